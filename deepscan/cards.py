@@ -1,0 +1,249 @@
+"""Model cards: find a model by name or folder, verify its files, load what it states about itself."""
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import deepscan
+from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.faces.recipe import CropRecipe
+
+CARD = "card.yaml"
+#: The model that `scan` uses when none is named.
+DEFAULT_MODEL = "qtfp-compact"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns a raw score into a calibrated one and into a verdict.
+
+    Attributes:
+        level: `frame` or `video`: what one sample of the fit was.
+        data: The data it was fitted on, named.
+        n: How many samples that was.
+        rule: How the thresholds were chosen, in words.
+        temperature: Divides the logit of a raw score; above 1 it takes confidence back.
+        no_evidence: Calibrated scores below this give the verdict `no_evidence`.
+        fake: Calibrated scores of at least this give the verdict `fake`.
+    """
+
+    level: str
+    data: str
+    n: int
+    rule: str
+    temperature: float
+    no_evidence: float
+    fake: float
+
+    def __post_init__(self) -> None:
+        if self.level not in ("frame", "video"):
+            raise ValueError(f"calibration level must be 'frame' or 'video', not {self.level!r}")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be positive, not {self.temperature}")
+        if not 0 <= self.no_evidence <= self.fake <= 1:
+            raise ValueError(f"thresholds must satisfy 0 <= {self.no_evidence} <= {self.fake} <= 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """The score that a model must give to a fixed synthetic input (see `engines.golden`).
+
+    Attributes:
+        score: Expected probability of fake in [0, 1], by float32 torch on a CPU.
+        tolerance: How far an engine in float32 may be from it.
+    """
+
+    score: float
+    tolerance: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model: its path relative to the card and its SHA-256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Everything a model states about itself.
+
+    Attributes:
+        folder: Where its files lie.
+        name: Folder name, and what `--model` takes.
+        method: Registered detector method, such as `qtfp`; `mtcnn` for the face finder.
+        summary: One line for people.
+        license: SPDX identifier of the weights.
+        files: What a file is for (`onnx`, `torch`, ...) -> the file.
+        network: Arguments that rebuild the network: backbone, its configuration, the method's own.
+        crop: Crop recipe, None for a model that takes no faces.
+        mean: Per RGB channel, of pixels in [0, 1].
+        std: Per RGB channel.
+        trained: Data, terms, command, seed and date of the training.
+        results: Measured figures, each with the data it was measured on.
+        calibration: None for a model without one: its verdicts are always inconclusive.
+        golden: Expected score of the golden input, None where the model gives no score.
+        not_for: What it must not be used for.
+    """
+
+    folder: Path
+    name: str
+    method: str
+    summary: str
+    license: str
+    files: Mapping[str, ModelFile]
+    network: Mapping[str, Any] = field(default_factory=dict)
+    crop: CropRecipe | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    results: tuple[Mapping[str, Any], ...] = ()
+    calibration: Calibration | None = None
+    golden: Golden | None = None
+    not_for: tuple[str, ...] = ()
+
+    def path(self, kind: str) -> Path:
+        """Return the path of the file for that use, its hash verified.
+
+        Raises:
+            MissingError: The model has no such file, or the file is not there.
+            ContractError: The file is not the one that the card names.
+        """
+        if kind not in self.files:
+            raise MissingError(
+                f"model {self.name!r} has no {kind} file",
+                f"it has: {', '.join(self.files)}; choose another engine, or export it with deepscan export",
+            )
+        path = self.folder / self.files[kind].path
+        if not path.is_file():
+            raise MissingError(f"{path} is not there", f"restore the folder of model {self.name!r}")
+        if (found := sha256_of(path)) != self.files[kind].sha256:
+            raise ContractError(
+                f"{path} is not the file that its card names: SHA-256 {found[:12]}..., "
+                f"stated {self.files[kind].sha256[:12]}...",
+                f"restore the folder of model {self.name!r}",
+            )
+        return path
+
+    def verify(self) -> None:
+        """Check the hash of every file.
+
+        Raises:
+            MissingError: A file is not there.
+            ContractError: A file is not the one that the card names.
+        """
+        for kind in self.files:
+            self.path(kind)
+
+    def to_yaml(self) -> str:
+        """Return the text of the card."""
+        stated: dict[str, Any] = {
+            "schema": 1,
+            "name": self.name,
+            "method": self.method,
+            "summary": self.summary,
+            "license": self.license,
+            "files": {kind: {"path": f.path, "sha256": f.sha256} for kind, f in self.files.items()},
+            "network": dict(self.network),
+            "crop": self.crop and self.crop.to_json(),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "trained": dict(self.trained),
+            "results": [dict(result) for result in self.results],
+            "calibration": self.calibration
+            and {name: getattr(self.calibration, name) for name in Calibration.__slots__},
+            "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
+            "not_for": list(self.not_for),
+        }
+        return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=110)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def embedded_folder() -> Path:
+    """Return the folder of the models that come with deepscan, from a wheel or from a checkout.
+
+    Raises:
+        MissingError: Neither is there.
+    """
+    package = Path(deepscan.__file__).parent
+    for folder in (package / "embedded", package.parent / "models"):
+        if folder.is_dir():
+            return folder
+    raise MissingError("the embedded models are not there", "install deepscan again")
+
+
+def installed() -> Iterator[Path]:
+    """Yield the folder of each model that can be named, the embedded ones first."""
+    for card in sorted(embedded_folder().glob(f"*/{CARD}")):
+        yield card.parent
+
+
+def find(model: str) -> Path:
+    """Return the folder of a model given by name or by path.
+
+    Raises:
+        UsageError: No model has that name and no folder with a card is at that path.
+    """
+    named = {folder.name: folder for folder in installed()}
+    if model in named:
+        return named[model]
+    if (Path(model) / CARD).is_file():
+        return Path(model)
+    close = difflib.get_close_matches(model, named, n=1)
+    hint = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"name one of {', '.join(named)}, or a folder with a {CARD}"
+    )
+    raise UsageError(f"there is no model {model!r}", hint)
+
+
+def load(model: str | Path) -> ModelCard:
+    """Return the card of a model given by name or folder, its files' hashes verified.
+
+    Raises:
+        UsageError: There is no such model.
+        ContractError: The card cannot be read, or a file is not the one it names.
+        MissingError: A file that it names is not there.
+    """
+    folder = find(str(model))
+    try:
+        stated = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
+        card = _from_stated(folder, stated)
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ContractError(f"{folder / CARD} is not a model card: {error!r}", "restore the model's folder")
+    card.verify()
+    return card
+
+
+def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
+    if stated["schema"] != 1:
+        raise ValueError(f"schema {stated['schema']} is not known to this version")
+    return ModelCard(
+        folder=folder,
+        name=stated["name"],
+        method=stated["method"],
+        summary=stated["summary"],
+        license=stated["license"],
+        files={kind: ModelFile(**file) for kind, file in stated["files"].items()},
+        network=stated.get("network") or {},
+        crop=CropRecipe.from_json(stated["crop"]) if stated.get("crop") else None,
+        mean=tuple(stated.get("mean", (0.0, 0.0, 0.0))),
+        std=tuple(stated.get("std", (1.0, 1.0, 1.0))),
+        trained=stated.get("trained") or {},
+        results=tuple(stated.get("results") or ()),
+        calibration=Calibration(**stated["calibration"]) if stated.get("calibration") else None,
+        golden=Golden(**stated["golden"]) if stated.get("golden") else None,
+        not_for=tuple(stated.get("not_for") or ()),
+    )

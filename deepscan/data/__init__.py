@@ -1,0 +1,1 @@
+"""Face crops to train and measure on: layouts, alignment, augmentation."""

@@ -1,0 +1,1 @@
+"""Detectors: one file a method, each with its network, loss and recipe."""

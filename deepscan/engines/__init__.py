@@ -1,0 +1,1 @@
+"""Running a model: ONNX Runtime and torch behind one protocol, and the export between them."""

@@ -1,0 +1,65 @@
+"""Every error that deepscan raises on purpose: what failed, what to do next, and the exit code it means."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a finished command tells the shell."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    CONTRACT = 4
+    MISSING = 5
+    FOUND_FAKE = 10
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class DeepscanError(Exception):
+    """An error with a remedy.
+
+    Args:
+        message: What failed, in one line, naming the value at fault.
+        hint: What the user can do next, in one line.
+    """
+
+    exit_code = ExitCode.INTERNAL
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(DeepscanError):
+    """A wrong option, an unknown name, or a named path that is not there."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ContractError(DeepscanError):
+    """Two things that must agree do not: a hash, a golden score, an engine, a resumed run's parameters."""
+
+    exit_code = ExitCode.CONTRACT
+
+
+class MissingError(DeepscanError):
+    """A dependency, provider, data set or weights file is not there."""
+
+    exit_code = ExitCode.MISSING
+
+
+def missing_extra(module: str, extra: str, purpose: str) -> MissingError:
+    """Return the error for a command whose optional packages are not installed.
+
+    Args:
+        module: The module that could not be imported.
+        extra: The extra of this package that brings it.
+        purpose: What the module is needed for, as the subject of a sentence.
+    """
+    return MissingError(
+        f"{purpose} needs the package {module!r}, which is not installed",
+        f'run: pip install "deepscan[{extra}]"',
+    )

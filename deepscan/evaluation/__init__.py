@@ -1,0 +1,1 @@
+"""Measuring: metrics on scores and labels."""

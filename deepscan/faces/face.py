@@ -1,0 +1,102 @@
+"""What the faces room hands on: a face found in a frame, where it is, how good it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detection:
+    """A face as the detector found it, in pixels of the full-resolution frame.
+
+    Attributes:
+        box: Left, top, right, bottom, shape (4,), float32; may reach past the frame's edge.
+        landmarks: The eye on the left of the picture, the other eye, nose, mouth corner on the left, the
+            other one, as (x, y), shape (5, 2), float32.
+        probability: The detector's confidence that this is a face, in [0, 1].
+    """
+
+    box: Floats
+    landmarks: Floats
+    probability: float
+
+    def __post_init__(self) -> None:
+        if self.box.shape != (4,) or self.landmarks.shape != (5, 2):
+            raise ValueError(
+                f"a detection is box (4,) and landmarks (5, 2), not {self.box.shape}, {self.landmarks.shape}"
+            )
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must be in [0, 1], not {self.probability}")
+
+    @property
+    def width(self) -> float:
+        """Width of the box in pixels."""
+        return float(self.box[2] - self.box[0])
+
+    @property
+    def height(self) -> float:
+        """Height of the box in pixels."""
+        return float(self.box[3] - self.box[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a face can be judged.
+
+    Attributes:
+        size: Shorter side of the box in pixels of the full-resolution frame.
+        sharpness: Variance of the Laplacian of the crop's luma (0..255), resized to a common side.
+        pose: 0 for a face seen from the front, towards 1 for a profile: how far the nose lies from the
+            middle between the eyes, in units of half the eye distance, capped at 1.
+    """
+
+    size: float
+    sharpness: float
+    pose: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return the figures rounded for the record."""
+        return {
+            "size": round(self.size, 1),
+            "sharpness": round(self.sharpness, 1),
+            "pose": round(self.pose, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face in one frame; its crop has gone to the detector and is not kept.
+
+    Attributes:
+        index: Index of its frame.
+        pts: Presentation time of its frame in seconds.
+        detection: Box, landmarks and confidence in the frame's pixels.
+        quality: Size, sharpness and pose.
+        appearance: Unit vector that describes the face's look, shape (d,), float32: what links a person's
+            faces where their places do not (see `tracks`).
+    """
+
+    index: int
+    pts: float
+    detection: Detection
+    quality: Quality
+    appearance: Floats
+
+    def __post_init__(self) -> None:
+        if self.appearance.ndim != 1:
+            raise ValueError(f"an appearance is a vector, not of shape {self.appearance.shape}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return where the face is, rounded to a tenth of a pixel for the record."""
+        return {
+            "index": self.index,
+            "pts": round(self.pts, 6),
+            "box": [round(float(value), 1) for value in self.detection.box],
+            "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.detection.landmarks],
+            "probability": round(self.detection.probability, 4),
+            "quality": self.quality.to_json(),
+        }

@@ -1,0 +1,138 @@
+"""What the media room hands on: facts about a file, and frames that never lose their time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+Status = Literal["ok", "no_face", "too_short", "decode_error", "timeout", "unsupported", "changed", "error"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+#: Statuses that count as failed inputs (exit code 3); `no_face` and `too_short` are outcomes.
+FAILURES: frozenset[Status] = frozenset({"decode_error", "timeout", "unsupported", "changed", "error"})
+
+
+class MediaError(Exception):
+    """A file that gives no frames; becomes that file's status and never ends the batch.
+
+    Args:
+        status: One of the failure statuses, or `too_short`.
+        detail: One clear line for the record.
+    """
+
+    def __init__(self, status: Status, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status: Status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """Facts about a video or still image, read without trusting its header alone.
+
+    Attributes:
+        container: Format as the demuxer names it, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+        codec: Codec of the video stream, such as `h264`.
+        pixel_format: Pixel format as decoded, such as `yuv420p10le`.
+        width: Width in pixels as displayed, that is with the rotation applied.
+        height: Height in pixels as displayed.
+        rotation: Degrees clockwise (0, 90, 180 or 270) that the file asks a player to turn its frames.
+            Frames that leave the media room are already turned.
+        fps: Average frame rate in frames a second, None for a still image.
+        duration: Seconds from the first to the end of the last frame, None for a still image.
+        frames_stated: Frame count that the header claims, None where it claims none.
+        frames_decodable: Frames whose data are there, by reading every packet.
+        keyframes: How many of those are keyframes.
+    """
+
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    fps: Fraction | None
+    duration: float | None
+    frames_stated: int | None
+    frames_decodable: int
+    keyframes: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a frame has at least one pixel, not {self.width}x{self.height}")
+        if self.rotation not in (0, 90, 180, 270):
+            raise ValueError(f"rotation must be a multiple of 90 in 0..270, not {self.rotation}")
+        if self.frames_decodable < 0:
+            raise ValueError(f"frames_decodable must not be negative, not {self.frames_decodable}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON types, the frame rate as a fraction such as `30000/1001`."""
+        return {
+            "container": self.container,
+            "codec": self.codec,
+            "pixel_format": self.pixel_format,
+            "width": self.width,
+            "height": self.height,
+            "rotation": self.rotation,
+            "fps": None if self.fps is None else f"{self.fps.numerator}/{self.fps.denominator}",
+            "duration": None if self.duration is None else round(self.duration, 6),
+            "frames_stated": self.frames_stated,
+            "frames_decodable": self.frames_decodable,
+            "keyframes": self.keyframes,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: Position in presentation order, from 0.
+        pts: Presentation time in seconds from the first frame.
+        image: RGB, shape (height, width, 3), uint8, upright.
+    """
+
+    index: int
+    pts: float
+    image: Image
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(
+                f"a frame is (height, width, 3) uint8, not {self.image.shape} {self.image.dtype}"
+            )
+        if self.index < 0:
+            raise ValueError(f"a frame index is not negative, not {self.index}")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReport:
+    """How the decoding of one file ended, whatever the outcome.
+
+    Attributes:
+        status: `ok`, or why there are no frames to go by.
+        detail: One line for a status other than `ok`, else empty.
+        warnings: What a reader of the record must know although the status is `ok`.
+        sha256: Hex digest of the file as it was before decoding, None if it could not be read.
+        size: Size of the file in bytes, None if it could not be read.
+        info: Facts about the file, None if it could not be opened.
+        decoder: The decoder that gave the frames, None if none did.
+        asked: Number of frames that were to be sampled.
+        decoded: Number of distinct frames that were handed on.
+        seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`.
+    """
+
+    status: Status
+    detail: str
+    warnings: tuple[str, ...]
+    sha256: str | None
+    size: int | None
+    info: MediaInfo | None
+    decoder: str | None
+    asked: int
+    decoded: int
+    seconds: Mapping[str, float]

@@ -1,0 +1,1 @@
+"""The scan: inputs, pipeline, aggregation, calibration, records, resume."""
