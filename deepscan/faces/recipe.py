@@ -19,6 +19,7 @@ BASE_POINTS = (
 BASE_SIDE = 112
 
 Interpolation = Literal["linear", "cubic", "area"]
+Border = Literal["black", "reflect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class CropRecipe:
         shift: Moves the face right and down by these fractions of the side.
         interpolation: `linear` and `cubic` read the frame as it is; `area` first averages it down when the
             face is more than twice as large as its crop, so that a large face does not alias.
+        border: What fills the crop past the frame's edge: `black`, as DeepfakeBench does, or the frame's mirror
+            image, which a model needs whose training pictures do not reach as far as its crops.
         resize: Side to which the crop is resized (bicubic) for the network, None if it takes the crop as is.
     """
 
@@ -41,6 +44,7 @@ class CropRecipe:
     scale: float = 1.3
     shift: tuple[float, float] = (0.0, 0.0)
     interpolation: Interpolation = "linear"
+    border: Border = "black"
     resize: int | None = None
 
     def __post_init__(self) -> None:
@@ -52,6 +56,10 @@ class CropRecipe:
             raise ValueError(
                 f"interpolation must be one of {get_args(Interpolation)}, not {self.interpolation!r}"
             )
+        if self.border not in get_args(Border):
+            raise ValueError(f"border must be one of {get_args(Border)}, not {self.border!r}")
+        if self.resize is not None and not 16 <= self.resize <= 2048:
+            raise ValueError(f"resize must be 16..2048 pixels, not {self.resize}")
 
     @property
     def template(self) -> Floats:
@@ -73,6 +81,7 @@ class CropRecipe:
             "scale": self.scale,
             "shift": list(self.shift),
             "interpolation": self.interpolation,
+            "border": self.border,
             "resize": self.resize,
         }
 

@@ -1,0 +1,97 @@
+"""Alignment: cut a face out of the full-resolution frame so that its landmarks lie where a recipe wants them."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.faces.face import Floats
+from deepscan.faces.recipe import CropRecipe
+from deepscan.media.frames import Image
+
+Matrix = NDArray[np.float64]
+
+_INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_LINEAR}
+_BORDER = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
+
+
+def similarity(source: Floats, target: Floats) -> Matrix:
+    """Return the similarity transform that best maps points onto others, in the least-squares sense.
+
+    Rotation, uniform scale and translation, never a reflection: Umeyama 1991, equations 40 to 43.
+
+    Args:
+        source: Points (x, y), shape (n, 2), not all the same.
+        target: Where they should go, shape (n, 2).
+
+    Returns:
+        The matrix M of target = M @ (x, y, 1), shape (2, 3).
+
+    Raises:
+        ValueError: The source points are all the same.
+    """
+    x, y = source.astype(np.float64), target.astype(np.float64)
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    spread = ((x - x_mean) ** 2).sum() / len(x)
+    if spread < 1e-12:
+        raise ValueError("a similarity transform needs at least two different points")
+    u, strength, v = np.linalg.svd((y - y_mean).T @ (x - x_mean) / len(x))
+    sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v)) or 1.0])
+    turn = (u * sign) @ v * ((strength * sign).sum() / spread)
+    matrix: Matrix = np.column_stack([turn, y_mean - turn @ x_mean])
+    return matrix
+
+
+def align(image: Image, landmarks: Floats, recipe: CropRecipe) -> Image:
+    """Return the aligned face, shape (recipe.input_side, recipe.input_side, 3), uint8.
+
+    Args:
+        image: The full-resolution frame, RGB, shape (h, w, 3), uint8.
+        landmarks: Eyes, nose, mouth corners in its pixels, shape (5, 2).
+        recipe: Where they belong in the crop, how pixels are read, what lies past the frame's edge.
+    """
+    matrix = similarity(landmarks, recipe.template)
+    if recipe.interpolation == "area":
+        image, matrix = _averaged(image, matrix, recipe.side)
+    crop = cv2.warpAffine(
+        image,
+        matrix,
+        (recipe.side, recipe.side),
+        flags=_INTERPOLATION[recipe.interpolation],
+        borderMode=_BORDER[recipe.border],
+    )
+    if recipe.resize not in (None, recipe.side):
+        crop = cv2.resize(crop, (recipe.input_side, recipe.input_side), interpolation=cv2.INTER_CUBIC)
+    aligned: Image = crop
+    return aligned
+
+
+def _averaged(image: Image, matrix: Matrix, side: int) -> tuple[Image, Matrix]:
+    """Return the face's neighbourhood averaged down by a whole factor, and the matrix that now cuts it out.
+
+    Reading every k-th pixel of a face k times as large as its crop would alias, and aliasing looks like the high
+    frequencies that a detector goes by. The factor is whole so that each pixel is the mean of a k x k block.
+    """
+    factor = int(1 / np.hypot(matrix[0, 0], matrix[1, 0]))
+    if factor < 2:
+        return image, matrix
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) @ inverse[:, :2].T + inverse[:, 2]
+    height, width = image.shape[:2]
+    # Room for the interpolation, and for a reflected border that starts inside the neighbourhood.
+    low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 2 * factor, 0, None) // factor * factor
+    high = np.ceil(corners.max(axis=0)).astype(int) + 2 * factor
+    high = np.minimum(low + (high - low) // factor * factor, (width, height))
+    if (high - low < factor).any():
+        return image, matrix
+    part = image[low[1] : high[1], low[0] : high[0]]
+    rest = -np.array(part.shape[:2]) % factor
+    if rest.any():
+        part = cv2.copyMakeBorder(part, 0, int(rest[0]), 0, int(rest[1]), cv2.BORDER_REPLICATE)
+    small: Image = cv2.resize(
+        part, (part.shape[1] // factor, part.shape[0] // factor), interpolation=cv2.INTER_AREA
+    )
+    # Pixel j of the small picture is centred on pixel factor * j + (factor - 1) / 2 of the part.
+    grown = np.array(
+        [[factor, 0, low[0] + (factor - 1) / 2], [0, factor, low[1] + (factor - 1) / 2], [0, 0, 1]]
+    )
+    return small, matrix @ grown

@@ -1,0 +1,72 @@
+"""Area averaging: any number of resizes of one image at the price of a single pass over its pixels."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.faces.face import Floats
+from deepscan.media.frames import Image
+
+Integers = NDArray[np.int64]
+
+#: Above this many pixels a sum of bytes may pass 31 bits.
+INT32_PIXELS = (2**31 - 1) // 255
+
+
+def windows(start: Integers, length: Integers, side: int) -> tuple[Integers, Integers]:
+    """Return where each output pixel's window begins and ends along one axis, for n spans at once.
+
+    A span of L pixels becomes `side` pixels; pixel i averages [floor(i L / side), ceil((i + 1) L / side)):
+    windows overlap where L is not a multiple, and a span shorter than `side` is repeated. This is adaptive
+    average pooling, what `interpolate(mode="area")` of torch does.
+
+    Args:
+        start: First pixel of each span, shape (n,).
+        length: Number of its pixels, at least 1, shape (n,).
+        side: Pixels wanted, the same for all.
+
+    Returns:
+        First pixels and ends (exclusive), each of shape (n, side).
+    """
+    step = np.arange(side + 1) * length[:, None]
+    return start[:, None] + step[:, :-1] // side, start[:, None] - (-step[:, 1:] // side)
+
+
+class AreaTable:
+    """An image's summed-area table (Crow 1984), from which any window's mean is four look-ups.
+
+    Sums are integers, so means do not depend on the window's place or on the order of summing.
+
+    Args:
+        image: RGB, shape (h, w, 3), uint8.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.height, self.width = image.shape[:2]
+        depth = cv2.CV_32S if self.height * self.width <= INT32_PIXELS else cv2.CV_64F
+        self._sums = cv2.integral(np.ascontiguousarray(image), sdepth=depth)
+
+    def resized(self, height: int, width: int) -> Floats:
+        """Return the whole image at another size, shape (height, width, 3), float32 in 0..255."""
+        top, bottom = (edge[0] for edge in windows(np.zeros(1, int), np.array([self.height]), height))
+        left, right = (edge[0] for edge in windows(np.zeros(1, int), np.array([self.width]), width))
+        rows = self._sums[bottom] - self._sums[top]
+        sums = rows[:, right] - rows[:, left]
+        area = (bottom - top)[:, None, None] * (right - left)[:, None]
+        return sums.astype(np.float32) / area.astype(np.float32)
+
+    def crops(self, boxes: Integers, side: int) -> Floats:
+        """Return parts of the image resized to squares, shape (n, side, side, 3), float32 in 0..255.
+
+        Args:
+            boxes: Left, top, right, bottom (exclusive) inside the image, not empty, shape (n, 4).
+            side: Side of every square in pixels.
+        """
+        left, right = windows(boxes[:, 0], boxes[:, 2] - boxes[:, 0], side)
+        top, bottom = windows(boxes[:, 1], boxes[:, 3] - boxes[:, 1], side)
+        area = ((bottom - top)[:, :, None] * (right - left)[:, None, :])[..., None]
+        top, bottom = top[:, :, None], bottom[:, :, None]
+        left, right = left[:, None, :], right[:, None, :]
+        table = self._sums
+        sums = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+        return sums.astype(np.float32) / area.astype(np.float32)

@@ -1,0 +1,298 @@
+"""MTCNN: find faces and their five landmarks by a cascade of three small networks, on ONNX Runtime."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+
+from deepscan import cards
+from deepscan.errors import MissingError, UsageError
+from deepscan.faces.area import AreaTable
+from deepscan.faces.boxes import Indices, refined, squared, suppress
+from deepscan.faces.face import Detection, Floats
+from deepscan.media.frames import Image
+
+Mode = Literal["fast", "exact"]
+
+#: P-Net looks at squares of this many pixels, a step apart, and so is a fully convolutional scan.
+WINDOW, STEP = 12, 2
+#: Each level of the pyramid is this much smaller than the last.
+FACTOR = 0.709
+#: Least confidence to pass P-Net, R-Net, O-Net.
+THRESHOLDS = (0.6, 0.7, 0.7)
+#: Bounds on memory: pixels whose tables are held at once, pixels and crops in one run of a net.
+HELD_PIXELS, RUN_PIXELS, RUN_CROPS = 1 << 24, 1 << 21, 512
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a mode looks for.
+
+    Attributes:
+        min_face: Side in pixels of the full frame of the smallest face looked for.
+        copy_side: Long side of the copy that is searched, None to search the frame itself.
+    """
+
+    min_face: float
+    copy_side: int | None
+
+    def shrink(self, height: int, width: int) -> float:
+        """Return by what factor a frame is made smaller, in (0, 1]."""
+        if self.copy_side is None:
+            return 1.0
+        # Below 20 pixels a face has too little detail for the later nets.
+        return min(1.0, max(self.copy_side / max(height, width), 20 / self.min_face))
+
+
+SEARCHES: dict[Mode, Search] = {"fast": Search(40, 960), "exact": Search(20, None)}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Boxes on their way through the cascade.
+
+    Attributes:
+        owner: Which image each was found in, shape (n,).
+        boxes: Left, top, right, bottom in that image's pixels, shape (n, 4).
+        scores: The last net's confidence, shape (n,).
+        offsets: How that net would move each edge (see `boxes.refined`), shape (n, 4).
+        points: O-Net's landmarks in units of the box, five x and five y, shape (n, 10); before it (n, 0).
+    """
+
+    owner: Indices
+    boxes: Floats
+    scores: Floats
+    offsets: Floats
+    points: Floats
+
+    def of(self, image: int) -> "Candidates":
+        """Return one image's candidates."""
+        return self.take(np.flatnonzero(self.owner == image))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """Return the candidates of all parts."""
+        if not parts:
+            none = np.zeros((0, 10), np.float32)
+            return cls(np.zeros(0, np.intp), none[:, :4], none[:, 0], none[:, :4], none)
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    def take(self, chosen: Indices) -> "Candidates":
+        """Return some of the candidates, in the order asked for."""
+        return Candidates(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+    def suppressed(self, limit: float, **how: Any) -> "Candidates":
+        """Return what `boxes.suppress` leaves within each image, best first."""
+        kept = [np.zeros(0, np.intp)]
+        for image in np.unique(self.owner):
+            own = np.flatnonzero(self.owner == image)
+            kept.append(own[suppress(self.boxes[own], self.scores[own], limit, **how)])
+        return self.take(np.concatenate(kept))
+
+
+class FaceFinder:
+    """Finds faces of at least 48 pixels (`fast`) or of at least 20 (`exact`).
+
+    The cascade is that of Zhang et al. 2016 (section II): P-Net scans a pyramid of the image, R-Net and O-Net
+    judge what it proposes from crops of 24 and 48 pixels, each refining the boxes, and O-Net gives the
+    landmarks. `exact` gives facenet-pytorch 2.5.3's result for `MTCNN(keep_all=True, min_face_size=20)`; `fast`
+    searches a smaller copy and maps what it finds back to the frame.
+
+    Args:
+        mode: What to look for; see above.
+        device: `cpu`, `cuda` or `cuda:N`.
+        threads: Threads of ONNX Runtime on a CPU, None to let it choose.
+
+    Raises:
+        UsageError: The mode or the device is unknown.
+        MissingError: onnxruntime is not installed, CUDA was asked for and cannot be used, or the nets are missing.
+        ContractError: A net is not the one that its card names.
+    """
+
+    def __init__(self, mode: Mode = "fast", device: str = "cpu", threads: int | None = None) -> None:
+        if mode not in get_args(Mode):
+            raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
+        self.mode, self.device = mode, device
+        self._search = SEARCHES[mode]
+        card = cards.load("mtcnn")
+        self._pnet, self._rnet, self._onet = (
+            open_net(card.path(name), device, threads) for name in ("pnet", "rnet", "onet")
+        )
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Return the faces of each image, the largest box first.
+
+        Args:
+            images: RGB, shape (h, w, 3), uint8, of any sizes; those of equal size are scanned together.
+
+        Returns:
+            One list an image, empty where no face was found. Boxes may reach past the edge.
+        """
+        found: list[list[Detection]] = []
+        for chunk in _chunks(images):
+            found += self._detect(chunk)
+        return found
+
+    def _detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        copies = [self._copy(image) for image in images]
+        tables = [AreaTable(copy) for copy in copies]
+        shrinks = [self._search.shrink(*image.shape[:2]) for image in images]
+        passed = self._propose(tables, shrinks).suppressed(0.7)
+        passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 0)))
+        passed = _judge(self._rnet, tables, passed, 24, THRESHOLDS[1]).suppressed(0.7)
+        passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 1)))
+        passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2])
+        # O-Net's landmarks are relative to the box it saw, not to the one it moves it to.
+        passed = replace(
+            passed,
+            points=_placed(passed.boxes, passed.points),
+            boxes=refined(passed.boxes, passed.offsets, 1),
+        )
+        passed = passed.suppressed(0.7, share="smaller", rim=1)
+        return [_detections(passed.of(k), copies[k], image) for k, image in enumerate(images)]
+
+    def _propose(self, tables: Sequence[AreaTable], shrinks: Sequence[float]) -> Candidates:
+        """Return what P-Net finds on every level of every image's pyramid."""
+        alike = defaultdict(list)
+        for k, table in enumerate(tables):
+            alike[table.height, table.width, shrinks[k]].append(k)
+        parts = []
+        for (height, width, shrink), members in alike.items():
+            for scale in _pyramid(min(height, width), self._search.min_face * shrink):
+                level = int(height * scale + 1), int(width * scale + 1)
+                batch = max(1, RUN_PIXELS // (level[0] * level[1]))
+                for start in range(0, len(members), batch):
+                    chosen = members[start : start + batch]
+                    pixels = np.stack([tables[k].resized(*level) for k in chosen])
+                    score, offset = self._pnet.run(("score", "offset"), {"pixels": pixels})
+                    found = _from_map(score[:, 1], offset, scale).suppressed(0.5)
+                    parts.append(replace(found, owner=np.asarray(chosen, dtype=np.intp)[found.owner]))
+        return Candidates.joined(parts)
+
+    def _copy(self, image: Image) -> Image:
+        height, width = image.shape[:2]
+        shrink = self._search.shrink(height, width)
+        if shrink == 1:
+            return image
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        copy: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return copy
+
+
+def open_net(path: Path, device: str, threads: int | None) -> Any:
+    """Return an ONNX Runtime session that runs on that device and on no other.
+
+    Raises:
+        UsageError: The device is not one that MTCNN runs on.
+        MissingError: onnxruntime is not installed, or CUDA cannot be used.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (number and kind == "cpu"):
+        raise UsageError(f"faces cannot be found on device {device!r}", "use cpu, cuda or cuda:N")
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        raise MissingError(
+            "finding faces needs onnxruntime, which is not installed", "install deepscan again"
+        )
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    wanted = "CPUExecutionProvider"
+    settings: dict[str, Any] = {}
+    if kind == "cuda":
+        wanted = "CUDAExecutionProvider"
+        # Boxes and landmarks must not depend on the device: TensorFloat-32 keeps 10 bits of a number only.
+        settings = {"device_id": int(number or 0), "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+    if wanted not in ort.get_available_providers():
+        raise _no_cuda(device, "this onnxruntime was built without it")
+    session = ort.InferenceSession(str(path), options, providers=[(wanted, settings)])
+    # ONNX Runtime goes on with the CPU by itself when a provider cannot start.
+    if session.get_providers()[0] != wanted:
+        raise _no_cuda(device, "onnxruntime could not start its CUDA provider")
+    return session
+
+
+def _no_cuda(device: str, why: str) -> MissingError:
+    return MissingError(
+        f"faces cannot be found on {device}: {why}",
+        'use the device cpu, or run: pip install "onnxruntime-gpu[cuda,cudnn]"',
+    )
+
+
+def _chunks(images: Sequence[Image]) -> Iterator[Sequence[Image]]:
+    """Yield runs of images whose pixels together stay within bounds, one image at least."""
+    start = pixels = 0
+    for k, image in enumerate(images):
+        size = image.shape[0] * image.shape[1]
+        if k > start and pixels + size > HELD_PIXELS:
+            yield images[start:k]
+            start, pixels = k, 0
+        pixels += size
+    if len(images):
+        yield images[start:]
+
+
+def _pyramid(short_side: int, min_face: float) -> Iterator[float]:
+    """Yield the scales at which P-Net's window covers faces of min_face pixels and more."""
+    scale = WINDOW / min_face
+    while short_side * scale >= WINDOW:
+        yield scale
+        scale *= FACTOR
+
+
+def _from_map(score: Floats, offset: Floats, scale: float) -> Candidates:
+    """Return the windows that P-Net's maps (n, rows, columns) and (n, 4, rows, columns) hold for faces."""
+    owner, row, column = np.nonzero(score >= THRESHOLDS[0])
+    corner = np.stack([column, row], axis=1).astype(np.float32) * STEP
+    boxes = np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale)
+    offsets = offset[owner, :, row, column]
+    return Candidates(owner, np.floor(boxes), score[owner, row, column], offsets, offsets[:, :0])
+
+
+def _judge(
+    net: Any, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float
+) -> Candidates:
+    """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
+    # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.
+    edges = proposed.boxes.astype(np.int64)
+    sizes = np.array([(table.width, table.height) for table in tables])[proposed.owner]
+    edges = np.concatenate([np.maximum(edges[:, :2], 1) - 1, np.minimum(edges[:, 2:], sizes)], axis=1)
+    inside = np.flatnonzero((edges[:, 2:] > edges[:, :2]).all(axis=1))
+    # One image's crops follow one another, so that each table is read once.
+    inside = inside[np.argsort(proposed.owner[inside], kind="stable")]
+    parts = []
+    for start in range(0, len(inside), RUN_CROPS):
+        chosen = inside[start : start + RUN_CROPS]
+        owners = proposed.owner[chosen]
+        crops = [tables[k].crops(edges[chosen[owners == k]], side) for k in np.unique(owners)]
+        score, *rest = net.run(None, {"pixels": np.concatenate(crops)})
+        passed = np.flatnonzero(score[:, 1] > least)
+        offset, points = (*rest, rest[0][:, :0])[:2]
+        kept = proposed.take(chosen[passed])
+        parts.append(replace(kept, scores=score[passed, 1], offsets=offset[passed], points=points[passed]))
+    return Candidates.joined(parts)
+
+
+def _placed(boxes: Floats, points: Floats) -> Floats:
+    """Return landmarks (n, 10), five x then five y in units of the boxes, in pixels."""
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    return points * np.repeat(size, 5, axis=1) + np.repeat(boxes[:, :2], 5, axis=1) - 1
+
+
+def _detections(found: Candidates, copy: Image, image: Image) -> list[Detection]:
+    """Return one image's faces, the largest first, in the pixels of the frame that the copy was made from."""
+    grow = np.array(image.shape[1::-1], np.float32) / np.array(copy.shape[1::-1], np.float32)
+    boxes = found.boxes * np.tile(grow, 2)
+    landmarks = found.points.reshape(-1, 2, 5).transpose(0, 2, 1) * grow
+    size = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return [
+        Detection(boxes[k], landmarks[k], min(1.0, float(found.scores[k])))
+        for k in np.argsort(size, kind="stable")[::-1]
+    ]
