@@ -1,0 +1,55 @@
+# make demo    a light environment, and a scan of sample_videos/
+# make test    the full environment, and the tests
+# make lint    format, lint and types
+# make help    all targets
+
+PYTHON ?= python3
+LIGHT  := .venv-light
+FULL   := .venv
+
+.PHONY: help demo test lint format samples clean
+
+help:
+	@echo "make demo     scan sample_videos/ with the scanner alone (no torch)"
+	@echo "make test     install everything and run the tests"
+	@echo "make lint     check format, lint and types"
+	@echo "make format   reformat"
+	@echo "make samples  make sample_videos/ again"
+	@echo "make clean    remove both environments and what a demo left"
+
+demo: $(LIGHT)/.done
+	@mkdir -p demo
+	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --overwrite
+
+test: $(FULL)/.done
+	$(FULL)/bin/python -m pytest
+
+lint: $(FULL)/.done
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/mypy
+
+format: $(FULL)/.done
+	$(FULL)/bin/ruff format .
+	$(FULL)/bin/ruff check --fix .
+
+samples: $(FULL)/.done
+	$(FULL)/bin/python sample_videos/make.py
+
+clean:
+	rm -rf $(LIGHT) $(FULL) demo
+
+# An environment is made anew when what it holds was changed.
+$(LIGHT)/.done: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+$(FULL)/.done: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(FULL)
+	$(FULL)/bin/python -m pip install --quiet --editable '.[torch,dev]'
+	@touch $@

@@ -1,0 +1,32 @@
+"""`deepscan doctor`: what works here, what is missing, and what to do about it."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+MARKS = {"ok": ("ok", "green"), "optional": ("-", "yellow"), "failed": ("FAILED", "bold red")}
+
+
+def doctor() -> int:
+    """Check versions, decoders, engines, GPUs and models, with one line of advice for each thing missing.
+
+    Ends with 0 when a scan works, else with the exit code that the scan would end with.
+    """
+    from deepscan.doctor import examine
+    from deepscan.errors import ExitCode
+
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    codes = [ExitCode.OK]
+    with Console(stderr=True).status("checking"):
+        for check in examine():
+            mark, style = MARKS[check.state]
+            found = Text(check.found)
+            if check.advice:
+                found.append(f"\n-> {check.advice}", style=style)
+            grid.add_row(Text(mark, style=style), check.name, found)
+            codes.append(check.code)
+    Console().print(grid)
+    return int(max(codes))

@@ -1,0 +1,155 @@
+"""`deepscan scan`: files, folders or lists in, a verdict for each out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+
+from deepscan.cards import DEFAULT_MODEL
+from deepscan.errors import UsageError
+from deepscan.media.frames import STATUSES
+
+INPUT, LOOK, MODEL, OUTPUT = "Input", "What is looked at", "Model", "Output"
+
+
+def scan(  # noqa: PLR0913 - one parameter an option
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...",
+            help="Videos, still images, and folders (with what is below them); - reads a list from stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    from_list: Annotated[
+        list[str] | None,
+        typer.Option(help="Read paths from FILE, one a line.", metavar="FILE", rich_help_panel=INPUT),
+    ] = None,
+    null: Annotated[
+        bool,
+        typer.Option("--null", "-0", help="Lists are NUL-separated (find -print0).", rich_help_panel=INPUT),
+    ] = False,
+    frames: Annotated[
+        int,
+        typer.Option(min=1, help="Frames sampled evenly from each video; 8 is quick.", rich_help_panel=LOOK),
+    ] = 32,
+    min_frames: Annotated[
+        int,
+        typer.Option(min=1, help="A video with fewer decodable frames is too_short.", rich_help_panel=LOOK),
+    ] = 1,
+    faces: Annotated[
+        str,
+        typer.Option(
+            help="fast finds faces on a smaller copy of a frame, exact on the frame itself.",
+            rich_help_panel=LOOK,
+        ),
+    ] = "fast",
+    decoder: Annotated[
+        str,
+        typer.Option(
+            help="auto, decord or pyav; auto takes pyav where decord fails, and says so.",
+            rich_help_panel=LOOK,
+        ),
+    ] = "auto",
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that decoding one video may take.", rich_help_panel=LOOK)
+    ] = 120,
+    model: Annotated[
+        str,
+        typer.Option(help="Name or folder of a model; none finds faces only.", rich_help_panel=MODEL),
+    ] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=MODEL)] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write records to FILE.jsonl, or FILE.csv beside it; FILE.run.json describes the run.",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=OUTPUT)
+    ] = False,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"With --resume, scan videos of this status again: {', '.join(STATUSES)}.",
+            metavar="STATUS",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
+    ] = False,
+    progress: Annotated[
+        str,
+        typer.Option(
+            help="auto, plain or none; auto is a bar at a terminal, plain lines elsewhere.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "auto",
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit with 10 when a video has this verdict: fake.",
+            metavar="VERDICT",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+) -> int:
+    """Say for each video whether it shows a manipulated face, how sure that is, and why.
+
+    A table at a terminal, JSON lines when piped. With --out every record is on disk before the next video ends.
+
+    deepscan scan clip.mp4
+
+    deepscan scan videos/ --out videos.jsonl
+
+    find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
+    """
+    from deepscan.cli.progress import PROGRESS, Display
+    from deepscan.scan.inputs import collect, open_list
+    from deepscan.scan.options import ScanOptions
+    from deepscan.scan.run import Output, execute
+
+    options = ScanOptions(
+        model=model,
+        frames=frames,
+        faces=_one_of("--faces", faces, ("fast", "exact")),  # type: ignore[arg-type]
+        decoder=_one_of("--decoder", decoder, ("auto", "decord", "pyav")),  # type: ignore[arg-type]
+        engine=engine,
+        device=device,
+        precision=precision,
+        min_frames=min_frames,
+        timeout=timeout,
+    )
+    output = Output(
+        out,
+        resume=resume,
+        overwrite=overwrite,
+        retry=frozenset(_one_of("--retry", status, STATUSES) for status in retry or ()),  # type: ignore[misc]
+    )
+    verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
+    style = _one_of("--progress", progress, get_args(PROGRESS))
+    named = list(paths or ())
+    lists = [open_list(name) for name in from_list or ()]
+    if "-" in named:
+        named = [name for name in named if name != "-"]
+        lists.append(sys.stdin.buffer)
+    if not named and not lists:
+        raise UsageError("nothing to scan", "name a video or a folder, or - for a list on stdin")
+    inputs = collect(named, lists, null=null)
+    with Display(style, out) as display:
+        display.show_inputs(inputs)
+        summary = execute(inputs.paths, options, output, command=sys.argv, listener=display, fail_on=verdicts)
+    display.show_summary(summary)
+    return int(summary.exit_code(verdicts))
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise UsageError(f"{option} {value!r} is unknown", f"choose from: {', '.join(allowed)}")
+    return value

@@ -1,0 +1,137 @@
+"""What this installation can do: versions, decoders, engines, devices, models, each with advice if it lacks."""
+
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import deepscan
+from deepscan import cards
+from deepscan.engines import ENGINES
+from deepscan.engines.device import cuda_devices
+from deepscan.errors import DeepscanError, ExitCode
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.media.decoders import DECODERS
+from deepscan.scan.scorer import Scorer
+
+State = Literal["ok", "optional", "failed"]
+#: Modules of the extra that training and the torch engine need.
+EXTRA = (
+    "torch",
+    "torchvision",
+    "open_clip",
+    "facenet_pytorch",
+    "safetensors",
+    "sklearn",
+    "onnx",
+    "onnxscript",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        name: What it is.
+        state: `ok`, `optional` (missing, and a scan works without it) or `failed`.
+        found: What was found.
+        advice: What to do about it, empty where nothing is to be done.
+        code: The exit code that a failure means.
+    """
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+    code: ExitCode = ExitCode.OK
+
+
+def examine() -> Iterator[Check]:
+    """Yield each check as it has been made; the slow ones, which load models, come last."""
+    version = f"{deepscan.__version__} in {Path(deepscan.__file__).parent}"
+    yield Check("deepscan", "ok", version)
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _decoders()
+    yield from _engines()
+    yield _gpus()
+    yield _extra()
+    yield from _models()
+
+
+def _decoders() -> Iterator[Check]:
+    for name, package in zip(DECODERS.names, ("decord", "av"), strict=True):
+        version = _version(package)
+        if version:
+            yield Check(f"decoder {name}", "ok", version)
+        elif name == "pyav":
+            advice = "run: pip install --upgrade deepscan"
+            yield Check(f"decoder {name}", "failed", "not installed", advice, ExitCode.MISSING)
+        else:
+            advice = "not needed: pyav decodes instead (decord has no wheel for this platform)"
+            yield Check(f"decoder {name}", "optional", "not installed", advice)
+
+
+def _engines() -> Iterator[Check]:
+    for name in ENGINES.names:
+        try:
+            told = ENGINES.get(name).describe()
+        except DeepscanError as error:
+            state: State = "optional" if name == "torch" else "failed"
+            code = ExitCode.OK if state == "optional" else ExitCode.MISSING
+            yield Check(f"engine {name}", state, error.message, error.hint, code)
+        else:
+            yield Check(
+                f"engine {name}", "ok", ", ".join(f"{key} {_plain(value)}" for key, value in told.items())
+            )
+
+
+def _gpus() -> Check:
+    if count := cuda_devices():
+        return Check("gpu", "ok", f"{count} seen by the CUDA driver")
+    return Check("gpu", "optional", "none seen by the CUDA driver", "not needed: the CPU scans")
+
+
+def _extra() -> Check:
+    missing = [module for module in EXTRA if importlib.util.find_spec(module) is None]
+    if not missing:
+        return Check("training", "ok", "all of deepscan[torch] is installed")
+    advice = 'for train and the torch engine, run: pip install "deepscan[torch]"'
+    return Check("training", "optional", f"not installed: {', '.join(missing)}", advice)
+
+
+def _models() -> Iterator[Check]:
+    try:
+        folders = list(cards.installed())
+    except DeepscanError as error:
+        yield Check("models", "failed", error.message, error.hint, error.exit_code)
+        return
+    for folder in folders:
+        name = f"model {folder.name}"
+        try:
+            card = cards.load(folder)
+            if card.method == "mtcnn":
+                FaceFinder()
+                yield Check(name, "ok", "hashes as stated, loads")
+            else:
+                scorer = Scorer(card)
+                golden = "golden score as stated" if card.golden else "no golden score"
+                band = "calibrated" if card.calibration else "not calibrated: always inconclusive"
+                engine = f"{scorer.engine.name} engine, {scorer.engine.device}"
+                yield Check(name, "ok", f"hashes as stated, {golden} ({engine}), {band}")
+        except DeepscanError as error:
+            yield Check(name, "failed", error.message, error.hint, error.exit_code)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _plain(value: object) -> str:
+    return " ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,39 @@
+"""Which devices this machine has, asked without loading a framework."""
+
+import ctypes
+import sys
+
+from deepscan.errors import MissingError, UsageError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def cuda_devices() -> int:
+    """Return how many GPUs the CUDA driver shows; 0 where there is no driver."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def resolve(device: str) -> str:
+    """Return `cpu` or `cuda` for what was asked for.
+
+    Raises:
+        UsageError: There is no such kind of device.
+        MissingError: `cuda` was asked for and no GPU is to be seen.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}", f"choose from: {', '.join(DEVICES)}")
+    if device == "auto":
+        return "cuda" if cuda_devices() else "cpu"
+    if device == "cuda" and not cuda_devices():
+        raise MissingError(
+            "--device cuda: the CUDA driver shows no GPU", "install the driver, or use --device cpu"
+        )
+    return device

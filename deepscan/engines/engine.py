@@ -1,0 +1,59 @@
+"""The engine protocol: a network that runs on named arrays, and says on what it really runs."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.cards import ModelCard
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+class Engine(Protocol):
+    """A loaded network.
+
+    Attributes:
+        name: Registered name of the engine.
+        file: Which of the card's files it reads: `onnx`, `torch`.
+        device: `cpu` or `cuda`, as it is and not as it was asked for.
+        precision: `fp32`, `bf16`, ...
+        providers: What executes the network, in order, such as ONNX Runtime's execution providers.
+    """
+
+    name: str
+    file: str
+    device: str
+    precision: str
+    providers: tuple[str, ...]
+
+    def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
+        """Load the network of a card.
+
+        Args:
+            card: The model.
+            device: `auto`, `cpu` or `cuda`; what was asked for by name is never replaced.
+            precision: `auto` or one that the engine offers.
+            threads: Threads of one run, None for as many as there are cores.
+
+        Raises:
+            UsageError: The engine does not offer that device or precision.
+            MissingError: The device, a package or the model's file is not there.
+            ContractError: The file is not the one that the card names.
+        """
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Return the network's outputs by name.
+
+        Args:
+            inputs: By name; the first axis of each is the batch.
+        """
+
+    @classmethod
+    def describe(cls) -> Mapping[str, Any]:
+        """Return versions and what is on offer here, for the run's record and for `doctor`.
+
+        Raises:
+            MissingError: The engine's package is not installed.
+        """

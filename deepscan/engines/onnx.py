@@ -1,0 +1,91 @@
+"""The ONNX Runtime engine, and the sessions that the face finder shares with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.cards import ModelCard
+from deepscan.engines import ENGINES
+from deepscan.engines.device import cuda_devices, resolve
+from deepscan.engines.engine import Arrays
+from deepscan.errors import MissingError, UsageError
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def open_session(path: Path, *, device: str = "cpu", threads: int | None = None) -> Any:
+    """Open an ONNX file and make sure that it runs where it was meant to.
+
+    ONNX Runtime goes on with the CPU when another provider fails to start; that is an error here.
+
+    Args:
+        path: The ONNX file.
+        device: `cpu` or `cuda`.
+        threads: Threads of one run, None for as many as there are cores.
+
+    Returns:
+        An `onnxruntime.InferenceSession`.
+
+    Raises:
+        MissingError: ONNX Runtime is not installed, or the device's provider does not start.
+    """
+    runtime = _runtime()
+    wanted = PROVIDERS[device]
+    if device == "cuda":
+        runtime.preload_dlls()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    chain = [wanted] if device == "cpu" else [wanted, PROVIDERS["cpu"]]
+    session = runtime.InferenceSession(str(path), sess_options=options, providers=chain)
+    if session.get_providers()[0] != wanted:
+        raise MissingError(
+            f"ONNX Runtime did not start {wanted}: it runs {', '.join(session.get_providers())}",
+            'run: pip install "onnxruntime-gpu[cuda,cudnn]", or use --device cpu',
+        )
+    return session
+
+
+@ENGINES.register("onnx")
+class OnnxEngine:
+    """Runs a card's `onnx` file with ONNX Runtime."""
+
+    name = "onnx"
+    file = "onnx"
+
+    def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
+        if precision not in ("auto", "fp32"):
+            raise UsageError(
+                f"the onnx engine has no precision {precision!r}", "use --precision auto or fp32"
+            )
+        self.device = resolve(device)
+        self.precision = "fp32"
+        self._session = open_session(card.path("onnx"), device=self.device, threads=threads)
+        self.providers = tuple(self._session.get_providers())
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Return the network's outputs by name."""
+        names = [output.name for output in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+
+    @classmethod
+    def describe(cls) -> Mapping[str, Any]:
+        """Return ONNX Runtime's version and the providers that it was built with."""
+        runtime = _runtime()
+        return {
+            "onnxruntime": runtime.__version__,
+            "providers": runtime.get_available_providers(),
+            "gpus": cuda_devices(),
+        }
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingError(f"ONNX Runtime cannot be imported: {error}", "run: pip install --upgrade deepscan")
+    return onnxruntime

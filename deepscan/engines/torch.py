@@ -1,0 +1,65 @@
+"""The torch engine: a card's network rebuilt from its weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.cards import ModelCard
+from deepscan.engines import ENGINES
+from deepscan.engines.device import cuda_devices, resolve
+from deepscan.engines.engine import Arrays
+from deepscan.errors import UsageError, missing_extra
+
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+
+
+@ENGINES.register("torch")
+class TorchEngine:
+    """Runs a card's `torch` file (safetensors) with the network of its method."""
+
+    name = "torch"
+    file = "torch"
+
+    def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
+        torch = _torch()
+        from deepscan.detectors import load_network
+
+        self.precision = "fp32" if precision == "auto" else precision
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"the torch engine has no precision {precision!r}", f"choose from: {', '.join(PRECISIONS)}"
+            )
+        self.device = resolve(device)
+        self.providers = (f"torch-{self.device}",)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._dtype = getattr(torch, PRECISIONS[self.precision])
+        self._network = load_network(card).to(self.device, self._dtype).eval()
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Return the network's outputs by name."""
+        import torch
+
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self._dtype)
+            for name, array in inputs.items()
+        }
+        with torch.inference_mode():
+            outputs = self._network.predict(**tensors)
+        return {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}
+
+    @classmethod
+    def describe(cls) -> Mapping[str, Any]:
+        """Return torch's version and the CUDA version that it was built with."""
+        torch = _torch()
+        return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": cuda_devices()}
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise missing_extra("torch", "torch", "the torch engine")
+    return torch

@@ -1,0 +1,110 @@
+"""Which files a scan takes: named ones, those in folders, those of a list."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from deepscan.errors import UsageError
+
+#: Suffixes taken from folders; a file that is named itself is scanned whatever its suffix.
+EXTENSIONS = frozenset(
+    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv "
+    ".bmp .jpeg .jpg .png .tif .tiff .webp".split()
+)
+
+
+@dataclass(slots=True)
+class Inputs:
+    """The files of a scan, each once, in the order in which they were found.
+
+    Attributes:
+        paths: As they were named or found, encoded as the file system has them.
+        repeated: How many more times a file among them was named.
+        skipped: Suffix in lower case -> how many files of folders were left out for it.
+    """
+
+    paths: list[bytes] = field(default_factory=list)
+    repeated: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    _seen: set[bytes] = field(default_factory=set)
+
+    def add(self, path: bytes) -> None:
+        """Take a file unless the same resolved path is there already."""
+        key = resolved(path)
+        if key in self._seen:
+            self.repeated += 1
+        else:
+            self._seen.add(key)
+            self.paths.append(path)
+
+    def add_folder(self, folder: bytes) -> None:
+        """Take what has a known suffix below a folder, in the order of names.
+
+        Links to folders are not followed, so that a loop cannot catch the walk.
+        """
+        for root, folders, names in os.walk(folder):
+            folders.sort()
+            for name in sorted(names):
+                suffix = os.path.splitext(os.fsdecode(name))[1].lower()
+                if suffix in EXTENSIONS:
+                    self.add(os.path.join(root, name))
+                else:
+                    self.skipped[suffix or "no suffix"] += 1
+
+
+def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool = False) -> Inputs:
+    """Return the files that a command line means.
+
+    Args:
+        named: Files and folders.
+        lists: Open lists of files and folders, one a line.
+        null: The lists are separated by NUL bytes, as `find -print0` writes them.
+
+    Raises:
+        UsageError: A named path is not there. (A missing line of a list becomes a record instead.)
+    """
+    inputs = Inputs()
+    for name in named:
+        path = os.fsencode(name)
+        if not os.path.lexists(path):
+            raise UsageError(f"{name!r} is not there", "check the path; quote it if it has spaces")
+        _take(inputs, path)
+    for stream in lists:
+        for line in _lines(stream, null=null):
+            _take(inputs, line)
+    return inputs
+
+
+def resolved(path: bytes) -> bytes:
+    """Return the path without links and relative parts; the same for two names of one file."""
+    return os.path.realpath(path)
+
+
+def open_list(name: str) -> BinaryIO:
+    """Open a list of paths.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise UsageError(f"the list {name!r} cannot be read: {error.strerror}", "check --from-list")
+
+
+def _take(inputs: Inputs, path: bytes) -> None:
+    if os.path.isdir(path):
+        inputs.add_folder(path)
+    else:
+        inputs.add(path)
+
+
+def _lines(stream: BinaryIO, *, null: bool) -> Iterator[bytes]:
+    separator = b"\0" if null else b"\n"
+    for line in stream.read().split(separator):
+        path = line if null else line.removesuffix(b"\r")
+        if path:
+            yield path

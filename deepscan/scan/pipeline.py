@@ -1,0 +1,174 @@
+"""The road of a scan: decode -> find faces -> score -> judge, batched over frames and over videos."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from deepscan.faces.align import align
+from deepscan.faces.face import Face
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.quality import assess
+from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.tracks import appearance
+from deepscan.media.frames import DecodeReport, Frame, Image
+from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+from deepscan.scan.outcome import Sighting, outcome
+from deepscan.scan.options import ScanOptions
+from deepscan.scan.records import Record, utc_now
+from deepscan.scan.scorer import Scorer
+
+T = TypeVar("T")
+
+#: Frames that go through the face finder together, and crops that go through the detector together.
+FRAME_BATCH = 8
+CROP_BATCH = 32
+
+
+@dataclass(slots=True, eq=False)
+class Video:
+    """A video on its way: what has been found of it so far.
+
+    Attributes:
+        path: As it was named or found.
+        started: When its scan began, UTC.
+        clock: The same on the monotonic clock, in seconds.
+        sampled: Index and presentation time of each frame that was looked at.
+        sightings: The faces found, with their raw scores as they come.
+        waiting: Frames and crops that have not been through their stage yet.
+        report: How its decoding ended, None while it goes on.
+        seconds: Stage -> seconds of it that fell to this video.
+    """
+
+    path: bytes
+    started: str = field(default_factory=utc_now)
+    clock: float = field(default_factory=time.monotonic)
+    sampled: list[tuple[int, float]] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
+    waiting: int = 0
+    report: DecodeReport | None = None
+    seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
+
+
+class Pipeline:
+    """Scans videos with one face finder, one detector and one pool of decoders.
+
+    Args:
+        options: The scan's parameters.
+        pool: The decoders, fenced.
+        finder: The face finder.
+        scorer: The detector, None to find faces only.
+        run: Identifier of the run, for the records.
+    """
+
+    def __init__(
+        self, options: ScanOptions, pool: DecodePool, finder: FaceFinder, scorer: Scorer | None, run: str
+    ) -> None:
+        self._options = options
+        self._pool = pool
+        self._finder = finder
+        self._scorer = scorer
+        self._recipe = scorer.recipe if scorer else CropRecipe()
+        self._run = run
+        self._videos: dict[int, Video] = {}
+        self._frames: deque[tuple[Video, FrameReady]] = deque()
+        self._crops: deque[tuple[Video, Sighting, Image]] = deque()
+
+    def scan(self, paths: Iterable[bytes], emit: Callable[[Record], None]) -> None:
+        """Scan videos and hand on the record of each as it ends.
+
+        Args:
+            paths: Files, encoded as the file system has them.
+            emit: Takes one record for each path, in the order in which they end.
+        """
+        queue = iter(enumerate(paths))
+        exhausted = False
+        while not exhausted or self._videos:
+            while not exhausted and self._pool.idle:
+                number, path = next(queue, (-1, b""))
+                if exhausted := number < 0:
+                    break
+                self._videos[number] = Video(path)
+                self._pool.submit(DecodeJob(number, path))
+            busy = bool(self._frames or self._crops)
+            quiet = not self._take(self._pool.poll(0.0 if busy else 0.5))
+            # A batch is run when it is full, or when nothing more has come to fill it; full batches of crops
+            # first, so that a crowd's crops do not pile up.
+            if len(self._crops) >= CROP_BATCH:
+                self._score(_first(self._crops, CROP_BATCH))
+            elif len(self._frames) >= FRAME_BATCH or (quiet and self._frames):
+                self._find_faces(_first(self._frames, FRAME_BATCH))
+            elif quiet and self._crops:
+                self._score(_first(self._crops, CROP_BATCH))
+            self._finish(emit)
+
+    def _take(self, events: Sequence[object]) -> bool:
+        for event in events:
+            if isinstance(event, FrameReady):
+                video = self._videos[event.job.id]
+                video.waiting += 1
+                self._frames.append((video, event))
+            elif isinstance(event, Ended):
+                self._videos[event.job.id].report = event.report
+        return bool(events)
+
+    def _find_faces(self, batch: list[tuple[Video, FrameReady]]) -> None:
+        begun = time.monotonic()
+        found = self._finder.detect([event.frame.image for _, event in batch])
+        for (video, event), detections in zip(batch, found, strict=True):
+            frame = event.frame
+            video.sampled.append((frame.index, frame.pts))
+            for detection in detections:
+                crop = align(frame.image, detection.landmarks, self._recipe)
+                quality = assess(crop, detection)
+                face = Face(frame.index, frame.pts, detection, quality, appearance(crop))
+                sighting = Sighting(face)
+                video.sightings.append(sighting)
+                if self._scorer:
+                    video.waiting += 1
+                    self._crops.append((video, sighting, crop))
+            video.waiting -= 1
+            event.release()
+        self._charge("faces", time.monotonic() - begun, [video for video, _ in batch])
+
+    def _score(self, batch: list[tuple[Video, Sighting, Image]]) -> None:
+        assert self._scorer is not None
+        begun = time.monotonic()
+        scores = self._scorer.score(np.stack([crop for _, _, crop in batch]))
+        for (video, sighting, _), score in zip(batch, scores, strict=True):
+            sighting.raw = float(score)
+            video.waiting -= 1
+        self._charge("detector", time.monotonic() - begun, [video for video, _, _ in batch])
+
+    def _charge(self, stage: str, seconds: float, videos: Sequence[Video]) -> None:
+        for video in videos:
+            video.seconds[stage] += seconds / len(videos)
+
+    def _finish(self, emit: Callable[[Record], None]) -> None:
+        done = [number for number, video in self._videos.items() if video.report and not video.waiting]
+        for number in done:
+            video = self._videos.pop(number)
+            assert video.report is not None
+            record = outcome(
+                video.report,
+                path=video.path,
+                sampled=video.sampled,
+                sightings=video.sightings,
+                scorer=self._scorer,
+                rule=self._options.quality,
+                run=self._run,
+                started=video.started,
+                seconds={
+                    **video.report.seconds,
+                    **video.seconds,
+                    "total": time.monotonic() - video.clock,
+                },
+            )
+            emit(record)
+
+
+def _first(queue: deque[T], most: int) -> list[T]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]

@@ -1,0 +1,104 @@
+"""Raw scores for aligned crops: a model's preprocessing and its engine, nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.cards import ModelCard
+from deepscan.engines import ENGINES
+from deepscan.engines.engine import Engine
+from deepscan.engines.golden import golden_crops
+from deepscan.errors import ContractError, MissingError
+from deepscan.faces.recipe import CropRecipe
+
+
+class Scorer:
+    """A model that is ready to score crops; its golden score has been checked.
+
+    Args:
+        card: The model, with a crop recipe.
+        engine: Name of an engine, or `auto` for the first one that the model has a file for.
+        device: `auto`, `cpu` or `cuda`.
+        precision: `auto`, or one that the engine offers.
+        threads: Threads of one run, None for as many as there are cores.
+
+    Raises:
+        ContractError: The engine does not give the golden score of the card.
+        MissingError: The engine, its device or the model's file is not there.
+        UsageError: The engine does not offer what was asked for.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        engine: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if card.crop is None:
+            raise ContractError(f"model {card.name!r} takes no faces", "name a detector with --model")
+        self.card = card
+        self.recipe: CropRecipe = card.crop
+        name = _first_with_file(card) if engine == "auto" else engine
+        self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
+        self._mean = np.asarray(card.mean, np.float32) * 255
+        self._scale = 1 / (np.asarray(card.std, np.float32) * 255)
+        self._check_golden()
+
+    def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probability of fake of each crop.
+
+        Args:
+            crops: RGB, shape (n, side, side, 3), uint8, cut by the card's recipe.
+
+        Returns:
+            Raw scores, shape (n,), float32, in [0, 1]; NaN where the network gave none.
+        """
+        normalised = ((crops - self._mean) * self._scale).transpose(0, 3, 1, 2)
+        outputs = self.engine.run({"crops": np.ascontiguousarray(normalised, np.float32)})
+        return outputs["probability"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what every record says of its model."""
+        return {
+            "name": self.card.name,
+            "method": self.card.method,
+            "sha256": self.card.files[self.engine.file].sha256,
+            "engine": self.engine.name,
+            "device": self.engine.device,
+            "precision": self.engine.precision,
+        }
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what the run's record says of the engine."""
+        return {
+            "name": self.engine.name,
+            "device": self.engine.device,
+            "precision": self.engine.precision,
+            "providers": list(self.engine.providers),
+            **self.engine.describe(),
+        }
+
+    def _check_golden(self) -> None:
+        if self.card.golden is None:
+            return
+        expected = self.card.golden.score
+        found = float(self.score(golden_crops(self.recipe.input_side)).mean())
+        # Half precision carries three decimal digits of a logit; the parity gate of the export is tighter.
+        tolerance = self.card.golden.tolerance if self.engine.precision == "fp32" else 2e-2
+        if not abs(found - expected) <= tolerance:
+            raise ContractError(
+                f"model {self.card.name!r} gives {found:.5f} for the golden input, its card says {expected:.5f}",
+                f"the {self.engine.name} engine computes something else here: try another --engine or --device",
+            )
+
+
+def _first_with_file(card: ModelCard) -> str:
+    for name in ENGINES.names:
+        if name in card.files:
+            return name
+    raise MissingError(f"model {card.name!r} has no file that an engine runs", "export it, or name another")
