@@ -43,16 +43,17 @@ class Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def add(self, kind: str, name: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, name: str, *inputs: str, **attributes: int | list[int]) -> str:
         """Append a node that reads the trunk and the inputs; it becomes the trunk."""
-        self.nodes.append(helper.make_node(kind, [self.trunk, *inputs], [name], name=name, **attributes))
+        node = helper.make_node(kind, [self.trunk, *inputs], [name], name, None, None, None, **attributes)
+        self.nodes.append(node)
         self.trunk = name
         return name
 
     def normalise(self) -> None:
         """Turn pixels (n, h, w, 3) in 0..255 into planes (n, 3, h, w) in -1..1."""
-        self.add("Sub", "centred", self.constant("middle", np.float32(127.5)))
-        self.add("Mul", "normalised", self.constant("range", np.float32(1 / 128)))
+        self.add("Sub", "centred", self.constant("middle", np.array(127.5, np.float32)))
+        self.add("Mul", "normalised", self.constant("range", np.array(1 / 128, np.float32)))
         self.add("Transpose", "planes", perm=[0, 3, 1, 2])
 
     def conv(self, name: str) -> None:

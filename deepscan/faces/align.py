@@ -1,4 +1,6 @@
-"""Alignment: cut a face out of the full-resolution frame so that its landmarks lie where a recipe wants them."""
+"""Alignment: cut a face out of its frame so that its landmarks lie where a recipe wants them."""
+
+from typing import cast
 
 import cv2
 import numpy as np
@@ -61,15 +63,14 @@ def align(image: Image, landmarks: Floats, recipe: CropRecipe) -> Image:
     )
     if recipe.resize not in (None, recipe.side):
         crop = cv2.resize(crop, (recipe.input_side, recipe.input_side), interpolation=cv2.INTER_CUBIC)
-    aligned: Image = crop
-    return aligned
+    return cast(Image, crop)
 
 
 def _averaged(image: Image, matrix: Matrix, side: int) -> tuple[Image, Matrix]:
     """Return the face's neighbourhood averaged down by a whole factor, and the matrix that now cuts it out.
 
-    Reading every k-th pixel of a face k times as large as its crop would alias, and aliasing looks like the high
-    frequencies that a detector goes by. The factor is whole so that each pixel is the mean of a k x k block.
+    Reading every k-th pixel of a face k times as large as its crop would alias, and aliasing looks like the
+    high frequencies that a detector goes by. The factor is whole: each pixel is the mean of a k x k block.
     """
     factor = int(1 / np.hypot(matrix[0, 0], matrix[1, 0]))
     if factor < 2:
@@ -86,10 +87,10 @@ def _averaged(image: Image, matrix: Matrix, side: int) -> tuple[Image, Matrix]:
     part = image[low[1] : high[1], low[0] : high[0]]
     rest = -np.array(part.shape[:2]) % factor
     if rest.any():
-        part = cv2.copyMakeBorder(part, 0, int(rest[0]), 0, int(rest[1]), cv2.BORDER_REPLICATE)
-    small: Image = cv2.resize(
-        part, (part.shape[1] // factor, part.shape[0] // factor), interpolation=cv2.INTER_AREA
-    )
+        padded = cv2.copyMakeBorder(part, 0, int(rest[0]), 0, int(rest[1]), cv2.BORDER_REPLICATE)
+        part = cast(Image, padded)
+    size = (part.shape[1] // factor, part.shape[0] // factor)
+    small = cast(Image, cv2.resize(part, size, interpolation=cv2.INTER_AREA))
     # Pixel j of the small picture is centred on pixel factor * j + (factor - 1) / 2 of the part.
     grown = np.array(
         [[factor, 0, low[0] + (factor - 1) / 2], [0, factor, low[1] + (factor - 1) / 2], [0, 0, 1]]

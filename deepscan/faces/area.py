@@ -1,5 +1,7 @@
 """Area averaging: any number of resizes of one image at the price of a single pass over its pixels."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +55,7 @@ class AreaTable:
         rows = self._sums[bottom] - self._sums[top]
         sums = rows[:, right] - rows[:, left]
         area = (bottom - top)[:, None, None] * (right - left)[:, None]
-        return sums.astype(np.float32) / area.astype(np.float32)
+        return _means(sums, area)
 
     def crops(self, boxes: Integers, side: int) -> Floats:
         """Return parts of the image resized to squares, shape (n, side, side, 3), float32 in 0..255.
@@ -69,4 +71,9 @@ class AreaTable:
         left, right = left[:, None, :], right[:, None, :]
         table = self._sums
         sums = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
-        return sums.astype(np.float32) / area.astype(np.float32)
+        return _means(sums, area)
+
+
+def _means(sums: NDArray[Any], area: Integers) -> Floats:
+    means: Floats = np.divide(sums, area, dtype=np.float32, casting="unsafe")
+    return means

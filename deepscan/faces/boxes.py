@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 from deepscan.faces.face import Floats
 
 Indices = NDArray[np.intp]
+Share = Literal["union", "smaller"]
 
 
 def iou(box: Floats, others: Floats) -> Floats:
-    """Return the intersection over union of one box (4,) with each of others (n, 4), shape (n,), in [0, 1]."""
+    """Return the intersection over union of a box (4,) with others (n, 4), shape (n,), in [0, 1]."""
     return _overlap(box, others, "union", 0.0)
 
 
-def _overlap(box: Floats, others: Floats, share: Literal["union", "smaller"], rim: float) -> Floats:
+def _overlap(box: Floats, others: Floats, share: Share, rim: float) -> Floats:
     low = np.maximum(box[:2], others[:, :2])
     high = np.minimum(box[2:], others[:, 2:])
     shared: Floats = np.prod(np.maximum(high - low + rim, 0, dtype=np.float32), axis=1)
@@ -26,9 +27,7 @@ def _overlap(box: Floats, others: Floats, share: Literal["union", "smaller"], ri
     return ratio
 
 
-def suppress(
-    boxes: Floats, scores: Floats, limit: float, share: Literal["union", "smaller"] = "union", rim: float = 0
-) -> Indices:
+def suppress(boxes: Floats, scores: Floats, limit: float, share: Share = "union", rim: float = 0) -> Indices:
     """Return the boxes that no better one covers: greedy non-maximum suppression.
 
     Args:
@@ -52,7 +51,7 @@ def suppress(
 
 
 def refined(boxes: Floats, offsets: Floats, rim: float) -> Floats:
-    """Return boxes with each edge moved by its offset (n, 4), in units of the box's width or height plus rim."""
+    """Return boxes with edges moved by offsets (n, 4), in units of the box's width or height plus rim."""
     size = boxes[:, 2:] - boxes[:, :2] + np.float32(rim)
     return boxes + offsets * np.tile(size, 2)
 

@@ -1,10 +1,10 @@
 """MTCNN: find faces and their five landmarks by a cascade of three small networks, on ONNX Runtime."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from deepscan import cards
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.area import AreaTable
-from deepscan.faces.boxes import Indices, refined, squared, suppress
+from deepscan.faces.boxes import Indices, Share, refined, squared, suppress
 from deepscan.faces.face import Detection, Floats
 from deepscan.media.frames import Image
 
@@ -85,13 +85,20 @@ class Candidates:
         """Return some of the candidates, in the order asked for."""
         return Candidates(*(getattr(self, name)[chosen] for name in self.__slots__))
 
-    def suppressed(self, limit: float, **how: Any) -> "Candidates":
+    def suppressed(self, limit: float, share: Share = "union", rim: float = 0) -> "Candidates":
         """Return what `boxes.suppress` leaves within each image, best first."""
         kept = [np.zeros(0, np.intp)]
         for image in np.unique(self.owner):
             own = np.flatnonzero(self.owner == image)
-            kept.append(own[suppress(self.boxes[own], self.scores[own], limit, **how)])
+            kept.append(own[suppress(self.boxes[own], self.scores[own], limit, share, rim)])
         return self.take(np.concatenate(kept))
+
+
+class Net(Protocol):
+    """What the cascade needs of an ONNX Runtime session."""
+
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, Floats]) -> Sequence[Floats]:
+        """Return the named outputs, or all in the order of the model, for `pixels` (n, h, w, 3)."""
 
 
 class FaceFinder:
@@ -99,8 +106,8 @@ class FaceFinder:
 
     The cascade is that of Zhang et al. 2016 (section II): P-Net scans a pyramid of the image, R-Net and O-Net
     judge what it proposes from crops of 24 and 48 pixels, each refining the boxes, and O-Net gives the
-    landmarks. `exact` gives facenet-pytorch 2.5.3's result for `MTCNN(keep_all=True, min_face_size=20)`; `fast`
-    searches a smaller copy and maps what it finds back to the frame.
+    landmarks. `exact` gives the result of facenet-pytorch 2.5.3's `MTCNN(keep_all=True, min_face_size=20)`;
+    `fast` searches a smaller copy and maps what it finds back to the frame.
 
     Args:
         mode: What to look for; see above.
@@ -109,7 +116,8 @@ class FaceFinder:
 
     Raises:
         UsageError: The mode or the device is unknown.
-        MissingError: onnxruntime is not installed, CUDA was asked for and cannot be used, or the nets are missing.
+        MissingError: onnxruntime is not installed, CUDA was asked for and cannot be used, or a net is not
+            there.
         ContractError: A net is not the one that its card names.
     """
 
@@ -179,11 +187,10 @@ class FaceFinder:
         if shrink == 1:
             return image
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        copy: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        return copy
+        return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def open_net(path: Path, device: str, threads: int | None) -> Any:
+def open_net(path: Path, device: str, threads: int | None) -> Net:
     """Return an ONNX Runtime session that runs on that device and on no other.
 
     Raises:
@@ -216,7 +223,7 @@ def open_net(path: Path, device: str, threads: int | None) -> Any:
     # ONNX Runtime goes on with the CPU by itself when a provider cannot start.
     if session.get_providers()[0] != wanted:
         raise _no_cuda(device, "onnxruntime could not start its CUDA provider")
-    return session
+    return cast(Net, session)
 
 
 def _no_cuda(device: str, why: str) -> MissingError:
@@ -257,7 +264,7 @@ def _from_map(score: Floats, offset: Floats, scale: float) -> Candidates:
 
 
 def _judge(
-    net: Any, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float
+    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float
 ) -> Candidates:
     """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
     # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.

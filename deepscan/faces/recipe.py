@@ -35,8 +35,8 @@ class CropRecipe:
         shift: Moves the face right and down by these fractions of the side.
         interpolation: `linear` and `cubic` read the frame as it is; `area` first averages it down when the
             face is more than twice as large as its crop, so that a large face does not alias.
-        border: What fills the crop past the frame's edge: `black`, as DeepfakeBench does, or the frame's mirror
-            image, which a model needs whose training pictures do not reach as far as its crops.
+        border: What fills the crop past the frame's edge: `black`, as DeepfakeBench does, or the frame's
+            mirror image, which suits a model whose training pictures do not reach as far as its crops.
         resize: Side to which the crop is resized (bicubic) for the network, None if it takes the crop as is.
     """
 
