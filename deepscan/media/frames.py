@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,11 @@ class MediaInfo:
         if self.frames_decodable < 0:
             raise ValueError(f"frames_decodable must not be negative, not {self.frames_decodable}")
 
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Return the facts that `to_json` wrote."""
+        return cls(**{**facts, "fps": None if facts["fps"] is None else Fraction(facts["fps"])})
+
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON types, the frame rate as a fraction such as `30000/1001`."""
         return {
@@ -120,7 +125,8 @@ class DecodeReport:
         sha256: Hex digest of the file as it was before decoding, None if it could not be read.
         size: Size of the file in bytes, None if it could not be read.
         info: Facts about the file, None if it could not be opened.
-        decoder: The decoder that gave the frames, None if none did.
+        decoder: The decoder that gave the frames, None if none did, `decord+pyav` if the one took over from
+            the other.
         asked: Number of frames that were to be sampled.
         decoded: Number of distinct frames that were handed on.
         seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`.

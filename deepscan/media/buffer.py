@@ -1,0 +1,105 @@
+"""The memory through which frames cross between processes: without a name, gone with its last user."""
+
+import mmap
+import os
+import tempfile
+from typing import IO, Literal
+
+import numpy as np
+
+from deepscan.media.frames import Image
+
+Kind = Literal["memory", "file"]
+
+
+class FrameBuffer:
+    """Equal slots in one anonymous file that two processes map.
+
+    It has no name, neither in /dev/shm (which a container may hold down to 64 MB, and where touching a page
+    too many is a SIGBUS) nor elsewhere, so that nothing is left behind whoever is killed.
+
+    Args:
+        kind: `memory`, or `file` for an unlinked temporary file. Without anonymous memory it is a file.
+    """
+
+    def __init__(self, kind: Kind = "memory") -> None:
+        self._file: IO[bytes] | None = None
+        if kind == "memory" and hasattr(os, "memfd_create"):
+            self.kind: Kind = "memory"
+            self.fd = os.memfd_create("deepscan-frames", os.MFD_CLOEXEC)
+        else:
+            self.kind = "file"
+            self._file = tempfile.TemporaryFile(prefix="deepscan-frames-")  # noqa: SIM115 (closed by close)
+            self.fd = self._file.fileno()
+        self._size = 0
+        self._slot_bytes = 0
+        self._map: mmap.mmap | None = None
+
+    def lay_out(self, slots: int, slot_bytes: int) -> None:
+        """Divide the memory anew, growing it if need be. Views of it stay valid, what they show may change.
+
+        Args:
+            slots: Number of slots, at least 1.
+            slot_bytes: Size of each, at least 1.
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        size = slots * slot_bytes
+        if size > self._size:
+            os.ftruncate(self.fd, size)
+            # Demanded now, for a page that cannot be had later kills whoever touches it.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self.fd, 0, size)
+            self._size = size
+        self.attach(slots, slot_bytes)
+
+    def attach(self, slots: int, slot_bytes: int) -> None:
+        """Map the slots that the owner of the memory has laid out."""
+        size = slots * slot_bytes
+        if self._map is None or len(self._map) < size:
+            self._map = mmap.mmap(self.fd, size)
+        self._slot_bytes = slot_bytes
+
+    def view(self, slot: int, shape: tuple[int, int, int]) -> Image:
+        """Return the picture in a slot, shape (height, width, 3), without copying it.
+
+        Raises:
+            ValueError: The picture is larger than the slot, or the slot is not there.
+        """
+        count = shape[0] * shape[1] * shape[2]
+        if self._map is None or count > self._slot_bytes:
+            raise ValueError(f"a picture of {count} bytes does not fit into a slot of {self._slot_bytes}")
+        flat = np.frombuffer(self._map, dtype=np.uint8, count=count, offset=slot * self._slot_bytes)
+        return flat.reshape(shape)
+
+    def close(self) -> None:
+        """Let go of the memory; it lives on as long as a view of it does."""
+        self._map = None
+        if self._file is not None:
+            self._file.close()
+        elif self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+
+class SharedSlots(FrameBuffer):
+    """The other end: the memory of another process, by an inherited descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._file = None
+        self.kind = "memory"
+        self.fd = fd
+        self._size = self._slot_bytes = 0
+        self._map = None
+
+
+def slot_count(frame_bytes: int, frames: int, budget: int) -> int:
+    """Return how many slots to lay out: as the budget allows, at least 2, not many more than frames.
+
+    Args:
+        frame_bytes: Size of one frame, at least 1.
+        frames: Number of frames that will come, at least 1.
+        budget: Bytes to spend.
+    """
+    return max(2, min(budget // frame_bytes, frames))

@@ -1,0 +1,103 @@
+"""Decodes with decord, which must be watched: it can hang, hide damage and miscount frames."""
+
+import importlib
+import re
+from typing import Any
+
+import numpy as np
+
+from deepscan.media.decoders import DECODERS, DecoderError, FrameError, NotInstalledError
+from deepscan.media.frames import Image
+from deepscan.media.probe import Probe, reason
+
+# 0 and 1 behave as -1, which silently replaces damaged frames by copies of others; only a fraction complains.
+_FAULT_TOLERANCE = 1e-9
+# Elsewhere its seeking is inexact: in MPEG-TS it gave frames a whole group of pictures off.
+_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_UNKNOWN_CODECS = ("av1", "vvc")
+
+
+def unfit(probe: Probe) -> str | None:
+    """Return why decord is not to be trusted with such a file, or None; needs no decord."""
+    if probe.info.container not in _CONTAINERS:
+        return f"decord is not used for {probe.info.container}"
+    if probe.info.codec in _UNKNOWN_CODECS:
+        return f"decord cannot decode {probe.info.codec}"
+    return "decord needs time stamps" if probe.ticks is None else None
+
+
+@DECODERS.register("decord")
+class DecordDecoder:
+    """Reads single frames by index: fetching several at once is what hangs.
+
+    It conceals damage inside a frame without telling, so `doubtful` stays empty.
+
+    Args:
+        url: The file, as `Source.url` names it.
+        probe: What the file holds.
+        threads: How many threads decord may use.
+
+    Raises:
+        NotInstalledError: decord is not installed.
+        DecoderError: It cannot open the file, or counts other frames than the probe.
+    """
+
+    def __init__(self, url: str, probe: Probe, threads: int) -> None:
+        self._shape = (probe.info.height, probe.info.width, 3)
+        self._count = probe.count
+        self.doubtful: set[int] = set()
+        if why := unfit(probe):
+            raise DecoderError(why)
+        try:
+            decord: Any = importlib.import_module("decord")
+        except ModuleNotFoundError:
+            raise NotInstalledError("the package decord is not installed") from None
+        except (ImportError, OSError) as error:
+            raise DecoderError(f"decord cannot be loaded: {reason(error)}") from None
+        decord.logging.set_level(decord.logging.QUIET)
+        try:
+            self._reader: Any = decord.VideoReader(url, num_threads=threads, fault_tol=_FAULT_TOLERANCE)
+        except Exception as error:
+            raise DecoderError(_brief(error)) from None
+        self._agree(probe)
+
+    def read(self, index: int) -> Image:
+        """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.
+
+        Raises:
+            FrameError: This frame cannot be decoded.
+        """
+        if not 0 <= index < self._count:
+            raise FrameError(f"there is no frame {index}")
+        try:
+            image: Image = self._reader[index].asnumpy()
+        except StopIteration:
+            raise FrameError("decord found the end of the file") from None
+        except Exception as error:
+            raise FrameError(_brief(error)) from None
+        if image.shape != self._shape:
+            raise FrameError(f"decord gave a picture of shape {image.shape}, not {self._shape}")
+        return image
+
+    def close(self) -> None:
+        """Free what decord holds."""
+        self._reader = None
+
+    def _agree(self, probe: Probe) -> None:
+        """Compare decord's table of frames with the probe's: an index must mean the same picture to both."""
+        if len(self._reader) != probe.count:
+            raise DecoderError(f"decord counts {len(self._reader)} frames, {probe.count} are there")
+        if probe.count < 2:
+            return
+        times = np.asarray(self._reader.get_frame_timestamp(range(probe.count)), dtype=np.float64)[:, 0]
+        # A frame taken for its neighbour is off by a whole gap; decord's float32 times are good to 1 ms.
+        worst = float(np.max(np.abs(times - times[0] - probe.seconds)))
+        if worst >= max(0.5 * float(np.min(np.diff(probe.seconds))), 0.001):
+            raise DecoderError(f"decord's frame times are off by {worst:.3f} s")
+
+
+def _brief(error: BaseException) -> str:
+    """Return the last line of decord's message, without the places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = re.sub(r"^\[\S+\] \S+:\d+: |\[/dev/fd/\d+\] ?", "", lines[0] if lines else type(error).__name__)
+    return reason(RuntimeError(said))

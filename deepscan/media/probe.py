@@ -1,0 +1,311 @@
+"""Reads what a file is and when its frames are shown, by walking its packets, not by trusting its header."""
+
+import codecs
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from deepscan.media.frames import MediaError, MediaInfo
+from deepscan.media.source import Source
+
+MAX_PIXELS = 64_000_000
+#: A damaged file that gives fewer frames than this is not scored.
+FEWEST_OF_DAMAGED = 4
+_SNIFFED = 4096
+# libav knows some 350 formats; among the others are scripts that name further files or addresses to open.
+_CONTAINERS = (
+    "3g2,3gp,apng,asf,av1,avi,bmp_pipe,dv,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4a,m4v,matroska,mj2,mjpeg,"
+    "mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,webm,webp_pipe,wtv,yuv4mpegpipe"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """What a decoder must know about a file; arrays have one entry a decodable frame, as they are presented.
+
+    Attributes:
+        info: The facts for the record.
+        stream: Which of the container's video streams it is, from 0.
+        ticks: Presentation time stamps in units of the stream's time base, ascending; None where the packets
+            carry none, so that frames can only be counted.
+        seconds: Presentation times in seconds from the first frame, shape (n,), float64.
+        keys: Whether decoding can start at the frame, shape (n,), bool.
+        still: Whether it is a still image.
+        damaged: Whether data are missing or corrupt.
+        warnings: What a reader of the record must know, one line each.
+    """
+
+    info: MediaInfo
+    stream: int
+    ticks: NDArray[np.int64] | None
+    seconds: NDArray[np.float64]
+    keys: NDArray[np.bool_]
+    still: bool
+    damaged: bool
+    warnings: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        count = self.info.frames_decodable
+        if self.seconds.shape != (count,) or self.keys.shape != (count,):
+            raise ValueError(f"{count} frames need as many times and key flags")
+        if self.ticks is not None and (self.ticks.shape != (count,) or np.any(np.diff(self.ticks) <= 0)):
+            raise ValueError("time stamps must ascend, one a frame")
+
+    @property
+    def count(self) -> int:
+        """Number of decodable frames."""
+        return self.info.frames_decodable
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What walking all packets of a video stream found; ticks and keys in the order of the file."""
+
+    ticks: list[int | None]
+    keys: list[bool]
+    discarded: int
+    corrupt: int
+    last_duration: int
+    end: float
+    error: str | None
+
+
+def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
+    """Read the facts about a video or still image.
+
+    Args:
+        source: The opened file.
+        max_pixels: Largest width times height that is accepted.
+
+    Raises:
+        MediaError: `decode_error` if nothing (or too little of a damaged file) can be decoded, `unsupported`
+            if it is text, has no picture, or is too large.
+    """
+    _refuse_by_head(source, max_pixels)
+    try:
+        with open_container(source.url()) as container:
+            stream = _video_stream(container)
+            _refuse_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
+            index = container.streams.video.index(stream)
+            walk = _walk(container, stream)
+        # Opened anew instead of rewound: not every format can seek.
+        with open_container(source.url()) as container:
+            first = _first_frame(container, container.streams.video[index], max_pixels)
+            return _conclude(container, container.streams.video[index], walk, first)
+    except av.FFmpegError as error:
+        raise MediaError("decode_error", f"nothing can be decoded: {reason(error)}") from None
+
+
+def open_container(url: str) -> InputContainer:
+    """Open a file with libav, confined to the file itself and to known containers.
+
+    Raises:
+        av.FFmpegError: It cannot be opened.
+        MediaError: `unsupported`: the container is none of those known.
+    """
+    confined = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+    try:
+        return av.open(url, "r", container_options=confined, metadata_errors="replace")
+    except av.ArgumentError:
+        raise MediaError("unsupported", "it is no video or image container that is known here") from None
+
+
+def reason(error: BaseException) -> str:
+    """Return what went wrong as one line, without the stand-in for the file's name."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(words).split())[:200]
+
+
+def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Yield the frames of a stream in presentation order, passing over packets that cannot be decoded."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError:
+            # Where reading breaks off, the decoder still holds the last frames.
+            with contextlib.suppress(av.FFmpegError):
+                yield from stream.codec_context.decode(None)
+            return
+        # A cut-off packet is no frame of the probe's, and its error can cost the frames before it.
+        if packet.is_corrupt:
+            continue
+        with contextlib.suppress(av.FFmpegError):
+            yield from (frame for frame in packet.decode() if isinstance(frame, VideoFrame))
+
+
+def _refuse_by_head(source: Source, max_pixels: int) -> None:
+    head = source.head(_SNIFFED)
+    if not head:
+        raise MediaError("decode_error", "the file is empty")
+    if _is_text(head):
+        raise MediaError("unsupported", "it is text, not a video")
+    # libav refuses the largest pictures by itself, and then does not tell their size.
+    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
+        _refuse_size(int.from_bytes(head[16:20]), int.from_bytes(head[20:24]), max_pixels)
+
+
+def _is_text(head: bytes) -> bool:
+    if head.startswith(b"YUV4MPEG2 "):
+        return False
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    controls = set(range(32)) - set(b"\t\n\r\f\b\x1b")
+    if controls.intersection(head):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        # Older encodings of text are still mostly ASCII; compressed data without a control byte do not occur.
+        return sum(byte < 128 for byte in head) > len(head) // 2
+    return True
+
+
+def _refuse_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise MediaError("unsupported", f"{width}x{height} is over the limit of {max_pixels} pixels")
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if moving:
+        best = container.streams.best("video")
+        return best if isinstance(best, VideoStream) and best in moving else moving[0]
+    if container.streams.audio:
+        raise MediaError("unsupported", "audio only: it has no video stream")
+    raise MediaError("unsupported", "it has no video stream")
+
+
+def _walk(container: InputContainer, stream: VideoStream) -> _Walk:
+    ticks: list[int | None] = []
+    keys: list[bool] = []
+    discarded = corrupt = last_duration = 0
+    end, error = 0.0, None
+    # All streams, since only together do they tell whether the file goes on for as long as it states.
+    packets: Iterator[Any] = container.demux()
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.FFmpegError as failure:
+            error = reason(failure)
+            break
+        if not packet.size:
+            continue
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None and packet.time_base:
+            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index != stream.index:
+            continue
+        if packet.is_corrupt:
+            corrupt += 1
+        elif packet.is_discard:
+            discarded += 1
+        else:
+            ticks.append(packet.pts)
+            keys.append(packet.is_keyframe)
+            last_duration = packet.duration or last_duration
+    return _Walk(ticks, keys, discarded, corrupt, last_duration, end, error)
+
+
+def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame:
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = 2
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    for frame in decode_packets(container, stream):
+        _refuse_size(frame.width, frame.height, max_pixels)
+        return frame
+    raise MediaError("decode_error", "not one frame can be decoded")
+
+
+def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first: VideoFrame) -> Probe:
+    still = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
+    ticks, keys = _present(walk, still)
+    count = len(keys)
+    still = still or (count == 1 and container.format.name in ("gif", "apng"))
+    warnings = _warnings(container, stream, walk, still)
+    damaged = bool(warnings)
+    if count == 0 or (damaged and count < FEWEST_OF_DAMAGED):
+        raise MediaError("decode_error", "; ".join([*warnings, f"only {count} frames are left of it"]))
+    if not still and (stated := stream.frames or 0) and stated < count:
+        warnings.append(f"the header states {stated} frames, {count} are there")
+    rate = None if still else _rate(stream, ticks)
+    base = stream.time_base or Fraction(1)
+    period = 1 / float(rate) if rate else 0.0
+    if ticks is None:
+        seconds, last = np.arange(count, dtype=np.float64) * period, period
+    else:
+        seconds = (ticks - ticks[0]).astype(np.float64) * float(base)
+        last = float(walk.last_duration * base) or period
+    rotation = -90 * round(first.rotation / 90) % 360
+    turned = rotation in (90, 270)
+    info = MediaInfo(
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        pixel_format=first.format.name,
+        width=first.height if turned else first.width,
+        height=first.width if turned else first.height,
+        rotation=rotation,
+        fps=rate,
+        duration=None if still else float(seconds[-1]) + last,
+        frames_stated=stream.frames or None,
+        frames_decodable=count,
+        keyframes=int(np.count_nonzero(keys)),
+    )
+    return Probe(info, stream.index, ticks, seconds, keys, still, damaged, tuple(warnings))
+
+
+def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
+    """Return the average frame rate, from the header only where the time stamps bear it out."""
+    stated: Fraction = stream.average_rate or stream.guessed_rate or Fraction(25)
+    if ticks is None or len(ticks) < 2 or stream.time_base is None:
+        return stated
+    found = (len(ticks) - 1) / (int(ticks[-1] - ticks[0]) * stream.time_base)
+    # Within two percent or one frame the header's is the exact one: it has no rounded time stamps in it.
+    return stated if abs(stated / found - 1) < max(0.02, 1 / len(ticks)) else found.limit_denominator(1001)
+
+
+def _present(walk: _Walk, still: bool) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
+    """Return time stamps and key flags in presentation order, less what no decoder can show."""
+    # Frames before the first keyframe have nothing to start from. A photograph may carry more pictures
+    # (a preview, a clip of the moment) behind its own.
+    start = walk.keys.index(True) if True in walk.keys else 0
+    end = start + 1 if still else len(walk.keys)
+    keys = np.array(walk.keys[start:end], dtype=np.bool_)
+    stamps = [tick for tick in walk.ticks[start:end] if tick is not None]
+    if len(stamps) < len(keys) or not stamps:
+        return None, keys
+    ticks, where = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
+    shown = ticks >= stamps[0] if keys[0] else np.ones(len(ticks), dtype=np.bool_)
+    return ticks[shown], keys[where][shown]
+
+
+def _warnings(container: InputContainer, stream: VideoStream, walk: _Walk, still: bool) -> list[str]:
+    """Return what shows that data are missing; nothing here may be said of a healthy file."""
+    found = len(walk.keys) + walk.discarded
+    lines = []
+    if not still and stream.frames > found:
+        lines.append(f"the header states {stream.frames} frames, {found} are there")
+    if walk.corrupt:
+        lines.append(f"corrupt packets left out: {walk.corrupt}")
+    if walk.error:
+        lines.append(f"reading stopped early: {walk.error}")
+    # Matroska states no frame count; its length is exact, unlike that of formats where libav must guess.
+    stated = (container.duration or 0) / av.time_base
+    start = (container.start_time or 0) / av.time_base
+    if "matroska" in container.format.name and stated - (walk.end - start) > max(0.5, 0.02 * stated):
+        lines.append(f"the header states {stated:.2f} s, the data end after {walk.end - start:.2f} s")
+    return lines

@@ -1,0 +1,119 @@
+"""Opens one file so that its name cannot mislead, and its content cannot change unnoticed."""
+
+import hashlib
+import os
+import stat
+from types import TracebackType
+from typing import Self
+
+from deepscan.media.frames import MediaError
+
+
+class Source:
+    """A regular file held open by descriptor.
+
+    Libraries are given `/dev/fd/N` instead of the name: a name may hold bytes that are no text, a colon that
+    libav takes for a protocol, or a percent sign that it takes for a numbered series of files. What was
+    hashed and what is decoded are then the same file, too, even if another takes its name meanwhile.
+
+    Args:
+        path: The file's name, as the file system has it.
+
+    Raises:
+        MediaError: Status `error`: there is no such file, it may not be read, or it is no regular file.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+        try:
+            # A pipe or a device is never opened: that alone can block, or do something.
+            _demand_regular(os.stat(path).st_mode)
+            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(error) from None
+        except ValueError:
+            raise MediaError("error", "a path cannot hold a NUL byte") from None
+        try:
+            self._opened = os.fstat(self.fd)
+            _demand_regular(self._opened.st_mode)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Size in bytes when it was opened."""
+        return self._opened.st_size
+
+    def url(self) -> str:
+        """Return a name under which a library can open the file from its beginning."""
+        # Where /dev/fd duplicates instead of reopening (macOS), the position is shared.
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        return f"/dev/fd/{self.fd}"
+
+    def head(self, count: int) -> bytes:
+        """Return the first `count` bytes, or fewer if the file is shorter."""
+        return os.pread(self.fd, count, 0)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the content as it is now, in hexadecimal.
+
+        Raises:
+            MediaError: Status `error`: the medium gives a read error.
+        """
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        try:
+            with os.fdopen(self.fd, "rb", closefd=False) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(error) from None
+
+    def change(self, digest: str) -> str | None:
+        """Return how the file differs from its first `digest`, in words, or None if it does not."""
+        now = os.fstat(self.fd)
+        if now.st_size != self.size:
+            return f"its size went from {self.size} to {now.st_size} bytes while it was read"
+        if self.digest() != digest:
+            return "its content changed while it was read"
+        try:
+            named = os.stat(self._path)
+        except OSError:
+            return "it was removed while it was read"
+        if (named.st_dev, named.st_ino) != (now.st_dev, now.st_ino):
+            return "it was replaced by another file while it was read"
+        return None
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _demand_regular(mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    raise MediaError("error", f"it is {kinds.get(stat.S_IFMT(mode), 'something special')}, not a file")
+
+
+def _unreadable(error: OSError) -> MediaError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return MediaError("error", "there is no such file")
+    if isinstance(error, PermissionError):
+        return MediaError("error", "no permission to read it")
+    return MediaError("error", f"cannot be read: {error.strerror or error}")

@@ -1,0 +1,271 @@
+"""The fenced process: hashes, probes and decodes one file after another, and may be killed at any time."""
+
+import contextlib
+import ctypes
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepscan.media.buffer import SharedSlots
+from deepscan.media.channel import Channel, Message
+from deepscan.media.decoders import DECODERS, Decoder, DecoderError, FrameError, NotInstalledError
+from deepscan.media.decord import unfit
+from deepscan.media.frames import MediaError, MediaInfo, Status
+from deepscan.media.probe import FEWEST_OF_DAMAGED, Probe, probe, reason
+from deepscan.media.sampling import sample_indices
+from deepscan.media.source import Source
+
+#: How many frames before one that cannot be decoded are tried in its place.
+_STEPS_BACK = 8
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve jobs until the parent goes away.
+
+    Args:
+        arguments: Descriptors of the channel's socket and of the buffer's memory.
+    """
+    _confine()
+    channel = Channel(socket.socket(fileno=int(arguments[0])))
+    slots = SharedSlots(int(arguments[1]))
+    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(channel, inbox), daemon=True).start()
+    channel.send({"kind": "ready"})
+    while True:
+        message = inbox.get()
+        # A slot freed after the last report is of no interest any more.
+        if "path" in message:
+            Work(message, channel, inbox, slots).run()
+
+
+def _confine() -> None:
+    # The terminal's Ctrl-C is the parent's to answer: it decides what becomes of a job.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A crash in a decoder is an outcome here; it must not litter the folder with core files.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        # A decoder may hang holding the GIL, and would then never see the channel end.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # When memory runs out, a worker can be replaced, the parent cannot.
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+
+
+def _listen(channel: Channel, inbox: "queue.SimpleQueue[Message]") -> None:
+    while (messages := channel.receive()) is not None:
+        for message in messages:
+            inbox.put(message)
+    os._exit(0)
+
+
+@dataclass
+class _Tally:
+    """What became of the sampled frames."""
+
+    asked: int = 0
+    replaced: int = 0
+    lost: int = 0
+
+
+class Work:
+    """One file, from its first byte to the report.
+
+    Args:
+        job: The parent's message: path, options, and what an earlier attempt has done already.
+        channel: Where to answer.
+        inbox: Where the parent's messages about slots arrive.
+        slots: Where to put frames.
+    """
+
+    def __init__(
+        self, job: Message, channel: Channel, inbox: "queue.SimpleQueue[Message]", slots: SharedSlots
+    ) -> None:
+        self._job = job
+        self._channel = channel
+        self._inbox = inbox
+        self._slots = slots
+        self._free: list[int] = []
+        self._done: set[int] = set(job["done"])
+        self._warnings: list[str] = list(job["warnings"])
+        self._seconds: dict[str, float] = {}
+        self._tally = _Tally()
+        self._decoder: Decoder | None = None
+        self._doubtful: set[int] = set()
+        self._givers: list[str] = list(job["givers"])
+        self._current = ""
+        self._left: list[str] = []
+
+    def run(self) -> None:
+        """Do the work and send the report, whatever happens on the way."""
+        self._tell("begin")
+        status: Status = "ok"
+        detail = ""
+        try:
+            with Source(os.fsencode(self._job["path"])) as source:
+                with self._timed("hash"):
+                    digest = source.digest()
+                self._tell("hashed", sha256=digest, size=source.size, seconds=self._seconds["hash"])
+                try:
+                    self._open_and_decode(source)
+                except MediaError as error:
+                    status, detail = error.status, error.detail
+                finally:
+                    self._close_decoder()
+                # Even a failure may be due to the change.
+                with self._timed("hash"):
+                    change = source.change(digest)
+                if change:
+                    status, detail = "changed", change
+        except MediaError as error:
+            status, detail = error.status, error.detail
+        except Exception as error:
+            status, detail = "error", f"internal error in the decoding process: {error!r:.200}"
+        self._tell(
+            "ended",
+            status=status,
+            detail=detail,
+            warnings=[*self._warnings, *self._conclusions()],
+            decoder="+".join(self._givers) or None,
+            asked=self._tally.asked,
+            decoded=len(self._done),
+            seconds=self._seconds,
+        )
+
+    def _open_and_decode(self, source: Source) -> None:
+        with self._timed("probe"):
+            found = probe(source, self._job["max_pixels"])
+        self._tell("opened", info=found.info.to_json())
+        self._warnings += (line for line in found.warnings if line not in self._warnings)
+        if found.count < self._job["min_frames"]:
+            raise MediaError(
+                "too_short", f"{found.count} decodable frames, fewer than {self._job['min_frames']}"
+            )
+        wanted = sample_indices(found.count, self._job["frames"])
+        self._tally.asked = len(wanted)
+        self._left = self._order(found)
+        self._reserve(found.info, len(wanted))
+        with self._timed("decode"):
+            self._switch(source, found, None)
+            for index in wanted:
+                # An earlier attempt may have given it, or one in its place.
+                if index not in self._done and index > max(self._done, default=-1):
+                    self._give(source, found, index)
+        enough = min(FEWEST_OF_DAMAGED, len(wanted))
+        if len(self._done) < (enough if self._tally.lost or found.damaged else 1):
+            raise MediaError(
+                "decode_error", f"only {len(self._done)} of {len(wanted)} sampled frames can be decoded"
+            )
+
+    def _order(self, found: Probe) -> list[str]:
+        if self._job["decoder"] != "auto":
+            return [self._job["decoder"]]
+        return [name for name in DECODERS.names if name != "decord" or unfit(found) is None]
+
+    def _reserve(self, info: MediaInfo, frames: int) -> None:
+        self._tell("need", bytes=info.width * info.height * 3, frames=frames)
+        while "slots" not in (reply := self._inbox.get()):
+            continue
+        self._slots.attach(reply["slots"], reply["bytes"])
+        self._free = list(range(reply["slots"]))
+
+    def _switch(self, source: Source, found: Probe, failure: str | None) -> None:
+        """Open the next decoder that works on the file, saying why the one before it was left."""
+        words = "no decoder fits"
+        while self._left:
+            if failure:
+                self._warnings.append(f"{failure}; {self._left[0]} took over")
+            self._close_decoder()
+            name = self._left.pop(0)
+            # Told before, so that the parent knows whom to blame for a hang or a crash.
+            self._tell("decoder", name=name)
+            try:
+                self._decoder = DECODERS.get(name)(source.url(), found, self._job["threads"])
+            except NotInstalledError as error:
+                failure, words = None, reason(error)
+            except DecoderError as error:
+                failure = words = f"{name} cannot decode it: {reason(error)}"
+            else:
+                self._current = name
+                return
+        raise MediaError("decode_error", words)
+
+    def _give(self, source: Source, found: Probe, index: int) -> None:
+        """Hand on a sampled frame or, if it cannot be decoded, the last one before it that can."""
+        slot = self._slot()
+        before: int | None = index
+        for _ in range(_STEPS_BACK):
+            if before is None or before <= max(self._done, default=-1):
+                break
+            try:
+                self._put(slot, before, found)
+            except FrameError as error:
+                if self._left:
+                    self._switch(source, found, f"{self._current} failed at frame {before}: {reason(error)}")
+                else:
+                    before = error.before if error.before is not None else before - 1
+            else:
+                self._tally.replaced += before != index
+                return
+        self._free.append(slot)
+        self._tally.lost += 1
+
+    def _put(self, slot: int, index: int, found: Probe) -> None:
+        assert self._decoder is not None
+        try:
+            image = self._decoder.read(index)
+        except FrameError:
+            raise
+        except Exception as error:
+            raise FrameError(reason(error)) from None
+        np.copyto(self._slots.view(slot, (found.info.height, found.info.width, 3)), image)
+        self._done.add(index)
+        if self._current not in self._givers:
+            self._givers.append(self._current)
+        self._tell("frame", slot=slot, index=index, pts=float(found.seconds[index]), by=self._current)
+
+    def _slot(self) -> int:
+        while not self._free or not self._inbox.empty():
+            self._free.append(self._inbox.get()["free"])
+        return self._free.pop(0)
+
+    def _close_decoder(self) -> None:
+        if self._decoder is not None:
+            self._doubtful |= self._decoder.doubtful
+            self._decoder.close()
+            self._decoder = None
+
+    def _conclusions(self) -> Iterator[str]:
+        tally = self._tally
+        if tally.replaced or tally.lost:
+            yield (
+                f"sampled frames that cannot be decoded: {tally.replaced + tally.lost} of {tally.asked}, "
+                f"{tally.replaced} of them replaced by the last decodable one before"
+            )
+        if self._doubtful:
+            yield f"frames that build on damaged data: {len(self._doubtful)} of {len(self._done)}"
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - start
+
+    def _tell(self, kind: str, **content: Any) -> None:  # noqa: ANN401 (JSON)
+        self._channel.send({"kind": kind, "at": time.monotonic(), **content})
+
+
+if __name__ == "__main__":
+    main(sys.argv[-2:])
