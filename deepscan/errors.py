@@ -51,6 +51,19 @@ class MissingError(DeepscanError):
     exit_code = ExitCode.MISSING
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived; no Exception, so that nothing on its way out swallows it."""
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit code of a command that this error ends."""
+    if isinstance(error, DeepscanError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERNAL
+
+
 def missing_extra(module: str, extra: str, purpose: str) -> MissingError:
     """Return the error for a command whose optional packages are not installed.
 

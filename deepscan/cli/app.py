@@ -3,7 +3,7 @@
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Annotated
 
@@ -14,19 +14,16 @@ import deepscan
 from deepscan.cli.doctor import doctor
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
-from deepscan.errors import DeepscanError, ExitCode
+from deepscan.errors import DeepscanError, ExitCode, Terminated, exit_code_of
 
 DEBUG = "--debug"
+COMMANDS: dict[str, Callable[..., int | None]] = {"scan": scan, "train": train, "doctor": doctor}
 
 EXIT_CODES = """
 Exit codes: 0 every input has an outcome; 1 internal error; 2 wrong usage, or a named path that is not there;
-3 some inputs failed; 4 a contract does not hold (hash, golden score, resumed run); 5 a dependency, device, data
-set or weights missing; 10 with --fail-on fake, when a fake was found; 130 interrupted; 143 terminated.
+3 some inputs failed; 4 a contract does not hold (hash, golden score, resumed run); 5 a dependency, device,
+data set or weights missing; 10 with --fail-on fake, when a fake was found; 130 interrupted; 143 terminated.
 """
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; not an Exception, so that nothing on the way swallows it."""
 
 
 def build() -> typer.Typer:
@@ -40,9 +37,8 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    app.command()(scan)
-    app.command()(train)
-    app.command()(doctor)
+    for name, command in COMMANDS.items():
+        app.command(name)(command)
     return app
 
 
@@ -53,26 +49,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Without the program's name; None for those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = DEBUG in given
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         code = build()([argument for argument in given if argument != DEBUG], standalone_mode=False)
-    except DeepscanError as error:
-        code = _report(error.message, error.hint, error.exit_code, debug=debug)
-    except TyperException as error:
-        code = _report(error.format_message(), _usage_hint(given), ExitCode.USAGE, debug=debug)
-    except (KeyboardInterrupt, typer.Abort):
-        code = _report("interrupted", "what was written stays; go on with --resume", ExitCode.INTERRUPTED)
-    except Terminated:
-        code = _report("terminated", "what was written stays; go on with --resume", ExitCode.TERMINATED)
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does: nothing is left to say, and nowhere to say it.
         sys.stderr.close()
-        code = ExitCode.OK
-    except Exception as error:
-        hint = "this is a defect: repeat with --debug and report what it prints"
-        code = _report(f"{type(error).__name__}: {error}", hint, ExitCode.INTERNAL, debug=debug)
+        sys.exit(ExitCode.OK)
+    except TyperException as error:
+        code = _report(error.format_message(), _usage_hint(given), ExitCode.USAGE)
+    except (Exception, KeyboardInterrupt, Terminated) as raised:
+        if DEBUG in given:
+            traceback.print_exc()
+        # typer makes its own exception of Ctrl-C
+        error = KeyboardInterrupt() if isinstance(raised, typer.Abort) else raised
+        code = _report(*_told(error), exit_code_of(error))
     sys.exit(int(code or 0))
+
+
+def _told(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, DeepscanError):
+        return error.message, error.hint
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        word = "terminated" if isinstance(error, Terminated) else "interrupted"
+        return word, "records that were written stay; go on with --resume"
+    hint = f"this is a defect: repeat with {DEBUG} and report what it prints"
+    return f"{type(error).__name__}: {error}", hint
 
 
 def _root(
@@ -92,9 +94,7 @@ def _on_terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _report(message: str, hint: str, code: ExitCode, *, debug: bool = False) -> ExitCode:
-    if debug:
-        traceback.print_exc()
+def _report(message: str, hint: str, code: ExitCode) -> ExitCode:
     sys.stderr.write(f"error: {' '.join(message.split())}\nhint: {hint}\n")
     return code
 

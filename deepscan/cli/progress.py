@@ -106,10 +106,9 @@ class Display(Listener):
             self._stdout.print(table(self._records, most, self._out))
         counts = {**summary.verdicts, **{k: v for k, v in summary.statuses.items() if k != "ok"}}
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        minutes = (time.monotonic() - self._begun) / 60
-        self._note(
-            f"{self._done} videos in {minutes * 60:.1f} s, {self._done / minutes:.1f} a minute: {told or 'nothing'}"
-        )
+        seconds = time.monotonic() - self._begun
+        rate = self._done / seconds * 60
+        self._note(f"{self._done} videos in {seconds:.1f} s, {rate:.1f} a minute: {told or 'nothing'}")
         if self._out:
             self._note(f"records: {self._out}")
 

@@ -13,7 +13,7 @@ from deepscan.media.frames import STATUSES
 INPUT, LOOK, MODEL, OUTPUT = "Input", "What is looked at", "Model", "Output"
 
 
-def scan(  # noqa: PLR0913 - one parameter an option
+def scan(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -102,7 +102,7 @@ def scan(  # noqa: PLR0913 - one parameter an option
 ) -> int:
     """Say for each video whether it shows a manipulated face, how sure that is, and why.
 
-    A table at a terminal, JSON lines when piped. With --out every record is on disk before the next video ends.
+    A table at a terminal, JSON lines when piped; with --out, every record is on disk as its video ends.
 
     deepscan scan clip.mp4
 

@@ -9,11 +9,15 @@ from typing import BinaryIO
 
 from deepscan.errors import UsageError
 
-#: Suffixes taken from folders; a file that is named itself is scanned whatever its suffix.
-EXTENSIONS = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv "
-    ".bmp .jpeg .jpg .png .tif .tiff .webp".split()
+# fmt: off
+VIDEOS = (
+    ".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".ogv", ".ts", ".webm", ".wmv",
 )
+STILLS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# fmt: on
+#: Suffixes taken from folders; a file that is named itself is scanned whatever its suffix.
+EXTENSIONS = frozenset({*VIDEOS, *STILLS})
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Everything that decides the outcome of a scan, in one place, and what of it a resumed run must share."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from deepscan.errors import UsageError
@@ -38,7 +38,7 @@ class ScanOptions:
     min_frames: int = 1
     timeout: float = 120.0
     max_megapixels: float = 64.0
-    quality: QualityRule = QualityRule()
+    quality: QualityRule = field(default_factory=QualityRule)
 
     def __post_init__(self) -> None:
         for name in ("frames", "min_frames", "timeout", "max_megapixels"):

@@ -14,10 +14,10 @@ from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.quality import assess
 from deepscan.faces.recipe import CropRecipe
 from deepscan.faces.tracks import appearance
-from deepscan.media.frames import DecodeReport, Frame, Image
+from deepscan.media.frames import DecodeReport, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
-from deepscan.scan.outcome import Sighting, outcome
 from deepscan.scan.options import ScanOptions
+from deepscan.scan.outcome import Sighting, outcome
 from deepscan.scan.records import Record, utc_now
 from deepscan.scan.scorer import Scorer
 

@@ -14,6 +14,11 @@ from deepscan.scan.aggregation import Verdict
 SCHEMA = 1
 
 
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is known of one video when its scan has ended.
@@ -51,7 +56,7 @@ class Record:
     frames: Sequence[Mapping[str, Any]] = ()
     media: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
-    started: str = field(default_factory=lambda: utc_now())
+    started: str = field(default_factory=utc_now)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,8 +119,3 @@ def recorded_path(record: Mapping[str, Any]) -> bytes:
     """
     raw = record.get("path_bytes")
     return bytes.fromhex(raw) if raw is not None else os.fsencode(record["path"])
-
-
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

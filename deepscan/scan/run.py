@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepscan import cards
-from deepscan.errors import ExitCode, UsageError
+from deepscan.errors import ExitCode, UsageError, exit_code_of
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.frames import FAILURES, Status
 from deepscan.media.pool import DecodeOptions, DecodePool
@@ -147,7 +147,7 @@ def execute(
     )
     with DecodePool(decoding, count) as pool:
         run = runfile.describe(
-            options, scorer, cards.load("mtcnn"), frame_buffer=pool.buffer_kind, workers=count
+            options, scorer, cards.load("mtcnn"), frame_buffer=pool.kind, workers=count
         )
         resumed = output.resume and output.journal.exists()
         if resumed:
@@ -194,7 +194,7 @@ def _scan(
         return
     described = runfile.run_path(output.journal)
     runfile.write(run, described)
-    exit_code = ExitCode.INTERRUPTED
+    exit_code: int | None = None
     try:
         with Journal(output.journal, planned.kept) as journal:
 
@@ -205,6 +205,9 @@ def _scan(
 
             pipeline.scan(planned.todo, keep)
         exit_code = summary.exit_code(fail_on)
+    except BaseException as error:
+        exit_code = exit_code_of(error)
+        raise
     finally:
         runfile.end(run, exit_code)
         runfile.write(run, described)

@@ -1,4 +1,4 @@
-"""The run's record, `*.run.json` beside the journal: everything that decided the outcome, and who ran it when."""
+"""The run's record, `*.run.json` beside the journal: all that decided the outcome, and when it ran."""
 
 import importlib.metadata
 import json
@@ -97,7 +97,7 @@ def begin(run: dict[str, Any], command: Sequence[str], *, videos: int, kept: int
     run["sessions"].append(session)
 
 
-def end(run: dict[str, Any], exit_code: int) -> None:
+def end(run: dict[str, Any], exit_code: int | None) -> None:
     """Close the last session of a run's record with the exit code that it ends with; changed in place."""
     run["sessions"][-1] |= {"ended": utc_now(), "exit_code": exit_code}
 

@@ -92,8 +92,8 @@ class Scorer:
         tolerance = self.card.golden.tolerance if self.engine.precision == "fp32" else 2e-2
         if not abs(found - expected) <= tolerance:
             raise ContractError(
-                f"model {self.card.name!r} gives {found:.5f} for the golden input, its card says {expected:.5f}",
-                f"the {self.engine.name} engine computes something else here: try another --engine or --device",
+                f"model {self.card.name!r} scores its golden input {found:.5f}, its card says {expected:.5f}",
+                f"the {self.engine.name} engine computes otherwise here: try another --engine or --device",
             )
 
 

@@ -1,0 +1,137 @@
+"""Bad input: each file gets its status and one clear line, and no other video is disturbed."""
+
+import os
+
+import pytest
+
+from deepscan.scan.records import recorded_path
+from tests import awkward
+from tests.command import SAMPLES, deepscan, journal, without_privileges
+
+HOPPER = SAMPLES / "real_hopper.mp4"
+NAMES = [
+    b"sp ace.mp4",
+    b"quo'te\".mp4",
+    b"new\nline.mp4",
+    b"col:on.mp4",
+    b"-dash.mp4",
+    b"bad\xff.mp4",
+    "\u00fcn\u00ef.mp4".encode(),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder of everything that can be wrong, with two good videos among it."""
+    folder = tmp_path_factory.mktemp("awkward")
+    (folder / "a_good.mp4").write_bytes(HOPPER.read_bytes())
+    (folder / "z_good.mp4").write_bytes((SAMPLES / "real_astronaut.mp4").read_bytes())
+    awkward.empty(folder / "empty.mp4")
+    awkward.text(folder / "text.mp4")
+    awkward.truncated(folder / "truncated.mp4")
+    awkward.indexless(folder / "indexless.mp4")
+    awkward.audio_only(folder / "audio.mp4")
+    awkward.video(folder / "one_frame.mp4", count=1)
+    awkward.lying(folder / "lying.mp4")
+    awkward.rotated(folder / "rotated.mp4", 90)
+    awkward.vfr(folder / "vfr.mkv")
+    awkward.png(folder / "huge.png", 20000, 20000)
+    awkward.gif(folder / "animated.gif")
+    awkward.still(folder / "still.jpg")
+    awkward.video(folder / "ten_bit.mp4", count=10, pixel_format="yuv420p10le")
+    (folder / "locked.mp4").write_bytes(HOPPER.read_bytes())
+    (folder / "locked.mp4").chmod(0)
+    (folder / "loop.mp4").symlink_to("loop.mp4")
+    (folder / "dangling.mp4").symlink_to("nowhere.mp4")
+    os.mkfifo(folder / "pipe.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scanned(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "out.jsonl"
+    ran = deepscan(
+        *("scan", folder, "--model", "none", "--frames", "4", "--out", out), prefix=without_privileges()
+    )
+    return ran, {os.path.basename(path): record for path, record in journal(out).items()}
+
+
+EXPECTED = {
+    "a_good.mp4": "ok",
+    "z_good.mp4": "ok",
+    "empty.mp4": "decode_error",
+    "text.mp4": "unsupported",
+    "truncated.mp4": "no_face",
+    "indexless.mp4": "decode_error",
+    "audio.mp4": "unsupported",
+    "one_frame.mp4": "no_face",
+    "lying.mp4": "no_face",
+    "rotated.mp4": "no_face",
+    "vfr.mkv": "no_face",
+    "huge.png": "unsupported",
+    "animated.gif": "no_face",
+    "still.jpg": "no_face",
+    "ten_bit.mp4": "no_face",
+    "locked.mp4": "error",
+    "loop.mp4": "error",
+    "dangling.mp4": "error",
+    "pipe.mp4": "error",
+}
+
+
+def test_every_file_gets_the_status_that_fits(scanned):
+    _, records = scanned
+    assert {name: record["status"] for name, record in records.items()} == EXPECTED
+
+
+def test_some_failed_and_it_is_said(scanned):
+    ran, records = scanned
+    assert ran.code == 3
+    assert ran.error_lines == [], "a failed input is no failure of the run"
+    for name, record in records.items():
+        if record["status"] != "ok":
+            assert record["detail"].count("\n") == 0
+            assert len(record["detail"]) > 8, f"{name}: {record['detail']!r} says why"
+            assert (record["score"], record["verdict"]) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["truncated.mp4", "lying.mp4"])
+def test_what_was_damaged_and_still_gave_frames_carries_a_warning(scanned, name):
+    assert scanned[1][name]["warnings"]
+
+
+@pytest.mark.parametrize(
+    "name", ["one_frame.mp4", "rotated.mp4", "vfr.mkv", "still.jpg", "ten_bit.mp4", "a_good.mp4"]
+)
+def test_what_was_only_unusual_carries_none(scanned, name):
+    assert scanned[1][name]["warnings"] == []
+
+
+def test_any_name_is_scanned_and_recorded(tmp_path):
+    small = awkward.video(tmp_path / "small.mp4", count=5).read_bytes()
+    folder = tmp_path / "names"
+    folder.mkdir()
+    for name in NAMES:
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:
+            file.write(small)
+    ran = deepscan("scan", folder, "--model", "none", "--frames", "2")
+    assert {os.path.basename(recorded_path(record)) for record in ran.records} == set(NAMES)
+    assert {record["status"] for record in ran.records} == {"no_face"}
+
+
+def test_a_list_with_a_missing_line_a_repeated_file_and_a_copy(tmp_path):
+    small = awkward.video(tmp_path / "small.mp4", count=5)
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(small.read_bytes())
+    listed = "\n".join([str(small), str(tmp_path / "gone.mp4"), str(small), str(copy)])
+    ran = deepscan("scan", "-", "--model", "none", "--frames", "2", stdin=listed.encode())
+    assert ran.code == 3
+    statuses = {os.path.basename(record["path"]): record["status"] for record in ran.records}
+    assert statuses == {"small.mp4": "no_face", "gone.mp4": "error", "copy.mp4": "no_face"}
+    assert len(ran.records) == 3
+
+
+def test_an_empty_folder_is_no_error(tmp_path):
+    ran = deepscan("scan", tmp_path, "--model", "none")
+    assert ran.code == 0
+    assert "no video" in ran.err

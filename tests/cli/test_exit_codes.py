@@ -1,0 +1,141 @@
+"""One test for each exit code, and the form of every failure."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from deepscan.cards import Golden
+from deepscan.errors import ExitCode
+from tests import awkward, toy
+from tests.command import SAMPLES, deepscan, journal, start
+
+HOPPER = SAMPLES / "real_hopper.mp4"
+QUICK = ("--frames", "2", "--faces", "fast")
+
+
+def failed_cleanly(ran, code):
+    """A failure is one `error:` line and one `hint:` line, whatever else is noted, and no traceback."""
+    assert ran.code == code, ran.err
+    assert [line.split(":")[0] for line in ran.error_lines] == ["error", "hint"], ran.err
+    assert "Traceback" not in ran.err
+    assert "╭" not in ran.err
+    return ran.error_lines
+
+
+def test_0_every_input_has_an_outcome(tmp_path):
+    short = awkward.video(tmp_path / "short.mp4", count=3)
+    ran = deepscan(
+        "scan", HOPPER, SAMPLES / "no_face.mp4", short, "--model", "none", "--min-frames", "5", *QUICK
+    )
+    assert ran.code == ExitCode.OK
+    assert sorted(record["status"] for record in ran.records) == ["no_face", "ok", "too_short"]
+    assert ran.error_lines == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scan", "nowhere.mp4"],
+        ["scan"],
+        ["scan", HOPPER, "--framse", "8"],
+        ["scan", HOPPER, "--frames", "0"],
+        ["scan", HOPPER, "--decoder", "vlc"],
+        ["scan", HOPPER, "--engine", "caffe"],
+        ["scan", HOPPER, "--model", "resnet"],
+        ["scan", HOPPER, "--out", "table.xlsx"],
+        ["scan", HOPPER, "--resume"],
+        ["scan", "--from-list", "nowhere.txt"],
+        ["sacn"],
+    ],
+    ids=lambda arguments: " ".join(os.path.basename(str(a)) for a in arguments),
+)
+def test_2_wrong_usage_says_what_to_do_instead(arguments, tmp_path):
+    failed_cleanly(deepscan(*arguments, cwd=tmp_path), ExitCode.USAGE)
+
+
+def test_2_an_output_that_is_there_is_not_overwritten(tmp_path):
+    out = tmp_path / "out.jsonl"
+    out.write_text("precious\n")
+    lines = failed_cleanly(deepscan("scan", HOPPER, "--model", "none", "--out", out), ExitCode.USAGE)
+    assert "--resume" in lines[1]
+    assert out.read_text() == "precious\n"
+
+
+def test_3_some_inputs_failed(tmp_path):
+    empty = awkward.empty(tmp_path / "empty.mp4")
+    ran = deepscan("scan", HOPPER, empty, "--model", "none", *QUICK)
+    assert ran.code == ExitCode.SOME_FAILED
+    assert {record["status"] for record in ran.records} == {"ok", "decode_error"}
+
+
+def test_4_weights_that_are_not_those_of_the_card(tmp_path):
+    folder = toy.model(tmp_path / "toy")
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    lines = failed_cleanly(deepscan("scan", HOPPER, "--model", folder, *QUICK), ExitCode.CONTRACT)
+    assert "SHA-256" in lines[0]
+
+
+def test_4_a_golden_score_that_is_not_reached(tmp_path):
+    folder = toy.model(tmp_path / "toy", golden=Golden(0.999))
+    lines = failed_cleanly(deepscan("scan", HOPPER, "--model", folder, *QUICK), ExitCode.CONTRACT)
+    assert "golden" in lines[0]
+
+
+def test_4_a_resumed_run_with_other_parameters(tmp_path):
+    out = tmp_path / "out.jsonl"
+    assert deepscan("scan", HOPPER, "--model", "none", "--out", out, "--frames", "2").code == ExitCode.OK
+    before = out.read_bytes()
+    ran = deepscan("scan", HOPPER, "--model", "none", "--out", out, "--frames", "3", "--resume")
+    assert "frames" in failed_cleanly(ran, ExitCode.CONTRACT)[0]
+    assert out.read_bytes() == before
+
+
+def test_5_a_device_that_is_not_there():
+    ran = deepscan("scan", HOPPER, "--device", "cuda", CUDA_VISIBLE_DEVICES="")
+    failed_cleanly(ran, ExitCode.MISSING)
+
+
+def test_10_only_where_it_was_asked_for(tmp_path):
+    fake = toy.model(tmp_path / "fake", bias=9.0)
+    assert deepscan("scan", HOPPER, "--model", fake, *QUICK).code == ExitCode.OK
+    empty = awkward.empty(tmp_path / "empty.mp4")
+    ran = deepscan("scan", HOPPER, empty, "--model", fake, "--fail-on", "fake", *QUICK)
+    assert ran.code == ExitCode.FOUND_FAKE, "it wins over an input that failed"
+    real = toy.model(tmp_path / "real", bias=-9.0)
+    assert deepscan("scan", HOPPER, "--model", real, "--fail-on", "fake", *QUICK).code == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
+)
+def test_130_and_143_leave_what_was_written_and_what_ran(tmp_path, number, code):
+    for index in range(40):
+        (tmp_path / f"{index:02}.mp4").write_bytes(HOPPER.read_bytes())
+    out = tmp_path / "out.jsonl"
+    process = start("scan", tmp_path, "--model", "none", "--out", out, "--progress", "none", "--frames", "8")
+    while not (out.exists() and out.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err.decode()
+    assert b"--resume" in err
+    assert 2 <= len(journal(out)) < 40
+    session = json.loads((tmp_path / "out.run.json").read_text())["sessions"][-1]
+    assert session["exit_code"] == code
+    assert session["ended"] is not None
+
+
+def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug(tmp_path):
+    folder = toy.model(tmp_path / "toy", side=64)
+    card = (folder / "card.yaml").read_text()
+    # A card whose crops the network does not take breaks inside the engine, which no check foresees.
+    (folder / "card.yaml").write_text(card.replace("side: 64", "side: 32"))
+    failed_cleanly(deepscan("scan", HOPPER, "--model", folder, *QUICK), ExitCode.INTERNAL)
+    ran = deepscan("scan", HOPPER, "--model", folder, "--debug", *QUICK)
+    assert ran.code == ExitCode.INTERNAL
+    assert "Traceback" in ran.err

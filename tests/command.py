@@ -1,0 +1,83 @@
+"""Runs the command as a user does: in a process of its own, with its own streams."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLES = Path(__file__).parent.parent / "sample_videos"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict]:
+        """The JSON lines on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def error_lines(self) -> list[str]:
+        """The lines of stderr that are an error or a hint."""
+        return [line for line in self.err.splitlines() if line.startswith(("error:", "hint:"))]
+
+
+def deepscan(
+    *arguments: str | bytes | Path,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+    **env: str,
+) -> Ran:
+    """Run `deepscan` to its end."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "deepscan", *arguments],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env={**os.environ, **env},
+        timeout=120,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    """Start `deepscan` and leave it running."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "deepscan", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def without_privileges() -> list[str]:
+    """Return what to put before a command so that file permissions bind it, even when the tests run as root.
+
+    Raises:
+        RuntimeError: The tests run as root on a system without `setpriv`.
+    """
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise RuntimeError("as root this test needs setpriv (util-linux), or run the tests as a user")
+    drop = "-dac_override,-dac_read_search"
+    return [setpriv, f"--inh-caps={drop}", f"--bounding-set={drop}"]
+
+
+def journal(path: Path) -> dict[str, dict]:
+    """Return the records of a journal by path, and make sure that no path has two."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    by_path = {record["path"]: record for record in records}
+    assert len(by_path) == len(records), "one record a path"
+    return by_path

@@ -1,0 +1,81 @@
+"""Which files a command line means."""
+
+import io
+import os
+
+import pytest
+
+from deepscan.errors import UsageError
+from deepscan.scan.inputs import collect
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def names(inputs, root):
+    return [os.path.relpath(path, os.fsencode(root)).decode() for path in inputs.paths]
+
+
+def test_folders_give_known_suffixes_in_order_and_count_the_rest(tmp_path):
+    touch(
+        tmp_path / "b.MP4",
+        tmp_path / "a.mkv",
+        tmp_path / "sub" / "c.gif",
+        tmp_path / "x.txt",
+        tmp_path / "README",
+    )
+    inputs = collect([str(tmp_path)])
+    assert names(inputs, tmp_path) == ["a.mkv", "b.MP4", "sub/c.gif"]
+    assert inputs.skipped == {".txt": 1, "no suffix": 1}
+
+
+def test_a_named_file_is_taken_whatever_its_suffix(tmp_path):
+    touch(tmp_path / "evidence.bin")
+    assert names(collect([str(tmp_path / "evidence.bin")]), tmp_path) == ["evidence.bin"]
+
+
+def test_the_same_file_by_two_names_is_taken_once_but_a_copy_is_not(tmp_path):
+    touch(tmp_path / "a.mp4", tmp_path / "copy.mp4")
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    inputs = collect([str(tmp_path / "a.mp4"), str(tmp_path), str(tmp_path / "sub" / ".." / "a.mp4")])
+    assert names(inputs, tmp_path) == ["a.mp4", "copy.mp4"]
+    assert inputs.repeated == 3
+
+
+def test_a_loop_of_folders_ends_and_a_loop_of_links_is_an_input(tmp_path):
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "one.mp4").symlink_to("two.mp4")
+    (tmp_path / "two.mp4").symlink_to("one.mp4")
+    inputs = collect([str(tmp_path)])
+    assert "a.mp4" in names(inputs, tmp_path)
+    assert any(name in names(inputs, tmp_path) for name in ("one.mp4", "two.mp4"))
+
+
+def test_a_named_path_that_is_not_there_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="is not there"):
+        collect([str(tmp_path / "nowhere")])
+
+
+def test_a_line_of_a_list_that_is_not_there_stays_an_input(tmp_path):
+    missing = os.fsencode(tmp_path / "gone.mp4")
+    assert collect([], [io.BytesIO(missing + b"\n")]).paths == [missing]
+
+
+@pytest.mark.parametrize(("null", "separator"), [(False, b"\n"), (False, b"\r\n"), (True, b"\0")])
+def test_lists_are_split_at_lines_or_nul(null, separator):
+    listed = separator.join([b"a b.mp4", b"'q'.mp4", b""])
+    assert collect([], [io.BytesIO(listed)], null=null).paths == [b"a b.mp4", b"'q'.mp4"]
+
+
+def test_nul_separated_names_keep_newlines_and_undecodable_bytes():
+    listed = b"new\nline.mp4\0bad\xff.mp4\0"
+    assert collect([], [io.BytesIO(listed)], null=True).paths == [b"new\nline.mp4", b"bad\xff.mp4"]
+
+
+def test_a_folder_in_a_list_is_walked(tmp_path):
+    touch(tmp_path / "in" / "a.mp4")
+    assert names(collect([], [io.BytesIO(os.fsencode(tmp_path / "in"))]), tmp_path) == ["in/a.mp4"]

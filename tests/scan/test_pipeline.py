@@ -1,0 +1,156 @@
+"""The road itself, with a pool, a finder and a detector that are told what to say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from deepscan.faces.face import Detection
+from deepscan.faces.recipe import CropRecipe
+from deepscan.media.frames import DecodeReport, Frame
+from deepscan.media.pool import Ended, FrameReady
+from deepscan.scan.options import ScanOptions
+from deepscan.scan.pipeline import CROP_BATCH, FRAME_BATCH, Pipeline
+
+POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
+
+
+class Pool:
+    """Gives each video's frames one by one; as many videos at once as it has slots."""
+
+    def __init__(self, videos, slots=2):
+        self.videos, self.slots = videos, slots
+        self.running, self.out, self.most_out = [], 0, 0
+
+    @property
+    def idle(self):
+        return self.slots - len(self.running)
+
+    def submit(self, job):
+        self.running.append((job, iter(self.videos[job.path][0])))
+
+    def poll(self, timeout):
+        events = []
+        for job, frames in list(self.running):
+            frame = next(frames, None)
+            if frame is None:
+                self.running.remove((job, frames))
+                events.append(Ended(job, self.videos[job.path][1]))
+            else:
+                self.out += 1
+                self.most_out = max(self.most_out, self.out)
+                events.append(FrameReady(job, frame, self.release))
+        return events
+
+    def release(self):
+        self.out -= 1
+
+
+class Finder:
+    """Finds as many faces as the frame's first pixel says."""
+
+    def __init__(self):
+        self.batches = []
+
+    def detect(self, images):
+        self.batches.append(len(images))
+        found = Detection(np.float32([10, 10, 110, 110]), POINTS, 0.99)
+        return [[found] * int(image[0, 0, 0]) for image in images]
+
+
+class Scorer:
+    """Scores a crop by the frame's second pixel, which the finder's landmarks leave in place."""
+
+    recipe = CropRecipe(side=64)
+
+    def __init__(self, score=0.25):
+        self.value, self.batches = score, []
+        self.card = type("Card", (), {"calibration": None})()
+
+    def score(self, crops):
+        assert crops.shape[1:] == (64, 64, 3)
+        self.batches.append(len(crops))
+        return np.full(len(crops), self.value, np.float32)
+
+    def to_json(self):
+        return {"name": "told"}
+
+
+def frames(count, faces=1):
+    image = np.zeros((120, 120, 3), np.uint8)
+    image[0, 0, 0] = faces
+    return [Frame(index, index / 10, image) for index in range(count)]
+
+
+def report(status="ok", detail="", decoded=0):
+    return DecodeReport(status, detail, (), "00", 1, None, "told", decoded, decoded, {"decode": 0.1})
+
+
+def run(videos, scorer=None, slots=2):
+    pool, finder, records = Pool(videos, slots), Finder(), []
+    options = ScanOptions(model="none")
+    Pipeline(options, pool, finder, scorer, "run").scan(list(videos), records.append)
+    assert pool.out == 0, "every frame is given back"
+    return {record.path: record for record in records}, pool, finder
+
+
+def test_every_video_gets_one_record_with_its_own_frames():
+    videos = {b"a": (frames(3), report()), b"b": (frames(5), report()), b"c": (frames(40, faces=2), report())}
+    records, _, _ = run(videos, Scorer())
+    assert {path: len(record.frames) for path, record in records.items()} == {b"a": 3, b"b": 5, b"c": 80}
+    assert all(record.score == pytest.approx(0.25) for record in records.values())
+    assert [line["index"] for line in records[b"a"].frames] == [0, 1, 2]
+
+
+def test_frames_and_crops_of_several_videos_go_through_together():
+    videos = {bytes([letter]): (frames(40), report()) for letter in b"abcd"}
+    scorer = Scorer()
+    _, _, finder = run(videos, scorer, slots=4)
+    assert max(finder.batches) == FRAME_BATCH
+    assert max(scorer.batches) == CROP_BATCH
+    assert sum(scorer.batches) == 160
+
+
+def test_frames_on_the_way_stay_few_however_long_the_video():
+    _, pool, _ = run({b"a": (frames(500), report())}, Scorer(), slots=1)
+    assert pool.most_out <= FRAME_BATCH
+
+
+def test_a_video_without_a_face_and_one_that_fails_disturb_no_other():
+    videos = {
+        b"none": (frames(4, faces=0), report()),
+        b"broken": (frames(2), report("decode_error", "torn")),
+        b"good": (frames(4), report()),
+    }
+    records, _, _ = run(videos, Scorer())
+    assert {path: record.status for path, record in records.items()} == {
+        b"none": "no_face",
+        b"broken": "decode_error",
+        b"good": "ok",
+    }
+    assert records[b"broken"].score is None
+    assert records[b"broken"].frames == ()
+
+
+def test_a_score_that_is_no_number_becomes_an_error_and_no_score():
+    records, _, _ = run({b"a": (frames(4), report())}, Scorer(math.nan))
+    assert records[b"a"].status == "error"
+    assert records[b"a"].score is None
+
+
+def test_without_a_detector_faces_are_recorded_without_a_score():
+    records, _, _ = run({b"a": (frames(4), report())})
+    record = records[b"a"]
+    assert (record.status, record.score, record.verdict, record.model) == ("ok", None, None, None)
+    assert len(record.frames) == 4
+
+
+def test_a_frame_without_a_face_is_listed_as_looked_at():
+    mixed = frames(4)
+    mixed[2] = Frame(2, 0.2, np.zeros((120, 120, 3), np.uint8))
+    records, _, _ = run({b"a": (mixed, report())}, Scorer())
+    assert [line["track"] for line in records[b"a"].frames] == [0, 0, None, 0]
+
+
+def test_nothing_to_scan_ends_at_once():
+    assert run({})[0] == {}

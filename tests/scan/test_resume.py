@@ -1,0 +1,86 @@
+"""What of a run's journal still stands."""
+
+import hashlib
+import os
+
+import pytest
+
+from deepscan.scan.records import Record
+from deepscan.scan.resume import plan
+
+
+def scanned(path, status="ok", content=None):
+    content = path.read_bytes() if content is None else content
+    return Record(
+        os.fsencode(path),
+        status,
+        "" if status == "ok" else "why",
+        "run",
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+    ).to_json()
+
+
+@pytest.fixture
+def videos(tmp_path):
+    paths = [tmp_path / f"{name}.mp4" for name in "abc"]
+    for path in paths:
+        path.write_bytes(path.name.encode() * 10)
+    return paths
+
+
+def split(paths, records, **options):
+    planned = plan([os.fsencode(path) for path in paths], records, **options)
+    return [record["path"] for record in planned.kept], [os.path.basename(path) for path in planned.todo]
+
+
+def test_what_is_recorded_stands_and_the_rest_is_left(videos):
+    kept, todo = split(videos, [scanned(videos[0])])
+    assert kept == [str(videos[0])]
+    assert todo == [b"b.mp4", b"c.mp4"]
+
+
+def test_a_changed_file_is_scanned_again_even_at_the_same_size(videos):
+    record = scanned(videos[0])
+    videos[0].write_bytes(b"x" * record["bytes"])
+    assert split(videos, [record]) == ([], [b"a.mp4", b"b.mp4", b"c.mp4"])
+
+
+def test_a_status_to_retry_is_scanned_again(videos):
+    records = [scanned(videos[0], "timeout"), scanned(videos[1], "decode_error"), scanned(videos[2])]
+    assert split(videos, records, retry={"timeout"}) == ([str(videos[1]), str(videos[2])], [b"a.mp4"])
+
+
+def test_a_file_that_could_not_be_read_stands_until_it_can(tmp_path):
+    path = tmp_path / "late.mp4"
+    record = Record(os.fsencode(path), "error", "no such file", "run").to_json()
+    assert split([path], [record]) == ([str(path)], [])
+    path.write_bytes(b"here now")
+    assert split([path], [record]) == ([], [b"late.mp4"])
+
+
+def test_a_named_pipe_is_not_opened(tmp_path):
+    path = tmp_path / "pipe.mp4"
+    os.mkfifo(path)
+    record = Record(os.fsencode(path), "error", "not a file", "run").to_json()
+    assert split([path], [record]) == ([str(path)], [])
+
+
+def test_of_two_records_of_one_path_the_last_counts_once(videos):
+    kept, todo = split(videos[:1], [scanned(videos[0], "timeout"), scanned(videos[0])])
+    assert kept == [str(videos[0])]
+    assert todo == []
+
+
+def test_records_of_videos_that_are_not_named_now_are_kept(videos):
+    kept, todo = split(videos[1:2], [scanned(videos[0])])
+    assert kept == [str(videos[0])]
+    assert todo == [b"b.mp4"]
+
+
+def test_an_undecodable_name_is_found_again(tmp_path):
+    path = os.fsencode(tmp_path) + b"/bad\xff.mp4"
+    with open(path, "wb") as file:
+        file.write(b"content")
+    record = Record(path, "ok", "", "r", sha256=hashlib.sha256(b"content").hexdigest(), size=7).to_json()
+    assert plan([path], [record]).todo == ()

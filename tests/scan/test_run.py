@@ -1,0 +1,181 @@
+"""A whole run on the sample videos: records, run.json, and going on after a crash."""
+
+import csv
+import json
+import signal
+import time
+
+import pytest
+
+from deepscan.errors import ContractError
+from deepscan.scan import runfile
+from deepscan.scan.run import Output, Summary
+from tests import toy
+from tests.command import SAMPLES, deepscan, journal, start
+
+#: What differs from run to run although nothing else does.
+TIMES = ("started", "seconds", "run")
+
+
+def same(one, other):
+    """Two records agree but for times, the scores within the contract's 1e-4."""
+    one, other = (
+        {key: value for key, value in record.items() if key not in TIMES} for record in (one, other)
+    )
+    if one["score"] is not None:
+        assert one.pop("score") == pytest.approx(other.pop("score"), abs=1e-4)
+        for key in ("tracks", "frames"):
+            for left, right in zip(one.pop(key), other.pop(key), strict=True):
+                assert {k: v for k, v in left.items() if k not in ("score", "raw")} == {
+                    k: v for k, v in right.items() if k not in ("score", "raw")
+                }
+                assert left["score"] == pytest.approx(right["score"], abs=1e-4)
+    return one == other
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for index in range(3):
+        for sample in sorted(SAMPLES.glob("*.mp4")):
+            (folder / f"{index}_{sample.name}").write_bytes(sample.read_bytes())
+    (folder / "broken.mp4").write_bytes(b"\0" * 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return toy.model(tmp_path_factory.mktemp("models") / "toy")
+
+
+def command(videos, model, out, *more):
+    return ("scan", videos, "--model", model, "--frames", "4", "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def whole(videos, model, tmp_path_factory):
+    """An uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "out.jsonl"
+    ran = deepscan(*command(videos, model, out))
+    assert ran.code == 3, ran.err
+    return out
+
+
+def test_a_record_says_all_that_the_evidence_needs(whole):
+    records = {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+    assert len(records) == 16
+    hopper = records["0_real_hopper.mp4"]
+    assert hopper["status"] == "ok"
+    assert 0 <= hopper["score"] <= 1
+    assert hopper["calibrated"] is True
+    assert len(hopper["sha256"]) == 64
+    assert hopper["bytes"] == (SAMPLES / "real_hopper.mp4").stat().st_size
+    assert [line["index"] for line in hopper["frames"]] == [0, 33, 66, 99]
+    assert [line["pts"] for line in hopper["frames"]] == pytest.approx([0, 1.32, 2.64, 3.96])
+    media = hopper["media"]
+    assert (media["codec"], media["width"], media["height"], media["fps"]) == ("h264", 640, 480, "25/1")
+    assert (media["frames_stated"], media["frames_decodable"], media["rotation"]) == (100, 100, 0)
+    assert media["decoder"] in ("decord", "pyav")
+    assert hopper["model"]["name"] == "toy"
+    assert {"hash", "decode", "faces", "detector", "total"} <= set(hopper["seconds"])
+
+
+def test_each_person_is_a_track_with_a_score_of_their_own(whole):
+    records = {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+    pair = records["0_two_persons.mp4"]
+    assert [track["sightings"] for track in pair["tracks"]] == [4, 4]
+    assert pair["score"] == max(track["score"] for track in pair["tracks"])
+    for track in pair["tracks"]:
+        own = [line["score"] for line in pair["frames"] if line["track"] == track["id"]]
+        assert track["raw"] == pytest.approx(sum(own) / len(own), abs=2e-6), "rounded to six decimals"
+
+
+def test_a_failure_has_neither_score_nor_verdict(whole):
+    records = {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+    for name in ("broken.mp4", "0_no_face.mp4"):
+        assert (records[name]["score"], records[name]["verdict"]) == (None, None)
+        assert records[name]["detail"]
+    assert (records["broken.mp4"]["status"], records["0_no_face.mp4"]["status"]) == (
+        "decode_error",
+        "no_face",
+    )
+
+
+def test_the_run_is_described_beside_its_records(whole):
+    run = json.loads(whole.with_name("out.run.json").read_text())
+    assert {record["run"] for record in journal(whole).values()} == {run["id"]}
+    assert run["parameters"]["frames"] == 4
+    assert run["parameters"]["decoder"] == "auto", "defaults are recorded too"
+    assert run["model"]["files"]["onnx"]
+    assert set(run["faces"]["files"]) == {"pnet", "rnet", "onet"}
+    assert run["engine"]["providers"] == ["CPUExecutionProvider"]
+    assert {"numpy", "av"} <= set(run["libraries"])
+    (session,) = run["sessions"]
+    assert (session["videos"], session["kept"], session["exit_code"]) == (16, 0, 3)
+    assert session["started"] < session["ended"]
+
+
+def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, whole, tmp_path):
+    out = tmp_path / "out.jsonl"
+    process = start(*command(videos, model, out, "--progress", "none"))
+    while not (out.exists() and out.read_bytes().count(b"\n") >= 5):
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    done = out.read_bytes().count(b"\n")
+    with out.open("ab") as file:
+        file.write(b'{"schema":1,"path":"torn')
+    ran = deepscan(*command(videos, model, out, "--resume"))
+    assert ran.code == 3, ran.err
+    assert f"{done} videos stand" in ran.err
+    resumed, uninterrupted = journal(out), journal(whole)
+    assert resumed.keys() == uninterrupted.keys()
+    assert all(same(resumed[path], uninterrupted[path]) for path in resumed)
+    sessions = json.loads(out.with_name("out.run.json").read_text())["sessions"]
+    assert [session["kept"] for session in sessions] == [0, done]
+    assert sessions[0]["exit_code"] is None, "a killed session never told how it ended"
+
+
+def test_retry_scans_again_what_failed_and_nothing_else(videos, model, whole, tmp_path):
+    out = tmp_path / "out.jsonl"
+    for name in ("out.jsonl", "out.run.json"):
+        (tmp_path / name).write_bytes(whole.with_name(name).read_bytes())
+    before = journal(out)
+    ran = deepscan(*command(videos, model, out, "--resume", "--retry", "decode_error"))
+    assert "15 videos stand" in ran.err
+    after = journal(out)
+    scanned_again = {path for path in after if after[path]["started"] != before[path]["started"]}
+    assert [path.rsplit("/", 1)[-1] for path in scanned_again] == ["broken.mp4"]
+
+
+def test_csv_is_made_from_the_journal_beside_it(model, tmp_path):
+    out = tmp_path / "table.csv"
+    assert deepscan("scan", SAMPLES, "--model", model, "--frames", "2", "--out", out).code == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    records = journal(tmp_path / "table.jsonl")
+    assert {row["path"]: row["sha256"] for row in rows} == {path: r["sha256"] for path, r in records.items()}
+
+
+def test_a_run_that_was_begun_otherwise_is_named_in_full():
+    run = {"parameters": {"frames": 8, "timeout": 1}, "model": {"name": "a"}, "tool": {"version": "1"}}
+    runfile.check_same(run, {**run, "parameters": {"frames": 8, "timeout": 99}})
+    with pytest.raises(ContractError, match=r"parameters.frames was 8, is 32"):
+        runfile.check_same(run, {**run, "parameters": {"frames": 32, "timeout": 1}})
+    with pytest.raises(ContractError, match=r"model.name was 'a', is None"):
+        runfile.check_same(run, {**run, "model": None})
+
+
+def test_the_exit_code_weighs_findings_over_failures():
+    summary = Summary()
+    summary.count({"status": "ok", "verdict": "fake"})
+    assert summary.exit_code() == 0
+    summary.count({"status": "timeout", "verdict": None})
+    assert summary.exit_code() == 3
+    assert summary.exit_code(["fake"]) == 10
+
+
+def test_outputs_of_two_scans_into_one_folder_do_not_share_a_run_file(tmp_path):
+    one, other = Output(tmp_path / "a.jsonl"), Output(tmp_path / "b.csv")
+    assert runfile.run_path(one.journal) != runfile.run_path(other.journal)

@@ -1,0 +1,64 @@
+"""A toy detector whose score is known: the sigmoid of a bias plus the mean of the normalised crop."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of
+from deepscan.faces.recipe import CropRecipe
+
+CALIBRATION = Calibration("frame", "hand-made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.7)
+
+
+def model(
+    folder: Path,
+    bias: float = 0.0,
+    *,
+    calibration: Calibration | None = CALIBRATION,
+    golden: Golden | None = None,
+    side: int = 64,
+) -> Path:
+    """Write a model folder; with a large bias every face is fake, with a very negative one none is."""
+    folder.mkdir(parents=True)
+    crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 3, side, side])
+    probability = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["batch"])
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["crops", "axes"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["mean", "bias"], ["logit"]),
+            helper.make_node("Sigmoid", ["logit"], ["probability"]),
+        ],
+        "toy",
+        [crops],
+        [probability],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
+            helper.make_tensor("bias", TensorProto.FLOAT, [], [bias]),
+        ],
+    )
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(built)
+    onnx.save(built, str(folder / "model.onnx"))
+    card = ModelCard(
+        folder=folder,
+        name=folder.name,
+        method="qtfp",
+        summary="a toy",
+        license="Apache-2.0",
+        files={"onnx": ModelFile("model.onnx", sha256_of(folder / "model.onnx"))},
+        crop=CropRecipe(side=side),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        calibration=calibration,
+        golden=golden,
+    )
+    (folder / "card.yaml").write_text(card.to_yaml(), encoding="utf-8")
+    return folder
+
+
+def expected(crops: np.ndarray, bias: float) -> np.ndarray:
+    """Return the toy's scores by the same formula in double precision."""
+    mean = ((crops.astype(np.float64) / 255 - 0.5) / 0.5).mean(axis=(1, 2, 3))
+    return 1 / (1 + np.exp(-(mean + bias)))
