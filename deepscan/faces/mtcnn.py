@@ -44,11 +44,12 @@ class Search:
         """Return by what factor a frame is made smaller, in (0, 1]."""
         if self.copy_side is None:
             return 1.0
-        # Below 20 pixels a face has too little detail for the later nets.
+        # With fewer than 20 pixels left a face has too little detail for the later nets.
         return min(1.0, max(self.copy_side / max(height, width), 20 / self.min_face))
 
 
-SEARCHES: dict[Mode, Search] = {"fast": Search(40, 960), "exact": Search(20, None)}
+# Two levels fewer than `exact`, so that both look through the same pyramid from there on.
+SEARCHES: dict[Mode, Search] = {"fast": Search(20 / FACTOR**2, 1280), "exact": Search(20, None)}
 
 
 @dataclass(frozen=True, slots=True)
