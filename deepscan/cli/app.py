@@ -52,17 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         code = build()([argument for argument in given if argument != DEBUG], standalone_mode=False)
+        # typer turns Ctrl-C into its own way out, without a word.
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does: nothing is left to say, and nowhere to say it.
         sys.stderr.close()
         sys.exit(ExitCode.OK)
     except TyperException as error:
         code = _report(error.format_message(), _usage_hint(given), ExitCode.USAGE)
-    except (Exception, KeyboardInterrupt, Terminated) as raised:
+    except (Exception, KeyboardInterrupt, Terminated) as error:
         if DEBUG in given:
             traceback.print_exc()
-        # typer makes its own exception of Ctrl-C
-        error = KeyboardInterrupt() if isinstance(raised, typer.Abort) else raised
         code = _report(*_told(error), exit_code_of(error))
     sys.exit(int(code or 0))
 

@@ -91,7 +91,7 @@ class Display(Listener):
         else:
             self._records.append(_brief(record))
         if record["status"] not in ("ok", "no_face", "too_short"):
-            self._note(f"{record['status']}: {shown_path(record)}: {record['detail']}")
+            self._note(f"{shown_path(record)}: {record['status']}: {record['detail']}")
         if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
             self._told = time.monotonic()
             rate = self._done / (self._told - self._begun)

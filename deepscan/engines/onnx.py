@@ -78,7 +78,7 @@ class OnnxEngine:
         runtime = _runtime()
         return {
             "onnxruntime": runtime.__version__,
-            "providers": runtime.get_available_providers(),
+            "available": runtime.get_available_providers(),
             "gpus": cuda_devices(),
         }
 

@@ -32,7 +32,7 @@ class TorchEngine:
                 f"the torch engine has no precision {precision!r}", f"choose from: {', '.join(PRECISIONS)}"
             )
         self.device = resolve(device)
-        self.providers = (f"torch-{self.device}",)
+        self.providers: tuple[str, ...] = (f"torch-{self.device}",)
         if threads is not None:
             torch.set_num_threads(threads)
         self._dtype = getattr(torch, PRECISIONS[self.precision])

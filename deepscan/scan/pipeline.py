@@ -12,7 +12,7 @@ from deepscan.faces.align import align
 from deepscan.faces.face import Face
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.quality import assess
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.recipe import REFERENCE
 from deepscan.faces.tracks import appearance
 from deepscan.media.frames import DecodeReport, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
@@ -71,7 +71,6 @@ class Pipeline:
         self._pool = pool
         self._finder = finder
         self._scorer = scorer
-        self._recipe = scorer.recipe if scorer else CropRecipe()
         self._run = run
         self._videos: dict[int, Video] = {}
         self._frames: deque[tuple[Video, FrameReady]] = deque()
@@ -122,13 +121,14 @@ class Pipeline:
             frame = event.frame
             video.sampled.append((frame.index, frame.pts))
             for detection in detections:
-                crop = align(frame.image, detection.landmarks, self._recipe)
-                quality = assess(crop, detection)
-                face = Face(frame.index, frame.pts, detection, quality, appearance(crop))
-                sighting = Sighting(face)
+                # One crop for quality and look whatever the model, so that the persons are the same for all.
+                seen = align(frame.image, detection.landmarks, REFERENCE)
+                quality = assess(seen, detection)
+                sighting = Sighting(Face(frame.index, frame.pts, detection, quality, appearance(seen)))
                 video.sightings.append(sighting)
                 if self._scorer:
                     video.waiting += 1
+                    crop = align(frame.image, detection.landmarks, self._scorer.recipe)
                     self._crops.append((video, sighting, crop))
             video.waiting -= 1
             event.release()

@@ -99,8 +99,8 @@ class Record:
 
 
 def dump_line(record: Mapping[str, Any]) -> str:
-    """Return a record as one line of JSON that any reader takes: no bare NaN, no raw control character."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """Return a record as one line of JSON that any reader takes: ASCII, no bare NaN."""
+    return json.dumps(record, allow_nan=False, separators=(",", ":"))
 
 
 def path_fields(path: bytes) -> tuple[str, str | None]:

@@ -147,7 +147,7 @@ def execute(
     )
     with DecodePool(decoding, count) as pool:
         run = runfile.describe(
-            options, scorer, cards.load("mtcnn"), frame_buffer=pool.kind, workers=count
+            options, scorer, cards.load("mtcnn"), frame_buffer=pool.buffer_kind, workers=count
         )
         resumed = output.resume and output.journal.exists()
         if resumed:

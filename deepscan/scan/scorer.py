@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from deepscan.cards import ModelCard
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Engine
-from deepscan.engines.golden import golden_crops
+from deepscan.engines.golden import golden_crops, normalised
 from deepscan.errors import ContractError, MissingError
 from deepscan.faces.recipe import CropRecipe
 
@@ -45,8 +45,6 @@ class Scorer:
         self.recipe: CropRecipe = card.crop
         name = _first_with_file(card) if engine == "auto" else engine
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
-        self._mean = np.asarray(card.mean, np.float32) * 255
-        self._scale = 1 / (np.asarray(card.std, np.float32) * 255)
         self._check_golden()
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -58,9 +56,8 @@ class Scorer:
         Returns:
             Raw scores, shape (n,), float32, in [0, 1]; NaN where the network gave none.
         """
-        normalised = ((crops - self._mean) * self._scale).transpose(0, 3, 1, 2)
-        outputs = self.engine.run({"crops": np.ascontiguousarray(normalised, np.float32)})
-        return outputs["probability"]
+        batch = normalised(crops, self.card.mean, self.card.std)
+        return self.engine.run({"crops": batch})["probability"]
 
     def to_json(self) -> dict[str, Any]:
         """Return what every record says of its model."""
