@@ -24,8 +24,8 @@ FEWEST_OF_DAMAGED = 4
 _SNIFFED = 4096
 # libav knows some 350 formats; among the others are scripts that name further files or addresses to open.
 _CONTAINERS = (
-    "3g2,3gp,apng,asf,av1,avi,bmp_pipe,dv,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4a,m4v,matroska,mj2,mjpeg,"
-    "mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,webm,webp_pipe,wtv,yuv4mpegpipe"
+    "3g2,3gp,aac,apng,asf,av1,avi,bmp_pipe,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4a,m4v,matroska,mj2,mjpeg,"
+    "mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webm,webp_pipe,wtv,yuv4mpegpipe"
 )
 
 
@@ -224,7 +224,8 @@ def _walk(container: InputContainer, stream: VideoStream) -> _Walk:
 def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame:
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = 2
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    # Larger than any picture that passes, because libav counts its padding, too.
+    stream.codec_context.options = {"max_pixels": str(2 * max_pixels + (1 << 20))}
     for frame in decode_packets(container, stream):
         _refuse_size(frame.width, frame.height, max_pixels)
         return frame
@@ -233,6 +234,8 @@ def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: int
 
 def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first: VideoFrame) -> Probe:
     still = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
+    # Several JPEGs in a row are a photograph with its previews far more often than a film without times.
+    still = still or container.format.name == "mjpeg"
     ticks, keys = _present(walk, still)
     count = len(keys)
     still = still or (count == 1 and container.format.name in ("gif", "apng"))
@@ -242,6 +245,8 @@ def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first
         raise MediaError("decode_error", "; ".join([*warnings, f"only {count} frames are left of it"]))
     if not still and (stated := stream.frames or 0) and stated < count:
         warnings.append(f"the header states {stated} frames, {count} are there")
+    if still and len(walk.keys) > 1:
+        warnings.append(f"pictures behind the first one left out: {len(walk.keys) - 1}")
     rate = None if still else _rate(stream, ticks)
     base = stream.time_base or Fraction(1)
     period = 1 / float(rate) if rate else 0.0

@@ -1,0 +1,152 @@
+"""The clock, the environment and the end of the fenced process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from deepscan.media.channel import Channel
+from deepscan.media.fence import Clock, Fence, worker_command
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, limit=20.0):
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_clock_counts_only_while_it_runs():
+    clock = Clock(100.0)
+    assert clock.spent(103.0) == 3.0
+    assert clock.left(10.0, 103.0) == 7.0
+    clock.pause(104.0)
+    clock.pause(150.0)
+    assert clock.spent(200.0) == 4.0
+    assert clock.left(10.0, 200.0) is None
+    clock.resume(200.0)
+    clock.resume(203.0)
+    assert clock.left(10.0, 205.0) == 1.0
+
+
+def test_channel_puts_messages_together():
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    theirs.send(b'{"kind": "a"}\n{"ki')
+    assert channel.receive() == [{"kind": "a"}]
+    theirs.send(b'nd": "b"}\n')
+    assert channel.receive() == [{"kind": "b"}]
+    theirs.close()
+    assert channel.receive() is None
+    assert channel.send({"kind": "c"}) is False
+
+
+def test_worker_ends_with_its_channel():
+    fence = Fence(worker_command(), "memory")
+    assert fence.channel.receive() == [{"kind": "ready"}]
+    fence.channel.close()
+    assert fence.gone(10.0)
+    fence.buffer.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_the_terminal_s_signals_do_not_reach_the_worker(number):
+    # A new session has no terminal; Ctrl-C is also ignored when it is sent to the process itself.
+    fence = Fence(worker_command(), "memory")
+    assert fence.channel.receive() == [{"kind": "ready"}]
+    assert os.getsid(fence.pid) == fence.pid
+    if number == signal.SIGINT:
+        os.kill(fence.pid, number)
+        assert not fence.gone(0.3)
+    fence.kill()
+    assert fence.last_words() == "was ended by SIGKILL"
+
+
+def test_the_scanned_folder_is_no_source_of_code(tmp_path, monkeypatch):
+    for name in ("numpy", "av", "decord", "deepscan"):
+        (tmp_path / f"{name}.py").write_text("import os; os._exit(66)")
+    monkeypatch.chdir(tmp_path)
+    fence = Fence(worker_command(), "memory")
+    assert fence.channel.receive() == [{"kind": "ready"}]
+    fence.kill()
+
+
+def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
+    code = f"""
+        import os, sys
+        from deepscan.media import worker
+        from deepscan.media.decoders import DECODERS
+        from deepscan.media.probe import probe
+        from deepscan.media.source import Source
+        source = Source(os.fsencode({str(media("plain.mp4"))!r}))
+        for name in DECODERS.names:
+            try:
+                DECODERS.get(name)(source.url(), probe(source), 1).read(3)
+            except worker.NotInstalledError:
+                pass
+        banned = "torch torchvision onnxruntime typer rich cv2 scipy yaml".split()
+        print(sorted(set(banned) & set(sys.modules)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+PARENT = """
+import os, signal, sys, tempfile, time
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+if sys.argv[1] == "file":
+    del os.memfd_create
+tempfile.tempdir = sys.argv[2]
+pool = DecodePool(DecodeOptions(decoder="pyav", threads=1), 2, [sys.executable, "-m", "tests.media.stub"])
+assert pool.buffer_kind == sys.argv[1]
+pool.submit(DecodeJob(0, os.fsencode(sys.argv[3])))
+while not any(isinstance(event, FrameReady) for event in pool.poll(1.0)):
+    pass
+time.sleep(0.2)
+pids = []
+for task in os.listdir("/proc/self/task"):
+    with open(f"/proc/self/task/{task}/children") as file:
+        pids += file.read().split()
+print(*pids, flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_killed_parent_leaves_nothing_behind(media, tmp_path, kind):
+    hanging = tmp_path / "pyav-hang@4.mp4"
+    hanging.write_bytes(media("plain.mp4").read_bytes())
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    before = set(os.listdir("/dev/shm"))
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, kind, str(temporary), str(hanging)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ) as parent:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        # One of them hangs holding the GIL, the other one waits for work.
+        assert all(alive(pid) for pid in pids)
+        parent.kill()
+    wait_until(lambda: not any(alive(pid) for pid in pids))
+    assert not list(temporary.iterdir())
+    assert not {name for name in set(os.listdir("/dev/shm")) - before if "deepscan" in name}

@@ -1,0 +1,174 @@
+"""What a file is, and when its frames are shown."""
+
+import os
+import struct
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from deepscan.media.frames import MediaError, MediaInfo
+from deepscan.media.probe import Probe, probe
+from deepscan.media.source import Source
+from tests import awkward
+
+
+def look(path, **options) -> Probe:
+    with Source(os.fsencode(path)) as source:
+        return probe(source, **options)
+
+
+def refusal(path, **options):
+    with pytest.raises(MediaError) as caught:
+        look(path, **options)
+    return caught.value.status, caught.value.detail
+
+
+def test_facts_of_a_plain_video(media):
+    found = look(media("sound.mp4"))
+    assert found.info == MediaInfo(
+        container="mov,mp4,m4a,3gp,3g2,mj2",
+        codec="h264",
+        pixel_format="yuv420p",
+        width=awkward.WIDTH,
+        height=awkward.HEIGHT,
+        rotation=0,
+        fps=Fraction(25),
+        duration=pytest.approx(1.2),
+        frames_stated=30,
+        frames_decodable=30,
+        keyframes=3,
+    )
+    # B-frames are stored out of order; a keyframe every 10 frames shows that they are sorted.
+    assert np.flatnonzero(found.keys).tolist() == [0, 10, 20]
+    assert found.seconds == pytest.approx(np.arange(30) / 25)
+    assert not found.warnings
+    assert MediaInfo.from_json(found.info.to_json()) == found.info
+
+
+@pytest.mark.parametrize("name", ["plain.mkv", "plain.avi", "plain.ts", "plain.h264", "vp9.webm", "av1.webm"])
+def test_healthy_files_give_no_warning(media, name):
+    found = look(media(name))
+    assert found.warnings == ()
+    assert found.count == (12 if name.endswith("webm") else 30)
+    assert found.info.fps == 25
+    assert found.seconds == pytest.approx(
+        np.arange(found.count) / 25, abs=0.001
+    )  # Matroska counts milliseconds
+
+
+def test_times_of_a_variable_frame_rate(media):
+    for name in ("vfr.mkv", "vfr.mp4"):
+        found = look(media(name))
+        assert found.seconds == pytest.approx(
+            awkward.vfr_times(), abs=0.0006
+        )  # half a millisecond of rounding
+        assert float(found.info.fps) == pytest.approx(23 / awkward.vfr_times()[-1], rel=0.05)
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_rotation_is_clockwise_and_the_size_as_displayed(media, turn):
+    info = look(media(f"turned{turn}.mp4")).info
+    assert (info.rotation, info.width, info.height) == (turn, awkward.WIDTH, awkward.HEIGHT)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp", ".gif"])
+def test_still_images_are_one_frame(media, suffix):
+    found = look(media(f"still{suffix}"))
+    assert found.still
+    assert (found.count, found.info.fps, found.info.duration) == (1, None, None)
+
+
+def test_exif_orientation_counts_as_rotation(media):
+    info = look(media("exif.jpg")).info
+    assert (info.rotation, info.width, info.height) == (90, awkward.WIDTH, awkward.HEIGHT)
+
+
+def test_a_picture_behind_a_photograph_is_not_a_second_frame(media, tmp_path):
+    path = tmp_path / "motion.jpg"
+    path.write_bytes(media("still.jpg").read_bytes() * 2)
+    found = look(path)
+    assert (found.count, found.warnings) == (1, ("pictures behind the first one left out: 1",))
+
+
+def test_a_header_that_lies_is_overruled(media):
+    found = look(media("lying.mp4"))
+    assert (found.info.frames_stated, found.count) == (43, 30)
+    assert "the header states 43 frames, 30 are there" in found.warnings
+
+
+@pytest.mark.parametrize("name", ["truncated.mp4", "truncated.mkv"])
+def test_a_truncated_file_is_read_as_far_as_it_goes(media, name):
+    found = look(media(name))
+    assert 4 <= found.count < 60
+    assert found.damaged
+    assert found.warnings
+
+
+def test_too_little_of_a_truncated_file(media):
+    status, detail = refusal(media("stump.mp4"))
+    assert status == "decode_error"
+    assert "frames are left" in detail
+
+
+def test_one_healthy_frame_is_enough(media):
+    found = look(media("one.mp4"))
+    assert (found.count, found.still, found.damaged) == (1, False, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("empty.mp4", "decode_error", "empty"),
+        ("indexless.mp4", "decode_error", "nothing can be decoded"),
+        ("text.mp4", "unsupported", "text"),
+        ("audio.mp4", "unsupported", "audio only"),
+        ("cover.mp4", "unsupported", "audio only"),
+        ("huge.png", "unsupported", "20000x20000"),
+    ],
+)
+def test_refusals(media, name, status, words):
+    found = refusal(media(name))
+    assert found[0] == status
+    assert words in found[1]
+    assert "/dev/fd" not in found[1]
+
+
+def test_the_size_limit_is_for_videos_too(media):
+    limit = awkward.WIDTH * awkward.HEIGHT
+    assert look(media("plain.mp4"), max_pixels=limit).count == 30
+    assert refusal(media("plain.mp4"), max_pixels=limit - 1)[0] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"plain words",
+        "schöne Grüße\n".encode(),
+        "schöne Grüße\n".encode("latin-1"),
+        "UTF-16".encode("utf-16"),
+        ("x" * 4095 + "ü").encode(),
+        b"ffconcat version 1.0\nfile 'a.mp4'\n",
+        b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\nm=video 5004 RTP/AVP 96\r\n",
+        b"\x1b[31mcolours\x1b[0m",
+    ],
+)
+def test_text_is_recognised_whatever_its_encoding(tmp_path, content):
+    path = tmp_path / "text.mp4"
+    path.write_bytes(content)
+    assert refusal(path)[0] == "unsupported"
+
+
+def test_only_known_containers_are_read(tmp_path):
+    # Sun audio stands for the 300 formats that libav knows and we do not read: it opens them all by content.
+    path = tmp_path / "other.mp4"
+    path.write_bytes(b".snd" + struct.pack(">5I", 24, 4000, 1, 8000, 1) + bytes(4000))
+    status, detail = refusal(path)
+    assert status == "unsupported"
+    assert "container" in detail
+
+
+def test_uncompressed_video_is_not_taken_for_text(tmp_path):
+    path = tmp_path / "plain.y4m"
+    path.write_bytes(b"YUV4MPEG2 W64 H64 F25:1 C420\n" + (b"FRAME\n" + b"d" * 6144) * 3)
+    assert look(path).count == 3
