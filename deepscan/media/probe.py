@@ -95,7 +95,10 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
     try:
         with open_container(source.url()) as container:
             stream = _video_stream(container)
-            _refuse_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
+            # libav has none for a codec that it does not know, whatever PyAV's annotations say.
+            if (context := getattr(stream, "codec_context", None)) is None:
+                raise MediaError("decode_error", "its video codec is unknown")
+            _refuse_size(context.width, context.height, max_pixels)
             index = container.streams.video.index(stream)
             walk = _walk(container, stream)
         # Opened anew instead of rewound: not every format can seek.

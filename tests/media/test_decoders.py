@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,3 +122,18 @@ def test_decord_refuses_what_it_gets_wrong(media, name):
         frames("decord", media(name))
     assert "\n" not in str(caught.value)
     assert "/dev/fd" not in str(caught.value)
+
+
+def test_decord_s_messages_are_the_same_in_every_run(media, monkeypatch):
+    # As decord 0.6 words it: with the time of day, twice, and with values from its memory.
+    place = "[11:31:25] /github/workspace/src/video/ffmpeg/threaded_decoder.cc:218: "
+    message = f"{place}{place}Check failed: send(pkt.get()) >= 0 (-1094995529 vs. 0) Error sending packet."
+
+    def fail(*_, **__):
+        raise RuntimeError(message + "\nStack trace ...")
+
+    fake = SimpleNamespace(VideoReader=fail, logging=SimpleNamespace(set_level=lambda _: None, QUIET=0))
+    monkeypatch.setitem(sys.modules, "decord", fake)
+    with pytest.raises(DecoderError) as caught:
+        frames("decord", media("plain.mp4"))
+    assert str(caught.value) == "Error sending packet"

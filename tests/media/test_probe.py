@@ -134,6 +134,12 @@ def test_refusals(media, name, status, words):
     assert "/dev/fd" not in found[1]
 
 
+def test_an_unknown_codec_is_no_internal_error(media, tmp_path):
+    path = tmp_path / "unknown.mp4"
+    path.write_bytes(media("plain.mp4").read_bytes().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
+    assert refusal(path) == ("decode_error", "its video codec is unknown")
+
+
 def test_the_size_limit_is_for_videos_too(media):
     limit = awkward.WIDTH * awkward.HEIGHT
     assert look(media("plain.mp4"), max_pixels=limit).count == 30
