@@ -3,14 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Literal, Protocol, cast, get_args
 
 import cv2
 import numpy as np
 
 from deepscan import cards
-from deepscan.errors import MissingError, UsageError
+from deepscan.engines.device import resolve
+from deepscan.engines.onnx import open_session
+from deepscan.errors import UsageError
 from deepscan.faces.area import AreaTable
 from deepscan.faces.boxes import Indices, Share, refined, squared, suppress
 from deepscan.faces.face import Detection, Floats
@@ -112,8 +113,8 @@ class FaceFinder:
 
     Args:
         mode: What to look for; see above.
-        device: `cpu`, `cuda` or `cuda:N`.
-        threads: Threads of ONNX Runtime on a CPU, None to let it choose.
+        device: `cpu`, `cuda`, or `auto` for the latter where there is a GPU; never replaced by another.
+        threads: Threads of one run of a net on a CPU, None for as many as there are cores.
 
     Raises:
         UsageError: The mode or the device is unknown.
@@ -125,11 +126,12 @@ class FaceFinder:
     def __init__(self, mode: Mode = "fast", device: str = "cpu", threads: int | None = None) -> None:
         if mode not in get_args(Mode):
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
-        self.mode, self.device = mode, device
+        self.mode, self.device = mode, resolve(device)
         self._search = SEARCHES[mode]
         card = cards.load("mtcnn")
         self._pnet, self._rnet, self._onet = (
-            open_net(card.path(name), device, threads) for name in ("pnet", "rnet", "onet")
+            open_session(card.path(name), device=self.device, threads=threads)
+            for name in ("pnet", "rnet", "onet")
         )
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
@@ -142,7 +144,7 @@ class FaceFinder:
             One list an image, empty where no face was found. Boxes may reach past the edge.
         """
         found: list[list[Detection]] = []
-        for chunk in _chunks(images):
+        for chunk in _chunks(images, self._search):
             found += self._detect(chunk)
         return found
 
@@ -191,58 +193,16 @@ class FaceFinder:
         return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def open_net(path: Path, device: str, threads: int | None) -> Net:
-    """Return an ONNX Runtime session that runs on that device and on no other.
-
-    Raises:
-        UsageError: The device is not one that MTCNN runs on.
-        MissingError: onnxruntime is not installed, or CUDA cannot be used.
-    """
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or (number and kind == "cpu"):
-        raise UsageError(f"faces cannot be found on device {device!r}", "use cpu, cuda or cuda:N")
-    try:
-        import onnxruntime as ort
-    except ImportError:
-        raise MissingError(
-            "finding faces needs onnxruntime, which is not installed", "install deepscan again"
-        )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads or 0
-    wanted = "CPUExecutionProvider"
-    settings: dict[str, Any] = {}
-    if kind == "cuda":
-        wanted = "CUDAExecutionProvider"
-        # Boxes and landmarks must not depend on the device: TensorFloat-32 keeps 10 bits of a number only.
-        settings = {"device_id": int(number or 0), "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-    if wanted not in ort.get_available_providers():
-        raise _no_cuda(device, "this onnxruntime was built without it")
-    session = ort.InferenceSession(str(path), options, providers=[(wanted, settings)])
-    # ONNX Runtime goes on with the CPU by itself when a provider cannot start.
-    if session.get_providers()[0] != wanted:
-        raise _no_cuda(device, "onnxruntime could not start its CUDA provider")
-    return cast(Net, session)
-
-
-def _no_cuda(device: str, why: str) -> MissingError:
-    return MissingError(
-        f"faces cannot be found on {device}: {why}",
-        'use the device cpu, or run: pip install "onnxruntime-gpu[cuda,cudnn]"',
-    )
-
-
-def _chunks(images: Sequence[Image]) -> Iterator[Sequence[Image]]:
-    """Yield runs of images whose pixels together stay within bounds, one image at least."""
-    start = pixels = 0
+def _chunks(images: Sequence[Image], search: Search) -> Iterator[Sequence[Image]]:
+    """Yield runs of images whose searched pixels together stay within bounds, one image at least."""
+    start, held = 0, 0.0
     for k, image in enumerate(images):
-        size = image.shape[0] * image.shape[1]
-        if k > start and pixels + size > HELD_PIXELS:
+        height, width = image.shape[:2]
+        pixels = height * width * search.shrink(height, width) ** 2
+        if k > start and held + pixels > HELD_PIXELS:
             yield images[start:k]
-            start, pixels = k, 0
-        pixels += size
+            start, held = k, 0.0
+        held += pixels
     if len(images):
         yield images[start:]
 

@@ -1,0 +1,117 @@
+"""Alignment against scikit-image's similarity transform, and against what a crop must look like."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage.transform import SimilarityTransform
+
+from deepscan.faces.align import align, similarity
+from deepscan.faces.recipe import CropRecipe
+
+POINTS = np.array([[30, 40], [70, 38], [52, 60], [35, 80], [66, 79]], np.float32)
+
+
+def moved(points, angle=0.3, scale=2.0, shift=(11, -7)):
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return (points @ turn.T + shift).astype(np.float32)
+
+
+def picture(side=400):
+    """A smooth picture, so that reading it between pixels is exact to about a grey level."""
+    y, x = np.mgrid[:side, :side] / side
+    planes = [x, y, 0.5 + 0.5 * np.sin(7 * x) * np.cos(5 * y)]
+    return (np.stack(planes, axis=2) * 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_similarity_equals_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    source, target = rng.normal(100, 50, (2, 5, 2)).astype(np.float32)
+    expected = SimilarityTransform.from_estimate(source.astype(float), target.astype(float)).params[:2]
+    # Both solve in float64; the translation is in the hundreds.
+    np.testing.assert_allclose(similarity(source, target), expected, atol=1e-6)
+
+
+def test_similarity_recovers_a_known_transform():
+    matrix = similarity(POINTS, moved(POINTS))
+    np.testing.assert_allclose(POINTS @ matrix[:, :2].T + matrix[:, 2], moved(POINTS), atol=1e-4)
+    assert np.hypot(matrix[0, 0], matrix[1, 0]) == pytest.approx(2, rel=1e-5)
+
+
+def test_similarity_never_mirrors():
+    """Landmarks of a mirrored face must not be matched by turning the picture over."""
+    mirrored = POINTS * np.float32([-1, 1])
+    assert np.linalg.det(similarity(mirrored, POINTS)[:, :2]) > 0
+
+
+def test_similarity_needs_two_points():
+    with pytest.raises(ValueError, match="different points"):
+        similarity(np.ones((5, 2), np.float32), POINTS)
+
+
+@pytest.mark.parametrize("interpolation", ["linear", "cubic", "area"])
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.3, 5.0])
+def test_crop_shows_the_picture_at_the_template(interpolation, scale):
+    """Each crop pixel equals the picture where the transform says that it lies."""
+    recipe = CropRecipe(side=48, scale=1.3, interpolation=interpolation)
+    image = picture()
+    landmarks = (recipe.template - 24) @ np.array([[0.98, 0.2], [-0.2, 0.98]]) * scale + 195
+    crop = align(image, landmarks.astype(np.float32), recipe)
+    inverse = np.linalg.inv(np.vstack([similarity(landmarks, recipe.template), [0, 0, 1]]))
+    y, x = np.mgrid[:48, :48]
+    where = np.stack([x, y, np.ones_like(x)], axis=-1) @ inverse.T
+    expected = cv2.remap(
+        image, where[..., 0].astype(np.float32), where[..., 1].astype(np.float32), cv2.INTER_LINEAR
+    )
+    # Averaging k x k pixels of this smooth picture moves a grey level by two at most.
+    assert np.abs(crop.astype(int) - expected).max() <= 2
+
+
+def test_area_does_not_alias():
+    """A checkerboard finer than the crop becomes grey; read point by point it stays black and white."""
+    board = np.repeat((np.indices((600, 600)).sum(axis=0) % 2 * 255)[..., None], 3, axis=2).astype(np.uint8)
+    recipes = {name: CropRecipe(side=64, scale=1.3, interpolation=name) for name in ("linear", "area")}
+    landmarks = recipes["area"].template * 7 + np.float32(20)
+    contrast = {name: align(board, landmarks, recipe).std() for name, recipe in recipes.items()}
+    assert contrast["area"] < 5
+    assert contrast["linear"] > 100
+
+
+def test_area_reads_small_faces_as_linear_does(portraits):
+    image, face = portraits["astronaut"]
+    crops = [align(image, face.landmarks, CropRecipe(side=160, interpolation=i)) for i in ("linear", "area")]
+    np.testing.assert_array_equal(*crops)
+
+
+@pytest.mark.parametrize(("border", "expected"), [("black", 0), ("reflect", 200)])
+@pytest.mark.parametrize("factor", [1, 4])
+def test_border(border, expected, factor):
+    """A face at the frame's corner: what lies outside is black or mirrored, whether averaged down or not."""
+    recipe = CropRecipe(side=64, scale=1.3, interpolation="area", border=border)
+    frame = np.full((500, 500, 3), 200, np.uint8)
+    landmarks = (recipe.template - 32) * factor
+    crop = align(frame, landmarks.astype(np.float32), recipe)
+    assert crop[0, 0].tolist() == [expected] * 3 and crop[60, 60].tolist() == [200] * 3
+
+
+def test_face_far_outside_the_frame_gives_a_crop():
+    recipe = CropRecipe(side=64, interpolation="area")
+    assert not align(np.full((50, 50, 3), 9, np.uint8), recipe.template * 5 + np.float32(900), recipe).any()
+
+
+def test_resize_changes_the_side_only(portraits):
+    image, face = portraits["astronaut"]
+    crop = align(image, face.landmarks, CropRecipe(side=256))
+    resized = align(image, face.landmarks, CropRecipe(side=256, resize=224))
+    assert resized.shape == (224, 224, 3) and resized.dtype == np.uint8
+    np.testing.assert_array_equal(resized, cv2.resize(crop, (224, 224), interpolation=cv2.INTER_CUBIC))
+
+
+def test_aligned_face_has_its_landmarks_at_the_template(portraits, exact):
+    """Found again in its own crop, a face's landmarks lie where the recipe wants them."""
+    recipe = CropRecipe(side=256, scale=1.3)
+    for image, face in portraits.values():
+        (again,) = exact.detect([align(image, face.landmarks, recipe)])[0]
+        eyes = np.linalg.norm(recipe.template[1] - recipe.template[0])
+        # Five points fit four parameters, so a face unlike the template's keeps a rest of a few per cent.
+        assert np.abs(again.landmarks - recipe.template).max() < 0.2 * eyes

@@ -1,0 +1,61 @@
+"""The shipped nets: made by the script that is in the repository, with card, hashes and notice."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepscan import cards
+from deepscan.engines.onnx import open_session
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "convert_mtcnn.py"
+SHIPPED = ROOT / "models" / "mtcnn"
+
+
+def test_the_script_writes_what_is_shipped(tmp_path):
+    for module in ("torch", "facenet_pytorch", "onnx"):
+        pytest.importorskip(module, reason=f"converting needs {module} (extra torch)")
+    subprocess.run([sys.executable, str(SCRIPT), "--out", str(tmp_path)], check=True, capture_output=True)
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(written) == ["NOTICE", "card.yaml", "onet.onnx", "pnet.onnx", "rnet.onnx"]
+    assert {
+        name: (SHIPPED / name).read_bytes() == content for name, content in written.items()
+    } == dict.fromkeys(written, True)
+
+
+def test_card_names_the_licence_and_the_origin():
+    card = cards.load("mtcnn")
+    assert card.method == "mtcnn" and card.license == "MIT" and set(card.files) == {"pnet", "rnet", "onet"}
+    assert "facenet-pytorch 2.5.3" in card.trained["source"]
+    notice = (card.folder / "NOTICE").read_text(encoding="utf-8")
+    for owner in ("Timothy Esler", "David Sandberg", "Kaipeng Zhang", "Permission is hereby granted"):
+        assert owner in notice
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shapes"),
+    [
+        ("pnet", (17, 30), {"score": (3, 2, 4, 10), "offset": (3, 4, 4, 10)}),
+        ("pnet", (12, 12), {"score": (3, 2, 1, 1), "offset": (3, 4, 1, 1)}),
+        ("rnet", (24, 24), {"score": (3, 2), "offset": (3, 4)}),
+        ("onet", (48, 48), {"score": (3, 2), "offset": (3, 4), "points": (3, 10)}),
+    ],
+)
+def test_nets_equal_facenet_pytorch(name, size, shapes):
+    facenet = pytest.importorskip("facenet_pytorch", reason="facenet-pytorch (extra torch) is the reference")
+    torch = pytest.importorskip("torch")
+    pixels = np.random.default_rng(1).uniform(0, 255, (3, *size, 3)).astype(np.float32)
+    session = open_session(cards.load("mtcnn").path(name), threads=1)
+    outputs = dict(zip(shapes, session.run(list(shapes), {"pixels": pixels}), strict=True))
+    net = getattr(facenet.models.mtcnn, {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[name])()
+    with torch.no_grad():
+        planes = (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 127.5) * 0.0078125
+        *regressions, score = (value.numpy() for value in net.eval()(planes))
+    expected = dict(zip(list(shapes)[1:], regressions, strict=True)) | {"score": score}
+    for key, shape in shapes.items():
+        assert outputs[key].shape == shape
+        # Sums of a few hundred float32 products near 1, in another order.
+        np.testing.assert_allclose(outputs[key], expected[key], atol=2e-5)

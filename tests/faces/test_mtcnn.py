@@ -1,0 +1,207 @@
+"""The face finder: facenet-pytorch's result in `exact`, the same faces in `fast`, and no surprises."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.engines.device import cuda_devices
+from deepscan.errors import DeepscanError, MissingError, UsageError
+from deepscan.faces import mtcnn
+from deepscan.faces.boxes import iou
+from deepscan.faces.mtcnn import SEARCHES, FaceFinder
+
+# Both sides compute in float32 on pixels up to a few thousand wide: a unit in the last place there is 2e-4.
+PIXELS = 5e-3
+PROBABILITY = 1e-5
+
+
+def canvas(height, width, *placed):
+    """A grey picture with others pasted at (left, top)."""
+    image = np.full((height, width, 3), 90, np.uint8)
+    for other, left, top in placed:
+        image[top : top + other.shape[0], left : left + other.shape[1]] = other
+    return image
+
+
+def scaled(image, factor):
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="module")
+def scenes(astronaut, hopper):
+    rng = np.random.default_rng(0)
+    crowd = canvas(
+        601,
+        903,
+        (scaled(astronaut, 0.6), 3, 5),
+        (scaled(hopper, 0.45), 330, 11),
+        (scaled(astronaut, 0.25)[:, ::-1], 640, 40),
+        (scaled(hopper, 0.2), 700, 300),
+        (scaled(hopper, 0.8)[:280], 20, 320),
+    )
+    return {
+        "astronaut": astronaut,
+        "hopper": hopper,
+        "odd size": cv2.resize(hopper, (333, 401)),
+        "crowd": crowd,
+        "cut by the edge": astronaut[60:180, 190:300],
+        "tilted": cv2.warpAffine(
+            astronaut,
+            cv2.getRotationMatrix2D((220, 120), 25, 1.2),
+            (512, 512),
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        "small": scaled(astronaut, 0.25),
+        "noise": rng.integers(0, 256, (120, 160, 3), np.uint8),
+        "flat": canvas(64, 64),
+        "just a window": scaled(astronaut, 0.1)[:21, :21],
+    }
+
+
+@pytest.fixture(scope="module")
+def reference():
+    facenet = pytest.importorskip("facenet_pytorch", reason="facenet-pytorch (extra torch) is the reference")
+    return facenet.MTCNN(keep_all=True, min_face_size=20)
+
+
+NAMES = (
+    "astronaut",
+    "hopper",
+    "odd size",
+    "crowd",
+    "cut by the edge",
+    "tilted",
+    "small",
+    "noise",
+    "flat",
+    "just a window",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exact_equals_facenet_pytorch(name, scenes, exact, reference):
+    boxes, probabilities, landmarks = reference.detect(scenes[name], landmarks=True)
+    boxes, landmarks = (None if boxes is None else np.float32(list(b)) for b in (boxes, landmarks))
+    (found,) = exact.detect([scenes[name]])
+    assert len(found) == (0 if boxes is None else len(boxes))
+    for k, face in enumerate(found):
+        np.testing.assert_allclose(face.box, boxes[k], atol=PIXELS)
+        np.testing.assert_allclose(face.landmarks, landmarks[k], atol=PIXELS)
+        assert face.probability == pytest.approx(probabilities[k], abs=PROBABILITY)
+
+
+def test_scenes_hold_the_faces_that_they_are_made_of(scenes, exact):
+    counts = {
+        name: len(found) for name, found in zip(scenes, exact.detect(list(scenes.values())), strict=True)
+    }
+    assert counts["crowd"] >= 4 and counts["noise"] == counts["flat"] == 0
+    singles = ("astronaut", "hopper", "odd size", "cut by the edge", "small")
+    assert {name: counts[name] for name in singles} == dict.fromkeys(singles, 1)
+
+
+@pytest.mark.parametrize("finder", ["exact", "fast"])
+@pytest.mark.parametrize("bounds", [None, (1, 1, 1), (200_000, 5_000, 7)])
+def test_a_face_does_not_depend_on_its_company(finder, bounds, scenes, request, monkeypatch):
+    """Mixed sizes in one call, cut into chunks anywhere, give what each image gives alone."""
+    finder = request.getfixturevalue(finder)
+    images = [scenes[name] for name in ("small", "crowd", "flat", "small", "cut by the edge", "crowd")]
+    alone = [finder.detect([image])[0] for image in images]
+    for name, bound in zip(("HELD_PIXELS", "RUN_PIXELS", "RUN_CROPS"), bounds or (), strict=False):
+        monkeypatch.setattr(mtcnn, name, bound)
+    for together, one in zip(finder.detect(images), alone, strict=True):
+        assert len(together) == len(one)
+        for a, b in zip(together, one, strict=True):
+            # A matrix product may sum in another order in another batch.
+            np.testing.assert_allclose(a.box, b.box, atol=PIXELS)
+            np.testing.assert_allclose(a.landmarks, b.landmarks, atol=PIXELS)
+
+
+def test_faces_come_largest_first(scenes, exact):
+    sizes = [face.width * face.height for face in exact.detect([scenes["crowd"]])[0]]
+    assert len(sizes) > 2 and sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("width", [640, 1280, 1920, 3840])
+def test_fast_gives_the_place_in_the_full_frame(width, astronaut, exact, fast):
+    frame = canvas(360, 640, (scaled(astronaut, 0.7), 150, 1))
+    (truth,) = exact.detect([frame])[0]
+    factor = width / 640
+    (found,) = fast.detect([cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)])[0]
+    assert iou(truth.box * np.float32(factor), found.box[None])[0] > 0.8
+    eyes = np.linalg.norm(truth.landmarks[1] - truth.landmarks[0])
+    # A twentieth of the eye distance is how far MTCNN's points move between pyramids of one picture.
+    np.testing.assert_allclose(found.landmarks / factor, truth.landmarks, atol=eyes / 20)
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840)])
+def test_fast_finds_faces_of_48_pixels(size, portraits, fast):
+    for image, face in portraits.values():
+        small = scaled(image, 50 / min(face.width, face.height))
+        found = fast.detect([canvas(*size, (small, size[1] // 2, size[0] // 3))])[0]
+        assert len(found) == 1
+        assert min(found[0].width, found[0].height) == pytest.approx(50, rel=0.2)
+
+
+def test_fast_shrinks_no_further_than_its_smallest_face_allows():
+    search = SEARCHES["fast"]
+    assert search.shrink(480, 640) == 1
+    assert 0.5 < search.shrink(1080, 1920) < 1
+    assert search.shrink(4320, 7680) * search.min_face >= 20
+    assert SEARCHES["exact"].shrink(4320, 7680) == 1
+
+
+@pytest.mark.parametrize("finder", ["exact", "fast"])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 500), (40, 1), (5, 5), (11, 40), (12, 12), (13, 20), (21, 21), (4000, 2)]
+)
+def test_tiny_frames_give_no_face_and_no_error(finder, size, request):
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert request.getfixturevalue(finder).detect([noise]) == [[]]
+
+
+def test_no_images(fast):
+    assert fast.detect([]) == []
+
+
+def test_frames_are_not_written_to(astronaut, exact):
+    frozen = astronaut.copy()
+    frozen.setflags(write=False)
+    assert len(exact.detect([frozen])[0]) == 1
+
+
+@pytest.mark.parametrize("options", [{"mode": "quick"}, {"device": "gpu"}, {"device": "cuda:x"}])
+def test_unknown_options(options):
+    with pytest.raises(UsageError):
+        FaceFinder(**options)
+
+
+@pytest.mark.skipif(cuda_devices() > 0, reason="this machine has the GPU whose absence is tested")
+def test_cuda_that_is_not_there_is_an_error():
+    with pytest.raises(MissingError) as raised:
+        FaceFinder(device="cuda")
+    assert isinstance(raised.value, DeepscanError) and raised.value.hint
+
+
+@pytest.mark.skipif(cuda_devices() == 0, reason="needs a GPU")
+def test_cuda_finds_what_the_cpu_finds(scenes, fast):
+    images = [scenes["crowd"], scenes["hopper"]]
+    for gpu, cpu in zip(FaceFinder(device="cuda").detect(images), fast.detect(images), strict=True):
+        assert len(gpu) == len(cpu)
+        for a, b in zip(gpu, cpu, strict=True):
+            # Convolutions sum in another order there; half a pixel moves no crop visibly.
+            np.testing.assert_allclose(a.box, b.box, atol=0.5)
+
+
+def test_faces_need_no_torch():
+    code = (
+        "import sys, numpy as np\n"
+        "from deepscan.faces.mtcnn import FaceFinder\n"
+        "assert 'onnxruntime' not in sys.modules, 'imported before it is needed'\n"
+        "FaceFinder(threads=1).detect([np.zeros((64, 64, 3), np.uint8)])\n"
+        "from deepscan.faces import align, quality, tracks\n"
+        "assert not {'torch', 'facenet_pytorch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

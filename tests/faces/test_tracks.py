@@ -1,0 +1,197 @@
+"""Linking: one person stays one, two stay two, wherever they go."""
+
+import itertools
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.faces.align import align
+from deepscan.faces.face import Detection, Face, Quality
+from deepscan.faces.recipe import REFERENCE
+from deepscan.faces.tracks import LIMIT, PLACE, Track, appearance, link
+
+#: Looks at right angles to each other: four persons who differ clearly.
+LOOKS = np.eye(8, dtype=np.float32)[:4]
+
+
+def blend(a, b, distance):
+    """A look at that distance (1 - cosine) from a, on the way to b."""
+    cosine = 1 - distance
+    return (cosine * a + np.sqrt(1 - cosine**2) * b).astype(np.float32)
+
+
+def face(index, x, look, *, y=100.0, side=80.0):
+    box = np.array([x, y, x + side, y + side], np.float32)
+    points = (REFERENCE.template / REFERENCE.side * side + box[:2]).astype(np.float32)
+    return Face(index, index / 2, Detection(box, points, 0.99), Quality(side, 100, 0), look)
+
+
+def who(tracks):
+    """Track by track, which look it holds at each of its frames."""
+    return [[(seen.index, int(seen.appearance.argmax())) for seen in track.faces] for track in tracks]
+
+
+def test_one_person_who_moves_is_one_track():
+    faces = [face(k, 30.0 * k, LOOKS[0]) for k in range(10)]
+    (track,) = link(faces)
+    assert track.id == 0 and track.faces == tuple(faces)
+
+
+def test_look_may_drift_in_place_further_than_elsewhere():
+    drifted = blend(LOOKS[0], LOOKS[1], LIMIT - PLACE / 2)
+    assert len(link([face(0, 0, LOOKS[0]), face(1, 0, drifted)])) == 1
+    assert len(link([face(0, 0, LOOKS[0]), face(1, 500, drifted)])) == 2
+
+
+def test_two_persons_side_by_side_stay_two_even_if_they_look_alike():
+    twin = blend(LOOKS[0], LOOKS[1], 0.01)
+    tracks = link([face(k, x, look) for k in range(8) for x, look in ((0, LOOKS[0]), (300, twin))])
+    assert [[seen.detection.box[0] for seen in track.faces] for track in tracks] == [[0] * 8, [300] * 8]
+
+
+def test_crossing_persons_are_not_swapped():
+    """They change places between two samples, so that place alone would swap them."""
+    path = (0, 100, 200, 300, 400)
+    faces = [
+        face(k, x, look)
+        for k, (a, b) in enumerate(zip(path, path[::-1], strict=True))
+        for x, look in ((a, LOOKS[0]), (b, LOOKS[1]))
+    ]
+    assert who(link(faces)) in (
+        [[(k, 0) for k in range(5)], [(k, 1) for k in range(5)]],
+        [[(k, 1) for k in range(5)], [(k, 0) for k in range(5)]],
+    )
+
+
+def test_shot_and_reverse_shot_in_one_place_are_two_persons():
+    shots = [0, 0, 1, 1, 0, 0, 1, 0]
+    tracks = link([face(k, 100, LOOKS[person]) for k, person in enumerate(shots)])
+    assert who(tracks) == [[(k, 0) for k in (0, 1, 4, 5, 7)], [(k, 1) for k in (2, 3, 6)]]
+
+
+def test_a_person_who_was_away_comes_back_elsewhere_and_in_another_size():
+    tracks = link([face(0, 0, LOOKS[0]), face(1, 0, LOOKS[1]), face(9, 700, LOOKS[0], side=300)])
+    assert who(tracks) == [[(0, 0), (9, 0)], [(1, 1)]]
+
+
+def test_tracks_that_turn_out_alike_are_joined():
+    """The third look lies between the first two, which alone are too far apart to be linked elsewhere."""
+    near = LIMIT - PLACE - 0.005
+    far = blend(LOOKS[0], LOOKS[1], 2.5 * near)
+    between = blend(LOOKS[0], LOOKS[1], 0.6 * near)
+    other = [face(k, 900, LOOKS[2]) for k in range(3)]
+    assert 1 - float(far @ between) < near < 1 - float(far @ LOOKS[0])
+    tracks = link([*other, face(0, 0, LOOKS[0]), face(1, 400, far), face(2, 0, between)])
+    assert sorted(len(track.faces) for track in tracks) == [3, 3]
+
+
+def test_joining_keeps_one_face_a_frame():
+    """Two who are seen together are not joined through a third track that resembles both."""
+    near = LIMIT - PLACE - 0.01
+    middle = blend(LOOKS[0], LOOKS[1], near / 2)
+    side = blend(LOOKS[0], LOOKS[1], near)
+    tracks = link([face(0, 0, LOOKS[0]), face(0, 600, side), face(1, 300, middle)])
+    assert sorted(len(track.faces) for track in tracks) == [1, 2]
+
+
+def test_ids_go_by_sightings_then_size():
+    faces = [face(k, 0, LOOKS[0], side=50) for k in range(2)]
+    faces += [face(k, 300, LOOKS[1], side=90) for k in range(2)]
+    faces += [face(k, 600, LOOKS[2], side=20) for k in range(3)]
+    tracks = link(faces)
+    assert [track.id for track in tracks] == [0, 1, 2]
+    assert [int(track.faces[0].appearance.argmax()) for track in tracks] == [2, 1, 0]
+
+
+def test_the_order_given_does_not_matter():
+    faces = [face(k, 200 * j, LOOKS[j]) for k in range(3) for j in range(2)]
+    expected = who(link(faces))
+    for shuffled in itertools.islice(itertools.permutations(faces), 0, 720, 37):
+        assert who(link(shuffled)) == expected
+
+
+def test_every_face_is_in_one_track_and_none_twice_in_a_frame():
+    rng = np.random.default_rng(3)
+    looks = rng.normal(size=(200, 4)).astype(np.float32)
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    faces = [face(k // 8, float(rng.integers(0, 900)), look) for k, look in enumerate(looks)]
+    tracks = link(faces)
+    assert sorted(map(id, (seen for track in tracks for seen in track.faces))) == sorted(map(id, faces))
+
+
+def test_no_faces():
+    assert link([]) == []
+
+
+def test_a_track_refuses_two_faces_of_a_frame():
+    with pytest.raises(ValueError, match="increasing"):
+        Track(0, (face(1, 0, LOOKS[0]), face(1, 50, LOOKS[0])))
+    with pytest.raises(ValueError, match="increasing"):
+        Track(0, ())
+
+
+# With the looks of real faces: a portrait under small changes of place, size, light and angle.
+
+
+def shown(portrait, index, x, rng, side=140):
+    """The portrait's face as frame `index` might show it, x pixels from the left of a 900-pixel frame."""
+    image, found = portrait
+    factor = side / found.width * rng.uniform(0.9, 1.1)
+    turn = cv2.getRotationMatrix2D((0, 0), rng.uniform(-8, 8), factor)
+    centre = (found.box[:2] + found.box[2:]) / 2
+    turn[:, 2] = (x, 200) - turn[:, :2] @ centre
+    frame = cv2.warpAffine(image, turn, (900, 400), borderMode=cv2.BORDER_REPLICATE)
+    frame = np.clip(frame * rng.uniform(0.85, 1.15) + rng.normal(0, 4, frame.shape), 0, 255).astype(np.uint8)
+    points = (found.landmarks @ turn[:, :2].T + turn[:, 2] + rng.normal(0, 1.0, (5, 2))).astype(np.float32)
+    look = appearance(align(frame, points, REFERENCE))
+    return replace(face(index, x - side / 2, look, y=200 - side / 2, side=side))
+
+
+@pytest.fixture
+def actors(portraits):
+    rng = np.random.default_rng(5)
+    return {
+        name: lambda index, x, portrait=portrait, **how: shown(portrait, index, x, rng, **how)
+        for name, portrait in portraits.items()
+    }
+
+
+def names(tracks, given):
+    lookup = {id(seen): name for name, faces in given.items() for seen in faces}
+    return [{lookup[id(seen)] for seen in track.faces} for track in tracks]
+
+
+def test_a_look_is_a_unit_vector_that_does_not_change_with_the_light(portraits):
+    image, found = portraits["hopper"]
+    crop = align(image, found.landmarks, REFERENCE)
+    look, darker = appearance(crop), appearance((crop * 0.8).astype(np.uint8))
+    assert look.shape == (416,) and look.dtype == np.float32
+    assert np.linalg.norm(look) == pytest.approx(1, abs=1e-5)
+    assert 1 - look @ darker < LIMIT / 4
+
+
+def test_a_flat_crop_has_a_look():
+    assert np.isfinite(appearance(np.full((128, 128, 3), 128, np.uint8))).all()
+
+
+def test_a_person_is_nearer_to_themself_than_to_another(actors):
+    looks = {name: np.stack([act(k, 450).appearance for k in range(12)]) for name, act in actors.items()}
+    own = max(float((1 - each @ each.T).max()) for each in looks.values())
+    other = float((1 - looks["astronaut"] @ looks["hopper"].T).min())
+    assert own < LIMIT < other
+
+
+def test_portraits_across_a_cut_and_a_crossing(actors):
+    left, right = range(100, 801, 100), range(800, 99, -100)
+    given = {
+        "astronaut": [actors["astronaut"](k, x) for k, x in enumerate(left)],
+        "hopper": [actors["hopper"](k, x) for k, x in enumerate(right)],
+    }
+    # After the cut each is alone, in the middle of the picture, nearer to the camera.
+    given["hopper"] += [actors["hopper"](k, 450, side=220) for k in range(8, 12)]
+    given["astronaut"] += [actors["astronaut"](k, 450, side=220) for k in range(12, 15)]
+    tracks = link([seen for faces in given.values() for seen in faces])
+    assert names(tracks, given) == [{"hopper"}, {"astronaut"}]
+    assert [len(track.faces) for track in tracks] == [12, 11]
