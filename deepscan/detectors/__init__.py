@@ -1,1 +1,45 @@
 """Detectors: one file a method, each with its network, loss and recipe."""
+
+from typing import TYPE_CHECKING
+
+from deepscan.cards import ModelCard
+from deepscan.errors import ContractError
+from deepscan.registry import Registry
+
+if TYPE_CHECKING:
+    from deepscan.detectors.detector import Detector, Network
+
+#: Name of a method -> its `Detector` class, whose arguments are the recipe's `loss`.
+DETECTORS: "Registry[type[Detector]]" = Registry(
+    "method",
+    {
+        "qtfp": "deepscan.detectors.qtfp",
+    },
+)
+
+
+def load_network(card: ModelCard) -> "Network":
+    """Return a card's network with its weights, float32, in evaluation mode.
+
+    Raises:
+        UsageError: The card's method is unknown.
+        MissingError: The card has no `torch` file, or it is not there.
+        ContractError: The file is not the one that the card names, or does not fit the network.
+    """
+    from safetensors.torch import load_file
+
+    network = DETECTORS.get(card.method)().build(card.network)
+    weights = {name: tensor.float() for name, tensor in load_file(card.path("torch")).items()}
+    try:
+        # Batch norms count the batches they have seen only while they train.
+        counters = {
+            name: value for name, value in network.state_dict().items() if not value.is_floating_point()
+        }
+        network.load_state_dict({**counters, **weights})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ContractError(
+            f"the weights of model {card.name!r} do not fit its network: {reason}",
+            "restore the model's folder",
+        )
+    return network.eval()

@@ -1,0 +1,176 @@
+"""`deepscan train`: labelled face pictures in, a model folder with its card out."""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from deepscan.errors import UsageError, missing_extra
+
+if TYPE_CHECKING:
+    from deepscan.training.loop import Step
+
+DATA, RUN = "Data", "Run"
+#: Seconds between two lines of progress where there is no terminal.
+INTERVAL = 10.0
+
+
+def train(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE...",
+            help="Values of the recipe to change: lr=0.0005 epochs=10 crop.scale=0.8",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(help="What to train.")] = "qtfp",
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="A recipe in YAML; without one, the method's own.", metavar="FILE"),
+    ] = None,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of face pictures and faces.csv: file, label (real, fake), group, split (train, val)",
+            metavar="DIR",
+            rich_help_panel=DATA,
+        ),
+    ] = Path("data"),
+    cache: Annotated[
+        Path,
+        typer.Option(help="Folder for the aligned crops, made once.", metavar="DIR", rich_help_panel=DATA),
+    ] = Path("runs/crops"),
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that make the crops.", rich_help_panel=DATA)
+    ] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder to write; checkpoints and log go into its folder run. [default: runs/METHOD]",
+            metavar="DIR",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last whole epoch.", rich_help_panel=RUN)
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="The same as seed=N.", show_default=False, rich_help_panel=RUN),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda; auto takes CUDA where there is one.", rich_help_panel=RUN)
+    ] = "auto",
+    progress: Annotated[str, typer.Option(help="auto, plain or none.", rich_help_panel=RUN)] = "auto",
+) -> None:
+    """Train a detector and write a model folder that scan can use.
+
+    Selection and calibration use half of the validation groups, the figures in the card come from the other.
+    """
+    if progress not in ("auto", "plain", "none"):
+        raise UsageError(f"there is no progress {progress!r}", "choose from: auto, plain, none")
+    _require_torch()
+    from deepscan.data.crops import prepare_crops
+    from deepscan.data.dataset import read_pictures
+    from deepscan.training.loop import train as run_training
+    from deepscan.training.publish import publish
+    from deepscan.training.recipe import load_recipe
+
+    seeded = [] if seed is None else [f"seed={seed}"]
+    chosen = load_recipe(method, recipe, [*(overrides or ()), *seeded])
+    folder = out or Path("runs") / method
+    begun = time.time()
+    pictures = read_pictures(data, chosen.sources)
+    crops = prepare_crops(
+        pictures, chosen.crop, cache, workers=workers, progress=Teller("crops", progress).crops
+    )
+    network, state = run_training(
+        chosen,
+        crops,
+        folder / "run",
+        resume=resume,
+        device=device,
+        listener=Teller("training", progress).step,
+    )
+    best = max(state.history, key=lambda row: row["auc"])
+    card = publish(
+        network,
+        chosen,
+        crops,
+        folder,
+        name=folder.resolve().name,
+        data=", ".join(chosen.sources) or str(data),
+        trained={
+            "data": ", ".join(sorted({picture.source or str(data) for picture in pictures})),
+            "crops": len(crops.where("train")),
+            "command": shlex.join(["deepscan", "train", *_given(sys.argv)]),
+            "seed": chosen.seed,
+            "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
+            "epochs": int(best["epoch"]),
+            "chosen_by": f"AUC {best['auc']:.4f} on the first half of the validation groups",
+        },
+    )
+    auc = card.results[0]
+    typer.echo(f"{folder}  auc {auc['value']} {auc['interval']} on {auc['n']} held-out crops")
+
+
+def _given(argv: list[str]) -> list[str]:
+    return argv[argv.index("train") + 1 :] if "train" in argv else []
+
+
+def _require_torch() -> None:
+    for module in ("torch", "safetensors", "sklearn", "onnx", "onnxscript", "tqdm"):
+        try:
+            __import__(module)
+        except ImportError:
+            raise missing_extra(module, "torch", "training")
+
+
+class Teller:
+    """Says how far a piece of work is: a bar at a terminal, else a line now and then; all of it on stderr.
+
+    Args:
+        what: The work.
+        style: `auto`, `plain` or `none`.
+    """
+
+    def __init__(self, what: str, style: str) -> None:
+        from tqdm import tqdm
+
+        self._what, self._silent = what, style == "none"
+        self._lines = style == "plain" or not sys.stderr.isatty()
+        self._bar: tqdm[NoReturn] = tqdm(
+            desc=what, file=sys.stderr, disable=self._silent or self._lines, leave=False
+        )
+        self._told = time.monotonic()
+
+    def crops(self, done: int, total: int) -> None:
+        """Tell that so many of the pictures have been cropped."""
+        self._tell(done, total, "", done == total)
+
+    def step(self, step: "Step") -> None:
+        """Tell that a training step was made, or an epoch ended."""
+        note = f"epoch {step.epoch}/{step.epochs} loss {step.loss:.4f} {step.rate:.0f} images/s"
+        if step.row is not None:
+            note += f" AUC {step.row['auc']:.4f}"
+        note += f" {step.left / 60:.0f} min left"
+        done, total = (step.epoch - 1) * step.steps + step.step, step.epochs * step.steps
+        self._tell(done, total, note, step.row is not None)
+
+    def _tell(self, done: int, total: int, note: str, milestone: bool) -> None:
+        if self._silent:
+            return
+        if not self._lines:
+            self._bar.total = total
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done - self._bar.n)
+            if done == total and milestone:
+                self._bar.close()
+        elif milestone or time.monotonic() - self._told >= INTERVAL:
+            self._told = time.monotonic()
+            typer.echo(f"{self._what} {done}/{total} {note}".rstrip(), err=True)

@@ -1,0 +1,192 @@
+"""Train-time augmentation of aligned crops: named sets of random steps, each drawn from one generator."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from deepscan.errors import UsageError
+
+Image = NDArray[np.uint8]
+Step = Callable[[Image, Generator], Image]
+
+
+def _clipped(values: NDArray[np.floating]) -> Image:
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
+
+
+def flip(image: Image, rng: Generator) -> Image:
+    """Mirror left and right."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Turn, scale and shift; what comes in from outside is the reflected crop.
+
+    Attributes:
+        degrees: Largest turn either way.
+        scale: Smallest and largest factor.
+        shift: Largest shift as a fraction of the side.
+    """
+
+    degrees: float = 10.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: float = 0.0
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        """Return the moved image."""
+        height, width = image.shape[:2]
+        angle, factor = rng.uniform(-self.degrees, self.degrees), rng.uniform(*self.scale)
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor)
+        shift = rng.uniform(-self.shift, self.shift, 2) * (width, height)
+        moved = cv2.warpAffine(
+            image,
+            np.column_stack((matrix[:, :2], matrix[:, 2] + shift)),
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        return np.asarray(moved, dtype=np.uint8)
+
+
+def blur(image: Image, rng: Generator) -> Image:
+    """Blur with a Gaussian of kernel 3, 5 or 7."""
+    side = int(rng.choice((3, 5, 7)))
+    return np.asarray(cv2.GaussianBlur(image, (side, side), 0), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """Compress and decompress at a random quality in [low, high]."""
+
+    low: int = 40
+    high: int = 100
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        """Return what is left after compression."""
+        quality = int(rng.integers(self.low, self.high + 1))
+        _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+        return np.ascontiguousarray(decoded[..., ::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Shrink:
+    """Average down by a random factor in [smallest, 1] and resize back: a face small in its frame."""
+
+    smallest: float = 0.4
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        """Return the image with its fine detail lost."""
+        height, width = image.shape[:2]
+        factor = rng.uniform(self.smallest, 1)
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def noise(image: Image, rng: Generator) -> Image:
+    """Add Gaussian noise of a standard deviation up to 8 grey levels."""
+    return _clipped(image + rng.normal(0, rng.uniform(0, 8), image.shape))
+
+
+def brightness_contrast(image: Image, rng: Generator) -> Image:
+    """Scale by 1 +- 0.1 and shift by +- 0.1 of the range."""
+    contrast, brightness = rng.uniform(-0.1, 0.1, 2)
+    return _clipped(image * (1 + contrast) + brightness * 255)
+
+
+def fancy_pca(image: Image, rng: Generator) -> Image:
+    """Shift all pixels along the principal axes of the crop's colours (AlexNet, NeurIPS 2012, Sec. 4.1)."""
+    pixels = image.reshape(-1, 3) / 255.0
+    values, vectors = np.linalg.eigh(np.cov(pixels, rowvar=False))
+    shift = vectors @ (rng.normal(0, 0.1, 3) * np.sqrt(np.maximum(values, 0)))
+    return _clipped(image + shift * 255)
+
+
+def hue_saturation_value(image: Image, rng: Generator) -> Image:
+    """Shift hue by up to 20 of 180, saturation by up to 30 and value by up to 20 of 255."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV).astype(np.int16)
+    hue, saturation, value = (rng.uniform(-limit, limit) for limit in (20, 30, 20))
+    hsv[..., 0] = (hsv[..., 0] + int(hue)) % 180
+    hsv[..., 1:] = np.clip(hsv[..., 1:] + (int(saturation), int(value)), 0, 255)
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), dtype=np.uint8)
+
+
+def grey(image: Image, rng: Generator) -> Image:
+    """Take the colour out."""
+    luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    return np.repeat(luma[..., None], 3, axis=2)
+
+
+def colour(image: Image, rng: Generator) -> Image:
+    """Apply one of the three colour steps."""
+    steps: tuple[Step, ...] = (brightness_contrast, fancy_pca, hue_saturation_value)
+    return steps[rng.integers(len(steps))](image, rng)
+
+
+def erase(image: Image, rng: Generator) -> Image:
+    """Paint a rectangle of 2 to 15 % of the area in one random colour."""
+    height, width = image.shape[:2]
+    area, ratio = rng.uniform(0.02, 0.15) * height * width, rng.uniform(0.5, 2)
+    tall, wide = min(height, int((area * ratio) ** 0.5)), min(width, int((area / ratio) ** 0.5))
+    top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
+    erased = image.copy()
+    erased[top : top + tall, left : left + wide] = rng.integers(0, 256, 3)
+    return erased
+
+
+#: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
+#: papers train with; `compact` adds what a network trained from scratch needs on few pictures: more places,
+#: more resolutions, stronger compression.
+AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
+    "none": (),
+    "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
+    "compact": (
+        (0.5, flip),
+        (0.8, Affine(degrees=8.0, scale=(0.92, 1.15), shift=0.04)),
+        (0.25, Shrink()),
+        (0.1, blur),
+        (0.4, colour),
+        (0.05, grey),
+        (0.05, noise),
+        (0.4, Jpeg(40, 100)),
+        (0.3, erase),
+    ),
+}
+
+
+def steps_of(name: str) -> tuple[tuple[float, Step], ...]:
+    """Return the steps of a named set, each with its probability.
+
+    Raises:
+        UsageError: There is no such set.
+    """
+    if name not in AUGMENTATIONS:
+        close = difflib.get_close_matches(name, AUGMENTATIONS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(AUGMENTATIONS)}"
+        raise UsageError(f"unknown augmentation {name!r}", hint)
+    return AUGMENTATIONS[name]
+
+
+def augmented(image: Image, name: str, seed: tuple[int, ...]) -> Image:
+    """Return a random variant of a crop.
+
+    Args:
+        image: RGB crop, shape (S, S, 3), uint8; it is left as it is.
+        name: A key of `AUGMENTATIONS`.
+        seed: What the variant depends on, such as (seed, epoch, index): the same numbers give the same
+            variant in whichever order or process the crops are drawn.
+
+    Raises:
+        UsageError: There is no such set.
+    """
+    rng = np.random.default_rng(seed)
+    for probability, step in steps_of(name):
+        if rng.random() < probability:
+            image = step(image, rng)
+    return image

@@ -1,0 +1,99 @@
+"""A folder of labelled face pictures: `faces.csv` beside them says what each is."""
+
+import csv
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepscan.errors import MissingError, UsageError
+
+INDEX = "faces.csv"
+LABELS = {"real": 0, "fake": 1}
+SPLITS = ("train", "val")
+_COLUMNS = ("file", "label", "group", "split")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One labelled face picture.
+
+    Attributes:
+        path: Where it is.
+        label: 0 for real, 1 for fake.
+        group: What it was made from, such as the source video; a group lies in one split only.
+        split: `train` or `val`.
+        source: The data set it comes from, as the index states it.
+    """
+
+    path: Path
+    label: int
+    group: str
+    split: str
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.label not in LABELS.values():
+            raise ValueError(f"a label is 0 or 1, not {self.label}")
+        if self.split not in SPLITS:
+            raise ValueError(f"a split is one of {SPLITS}, not {self.split!r}")
+
+
+def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture, ...]:
+    """Return the pictures that a folder's `faces.csv` lists, in its order.
+
+    The index has the columns file (relative to the folder), label (real or fake), group, split (train or
+    val) and, optionally, source; other columns are not read.
+
+    Args:
+        folder: Where the index is.
+        sources: Only these sources, all of them where empty.
+
+    Raises:
+        MissingError: There is no index, or a picture that it lists is not there.
+        UsageError: The index cannot be read, nothing is left of it, or a group lies in both splits.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        raise MissingError(
+            f"there is no {index}",
+            f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)},source",
+        )
+    with index.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if rows and (lacking := [name for name in _COLUMNS if name not in rows[0]]):
+        raise UsageError(f"{index} has no column {lacking[0]!r}", f"give it the columns {','.join(_COLUMNS)}")
+    pictures = tuple(
+        _picture(folder, number, row)
+        for number, row in enumerate(rows, start=2)
+        if not sources or row.get("source") in sources
+    )
+    if not pictures:
+        found = sorted({row.get("source") or "" for row in rows})
+        raise UsageError(
+            f"{index} lists no picture of {', '.join(sources) or 'any source'}",
+            f"its sources are: {', '.join(found) or 'none'}",
+        )
+    _check_groups(index, pictures)
+    return pictures
+
+
+def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
+    path = folder / row["file"]
+    if row["label"] not in LABELS or row["split"] not in SPLITS:
+        raise UsageError(
+            f"{folder / INDEX}, line {number}: label {row['label']!r}, split {row['split']!r}",
+            f"a label is one of {', '.join(LABELS)}; a split one of {', '.join(SPLITS)}",
+        )
+    if not path.is_file():
+        raise MissingError(f"{path} is not there", f"restore it, or take line {number} out of {INDEX}")
+    return Picture(path, LABELS[row["label"]], row["group"], row["split"], row.get("source") or "")
+
+
+def _check_groups(index: Path, pictures: tuple[Picture, ...]) -> None:
+    split_of: dict[str, str] = {}
+    for picture in pictures:
+        if split_of.setdefault(picture.group, picture.split) != picture.split:
+            raise UsageError(
+                f"{index}: group {picture.group!r} lies in both splits",
+                "put all pictures of a group into one split, or validation measures memory",
+            )

@@ -1,0 +1,95 @@
+"""The compact backbone: shapes, attention, and what it may cost."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from deepscan.backbones import BACKBONES  # noqa: E402
+from deepscan.backbones.tokens import Tokens  # noqa: E402
+from deepscan.detectors import DETECTORS  # noqa: E402
+from deepscan.errors import UsageError  # noqa: E402
+from deepscan.training.recipe import load_recipe  # noqa: E402
+
+TINY = {
+    "side": 32,
+    "channels": (4, 8, 8),
+    "residuals": (0, 4, 4),
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "hidden": 16,
+}
+
+
+@pytest.fixture
+def tower():
+    torch.manual_seed(0)
+    return BACKBONES.get("compact")(**TINY).eval()
+
+
+def test_tokens_have_the_stated_shapes(tower):
+    tokens = tower(torch.randn(3, 3, 32, 32))
+    assert (tower.side, tower.grid, tower.width) == (32, 2, 16)
+    assert tokens.cls.shape == (3, 16)
+    assert tokens.patches.shape == (3, 4, 16)
+    assert tokens.attention.shape == (3, 4)
+
+
+def test_attention_is_the_last_blocks_cls_row_without_its_own_column(tower):
+    seen = {}
+    tower.blocks[-1].attention.register_forward_hook(lambda module, given, out: seen.update(weights=out[1]))
+    attention = tower(torch.randn(2, 3, 32, 32)).attention
+    row = seen["weights"].mean(dim=1)[:, 0]
+    # The whole row sums to 1; what is left without the CLS column must have been scaled up again.
+    assert (row[:, 0] > 0).all()
+    torch.testing.assert_close(attention, row[:, 1:] / (1 - row[:, :1]))
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
+
+
+def test_a_sample_does_not_depend_on_its_neighbours_in_evaluation(tower):
+    crops = torch.randn(4, 3, 32, 32)
+    alone = torch.cat([tower(crop[None]).cls for crop in crops])
+    # Batched and single matrix products add in another order: a few units in the last place of float32.
+    torch.testing.assert_close(tower(crops).cls, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_patches_follow_the_picture_in_reading_order():
+    tower = BACKBONES.get("compact")(**{**TINY, "side": 64, "depth": 1}).eval()
+    crops = torch.zeros(2, 3, 64, 64)
+    crops[1, :, 40:56, 8:24] = 3.0
+    patches = tower.stem(crops).flatten(2).transpose(1, 2)
+    changed = (patches[1] - patches[0]).norm(dim=1).reshape(4, 4)
+    assert divmod(int(changed.argmax()), 4) in {(2, 0), (2, 1), (3, 0), (3, 1)}
+    assert changed[0, 3] < changed.max() / 100
+
+
+def test_the_shipped_configuration_keeps_within_its_budget():
+    recipe = load_recipe("qtfp")
+    network = DETECTORS.get("qtfp")(**recipe.loss).build(recipe.network).eval()
+    assert sum(value.numel() for value in network.parameters()) <= 8_000_000
+    side = recipe.crop.input_side
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 3, side, side))
+    # The counter counts a multiply-add as two.
+    assert 0.1e9 < counter.get_total_flops() <= 0.7e9
+
+
+@pytest.mark.parametrize("wrong", [{"side": 40}, {"heads": 3}, {"channels": (4, 8)}])
+def test_what_does_not_divide_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"multiple of 16|divide|three"):
+        BACKBONES.get("compact")(**{**TINY, **wrong})
+
+
+def test_tokens_check_themselves():
+    with pytest.raises(ValueError, match="do not go with"):
+        Tokens(torch.zeros(2, 8), torch.zeros(2, 4, 6), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="tokens are"):
+        Tokens(torch.zeros(2, 8), torch.zeros(2, 4), torch.zeros(2, 4))
+
+
+def test_an_unknown_backbone_is_named():
+    with pytest.raises(UsageError, match="compat") as raised:
+        BACKBONES.get("compat")
+    assert "compact" in raised.value.hint

@@ -1,0 +1,129 @@
+"""Crops and their cache, with a face finder that needs no nets."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.data import crops as crops_module
+from deepscan.data.crops import CropSet, cache_key, find_landmarks, prepare_crops
+from deepscan.data.dataset import Picture
+from deepscan.errors import UsageError
+from deepscan.faces.face import Detection
+from deepscan.faces.recipe import CropRecipe
+
+RECIPE = CropRecipe(side=32, scale=0.75, shift=(0.0, -0.16), interpolation="area", border="reflect")
+#: Five dots of as many colours stand for eyes, nose and mouth corners, as (x, y) in a picture of 64: where
+#: they are in the crop, but half as large again and moved.
+DOTS = np.rint(RECIPE.template * 1.5 + (7, 6)).astype(np.float32)
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
+
+
+class DotFinder:
+    """Finds the dots; a picture without them has no face."""
+
+    def __init__(self, mode="fast", device="cpu", threads=None):
+        pass
+
+    def detect(self, images):
+        return [self._faces(image.astype(int)) for image in images]
+
+    @staticmethod
+    def _faces(image):
+        found = []
+        for colour in COLOURS:
+            y, x = np.nonzero((np.abs(image - colour) < 60).all(axis=2))
+            if not len(x):
+                return []
+            # The margin holds mirrored dots as well: those nearest to the middle are the picture's own.
+            nearest = np.argsort(np.hypot(x - image.shape[1] / 2, y - image.shape[0] / 2))[:9]
+            found.append((x[nearest].mean(), y[nearest].mean()))
+        return [Detection(np.zeros(4, np.float32), np.array(found, np.float32), 1.0)]
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(crops_module, "FaceFinder", DotFinder)
+    made = []
+    for at in range(5):
+        image = np.full((64, 64, 3), 40 + 20 * at, np.uint8)
+        if at != 2:
+            for (x, y), colour in zip(DOTS.astype(int), COLOURS, strict=True):
+                image[y - 1 : y + 2, x - 1 : x + 2] = colour
+        path = tmp_path / f"{at}.png"
+        cv2.imwrite(str(path), image[..., ::-1])
+        made.append(Picture(path, at % 2, f"g{at}", "val" if at == 4 else "train", "made"))
+    return made
+
+
+def test_landmarks_are_those_of_the_picture_without_its_margin(pictures):
+    image = cv2.imread(str(pictures[0].path))[..., ::-1].copy()
+    found = find_landmarks([image, np.zeros((64, 64, 3), np.uint8)], DotFinder())
+    np.testing.assert_allclose(found[0], DOTS, atol=0.5)
+    assert found[1] is None
+
+
+def test_crops_are_aligned_and_pictures_without_a_face_counted(pictures, tmp_path):
+    told = []
+    made = prepare_crops(
+        pictures,
+        RECIPE,
+        tmp_path / "cache",
+        workers=0,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert made.crops.shape == (4, 32, 32, 3)
+    assert made.dropped == 1
+    assert made.labels.tolist() == [0, 1, 1, 0]
+    assert made.groups == ("g0", "g1", "g3", "g4")
+    assert made.where("val").tolist() == [3]
+    assert told == [(5, 5)]
+    for (x, y), colour in zip(RECIPE.template, COLOURS, strict=True):
+        pixel = made.crops[0, round(float(y)), round(float(x))].astype(int)
+        # Dots of 3 pixels are 2 wide in the crop: their colour is mixed with the background, not lost.
+        assert pixel[np.array(colour) == 255].min() > pixel[np.array(colour) == 0].max()
+
+
+def test_the_second_time_the_cache_is_read(pictures, tmp_path, monkeypatch):
+    first = prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
+    monkeypatch.setattr(crops_module, "_fill", None)
+    again = prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
+    assert np.array_equal(first.crops, again.crops)
+    assert (first.labels.tolist(), first.dropped, first.key) == (
+        again.labels.tolist(),
+        again.dropped,
+        again.key,
+    )
+    (index,) = (tmp_path / "cache").glob("*.json")
+    assert json.loads(index.read_text())["recipe"] == RECIPE.to_json()
+
+
+def test_the_key_hangs_on_recipe_and_content_and_not_on_place(pictures, tmp_path):
+    key = cache_key(pictures, RECIPE)
+    moved = []
+    for picture in pictures:
+        path = tmp_path / f"moved-{picture.path.name}"
+        path.write_bytes(picture.path.read_bytes())
+        moved.append(Picture(path, picture.label, picture.group, picture.split, picture.source))
+    assert cache_key(moved, RECIPE) == key
+    assert cache_key(moved, CropRecipe(side=32, scale=0.8)) != key
+    moved[0].path.write_bytes(pictures[1].path.read_bytes())
+    assert cache_key(moved, RECIPE) != key
+
+
+def test_a_broken_picture_is_named(pictures, tmp_path):
+    pictures[1].path.write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"1\.png is not a picture"):
+        prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
+
+
+def test_no_face_at_all_is_an_error_and_leaves_no_cache(pictures, tmp_path):
+    with pytest.raises(UsageError, match="no face was found in any of 1"):
+        prepare_crops(pictures[2:3], RECIPE, tmp_path / "cache", workers=0)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_crop_set_checks_itself():
+    with pytest.raises(ValueError, match="belong together"):
+        CropSet(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(1, np.int64), ("a",), ("train",), 0, "")

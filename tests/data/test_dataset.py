@@ -1,0 +1,71 @@
+"""Reading an index of face pictures: what comes out, and each way it can be wrong."""
+
+import pytest
+
+from deepscan.data.dataset import Picture, read_pictures
+from deepscan.errors import MissingError, UsageError
+
+HEADER = "file,label,group,split,source,note\n"
+
+
+def _folder(tmp_path, rows, header=HEADER):
+    for row in rows.splitlines():
+        (tmp_path / row.split(",")[0]).write_bytes(b"x")
+    (tmp_path / "faces.csv").write_text(header + rows)
+    return tmp_path
+
+
+def test_rows_become_pictures_in_their_order(tmp_path):
+    folder = _folder(tmp_path, "b.jpg,fake,g1,train,DFDC,x\na.jpg,real,g2,val,web,\n")
+    assert read_pictures(folder) == (
+        Picture(folder / "b.jpg", 1, "g1", "train", "DFDC"),
+        Picture(folder / "a.jpg", 0, "g2", "val", "web"),
+    )
+
+
+def test_sources_are_chosen(tmp_path):
+    folder = _folder(tmp_path, "b.jpg,fake,g1,train,DFDC,x\na.jpg,real,g2,val,web,\n")
+    assert [picture.source for picture in read_pictures(folder, ["web"])] == ["web"]
+    with pytest.raises(UsageError, match="no picture of FF") as raised:
+        read_pictures(folder, ["FF"])
+    assert "DFDC, web" in raised.value.hint
+
+
+def test_no_index_says_what_to_put_where(tmp_path):
+    with pytest.raises(MissingError) as raised:
+        read_pictures(tmp_path / "data")
+    assert raised.value.exit_code == 5
+    assert "file,label,group,split" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.jpg,genuine,g,train,s,\n", "line 2: label 'genuine'"),
+        ("a.jpg,real,g,train,s,\nb.jpg,real,g,test,s,\n", "line 3: .*split 'test'"),
+        ("a.jpg,real,g,train,s,\nb.jpg,fake,g,val,s,\n", "group 'g' lies in both"),
+        ("", "no picture"),
+    ],
+)
+def test_a_wrong_index_is_refused(tmp_path, rows, message):
+    with pytest.raises(UsageError, match=message):
+        read_pictures(_folder(tmp_path, rows))
+
+
+def test_a_lacking_column_is_named(tmp_path):
+    with pytest.raises(UsageError, match="no column 'group'"):
+        read_pictures(_folder(tmp_path, "a.jpg,real,train\n", "file,label,split\n"))
+
+
+def test_a_lacking_picture_is_named(tmp_path):
+    folder = _folder(tmp_path, "a.jpg,real,g,train,s,\n")
+    (folder / "a.jpg").unlink()
+    with pytest.raises(MissingError, match=r"a\.jpg is not there"):
+        read_pictures(folder)
+
+
+def test_a_picture_checks_itself(tmp_path):
+    with pytest.raises(ValueError, match="label"):
+        Picture(tmp_path, 2, "g", "train", "")
+    with pytest.raises(ValueError, match="split"):
+        Picture(tmp_path, 1, "g", "test", "")

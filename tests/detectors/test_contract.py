@@ -1,0 +1,149 @@
+"""The contract that every registered detection method keeps."""
+
+from dataclasses import is_dataclass
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from deepscan.cards import ModelCard, ModelFile, sha256_of  # noqa: E402
+from deepscan.detectors import DETECTORS, load_network  # noqa: E402
+from deepscan.detectors.detector import Detector  # noqa: E402
+from deepscan.errors import ContractError, UsageError  # noqa: E402
+from deepscan.training.checkpoint import save_weights  # noqa: E402
+from deepscan.training.recipe import load_recipe  # noqa: E402
+
+BACKBONE = {
+    "name": "compact",
+    "side": 32,
+    "channels": [4, 8, 8],
+    "residuals": [0, 4, 4],
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "hidden": 16,
+}
+#: The smallest network of each method: a new method adds its line here.
+TINY = {"qtfp": {"backbone": BACKBONE, "queries": 3, "heads": 2}}
+
+
+@pytest.fixture(params=DETECTORS.names)
+def method(request):
+    return request.param
+
+
+@pytest.fixture
+def detector(method):
+    return DETECTORS.get(method)()
+
+
+@pytest.fixture
+def network(method, detector):
+    torch.manual_seed(0)
+    return detector.build(TINY[method])
+
+
+def test_a_method_is_a_frozen_dataclass(detector):
+    assert isinstance(detector, Detector)
+    assert is_dataclass(detector)
+    with pytest.raises(AttributeError):
+        detector.something_new = 1
+
+
+def test_its_own_recipe_builds_it(method):
+    recipe = load_recipe(method)
+    assert DETECTORS.get(method)(**recipe.loss).build(recipe.network)
+
+
+def test_outputs_are_probabilities_and_distributions(network):
+    crops = torch.randn(5, 3, 32, 32)
+    output = network.eval()(crops)
+    predicted = network.predict(crops)
+    assert output.logits.shape == (5, 2)
+    assert predicted["probability"].shape == (5,)
+    assert ((predicted["probability"] > 0) & (predicted["probability"] < 1)).all()
+    assert predicted["attention"].shape[::2] == (5, 4)
+    torch.testing.assert_close(
+        predicted["attention"].sum(dim=2), torch.ones(predicted["attention"].shape[:2])
+    )
+
+
+def test_a_higher_fake_logit_is_a_higher_probability(network):
+    output = network.eval()(torch.randn(1, 3, 32, 32))
+    moved = type(output)(output.logits + torch.tensor([0.0, 1.0]), output.attention, output.tokens)
+    assert moved.probability > output.probability
+
+
+def test_the_loss_reaches_every_parameter_and_learning_lowers_it(detector, network):
+    torch.manual_seed(1)
+    crops, labels = torch.randn(8, 3, 32, 32), torch.tensor([0, 1] * 4)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    losses = []
+    for _ in range(20):
+        total, parts = detector.loss(network(crops), labels)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        losses.append(float(total.detach()))
+    without = [
+        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
+    ]
+    assert not without
+    assert losses[-1] < losses[0]
+    assert all(not part.requires_grad for part in parts.values())
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_batch_of_one_class_has_a_finite_loss(detector, network, label):
+    total, _ = detector.loss(network(torch.randn(2, 3, 32, 32)), torch.full((2,), label))
+    assert torch.isfinite(total)
+
+
+def test_one_seed_gives_one_network(method, detector):
+    built = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        built.append(detector.build(TINY[method]).state_dict())
+    assert all(torch.equal(built[0][name], built[1][name]) for name in built[0])
+
+
+def test_a_wrong_key_of_the_network_is_a_usage_error(method, detector):
+    with pytest.raises(UsageError, match="no_such_key"):
+        detector.build({**TINY[method], "no_such_key": 1})
+    with pytest.raises(UsageError, match="no_such_key"):
+        detector.build({**TINY[method], "backbone": {**BACKBONE, "no_such_key": 1}})
+
+
+def _card(tmp_path, method, network_stated):
+    path = tmp_path / "model.safetensors"
+    return ModelCard(
+        folder=tmp_path,
+        name="tiny",
+        method=method,
+        summary="",
+        license="Apache-2.0",
+        files={"torch": ModelFile(path.name, sha256_of(path))},
+        network=network_stated,
+    )
+
+
+def test_a_card_gives_the_network_back(method, network, tmp_path):
+    crops = torch.randn(4, 3, 32, 32)
+    network.train()(crops)  # so that the norms' statistics are not those of a new network
+    save_weights(tmp_path / "model.safetensors", network)
+    loaded = load_network(_card(tmp_path, method, TINY[method]))
+    assert not loaded.training
+    assert torch.equal(loaded.predict(crops)["probability"], network.eval().predict(crops)["probability"])
+
+
+def test_weights_of_another_network_are_refused(method, network, tmp_path):
+    save_weights(tmp_path / "model.safetensors", network)
+    other = {**TINY[method], "backbone": {**BACKBONE, "width": 32}}
+    with pytest.raises(ContractError, match="do not fit"):
+        load_network(_card(tmp_path, method, other))
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(UsageError) as raised:
+        DETECTORS.get("qtpf")
+    assert "'qtfp'" in raised.value.hint

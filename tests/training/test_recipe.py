@@ -1,0 +1,109 @@
+"""The recipe: what a file and overrides may change, and how a slip is told."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+from deepscan.detectors import DETECTORS
+from deepscan.errors import MissingError, UsageError
+from deepscan.training.recipe import load_recipe
+
+
+@pytest.mark.parametrize("method", DETECTORS.names)
+def test_every_method_has_a_recipe_that_is_its_own_round_trip(method, tmp_path):
+    import yaml
+
+    recipe = load_recipe(method)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_json()))
+    assert load_recipe(method, path) == recipe
+
+
+def test_overrides_keep_the_kind_of_what_they_replace():
+    recipe = load_recipe(
+        "qtfp",
+        overrides=[
+            "lr=3e-4",
+            "epochs=7",
+            "crop.scale=1",
+            "sources=[A, B]",
+            "loss.max_anchor_tokens=null",
+            "ema=0",
+        ],
+    )
+    assert (recipe.lr, recipe.epochs, recipe.crop.scale) == (3e-4, 7, 1.0)
+    assert recipe.sources == ("A", "B")
+    assert recipe.loss["max_anchor_tokens"] is None
+    assert type(recipe.ema) is float
+
+
+def test_a_file_changes_what_it_names(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("lr: 0.01\nloss: {tau: 0.2}\nnetwork: {backbone: {name: other, depth: 3}}\n")
+    recipe, own = load_recipe("qtfp", path, ["loss.tau_w=0.3"]), load_recipe("qtfp")
+    assert (recipe.lr, recipe.loss["tau"], recipe.loss["tau_w"]) == (0.01, 0.2, 0.3)
+    assert recipe.batch == own.batch
+    # Another backbone takes other arguments: nothing of the former one is left.
+    assert recipe.network["backbone"] == {"name": "other", "depth": 3}
+    assert recipe.network["queries"] == own.network["queries"]
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("epoch=3", "epochs"),
+        ("crop.scael=1", "crop.scale"),
+        ("lambda_flcl=1", "loss.lambda_flcl"),
+        ("zzz=1", "choose from"),
+    ],
+)
+def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
+    with pytest.raises(UsageError) as raised:
+        load_recipe("qtfp", overrides=[override])
+    assert raised.value.exit_code == 2
+    assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "lr=fast",
+        "lr=0",
+        "epochs=many",
+        "epochs=0",
+        "batch=7",
+        "ema=1",
+        "blend=2",
+        "paired=2",
+        "optimiser=sgd",
+        "schedule=step",
+        "precision=float16",
+        "augment=none-such",
+        "crop.side=4",
+        "crop.interpolation=nearest",
+        "mean=[1,2]",
+        "std=[1,1,0]",
+        "method=other",
+        "epochs",
+        "lr=[1",
+        "crop=3",
+    ],
+)
+def test_a_value_that_means_nothing_is_refused(override):
+    with pytest.raises(UsageError):
+        load_recipe("qtfp", overrides=[override])
+
+
+def test_a_wrong_file_is_refused(tmp_path):
+    with pytest.raises(MissingError):
+        load_recipe("qtfp", tmp_path / "none.yaml")
+    path = tmp_path / "wrong.yaml"
+    for text, message in (("lr: [", "not YAML"), ("- 1", "not a recipe"), ("lrr: 1", "in .*wrong.yaml")):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            load_recipe("qtfp", path)
+
+
+def test_a_method_without_a_recipe_says_so():
+    with pytest.raises(UsageError, match="no recipe of its own"):
+        load_recipe("none-such")
