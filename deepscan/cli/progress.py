@@ -79,7 +79,7 @@ class Display(Listener):
         self._bar.update(self._task, description="scanning", total=todo)
         if kept:
             self._note(f"{len(kept)} videos stand from before, {todo} to scan")
-            self._records += [_brief(record) for record in kept]
+            self._records += [brief(record) for record in kept]
 
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a video, and hand its record on where stdout takes them as they come."""
@@ -89,7 +89,7 @@ class Display(Listener):
             sys.stdout.write(dump_line(record) + "\n")
             sys.stdout.flush()
         else:
-            self._records.append(_brief(record))
+            self._records.append(brief(record))
         if record["status"] not in ("ok", "no_face", "too_short"):
             self._note(f"{shown_path(record)}: {record['status']}: {record['detail']}")
         if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
@@ -145,8 +145,8 @@ class _Rate(ProgressColumn):
         return Text(f"{rate * 60:.0f}/min {clock} left")
 
 
-def _brief(record: Mapping[str, Any]) -> dict[str, Any]:
-    # The table needs no frames, and ten thousand videos' would fill the memory.
+def brief(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record for the table: its frames counted and left out, for they would fill the memory."""
     faces = sum(frame["track"] is not None for frame in record["frames"])
     sampled = len({frame["index"] for frame in record["frames"]})
     return {**record, "frames": (), "faces": faces, "sampled": sampled}

@@ -1,0 +1,38 @@
+"""`deepscan doctor` finds what is wrong and says what to do about it."""
+
+import shutil
+from pathlib import Path
+
+from deepscan import cards
+from deepscan.doctor import examine
+from deepscan.errors import ExitCode
+from tests.command import deepscan
+
+
+def test_a_sound_installation_ends_with_0_and_names_every_part():
+    ran = deepscan("doctor")
+    assert ran.code == ExitCode.OK, ran.out + ran.err
+    for part in ("python", "decoder pyav", "engine onnx", "model mtcnn", f"model {cards.DEFAULT_MODEL}"):
+        assert part in ran.out
+    assert "golden score as stated" in ran.out
+    assert "FAILED" not in ran.out
+
+
+def test_a_damaged_model_is_named_with_its_remedy_and_the_scans_exit_code(tmp_path, monkeypatch):
+    models = tmp_path / "models"
+    shutil.copytree(cards.embedded_folder(), models)
+    with (models / "mtcnn" / "pnet.onnx").open("ab") as file:
+        file.write(b"\0")
+    monkeypatch.setattr(cards, "embedded_folder", lambda: Path(models))
+    checks = {check.name: check for check in examine()}
+    broken = checks["model mtcnn"]
+    assert (broken.state, broken.code) == ("failed", ExitCode.CONTRACT)
+    assert broken.advice
+    assert checks[f"model {cards.DEFAULT_MODEL}"].state == "ok"
+
+
+def test_what_a_scan_can_do_without_is_advice_and_no_failure(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (training,) = [check for check in examine() if check.name == "training"]
+    assert (training.state, training.code) == ("optional", ExitCode.OK)
+    assert "deepscan[torch]" in training.advice

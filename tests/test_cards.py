@@ -1,0 +1,105 @@
+"""Model cards: found from anywhere, verified, and round-tripped."""
+
+import pytest
+import yaml
+
+from deepscan import cards
+from deepscan.cards import Calibration, Golden
+from deepscan.errors import ContractError, MissingError, UsageError
+from tests import toy
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return toy.model(tmp_path / "toy", golden=Golden(0.5, 0.01))
+
+
+def edited(folder, **changes):
+    stated = yaml.safe_load((folder / "card.yaml").read_text())
+    (folder / "card.yaml").write_text(yaml.safe_dump(stated | changes))
+    return folder
+
+
+def test_what_a_card_states_is_what_is_loaded(folder):
+    card = cards.load(folder)
+    assert (card.name, card.method, card.license) == ("toy", "qtfp", "Apache-2.0")
+    assert card.calibration == toy.CALIBRATION
+    assert card.golden == Golden(0.5, 0.01)
+    assert card.crop.side == 64
+    assert yaml.safe_load(card.to_yaml()) == yaml.safe_load((folder / "card.yaml").read_text())
+
+
+def test_the_embedded_models_are_found_by_name_and_are_what_their_cards_say():
+    names = [folder.name for folder in cards.installed()]
+    assert "mtcnn" in names
+    assert cards.DEFAULT_MODEL in names
+    for name in names:
+        card = cards.load(name)
+        assert card.name == name
+        assert card.license
+        assert card.not_for, "a card says what the model must not be used for"
+
+
+def test_embedded_weights_stay_within_their_budget():
+    total = sum(
+        (folder / file.path).stat().st_size
+        for folder in cards.installed()
+        for file in cards.load(folder).files.values()
+    )
+    assert total <= 20e6
+
+
+def test_a_near_miss_is_answered_with_the_name_that_was_meant():
+    with pytest.raises(UsageError) as caught:
+        cards.find("mtccn")
+    assert "'mtcnn'" in caught.value.hint
+
+
+def test_a_file_that_was_changed_or_lost_is_refused(folder):
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ContractError, match="SHA-256"):
+        cards.load(folder)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(MissingError, match="is not there"):
+        cards.load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 2},
+        {"files": {"onnx": {"path": "model.onnx"}}},
+        {"crop": {"side": 3}},
+        {"crop": {"sides": 64}},
+        {"calibration": {"level": "frame"}},
+        {"golden": {"points": 1}},
+    ],
+    ids=str,
+)
+def test_a_card_that_is_wrong_is_refused_and_named(folder, changes):
+    with pytest.raises(ContractError):
+        cards.load(edited(folder, **changes))
+
+
+def test_a_card_that_is_no_yaml_is_refused(folder):
+    (folder / "card.yaml").write_text("name: [unclosed")
+    with pytest.raises(ContractError, match="not a model card"):
+        cards.load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"level": "pixel"}, {"temperature": 0.0}, {"no_evidence": 0.8}, {"fake": 1.2}, {"no_evidence": -0.1}],
+    ids=str,
+)
+def test_a_calibration_checks_itself(changes):
+    sound = {name: getattr(toy.CALIBRATION, name) for name in Calibration.__slots__}
+    with pytest.raises(ValueError, match=r"level|temperature|thresholds"):
+        Calibration(**(sound | changes))
+
+
+def test_a_use_that_the_model_has_no_file_for_names_those_it_has(folder):
+    with pytest.raises(MissingError) as caught:
+        cards.load(folder).path("tensorrt")
+    assert "onnx" in caught.value.hint
