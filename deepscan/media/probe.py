@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,7 +38,7 @@ class Probe:
         info: The facts for the record.
         stream: Which of the container's video streams it is, from 0.
         ticks: Presentation time stamps in units of the stream's time base, ascending; None where the packets
-            carry none, so that frames can only be counted.
+            carry none to rely on, so that frames can only be counted.
         seconds: Presentation times in seconds from the first frame, shape (n,), float64.
         keys: Whether decoding can start at the frame, shape (n,), bool.
         still: Whether it is a still image.
@@ -110,12 +111,17 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
 
 
 def open_container(url: str) -> InputContainer:
-    """Open a file with libav, confined to the file itself and to known containers.
+    """Open a file with libav from its beginning, confined to the file itself and to known containers.
+
+    Args:
+        url: The file, as `Source.url` names it.
 
     Raises:
         av.FFmpegError: It cannot be opened.
         MediaError: `unsupported`: the container is none of those known.
     """
+    # Where /dev/fd duplicates instead of reopening (macOS), the position is shared with whoever read before.
+    os.lseek(int(url.removeprefix("/dev/fd/")), 0, os.SEEK_SET)
     confined = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
     try:
         return av.open(url, "r", container_options=confined, metadata_errors="replace")
@@ -239,7 +245,9 @@ def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first
     still = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
     # Several JPEGs in a row are a photograph with its previews far more often than a film without times.
     still = still or container.format.name == "mjpeg"
-    ticks, keys = _present(walk, still)
+    # AVI has no presentation times: where frames are reordered, its packets' time stamps are those of others.
+    timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
+    ticks, keys = _present(walk, still, timed)
     count = len(keys)
     still = still or (count == 1 and container.format.name in ("gif", "apng"))
     warnings = _warnings(container, stream, walk, still)
@@ -286,7 +294,7 @@ def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
     return stated if abs(stated / found - 1) < max(0.02, 1 / len(ticks)) else found.limit_denominator(1001)
 
 
-def _present(walk: _Walk, still: bool) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
+def _present(walk: _Walk, still: bool, timed: bool) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
     """Return time stamps and key flags in presentation order, less what no decoder can show."""
     # Frames before the first keyframe have nothing to start from. A photograph may carry more pictures
     # (a preview, a clip of the moment) behind its own.
@@ -294,7 +302,7 @@ def _present(walk: _Walk, still: bool) -> tuple[NDArray[np.int64] | None, NDArra
     end = start + 1 if still else len(walk.keys)
     keys = np.array(walk.keys[start:end], dtype=np.bool_)
     stamps = [tick for tick in walk.ticks[start:end] if tick is not None]
-    if len(stamps) < len(keys) or not stamps:
+    if len(stamps) < len(keys) or not stamps or not timed:
         return None, keys
     ticks, where = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
     shown = ticks >= stamps[0] if keys[0] else np.ones(len(ticks), dtype=np.bool_)

@@ -46,9 +46,7 @@ class Source:
         return self._opened.st_size
 
     def url(self) -> str:
-        """Return a name under which a library can open the file from its beginning."""
-        # Where /dev/fd duplicates instead of reopening (macOS), the position is shared.
-        os.lseek(self.fd, 0, os.SEEK_SET)
+        """Return a name under which a library can open the file."""
         return f"/dev/fd/{self.fd}"
 
     def head(self, count: int) -> bytes:

@@ -12,6 +12,9 @@ from deepscan.media.frames import DecodeReport, MediaInfo
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady, Opened
 from tests import awkward
 
+# Groups of pictures whose first frames build on the group before.
+OPEN = {"x264-params": "open-gop=1:bframes=3:b-pyramid=normal"}
+OPEN_HEVC = {"x265-params": "log-level=none:open-gop=1"}
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "plain.mp4": awkward.video,
     "plain.mkv": awkward.video,
@@ -24,6 +27,10 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     **{
         f"turned{turn}.mp4": lambda path, turn=turn: awkward.rotated(path, turn) for turn in (0, 90, 180, 270)
     },
+    "open.mp4": lambda path: awkward.video(path, 60, gop=12, options=OPEN),
+    "open.mkv": lambda path: awkward.video(path, 60, gop=12, codec="libx265", options=OPEN_HEVC),
+    "refresh.mp4": lambda path: awkward.video(path, 60, options={"x264-params": "intra-refresh=1"}),
+    "reordered.avi": lambda path: awkward.video(path, 60),
     "ten.mp4": lambda path: awkward.video(path, pixel_format="yuv420p10le"),
     "vp9.webm": awkward.webm,
     "av1.webm": lambda path: awkward.webm(path, "libsvtav1"),
