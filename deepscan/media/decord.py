@@ -94,8 +94,8 @@ class DecordDecoder:
         worst = float(np.max(np.abs(times - times[0] - probe.seconds)))
         if worst >= max(0.5 * float(np.min(np.diff(probe.seconds))), 0.001):
             raise DecoderError(f"decord's frame times are off by {worst:.3f} s")
-        # It takes positions in the file for positions in time. Where frames stored behind a keyframe are shown
-        # before it (open groups of pictures), the two differ, and it gives wrong frames after a seek.
+        # It takes positions in the file for positions in time. Where frames stored behind a keyframe are
+        # shown before it (open groups of pictures), they differ, and it gives wrong frames after a seek.
         if self._reader.get_key_indices() != np.flatnonzero(probe.keys).tolist():
             raise DecoderError("decord takes other frames for keyframes")
 
