@@ -1,4 +1,4 @@
-"""What this installation can do: versions, decoders, engines, devices, models, each with advice if it lacks."""
+"""What this installation can do: decoders, engines, devices, models, with advice for each that is missing."""
 
 import importlib.metadata
 import importlib.util

@@ -10,13 +10,13 @@ same each time (the files may differ by the version of the encoder).
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import av
 import cv2
-import matplotlib.cbook
 import numpy as np
-import skimage.data
 
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.frames import Image
@@ -51,11 +51,18 @@ def main(folder: Path) -> None:
 
 
 def portraits() -> tuple[Image, Image]:
-    """Return both portraits as RGB, uint8."""
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        encoded = np.frombuffer(file.read(), np.uint8)
-    hopper = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return np.asarray(skimage.data.astronaut()), np.asarray(hopper)
+    """Return both portraits, RGB, uint8."""
+    return (
+        read(resources.files("skimage") / "data" / "astronaut.png"),
+        read(resources.files("matplotlib") / "mpl-data" / "sample_data" / "grace_hopper.jpg"),
+    )
+
+
+def read(file: Traversable) -> Image:
+    """Return a picture that an installed package carries, RGB, uint8."""
+    picture = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None, f"{file} is no picture"
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def swap(source: Image, source_points: Points, target: Image, target_points: Points) -> Image:
@@ -73,7 +80,7 @@ def swap(source: Image, source_points: Points, target: Image, target_points: Poi
     mouth = target_points[3:].mean(axis=0)
     apart = float(np.linalg.norm(target_points[1] - target_points[0]))
     tilt = float(np.degrees(np.arctan2(*(target_points[1] - target_points[0])[::-1])))
-    middle = tuple(int(round(value)) for value in (eyes + mouth) / 2)
+    middle = tuple(round(value) for value in (eyes + mouth) / 2)
     axes = (int(apart * 0.95), int(np.linalg.norm(mouth - eyes) * 1.15))
     mask = np.zeros((height, width), np.uint8)
     cv2.ellipse(mask, middle, axes, tilt, 0, 360, 255, -1)

@@ -1,5 +1,7 @@
 """The ONNX Runtime engine, and the sessions that the face finder shares with it."""
 
+import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,17 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
     runtime = _runtime()
     wanted = PROVIDERS[device]
     if device == "cuda":
-        runtime.preload_dlls()
+        # It prints what it cannot find, and stdout is for data.
+        with contextlib.redirect_stdout(sys.stderr):
+            runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
-    chain = [wanted] if device == "cpu" else [wanted, PROVIDERS["cpu"]]
+    # TF32 keeps 10 bits of a mantissa: what is called fp32 must be it.
+    chain: list[Any] = (
+        [PROVIDERS["cpu"]] if device == "cpu" else [(wanted, {"use_tf32": 0}), PROVIDERS["cpu"]]
+    )
     session = runtime.InferenceSession(str(path), sess_options=options, providers=chain)
     if session.get_providers()[0] != wanted:
         raise MissingError(

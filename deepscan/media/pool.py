@@ -317,6 +317,6 @@ class DecodePool:
             seconds=task.seconds,
         )
 
-    def _report(self, task: _Task, **content: Any) -> None:  # noqa: ANN401 (fields of DecodeReport)
+    def _report(self, task: _Task, **content: Any) -> None:
         report = DecodeReport(sha256=task.sha256, size=task.size, info=task.info, **content)
         self._events.append(Ended(task.job, report))

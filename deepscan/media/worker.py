@@ -263,7 +263,7 @@ class Work:
         finally:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - start
 
-    def _tell(self, kind: str, **content: Any) -> None:  # noqa: ANN401 (JSON)
+    def _tell(self, kind: str, **content: Any) -> None:
         self._channel.send({"kind": kind, "at": time.monotonic(), **content})
 
 

@@ -73,7 +73,7 @@ class Judgement:
 
 
 def score_track(
-    track: Track, raw: Mapping[Face, float | None] | None, rule: QualityRule, calibration: Calibration | None
+    track: Track, raw: Mapping[Face, float] | None, rule: QualityRule, calibration: Calibration | None
 ) -> TrackScore:
     """Return a person's score: the mean over the faces that are good enough to judge.
 
@@ -98,24 +98,25 @@ def sightings_needed(sampled: int) -> int:
 def judge(tracks: Sequence[TrackScore], sampled: int, calibration: Calibration | None) -> Judgement:
     """Return a video's score and verdict, from the worst of the persons who were seen often enough.
 
+    Only sightings that are good enough to be judged count: what a finder takes for a face in a background is
+    seldom sharp, large and certain. Where nobody was seen so, all sightings count.
+
     Args:
         tracks: One for each person, at least one.
         sampled: How many frames were looked at.
         calibration: Gives the verdict's thresholds; a model without one is always inconclusive.
     """
     needed = sightings_needed(sampled)
-    seen = [track for track in tracks if len(track.track.faces) >= needed]
+    most = max(len(track.track.faces) for track in tracks)
     warnings = []
+    seen = [track for track in tracks if track.used >= needed and not track.poor]
     if not seen:
-        most = max(len(track.track.faces) for track in tracks)
-        seen = [track for track in tracks if len(track.track.faces) == most]
-        warnings.append(f"no person was seen in {needed} of {sampled} frames: the score rests on {most}")
+        warnings.append(f"nobody was seen well in {needed} of {sampled} frames: the score rests on less")
+        seen = [track for track in tracks if len(track.track.faces) >= min(needed, most)]
     scores = [track.score for track in seen if track.score is not None]
     if not scores:
         return Judgement(None, None, False, tuple(tracks), tuple(warnings))
     score = max(scores)
-    if all(track.poor for track in seen if track.score == score):
-        warnings.append("the faces behind the score are small, blurred, turned away or uncertain")
     return Judgement(
         score, verdict(score, calibration), calibration is not None, tuple(tracks), tuple(warnings)
     )

@@ -74,8 +74,8 @@ def outcome(
     if status != "ok":
         return Record(**common, warnings=report.warnings)
     tracks = link([sighting.face for sighting in sightings])
-    raw = {sighting.face: sighting.raw for sighting in sightings}
-    calibration = scorer and scorer.card.calibration
+    raw = {sighting.face: sighting.raw for sighting in sightings if sighting.raw is not None}
+    calibration = scorer.card.calibration if scorer else None
     scored = [score_track(track, raw if scorer else None, rule, calibration) for track in tracks]
     judgement = judge(scored, len(sampled), calibration)
     return Record(
@@ -100,12 +100,12 @@ def _status(report: DecodeReport, sampled: int, sightings: Sequence[Sighting]) -
 
 
 def _frames(
-    sampled: Sequence[tuple[int, float]], tracks: Sequence[Track], raw: Mapping[Face, float | None]
+    sampled: Sequence[tuple[int, float]], tracks: Sequence[Track], raw: Mapping[Face, float]
 ) -> list[dict[str, Any]]:
     lines = []
     for track in tracks:
         for face in track.faces:
-            score = raw[face]
+            score = raw.get(face)
             line = face.to_json()
             lines.append(
                 {

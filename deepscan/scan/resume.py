@@ -68,4 +68,4 @@ def _unchanged(path: bytes, record: Mapping[str, Any]) -> bool:
     if not readable or os.path.getsize(path) != record["bytes"]:
         return False
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == record["sha256"]
+        return bool(hashlib.file_digest(file, "sha256").hexdigest() == record["sha256"])

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from deepscan.faces.tracks import Track
 
 from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
+from deepscan.faces.tracks import Track
 from deepscan.scan.aggregation import judge, score_track, sightings_needed, verdict
 
 RULE = QualityRule()
@@ -38,7 +38,7 @@ def test_where_all_faces_are_poor_all_count_and_the_track_says_so():
     track = tracked(0, [0.2, 0.4], sizes=[4.0, 4.0])
     assert track.raw == pytest.approx(0.3)
     assert (track.used, track.poor) == (2, True)
-    assert any("small" in warning for warning in judge([track], 2, CALIBRATION).warnings)
+    assert "seen well" in judge([track], 2, CALIBRATION).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,13 @@ def test_where_nobody_is_seen_often_enough_the_most_seen_decides_with_a_warning(
     judged = judge([tracked(0, [0.2, 0.2]), tracked(1, [0.9])], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.2)
     assert "3 of 32" in judged.warnings[0]
+
+
+def test_a_face_that_the_finder_saw_in_the_background_does_not_decide():
+    person, wallpaper = tracked(0, [0.2] * 3), tracked(1, [0.99] * 20, sizes=[20.0] * 20)
+    judged = judge([wallpaper, person], 32, CALIBRATION)
+    assert judged.score == pytest.approx(0.2)
+    assert judged.warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ def test_a_named_file_is_taken_whatever_its_suffix(tmp_path):
 def test_the_same_file_by_two_names_is_taken_once_but_a_copy_is_not(tmp_path):
     touch(tmp_path / "a.mp4", tmp_path / "copy.mp4")
     (tmp_path / "link.mp4").symlink_to("a.mp4")
-    inputs = collect([str(tmp_path / "a.mp4"), str(tmp_path), str(tmp_path / "." / ".." / tmp_path.name / "a.mp4")])
+    inputs = collect(
+        [str(tmp_path / "a.mp4"), str(tmp_path), str(tmp_path / "." / ".." / tmp_path.name / "a.mp4")]
+    )
     assert names(inputs, tmp_path) == ["a.mp4", "copy.mp4"]
     assert inputs.repeated == 3
 
