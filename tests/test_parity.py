@@ -1,0 +1,91 @@
+"""Training and scanning see the same face: their crops put the landmarks in the same places."""
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan import cards
+from deepscan.data.crops import Cutter, find_landmarks
+from deepscan.faces.align import align
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from tests.command import SAMPLES
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+#: The limit that was set: three hundredths of the side, by the median over all crops.
+LIMIT = 0.03
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return cards.load(cards.DEFAULT_MODEL).crop
+
+
+@pytest.fixture(scope="module")
+def finder():
+    return FaceFinder("exact", threads=2)
+
+
+def sampled(paths, frames):
+    """Every frame that a scan would look at, and the faces that it would find there."""
+    finder = FaceFinder("fast", threads=2)
+    with DecodePool(DecodeOptions(frames=frames), 1) as pool:
+        for number, path in enumerate(paths):
+            pool.submit(DecodeJob(number, bytes(path)))
+            ended = False
+            while not ended:
+                for event in pool.poll(1.0):
+                    ended = ended or isinstance(event, Ended)
+                    if isinstance(event, FrameReady):
+                        image = event.frame.image.copy()
+                        event.release()
+                        yield image, finder.detect([image])[0]
+
+
+def tight(image, detection, random):
+    """A picture as face data sets have them: tight, not aligned, by chance a little larger or moved."""
+    eyes = detection.landmarks[:2].astype(np.float64)
+    apart = np.linalg.norm(eyes[1] - eyes[0])
+    side = apart / random.uniform(0.37, 0.46)
+    left, top = eyes.mean(axis=0) - side * np.array([0.5, 0.29]) + random.uniform(-0.03, 0.03, 2) * side
+    matrix = np.array([[224 / side, 0, -left * 224 / side], [0, 224 / side, -top * 224 / side]])
+    return cv2.warpAffine(image, matrix, (224, 224), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def medians(crops, finder):
+    """Where the landmarks lie in crops, found anew in each, by the median, as fractions of the side."""
+    found = [points for points in find_landmarks(crops, finder) if points is not None]
+    assert len(found) > 0.9 * len(crops)
+    return np.median(found, axis=0) / crops[0].shape[0]
+
+
+def test_training_and_scan_crops_of_the_same_faces_agree(recipe, finder, tmp_path):
+    random = np.random.default_rng(0)
+    scan, pictures = [], []
+    for image, faces in sampled([SAMPLES / "real_astronaut.mp4", SAMPLES / "real_hopper.mp4"], 12):
+        scan.append(align(image, faces[0].landmarks, recipe))
+        pictures.append(tmp_path / f"{len(scan)}.png")
+        cv2.imwrite(str(pictures[-1]), tight(image, faces[0], random)[..., ::-1])
+    training = [crop for crop in Cutter(recipe)(pictures) if crop is not None]
+    assert len(training) == len(scan) == 24
+    assert np.abs(medians(training, finder) - medians(scan, finder)).max() <= LIMIT
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs pictures and clips that are not part of the project")
+def test_training_crops_of_the_data_set_and_scan_crops_of_clips_agree(recipe, finder):
+    with (SHARED / "faces.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "DFDC"][::100]
+    training = [crop for crop in Cutter(recipe)([SHARED / row["file"] for row in rows]) if crop is not None]
+    with (SHARED / "clips.csv").open() as file:
+        clips = [SHARED / row["file"] for row in csv.DictReader(file) if row["tier"] == "A"]
+    scan = [
+        align(image, faces[0].landmarks, recipe)
+        for image, faces in sampled(clips, 2)
+        if faces and faces[0].width >= 48
+    ]
+    assert len(training) > 100
+    assert len(scan) > 60
+    assert np.abs(medians(training, finder) - medians(scan, finder)).max() <= LIMIT
