@@ -66,6 +66,15 @@ def train(
     device: Annotated[
         str, typer.Option(help="auto, cpu or cuda; auto takes CUDA where there is one.", rich_help_panel=RUN)
     ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads of torch on a CPU; 1 is best beside other work. [default: all cores]",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     progress: Annotated[str, typer.Option(help="auto, plain or none.", rich_help_panel=RUN)] = "auto",
 ) -> None:
     """Train a detector and write a model folder that scan can use.
@@ -81,6 +90,10 @@ def train(
     from deepscan.training.publish import publish
     from deepscan.training.recipe import load_recipe
 
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     seeded = [] if seed is None else [f"seed={seed}"]
     chosen = load_recipe(method, recipe, [*(overrides or ()), *seeded])
     folder = out or Path("runs") / method
@@ -107,6 +120,7 @@ def train(
         data=", ".join(chosen.sources) or str(data),
         trained={
             "data": ", ".join(sorted({picture.source or str(data) for picture in pictures})),
+            "terms": chosen.terms,
             "crops": len(crops.where("train")),
             "command": shlex.join(["deepscan", "train", *_given(sys.argv)]),
             "seed": chosen.seed,

@@ -117,12 +117,6 @@ def hue_saturation_value(image: Image, rng: Generator) -> Image:
     return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 
-def grey(image: Image, rng: Generator) -> Image:
-    """Take the colour out."""
-    luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return np.repeat(luma[..., None], 3, axis=2)
-
-
 def colour(image: Image, rng: Generator) -> Image:
     """Apply one of the three colour steps."""
     steps: tuple[Step, ...] = (brightness_contrast, fancy_pca, hue_saturation_value)
@@ -148,14 +142,13 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
     "compact": (
         (0.5, flip),
-        (0.8, Affine(degrees=8.0, scale=(0.92, 1.15), shift=0.04)),
-        (0.25, Shrink()),
-        (0.1, blur),
-        (0.4, colour),
-        (0.05, grey),
+        (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
+        (0.2, Shrink(0.5)),
+        (0.05, blur),
+        (0.3, colour),
         (0.05, noise),
-        (0.4, Jpeg(40, 100)),
-        (0.3, erase),
+        (0.3, Jpeg(40, 100)),
+        (0.2, erase),
     ),
 }
 

@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,27 +107,35 @@ def export_onnx(
 
 
 def _write(wrapped: nn.Module, example: Tensor, path: Path) -> None:
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    # The exporter narrates each step at INFO and warns of its own deprecations: neither is for our user.
-    exporter.setLevel(logging.ERROR)
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            wrapped,
+            (example,),
+            path,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter narrates what it does and warns of its own deprecations: neither is for our user.
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
-                wrapped,
-                (example,),
-                path,
-                input_names=[INPUT],
-                output_names=list(OUTPUTS),
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-                opset_version=OPSET,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
+            yield
     finally:
-        exporter.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _compare(wrapped: nn.Module, path: Path, crops: NDArray[np.float32]) -> Parity:

@@ -31,6 +31,7 @@ WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 NOT_FOR = (
     "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
     "showing that a video is authentic: a low score says that this model found nothing",
+    "uses that the terms of its training data exclude: see `trained`",
     "pictures and videos that were made whole by a generator, and changes away from the face",
 )
 
@@ -105,6 +106,7 @@ def publish(
         std=recipe.std,
         trained={
             **trained,
+            "not_tested_on": f"anything but {data}: other manipulations, cameras and compressions are open",
             "dropped_without_a_face": crops.dropped,
             "parity_onnx": f"{parity.probability:.1e} on {parity.samples} crops",
             "recipe": recipe.to_json(),

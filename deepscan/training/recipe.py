@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from deepscan.data.augment import steps_of
+from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 
@@ -33,6 +34,7 @@ class Recipe:
         mean: Per RGB channel, of pixels in [0, 1].
         std: Per RGB channel.
         sources: Sources of the data set to train on, all of them where empty.
+        terms: Under which terms the data may be used; the card repeats it.
         augment: Named augmentation of the training crops.
         blend: Share of the fakes that are replaced by the pair's real crop blended with itself.
         paired: Whether a batch holds a real and a fake of each of its groups, as far as there are both.
@@ -57,6 +59,7 @@ class Recipe:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     sources: tuple[str, ...]
+    terms: str
     augment: str
     blend: float
     paired: bool
@@ -111,7 +114,7 @@ def load_recipe(method: str, path: Path | None = None, overrides: Sequence[str] 
         overrides: `key=value` each, the key dotted where it is nested (`crop.scale=0.8`), the value as YAML.
 
     Raises:
-        UsageError: A key is unknown, or a value is of the wrong kind or out of range.
+        UsageError: The method or a key is unknown, or a value is of the wrong kind or out of range.
         MissingError: The file is not there.
     """
     stated = _own(method)
@@ -134,9 +137,8 @@ def load_recipe(method: str, path: Path | None = None, overrides: Sequence[str] 
 
 
 def _own(method: str) -> dict[str, Any]:
+    DETECTORS.get(method)
     resource = files("deepscan.training") / "recipes" / f"{method}.yaml"
-    if not resource.is_file():
-        raise UsageError(f"method {method!r} has no recipe of its own", "give one with --recipe FILE")
     stated: dict[str, Any] = yaml.safe_load(resource.read_text(encoding="utf-8"))
     return stated
 

@@ -76,6 +76,26 @@ def test_the_shipped_configuration_keeps_within_its_budget():
     assert 0.1e9 < counter.get_total_flops() <= 0.7e9
 
 
+def test_the_high_pass_shows_edges_and_no_flat_areas():
+    from deepscan.backbones.compact import HighPass
+
+    crops = torch.zeros(1, 3, 8, 8)
+    crops[0, 0, :, 4:] = 0.3
+    both = HighPass(gain=10)(crops + torch.tensor([0.5, -1.0, 2.0])[None, :, None, None])
+    assert both.shape == (1, 6, 8, 8)
+    # Beside the step a third of its height is missing from the 3x3 mean: 0.3 / 3 * 10, on either side.
+    row = both[0, 3, 4]
+    torch.testing.assert_close(row, torch.tensor([0.0, 0, 0, -1, 1, 0, 0, 0]), atol=1e-5, rtol=0)
+    # Other channels are flat, at the border as well.
+    torch.testing.assert_close(both[0, 4:], torch.zeros(2, 8, 8), atol=1e-5, rtol=0)
+    assert HighPass(gain=1000)(crops)[0, 3].max() == 3
+
+
+def test_a_tower_with_a_high_pass_takes_the_same_crops():
+    tower = BACKBONES.get("compact")(**TINY, high_pass=8.0)
+    assert tower(torch.randn(2, 3, 32, 32)).patches.shape == (2, 4, 16)
+
+
 @pytest.mark.parametrize("wrong", [{"side": 40}, {"heads": 3}, {"channels": (4, 8)}])
 def test_what_does_not_divide_is_refused(wrong):
     with pytest.raises(ValueError, match=r"multiple of 16|divide|three"):

@@ -104,6 +104,7 @@ def test_a_wrong_file_is_refused(tmp_path):
             load_recipe("qtfp", path)
 
 
-def test_a_method_without_a_recipe_says_so():
-    with pytest.raises(UsageError, match="no recipe of its own"):
-        load_recipe("none-such")
+def test_an_unknown_method_is_met_with_the_right_one():
+    with pytest.raises(UsageError, match="unknown method") as raised:
+        load_recipe("qtpf")
+    assert "'qtfp'" in raised.value.hint

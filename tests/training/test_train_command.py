@@ -1,0 +1,99 @@
+"""`deepscan train`: what it needs, what it says, what it leaves."""
+
+import csv
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import typer  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+from deepscan import cards  # noqa: E402
+from deepscan.cli.train import train  # noqa: E402
+from deepscan.data import crops as crops_module  # noqa: E402
+from deepscan.errors import ContractError, MissingError, UsageError  # noqa: E402
+from tests.training.conftest import TINY  # noqa: E402
+
+
+def _run(*arguments):
+    app = typer.Typer()
+    app.command()(train)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch, crops):
+    """A data set whose pictures have been cropped already."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with (folder / "faces.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "group", "split", "source"])
+        for at, (label, group, split) in enumerate(
+            zip(crops.labels, crops.groups, crops.splits, strict=True)
+        ):
+            (folder / f"{at}.png").write_bytes(b"")
+            writer.writerow([f"{at}.png", ("real", "fake")[label], group, split, "DFDC"])
+    monkeypatch.setattr(crops_module, "prepare_crops", lambda *given, **named: crops)
+    return folder
+
+
+@pytest.fixture
+def tiny(data, tmp_path):
+    return ["--data", data, "--out", tmp_path / "made", "--threads", 1, "--device", "cpu", *TINY, "epochs=2"]
+
+
+def test_it_leaves_a_model_folder_and_says_where(tiny, tmp_path):
+    done = _run("--progress", "plain", *tiny)
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.startswith(f"{tmp_path / 'made'}  auc ")
+    assert len(done.stdout.splitlines()) == 1
+    lines = [line for line in done.stderr.splitlines() if "AUC" in line]
+    assert [line.split()[3] for line in lines] == ["1/2", "2/2"]
+    assert all(word in lines[0] for word in ("loss", "images/s", "min left"))
+    card = cards.load(tmp_path / "made")
+    assert (card.name, card.method, card.trained["seed"]) == ("made", "qtfp", 1024)
+    assert "research" in card.trained["terms"]
+    assert card.trained["crops"] == 56
+
+
+def test_resuming_a_finished_run_publishes_the_same_model(tiny, tmp_path):
+    assert _run("--progress", "none", *tiny).exit_code == 0
+    first = cards.load(tmp_path / "made")
+    done = _run("--progress", "none", *tiny, "--resume")
+    assert done.exit_code == 0, done.exception
+    assert done.stderr == ""
+    again = cards.load(tmp_path / "made")
+    assert (again.files["torch"], again.golden, again.calibration) == (
+        first.files["torch"],
+        first.golden,
+        first.calibration,
+    )
+    assert isinstance(_run(*tiny, "--resume", "--seed", 7).exception, ContractError)
+
+
+def test_without_data_it_says_what_to_put_where(tmp_path):
+    error = _run("--data", tmp_path).exception
+    assert isinstance(error, MissingError)
+    assert str(tmp_path) in error.hint
+    assert "faces.csv" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(["epoch=3"], "epochs"), (["--method", "qtpf"], "qtfp"), (["--progress", "loud"], "plain")],
+)
+def test_a_slip_is_a_usage_error_with_a_remedy(tmp_path, arguments, hint):
+    error = _run("--data", tmp_path, *arguments).exception
+    assert isinstance(error, UsageError)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize("module", ["torch", "sklearn"])
+def test_without_the_extra_it_names_it(monkeypatch, tmp_path, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    error = _run("--data", tmp_path).exception
+    assert isinstance(error, MissingError)
+    assert error.hint == 'run: pip install "deepscan[torch]"'
