@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 import deepscan
-from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 from deepscan.faces.recipe import CropRecipe
 
 CARD = "card.yaml"
@@ -118,7 +118,7 @@ class ModelCard:
         if kind not in self.files:
             raise MissingError(
                 f"model {self.name!r} has no {kind} file",
-                f"it has: {', '.join(self.files)}; choose another engine, or export it with deepscan export",
+                f"it has: {', '.join(self.files)}; choose another engine or another model",
             )
         path = self.folder / self.files[kind].path
         if not path.is_file():
@@ -180,7 +180,7 @@ def embedded_folder() -> Path:
     for folder in (package / "embedded", package.parent / "models"):
         if folder.is_dir():
             return folder
-    raise MissingError("the embedded models are not there", "install deepscan again")
+    raise MissingError("the embedded models are not there", install_hint())
 
 
 def installed() -> Iterator[Path]:
@@ -193,6 +193,7 @@ def find(model: str) -> Path:
     """Return the folder of a model given by name or by path.
 
     Raises:
+        MissingError: The default model is not there.
         UsageError: No model has that name and no folder with a card is at that path.
     """
     named = {folder.name: folder for folder in installed()}
@@ -200,31 +201,28 @@ def find(model: str) -> Path:
         return named[model]
     if (Path(model) / CARD).is_file():
         return Path(model)
+    if model == DEFAULT_MODEL:
+        raise MissingError(f"the default model {model!r} is not there", install_hint())
     close = difflib.get_close_matches(model, named, n=1)
-    hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"name one of {', '.join(named)}, or a folder with a {CARD}"
-    )
+    detectors = ", ".join(name for name, folder in named.items() if load(folder).crop)
+    hint = f"did you mean {close[0]!r}?" if close else f"name one of {detectors}, or a folder with a {CARD}"
     raise UsageError(f"there is no model {model!r}", hint)
 
 
 def load(model: str | Path) -> ModelCard:
-    """Return the card of a model given by name or folder, its files' hashes verified.
+    """Return the card of a model given by name or folder; `ModelCard.path` verifies each file that is used.
 
     Raises:
+        MissingError: The default model is not there.
         UsageError: There is no such model.
-        ContractError: The card cannot be read, or a file is not the one it names.
-        MissingError: A file that it names is not there.
+        ContractError: The card cannot be read.
     """
-    folder = find(str(model))
+    folder = model if isinstance(model, Path) else find(model)
     try:
         stated = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
-        card = _from_stated(folder, stated)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        return _from_stated(folder, stated)
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"{folder / CARD} is not a model card: {error!r}", "restore the model's folder")
-    card.verify()
-    return card
 
 
 def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:

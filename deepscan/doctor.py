@@ -12,7 +12,7 @@ import deepscan
 from deepscan import cards
 from deepscan.engines import ENGINES
 from deepscan.engines.device import cuda_devices
-from deepscan.errors import DeepscanError, ExitCode
+from deepscan.errors import DeepscanError, ExitCode, install_hint
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.decoders import DECODERS
 from deepscan.scan.scorer import Scorer
@@ -68,7 +68,7 @@ def _decoders() -> Iterator[Check]:
         if version:
             yield Check(f"decoder {name}", "ok", version)
         elif name == "pyav":
-            advice = "run: pip install --upgrade deepscan"
+            advice = install_hint()
             yield Check(f"decoder {name}", "failed", "not installed", advice, ExitCode.MISSING)
         else:
             advice = "not needed: pyav decodes instead (decord has no wheel for this platform)"
@@ -99,7 +99,7 @@ def _extra() -> Check:
     missing = [module for module in EXTRA if importlib.util.find_spec(module) is None]
     if not missing:
         return Check("training", "ok", "all of deepscan[torch] is installed")
-    advice = 'for train and the torch engine, run: pip install "deepscan[torch]"'
+    advice = install_hint("torch")
     return Check("training", "optional", f"not installed: {', '.join(missing)}", advice)
 
 
@@ -109,10 +109,19 @@ def _models() -> Iterator[Check]:
     except DeepscanError as error:
         yield Check("models", "failed", error.message, error.hint, error.exit_code)
         return
+    if cards.DEFAULT_MODEL not in [folder.name for folder in folders]:
+        yield Check(
+            f"model {cards.DEFAULT_MODEL}",
+            "failed",
+            "the default detector is not there",
+            install_hint(),
+            ExitCode.MISSING,
+        )
     for folder in folders:
         name = f"model {folder.name}"
         try:
             card = cards.load(folder)
+            card.verify()
             if card.method == "mtcnn":
                 FaceFinder()
                 yield Check(name, "ok", "hashes as stated, loads")

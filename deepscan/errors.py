@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     MISSING = 5
     FOUND_FAKE = 10
     INTERRUPTED = 130
+    UNREAD = 141
     TERMINATED = 143
 
 
@@ -52,7 +53,11 @@ class MissingError(DeepscanError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; no Exception, so that nothing on its way out swallows it."""
+    """SIGTERM or SIGHUP arrived; no Exception, so that nothing on its way out swallows it."""
+
+
+class Unread(BaseException):
+    """Whoever read our output has gone, as `| head` does; no Exception, for the same reason."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
@@ -61,7 +66,14 @@ def exit_code_of(error: BaseException) -> ExitCode:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
+    if isinstance(error, Unread):
+        return ExitCode.UNREAD
     return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERNAL
+
+
+def install_hint(extra: str = "") -> str:
+    """Return the hint that says how deepscan is installed, with an extra if one is named."""
+    return f"in deepscan's checkout, run: pip install '.{f'[{extra}]' if extra else ''}'"
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> MissingError:
@@ -73,6 +85,5 @@ def missing_extra(module: str, extra: str, purpose: str) -> MissingError:
         purpose: What the module is needed for, as the subject of a sentence.
     """
     return MissingError(
-        f"{purpose} needs the package {module!r}, which is not installed",
-        f'run: pip install "deepscan[{extra}]"',
+        f"{purpose} needs the package {module!r}, which is not installed", install_hint(extra)
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 
 from deepscan.cards import DEFAULT_MODEL
-from deepscan.cli.progress import brief
-from deepscan.cli.table import table
+from deepscan.cli.table import row, table
 from deepscan.scan.inputs import collect
 from deepscan.scan.journal import read_journal
 from deepscan.scan.options import ScanOptions
-from deepscan.scan.run import Output, execute
+from deepscan.scan.output import Output
+from deepscan.scan.run import execute
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 WIDTH = 80
@@ -27,11 +27,14 @@ def main(picture: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Output(Path(folder) / "out.jsonl")
         execute(collect([str(SAMPLES)]).paths, ScanOptions(model=DEFAULT_MODEL), output)
-        records = [{**record, "path": Path(record["path"]).name} for record in read_journal(output.journal)]
+        rows = [
+            row({**record, "path": Path(record["path"]).name})
+            for _, _, record in read_journal(output.journal)
+        ]
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=WIDTH, force_terminal=True, file=nowhere)
         console.print("[bold]$[/] deepscan scan sample_videos\n")
-        console.print(table([brief(record) for record in records], None, None))
+        console.print(table(rows, None, None))
         svg = console.export_svg(title="deepscan")
     # The reader's own fonts will do: a page must not fetch any.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")

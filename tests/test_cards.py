@@ -35,6 +35,7 @@ def test_the_embedded_models_are_found_by_name_and_are_what_their_cards_say():
     assert cards.DEFAULT_MODEL in names
     for name in names:
         card = cards.load(name)
+        card.verify()
         assert card.name == name
         assert card.license
         assert card.not_for, "a card says what the model must not be used for"
@@ -59,10 +60,16 @@ def test_a_file_that_was_changed_or_lost_is_refused(folder):
     with (folder / "model.onnx").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ContractError, match="SHA-256"):
-        cards.load(folder)
+        cards.load(folder).path("onnx")
     (folder / "model.onnx").unlink()
     with pytest.raises(MissingError, match="is not there"):
-        cards.load(folder)
+        cards.load(folder).verify()
+
+
+def test_a_missing_default_model_is_missing_weights_and_no_wrong_usage(monkeypatch, tmp_path):
+    monkeypatch.setattr(cards, "embedded_folder", lambda: tmp_path)
+    with pytest.raises(MissingError, match=cards.DEFAULT_MODEL):
+        cards.load(cards.DEFAULT_MODEL)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +81,7 @@ def test_a_file_that_was_changed_or_lost_is_refused(folder):
         {"crop": {"sides": 64}},
         {"calibration": {"level": "frame"}},
         {"golden": {"points": 1}},
+        {"files": ["model.onnx"]},
     ],
     ids=str,
 )

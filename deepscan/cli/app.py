@@ -1,5 +1,6 @@
 """The `deepscan` command: its subcommands, and how every error leaves it."""
 
+import io
 import signal
 import sys
 import traceback
@@ -14,16 +15,16 @@ import deepscan
 from deepscan.cli.doctor import doctor
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
-from deepscan.errors import DeepscanError, ExitCode, Terminated, exit_code_of
+from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
 
 DEBUG = "--debug"
 COMMANDS: dict[str, Callable[..., int | None]] = {"scan": scan, "train": train, "doctor": doctor}
 
 EXIT_CODES = """
-Exit codes: 0 every input has an outcome; 1 internal error; 2 wrong usage, or a named path that is not there;
-3 some inputs failed; 4 a contract does not hold (hash, golden score, resumed run); 5 a dependency, device,
-data set or weights missing; 10 with --fail-on fake, when a fake was found; 130 interrupted; 143 terminated.
-"""
+Exit codes: 0 every input has an outcome | 1 internal error | 2 wrong usage, or a named path not there |
+3 some inputs failed | 4 a contract does not hold (hash, golden score, resumed run) | 5 a dependency, device,
+data set or weights missing | 10 with --fail-on fake, when a fake was found | 130 interrupted | 143 terminated
+""".replace("\n", " ").strip()
 
 
 def build() -> typer.Typer:
@@ -32,13 +33,12 @@ def build() -> typer.Typer:
         name="deepscan",
         help="Batch video forensics: which videos show a manipulated face, how sure that is, and why.",
         epilog=EXIT_CODES,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
     for name, command in COMMANDS.items():
-        app.command(name)(command)
+        app.command(name, epilog=EXIT_CODES)(command)
     return app
 
 
@@ -49,20 +49,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Without the program's name; None for those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _on_terminate)
+    options = given[: given.index("--")] if "--" in given else given
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_terminate)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the locale has no letters for is shown, not a reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = build()([argument for argument in given if argument != DEBUG], standalone_mode=False)
+        rest = [argument for argument in options if argument != DEBUG] + given[len(options) :]
+        code = build()(rest or ["--help"], standalone_mode=False)
         # typer turns Ctrl-C into its own way out, without a word.
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does: nothing is left to say, and nowhere to say it.
-        sys.stderr.close()
-        sys.exit(ExitCode.OK)
     except TyperException as error:
         code = _report(error.format_message(), _usage_hint(given), ExitCode.USAGE)
+    except Unread:
+        code = ExitCode.UNREAD
     except (Exception, KeyboardInterrupt, Terminated) as error:
-        if DEBUG in given:
+        if DEBUG in options:
             traceback.print_exc()
         code = _report(*_told(error), exit_code_of(error))
     sys.exit(int(code or 0))
@@ -73,22 +78,27 @@ def _told(error: BaseException) -> tuple[str, str]:
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt | Terminated):
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
-        return word, "records that were written stay; go on with --resume"
+        return word, "what --out or --resume had written stays: repeat the command with --resume"
     hint = f"this is a defect: repeat with {DEBUG} and report what it prints"
     return f"{type(error).__name__}: {error}", hint
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"deepscan {deepscan.__version__}")
+        raise typer.Exit
+
+
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version),
     ] = False,
     debug: Annotated[
         bool, typer.Option(DEBUG, help="Show the traceback of an error. May stand anywhere.")
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"deepscan {deepscan.__version__}")
-        raise typer.Exit
+    """Take the options that stand before a command."""
 
 
 def _on_terminate(number: int, frame: FrameType | None) -> None:

@@ -1,8 +1,9 @@
 """What a scan shows while it runs and when it has ended: data on stdout, all else on stderr."""
 
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -11,7 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from deepscan.cli.table import shown_path, table
+from deepscan.cli.table import Row, row, shown_path, table
+from deepscan.errors import DeepscanError, Unread
+from deepscan.media.frames import FAILURES
 from deepscan.scan.inputs import Inputs
 from deepscan.scan.records import dump_line
 from deepscan.scan.run import Listener, Summary
@@ -34,11 +37,13 @@ class Display(Listener):
 
     def __init__(self, style: str, out: Path | None) -> None:
         self._out = out
-        self._stdout = Console()
-        self._stderr = Console(stderr=True)
-        self._style = "bar" if style == "auto" and self._stderr.is_terminal else style
-        self._lines = out is None and not self._stdout.is_terminal
-        self._records: list[Mapping[str, Any]] = []
+        # rich would take a pipe for a terminal where FORCE_COLOR is set.
+        at_terminal = [stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr)]
+        self._stdout = Console(force_terminal=at_terminal[0])
+        self._stderr = Console(force_terminal=at_terminal[1], stderr=True)
+        self._style = "bar" if style == "auto" and at_terminal[1] else style
+        self._lines = out is None and not at_terminal[0]
+        self._rows: list[Row] = []
         self._done = self._total = 0
         self._begun = self._told = time.monotonic()
         self._bar = Progress(
@@ -65,52 +70,76 @@ class Display(Listener):
         """Say which model runs on what."""
         if run["model"] is None:
             self._note("no model: faces are recorded without a score")
-        else:
-            engine = run["engine"]
-            self._note(
-                f"model {run['model']['name']} ({run['model']['method']}), "
-                f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
-            )
+            return
+        engine = run["engine"]
+        self._note(
+            f"model {run['model']['name']} ({run['model']['method']}), "
+            f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
+        )
+        if engine["details"]["note"]:
+            self._note(f"note: {engine['details']['note']}")
 
-    def planned(self, todo: int, kept: Sequence[Mapping[str, Any]]) -> None:
+    def checking(self, recorded: int) -> None:
+        """Say that files are being read again."""
+        self._bar.update(self._task, description=f"checking {_videos(recorded)} that stand")
+
+    def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Begin to count."""
+        self._rows += [row(record) for record in kept]
         self._total = todo
         self._begun = self._told = time.monotonic()
-        self._bar.update(self._task, description="scanning", total=todo)
-        if kept:
-            self._note(f"{len(kept)} videos stand from before, {todo} to scan")
-            self._records += [brief(record) for record in kept]
+        self._bar.reset(self._task, description="scanning", total=todo)
+        if self._rows:
+            self._note(f"{_videos(len(self._rows))} done before, {todo} to scan")
 
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a video, and hand its record on where stdout takes them as they come."""
         self._done += 1
         self._bar.update(self._task, completed=self._done)
         if self._lines:
-            sys.stdout.write(dump_line(record) + "\n")
-            sys.stdout.flush()
+            self._hand_on(dump_line(record) + "\n")
         else:
-            self._records.append(brief(record))
-        if record["status"] not in ("ok", "no_face", "too_short"):
-            self._note(f"{shown_path(record)}: {record['status']}: {record['detail']}")
+            self._rows.append(row(record))
+        if record["status"] in FAILURES:
+            self._note(f"{shown_path(record['path'])}: {record['status']}: {record['detail']}")
         if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
             self._told = time.monotonic()
             rate = self._done / (self._told - self._begun)
             self._note(
-                f"{self._done}/{self._total} videos, {rate * 60:.1f} a minute, {self._left(rate)} left"
+                f"{self._done}/{_videos(self._total)}, {rate * 60:.1f} a minute, {self._left(rate)} left"
             )
 
-    def show_summary(self, summary: Summary) -> None:
-        """Print the table and the counts."""
-        if not self._lines:
+    def show_table(self) -> None:
+        """Print the table of what has been scanned, where stdout has not got it line by line."""
+        if not self._lines and self._rows:
             most = None if self._out is None else MOST_ROWS
-            self._stdout.print(table(self._records, most, self._out))
+            with self._stdout.capture() as capture:
+                self._stdout.print(table(self._rows, most, self._out))
+            self._hand_on(capture.get())
+
+    def show_summary(self, summary: Summary) -> None:
+        """Say how many there were of each outcome, and where the records are."""
         counts = {**summary.verdicts, **{k: v for k, v in summary.statuses.items() if k != "ok"}}
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        seconds = time.monotonic() - self._begun
-        rate = self._done / seconds * 60
-        self._note(f"{self._done} videos in {seconds:.1f} s, {rate:.1f} a minute: {told or 'nothing'}")
+        if self._done:
+            seconds = time.monotonic() - self._begun
+            self._note(f"{_videos(self._done)} in {seconds:.1f} s, {self._done / seconds * 60:.1f} a minute")
+        if told:
+            self._note(told)
         if self._out:
             self._note(f"records: {self._out}")
+
+    def _hand_on(self, text: str) -> None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Python flushes stdout once more as it exits, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if self._out is None:
+                raise Unread
+        except OSError as error:
+            raise DeepscanError(f"stdout cannot be written: {error.strerror}", "write to a file with --out")
 
     def _left(self, rate: float) -> str:
         seconds = (self._total - self._done) / rate
@@ -132,6 +161,10 @@ class Display(Listener):
             self._bar.stop()
 
 
+def _videos(count: int) -> str:
+    return f"{count} video{'' if count == 1 else 's'}"
+
+
 class _Rate(ProgressColumn):
     """Videos a minute, and the time left at that rate."""
 
@@ -143,10 +176,3 @@ class _Rate(ProgressColumn):
         left = (task.total - task.completed) / rate
         clock = f"{left // 60:.0f}:{left % 60:02.0f}"
         return Text(f"{rate * 60:.0f}/min {clock} left")
-
-
-def brief(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record for the table: its frames counted and left out, for they would fill the memory."""
-    faces = sum(frame["track"] is not None for frame in record["frames"])
-    sampled = len({frame["index"] for frame in record["frames"]})
-    return {**record, "frames": (), "faces": faces, "sampled": sampled}

@@ -1,14 +1,17 @@
 """`deepscan scan`: files, folders or lists in, a verdict for each out."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, BinaryIO, TypeVar, get_args
 
 import typer
 
 from deepscan.cards import DEFAULT_MODEL
-from deepscan.errors import UsageError
+from deepscan.errors import Terminated, UsageError
 from deepscan.media.frames import STATUSES
+
+T = TypeVar("T")
 
 INPUT, LOOK, MODEL, OUTPUT = "Input", "What is looked at", "Model", "Output"
 
@@ -112,44 +115,63 @@ def scan(
     """
     from deepscan.cli.progress import PROGRESS, Display
     from deepscan.scan.inputs import collect, open_list
-    from deepscan.scan.options import ScanOptions
-    from deepscan.scan.run import Output, execute
+    from deepscan.scan.options import NO_MODEL, ScanOptions
+    from deepscan.scan.output import Output
+    from deepscan.scan.run import execute
 
     options = ScanOptions(
         model=model,
         frames=frames,
-        faces=_one_of("--faces", faces, ("fast", "exact")),  # type: ignore[arg-type]
-        decoder=_one_of("--decoder", decoder, ("auto", "decord", "pyav")),  # type: ignore[arg-type]
+        faces=faces,  # type: ignore[arg-type]  # it checks itself
+        decoder=decoder,
         engine=engine,
         device=device,
         precision=precision,
         min_frames=min_frames,
         timeout=timeout,
     )
-    output = Output(
-        out,
-        resume=resume,
-        overwrite=overwrite,
-        retry=frozenset(_one_of("--retry", status, STATUSES) for status in retry or ()),  # type: ignore[misc]
-    )
+    statuses = frozenset(_one_of("--retry", status, STATUSES) for status in retry or ())
+    output = Output(out, resume=resume, overwrite=overwrite, retry=statuses)
     verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
+    if verdicts and model == NO_MODEL:
+        raise UsageError("--fail-on needs verdicts, and without a model there are none", "name a model")
     style = _one_of("--progress", progress, get_args(PROGRESS))
     named = list(paths or ())
     lists = [open_list(name) for name in from_list or ()]
     if "-" in named:
         named = [name for name in named if name != "-"]
-        lists.append(sys.stdin.buffer)
+        lists.append(_stdin())
     if not named and not lists:
         raise UsageError("nothing to scan", "name a video or a folder, or - for a list on stdin")
-    inputs = collect(named, lists, null=null)
+    if null and not lists:
+        raise UsageError(
+            "--null says how a list is separated, and there is none", "add - or --from-list FILE"
+        )
     with Display(style, out) as display:
+        inputs = collect(named, lists, null=null)
         display.show_inputs(inputs)
-        summary = execute(inputs.paths, options, output, command=sys.argv, listener=display, fail_on=verdicts)
+        try:
+            summary = execute(
+                inputs.paths, options, output, command=sys.argv, listener=display, fail_on=verdicts
+            )
+        except (KeyboardInterrupt, Terminated):
+            display.show_table()
+            raise
+    display.show_table()
     display.show_summary(summary)
     return int(summary.exit_code(verdicts))
 
 
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise UsageError(f"{option} {value!r} is unknown", f"choose from: {', '.join(allowed)}")
-    return value
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise UsageError(
+            "- reads a list from stdin, which is closed", "pipe a list into it, or use --from-list"
+        )
+    return sys.stdin.buffer
+
+
+def _one_of(option: str, value: str, allowed: Sequence[T]) -> T:
+    for choice in allowed:
+        if choice == value:
+            return choice
+    raise UsageError(f"{option} {value!r} is unknown", f"choose from: {', '.join(map(str, allowed))}")

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,55 +21,82 @@ SAID = {
 }
 
 
-def table(records: Sequence[Mapping[str, Any]], most: int | None, out: Path | None) -> RenderableType:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the table needs of a record, for ten thousand whole records would fill the memory."""
+
+    path: str
+    status: str
+    verdict: str | None
+    score: float | None
+    note: str
+    persons: int
+    faces: int
+    sampled: int
+
+    @property
+    def kind(self) -> str:
+        """The key of what is said of the video."""
+        if self.status in ("no_face", "too_short"):
+            return "outcome"
+        return "failed" if self.status != "ok" else self.verdict or "outcome"
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """Where it stands among others."""
+        return list(SAID).index(self.kind), -(self.score or 0.0), self.path
+
+
+def row(record: Mapping[str, Any]) -> Row:
+    """Return the row of a record."""
+    return Row(
+        path=record["path"],
+        status=record["status"],
+        verdict=record["verdict"],
+        score=record["score"],
+        note=record["detail"] or "; ".join(record["warnings"]),
+        persons=len(record["tracks"]),
+        faces=sum(frame["track"] is not None for frame in record["frames"]),
+        sampled=len({frame["index"] for frame in record["frames"]}),
+    )
+
+
+def table(rows: Sequence[Row], most: int | None, out: Path | None) -> RenderableType:
     """Return the table of a scan.
 
     Args:
-        records: Of `Display`, without frames but with counts of `faces` and `sampled`.
+        rows: In any order.
         most: Rows at most, None for all.
         out: Where all records are, for the line that counts the rows left out.
     """
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     grid.add_column("verdict", no_wrap=True)
     grid.add_column("score", justify="right", no_wrap=True)
-    grid.add_column("video", overflow="fold", ratio=1)
+    grid.add_column("video", overflow="fold", ratio=1, min_width=16)
     grid.add_column("persons", justify="right", no_wrap=True)
     grid.add_column("faces", justify="right", no_wrap=True)
-    ordered = sorted(records, key=_rank)
-    for record in ordered[:most]:
-        words, style = SAID[_kind(record)]
-        score = record["score"]
-        note = record["detail"] or "; ".join(record["warnings"])
-        video = Text(shown_path(record))
-        if note:
-            video.append(f"\n  {note}", style="dim")
-        seen = record["status"] == "ok"
+    ordered = sorted(rows, key=lambda row: row.rank)
+    for row in ordered[:most]:
+        words, style = SAID[row.kind]
+        video = Text(shown_path(row.path))
+        if row.note:
+            video.append(f"\n  {row.note}", style="dim")
+        seen = row.status == "ok"
         grid.add_row(
-            Text(words or record["status"], style=style),
-            "" if score is None else f"{score:.2f}",
+            Text(words or row.status, style=style),
+            "" if row.score is None else f"{row.score:.2f}",
             video,
-            str(len(record["tracks"])) if seen else "",
-            f"{record['faces']}/{record['sampled']}" if seen else "",
+            str(row.persons) if seen else "",
+            f"{row.faces}/{row.sampled}" if seen else "",
         )
     left = len(ordered) - len(ordered[:most])
     return Group(grid, Text(f"... and {left} more in {out}", style="dim")) if left else grid
 
 
-def shown_path(record: Mapping[str, Any]) -> str:
+def shown_path(path: str) -> str:
     """Return a path for people: relative where that is shorter, control characters spelled out."""
-    path = record["path"]
-    relative = os.path.relpath(path) if os.path.isabs(path) else path
-    shortest = min(path, relative, key=len)
+    shortest = path
+    # Where the current folder has been removed, nothing is relative to it.
+    with suppress(FileNotFoundError):
+        shortest = min(path, os.path.relpath(path), key=len)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shortest)
-
-
-def _kind(record: Mapping[str, Any]) -> str:
-    if record["status"] in ("no_face", "too_short"):
-        return "outcome"
-    if record["status"] != "ok":
-        return "failed"
-    return record["verdict"] or "outcome"
-
-
-def _rank(record: Mapping[str, Any]) -> tuple[int, float, str]:
-    return list(SAID).index(_kind(record)), -(record["score"] or 0.0), record["path"]

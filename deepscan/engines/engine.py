@@ -20,6 +20,7 @@ class Engine(Protocol):
         device: `cpu` or `cuda`, as it is and not as it was asked for.
         precision: `fp32`, `bf16`, ...
         providers: What executes the network, in order, such as ONNX Runtime's execution providers.
+        note: Why `auto` did not take the better device that is there, empty where it did.
     """
 
     name: str
@@ -27,13 +28,15 @@ class Engine(Protocol):
     device: str
     precision: str
     providers: tuple[str, ...]
+    note: str
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
         """Load the network of a card.
 
         Args:
             card: The model.
-            device: `auto`, `cpu` or `cuda`; what was asked for by name is never replaced.
+            device: `cpu`, `cuda`, or `auto` for the latter where it works; what was asked for by name is
+                never replaced.
             precision: `auto` or one that the engine offers.
             threads: Threads of one run, None for as many as there are cores.
 

@@ -13,7 +13,7 @@ from deepscan.cards import ModelCard
 from deepscan.engines import ENGINES
 from deepscan.engines.device import cuda_devices, resolve
 from deepscan.engines.engine import Arrays
-from deepscan.errors import MissingError, UsageError
+from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -33,6 +33,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
 
     Raises:
         MissingError: ONNX Runtime is not installed, or the device's provider does not start.
+        ContractError: The file is not one that ONNX Runtime can load.
     """
     runtime = _runtime()
     wanted = PROVIDERS[device]
@@ -48,7 +49,13 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
     chain: list[Any] = (
         [PROVIDERS["cpu"]] if device == "cpu" else [(wanted, {"use_tf32": 0}), PROVIDERS["cpu"]]
     )
-    session = runtime.InferenceSession(str(path), sess_options=options, providers=chain)
+    runtime.set_default_logger_severity(4)  # what it has to say of a provider is in the error below
+    try:
+        session = runtime.InferenceSession(str(path), sess_options=options, providers=chain)
+    except Exception as error:
+        raise ContractError(
+            f"{path} cannot be loaded: {str(error).splitlines()[0]}", "restore the model's folder"
+        )
     if session.get_providers()[0] != wanted:
         raise MissingError(
             f"ONNX Runtime did not start {wanted}: it runs {', '.join(session.get_providers())}",
@@ -69,10 +76,17 @@ class OnnxEngine:
             raise UsageError(
                 f"the onnx engine has no precision {precision!r}", "use --precision auto or fp32"
             )
-        self.device = resolve(device)
+        self.device, self.note = resolve(device), ""
         self.precision = "fp32"
-        self._session = open_session(card.path("onnx"), device=self.device, threads=threads)
-        self.providers = tuple(self._session.get_providers())
+        path = card.path("onnx")
+        try:
+            self._session = open_session(path, device=self.device, threads=threads)
+        except MissingError as error:
+            if device != "auto" or self.device == "cpu":
+                raise
+            self.device, self.note = "cpu", f"the CUDA driver shows a GPU, but {error.message}"
+            self._session = open_session(path, device="cpu", threads=threads)
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the network's outputs by name."""
@@ -94,5 +108,5 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingError(f"ONNX Runtime cannot be imported: {error}", "run: pip install --upgrade deepscan")
+        raise MissingError(f"ONNX Runtime cannot be imported: {error}", install_hint())
     return onnxruntime

@@ -32,6 +32,12 @@ class TorchEngine:
                 f"the torch engine has no precision {precision!r}", f"choose from: {', '.join(PRECISIONS)}"
             )
         self.device = resolve(device)
+        self.note = ""
+        if device == "auto" and self.device == "cuda" and not torch.cuda.is_available():
+            self.device, self.note = (
+                "cpu",
+                "the CUDA driver shows a GPU, but this build of torch cannot use it",
+            )
         self.providers: tuple[str, ...] = (f"torch-{self.device}",)
         if threads is not None:
             torch.set_num_threads(threads)

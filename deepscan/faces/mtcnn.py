@@ -128,9 +128,9 @@ class FaceFinder:
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
         self.mode, self.device = mode, resolve(device)
         self._search = SEARCHES[mode]
-        card = cards.load("mtcnn")
+        self.card = cards.load("mtcnn")
         self._pnet, self._rnet, self._onet = (
-            open_session(card.path(name), device=self.device, threads=threads)
+            open_session(self.card.path(name), device=self.device, threads=threads)
             for name in ("pnet", "rnet", "onet")
         )
 

@@ -34,6 +34,11 @@ class TrackScore:
     used: int
     poor: bool
 
+    @property
+    def sightings(self) -> int:
+        """In how many sampled frames the person was seen."""
+        return len(self.track.faces)
+
     def to_json(self) -> dict[str, Any]:
         """Return the track's line of evidence."""
         faces = self.track.faces
@@ -41,7 +46,7 @@ class TrackScore:
             "id": self.track.id,
             "score": _rounded(self.score),
             "raw": _rounded(self.raw),
-            "sightings": len(faces),
+            "sightings": self.sightings,
             "used": self.used,
             "poor": self.poor,
             "quality": {
@@ -62,6 +67,7 @@ class Judgement:
         verdict: None without a detector.
         calibrated: Whether the score is calibrated.
         tracks: One for each person.
+        counted: Identifiers of those whom the score was taken from.
         warnings: What weakens the score.
     """
 
@@ -69,6 +75,7 @@ class Judgement:
     verdict: Verdict | None
     calibrated: bool
     tracks: tuple[TrackScore, ...]
+    counted: frozenset[int]
     warnings: tuple[str, ...]
 
 
@@ -98,8 +105,8 @@ def sightings_needed(sampled: int) -> int:
 def judge(tracks: Sequence[TrackScore], sampled: int, calibration: Calibration | None) -> Judgement:
     """Return a video's score and verdict, from the worst of the persons who were seen often enough.
 
-    Only sightings that are good enough to be judged count: what a finder takes for a face in a background is
-    seldom sharp, large and certain. Where nobody was seen so, all sightings count.
+    Persons without one face that can be judged are left out where there are others: what a finder takes for a
+    face in a background is seldom sharp, large and certain.
 
     Args:
         tracks: One for each person, at least one.
@@ -107,18 +114,30 @@ def judge(tracks: Sequence[TrackScore], sampled: int, calibration: Calibration |
         calibration: Gives the verdict's thresholds; a model without one is always inconclusive.
     """
     needed = sightings_needed(sampled)
-    most = max(len(track.track.faces) for track in tracks)
+    seen = [track for track in tracks if track.sightings >= needed]
+    counted = [track for track in seen if not track.poor]
     warnings = []
-    seen = [track for track in tracks if track.used >= needed and not track.poor]
     if not seen:
-        warnings.append(f"nobody was seen well in {needed} of {sampled} frames: the score rests on less")
-        seen = [track for track in tracks if len(track.track.faces) >= min(needed, most)]
-    scores = [track.score for track in seen if track.score is not None]
-    if not scores:
-        return Judgement(None, None, False, tuple(tracks), tuple(warnings))
-    score = max(scores)
+        most = max(track.sightings for track in tracks)
+        counted = [track for track in tracks if track.sightings == most]
+        warnings.append(f"no person was seen in {needed} of {sampled} frames: the score rests on {most}")
+    elif not counted:
+        counted = seen
+        warnings.append("every face is small, blurred, turned away or uncertain: the score rests on such")
+    score = max((track.score for track in counted if track.score is not None), default=None)
+    if score is not None:
+        warnings += [
+            f"left out: person {track.track.id}, seen {track.sightings} times but never well, scores higher"
+            for track in seen
+            if track not in counted and track.score is not None and track.score > score
+        ]
     return Judgement(
-        score, verdict(score, calibration), calibration is not None, tuple(tracks), tuple(warnings)
+        score,
+        None if score is None else verdict(score, calibration),
+        score is not None and calibration is not None,
+        tuple(tracks),
+        frozenset(track.track.id for track in counted),
+        tuple(warnings),
     )
 
 

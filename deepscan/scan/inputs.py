@@ -25,7 +25,7 @@ class Inputs:
     """The files of a scan, each once, in the order in which they were found.
 
     Attributes:
-        paths: As they were named or found, encoded as the file system has them.
+        paths: Absolute, links not followed, encoded as the file system has them.
         repeated: How many more times a file among them was named.
         skipped: Suffix in lower case -> how many files of folders were left out for it.
     """
@@ -42,15 +42,23 @@ class Inputs:
             self.repeated += 1
         else:
             self._seen.add(key)
-            self.paths.append(path)
+            self.paths.append(os.path.abspath(path))
 
     def add_folder(self, folder: bytes) -> None:
         """Take what has a known suffix below a folder, in the order of names.
 
-        Links to folders are not followed, so that a loop cannot catch the walk.
+        Links to folders are counted and not followed, so that a loop cannot catch the walk. A folder that
+        cannot be read is an input, whose record says so.
         """
-        for root, folders, names in os.walk(folder):
+
+        def unreadable(error: OSError) -> None:
+            self.add(os.fsencode(error.filename))
+
+        for root, folders, names in os.walk(folder, onerror=unreadable):
             folders.sort()
+            links = sum(os.path.islink(os.path.join(root, name)) for name in folders)
+            if links:
+                self.skipped["linked folders"] += links
             for name in sorted(names):
                 suffix = os.path.splitext(os.fsdecode(name))[1].lower()
                 if suffix in EXTENSIONS:
@@ -68,7 +76,8 @@ def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool 
         null: The lists are separated by NUL bytes, as `find -print0` writes them.
 
     Raises:
-        UsageError: A named path is not there. (A missing line of a list becomes a record instead.)
+        UsageError: A named path is not there (a missing line of a list becomes a record instead), or a list
+            is separated otherwise than was said.
     """
     inputs = Inputs()
     for name in named:
@@ -107,8 +116,10 @@ def _take(inputs: Inputs, path: bytes) -> None:
 
 
 def _lines(stream: BinaryIO, *, null: bool) -> Iterator[bytes]:
-    separator = b"\0" if null else b"\n"
-    for line in stream.read().split(separator):
+    content = stream.read()
+    if not null and b"\0" in content:
+        raise UsageError("the list is separated by NUL bytes", "add --null")
+    for line in content.split(b"\0" if null else b"\n"):
         path = line if null else line.removesuffix(b"\r")
         if path:
             yield path

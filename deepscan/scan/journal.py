@@ -3,57 +3,74 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any
 
-from deepscan.errors import ContractError, UsageError
-from deepscan.scan.records import SCHEMA, dump_line
+from deepscan.errors import ContractError, DeepscanError, UsageError
+from deepscan.media.frames import Status
+from deepscan.scan.records import SCHEMA, dump_line, recorded_path
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record in a journal: where its line is, and what a resumed run goes by.
+
+    Attributes:
+        offset: First byte of its line.
+        length: Bytes of its line, the newline included.
+        path: Of the video, as the file system has it.
+        status: Of the video.
+        verdict: Of the video.
+        sha256: Of the video, None where it could not be read.
+        size: Of the video in bytes, None likewise.
+        run: Identifier of the run.
+    """
+
+    offset: int
+    length: int
+    path: bytes
+    status: Status
+    verdict: str | None
+    sha256: str | None
+    size: int | None
+    run: str
 
 
 class Journal:
-    """Appends records to a JSONL file; a context manager.
+    """Appends records to a JSONL file; a context manager. Whoever makes one has claimed the file.
 
     Args:
         path: The file, made if need be.
-        keep: Records of an earlier run to begin with: the file is replaced by exactly these, at once and
-            whole, so that a crash leaves the old file or the new one.
+        keep: Lines of an earlier run to begin with: the file is replaced by exactly these, whole or not at
+            all. They may be read from the file itself.
 
     Raises:
-        UsageError: The file cannot be written.
-        ContractError: Another run is writing to it.
+        DeepscanError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, keep: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, path: Path, keep: Iterable[bytes] = ()) -> None:
         self.path = path
-        fresh = path.with_name(path.name + ".part")
-        try:
-            # Locked before it takes the journal's place, and so for as long as that name leads to it.
-            _refuse_if_locked(path)
-            self._file: TextIO = fresh.open("w", encoding="ascii")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for record in keep:
-                self._file.write(dump_line(record) + "\n")
-            self._sync()
-            fresh.replace(path)
-        except BlockingIOError:
-            raise ContractError(f"another run is writing {path}", "wait for it, or name another --out")
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
+        with replaced(path) as file:
+            for line in keep:
+                file.write(line)
+        self._file = path.open("ab")
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write a record and have it on disk."""
-        self._file.write(dump_line(record) + "\n")
-        self._sync()
+        """Write a record and have it on disk.
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        Raises:
+            DeepscanError: There is no room for it.
+        """
+        try:
+            self._file.write(dump_line(record).encode("ascii") + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _unwritable(self.path, error)
 
     def __enter__(self) -> "Journal":
         return self
@@ -61,35 +78,130 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self._file.close()
+        except OSError as failure:
+            # What could not be written has been reported by the append that failed.
+            if error is None:
+                raise _unwritable(self.path, failure)
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a journal; a last line that a crash tore off is left out.
+def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """Yield offset, line and record of each line; one that a crash tore off at the end is left out.
 
     Raises:
         ContractError: The file is no journal of this version.
     """
-    lines = path.read_bytes().split(b"\n")
-    torn = lines.pop()  # what follows the last newline: nothing, or a line that was never finished
-    records = []
-    for number, line in enumerate(lines, start=1):
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                known = record["schema"] == SCHEMA and "path" in record and "status" in record
+            except (ValueError, KeyError, TypeError):
+                known = False
+            if not line.endswith(b"\n") and (number > 1 or line.startswith(b"{")):
+                return
+            if not known:
+                raise ContractError(
+                    f"{path}, line {number}, is not a record of this version",
+                    "name another file with --out",
+                )
+            yield offset, line, record
+            offset += len(line)
+
+
+def entries(path: Path) -> Iterator[Entry]:
+    """Yield what a resumed run goes by of each record.
+
+    Raises:
+        ContractError: The file is no journal of this version.
+    """
+    for offset, line, record in read_journal(path):
+        yield Entry(
+            offset,
+            len(line),
+            recorded_path(record),
+            record["status"],
+            record["verdict"],
+            record["sha256"],
+            record["bytes"],
+            record["run"],
+        )
+
+
+def lines(path: Path, chosen: Iterable[Entry]) -> Iterator[bytes]:
+    """Yield the lines of entries of a journal."""
+    with path.open("rb") as file:
+        for entry in chosen:
+            file.seek(entry.offset)
+            yield file.read(entry.length)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep every other run off an output, for as long as the context lasts.
+
+    Raises:
+        ContractError: Another run has it.
+        UsageError: Its folder cannot be written to.
+    """
+    name = path.with_name(f".{path.name}.lock")
+    try:
+        held = _locked(name)
+    except BlockingIOError:
+        raise ContractError(f"another run is writing {path}", "wait for it, or name another --out")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
+    try:
+        yield
+    finally:
+        name.unlink(missing_ok=True)
+        held.close()
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the path's place when the context ends well, whole and on disk.
+
+    Raises:
+        DeepscanError: It cannot be written; what was there before stays.
+    """
+    fresh = path.with_name(path.name + ".part")
+    try:
+        with fresh.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        # The name is on disk only when its folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            record = json.loads(line)
-            known = record["schema"] == SCHEMA and "path" in record and "status" in record
-        except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            raise ContractError(
-                f"{path}, line {number}, is not a record of this version", "name another file with --out"
-            )
-        records.append(record)
-    if torn and not records and not torn.startswith(b"{"):
-        raise ContractError(f"{path} is not a journal", "name another file with --out")
-    return records
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise _unwritable(path, error)
 
 
-def _refuse_if_locked(path: Path) -> None:
-    if path.exists():
-        with path.open("rb") as file:
+def _locked(name: Path) -> IO[bytes]:
+    while True:
+        file = name.open("ab")
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before may have removed its name while this run was taking it.
+            if os.path.samestat(os.fstat(file.fileno()), name.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:
+            file.close()
+            raise
+        file.close()
+
+
+def _unwritable(path: Path, error: OSError) -> DeepscanError:
+    return DeepscanError(
+        f"{path} cannot be written: {error.strerror}", "make room or mend it, then go on with --resume"
+    )

@@ -3,11 +3,16 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from deepscan.engines import ENGINES
+from deepscan.engines.device import DEVICES
 from deepscan.errors import UsageError
 from deepscan.faces.quality import QualityRule
+from deepscan.media.decoders import DECODERS
 
 Faces = Literal["fast", "exact"]
-DecoderChoice = Literal["auto", "decord", "pyav"]
+#: Finds faces and scores nothing.
+NO_MODEL = "none"
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,10 @@ class ScanOptions:
     model: str
     frames: int = 32
     faces: Faces = "fast"
-    decoder: DecoderChoice = "auto"
-    engine: str = "auto"
-    device: str = "auto"
-    precision: str = "auto"
+    decoder: str = AUTO
+    engine: str = AUTO
+    device: str = AUTO
+    precision: str = AUTO
     min_frames: int = 1
     timeout: float = 120.0
     max_megapixels: float = 64.0
@@ -47,11 +52,22 @@ class ScanOptions:
                     f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}",
                     "leave the option out for its default",
                 )
-        for name, allowed in (("faces", get_args(Faces)), ("decoder", get_args(DecoderChoice))):
-            if getattr(self, name) not in allowed:
+        allowed = {
+            "faces": get_args(Faces),
+            "decoder": (AUTO, *DECODERS.names),
+            "engine": (AUTO, *ENGINES.names),
+            "device": DEVICES,
+        }
+        for name, choices in allowed.items():
+            if getattr(self, name) not in choices:
                 raise UsageError(
-                    f"--{name} {getattr(self, name)!r} is unknown", f"choose from: {', '.join(allowed)}"
+                    f"--{name} {getattr(self, name)!r} is unknown", f"choose from: {', '.join(choices)}"
                 )
+        unused = [name for name in ("engine", "device", "precision") if getattr(self, name) != AUTO]
+        if self.model == NO_MODEL and unused:
+            raise UsageError(
+                f"--{unused[0]} says how a model runs, and there is none", "leave it out, or name a model"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return every parameter for the run's record."""

@@ -35,6 +35,7 @@ def outcome(
     sightings: Sequence[Sighting],
     scorer: Scorer | None,
     rule: QualityRule,
+    failure: str,
     run: str,
     started: str,
     seconds: Mapping[str, float],
@@ -48,11 +49,12 @@ def outcome(
         sightings: The faces found in them.
         scorer: The detector, None where faces only were wanted.
         rule: Which faces count.
+        failure: What a stage after decoding could not do, empty where none failed.
         run: Identifier of the run.
         started: When its scan began.
         seconds: Stage -> seconds.
     """
-    status, detail = _status(report, len(sampled), sightings)
+    status, detail = _status(report, failure, len(sampled), sightings)
     media = report.info and {
         **report.info.to_json(),
         "frames_sampled": report.asked,
@@ -67,7 +69,7 @@ def outcome(
         "sha256": report.sha256,
         "size": report.size,
         "media": media,
-        "model": scorer and scorer.to_json(),
+        "model": scorer.to_json() if scorer else None,
         "started": started,
         "seconds": seconds,
     }
@@ -84,14 +86,20 @@ def outcome(
         verdict=judgement.verdict,
         score=judgement.score,
         calibrated=judgement.calibrated,
-        tracks=[track.to_json() for track in judgement.tracks],
+        tracks=[
+            {**track.to_json(), "counted": track.track.id in judgement.counted} for track in judgement.tracks
+        ],
         frames=_frames(sampled, tracks, raw),
     )
 
 
-def _status(report: DecodeReport, sampled: int, sightings: Sequence[Sighting]) -> tuple[Status, str]:
+def _status(
+    report: DecodeReport, failure: str, sampled: int, sightings: Sequence[Sighting]
+) -> tuple[Status, str]:
     if report.status != "ok":
         return report.status, report.detail
+    if failure:
+        return "error", " ".join(failure.split())
     if not sightings:
         return "no_face", f"no face was found in {sampled} sampled frames"
     if any(sighting.raw is not None and not math.isfinite(sighting.raw) for sighting in sightings):

@@ -8,13 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from deepscan.errors import DeepscanError
 from deepscan.faces.align import align
-from deepscan.faces.face import Face
+from deepscan.faces.face import Detection, Face
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.quality import assess
 from deepscan.faces.recipe import REFERENCE
 from deepscan.faces.tracks import appearance
-from deepscan.media.frames import DecodeReport, Image
+from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.outcome import Sighting, outcome
@@ -22,6 +23,7 @@ from deepscan.scan.records import Record, utc_now
 from deepscan.scan.scorer import Scorer
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Frames that go through the face finder together, and crops that go through the detector together.
 FRAME_BATCH = 8
@@ -40,6 +42,7 @@ class Video:
         sightings: The faces found, with their raw scores as they come.
         waiting: Frames and crops that have not been through their stage yet.
         report: How its decoding ended, None while it goes on.
+        failure: What a stage of ours could not do with it, empty where none failed.
         seconds: Stage -> seconds of it that fell to this video.
     """
 
@@ -50,6 +53,7 @@ class Video:
     sightings: list[Sighting] = field(default_factory=list)
     waiting: int = 0
     report: DecodeReport | None = None
+    failure: str = ""
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
 
 
@@ -116,30 +120,40 @@ class Pipeline:
 
     def _find_faces(self, batch: list[tuple[Video, FrameReady]]) -> None:
         begun = time.monotonic()
-        found = self._finder.detect([event.frame.image for _, event in batch])
+        found = attempt(lambda part: self._finder.detect([event.frame.image for _, event in part]), batch)
         for (video, event), detections in zip(batch, found, strict=True):
             frame = event.frame
-            video.sampled.append((frame.index, frame.pts))
-            for detection in detections:
-                # One crop for quality and look whatever the model, so that the persons are the same for all.
-                seen = align(frame.image, detection.landmarks, REFERENCE)
-                quality = assess(seen, detection)
-                sighting = Sighting(Face(frame.index, frame.pts, detection, quality, appearance(seen)))
-                video.sightings.append(sighting)
-                if self._scorer:
-                    video.waiting += 1
-                    crop = align(frame.image, detection.landmarks, self._scorer.recipe)
-                    self._crops.append((video, sighting, crop))
+            if isinstance(detections, Exception):
+                video.failure = f"finding faces failed at frame {frame.index}: {detections}"
+            else:
+                video.sampled.append((frame.index, frame.pts))
+                for detection in detections:
+                    self._cut(video, frame, detection)
             video.waiting -= 1
             event.release()
         self._charge("faces", time.monotonic() - begun, [video for video, _ in batch])
 
+    def _cut(self, video: Video, frame: Frame, detection: Detection) -> None:
+        # One crop for quality and look whatever the model, so that the persons are the same for all.
+        seen = align(frame.image, detection.landmarks, REFERENCE)
+        quality = assess(seen, detection)
+        sighting = Sighting(Face(frame.index, frame.pts, detection, quality, appearance(seen)))
+        video.sightings.append(sighting)
+        if self._scorer:
+            video.waiting += 1
+            crop = align(frame.image, detection.landmarks, self._scorer.recipe)
+            self._crops.append((video, sighting, crop))
+
     def _score(self, batch: list[tuple[Video, Sighting, Image]]) -> None:
         assert self._scorer is not None
+        score = self._scorer.score
         begun = time.monotonic()
-        scores = self._scorer.score(np.stack([crop for _, _, crop in batch]))
-        for (video, sighting, _), score in zip(batch, scores, strict=True):
-            sighting.raw = float(score)
+        scores = attempt(lambda part: score(np.stack([crop for _, _, crop in part])).tolist(), batch)
+        for (video, sighting, _), raw in zip(batch, scores, strict=True):
+            if isinstance(raw, Exception):
+                video.failure = f"the detector failed at frame {sighting.face.index}: {raw}"
+            else:
+                sighting.raw = raw
             video.waiting -= 1
         self._charge("detector", time.monotonic() - begun, [video for video, _, _ in batch])
 
@@ -159,6 +173,7 @@ class Pipeline:
                 sightings=video.sightings,
                 scorer=self._scorer,
                 rule=self._options.quality,
+                failure=video.failure,
                 run=self._run,
                 started=video.started,
                 seconds={
@@ -168,6 +183,22 @@ class Pipeline:
                 },
             )
             emit(record)
+
+
+def attempt(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
+    """Return what a stage makes of each item of a batch, or the exception that it raises for that item alone.
+
+    A batch that fails is taken apart, so that a frame that some library chokes on costs its own video and no
+    other. What is not due to an item, a `DeepscanError`, is raised.
+    """
+    try:
+        return list(stage(batch))
+    except DeepscanError:
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [result for item in batch for result in attempt(stage, [item])]
 
 
 def _first(queue: deque[T], most: int) -> list[T]:

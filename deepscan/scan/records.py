@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ class Record:
     """What is known of one video when its scan has ended.
 
     Attributes:
-        path: As it was named or found, encoded as the file system has it.
+        path: Absolute, links not followed, encoded as the file system has it.
         status: `ok`, or why there is no score.
         detail: One line for a status other than `ok`, else empty.
         run: Identifier of the run, see `run.json`.
@@ -118,4 +117,4 @@ def recorded_path(record: Mapping[str, Any]) -> bytes:
         record: A parsed line of a journal.
     """
     raw = record.get("path_bytes")
-    return bytes.fromhex(raw) if raw is not None else os.fsencode(record["path"])
+    return bytes.fromhex(raw) if raw is not None else str(record["path"]).encode("utf-8")

@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from deepscan.media.frames import Status
 from deepscan.scan.inputs import resolved
-from deepscan.scan.records import recorded_path
+from deepscan.scan.journal import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +20,11 @@ class Plan:
         todo: Paths that are left to scan.
     """
 
-    kept: tuple[Mapping[str, Any], ...]
+    kept: tuple[Entry, ...]
     todo: tuple[bytes, ...]
 
 
-def plan(
-    paths: Sequence[bytes],
-    records: Sequence[Mapping[str, Any]],
-    retry: Collection[Status] = (),
-    on_check: Callable[[], None] = lambda: None,
-) -> Plan:
+def plan(paths: Sequence[bytes], recorded: Iterable[Entry], retry: Collection[Status] = ()) -> Plan:
     """Hold a journal against the files as they are now.
 
     A record stands while its file has the SHA-256 that it states. One without a SHA-256 (no permission, a
@@ -38,34 +32,32 @@ def plan(
 
     Args:
         paths: The files that the command line means.
-        records: The journal; of several for one path the last counts.
+        recorded: The journal's entries; of several for one path the last counts.
         retry: Statuses whose videos are scanned again.
-        on_check: Called as each file has been checked.
     """
-    recorded = {resolved(recorded_path(record)): record for record in records}
+    known = {resolved(entry.path): entry for entry in recorded}
     wanted = {resolved(path): path for path in paths}
-
-    def stands(key: bytes) -> bool:
-        same = recorded[key]["status"] not in retry and _unchanged(key, recorded[key])
-        on_check()
-        return same
-
-    again = [key for key in wanted if key in recorded]
+    again = [key for key in wanted if key in known and known[key].status not in retry]
     # Hashing leaves the interpreter free, so that threads read several files at once.
     with ThreadPoolExecutor() as threads:
-        standing = {key for key, stood in zip(again, threads.map(stands, again), strict=True) if stood}
+        stood = threads.map(lambda key: _unchanged(key, known[key]), again)
+        standing = {key for key, same in zip(again, stood, strict=True) if same}
     return Plan(
-        kept=tuple(record for key, record in recorded.items() if key in standing or key not in wanted),
+        kept=tuple(entry for key, entry in known.items() if key in standing or key not in wanted),
         todo=tuple(path for key, path in wanted.items() if key not in standing),
     )
 
 
-def _unchanged(path: bytes, record: Mapping[str, Any]) -> bool:
+def _unchanged(path: bytes, entry: Entry) -> bool:
     # Only a regular file is ever opened: reading a named pipe would wait for ever.
     readable = os.path.isfile(path) and os.access(path, os.R_OK)
-    if record["sha256"] is None:
+    if entry.sha256 is None:
         return not readable
-    if not readable or os.path.getsize(path) != record["bytes"]:
+    try:
+        if not readable or os.path.getsize(path) != entry.size:
+            return False
+        with open(path, "rb") as file:
+            return bool(hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256)
+    except OSError:
+        # Gone or broken meanwhile: the scan will say how.
         return False
-    with open(path, "rb") as file:
-        return bool(hashlib.file_digest(file, "sha256").hexdigest() == record["sha256"])

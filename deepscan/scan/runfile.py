@@ -13,6 +13,8 @@ from typing import Any
 import deepscan
 from deepscan.cards import ModelCard
 from deepscan.errors import ContractError
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.scan.journal import replaced
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.records import utc_now
 from deepscan.scan.scorer import Scorer
@@ -27,41 +29,52 @@ LIBRARIES = (
     "onnxruntime",
     "torch",
 )
-#: What a resumed run must share with the run that it goes on with. Its time limit may differ: it decides
-#: which videos end as `timeout`, not what is said of the others.
+#: What a resumed run must share with the run that it goes on with.
 BINDING = ("tool", "parameters", "model", "faces", "engine")
-FREE_PARAMETERS = frozenset({"timeout"})
+#: What of it may differ: the time limit decides only which videos end as `timeout`, and of model and engine
+#: it counts what they came to, not what was asked for.
+FREE = frozenset(
+    {"engine.details"}
+    | {f"parameters.{name}" for name in ("timeout", "model", "engine", "device", "precision")}
+)
 
 
-def run_path(out: Path) -> Path:
-    """Return where the run of an output file is described.
-
-    It carries the output's name, so that two scans into one folder do not overwrite each other's.
-    """
-    return out.with_name(out.stem + ".run.json")
-
-
-def describe(
-    options: ScanOptions, scorer: Scorer | None, faces: ModelCard, *, frame_buffer: str, workers: int
-) -> dict[str, Any]:
+def describe(options: ScanOptions, scorer: Scorer | None, finder: FaceFinder) -> dict[str, Any]:
     """Return a new run's record, without sessions.
 
     Args:
         options: The scan's parameters.
         scorer: The detector, None without one.
-        faces: Card of the face finder.
-        frame_buffer: Where frames cross from the decoders: `memfd` or `file`.
-        workers: How many decoders run at once.
+        finder: The face finder.
     """
     return {
         "schema": 1,
         "id": uuid.uuid4().hex[:12],
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": _commit()},
         "parameters": json.loads(json.dumps(options.to_json())),
-        "model": scorer and _model(scorer.card),
-        "faces": _model(faces),
-        "engine": scorer and dict(scorer.describe()),
+        "model": _model(scorer.card) if scorer else None,
+        "faces": {**_model(finder.card), "device": finder.device},
+        "engine": dict(scorer.describe()) if scorer else None,
         "seed": None,  # nothing in a scan is drawn at random
+        "sessions": [],
+    }
+
+
+def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
+    """Add a session that starts now, on this machine.
+
+    Args:
+        run: The run's record; changed in place.
+        command: The command line.
+        facts: What else is said of the session.
+    """
+    session = {
+        "command": list(command),
+        "folder": _folder(),
+        "started": utc_now(),
+        "ended": None,
+        "exit_code": None,
+        **facts,
         "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
         "machine": {
             "system": platform.platform(),
@@ -69,30 +82,6 @@ def describe(
             "cores": os.cpu_count(),
             "nvidia_driver": _nvidia_driver(),
         },
-        "decoding": {"workers": workers, "frame_buffer": frame_buffer},
-        "sessions": [],
-    }
-
-
-def begin(run: dict[str, Any], command: Sequence[str], *, videos: int, kept: int, timeout: float) -> None:
-    """Add a session that starts now.
-
-    Args:
-        run: The run's record; changed in place.
-        command: The command line.
-        videos: How many videos it is to scan.
-        kept: How many records of earlier sessions stand.
-        timeout: Seconds a video, which may differ from session to session.
-    """
-    session = {
-        "command": list(command),
-        "folder": str(Path.cwd()),
-        "started": utc_now(),
-        "ended": None,
-        "exit_code": None,
-        "videos": videos,
-        "kept": kept,
-        "timeout": timeout,
     }
     run["sessions"].append(session)
 
@@ -104,9 +93,8 @@ def end(run: dict[str, Any], exit_code: int | None) -> None:
 
 def write(run: Mapping[str, Any], path: Path) -> None:
     """Write a run's record whole, or not at all."""
-    fresh = path.with_name(path.name + ".part")
-    fresh.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    with replaced(path) as file:
+        file.write(json.dumps(run, indent=1).encode("ascii") + b"\n")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -136,8 +124,8 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         before, now = old.get(part) or {}, new.get(part) or {}
         differing += [
             f"{part}.{key} was {before.get(key)!r}, is {now.get(key)!r}"
-            for key in sorted({*before, *now} - FREE_PARAMETERS)
-            if before.get(key) != now.get(key)
+            for key in sorted({*before, *now})
+            if before.get(key) != now.get(key) and f"{part}.{key}" not in FREE
         ]
     if differing:
         raise ContractError(
@@ -152,8 +140,15 @@ def _model(card: ModelCard) -> dict[str, Any]:
         "method": card.method,
         "license": card.license,
         "files": {kind: file.sha256 for kind, file in card.files.items()},
-        "crop": card.crop and card.crop.to_json(),
+        "crop": card.crop.to_json() if card.crop else None,
     }
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def _version(package: str) -> str | None:

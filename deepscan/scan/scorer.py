@@ -10,7 +10,7 @@ from deepscan.cards import ModelCard
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Engine
 from deepscan.engines.golden import golden_crops, normalised
-from deepscan.errors import ContractError, MissingError
+from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 
 
@@ -27,7 +27,7 @@ class Scorer:
     Raises:
         ContractError: The engine does not give the golden score of the card.
         MissingError: The engine, its device or the model's file is not there.
-        UsageError: The engine does not offer what was asked for.
+        UsageError: The model is no detector, or the engine does not offer what was asked for.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Scorer:
         threads: int | None = None,
     ) -> None:
         if card.crop is None:
-            raise ContractError(f"model {card.name!r} takes no faces", "name a detector with --model")
+            raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
         self.card = card
         self.recipe: CropRecipe = card.crop
         name = _first_with_file(card) if engine == "auto" else engine
@@ -77,14 +77,23 @@ class Scorer:
             "device": self.engine.device,
             "precision": self.engine.precision,
             "providers": list(self.engine.providers),
-            **self.engine.describe(),
+            "details": {**self.engine.describe(), "note": self.engine.note},
         }
 
     def _check_golden(self) -> None:
+        crops = golden_crops(self.recipe.input_side)
+        try:
+            found = float(self.score(crops).mean())
+        except DeepscanError:
+            raise
+        except Exception as error:
+            raise ContractError(
+                f"model {self.card.name!r} does not take the crops that its card states: {error}",
+                "restore the model's folder, or export it again",
+            )
         if self.card.golden is None:
             return
         expected = self.card.golden.score
-        found = float(self.score(golden_crops(self.recipe.input_side)).mean())
         # Half precision carries three decimal digits of a logit; the parity gate of the export is tighter.
         tolerance = self.card.golden.tolerance if self.engine.precision == "fp32" else 2e-2
         if not abs(found - expected) <= tolerance:
@@ -98,4 +107,4 @@ def _first_with_file(card: ModelCard) -> str:
     for name in ENGINES.names:
         if name in card.files:
             return name
-    raise MissingError(f"model {card.name!r} has no file that an engine runs", "export it, or name another")
+    raise MissingError(f"model {card.name!r} has no file that an engine runs", "name another model")

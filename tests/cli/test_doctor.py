@@ -35,4 +35,4 @@ def test_what_a_scan_can_do_without_is_advice_and_no_failure(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (training,) = [check for check in examine() if check.name == "training"]
     assert (training.state, training.code) == ("optional", ExitCode.OK)
-    assert "deepscan[torch]" in training.advice
+    assert ".[torch]" in training.advice

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from deepscan.cards import Golden
+from deepscan.cards import Golden, sha256_of
 from deepscan.errors import ExitCode
 from tests import awkward, toy
 from tests.command import SAMPLES, deepscan, journal, start
@@ -47,6 +49,13 @@ def test_0_every_input_has_an_outcome(tmp_path):
         ["scan", HOPPER, "--model", "resnet"],
         ["scan", HOPPER, "--out", "table.xlsx"],
         ["scan", HOPPER, "--resume"],
+        ["scan", HOPPER, "--overwrite"],
+        ["scan", HOPPER, "--retry", "timeout"],
+        ["scan", HOPPER, "--null"],
+        ["scan", HOPPER, "--model", "mtcnn"],
+        ["scan", HOPPER, "--model", "none", "--engine", "onnx"],
+        ["scan", HOPPER, "--model", "none", "--fail-on", "fake"],
+        ["scan", HOPPER, "--model", "none", "--out", "nowhere/out.jsonl"],
         ["scan", "--from-list", "nowhere.txt"],
         ["sacn"],
     ],
@@ -130,12 +139,28 @@ def test_130_and_143_leave_what_was_written_and_what_ran(tmp_path, number, code)
     assert session["ended"] is not None
 
 
-def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug(tmp_path):
+def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
+    broken = "import deepscan.scan.inputs as i, deepscan.cli as c\ni.collect = lambda *a, **k: {}['oops']\n"
+    for debug in ("", "'--debug', "):
+        code = f"{broken}c.main(['scan', {debug}'x'])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+        assert done.returncode == ExitCode.INTERNAL
+        assert (b"Traceback" in done.stderr) == bool(debug)
+        assert b"error: KeyError" in done.stderr
+        assert b"hint: this is a defect" in done.stderr
+
+
+def test_4_a_model_that_does_not_take_the_crops_of_its_card(tmp_path):
     folder = toy.model(tmp_path / "toy", side=64)
     card = (folder / "card.yaml").read_text()
-    # A card whose crops the network does not take breaks inside the engine, which no check foresees.
     (folder / "card.yaml").write_text(card.replace("side: 64", "side: 32"))
-    failed_cleanly(deepscan("scan", HOPPER, "--model", folder, *QUICK), ExitCode.INTERNAL)
-    ran = deepscan("scan", HOPPER, "--model", folder, "--debug", *QUICK)
-    assert ran.code == ExitCode.INTERNAL
-    assert "Traceback" in ran.err
+    failed_cleanly(deepscan("scan", HOPPER, "--model", folder, *QUICK), ExitCode.CONTRACT)
+
+
+def test_4_weights_that_cannot_be_loaded_though_their_hash_is_right(tmp_path):
+    folder = toy.model(tmp_path / "toy")
+    old = sha256_of(folder / "model.onnx")
+    (folder / "model.onnx").write_bytes(b"no onnx")
+    card = (folder / "card.yaml").read_text()
+    (folder / "card.yaml").write_text(card.replace(old, sha256_of(folder / "model.onnx")))
+    failed_cleanly(deepscan("scan", HOPPER, "--model", folder, *QUICK), ExitCode.CONTRACT)

@@ -38,7 +38,7 @@ def test_where_all_faces_are_poor_all_count_and_the_track_says_so():
     track = tracked(0, [0.2, 0.4], sizes=[4.0, 4.0])
     assert track.raw == pytest.approx(0.3)
     assert (track.used, track.poor) == (2, True)
-    assert "seen well" in judge([track], 2, CALIBRATION).warnings[0]
+    assert "small" in judge([track], 2, CALIBRATION).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,19 @@ def test_where_nobody_is_seen_often_enough_the_most_seen_decides_with_a_warning(
     assert "3 of 32" in judged.warnings[0]
 
 
-def test_a_face_that_the_finder_saw_in_the_background_does_not_decide():
+def test_a_face_that_the_finder_saw_in_the_background_does_not_decide_but_is_told_of():
     person, wallpaper = tracked(0, [0.2] * 3), tracked(1, [0.99] * 20, sizes=[20.0] * 20)
     judged = judge([wallpaper, person], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.2)
-    assert judged.warnings == ()
+    assert judged.counted == {0}
+    assert "person 1, seen 20 times" in judged.warnings[0]
+
+
+def test_a_person_with_few_good_faces_among_many_poor_ones_counts_by_the_good_ones():
+    fake = tracked(1, [0.99] * 2 + [0.1] * 28, sizes=[200.0] * 2 + [20.0] * 28)
+    judged = judge([tracked(0, [0.05] * 32), fake], 32, CALIBRATION)
+    assert judged.score == pytest.approx(0.99)
+    assert judged.verdict == "fake"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_a_loop_of_folders_ends_and_a_loop_of_links_is_an_input(tmp_path):
     inputs = collect([str(tmp_path)])
     assert "a.mp4" in names(inputs, tmp_path)
     assert any(name in names(inputs, tmp_path) for name in ("one.mp4", "two.mp4"))
+    assert inputs.skipped == {"linked folders": 1}, "what is left out is counted"
 
 
 def test_a_named_path_that_is_not_there_is_a_usage_error(tmp_path):
@@ -70,12 +71,26 @@ def test_a_line_of_a_list_that_is_not_there_stays_an_input(tmp_path):
 @pytest.mark.parametrize(("null", "separator"), [(False, b"\n"), (False, b"\r\n"), (True, b"\0")])
 def test_lists_are_split_at_lines_or_nul(null, separator):
     listed = separator.join([b"a b.mp4", b"'q'.mp4", b""])
-    assert collect([], [io.BytesIO(listed)], null=null).paths == [b"a b.mp4", b"'q'.mp4"]
+    named = [os.path.basename(path) for path in collect([], [io.BytesIO(listed)], null=null).paths]
+    assert named == [b"a b.mp4", b"'q'.mp4"]
 
 
 def test_nul_separated_names_keep_newlines_and_undecodable_bytes():
     listed = b"new\nline.mp4\0bad\xff.mp4\0"
-    assert collect([], [io.BytesIO(listed)], null=True).paths == [b"new\nline.mp4", b"bad\xff.mp4"]
+    named = [os.path.basename(path) for path in collect([], [io.BytesIO(listed)], null=True).paths]
+    assert named == [b"new\nline.mp4", b"bad\xff.mp4"]
+
+
+def test_a_nul_separated_list_that_was_not_announced_says_so():
+    with pytest.raises(UsageError) as caught:
+        collect([], [io.BytesIO(b"a.mp4\0b.mp4\0")])
+    assert "--null" in caught.value.hint
+
+
+def test_paths_are_absolute_so_that_a_run_can_be_resumed_from_anywhere(tmp_path, monkeypatch):
+    touch(tmp_path / "v" / "a.mp4")
+    monkeypatch.chdir(tmp_path / "v")
+    assert collect(["."]).paths == collect([str(tmp_path)]).paths
 
 
 def test_a_folder_in_a_list_is_walked(tmp_path):

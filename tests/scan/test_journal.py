@@ -1,11 +1,12 @@
 """The journal survives crashes and refuses company."""
 
+import contextlib
 import json
 
 import pytest
 
-from deepscan.errors import ContractError, UsageError
-from deepscan.scan.journal import Journal, read_journal
+from deepscan.errors import ContractError, DeepscanError, UsageError
+from deepscan.scan.journal import Journal, claimed, entries, lines, read_journal, replaced
 from deepscan.scan.records import Record
 
 
@@ -13,20 +14,24 @@ def line(path: bytes, **changes):
     return Record(**{"path": path, "status": "ok", "detail": "", "run": "r", **changes}).to_json()
 
 
+def paths(journal):
+    return [record["path"] for _, _, record in read_journal(journal)]
+
+
 def test_a_record_is_on_disk_before_the_next_one_comes(tmp_path):
     path = tmp_path / "out.jsonl"
     with Journal(path) as journal:
         journal.append(line(b"a"))
-        assert [record["path"] for record in read_journal(path)] == ["a"]
+        assert paths(path) == ["a"]
         journal.append(line(b"b"))
-        assert [record["path"] for record in read_journal(path)] == ["a", "b"]
+        assert paths(path) == ["a", "b"]
 
 
 def test_a_torn_last_line_is_dropped_and_the_rest_stands(tmp_path):
     path = tmp_path / "out.jsonl"
     whole = json.dumps(line(b"a")) + "\n"
     path.write_text(whole + whole[:37])
-    assert [record["path"] for record in read_journal(path)] == ["a"]
+    assert paths(path) == ["a"]
 
 
 @pytest.mark.parametrize("middle", ["{broken", '{"schema": 99, "path": "x", "status": "ok"}', "[]", '"text"'])
@@ -34,35 +39,72 @@ def test_a_wrong_line_in_the_middle_is_no_journal(tmp_path, middle):
     path = tmp_path / "out.jsonl"
     path.write_text(f"{json.dumps(line(b'a'))}\n{middle}\n{json.dumps(line(b'b'))}\n")
     with pytest.raises(ContractError, match="line 2"):
-        read_journal(path)
+        paths(path)
 
 
-def test_a_file_that_is_something_else_is_refused(tmp_path):
+@pytest.mark.parametrize("content", ["my thesis, without a newline", "a,b\n1,2\n"])
+def test_a_file_that_is_something_else_is_refused(tmp_path, content):
     path = tmp_path / "out.jsonl"
-    path.write_text("my thesis, without a newline")
-    with pytest.raises(ContractError, match="not a journal"):
-        read_journal(path)
+    path.write_text(content)
+    with pytest.raises(ContractError, match="not a record"):
+        paths(path)
 
 
-def test_kept_records_come_first_and_replace_the_file_whole(tmp_path):
+def test_chosen_lines_of_the_file_itself_replace_it_whole(tmp_path):
     path = tmp_path / "out.jsonl"
-    path.write_text("what was here before\n")
-    with Journal(path, [line(b"kept")]) as journal:
+    with Journal(path) as journal:
+        for name in (b"a", b"b", b"c"):
+            journal.append(line(name))
+    chosen = [entry for entry in entries(path) if entry.path != b"b"]
+    with Journal(path, lines(path, chosen)) as journal:
         journal.append(line(b"new"))
-    assert [record["path"] for record in read_journal(path)] == ["kept", "new"]
+    assert paths(path) == ["a", "c", "new"]
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
 
 
-def test_two_runs_do_not_write_one_journal(tmp_path):
+def test_an_entry_is_what_resuming_goes_by(tmp_path):
     path = tmp_path / "out.jsonl"
     with Journal(path) as journal:
-        journal.append(line(b"a"))
-        with pytest.raises(ContractError, match="another run"):
-            Journal(path, [])
-        journal.append(line(b"b"))
-    assert len(read_journal(path)) == 2
+        journal.append(line(b"bad\xff", sha256="00", size=7, verdict="fake", score=0.9))
+    (entry,) = entries(path)
+    assert (entry.path, entry.status, entry.verdict) == (b"bad\xff", "ok", "fake")
+    assert (entry.sha256, entry.size, entry.run) == ("00", 7, "r")
+    assert (entry.offset, entry.length) == (0, path.stat().st_size)
+
+
+def test_an_output_has_one_owner_at_a_time(tmp_path):
+    path = tmp_path / "out.jsonl"
+    with claimed(path), pytest.raises(ContractError, match="another run"), claimed(path):
+        pass
+    with claimed(path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_a_killed_run_left_behind_holds_nobody_up(tmp_path):
+    (tmp_path / ".out.jsonl.lock").touch()
+    with claimed(tmp_path / "out.jsonl"):
+        pass
 
 
 def test_a_folder_that_is_not_there_is_the_users_error(tmp_path):
-    with pytest.raises(UsageError, match="cannot be written"):
-        Journal(tmp_path / "nowhere" / "out.jsonl")
+    with pytest.raises(UsageError, match="cannot be written"), claimed(tmp_path / "nowhere" / "out.jsonl"):
+        pass
+
+
+def test_what_is_replaced_badly_stays_as_it_was(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("before")
+    with pytest.raises(DeepscanError, match="No space"), replaced(path) as file:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_full_disk_is_told_as_such_and_not_as_a_defect(tmp_path, monkeypatch):
+    (tmp_path / "out.jsonl").symlink_to("/dev/full")
+    monkeypatch.setattr("deepscan.scan.journal.replaced", lambda path: contextlib.nullcontext())
+    with pytest.raises(DeepscanError, match="No space") as caught, Journal(tmp_path / "out.jsonl") as journal:
+        journal.append(line(b"a"))
+    assert "--resume" in caught.value.hint

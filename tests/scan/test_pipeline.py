@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from deepscan.errors import ContractError
 from deepscan.faces.face import Detection
 from deepscan.faces.recipe import CropRecipe
 from deepscan.media.frames import DecodeReport, Frame
@@ -150,6 +151,29 @@ def test_a_frame_without_a_face_is_listed_as_looked_at():
     mixed[2] = Frame(2, 0.2, np.zeros((120, 120, 3), np.uint8))
     records, _, _ = run({b"a": (mixed, report())}, Scorer())
     assert [line["track"] for line in records[b"a"].frames] == [0, 0, None, 0]
+
+
+def test_a_frame_that_a_stage_chokes_on_costs_its_own_video_and_no_other(monkeypatch):
+    def choke(self, images):
+        if any(image[0, 0, 0] == 2 for image in images):
+            raise RuntimeError("failed to allocate\nmemory")
+        return detect(self, images)
+
+    detect = Finder.detect
+    monkeypatch.setattr(Finder, "detect", choke)
+    records, _, _ = run({b"bad": (frames(4, faces=2), report()), b"good": (frames(4), report())}, Scorer())
+    assert (records[b"bad"].status, records[b"bad"].score) == ("error", None)
+    assert "failed to allocate memory" in records[b"bad"].detail
+    assert records[b"good"].status == "ok"
+
+
+def test_what_is_no_fault_of_a_frame_ends_the_run():
+    class Broken(Scorer):
+        def score(self, crops):
+            raise ContractError("the weights changed", "restore them")
+
+    with pytest.raises(ContractError):
+        run({b"a": (frames(4), report())}, Broken())
 
 
 def test_nothing_to_scan_ends_at_once():

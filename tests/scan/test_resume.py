@@ -5,20 +5,17 @@ import os
 
 import pytest
 
-from deepscan.scan.records import Record
+from deepscan.scan.journal import Entry
 from deepscan.scan.resume import plan
 
 
 def scanned(path, status="ok", content=None):
     content = path.read_bytes() if content is None else content
-    return Record(
-        os.fsencode(path),
-        status,
-        "" if status == "ok" else "why",
-        "run",
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-    ).to_json()
+    return entry(path, status, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def entry(path, status="ok", sha256=None, size=None):
+    return Entry(0, 0, os.fsencode(path), status, None, sha256, size, "run")
 
 
 @pytest.fixture
@@ -31,7 +28,9 @@ def videos(tmp_path):
 
 def split(paths, records, **options):
     planned = plan([os.fsencode(path) for path in paths], records, **options)
-    return [record["path"] for record in planned.kept], [os.path.basename(path) for path in planned.todo]
+    return [os.fsdecode(kept.path) for kept in planned.kept], [
+        os.path.basename(path) for path in planned.todo
+    ]
 
 
 def test_what_is_recorded_stands_and_the_rest_is_left(videos):
@@ -42,7 +41,7 @@ def test_what_is_recorded_stands_and_the_rest_is_left(videos):
 
 def test_a_changed_file_is_scanned_again_even_at_the_same_size(videos):
     record = scanned(videos[0])
-    videos[0].write_bytes(b"x" * record["bytes"])
+    videos[0].write_bytes(b"x" * record.size)
     assert split(videos, [record]) == ([], [b"a.mp4", b"b.mp4", b"c.mp4"])
 
 
@@ -53,7 +52,7 @@ def test_a_status_to_retry_is_scanned_again(videos):
 
 def test_a_file_that_could_not_be_read_stands_until_it_can(tmp_path):
     path = tmp_path / "late.mp4"
-    record = Record(os.fsencode(path), "error", "no such file", "run").to_json()
+    record = entry(path, "error")
     assert split([path], [record]) == ([str(path)], [])
     path.write_bytes(b"here now")
     assert split([path], [record]) == ([], [b"late.mp4"])
@@ -62,7 +61,7 @@ def test_a_file_that_could_not_be_read_stands_until_it_can(tmp_path):
 def test_a_named_pipe_is_not_opened(tmp_path):
     path = tmp_path / "pipe.mp4"
     os.mkfifo(path)
-    record = Record(os.fsencode(path), "error", "not a file", "run").to_json()
+    record = entry(path, "error")
     assert split([path], [record]) == ([str(path)], [])
 
 
@@ -82,5 +81,5 @@ def test_an_undecodable_name_is_found_again(tmp_path):
     path = os.fsencode(tmp_path) + b"/bad\xff.mp4"
     with open(path, "wb") as file:
         file.write(b"content")
-    record = Record(path, "ok", "", "r", sha256=hashlib.sha256(b"content").hexdigest(), size=7).to_json()
+    record = entry(path, "ok", hashlib.sha256(b"content").hexdigest(), 7)
     assert plan([path], [record]).todo == ()

@@ -9,7 +9,8 @@ import pytest
 
 from deepscan.errors import ContractError
 from deepscan.scan import runfile
-from deepscan.scan.run import Output, Summary
+from deepscan.scan.output import Output
+from deepscan.scan.run import Summary
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal, start
 
@@ -109,8 +110,8 @@ def test_the_run_is_described_beside_its_records(whole):
     assert run["model"]["files"]["onnx"]
     assert set(run["faces"]["files"]) == {"pnet", "rnet", "onet"}
     assert run["engine"]["providers"] == ["CPUExecutionProvider"]
-    assert {"numpy", "av"} <= set(run["libraries"])
     (session,) = run["sessions"]
+    assert {"numpy", "av"} <= set(session["libraries"])
     assert (session["videos"], session["kept"], session["exit_code"]) == (16, 0, 3)
     assert session["started"] < session["ended"]
 
@@ -128,7 +129,7 @@ def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, w
         file.write(b'{"schema":1,"path":"torn')
     ran = deepscan(*command(videos, model, out, "--resume"))
     assert ran.code == 3, ran.err
-    assert f"{done} videos stand" in ran.err
+    assert f"{done} videos done before" in ran.err
     resumed, uninterrupted = journal(out), journal(whole)
     assert resumed.keys() == uninterrupted.keys()
     assert all(same(resumed[path], uninterrupted[path]) for path in resumed)
@@ -143,7 +144,7 @@ def test_retry_scans_again_what_failed_and_nothing_else(videos, model, whole, tm
         (tmp_path / name).write_bytes(whole.with_name(name).read_bytes())
     before = journal(out)
     ran = deepscan(*command(videos, model, out, "--resume", "--retry", "decode_error"))
-    assert "15 videos stand" in ran.err
+    assert "15 videos done before" in ran.err
     after = journal(out)
     scanned_again = {path for path in after if after[path]["started"] != before[path]["started"]}
     assert [path.rsplit("/", 1)[-1] for path in scanned_again] == ["broken.mp4"]
@@ -169,13 +170,54 @@ def test_a_run_that_was_begun_otherwise_is_named_in_full():
 
 def test_the_exit_code_weighs_findings_over_failures():
     summary = Summary()
-    summary.count({"status": "ok", "verdict": "fake"})
+    summary.count("ok", "fake")
     assert summary.exit_code() == 0
-    summary.count({"status": "timeout", "verdict": None})
+    summary.count("timeout", None)
     assert summary.exit_code() == 3
     assert summary.exit_code(["fake"]) == 10
 
 
 def test_outputs_of_two_scans_into_one_folder_do_not_share_a_run_file(tmp_path):
     one, other = Output(tmp_path / "a.jsonl"), Output(tmp_path / "b.csv")
-    assert runfile.run_path(one.journal) != runfile.run_path(other.journal)
+    assert not one.files & other.files
+
+
+def test_what_was_asked_for_may_differ_where_it_comes_to_the_same(videos, model, whole, tmp_path):
+    out = tmp_path / "out.jsonl"
+    for name in ("out.jsonl", "out.run.json"):
+        (tmp_path / name).write_bytes(whole.with_name(name).read_bytes())
+    ran = deepscan(*command(videos, f"{model}/", out, "--resume", "--engine", "onnx", "--timeout", "60"))
+    assert ran.code == 3, ran.err
+    assert "16 videos done before, 0 to scan" in ran.err
+
+
+def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):
+    out = tmp_path / "out.jsonl"
+    process = start(*command(videos, model, out, "--progress", "none"))
+    while not (tmp_path / "out.run.json").exists():
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.02)
+    described = (tmp_path / "out.run.json").read_bytes()
+    second = deepscan(*command(videos, model, out, "--overwrite"))
+    assert second.code == 4
+    assert (tmp_path / "out.run.json").read_bytes() == described
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def test_records_of_another_run_are_not_gone_on_with(videos, model, whole, tmp_path):
+    out = tmp_path / "out.jsonl"
+    for name in ("out.jsonl", "out.run.json"):
+        text = whole.with_name(name).read_text()
+        (tmp_path / name).write_text(text.replace('"run":"', '"run":"x') if name == "out.jsonl" else text)
+    ran = deepscan(*command(videos, model, out, "--resume"))
+    assert ran.code == 4
+    assert "another run" in ran.err
+
+
+def test_an_input_is_never_overwritten(tmp_path):
+    video = tmp_path / "clip.jsonl"
+    video.write_bytes((SAMPLES / "no_face.mp4").read_bytes())
+    ran = deepscan("scan", video, "--model", "none", "--out", video, "--overwrite")
+    assert ran.code == 2
+    assert video.read_bytes() == (SAMPLES / "no_face.mp4").read_bytes()
