@@ -21,7 +21,8 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Videos, still images, and folders (with what is below them); - reads a list from stdin.",
+            help="Videos, still images, and folders with all below them that has a video's or a picture's "
+            "suffix; - reads a list from stdin.",
             show_default=False,
         ),
     ] = None,
