@@ -67,6 +67,7 @@ def video(
     faststart: bool = False,
     container: str | None = None,
     audio: bool = False,
+    title: str = "",
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write `count` numbered frames and return `path`.
@@ -84,6 +85,7 @@ def video(
         faststart: Put the index of an MP4 in front.
         container: Container format.
         audio: Add a track of silence.
+        title: What to call the file and its track.
         options: More encoder options.
     """
     settings = {"threads": "1", **(options or {})}
@@ -95,6 +97,8 @@ def video(
         stream.gop_size = gop
         step = Fraction(1, 1000) if ticks is not None else Fraction(1, fps)
         stream.time_base = stream.codec_context.time_base = step
+        if title:
+            output.metadata["title"] = stream.metadata["title"] = stream.metadata["handler_name"] = title
         sound: Any = output.add_stream("aac", rate=16000) if audio else None
         for number in range(count):
             image = np.ascontiguousarray(np.rot90(picture(number, *size), turn))
@@ -206,6 +210,18 @@ def damaged(path: Path, count: int = 60, share: float = 0.5, length: int = 400) 
     return path
 
 
+def mistitled(path: Path) -> Path:
+    """Write a video whose titles, its own and its track's, are bytes that are no UTF-8.
+
+    Raises:
+        AssertionError: The muxer did not write both.
+    """
+    data = video(path, title="latin one").read_bytes()
+    assert data.count(b"latin one") >= 2
+    path.write_bytes(data.replace(b"latin one", b"caf\xe9 \xff\xfe\xe9\xe9"))
+    return path
+
+
 def resized(path: Path, count: int = 10) -> Path:
     """Write a Matroska video of `count` frames, then as many that are half as large again."""
     first = video(path.with_suffix(".a.h264"), count, container="h264", options=_INBAND)
@@ -239,7 +255,7 @@ def audio_only(path: Path, cover: bool = False) -> Path:
         if cover:
             art: Any = output.add_stream("mjpeg", rate=1)
             art.width, art.height, art.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-            art.disposition = av.stream.Disposition.attached_pic
+            art.disposition = av.stream.Disposition.attached_pic.value  # PyAV 15 takes no flag
             frame = av.VideoFrame.from_ndarray(picture(1), format="rgb24").reformat(format="yuvj420p")
             frame.pts = 0
             output.mux(art.encode(frame))

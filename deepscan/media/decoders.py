@@ -1,18 +1,56 @@
 """The decoders on offer, and what each of them must do alike."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import ClassVar, Protocol
 
-from deepscan.media.frames import Image
-from deepscan.media.probe import Probe
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.media.frames import Image, MediaInfo
 from deepscan.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """What a decoder must know about a file; arrays have one entry a decodable frame, as they are presented.
+
+    Attributes:
+        info: The facts for the record.
+        stream: Which of the container's video streams it is, from 0.
+        ticks: Presentation time stamps in units of the stream's time base, ascending; None where the packets
+            carry none to rely on, so that frames can only be counted.
+        seconds: Presentation times in seconds from the first frame, shape (n,), float64.
+        keys: Whether decoding can start at the frame, shape (n,), bool.
+        still: Whether it is a still image.
+        damaged: Whether data are missing or corrupt.
+        warnings: What a reader of the record must know, one line each.
+    """
+
+    info: MediaInfo
+    stream: int
+    ticks: NDArray[np.int64] | None
+    seconds: NDArray[np.float64]
+    keys: NDArray[np.bool_]
+    still: bool
+    damaged: bool
+    warnings: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        count = self.info.frames_decodable
+        if self.seconds.shape != (count,) or self.keys.shape != (count,):
+            raise ValueError(f"{count} frames need as many times and key flags")
+        if self.ticks is not None and (self.ticks.shape != (count,) or np.any(np.diff(self.ticks) <= 0)):
+            raise ValueError("time stamps must ascend, one a frame")
+
+    @property
+    def count(self) -> int:
+        """Number of decodable frames."""
+        return self.info.frames_decodable
 
 
 class DecoderError(Exception):
     """A decoder cannot work on this file at all; the message says why, in one line."""
-
-
-class NotInstalledError(DecoderError):
-    """The decoder's package is not there."""
 
 
 class FrameError(Exception):
@@ -32,7 +70,8 @@ class Decoder(Protocol):
     """Gives single frames of one file by their position in presentation order.
 
     All decoders give the same picture for the same index, turned upright once, in the first frame's size.
-    They run in a process of their own, because they may crash, leak, or never return.
+    They run in a process of their own, because they may crash, leak, or never return. Its parent reads what a
+    class states about itself, so a decoder's module imports no library before a file is opened.
 
     Args:
         url: The file, as `Source.url` names it.
@@ -40,15 +79,26 @@ class Decoder(Protocol):
         threads: How many threads the decoder may use.
 
     Attributes:
+        package: The distribution that brings the library.
+        module: The library's name when it is imported.
+        may_hang: Whether it must leave half of a file's time to the decoder after it.
         doubtful: Frames that were given although they build on damaged data, as far as the decoder can tell.
 
     Raises:
         DecoderError: The decoder cannot work on this file.
     """
 
+    package: ClassVar[str]
+    module: ClassVar[str]
+    may_hang: ClassVar[bool]
     doubtful: set[int]
 
     def __init__(self, url: str, probe: Probe, threads: int) -> None: ...
+
+    @staticmethod
+    def unfit(probe: Probe) -> str | None:
+        """Return why it is not to be trusted with such a file, or None."""
+        ...
 
     def read(self, index: int) -> Image:
         """Return frame `index` as RGB, shape (height, width, 3), uint8, as large as the probe's info says.
@@ -63,7 +113,19 @@ class Decoder(Protocol):
         ...
 
 
+AUTO = "auto"
 #: `auto` tries them in this order.
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder", {"decord": "deepscan.media.decord", "pyav": "deepscan.media.pyav"}
 )
+
+
+def installed(decoder: type[Decoder]) -> bool:
+    """Return whether a decoder's library is there, without importing it."""
+    return find_spec(decoder.module) is not None
+
+
+def reason(error: BaseException) -> str:
+    """Return what went wrong as one line, without the stand-in for the file's name."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(words).split())[:200]

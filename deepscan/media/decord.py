@@ -2,28 +2,18 @@
 
 import importlib
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from deepscan.media.decoders import DECODERS, DecoderError, FrameError, NotInstalledError
+from deepscan.media.decoders import DECODERS, DecoderError, FrameError, Probe, reason
 from deepscan.media.frames import Image
-from deepscan.media.probe import Probe, reason
 
 # 0 and 1 behave as -1, which silently replaces damaged frames by copies of others; only a fraction complains.
 _FAULT_TOLERANCE = 1e-9
 # Elsewhere its seeking is inexact: in MPEG-TS it gave frames a whole group of pictures off.
 _CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _UNKNOWN_CODECS = ("av1", "vvc")
-
-
-def unfit(probe: Probe) -> str | None:
-    """Return why decord is not to be trusted with such a file, or None; needs no decord."""
-    if probe.info.container not in _CONTAINERS:
-        return f"decord is not used for {probe.info.container}"
-    if probe.info.codec in _UNKNOWN_CODECS:
-        return f"decord cannot decode {probe.info.codec}"
-    return "decord needs time stamps" if probe.ticks is None else None
 
 
 @DECODERS.register("decord")
@@ -38,20 +28,21 @@ class DecordDecoder:
         threads: How many threads decord may use.
 
     Raises:
-        NotInstalledError: decord is not installed.
-        DecoderError: It cannot open the file, or counts other frames than the probe.
+        DecoderError: decord cannot be loaded, cannot open the file, or counts other frames than the probe.
     """
+
+    package: ClassVar[str] = "decord"
+    module: ClassVar[str] = "decord"
+    may_hang: ClassVar[bool] = True
 
     def __init__(self, url: str, probe: Probe, threads: int) -> None:
         self._shape = (probe.info.height, probe.info.width, 3)
         self._count = probe.count
         self.doubtful: set[int] = set()
-        if why := unfit(probe):
+        if why := self.unfit(probe):
             raise DecoderError(why)
         try:
             decord: Any = importlib.import_module("decord")
-        except ModuleNotFoundError:
-            raise NotInstalledError("the package decord is not installed") from None
         except (ImportError, OSError) as error:
             raise DecoderError(f"decord cannot be loaded: {reason(error)}") from None
         decord.logging.set_level(decord.logging.QUIET)
@@ -60,6 +51,15 @@ class DecordDecoder:
         except Exception as error:
             raise DecoderError(_brief(error)) from None
         self._agree(probe)
+
+    @staticmethod
+    def unfit(probe: Probe) -> str | None:
+        """Return why decord is not to be trusted with such a file, or None."""
+        if probe.info.container not in _CONTAINERS:
+            return f"decord is not used for {probe.info.container}"
+        if probe.info.codec in _UNKNOWN_CODECS:
+            return f"decord cannot decode {probe.info.codec}"
+        return "decord needs time stamps" if probe.ticks is None else None
 
     def read(self, index: int) -> Image:
         """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.

@@ -16,12 +16,11 @@ from deepscan.media.channel import Channel
 class Clock:
     """Counts the seconds that a process spends on a job, but not those in which it waits for its parent.
 
-    Args:
-        now: The present, in seconds of `time.monotonic`, as all times here.
+    It stands still at first. All times are in seconds of `time.monotonic`, which processes share.
     """
 
-    def __init__(self, now: float) -> None:
-        self._since: float | None = now
+    def __init__(self) -> None:
+        self._since: float | None = None
         self._spent = 0.0
 
     def spent(self, now: float) -> float:
@@ -88,6 +87,10 @@ class Fence:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def was_killed(self) -> bool:
+        """Return whether a process that has hung up was ended by SIGKILL, which no decoder does to itself."""
+        return self.gone(1.0) and self._process.returncode == -signal.SIGKILL
 
     def last_words(self) -> str:
         """Return how the process ended, once it has hung up."""

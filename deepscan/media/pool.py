@@ -1,45 +1,25 @@
 """The parent's side of decoding: hands files to fenced processes, and answers for every one of them."""
 
-import os
 import selectors
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
 from deepscan.errors import MissingError
 from deepscan.media.buffer import Kind, slot_count
 from deepscan.media.channel import Message
+from deepscan.media.decoders import AUTO, DECODERS, installed
 from deepscan.media.fence import Clock, Fence, worker_command
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo, Status
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, Event, FrameReady, Opened
+from deepscan.media.task import Task
 
 __all__ = ["DecodeJob", "DecodeOptions", "DecodePool", "Ended", "Event", "FrameReady", "Opened"]
 
-
-@dataclass(eq=False)
-class _Task:
-    """One job, over all attempts at it."""
-
-    job: DecodeJob
-    decoder: str
-    clock: Clock
-    info: MediaInfo | None = None
-    sha256: str | None = None
-    size: int | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    stage: str = ""
-    decord_limit: float = 0.0
-    done: list[int] = field(default_factory=list)
-    givers: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    asked: int = 0
-    need: Message | None = None
-    slots: int = 0
+_KILLED = "the decoding process was killed from outside, perhaps for lack of memory"
 
 
 class DecodePool:
@@ -59,13 +39,15 @@ class DecodePool:
     def __init__(self, options: DecodeOptions, workers: int, command: Sequence[str] | None = None) -> None:
         if workers < 1:
             raise ValueError(f"a pool has at least one worker, not {workers}")
-        if options.decoder == "decord" and find_spec("decord") is None:
-            raise MissingError("the decoder 'decord' is not installed", "run: pip install decord")
+        if options.decoder != AUTO and not installed(kind := DECODERS.get(options.decoder)):
+            raise MissingError(
+                f"the decoder {options.decoder!r} is not installed", f"run: pip install {kind.package}"
+            )
         self._options = options
         self._command = list(command or worker_command())
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
-        self._tasks: dict[Fence, _Task | None] = {}
+        self._tasks: dict[Fence, Task | None] = {}
         self._dying: list[Fence] = []
         self._kind: Kind = "memory"
         self._workers = workers
@@ -96,7 +78,7 @@ class DecodePool:
         if not self.idle:
             raise RuntimeError("submit needs an idle worker")
         fence = next((fence for fence, task in self._tasks.items() if task is None), None) or self._start()
-        self._begin(fence, _Task(job, self._options.decoder, Clock(time.monotonic())))
+        self._begin(fence, Task(job))
 
     def poll(self, timeout: float) -> list[Event]:
         """Return what has happened, waiting for it at most `timeout` seconds.
@@ -143,44 +125,28 @@ class DecodePool:
         self._dying.append(fence)
         del self._tasks[fence]
 
-    def _begin(self, fence: Fence, task: _Task) -> None:
+    def _begin(self, fence: Fence, task: Task) -> None:
         self._tasks[fence] = task
-        task.need, task.slots, task.stage = None, 0, ""
-        options = self._options
-        fence.channel.send(
-            {
-                "path": os.fsdecode(task.job.path),
-                "decoder": task.decoder,
-                "frames": options.frames,
-                "min_frames": options.min_frames,
-                "max_pixels": options.max_pixels,
-                "threads": options.threads,
-                "done": task.done,
-                "givers": task.givers,
-                "warnings": task.warnings,
-            }
-        )
+        task.begin_anew(self._options.timeout, time.monotonic())
+        # Where nobody is there to take it, the channel's end is heard in poll.
+        fence.channel.send(task.order(self._options))
 
     def _remaining(self) -> list[float]:
         now = time.monotonic()
-        running = [task.clock.left(self._limit(task), now) for task in self._tasks.values() if task]
+        running = [task.left(now) for task in self._tasks.values() if task]
         return [max(0.0, left) for left in running if left is not None]
-
-    def _limit(self, task: _Task) -> float:
-        return task.decord_limit if self._blames_decord(task) else self._options.timeout
-
-    def _blames_decord(self, task: _Task) -> bool:
-        return task.decoder == "auto" and task.stage == "decord"
 
     def _enforce(self) -> None:
         now = time.monotonic()
         for fence, task in list(self._tasks.items()):
-            left = task.clock.left(self._limit(task), now) if task else None
+            left = task.left(now) if task else None
             if task is None or left is None or left > 0:
                 continue
             self._drop(fence)
-            if self._blames_decord(task):
-                self._retry(task, "decord gave no answer in half of the time")
+            if task.sent is not None:
+                self._fail(task, "error", "the decoding process did not start")
+            elif task.limit < self._options.timeout:
+                self._hand_over(task, f"{task.stage} gave no answer in half of the time")
             else:
                 self._start()
                 self._fail(task, "timeout", f"gave no answer within {self._options.timeout:g} s")
@@ -201,30 +167,47 @@ class DecodePool:
 
     def _bury(self, fence: Fence) -> None:
         """Answer for a process that ended by itself."""
-        task, words = self._tasks[fence], fence.last_words()
+        task, words, killed = self._tasks[fence], fence.last_words(), fence.was_killed()
         self._drop(fence)
         if task is None:
             return
-        if self._blames_decord(task):
-            self._retry(task, f"the decoding process {words} while decord decoded")
-        elif fence.ready:
+        if task.sent is not None:
+            what = "ended before it began the file" if fence.ready else "could not start"
+            self._start_again(task, _KILLED if killed else f"the decoding process {what}: it {words}")
+        elif killed and not task.killed:
+            task.killed = True
+            task.warnings.append(f"{_KILLED}; a second one went on")
+            # The lost time was not the file's.
+            task.clock = Clock()
+            self._begin(self._start(), task)
+        elif killed:
+            self._start()
+            self._fail(task, "error", f"{_KILLED}, twice")
+        elif task.then is not None:
+            self._hand_over(task, f"the decoding process {words} while {task.stage} decoded")
+        else:
             self._start()
             self._fail(task, "decode_error", f"the decoding process {words}")
+
+    def _start_again(self, task: Task, detail: str) -> None:
+        """Give a job that was not begun to another process, once."""
+        if task.restarted:
+            self._fail(task, "error", detail)
         else:
-            self._fail(task, "error", f"the decoding process could not start: it {words}")
+            task.restarted = True
+            self._begin(self._start(), task)
 
-    def _retry(self, task: _Task, failure: str) -> None:
-        task.warnings.append(f"{failure}; pyav took over")
-        task.decoder = "pyav"
+    def _hand_over(self, task: Task, failure: str) -> None:
+        """Go on in a new process without the decoder at work."""
+        task.warnings.append(f"{failure}; {task.then} took over")
+        task.without.append(task.stage)
         self._begin(self._start(), task)
-        task.clock.resume(time.monotonic())
 
-    def _take(self, fence: Fence, task: _Task, message: Message) -> None:
+    def _take(self, fence: Fence, task: Task, message: Message) -> None:
         kind, at = message["kind"], message["at"]
         if kind == "begin":
-            # The start of a process is not the file's fault.
-            if task.info is None:
-                task.clock = Clock(at)
+            task.sent = None
+            task.clock.resume(at)
         elif kind == "hashed":
             task.sha256, task.size = message["sha256"], message["size"]
             task.seconds["hash"] = message["seconds"]
@@ -237,15 +220,16 @@ class DecodePool:
             task.clock.pause(at)
             self._lay_out(fence, task)
         elif kind == "decoder":
-            task.stage = message["name"]
-            # Another decoder can still take over, so this one may not spend all the time.
-            task.decord_limit = (task.clock.spent(at) + self._options.timeout) / 2
+            task.stage, task.then, task.limit = message["name"], message["then"], self._options.timeout
+            # Where another can still take over, one that is known to hang may not spend all the time.
+            if message["may_hang"] and task.then is not None:
+                task.limit = (task.clock.spent(at) + self._options.timeout) / 2
         elif kind == "frame":
             self._take_frame(fence, task, message)
         elif kind == "ended":
             self._end(fence, task, message)
 
-    def _lay_out(self, fence: Fence, task: _Task) -> None:
+    def _lay_out(self, fence: Fence, task: Task) -> None:
         """Divide the memory for a file, once no frame of the file before it is in use."""
         if task.need is None or fence.held:
             return
@@ -260,7 +244,6 @@ class DecodePool:
                 self._kind = "file"
                 task.warnings.append("memory is short: its frames crossed in a temporary file")
                 self._begin(self._start(), task)
-                task.clock.resume(time.monotonic())
             else:
                 self._start()
                 self._fail(task, "error", f"no room for frames of {size} bytes: {error.strerror}")
@@ -269,7 +252,7 @@ class DecodePool:
         fence.channel.send({"slots": slots, "bytes": size})
         task.clock.resume(time.monotonic())
 
-    def _take_frame(self, fence: Fence, task: _Task, message: Message) -> None:
+    def _take_frame(self, fence: Fence, task: Task, message: Message) -> None:
         assert task.info is not None
         slot = message["slot"]
         image = fence.buffer.view(slot, (task.info.height, task.info.width, 3))
@@ -282,7 +265,7 @@ class DecodePool:
         frame = Frame(message["index"], message["pts"], image)
         self._events.append(FrameReady(task.job, frame, partial(self._release, fence, task, slot, [slot])))
 
-    def _release(self, fence: Fence, owner: _Task, slot: int, once: list[int]) -> None:
+    def _release(self, fence: Fence, owner: Task, slot: int, once: list[int]) -> None:
         if not once:
             return
         once.clear()
@@ -296,7 +279,7 @@ class DecodePool:
         else:
             self._lay_out(fence, task)
 
-    def _end(self, fence: Fence, task: _Task, message: Message) -> None:
+    def _end(self, fence: Fence, task: Task, message: Message) -> None:
         report = {key: message[key] for key in ("status", "detail", "decoder", "asked", "decoded")}
         self._tasks[fence] = None
         fence.finished += 1
@@ -305,7 +288,7 @@ class DecodePool:
             self._start()
         self._report(task, warnings=tuple(message["warnings"]), seconds=message["seconds"], **report)
 
-    def _fail(self, task: _Task, status: Status, detail: str) -> None:
+    def _fail(self, task: Task, status: Status, detail: str) -> None:
         self._report(
             task,
             status=status,
@@ -317,6 +300,6 @@ class DecodePool:
             seconds=task.seconds,
         )
 
-    def _report(self, task: _Task, **content: Any) -> None:
+    def _report(self, task: Task, **content: Any) -> None:
         report = DecodeReport(sha256=task.sha256, size=task.size, info=task.info, **content)
         self._events.append(Ended(task.job, report))

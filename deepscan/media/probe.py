@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from deepscan.media.decoders import Probe, reason
 from deepscan.media.frames import MediaError, MediaInfo
 from deepscan.media.source import Source
 
@@ -28,44 +30,8 @@ _CONTAINERS = (
     "3g2,3gp,aac,apng,asf,av1,avi,bmp_pipe,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4a,m4v,matroska,mj2,mjpeg,"
     "mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webm,webp_pipe,wtv,yuv4mpegpipe"
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Probe:
-    """What a decoder must know about a file; arrays have one entry a decodable frame, as they are presented.
-
-    Attributes:
-        info: The facts for the record.
-        stream: Which of the container's video streams it is, from 0.
-        ticks: Presentation time stamps in units of the stream's time base, ascending; None where the packets
-            carry none to rely on, so that frames can only be counted.
-        seconds: Presentation times in seconds from the first frame, shape (n,), float64.
-        keys: Whether decoding can start at the frame, shape (n,), bool.
-        still: Whether it is a still image.
-        damaged: Whether data are missing or corrupt.
-        warnings: What a reader of the record must know, one line each.
-    """
-
-    info: MediaInfo
-    stream: int
-    ticks: NDArray[np.int64] | None
-    seconds: NDArray[np.float64]
-    keys: NDArray[np.bool_]
-    still: bool
-    damaged: bool
-    warnings: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        count = self.info.frames_decodable
-        if self.seconds.shape != (count,) or self.keys.shape != (count,):
-            raise ValueError(f"{count} frames need as many times and key flags")
-        if self.ticks is not None and (self.ticks.shape != (count,) or np.any(np.diff(self.ticks) <= 0)):
-            raise ValueError("time stamps must ascend, one a frame")
-
-    @property
-    def count(self) -> int:
-        """Number of decodable frames."""
-        return self.info.frames_decodable
+# Metadata are in any encoding, or in none. From 19 on PyAV takes them as they are and knows no such option.
+_LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +90,13 @@ def open_container(url: str) -> InputContainer:
     os.lseek(int(url.removeprefix("/dev/fd/")), 0, os.SEEK_SET)
     confined = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
     try:
-        return av.open(url, "r", container_options=confined, metadata_errors="replace")
-    except av.ArgumentError:
+        container: InputContainer = av.open(url, "r", container_options=confined, **_LENIENT)
+    except av.FFmpegError as error:
+        # PyAV's class for it has changed its name.
+        if error.errno != errno.EINVAL:
+            raise
         raise MediaError("unsupported", "it is no video or image container that is known here") from None
-
-
-def reason(error: BaseException) -> str:
-    """Return what went wrong as one line, without the stand-in for the file's name."""
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(words).split())[:200]
+    return container
 
 
 def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

@@ -1,14 +1,15 @@
 """Decodes with libav through PyAV: whatever the probe can read, this can."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
 
-import av
 import numpy as np
-from av.video.frame import VideoFrame
 
-from deepscan.media.decoders import DECODERS, DecoderError, FrameError
+from deepscan.media.decoders import DECODERS, DecoderError, FrameError, Probe, reason
 from deepscan.media.frames import Image
-from deepscan.media.probe import Probe, decode_packets, open_container, reason
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 
 @DECODERS.register("pyav")
@@ -24,7 +25,13 @@ class PyavDecoder:
         DecoderError: libav cannot open the file.
     """
 
+    package: ClassVar[str] = "av"
+    module: ClassVar[str] = "av"
+    may_hang: ClassVar[bool] = False
+
     def __init__(self, url: str, probe: Probe, threads: int) -> None:
+        from av.error import FFmpegError
+
         self._url = url
         self._probe = probe
         self._threads = threads
@@ -33,8 +40,13 @@ class PyavDecoder:
         self.doubtful: set[int] = set()
         try:
             self._rewind()
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise DecoderError(reason(error)) from None
+
+    @staticmethod
+    def unfit(probe: Probe) -> str | None:
+        """Return None: libav has read the file already."""
+        return None
 
     def read(self, index: int) -> Image:
         """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.
@@ -42,11 +54,13 @@ class PyavDecoder:
         Raises:
             FrameError: This frame cannot be decoded.
         """
+        from av.error import FFmpegError
+
         if not 0 <= index < self._probe.count:
             raise FrameError(f"there is no frame {index}")
         try:
             found, before = self._find(index)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise FrameError(reason(error)) from None
         if found is None:
             raise FrameError("its data cannot be decoded", before)
@@ -59,7 +73,7 @@ class PyavDecoder:
         self._pending = None
         self._container.close()
 
-    def _find(self, index: int) -> tuple[VideoFrame | None, int | None]:
+    def _find(self, index: int) -> "tuple[VideoFrame | None, int | None]":
         """Return the frame, or None and the last one that was decoded before it."""
         starts = self._starts(index)
         if self._next <= index and starts[0] <= self._next:
@@ -80,7 +94,7 @@ class PyavDecoder:
         keys = np.flatnonzero(self._probe.keys[: index + 1])[::-1][:2]
         return [*(int(key) for key in keys if key > 0), 0]
 
-    def _read_on(self, index: int) -> tuple[VideoFrame | None, int | None]:
+    def _read_on(self, index: int) -> "tuple[VideoFrame | None, int | None]":
         before: int | None = None
         for position, frame in self._positions():
             if position > index:
@@ -94,7 +108,7 @@ class PyavDecoder:
         self._next = self._probe.count
         return None, before
 
-    def _positions(self) -> Iterator[tuple[int, VideoFrame]]:
+    def _positions(self) -> "Iterator[tuple[int, VideoFrame]]":
         """Yield intact frames from where the decoder stands, with their positions."""
         if self._pending is not None:
             frame, self._pending = self._pending, None
@@ -117,6 +131,8 @@ class PyavDecoder:
                 yield position, frame
 
     def _seek(self, start: int) -> None:
+        from deepscan.media.probe import decode_packets
+
         self._pending = None
         self._damage = -1
         if start == 0 or self._probe.ticks is None:
@@ -129,6 +145,8 @@ class PyavDecoder:
         self._next = start
 
     def _rewind(self) -> None:
+        from deepscan.media.probe import decode_packets, open_container
+
         self._container = open_container(self._url)
         self._stream = self._container.streams.video[self._probe.stream]
         self._stream.thread_type = "AUTO"
@@ -136,7 +154,7 @@ class PyavDecoder:
         self._frames = decode_packets(self._container, self._stream)
         self._next = self._counted = 0
 
-    def _upright(self, frame: VideoFrame) -> Image:
+    def _upright(self, frame: "VideoFrame") -> Image:
         info = self._probe.info
         turned = info.rotation in (90, 270)
         width, height = (info.height, info.width) if turned else (info.width, info.height)

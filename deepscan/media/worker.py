@@ -18,10 +18,18 @@ import numpy as np
 
 from deepscan.media.buffer import SharedSlots
 from deepscan.media.channel import Channel, Message
-from deepscan.media.decoders import DECODERS, Decoder, DecoderError, FrameError, NotInstalledError
-from deepscan.media.decord import unfit
+from deepscan.media.decoders import (
+    AUTO,
+    DECODERS,
+    Decoder,
+    DecoderError,
+    FrameError,
+    Probe,
+    installed,
+    reason,
+)
 from deepscan.media.frames import MediaError, MediaInfo, Status
-from deepscan.media.probe import FEWEST_OF_DAMAGED, Probe, probe, reason
+from deepscan.media.probe import FEWEST_OF_DAMAGED, probe
 from deepscan.media.sampling import sample_indices
 from deepscan.media.source import Source
 
@@ -168,9 +176,11 @@ class Work:
             )
 
     def _order(self, found: Probe) -> list[str]:
-        if self._job["decoder"] != "auto":
+        """Return the names of the decoders to try, one after another."""
+        if self._job["decoder"] != AUTO:
             return [self._job["decoder"]]
-        return [name for name in DECODERS.names if name != "decord" or unfit(found) is None]
+        offered = {name: DECODERS.get(name) for name in DECODERS.names if name not in self._job["without"]}
+        return [name for name, kind in offered.items() if installed(kind) and kind.unfit(found) is None]
 
     def _reserve(self, info: MediaInfo, frames: int) -> None:
         self._tell("need", bytes=info.width * info.height * 3, frames=frames)
@@ -187,12 +197,11 @@ class Work:
                 self._warnings.append(f"{failure}; {self._left[0]} took over")
             self._close_decoder()
             name = self._left.pop(0)
-            # Told before, so that the parent knows whom to blame for a hang or a crash.
-            self._tell("decoder", name=name)
+            kind = DECODERS.get(name)
+            # Told before, so that the parent knows whom to blame for a hang or a crash, and who is left.
+            self._tell("decoder", name=name, may_hang=kind.may_hang, then=next(iter(self._left), None))
             try:
-                self._decoder = DECODERS.get(name)(source.url(), found, self._job["threads"])
-            except NotInstalledError as error:
-                failure, words = None, reason(error)
+                self._decoder = kind(source.url(), found, self._job["threads"])
             except DecoderError as error:
                 failure = words = f"{name} cannot decode it: {reason(error)}"
             else:

@@ -1,6 +1,8 @@
 """Files for the tests of the media room, each made once a session, and a way to run them through a pool."""
 
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from deepscan.media.frames import DecodeReport, MediaInfo
-from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady, Opened
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady, Opened
 from tests import awkward
 
+#: A decoding process whose decoders do what the file's name says.
+STUB = [sys.executable, "-m", "tests.media.stub"]
 # Groups of pictures whose first frames build on the group before.
 OPEN = {"x264-params": "open-gop=1:bframes=3:b-pyramid=normal"}
 OPEN_HEVC = {"x265-params": "log-level=none:open-gop=1"}
@@ -22,6 +26,8 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "plain.ts": awkward.video,
     "plain.h264": lambda path: awkward.video(path, container="h264"),
     "sound.mp4": lambda path: awkward.video(path, audio=True),
+    "mistitled.mp4": awkward.mistitled,
+    "mistitled.mkv": awkward.mistitled,
     "vfr.mkv": awkward.vfr,
     "vfr.mp4": awkward.vfr,
     **{
@@ -66,6 +72,29 @@ def media(tmp_path_factory) -> Callable[[str], Path]:
     return make
 
 
+@pytest.fixture
+def stubbed(media, tmp_path, monkeypatch):
+    """Return a function: orders for the stubs -> a file of 30 frames that carries them in its name."""
+    # The stub is a module of the tests, which are found through the current folder.
+    monkeypatch.chdir(Path(__file__).parents[2])
+    return lambda orders: Path(shutil.copy(media("plain.mp4"), tmp_path / f"{orders}.mp4"))
+
+
+@pytest.fixture(scope="module")
+def pools():
+    """Return a function: decoder -> a pool with it, shared by the tests of a module."""
+    made = {}
+
+    def make(decoder):
+        if decoder not in made:
+            made[decoder] = DecodePool(DecodeOptions(decoder=decoder), 1)
+        return made[decoder]
+
+    yield make
+    for pool in made.values():
+        pool.close()
+
+
 @dataclass
 class Outcome:
     """All that a pool said of one job."""
@@ -100,3 +129,30 @@ def run(pool: DecodePool, *paths: Path | bytes, limit: float = 60.0) -> list[Out
             elif isinstance(event, Ended):
                 outcome.report = event.report
     return outcomes
+
+
+def collect(pool, kind, count=1, limit=20.0):
+    """Poll until so many events of a kind have come, and return them."""
+    found, end = [], time.monotonic() + limit
+    while len(found) < count:
+        assert time.monotonic() < end, f"only {found} after {limit} s"
+        found += [event for event in pool.poll(0.2) if isinstance(event, kind)]
+    return found
+
+
+def drain(pool, limit=20.0):
+    """Poll to the end of all jobs, releasing every frame, and return all events."""
+    found, end = [], time.monotonic() + limit
+    while pool.busy:
+        assert time.monotonic() < end, f"only {found} after {limit} s"
+        for event in pool.poll(0.5):
+            found.append(event)
+            if isinstance(event, FrameReady):
+                event.release()
+    return found
+
+
+def children():
+    """Return the process ids of this process's children."""
+    lists = (task / "children" for task in Path("/proc/self/task").iterdir())
+    return {int(pid) for pids in lists for pid in pids.read_text().split()}

@@ -1,4 +1,4 @@
-"""A decoding process that misbehaves as the file's name says: decord hangs at frame 4 of `decord-hang@4`."""
+"""A decoding process that misbehaves: decord hangs at frame 4 of a file named `decord-hang@4`."""
 
 import ctypes
 import os
@@ -8,18 +8,23 @@ import sys
 import time
 
 from deepscan.media import worker
-from deepscan.media.decoders import FrameError, NotInstalledError
+from deepscan.media.decoders import FrameError, Probe
 from deepscan.media.pyav import PyavDecoder
 from deepscan.registry import Registry
 
 
-def misbehave(what: str) -> None:
+def misbehave(what: str, file: str) -> None:
     """Do what a broken decoder does."""
     if what == "hang":
         # PyDLL keeps the GIL, as decord's endless loop does: no signal handler and no thread of Python runs.
         ctypes.PyDLL(None).sleep(1000)
     elif what == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "once" and not os.path.exists(f"{file}.once"):
+        open(f"{file}.once", "x").close()
+        os.kill(os.getpid(), signal.SIGKILL)
     elif what == "fail":
         raise FrameError("as told")
     elif what == "break":
@@ -32,19 +37,26 @@ def stub(name: str) -> type:
     """Return a decoder that works like PyAV's, but for what the file's name tells it."""
 
     class Stub:
-        def __init__(self, url: str, probe: object, threads: int) -> None:
+        package = "none"
+        module = "absent_from_here" if f"no-{name}" in sys.argv else "sys"
+        may_hang = name == "decord"
+
+        def __init__(self, url: str, probe: Probe, threads: int) -> None:
             self.doubtful: set[int] = set()
-            file = os.path.basename(os.readlink(f"/proc/self/fd/{url.rpartition('/')[2]}"))
-            self._orders = [(what, int(at)) for what, at in re.findall(rf"{name}-(\w+)@(\d+)", file)]
-            if ("absent", 0) in self._orders:
-                raise NotInstalledError("it is not installed")
+            self._file = os.readlink(f"/proc/self/fd/{url.rpartition('/')[2]}")
+            orders = re.findall(rf"{name}-(\w+)@(\d+)", os.path.basename(self._file))
+            self._orders = [(what, int(at)) for what, at in orders]
             self._real = PyavDecoder(url, probe, threads)
+
+        @staticmethod
+        def unfit(probe: Probe) -> str | None:
+            return None
 
         def read(self, index: int) -> object:
             for what, at in self._orders:
                 # A decoder that fails goes on failing, but for a single bad frame.
                 if index == at or (index > at and what in ("fail", "slow") and name == "decord"):
-                    misbehave(what)
+                    misbehave(what, self._file)
             return self._real.read(index)
 
         def close(self) -> None:
@@ -54,9 +66,12 @@ def stub(name: str) -> type:
 
 
 def main() -> None:
-    """Serve as a worker with stubs for decoders, or fail to."""
+    """Serve as a worker with stubs for decoders, or fail to, or be late."""
     if "unable" in sys.argv:
         sys.exit(7)
+    for argument in sys.argv:
+        if argument.startswith("late="):
+            time.sleep(float(argument.removeprefix("late=")))
     registry = Registry("decoder", {"decord": "", "pyav": ""})
     for name in registry.names:
         registry.register(name)(stub(name))

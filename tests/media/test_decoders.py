@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deepscan.media.decoders import DECODERS, DecoderError, FrameError
+from deepscan.media.decoders import DECODERS, DecoderError, FrameError, installed
 from deepscan.media.probe import probe
 from deepscan.media.source import Source
 from tests import awkward
@@ -21,6 +21,7 @@ HERE = [
 ]
 COMMON = [
     *("plain.mp4", "plain.mkv", "sound.mp4", "vfr.mkv", "vfr.mp4", "ten.mp4", "vp9.webm", "one.mp4"),
+    *("mistitled.mp4", "mistitled.mkv"),
     *(f"turned{turn}.mp4" for turn in (0, 90, 180, 270)),
 ]
 WRONG_IN_DECORD = ["open.mp4", "open.mkv", "refresh.mp4"]
@@ -40,6 +41,20 @@ def frames(decoder, path, indices=None):
             return [reader.read(index).copy() for index in chosen]
         finally:
             reader.close()
+
+
+@pytest.mark.parametrize("decoder", DECODERS.names)
+def test_every_decoder_states_what_its_callers_must_know(media, decoder):
+    kind = DECODERS.get(decoder)
+    assert kind.package
+    assert isinstance(kind.may_hang, bool)
+    assert installed(kind) == (decoder in HERE)
+    with Source(os.fsencode(media("plain.mp4"))) as source:
+        assert kind.unfit(probe(source)) is None
+
+
+def test_a_decoder_that_may_hang_has_one_behind_it():
+    assert not DECODERS.get(DECODERS.names[-1]).may_hang
 
 
 @pytest.mark.parametrize(("decoder", "name"), CASES)

@@ -31,7 +31,9 @@ def wait_until(condition, limit=20.0):
 
 
 def test_clock_counts_only_while_it_runs():
-    clock = Clock(100.0)
+    clock = Clock()
+    assert clock.left(10.0, 90.0) is None
+    clock.resume(100.0)
     assert clock.spent(103.0) == 3.0
     assert clock.left(10.0, 103.0) == 7.0
     clock.pause(104.0)
@@ -74,6 +76,7 @@ def test_the_terminal_s_signals_do_not_reach_the_worker(number):
         assert not fence.gone(0.3)
     fence.kill()
     assert fence.last_words() == "was ended by SIGKILL"
+    assert fence.was_killed()
 
 
 def test_the_scanned_folder_is_no_source_of_code(tmp_path, monkeypatch):
@@ -89,17 +92,30 @@ def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
     code = f"""
         import os, sys
         from deepscan.media import worker
-        from deepscan.media.decoders import DECODERS
+        from deepscan.media.decoders import DECODERS, installed
         from deepscan.media.probe import probe
         from deepscan.media.source import Source
         source = Source(os.fsencode({str(media("plain.mp4"))!r}))
         for name in DECODERS.names:
-            try:
+            if installed(DECODERS.get(name)):
                 DECODERS.get(name)(source.url(), probe(source), 1).read(3)
-            except worker.NotInstalledError:
-                pass
         banned = "torch torchvision onnxruntime typer rich cv2 scipy yaml".split()
         print(sorted(set(banned) & set(sys.modules)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_parent_loads_no_decoder():
+    code = """
+        import sys
+        from deepscan.media import pool
+        from deepscan.media.decoders import DECODERS, installed
+        assert installed(DECODERS.get("pyav"))
+        facts = [(kind.package, kind.module, kind.may_hang) for kind in map(DECODERS.get, DECODERS.names)]
+        print(sorted({"av", *(module for _, module, _ in facts)} & set(sys.modules)))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True

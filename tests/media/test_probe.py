@@ -7,8 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from deepscan.media.decoders import Probe
 from deepscan.media.frames import MediaError, MediaInfo
-from deepscan.media.probe import Probe, probe
+from deepscan.media.probe import probe
 from deepscan.media.source import Source
 from tests import awkward
 
@@ -46,7 +47,10 @@ def test_facts_of_a_plain_video(media):
     assert MediaInfo.from_json(found.info.to_json()) == found.info
 
 
-@pytest.mark.parametrize("name", ["plain.mkv", "plain.avi", "plain.ts", "plain.h264", "vp9.webm", "av1.webm"])
+HEALTHY = "plain.mkv plain.avi plain.ts plain.h264 vp9.webm av1.webm mistitled.mp4 mistitled.mkv"
+
+
+@pytest.mark.parametrize("name", HEALTHY.split())
 def test_healthy_files_give_no_warning(media, name):
     found = look(media(name))
     assert found.warnings == ()

@@ -1,0 +1,136 @@
+"""Processes that hang, crash, are killed or never start, and files that change: one job each, no other."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+from tests.media.conftest import STUB, children, collect, drain, run
+
+
+@pytest.mark.parametrize("decoder", ["auto", "pyav"])
+def test_a_hang_is_ended_at_the_deadline(stubbed, decoder):
+    hangs = "decord-hang@4-pyav-hang@5" if decoder == "auto" else "pyav-hang@4"
+    with DecodePool(DecodeOptions(timeout=1.5, decoder=decoder), 2, STUB) as pool:
+        start = time.monotonic()
+        stuck, fine, after = run(pool, stubbed(hangs), stubbed("fine"), stubbed("after"))
+        took = time.monotonic() - start
+    assert stuck.report.status == "timeout"
+    assert stuck.report.detail == "gave no answer within 1.5 s"
+    assert stuck.numbers == list(range(5 if decoder == "auto" else 4))
+    assert stuck.report.decoded == len(stuck.numbers)
+    assert stuck.report.sha256 is not None
+    assert fine.report.status == after.report.status == "ok"
+    assert 1.5 <= took < 15, "the deadline, and the start of a process on a busy machine"
+
+
+def test_a_crash_costs_one_video(stubbed):
+    with DecodePool(DecodeOptions(), 1, STUB) as pool:
+        crash, decord, after = run(
+            pool, stubbed("decord-crash@3-pyav-crash@7"), stubbed("decord-crash@3"), stubbed("after")
+        )
+    assert crash.report.status == "decode_error"
+    assert crash.report.detail == "the decoding process was ended by SIGSEGV"
+    assert crash.numbers == list(range(7))
+    assert decord.report.status == after.report.status == "ok"
+    assert decord.numbers == list(range(30))
+    assert "SIGSEGV while decord decoded; pyav took over" in decord.report.warnings[0]
+
+
+def test_a_worker_that_cannot_start(stubbed):
+    with DecodePool(DecodeOptions(), 1, [*STUB, "unable"]) as pool:
+        outs = run(pool, stubbed("a"), stubbed("b"))
+    assert [out.report.status for out in outs] == ["error", "error"]
+    assert "could not start: it ended with exit code 7" in outs[0].report.detail
+
+
+def test_the_start_of_a_process_is_not_the_file_s_time(stubbed):
+    # The first file's process serves after 3 s, the second one's at once.
+    with DecodePool(DecodeOptions(frames=2, timeout=2.5), 1, [*STUB, "late=3"]) as pool:
+        outs = run(pool, stubbed("a"), stubbed("b"))
+    assert [out.report.status for out in outs] == ["ok", "ok"]
+
+
+def test_a_process_that_never_begins(stubbed, monkeypatch):
+    monkeypatch.setattr("deepscan.media.task.START_LIMIT", 0.3)
+    with DecodePool(DecodeOptions(), 1, [*STUB, "late=1000"]) as pool:
+        outs = run(pool, stubbed("a"), stubbed("b"))
+    assert [out.report.status for out in outs] == ["error"] * 2
+    assert outs[1].report.detail == "the decoding process did not start"
+
+
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_a_process_killed_from_outside_is_replaced_without_duplicates(stubbed, decoder):
+    with DecodePool(DecodeOptions(), 1, STUB) as pool:
+        # Reading on with pyav needs decord to have failed before.
+        (out,) = run(pool, stubbed(f"decord-{'once' if decoder == 'decord' else 'fail'}@7-pyav-once@12"))
+    assert out.report.status == "ok"
+    assert out.indices == out.numbers == list(range(30))
+    assert "was killed from outside, perhaps for lack of memory" in out.report.warnings[0]
+    assert out.report.decoder == ("decord" if decoder == "decord" else "decord+pyav")
+
+
+def test_a_process_killed_twice_is_no_fault_of_the_file(stubbed):
+    with DecodePool(DecodeOptions(decoder="pyav"), 1, STUB) as pool:
+        killed, after = run(pool, stubbed("pyav-killed@7"), stubbed("after"))
+    assert killed.report.status == "error"
+    assert "was killed from outside, perhaps for lack of memory" in killed.report.detail
+    assert killed.numbers == list(range(7))
+    assert after.report.status == "ok"
+
+
+def test_idle_processes_that_were_killed_are_replaced(media):
+    before = children()
+    with DecodePool(DecodeOptions(frames=4), 2) as pool:
+        run(pool, media("plain.mp4"), media("plain.mp4"))
+        for pid in children() - before:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        # Nothing was heard of it yet: the first message finds nobody there.
+        outs = run(pool, *[media("plain.mp4")] * 3)
+    assert [(out.report.status, out.report.warnings) for out in outs] == [("ok", ())] * 3
+    assert children() == before
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda path: path.open("ab").write(b"more"), "its size went"),
+        (lambda path: path.unlink(), "removed"),
+    ],
+)
+def test_a_file_that_changes_while_it_is_read(stubbed, act, words):
+    path = stubbed("changing")
+    with DecodePool(DecodeOptions(buffer_bytes=1), 1) as pool:
+        pool.submit(DecodeJob(0, os.fsencode(path)))
+        held = collect(pool, FrameReady, 2)
+        act(path)
+        for event in held:
+            event.release()
+        report = drain(pool)[-1].report
+    assert report.status == "changed"
+    assert words in report.detail
+
+
+def test_workers_are_replaced_after_so_many_files(media):
+    before = children()
+    with DecodePool(DecodeOptions(frames=1, recycle_after=2), 1) as pool:
+        seen = set()
+        for _ in range(5):
+            run(pool, media("plain.mp4"))
+            seen |= children() - before
+    assert len(seen) == 3, "two files by the first process, two by the second"
+    assert children() == before, "none is left, dead or alive"
+
+
+def test_ctrl_c_is_not_for_workers(media):
+    with DecodePool(DecodeOptions(buffer_bytes=1), 1) as pool:
+        pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
+        held = collect(pool, FrameReady, 2)
+        for pid in children():
+            os.kill(pid, signal.SIGINT)
+        for event in held:
+            event.release()
+        assert drain(pool)[-1].report.status == "ok"
