@@ -223,7 +223,7 @@ def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first
     if still and len(walk.keys) > 1:
         warnings.append(f"pictures behind the first one left out: {len(walk.keys) - 1}")
     rate = None if still else _rate(stream, ticks)
-    base = stream.time_base or Fraction(1)
+    base = _fraction(stream.time_base) or Fraction(1)
     period = 1 / float(rate) if rate else 0.0
     if ticks is None:
         seconds, last = np.arange(count, dtype=np.float64) * period, period
@@ -250,12 +250,19 @@ def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first
 
 def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
     """Return the average frame rate, from the header only where the time stamps bear it out."""
-    stated: Fraction = stream.average_rate or stream.guessed_rate or Fraction(25)
-    if ticks is None or len(ticks) < 2 or stream.time_base is None:
+    stated = _fraction(stream.average_rate) or _fraction(stream.guessed_rate) or Fraction(25)
+    base = _fraction(stream.time_base)
+    if ticks is None or len(ticks) < 2 or base is None:
         return stated
-    found = (len(ticks) - 1) / (int(ticks[-1] - ticks[0]) * stream.time_base)
+    found = (len(ticks) - 1) / (int(ticks[-1] - ticks[0]) * base)
     # Within two percent or one frame the header's is the exact one: it has no rounded time stamps in it.
     return stated if abs(stated / found - 1) < max(0.02, 1 / len(ticks)) else found.limit_denominator(1001)
+
+
+def _fraction(value: Any) -> Fraction | None:
+    """Return a rational number of PyAV's as Python's, None for one that is not set."""
+    # Up to 18 PyAV gives a Fraction or None, from 19 on a type of its own, which knows 1/0, too.
+    return Fraction(value.numerator, value.denominator) if value else None
 
 
 def _present(walk: _Walk, still: bool, timed: bool) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
