@@ -63,16 +63,16 @@ def examine() -> Iterator[Check]:
 
 
 def _decoders() -> Iterator[Check]:
-    for name, package in zip(DECODERS.names, ("decord", "av"), strict=True):
-        version = _version(package)
+    there = {name: _version(DECODERS.get(name).package) for name in DECODERS.names}
+    for name, version in there.items():
         if version:
             yield Check(f"decoder {name}", "ok", version)
-        elif name == "pyav":
-            advice = install_hint()
-            yield Check(f"decoder {name}", "failed", "not installed", advice, ExitCode.MISSING)
-        else:
-            advice = "not needed: pyav decodes instead (decord has no wheel for this platform)"
+        elif any(there.values()):
+            others = ", ".join(other for other in there if there[other])
+            advice = f"not needed: {others} decodes instead (there may be no wheel for this platform)"
             yield Check(f"decoder {name}", "optional", "not installed", advice)
+        else:
+            yield Check(f"decoder {name}", "failed", "not installed", install_hint(), ExitCode.MISSING)
 
 
 def _engines() -> Iterator[Check]:

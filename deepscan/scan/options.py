@@ -7,12 +7,11 @@ from deepscan.engines import ENGINES
 from deepscan.engines.device import DEVICES
 from deepscan.errors import UsageError
 from deepscan.faces.quality import QualityRule
-from deepscan.media.decoders import DECODERS
+from deepscan.media.decoders import AUTO, DECODERS
 
 Faces = Literal["fast", "exact"]
 #: Finds faces and scores nothing.
 NO_MODEL = "none"
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""stdout carries data, stderr the rest; what a terminal, a pipe, a closed or a full stream get."""
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+import deepscan as package
+from tests.command import SAMPLES, deepscan, without_privileges
+
+SCAN = ("scan", SAMPLES, "--model", "none", "--frames", "2")
+
+
+def at_a_terminal(*arguments, columns=80, **env):
+    """Run the command with a terminal for stdout and stderr; return its code and what it showed."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deepscan", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm-256color", **env},
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(leader)
+    return process.wait(timeout=60), shown.decode()
+
+
+def in_bash(rest):
+    command = f"{sys.executable} -m deepscan scan {SAMPLES} --model none --frames 2 {rest}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_version_is_said():
+    ran = deepscan("--version")
+    assert (ran.code, ran.out.strip()) == (0, f"deepscan {package.__version__}")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["scan", "--help"], ["train", "--help"], ["doctor", "-h"]]
+)
+def test_help_teaches_and_needs_no_framework(arguments):
+    ran = deepscan(*arguments)
+    assert ran.code == 0
+    assert "Usage" in ran.out
+    assert "Exit codes" in ran.out
+    code = (
+        "import sys, deepscan.cli.app as a\n"
+        f"try: a.main({arguments!r})\nexcept SystemExit: pass\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'onnxruntime', 'av', 'cv2')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}], ids=str)
+def test_a_pipe_gets_json_lines_and_no_markup_whatever_the_environment(env):
+    ran = deepscan(*SCAN, **env)
+    assert len(ran.records) == 5
+    assert "\x1b" not in ran.out + ran.err
+
+
+def test_a_terminal_gets_a_table_with_progress_and_the_counts():
+    code, shown = at_a_terminal(*SCAN)
+    assert code == 0
+    for words in ("verdict", "two_persons.mp4", "4/2", "scanning", "5 videos in", "1 no_face"):
+        assert words in shown
+    assert '{"schema"' not in shown
+
+
+def test_no_color_takes_the_colour_from_a_terminal():
+    _, shown = at_a_terminal(*SCAN, "--progress", "none", NO_COLOR="1")
+    assert "two_persons.mp4" in shown
+    assert "\x1b[3" not in shown
+
+
+def test_a_narrow_terminal_still_shows_which_video():
+    _, shown = at_a_terminal(*SCAN, "--progress", "none", columns=50)
+    assert "hopper.mp4" in shown
+
+
+def test_progress_none_leaves_stderr_empty():
+    assert deepscan(*SCAN, "--progress", "none").err == ""
+
+
+def test_a_reader_that_has_gone_ends_the_scan_quietly_as_a_pipe_does():
+    done = in_bash("| head -1; echo ${PIPESTATUS[0]}")
+    record, code = done.stdout.splitlines()
+    assert record.startswith('{"schema"')
+    assert code == "141"
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_full_stdout_is_an_error_that_says_so():
+    done = in_bash("> /dev/full")
+    assert done.returncode == 1
+    assert "error: stdout cannot be written: No space left on device" in done.stderr
+
+
+def test_a_locale_without_letters_shows_names_spelled_out(tmp_path):
+    name = tmp_path / "\u00fcn\u00ef.mp4"
+    name.write_bytes((SAMPLES / "no_face.mp4").read_bytes())
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    scan = ("scan", os.fsencode(name), "--model", "none", "--frames", "2", "--out", tmp_path / "out.csv")
+    ran = deepscan(*scan, **plain)
+    assert ran.code == 0, ran.err
+    again = deepscan(*scan, "--resume", **plain)
+    assert "1 video done before, 0 to scan" in again.err
+
+
+def test_a_folder_that_cannot_be_read_is_told_of(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0)
+    ran = deepscan("scan", tmp_path, "--model", "none", prefix=without_privileges())
+    assert ran.code == 3
+    (record,) = ran.records
+    assert (record["status"], os.path.basename(record["path"])) == ("error", "locked")
+
+
+def test_options_behind_a_double_dash_are_names(tmp_path):
+    odd = tmp_path / "--debug"
+    odd.write_bytes(b"")
+    ran = deepscan("scan", "--model", "none", "--", "--debug", cwd=tmp_path)
+    assert [os.path.basename(record["path"]) for record in ran.records] == ["--debug"]
