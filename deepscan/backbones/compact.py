@@ -21,7 +21,7 @@ class Convolution(nn.Sequential):
 
 
 class HighPass(nn.Module):
-    """Puts beside each channel what a 3x3 mean leaves of it, enlarged and clipped: (B, 3, ...) to (B, 6, ...).
+    """Puts beside each channel its difference from its 3x3 mean, enlarged and clipped: 3 channels to 6.
 
     What gives a manipulation away is fainter than the picture by far; a network that is trained from scratch
     on few pictures sees it sooner when it need not learn the filter first.

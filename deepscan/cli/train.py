@@ -59,6 +59,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last whole epoch.", rich_help_panel=RUN)
     ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish",
+            help="Train no further: make the model from an interrupted run's best epoch.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="The same as seed=N.", show_default=False, rich_help_panel=RUN),
@@ -107,6 +115,7 @@ def train(
         crops,
         folder / "run",
         resume=resume,
+        finish=finish,
         device=device,
         listener=Teller("training", progress).step,
     )
@@ -125,7 +134,7 @@ def train(
             "command": shlex.join(["deepscan", "train", *_given(sys.argv)]),
             "seed": chosen.seed,
             "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
-            "epochs": int(best["epoch"]),
+            "epochs": f"{int(best['epoch'])} of {len(state.history)} trained and {chosen.epochs} planned",
             "chosen_by": f"AUC {best['auc']:.4f} on the first half of the validation groups",
         },
     )

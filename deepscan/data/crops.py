@@ -6,9 +6,8 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +95,7 @@ def cache_key(pictures: Sequence[Picture], recipe: CropRecipe) -> str:
 def prepare_crops(
     pictures: Sequence[Picture],
     recipe: CropRecipe,
-    cache: Path,
+    store: Path,
     *,
     workers: int = 2,
     progress: Progress | None = None,
@@ -106,7 +105,7 @@ def prepare_crops(
     Args:
         pictures: What to crop, each with one face.
         recipe: How; its `input_side` is the side S of the crops.
-        cache: Folder of the cache; it takes 3 * S * S bytes a picture.
+        store: Folder of the cache; it takes 3 * S * S bytes a picture.
         workers: Processes; 0 works in this one.
         progress: Told how far the work is.
 
@@ -114,9 +113,9 @@ def prepare_crops(
         UsageError: A picture cannot be read, or no face was found in any.
     """
     key = cache_key(pictures, recipe)
-    data, index = cache / f"crops-{key}.npy", cache / f"crops-{key}.json"
+    data, index = store / f"crops-{key}.npy", store / f"crops-{key}.json"
     if not (data.is_file() and index.is_file()):
-        cache.mkdir(parents=True, exist_ok=True)
+        store.mkdir(parents=True, exist_ok=True)
         kept = _fill(data, pictures, recipe, workers, progress)
         index.write_text(json.dumps({"recipe": recipe.to_json(), "kept": kept}), encoding="utf-8")
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
@@ -186,13 +185,15 @@ class Cutter:
         ]
 
 
-def _cut(recipe: CropRecipe, paths: Sequence[Path], _cutters: dict[str, Any] = {}) -> list[Image | None]:  # noqa: B006
-    # The default argument lives as long as the worker process: its nets are loaded once.
-    if "cutter" not in _cutters:
-        cv2.setNumThreads(1)
-        _cutters["cutter"] = Cutter(recipe)
-    made: list[Image | None] = _cutters["cutter"](paths)
-    return made
+@cache
+def _cutter(recipe: CropRecipe) -> Cutter:
+    # Once a worker process: its nets take longer to load than a batch to cut.
+    cv2.setNumThreads(1)
+    return Cutter(recipe)
+
+
+def _cut(recipe: CropRecipe, paths: Sequence[Path]) -> list[Image | None]:
+    return _cutter(recipe)(paths)
 
 
 def _read(path: Path) -> Image:

@@ -81,6 +81,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    finish: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
 ) -> tuple[Network, Progress]:
@@ -95,6 +96,7 @@ def train(
         crops: Training and validation crops.
         folder: Where checkpoints and the log go.
         resume: Go on from the folder's last checkpoint.
+        finish: Only take the best weights of an interrupted run as they are.
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
         listener: Told after every step.
 
@@ -107,10 +109,10 @@ def train(
     choosing, _ = halves(crops)
     training = crops.where("train")
     run = _begin(recipe, device)
-    if resume:
+    if resume or finish:
         run.progress = checkpoint.restore(folder / LAST, run.network, run.average, run.optimiser, identity)
     with _one_thread_in_opencv():
-        for epoch in range(run.progress.epoch, recipe.epochs):
+        for epoch in range(run.progress.epoch, run.progress.epoch if finish else recipe.epochs):
             row = _epoch(run, crops, training, choosing, epoch, listener)
             better = row["auc"] > run.progress.best
             run.progress = Progress(

@@ -37,7 +37,8 @@ class Recipe:
         terms: Under which terms the data may be used; the card repeats it.
         augment: Named augmentation of the training crops.
         blend: Share of the fakes that are replaced by the pair's real crop blended with itself.
-        paired: Whether a batch holds a real and a fake of each of its groups, as far as there are both.
+        paired: Whether a batch holds a real and a fake of each of its groups, as far as there are both, and
+            varies the two alike.
         optimiser: `adam` or `adamw`.
         lr: Learning rate after the warm-up.
         weight_decay: Of matrices and kernels; biases and norms have none.
@@ -81,7 +82,13 @@ class Recipe:
                     f"{name} must be one of {', '.join(get_args(allowed))}, not {getattr(self, name)!r}",
                     f"correct {name} in the recipe",
                 )
-        for name, least in (("seed", 0), ("warmup", 0), ("epochs", 1), ("weight_decay", 0), ("clip", 0)):
+        for name, least in (
+            ("seed", 0),
+            ("warmup", 0),
+            ("epochs", 1),
+            ("weight_decay", 0),
+            ("clip", 0),
+        ):
             if getattr(self, name) < least:
                 raise UsageError(
                     f"{name} must be at least {least}, not {getattr(self, name)}", f"raise {name}"

@@ -103,7 +103,12 @@ def batches(crops: CropSet, order: Indices, recipe: Recipe, epoch: int) -> Itera
         images: list[Image] = []
         for real, fake in order[start : start + half].tolist():
             images += [crops.crops[real], _fake(crops, real, fake, recipe, epoch)]
-        seeds = [(recipe.seed, epoch, int(at)) for at in order[start : start + half].ravel()]
+        # What was paired stays comparable: both are turned, compressed and erased alike.
+        seeds = [
+            (recipe.seed, epoch, int(pair[0] if recipe.paired else at))
+            for pair in order[start : start + half]
+            for at in pair
+        ]
         varied = [augmented(image, recipe.augment, seed) for image, seed in zip(images, seeds, strict=True)]
         values = normalised(np.stack(varied), recipe.mean, recipe.std)
         return torch.from_numpy(values), torch.tensor([REAL, FAKE] * half)

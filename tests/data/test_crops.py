@@ -124,6 +124,13 @@ def test_no_face_at_all_is_an_error_and_leaves_no_cache(pictures, tmp_path):
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_worker_processes_have_the_real_face_finder(tmp_path):
+    path = tmp_path / "grey.png"
+    cv2.imwrite(str(path), np.full((64, 64, 3), 128, np.uint8))
+    with pytest.raises(UsageError, match="no face was found in any of 1"):
+        prepare_crops([Picture(path, 0, "g", "train", "")], RECIPE, tmp_path / "cache", workers=1)
+
+
 def test_a_crop_set_checks_itself():
     with pytest.raises(ValueError, match="belong together"):
         CropSet(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(1, np.int64), ("a",), ("train",), 0, "")

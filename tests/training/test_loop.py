@@ -66,6 +66,26 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(recipe, crops, tmp_
     assert [row["auc"] for row in steady.history] == [row["auc"] for row in progress.history]
 
 
+def test_an_interrupted_run_can_be_finished_as_it_is(recipe, crops, tmp_path):
+    class Interruption(Exception):
+        pass
+
+    def interrupt(step):
+        if step.epoch == 3:
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        train(recipe, crops, tmp_path, device="cpu", listener=interrupt)
+    network, progress = train(recipe, crops, tmp_path, finish=True, device="cpu")
+    assert len(progress.history) == 2
+    kept = network.state_dict()
+    from safetensors.torch import load_file
+
+    assert all(
+        torch.equal(kept[name], value) for name, value in load_file(tmp_path / "best.safetensors").items()
+    )
+
+
 def test_another_seed_gives_another_network(recipe, crops, tmp_path):
     short = dataclasses.replace(recipe, epochs=1)
     one, _ = train(short, crops, tmp_path / "1", device="cpu")

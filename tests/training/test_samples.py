@@ -83,6 +83,17 @@ def test_batches_hold_the_crops_that_the_order_names(crops, recipe):
     np.testing.assert_allclose(pixels, crops.crops[order[:4].ravel()], atol=0.01)
 
 
+def test_a_pair_is_varied_alike(crops, recipe):
+    order = np.array([[0, 0]] * 4)  # the same crop as real and as fake
+    plain = dataclasses.replace(recipe, augment="compact", blend=0.0)
+    images, _ = next(iter(batches(crops, order, plain, epoch=0)))
+    assert torch.equal(images[0], images[1])
+    order = np.array([[0, 1], [2, 3], [4, 5], [6, 7]])
+    same = dataclasses.replace(crops, crops=np.repeat(crops.crops[:1], len(crops.crops), axis=0))
+    images, _ = next(iter(batches(same, order, dataclasses.replace(plain, paired=False), epoch=0)))
+    assert not torch.equal(images[0], images[1])
+
+
 def test_blending_replaces_fakes_by_their_reals(crops, recipe):
     blended = dataclasses.replace(recipe, augment="none", blend=1.0)
     order = pairs(crops, crops.where("train"), (0,), by_group=True)
