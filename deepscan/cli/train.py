@@ -143,7 +143,8 @@ def train(
 
 
 def _given(argv: list[str]) -> list[str]:
-    return argv[argv.index("train") + 1 :] if "train" in argv else []
+    given = argv[argv.index("train") + 1 :] if "train" in argv else []
+    return [word for word in given if word not in ("--resume", "--finish")]
 
 
 def _require_torch() -> None:

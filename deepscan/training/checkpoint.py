@@ -84,6 +84,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
         temporary,
         metadata,
     )
+    # safetensors makes its files readable for their owner alone.
+    temporary.chmod(0o644)
     temporary.replace(path)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner  # noqa: E402
 from deepscan import cards  # noqa: E402
 from deepscan.cli.train import train  # noqa: E402
 from deepscan.data import crops as crops_module  # noqa: E402
-from deepscan.errors import ContractError, MissingError, UsageError  # noqa: E402
+from deepscan.errors import ContractError, MissingError, UsageError, install_hint  # noqa: E402
 from tests.training.conftest import TINY  # noqa: E402
 
 
@@ -74,6 +74,14 @@ def test_resuming_a_finished_run_publishes_the_same_model(tiny, tmp_path):
     assert isinstance(_run(*tiny, "--resume", "--seed", 7).exception, ContractError)
 
 
+def test_the_card_names_the_command_but_not_how_often_it_was_begun(tiny, tmp_path, monkeypatch):
+    words = ["deepscan", "train", "--out", "my model", "--resume", "--finish", "epochs=2"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert _run("--progress", "none", *tiny).exit_code == 0
+    trained = cards.load(tmp_path / "made").trained
+    assert trained["command"] == "deepscan train --out 'my model' epochs=2"
+
+
 def test_without_data_it_says_what_to_put_where(tmp_path):
     error = _run("--data", tmp_path).exception
     assert isinstance(error, MissingError)
@@ -96,4 +104,5 @@ def test_without_the_extra_it_names_it(monkeypatch, tmp_path, module):
     monkeypatch.setitem(sys.modules, module, None)
     error = _run("--data", tmp_path).exception
     assert isinstance(error, MissingError)
-    assert error.hint == 'run: pip install "deepscan[torch]"'
+    assert module in error.message
+    assert error.hint == install_hint("torch")
