@@ -2,11 +2,15 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 import deepscan
 from deepscan import cards
@@ -15,6 +19,7 @@ from deepscan.engines.device import cuda_devices
 from deepscan.errors import DeepscanError, ExitCode, install_hint
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.decoders import DECODERS
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
 from deepscan.scan.scorer import Scorer
 
 State = Literal["ok", "optional", "failed"]
@@ -66,13 +71,47 @@ def _decoders() -> Iterator[Check]:
     there = {name: _version(DECODERS.get(name).package) for name in DECODERS.names}
     for name, version in there.items():
         if version:
-            yield Check(f"decoder {name}", "ok", version)
+            failure = _decoding_failure(name)
+            code = ExitCode.MISSING if failure else ExitCode.OK
+            state: State = "failed" if failure else "ok"
+            yield Check(f"decoder {name}", state, failure or version, install_hint() if failure else "", code)
         elif any(there.values()):
             others = ", ".join(other for other in there if there[other])
             advice = f"not needed: {others} decodes instead (there may be no wheel for this platform)"
             yield Check(f"decoder {name}", "optional", "not installed", advice)
         else:
             yield Check(f"decoder {name}", "failed", "not installed", install_hint(), ExitCode.MISSING)
+
+
+def _decoding_failure(decoder: str) -> str:
+    """Return why a decoder does not decode a clip made for it, as a scan would; empty where it does."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            clip = Path(folder) / "clip.mp4"
+            _make_clip(clip)
+            with DecodePool(DecodeOptions(frames=2, decoder=decoder, timeout=20), 1) as pool:
+                pool.submit(DecodeJob(0, os.fsencode(clip)))
+                while pool.busy:
+                    for event in pool.poll(1.0):
+                        if isinstance(event, FrameReady):
+                            event.release()
+                        elif isinstance(event, Ended):
+                            return event.report.detail
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "the decoding process gave no answer"
+
+
+def _make_clip(path: Path) -> None:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for number in range(4):
+            image = np.full((64, 64, 3), 60 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def _engines() -> Iterator[Check]:

@@ -31,6 +31,13 @@ def test_a_damaged_model_is_named_with_its_remedy_and_the_scans_exit_code(tmp_pa
     assert checks[f"model {cards.DEFAULT_MODEL}"].state == "ok"
 
 
+def test_a_decoder_that_does_not_decode_is_found_though_it_is_installed(monkeypatch):
+    monkeypatch.setattr("deepscan.doctor._make_clip", lambda path: path.write_bytes(b"no clip"))
+    (pyav,) = [check for check in examine() if check.name == "decoder pyav"]
+    assert (pyav.state, pyav.code) == ("failed", ExitCode.MISSING)
+    assert "text" in pyav.found
+
+
 def test_what_a_scan_can_do_without_is_advice_and_no_failure(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (training,) = [check for check in examine() if check.name == "training"]
