@@ -74,7 +74,7 @@ def table(rows: Sequence[Row], most: int | None, out: Path | None) -> Renderable
     grid.add_column("score", justify="right", no_wrap=True)
     grid.add_column("video", overflow="fold", ratio=1, min_width=16)
     grid.add_column("persons", justify="right", no_wrap=True)
-    grid.add_column("faces", justify="right", no_wrap=True)
+    grid.add_column("faces/frames", justify="right", no_wrap=True)
     ordered = sorted(rows, key=lambda row: row.rank)
     for row in ordered[:most]:
         words, style = SAID[row.kind]
