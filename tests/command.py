@@ -51,12 +51,13 @@ def deepscan(
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
-    """Start `deepscan` and leave it running."""
+def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """Start `deepscan` and leave it running, open to Ctrl-C even where the tests run in the background."""
+    command = [*prefix, sys.executable, "-m", "deepscan", *map(str, arguments)]
+    imports = "import os, signal, sys"
+    code = f"{imports}; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
     return subprocess.Popen(
-        [sys.executable, "-m", "deepscan", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 

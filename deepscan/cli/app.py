@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = given[: given.index("--")] if "--" in given else given
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _on_terminate)
+        # What nohup has set to be ignored stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_terminate)
     for stream in (sys.stdout, sys.stderr):
         # A name that the locale has no letters for is shown, not a reason to end.
         if isinstance(stream, io.TextIOWrapper):

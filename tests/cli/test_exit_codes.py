@@ -139,6 +139,20 @@ def test_130_and_143_leave_what_was_written_and_what_ran(tmp_path, number, code)
     assert session["ended"] is not None
 
 
+def test_0_a_scan_under_nohup_survives_its_terminal(tmp_path):
+    for index in range(10):
+        (tmp_path / f"{index:02}.mp4").write_bytes(HOPPER.read_bytes())
+    out = tmp_path / "out.jsonl"
+    process = start("scan", tmp_path, "--model", "none", "--out", out, "--frames", "4", prefix=["nohup"])
+    while not (out.exists() and out.read_bytes().count(b"\n") >= 1):
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(journal(out)) == 10
+
+
 def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
     broken = "import deepscan.scan.inputs as i, deepscan.cli as c\ni.collect = lambda *a, **k: {}['oops']\n"
     for debug in ("", "'--debug', "):
