@@ -1,16 +1,14 @@
 """The compact backbone: shapes, attention, and what it may cost."""
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-torch = pytest.importorskip("torch")
-
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-from deepscan.backbones import BACKBONES  # noqa: E402
-from deepscan.backbones.tokens import Tokens  # noqa: E402
-from deepscan.detectors import DETECTORS  # noqa: E402
-from deepscan.errors import UsageError  # noqa: E402
-from deepscan.training.recipe import load_recipe  # noqa: E402
+from deepscan.backbones import BACKBONES
+from deepscan.backbones.tokens import Tokens
+from deepscan.detectors import DETECTORS
+from deepscan.errors import UsageError
+from deepscan.training.recipe import load_recipe
 
 TINY = {
     "side": 32,

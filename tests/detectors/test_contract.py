@@ -3,15 +3,14 @@
 from dataclasses import is_dataclass
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from deepscan.cards import ModelCard, ModelFile, sha256_of  # noqa: E402
-from deepscan.detectors import DETECTORS, load_network  # noqa: E402
-from deepscan.detectors.detector import Detector  # noqa: E402
-from deepscan.errors import ContractError, UsageError  # noqa: E402
-from deepscan.training.checkpoint import save_weights  # noqa: E402
-from deepscan.training.recipe import load_recipe  # noqa: E402
+from deepscan.cards import ModelCard, ModelFile, sha256_of
+from deepscan.detectors import DETECTORS, load_network
+from deepscan.detectors.detector import Detector
+from deepscan.errors import ContractError, UsageError
+from deepscan.training.checkpoint import save_weights
+from deepscan.training.recipe import load_recipe
 
 BACKBONE = {
     "name": "compact",

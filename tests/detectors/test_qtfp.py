@@ -3,12 +3,10 @@
 import math
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-torch = pytest.importorskip("torch")
-
-import torch.nn.functional as F  # noqa: E402
-
-from deepscan.detectors.qtfp import (  # noqa: E402
+from deepscan.detectors.qtfp import (
     Qtfp,
     QueryPooling,
     anchor_weights,
@@ -16,7 +14,7 @@ from deepscan.detectors.qtfp import (  # noqa: E402
     patch_contrast,
     separation,
 )
-from deepscan.errors import UsageError  # noqa: E402
+from deepscan.errors import UsageError
 
 LABELS = torch.tensor([0, 1, 0, 1])
 

@@ -1,19 +1,16 @@
 """Export to ONNX: the gate, the free batch, what the file says of itself; and the golden input."""
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("onnxscript")
-
-import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
-
-from deepscan.detectors import DETECTORS  # noqa: E402
-from deepscan.engines.export import OUTPUTS, TOLERANCE, export_onnx  # noqa: E402
-from deepscan.engines.golden import COUNT, golden_crops, normalised  # noqa: E402
-from deepscan.errors import ContractError  # noqa: E402
-from tests.detectors.test_contract import TINY  # noqa: E402
+from deepscan.detectors import DETECTORS
+from deepscan.engines.export import OUTPUTS, TOLERANCE, export_onnx
+from deepscan.engines.golden import COUNT, golden_crops, normalised
+from deepscan.errors import ContractError
+from tests.detectors.test_contract import TINY
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 

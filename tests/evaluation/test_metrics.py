@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
-
 from deepscan.errors import UsageError
 from deepscan.evaluation.metrics import (
     accuracy,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from facenet_pytorch.models import mtcnn
 
 from deepscan import cards
 from deepscan.engines.onnx import open_session
@@ -16,8 +18,6 @@ SHIPPED = ROOT / "models" / "mtcnn"
 
 
 def test_the_script_writes_what_is_shipped(tmp_path):
-    for module in ("torch", "facenet_pytorch", "onnx"):
-        pytest.importorskip(module, reason=f"converting needs {module} (extra torch)")
     subprocess.run([sys.executable, str(SCRIPT), "--out", str(tmp_path)], check=True, capture_output=True)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(written) == ["NOTICE", "card.yaml", "onet.onnx", "pnet.onnx", "rnet.onnx"]
@@ -45,12 +45,10 @@ def test_card_names_the_licence_and_the_origin():
     ],
 )
 def test_nets_equal_facenet_pytorch(name, size, shapes):
-    facenet = pytest.importorskip("facenet_pytorch", reason="facenet-pytorch (extra torch) is the reference")
-    torch = pytest.importorskip("torch")
     pixels = np.random.default_rng(1).uniform(0, 255, (3, *size, 3)).astype(np.float32)
     session = open_session(cards.load("mtcnn").path(name), threads=1)
     outputs = dict(zip(shapes, session.run(list(shapes), {"pixels": pixels}), strict=True))
-    net = getattr(facenet.models.mtcnn, {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[name])()
+    net = getattr(mtcnn, {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[name])()
     with torch.no_grad():
         planes = (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 127.5) * 0.0078125
         *regressions, score = (value.numpy() for value in net.eval()(planes))

@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from facenet_pytorch import MTCNN
 
 from deepscan.engines.device import cuda_devices
 from deepscan.errors import DeepscanError, MissingError, UsageError
@@ -63,8 +64,7 @@ def scenes(astronaut, hopper):
 
 @pytest.fixture(scope="module")
 def reference():
-    facenet = pytest.importorskip("facenet_pytorch", reason="facenet-pytorch (extra torch) is the reference")
-    return facenet.MTCNN(keep_all=True, min_face_size=20)
+    return MTCNN(keep_all=True, min_face_size=20)
 
 
 NAMES = (

@@ -5,16 +5,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("sklearn")
-
-from deepscan import cards  # noqa: E402
-from deepscan.detectors import load_network  # noqa: E402
-from deepscan.engines.golden import golden_crops  # noqa: E402
-from deepscan.errors import ContractError, MissingError, UsageError  # noqa: E402
-from deepscan.training.loop import learning_rate, predict, train  # noqa: E402
-from deepscan.training.publish import publish  # noqa: E402
+from deepscan import cards
+from deepscan.detectors import load_network
+from deepscan.engines.golden import golden_crops
+from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.training.loop import learning_rate, predict, train
+from deepscan.training.publish import publish
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("torch")
-
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe

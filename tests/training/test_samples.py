@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from deepscan.data.crops import CropSet  # noqa: E402
-from deepscan.errors import UsageError  # noqa: E402
-from deepscan.training.samples import batches, halves, pairs  # noqa: E402
+from deepscan.data.crops import CropSet
+from deepscan.errors import UsageError
+from deepscan.training.samples import batches, halves, pairs
 
 
 def _crops(labels, groups, split="train"):

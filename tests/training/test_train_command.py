@@ -4,17 +4,14 @@ import csv
 import sys
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-torch = pytest.importorskip("torch")
-
-import typer  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
-
-from deepscan import cards  # noqa: E402
-from deepscan.cli.train import train  # noqa: E402
-from deepscan.data import crops as crops_module  # noqa: E402
-from deepscan.errors import ContractError, MissingError, UsageError, install_hint  # noqa: E402
-from tests.training.conftest import TINY  # noqa: E402
+from deepscan import cards
+from deepscan.cli.train import train
+from deepscan.data import crops as crops_module
+from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from tests.training.conftest import TINY
 
 
 def _run(*arguments):
