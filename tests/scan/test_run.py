@@ -3,6 +3,8 @@
 import csv
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -221,3 +223,22 @@ def test_an_input_is_never_overwritten(tmp_path):
     ran = deepscan("scan", video, "--model", "none", "--out", video, "--overwrite")
     assert ran.code == 2
     assert video.read_bytes() == (SAMPLES / "no_face.mp4").read_bytes()
+
+
+def test_a_scan_imports_no_torch_and_opens_no_connection(model):
+    code = (
+        "import sys\n"
+        "def watch(event, arguments):\n"
+        "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto'):\n"
+        "        raise SystemExit(f'{event} {arguments}')\n"
+        "sys.addaudithook(watch)\n"
+        "from deepscan.cli import main\n"
+        f"try: main(['scan', {str(SAMPLES / 'real_hopper.mp4')!r}, '--model', {str(model)!r}, '--frames', '2'])\n"
+        "except SystemExit as ended: assert ended.code == 0, ended.code\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "ok"
