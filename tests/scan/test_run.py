@@ -226,6 +226,7 @@ def test_an_input_is_never_overwritten(tmp_path):
 
 
 def test_a_scan_imports_no_torch_and_opens_no_connection(model):
+    arguments = ["scan", str(SAMPLES / "real_hopper.mp4"), "--model", str(model), "--frames", "2"]
     code = (
         "import sys\n"
         "def watch(event, arguments):\n"
@@ -233,7 +234,7 @@ def test_a_scan_imports_no_torch_and_opens_no_connection(model):
         "        raise SystemExit(f'{event} {arguments}')\n"
         "sys.addaudithook(watch)\n"
         "from deepscan.cli import main\n"
-        f"try: main(['scan', {str(SAMPLES / 'real_hopper.mp4')!r}, '--model', {str(model)!r}, '--frames', '2'])\n"
+        f"try: main({arguments!r})\n"
         "except SystemExit as ended: assert ended.code == 0, ended.code\n"
         "assert 'torch' not in sys.modules\n"
     )
