@@ -89,6 +89,7 @@ def export_onnx(
         _write(wrapped, torch.from_numpy(crops[:2]), temporary)
         parity = _compare(wrapped, temporary, crops)
         model = onnx.load(temporary)
+        _strip_traces(model)
         stated = {
             **metadata,
             "opset": str(OPSET),
@@ -104,6 +105,15 @@ def export_onnx(
     finally:
         temporary.unlink(missing_ok=True)
     return parity
+
+
+def _strip_traces(model: Any) -> None:
+    """Remove what the exporter noted of the machine and the code: paths, and stack traces of every node."""
+    graph = model.graph
+    noted = (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in noted:
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def _write(wrapped: nn.Module, example: Tensor, path: Path) -> None:

@@ -1,11 +1,14 @@
 """Export to ONNX: the gate, the free batch, what the file says of itself; and the golden input."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 
+import deepscan
 from deepscan.detectors import DETECTORS
 from deepscan.engines.export import OUTPUTS, TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops, normalised
@@ -60,6 +63,14 @@ def test_the_file_states_what_it_is(exported):
     assert parity.samples > COUNT
     assert parity.probability < TOLERANCE
     assert [entry.name for entry in path.parent.iterdir()] == ["model.onnx"]
+
+
+def test_the_file_says_nothing_of_the_machine_that_made_it(exported):
+    _, path, _ = exported
+    content = path.read_bytes()
+    for place in (Path(deepscan.__file__).parent, Path(torch.__file__).parent):
+        assert str(place).encode() not in content
+    assert b"stack_trace" not in content
 
 
 def test_a_graph_that_computes_something_else_does_not_pass(tmp_path):
