@@ -59,6 +59,9 @@ def scan(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that decoding one video may take.", rich_help_panel=LOOK)
     ] = 120,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.01, help="A larger frame is unsupported; 8K has 33.", rich_help_panel=LOOK)
+    ] = 64,
     model: Annotated[
         str,
         typer.Option(help="Name or folder of a model; none finds faces only.", rich_help_panel=MODEL),
@@ -130,6 +133,7 @@ def scan(
         precision=precision,
         min_frames=min_frames,
         timeout=timeout,
+        max_megapixels=max_megapixels,
     )
     statuses = frozenset(_one_of("--retry", status, STATUSES) for status in retry or ())
     output = Output(out, resume=resume, overwrite=overwrite, retry=statuses)

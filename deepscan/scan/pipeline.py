@@ -122,27 +122,32 @@ class Pipeline:
         begun = time.monotonic()
         found = attempt(lambda part: self._finder.detect([event.frame.image for _, event in part]), batch)
         for (video, event), detections in zip(batch, found, strict=True):
-            frame = event.frame
             if isinstance(detections, Exception):
-                video.failure = f"finding faces failed at frame {frame.index}: {detections}"
+                video.failure = f"finding faces failed at frame {event.frame.index}: {detections}"
             else:
-                video.sampled.append((frame.index, frame.pts))
-                for detection in detections:
-                    self._cut(video, frame, detection)
+                self._keep(video, event.frame, detections)
             video.waiting -= 1
             event.release()
         self._charge("faces", time.monotonic() - begun, [video for video, _ in batch])
 
-    def _cut(self, video: Video, frame: Frame, detection: Detection) -> None:
+    def _keep(self, video: Video, frame: Frame, detections: list[Detection]) -> None:
+        video.sampled.append((frame.index, frame.pts))
+        for cut in attempt(lambda part: [self._cut(frame, detection) for detection in part], detections):
+            if isinstance(cut, Exception):
+                video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
+                continue
+            sighting, crop = cut
+            video.sightings.append(sighting)
+            if crop is not None:
+                video.waiting += 1
+                self._crops.append((video, sighting, crop))
+
+    def _cut(self, frame: Frame, detection: Detection) -> tuple[Sighting, Image | None]:
         # One crop for quality and look whatever the model, so that the persons are the same for all.
         seen = align(frame.image, detection.landmarks, REFERENCE)
-        quality = assess(seen, detection)
-        sighting = Sighting(Face(frame.index, frame.pts, detection, quality, appearance(seen)))
-        video.sightings.append(sighting)
-        if self._scorer:
-            video.waiting += 1
-            crop = align(frame.image, detection.landmarks, self._scorer.recipe)
-            self._crops.append((video, sighting, crop))
+        face = Face(frame.index, frame.pts, detection, assess(seen, detection), appearance(seen))
+        crop = align(frame.image, detection.landmarks, self._scorer.recipe) if self._scorer else None
+        return Sighting(face), crop
 
     def _score(self, batch: list[tuple[Video, Sighting, Image]]) -> None:
         assert self._scorer is not None

@@ -107,7 +107,7 @@ def restore(
     try:
         with safe_open(path, framework="pt") as file:
             stated = json.loads((file.metadata() or {}).get("deepscan", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ContractError(f"{path} is not a checkpoint: {error}", "start the run without --resume")
     _check_identity(path, stated.get("identity") or {}, json.loads(json.dumps(identity)))

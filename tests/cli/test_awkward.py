@@ -131,6 +131,15 @@ def test_a_list_with_a_missing_line_a_repeated_file_and_a_copy(tmp_path):
     assert len(ran.records) == 3
 
 
+def test_the_size_limit_can_be_moved(tmp_path):
+    picture = awkward.png(tmp_path / "picture.png", 400, 300)
+    statuses = [
+        deepscan("scan", picture, "--model", "none", "--max-megapixels", limit).records[0]["status"]
+        for limit in ("0.1", "0.2")
+    ]
+    assert statuses == ["unsupported", "no_face"]
+
+
 def test_an_empty_folder_is_no_error(tmp_path):
     ran = deepscan("scan", tmp_path, "--model", "none")
     assert ran.code == 0

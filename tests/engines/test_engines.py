@@ -14,23 +14,11 @@ from deepscan.engines.golden import golden_crops, normalised
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 from deepscan.scan.scorer import Scorer
+from tests.detectors.test_contract import TINY
 
 SIDE = 32
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
-NETWORK = {
-    "backbone": {
-        "name": "compact",
-        "side": SIDE,
-        "channels": [4, 8, 8],
-        "residuals": [0, 4, 4],
-        "width": 16,
-        "depth": 2,
-        "heads": 2,
-        "hidden": 32,
-    },
-    "queries": 2,
-    "heads": 2,
-}
+NETWORK = TINY["qtfp"]
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,21 @@ def test_a_frame_that_a_stage_chokes_on_costs_its_own_video_and_no_other(monkeyp
     assert records[b"good"].status == "ok"
 
 
+def test_a_face_that_cannot_be_cut_out_costs_its_own_video_and_no_other(monkeypatch):
+    def degenerate(self, images):
+        points = np.full((5, 2), 7, np.float32)  # one place for all landmarks: no transform maps it to five
+        broken = Detection(np.float32([10, 10, 110, 110]), points, 0.99)
+        found = zip(images, detect(self, images), strict=True)
+        return [[broken] if image[0, 0, 0] == 2 else faces for image, faces in found]
+
+    detect = Finder.detect
+    monkeypatch.setattr(Finder, "detect", degenerate)
+    records, _, _ = run({b"bad": (frames(4, faces=2), report()), b"good": (frames(4), report())}, Scorer())
+    assert (records[b"bad"].status, records[b"bad"].score) == ("error", None)
+    assert "cutting a face out failed" in records[b"bad"].detail
+    assert records[b"good"].status == "ok"
+
+
 def test_what_is_no_fault_of_a_frame_ends_the_run():
     class Broken(Scorer):
         def score(self, crops):
