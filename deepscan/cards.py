@@ -83,6 +83,7 @@ class ModelCard:
         files: What a file is for (`onnx`, `torch`, ...) -> the file.
         network: Arguments that rebuild the network: backbone, its configuration, the method's own.
         crop: Crop recipe, None for a model that takes no faces.
+        inputs: What is made of a crop before the network: the `kind` of inputs, and its arguments.
         mean: Per RGB channel, of pixels in [0, 1].
         std: Per RGB channel.
         trained: Data, terms, command, seed and date of the training.
@@ -100,6 +101,7 @@ class ModelCard:
     files: Mapping[str, ModelFile]
     network: Mapping[str, Any] = field(default_factory=dict)
     crop: CropRecipe | None = None
+    inputs: Mapping[str, Any] = field(default_factory=lambda: {"kind": "crops"})
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     trained: Mapping[str, Any] = field(default_factory=dict)
@@ -152,6 +154,7 @@ class ModelCard:
             "files": {kind: {"path": f.path, "sha256": f.sha256} for kind, f in self.files.items()},
             "network": dict(self.network),
             "crop": self.crop and self.crop.to_json(),
+            "inputs": dict(self.inputs),
             "mean": list(self.mean),
             "std": list(self.std),
             "trained": dict(self.trained),
@@ -237,6 +240,7 @@ def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
         files={kind: ModelFile(**file) for kind, file in stated["files"].items()},
         network=stated.get("network") or {},
         crop=CropRecipe.from_json(stated["crop"]) if stated.get("crop") else None,
+        inputs=stated.get("inputs") or {"kind": "crops"},
         mean=tuple(stated.get("mean", (0.0, 0.0, 0.0))),
         std=tuple(stated.get("std", (1.0, 1.0, 1.0))),
         trained=stated.get("trained") or {},

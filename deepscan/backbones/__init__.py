@@ -1,4 +1,4 @@
-"""ViT towers with access to tokens and to the attention of the last block."""
+"""ViT towers, driven token by token and block by block, and how they are tuned."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
-    from deepscan.backbones.tokens import Backbone
+    from deepscan.backbones.vit import VisionTransformer
 
-#: Name -> what builds the tower from the keyword arguments that a card's `network.backbone` states.
-BACKBONES: "Registry[Callable[..., Backbone]]" = Registry(
+#: Name -> what builds the tower, with random weights, from the keyword arguments that `network.backbone`
+#: states beside its name.
+BACKBONES: "Registry[Callable[..., VisionTransformer]]" = Registry(
     "backbone",
     {
         "compact": "deepscan.backbones.compact",

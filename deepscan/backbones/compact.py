@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscan.backbones import BACKBONES
-from deepscan.backbones.tokens import Backbone, Tokens
+from deepscan.backbones.vit import VisionTransformer
 
 
 class Convolution(nn.Sequential):
@@ -57,49 +57,8 @@ class Residual(nn.Module):
         return x + added
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention that also returns its weights.
-
-    Query, key, value and output are four matrices, so that later tunings can be put on each of them.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mixed tokens, shape (B, N, D), and the weights, shape (B, H, N, N)."""
-
-        def split(y: Tensor) -> Tensor:
-            batch, count, width = y.shape
-            return y.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
-
-        q, k, v = split(self.q(x)), split(self.k(x)), split(self.v(x))
-        weights = torch.softmax(q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5, dim=-1)
-        mixed: Tensor = self.out((weights @ v).transpose(1, 2).flatten(2))
-        return mixed, weights
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block."""
-
-    def __init__(self, width: int, heads: int, hidden: int, drop: float) -> None:
-        super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = SelfAttention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.drop = nn.Dropout(drop)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the tokens, shape (B, N, D), and the attention weights, shape (B, H, N, N)."""
-        mixed, weights = self.attention(self.ln_1(x))
-        x = x + self.drop(mixed)
-        return x + self.drop(self.mlp(self.ln_2(x))), weights
-
-
 @BACKBONES.register("compact")
-class CompactViT(Backbone):
+class CompactViT(VisionTransformer):
     """A convolutional stem down to 1/16 of the side, then a few transformer blocks with a CLS token.
 
     Traces of a manipulation are local and high-frequency, and a from-scratch model has few data to learn
@@ -134,14 +93,10 @@ class CompactViT(Backbone):
         drop: float = 0.0,
         high_pass: float = 0.0,
     ) -> None:
-        super().__init__()
         if side % 16 or side <= 0:
             raise ValueError(f"the side of a crop must be a multiple of 16, not {side}")
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {width}")
         if len(channels) != 3 or len(residuals) != 3:
             raise ValueError("the stem has three stages: give three channels and three residuals")
-        self.side, self.grid, self.width = side, side // 16, width
         stem: list[nn.Module] = [HighPass(high_pass)] if high_pass else []
         taken = 6 if high_pass else 3
         for inward, outward, inside in zip((taken, *channels[:2]), channels, residuals, strict=True):
@@ -149,18 +104,13 @@ class CompactViT(Backbone):
             if inside:
                 stem.append(Residual(outward, inside))
         stem.append(nn.Conv2d(channels[2], width, 3, stride=2, padding=1))
-        self.stem = nn.Sequential(*stem)
-        self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.position = nn.Parameter(torch.randn(1, self.grid**2 + 1, width) * 0.02)
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, drop) for _ in range(depth))
-        self.ln_post = nn.LayerNorm(width)
-
-    def forward(self, crops: Tensor) -> Tokens:
-        """Return the tokens of normalised crops, shape (B, 3, S, S), float."""
-        patches = self.stem(crops).flatten(2).transpose(1, 2)
-        x = torch.cat((self.cls.expand(patches.shape[0], -1, -1), patches), dim=1) + self.position
-        for block in self.blocks:
-            x, weights = block(x)
-        row = weights.mean(dim=1)[:, 0, 1:]
-        x = self.ln_post(x)
-        return Tokens(x[:, 0], x[:, 1:], row / row.sum(dim=-1, keepdim=True))
+        super().__init__(
+            nn.Sequential(*stem),
+            side=side,
+            grid=side // 16,
+            width=width,
+            depth=depth,
+            heads=heads,
+            hidden=hidden,
+            drop=drop,
+        )

@@ -1,9 +1,8 @@
 """What every backbone gives: a CLS token, patch tokens, and where the CLS token looked."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -11,10 +10,11 @@ class Tokens:
     """A backbone's last layer, after its final norm.
 
     Attributes:
-        cls: The CLS token, shape (B, D).
+        cls: The CLS token, shape (B, D); of a tower without one, what its map pooling gives.
         patches: The patch tokens in reading order, prefix and register tokens left out, shape (B, P, D).
-        attention: What the CLS token pays each patch in the last block's self-attention: averaged over
-            heads, the CLS column removed, renormalised, shape (B, P), each row summing to 1.
+        attention: What the CLS token (or the map pooling's query) pays each patch in the last block's
+            self-attention: averaged over heads, other columns removed, renormalised, shape (B, P), each row
+            summing to 1.
     """
 
     cls: Tensor
@@ -32,21 +32,3 @@ class Tokens:
                 f"patches {tuple(self.patches.shape)} do not go with cls {tuple(self.cls.shape)} "
                 f"and attention {tuple(self.attention.shape)}"
             )
-
-
-class Backbone(nn.Module, ABC):
-    """A tower that turns normalised crops (B, 3, S, S) into `Tokens`.
-
-    Attributes:
-        side: Side S in pixels of the crops it takes.
-        grid: Patches along a side; P = grid * grid.
-        width: Width D of its tokens.
-    """
-
-    side: int
-    grid: int
-    width: int
-
-    @abstractmethod
-    def forward(self, crops: Tensor) -> Tokens:
-        """Return the tokens of normalised crops, shape (B, 3, S, S), float."""

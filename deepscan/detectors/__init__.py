@@ -1,6 +1,6 @@
 """Detectors: one file a method, each with its network, loss and recipe."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepscan.cards import ModelCard
 from deepscan.errors import ContractError
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from deepscan.detectors.detector import Detector, Network
 
 #: Name of a method -> its `Detector` class, whose arguments are the recipe's `loss`.
-DETECTORS: "Registry[type[Detector]]" = Registry(
+DETECTORS: "Registry[type[Detector[Any]]]" = Registry(
     "method",
     {
         "qtfp": "deepscan.detectors.qtfp",

@@ -3,60 +3,115 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from deepscan.backbones import BACKBONES
-from deepscan.backbones.tokens import Backbone, Tokens
+from deepscan.backbones.towers import build_tower
+from deepscan.backbones.tuning import tune
+from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import UsageError
 
 #: The columns of the logits, and the labels of a training sample.
 REAL, FAKE = 0, 1
+#: A training sample's forged part is not known.
+UNKNOWN = -1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """What a network says about a batch of crops.
+    """What a network says about a batch of crops; a method adds what its loss and its explanation need.
 
     Attributes:
         logits: Real, fake, shape (B, 2).
-        attention: Where each of K queries looked among the P patches, shape (B, K, P), rows summing to 1.
-        tokens: The backbone's tokens, for the losses.
     """
 
     logits: Tensor
-    attention: Tensor
-    tokens: Tokens
 
     def __post_init__(self) -> None:
-        if self.logits.ndim != 2 or self.logits.shape[1] != 2 or self.attention.ndim != 3:
-            raise ValueError(
-                "an output is logits (B, 2) and attention (B, K, P), not "
-                f"{tuple(self.logits.shape)} and {tuple(self.attention.shape)}"
-            )
+        if self.logits.ndim != 2 or self.logits.shape[1] != 2:
+            raise ValueError(f"logits are (B, 2), not {tuple(self.logits.shape)}")
 
     @property
     def probability(self) -> Tensor:
         """Probability of fake, shape (B,)."""
         return torch.softmax(self.logits.float(), dim=1)[:, FAKE]
 
+    @property
+    def evidence(self) -> dict[str, Tensor]:
+        """What an engine hands on beside the probability, float, by name.
+
+        Shape (B,) is a number a crop, shape (B, M, P) are M maps over the P patches in reading order.
+        """
+        return {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Training samples, ready for a network.
+
+    Attributes:
+        inputs: By the names of the network's arguments; the first axis of each is the batch.
+        labels: 0 for real, 1 for fake, shape (B,), int64.
+        masks: How far each pixel was forged, in [0, 1], `UNKNOWN` all over where that is not known, shape
+            (B, S, S), float32; None where no method asks.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    masks: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        moved = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        masks = None if self.masks is None else self.masks.to(device)
+        return Batch(moved, self.labels.to(device), masks)
+
 
 class Network(nn.Module, ABC):
-    """A network that judges normalised crops, shape (B, 3, S, S)."""
+    """A network that judges crops; called with the inputs that it names, it returns its `Output`.
+
+    Attributes:
+        inputs: Names of what it takes, in order: `crops`, normalised, shape (B, 3, S, S), comes first.
+        backbone: Its tower.
+    """
+
+    inputs: tuple[str, ...] = ("crops",)
+    backbone: VisionTransformer
+
+    def predict(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Return what an engine hands on: `probability`, shape (B,), and the evidence by name."""
+        output: Output = self(**inputs)
+        return {"probability": output.probability, **output.evidence}
+
+    def exportable(self) -> "Network":
+        """Return the network in a form without choices that hang on its inputs, to be traced.
+
+        It gives the same outputs; where that costs what the network would have saved, its method says so.
+        """
+        return self
+
+
+class FrozenNetwork(Network):
+    """A network whose trainable part sees only what a frozen part makes of the inputs.
+
+    Then what the frozen part makes can be kept on disk, and an epoch costs no pass through the backbone.
+    """
 
     @abstractmethod
-    def forward(self, crops: Tensor) -> Output:
-        """Return the output for normalised crops, shape (B, 3, S, S)."""
+    def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return features, shape (B, ...), without gradients, and the evidence."""
 
-    def predict(self, crops: Tensor) -> dict[str, Tensor]:
-        """Return what an engine hands on: `probability`, shape (B,), and `attention`, shape (B, K, P)."""
-        output: Output = self(crops)
-        return {"probability": output.probability, "attention": output.attention}
+    @abstractmethod
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits, shape (B, 2), of features."""
 
 
-class Detector(ABC):
+O = TypeVar("O", bound=Output)  # noqa: E741 (an output, as in the type it stands for)
+
+
+class Detector(ABC, Generic[O]):
     """A method: the network that it builds and the loss that it trains it with.
 
     A method is one file: a frozen dataclass whose fields are the settings of its loss, decorated with
@@ -64,38 +119,69 @@ class Detector(ABC):
     """
 
     @abstractmethod
-    def build(self, network: Mapping[str, Any]) -> Network:
-        """Return a network with random weights.
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a network.
 
         Args:
             network: What the recipe and the card state under `network`.
+            weights: Where the backbone's weights come from, as `backbones.towers.build_tower` takes it; the
+                rest is random.
 
         Raises:
             UsageError: A key or a value is not one that the method or its backbone knows.
+            MissingError: The weights cannot be had.
+            ContractError: The weights do not fit.
         """
 
     @abstractmethod
-    def loss(self, output: Output, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss to minimise and its parts for the log.
+    def loss(self, output: O, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss to minimise and its parts, detached, for the log.
 
         Args:
-            output: What the network gave.
-            labels: 0 for real, 1 for fake, shape (B,), int64.
+            output: What the network gave for the batch.
+            batch: The samples.
         """
 
 
-def build_backbone(stated: Mapping[str, Any]) -> Backbone:
-    """Return the backbone that a network's `backbone` states: its name and its arguments.
+def split_network(network: Mapping[str, Any], weights: str) -> tuple[VisionTransformer, dict[str, Any]]:
+    """Return the tuned tower that a network states under `backbone` and `tuning`, and its other arguments.
 
     Raises:
-        UsageError: The name, a key or a value is wrong.
+        UsageError: A name, a key or a value is wrong.
+        MissingError: The weights, or a package, cannot be had.
+        ContractError: The weights do not fit.
     """
-    arguments = dict(stated)
-    name = arguments.pop("name", None)
-    if name is None:
-        raise UsageError("the network's backbone has no name", f"choose from: {', '.join(BACKBONES.names)}")
-    builder = BACKBONES.get(name)
+    arguments = dict(network)
+    tower = build_tower(arguments.pop("backbone", {}), weights)
+    tune(tower, arguments.pop("tuning", {"type": "fft"}))
+    return tower, arguments
+
+
+def assemble(kind: type[Network], tower: VisionTransformer, arguments: Mapping[str, Any]) -> Network:
+    """Return a network of a tower and the arguments that its method states.
+
+    Raises:
+        UsageError: An argument is unknown or out of range.
+    """
     try:
-        return builder(**arguments)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"bad arguments for backbone {name!r}: {error}", "correct network.backbone")
+        return kind(tower, **arguments)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UsageError(f"bad arguments for {kind.__name__}: {error}", "correct `network` in the recipe")
+
+
+def require_steps(tower: VisionTransformer, method: str) -> None:
+    """Check that a method can drive a tower step by step with tokens of its own.
+
+    Raises:
+        UsageError: The tower has no CLS token, or its blocks have a relative position bias.
+    """
+    if not tower.prefix:
+        raise UsageError(
+            f"{method} classifies the CLS token, and this backbone has none",
+            "choose a backbone with a CLS token, or --method qtfp",
+        )
+    if tower.relative:
+        raise UsageError(
+            f"{method} adds or drops tokens, which a backbone with relative position bias cannot do",
+            "choose a backbone with absolute or rotary positions, or --method qtfp",
+        )

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepscan.backbones.tokens import Backbone
+from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import FAKE, REAL, Detector, Network, Output, build_backbone
+from deepscan.detectors.detector import FAKE, REAL, Batch, Detector, Network, Output, assemble, split_network
 from deepscan.errors import UsageError
 
 
@@ -38,25 +39,43 @@ class QueryPooling(nn.Module):
         return pooled.mean(dim=1), weights
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class QtfpOutput(Output):
+    """What a `QtfpNetwork` says.
+
+    Attributes:
+        attention: Where each of K queries looked among the P patches, shape (B, K, P), rows summing to 1.
+        tokens: The backbone's tokens, for the losses.
+    """
+
+    attention: Tensor
+    tokens: Tokens
+
+    @property
+    def evidence(self) -> dict[str, Tensor]:
+        """The queries' attention."""
+        return {"attention": self.attention}
+
+
 class QtfpNetwork(Network):
     """Backbone, query pooling and a linear head; the CLS token is not classified (QTFP, Sec. 3)."""
 
-    def __init__(self, backbone: Backbone, queries: int = 4, heads: int = 8) -> None:
+    def __init__(self, backbone: VisionTransformer, queries: int = 4, heads: int = 8) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = QueryPooling(backbone.width, queries, heads)
         self.head = nn.Linear(backbone.width, 2)
 
-    def forward(self, crops: Tensor) -> Output:
+    def forward(self, crops: Tensor) -> QtfpOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens = self.backbone(crops)
         feature, attention = self.pooling(tokens.patches)
-        return Output(self.head(feature), attention, tokens)
+        return QtfpOutput(self.head(feature), attention, tokens)
 
 
 @DETECTORS.register("qtfp")
 @dataclass(frozen=True)
-class Qtfp(Detector):
+class Qtfp(Detector[QtfpOutput]):
     """The method QTFP: L = L_CLS + 0.14 L_FLCL + 1.0 L_RAAL (QTFP, total loss eq.).
 
     Attributes:
@@ -81,21 +100,13 @@ class Qtfp(Detector):
                 f"temperatures must be positive, not {self.tau}, {self.tau_w}", "correct loss.tau"
             )
 
-    def build(self, network: Mapping[str, Any]) -> Network:
-        """Return a `QtfpNetwork`; `network` states `backbone`, `queries` and `heads`.
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a `QtfpNetwork`; `network` states `backbone`, `tuning`, `queries` and `heads`."""
+        return assemble(QtfpNetwork, *split_network(network, weights))
 
-        Raises:
-            UsageError: A key or a value is wrong.
-        """
-        arguments = dict(network)
-        backbone = build_backbone(arguments.pop("backbone", {}))
-        try:
-            return QtfpNetwork(backbone, **arguments)
-        except (TypeError, ValueError, AssertionError) as error:
-            raise UsageError(f"bad arguments for the network of qtfp: {error}", "correct `network`")
-
-    def loss(self, output: Output, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, output: QtfpOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total loss; the parts are `cls`, `flcl`, `raal` and the diagnostic `snr`."""
+        labels = batch.labels
         patches = output.tokens.patches.float()
         classified = F.cross_entropy(output.logits.float(), labels, label_smoothing=self.label_smoothing)
         contrast = patch_contrast(patches, labels, self.tau, self.tau_w, self.max_anchor_tokens)

@@ -33,7 +33,7 @@ class Exported(nn.Module):
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return probability, shape (B,), and attention, shape (B, K, P), of crops (B, 3, S, S)."""
-        outputs = self.network.predict(crops)
+        outputs = self.network.predict(crops=crops)
         return outputs["probability"], outputs["attention"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from deepscan.data.crops import CropSet
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import Network, Output
+from deepscan.detectors.detector import Batch, Network
 from deepscan.engines.golden import normalised
 from deepscan.errors import UsageError
 from deepscan.evaluation.metrics import auc
@@ -55,7 +56,7 @@ class Step:
 
 
 Listener = Callable[[Step], None]
-Loss = Callable[[Output, Tensor], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
 
 
 @dataclass(slots=True)
@@ -147,7 +148,7 @@ def predict(
     with torch.inference_mode():
         for start in range(0, len(crops), batch):
             values = normalised(crops[start : start + batch], recipe.mean, recipe.std)
-            probability = network.predict(torch.from_numpy(values).to(device))["probability"]
+            probability = network.predict(crops=torch.from_numpy(values).to(device))["probability"]
             scores.append(probability.double().cpu().numpy())
     return np.concatenate(scores)
 
@@ -236,7 +237,7 @@ def _step(run: Run, loss: Loss, images: Tensor, labels: Tensor, at: int) -> dict
     images = images.to(device, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         output = run.network(images)
-    total, parts = loss(output, labels.to(device))
+    total, parts = loss(output, Batch({"crops": images}, labels.to(device)))
     if not torch.isfinite(total):
         raise UsageError(f"the loss became {float(total.detach())} at step {at + 1}", "lower lr, or set clip")
     run.optimiser.zero_grad(set_to_none=True)

@@ -37,13 +37,18 @@ def test_tokens_have_the_stated_shapes(tower):
 
 def test_attention_is_the_last_blocks_cls_row_without_its_own_column(tower):
     seen = {}
-    tower.blocks[-1].attention.register_forward_hook(lambda module, given, out: seen.update(weights=out[1]))
-    attention = tower(torch.randn(2, 3, 32, 32)).attention
-    row = seen["weights"].mean(dim=1)[:, 0]
+    attention = tower.blocks[-1].attention
+    for name in ("q", "k"):
+        getattr(attention, name).register_forward_hook(
+            lambda module, given, out, name=name: seen.setdefault(name, out) if out.shape[1] == 5 else None
+        )
+    found = tower(torch.randn(2, 3, 32, 32)).attention
+    q, k = (seen[name].reshape(2, 5, 2, 8).transpose(1, 2) for name in "qk")
+    row = torch.softmax(q @ k.transpose(2, 3) / 8**0.5, dim=-1).mean(dim=1)[:, 0]
     # The whole row sums to 1; what is left without the CLS column must have been scaled up again.
     assert (row[:, 0] > 0).all()
-    torch.testing.assert_close(attention, row[:, 1:] / (1 - row[:, :1]))
-    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(found, row[:, 1:] / (1 - row[:, :1]))
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
 
 
 def test_a_sample_does_not_depend_on_its_neighbours_in_evaluation(tower):

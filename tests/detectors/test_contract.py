@@ -1,5 +1,6 @@
 """The contract that every registered detection method keeps."""
 
+import dataclasses
 from dataclasses import is_dataclass
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors import DETECTORS, load_network
-from deepscan.detectors.detector import Detector
+from deepscan.detectors.detector import Batch, Detector
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.checkpoint import save_weights
 from deepscan.training.recipe import load_recipe
@@ -57,7 +58,7 @@ def test_its_own_recipe_builds_it(method):
 def test_outputs_are_probabilities_and_distributions(network):
     crops = torch.randn(5, 3, 32, 32)
     output = network.eval()(crops)
-    predicted = network.predict(crops)
+    predicted = network.predict(crops=crops)
     assert output.logits.shape == (5, 2)
     assert predicted["probability"].shape == (5,)
     assert ((predicted["probability"] > 0) & (predicted["probability"] < 1)).all()
@@ -69,7 +70,7 @@ def test_outputs_are_probabilities_and_distributions(network):
 
 def test_a_higher_fake_logit_is_a_higher_probability(network):
     output = network.eval()(torch.randn(1, 3, 32, 32))
-    moved = type(output)(output.logits + torch.tensor([0.0, 1.0]), output.attention, output.tokens)
+    moved = dataclasses.replace(output, logits=output.logits + torch.tensor([0.0, 1.0]))
     assert moved.probability > output.probability
 
 
@@ -79,7 +80,7 @@ def test_the_loss_reaches_every_parameter_and_learning_lowers_it(detector, netwo
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     losses = []
     for _ in range(20):
-        total, parts = detector.loss(network(crops), labels)
+        total, parts = detector.loss(network(crops), Batch({"crops": crops}, labels))
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
@@ -94,7 +95,7 @@ def test_the_loss_reaches_every_parameter_and_learning_lowers_it(detector, netwo
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_batch_of_one_class_has_a_finite_loss(detector, network, label):
-    total, _ = detector.loss(network(torch.randn(2, 3, 32, 32)), torch.full((2,), label))
+    total, _ = detector.loss(network(torch.randn(2, 3, 32, 32)), Batch({}, torch.full((2,), label)))
     assert torch.isfinite(total)
 
 
@@ -132,7 +133,9 @@ def test_a_card_gives_the_network_back(method, network, tmp_path):
     save_weights(tmp_path / "model.safetensors", network)
     loaded = load_network(_card(tmp_path, method, TINY[method]))
     assert not loaded.training
-    assert torch.equal(loaded.predict(crops)["probability"], network.eval().predict(crops)["probability"])
+    assert torch.equal(
+        loaded.predict(crops=crops)["probability"], network.eval().predict(crops=crops)["probability"]
+    )
 
 
 def test_weights_of_another_network_are_refused(method, network, tmp_path):

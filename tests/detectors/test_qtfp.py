@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from deepscan.detectors.detector import Batch
 from deepscan.detectors.qtfp import (
     Qtfp,
     QueryPooling,
@@ -157,7 +158,7 @@ def test_the_total_is_the_weighted_sum():
     from tests.detectors.test_contract import TINY
 
     detector = Qtfp(lambda_flcl=0.3, lambda_raal=0.7)
-    total, parts = detector.loss(detector.build(TINY["qtfp"])(torch.randn(4, 3, 32, 32)), LABELS)
+    total, parts = detector.loss(detector.build(TINY["qtfp"])(torch.randn(4, 3, 32, 32)), Batch({}, LABELS))
     torch.testing.assert_close(total, parts["cls"] + 0.3 * parts["flcl"] + 0.7 * parts["raal"])
     assert (Qtfp().lambda_flcl, Qtfp().lambda_raal) == (0.14, 1.0)
 

@@ -46,7 +46,7 @@ def test_any_batch_gives_what_torch_gives(exported, count):
     assert [given.name for given in session.get_inputs()] == ["crops"]
     probability, attention = session.run(list(OUTPUTS), {"crops": crops.numpy()})
     with torch.no_grad():
-        expected = network.predict(crops)
+        expected = network.predict(crops=crops)
     # float32 in another order of sums: far below the gate's tolerance.
     np.testing.assert_allclose(probability, expected["probability"].numpy(), atol=1e-5)
     np.testing.assert_allclose(attention, expected["attention"].numpy(), atol=1e-5)
@@ -80,7 +80,7 @@ def test_a_graph_that_computes_something_else_does_not_pass(tmp_path):
         calls = 0
 
         def predict(self, crops):
-            outputs = super().predict(crops)
+            outputs = super().predict(crops=crops)
             type(self).calls += 1
             return {**outputs, "probability": outputs["probability"] + 0.002 * (type(self).calls > 1)}
 

@@ -1,0 +1,312 @@
+"""One vision transformer for every tower, token by token and block by block."""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepscan.backbones.tokens import Tokens
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x): the activation of OpenAI's CLIP weights, which give other features with GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activation of x."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+#: Name -> what makes the activation of a block's MLP.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu-tanh": lambda: nn.GELU("tanh"),
+    "quick-gelu": QuickGELU,
+}
+
+
+def rotated(x: Tensor, rotary: Tensor) -> Tensor:
+    """Return queries or keys turned by their tokens' places ("RoFormer", 2021, Sec. 3.4.2, in halves).
+
+    Args:
+        x: Shape (B, H, N, E).
+        rotary: Sine beside cosine of each token, shape (B or 1, N, 2 E); a sine of 0 and a cosine of 1 leave
+            a token as it is.
+    """
+    sine, cosine = rotary[:, None].chunk(2, dim=-1)
+    first, second = x.chunk(2, dim=-1)
+    turned: Tensor = x * cosine + torch.cat((-second, first), dim=-1) * sine
+    return turned.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention.
+
+    Query, key, value and output are four matrices, so that tunings can be put on each of them.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Return the mixed tokens.
+
+        Args:
+            x: Shape (B, N, D).
+            rotary: As `rotated` takes it.
+            bias: Added to the logits, shape (H, N, N).
+        """
+        q, k, v = self._split(self.q(x)), self._split(self.k(x)), self._split(self.v(x))
+        if rotary is not None:
+            q, k = rotated(q, rotary), rotated(k, rotary)
+        mask = None if bias is None else bias[None].to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def look(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Return what the first token pays to every token, averaged over heads, shape (B, N)."""
+        q, k = self._split(self.q(x[:, :1])), self._split(self.k(x))
+        if rotary is not None:
+            q, k = rotated(q, rotary[:, :1]), rotated(k, rotary)
+        logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
+        if bias is not None:
+            logits = logits + bias[None, :, :1]
+        weights: Tensor = torch.softmax(logits, dim=-1).mean(dim=1)[:, 0]
+        return weights
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, count, width = x.shape
+        return x.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
+
+
+class RelativeBias(nn.Module):
+    """A learnt attention bias for every distance between two patches, and to and from the CLS token (BEiT).
+
+    Args:
+        grid: Patches along a side.
+        heads: Attention heads.
+    """
+
+    index: Tensor
+
+    def __init__(self, grid: int, heads: int) -> None:
+        super().__init__()
+        span = 2 * grid - 1
+        self.table = nn.Parameter(torch.zeros(span**2 + 3, heads))
+        place = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")).flatten(1)
+        down, right = (place[:, :, None] - place[:, None]) + (grid - 1)
+        index = torch.zeros(grid**2 + 1, grid**2 + 1, dtype=torch.long)
+        index[1:, 1:] = down * span + right
+        index[0], index[:, 0], index[0, 0] = span**2, span**2 + 1, span**2 + 2
+        self.register_buffer("index", index)
+
+    def forward(self) -> Tensor:
+        """Return the bias, shape (H, N, N), N being the patches and the CLS token."""
+        bias: Tensor = self.table[self.index].permute(2, 0, 1)
+        return bias
+
+
+#: Changes the output of a block's attention or MLP before it is added: (B, N, D) to the same shape.
+Adapter = Callable[[Tensor], Tensor]
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: h + Attention(LN h), then h + MLP(LN h)."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        *,
+        activation: str = "gelu",
+        eps: float = 1e-5,
+        layer_scale: bool = False,
+        relative: RelativeBias | None = None,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
+        self.attention = Attention(width, heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
+        )
+        self.scale_1 = nn.Parameter(torch.ones(width)) if layer_scale else None
+        self.scale_2 = nn.Parameter(torch.ones(width)) if layer_scale else None
+        self.relative = relative
+        self.drop = nn.Dropout(drop)
+
+    def forward(
+        self, x: Tensor, rotary: Tensor | None = None, adapters: tuple[Adapter, Adapter] | None = None
+    ) -> Tensor:
+        """Return the tokens after the block.
+
+        Args:
+            x: Shape (B, N, D); any subset of a tower's tokens, and others beside them, where the block has no
+                relative bias.
+            rotary: Of these tokens, as `rotated` takes it; None in a tower without.
+            adapters: What the outputs of attention and MLP pass through before they are added.
+        """
+        bias = None if self.relative is None else self.relative()
+        mixed = self.attention(self.ln_1(x), rotary, bias)
+        x = self._add(x, mixed, self.scale_1, adapters and adapters[0])
+        return self._add(x, self.mlp(self.ln_2(x)), self.scale_2, adapters and adapters[1])
+
+    def look(self, x: Tensor, rotary: Tensor | None = None) -> Tensor:
+        """Return what the first of these tokens pays to each in this block, shape (B, N)."""
+        bias = None if self.relative is None else self.relative()
+        return self.attention.look(self.ln_1(x), rotary, bias)
+
+    def _add(self, x: Tensor, added: Tensor, scale: Tensor | None, adapter: Adapter | None) -> Tensor:
+        if adapter is not None:
+            added = adapter(added)
+        return x + self.drop(added if scale is None else scale * added)
+
+
+class MapPool(nn.Module):
+    """A learnt query that attends to the patches and an MLP on what it gathers (SigLIP's pooling)."""
+
+    def __init__(self, width: int, heads: int, hidden: int, *, activation: str, eps: float) -> None:
+        super().__init__()
+        self.latent = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.attention = Attention(width, heads)
+        self.norm = nn.LayerNorm(width, eps)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
+        )
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pooled token, shape (B, D), and the query's weights, shape (B, P), of (B, P, D)."""
+        attention = self.attention
+        q = attention._split(attention.q(self.latent.expand(patches.shape[0], -1, -1)))
+        k, v = attention._split(attention.k(patches)), attention._split(attention.v(patches))
+        weights = torch.softmax((q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5, dim=-1)
+        gathered = attention.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        pooled = gathered + self.mlp(self.norm(gathered))
+        return pooled[:, 0], weights.mean(dim=1)[:, 0]
+
+
+class VisionTransformer(nn.Module):
+    """A tower that turns normalised crops (B, 3, S, S) into `Tokens`, whole or step by step.
+
+    A method that puts its own tokens or its own layers into the tower drives it by `embed`, `blocks` and
+    `ln_post`; any other calls it.
+
+    Args:
+        stem: Crops (B, 3, S, S) to patches (B, D, G, G).
+        side: Side S in pixels of the crops it takes.
+        grid: Patches G along a side; P = G * G.
+        width: Width D of its tokens.
+        depth: Blocks.
+        heads: Attention heads, a divisor of the width.
+        hidden: Width inside the blocks' MLP.
+        prefix: Tokens before the patches: the CLS token first, then registers. 0: no CLS token, the tower
+            pools its patches by a map pool instead.
+        activation: A key of `ACTIVATIONS`.
+        eps: Of the norms.
+        positions: Whether a learnt position is added to every token.
+        pre_norm: Whether the tokens are normed before the first block.
+        layer_scale: Whether what each block adds is scaled by a learnt vector.
+        relative: Whether each block has a relative position bias.
+        rotary: Whether the patches' queries and keys are turned by their places; the tower's weights bring
+            the table.
+        projection: Width of the CLS token's linear projection, 0 for none.
+        drop: Dropout rate of what each block adds, in training.
+
+    Raises:
+        ValueError: The heads do not divide the width, or a number is out of range.
+    """
+
+    rotary: Tensor | None
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        *,
+        side: int,
+        grid: int,
+        width: int,
+        depth: int,
+        heads: int,
+        hidden: int,
+        prefix: int = 1,
+        activation: str = "gelu",
+        eps: float = 1e-5,
+        positions: bool = True,
+        pre_norm: bool = False,
+        layer_scale: bool = False,
+        relative: bool = False,
+        rotary: bool = False,
+        projection: int = 0,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        if min(grid, depth) < 1:
+            raise ValueError(f"a tower has patches and blocks, not a grid of {grid} and a depth of {depth}")
+        self.side, self.grid, self.width, self.prefix = side, grid, width, prefix
+        self.stem = stem
+        self.cls = nn.Parameter(torch.randn(1, prefix, width) * 0.02) if prefix else None
+        count = grid**2 + prefix
+        self.position = nn.Parameter(torch.randn(1, count, width) * 0.02) if positions else None
+        # Sine 0 and cosine 1: tokens without a place, until the weights bring the table.
+        table = torch.cat((torch.zeros(1, count, width // heads), torch.ones(1, count, width // heads)), -1)
+        self.register_buffer("rotary", table if rotary else None)
+        self.ln_pre = nn.LayerNorm(width, eps) if pre_norm else nn.Identity()
+        self.blocks = nn.ModuleList(
+            Block(
+                width,
+                heads,
+                hidden,
+                activation=activation,
+                eps=eps,
+                layer_scale=layer_scale,
+                relative=RelativeBias(grid, heads) if relative else None,
+                drop=drop,
+            )
+            for _ in range(depth)
+        )
+        self.ln_post = nn.LayerNorm(width, eps)
+        self.pool = None if prefix else MapPool(width, heads, hidden, activation=activation, eps=eps)
+        self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
+        #: Width of the projected CLS token.
+        self.projected = projection or width
+        #: Whether the blocks take the whole grid and nothing else.
+        self.relative = relative
+
+    def embed(self, crops: Tensor) -> Tensor:
+        """Return the tokens before the first block, shape (B, prefix + P, D), of crops (B, 3, S, S)."""
+        x: Tensor = self.stem(crops).flatten(2).transpose(1, 2)
+        if self.cls is not None:
+            x = torch.cat((self.cls.expand(x.shape[0], -1, -1).to(x.dtype), x), dim=1)
+        if self.position is not None:
+            x = x + self.position
+        embedded: Tensor = self.ln_pre(x)
+        return embedded
+
+    def places(self, extra: int = 0) -> Tensor | None:
+        """Return the rotary table of all tokens and `extra` placeless ones after them; None without one."""
+        if self.rotary is None or not extra:
+            return self.rotary
+        half = self.rotary.shape[-1] // 2
+        still = torch.cat((self.rotary.new_zeros(1, extra, half), self.rotary.new_ones(1, extra, half)), -1)
+        return torch.cat((self.rotary, still), dim=1)
+
+    def forward(self, crops: Tensor) -> Tokens:
+        """Return the tokens of normalised crops, shape (B, 3, S, S), float."""
+        x, rotary = self.embed(crops), self.places()
+        for block in self.blocks[:-1]:
+            x = block(x, rotary)
+        last = cast(Block, self.blocks[-1])
+        if self.pool is not None:
+            patches = self.ln_post(last(x, rotary))
+            pooled, weights = self.pool(patches)
+            return Tokens(pooled, patches, weights)
+        row = last.look(x, rotary)[:, self.prefix :]
+        x = self.ln_post(last(x, rotary))
+        return Tokens(x[:, 0], x[:, self.prefix :], row / row.sum(dim=-1, keepdim=True))

@@ -1,0 +1,83 @@
+"""What is made of aligned crops before a network sees them, the same in training and in a scan; no torch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.engines.golden import normalised
+from deepscan.errors import UsageError
+from deepscan.faces.recipe import CropRecipe
+from deepscan.registry import Registry
+
+Crops = NDArray[np.uint8]
+Arrays = dict[str, NDArray[np.float32]]
+
+
+class Inputs(ABC):
+    """Makes a network's inputs from crops.
+
+    Args:
+        crop: How the crops were cut.
+        mean: Per RGB channel, of pixels in [0, 1].
+        std: Per RGB channel.
+
+    Attributes:
+        views: In how many ways the same crop can be looked at; its score is the mean over them.
+    """
+
+    views = 1
+
+    def __init__(self, crop: CropRecipe, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.crop, self.mean, self.std = crop, tuple(mean), tuple(std)
+
+    @abstractmethod
+    def __call__(self, crops: Crops, view: int = 0) -> Arrays:
+        """Return the network's inputs by name, float32; the first axis of each is the batch.
+
+        Args:
+            crops: RGB, shape (B, S, S, 3), uint8.
+            view: Which look, from 0.
+        """
+
+
+#: Name -> what makes the inputs; a card states it as `inputs.kind`, its other arguments beside it.
+INPUTS: Registry[type[Inputs]] = Registry(
+    "kind of inputs",
+    {
+        "crops": "deepscan.detectors.inputs",
+    },
+)
+
+
+@INPUTS.register("crops")
+class CropInputs(Inputs):
+    """The crops themselves, normalised, and nothing else: `crops`, shape (B, 3, S, S)."""
+
+    def __call__(self, crops: Crops, view: int = 0) -> Arrays:
+        """Return the normalised crops."""
+        return {"crops": normalised(crops, self.mean, self.std)}
+
+
+def make_inputs(
+    stated: Mapping[str, Any], crop: CropRecipe, mean: Sequence[float], std: Sequence[float]
+) -> Inputs:
+    """Return what makes the inputs that a card or a recipe states.
+
+    Args:
+        stated: The `kind`, and its arguments.
+        crop: How the crops were cut.
+        mean: Per RGB channel.
+        std: Per RGB channel.
+
+    Raises:
+        UsageError: The kind or an argument is unknown or out of range.
+    """
+    arguments = dict(stated)
+    kind = INPUTS.get(arguments.pop("kind", "crops"))
+    try:
+        return kind(crop, mean, std, **arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bad inputs: {error}", "correct `inputs` in the recipe or the card")
