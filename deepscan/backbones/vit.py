@@ -297,16 +297,23 @@ class VisionTransformer(nn.Module):
         still = torch.cat((self.rotary.new_zeros(1, extra, half), self.rotary.new_ones(1, extra, half)), -1)
         return torch.cat((self.rotary, still), dim=1)
 
-    def forward(self, crops: Tensor) -> Tokens:
-        """Return the tokens of normalised crops, shape (B, 3, S, S), float."""
+    def forward(self, crops: Tensor, normed: bool = True) -> Tokens:
+        """Return the tokens of normalised crops.
+
+        Args:
+            crops: Shape (B, 3, S, S), float.
+            normed: Whether the patches are taken after the final norm, or as they enter it; the CLS token, or
+                what is pooled in its place, has passed it either way.
+        """
         x, rotary = self.embed(crops), self.places()
         for block in self.blocks[:-1]:
             x = block(x, rotary)
         last = cast(Block, self.blocks[-1])
+        before = last(x, rotary)
+        after = self.ln_post(before)
+        patches = (after if normed else before)[:, self.prefix :]
         if self.pool is not None:
-            patches = self.ln_post(last(x, rotary))
-            pooled, weights = self.pool(patches)
+            pooled, weights = self.pool(after)
             return Tokens(pooled, patches, weights)
         row = last.look(x, rotary)[:, self.prefix :]
-        x = self.ln_post(last(x, rotary))
-        return Tokens(x[:, 0], x[:, self.prefix :], row / row.sum(dim=-1, keepdim=True))
+        return Tokens(after[:, 0], patches, row / row.sum(dim=-1, keepdim=True))
