@@ -75,10 +75,12 @@ class Network(nn.Module, ABC):
     Attributes:
         inputs: Names of what it takes, in order: `crops`, normalised, shape (B, 3, S, S), comes first.
         backbone: Its tower.
+        export_note: What an exported file must say of how it computes, empty where there is nothing to say.
     """
 
     inputs: tuple[str, ...] = ("crops",)
     backbone: VisionTransformer
+    export_note: str = ""
 
     def predict(self, **inputs: Tensor) -> dict[str, Tensor]:
         """Return what an engine hands on: `probability`, shape (B,), and the evidence by name."""
