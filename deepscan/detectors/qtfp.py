@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,22 @@ from torch import Tensor, nn
 from deepscan.backbones.tokens import Tokens
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import FAKE, REAL, Batch, Detector, Network, Output, assemble, split_network
+from deepscan.detectors.detector import Batch, Detector, Network, Output, assemble, split_network
+from deepscan.detectors.token_losses import (
+    attention_alignment,
+    mask_contrast,
+    patch_contrast,
+    separation,
+    token_alignment,
+)
 from deepscan.errors import UsageError
+
+Fusion = Literal["global", "cls", "avg", "weighted", "concat"]
+Norm = Literal["after", "before"]
+Contrast = Literal["flcl", "macl", "none"]
+Weighting = Literal["sigmoid", "softmax"]
+Alignment = Literal["attention", "token", "none"]
+Metric = Literal["kl", "l1", "l2"]
 
 
 class QueryPooling(nn.Module):
@@ -44,12 +58,17 @@ class QtfpOutput(Output):
     """What a `QtfpNetwork` says.
 
     Attributes:
-        attention: Where each of K queries looked among the P patches, shape (B, K, P), rows summing to 1.
+        attention: Where each of K queries looked among the P patches, shape (B, K, P), rows summing to 1; of
+            a network without queries, where its CLS token looked, K being 1.
+        pooled: The global token, the mean of what the queries gathered, shape (B, D); None without queries.
         tokens: The backbone's tokens, for the losses.
+        backbone: The tower, for the penalties on its weights.
     """
 
     attention: Tensor
+    pooled: Tensor | None
     tokens: Tokens
+    backbone: VisionTransformer
 
     @property
     def evidence(self) -> dict[str, Tensor]:
@@ -58,19 +77,69 @@ class QtfpOutput(Output):
 
 
 class QtfpNetwork(Network):
-    """Backbone, query pooling and a linear head; the CLS token is not classified (QTFP, Sec. 3)."""
+    """Backbone, query pooling and a linear head (QTFP, Sec. 3).
 
-    def __init__(self, backbone: VisionTransformer, queries: int = 4, heads: int = 8) -> None:
+    Args:
+        backbone: The tower. Parts of it that nothing here reads do not train.
+        queries: Number K of queries.
+        heads: Attention heads of the pooling, a divisor of the tower's width.
+        fusion: What is classified: the `global` token of the queries alone, as the paper does; the `cls`
+            token alone, without queries; or both (supplement, Table 1): their mean (`avg`), their mean with
+            learnt weights (`weighted`), or one beside the other (`concat`).
+        norm: Whether patches are taken `after` the tower's final norm or `before` it. No source says which;
+            CLIP itself norms before use.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        queries: int = 4,
+        heads: int = 8,
+        fusion: Fusion = "global",
+        norm: Norm = "after",
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.pooling = QueryPooling(backbone.width, queries, heads)
-        self.head = nn.Linear(backbone.width, 2)
+        if fusion not in get_args(Fusion) or norm not in get_args(Norm):
+            raise ValueError(
+                f"fusion {fusion!r}, norm {norm!r}: choose from {', '.join(get_args(Fusion))} "
+                f"and {', '.join(get_args(Norm))}"
+            )
+        self.backbone, self.fusion, self.normed = backbone, fusion, norm == "after"
+        self.pooling = None if fusion == "cls" else QueryPooling(backbone.width, queries, heads)
+        self.mix = nn.Parameter(torch.zeros(2)) if fusion == "weighted" else None
+        self.head = nn.Linear(backbone.width * (2 if fusion == "concat" else 1), 2)
+        backbone.projection.requires_grad_(False)
+        if fusion == "global":
+            # The alignments take CLS and its attention as they are; no gradient comes that way.
+            if backbone.pool is not None:
+                backbone.pool.requires_grad_(False)
+            if not self.normed:
+                backbone.ln_post.requires_grad_(False)
 
     def forward(self, crops: Tensor) -> QtfpOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
-        tokens = self.backbone(crops)
-        feature, attention = self.pooling(tokens.patches)
-        return QtfpOutput(self.head(feature), attention, tokens)
+        tokens = self.backbone(crops, self.normed)
+        pooled, attention = None, tokens.attention[:, None]
+        if self.pooling is not None:
+            pooled, attention = self.pooling(tokens.patches)
+        return QtfpOutput(
+            self.head(self._fused(tokens.cls, pooled)), attention, pooled, tokens, self.backbone
+        )
+
+    def _fused(self, cls: Tensor, pooled: Tensor | None) -> Tensor:
+        if pooled is None:
+            return cls
+        if self.fusion == "concat":
+            return torch.cat((cls, pooled), dim=1)
+        if self.fusion == "avg":
+            return (cls + pooled) / 2
+        if self.mix is not None:
+            share = self.mix.softmax(dim=0)
+            return share[0] * cls + share[1] * pooled
+        return pooled
 
 
 @DETECTORS.register("qtfp")
@@ -79,132 +148,104 @@ class Qtfp(Detector[QtfpOutput]):
     """The method QTFP: L = L_CLS + 0.14 L_FLCL + 1.0 L_RAAL (QTFP, total loss eq.).
 
     Attributes:
-        lambda_flcl: Weight of the patch contrast.
-        lambda_raal: Weight of the attention alignment.
+        contrast: `flcl`; its oracle `macl`, which reads the forgery masks (supplement, Sec. 2.1); or `none`.
+        lambda_flcl: Weight of the contrast, whichever it is.
         tau: Temperature of the contrast.
+        weighting: How FLCL's anchors are weighted, as `anchor_weights` takes it.
         tau_w: Temperature of the anchors' weights.
         max_anchor_tokens: Anchors drawn from a batch's fake patches, None for all of them.
+        alignment: On real pictures, `attention` brings the queries to look where the CLS token does (RAAL),
+            `token` brings the global token to the CLS token (supplement, Table 4); or `none`.
+        alignment_metric: How far attentions are apart: `kl`, `l1` or `l2` (supplement, Table 3).
+        lambda_raal: Weight of the alignment, whichever it is.
         label_smoothing: Of the cross-entropy.
+        lambda_orth: Weight of Effort's penalty on singular vectors that are not orthogonal; QTFP has none.
+        lambda_keepsv: Weight of Effort's penalty on a change of the weights' energy; QTFP has none.
     """
 
+    contrast: Contrast = "flcl"
     lambda_flcl: float = 0.14
-    lambda_raal: float = 1.0
     tau: float = 0.1
+    weighting: Weighting = "sigmoid"
     tau_w: float = 0.1
     max_anchor_tokens: int | None = None
+    alignment: Alignment = "attention"
+    alignment_metric: Metric = "kl"
+    lambda_raal: float = 1.0
     label_smoothing: float = 0.0
+    lambda_orth: float = 0.0
+    lambda_keepsv: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, allowed in (
+            ("contrast", Contrast),
+            ("weighting", Weighting),
+            ("alignment", Alignment),
+            ("alignment_metric", Metric),
+        ):
+            if getattr(self, name) not in get_args(allowed):
+                raise UsageError(
+                    f"{name} must be one of {', '.join(get_args(allowed))}, not {getattr(self, name)!r}",
+                    f"correct loss.{name}",
+                )
         if self.tau <= 0 or self.tau_w <= 0:
             raise UsageError(
                 f"temperatures must be positive, not {self.tau}, {self.tau_w}", "correct loss.tau"
             )
+        if self.max_anchor_tokens is not None and self.max_anchor_tokens < 1:
+            raise UsageError(
+                f"max_anchor_tokens must be at least 1, not {self.max_anchor_tokens}",
+                "set loss.max_anchor_tokens=null for no limit",
+            )
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `QtfpNetwork`; `network` states `backbone`, `tuning`, `queries` and `heads`."""
+        """Return a `QtfpNetwork`; `network` states `backbone`, `tuning` and the network's arguments."""
         return assemble(QtfpNetwork, *split_network(network, weights))
 
     def loss(self, output: QtfpOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total loss; the parts are `cls`, `flcl`, `raal` and the diagnostic `snr`."""
-        labels = batch.labels
-        patches = output.tokens.patches.float()
-        classified = F.cross_entropy(output.logits.float(), labels, label_smoothing=self.label_smoothing)
-        contrast = patch_contrast(patches, labels, self.tau, self.tau_w, self.max_anchor_tokens)
-        alignment = attention_alignment(output.attention, output.tokens.attention, labels)
-        total = classified + self.lambda_flcl * contrast + self.lambda_raal * alignment
-        parts = {"cls": classified, "flcl": contrast, "raal": alignment, "snr": separation(patches, labels)}
-        return total, {name: part.detach() for name, part in parts.items()}
+        """Return the total loss, in float32 whatever the output's precision, and its parts.
 
+        The parts are named `cls`, `flcl` or `macl`, `raal` or `token`, `orth` and `keepsv`, as far as they
+        are on; `snr` is a diagnostic, NaN for a batch of one class.
 
-def anchor_weights(anchors: Tensor, real_mean: Tensor, fake_mean: Tensor, tau_w: float) -> Tensor:
-    """Return how much each anchor counts, in (0, 1): sigmoid(delta / tau_w) (QTFP, weighting eq.).
+        Args:
+            output: What the network gave for the batch.
+            batch: The samples; with masks, if the contrast is MACL.
 
-    delta is the cosine to the fakes' mean less the cosine to the reals' mean.
+        Raises:
+            UsageError: A part that is on has nothing to work on: masks, queries or a tower tuned by Effort.
+        """
+        with torch.autocast(output.logits.device.type, enabled=False):
+            weighted = self._parts(output, batch)
+            total = torch.stack([weight * part for weight, part in weighted.values()]).sum()
+            parts = {name: part.detach() for name, (_, part) in weighted.items()}
+            return total, {**parts, "snr": separation(output.tokens.patches.float(), batch.labels)}
 
-    Args:
-        anchors: Patch tokens, shape (N, D).
-        real_mean: Mean patch token of the real pictures, shape (D,).
-        fake_mean: Mean patch token of the fake pictures, shape (D,).
-        tau_w: Temperature.
-    """
-    delta = F.cosine_similarity(anchors, fake_mean, dim=-1) - F.cosine_similarity(anchors, real_mean, dim=-1)
-    return torch.sigmoid(delta / tau_w)
-
-
-def patch_contrast(
-    patches: Tensor, labels: Tensor, tau: float, tau_w: float, max_anchor_tokens: int | None = None
-) -> Tensor:
-    """Return L_FLCL, at least 0: fake patches are drawn together, away from real ones (QTFP, FLCL eq.).
-
-    The paper's numerator and denominator index different sets. Here an anchor's positives are all other
-    patches of fake pictures in the batch and its denominator all other patches, so that the ratio is at
-    most 1. Means and weights are detached, or the loss would fall by shrinking the weights.
-
-    Args:
-        patches: Patch tokens, shape (B, P, D), float32.
-        labels: 0 or 1, shape (B,).
-        tau: Temperature of the similarities.
-        tau_w: Temperature of the weights.
-        max_anchor_tokens: Anchors drawn at random, None for all.
-
-    Returns:
-        A scalar; 0 for a batch without both classes.
-    """
-    fake, real = patches[labels == FAKE].flatten(0, 1), patches[labels == REAL].flatten(0, 1)
-    # An anchor needs another fake patch as its positive.
-    if len(fake) < 2 or not len(real):
-        return patches.new_zeros(())
-    with torch.no_grad():
-        weights = anchor_weights(fake, real.mean(0), fake.mean(0), tau_w)
-    fake, real = F.normalize(fake, dim=-1), F.normalize(real, dim=-1)
-    chosen = torch.arange(len(fake), device=fake.device)
-    if max_anchor_tokens is not None and len(fake) > max_anchor_tokens:
-        chosen = torch.randperm(len(fake), device=fake.device)[:max_anchor_tokens]
-    anchors = fake[chosen]
-    to_fake = (anchors @ fake.T / tau).scatter(1, chosen[:, None], -torch.inf)
-    positive = to_fake.logsumexp(dim=1)
-    everything = torch.logaddexp(positive, (anchors @ real.T / tau).logsumexp(dim=1))
-    return (weights[chosen] * (everything - positive)).mean()
-
-
-def attention_alignment(queries: Tensor, cls: Tensor, labels: Tensor) -> Tensor:
-    """Return L_RAAL, the mean KL(queries || CLS) over queries of real pictures (QTFP, RAAL eq.).
-
-    Args:
-        queries: Attention of the queries, shape (B, K, P), rows summing to 1.
-        cls: Attention of the CLS token, shape (B, P), rows summing to 1; detached here.
-        labels: 0 or 1, shape (B,).
-
-    Returns:
-        A scalar; 0 for a batch without a real picture.
-    """
-    real = labels == REAL
-    if not real.any():
-        return queries.new_zeros((), dtype=torch.float32)
-    given = queries[real].float().clamp_min(1e-8)
-    anchor = cls[real].detach().float().clamp_min(1e-8)[:, None]
-    return (given * (given.log() - anchor.log())).sum(dim=-1).mean()
-
-
-@torch.no_grad()
-def separation(patches: Tensor, labels: Tensor) -> Tensor:
-    """Return the SNR of the two classes' patch tokens (QTFP, supplement); above 1 is informative.
-
-    ||dmu|| / sigma, sigma being the standard deviation along dmu, the classes' variances averaged.
-
-    Args:
-        patches: Patch tokens, shape (B, P, D), float32.
-        labels: 0 or 1, shape (B,).
-
-    Returns:
-        A scalar; NaN for a batch without both classes.
-    """
-    fake, real = patches[labels == FAKE].flatten(0, 1), patches[labels == REAL].flatten(0, 1)
-    if not len(fake) or not len(real):
-        return patches.new_tensor(torch.nan)
-    gap = real.mean(0) - fake.mean(0)
-    distance = gap.norm().clamp_min(1e-12)
-    along = gap / distance
-    spread = ((real @ along).var(correction=0) + (fake @ along).var(correction=0)) / 2
-    snr: Tensor = distance / spread.sqrt().clamp_min(1e-12)
-    return snr
+    def _parts(self, output: QtfpOutput, batch: Batch) -> dict[str, tuple[float, Tensor]]:
+        labels, tokens = batch.labels, output.tokens
+        patches = tokens.patches.float()
+        smoothed = F.cross_entropy(output.logits.float(), labels, label_smoothing=self.label_smoothing)
+        parts = {"cls": (1.0, smoothed)}
+        if self.contrast == "flcl":
+            contrast = patch_contrast(
+                patches, labels, self.tau, self.tau_w, self.max_anchor_tokens, self.weighting
+            )
+            parts["flcl"] = (self.lambda_flcl, contrast)
+        if self.contrast == "macl":
+            if batch.masks is None:
+                raise UsageError(
+                    "MACL reads what was forged in each fake, and no picture of the data has a mask",
+                    "name masks in the column mask of faces.csv, or set loss.contrast=flcl",
+                )
+            contrast = mask_contrast(patches, labels, batch.masks, self.tau, self.max_anchor_tokens)
+            parts["macl"] = (self.lambda_flcl, contrast)
+        if self.alignment == "none":
+            return parts
+        if output.pooled is None:
+            raise UsageError(
+                "a network without queries has nothing to align to the CLS token", "set loss.alignment=none"
+            )
+        if self.alignment == "attention":
+            aligned = attention_alignment(output.attention, tokens.attention, labels, self.alignment_metric)
+            return {**parts, "raal": (self.lambda_raal, aligned)}
+        return {**parts, "token": (self.lambda_raal, token_alignment(output.pooled, tokens.cls, labels))}

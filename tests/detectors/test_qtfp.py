@@ -1,28 +1,28 @@
-"""QTFP: what its losses promise, in numbers."""
-
-import math
+"""QTFP: its network, its switches and its total loss."""
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch import nn
 
+from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors.detector import Batch
-from deepscan.detectors.qtfp import (
-    Qtfp,
-    QueryPooling,
-    anchor_weights,
-    attention_alignment,
-    patch_contrast,
-    separation,
-)
+from deepscan.detectors.qtfp import Qtfp, QtfpNetwork, QueryPooling
 from deepscan.errors import UsageError
+from tests.detectors.test_contract import BACKBONE
 
 LABELS = torch.tensor([0, 1, 0, 1])
+FUSIONS = ("global", "cls", "avg", "weighted", "concat")
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+def tower(prefix=1, **extra):
+    stem = nn.Conv2d(3, 16, 8, 8)
+    settings = {"side": 32, "grid": 4, "width": 16, "depth": 2, "heads": 2, "hidden": 16, "prefix": prefix}
+    return VisionTransformer(stem, **settings, pre_norm=True, projection=12, **extra)
 
 
 def test_query_attention_has_the_papers_size():
@@ -52,117 +52,142 @@ def _with_query(pooling, at):
     return one
 
 
-def test_contrast_of_a_hand_made_batch():
-    # A real and a fake picture of two patches each, all patches of a picture alike, the two at right angles.
-    patches = torch.tensor([[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2])
-    tau, tau_w = 0.5, 0.1
-    loss = patch_contrast(patches, torch.tensor([0, 1]), tau, tau_w)
-    # delta = 1 - 0; of the other patches one is a positive of similarity 1, two are real of similarity 0.
-    weight = 1 / (1 + math.exp(-1 / tau_w))
-    expected = -weight * math.log(math.exp(1 / tau) / (math.exp(1 / tau) + 2 * math.exp(0)))
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_each_fusion_classifies_what_it_says(fusion):
+    network = QtfpNetwork(tower(), queries=3, heads=2, fusion=fusion).eval()
+    output = network(torch.randn(2, 3, 32, 32))
+    cls = output.tokens.cls
+    both = [cls] if fusion == "cls" else [cls, output.pooled]
+    classified = {
+        "global": lambda: output.pooled,
+        "cls": lambda: cls,
+        "avg": lambda: torch.stack(both).mean(0),
+        "weighted": lambda: torch.stack(both).mean(0),  # the learnt weights start equal
+        "concat": lambda: torch.cat(both, dim=1),
+    }[fusion]()
+    assert network.head.in_features == (32 if fusion == "concat" else 16)
+    torch.testing.assert_close(output.logits, network.head(classified))
 
 
-def test_contrast_is_never_negative_and_knows_separated_classes():
-    mixed = torch.randn(4, 5, 8)
-    apart = mixed + torch.where(LABELS == 1, 10.0, -10.0)[:, None, None]
-    far, near = patch_contrast(apart, LABELS, 0.1, 0.1), patch_contrast(mixed, LABELS, 0.1, 0.1)
-    assert 0 <= far < 1e-3 < near
+def test_the_weights_of_the_weighted_mean_sum_to_one():
+    network = QtfpNetwork(tower(), queries=3, heads=2, fusion="weighted").eval()
+    network.mix.data = torch.tensor([1.0, -1.0])
+    output = network(torch.randn(2, 3, 32, 32))
+    share = torch.sigmoid(torch.tensor(2.0))
+    mixed = share * output.tokens.cls + (1 - share) * output.pooled
+    torch.testing.assert_close(output.logits, network.head(mixed))
 
 
-@pytest.mark.parametrize("label", [0, 1])
-def test_contrast_ignores_a_batch_of_one_class(label):
-    assert patch_contrast(torch.randn(2, 5, 8), torch.full((2,), label), 0.1, 0.1) == 0
+def test_without_queries_there_is_no_pooling_and_cls_explains():
+    network = QtfpNetwork(tower(), fusion="cls").eval()
+    output = network(torch.randn(2, 3, 32, 32))
+    assert network.pooling is None
+    assert output.pooled is None
+    assert torch.equal(output.evidence["attention"][:, 0], output.tokens.attention)
 
 
-def test_contrast_leaves_an_anchor_out_of_its_own_positives():
-    # A single fake patch has no positive: nothing can be said about it, and nothing may become NaN.
-    loss = patch_contrast(torch.randn(2, 1, 8), torch.tensor([0, 1]), 0.1, 0.1)
-    assert loss == 0
+def test_patches_before_the_norm_are_those_that_the_norm_takes():
+    backbone = tower().eval()
+    crops = torch.randn(2, 3, 32, 32)
+    nn.init.normal_(backbone.ln_post.weight)
+    before = QtfpNetwork(backbone, 3, 2, norm="before").eval()(crops)
+    after = QtfpNetwork(backbone, 3, 2, norm="after").eval()(crops)
+    torch.testing.assert_close(backbone.ln_post(before.tokens.patches), after.tokens.patches)
+    assert not torch.allclose(before.tokens.patches, after.tokens.patches)
+    assert torch.equal(before.tokens.cls, after.tokens.cls)
 
 
-def test_contrast_of_drawn_anchors_estimates_that_of_all():
-    patches = torch.randn(4, 200, 8)
-    everyone = patch_contrast(patches, LABELS, 0.1, 0.1)
-    drawn = torch.stack([patch_contrast(patches, LABELS, 0.1, 0.1, 100) for _ in range(30)])
-    # 30 draws of 100 from 400 anchors: the mean's standard error is their spread / sqrt(30).
-    assert abs(drawn.mean() - everyone) < 4 * drawn.std() / math.sqrt(30)
-    torch.testing.assert_close(patch_contrast(patches, LABELS, 0.1, 0.1, 400), everyone)
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("norm", ["before", "after"])
+def test_all_that_trains_has_a_gradient_on_every_kind_of_tower(prefix, fusion, norm):
+    detector = Qtfp(alignment="none" if fusion == "cls" else "attention")
+    network = QtfpNetwork(tower(prefix), 2, 2, fusion, norm)
+    total, _ = detector.loss(network(torch.randn(4, 3, 32, 32)), Batch({}, LABELS))
+    total.backward()
+    assert not [
+        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
+    ]
+    assert network.head.weight.grad.abs().sum() > 0
+    assert network.backbone.stem.weight.grad.abs().sum() > 0
 
 
-def test_weights_grow_with_delta_and_are_a_half_without_it():
-    real, fake = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    angles = torch.linspace(0, math.pi / 2, 9)
-    weights = anchor_weights(torch.stack((angles.cos(), angles.sin()), 1), real, fake, 0.1)
-    assert (weights.diff() > 0).all()
-    assert weights[4] == pytest.approx(0.5, abs=1e-5)
+def test_an_unknown_fusion_or_norm_is_a_usage_error():
+    for wrong in ({"fusion": "sum"}, {"norm": "none"}):
+        with pytest.raises(UsageError, match="choose from"):
+            Qtfp().build({"backbone": BACKBONE, "queries": 3, "heads": 2, **wrong})
 
 
-def test_weights_are_no_way_to_lower_the_contrast():
-    patches = torch.randn(4, 5, 8, requires_grad=True)
-    patch_contrast(patches, LABELS, 0.1, 0.1).backward()
-    found = patches.grad.clone()
-    with torch.no_grad():
-        fake, real = patches[LABELS == 1].flatten(0, 1), patches[LABELS == 0].flatten(0, 1)
-        fixed = anchor_weights(fake, real.mean(0), fake.mean(0), 0.1)
-    again = patches.detach().requires_grad_()
-    fake = F.normalize(again[LABELS == 1].flatten(0, 1), dim=1)
-    every = F.normalize(torch.cat((again[LABELS == 1], again[LABELS == 0])).flatten(0, 1), dim=1)
-    similar = (fake @ every.T / 0.1).masked_fill(torch.eye(10, 20, dtype=torch.bool), -torch.inf)
-    ratio = similar[:, :10].logsumexp(1) - similar.logsumexp(1)
-    (-(fixed * ratio).mean()).backward()
-    # Written out with constant weights the gradient is the same; float32 sums in another order.
-    torch.testing.assert_close(found, again.grad, atol=1e-6, rtol=1e-4)
-
-
-def test_alignment_is_nothing_where_the_queries_look_where_cls_does():
-    cls = torch.softmax(torch.randn(4, 9), dim=1)
-    assert attention_alignment(cls[:, None].repeat(1, 3, 1), cls, LABELS) == pytest.approx(0, abs=1e-6)
-    elsewhere = torch.softmax(torch.randn(4, 3, 9), dim=2)
-    assert attention_alignment(elsewhere, cls, LABELS) > 0.01
-
-
-def test_alignment_is_the_divergence_from_cls_over_real_pictures_alone():
-    queries = torch.tensor([[[0.75, 0.25]], [[0.5, 0.5]]])
-    cls = torch.tensor([[0.5, 0.5], [0.01, 0.99]])
-    loss = attention_alignment(queries, cls, torch.tensor([0, 1]))
-    assert float(loss) == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5), rel=1e-5)
-    assert attention_alignment(queries, cls, torch.tensor([1, 1])) == 0
-
-
-def test_alignment_moves_the_queries_and_not_the_backbone():
-    queries = torch.softmax(torch.randn(4, 3, 9), dim=2).requires_grad_()
-    cls = torch.softmax(torch.randn(4, 9), dim=1).requires_grad_()
-    attention_alignment(queries, cls, LABELS).backward()
-    assert cls.grad is None
-    assert queries.grad[LABELS == 0].abs().sum() > 0
-    assert queries.grad[LABELS == 1].abs().sum() == 0
-
-
-def test_alignment_survives_a_weight_of_zero():
-    queries, cls = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[0.0, 1.0]])
-    # The clamp of 1e-8 bounds the divergence by log(1e8).
-    loss = attention_alignment(queries, cls, torch.tensor([0]))
-    assert float(loss) == pytest.approx(math.log(1e8), rel=1e-3)
-
-
-def test_separation_is_the_distance_in_standard_deviations():
-    patches = torch.randn(2, 50_000, 3)
-    patches[1, :, 0] += 2.5
-    # 50,000 unit normal samples a class: their means and deviations are within a hundredth of 2.5 and 1.
-    assert separation(patches, torch.tensor([0, 1])) == pytest.approx(2.5, abs=0.05)
-    assert torch.isnan(separation(patches, torch.tensor([1, 1])))
+def _loss(detector, masks=None, **network):
+    output = QtfpNetwork(tower(), 3, 2, **network)(torch.randn(4, 3, 32, 32))
+    return detector.loss(output, Batch({}, LABELS, masks))
 
 
 def test_the_total_is_the_weighted_sum():
-    from tests.detectors.test_contract import TINY
-
-    detector = Qtfp(lambda_flcl=0.3, lambda_raal=0.7)
-    total, parts = detector.loss(detector.build(TINY["qtfp"])(torch.randn(4, 3, 32, 32)), Batch({}, LABELS))
+    total, parts = _loss(Qtfp(lambda_flcl=0.3, lambda_raal=0.7))
     torch.testing.assert_close(total, parts["cls"] + 0.3 * parts["flcl"] + 0.7 * parts["raal"])
     assert (Qtfp().lambda_flcl, Qtfp().lambda_raal) == (0.14, 1.0)
+    assert parts["snr"] > 0
 
 
-def test_a_temperature_of_zero_is_refused():
-    with pytest.raises(UsageError, match="temperatures"):
-        Qtfp(tau=0)
+def test_each_switch_changes_its_part_alone():
+    masks = torch.ones(4, 32, 32)
+    torch.manual_seed(1)
+    usual = _loss(Qtfp())[1]
+    changed = {
+        "flcl": {"weighting": "softmax"},
+        "raal": {"alignment_metric": "l1"},
+        "macl": {"contrast": "macl"},
+        "token": {"alignment": "token"},
+    }
+    for part, setting in changed.items():
+        torch.manual_seed(1)
+        total, parts = _loss(Qtfp(**setting), masks)
+        assert parts[part] != usual.get(part)
+        assert [name for name in usual if name in parts and parts[name] != usual[name]] == (
+            [part] if part in usual else []
+        )
+        weight = 0.14 if part in {"flcl", "macl"} else 1.0
+        other = next(name for name in parts if name not in {"cls", "snr", part})
+        rest = parts["cls"] + (1.14 - weight) * parts[other]
+        torch.testing.assert_close(total, rest + weight * parts[part])
+
+
+def test_without_its_losses_it_is_a_classifier():
+    total, parts = _loss(Qtfp(contrast="none", alignment="none"))
+    assert set(parts) == {"cls", "snr"}
+    assert total == parts["cls"]
+
+
+def test_the_loss_is_float32_under_autocast_too():
+    output = QtfpNetwork(tower(), 3, 2)(torch.randn(4, 3, 32, 32))
+    plain = Qtfp().loss(output, Batch({}, LABELS))[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(Qtfp().loss(output, Batch({}, LABELS))[0], plain)
+
+
+def test_a_part_without_what_it_works_on_is_refused():
+    with pytest.raises(UsageError, match="mask") as raised:
+        _loss(Qtfp(contrast="macl"))
+    assert "faces.csv" in raised.value.hint
+    for alignment in ("attention", "token"):
+        with pytest.raises(UsageError, match="without queries"):
+            _loss(Qtfp(alignment=alignment), fusion="cls")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tau": 0.0},
+        {"tau_w": -1.0},
+        {"max_anchor_tokens": 0},
+        {"contrast": "supcon"},
+        {"weighting": "linear"},
+        {"alignment": "cls"},
+        {"alignment_metric": "l3"},
+    ],
+)
+def test_a_setting_out_of_range_is_refused(wrong):
+    with pytest.raises(UsageError) as raised:
+        Qtfp(**wrong)
+    assert "loss." in raised.value.hint
