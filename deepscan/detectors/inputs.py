@@ -48,6 +48,7 @@ INPUTS: Registry[type[Inputs]] = Registry(
     "kind of inputs",
     {
         "crops": "deepscan.detectors.inputs",
+        "contrast": "deepscan.detectors.contrast",
     },
 )
 
