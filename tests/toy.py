@@ -19,25 +19,37 @@ def model(
     calibration: Calibration | None = CALIBRATION,
     golden: Golden | None = None,
     side: int = 64,
+    evidence: bool = False,
 ) -> Path:
-    """Write a model folder; with a large bias every face is fake, with a very negative one none is."""
+    """Write a model folder; with a large bias every face is fake, with a very negative one none is.
+
+    With `evidence` the model also gives the `mean` and, as its `patches`, a map a colour channel of means over
+    16 x 16 pixels.
+    """
     folder.mkdir(parents=True)
     crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 3, side, side])
     probability = helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["batch"])
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["crops", "axes"], ["mean"], keepdims=0),
-            helper.make_node("Add", ["mean", "bias"], ["logit"]),
-            helper.make_node("Sigmoid", ["logit"], ["probability"]),
-        ],
-        "toy",
-        [crops],
-        [probability],
-        [
-            helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
-            helper.make_tensor("bias", TensorProto.FLOAT, [], [bias]),
-        ],
-    )
+    nodes = [
+        helper.make_node("ReduceMean", ["crops", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["mean", "bias"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["probability"]),
+    ]
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
+        helper.make_tensor("bias", TensorProto.FLOAT, [], [bias]),
+    ]
+    outputs = [probability]
+    if evidence:
+        nodes += [
+            helper.make_node("AveragePool", ["crops"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]),
+            helper.make_node("Reshape", ["pooled", "flat"], ["patches"]),
+        ]
+        constants.append(helper.make_tensor("flat", TensorProto.INT64, [3], [0, 3, -1]))
+        outputs += [
+            helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch"]),
+            helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["batch", 3, (side // 16) ** 2]),
+        ]
+    graph = helper.make_graph(nodes, "toy", [crops], outputs, constants)
     built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(built)
     onnx.save(built, str(folder / "model.onnx"))

@@ -78,6 +78,8 @@ class Display(Listener):
         )
         if engine["details"]["note"]:
             self._note(f"note: {engine['details']['note']}")
+        if run["parameters"]["explain"] and not run["model"]["evidence"]:
+            self._note(f"warning: model {run['model']['name']} gives scores alone: --explain adds nothing")
 
     def checking(self, recorded: int) -> None:
         """Say that files are being read again."""

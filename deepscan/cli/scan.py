@@ -91,6 +91,15 @@ def scan(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Keep with each face what its score was taken from: the model's own maps over the crop "
+            "(steps of 0 to 255 within their range, row by row) and numbers.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     progress: Annotated[
         str,
         typer.Option(
@@ -134,6 +143,7 @@ def scan(
         min_frames=min_frames,
         timeout=timeout,
         max_megapixels=max_megapixels,
+        explain=explain,
     )
     statuses = frozenset(_one_of("--retry", status, STATUSES) for status in retry or ())
     output = Output(out, resume=resume, overwrite=overwrite, retry=statuses)

@@ -29,6 +29,7 @@ class ScanOptions:
         min_frames: A video with fewer decodable frames is `too_short`.
         timeout: Seconds that a video's decoding may take.
         max_megapixels: A frame with more is `unsupported`.
+        explain: Whether what each face's score was taken from is kept with it.
         quality: Which faces count for a track's score.
     """
 
@@ -42,6 +43,7 @@ class ScanOptions:
     min_frames: int = 1
     timeout: float = 120.0
     max_megapixels: float = 64.0
+    explain: bool = False
     quality: QualityRule = field(default_factory=QualityRule)
 
     def __post_init__(self) -> None:
@@ -67,6 +69,8 @@ class ScanOptions:
             raise UsageError(
                 f"--{unused[0]} says how a model runs, and there is none", "leave it out, or name a model"
             )
+        if self.model == NO_MODEL and self.explain:
+            raise UsageError("--explain needs scores, and without a model there are none", "name a model")
 
     def to_json(self) -> dict[str, Any]:
         """Return every parameter for the run's record."""

@@ -10,6 +10,7 @@ from deepscan.faces.quality import QualityRule
 from deepscan.faces.tracks import Track, link
 from deepscan.media.frames import DecodeReport, Status
 from deepscan.scan.aggregation import judge, score_track
+from deepscan.scan.explanation import Explanation
 from deepscan.scan.records import Record
 from deepscan.scan.scorer import Scorer
 
@@ -21,10 +22,12 @@ class Sighting:
     Attributes:
         face: Where it is and how good.
         raw: Probability of fake in [0, 1]; None before, or without, a detector.
+        explanation: What the score was taken from; None unless that was asked for.
     """
 
     face: Face
     raw: float | None = None
+    explanation: Explanation | None = None
 
 
 def outcome(
@@ -89,7 +92,7 @@ def outcome(
         tracks=[
             {**track.to_json(), "counted": track.track.id in judgement.counted} for track in judgement.tracks
         ],
-        frames=_frames(sampled, tracks, raw),
+        frames=_frames(sampled, tracks, {sighting.face: sighting for sighting in sightings}),
     )
 
 
@@ -108,12 +111,12 @@ def _status(
 
 
 def _frames(
-    sampled: Sequence[tuple[int, float]], tracks: Sequence[Track], raw: Mapping[Face, float]
+    sampled: Sequence[tuple[int, float]], tracks: Sequence[Track], sightings: Mapping[Face, Sighting]
 ) -> list[dict[str, Any]]:
     lines = []
     for track in tracks:
         for face in track.faces:
-            score = raw.get(face)
+            score, explanation = sightings[face].raw, sightings[face].explanation
             line = face.to_json()
             lines.append(
                 {
@@ -122,6 +125,7 @@ def _frames(
                     "track": track.id,
                     "score": None if score is None else round(score, 6),
                     **line,
+                    **({} if explanation is None else {"explanation": explanation}),
                 }
             )
     seen = {line["index"] for line in lines}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align
@@ -17,6 +18,7 @@ from deepscan.faces.recipe import REFERENCE
 from deepscan.faces.tracks import appearance
 from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+from deepscan.scan.explanation import Explanation
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.outcome import Sighting, outcome
 from deepscan.scan.records import Record, utc_now
@@ -150,17 +152,22 @@ class Pipeline:
         return Sighting(face), crop
 
     def _score(self, batch: list[tuple[Video, Sighting, Image]]) -> None:
-        assert self._scorer is not None
-        score = self._scorer.score
         begun = time.monotonic()
-        scores = attempt(lambda part: score(np.stack([crop for _, _, crop in part])).tolist(), batch)
-        for (video, sighting, _), raw in zip(batch, scores, strict=True):
-            if isinstance(raw, Exception):
-                video.failure = f"the detector failed at frame {sighting.face.index}: {raw}"
+        judged = attempt(lambda part: self._judge(np.stack([crop for _, _, crop in part])), batch)
+        for (video, sighting, _), found in zip(batch, judged, strict=True):
+            if isinstance(found, Exception):
+                video.failure = f"the detector failed at frame {sighting.face.index}: {found}"
             else:
-                sighting.raw = raw
+                sighting.raw, sighting.explanation = found
             video.waiting -= 1
         self._charge("detector", time.monotonic() - begun, [video for video, _, _ in batch])
+
+    def _judge(self, crops: NDArray[np.uint8]) -> list[tuple[float, Explanation | None]]:
+        assert self._scorer is not None
+        if not self._options.explain:
+            return [(raw, None) for raw in self._scorer.score(crops).tolist()]
+        scores, explained = self._scorer.explain(crops)
+        return list(zip(scores.tolist(), explained, strict=True))
 
     def _charge(self, stage: str, seconds: float, videos: Sequence[Video]) -> None:
         for video in videos:

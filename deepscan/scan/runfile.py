@@ -52,7 +52,7 @@ def describe(options: ScanOptions, scorer: Scorer | None, finder: FaceFinder) ->
         "id": uuid.uuid4().hex[:12],
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": _commit()},
         "parameters": json.loads(json.dumps(options.to_json())),
-        "model": _model(scorer.card) if scorer else None,
+        "model": {**_model(scorer.card), "evidence": list(scorer.evidence)} if scorer else None,
         "faces": {**_model(finder.card), "device": finder.device},
         "engine": dict(scorer.describe()) if scorer else None,
         "seed": None,  # nothing in a scan is drawn at random

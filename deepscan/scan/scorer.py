@@ -1,4 +1,4 @@
-"""Raw scores for aligned crops: a model's preprocessing and its engine, nothing else."""
+"""Raw scores for aligned crops, and what they were taken from: a model's inputs and its engine, no more."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
+from deepscan.detectors.inputs import make_inputs
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Engine
-from deepscan.engines.golden import golden_crops, normalised
+from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
+from deepscan.scan.explanation import Evidence, Explanation, check_evidence, explanations
 
 
 class Scorer:
@@ -23,6 +25,9 @@ class Scorer:
         device: `auto`, `cpu` or `cuda`.
         precision: `auto`, or one that the engine offers.
         threads: Threads of one run, None for as many as there are cores.
+
+    Attributes:
+        evidence: Names of what the model gives beside its scores.
 
     Raises:
         ContractError: The engine does not give the golden score of the card.
@@ -43,9 +48,10 @@ class Scorer:
             raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
         self.card = card
         self.recipe: CropRecipe = card.crop
+        self._inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
         name = _first_with_file(card) if engine == "auto" else engine
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
-        self._check_golden()
+        self.evidence = tuple(self._check_golden())
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of fake of each crop.
@@ -56,8 +62,25 @@ class Scorer:
         Returns:
             Raw scores, shape (n,), float32, in [0, 1]; NaN where the network gave none.
         """
-        batch = normalised(crops, self.card.mean, self.card.std)
-        return self.engine.run({"crops": batch})["probability"]
+        return self._run(crops)[0]
+
+    def explain(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], list[Explanation]]:
+        """Return the probability of fake of each crop, as `score` does, and what it was taken from.
+
+        Args:
+            crops: As `score` takes them.
+
+        Raises:
+            ContractError: The model's evidence is neither numbers nor maps.
+        """
+        scores, evidence = self._run(crops)
+        check_evidence(evidence, len(crops))
+        return scores, explanations(evidence, len(crops))
+
+    def _run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Evidence]:
+        views = [self.engine.run(self._inputs(crops, view)) for view in range(self._inputs.views)]
+        means = {name: np.mean([view[name] for view in views], axis=0) for name in views[0]}
+        return means.pop("probability"), means
 
     def to_json(self) -> dict[str, Any]:
         """Return what every record says of its model."""
@@ -80,10 +103,11 @@ class Scorer:
             "details": {**self.engine.describe(), "note": self.engine.note},
         }
 
-    def _check_golden(self) -> None:
+    def _check_golden(self) -> Evidence:
         crops = golden_crops(self.recipe.input_side)
         try:
-            found = float(self.score(crops).mean())
+            scores, evidence = self._run(crops)
+            found = float(scores.mean())
         except DeepscanError:
             raise
         except Exception as error:
@@ -92,7 +116,7 @@ class Scorer:
                 "restore the model's folder, or export it again",
             )
         if self.card.golden is None:
-            return
+            return evidence
         expected = self.card.golden.score
         # Half precision carries three decimal digits of a logit; the parity gate of the export is tighter.
         tolerance = self.card.golden.tolerance if self.engine.precision == "fp32" else 2e-2
@@ -101,6 +125,7 @@ class Scorer:
                 f"model {self.card.name!r} scores its golden input {found:.5f}, its card says {expected:.5f}",
                 f"the {self.engine.name} engine computes otherwise here: try another --engine or --device",
             )
+        return evidence
 
 
 def _first_with_file(card: ModelCard) -> str:

@@ -1,0 +1,84 @@
+"""`scan --explain`: what each score was taken from, beside it in the record."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tests import toy
+from tests.command import SAMPLES, deepscan, journal
+
+HOPPER = SAMPLES / "real_hopper.mp4"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return toy.model(tmp_path_factory.mktemp("models") / "toy", evidence=True)
+
+
+def scan(video, model, *more):
+    return deepscan("scan", video, "--model", model, "--frames", "3", *more)
+
+
+def test_every_scored_face_is_explained_and_nothing_else_changes(model):
+    (plain,) = scan(SAMPLES / "two_persons.mp4", model).records
+    (told,) = scan(SAMPLES / "two_persons.mp4", model, "--explain").records
+    scored = [frame for frame in told["frames"] if frame["score"] is not None]
+    assert len(scored) == 6
+    for frame in scored:
+        explanation = frame.pop("explanation")
+        assert frame["score"] == pytest.approx(1 / (1 + np.exp(-explanation["mean"])), abs=1e-5)
+        assert explanation["patches"]["grid"] == 4
+    assert told["frames"] == plain["frames"]
+    assert told.keys() == plain.keys()
+
+
+def test_a_frame_without_a_face_has_nothing_to_explain(model):
+    (record,) = scan(SAMPLES / "no_face.mp4", model, "--explain").records
+    assert all("explanation" not in frame for frame in record["frames"])
+
+
+def test_the_embedded_model_shows_where_its_queries_looked():
+    (record,) = deepscan("scan", HOPPER, "--frames", "1", "--explain").records
+    attention = record["frames"][0]["explanation"]["attention"]
+    assert attention["range"][0] == 0
+    rows = np.array(attention["maps"]) * attention["range"][1] / 255
+    assert rows.shape == (4, attention["grid"] ** 2)
+    # each query's weights sum to 1; half a step of rounding in each of 100 patches, all in one direction at worst
+    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=100 * 0.5 * attention["range"][1] / 255)
+
+
+def test_a_model_that_gives_scores_alone_is_told_of_once(tmp_path):
+    bare = toy.model(tmp_path / "bare")
+    ran = scan(SAMPLES, bare, "--explain")
+    assert ran.code == 0
+    assert ran.err.count("gives scores alone") == 1
+    assert all(
+        frame["explanation"] == {}
+        for record in ran.records
+        for frame in record["frames"]
+        if frame["score"] is not None
+    )
+
+
+def test_a_run_is_gone_on_with_as_it_was_begun(model, tmp_path):
+    out = tmp_path / "out.csv"
+    assert scan(HOPPER, model, "--explain", "--out", out).code == 0
+    run = json.loads((tmp_path / "out.run.json").read_text())
+    assert run["parameters"]["explain"] is True
+    assert run["model"]["evidence"] == ["mean", "patches"]
+    assert scan(HOPPER, model, "--explain", "--out", out, "--resume").code == 0
+    ran = scan(HOPPER, model, "--out", out, "--resume")
+    assert ran.code == 4
+    assert "parameters.explain was True, is False" in ran.err
+    (record,) = journal(tmp_path / "out.jsonl").values()
+    assert record["frames"][0]["explanation"]
+    with out.open(newline="") as file:
+        assert "explanation" not in next(csv.reader(file))
+
+
+def test_without_a_model_there_is_nothing_to_explain():
+    ran = deepscan("scan", HOPPER, "--model", "none", "--explain")
+    assert ran.code == 2
+    assert "--explain needs scores" in ran.err

@@ -1,0 +1,98 @@
+"""What is kept of a model's evidence: small, in place, and never a bare NaN."""
+
+import numpy as np
+import pytest
+
+from deepscan import cards
+from deepscan.errors import ContractError
+from deepscan.scan import scorer
+from deepscan.scan.explanation import check_evidence, explanations
+from deepscan.scan.records import dump_line
+from deepscan.scan.scorer import Scorer
+from tests import toy
+
+
+def decoded(quantity):
+    """Maps as a reader of a record gets them back, shape (M, G, G)."""
+    low, high = quantity["range"]
+    grid = quantity["grid"]
+    return low + np.array(quantity["maps"]).reshape(-1, grid, grid) * (high - low) / 255
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return toy.model(tmp_path_factory.mktemp("models") / "toy", evidence=True)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1e-3), (-3, 5), (-2, -1), (2, 4)])
+def test_a_map_comes_back_to_half_a_step(low, high):
+    maps = np.random.default_rng(0).uniform(low, high, (3, 2, 16)).astype(np.float32)
+    kept = explanations({"maps": maps}, 3)
+    for crop, explanation in zip(maps, kept, strict=True):
+        quantity = explanation["maps"]
+        assert all(type(step) is int and 0 <= step <= 255 for steps in quantity["maps"] for step in steps)
+        assert quantity["range"][0] <= 0 <= quantity["range"][1], (
+            "a step of 0 at the lower end is no evidence"
+        )
+        step = (quantity["range"][1] - quantity["range"][0]) / 255
+        # half a step of the quantisation, and six digits of the range
+        np.testing.assert_allclose(decoded(quantity).reshape(2, 16), crop, atol=0.51 * step, rtol=1e-5)
+
+
+def test_a_map_of_nothing_stays_nothing():
+    (kept,) = explanations({"maps": np.zeros((1, 1, 4), np.float32)}, 1)
+    assert kept == {"maps": {"grid": 2, "range": [0.0, 0.0], "maps": [[0, 0, 0, 0]]}}
+
+
+def test_numbers_stay_numbers():
+    kept = explanations({"depth": np.float32([3, 0.25])}, 2)
+    assert kept == [{"depth": 3.0}, {"depth": 0.25}]
+
+
+def test_what_is_not_finite_is_none_and_spoils_no_other():
+    maps = np.ones((2, 1, 4), np.float32)
+    maps[0, 0, 1] = np.nan
+    broken, whole = explanations({"maps": maps, "depth": np.float32([np.inf, 1])}, 2)
+    assert broken == {"maps": None, "depth": None}
+    assert whole["depth"] == 1
+    dump_line(broken)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 1, 5), (1, 1, 4), (2, 1, 2, 2)])
+def test_evidence_of_another_shape_is_told(shape):
+    with pytest.raises(ContractError, match="'odd' has shape"):
+        check_evidence({"odd": np.zeros(shape, np.float32)}, 2)
+
+
+def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
+    crops = np.zeros((2, 64, 64, 3), np.uint8)
+    crops[1, 16:32, 48:, 2] = 255  # the second row of patches, its last column, blue
+    scores, kept = Scorer(cards.load(model), device="cpu").explain(crops)
+    np.testing.assert_allclose(scores, toy.expected(crops, 0), atol=1e-6)
+    assert kept[0]["mean"] == -1
+    patches = decoded(kept[1]["patches"])
+    assert patches.shape == (3, 4, 4)
+    bright = np.full((3, 4, 4), -1.0)
+    bright[2, 1, 3] = 1
+    np.testing.assert_allclose(patches, bright, atol=1e-6)
+
+
+def test_scores_and_evidence_are_means_over_the_views(model, monkeypatch):
+    class Twice(scorer.make_inputs({}, cards.load(model).crop, (0.5,) * 3, (0.5,) * 3).__class__):
+        """The crop, and the crop in black."""
+
+        views = 2
+
+        def __call__(self, crops, view=0):
+            return super().__call__(crops * np.uint8(1 - view))
+
+    monkeypatch.setattr(scorer, "make_inputs", lambda stated, *rest: Twice(*rest))
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    found, kept = Scorer(cards.load(model), device="cpu").explain(crops)
+    expected = (toy.expected(crops, 0) + toy.expected(crops * 0, 0)) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    means = [((crop / 255 - 0.5) / 0.5).mean() for crop in crops]
+    # rounded to six digits
+    assert [explanation["mean"] for explanation in kept] == pytest.approx(
+        [(m - 1) / 2 for m in means], abs=2e-6
+    )
