@@ -23,7 +23,7 @@ def model(
 ) -> Path:
     """Write a model folder; with a large bias every face is fake, with a very negative one none is.
 
-    With `evidence` the model also gives the `mean` and, as its `patches`, a map a colour channel of means over
+    With `evidence` the model also gives the `mean`, and as `patches` a map a colour channel of the means over
     16 x 16 pixels.
     """
     folder.mkdir(parents=True)

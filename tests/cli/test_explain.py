@@ -45,7 +45,7 @@ def test_the_embedded_model_shows_where_its_queries_looked():
     assert attention["range"][0] == 0
     rows = np.array(attention["maps"]) * attention["range"][1] / 255
     assert rows.shape == (4, attention["grid"] ** 2)
-    # each query's weights sum to 1; half a step of rounding in each of 100 patches, all in one direction at worst
+    # each query's weights sum to 1; at worst each of the 100 patches is rounded by half a step the same way
     np.testing.assert_allclose(rows.sum(axis=1), 1, atol=100 * 0.5 * attention["range"][1] / 255)
 
 
