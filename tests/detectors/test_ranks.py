@@ -1,0 +1,68 @@
+"""Soft ranks and Spearman's correlation."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import rankdata, spearmanr
+
+from deepscan.detectors.ranks import hard_ranks, soft_ranks, spearman
+
+
+@pytest.fixture
+def rows():
+    """Scores of 257 tokens for 16 pictures, on other scales, and targets that they follow more or less."""
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=(16, 257))
+    follows = np.linspace(-1, 1, 16)[:, None]
+    scores = follows * target + (1 - abs(follows)) * rng.normal(size=(16, 257))
+    scales = np.logspace(-2, 2, 16)[:, None]
+    return torch.tensor(scores * scales + 5, dtype=torch.float32), torch.tensor(target, dtype=torch.float32)
+
+
+def test_the_soft_correlation_is_the_exact_one_within_a_hundredth(rows):
+    scores, target = rows
+    exact = [spearmanr(s, t).statistic for s, t in zip(*rows, strict=True)]
+    # The soft ranks are blurred by a tenth of a standard deviation, on purpose.
+    np.testing.assert_allclose(spearman(scores, target).numpy(), exact, atol=0.01)
+
+
+def test_the_hard_correlation_is_the_exact_one(rows):
+    scores, target = rows
+    exact = [spearmanr(s, t).statistic for s, t in zip(*rows, strict=True)]
+    # Ranks are whole numbers; what is left is float32 in the mean over 257.
+    np.testing.assert_allclose(spearman(scores, target, hard=True).numpy(), exact, atol=1e-5)
+
+
+def test_hard_ranks_are_scipys_ties_included():
+    values = torch.tensor([[3.0, 1.0, 3.0, 2.0, 3.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
+    np.testing.assert_array_equal(hard_ranks(values).numpy(), rankdata(values.numpy(), axis=1) - 1)
+
+
+def test_soft_ranks_become_hard_ones_as_the_temperature_falls():
+    torch.manual_seed(0)
+    values = torch.randn(2, 9)
+    # A value's sigmoid against itself is a half, which the ranks from 0 do not count.
+    torch.testing.assert_close(soft_ranks(values, 1e-4) - 0.5, hard_ranks(values))
+
+
+def test_the_gradient_goes_to_the_scores_alone_and_following_it_raises_the_correlation(rows):
+    scores, target = (part[8:9].clone().requires_grad_() for part in rows)
+    before = spearman(scores, target)
+    before.sum().backward()
+    assert scores.grad.abs().min() > 0
+    assert target.grad is None
+    after = spearman(scores.detach() + 0.1 * scores.grad.sign() * scores.std(), target)
+    assert after > before
+
+
+def test_hard_ranks_give_no_gradient(rows):
+    scores, target = rows
+    assert not spearman(scores.requires_grad_(), target, hard=True).requires_grad
+
+
+def test_constant_scores_correlate_with_nothing_and_have_a_finite_gradient():
+    scores = torch.zeros(1, 5, requires_grad=True)
+    rho = spearman(scores, torch.arange(5.0)[None])
+    rho.sum().backward()
+    assert rho.item() == 0
+    assert torch.isfinite(scores.grad).all()
