@@ -1,11 +1,15 @@
 """From what a recipe states about its backbone to a tower with weights."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from deepscan.backbones import BACKBONES
+from deepscan.backbones.published import normalisation, published
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import UsageError
+
+__all__ = ["build_tower", "normalisation"]
 
 
 def build_tower(stated: Mapping[str, Any], weights: str = "random") -> VisionTransformer:
@@ -13,17 +17,29 @@ def build_tower(stated: Mapping[str, Any], weights: str = "random") -> VisionTra
 
     Args:
         stated: Its `name`, and arguments of its builder.
-        weights: `hub` for the published weights of that name, `random`, or the path of a file.
+        weights: `hub` for the published weights of that name, `random`, or the path of a file: of the
+            publisher's layout, or a checkpoint of a network with such a tower.
 
     Raises:
-        UsageError: The name, a key or a value is wrong.
+        UsageError: The name, a key or a value is wrong, or no weights are published.
+        MissingError: The weights are not there and cannot be fetched.
+        ContractError: The weights are of another tower.
     """
     arguments = dict(stated)
     name = arguments.pop("name", None)
     if name is None:
         raise UsageError("the network's backbone has no name", f"choose from: {', '.join(BACKBONES.names)}")
     builder = BACKBONES.get(name)
+    if weights == "hub":
+        published(name)
     try:
-        return builder(**arguments)
+        tower = builder(**arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"bad arguments for backbone {name!r}: {error}", "correct network.backbone")
+    if weights == "random":
+        return tower
+    # A tower of random weights needs nothing of the libraries that publish others.
+    from deepscan.backbones.weights import fetch, load
+
+    load(tower, name, fetch(name) if weights == "hub" else Path(weights))
+    return tower

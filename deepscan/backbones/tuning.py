@@ -1,13 +1,64 @@
 """How a tower is tuned: which of its parameters train, and what is added to them."""
 
-from collections.abc import Mapping
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from torch import nn
 
 from deepscan.backbones.vit import VisionTransformer
+from deepscan.errors import UsageError
+from deepscan.registry import Registry
+
+_HERE, _LORA = "deepscan.backbones.tuning", "deepscan.backbones.lora"
+#: Type of a tuning -> what puts it on a tower in place, from the keyword arguments that `network.tuning`
+#: states beside its type.
+TUNINGS: Registry[Callable[..., None]] = Registry(
+    "type of tuning",
+    {
+        "fft": _HERE,
+        "frozen": _HERE,
+        "norm": _HERE,
+        "bias": _HERE,
+        "partial": _HERE,
+        "effort": "deepscan.backbones.effort",
+        "lora": _LORA,
+        "gaussian-lora": _LORA,
+        "pissa": _LORA,
+        "olora": _LORA,
+        "rslora": _LORA,
+        "dora": _LORA,
+        "loha": _LORA,
+        "lokr": _LORA,
+        "ia3": _LORA,
+        "oft": _LORA,
+    },
+)
+
+#: The matrices of a block, as a tuning's `targets` name them -> as the block does.
+MATRICES = {
+    "q": "attention.q",
+    "k": "attention.k",
+    "v": "attention.v",
+    "out": "attention.out",
+    "mlp.0": "mlp.0",
+    "mlp.2": "mlp.2",
+}
+ATTENTION = ("q", "k", "v", "out")
+
+
+class TunedLinear(nn.Module, ABC):
+    """A matrix and what is trained of it, in the place of a linear map."""
+
+    @abstractmethod
+    def folded(self) -> nn.Linear:
+        """Return the linear map that it amounts to."""
 
 
 def tune(tower: VisionTransformer, stated: Mapping[str, Any]) -> None:
     """Make a tower tunable in place, as `network.tuning` states.
+
+    On the meta device too, where nothing is computed from weights: a tuned checkpoint then goes into it.
 
     Args:
         tower: The tower, with its weights.
@@ -17,3 +68,94 @@ def tune(tower: VisionTransformer, stated: Mapping[str, Any]) -> None:
         UsageError: The type, a key or a value is wrong.
         MissingError: The type needs a package that is not installed.
     """
+    arguments = dict(stated)
+    kind = arguments.pop("type", None)
+    if kind is None:
+        raise UsageError("the network's tuning has no type", f"choose from: {', '.join(TUNINGS.names)}")
+    put = TUNINGS.get(kind)
+    try:
+        put(tower, **arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bad arguments for tuning {kind!r}: {error}", "correct network.tuning")
+
+
+def fold(tower: VisionTransformer) -> None:
+    """Put what was tuned back into plain matrices, in place.
+
+    The tower then has the names of one that was never tuned, and gives the same tokens up to rounding.
+    """
+    for name, module in list(tower.named_modules()):
+        if isinstance(module, TunedLinear):
+            replace(tower, name, module.folded())
+        elif hasattr(module, "get_base_layer"):
+            # A layer of peft's, which need not be installed here.
+            cast(Any, module).merge()
+            replace(tower, name, cast(Any, module).get_base_layer())
+    # What peft notes on the model that it changes.
+    for note in ("peft_config", "active_adapter"):
+        vars(tower).pop(note, None)
+
+
+def matrices(tower: VisionTransformer, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    """Return the linear maps of all blocks that a tuning's targets name, by their names in the tower.
+
+    Raises:
+        ValueError: A target is none of `MATRICES`, or there is none.
+    """
+    wrong = [target for target in targets if target not in MATRICES]
+    if wrong or not targets or isinstance(targets, str):
+        raise ValueError(f"targets are a list of {', '.join(MATRICES)}, not {targets!r}")
+    names = [f"blocks.{at}.{MATRICES[target]}" for at in range(len(tower.blocks)) for target in targets]
+    return {name: cast(nn.Linear, tower.get_submodule(name)) for name in names}
+
+
+def replace(tower: VisionTransformer, name: str, module: nn.Module) -> None:
+    """Put a module into a tower in the place of the one of that name."""
+    parent, _, child = name.rpartition(".")
+    setattr(tower.get_submodule(parent), child, module)
+
+
+@TUNINGS.register("fft")
+def fft(tower: VisionTransformer) -> None:
+    """Train everything."""
+    tower.requires_grad_(True)
+
+
+@TUNINGS.register("frozen")
+def frozen(tower: VisionTransformer) -> None:
+    """Train nothing."""
+    tower.requires_grad_(False)
+
+
+@TUNINGS.register("norm")
+def norm(tower: VisionTransformer) -> None:
+    """Train the layer norms ("Strong Baselines for Parameter-Efficient Few-Shot Fine-Tuning", 2023)."""
+    tower.requires_grad_(False)
+    for module in tower.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.requires_grad_(True)
+
+
+@TUNINGS.register("bias")
+def bias(tower: VisionTransformer) -> None:
+    """Train the biases, those of norms among them ("BitFit", ACL 2022)."""
+    for name, value in tower.named_parameters():
+        value.requires_grad_(name.endswith(".bias"))
+
+
+@TUNINGS.register("partial")
+def partial(tower: VisionTransformer, *, blocks: int = 4) -> None:
+    """Train the last blocks and the norm after them ("Visual Prompt Tuning", ECCV 2022, Partial-k).
+
+    Args:
+        tower: The tower.
+        blocks: How many.
+
+    Raises:
+        ValueError: The tower has fewer.
+    """
+    if not 1 <= blocks <= len(tower.blocks):
+        raise ValueError(f"blocks must be 1 to {len(tower.blocks)}, not {blocks}")
+    tower.requires_grad_(False)
+    for module in (*tower.blocks[-blocks:], tower.ln_post):
+        module.requires_grad_(True)

@@ -1,7 +1,8 @@
 """One vision transformer for every tower, token by token and block by block."""
 
+import math
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,16 +41,50 @@ def rotated(x: Tensor, rotary: Tensor) -> Tensor:
     return turned.to(x.dtype)
 
 
+def rotary_table(grid: int, prefix: int, size: int, base: float) -> Tensor:
+    """Return the sines and cosines by which `rotated` turns a tower's tokens (DINOv3, 2025).
+
+    The centres of the patches lie in (-1, 1) along both axes. Half of the pairs of a head turn with the row,
+    half with the column, in periods from 1 to nearly `base`. Prefix tokens have no place: sine 0, cosine 1.
+
+    Args:
+        grid: Patches along a side.
+        prefix: Tokens before the patches.
+        size: Width E of a head, a multiple of 4.
+        base: What the periods are powers of.
+
+    Returns:
+        Sine beside cosine, shape (1, prefix + P, 2 E), float32.
+
+    Raises:
+        ValueError: The width of a head is no multiple of 4.
+    """
+    if size % 4:
+        raise ValueError(f"rotary positions take heads of a width that is a multiple of 4, not {size}")
+    centres = (torch.arange(grid) + 0.5) / grid * 2 - 1
+    periods = base ** (torch.arange(size // 4) * 4 / size)
+    places = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).reshape(-1, 2, 1)
+    angles = (2 * math.pi * places / periods).flatten(1).repeat(1, 2)
+    angles = torch.cat((angles.new_zeros(prefix, size), angles))
+    return torch.cat((angles.sin(), angles.cos()), dim=1)[None]
+
+
 class Attention(nn.Module):
     """Multi-head self-attention.
 
     Query, key, value and output are four matrices, so that tunings can be put on each of them.
+
+    Args:
+        width: Width D of the tokens.
+        heads: Attention heads, a divisor of the width.
+        biases: Which of q, k and v have a bias, a letter each; the output has one.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, biases: str = "qkv") -> None:
         super().__init__()
         self.heads = heads
-        self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.q, self.k, self.v = (nn.Linear(width, width, bias=name in biases) for name in "qkv")
+        self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Return the mixed tokens.
@@ -125,13 +160,14 @@ class Block(nn.Module):
         *,
         activation: str = "gelu",
         eps: float = 1e-5,
+        biases: str = "qkv",
         layer_scale: bool = False,
         relative: RelativeBias | None = None,
         drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads, biases)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
         )
@@ -164,7 +200,8 @@ class Block(nn.Module):
     def _add(self, x: Tensor, added: Tensor, scale: Tensor | None, adapter: Adapter | None) -> Tensor:
         if adapter is not None:
             added = adapter(added)
-        return x + self.drop(added if scale is None else scale * added)
+        total: Tensor = x + self.drop(added if scale is None else scale * added)
+        return total
 
 
 class MapPool(nn.Module):
@@ -208,12 +245,13 @@ class VisionTransformer(nn.Module):
             pools its patches by a map pool instead.
         activation: A key of `ACTIVATIONS`.
         eps: Of the norms.
+        biases: Which of q, k and v have a bias, a letter each.
         positions: Whether a learnt position is added to every token.
         pre_norm: Whether the tokens are normed before the first block.
         layer_scale: Whether what each block adds is scaled by a learnt vector.
         relative: Whether each block has a relative position bias.
-        rotary: Whether the patches' queries and keys are turned by their places; the tower's weights bring
-            the table.
+        rotary: Base of the periods in which the patches' queries and keys are turned by their places, 0 for
+            no turning.
         projection: Width of the CLS token's linear projection, 0 for none.
         drop: Dropout rate of what each block adds, in training.
 
@@ -236,11 +274,12 @@ class VisionTransformer(nn.Module):
         prefix: int = 1,
         activation: str = "gelu",
         eps: float = 1e-5,
+        biases: str = "qkv",
         positions: bool = True,
         pre_norm: bool = False,
         layer_scale: bool = False,
         relative: bool = False,
-        rotary: bool = False,
+        rotary: float = 0.0,
         projection: int = 0,
         drop: float = 0.0,
     ) -> None:
@@ -251,12 +290,11 @@ class VisionTransformer(nn.Module):
             raise ValueError(f"a tower has patches and blocks, not a grid of {grid} and a depth of {depth}")
         self.side, self.grid, self.width, self.prefix = side, grid, width, prefix
         self.stem = stem
-        self.cls = nn.Parameter(torch.randn(1, prefix, width) * 0.02) if prefix else None
+        self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if prefix else None
+        self.registers = nn.Parameter(torch.randn(1, prefix - 1, width) * 0.02) if prefix > 1 else None
         count = grid**2 + prefix
         self.position = nn.Parameter(torch.randn(1, count, width) * 0.02) if positions else None
-        # Sine 0 and cosine 1: tokens without a place, until the weights bring the table.
-        table = torch.cat((torch.zeros(1, count, width // heads), torch.ones(1, count, width // heads)), -1)
-        self.register_buffer("rotary", table if rotary else None)
+        self.register_buffer("rotary", rotary_table(grid, prefix, width // heads, rotary) if rotary else None)
         self.ln_pre = nn.LayerNorm(width, eps) if pre_norm else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(
@@ -265,6 +303,7 @@ class VisionTransformer(nn.Module):
                 hidden,
                 activation=activation,
                 eps=eps,
+                biases=biases,
                 layer_scale=layer_scale,
                 relative=RelativeBias(grid, heads) if relative else None,
                 drop=drop,
@@ -279,11 +318,21 @@ class VisionTransformer(nn.Module):
         #: Whether the blocks take the whole grid and nothing else.
         self.relative = relative
 
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what does not train stays in evaluation mode, so that it stays the same function."""
+        trains = any(value.requires_grad for value in self.parameters())
+        super().train(mode and trains)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
     def embed(self, crops: Tensor) -> Tensor:
         """Return the tokens before the first block, shape (B, prefix + P, D), of crops (B, 3, S, S)."""
         x: Tensor = self.stem(crops).flatten(2).transpose(1, 2)
-        if self.cls is not None:
-            x = torch.cat((self.cls.expand(x.shape[0], -1, -1).to(x.dtype), x), dim=1)
+        before = [token for token in (self.cls, self.registers) if token is not None]
+        if before:
+            x = torch.cat((*(token.expand(len(x), -1, -1).to(x.dtype) for token in before), x), dim=1)
         if self.position is not None:
             x = x + self.position
         embedded: Tensor = self.ln_pre(x)
@@ -317,3 +366,24 @@ class VisionTransformer(nn.Module):
             return Tokens(pooled, patches, weights)
         row = last.look(x, rotary)[:, self.prefix :]
         return Tokens(after[:, 0], patches, row / row.sum(dim=-1, keepdim=True))
+
+
+def patch_tower(
+    *, side: int, patch: int, width: int, patch_bias: bool = True, **arguments: Any
+) -> VisionTransformer:
+    """Return a tower whose stem is one linear map of each patch.
+
+    Args:
+        side: Side S in pixels of the crops it takes, a multiple of the patch's.
+        patch: Side of a patch in pixels.
+        width: Width D of its tokens.
+        patch_bias: Whether that map has a bias.
+        **arguments: The others of `VisionTransformer`.
+
+    Raises:
+        ValueError: The sides do not divide, or an argument is out of range.
+    """
+    if side % patch or side <= 0:
+        raise ValueError(f"the side of a crop must be a multiple of {patch}, not {side}")
+    stem = nn.Conv2d(3, width, patch, stride=patch, bias=patch_bias)
+    return VisionTransformer(stem, side=side, grid=side // patch, width=width, **arguments)

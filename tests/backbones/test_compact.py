@@ -69,7 +69,7 @@ def test_patches_follow_the_picture_in_reading_order():
 
 
 def test_the_shipped_configuration_keeps_within_its_budget():
-    recipe = load_recipe("qtfp")
+    recipe = load_recipe(None, "qtfp-compact")
     network = DETECTORS.get("qtfp")(**recipe.loss).build(recipe.network).eval()
     assert sum(value.numel() for value in network.parameters()) <= 8_000_000
     side = recipe.crop.input_side

@@ -1,0 +1,115 @@
+"""Weights of towers: fetched from the hub or read from a file, and put into a tower."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from deepscan.backbones import clip, timm
+from deepscan.backbones.layout import fill, translate
+from deepscan.backbones.published import PUBLISHED, Published, published
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.errors import ContractError, MissingError
+
+#: Seconds that the hub may take to answer before it counts as out of reach.
+PATIENCE = 10
+#: What the names of a tower's weights begin with in files of ours: a model's, a run's.
+_OURS = ("backbone.", "network.backbone.")
+
+
+def load(tower: VisionTransformer, name: str, path: Path) -> None:
+    """Fill a tower from a file: its publisher's, or a checkpoint of ours.
+
+    Args:
+        tower: The tower.
+        name: Its name.
+        path: A safetensors file, or one of torch, of which only tensors are read.
+
+    Raises:
+        MissingError: The file is not there.
+        ContractError: It cannot be read, or holds another tower's weights.
+    """
+    if not path.is_file():
+        raise MissingError(
+            f"there is no weights file {path}",
+            f"put {_named(PUBLISHED[name])} there, or give weights=hub"
+            if name in PUBLISHED
+            else "give the path of a checkpoint of ours, or weights=random",
+        )
+    origin = f"the weights in {path}, for the backbone {name},"
+    try:
+        ours = _ours(path)
+        given = None if ours or name not in PUBLISHED else _published(path, name, tower)
+    except (ContractError, MemoryError):
+        raise
+    except Exception as error:  # what a file that is none of theirs raises in either library is not stated
+        raise ContractError(
+            f"{path} cannot be read as weights: {_first_line(error)}",
+            "give a safetensors file, or one of torch",
+        )
+    if given is None:
+        fill(tower, ours, (), origin)
+    else:
+        rules = clip.RULES if _of_clip(name) else timm.RULES
+        fill(tower, *translate(given, rules, tower), origin)
+
+
+def _ours(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        for prefix in _OURS:
+            if mine := [name for name in names if name.startswith(prefix)]:
+                return {name.removeprefix(prefix): file.get_tensor(name) for name in mine}
+    return {}
+
+
+def _published(path: Path, name: str, tower: VisionTransformer) -> dict[str, Tensor]:
+    read = clip.read if _of_clip(name) else timm.read
+    return read(path, PUBLISHED[name].model, tower)
+
+
+def _of_clip(name: str) -> bool:
+    return name.startswith("clip-")
+
+
+def _named(found: Published) -> str:
+    return f"{found.files[0]} of the Hugging Face repository {found.repository}"
+
+
+def fetch(name: str) -> Path:
+    """Return the file of a backbone's published weights, from the cache or else from the hub.
+
+    Raises:
+        UsageError: None are published.
+        MissingError: The hub cannot be reached, or has them no more.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError
+
+    found = published(name)
+    for file in found.files:
+        kept = huggingface_hub.try_to_load_from_cache(found.repository, file)
+        if isinstance(kept, str):
+            return Path(kept)
+    reason: Exception | None = None
+    try:
+        # Asked once, with an end: a download asks for what it cannot reach again and again, for minutes.
+        huggingface_hub.HfApi().model_info(found.repository, timeout=PATIENCE)
+        for file in found.files:
+            try:
+                return Path(huggingface_hub.hf_hub_download(found.repository, file))
+            except EntryNotFoundError as error:
+                reason = error
+    except Exception as error:  # whatever its HTTP client raises, of which it has changed
+        reason = error
+    raise MissingError(
+        f"cannot fetch the weights of {name} from the hub: {_first_line(reason)}",
+        f"fetch {_named(found)} where there is a network, and give it as weights=FILE",
+    )
+
+
+def _first_line(error: Exception | None) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
