@@ -26,16 +26,23 @@ def load_network(card: ModelCard) -> "Network":
         MissingError: The card has no `torch` file, or it is not there.
         ContractError: The file is not the one that the card names, or does not fit the network.
     """
+    import torch
     from safetensors.torch import load_file
 
-    network = DETECTORS.get(card.method)().build(card.network)
-    weights = {name: tensor.float() for name, tensor in load_file(card.path("torch")).items()}
+    # Built without memory: nothing is drawn at random, or decomposed, only to be overwritten. The tuning of a
+    # trained model is in its weights, and where the card states none, the tower is to stay as it is.
+    with torch.device("meta"):
+        network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
+    stored = load_file(card.path("torch"))
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+    # Batch norms count the batches they have seen only while they train, so a file may leave that out.
+    counters = {
+        name: torch.zeros_like(value, device="cpu")
+        for name, value in network.state_dict().items()
+        if name.endswith(".num_batches_tracked")
+    }
     try:
-        # Batch norms count the batches they have seen only while they train.
-        counters = {
-            name: value for name, value in network.state_dict().items() if not value.is_floating_point()
-        }
-        network.load_state_dict({**counters, **weights})
+        network.load_state_dict({**counters, **weights}, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ContractError(

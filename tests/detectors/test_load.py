@@ -1,0 +1,96 @@
+"""A published network comes back from its file alone: nothing is drawn, computed or left out."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from deepscan.cards import ModelCard, ModelFile, sha256_of
+from deepscan.detectors import DETECTORS, load_network
+from deepscan.errors import ContractError
+from tests.detectors.test_contract import BACKBONE
+
+STATED = {"backbone": BACKBONE, "queries": 2, "heads": 2}
+
+
+@pytest.fixture
+def path(tmp_path):
+    torch.manual_seed(0)
+    network = DETECTORS.get("qtfp")().build(STATED)
+    network.train()(torch.randn(4, 3, 32, 32))
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def card(path, **network):
+    return ModelCard(
+        folder=path.parent,
+        name="tiny",
+        method="qtfp",
+        summary="",
+        license="Apache-2.0",
+        files={"torch": ModelFile(path.name, sha256_of(path))},
+        network=STATED | network,
+    )
+
+
+def changed(path, change):
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def test_nothing_is_drawn_at_random(path):
+    before = torch.get_rng_state()
+    network = load_network(card(path))
+    assert torch.equal(torch.get_rng_state(), before)
+    state, stored = network.state_dict(), load_file(path)
+    assert state.keys() == stored.keys()
+    assert all(torch.equal(state[name], value) for name, value in stored.items())
+
+
+def test_nothing_is_decomposed_even_where_a_tuning_is_stated(path, monkeypatch):
+    def decompose(*given, **named):
+        raise AssertionError("a decomposition of weights that are to be overwritten")
+
+    tuned = STATED | {"tuning": {"type": "effort", "rank": 1}}
+    network = DETECTORS.get("qtfp")().build(tuned)
+    save_file(network.state_dict(), path)
+    monkeypatch.setattr(torch.linalg, "svd", decompose)
+    loaded = load_network(card(path, tuning=tuned["tuning"]))
+    crops = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = network.eval().predict(crops=crops)["probability"]
+        assert torch.equal(loaded.predict(crops=crops)["probability"], expected)
+
+
+def test_weights_of_half_precision_become_float32_and_counts_stay_counts(path):
+    def halve(tensors):
+        for name, value in tensors.items():
+            if value.is_floating_point():
+                tensors[name] = value.half()
+
+    changed(path, halve)
+    state = load_network(card(path)).state_dict()
+    assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
+
+
+def test_what_a_batch_norm_counts_may_be_left_out_and_nothing_else(path):
+    def drop(what):
+        def change(tensors):
+            for name in [name for name in tensors if name.endswith(what)]:
+                del tensors[name]
+
+        return change
+
+    changed(path, drop("num_batches_tracked"))
+    network = load_network(card(path))
+    assert not any(value.is_meta for value in (*network.parameters(), *network.buffers()))
+    assert torch.isfinite(network.predict(crops=torch.randn(2, 3, 32, 32))["probability"]).all()
+    changed(path, drop("running_mean"))
+    with pytest.raises(ContractError, match="do not fit its network: Missing key"):
+        load_network(card(path))
+
+
+def test_a_loaded_tower_does_not_train(path):
+    network = load_network(card(path))
+    assert not any(value.requires_grad for value in network.backbone.parameters())
