@@ -27,10 +27,21 @@ def train(
             show_default=False,
         ),
     ] = None,
-    method: Annotated[str, typer.Option(help="What to train.")] = "qtfp",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="What to train: qtfp, corit, dfd-hr, or a baseline: unifd, effort, lora, fft. "
+            "[default: the recipe's, or qtfp]",
+            show_default=False,
+        ),
+    ] = None,
     recipe: Annotated[
-        Path | None,
-        typer.Option(help="A recipe in YAML; without one, the method's own.", metavar="FILE"),
+        str | None,
+        typer.Option(
+            help="A recipe in YAML, or the name of one that comes with deepscan, such as qtfp-compact; "
+            "without one, the method's own, which is its paper's.",
+            metavar="FILE|NAME",
+        ),
     ] = None,
     data: Annotated[
         Path,
@@ -42,22 +53,34 @@ def train(
     ] = Path("data"),
     cache: Annotated[
         Path,
-        typer.Option(help="Folder for the aligned crops, made once.", metavar="DIR", rich_help_panel=DATA),
+        typer.Option(
+            help="Folder for the aligned crops, and for a frozen backbone's features, made once.",
+            metavar="DIR",
+            rich_help_panel=DATA,
+        ),
     ] = Path("runs/crops"),
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Train a frozen backbone live, without keeping its features on disk.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that make the crops.", rich_help_panel=DATA)
     ] = 2,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder to write; checkpoints and log go into its folder run. [default: runs/METHOD]",
+            help="Model folder to write; checkpoints and logs go into its folder run. [default: runs/METHOD]",
             metavar="DIR",
             show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on after the last whole epoch.", rich_help_panel=RUN)
+        bool, typer.Option("--resume", help="Go on where a run was interrupted.", rich_help_panel=RUN)
     ] = False,
     finish: Annotated[
         bool,
@@ -88,38 +111,55 @@ def train(
     """Train a detector and write a model folder that scan can use.
 
     Selection and calibration use half of the validation groups, the figures in the card come from the other.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m deepscan train ...; each takes its share of every batch.
     """
     if progress not in ("auto", "plain", "none"):
         raise UsageError(f"there is no progress {progress!r}", "choose from: auto, plain, none")
     _require_torch()
+    import torch
+
     from deepscan.data.crops import prepare_crops
     from deepscan.data.dataset import read_pictures
     from deepscan.training.loop import train as run_training
+    from deepscan.training.processes import join
     from deepscan.training.publish import publish
     from deepscan.training.recipe import load_recipe
 
     if threads is not None:
-        import torch
-
         torch.set_num_threads(threads)
     seeded = [] if seed is None else [f"seed={seed}"]
     chosen = load_recipe(method, recipe, [*(overrides or ()), *seeded])
-    folder = out or Path("runs") / method
+    folder = out or Path("runs") / chosen.method
     begun = time.time()
     pictures = read_pictures(data, chosen.sources)
-    crops = prepare_crops(
-        pictures, chosen.crop, cache, workers=workers, progress=Teller("crops", progress).crops
-    )
-    network, state = run_training(
-        chosen,
-        crops,
-        folder / "run",
-        resume=resume,
-        finish=finish,
-        device=device,
-        listener=Teller("training", progress).step,
-    )
-    best = max(state.history, key=lambda row: row["auc"])
+    with join(device) as processes:
+        style = progress if processes.first else "none"
+        # One process fills the cache, the others read it.
+        for turn in (True, False):
+            if processes.first == turn:
+                told = Teller("crops", style).crops
+                crops = prepare_crops(pictures, chosen.crop, cache, workers=workers, progress=told)
+            processes.wait()
+        network, state = run_training(
+            chosen,
+            crops,
+            folder / "run",
+            processes=processes,
+            resume=resume,
+            finish=finish,
+            cache=None if no_cache else cache,
+            listener=Teller("training", style).step,
+            crops_listener=Teller("features", style).crops,
+        )
+        if not processes.first:
+            return
+    if chosen.labels == "none":
+        typer.echo(
+            f"{folder / 'run' / 'best.safetensors'}  train on it with weights={folder}/run/best.safetensors"
+        )
+        return
+    best = max(state.history, key=lambda row: row[chosen.select])
     card = publish(
         network,
         chosen,
@@ -130,12 +170,12 @@ def train(
         trained={
             "data": ", ".join(sorted({picture.source or str(data) for picture in pictures})),
             "terms": chosen.terms,
-            "crops": len(crops.where("train")),
+            "crops": len(crops.where("train", chosen.frames["train"])),
             "command": shlex.join(["deepscan", "train", *_given(sys.argv)]),
             "seed": chosen.seed,
             "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
             "epochs": f"{int(best['epoch'])} of {len(state.history)} trained and {chosen.epochs} planned",
-            "chosen_by": f"AUC {best['auc']:.4f} on the first half of the validation groups",
+            "chosen_by": f"{chosen.select} {best[chosen.select]:.4f} on the first half of the validation groups",
         },
     )
     auc = card.results[0]
@@ -148,7 +188,7 @@ def _given(argv: list[str]) -> list[str]:
 
 
 def _require_torch() -> None:
-    for module in ("torch", "safetensors", "sklearn", "onnx", "onnxscript", "tqdm"):
+    for module in ("torch", "safetensors", "sklearn", "onnx", "onnxscript", "tqdm", "tensorboard"):
         try:
             __import__(module)
         except ImportError:

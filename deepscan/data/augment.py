@@ -1,5 +1,6 @@
 """Train-time augmentation of aligned crops: named sets of random steps, each drawn from one generator."""
 
+import copy
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -94,10 +95,19 @@ def noise(image: Image, rng: Generator) -> Image:
     return _clipped(image + rng.normal(0, rng.uniform(0, 8), image.shape))
 
 
-def brightness_contrast(image: Image, rng: Generator) -> Image:
-    """Scale by 1 +- 0.1 and shift by +- 0.1 of the range."""
-    contrast, brightness = rng.uniform(-0.1, 0.1, 2)
-    return _clipped(image * (1 + contrast) + brightness * 255)
+@dataclass(frozen=True, slots=True)
+class BrightnessContrast:
+    """Scale by 1 +- limit and shift by +- limit of the range."""
+
+    limit: float = 0.1
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        """Return the image in another light."""
+        contrast, brightness = rng.uniform(-self.limit, self.limit, 2)
+        return _clipped(image * (1 + contrast) + brightness * 255)
+
+
+brightness_contrast = BrightnessContrast()
 
 
 def fancy_pca(image: Image, rng: Generator) -> Image:
@@ -134,12 +144,78 @@ def erase(image: Image, rng: Generator) -> Image:
     return erased
 
 
+def gamma(image: Image, rng: Generator) -> Image:
+    """Raise to a power of 0.8 to 1.2."""
+    return _clipped(255 * (image / 255.0) ** rng.uniform(0.8, 1.2))
+
+
+def gauss_noise(image: Image, rng: Generator) -> Image:
+    """Add Gaussian noise of a variance of 10 to 50 grey levels."""
+    return _clipped(image + rng.normal(0, np.sqrt(rng.uniform(10, 50)), image.shape))
+
+
+def motion_blur(image: Image, rng: Generator) -> Image:
+    """Blur along a straight line of 3, 5 or 7 pixels in a random direction."""
+    side = int(rng.choice((3, 5, 7)))
+    angle, reach = rng.uniform(0, np.pi), (side - 1) / 2
+    tip = np.rint(reach + reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+    kernel = np.zeros((side, side), np.float32)
+    cv2.line(kernel, tuple(map(int, side - 1 - tip)), tuple(map(int, tip)), 1.0)
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), dtype=np.uint8)
+
+
+def equalise(image: Image, rng: Generator) -> Image:
+    """Equalise the histogram of the lightness, locally and within limits (CLAHE)."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = cv2.createCLAHE(rng.uniform(1, 4), (8, 8)).apply(lab[..., 0])
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
+
+
+def shuffle_channels(image: Image, rng: Generator) -> Image:
+    """Swap the colour channels at random."""
+    return np.ascontiguousarray(image[..., rng.permutation(3)])
+
+
+def cut_out(image: Image, rng: Generator) -> Image:
+    """Black out eight squares of 1/28 of the side."""
+    height, width = image.shape[:2]
+    side = max(1, round(min(height, width) / 28))
+    cut = image.copy()
+    for _ in range(8):
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        cut[top : top + side, left : left + side] = 0
+    return cut
+
+
+def glass_blur(image: Image, rng: Generator) -> Image:
+    """Blur, swap each pixel with a near one, and blur again."""
+    height, width = image.shape[:2]
+    soft = cv2.GaussianBlur(image, (0, 0), 0.7)
+    y, x = np.indices((height, width))
+    down, right = rng.integers(-2, 3, (2, height, width))
+    moved = soft[np.clip(y + down, 0, height - 1), np.clip(x + right, 0, width - 1)]
+    return np.asarray(cv2.GaussianBlur(moved, (0, 0), 0.7), dtype=np.uint8)
+
+
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
-#: papers train with; `compact` adds what a network trained from scratch needs on few pictures: more places,
+#: papers train with; `effort` that of Effort and DFD-HR; `compact` adds what a network trained from scratch needs on few pictures: more places,
 #: more resolutions, stronger compression.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
+    "effort": (
+        (0.5, flip),
+        (0.5, BrightnessContrast(0.2)),
+        (0.3, hue_saturation_value),
+        (0.1, Jpeg()),
+        (0.1, gauss_noise),
+        (0.1, motion_blur),
+        (0.1, equalise),
+        (0.1, shuffle_channels),
+        (0.1, cut_out),
+        (0.3, gamma),
+        (0.3, glass_blur),
+    ),
     "compact": (
         (0.5, flip),
         (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
@@ -166,14 +242,17 @@ def steps_of(name: str) -> tuple[tuple[float, Step], ...]:
     return AUGMENTATIONS[name]
 
 
-def augmented(image: Image, name: str, seed: tuple[int, ...]) -> Image:
-    """Return a random variant of a crop.
+def augmented(
+    image: Image, name: str, seed: tuple[int, ...], mask: Image | None = None
+) -> tuple[Image, Image | None]:
+    """Return a random variant of a crop, and its mask moved alike.
 
     Args:
         image: RGB crop, shape (S, S, 3), uint8; it is left as it is.
         name: A key of `AUGMENTATIONS`.
         seed: What the variant depends on, such as (seed, epoch, index): the same numbers give the same
             variant in whichever order or process the crops are drawn.
+        mask: What was forged in it, shape (S, S), uint8.
 
     Raises:
         UsageError: There is no such set.
@@ -181,5 +260,7 @@ def augmented(image: Image, name: str, seed: tuple[int, ...]) -> Image:
     rng = np.random.default_rng(seed)
     for probability, step in steps_of(name):
         if rng.random() < probability:
+            if mask is not None and (step is flip or isinstance(step, Affine)):
+                mask = step(mask, copy.deepcopy(rng))
             image = step(image, rng)
-    return image
+    return image, mask

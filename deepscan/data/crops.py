@@ -3,10 +3,12 @@
 import hashlib
 import json
 import multiprocessing
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -26,6 +28,7 @@ MARGIN = 0.25
 _BATCH = 32
 
 Image = NDArray[np.uint8]
+Cut = tuple[Image, Image | None]
 #: Called with the number of pictures done and the number of all.
 Progress = Callable[[int, int], None]
 
@@ -38,30 +41,51 @@ class CropSet:
         crops: RGB, shape (N, S, S, 3), uint8, mapped from the cache.
         labels: 0 for real, 1 for fake, shape (N,), int64.
         groups: What each was made from, length N.
+        videos: Of which video each is a frame, length N.
         splits: `train` or `val`, length N.
         dropped: Pictures without a face that could be found.
         key: What they depend on, hashed: recipe and pictures.
+        masks: What was forged in each, 0 to 255, shape (N, S, S), uint8; None where no picture has a mask.
+        masked: Which crops have a mask, shape (N,), bool; None with `masks`.
     """
 
     crops: Image
     labels: NDArray[np.int64]
     groups: tuple[str, ...]
+    videos: tuple[str, ...]
     splits: tuple[str, ...]
     dropped: int
     key: str
+    masks: Image | None = None
+    masked: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        if self.crops.ndim != 4 or not (
-            len(self.crops) == len(self.labels) == len(self.groups) == len(self.splits)
-        ):
-            raise ValueError(
-                f"{self.crops.shape} crops, {len(self.labels)} labels, {len(self.groups)} groups and "
-                f"{len(self.splits)} splits do not belong together"
-            )
+        beside = {
+            name: len(getattr(self, name))
+            for name in ("labels", "groups", "videos", "splits", "masks", "masked")
+            if getattr(self, name) is not None
+        }
+        if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
+            raise ValueError(f"{self.crops.shape} crops do not belong with so many of: {beside}")
 
-    def where(self, split: str) -> NDArray[np.int64]:
-        """Return the positions of the crops in a split."""
-        return np.flatnonzero(np.asarray(self.splits) == split)
+    def where(self, split: str, frames: int = 0) -> NDArray[np.int64]:
+        """Return the positions of the crops in a split.
+
+        Args:
+            split: `train` or `val`.
+            frames: How many crops of a video at most, evenly over it; 0 for all.
+        """
+        positions = np.flatnonzero(np.asarray(self.splits) == split)
+        if not frames:
+            return positions
+        of_video: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for at in positions:
+            of_video[self.videos[at], int(self.labels[at])].append(int(at))
+        spread = [
+            [crops[at] for at in np.linspace(0, len(crops) - 1, min(frames, len(crops))).astype(int)]
+            for crops in of_video.values()
+        ]
+        return np.array(sorted(chain.from_iterable(spread)), dtype=np.int64)
 
 
 def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats | None]:
@@ -89,6 +113,8 @@ def cache_key(pictures: Sequence[Picture], recipe: CropRecipe) -> str:
     digest = hashlib.sha256(json.dumps([recipe.to_json(), MARGIN], sort_keys=True).encode())
     for picture in pictures:
         digest.update(hashlib.sha256(picture.path.read_bytes()).digest())
+        if picture.mask is not None:
+            digest.update(b"mask" + hashlib.sha256(picture.mask.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
@@ -105,60 +131,80 @@ def prepare_crops(
     Args:
         pictures: What to crop, each with one face.
         recipe: How; its `input_side` is the side S of the crops.
-        store: Folder of the cache; it takes 3 * S * S bytes a picture.
+        store: Folder of the cache; it takes 3 * S * S bytes a picture, and S * S more where there are masks.
         workers: Processes; 0 works in this one.
         progress: Told how far the work is.
 
     Raises:
-        UsageError: A picture cannot be read, or no face was found in any.
+        UsageError: A picture or a mask cannot be read, or no face was found in any.
     """
     key = cache_key(pictures, recipe)
-    data, index = store / f"crops-{key}.npy", store / f"crops-{key}.json"
+    data, index = store / f"crops-{key}.u8", store / f"crops-{key}.json"
     if not (data.is_file() and index.is_file()):
         store.mkdir(parents=True, exist_ok=True)
         kept = _fill(data, pictures, recipe, workers, progress)
         index.write_text(json.dumps({"recipe": recipe.to_json(), "kept": kept}), encoding="utf-8")
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
     chosen = [pictures[at] for at in kept]
+    masked = np.array([picture.mask is not None for picture in chosen])
+    shape = (len(kept), recipe.input_side, recipe.input_side)
+    masks = None
+    if masked.any():
+        masks = np.memmap(_masks_of(data), np.uint8, "r", shape=shape)
     return CropSet(
-        crops=np.load(data, mmap_mode="r"),
+        crops=np.memmap(data, np.uint8, "r", shape=(*shape, 3)),
         labels=np.array([picture.label for picture in chosen], dtype=np.int64),
         groups=tuple(picture.group for picture in chosen),
+        videos=tuple(picture.video for picture in chosen),
         splits=tuple(picture.split for picture in chosen),
         dropped=len(pictures) - len(kept),
         key=key,
+        masks=masks,
+        masked=None if masks is None else masked,
     )
+
+
+def _masks_of(data: Path) -> Path:
+    return data.with_suffix(".masks.u8")
 
 
 def _fill(
     data: Path, pictures: Sequence[Picture], recipe: CropRecipe, workers: int, progress: Progress | None
 ) -> list[int]:
     """Write the crops of all pictures that show a face; return which pictures these are."""
-    paths = [picture.path for picture in pictures]
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+    batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
+    with_masks = any(picture.mask is not None for picture in pictures)
+    temporary, beside = data.with_suffix(".tmp"), data.with_suffix(".masks.tmp")
     kept: list[int] = []
-    crops: list[Image] = []
     done = 0
-    for made in _made(batches, recipe, workers):
-        for offset, crop in enumerate(made):
-            if crop is not None:
-                kept.append(done + offset)
-                crops.append(crop)
-        done += len(made)
-        if progress is not None:
-            progress(done, len(paths))
-    if not crops:
-        raise UsageError(f"no face was found in any of {len(paths)} pictures", "give pictures of faces")
-    temporary = data.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.save(file, np.stack(crops))
-    temporary.replace(data)
+    try:
+        # Straight to the disk: a data set of frames does not fit into memory.
+        with temporary.open("wb") as file, beside.open("wb") as second:
+            for made in _made(batches, recipe, workers):
+                for offset, cut in enumerate(made):
+                    if cut is not None:
+                        kept.append(done + offset)
+                        file.write(cut[0].tobytes())
+                        if with_masks:
+                            second.write((blank if cut[1] is None else cut[1]).tobytes())
+                done += len(made)
+                if progress is not None:
+                    progress(done, len(pictures))
+        if not kept:
+            raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
+        if with_masks:
+            beside.replace(_masks_of(data))
+        temporary.replace(data)
+    finally:
+        temporary.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
     return kept
 
 
 def _made(
-    batches: Sequence[Sequence[Path]], recipe: CropRecipe, workers: int
-) -> Iterator[list[Image | None]]:
+    batches: Sequence[Sequence[Picture]], recipe: CropRecipe, workers: int
+) -> Iterator[list[Cut | None]]:
     if not workers:
         cut = Cutter(recipe)
         yield from map(cut, batches)
@@ -170,19 +216,33 @@ def _made(
 
 
 class Cutter:
-    """Cuts the face out of each of a batch of pictures, None where there is none."""
+    """Cuts the face, and what was forged in it, out of each of a batch of pictures; None where there is none."""
 
     def __init__(self, recipe: CropRecipe) -> None:
         self.recipe = recipe
         self._finder = FaceFinder("fast", threads=1)
 
-    def __call__(self, paths: Sequence[Path]) -> list[Image | None]:
-        """Return the crops, shape (S, S, 3) each, uint8."""
-        images = [_read(path) for path in paths]
+    def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
+        """Return crop, shape (S, S, 3), and mask, shape (S, S) or None, of each, uint8."""
+        images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
         return [
-            None if landmarks is None else align(image, landmarks, self.recipe)
-            for image, landmarks in zip(images, find_landmarks(images, self._finder), strict=True)
+            None if found is None else (align(image, found, self.recipe), self._mask(picture, image, found))
+            for picture, image, found in zip(
+                pictures, images, find_landmarks(images, self._finder), strict=True
+            )
         ]
+
+    def _mask(self, picture: Picture, image: Image, landmarks: Floats) -> Image | None:
+        if picture.mask is None:
+            return None
+        mask = _read(picture.mask, cv2.IMREAD_GRAYSCALE)
+        if mask.shape != image.shape[:2]:
+            raise UsageError(
+                f"{picture.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
+                f"{image.shape[1]} x {image.shape[0]}",
+                "a mask has the size of its picture",
+            )
+        return align(mask, landmarks, self.recipe)
 
 
 @cache
@@ -192,14 +252,14 @@ def _cutter(recipe: CropRecipe) -> Cutter:
     return Cutter(recipe)
 
 
-def _cut(recipe: CropRecipe, paths: Sequence[Path]) -> list[Image | None]:
-    return _cutter(recipe)(paths)
+def _cut(recipe: CropRecipe, pictures: Sequence[Picture]) -> list[Cut | None]:
+    return _cutter(recipe)(pictures)
 
 
-def _read(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def _read(path: Path, how: int) -> Image:
+    image = cv2.imread(str(path), how)
     if image is None:
         raise UsageError(
             f"{path} is not a picture that can be read", "restore it, or take it out of the index"
         )
-    return np.ascontiguousarray(image[..., ::-1])
+    return np.asarray(image, dtype=np.uint8)

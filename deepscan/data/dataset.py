@@ -23,6 +23,8 @@ class Picture:
         group: What it was made from, such as the source video; a group lies in one split only.
         split: `train` or `val`.
         source: The data set it comes from, as the index states it.
+        video: The video that it is a frame of, its own path where the index states none.
+        mask: A picture of what was forged in it, white on black, of the same size; None where there is none.
     """
 
     path: Path
@@ -30,6 +32,8 @@ class Picture:
     group: str
     split: str
     source: str
+    video: str
+    mask: Path | None = None
 
     def __post_init__(self) -> None:
         if self.label not in LABELS.values():
@@ -42,7 +46,8 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
     """Return the pictures that a folder's `faces.csv` lists, in its order.
 
     The index has the columns file (relative to the folder), label (real or fake), group, split (train or
-    val) and, optionally, source; other columns are not read.
+    val) and, optionally, source, video (pictures of one video stand in the order of its frames) and mask
+    (relative to the folder); other columns are not read.
 
     Args:
         folder: Where the index is.
@@ -56,7 +61,8 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
     if not index.is_file():
         raise MissingError(
             f"there is no {index}",
-            f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)},source",
+            f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
+            "and, if known, source,video,mask; or name their folder with --data",
         )
     with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -86,7 +92,20 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         )
     if not path.is_file():
         raise MissingError(f"{path} is not there", f"restore it, or take line {number} out of {INDEX}")
-    return Picture(path, LABELS[row["label"]], row["group"], row["split"], row.get("source") or "")
+    mask = folder / row["mask"] if row.get("mask") else None
+    if mask is not None and not mask.is_file():
+        raise MissingError(
+            f"{mask} is not there", f"restore it, or empty the mask of line {number} of {INDEX}"
+        )
+    return Picture(
+        path,
+        LABELS[row["label"]],
+        row["group"],
+        row["split"],
+        row.get("source") or "",
+        row.get("video") or row["file"],
+        mask,
+    )
 
 
 def _check_groups(index: Path, pictures: tuple[Picture, ...]) -> None:

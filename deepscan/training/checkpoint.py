@@ -2,36 +2,42 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from deepscan.errors import ContractError, MissingError
+from deepscan.detectors.detector import FrozenNetwork
+from deepscan.errors import ContractError, DeepscanError, MissingError
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+_BACKBONE = "backbone."
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands after an epoch.
+    """Where a run stands after a step.
 
     Attributes:
-        epoch: Epochs done.
-        step: Steps done.
-        best: Highest AUC of the choosing half so far.
+        epoch: Whole epochs done.
+        step: Steps done in the one that is under way.
+        best: Highest figure of the choosing half so far.
         history: One row an epoch, for the log.
+        sums: Name -> sum and count of its finite values over this epoch's steps.
+        seconds: Spent in this epoch.
     """
 
     epoch: int
     step: int
     best: float
     history: tuple[Mapping[str, float], ...]
+    sums: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def save(
@@ -52,41 +58,87 @@ def save(
         progress: Where the run stands.
         identity: What a run that resumes from it must share: recipe and data.
     """
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors = {f"network.{name}": value for name, value in kept(network).items()}
     if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in kept(average).items()}
     for at, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{at}.{key}": value for key, value in state.items()}
-    stated = {
-        "epoch": progress.epoch,
-        "step": progress.step,
-        "best": progress.best,
-        "history": [dict(row) for row in progress.history],
-        "identity": identity,
-    }
+    stated = {**asdict(progress), "identity": identity}
     _write(path, tensors, {"deepscan": json.dumps(stated)})
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
-    """Write the weights of a network alone, float32."""
+    """Write the weights of a network alone, float32.
+
+    Raises:
+        DeepscanError: There is no room for them.
+    """
     _write(path, network.state_dict(), {"format": "pt"})
+
+
+def save_best(path: Path, network: nn.Module) -> None:
+    """Write what training has changed of a network, for `load_best`.
+
+    Raises:
+        DeepscanError: There is no room for it.
+    """
+    _write(path, kept(network), {"format": "pt"})
+
+
+def load_best(path: Path, network: nn.Module) -> None:
+    """Read what `save_best` has written into a network that was built alike.
+
+    Raises:
+        MissingError: There is no such file.
+        ContractError: It is of another network.
+    """
+    if not path.is_file():
+        raise MissingError(f"there is no {path}", "no epoch has ended yet: start the run without --finish")
+    _load(path, network, load_file(path))
+
+
+def kept(network: nn.Module) -> dict[str, Tensor]:
+    """Return what of a network a checkpoint keeps: all of it, but for a backbone that never changes."""
+    state = network.state_dict()
+    if isinstance(network, FrozenNetwork):
+        return {name: value for name, value in state.items() if not name.startswith(_BACKBONE)}
+    return state
+
+
+def _load(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    state = network.state_dict()
+    unchanged = {name: value for name, value in state.items() if name not in kept(network)}
+    try:
+        network.load_state_dict({**unchanged, **tensors})
+    except RuntimeError as error:
+        raise ContractError(
+            f"{path} is of another network: {str(error).splitlines()[-1].strip()}",
+            "resume with the recipe of the run",
+        )
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    # safetensors wants each tensor in its plain order and in memory of its own; channels_last is neither.
-    save_file(
-        {
-            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in tensors.items()
-        },
-        temporary,
-        metadata,
-    )
-    # safetensors makes its files readable for their owner alone.
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    try:
+        # safetensors wants each tensor in its plain order and in memory of its own; channels_last is neither.
+        save_file(
+            {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in tensors.items()
+            },
+            temporary,
+            metadata,
+        )
+        # safetensors makes its files readable for their owner alone.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise DeepscanError(
+            f"{path} cannot be written: {error}",
+            "make room; the former checkpoint stays: go on with --resume",
+        )
 
 
 def restore(
@@ -111,15 +163,22 @@ def restore(
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ContractError(f"{path} is not a checkpoint: {error}", "start the run without --resume")
     _check_identity(path, stated.get("identity") or {}, json.loads(json.dumps(identity)))
-    network.load_state_dict(_part(tensors, "network."))
+    _load(path, network, _part(tensors, "network."))
     if average is not None:
-        average.load_state_dict(_part(tensors, "average."))
+        _load(path, average, _part(tensors, "average."))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimiser.").items():
         at, key = name.split(".", 1)
         state.setdefault(int(at), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Progress(stated["epoch"], stated["step"], stated["best"], tuple(stated["history"]))
+    return Progress(
+        stated["epoch"],
+        stated["step"],
+        stated["best"],
+        tuple(stated["history"]),
+        {name: tuple(pair) for name, pair in stated["sums"].items()},
+        stated["seconds"],
+    )
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,33 +1,38 @@
-"""The training loop: seeded epochs, validation after each, a checkpoint after each, the same when resumed."""
+"""The training loop: seeded epochs, validation after each, checkpoints, the same when resumed."""
 
 import copy
-import csv
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from deepscan.data.crops import CropSet
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import Batch, Network
-from deepscan.engines.golden import normalised
-from deepscan.errors import UsageError
+from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
+from deepscan.detectors.inputs import Inputs
+from deepscan.errors import DeepscanError, UsageError
 from deepscan.evaluation.metrics import auc
 from deepscan.training import checkpoint
 from deepscan.training.checkpoint import BEST, LAST, Progress
+from deepscan.training.features import FeatureSource, cacheable
+from deepscan.training.log import Log
+from deepscan.training.optimiser import Stepper, learning_rate, make_optimiser
+from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe
-from deepscan.training.samples import batches, halves, pairs
+from deepscan.training.samples import CropSource, Indices, arrange, halves
+from deepscan.training.signals import Waiting, waiting
 
-LOG = "log.csv"
+#: Seconds after which a checkpoint is written within an epoch.
+CHECKPOINT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,16 @@ class Step:
 
 
 Listener = Callable[[Step], None]
-Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
+
+
+class Source(Protocol):
+    """Where batches come from: crops, or the cached features of a frozen backbone."""
+
+    def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
+        """Yield a batch for each part of an epoch's order."""
+
+    def scores(self, network: Any, rows: Indices) -> NDArray[np.float64]:
+        """Return the probability of fake of samples, rows as `arrange` gives them."""
 
 
 @dataclass(slots=True)
@@ -64,10 +78,16 @@ class Run:
     """A network in training, and what trains it."""
 
     recipe: Recipe
+    crops: CropSet
+    source: Source
+    training: Indices
+    choosing: Indices
     network: Network
     average: Network | None
-    optimiser: torch.optim.Optimizer
-    device: torch.device
+    stepper: Stepper
+    processes: Processes
+    folder: Path
+    identity: Mapping[str, Any]
     progress: Progress = field(default_factory=lambda: Progress(0, 0, -math.inf, ()))
 
     @property
@@ -75,179 +95,278 @@ class Run:
         """The network that is validated and kept: the averaged one, where there is one."""
         return self.network if self.average is None else self.average
 
+    @property
+    def parts(self) -> int:
+        """In how many parts a batch is taken, over all processes."""
+        return self.recipe.accumulate * self.processes.count
+
+    def save(self) -> None:
+        """Write the checkpoint to resume from."""
+        if self.processes.first:
+            checkpoint.save(
+                self.folder / LAST,
+                self.network,
+                self.average,
+                self.stepper.optimiser,
+                self.progress,
+                self.identity,
+            )
+
 
 def train(
     recipe: Recipe,
     crops: CropSet,
     folder: Path,
     *,
+    processes: Processes,
     resume: bool = False,
     finish: bool = False,
-    device: str = "auto",
+    cache: Path | None = None,
     listener: Listener | None = None,
+    crops_listener: Callable[[int, int], None] | None = None,
 ) -> tuple[Network, Progress]:
-    """Train a network and return the best epoch's, by the AUC of the validation crops' first half.
+    """Train a network and return the best epoch's, by the validation crops' first half.
 
-    After each epoch `last.safetensors` holds the run, `best.safetensors` the best weights so far and
-    `log.csv` a row an epoch. A resumed run goes on after the last whole epoch, and on a CPU with as many
-    threads gives the weights of an uninterrupted one: every epoch draws from a seed of its own.
+    `last.safetensors` holds the run after each epoch, after every ten minutes and when it is interrupted,
+    `best.safetensors` the best weights so far, `log.csv` a row an epoch, `tensorboard` the curves. A resumed
+    run goes on after the last step that was saved, and on a CPU with as many threads gives the weights of an
+    uninterrupted one: every part of every step draws from a seed of its own.
+
+    Every process takes its share of each batch; the first one writes.
 
     Args:
         recipe: How to train.
         crops: Training and validation crops.
         folder: Where checkpoints and the log go.
+        processes: Which processes train it together, and where this one computes.
         resume: Go on from the folder's last checkpoint.
         finish: Only take the best weights of an interrupted run as they are.
-        device: `auto` (CUDA where there is one), `cpu` or `cuda`.
+        cache: Folder to keep the features of a frozen backbone in; None trains with it live.
         listener: Told after every step.
+        crops_listener: Told how many crops' features are done, and how many there are.
 
     Raises:
-        UsageError: The crops lack a class, or do not fill one batch.
+        UsageError: The crops lack a class, or do not fill one batch; or the loss became no number.
         ContractError: The checkpoint is of a run with another recipe or other data.
-        MissingError: There is no checkpoint to resume from.
+        MissingError: There is no checkpoint to resume from, or the backbone's weights are not there.
     """
-    identity = {**recipe.to_json(), "crops": crops.key}
-    choosing, _ = halves(crops)
-    training = crops.where("train")
-    run = _begin(recipe, device)
-    if resume or finish:
-        run.progress = checkpoint.restore(folder / LAST, run.network, run.average, run.optimiser, identity)
     with _one_thread_in_opencv():
-        for epoch in range(run.progress.epoch, run.progress.epoch if finish else recipe.epochs):
-            row = _epoch(run, crops, training, choosing, epoch, listener)
-            better = row["auc"] > run.progress.best
-            run.progress = Progress(
-                epoch + 1,
-                run.progress.step + int(row["steps"]),
-                max(row["auc"], run.progress.best),
-                (*run.progress.history, row),
+        run = _begin(recipe, crops, folder, processes, cache, crops_listener)
+        if resume or finish:
+            run.progress = checkpoint.restore(
+                folder / LAST, run.network, run.average, run.stepper.optimiser, run.identity
             )
-            if better:
-                checkpoint.save_weights(folder / BEST, run.kept)
-            checkpoint.save(folder / LAST, run.network, run.average, run.optimiser, run.progress, identity)
-            _write_log(folder / LOG, run.progress.history)
-    return best_network(recipe, folder), run.progress
+        if not finish and run.progress.epoch < recipe.epochs:
+            _epochs(run, listener if processes.first else None)
+        processes.wait()
+        network = run.network
+        checkpoint.load_best(folder / BEST, network)
+        return network.to("cpu").eval(), run.progress
 
 
-def best_network(recipe: Recipe, folder: Path) -> Network:
-    """Return the best network of a run's folder so far, on the CPU, in evaluation mode."""
-    from safetensors.torch import load_file
+def _begin(
+    recipe: Recipe,
+    crops: CropSet,
+    folder: Path,
+    processes: Processes,
+    cache: Path | None,
+    listener: Callable[[int, int], None] | None,
+) -> Run:
+    training, choosing = _rows(recipe, crops)
+    torch.manual_seed(recipe.seed)
+    detector: Detector[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
+    network = detector.build(recipe.network, recipe.weights)
+    if network.side != recipe.crop.input_side:
+        raise UsageError(
+            f"the network takes crops of {network.side} px, the recipe cuts {recipe.crop.input_side} px",
+            f"add crop.resize={network.side}",
+        )
+    # Convolutions on a CPU run a sixth faster on this layout.
+    network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None
+    inputs, source = recipe.make_inputs(), None
+    if cache is not None and isinstance(network, FrozenNetwork) and cacheable(recipe):
+        rows = np.concatenate((training, choosing[:, 0]))
+        # One process fills the cache, the others read it.
+        for turn in (True, False):
+            if processes.first == turn:
+                source = FeatureSource(network, crops, rows, recipe, inputs, cache, listener)
+            processes.wait()
+    return Run(
+        recipe=recipe,
+        crops=crops,
+        source=source or CropSource(crops, recipe, inputs, masks=detector.wants_masks),
+        training=training,
+        choosing=choosing,
+        network=network,
+        average=average,
+        stepper=Stepper(recipe, network, detector.loss, make_optimiser(recipe, network), processes),
+        processes=processes,
+        folder=folder,
+        identity={**recipe.to_json(), "crops": crops.key},
+    )
 
-    network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
-    network.load_state_dict(load_file(folder / BEST))
-    return network.eval()
+
+def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
+    """Return the positions to train on, and the samples that choose the epoch, as `arrange` gives them."""
+    training = crops.where("train", recipe.frames["train"])
+    if recipe.labels == "none":
+        return training, arrange(crops, crops.where("val", recipe.frames["val"]), recipe, (recipe.seed,))
+    choosing, _ = halves(crops, recipe.frames["val"])
+    return training, np.column_stack((choosing, crops.labels[choosing], choosing))
+
+
+def _epochs(run: Run, listener: Listener | None) -> None:
+    recipe, folder = run.recipe, run.folder
+    done = sum(int(row["steps"]) for row in run.progress.history) + run.progress.step
+    log = Log(folder, done) if run.processes.first else nullcontext()
+    with log as told, waiting() as held:
+        for epoch in range(run.progress.epoch, recipe.epochs):
+            row = _epoch(run, epoch, listener, told, held)
+            better = row[recipe.select] > run.progress.best
+            run.progress = Progress(
+                epoch + 1, 0, max(row[recipe.select], run.progress.best), (*run.progress.history, row)
+            )
+            if run.processes.first:
+                if better:
+                    checkpoint.save_best(folder / BEST, run.kept)
+                assert told is not None
+                told.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
+            run.save()
+            held.end()
+
+
+def _epoch(
+    run: Run, epoch: int, listener: Listener | None, log: Log | None, held: Waiting
+) -> dict[str, float]:
+    recipe, progress = run.recipe, run.progress
+    order = arrange(run.crops, run.training, recipe, (recipe.seed, epoch))
+    steps, size = len(order) // recipe.batch, recipe.batch // run.parts
+    if not steps:
+        raise UsageError(f"{len(order)} samples do not fill a batch of {recipe.batch}", "lower batch")
+    if recipe.batch % run.parts or (size % 2 and recipe.balance != "natural"):
+        raise UsageError(
+            f"a batch of {recipe.batch} cannot be taken in {run.parts} parts of whole pairs",
+            f"make batch a multiple of {2 * run.parts}",
+        )
+    own = range(run.processes.rank, run.parts, run.processes.count)
+    starts = [step * recipe.batch + part * size for step in range(progress.step, steps) for part in own]
+    coming = run.source.batches([order[start : start + size] for start in starts], epoch)
+    run.network.train()
+    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+    for step in range(progress.step, steps):
+        at = epoch * steps + step
+        rate = learning_rate(recipe, at, steps * recipe.epochs)
+        parts = [next(coming) for _ in own]
+        try:
+            told = run.stepper.step(parts, [_seed(recipe.seed, at, part) for part in own], rate)
+        except DeepscanError as error:
+            raise type(error)(f"epoch {epoch + 1}, batch {step + 1}: {error.message}", error.hint)
+        if run.average is not None:
+            _follow(run.average, run.network, min(recipe.ema, (1 + at) / (10 + at)))
+        run.progress = replace(
+            run.progress,
+            step=step + 1,
+            sums=_added(run.progress.sums, told),
+            seconds=time.monotonic() - begun,
+        )
+        if log is not None:
+            log.step(at + 1, {**told, "lr": recipe.lr * rate})
+        if listener is not None:
+            listener(_step(run, epoch, steps, None))
+        if held.signal is not None or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            run.save()
+            saved = time.monotonic()
+            held.end()
+    row = {
+        "epoch": float(epoch + 1),
+        "steps": float(steps),
+        "lr": recipe.lr * rate,
+        **_means(run.progress.sums),
+        **_validate(run),
+        "seconds": round(run.progress.seconds, 1),
+        "rate": round(steps * recipe.batch / run.progress.seconds, 1),
+    }
+    if listener is not None:
+        listener(_step(run, epoch, steps, row))
+    return row
+
+
+def _step(run: Run, epoch: int, steps: int, row: Mapping[str, float] | None) -> Step:
+    recipe, progress = run.recipe, run.progress
+    rate = progress.step * recipe.batch / max(progress.seconds, 1e-9)
+    left = ((recipe.epochs - epoch) * steps - progress.step) * recipe.batch / rate
+    mean = _means(progress.sums)["loss"]
+    return Step(epoch + 1, recipe.epochs, progress.step, steps, mean, rate, left, row)
+
+
+def _seed(seed: int, step: int, part: int) -> int:
+    return ((seed * 1_000_003 + step) * 1_009 + part) % 2**63
+
+
+def _added(sums: Mapping[str, tuple[float, int]], told: Mapping[str, float]) -> dict[str, tuple[float, int]]:
+    return {
+        name: (sums.get(name, (0.0, 0))[0] + value, sums.get(name, (0.0, 0))[1] + 1)
+        if math.isfinite(value)
+        else sums.get(name, (0.0, 0))
+        for name, value in told.items()
+    }
+
+
+def _means(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
+    return {name: value / count if count else math.nan for name, (value, count) in sums.items()}
+
+
+def _validate(run: Run) -> dict[str, float]:
+    """Return the AUC of crops and of videos, each process having scored its share."""
+    run.processes.share_buffers(run.kept)
+    rank, count = run.processes.rank, run.processes.count
+    run.kept.eval()
+    shares = run.processes.gather(run.source.scores(run.kept, run.choosing[rank::count]))
+    scores = np.empty(len(run.choosing))
+    for at, share in enumerate(shares):
+        scores[at::count] = share
+    positions, labels = run.choosing[:, 0], run.choosing[:, 1]
+    videos = video_means(labels, scores, [run.crops.videos[at] for at in positions])
+    return {"auc": auc(labels, scores), "video_auc": auc(*videos)}
+
+
+def video_means(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], videos: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return label and mean score of each video, a video being one of its name and its label."""
+    of_video: dict[tuple[str, int], list[float]] = {}
+    for label, score, video in zip(labels.tolist(), scores.tolist(), videos, strict=True):
+        of_video.setdefault((video, label), []).append(score)
+    return (
+        np.array([label for _, label in of_video], dtype=np.int64),
+        np.array([np.mean(given) for given in of_video.values()]),
+    )
 
 
 def predict(
-    network: Network, crops: NDArray[np.uint8], recipe: Recipe, batch: int = 64
+    network: Network, crops: NDArray[np.uint8], inputs: Inputs, batch: int = 64
 ) -> NDArray[np.float64]:
-    """Return the probability of fake of crops, shape (N, S, S, 3), uint8, in float32 arithmetic."""
+    """Return the probability of fake of crops in float32 arithmetic, the mean over all views.
+
+    Args:
+        network: The network.
+        crops: RGB, shape (N, S, S, 3), uint8.
+        inputs: Makes its inputs.
+        batch: Crops at a time.
+    """
     network.eval()
     device = next(network.parameters()).device
     scores: list[NDArray[np.float64]] = []
     with torch.inference_mode():
         for start in range(0, len(crops), batch):
-            values = normalised(crops[start : start + batch], recipe.mean, recipe.std)
-            probability = network.predict(crops=torch.from_numpy(values).to(device))["probability"]
-            scores.append(probability.double().cpu().numpy())
+            views = []
+            for view in range(inputs.views):
+                arrays = inputs(np.asarray(crops[start : start + batch]), view)
+                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+                views.append(network.predict(**given)["probability"].double().cpu().numpy())
+            scores.append(np.mean(views, axis=0))
     return np.concatenate(scores)
-
-
-def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of a step, from 0, of as many as the whole run has."""
-    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
-    if recipe.schedule == "constant":
-        return recipe.lr * warm
-    return recipe.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-
-
-def _begin(recipe: Recipe, device: str) -> Run:
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"there is no device {device!r}", "choose from: auto, cpu, cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here", "use --device cpu")
-    place = torch.device(
-        "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    )
-    torch.manual_seed(recipe.seed)
-    network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
-    # Convolutions on a CPU run a sixth faster on this layout.
-    network = network.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None
-    trained = [value for value in network.parameters() if value.requires_grad]
-    groups = [
-        {"params": [value for value in trained if value.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [value for value in trained if value.ndim <= 1], "weight_decay": 0.0},
-    ]
-    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-    return Run(recipe, network, average, kind(groups, lr=recipe.lr), place)
-
-
-def _epoch(
-    run: Run,
-    crops: CropSet,
-    training: NDArray[np.int64],
-    choosing: NDArray[np.int64],
-    epoch: int,
-    listener: Listener | None,
-) -> dict[str, float]:
-    recipe, begun = run.recipe, time.monotonic()
-    torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-    order = pairs(crops, training, (recipe.seed, epoch), by_group=recipe.paired)
-    steps = len(order) // (recipe.batch // 2)
-    if not steps:
-        raise UsageError(
-            f"{len(training)} training crops do not fill a batch of {recipe.batch}", "lower batch"
-        )
-    detector = DETECTORS.get(recipe.method)(**recipe.loss)
-    run.network.train()
-    sums: dict[str, float] = {}
-    step = 0
-    for images, labels in batches(crops, order, recipe, epoch):
-        at = run.progress.step + step
-        for group in run.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, at, steps * recipe.epochs)
-        parts = _step(run, detector.loss, images, labels, at)
-        step += 1
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value
-        if listener is not None:
-            rate = step * recipe.batch / (time.monotonic() - begun)
-            left = ((recipe.epochs - epoch) * steps - step) * recipe.batch / rate
-            listener(Step(epoch + 1, recipe.epochs, step, steps, sums["loss"] / step, rate, left))
-    seconds = time.monotonic() - begun
-    scores = predict(run.kept, crops.crops[choosing], recipe)
-    row = {
-        "epoch": float(epoch + 1),
-        "steps": float(step),
-        "lr": learning_rate(recipe, run.progress.step + step - 1, steps * recipe.epochs),
-        **{name: value / step for name, value in sums.items()},
-        "auc": auc(crops.labels[choosing], scores),
-        "seconds": round(seconds, 1),
-        "rate": round(step * recipe.batch / seconds, 1),
-    }
-    if listener is not None:
-        left = (recipe.epochs - epoch - 1) * (time.monotonic() - begun)
-        listener(Step(epoch + 1, recipe.epochs, step, steps, row["loss"], row["rate"], left, row))
-    return row
-
-
-def _step(run: Run, loss: Loss, images: Tensor, labels: Tensor, at: int) -> dict[str, float]:
-    recipe, device = run.recipe, run.device
-    images = images.to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        output = run.network(images)
-    total, parts = loss(output, Batch({"crops": images}, labels.to(device)))
-    if not torch.isfinite(total):
-        raise UsageError(f"the loss became {float(total.detach())} at step {at + 1}", "lower lr, or set clip")
-    run.optimiser.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    if recipe.clip:
-        nn.utils.clip_grad_norm_(run.network.parameters(), recipe.clip)
-    run.optimiser.step()
-    if run.average is not None:
-        _follow(run.average, run.network, min(recipe.ema, (1 + at) / (10 + at)))
-    return {"loss": float(total.detach()), **{name: float(part) for name, part in parts.items()}}
 
 
 @torch.no_grad()
@@ -259,13 +378,6 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             value.lerp_(present[name], 1 - decay)
         else:
             value.copy_(present[name])
-
-
-def _write_log(path: Path, history: tuple[Mapping[str, float], ...]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
 
 
 @contextmanager

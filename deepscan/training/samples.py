@@ -9,30 +9,36 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from deepscan.data.augment import Image, augmented
+from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet
-from deepscan.detectors.detector import FAKE, REAL
-from deepscan.engines.golden import normalised
+from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
+from deepscan.detectors.inputs import Inputs
 from deepscan.errors import UsageError
 from deepscan.training.recipe import Recipe
 
 Indices = NDArray[np.int64]
 _AHEAD = 4
+_SCORED = 64
+#: A sample that is not one of a pair.
+ALONE = -1
 
 
-def halves(crops: CropSet) -> tuple[Indices, Indices]:
+def halves(crops: CropSet, frames: int = 0) -> tuple[Indices, Indices]:
     """Return the validation crops in two halves, no group in both.
 
     The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported. A
     group's half hangs on the hash of its name, so that it does not change with what else is in the data.
 
+    Args:
+        crops: The crops.
+        frames: How many of a video at most, evenly over it; 0 for all.
+
     Raises:
         UsageError: A half lacks one of the classes.
     """
-    positions = crops.where("val")
+    positions = crops.where("val", frames)
     second = np.array(
         [hashlib.sha256(crops.groups[at].encode()).digest()[0] & 1 for at in positions], dtype=bool
     )
@@ -46,25 +52,41 @@ def halves(crops: CropSet) -> tuple[Indices, Indices]:
     return parts
 
 
-def pairs(crops: CropSet, positions: Indices, seed: Sequence[int], *, by_group: bool) -> Indices:
-    """Return an epoch's samples in random order, as pairs of a real and a fake one.
-
-    The class with fewer samples is filled up with random repeats, so that both weigh the same.
+def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[int]) -> Indices:
+    """Return an epoch's samples in random order.
 
     Args:
         crops: The crops.
         positions: Which of them to use.
+        recipe: States the balance, and whether labels are read.
         seed: The same seed gives the same order.
-        by_group: Pair samples of the same group first: the two then differ by the manipulation, and by little
-            else.
 
     Returns:
-        Positions (real, fake), shape (N, 2).
+        A row a sample: its crop, its label, and a real crop of its pair, or `ALONE`; shape (N, 3). Where the
+        balance is not natural, real and fake alternate, two of a pair in a row.
 
     Raises:
         UsageError: A class is missing.
     """
     rng = np.random.default_rng(seed)
+    if recipe.labels == "none":
+        order = rng.permutation(positions)
+        rows = [row for at in order.tolist() for row in ((at, REAL, at), (at, FAKE, at))]
+        return np.array(rows, dtype=np.int64).reshape(-1, 3)
+    for label, name in ((REAL, "real"), (FAKE, "fake")):
+        if not (crops.labels[positions] == label).any():
+            raise UsageError(f"there is no {name} crop to train on", "train on both classes")
+    if recipe.balance == "natural":
+        order = rng.permutation(positions)
+        real = order[crops.labels[order] == REAL]
+        partners = np.where(crops.labels[order] == FAKE, rng.choice(real, len(order)), ALONE)
+        return np.column_stack((order, crops.labels[order], partners))
+    pairs = _pairs(crops, positions, rng, by_group=recipe.balance == "paired")
+    return np.array([row for a, b in pairs.tolist() for row in ((a, REAL, a), (b, FAKE, a))], dtype=np.int64)
+
+
+def _pairs(crops: CropSet, positions: Indices, rng: np.random.Generator, *, by_group: bool) -> Indices:
+    """Return pairs (real, fake), shape (N, 2); the smaller class is filled up with random repeats."""
     waiting: dict[tuple[str, int], list[int]] = defaultdict(list)
     shuffled = rng.permutation(positions)
     for at in shuffled:
@@ -76,62 +98,106 @@ def pairs(crops: CropSet, positions: Indices, seed: Sequence[int], *, by_group: 
         paired += zip(real, fake, strict=False)
         rest[REAL].extend(real[len(fake) :])
         rest[FAKE].extend(fake[len(real) :])
-    for label, name in ((REAL, "real"), (FAKE, "fake")):
+    for label in (REAL, FAKE):
         everyone = shuffled[crops.labels[shuffled] == label]
-        if not len(everyone):
-            raise UsageError(f"there is no {name} crop to train on", "train on both classes")
         lacking = len(rest[1 - label]) - len(rest[label])
         rest[label].extend(int(at) for at in rng.choice(everyone, max(0, lacking)))
     paired += zip(*rest, strict=True)
     return rng.permutation(np.array(paired, dtype=np.int64))
 
 
-def batches(crops: CropSet, order: Indices, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches: normalised crops, shape (B, 3, S, S), and labels, shape (B,), int64.
-
-    Every variant of a crop hangs on (seed, epoch, position) alone. A last batch that is not full is left out.
+class CropSource:
+    """Makes the batches of an epoch from crops.
 
     Args:
         crops: The crops.
-        order: Pairs of positions, as `pairs` gives them.
-        recipe: States the batch, the augmentation and the normalisation.
-        epoch: Number of the epoch.
+        recipe: States augmentation, blending and the seed.
+        inputs: Makes the network's inputs.
+        masks: Whether the method asks for what was forged.
     """
-    half = recipe.batch // 2
 
-    def make(start: int) -> tuple[Tensor, Tensor]:
-        images: list[Image] = []
-        for real, fake in order[start : start + half].tolist():
-            images += [crops.crops[real], _fake(crops, real, fake, recipe, epoch)]
+    def __init__(self, crops: CropSet, recipe: Recipe, inputs: Inputs, *, masks: bool = False) -> None:
+        if masks and crops.masks is None and not recipe.blend:
+            raise UsageError(
+                "this loss needs masks of what was forged, and the data have none",
+                "give the index a column mask, or make fakes with a mask by blend=0.5",
+            )
+        self.crops, self.recipe, self.inputs, self.masks = crops, recipe, inputs, masks
+
+    def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
+        """Yield a batch for each part of an epoch's order, in order.
+
+        Every variant of a crop hangs on (seed, epoch, position) alone.
+
+        Args:
+            parts: Rows as `arrange` gives them.
+            epoch: Number of the epoch.
+        """
+        return _ahead(lambda rows: self._make(rows, epoch), parts)
+
+    def scores(self, network: Network, rows: Indices) -> NDArray[np.float64]:
+        """Return the probability of fake of samples as they are, in evaluation, shape (N,).
+
+        Args:
+            network: The network.
+            rows: As `arrange` gives them.
+        """
+        device = next(network.parameters()).device
+        judged: list[torch.Tensor] = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), _SCORED):
+                crops = [self._plain(*row) for row in rows[start : start + _SCORED].tolist()]
+                arrays = self.inputs(np.stack(crops))
+                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+                judged.append(network.predict(**given)["probability"])
+        return torch.cat(judged).double().cpu().numpy()
+
+    def _plain(self, at: int, label: int, partner: int) -> NDArray[np.uint8]:
+        crop = np.asarray(self.crops.crops[at], dtype=np.uint8)
+        if self.recipe.labels == "given" or label == REAL:
+            return crop
+        return self_blended(crop, self.recipe.crop, np.random.default_rng((self.recipe.seed, at)))[0]
+
+    def _make(self, rows: Indices, epoch: int) -> Batch:
+        made = [self._sample(at, label, partner, epoch) for at, label, partner in rows.tolist()]
+        arrays = self.inputs(np.stack([crop for crop, _ in made]))
+        masks = torch.from_numpy(np.stack([mask for _, mask in made])) if self.masks else None
+        return Batch(
+            {name: torch.from_numpy(array) for name, array in arrays.items()},
+            torch.from_numpy(rows[:, 1].copy()),
+            masks,
+        )
+
+    def _sample(
+        self, at: int, label: int, partner: int, epoch: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        crops, recipe = self.crops, self.recipe
+        image = np.asarray(crops.crops[at], dtype=np.uint8)
+        known = label == REAL or bool(crops.masked is not None and crops.masked[at])
+        mask = np.zeros(image.shape[:2], np.uint8)
+        if label == FAKE and crops.masks is not None and known:
+            mask = np.asarray(crops.masks[at], dtype=np.uint8)
+        if label == FAKE and recipe.blend:
+            rng = np.random.default_rng((recipe.seed, epoch, partner, at))
+            if rng.random() < recipe.blend:
+                image, soft = self_blended(np.asarray(crops.crops[partner]), recipe.crop, rng)
+                mask, known = np.rint(soft * 255).astype(np.uint8), True
         # What was paired stays comparable: both are turned, compressed and erased alike.
-        seeds = [
-            (recipe.seed, epoch, int(pair[0] if recipe.paired else at))
-            for pair in order[start : start + half]
-            for at in pair
-        ]
-        varied = [augmented(image, recipe.augment, seed) for image, seed in zip(images, seeds, strict=True)]
-        values = normalised(np.stack(varied), recipe.mean, recipe.std)
-        return torch.from_numpy(values), torch.tensor([REAL, FAKE] * half)
-
-    return _ahead(make, range(0, len(order) - half + 1, half))
+        source = partner if recipe.balance == "paired" else at
+        image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, source), mask)
+        assert moved is not None
+        if not known:
+            return image, np.full(moved.shape, UNKNOWN, np.float32)
+        return image, moved.astype(np.float32) / np.float32(255)
 
 
-def _fake(crops: CropSet, real: int, fake: int, recipe: Recipe, epoch: int) -> Image:
-    rng = np.random.default_rng((recipe.seed, epoch, real, fake))
-    if rng.random() < recipe.blend:
-        return self_blended(crops.crops[real], recipe.crop, rng)
-    return np.asarray(crops.crops[fake], dtype=np.uint8)
-
-
-def _ahead(
-    make: Callable[[int], tuple[Tensor, Tensor]], starts: Sequence[int]
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _ahead(make: Callable[[Indices], Batch], parts: Sequence[Indices]) -> Iterator[Batch]:
     # OpenCV and numpy let go of the interpreter's lock, so one thread keeps up with training on two cores;
     # worker processes would each want a copy of torch, and a core.
-    coming = iter(starts)
+    coming = iter(parts)
     with ThreadPoolExecutor(1, thread_name_prefix="augment") as pool:
-        pending = deque(pool.submit(make, start) for start in islice(coming, _AHEAD))
+        pending = deque(pool.submit(make, part) for part in islice(coming, _AHEAD))
         while pending:
             ready = pending.popleft().result()
-            pending.extend(pool.submit(make, start) for start in islice(coming, 1))
+            pending.extend(pool.submit(make, part) for part in islice(coming, 1))
             yield ready

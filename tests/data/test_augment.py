@@ -22,7 +22,7 @@ def image():
 def test_variants_keep_shape_and_kind_and_leave_the_picture_alone(image, name):
     before = image.copy()
     for seed in range(40):
-        variant = augmented(image, name, (seed,))
+        variant, _ = augmented(image, name, (seed,))
         assert variant.shape == image.shape
         assert variant.dtype == np.uint8
     assert np.array_equal(image, before)
@@ -30,14 +30,14 @@ def test_variants_keep_shape_and_kind_and_leave_the_picture_alone(image, name):
 
 @pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
 def test_a_variant_hangs_on_its_seed_alone(image, name):
-    first = [augmented(image, name, (1, epoch, 7)) for epoch in range(6)]
-    again = [augmented(image, name, (1, epoch, 7)) for epoch in reversed(range(6))][::-1]
+    first = [augmented(image, name, (1, epoch, 7))[0] for epoch in range(6)]
+    again = [augmented(image, name, (1, epoch, 7))[0] for epoch in reversed(range(6))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert len({variant.tobytes() for variant in first}) > 3
 
 
 def test_none_changes_nothing(image):
-    assert np.array_equal(augmented(image, "none", (0,)), image)
+    assert np.array_equal(augmented(image, "none", (0,))[0], image)
 
 
 @pytest.mark.parametrize("step", sorted(STEPS, key=str))
@@ -102,3 +102,16 @@ def test_an_unknown_set_is_named():
     with pytest.raises(UsageError) as raised:
         steps_of("compct")
     assert "'compact'" in raised.value.hint
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
+def test_a_mask_moves_with_what_it_covers(name):
+    picture = np.full((64, 64, 3), 40, np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    picture[12:40, 8:30], mask[12:40, 8:30] = 220, 255
+    for seed in range(30):
+        moved, shown = augmented(picture, name, (seed,), mask)
+        inside, outside = (moved[part].mean() for part in (shown > 200, shown < 50))
+        # Whatever is done to colours, a covered pixel stays the brighter one by far, and only there.
+        assert inside > outside + 60
+        assert np.array_equal(augmented(picture, name, (seed,))[0], moved)

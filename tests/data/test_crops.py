@@ -1,5 +1,6 @@
 """Crops and their cache, with a face finder that needs no nets."""
 
+import dataclasses
 import json
 
 import cv2
@@ -53,7 +54,7 @@ def pictures(tmp_path, monkeypatch):
                 image[y - 1 : y + 2, x - 1 : x + 2] = colour
         path = tmp_path / f"{at}.png"
         cv2.imwrite(str(path), image[..., ::-1])
-        made.append(Picture(path, at % 2, f"g{at}", "val" if at == 4 else "train", "made"))
+        made.append(Picture(path, at % 2, f"g{at}", "val" if at == 4 else "train", "made", f"v{at}"))
     return made
 
 
@@ -105,7 +106,7 @@ def test_the_key_hangs_on_recipe_and_content_and_not_on_place(pictures, tmp_path
     for picture in pictures:
         path = tmp_path / f"moved-{picture.path.name}"
         path.write_bytes(picture.path.read_bytes())
-        moved.append(Picture(path, picture.label, picture.group, picture.split, picture.source))
+        moved.append(Picture(path, picture.label, picture.group, picture.split, picture.source, "v"))
     assert cache_key(moved, RECIPE) == key
     assert cache_key(moved, CropRecipe(side=32, scale=0.8)) != key
     moved[0].path.write_bytes(pictures[1].path.read_bytes())
@@ -128,9 +129,44 @@ def test_worker_processes_have_the_real_face_finder(tmp_path):
     path = tmp_path / "grey.png"
     cv2.imwrite(str(path), np.full((64, 64, 3), 128, np.uint8))
     with pytest.raises(UsageError, match="no face was found in any of 1"):
-        prepare_crops([Picture(path, 0, "g", "train", "")], RECIPE, tmp_path / "cache", workers=1)
+        prepare_crops([Picture(path, 0, "g", "train", "", "v")], RECIPE, tmp_path / "cache", workers=1)
 
 
 def test_a_crop_set_checks_itself():
-    with pytest.raises(ValueError, match="belong together"):
-        CropSet(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(1, np.int64), ("a",), ("train",), 0, "")
+    with pytest.raises(ValueError, match="do not belong"):
+        CropSet(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(1, np.int64), ("a",), ("v",), ("train",), 0, "")
+
+
+def test_masks_are_cut_like_their_pictures(pictures, tmp_path):
+    image = cv2.imread(str(pictures[1].path))
+    # Forged is where the picture shows its first dot.
+    mask = (np.abs(image[..., ::-1].astype(int) - COLOURS[0]).max(axis=2) == 0).astype(np.uint8) * 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    given = [pictures[0], dataclasses.replace(pictures[1], mask=tmp_path / "mask.png"), *pictures[2:]]
+    assert cache_key(given, RECIPE) != cache_key(pictures, RECIPE)
+    made = prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+    assert made.masked.tolist() == [False, True, False, False]
+    x, y = np.rint(RECIPE.template[0]).astype(int)
+    assert made.masks[1, y, x] > 100
+    assert np.abs(np.argwhere(made.masks[1] > 100) - (y, x)).max() <= 2
+    assert not made.masks[[0, 2, 3]].any()
+    assert prepare_crops(pictures, RECIPE, tmp_path / "other", workers=0).masks is None
+    cv2.imwrite(str(tmp_path / "mask.png"), mask[:32])
+    with pytest.raises(UsageError, match="64 x 32 pixels, its picture 64 x 64"):
+        prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+
+
+def test_frames_of_a_video_are_taken_evenly():
+    labels = np.array([0] * 10 + [1] * 3)
+    crops = CropSet(
+        np.zeros((13, 8, 8, 3), np.uint8),
+        labels,
+        ("g",) * 13,
+        ("a",) * 10 + ("b",) * 3,
+        ("train",) * 13,
+        0,
+        "",
+    )
+    assert crops.where("train").tolist() == list(range(13))
+    assert crops.where("train", 4).tolist() == [0, 3, 6, 9, 10, 11, 12]
+    assert not len(crops.where("val", 4))

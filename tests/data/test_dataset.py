@@ -18,8 +18,8 @@ def _folder(tmp_path, rows, header=HEADER):
 def test_rows_become_pictures_in_their_order(tmp_path):
     folder = _folder(tmp_path, "b.jpg,fake,g1,train,DFDC,x\na.jpg,real,g2,val,web,\n")
     assert read_pictures(folder) == (
-        Picture(folder / "b.jpg", 1, "g1", "train", "DFDC"),
-        Picture(folder / "a.jpg", 0, "g2", "val", "web"),
+        Picture(folder / "b.jpg", 1, "g1", "train", "DFDC", "b.jpg"),
+        Picture(folder / "a.jpg", 0, "g2", "val", "web", "a.jpg"),
     )
 
 
@@ -66,6 +66,20 @@ def test_a_lacking_picture_is_named(tmp_path):
 
 def test_a_picture_checks_itself(tmp_path):
     with pytest.raises(ValueError, match="label"):
-        Picture(tmp_path, 2, "g", "train", "")
+        Picture(tmp_path, 2, "g", "train", "", "v")
     with pytest.raises(ValueError, match="split"):
-        Picture(tmp_path, 1, "g", "test", "")
+        Picture(tmp_path, 1, "g", "test", "", "v")
+
+
+def test_videos_and_masks_are_read_where_the_index_has_them(tmp_path):
+    for name in ("a.png", "b.png", "m.png"):
+        (tmp_path / name).touch()
+    index = tmp_path / "faces.csv"
+    head = "file,label,group,split,video,mask\n"
+    index.write_text(head + "a.png,real,g,train,v1,\nb.png,fake,g,train,,m.png\n")
+    first, second = read_pictures(tmp_path)
+    assert (first.video, first.mask) == ("v1", None)
+    assert (second.video, second.mask) == ("b.png", tmp_path / "m.png")
+    (tmp_path / "m.png").unlink()
+    with pytest.raises(MissingError, match=r"m\.png is not there"):
+        read_pictures(tmp_path)

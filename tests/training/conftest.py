@@ -19,15 +19,16 @@ TINY = (
     "network.heads=2",
     *(f"network.backbone.{key}={value}" for key, value in BACKBONE.items()),
 )
+#: A tower without batch norm: what it makes of a sample does not hang on the others.
+TOWER = {"name": "clip-vit-b16", "side": 32, "width": 16, "depth": 1, "heads": 2, "hidden": 16}
 
 
 @pytest.fixture
 def recipe():
-    return load_recipe("qtfp", overrides=TINY)
+    return load_recipe("qtfp", "qtfp-compact", TINY)
 
 
-@pytest.fixture
-def crops():
+def made_crops():
     """Fakes have a fine pattern that reals lack; one real and one fake a group, half of the groups of val."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(60, 190, (96, 1, 1, 3)) + rng.integers(-20, 21, (96, 32, 32, 3))
@@ -36,5 +37,17 @@ def crops():
     groups = tuple(f"group-{at // 2}" for at in range(96))
     splits = tuple("val" if at >= 56 else "train" for at in range(96))
     return CropSet(
-        np.clip(pictures, 0, 255).astype(np.uint8), labels.astype(np.int64), groups, splits, 3, "key"
+        np.clip(pictures, 0, 255).astype(np.uint8),
+        labels.astype(np.int64),
+        groups,
+        tuple(f"video-{at}" for at in range(96)),
+        splits,
+        3,
+        "key",
     )
+
+
+@pytest.fixture
+def crops():
+    """The crops of every test here."""
+    return made_crops()

@@ -5,6 +5,7 @@ import pytest
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe
+from deepscan.training.stated import packaged
 
 
 @pytest.mark.parametrize("method", DETECTORS.names)
@@ -37,12 +38,12 @@ def test_overrides_keep_the_kind_of_what_they_replace():
 
 def test_a_file_changes_what_it_names(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("lr: 0.01\nloss: {tau: 0.2}\nnetwork: {backbone: {name: other, depth: 3}}\n")
+    path.write_text("lr: 0.01\nloss: {tau: 0.2}\nnetwork: {backbone: {name: compact, depth: 3}}\n")
     recipe, own = load_recipe("qtfp", path, ["loss.tau_w=0.3"]), load_recipe("qtfp")
     assert (recipe.lr, recipe.loss["tau"], recipe.loss["tau_w"]) == (0.01, 0.2, 0.3)
     assert recipe.batch == own.batch
     # Another backbone takes other arguments: nothing of the former one is left.
-    assert recipe.network["backbone"] == {"name": "other", "depth": 3}
+    assert recipe.network["backbone"] == {"name": "compact", "depth": 3}
     assert recipe.network["queries"] == own.network["queries"]
 
 
@@ -69,11 +70,14 @@ def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
         "lr=0",
         "epochs=many",
         "epochs=0",
-        "batch=7",
+        "batch=0",
         "ema=1",
         "blend=2",
-        "paired=2",
-        "optimiser=sgd",
+        "balance=half",
+        "labels=none",
+        "frames={train: 1}",
+        "network.backbone.colour=red",
+        "optimiser=rmsprop",
         "schedule=step",
         "precision=float16",
         "augment=none-such",
@@ -106,3 +110,40 @@ def test_an_unknown_method_is_met_with_the_right_one():
     with pytest.raises(UsageError, match="unknown method") as raised:
         load_recipe("qtpf")
     assert "'qtfp'" in raised.value.hint
+
+
+def test_a_packaged_recipe_without_a_base_is_laid_over_any_method():
+    for method in DETECTORS.names:
+        recipe, own = load_recipe(method, "compact"), load_recipe(method)
+        assert recipe.network["backbone"]["name"] == "compact"
+        assert (recipe.method, recipe.lr, recipe.loss) == (method, own.lr, own.loss)
+    embedded = load_recipe(None, "qtfp-compact")
+    assert (embedded.method, embedded.network["backbone"]["side"], embedded.lr) == ("qtfp", 160, 0.001)
+
+
+def test_another_name_takes_the_arguments_of_the_former_one_away():
+    recipe = load_recipe("qtfp", overrides=["network.tuning.type=lora", "network.tuning.rank=8"])
+    assert recipe.network["tuning"] == {"type": "lora", "rank": 8}
+    assert load_recipe("qtfp", overrides=["network.tuning.type=fft"]).network["tuning"] == {"type": "fft"}
+    with pytest.raises(UsageError, match=r"network\.tuning\.rank"):
+        load_recipe("qtfp", overrides=["network.tuning.type=fft", "network.tuning.rank=8"])
+
+
+def test_a_backbone_brings_its_own_normalisation_unless_told_otherwise():
+    clip, other = (
+        load_recipe("qtfp"),
+        load_recipe("qtfp", overrides=["network.backbone.name=siglip2-vit-l16"]),
+    )
+    assert clip.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    assert other.mean == pytest.approx((0.5, 0.5, 0.5))
+    told = load_recipe("qtfp", overrides=["mean=[0.1, 0.2, 0.3]"])
+    assert (told.mean, told.std) == ((0.1, 0.2, 0.3), clip.std)
+
+
+def test_every_recipe_says_what_to_expect():
+    from importlib.resources import files
+
+    for name in packaged():
+        text = (files("deepscan.training") / "recipes" / f"{name}.yaml").read_text()
+        if name != "compact":
+            assert "xpected" in text.split("base:")[0], name

@@ -1,4 +1,4 @@
-"""The order of samples and their batches: balanced, paired, repeatable."""
+"""The order of samples and their batches: balanced, paired, repeatable; masks that go with them."""
 
 import dataclasses
 
@@ -7,46 +7,96 @@ import pytest
 import torch
 
 from deepscan.data.crops import CropSet
+from deepscan.detectors.detector import UNKNOWN
 from deepscan.errors import UsageError
-from deepscan.training.samples import batches, halves, pairs
+from deepscan.training.samples import ALONE, CropSource, arrange, halves
 
 
 def _crops(labels, groups, split="train"):
     count = len(labels)
     return CropSet(
-        np.zeros((count, 8, 8, 3), np.uint8), np.array(labels), tuple(groups), (split,) * count, 0, ""
+        np.zeros((count, 8, 8, 3), np.uint8),
+        np.array(labels),
+        tuple(groups),
+        tuple(map(str, range(count))),
+        (split,) * count,
+        0,
+        "",
     )
 
 
-def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn():
+@pytest.fixture
+def paired(recipe):
+    return dataclasses.replace(recipe, augment="none", blend=0.0)
+
+
+def _pairs(order):
+    assert order[:, 1].tolist() == [0, 1] * (len(order) // 2)
+    return order[:, 0].reshape(-1, 2)
+
+
+def _parts(order, size=8):
+    return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+
+
+def _batches(crops, order, recipe, epoch=0, masks=False):
+    source = CropSource(crops, recipe, recipe.make_inputs(), masks=masks)
+    return list(source.batches(_parts(order), epoch))
+
+
+def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn(paired):
     crops = _crops([0, 1, 0, 1, 0, 1, 0], "aabbcde")
-    order = pairs(crops, np.arange(7), (1,), by_group=True)
-    assert order.shape == (4, 2)
-    assert {(0, 1), (2, 3)} <= {tuple(pair) for pair in order.tolist()}
+    order = arrange(crops, np.arange(7), paired, (1,))
+    pairs = _pairs(order)
+    assert pairs.shape == (4, 2)
+    assert {(0, 1), (2, 3)} <= {tuple(pair) for pair in pairs.tolist()}
     # Four reals and three fakes: a fake is drawn twice.
-    assert sorted(order[:, 0].tolist()) == [0, 2, 4, 6]
-    assert set(order[:, 1].tolist()) == {1, 3, 5}
+    assert sorted(pairs[:, 0].tolist()) == [0, 2, 4, 6]
+    assert set(pairs[:, 1].tolist()) == {1, 3, 5}
+    assert order[1::2, 2].tolist() == pairs[:, 0].tolist()
 
 
-def test_without_pairing_groups_are_mixed_and_classes_still_balanced():
+def test_without_pairing_groups_are_mixed_and_classes_still_balanced(paired):
     crops = _crops([0, 1] * 50, [str(at // 2) for at in range(100)])
-    order = pairs(crops, np.arange(100), (1,), by_group=False)
-    assert sorted(order.ravel().tolist()) == list(range(100))
-    same = [crops.groups[real] == crops.groups[fake] for real, fake in order.tolist()]
+    pairs = _pairs(arrange(crops, np.arange(100), dataclasses.replace(paired, balance="equal"), (1,)))
+    assert sorted(pairs.ravel().tolist()) == list(range(100))
+    same = [crops.groups[real] == crops.groups[fake] for real, fake in pairs.tolist()]
     assert np.mean(same) < 0.2
 
 
-def test_an_order_hangs_on_its_seed():
+def test_a_natural_order_has_every_crop_once_and_a_real_for_each_fake(paired):
+    crops = _crops([0, 1, 1, 1, 1] * 4, map(str, range(20)))
+    order = arrange(crops, np.arange(20), dataclasses.replace(paired, balance="natural"), (1,))
+    assert sorted(order[:, 0].tolist()) == list(range(20))
+    assert (crops.labels[order[:, 0]] == order[:, 1]).all()
+    assert (crops.labels[order[order[:, 1] == 1, 2]] == 0).all()
+    assert (order[order[:, 1] == 0, 2] == ALONE).all()
+
+
+def test_without_labels_every_crop_stands_beside_its_own_fake(paired):
+    blind = dataclasses.replace(paired, labels="none", blend=1.0)
+    crops = _crops([1, 1, 0, 1], "abcd")
+    order = arrange(crops, np.arange(4), blind, (1,))
+    assert sorted(order[::2, 0].tolist()) == [0, 1, 2, 3]
+    assert (order[::2, 0] == order[1::2, 0]).all()
+    assert (order[1::2, 2] == order[1::2, 0]).all()
+    relabelled = dataclasses.replace(crops, labels=np.array([0, 0, 1, 0]))
+    assert np.array_equal(arrange(relabelled, np.arange(4), blind, (1,)), order)
+
+
+@pytest.mark.parametrize("balance", ["natural", "equal", "paired"])
+def test_an_order_hangs_on_its_seed(paired, balance):
+    recipe = dataclasses.replace(paired, balance=balance)
     crops = _crops([0, 1] * 20, [str(at // 2) for at in range(40)])
-    one, same, other = (pairs(crops, np.arange(40), (1, epoch), by_group=True) for epoch in (0, 0, 1))
+    one, same, other = (arrange(crops, np.arange(40), recipe, (1, epoch)) for epoch in (0, 0, 1))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_cannot_be_trained_on(label):
+def test_one_class_cannot_be_trained_on(label, paired):
     with pytest.raises(UsageError, match=r"no (real|fake) crop"):
-        pairs(_crops([label] * 4, "abcd"), np.arange(4), (1,), by_group=True)
+        arrange(_crops([label] * 4, "abcd"), np.arange(4), paired, (1,))
 
 
 def test_halves_share_no_group_and_do_not_move():
@@ -62,47 +112,67 @@ def test_halves_share_no_group_and_do_not_move():
 
 
 def test_batches_are_half_fake_and_repeat(crops, recipe):
-    order = pairs(crops, crops.where("train"), (0,), by_group=True)
-    once, again = (list(batches(crops, order, recipe, epoch=2)) for _ in range(2))
+    order = arrange(crops, crops.where("train"), recipe, (0,))
+    once, again = (_batches(crops, order, recipe, epoch=2) for _ in range(2))
     assert len(once) == 28 // 4
-    for (images, labels), (same, _) in zip(once, again, strict=True):
-        assert images.shape == (8, 3, 32, 32)
-        assert images.dtype == torch.float32
-        assert labels.tolist() == [0, 1] * 4
-        assert torch.equal(images, same)
-    other = next(iter(batches(crops, order, recipe, epoch=3)))[0]
-    assert not torch.equal(once[0][0], other)
+    for batch, same in zip(once, again, strict=True):
+        assert batch.inputs["crops"].shape == (8, 3, 32, 32)
+        assert batch.inputs["crops"].dtype == torch.float32
+        assert batch.labels.tolist() == [0, 1] * 4
+        assert batch.masks is None
+        assert torch.equal(batch.inputs["crops"], same.inputs["crops"])
+    other = _batches(crops, order, recipe, epoch=3)[0]
+    assert not torch.equal(once[0].inputs["crops"], other.inputs["crops"])
 
 
-def test_batches_hold_the_crops_that_the_order_names(crops, recipe):
-    plain = dataclasses.replace(recipe, augment="none", blend=0.0)
-    order = pairs(crops, crops.where("train"), (0,), by_group=True)
-    images, _ = next(iter(batches(crops, order, plain, epoch=0)))
-    pixels = (images.permute(0, 2, 3, 1).numpy() * recipe.std + recipe.mean) * 255
-    np.testing.assert_allclose(pixels, crops.crops[order[:4].ravel()], atol=0.01)
+def test_batches_hold_the_crops_that_the_order_names(crops, paired):
+    order = arrange(crops, crops.where("train"), paired, (0,))
+    images = _batches(crops, order, paired)[0].inputs["crops"]
+    pixels = (images.permute(0, 2, 3, 1).numpy() * paired.std + paired.mean) * 255
+    np.testing.assert_allclose(pixels, crops.crops[order[:8, 0]], atol=0.01)
 
 
-def test_a_pair_is_varied_alike(crops, recipe):
-    order = np.array([[0, 0]] * 4)  # the same crop as real and as fake
-    plain = dataclasses.replace(recipe, augment="compact", blend=0.0)
-    images, _ = next(iter(batches(crops, order, plain, epoch=0)))
+def test_a_pair_is_varied_alike(crops, paired):
+    varied = dataclasses.replace(paired, augment="compact")
+    order = np.array([[0, 0, 0], [0, 1, 0]] * 4)  # the same crop as real and as fake
+    images = _batches(crops, order, varied)[0].inputs["crops"]
     assert torch.equal(images[0], images[1])
-    order = np.array([[0, 1], [2, 3], [4, 5], [6, 7]])
+    order = np.array([[0, 0, 0], [1, 1, 0]] * 4)
     same = dataclasses.replace(crops, crops=np.repeat(crops.crops[:1], len(crops.crops), axis=0))
-    images, _ = next(iter(batches(same, order, dataclasses.replace(plain, paired=False), epoch=0)))
+    images = _batches(same, order, dataclasses.replace(varied, balance="equal"))[0].inputs["crops"]
     assert not torch.equal(images[0], images[1])
 
 
-def test_blending_replaces_fakes_by_their_reals(crops, recipe):
-    blended = dataclasses.replace(recipe, augment="none", blend=1.0)
-    order = pairs(crops, crops.where("train"), (0,), by_group=True)
-    images, labels = next(iter(batches(crops, order, blended, epoch=0)))
-    real, fake = images[labels == 0], images[labels == 1]
-    changed = (real != fake).any(dim=1).float().mean(dim=(1, 2))
-    assert (changed > 0).all()
-    assert (changed < 1).all()
+def test_blending_replaces_fakes_by_their_reals_and_tells_where(crops, paired):
+    blended = dataclasses.replace(paired, blend=1.0)
+    order = arrange(crops, crops.where("train"), blended, (0,))
+    batch = _batches(crops, order, blended, masks=True)[0]
+    images, labels = batch.inputs["crops"], batch.labels
+    changed = (images[labels == 0] != images[labels == 1]).any(dim=1)
+    assert (changed.float().mean(dim=(1, 2)) > 0).all()
+    assert (changed.float().mean(dim=(1, 2)) < 1).all()
+    assert not batch.masks[labels == 0].any()
+    # What lies outside of the mask is the real crop, but for a mask too faint to be a step of 255.
+    assert not changed[batch.masks[labels == 1] == 0].float().mean() > 0.02
+    assert (batch.masks[labels == 1].amax(dim=(1, 2)) > 0.2).all()
 
 
-def test_an_error_in_the_thread_reaches_the_loop(crops, recipe):
+def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, paired):
+    masks = np.zeros((96, 32, 32), np.uint8)
+    masks[1::4, :16] = 255
+    masked = np.zeros(96, bool)
+    masked[1::4] = True
+    known = dataclasses.replace(crops, masks=masks, masked=masked)
+    order = np.array([[0, 0, 0], [1, 1, 0], [2, 0, 2], [3, 1, 2]] * 2)
+    given = _batches(known, order, paired, masks=True)[0].masks
+    assert not given[[0, 2]].any()
+    assert given[1, :16].min() == 1
+    assert given[1, 16:].max() == 0
+    assert (given[3] == UNKNOWN).all()
+    with pytest.raises(UsageError, match="needs masks"):
+        CropSource(crops, paired, paired.make_inputs(), masks=True)
+
+
+def test_an_error_in_the_thread_reaches_the_loop(crops, paired):
     with pytest.raises(IndexError):
-        list(batches(crops, np.array([[0, 999]] * 4), dataclasses.replace(recipe, blend=0.0), epoch=0))
+        _batches(crops, np.array([[0, 0, 0], [999, 1, 0]] * 4), paired)

@@ -39,7 +39,20 @@ def data(tmp_path, monkeypatch, crops):
 
 @pytest.fixture
 def tiny(data, tmp_path):
-    return ["--data", data, "--out", tmp_path / "made", "--threads", 1, "--device", "cpu", *TINY, "epochs=2"]
+    return [
+        "--recipe",
+        "qtfp-compact",
+        "--data",
+        data,
+        "--out",
+        tmp_path / "made",
+        "--threads",
+        1,
+        "--device",
+        "cpu",
+        *TINY,
+        "epochs=2",
+    ]
 
 
 def test_it_leaves_a_model_folder_and_says_where(tiny, tmp_path):

@@ -1,0 +1,117 @@
+"""The features of a frozen backbone, computed once and kept on disk: a source of batches without crops."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepscan.data.crops import CropSet
+from deepscan.detectors.detector import Batch, FrozenNetwork
+from deepscan.detectors.inputs import Inputs
+from deepscan.training.optimiser import FEATURES, judge
+from deepscan.training.recipe import Recipe
+from deepscan.training.samples import Indices
+
+_BATCH = 32
+
+
+def cacheable(recipe: Recipe) -> bool:
+    """Return whether a crop's features are the same in every epoch."""
+    return recipe.augment == "none" and not recipe.blend
+
+
+def features_key(network: FrozenNetwork, crops: CropSet, positions: Indices, recipe: Recipe) -> str:
+    """Return what the features hang on, hashed: crops, network, inputs, and the backbone's weights."""
+    stated = [crops.key, recipe.network, recipe.inputs, recipe.mean, recipe.std]
+    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(positions).tobytes())
+    for name, value in network.backbone.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+class FeatureSource:
+    """Cached features of crops, float16 on disk.
+
+    Args:
+        network: A network with a frozen backbone.
+        crops: The crops.
+        positions: Which of them.
+        recipe: How the network was built.
+        inputs: Makes the network's inputs.
+        store: Folder of the cache.
+        progress: Told how many of the crops are done, and how many there are.
+    """
+
+    def __init__(
+        self,
+        network: FrozenNetwork,
+        crops: CropSet,
+        positions: Indices,
+        recipe: Recipe,
+        inputs: Inputs,
+        store: Path,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.positions = np.unique(positions)
+        path = store / f"features-{features_key(network, crops, self.positions, recipe)}.npy"
+        if not path.is_file():
+            _fill(path, network, crops, self.positions, inputs, progress)
+        self.features: NDArray[np.float16] = np.load(path, mmap_mode="r")
+
+    def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
+        """Yield a batch for each part of an epoch's order, in order; every epoch's features are the same."""
+        for rows in parts:
+            yield Batch({FEATURES: self._of(rows[:, 0])}, torch.from_numpy(rows[:, 1].copy()))
+
+    def scores(self, network: FrozenNetwork, rows: Indices) -> NDArray[np.float64]:
+        """Return the probability of fake of samples, rows as `arrange` gives them, shape (N,)."""
+        device = next(network.parameters()).device
+        labels = torch.zeros(1, dtype=torch.int64)
+        with torch.inference_mode():
+            judged = [
+                judge(network, Batch({FEATURES: self._of(part)}, labels).to(device)).probability
+                for part in np.array_split(rows[:, 0], max(1, len(rows) // 1024))
+            ]
+        return torch.cat(judged).double().cpu().numpy()
+
+    def _of(self, positions: Indices) -> torch.Tensor:
+        rows = np.searchsorted(self.positions, positions)
+        return torch.from_numpy(self.features[rows].astype(np.float32))
+
+
+def _fill(
+    path: Path,
+    network: FrozenNetwork,
+    crops: CropSet,
+    positions: Indices,
+    inputs: Inputs,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp.npy")
+    device = next(network.parameters()).device
+    network.eval()
+    rows: NDArray[np.float16] | None = None
+    try:
+        for start in range(0, len(positions), _BATCH):
+            part = positions[start : start + _BATCH]
+            arrays = inputs(np.asarray(crops.crops[part]))
+            given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+            with torch.inference_mode():
+                features, _ = network.extract(**given)
+            found = features.cpu().numpy().astype(np.float16)
+            if rows is None:
+                shape = (len(positions), *found.shape[1:])
+                rows = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+            rows[start : start + len(part)] = found
+            if progress is not None:
+                progress(start + len(part), len(positions))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""What moves the weights: the optimiser of a recipe, its learning rate, and one step of it."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from deepscan.detectors.detector import Batch, FrozenNetwork, FrozenOutput, Network, Output
+from deepscan.errors import UsageError
+from deepscan.training.processes import Processes
+from deepscan.training.recipe import Recipe
+from deepscan.training.sam import SAM
+
+Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
+#: The cached features of a `FrozenNetwork`, among a batch's inputs.
+FEATURES = "features"
+_COUNT = " count"
+
+
+def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
+    """Return the optimiser over what trains of a network; each group carries its own `base_lr`."""
+    tower = {id(value) for value in network.backbone.parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for value in network.parameters():
+        if not value.requires_grad:
+            continue
+        rate = recipe.lr if recipe.backbone_lr is None or id(value) not in tower else recipe.backbone_lr
+        decays = recipe.decay == "all" or value.ndim > 1
+        groups.setdefault((rate, recipe.weight_decay if decays else 0.0), []).append(value)
+    stated = [
+        {"params": values, "weight_decay": decay, "lr": rate, "base_lr": rate}
+        for (rate, decay), values in groups.items()
+    ]
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(stated, lr=recipe.lr, momentum=recipe.momentum)
+    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+    return kind(stated, lr=recipe.lr)
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the factor on the learning rate at a step, from 0, of as many as the whole run has."""
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    done = min(1.0, step / steps)
+    if recipe.schedule == "cosine":
+        return warm * 0.5 * (1 + math.cos(math.pi * done))
+    if recipe.schedule == "tail":
+        return warm * min(1.0, 4 * (1 - done))
+    return warm
+
+
+def judge(network: Network, batch: Batch) -> Output:
+    """Return what a network says of a batch, from cached features where the batch holds them."""
+    if FEATURES in batch.inputs:
+        assert isinstance(network, FrozenNetwork)
+        return FrozenOutput(network.classify(batch.inputs[FEATURES]))
+    output: Output = network(**batch.inputs)
+    return output
+
+
+class Stepper:
+    """Makes the steps of a run: gradients over the parts of a batch, and the optimiser's move.
+
+    Args:
+        recipe: How to train.
+        network: What trains.
+        loss: The method's loss.
+        optimiser: As `make_optimiser` gives it.
+        processes: Who else takes part of each batch.
+    """
+
+    def __init__(
+        self, recipe: Recipe, network: Network, loss: Loss, optimiser: Optimizer, processes: Processes
+    ) -> None:
+        self.recipe, self.network, self.loss = recipe, network, loss
+        self.optimiser, self.processes = optimiser, processes
+        self.trained = [value for value in network.parameters() if value.requires_grad]
+        half = {"auto": processes.device.type == "cuda", "bfloat16": True, "float32": False}
+        self._half = half[recipe.precision]
+
+    def step(self, parts: Sequence[Batch], seeds: Sequence[int], rate: float) -> dict[str, float]:
+        """Make one step and return the mean loss and its parts over all processes.
+
+        Args:
+            parts: This process's parts of the batch.
+            seeds: Of what is random in the network, one a part.
+            rate: Factor on the learning rate.
+
+        Raises:
+            UsageError: The loss is not finite: the run cannot go on.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * rate
+        moved = [part.to(self.processes.device) for part in parts]
+        if not self.recipe.sam_rho:
+            told = self._gradients(moved, seeds)
+            self.optimiser.step()
+            return told
+        sam = SAM(self.optimiser, self.recipe.sam_rho)
+        told = self._gradients(moved, seeds)
+        sam.ascend()
+        self._gradients(moved, seeds)
+        sam.descend()
+        return told
+
+    def _gradients(self, parts: Sequence[Batch], seeds: Sequence[int]) -> dict[str, float]:
+        self.optimiser.zero_grad(set_to_none=True)
+        share = 1 / (len(parts) * self.processes.count)
+        # Sum and count of each number: a part of a batch without one class has no separation, say.
+        told: dict[str, float] = {}
+        for part, seed in zip(parts, seeds, strict=True):
+            torch.manual_seed(seed)
+            with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._half):
+                output = judge(self.network, part)
+            total, named = self.loss(output, part)
+            if not math.isfinite(value := float(total.detach())):
+                raise UsageError(
+                    f"the loss became {value}", "lower lr, or set clip; the last checkpoint is as it was"
+                )
+            (total * share).backward()  # type: ignore[no-untyped-call]
+            for name, number in {"loss": total.detach(), **named}.items():
+                known = math.isfinite(float(number))
+                told[name] = told.get(name, 0.0) + (float(number) if known else 0.0)
+                told[name + _COUNT] = told.get(name + _COUNT, 0.0) + known
+        self.processes.add_gradients(self.trained)
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.trained, self.recipe.clip)
+        sums = self.processes.add(told)
+        return {
+            name: value / count if (count := sums[name + _COUNT]) else math.nan
+            for name, value in sums.items()
+            if not name.endswith(_COUNT)
+        }

@@ -1,0 +1,184 @@
+"""What recipe files and overrides state, merged: keys checked, with the near one named where one is wrong."""
+
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deepscan.backbones import BACKBONES
+from deepscan.detectors import DETECTORS
+from deepscan.errors import MissingError, UsageError
+
+Value = str | int | float | bool | list[Any] | None
+#: What is trained where neither a method nor a recipe is named.
+DEFAULT_METHOD = "qtfp"
+_ROOT = "common"
+#: Parts of a recipe whose keys hang on a name within them: where the name changes, the other keys go.
+_NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
+
+
+def state(method: str | None, recipe: Path | str | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what a recipe and its overrides state, every key present.
+
+    Args:
+        method: The method whose own recipe fills what a file leaves out; None for the file's, or the default.
+        recipe: A file, or the name of a recipe that comes with deepscan; None for the method's own.
+        overrides: `key=value` each.
+
+    Raises:
+        UsageError: A name or a key is unknown, or a value is of the wrong kind.
+        MissingError: The file is not there.
+    """
+    stated = _recipe(method, recipe)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UsageError(f"{override!r} is not key=value", "write for example: lr=0.0005")
+        _set(stated, key.strip(), _value(value), "")
+    return stated
+
+
+def packaged() -> tuple[str, ...]:
+    """Return the names of the recipes that come with deepscan, but for what others only begin with."""
+    folder = files("deepscan.training") / "recipes"
+    names = (entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return tuple(sorted(name for name in names if name != _ROOT))
+
+
+def _recipe(method: str | None, recipe: Path | str | None) -> dict[str, Any]:
+    if method is not None:
+        DETECTORS.get(method)
+    name = str(recipe or method or DEFAULT_METHOD)
+    if name in packaged():
+        given = _packaged(name)
+    elif Path(name).is_file():
+        given = _parse(Path(name).read_text(encoding="utf-8"), name)
+    else:
+        raise MissingError(
+            f"there is no recipe {name}", f"name a YAML file, or one of: {', '.join(packaged())}"
+        )
+    return _resolved(given, name, method or given.get("method") or DEFAULT_METHOD)
+
+
+def _resolved(given: dict[str, Any], name: str, method: str | None = None) -> dict[str, Any]:
+    """Return what a recipe states over its bases; one without a base is laid over a method's own."""
+    bases = given.pop("base", None) or method
+    if bases == _ROOT:
+        # Where a method's keys begin; all later recipes and overrides change values, and add none.
+        return _over(_packaged(_ROOT), given)
+    first, *others = bases if isinstance(bases, list) else [bases]
+    stated = _resolved(_packaged(str(first)), str(first))
+    for other in others:
+        _merge(stated, _packaged(str(other)), f" in {other}")
+    _merge(stated, given, f" in {name}")
+    return stated
+
+
+def _packaged(name: str) -> dict[str, Any]:
+    if name not in (*packaged(), _ROOT):
+        close = difflib.get_close_matches(name, packaged(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(packaged())}"
+        raise UsageError(f"there is no recipe {name!r}", hint)
+    text = (files("deepscan.training") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    return _parse(text, name)
+
+
+def _over(stated: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(stated)
+    for key, value in given.items():
+        inside = stated.get(key)
+        named = _NAMED.get(key)
+        both = isinstance(value, Mapping) and isinstance(inside, dict) and not (named and named in value)
+        merged[key] = _over(inside, value) if both and inside is not None else value
+    return merged
+
+
+def _parse(text: str, origin: str) -> dict[str, Any]:
+    try:
+        stated = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{origin} is not YAML: {str(error).splitlines()[0]}", "correct the file")
+    if not isinstance(stated, dict):
+        raise UsageError(f"{origin} is not a recipe", "write key: value lines")
+    return stated
+
+
+def _value(text: str) -> Value:
+    try:
+        value: Value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"the value {text!r} is not YAML", "quote it for the shell")
+    return value
+
+
+def _merge(stated: dict[str, Any], other: Mapping[str, Any], where: str) -> None:
+    leaves = dict(_leaves(other))
+    # Names first: the keys beside them are checked against what they name.
+    named = [f"{part}.{name}" for part, name in _NAMED.items()]
+    for key in sorted(leaves, key=lambda key: key not in named):
+        _set(stated, key, leaves[key], where)
+
+
+def _leaves(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in stated.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _set(stated: dict[str, Any], key: str, value: Value, where: str) -> None:
+    *parents, name = key.split(".")
+    part = ".".join(parents)
+    known = {**_offered(stated), **dict(_leaves(stated))}
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known)}"
+        raise UsageError(f"unknown recipe key {key!r}{where}", hint)
+    inside = stated
+    for parent in parents:
+        inside = inside[parent]
+    value = _like(known[key], value, key)
+    if _NAMED.get(part) == name and inside.get(name) != value:
+        inside.clear()
+    inside[name] = value
+
+
+def _offered(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that the named parts of a recipe take beyond those that it states, None for a value."""
+    from deepscan.backbones.tuning import TUNINGS
+    from deepscan.detectors.inputs import INPUTS
+
+    network = stated.get("network") or {}
+    takers = {
+        "network.backbone": (BACKBONES, (network.get("backbone") or {}).get("name")),
+        "network.tuning": (TUNINGS, (network.get("tuning") or {}).get("type")),
+        "inputs": (INPUTS, (stated.get("inputs") or {}).get("kind")),
+    }
+    offered: dict[str, Any] = {}
+    for part, (registry, name) in takers.items():
+        if name is None:
+            continue
+        for parameter in inspect.signature(registry.get(name)).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY or parameter.default is not parameter.empty:
+                offered[f"{part}.{parameter.name}"] = None
+    return offered
+
+
+def _like(former: Value, value: Value, key: str) -> Value:
+    """Return a value as the kind of the one that it replaces; None stands for any kind."""
+    if former is None or value is None:
+        return value
+    if isinstance(former, float):
+        try:
+            # YAML 1.1 reads 1e-3 as a string.
+            return float(str(value))
+        except (TypeError, ValueError):
+            raise UsageError(f"{key} is a number, not {value!r}", f"for example {key}={former}")
+    if type(value) is not type(former):
+        raise UsageError(f"{key} is like {former!r}, not {value!r}", f"for example {key}={former}")
+    return value
