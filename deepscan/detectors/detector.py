@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -82,6 +82,11 @@ class Network(nn.Module, ABC):
     backbone: VisionTransformer
     export_note: str = ""
 
+    @property
+    def side(self) -> int:
+        """Side S in pixels of the crops that it takes."""
+        return self.backbone.side
+
     def predict(self, **inputs: Tensor) -> dict[str, Tensor]:
         """Return what an engine hands on: `probability`, shape (B,), and the evidence by name."""
         output: Output = self(**inputs)
@@ -95,11 +100,32 @@ class Network(nn.Module, ABC):
         return self
 
 
-class FrozenNetwork(Network):
-    """A network whose trainable part sees only what a frozen part makes of the inputs.
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenOutput(Output):
+    """What a `FrozenNetwork` says.
 
-    Then what the frozen part makes can be kept on disk, and an epoch costs no pass through the backbone.
+    Attributes:
+        maps: The evidence; empty where the features came from a cache.
     """
+
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def evidence(self) -> dict[str, Tensor]:
+        """What the frozen part saw."""
+        return dict(self.maps)
+
+
+class FrozenNetwork(Network):
+    """A network whose trainable part sees only what its frozen backbone makes of the inputs.
+
+    Then what the backbone makes can be kept on disk, and an epoch costs no pass through it.
+    """
+
+    def forward(self, **inputs: Tensor) -> FrozenOutput:
+        """Return the output for the inputs that the network names."""
+        features, evidence = self.extract(**inputs)
+        return FrozenOutput(self.classify(features), evidence)
 
     @abstractmethod
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -134,6 +160,11 @@ class Detector(ABC, Generic[O]):
             MissingError: The weights cannot be had.
             ContractError: The weights do not fit.
         """
+
+    @property
+    def wants_masks(self) -> bool:
+        """Whether the loss reads the batch's masks."""
+        return False
 
     @abstractmethod
     def loss(self, output: O, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
