@@ -1,0 +1,224 @@
+"""DFD-HR (CVPR 2026): a crop and its four tiles, routed through as many layers and tokens as they need."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import (
+    FAKE,
+    REAL,
+    Batch,
+    Detector,
+    Network,
+    Output,
+    assemble,
+    require_steps,
+    split_network,
+)
+from deepscan.detectors.dfd_hr_settings import settings_of
+from deepscan.detectors.ranks import spearman
+from deepscan.detectors.routing import Branch, Ranking
+from deepscan.errors import ContractError, UsageError
+
+#: Tiles along a side of the crop.
+TILES = 2
+
+
+def tiles_of(crops: Tensor) -> Tensor:
+    """Return 2 x 2 tiles of crops, shape (B, 3, 2S, 2S) to (4B, 3, S, S).
+
+    The batch of the top left tiles comes first, then top right, bottom left, bottom right.
+    """
+    batch, channels, height, width = crops.shape
+    split = crops.reshape(batch, channels, TILES, height // TILES, TILES, width // TILES)
+    return split.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)
+
+
+class TilePooling(nn.Module):
+    """Makes one vector of the tiles' (DFD-HR, multi-scale fusion).
+
+    Args:
+        width: Width of the vectors.
+        heads: Attention heads, a divisor of the width.
+        kind: `query`: a learnt query attends to them; `self`: they attend to one another, then their mean.
+    """
+
+    def __init__(self, width: int, heads: int, kind: Literal["query", "self"]) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 1, width)) if kind == "query" else None
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Return the vectors, shape (B, D), of the tiles', shape (B, 4, D)."""
+        asked = tiles if self.query is None else self.query.expand(tiles.shape[0], -1, -1)
+        pooled: Tensor = self.attention(asked, tiles, tiles, need_weights=False)[0]
+        return pooled.mean(dim=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DfdHrOutput(Output):
+    """What a `DfdHrNetwork` says.
+
+    Attributes:
+        depth: Blocks that each sample went through in the global branch, shape (B,).
+        kept: Which of the P patches each of m routed blocks of the global branch worked on, 1 or 0, shape
+            (B, m, P); for a sample that had left, none.
+        rankings: Of the split branch's token judges, for the loss; none in evaluation.
+        hard_ranks: Whether the rank loss goes by hard ranks.
+    """
+
+    depth: Tensor
+    kept: Tensor
+    rankings: tuple[Ranking, ...]
+    hard_ranks: bool
+
+    @property
+    def evidence(self) -> dict[str, Tensor]:
+        """How deep a sample went, and by which patches."""
+        return {"depth": self.depth, "kept": self.kept}
+
+
+class DfdHrNetwork(Network):
+    """A crop at half its size and its tiles at full size, each through the routed tower (DFD-HR, Sec. 3).
+
+    It takes crops of twice the tower's side. In evaluation a sample that a layer judge lets go leaves the
+    batch, and costs nothing in the routed blocks from there on.
+
+    Args:
+        backbone: The tower.
+        preset: `paper`, or `release` for what the released code does.
+        stated: Attributes of `Settings`; None stands for the preset's.
+
+    Raises:
+        TypeError: An attribute is unknown.
+        ValueError: A value is out of range.
+    """
+
+    export_note = "exits are masked: a sample that has left is computed nonetheless, so that none saves time"
+
+    def __init__(self, backbone: VisionTransformer, preset: str = "paper", **stated: Any) -> None:
+        super().__init__()
+        settings = settings_of(preset, stated)
+        self.settings, self.backbone = settings, backbone
+        #: Whether samples that have left are computed nonetheless, for a graph without choices.
+        self.masked = False
+        apart = settings.split and not settings.share_branches
+        self.branch = Branch(backbone, settings, judged=settings.routed == "both" or not apart)
+        self.split_branch = Branch(backbone, settings) if apart else None
+        width = backbone.projected
+        self.pooling = TilePooling(width, settings.heads, settings.pooling) if settings.split else None
+        self.head = nn.Linear(2 * width if settings.split else width, 2)
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the crops that it takes: twice the tower's."""
+        return TILES * self.backbone.side
+
+    def forward(self, crops: Tensor) -> DfdHrOutput:
+        """Return the output for normalised crops, shape (B, 3, 2S, 2S).
+
+        Raises:
+            ContractError: The crops are not twice the tower's side.
+        """
+        tower, side = self.backbone, self.backbone.side
+        if crops.shape[2:] != (self.side, self.side):
+            raise ContractError(
+                f"DFD-HR takes crops of twice its backbone's side of {side}, not {tuple(crops.shape[2:])}",
+                f"state crop.resize: {self.side}",
+            )
+        masked = self.masked or self.training
+        # Neither corners aligned nor antialiased: as the published weights were trained.
+        whole = F.interpolate(crops, size=(side, side), mode="bicubic", align_corners=False)
+        seen = self.branch(tower, whole, routed=self.settings.routed == "both", masked=masked)
+        feature, rankings = self._project(seen.cls), ()
+        if self.pooling is not None:
+            query = seen.cls.detach().repeat(TILES**2, 1)
+            parts = (self.split_branch or self.branch)(tower, tiles_of(crops), query, masked=masked)
+            tiles = self._project(parts.cls).reshape(TILES**2, crops.shape[0], -1).transpose(0, 1)
+            feature, rankings = torch.cat((feature, self.pooling(tiles)), dim=1), parts.rankings
+        hard = self.settings.ranks == "hard"
+        return DfdHrOutput(self.head(feature), seen.depth, seen.kept, rankings, hard)
+
+    def exportable(self) -> Network:
+        """Return the network, on the same weights, with exits masked: every sample costs the whole depth."""
+        network = copy.copy(self)
+        network.masked = True
+        return network
+
+    def _project(self, cls: Tensor) -> Tensor:
+        projected: Tensor = self.backbone.projection(self.backbone.ln_post(cls))
+        return projected
+
+
+@DETECTORS.register("dfd-hr")
+@dataclass(frozen=True)
+class DfdHr(Detector[DfdHrOutput]):
+    """The method DFD-HR: L = CE + 0.1 (1/m) sum_i L_rank,i (DFD-HR, loss eq.).
+
+    Attributes:
+        rank_weight: Weight of the rank loss.
+        soft_rank_tau: Temperature of the soft ranks, in standard deviations of the scores.
+    """
+
+    rank_weight: float = 0.1
+    soft_rank_tau: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.soft_rank_tau <= 0:
+            raise UsageError(
+                f"a temperature must be positive, not {self.soft_rank_tau}", "correct loss.soft_rank_tau"
+            )
+
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a `DfdHrNetwork`; `network` states `backbone`, `tuning` (frozen if not) and its arguments.
+
+        Raises:
+            UsageError: A key or a value is wrong, or the backbone cannot be routed.
+            MissingError: The weights cannot be had.
+            ContractError: The weights do not fit.
+        """
+        tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
+        require_steps(tower, "DFD-HR")
+        return assemble(DfdHrNetwork, tower, arguments)
+
+    def loss(self, output: DfdHrOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss; the parts are `cls`, `rank`, and what routing did.
+
+        `depth_real` and `depth_fake` are the mean depth of each class, NaN where the batch has none of it,
+        `kept` the mean share of patches that routed blocks worked on. The rank loss is 0 in evaluation.
+        """
+        labels = batch.labels
+        classified = F.cross_entropy(output.logits.float(), labels)
+        losses = [rank_loss(ranking, self.soft_rank_tau, output.hard_ranks) for ranking in output.rankings]
+        rank = torch.stack(losses).mean() if losses else classified.new_zeros(())
+        parts = {
+            "cls": classified,
+            "rank": rank,
+            "depth_real": output.depth[labels == REAL].mean(),
+            "depth_fake": output.depth[labels == FAKE].mean(),
+            "kept": output.kept.mean(),
+        }
+        return classified + self.rank_weight * rank, {name: part.detach() for name, part in parts.items()}
+
+
+def rank_loss(ranking: Ranking, tau: float, hard: bool = False) -> Tensor:
+    """Return 1 - Spearman's correlation of a token judge's scores, in [0, 2] (DFD-HR, rank loss).
+
+    Args:
+        ranking: The scores, their target, and the samples that count.
+        tau: Temperature of the soft ranks.
+        hard: Whether ranks are hard, without a gradient.
+
+    Returns:
+        A scalar, the mean over the active samples; 0 where all have left.
+    """
+    counted = ranking.active.float()
+    apart = 1 - spearman(ranking.scores, ranking.target, tau, hard)
+    return (apart * counted).sum() / counted.sum().clamp_min(1)

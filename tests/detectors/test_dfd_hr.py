@@ -1,0 +1,321 @@
+"""DFD-HR: the presets' figures, two scales, the loss, every switch, and the recipe."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import nn
+
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors.detector import Batch
+from deepscan.detectors.dfd_hr import DfdHr, DfdHrNetwork, DfdHrOutput, rank_loss, tiles_of
+from deepscan.detectors.dfd_hr_settings import PRESETS, Settings
+from deepscan.detectors.routing import Ranking
+from deepscan.errors import ContractError, UsageError
+from deepscan.training.recipe import load_recipe
+
+#: 2 x 2 patches in each tile and in the whole crop.
+BACKBONE = {
+    "name": "compact",
+    "side": 32,
+    "channels": [4, 8, 8],
+    "residuals": [0, 0, 0],
+    "width": 16,
+    "depth": 5,
+    "heads": 2,
+    "hidden": 16,
+}
+TINY = {"backbone": BACKBONE, "hidden": 4, "judge_hidden": 16}
+LABELS = torch.tensor([0, 1] * 3)
+
+
+def build(**stated):
+    torch.manual_seed(0)
+    return DfdHr().build({**TINY, **stated})
+
+
+@pytest.fixture
+def crops():
+    return torch.randn(len(LABELS), 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A ViT-L/14 without memory."""
+    with torch.device("meta"):
+        return VisionTransformer(
+            nn.Conv2d(3, 1024, 14, 14, bias=False),
+            side=224,
+            grid=16,
+            width=1024,
+            depth=24,
+            heads=16,
+            hidden=4096,
+            projection=768,
+            pre_norm=True,
+            activation="quick-gelu",
+        )
+
+
+@pytest.mark.parametrize(
+    ("preset", "parameters", "routed", "frozen"),
+    [
+        ("paper", 103_738_566, (20, 21, 22, 23), 0),
+        # Layer judges of 24 blocks, and token judges of the 21 that are not routed, have no gradient.
+        ("release", 105_071_042, (20, 21, 22), 24 * (1024 * 64 + 64) + 21 * 1024),
+    ],
+)
+def test_the_presets_have_as_many_parameters_and_blocks_as_published(
+    large, preset, parameters, routed, frozen
+):
+    with torch.device("meta"):
+        network = DfdHrNetwork(large, preset)
+    own = [value for name, value in network.named_parameters() if not name.startswith("backbone.")]
+    assert sum(value.numel() for value in own) == parameters
+    assert sum(value.numel() for value in own if not value.requires_grad) == frozen
+    assert network.branch.routed == routed
+
+
+def test_routed_blocks_see_192_of_257_tokens_and_the_others_all(large):
+    shapes = []
+    handles = [
+        block.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape[:2])))
+        for block in large.blocks
+    ]
+    with torch.device("meta"):
+        network = DfdHrNetwork(large).eval().exportable()
+        network(torch.empty(2, 3, 448, 448))
+    for handle in handles:
+        handle.remove()
+    assert shapes == [(2, 257)] * 20 + [(2, 192)] * 4 + [(8, 257)] * 20 + [(8, 192)] * 4
+
+
+def test_tiles_are_in_reading_order_and_the_batch_is_the_fastest_index():
+    crop = torch.arange(16.0).reshape(1, 1, 4, 4)
+    tiles = tiles_of(torch.cat((crop, -crop)))
+    assert tiles.shape == (8, 1, 2, 2)
+    assert tiles[0::2, 0, 0, 0].tolist() == [0, 2, 8, 10]
+    assert torch.equal(tiles[1::2], -tiles[0::2])
+    assert tiles[6, 0].tolist() == [[10, 11], [14, 15]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", ["query", "self"])
+def test_a_new_network_without_exits_and_selection_is_its_tower_at_two_scales(crops, pooling):
+    network = build(keep=1.0, reweight="none", judge_bias=50.0, pooling=pooling).eval()
+    small = F.interpolate(crops, size=(32, 32), mode="bicubic", align_corners=False, antialias=False)
+    whole = network.backbone(small).cls
+    tiles = torch.stack([network.backbone(tile).cls for tile in tiles_of(crops).chunk(4)], dim=1)
+    asked = tiles if pooling == "self" else network.pooling.query.expand(len(crops), 1, 16)
+    local = network.pooling.attention(asked, tiles, tiles)[0].mean(dim=1)
+    output = network(crops)
+    # The same products in batches of other sizes.
+    torch.testing.assert_close(
+        output.logits, network.head(torch.cat((whole, local), dim=1)), rtol=0, atol=1e-5
+    )
+    assert output.depth.tolist() == [5.0] * len(crops)
+    assert output.kept.shape == (len(crops), 4, 4)
+    assert output.kept.all()
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_crops_of_another_side_are_refused(side):
+    network = build()
+    assert network.side == 64
+    with pytest.raises(ContractError, match="twice") as raised:
+        network(torch.zeros(1, 3, side, side))
+    assert "crop.resize: 64" in raised.value.hint
+
+
+def test_the_judges_of_layers_and_of_tokens_have_a_gradient(crops):
+    network = build().train()
+    torch.manual_seed(2)
+    total, _ = DfdHr().loss(network(crops), Batch({}, LABELS))
+    total.backward()
+    for judges in (network.branch.layer_judges, network.branch.token_judges):
+        assert len(judges) == 4
+        for name, parameter in judges.named_parameters():
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_the_rank_loss_alone_reaches_every_token_judge(crops):
+    network = build(reweight="none", judge_bias=50.0).train()
+    sum(rank_loss(ranking, 0.1) for ranking in network(crops).rankings).backward()
+    for name, parameter in network.branch.token_judges.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+class AboutHalf(nn.Module):
+    """A layer judge that lets those go who are below the batch's mean."""
+
+    def forward(self, seen):
+        level = seen.sum(dim=1)
+        return level - level.mean()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_form_to_be_exported_gives_the_same(crops, preset):
+    network = build(preset=preset).eval()
+    for name in network.branch.layer_judges:
+        network.branch.layer_judges[name] = AboutHalf()
+    left, masked = network.predict(crops=crops), network.exportable().predict(crops=crops)
+    assert set(left) == {"probability", "depth", "kept"}
+    for name, values in left.items():
+        torch.testing.assert_close(values, masked[name], rtol=0, atol=1e-5)
+    assert len(set(left["depth"].tolist())) > 1
+    assert not network.masked
+
+
+def test_a_loss_is_the_cross_entropy_and_a_tenth_of_the_mean_rank_loss():
+    torch.manual_seed(0)
+    rankings = tuple(
+        Ranking(torch.randn(4, 9), torch.randn(4, 9), torch.tensor([True, False, True, False]))
+        for _ in range(3)
+    )
+    depth, kept = torch.tensor([1.0, 2.0, 5.0, 3.0]), torch.tensor([1.0, 0.0]).expand(4, 1, 2)
+    output = DfdHrOutput(torch.randn(4, 2), depth, kept, rankings, hard_ranks=True)
+    labels = torch.tensor([0, 0, 1, 1])
+    total, parts = DfdHr().loss(output, Batch({}, labels))
+    rho = [
+        spearmanr(ranking.scores[at], ranking.target[at]).statistic for ranking in rankings for at in (0, 2)
+    ]
+    # Float32 sums of a few numbers.
+    assert parts["rank"].item() == pytest.approx(1 - sum(rho) / 6, abs=1e-5)
+    assert total.item() == pytest.approx(
+        F.cross_entropy(output.logits, labels).item() + 0.1 * parts["rank"].item(), abs=1e-6
+    )
+    assert (parts["depth_real"], parts["depth_fake"], parts["kept"]) == (1.5, 4.0, 0.5)
+    assert math.isnan(DfdHr().loss(output, Batch({}, torch.zeros(4, dtype=torch.int64)))[1]["depth_fake"])
+
+
+def test_the_rank_loss_of_a_batch_that_has_left_is_zero_and_so_is_its_gradient():
+    scores = torch.randn(3, 9, requires_grad=True)
+    loss = rank_loss(Ranking(scores, torch.randn(3, 9), torch.zeros(3, dtype=torch.bool)), 0.1)
+    loss.backward()
+    assert loss.item() == 0
+    assert not scores.grad.any()
+
+
+SWITCHES = [
+    {},
+    {"preset": "release"},
+    {"preset": "release", "ranks": "soft", "layer_gate": "blend"},
+    {"split": False},
+    {"share_branches": False},
+    {"routed": "split"},
+    {"routed": "split", "share_branches": False},
+    {"pooling": "self"},
+    {"experts": 0, "tuning": {"type": "fft"}},
+    {"experts": 2, "act": "relu", "gate_noise": False, "adapter_init": "default"},
+    {"hr_blocks": [0, 2]},
+    {"pruning": False},
+    {"pruning": False, "selection": "none"},
+    {"layer_gate": "index"},
+    {"gumbel": "logistic", "gumbel_tau": 0.5},
+    {"gumbel": "none"},
+    {"judge_input": "mean"},
+    {"judge_bias": "none"},
+    {"share_layer_judges": True},
+    {"share_token_judges": True},
+    {"selection": "learned+weight"},
+    {"selection": "attention"},
+    {"selection": "none"},
+    {"candidates": "patches"},
+    {"reweight": "pre"},
+    {"reweight": "none"},
+    {"rank_blocks": [-1]},
+    {"ranks": "hard"},
+]
+
+
+@pytest.mark.parametrize("stated", SWITCHES, ids=str)
+def test_every_switch_builds_trains_a_step_and_evaluates(crops, stated):
+    network = build(**stated).train()
+    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    optimiser = torch.optim.Adam(trained.values(), 1e-2)
+    for _ in range(2):  # in the first, what lies before a matrix of zeros has a gradient of zeros
+        total, parts = DfdHr().loss(network(crops), Batch({}, LABELS))
+        optimiser.zero_grad()
+        total.backward()
+        # Processes that train together wait for every gradient.
+        assert not [name for name, value in trained.items() if value.grad is None]
+        optimiser.step()
+    assert all(torch.isfinite(part) for part in parts.values())
+    for name, value in network.named_parameters():
+        assert value.requires_grad or torch.equal(value, before[name]), name
+    predicted = network.eval().predict(crops=crops)
+    assert predicted["kept"].shape == (len(crops), len(network.branch.routed), 4)
+    with torch.no_grad():
+        masked = network.exportable().predict(crops=crops)
+    for name, values in predicted.items():
+        torch.testing.assert_close(values, masked[name], rtol=0, atol=1e-5)
+
+
+def test_branches_apart_share_the_tower_and_nothing_else():
+    def own(network):
+        return sum(
+            value.numel() for name, value in network.named_parameters() if name.split(".")[0] != "backbone"
+        )
+
+    shared, apart = build(), build(share_branches=False)
+    branch = sum(value.numel() for value in shared.branch.parameters())
+    assert own(apart) - own(shared) == branch
+    split_only = build(share_branches=False, routed="split")
+    assert len(split_only.branch.layer_judges) == len(split_only.branch.token_judges) == 0
+    assert len(split_only.branch.adapters) == len(split_only.split_branch.adapters) == 5
+
+
+def test_only_tiles_are_routed_where_that_is_asked_for(crops):
+    network = build(routed="split", share_branches=False, judge_bias=-50.0).eval()
+    output = network(crops)
+    assert output.depth.tolist() == [5.0] * len(crops)
+    assert output.kept.all()
+    rows = []
+    handle = network.backbone.blocks[4].register_forward_pre_hook(
+        lambda _, inputs: rows.append(len(inputs[0]))
+    )
+    network(crops)
+    handle.remove()
+    assert rows == [len(crops)]
+
+
+@pytest.mark.parametrize("wrong", [{"preset": "best"}, {"hr_blocks": [7]}, {"keep": 2}, {"heads": 3}])
+def test_a_wrong_value_of_the_network_is_a_usage_error(wrong):
+    with pytest.raises(UsageError):
+        build(**wrong)
+
+
+def test_a_temperature_of_zero_is_a_usage_error():
+    with pytest.raises(UsageError, match="temperature"):
+        DfdHr(soft_rank_tau=0)
+
+
+def test_the_recipe_states_every_choice_and_leaves_the_presets_theirs():
+    recipe = load_recipe("dfd-hr")
+    stated = {
+        name: value for name, value in recipe.network.items() if name not in ("backbone", "tuning", "preset")
+    }
+    assert set(stated) == {field.name for field in dataclasses.fields(Settings)}
+    assert {name for name, value in stated.items() if value is None} == set(PRESETS["release"])
+    defaults = dataclasses.asdict(Settings())
+    assert all(value == defaults[name] for name, value in stated.items() if value is not None)
+    assert recipe.loss == dataclasses.asdict(DfdHr())
+    assert recipe.crop.input_side == 448
+    released = load_recipe("dfd-hr", overrides=["network.preset=release", "network.hr_blocks=[-3,-2]"])
+    assert released.network["hr_blocks"] == [-3, -2]
+
+
+def test_a_step_in_bfloat16_is_finite_and_leaves_decisions_hard(crops):
+    network = build().train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(crops)
+    total, parts = DfdHr().loss(output, Batch({}, LABELS))
+    total.backward()
+    assert all(torch.isfinite(part) for part in parts.values())
+    assert (output.depth == output.depth.round()).all()
+    assert set(output.kept.unique().tolist()) <= {0.0, 1.0}

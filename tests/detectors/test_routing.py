@@ -1,0 +1,322 @@
+"""Which samples leave a routed tower and which tokens stay, held against a loop over both."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors.dfd_hr_settings import PRESETS, Settings, settings_of
+from deepscan.detectors.routing import Branch, LayerJudge, decide, strongest
+
+SAMPLES = 6
+#: Block 0 is for all, 1 and 2 are routed, 3 is for all again.
+ROUTED = (1, 2)
+
+
+class Forced(nn.Module):
+    """A layer judge that lets go whom it is told to."""
+
+    def __init__(self, stays):
+        super().__init__()
+        self.stays = torch.tensor(stays)
+
+    def forward(self, seen):
+        return torch.where(self.stays, 50.0, -50.0)
+
+
+@pytest.fixture
+def tower():
+    """4 x 4 patches with rotary positions, behind a CLS token and two registers."""
+    torch.manual_seed(0)
+    tower = VisionTransformer(
+        nn.Conv2d(3, 16, 4, 4),
+        side=16,
+        grid=4,
+        width=16,
+        depth=4,
+        heads=2,
+        hidden=16,
+        prefix=3,
+        rotary=True,
+    )
+    angles = torch.randn(1, 16, 4).repeat(1, 1, 2)
+    tower.rotary[:, 3:] = torch.cat((angles.sin(), angles.cos()), dim=-1)
+    return tower
+
+
+@pytest.fixture
+def pictures():
+    return torch.randn(SAMPLES, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def branch_of(tower, *stays, **stated):
+    """A branch whose experts do something from the start, with judges that obey where they are told to."""
+    torch.manual_seed(3)
+    stated = {"hidden": 4, "judge_hidden": 4, "adapter_init": "default", "hr_blocks": ROUTED, **stated}
+    branch = Branch(tower, Settings(**stated)).eval()
+    for number, told in zip(ROUTED, stays, strict=False):
+        branch.layer_judges[str(number)] = Forced(told)
+    return branch
+
+
+def passage(branch, tower, pictures, **said):
+    """The passage, and all tokens that the last block is given."""
+    given = []
+    handle = tower.blocks[3].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    passed = branch(tower, pictures, **said)
+    handle.remove()
+    return passed, given[0]
+
+
+def one_by_one(branch, tower, pictures):
+    """What the last block is to be given, sample by sample; and which tokens the routed blocks worked on."""
+    settings, tokens, chosen = branch.settings, [], []
+    for picture in pictures:
+        x = tower.blocks[0](tower.embed(picture[None]), tower.rotary, branch._adapters(0))
+        stays, worked = True, []
+        for number in ROUTED:
+            stays = stays and branch.layer_judges[str(number)](x[:, 0]).item() > 0
+            first = 0 if settings.candidates == "all" else 3
+            scores = branch.token_judges[str(number)](x)[0, first:, 0]
+            best = sorted(range(len(scores)), key=lambda at: -scores[at].item())[: int(0.75 * len(scores))]
+            picked = [*range(first), *sorted(first + at for at in best)] if stays else []
+            worked.append([float(at in picked) for at in range(3, 19)])
+            if not stays:
+                continue
+            weights = torch.ones(len(picked), 1)
+            weights[first:, 0] += torch.softmax(scores[[at - first for at in picked[first:]]], dim=0)
+            part = x[:, picked] * weights if settings.reweight == "pre" else x[:, picked]
+            part = tower.blocks[number](part, tower.rotary[:, picked], branch._adapters(number))
+            x = x.clone()
+            x[:, picked] = part * weights if settings.reweight == "post" else part
+        tokens.append(x)
+        chosen.append(worked)
+    return torch.cat(tokens), torch.tensor(chosen)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("reweight", ["post", "pre", "none"])
+@pytest.mark.parametrize("candidates", ["all", "patches"])
+def test_routing_is_what_a_loop_over_samples_and_tokens_gives(tower, pictures, reweight, candidates):
+    branch = branch_of(tower, reweight=reweight, candidates=candidates, judge_bias=0.0)
+    # So that some leave at either block and some at none.
+    x = tower.embed(pictures)
+    for number in (0, *ROUTED):
+        if number in ROUTED:
+            judge = branch.layer_judges[str(number)]
+            judge.bias -= judge(x[:, 0]).sort().values[number : number + 2].mean()
+        x = tower.blocks[number](x, tower.rotary, branch._adapters(number))
+    tokens, chosen = one_by_one(branch, tower, pictures)
+    passed, given = passage(branch, tower, pictures)
+    assert set(passed.depth.tolist()) == {2, 3, 4}
+    torch.testing.assert_close(given, tokens, rtol=0, atol=1e-5)
+    assert torch.equal(passed.kept, chosen)
+
+
+EXITS = {
+    "some": ([True, False, True, False, True, False], [True, True, False, True, False, False]),
+    "all": ([False] * SAMPLES, [True] * SAMPLES),
+    "none": ([True] * SAMPLES, [True] * SAMPLES),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("exits", EXITS)
+@pytest.mark.parametrize("selection", ["learned", "learned+weight", "attention", "none"])
+def test_leaving_the_batch_gives_what_masking_gives(tower, pictures, exits, selection):
+    branch = branch_of(tower, *EXITS[exits], selection=selection)
+    query = torch.randn(SAMPLES, 16)
+    left, left_tokens = passage(branch, tower, pictures, query=query)
+    masked, masked_tokens = passage(branch, tower, pictures, query=query, masked=True)
+    torch.testing.assert_close(left.cls, masked.cls, rtol=0, atol=1e-5)
+    torch.testing.assert_close(left_tokens, masked_tokens, rtol=0, atol=1e-5)
+    assert torch.equal(left.kept, masked.kept)
+    assert torch.equal(left.depth, masked.depth)
+    first, second = (torch.tensor(stays).float() for stays in EXITS[exits])
+    assert torch.equal(left.depth, 2 + first + first * second)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("form", ["leaving", "masked", "training"])
+def test_what_a_block_does_not_work_on_stays_as_it_was_to_the_bit(tower, pictures, form):
+    branch = branch_of(tower, [True, False] * 3, [False] * SAMPLES, gate_noise=False, candidates="patches")
+    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    branch.train(form == "training")
+    passed, given = passage(branch, tower, pictures, masked=form != "leaving")
+    worked = torch.cat((passed.kept[:, 0, :1].expand(-1, 3), passed.kept[:, 0]), dim=1) > 0
+    worked[:, :3] = torch.tensor([True, False] * 3)[:, None]
+    assert worked.sum(dim=1).tolist() == [3 + 12, 0] * 3
+    assert torch.equal(given[~worked], before[~worked])
+    assert (given[worked] != before[worked]).any(dim=1).all()
+
+
+@torch.no_grad()
+def test_a_sample_that_has_left_is_not_computed(tower, pictures):
+    branch = branch_of(tower, [True, False] * 3, [True, True, False, False, False, False])
+    rows = []
+    handles = [
+        block.register_forward_pre_hook(lambda _, inputs: rows.append(tuple(inputs[0].shape[:2])))
+        for block in tower.blocks
+    ]
+    branch(tower, pictures)
+    assert rows == [(6, 19), (3, 14), (1, 14), (6, 19)]
+    rows.clear()
+    branch(tower, pictures, masked=True)
+    assert rows == [(6, 19), (6, 14), (6, 14), (6, 19)]
+    rows.clear()
+    branch_of(tower, [False] * SAMPLES)(tower, pictures)
+    assert rows == [(6, 19), (6, 19)]
+    for handle in handles:
+        handle.remove()
+
+
+def test_an_exit_is_final(tower, pictures):
+    branch = branch_of(tower, [False, True] * 3, [True] * SAMPLES)
+    assert branch(tower, pictures).depth.tolist() == [2.0, 4.0] * 3
+
+
+@pytest.mark.parametrize("gumbel", ["paper", "logistic"])
+def test_decisions_in_training_are_hard_with_a_gradient(gumbel):
+    torch.manual_seed(0)
+    logits = torch.zeros(20_000, requires_grad=True)
+    stays = decide(logits, Settings(gumbel=gumbel), training=True)
+    assert set(stays.tolist()) == {0.0, 1.0}
+    # P(Gumbel > 0) = 1 - exp(-1); a logistic is symmetric. Four standard deviations of the mean are 0.014.
+    expected = {"paper": 1 - math.exp(-1), "logistic": 0.5}[gumbel]
+    assert abs(stays.mean().item() - expected) < 0.014
+    stays.sum().backward()
+    assert (logits.grad > 0).all()
+
+
+def test_without_gumbel_training_is_soft_and_evaluation_hard():
+    logits = torch.tensor([-1.0, 0.5])
+    settings = Settings(gumbel="none", gumbel_tau=0.5)
+    assert torch.equal(decide(logits, settings, training=True), torch.sigmoid(2 * logits))
+    assert decide(logits, settings, training=False).tolist() == [0.0, 1.0]
+
+
+def test_an_indexing_gate_is_hard_without_a_gradient():
+    logits = torch.randn(100, requires_grad=True)
+    stays = decide(logits, Settings(layer_gate="index"), training=True)
+    assert set(stays.tolist()) == {0.0, 1.0}
+    assert not stays.requires_grad
+    quiet = decide(logits, Settings(layer_gate="index", gumbel="none"), training=True)
+    assert torch.equal(quiet, (logits > 0).float())
+
+
+def test_temperature_moves_no_decision_but_its_gradient():
+    logits = torch.randn(100, requires_grad=True)
+    slopes = []
+    for tau in (0.5, 2.0):
+        torch.manual_seed(0)
+        stays = decide(logits, Settings(gumbel_tau=tau), training=True)
+        slopes.append((stays.detach(), *torch.autograd.grad(stays.sum(), logits)))
+    assert torch.equal(slopes[0][0], slopes[1][0])
+    assert not torch.allclose(slopes[0][1], slopes[1][1])
+
+
+def test_the_strongest_are_in_their_order():
+    scores = torch.tensor([[0.1, 5.0, -1.0, 3.0, 4.0], [9.0, 8.0, 7.0, 6.0, 5.0]])
+    assert strongest(scores, 3).tolist() == [[1, 3, 4], [0, 1, 2]]
+
+
+def test_a_judges_bias_begins_where_it_is_told_or_is_none():
+    assert LayerJudge(8, 4, 1.0)(torch.zeros(3, 8)).tolist() == [1.0] * 3
+    assert LayerJudge(8, 4, None).bias is None
+
+
+def test_a_judge_that_sees_the_mean_sees_all_tokens(tower, pictures):
+    seen = []
+    branch = branch_of(tower, judge_input="mean")
+    branch.layer_judges["1"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    branch(tower, pictures)
+    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    torch.testing.assert_close(seen[0], before.mean(dim=1))
+
+
+def test_shared_judges_are_one(tower):
+    branch = branch_of(tower, share_layer_judges=True, share_token_judges=True)
+    own = branch_of(tower)
+    for shared, apart in (
+        (branch.layer_judges, own.layer_judges),
+        (branch.token_judges, own.token_judges),
+    ):
+        assert 2 * sum(value.numel() for value in shared.parameters()) == sum(
+            value.numel() for value in apart.parameters()
+        )
+
+
+def test_weighed_scores_lie_between_score_and_cosine(tower, pictures):
+    """With a judge that says nothing, tokens are those nearest to the query."""
+    branch = branch_of(tower, [True] * SAMPLES, [True] * SAMPLES, selection="learned+weight")
+    for judge in branch.token_judges.values():
+        nn.init.zeros_(judge.weight)
+    query = torch.randn(SAMPLES, 16)
+    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    cosine = torch.cosine_similarity(before, query[:, None], dim=-1)
+    nearest = torch.zeros(SAMPLES, 19).scatter(1, cosine.topk(14).indices, 1.0)
+    assert torch.equal(branch(tower, pictures, query).kept[:, 0], nearest[:, 3:])
+
+
+def test_attention_selects_what_the_cls_token_looks_at(tower, pictures):
+    branch = branch_of(tower, [True] * SAMPLES, [True] * SAMPLES, selection="attention")
+    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    looked = tower.blocks[1].look(before, tower.rotary)
+    expected = torch.zeros(SAMPLES, 19).scatter(1, looked.topk(14).indices, 1.0)
+    assert torch.equal(branch(tower, pictures).kept[:, 0], expected[:, 3:])
+    assert len(branch.token_judges) == 0
+
+
+def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(tower, pictures):
+    branch = branch_of(tower, [True, False] * 3, [True] * SAMPLES, gate_noise=False).train()
+    query = torch.randn(SAMPLES, 16)
+    rankings = branch(tower, pictures, query, masked=True).rankings
+    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    assert len(rankings) == 2
+    torch.testing.assert_close(rankings[0].scores, branch.token_judges["1"](before)[..., 0])
+    torch.testing.assert_close(rankings[0].target, torch.cosine_similarity(before, query[:, None], dim=-1))
+    assert not rankings[0].target.requires_grad
+    assert rankings[0].active.tolist() == rankings[1].active.tolist() == [True, False] * 3
+    assert branch(tower, pictures, masked=True).rankings == ()
+    assert branch.eval()(tower, pictures, query, masked=True).rankings == ()
+
+
+@pytest.mark.parametrize(
+    ("stated", "named"),
+    [
+        ({"gumbel": "normal"}, "gumbel"),
+        ({"split": "no"}, "split"),
+        ({"keep": 0.0}, "keep"),
+        ({"keep": 1.5}, "keep"),
+        ({"gumbel_tau": 0.0}, "gumbel_tau"),
+        ({"experts": -1}, "experts"),
+        ({"judge_bias": "no"}, "judge_bias"),
+        ({"split": False, "routed": "split"}, "routed"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(stated, named):
+    with pytest.raises(ValueError, match=named):
+        Settings(**stated)
+
+
+@pytest.mark.parametrize("blocks", [[], [4], [-5], [1, 1], [3, -1]])
+def test_blocks_that_a_tower_has_not_are_refused(blocks):
+    with pytest.raises(ValueError, match="hr_blocks"):
+        Settings(hr_blocks=blocks).routed_blocks(4)
+
+
+def test_a_rank_loss_is_of_routed_blocks():
+    assert Settings().ranked_blocks(24) == (20, 21, 22, 23)
+    assert settings_of("release", {}).ranked_blocks(24) == (20,)
+    with pytest.raises(ValueError, match="rank_blocks"):
+        Settings(rank_blocks=[0]).ranked_blocks(24)
+
+
+def test_what_is_stated_wins_over_the_preset_and_none_leaves_it():
+    assert settings_of("paper", dict.fromkeys(PRESETS["release"])) == Settings()
+    release = settings_of("release", {"ranks": "soft", "gate_noise": None})
+    assert (release.ranks, release.gate_noise, release.layer_gate) == ("soft", False, "index")
+    with pytest.raises(ValueError, match="preset"):
+        settings_of("published", {})
