@@ -175,7 +175,7 @@ def train(
             "seed": chosen.seed,
             "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
             "epochs": f"{int(best['epoch'])} of {len(state.history)} trained and {chosen.epochs} planned",
-            "chosen_by": f"{chosen.select} {best[chosen.select]:.4f} on the first half of the validation groups",
+            "chosen_by": f"{chosen.select} {best[chosen.select]:.4f} on the first half of validation groups",
         },
     )
     auc = card.results[0]

@@ -198,8 +198,8 @@ def glass_blur(image: Image, rng: Generator) -> Image:
 
 
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
-#: papers train with; `effort` that of Effort and DFD-HR; `compact` adds what a network trained from scratch needs on few pictures: more places,
-#: more resolutions, stronger compression.
+#: papers train with; `effort` that of Effort and DFD-HR; `compact` adds to the first what a network trained
+#: from scratch needs on few pictures: more places, more resolutions, stronger compression.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),

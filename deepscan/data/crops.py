@@ -216,14 +216,14 @@ def _made(
 
 
 class Cutter:
-    """Cuts the face, and what was forged in it, out of each of a batch of pictures; None where there is none."""
+    """Cuts the face, and what was forged in it, out of each of a batch of pictures."""
 
     def __init__(self, recipe: CropRecipe) -> None:
         self.recipe = recipe
         self._finder = FaceFinder("fast", threads=1)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
-        """Return crop, shape (S, S, 3), and mask, shape (S, S) or None, of each, uint8."""
+        """Return crop (S, S, 3) and mask (S, S) or None, uint8, of each; None where there is no face."""
         images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
         return [
             None if found is None else (align(image, found, self.recipe), self._mask(picture, image, found))

@@ -1,17 +1,23 @@
 """From a trained network to a model folder: weights, ONNX file, and a card that states all of it."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.cards import CARD, Golden, ModelCard, ModelFile, sha256_of
+from deepscan.backbones.tuning import fold
+from deepscan.cards import CARD, Calibration, Golden, ModelCard, ModelFile, sha256_of
 from deepscan.data.crops import CropSet
+from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
+from deepscan.detectors.inputs import Inputs
 from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import golden_crops
+from deepscan.errors import ContractError
 from deepscan.evaluation.metrics import (
     Metric,
     accuracy,
@@ -23,11 +29,13 @@ from deepscan.evaluation.metrics import (
 )
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.training.checkpoint import save_weights
-from deepscan.training.loop import predict
+from deepscan.training.loop import predict, video_means
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+#: Crops that are read at a time.
+PART = 1024
 NOT_FOR = (
     "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
     "showing that a video is authentic: a low score says that this model found nothing",
@@ -51,10 +59,11 @@ def publish(
 
     The calibration is fitted on the first half of the validation crops, the one that chose the epoch; the
     figures are those of the second half, which has chosen nothing. Both weights files are float32, so that
-    the torch engine gives what was exported.
+    the torch engine gives what was exported. The card is there before the export: a network that does not
+    pass its gate can still be scanned with in torch.
 
     Args:
-        network: The trained network.
+        network: The trained network; its tuning is folded into its weights in place.
         recipe: What it was trained by.
         crops: What it was trained and is validated on.
         folder: The model folder; it is made.
@@ -64,77 +73,129 @@ def publish(
         license_id: SPDX identifier for the weights.
 
     Raises:
-        ContractError: The exported model differs from the network.
-        UsageError: A half of the validation crops lacks a class.
+        ContractError: The folded or the exported model differs from the network.
+        UsageError: A half of the validation crops lacks a class, or the network is too large for ONNX.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fitted, held = halves(crops)
+    inputs = recipe.make_inputs()
+    fitted, held = halves(crops, recipe.frames["val"])
     calibration = fit(
         crops.labels[fitted],
-        predict(network, crops.crops[fitted], recipe),
+        _scores(network, crops, fitted, inputs),
         level="frame",
         data=f"{data}: first half of the validation groups, which also chose the epoch",
     )
-    raw = predict(network, crops.crops[held], recipe)
-    groups = [crops.groups[at] for at in held]
-    results = measure(crops.labels[held], raw, calibrate(raw, calibration), groups)
+    results = figures(crops, held, _scores(network, crops, held, inputs), calibration)
     where = f"{data}: second half of the validation groups, used for nothing else"
-    golden = predict(network, golden_crops(recipe.crop.input_side), recipe).mean()
+    parameters = [value.numel() for value in network.parameters() if value.requires_grad]
+    _fold(network, inputs)
     save_weights(folder / WEIGHTS, network)
-    parity = export_onnx(
-        network,
-        folder / GRAPH,
-        side=recipe.crop.input_side,
-        mean=recipe.mean,
-        std=recipe.std,
-        metadata={"model": name, "method": recipe.method, "weights_sha256": sha256_of(folder / WEIGHTS)},
-    )
     card = ModelCard(
         folder=folder,
         name=name,
         method=recipe.method,
-        summary=f"{recipe.method.upper()} on the backbone {recipe.network['backbone']['name']}, "
+        summary=f"{recipe.method} on the backbone {recipe.network['backbone']['name']}, "
         f"{sum(value.numel() for value in network.parameters()):,} parameters",
         license=license_id,
-        files={
-            kind: ModelFile(path, sha256_of(folder / path))
-            for kind, path in (("onnx", GRAPH), ("torch", WEIGHTS))
-        },
-        network=recipe.network,
+        files={"torch": ModelFile(WEIGHTS, sha256_of(folder / WEIGHTS))},
+        network={key: value for key, value in recipe.network.items() if key != "tuning"},
         crop=recipe.crop,
+        inputs=recipe.inputs,
         mean=recipe.mean,
         std=recipe.std,
         trained={
             **trained,
             "not_tested_on": f"anything but {data}: other manipulations, cameras and compressions are open",
             "dropped_without_a_face": crops.dropped,
-            "parity_onnx": f"{parity.probability:.1e} on {parity.samples} crops",
+            "parameters": f"{sum(parameters):,}",
             "recipe": recipe.to_json(),
         },
         results=tuple({**result, "data": where} for result in results),
         calibration=calibration,
-        golden=Golden(round(float(golden), 6), TOLERANCE),
         not_for=NOT_FOR,
     )
-    (folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
+    # What is exported, and what the golden score is of, is the model as it will be loaded.
+    loaded = load_network(card)
+    score = predict(loaded, golden_crops(recipe.crop.input_side), inputs).mean()
+    card = _written(replace(card, golden=Golden(round(float(score), 6), TOLERANCE)))
+    stated = {"model": name, "method": recipe.method, "weights_sha256": card.files["torch"].sha256}
+    parity = export_onnx(loaded, folder / GRAPH, inputs=inputs, metadata=stated)
+    return _written(
+        replace(
+            card,
+            files={"onnx": ModelFile(GRAPH, sha256_of(folder / GRAPH)), **card.files},
+            trained={
+                **card.trained,
+                "parity_onnx": f"{parity.probability:.1e} on {parity.samples} crops",
+            },
+        )
+    )
+
+
+def _written(card: ModelCard) -> ModelCard:
+    (card.folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
     return card
 
 
+def _fold(network: Network, inputs: Inputs) -> None:
+    """Fold the tuning into the backbone's own weights, and make sure that it gives the same scores."""
+    crops = golden_crops(inputs.crop.input_side)
+    before = predict(network, crops, inputs)
+    fold(network.backbone)
+    difference = float(np.abs(predict(network, crops, inputs) - before).max())
+    if not difference < TOLERANCE:
+        raise ContractError(
+            f"the scores move by {difference:.2e} as the tuning is folded into the weights, "
+            f"allowed {TOLERANCE:g}",
+            "report it with the recipe; what was trained is in best.safetensors of the run's folder",
+        )
+
+
+def _scores(network: Network, crops: CropSet, rows: NDArray[np.int64], inputs: Inputs) -> NDArray[np.float64]:
+    # The crops lie on disk: never all of them in memory.
+    parts = np.array_split(rows, math.ceil(len(rows) / PART))
+    return np.concatenate([predict(network, crops.crops[part], inputs) for part in parts])
+
+
+def figures(
+    crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64], calibration: Calibration
+) -> list[dict[str, Any]]:
+    """Return a card's figures: of single crops, and of videos by their mean where these have several.
+
+    Args:
+        crops: The crops.
+        rows: Which of them were scored, shape (N,).
+        raw: Probability of fake, shape (N,).
+        calibration: Of the model.
+    """
+    labels, groups = crops.labels[rows], [crops.groups[at] for at in rows]
+    measured = measure("frame", labels, raw, calibrate(raw, calibration), groups)
+    videos = [crops.videos[at] for at in rows]
+    # In the order in which each first occurs, as their means are.
+    group_of = dict(zip(zip(videos, labels.tolist(), strict=True), groups, strict=True))
+    if len(group_of) < len(rows):
+        truth, means = video_means(labels, raw, videos)
+        measured += measure("video", truth, means, calibrate(means, calibration), list(group_of.values()))
+    return measured
+
+
 def measure(
+    level: Literal["frame", "video"],
     labels: NDArray[np.int64],
     raw: NDArray[np.float64],
     calibrated: NDArray[np.float64],
     groups: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return a card's figures: each with its 95 % interval by group, and what it was measured on.
+    """Return figures, each with its 95 % interval by group, and what it was measured on.
 
     Args:
+        level: What a sample is.
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
         calibrated: The same calibrated, shape (N,).
         groups: Group of each sample, length N.
     """
-    figures: tuple[tuple[str, Metric, NDArray[np.float64]], ...] = (
+    metrics: tuple[tuple[str, Metric, NDArray[np.float64]], ...] = (
         ("auc", auc, raw),
         ("average_precision", average_precision, raw),
         ("equal_error_rate", equal_error_rate, raw),
@@ -143,12 +204,12 @@ def measure(
         ("calibration_error", calibration_error, calibrated),
     )
     measured = []
-    for name, metric, scores in figures:
+    for name, metric, scores in metrics:
         interval = bootstrap(metric, labels, scores, groups)
         measured.append(
             {
                 "metric": name,
-                "level": "frame",
+                "level": level,
                 "value": round(interval.value, 4),
                 "interval": [round(interval.low, 4), round(interval.high, 4)],
                 "n": len(labels),

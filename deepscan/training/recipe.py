@@ -60,9 +60,9 @@ class Recipe:
         frames: How many crops of a video are used, evenly over it, in `train` and in `val`; 0 for all.
         augment: Named augmentation of the training crops.
         blend: Share of the fakes that are replaced by a real crop blended with itself.
-        balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats, half
-            of each batch being real; `paired` does so too, and a batch holds a real and a fake of each of its
-            groups, as far as there are both, and varies the two alike.
+        balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats,
+            half of each batch being real; `paired` does so too, and a batch holds a real and a fake of each
+            of its groups, as far as there are both, and varies the two alike.
         labels: `given`, or `none`: every crop counts as real and its fake is itself blended with itself, so
             that no label is read. For pretraining a backbone; no model comes of it.
         optimiser: `adam`, `adamw` or `sgd`.

@@ -12,6 +12,7 @@ import yaml
 from deepscan.backbones import BACKBONES
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
+from deepscan.registry import Registry
 
 Value = str | int | float | bool | list[Any] | None
 #: What is trained where neither a method nor a recipe is named.
@@ -154,7 +155,7 @@ def _offered(stated: Mapping[str, Any]) -> dict[str, Any]:
     from deepscan.detectors.inputs import INPUTS
 
     network = stated.get("network") or {}
-    takers = {
+    takers: dict[str, tuple[Registry[Any], str | None]] = {
         "network.backbone": (BACKBONES, (network.get("backbone") or {}).get("name")),
         "network.tuning": (TUNINGS, (network.get("tuning") or {}).get("type")),
         "inputs": (INPUTS, (stated.get("inputs") or {}).get("kind")),

@@ -21,7 +21,6 @@ from deepscan.training.processes import Processes, join
 from deepscan.training.publish import publish
 from tests.training.conftest import TOWER
 
-
 CPU = Processes(0, 1, torch.device("cpu"))
 
 
@@ -159,7 +158,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(recipe, crops, tmp_path, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(DeepscanError, match="cannot be written.*No space left") as raised:
+    with pytest.raises(DeepscanError, match=r"cannot be written.*No space left") as raised:
         train(dataclasses.replace(recipe, epochs=1), crops, tmp_path, processes=CPU)
     assert "--resume" in raised.value.hint
     assert (tmp_path / "last.safetensors").read_bytes() == before

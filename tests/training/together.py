@@ -1,4 +1,4 @@
-"""Trains a tiny network in however many processes it was started in, each optimiser into a folder of its own."""
+"""Trains a tiny network in however many processes it was started in, once with each optimiser."""
 
 import dataclasses
 import sys
