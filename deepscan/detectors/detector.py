@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,12 @@ class FrozenNetwork(Network):
 
     Then what the backbone makes can be kept on disk, and an epoch costs no pass through it.
     """
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of what trains; the backbone stays as it is in a scan."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
 
     def forward(self, **inputs: Tensor) -> FrozenOutput:
         """Return the output for the inputs that the network names."""
