@@ -1,0 +1,99 @@
+"""Every method at its smallest, as if it had been trained, and the model folder made of it."""
+
+import copy
+import dataclasses
+import inspect
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.cards import ModelCard
+from deepscan.data.crops import CropSet
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Network
+from deepscan.detectors.inputs import INPUTS, Inputs
+from deepscan.faces.recipe import CropRecipe
+from deepscan.training import publish
+from deepscan.training.recipe import Recipe, load_recipe
+from tests.detectors.test_contract import TINY
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network as it was trained, and what was published of it."""
+
+    network: Network
+    recipe: Recipe
+    card: ModelCard
+    crops: CropSet
+
+    @property
+    def inputs(self) -> Inputs:
+        return self.recipe.make_inputs()
+
+    def given(self, crops: np.ndarray, view: int = 0) -> dict[str, torch.Tensor]:
+        """The network's inputs."""
+        return {name: torch.from_numpy(array) for name, array in self.inputs(crops, view).items()}
+
+
+def recipe_of(method: str, network: Network) -> Recipe:
+    """Return the method's own recipe, but for what is tiny."""
+    own = load_recipe(method)
+    inputs = dict(own.inputs)
+    if "grid" in inspect.signature(INPUTS.get(inputs["kind"]).__init__).parameters:
+        inputs["grid"] = network.backbone.grid
+    crop = CropRecipe(side=network.side)
+    return dataclasses.replace(own, network=TINY[method], crop=crop, mean=MEAN, std=STD, inputs=inputs)
+
+
+def trained(method: str) -> Network:
+    """Return a network that is not a new one: nothing that starts as the identity is it any more."""
+    torch.manual_seed(0)
+    network = DETECTORS.get(method)().build(TINY[method])
+    with torch.no_grad():
+        for value in network.parameters():
+            if value.requires_grad:
+                value.add_(0.05 * torch.randn_like(value))
+        given = recipe_of(method, network).make_inputs()(pictures(8, network.side))
+        network.train()(**{name: torch.from_numpy(array) for name, array in given.items()})
+    return network.eval()
+
+
+def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
+    """Return noise on colours, shape (N, S, S, 3), uint8."""
+    rng = np.random.default_rng(seed)
+    flat = rng.integers(60, 190, (count, 1, 1, 3)) + rng.integers(-50, 51, (count, side, side, 3))
+    return np.clip(flat, 0, 255).astype(np.uint8)
+
+
+def crop_set(side: int) -> CropSet:
+    """Return 48 validation crops, two a video."""
+    videos = [f"video-{at // 2}" for at in range(48)]
+    labels = np.arange(48) // 2 % 2
+    return CropSet(
+        crops=pictures(48, side),
+        labels=labels,
+        groups=tuple(f"group-{at // 4}" for at in range(48)),
+        videos=tuple(videos),
+        splits=("val",) * 48,
+        dropped=3,
+        key="key",
+    )
+
+
+def published(method: str, folder: Path) -> Published:
+    """Train, as it were, and publish."""
+    network = trained(method)
+    recipe, crops = recipe_of(method, network), crop_set(network.side)
+    as_trained = copy.deepcopy(network)
+    with pytest.MonkeyPatch.context() as patch:
+        # A thousand draws an interval take seconds, and say nothing of a network that has learnt nothing.
+        patch.setattr(publish, "bootstrap", partial(publish.bootstrap, rounds=5))
+        card = publish.publish(network, recipe, crops, folder, name=method, data="noise", trained={"seed": 0})
+    return Published(as_trained, recipe, card, crops)
