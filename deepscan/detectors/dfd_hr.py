@@ -41,6 +41,23 @@ def tiles_of(crops: Tensor) -> Tensor:
     return split.permute(2, 4, 0, 1, 3, 5).flatten(0, 2)
 
 
+def halved(crops: Tensor) -> Tensor:
+    """Return crops at half their size, bicubic: corners not aligned, no antialiasing, borders repeated.
+
+    Halfway between pixels the cubic kernel (a = -0.75) has four taps, the same everywhere; written out, they
+    need no operator for resizing, of which TensorRT documents none that is cubic.
+
+    Args:
+        crops: Shape (B, 3, 2S, 2S), float.
+    """
+    for axis in (2, 3):
+        crops = crops.movedim(axis, 0)
+        even, odd = crops[0::2], crops[1::2]
+        before, after = torch.cat((even[:1], odd[:-1])), torch.cat((even[1:], odd[-1:]))
+        crops = ((even + odd) * (19 / 32) - (before + after) * (3 / 32)).movedim(0, axis)
+    return crops
+
+
 class TilePooling(nn.Module):
     """Makes one vector of the tiles' (DFD-HR, multi-scale fusion).
 
@@ -110,7 +127,8 @@ class DfdHrNetwork(Network):
         #: Whether samples that have left are computed nonetheless, for a graph without choices.
         self.masked = False
         apart = settings.split and not settings.share_branches
-        self.branch = Branch(backbone, settings, judged=settings.routed == "both" or not apart)
+        judged, compared = settings.routed == "both" or not apart, settings.split and not apart
+        self.branch = Branch(backbone, settings, judged=judged, compared=compared)
         self.split_branch = Branch(backbone, settings) if apart else None
         width = backbone.projected
         self.pooling = TilePooling(width, settings.heads, settings.pooling) if settings.split else None
@@ -127,16 +145,15 @@ class DfdHrNetwork(Network):
         Raises:
             ContractError: The crops are not twice the tower's side.
         """
-        tower, side = self.backbone, self.backbone.side
+        tower = self.backbone
         if crops.shape[2:] != (self.side, self.side):
+            given = tuple(crops.shape[2:])
             raise ContractError(
-                f"DFD-HR takes crops of twice its backbone's side of {side}, not {tuple(crops.shape[2:])}",
+                f"DFD-HR takes crops of twice its backbone's side of {tower.side}, not {given}",
                 f"state crop.resize: {self.side}",
             )
         masked = self.masked or self.training
-        # Neither corners aligned nor antialiased: as the published weights were trained.
-        whole = F.interpolate(crops, size=(side, side), mode="bicubic", align_corners=False)
-        seen = self.branch(tower, whole, routed=self.settings.routed == "both", masked=masked)
+        seen = self.branch(tower, halved(crops), routed=self.settings.routed == "both", masked=masked)
         feature, rankings = self._project(seen.cls), ()
         if self.pooling is not None:
             query = seen.cls.detach().repeat(TILES**2, 1)

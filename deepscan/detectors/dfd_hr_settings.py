@@ -15,7 +15,8 @@ class Settings:
     Names in brackets are rows of the paper's tables.
 
     Attributes:
-        split: Whether the four tiles are looked at beside the whole crop (multi-scale fusion).
+        split: Whether the four tiles are looked at beside the whole crop (multi-scale fusion); without them
+            nothing is shared, pooled or ranked.
         share_branches: Whether tiles and whole crop share adapters and judges (Table B, "w.i. shared"); the
             tower they always share.
         routed: Branches with judges: `both` (Table B, "Split+Origin") or `split` ("Split"). Adapters are in

@@ -98,8 +98,8 @@ def _gumbel(like: Tensor) -> Tensor:
 def strongest(scores: Tensor, count: int) -> Tensor:
     """Return where the highest scores are, in ascending places, shape (B, count), of (B, C)."""
     places = scores.detach().topk(count, dim=1).indices
-    # As numbers with a point: exported, a sort is a TopK, which TensorRT 8 has of no integers.
-    return places.float().sort(dim=1).values.long()
+    # The sort is a second TopK, of floats and with a count that is known: what TensorRT asks of one.
+    return places.float().topk(count, dim=1, largest=False).values.long()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,16 +122,19 @@ class Step:
 class Branch(nn.Module):
     """Adapters and judges with which a tower is driven; the tower itself is not part of it.
 
-    What cannot have a gradient does not require one: judges of blocks that are not routed, and layer judges
-    whose decisions only index.
+    What cannot have a gradient does not require one: judges of blocks that are not routed, layer judges
+    whose decisions only index, and token judges whose scores neither weigh tokens nor are ranked softly.
 
     Args:
         tower: The tower, for its sizes.
         settings: The choices.
         judged: Whether there are judges.
+        compared: Whether it is given a query in training, and so has a rank loss.
     """
 
-    def __init__(self, tower: VisionTransformer, settings: Settings, judged: bool = True) -> None:
+    def __init__(
+        self, tower: VisionTransformer, settings: Settings, *, judged: bool = True, compared: bool = True
+    ) -> None:
         super().__init__()
         depth, width = len(tower.blocks), tower.width
         self.settings, self.prefix = settings, tower.prefix
@@ -161,7 +164,10 @@ class Branch(nn.Module):
                 self.layer_judges[name] = judge.requires_grad_(learns)
         if judged and settings.selection.startswith("learned"):
             for name in ["all"] if settings.share_token_judges else own:
-                self.token_judges[name] = nn.Linear(width, 1, bias=False).requires_grad_(name in used)
+                softly = compared and settings.ranks == "soft"
+                ranked = softly and name in {"all", *map(str, self.ranked)}
+                learns = name in used and (settings.reweight != "none" or ranked)
+                self.token_judges[name] = nn.Linear(width, 1, bias=False).requires_grad_(learns)
 
     def forward(
         self,

@@ -11,7 +11,7 @@ from torch import nn
 
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors.detector import Batch
-from deepscan.detectors.dfd_hr import DfdHr, DfdHrNetwork, DfdHrOutput, rank_loss, tiles_of
+from deepscan.detectors.dfd_hr import DfdHr, DfdHrNetwork, DfdHrOutput, halved, rank_loss, tiles_of
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings
 from deepscan.detectors.routing import Ranking
 from deepscan.errors import ContractError, UsageError
@@ -100,6 +100,12 @@ def test_tiles_are_in_reading_order_and_the_batch_is_the_fastest_index():
     assert tiles[0::2, 0, 0, 0].tolist() == [0, 2, 8, 10]
     assert torch.equal(tiles[1::2], -tiles[0::2])
     assert tiles[6, 0].tolist() == [[10, 11], [14, 15]]
+
+
+def test_half_the_size_is_torchs_bicubic_without_antialiasing(crops):
+    half = F.interpolate(crops, size=(32, 32), mode="bicubic", align_corners=False, antialias=False)
+    # The same sixteen products, added in another order.
+    torch.testing.assert_close(halved(crops), half, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()
@@ -229,6 +235,11 @@ SWITCHES = [
     {"reweight": "none"},
     {"rank_blocks": [-1]},
     {"ranks": "hard"},
+    {"reweight": "none", "ranks": "hard"},
+    {"reweight": "none", "rank_blocks": [-2]},
+    {"reweight": "none", "share_token_judges": True},
+    {"reweight": "none", "share_branches": False},
+    {"reweight": "none", "split": False},
 ]
 
 
