@@ -14,6 +14,7 @@ DETECTORS: "Registry[type[Detector[Any]]]" = Registry(
     "method",
     {
         "qtfp": "deepscan.detectors.qtfp",
+        "corit": "deepscan.detectors.corit",
         "dfd-hr": "deepscan.detectors.dfd_hr",
     },
 )

@@ -1,0 +1,363 @@
+"""CoRIT (arXiv 2603.24057): region tokens gather from a frozen tower what a self-blended twin brings out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import (
+    Batch,
+    Detector,
+    FrozenNetwork,
+    FrozenOutput,
+    Network,
+    assemble,
+    require_steps,
+    split_network,
+)
+from deepscan.detectors.regions import REGIONS
+from deepscan.errors import UsageError
+
+Threshold = Literal["relative", "deviation", "cosine"]
+Pooling = Literal["average", "max"]
+Start = Literal["means", "zeros", "cls"]
+HeadKind = Literal["linear", "projected", "perceptron", "attention"]
+_EPS = 1e-6
+
+
+def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tensor:
+    """Return the mean or the largest of the tokens in each mask, 0 for an empty one (CoRIT, Eq. 21).
+
+    Args:
+        tokens: Shape (B, P, D), float32.
+        masks: 0 or 1, shape (B, K, P).
+        pooling: `average` or `max`.
+
+    Returns:
+        Shape (B, K, D).
+    """
+    if pooling == "average":
+        with torch.autocast(tokens.device.type, enabled=False):
+            return masks @ tokens / (masks.sum(dim=2, keepdim=True) + _EPS)
+    # One region after the other: all at once would take K times the memory of the tokens.
+    largest = [
+        torch.where(mask[..., None] > 0, tokens, -torch.inf).amax(dim=1) for mask in masks.unbind(dim=1)
+    ]
+    return torch.where(masks.sum(dim=2, keepdim=True) > 0, torch.stack(largest, dim=1), 0.0)
+
+
+def projected(contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far each token's contrast goes along each region's anchor (CoRIT, Eq. 19 and Sec. IV-B2).
+
+    The anchor is the mean contrast of the region's tokens, of unit length.
+
+    Args:
+        contrast: The counterpart's tokens less the crop's own: the gradient proxy (Eq. 18), shape (B, P, D),
+            float32.
+        regions: 0 or 1, none of them empty, shape (B, K, P).
+
+    Returns:
+        Projections, shape (B, K, P), and the length of the mean contrast of each region, shape (B, K), which
+        is also the mean of the projections within it.
+    """
+    # Differences of nearly equal numbers: in float32 even where the tower computes in less.
+    with torch.autocast(contrast.device.type, enabled=False):
+        centroid = regions @ contrast / regions.sum(dim=2, keepdim=True)
+        length = centroid.norm(dim=2)
+        anchors = centroid / length.clamp_min(1e-12)[..., None]
+        return anchors @ contrast.transpose(1, 2), length
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """Keeps of each region the tokens whose contrast goes along its anchor (CoRIT, Eq. 20).
+
+    The paper's threshold stays the same in its effect from 0 to 0.9 and turns at 1 (Table XI), as one does
+    that is relative to the region's mean projection; the formula itself is not in the text.
+
+    Attributes:
+        threshold: What a projection p has to exceed: `relative`, tau times the mean of p over the region;
+            `deviation`, that mean plus tau standard deviations; `cosine`, tau, p being divided by the length
+            of the token's contrast.
+        tau: Of the threshold.
+    """
+
+    threshold: Threshold = "relative"
+    tau: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.threshold not in get_args(Threshold):
+            raise ValueError(
+                f"threshold must be one of {', '.join(get_args(Threshold))}, not {self.threshold!r}"
+            )
+
+    def __call__(self, contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return masks within the regions, 0 or 1, and the projections, both of shape (B, K, P).
+
+        Args:
+            contrast: Shape (B, P, D), float32.
+            regions: 0 or 1, none of them empty, shape (B, K, P).
+        """
+        projections, length = projected(contrast, regions)
+        mean = length[..., None]
+        if self.threshold == "relative":
+            above = projections > self.tau * mean
+        elif self.threshold == "deviation":
+            square = (projections - mean).square() * regions
+            spread = (square.sum(dim=2, keepdim=True) / regions.sum(dim=2, keepdim=True)).sqrt()
+            above = projections > mean + self.tau * spread
+        else:
+            above = projections > self.tau * contrast.norm(dim=2)[:, None]
+        return regions * above, projections
+
+
+class CrossAttention(nn.Module):
+    """The last layer's tokens ask those of the layers before it (CoRIT, Eq. 25); then a linear layer.
+
+    Args:
+        width: Width D of the tokens.
+        tokens: Tokens of a layer.
+        heads: Attention heads, a divisor of the width.
+    """
+
+    def __init__(self, width: int, tokens: int, heads: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.out = nn.Linear(tokens * width, 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits, shape (B, 2), of all layers' tokens, the last layer's last, shape (B, L T, D)."""
+        earlier, last = features[:, : -self.tokens], features[:, -self.tokens :]
+        found, _ = self.attention(last, earlier, earlier, need_weights=False)
+        logits: Tensor = self.out(found.flatten(1))
+        return logits
+
+
+class CoritNetwork(FrozenNetwork):
+    """A frozen tower that is shown each crop and its self-blended counterpart, and a head (CoRIT, Sec. IV).
+
+    Both go through the tower side by side. After every block each region's token takes in the mean of the
+    patches on which the two differ as the region does; beside the CLS token, the region tokens of a middle
+    and of the last block are what is classified. Only the head trains.
+
+    Args:
+        backbone: The tower; it must not train.
+        rsi: Whether there are region tokens (regional signal injection, Sec. IV-C).
+        rrm: Whether they take in only the patches that the counterpart singles out (region refinement mask,
+            Sec. IV-B), not their whole regions; without, no counterpart is looked at.
+        hri: Whether all `layers` are classified together (hierarchical representation integration, Sec.
+            IV-D), not the last of them alone.
+        regions: Which of the regions have a token.
+        pooling: How patches are brought together, `average` or `max`.
+        threshold: As `Refinement` has it.
+        tau: As `Refinement` has it.
+        start: What a region token is before the first block: the region's `means`, `zeros`, or a copy of the
+            `cls` token.
+        shared: Whether the counterpart carries region tokens as well, with the same masks, so that what they
+            add to the patches cancels in the contrast.
+        layers: After which blocks, from 1, the tokens are taken; None for three quarters of the depth and all
+            of it, which is 18 and 24 in the paper. Blocks after the last of them are left out.
+        head: `linear` on all tokens; `projected`, the same on what the tower's projection makes of them;
+            `perceptron` with one hidden layer; `attention`, see `CrossAttention`.
+        hidden: Width of the perceptron's hidden layer.
+        heads: Heads of the cross-attention.
+
+    Raises:
+        ValueError: The tower trains, or an argument is out of range.
+        UsageError: The tower cannot be driven step by step.
+    """
+
+    inputs = ("crops", "counterparts", "regions")
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        rsi: bool = True,
+        rrm: bool = True,
+        hri: bool = True,
+        regions: Sequence[str] = REGIONS,
+        pooling: Pooling = "average",
+        threshold: Threshold = "relative",
+        tau: float = 0.1,
+        start: Start = "means",
+        shared: bool = True,
+        layers: Sequence[int] | None = None,
+        head: HeadKind = "linear",
+        hidden: int = 256,
+        heads: int = 8,
+    ) -> None:
+        super().__init__()
+        require_steps(backbone, "CoRIT")
+        if any(value.requires_grad for value in backbone.parameters()):
+            raise ValueError("the backbone must not train: state the tuning type frozen")
+        for name, value, kinds in (("pooling", pooling, Pooling), ("start", start, Start)):
+            if value not in get_args(kinds):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
+        chosen = [REGIONS.index(name) for name in regions if name in REGIONS]
+        if not regions or len(set(chosen)) < len(regions):
+            raise ValueError(f"regions are some of {', '.join(REGIONS)}, each once, not {list(regions)}")
+        depth = len(backbone.blocks)
+        taken = [max(1, depth * 3 // 4), depth] if layers is None else list(layers)
+        if not taken or taken != sorted({*taken} & {*range(1, depth + 1)}):
+            raise ValueError(f"layers rise from 1 to at most {depth}, not {taken}")
+        self.backbone = backbone
+        self.rsi, self.rrm, self.shared = rsi, rsi and rrm, shared
+        self.chosen = chosen if rsi else []
+        self.pooling, self.start = pooling, start
+        self.refinement = Refinement(threshold, tau)
+        #: The blocks whose tokens are classified, from 1.
+        self.layers = tuple(taken if hri else taken[-1:])
+        self.project = head == "projected"
+        self.head = _head(backbone, head, len(self.layers), 1 + len(self.chosen), hidden, heads)
+
+    @torch.no_grad()
+    def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the CLS and region tokens of each layer after the final norm, shape (B, L (1 + K), D).
+
+        Args:
+            **inputs: `crops` and `counterparts`, normalised, shape (B, 3, S, S), and `regions`, 0 or 1, in
+                the order of `REGIONS`, shape (B, 3, P).
+
+        Returns:
+            The tokens, and the last layer's evidence: `masks`, what is kept of the K regions, and
+            `projections` on their anchors, both of shape (B, K, P), and `empty`, how many of a crop's regions
+            held no patch and stand for the whole crop instead, shape (B,); only what the switches leave on.
+
+        Raises:
+            UsageError: The regions are of another grid than the tower's.
+        """
+        tower, batch = self.backbone, inputs["crops"].shape[0]
+        regions, evidence = self._regions(inputs["regions"])
+        streams = self._embedded(inputs, regions)
+        places = [tower.places(stream.shape[1] - tower.prefix - tower.grid**2) for stream in streams]
+        masks, found = regions, []
+        for number, block in enumerate(tower.blocks[: self.layers[-1]], 1):
+            streams = [block(x, place) for x, place in zip(streams, places, strict=True)]
+            if self.rsi:
+                if self.rrm:
+                    masks, evidence["projections"] = self.refinement(self._contrast(streams), regions)
+                streams[0] = self._injected(streams[0], masks)
+            if number in self.layers:
+                found.append(self._classified(streams[0][:batch]))
+        if self.rsi:
+            evidence["masks"] = masks
+        features = tower.ln_post(torch.cat(found, dim=1))
+        return tower.projection(features) if self.project else features, evidence
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits, shape (B, 2), of features."""
+        logits: Tensor = self.head(features)
+        return logits
+
+    def _regions(self, stated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the regions that have a token, shape (B, K, P), and how many of them were empty."""
+        count = self.backbone.grid**2
+        if stated.shape[-1] != count:
+            raise UsageError(
+                f"the regions are of {stated.shape[-1]} patches, the backbone has {count}",
+                f"add inputs.grid={self.backbone.grid}",
+            )
+        if not self.rsi:
+            return stated, {}
+        regions = stated[:, self.chosen].float()
+        empty = regions.sum(dim=2) == 0
+        regions = torch.where(empty[..., None], 1.0, regions)
+        return regions, {"empty": empty.float().sum(dim=1)}
+
+    def _embedded(self, inputs: Mapping[str, Tensor], regions: Tensor) -> list[Tensor]:
+        """Return the tokens before the first block: crops and counterparts in one, or each by themselves."""
+        crops = inputs["crops"]
+        if not self.rrm:
+            return [self._with_regions(self.backbone.embed(crops), regions)]
+        x = self.backbone.embed(torch.cat((crops, inputs["counterparts"])))
+        if self.shared:
+            return [self._with_regions(x, torch.cat((regions, regions)))]
+        batch = crops.shape[0]
+        return [self._with_regions(x[:batch], regions), x[batch:]]
+
+    def _with_regions(self, x: Tensor, regions: Tensor) -> Tensor:
+        if not self.rsi:
+            return x
+        if self.start == "means":
+            tokens = pooled(self._patches(x).float(), regions, self.pooling).to(x.dtype)
+        else:
+            cls = x[:, :1].expand(-1, len(self.chosen), -1)
+            tokens = cls if self.start == "cls" else torch.zeros_like(cls)
+        return torch.cat((x, tokens), dim=1)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        return x[:, self.backbone.prefix : self.backbone.prefix + self.backbone.grid**2]
+
+    def _contrast(self, streams: Sequence[Tensor]) -> Tensor:
+        """Return the counterparts' patches less the crops' own, shape (B, P, D), float32 (Eq. 18)."""
+        if not self.shared:
+            return self._patches(streams[1]).float() - self._patches(streams[0]).float()
+        patches = self._patches(streams[0]).float()
+        batch = patches.shape[0] // 2
+        return patches[batch:] - patches[:batch]
+
+    def _injected(self, x: Tensor, masks: Tensor) -> Tensor:
+        """Return the tokens with what the masks show added to the region tokens (Eq. 21 and 23)."""
+        start = self.backbone.prefix + self.backbone.grid**2
+        both = torch.cat((masks, masks)) if self.rrm and self.shared else masks
+        signal = pooled(self._patches(x).float(), both, self.pooling)
+        return torch.cat((x[:, :start], x[:, start:] + signal.to(x.dtype)), dim=1)
+
+    def _classified(self, x: Tensor) -> Tensor:
+        return torch.cat((x[:, :1], x[:, self.backbone.prefix + self.backbone.grid**2 :]), dim=1)
+
+
+def _head(
+    tower: VisionTransformer, kind: HeadKind, layers: int, tokens: int, hidden: int, heads: int
+) -> nn.Module:
+    if kind not in get_args(HeadKind):
+        raise ValueError(f"head must be one of {', '.join(get_args(HeadKind))}, not {kind!r}")
+    if kind == "attention":
+        if layers < 2:
+            raise ValueError("the head `attention` asks earlier layers: it needs hri and two layers or more")
+        return CrossAttention(tower.width, tokens, heads)
+    if kind == "projected" and isinstance(tower.projection, nn.Identity):
+        raise ValueError("the head `projected` needs a backbone with a projection, and this one has none")
+    width = layers * tokens * (tower.projected if kind == "projected" else tower.width)
+    steps: list[nn.Module] = [nn.Flatten()]
+    if kind == "perceptron":
+        steps += [nn.Linear(width, hidden), nn.GELU()]
+        width = hidden
+    return nn.Sequential(*steps, nn.Linear(width, 2))
+
+
+@DETECTORS.register("corit")
+@dataclass(frozen=True)
+class Corit(Detector[FrozenOutput]):
+    """The method CoRIT: cross-entropy on the head, which sharpness-aware minimisation trains.
+
+    Attributes:
+        label_smoothing: Of the cross-entropy.
+    """
+
+    label_smoothing: float = 0.0
+
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a `CoritNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
+        tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
+        return assemble(CoritNetwork, tower, arguments)
+
+    def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the cross-entropy; the parts are `cls` and `kept`.
+
+        `kept` is the share of a crop's patches that the last layer's masks keep; it is left out where the
+        features come from a cache or there are no masks.
+        """
+        classified = F.cross_entropy(
+            output.logits.float(), batch.labels, label_smoothing=self.label_smoothing
+        )
+        parts = {"cls": classified.detach()}
+        if (masks := output.maps.get("masks")) is not None:
+            parts["kept"] = masks.amax(dim=1).mean()
+        return classified, parts
