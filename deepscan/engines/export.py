@@ -131,7 +131,7 @@ def _write(network: Network, arrays: Arrays, path: Path) -> None:
     shapes = (({0: torch.export.Dim("batch", min=1, max=4096)},) * len(example),)
     with _quiet(), torch.no_grad():
         names = list(network.predict(**example))
-        # Traced here: the exporter by itself would fall back on a graph that takes batches of this size alone.
+        # Traced here: the exporter by itself would fall back on a graph for batches of this size alone.
         traced = torch.export.export(
             Exported(network).eval(), tuple(example.values()), dynamic_shapes=shapes, strict=True
         )
