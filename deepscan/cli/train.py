@@ -119,6 +119,7 @@ def train(
     _require_torch()
     import torch
 
+    from deepscan.backbones.weights import fetch
     from deepscan.data.crops import prepare_crops
     from deepscan.data.dataset import read_pictures
     from deepscan.training.loop import train as run_training
@@ -133,6 +134,9 @@ def train(
     folder = out or Path("runs") / chosen.method
     begun = time.time()
     pictures = read_pictures(data, chosen.sources)
+    if chosen.weights == "hub":
+        # Before hours are spent on crops that nothing could be trained on.
+        fetch(chosen.network["backbone"]["name"])
     with join(device) as processes:
         style = progress if processes.first else "none"
         # One process fills the cache, the others read it.

@@ -1,0 +1,120 @@
+"""Times one training step of each method on ViT-L/14 with random weights, at the paper's batch.
+
+    python benchmarks/steps.py                       # on a GPU, where there is one
+    python benchmarks/steps.py --batch 2 --steps 3   # on a CPU, where the paper's batch would take minutes
+
+Writes steps-ENVIRONMENT.csv beside this file. The methods take turns, so that a slow minute of a shared
+machine hits all of them.
+"""
+
+import argparse
+import csv
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Batch
+from deepscan.training.optimiser import Stepper, make_optimiser
+from deepscan.training.processes import Processes, join
+from deepscan.training.recipe import Recipe, load_recipe
+
+HERE = Path(__file__).parent
+METHODS = ("effort", "qtfp", "corit", "dfd-hr")
+
+
+def main() -> None:
+    """Time every method and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--methods", nargs="*", default=METHODS)
+    parser.add_argument("--batch", type=int, help="crops a step; without, the recipe's")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, help="threads of torch on a CPU")
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    lines = []
+    with join("auto") as processes:
+        runs = {name: prepared(name, given.batch, processes) for name in given.methods}
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for turn in range(given.steps + 1):
+            for name, (stepper, batch) in runs.items():
+                taken = step(stepper, batch, processes.device)
+                # The first turn warms up.
+                seconds[name] += [taken] if turn else []
+        for name, (stepper, batch) in runs.items():
+            lines.append(line(name, stepper, batch, seconds[name], processes.device))
+    path = HERE / f"steps-{environment(processes.device)}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    print(path.read_text(encoding="utf-8"))
+
+
+def prepared(method: str, size: int | None, processes: Processes) -> tuple[Stepper, Batch]:
+    """Return what makes the steps of a method, and a batch of noise."""
+    recipe: Recipe = load_recipe(method, overrides=["weights=random"])
+    torch.manual_seed(0)
+    detector = DETECTORS.get(method)(**recipe.loss)
+    network = detector.build(recipe.network, recipe.weights).to(processes.device)
+    count, side = size or recipe.batch, recipe.crop.input_side
+    crops = np.random.default_rng(0).integers(0, 256, (count, side, side, 3)).astype(np.uint8)
+    arrays = recipe.make_inputs()(crops)
+    given = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    optimiser = make_optimiser(recipe, network)
+    stepper = Stepper(recipe, network.train(), detector.loss, optimiser, processes)
+    return stepper, Batch(given, torch.arange(count) % 2)
+
+
+def step(stepper: Stepper, batch: Batch, device: torch.device) -> float:
+    """Make one step and return its seconds."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    begun = time.perf_counter()
+    stepper.step([batch], [0], 1.0)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def line(
+    name: str, stepper: Stepper, batch: Batch, seconds: list[float], device: torch.device
+) -> dict[str, object]:
+    """Return a row of the table; the memory is that of a step by itself, empty on a CPU."""
+    median = statistics.median(seconds)
+    peak: object = ""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        step(stepper, batch, device)
+        own = sum(value.nbytes for value in stepper.network.parameters())
+        peak = round((torch.cuda.max_memory_allocated() - held + own) / 2**20)
+    return {
+        "method": name,
+        "batch": len(batch.labels),
+        "trainable": sum(value.numel() for value in stepper.trained),
+        "seconds": round(median, 4),
+        "images_per_second": round(len(batch.labels) / median, 2),
+        "memory_mb": peak,
+        "steps": len(seconds),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def environment(device: torch.device) -> str:
+    """Return a name for the machine that measured, for a file."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name().replace(" ", "-").lower()
+    return f"cpu-{platform.machine()}"
+
+
+if __name__ == "__main__":
+    main()
