@@ -1,6 +1,7 @@
-"""The order of the training samples, and their batches, made ahead in a thread of their own."""
+"""The order of the training samples, and their batches, made ahead in threads of their own."""
 
 import hashlib
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ from deepscan.errors import UsageError
 from deepscan.training.recipe import Recipe
 
 Indices = NDArray[np.int64]
-_AHEAD = 4
+_WORKERS = 8
+_AHEAD = 3
 _SCORED = 64
 #: A sample that is not one of a pair.
 ALONE = -1
@@ -192,12 +194,17 @@ class CropSource:
 
 
 def _ahead(make: Callable[[Indices], Batch], parts: Sequence[Indices]) -> Iterator[Batch]:
-    # OpenCV and numpy let go of the interpreter's lock, so one thread keeps up with training on two cores;
-    # worker processes would each want a copy of torch, and a core.
+    # OpenCV and numpy let go of the interpreter's lock, so threads keep up with training; worker processes
+    # would each want a copy of torch. One core is left to the training itself.
+    workers = max(1, min(_WORKERS, (os.cpu_count() or 2) - 1))
     coming = iter(parts)
-    with ThreadPoolExecutor(1, thread_name_prefix="augment") as pool:
-        pending = deque(pool.submit(make, part) for part in islice(coming, _AHEAD))
-        while pending:
-            ready = pending.popleft().result()
-            pending.extend(pool.submit(make, part) for part in islice(coming, 1))
-            yield ready
+    with ThreadPoolExecutor(workers, thread_name_prefix="augment") as pool:
+        pending = deque(pool.submit(make, part) for part in islice(coming, workers + _AHEAD))
+        try:
+            while pending:
+                ready = pending.popleft().result()
+                pending.extend(pool.submit(make, part) for part in islice(coming, 1))
+                yield ready
+        finally:
+            for waiting in pending:
+                waiting.cancel()
