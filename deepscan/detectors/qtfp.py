@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deepscan.backbones.effort import penalties
 from deepscan.backbones.tokens import Tokens
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
@@ -159,8 +160,8 @@ class Qtfp(Detector[QtfpOutput]):
         alignment_metric: How far attentions are apart: `kl`, `l1` or `l2` (supplement, Table 3).
         lambda_raal: Weight of the alignment, whichever it is.
         label_smoothing: Of the cross-entropy.
-        lambda_orth: Weight of Effort's penalty on singular vectors that are not orthogonal; QTFP has none.
-        lambda_keepsv: Weight of Effort's penalty on a change of the weights' energy; QTFP has none.
+        lambda_orth: Weight of Effort's penalty on singular vectors that are not orthogonal; none in QTFP.
+        lambda_keepsv: Weight of Effort's penalty on weights whose energy changes; none in QTFP.
     """
 
     contrast: Contrast = "flcl"
@@ -221,9 +222,13 @@ class Qtfp(Detector[QtfpOutput]):
             parts = {name: part.detach() for name, (_, part) in weighted.items()}
             return total, {**parts, "snr": separation(output.tokens.patches.float(), batch.labels)}
 
+    @property
+    def wants_masks(self) -> bool:
+        """Whether the contrast is the one that reads masks."""
+        return self.contrast == "macl"
+
     def _parts(self, output: QtfpOutput, batch: Batch) -> dict[str, tuple[float, Tensor]]:
-        labels, tokens = batch.labels, output.tokens
-        patches = tokens.patches.float()
+        labels, patches = batch.labels, output.tokens.patches.float()
         smoothed = F.cross_entropy(output.logits.float(), labels, label_smoothing=self.label_smoothing)
         parts = {"cls": (1.0, smoothed)}
         if self.contrast == "flcl":
@@ -239,13 +244,20 @@ class Qtfp(Detector[QtfpOutput]):
                 )
             contrast = mask_contrast(patches, labels, batch.masks, self.tau, self.max_anchor_tokens)
             parts["macl"] = (self.lambda_flcl, contrast)
-        if self.alignment == "none":
-            return parts
+        if self.alignment != "none":
+            name = "raal" if self.alignment == "attention" else "token"
+            parts[name] = (self.lambda_raal, self._alignment(output, labels))
+        if self.lambda_orth or self.lambda_keepsv:
+            turned, grown = penalties(output.backbone)
+            parts |= {"orth": (self.lambda_orth, turned), "keepsv": (self.lambda_keepsv, grown)}
+        return parts
+
+    def _alignment(self, output: QtfpOutput, labels: Tensor) -> Tensor:
+        tokens = output.tokens
         if output.pooled is None:
             raise UsageError(
                 "a network without queries has nothing to align to the CLS token", "set loss.alignment=none"
             )
-        if self.alignment == "attention":
-            aligned = attention_alignment(output.attention, tokens.attention, labels, self.alignment_metric)
-            return {**parts, "raal": (self.lambda_raal, aligned)}
-        return {**parts, "token": (self.lambda_raal, token_alignment(output.pooled, tokens.cls, labels))}
+        if self.alignment == "token":
+            return token_alignment(output.pooled, tokens.cls, labels)
+        return attention_alignment(output.attention, tokens.attention, labels, self.alignment_metric)

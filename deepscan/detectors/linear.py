@@ -1,0 +1,210 @@
+"""The baselines: a head on the CLS token of a tower that is frozen, tuned in part, or trained whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepscan.backbones.effort import penalties
+from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import (
+    Batch,
+    Detector,
+    FrozenNetwork,
+    FrozenOutput,
+    Network,
+    Output,
+    assemble,
+    split_network,
+)
+
+Feature = Literal["cls", "projected"]
+
+
+def make_head(backbone: VisionTransformer, feature: Feature, layers: int) -> nn.Sequential:
+    """Return what goes from the CLS token to logits.
+
+    Args:
+        backbone: The tower.
+        feature: `cls`, the token after the final norm, or `projected`, what the tower's projection makes of
+            it.
+        layers: 1 for a linear layer; more for a perceptron, ReLU between layers as wide as the feature
+            (MLP-k of DFD-HR, supplement, Table A).
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    if feature not in get_args(Feature) or layers < 1:
+        raise ValueError(
+            f"feature {feature!r}, layers {layers}: choose from {', '.join(get_args(Feature))}; 1 or more"
+        )
+    width = backbone.projected if feature == "projected" else backbone.width
+    steps: list[nn.Module] = []
+    for inward, outward in pairwise([*[width] * layers, 2]):
+        steps += [nn.Linear(inward, outward), nn.ReLU()]
+    return nn.Sequential(*steps[:-1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearOutput(Output):
+    """What a `LinearNetwork` says.
+
+    Attributes:
+        tokens: The backbone's tokens.
+        backbone: The tower, for the penalties on its weights.
+    """
+
+    tokens: Tokens
+    backbone: VisionTransformer
+
+    @property
+    def evidence(self) -> dict[str, Tensor]:
+        """Where the CLS token looked."""
+        return {"attention": self.tokens.attention[:, None]}
+
+
+class LinearNetwork(Network):
+    """A tower that trains, as its tuning has it, and a head on its CLS token.
+
+    Args:
+        backbone: The tower.
+        feature: As `make_head` takes it.
+        layers: As `make_head` takes it.
+    """
+
+    def __init__(self, backbone: VisionTransformer, feature: Feature = "cls", layers: int = 1) -> None:
+        super().__init__()
+        self.backbone, self.feature = backbone, feature
+        self.head = make_head(backbone, feature, layers)
+        if feature == "cls":
+            backbone.projection.requires_grad_(False)
+
+    def forward(self, crops: Tensor) -> LinearOutput:
+        """Return the output for normalised crops, shape (B, 3, S, S)."""
+        tokens: Tokens = self.backbone(crops)
+        seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
+        return LinearOutput(self.head(seen), tokens, self.backbone)
+
+
+class FrozenLinearNetwork(FrozenNetwork):
+    """A tower that does not train, and a head on its CLS token.
+
+    Args:
+        backbone: The tower.
+        feature: As `make_head` takes it.
+        layers: As `make_head` takes it.
+
+    Raises:
+        ValueError: The tower trains, or an argument is out of range.
+    """
+
+    def __init__(self, backbone: VisionTransformer, feature: Feature = "projected", layers: int = 1) -> None:
+        super().__init__()
+        if any(value.requires_grad for value in backbone.parameters()):
+            raise ValueError("the backbone must not train: state the tuning type frozen, or take method fft")
+        self.backbone, self.feature = backbone, feature
+        self.head = make_head(backbone, feature, layers)
+
+    def train(self, mode: bool = True) -> "FrozenLinearNetwork":
+        """Set the head's mode; the tower stays as it is in a scan."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the CLS token, shape (B, D) or as wide as projected, and where it looked."""
+        tokens: Tokens = self.backbone(inputs["crops"])
+        seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
+        return seen, {"attention": tokens.attention[:, None]}
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits, shape (B, 2), of features."""
+        logits: Tensor = self.head(features)
+        return logits
+
+
+@DETECTORS.register("unifd")
+@dataclass(frozen=True)
+class UniFD(Detector[FrozenOutput]):
+    """UniFD (CVPR 2023): a linear probe of CLIP's projected CLS token.
+
+    Its own loss is binary cross-entropy on one logit. That of two logits is the same function of their
+    difference, which gradient descent moves twice as far.
+
+    Attributes:
+        label_smoothing: Of the cross-entropy.
+    """
+
+    label_smoothing: float = 0.0
+
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
+        return assemble(FrozenLinearNetwork, *split_network(network, weights))
+
+    def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the cross-entropy, in float32; its one part is `cls`."""
+        classified = _cross_entropy(output, batch, self.label_smoothing)
+        return classified, {"cls": classified.detach()}
+
+
+@DETECTORS.register("lora")
+@DETECTORS.register("fft")
+@dataclass(frozen=True)
+class Linear(Detector[LinearOutput]):
+    """Classifies the CLS token of a tower that trains, by LoRA or whole, as the recipe tunes it.
+
+    Attributes:
+        label_smoothing: Of the cross-entropy.
+    """
+
+    label_smoothing: float = 0.0
+
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
+        return assemble(LinearNetwork, *split_network(network, weights))
+
+    def loss(self, output: LinearOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the cross-entropy, in float32; its one part is `cls`."""
+        classified = _cross_entropy(output, batch, self.label_smoothing)
+        return classified, {"cls": classified.detach()}
+
+
+@DETECTORS.register("effort")
+@dataclass(frozen=True)
+class Effort(Linear):
+    """Effort (ICML 2025): each matrix of attention trains in its least singular direction.
+
+    Attributes:
+        lambda_orth: Weight of the penalty on singular vectors that are not orthogonal; the released code has
+            this one and the next switched off.
+        lambda_keepsv: Weight of the penalty on weights whose energy changes.
+    """
+
+    lambda_orth: float = 0.0
+    lambda_keepsv: float = 0.0
+
+    def loss(self, output: LinearOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss, in float32; its parts are `cls` and, if on, `orth` and `keepsv`.
+
+        Raises:
+            UsageError: A penalty is on, and the tower is not tuned by Effort.
+        """
+        total, parts = super().loss(output, batch)
+        if not (self.lambda_orth or self.lambda_keepsv):
+            return total, parts
+        with torch.autocast(output.logits.device.type, enabled=False):
+            turned, grown = penalties(output.backbone)
+        total = total + self.lambda_orth * turned + self.lambda_keepsv * grown
+        return total, {**parts, "orth": turned.detach(), "keepsv": grown.detach()}
+
+
+def _cross_entropy(output: Output, batch: Batch, label_smoothing: float) -> Tensor:
+    with torch.autocast(output.logits.device.type, enabled=False):
+        return F.cross_entropy(output.logits.float(), batch.labels, label_smoothing=label_smoothing)

@@ -1,0 +1,168 @@
+"""The baselines: what each classifies, what of it trains, and what a cache may stand for."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from deepscan.backbones.compact import CompactViT
+from deepscan.backbones.effort import EffortLinear
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Batch
+from deepscan.detectors.linear import Effort, FrozenLinearNetwork, Linear, LinearNetwork, UniFD, make_head
+from deepscan.errors import UsageError
+from deepscan.training.recipe import load_recipe
+from tests.detectors.test_contract import BACKBONE
+from tests.detectors.test_qtfp import tower
+
+LABELS = torch.tensor([0, 1, 0, 1])
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def crops():
+    return torch.randn(4, 3, 32, 32)
+
+
+def frozen(backbone, **settings):
+    return FrozenLinearNetwork(backbone.requires_grad_(False), **settings)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.parametrize("kind", [LinearNetwork, frozen])
+@pytest.mark.parametrize(("feature", "width"), [("cls", 16), ("projected", 12)])
+def test_the_head_sees_the_feature_that_it_says(kind, feature, width, prefix, crops):
+    network = kind(tower(prefix), feature=feature).eval()
+    tokens = network.backbone(crops)
+    seen = tokens.cls if feature == "cls" else network.backbone.projection(tokens.cls)
+    output = network(crops=crops)
+    assert network.head[0].in_features == width
+    torch.testing.assert_close(output.logits, network.head(seen))
+    torch.testing.assert_close(output.evidence["attention"], tokens.attention[:, None])
+
+
+def test_a_head_of_more_layers_is_a_perceptron():
+    head = make_head(tower(), "cls", 3)
+    assert [type(step) for step in head] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
+    assert [(step.in_features, step.out_features) for step in head[::2]] == [(16, 16), (16, 16), (16, 2)]
+
+
+@pytest.mark.parametrize("feature", ["cls", "projected"])
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_all_that_trains_has_a_gradient(feature, prefix, crops):
+    network = LinearNetwork(tower(prefix), feature)
+    Linear().loss(network(crops), Batch({}, LABELS))[0].backward()
+    assert not [
+        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
+    ]
+    assert network.backbone.stem.weight.grad.abs().sum() > 0
+
+
+def test_of_a_frozen_network_the_head_alone_trains(crops):
+    network = frozen(tower())
+    UniFD().loss(network(crops=crops), Batch({}, LABELS))[0].backward()
+    assert {name for name, value in network.named_parameters() if value.grad is not None} == {
+        "head.0.weight",
+        "head.0.bias",
+    }
+
+
+def test_features_of_a_frozen_network_stand_for_the_crops_while_it_trains(crops):
+    # The compact tower has batch norms, whose statistics would move in training.
+    backbone = CompactViT(**{key: value for key, value in BACKBONE.items() if key != "name"})
+    network = frozen(backbone)
+    features, evidence = network.eval().extract(crops=crops)
+    network.train()
+    assert network.head.training
+    again, _ = network.extract(crops=crops)
+    assert torch.equal(network.extract(crops=crops)[0], features)
+    assert torch.equal(again, features)
+    torch.testing.assert_close(network.classify(features), network(crops=crops).logits)
+    assert evidence["attention"].shape == (4, 1, 4)
+
+
+def test_a_backbone_that_trains_cannot_be_cached():
+    with pytest.raises(UsageError, match="must not train"):
+        UniFD().build({"backbone": BACKBONE, "tuning": {"type": "fft"}})
+
+
+def test_two_logits_are_one_logit_of_twice_the_rate(crops):
+    """The claim that UniFD's docstring makes of binary cross-entropy."""
+    network = frozen(tower())
+    features, _ = network.extract(crops=crops)
+    loss, _ = UniFD().loss(network(crops=crops), Batch({}, LABELS))
+    loss.backward()
+    head = network.head[0]
+    one = (head.weight[1] - head.weight[0]).detach().requires_grad_()
+    logit = features @ one + (head.bias[1] - head.bias[0]).detach()
+    binary = F.binary_cross_entropy_with_logits(logit, LABELS.float())
+    binary.backward()
+    torch.testing.assert_close(loss, binary)
+    torch.testing.assert_close(head.weight.grad[1] - head.weight.grad[0], 2 * one.grad)
+
+
+@pytest.mark.parametrize("wrong", [{"feature": "patches"}, {"layers": 0}])
+def test_a_head_that_cannot_be_is_a_usage_error(wrong):
+    with pytest.raises(UsageError, match="choose from"):
+        Linear().build({"backbone": BACKBONE, **wrong})
+
+
+@pytest.mark.parametrize("method", ["effort", "lora", "fft"])
+def test_the_loss_is_float32_under_autocast_too(method, crops):
+    detector = DETECTORS.get(method)()
+    output = LinearNetwork(tower())(crops)
+    plain, _ = detector.loss(output, Batch({}, LABELS))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(detector.loss(output, Batch({}, LABELS))[0], plain)
+
+
+def test_efforts_penalties_are_added_where_asked_for(crops):
+    stated = {"backbone": BACKBONE, "tuning": {"type": "effort"}}
+    network = Effort().build(stated)
+    for module in network.backbone.modules():
+        if isinstance(module, EffortLinear):
+            module.s.data *= 2
+            module.u.data += 0.1
+    output = network(crops)
+    total, parts = Effort(lambda_orth=0.5, lambda_keepsv=0.25).loss(output, Batch({}, LABELS))
+    assert min(parts["orth"], parts["keepsv"]) > 0
+    torch.testing.assert_close(total, parts["cls"] + 0.5 * parts["orth"] + 0.25 * parts["keepsv"])
+    assert set(Effort().loss(output, Batch({}, LABELS))[1]) == {"cls"}
+    with pytest.raises(UsageError, match="Effort"):
+        Effort(lambda_keepsv=1.0).loss(LinearNetwork(tower())(crops), Batch({}, LABELS))
+
+
+@pytest.mark.parametrize(
+    ("method", "count"),
+    # UniFD: 768 to 2. The others, beside a head of 1024 to 2: what QTFP's Table 5 prints as 0.19 M, 1.77 M.
+    [
+        ("unifd", 1_538),
+        ("effort", 196_704 + 2_050),
+        ("lora", 1_769_472 + 2_050),
+        ("fft", 303_179_776 + 2_050),
+    ],
+)
+def test_what_trains_on_clip(method, count):
+    recipe = load_recipe(method)
+    with torch.device("meta"):
+        network = DETECTORS.get(method)().build(recipe.network)
+    assert sum(value.numel() for value in network.parameters() if value.requires_grad) == count
+
+
+@pytest.mark.parametrize(
+    ("method", "tuning"),
+    [
+        ("unifd", {"type": "frozen"}),
+        ("effort", {"type": "effort", "rank": 1}),
+        ("lora", {"type": "lora", "rank": 4}),
+        ("fft", {"type": "fft"}),
+    ],
+)
+def test_each_recipe_tunes_as_its_method_is_named(method, tuning):
+    recipe = load_recipe(method)
+    assert recipe.network["tuning"] == tuning
+    assert recipe.network["feature"] == ("projected" if method == "unifd" else "cls")
