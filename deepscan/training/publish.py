@@ -117,24 +117,23 @@ def publish(
     # What is exported, and what the golden score is of, is the model as it will be loaded.
     loaded = load_network(card)
     score = predict(loaded, golden_crops(recipe.crop.input_side), inputs).mean()
-    card = _written(replace(card, golden=Golden(round(float(score), 6), TOLERANCE)))
-    stated = {"model": name, "method": recipe.method, "weights_sha256": card.files["torch"].sha256}
-    parity = export_onnx(loaded, folder / GRAPH, inputs=inputs, metadata=stated)
-    return _written(
-        replace(
-            card,
-            files={"onnx": ModelFile(GRAPH, sha256_of(folder / GRAPH)), **card.files},
-            trained={
-                **card.trained,
-                "parity_onnx": f"{parity.probability:.1e} on {parity.samples} crops",
-            },
-        )
-    )
-
-
-def _written(card: ModelCard) -> ModelCard:
-    (card.folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
+    card = replace(card, golden=Golden(round(float(score), 6), TOLERANCE))
+    _write(card)
+    card = _exported(card, loaded, inputs)
+    _write(card)
     return card
+
+
+def _exported(card: ModelCard, network: Network, inputs: Inputs) -> ModelCard:
+    stated = {"model": card.name, "method": card.method, "weights_sha256": card.files["torch"].sha256}
+    parity = export_onnx(network, card.folder / GRAPH, inputs=inputs, metadata=stated)
+    told = f"{parity.probability:.1e} on {parity.samples} crops"
+    graph = ModelFile(GRAPH, sha256_of(card.folder / GRAPH))
+    return replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
+
+
+def _write(card: ModelCard) -> None:
+    (card.folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
 
 
 def _fold(network: Network, inputs: Inputs) -> None:

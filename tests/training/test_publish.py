@@ -1,0 +1,110 @@
+"""From a trained network to a folder that scans: tuning folded, everything stated, nothing lost."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan import cards
+from deepscan.detectors import load_network
+from deepscan.engines.golden import golden_crops
+from deepscan.errors import ContractError
+from deepscan.evaluation.metrics import auc, bootstrap
+from deepscan.scan.scorer import Scorer
+from deepscan.training import publish as module
+from deepscan.training.loop import predict
+from deepscan.training.publish import figures, publish
+from tests.tiny import crop_set, pictures, recipe_of, trained
+from tests.toy import CALIBRATION
+
+
+def test_a_card_states_all_that_rebuilds_the_model(published):
+    card = cards.load(published.card.folder)
+    assert card == published.card
+    assert card.inputs == published.recipe.inputs
+    assert card.crop == published.recipe.crop
+    assert (card.mean, card.std) == (published.recipe.mean, published.recipe.std)
+    assert "tuning" not in card.network
+    assert card.trained["recipe"]["network"] == published.recipe.network, "which still says how it was tuned"
+    text = (card.folder / cards.CARD).read_text()
+    assert "&id" not in text, "a person reads it: no anchors"
+    assert card.summary.startswith(f"{card.method} on the backbone compact, ")
+
+
+def test_the_folded_model_scores_as_the_trained_one(published):
+    network = load_network(published.card)
+    stored = set(network.state_dict())
+    assert not [name for name in stored if "residual" in name or "lora" in name]
+    crops = pictures(6, published.network.side, seed=2)
+    tuned = predict(published.network, crops, published.inputs)
+    # float32 rounding of the folded products
+    np.testing.assert_allclose(predict(network, crops, published.inputs), tuned, atol=2e-5)
+    assert tuned.std() > 1e-4, "scores that do not hang on the crops would agree whatever the weights"
+
+
+def test_the_golden_score_is_the_torch_engines(published):
+    score = Scorer(published.card, engine="torch", device="cpu").score(golden_crops(published.network.side))
+    assert score.mean() == pytest.approx(published.card.golden.score, abs=1e-6)
+
+
+def test_a_card_counts_what_was_trained(published):
+    trainable = sum(value.numel() for value in published.network.parameters() if value.requires_grad)
+    assert published.card.trained["parameters"] == f"{trainable:,}"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Intervals of two draws: a thousand take seconds."""
+    monkeypatch.setattr(module, "bootstrap", partial(bootstrap, rounds=2))
+
+
+@pytest.fixture
+def parts(tmp_path, quick):
+    """What `publish` takes, for a tiny QTFP."""
+    network = trained("qtfp")
+    return network, recipe_of("qtfp", network), crop_set(network.side), tmp_path / "made"
+
+
+def test_figures_are_those_of_crops_and_of_videos(quick):
+    crops = crop_set(32)
+    rows = np.flatnonzero([group in {"group-0", "group-1", "group-5", "group-6"} for group in crops.groups])
+    raw = np.random.default_rng(0).uniform(size=len(rows))
+    found = {(figure["metric"], figure["level"]): figure for figure in figures(crops, rows, raw, CALIBRATION)}
+    labels = crops.labels[rows]
+    assert found["auc", "frame"]["value"] == round(auc(labels, raw), 4)
+    assert found["auc", "frame"]["n"] == 16
+    of_videos = raw.reshape(-1, 2).mean(axis=1)  # two crops of a video lie beside each other
+    assert found["auc", "video"]["value"] == round(auc(labels[::2], of_videos), 4)
+    assert (found["auc", "video"]["n"], found["auc", "video"]["groups"]) == (8, 4)
+
+
+def test_where_every_crop_is_its_own_video_there_are_no_figures_of_videos(quick):
+    rows = np.arange(0, 48, 2)
+    raw = np.random.default_rng(0).uniform(size=len(rows))
+    assert {figure["level"] for figure in figures(crop_set(32), rows, raw, CALIBRATION)} == {"frame"}
+
+
+def test_weights_that_change_as_they_are_folded_are_not_published(parts, monkeypatch):
+    def wrong(tower):
+        with torch.no_grad():
+            tower.ln_post.bias.add_(1)
+
+    monkeypatch.setattr(module, "fold", wrong)
+    with pytest.raises(ContractError, match="as the tuning is folded"):
+        publish(*parts, name="made", data="noise", trained={})
+    assert not list(parts[-1].iterdir())
+
+
+def test_a_model_that_does_not_pass_the_exports_gate_can_be_scanned_with_in_torch(parts, monkeypatch):
+    def refuse(*given, **named):
+        raise ContractError("the exported model differs", "report it")
+
+    monkeypatch.setattr(module, "export_onnx", refuse)
+    with pytest.raises(ContractError, match="differs"):
+        publish(*parts, name="made", data="noise", trained={})
+    card = cards.load(parts[-1])
+    assert tuple(card.files) == ("torch",)
+    scorer = Scorer(card, device="cpu")
+    assert scorer.engine.name == "torch"
+    assert np.isfinite(scorer.score(parts[2].crops[:3])).all()
