@@ -1,5 +1,8 @@
 """Contract of every engine: the same network gives the same scores, and nothing asked for is replaced."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -126,3 +129,20 @@ def test_a_model_with_other_inputs_than_its_card_states_is_told(published, tmp_p
     (tmp_path / "card.yaml").write_text(text.replace(f"side: {published.network.side}\n", "side: 48\n"))
     with pytest.raises(ContractError, match="does not take the crops that its card states"):
         Scorer(cards.load(tmp_path), engine="onnx", device="cpu")
+
+
+def test_a_scan_with_the_exported_file_loads_no_torch(published):
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from deepscan import cards\n"
+        "from deepscan.scan.scorer import Scorer\n"
+        "scorer = Scorer(cards.load(sys.argv[1]), device='cpu')\n"
+        "scores, explained = scorer.explain(np.zeros((2, *[scorer.recipe.input_side] * 2, 3), np.uint8))\n"
+        "assert np.isfinite(scores).all() and len(explained) == 2\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, published.card.folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
