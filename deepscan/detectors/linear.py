@@ -111,12 +111,6 @@ class FrozenLinearNetwork(FrozenNetwork):
         self.backbone, self.feature = backbone, feature
         self.head = make_head(backbone, feature, layers)
 
-    def train(self, mode: bool = True) -> "FrozenLinearNetwork":
-        """Set the head's mode; the tower stays as it is in a scan."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
-
     @torch.no_grad()
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the CLS token, shape (B, D) or as wide as projected, and where it looked."""
