@@ -81,7 +81,7 @@ def fill(tower: nn.Module, weights: Mapping[str, Tensor], left: Sequence[str], o
         if name in own and value.shape != own[name].shape
     ]
     faults = [
-        f"{kind} {', '.join(names[:2])}{f' and {len(names) - 2} others' if len(names) > 2 else ''}"
+        f"{kind} {', '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}"
         for kind, names in (("missing", missing), ("left over", left), ("mis-shaped", shaped))
         if names
     ]
@@ -90,9 +90,5 @@ def fill(tower: nn.Module, weights: Mapping[str, Tensor], left: Sequence[str], o
             f"{origin} do not fit: {'; '.join(faults)}",
             "give the weights of that backbone, or correct network.backbone",
         )
-    tower.load_state_dict(
-        {
-            **tower.state_dict(),
-            **{name: value.float() for name, value in weights.items() if own[name].is_floating_point()},
-        }
-    )
+    taken = {name: value.float() for name, value in weights.items() if name not in derived}
+    tower.load_state_dict({**tower.state_dict(), **taken})

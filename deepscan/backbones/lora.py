@@ -10,7 +10,7 @@ from typing import Any
 
 from deepscan.backbones.tuning import MATRICES, TUNINGS, matrices
 from deepscan.backbones.vit import VisionTransformer
-from deepscan.errors import missing_extra
+from deepscan.errors import MissingError, install_hint, missing_extra
 
 ALL = tuple(MATRICES)
 #: Kind of LoRA -> what peft's `LoraConfig` says of it.
@@ -27,8 +27,11 @@ _LORAS: Mapping[str, Mapping[str, Any]] = {
 def _inject(tower: VisionTransformer, config: str, targets: Sequence[str], **options: Any) -> None:
     try:
         import peft
-    except ImportError:
+    except ModuleNotFoundError:
         raise missing_extra("peft", "peft", "this type of tuning")
+    except ImportError as error:
+        # It is there, and does not go with the packages that it uses.
+        raise MissingError(f"peft cannot be imported: {error}", install_hint("peft"))
     names = list(matrices(tower, targets))
     peft.inject_adapter_in_model(getattr(peft, config)(target_modules=names, **options), tower)
     # A network is rebuilt without values and filled from a file, so that the file must hold every buffer.
@@ -48,6 +51,8 @@ def _lora(
     targets: Sequence[str] = ALL,
 ) -> None:
     """Add products of two low-rank matrices to matrices, and train them alone ("LoRA", ICLR 2022).
+
+    OLoRA and PiSSA decompose each matrix first: on a ViT-L 24 and 93 seconds on one core.
 
     Args:
         options: What makes the kind.
@@ -116,4 +121,4 @@ def oft(tower: VisionTransformer, *, block: int = 32, targets: Sequence[str] = A
         block: Side of a block, a divisor of the matrices' inputs.
         targets: Which matrices of every block.
     """
-    _inject(tower, "OFTConfig", targets, oft_block_size=block)
+    _inject(tower, "OFTConfig", targets, r=0, oft_block_size=block)

@@ -22,13 +22,15 @@ class Published:
     """The published weights of a tower.
 
     Attributes:
-        model: Their name in the library whose layout they have, open_clip or timm.
+        library: Whose layout they have: open_clip or timm.
+        model: Their name there.
         repository: Where they lie on the Hugging Face hub.
         files: Their names there, the preferred one first; each holds all of them.
         side: Side in pixels of the crops that we give the tower.
         normalisation: Mean and standard deviation per RGB channel, of pixels in [0, 1].
     """
 
+    library: str
     model: str
     repository: str
     files: tuple[str, ...]
@@ -36,18 +38,18 @@ class Published:
     normalisation: tuple[Triple, Triple]
 
 
+def _clip(model: str, repository: str) -> Published:
+    return Published("open_clip", model, repository, _OPEN_CLIP_FILES, 224, _CLIP)
+
+
 def _timm(model: str, side: int, normalisation: tuple[Triple, Triple]) -> Published:
-    return Published(model, f"timm/{model}", _TIMM_FILES, side, normalisation)
+    return Published("timm", model, f"timm/{model}", _TIMM_FILES, side, normalisation)
 
 
 #: Name of a backbone -> what is published of it.
 PUBLISHED = {
-    "clip-vit-l14": Published(
-        "ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai", _OPEN_CLIP_FILES, 224, _CLIP
-    ),
-    "clip-vit-b16": Published(
-        "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", _OPEN_CLIP_FILES, 224, _CLIP
-    ),
+    "clip-vit-l14": _clip("ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai"),
+    "clip-vit-b16": _clip("ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai"),
     "siglip2-vit-l16": _timm("vit_large_patch16_siglip_256.v2_webli", 256, _HALF),
     "dinov2-vit-l14": _timm("vit_large_patch14_dinov2.lvd142m", 224, _IMAGENET),
     "dinov3-vit-l16": _timm("vit_large_patch16_dinov3.lvd1689m", 224, _IMAGENET),

@@ -149,5 +149,5 @@ def read(path: Path, model: str, tower: VisionTransformer) -> dict[str, Tensor]:
     turn = importlib.import_module(type(like).__module__).checkpoint_filter_fn
     # On what it drops from Meta's own layout it prints to stdout, which carries data alone.
     with contextlib.redirect_stdout(io.StringIO()):
-        weights: dict[str, Tensor] = turn(load_state_dict(str(path)), like)
+        weights: dict[str, Tensor] = turn(load_state_dict(str(path), weights_only=True), like)
     return weights

@@ -92,8 +92,7 @@ def fold(tower: VisionTransformer) -> None:
             cast(Any, module).merge()
             replace(tower, name, cast(Any, module).get_base_layer())
     # What peft notes on the model that it changes.
-    for note in ("peft_config", "active_adapter"):
-        vars(tower).pop(note, None)
+    vars(tower).pop("peft_config", None)
 
 
 def matrices(tower: VisionTransformer, targets: Sequence[str]) -> dict[str, nn.Linear]:

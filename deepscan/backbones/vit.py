@@ -1,13 +1,12 @@
 """One vision transformer for every tower, token by token and block by block."""
 
-import math
 from collections.abc import Callable
 from typing import Any, Self, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deepscan.backbones.attention import Attention, RelativeBias, rotary_table
 from deepscan.backbones.tokens import Tokens
 
 
@@ -25,124 +24,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu-tanh": lambda: nn.GELU("tanh"),
     "quick-gelu": QuickGELU,
 }
-
-
-def rotated(x: Tensor, rotary: Tensor) -> Tensor:
-    """Return queries or keys turned by their tokens' places ("RoFormer", 2021, Sec. 3.4.2, in halves).
-
-    Args:
-        x: Shape (B, H, N, E).
-        rotary: Sine beside cosine of each token, shape (B or 1, N, 2 E); a sine of 0 and a cosine of 1 leave
-            a token as it is.
-    """
-    sine, cosine = rotary[:, None].chunk(2, dim=-1)
-    first, second = x.chunk(2, dim=-1)
-    turned: Tensor = x * cosine + torch.cat((-second, first), dim=-1) * sine
-    return turned.to(x.dtype)
-
-
-def rotary_table(grid: int, prefix: int, size: int, base: float) -> Tensor:
-    """Return the sines and cosines by which `rotated` turns a tower's tokens (DINOv3, 2025).
-
-    The centres of the patches lie in (-1, 1) along both axes. Half of the pairs of a head turn with the row,
-    half with the column, in periods from 1 to nearly `base`. Prefix tokens have no place: sine 0, cosine 1.
-
-    Args:
-        grid: Patches along a side.
-        prefix: Tokens before the patches.
-        size: Width E of a head, a multiple of 4.
-        base: What the periods are powers of.
-
-    Returns:
-        Sine beside cosine, shape (1, prefix + P, 2 E), float32.
-
-    Raises:
-        ValueError: The width of a head is no multiple of 4.
-    """
-    if size % 4:
-        raise ValueError(f"rotary positions take heads of a width that is a multiple of 4, not {size}")
-    centres = (torch.arange(grid) + 0.5) / grid * 2 - 1
-    periods = base ** (torch.arange(size // 4) * 4 / size)
-    places = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).reshape(-1, 2, 1)
-    angles = (2 * math.pi * places / periods).flatten(1).repeat(1, 2)
-    angles = torch.cat((angles.new_zeros(prefix, size), angles))
-    return torch.cat((angles.sin(), angles.cos()), dim=1)[None]
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention.
-
-    Query, key, value and output are four matrices, so that tunings can be put on each of them.
-
-    Args:
-        width: Width D of the tokens.
-        heads: Attention heads, a divisor of the width.
-        biases: Which of q, k and v have a bias, a letter each; the output has one.
-    """
-
-    def __init__(self, width: int, heads: int, biases: str = "qkv") -> None:
-        super().__init__()
-        self.heads = heads
-        self.q, self.k, self.v = (nn.Linear(width, width, bias=name in biases) for name in "qkv")
-        self.out = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return the mixed tokens.
-
-        Args:
-            x: Shape (B, N, D).
-            rotary: As `rotated` takes it.
-            bias: Added to the logits, shape (H, N, N).
-        """
-        q, k, v = self._split(self.q(x)), self._split(self.k(x)), self._split(self.v(x))
-        if rotary is not None:
-            q, k = rotated(q, rotary), rotated(k, rotary)
-        mask = None if bias is None else bias[None].to(q.dtype)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
-
-    def look(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return what the first token pays to every token, averaged over heads, shape (B, N)."""
-        q, k = self._split(self.q(x[:, :1])), self._split(self.k(x))
-        if rotary is not None:
-            q, k = rotated(q, rotary[:, :1]), rotated(k, rotary)
-        logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
-        if bias is not None:
-            logits = logits + bias[None, :, :1]
-        weights: Tensor = torch.softmax(logits, dim=-1).mean(dim=1)[:, 0]
-        return weights
-
-    def _split(self, x: Tensor) -> Tensor:
-        batch, count, width = x.shape
-        return x.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
-
-
-class RelativeBias(nn.Module):
-    """A learnt attention bias for every distance between two patches, and to and from the CLS token (BEiT).
-
-    Args:
-        grid: Patches along a side.
-        heads: Attention heads.
-    """
-
-    index: Tensor
-
-    def __init__(self, grid: int, heads: int) -> None:
-        super().__init__()
-        span = 2 * grid - 1
-        self.table = nn.Parameter(torch.zeros(span**2 + 3, heads))
-        place = torch.stack(torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")).flatten(1)
-        down, right = (place[:, :, None] - place[:, None]) + (grid - 1)
-        index = torch.zeros(grid**2 + 1, grid**2 + 1, dtype=torch.long)
-        index[1:, 1:] = down * span + right
-        index[0], index[:, 0], index[0, 0] = span**2, span**2 + 1, span**2 + 2
-        self.register_buffer("index", index)
-
-    def forward(self) -> Tensor:
-        """Return the bias, shape (H, N, N), N being the patches and the CLS token."""
-        bias: Tensor = self.table[self.index].permute(2, 0, 1)
-        return bias
 
 
 #: Changes the output of a block's attention or MLP before it is added: (B, N, D) to the same shape.

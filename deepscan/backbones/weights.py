@@ -35,10 +35,8 @@ def load(tower: VisionTransformer, name: str, path: Path) -> None:
             if name in PUBLISHED
             else "give the path of a checkpoint of ours, or weights=random",
         )
-    origin = f"the weights in {path}, for the backbone {name},"
     try:
-        ours = _ours(path)
-        given = None if ours or name not in PUBLISHED else _published(path, name, tower)
+        given, left = _read(path, name, tower)
     except (ContractError, MemoryError):
         raise
     except Exception as error:  # what a file that is none of theirs raises in either library is not stated
@@ -46,11 +44,21 @@ def load(tower: VisionTransformer, name: str, path: Path) -> None:
             f"{path} cannot be read as weights: {_first_line(error)}",
             "give a safetensors file, or one of torch",
         )
-    if given is None:
-        fill(tower, ours, (), origin)
-    else:
-        rules = clip.RULES if _of_clip(name) else timm.RULES
-        fill(tower, *translate(given, rules, tower), origin)
+    if not given:
+        raise ContractError(
+            f"{path} has no weights of a backbone, by the names of {name}'s publisher or by ours",
+            f"give a file or a checkpoint with the backbone {name}",
+        )
+    fill(tower, given, left, f"the weights in {path}, for the backbone {name},")
+
+
+def _read(path: Path, name: str, tower: VisionTransformer) -> tuple[dict[str, Tensor], list[str]]:
+    ours = _ours(path)
+    if ours or name not in PUBLISHED:
+        return ours, []
+    found = PUBLISHED[name]
+    reader = clip if found.library == "open_clip" else timm
+    return translate(reader.read(path, found.model, tower), reader.RULES, tower)
 
 
 def _ours(path: Path) -> dict[str, Tensor]:
@@ -64,15 +72,6 @@ def _ours(path: Path) -> dict[str, Tensor]:
             if mine := [name for name in names if name.startswith(prefix)]:
                 return {name.removeprefix(prefix): file.get_tensor(name) for name in mine}
     return {}
-
-
-def _published(path: Path, name: str, tower: VisionTransformer) -> dict[str, Tensor]:
-    read = clip.read if _of_clip(name) else timm.read
-    return read(path, PUBLISHED[name].model, tower)
-
-
-def _of_clip(name: str) -> bool:
-    return name.startswith("clip-")
 
 
 def _named(found: Published) -> str:

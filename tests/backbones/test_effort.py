@@ -1,0 +1,105 @@
+"""Effort: the least singular triplets, the penalties on them, and what they cost."""
+
+import pytest
+import torch
+from torch import nn
+
+from deepscan.backbones.effort import EffortLinear, least, penalties
+from deepscan.backbones.towers import build_tower
+from deepscan.backbones.tuning import tune
+from deepscan.errors import UsageError
+from tests.backbones.tiny import TINY
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(7)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (40, 24), (24, 40)])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_triplets_are_the_least_of_a_whole_decomposition(shape, rank):
+    weight = torch.randn(shape)
+    u, s, v = least(weight, rank)
+    left, values, right = torch.linalg.svd(weight, full_matrices=False)
+    torch.testing.assert_close(s, values[-rank:])
+    # The sign of a pair is anybody's; their product is not.
+    torch.testing.assert_close((u * s) @ v, (left[:, -rank:] * values[-rank:]) @ right[-rank:])
+    torch.testing.assert_close(u.T @ u, torch.eye(rank), atol=1e-6, rtol=0)
+    torch.testing.assert_close(v @ v.T, torch.eye(rank), atol=1e-6, rtol=0)
+
+
+def test_a_matrix_without_full_rank_still_gives_orthogonal_vectors():
+    weight = torch.randn(24, 20) @ torch.randn(20, 24)
+    u, s, v = least(weight, 2)
+    assert s.max() < 1e-5
+    torch.testing.assert_close(u.T @ u, torch.eye(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(v @ v.T, torch.eye(2), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_map_is_what_it_was_and_its_rest_lacks_the_triplets(rank):
+    linear = nn.Linear(24, 24)
+    tuned = EffortLinear(linear, rank)
+    x = torch.randn(5, 24)
+    torch.testing.assert_close(tuned(x), linear(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(tuned.folded().weight, linear.weight, atol=1e-6, rtol=0)
+    values = torch.linalg.svdvals(tuned.main)
+    assert values[-rank:].max() < 1e-5
+    torch.testing.assert_close(values[:-rank], torch.linalg.svdvals(linear.weight)[:-rank])
+
+
+def by_definition(tuned, weight):
+    """Return both penalties as Effort's equations state them, with all singular vectors at hand."""
+    rank = len(tuned.s)
+    left, _, right = torch.linalg.svd(tuned.main)
+    left, right = left[:, :-rank], right[:-rank]
+    u, v = torch.cat((left, tuned.u), dim=1), torch.cat((right, tuned.v))
+    turned = sum(torch.linalg.norm(side @ side.T - torch.eye(24)) for side in (u, v)) / 2
+    whole = tuned.main + (tuned.u * tuned.s) @ tuned.v
+    return turned, (whole.square().sum() - weight.square().sum()).abs()
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_penalties_are_those_of_the_paper(rank):
+    linear = nn.Linear(24, 24)
+    tuned = EffortLinear(linear, rank)
+    # The square root of a sum of roundings.
+    assert tuned.turned() < 1e-5
+    assert tuned.grown() < 1e-5
+    with torch.no_grad():
+        for value in (tuned.u, tuned.s, tuned.v):
+            value.add_(0.3 * torch.randn_like(value))
+    turned, grown = by_definition(tuned, linear.weight)
+    assert min(turned, grown) > 0.01
+    torch.testing.assert_close(tuned.turned(), turned, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(tuned.grown(), grown, atol=1e-4, rtol=1e-4)
+
+
+def test_a_towers_penalties_are_the_mean_and_train_it():
+    tower = build_tower(TINY["clip-vit-l14"])
+    tune(tower, {"type": "effort", "targets": ["q", "mlp.0"]})
+    tuned = [module for module in tower.modules() if isinstance(module, EffortLinear)]
+    assert len(tuned) == 6
+    with torch.no_grad():
+        for module in tuned:
+            module.u += 0.1
+            module.s += 0.1
+    turned, grown = penalties(tower)
+    torch.testing.assert_close(turned, sum(module.turned() for module in tuned) / 6)
+    torch.testing.assert_close(grown, sum(module.grown() for module in tuned) / 6)
+    (turned + grown).backward()
+    assert all(value.grad.isfinite().all() for value in tower.parameters() if value.requires_grad)
+    assert tuned[0].u.grad.abs().max() > 0
+
+
+def test_at_the_start_the_penalties_pull_finitely():
+    tower = build_tower(TINY["clip-vit-l14"])
+    tune(tower, {"type": "effort"})
+    sum(penalties(tower)).backward()
+    assert all(value.grad.isfinite().all() for value in tower.parameters() if value.requires_grad)
+
+
+def test_penalties_of_a_tower_without_effort_are_refused():
+    with pytest.raises(UsageError, match="Effort"):
+        penalties(build_tower(TINY["clip-vit-l14"]))

@@ -1,0 +1,223 @@
+"""Every tower gives what its publisher's own class gives, token by token and block by block."""
+
+import subprocess
+import sys
+
+import open_clip
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from deepscan.backbones import BACKBONES
+from deepscan.backbones.attention import rotated
+from deepscan.backbones.published import PUBLISHED, normalisation
+from deepscan.backbones.timm import reference
+from deepscan.backbones.towers import build_tower
+from deepscan.errors import UsageError
+from tests.backbones.tiny import COMPACT, TINY, publishers
+
+# Both sides are float32 and add in another order.
+CLOSE = {"atol": 1e-4, "rtol": 1e-4}
+
+
+@pytest.fixture(params=TINY)
+def name(request):
+    return request.param
+
+
+def filled(name, tmp_path):
+    """Return the publisher's model and our tower with its weights, read from a file."""
+    theirs = publishers(name)
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    return theirs, build_tower(TINY[name], str(tmp_path / "theirs.safetensors")).eval()
+
+
+def of_open_clip(visual, crops):
+    """Return projected CLS, patches and the last block's CLS row of open_clip's tower."""
+    visual.output_tokens = True
+    last = visual.transformer.resblocks[-1]
+    seen = {}
+    last.ln_1.register_forward_hook(lambda module, given, out: seen.setdefault("x", out))
+    projected, patches = visual(crops)
+    _, row = last.attn(seen["x"], seen["x"], seen["x"], need_weights=True)
+    return projected, patches, row[:, 0, 1:]
+
+
+def of_timm(model, crops):
+    """Return CLS or what is pooled, patches and the last block's CLS row of timm's model."""
+    last, seen = model.blocks[-1].attn, {}
+    last.fused_attn = False
+    last.attn_drop.register_forward_hook(lambda module, given, out: seen.setdefault("row", out))
+    tokens = model.forward_features(crops)
+    if not model.num_prefix_tokens:
+        pool = model.attn_pool
+        q = pool.q(pool.latent).reshape(1, 1, pool.num_heads, -1).transpose(1, 2)
+        k = pool.kv(tokens).reshape(len(crops), -1, 2, pool.num_heads, pool.head_dim)[:, :, 0].transpose(1, 2)
+        row = torch.softmax(q @ k.transpose(2, 3) * pool.scale, dim=-1).mean(dim=1)[:, 0]
+        return pool(tokens), tokens, row
+    # BEiT's only norm comes after its mean; ours norms each token with it.
+    tokens = model.fc_norm(tokens) if isinstance(model, timm.models.beit.Beit) else tokens
+    prefix = model.num_prefix_tokens
+    return tokens[:, 0], tokens[:, prefix:], seen["row"].mean(dim=1)[:, 0, prefix:]
+
+
+@torch.no_grad()
+def test_tokens_are_the_publishers(name, tmp_path):
+    theirs, ours = filled(name, tmp_path)
+    crops = torch.randn(2, 3, ours.side, ours.side)
+    found = ours(crops)
+    if name.startswith("clip-"):
+        cls, patches, row = of_open_clip(theirs.visual, crops)
+        torch.testing.assert_close(ours.projection(found.cls), cls, **CLOSE)
+        assert ours.projected == cls.shape[1] != ours.width
+    else:
+        cls, patches, row = of_timm(theirs, crops)
+        torch.testing.assert_close(found.cls, cls, **CLOSE)
+        assert ours.projected == cls.shape[1]
+    # 3 x 3 patches: neither the CLS token nor a register is among them.
+    assert patches.shape[1] == found.patches.shape[1] == ours.grid**2 == 9
+    torch.testing.assert_close(found.patches, patches, **CLOSE)
+    torch.testing.assert_close(found.attention, row / row.sum(dim=1, keepdim=True), **CLOSE)
+
+
+def test_norms_are_the_publishers(name):
+    # Random tokens are too large to show it.
+    theirs, ours = publishers(name), build_tower(TINY[name])
+    if name.startswith("clip-"):
+        first = theirs.visual.transformer.resblocks[0].ln_1
+    else:
+        first = theirs.blocks[0].norm1
+    assert {module.eps for module in ours.modules() if isinstance(module, torch.nn.LayerNorm)} == {first.eps}
+
+
+@pytest.mark.parametrize("name", ["clip-vit-l14", "dinov3-vit-l16"])
+@torch.no_grad()
+def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
+    _, tower = filled(name, tmp_path)
+    x, rotary, block = tower.embed(torch.randn(2, 3, tower.side, tower.side)), tower.places(), tower.blocks[1]
+
+    def through(order, among):
+        rows = None if rotary is None else rotary[:, order]
+        assert set(among.tolist()) <= set(order.tolist())
+        out = block(x[:, order], rows)
+        return out[:, [order.tolist().index(at) for at in among.tolist()]]
+
+    every = torch.arange(x.shape[1])
+    torch.testing.assert_close(through(every.flip(0), every), block(x, rotary), **CLOSE)
+    some = torch.tensor([0, 7, 3, 8])
+    torch.testing.assert_close(through(some, some), through(some.flip(0), some), **CLOSE)
+    # What is not there is not attended to; and a place matters where places are turned by.
+    assert (through(some, some) - block(x, rotary)[:, some]).abs().max() > 1e-3
+    if rotary is not None:
+        misplaced = block(x[:, some], rotary[:, : len(some)])
+        assert (through(some, some) - misplaced).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_extra_tokens_have_no_place():
+    tower = build_tower(TINY["dinov3-vit-l16"])
+    table = tower.places(2)
+    assert table.shape[1] == 1 + 4 + 9 + 2
+    queries = torch.randn(1, 4, table.shape[1], 8)
+    turned = (rotated(queries, table) - queries).abs().amax(dim=(0, 1, 3))
+    # Prefix tokens and what is added stay as they are; of 3 x 3 patches only the middle one has place 0.
+    assert (turned > 0).nonzero().flatten().tolist() == [5, 6, 7, 8, 10, 11, 12, 13]
+    assert build_tower(TINY["clip-vit-l14"]).places(2) is None
+
+
+@pytest.mark.parametrize("stated", [*TINY.values(), COMPACT], ids=lambda stated: stated["name"])
+@torch.no_grad()
+def test_a_tower_without_values_takes_those_of_another(stated):
+    tower = build_tower(stated).eval()
+    with torch.device("meta"):
+        empty = build_tower(stated).eval()
+    empty.load_state_dict(tower.state_dict(), assign=True)
+    crops = torch.randn(2, 3, tower.side, tower.side)
+    assert torch.equal(empty(crops).patches, tower(crops).patches)
+
+
+def parameters(module):
+    return sum(value.numel() for value in module.parameters())
+
+
+def test_full_size_towers_have_the_publishers_parameters(name):
+    model = PUBLISHED[name].model
+    with torch.device("meta"):
+        tower = build_tower({"name": name})
+        if name.startswith("clip-"):
+            config = open_clip.get_model_config(model)
+            config["text_cfg"]["layers"] = 1
+            theirs = open_clip.CLIP(**config).visual
+        else:
+            theirs = reference(model, tower)
+    assert parameters(tower) == parameters(theirs)
+    assert tower.side == PUBLISHED[name].side
+
+
+def test_the_tower_of_the_papers_has_its_size():
+    with torch.device("meta"):
+        tower = build_tower({"name": "clip-vit-l14"})
+        bare = build_tower({"name": "clip-vit-l14", "projection": 0})
+        tokens = tower.embed(torch.zeros(1, 3, 224, 224))
+    assert (parameters(tower), parameters(bare)) == (303_966_208, 303_179_776)
+    assert tokens.shape == (1, 257, 1024)
+    assert (tower.projected, bare.projected) == (768, 1024)
+
+
+def test_what_is_published_is_what_the_publishers_state(name):
+    found = PUBLISHED[name]
+    if name.startswith("clip-"):
+        stated = open_clip.get_pretrained_cfg(found.model, "openai")
+        assert stated["quick_gelu"]
+        assert stated["hf_hub"] == f"{found.repository}/"
+        assert found.files[0] == open_clip.constants.HF_SAFE_WEIGHTS_NAME
+        assert normalisation(name) == (stated["mean"], stated["std"])
+    else:
+        stated = timm.get_pretrained_cfg(found.model)
+        assert stated.hf_hub_id == found.repository
+        assert found.files[0] == timm.models._hub.HF_SAFE_WEIGHTS_NAME
+        assert normalisation(name) == (stated.mean, stated.std)
+
+
+def test_every_backbone_has_a_normalisation():
+    for name in BACKBONES.names:
+        mean, std = normalisation(name)
+        assert len(mean) == len(std) == 3
+    with pytest.raises(UsageError) as raised:
+        normalisation("clip-vit-l16")
+    assert "clip-vit-l14" in raised.value.hint
+
+
+def test_normalisations_need_no_torch():
+    code = "import sys, deepscan.backbones.published; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"name": "clip-vit-l14", "side": 225}, "multiple of 14"),
+        ({"name": "clip-vit-l14", "heads": 7}, "divide"),
+        ({"name": "dinov3-vit-l16", "width": 12, "heads": 2}, "multiple of 4"),
+        ({"name": "clip-vit-l14", "no_such_key": 1}, "no_such_key"),
+        ({"side": 224}, "no name"),
+    ],
+)
+def test_what_cannot_be_built_is_a_usage_error(wrong, said):
+    with torch.device("meta"), pytest.raises(UsageError, match=said):
+        build_tower(wrong)
+
+
+def test_what_does_not_train_stays_as_it_is():
+    tower = build_tower({**COMPACT, "drop": 0.5})
+    tower.blocks.requires_grad_(True)
+    tower.stem.requires_grad_(False)
+    norm = tower.stem[0][1]
+    before = norm.running_mean.clone()
+    tower.train()(torch.randn(2, 3, 32, 32))
+    assert torch.equal(norm.running_mean, before)
+    assert tower.blocks[0].drop.training
+    assert not tower.requires_grad_(False).train().blocks[0].drop.training
+    tower.requires_grad_(True).train()(torch.randn(2, 3, 32, 32))
+    assert not torch.equal(norm.running_mean, before)

@@ -1,0 +1,232 @@
+"""Every tuning: nothing changes at its start, only its own parameters train, and it folds away again."""
+
+import copy
+import re
+import sys
+
+import pytest
+import torch
+
+from deepscan.backbones.towers import build_tower
+from deepscan.backbones.tuning import TUNINGS, fold, tune
+from deepscan.errors import MissingError, UsageError
+from tests.backbones.tiny import COMPACT, TINY
+
+CLIP, DINO = TINY["clip-vit-l14"], TINY["dinov3-vit-l16"]
+#: What the smallest towers need beside the defaults.
+STATED = {"partial": {"blocks": 2}, "oft": {"block": 16}}
+#: What trains of a tower, as a pattern of names; and of those that a tuning adds, a part of their names.
+OWN = {
+    "fft": r".*",
+    "frozen": r"(?!)",
+    "norm": r".*ln_\w+\.(weight|bias)",
+    "bias": r".*\.bias",
+    "partial": r"(blocks\.[12]|ln_post)\..*",
+}
+ADDED = {
+    "effort": ("u", "s", "v"),
+    "lora": ("lora_A.default.weight", "lora_B.default.weight"),
+    "dora": ("lora_A.default.weight", "lora_B.default.weight", "lora_magnitude_vector.default.weight"),
+    "loha": tuple(f"hada_w{factor}_{side}.default" for factor in (1, 2) for side in "ab"),
+    "lokr": ("lokr_w1.default", "lokr_w2.default"),
+    "ia3": ("ia3_l.default",),
+    "oft": ("oft_R.default.weight",),
+}
+ADDED |= dict.fromkeys(("gaussian-lora", "pissa", "olora", "rslora"), ADDED["lora"])
+MATRICES = ("attention.q", "attention.k", "attention.v", "attention.out", "mlp.0", "mlp.2")
+WHERE = {"effort": MATRICES[:4], "ia3": ("attention.k", "attention.v", "mlp.2")}
+
+
+@pytest.fixture(params=TUNINGS.names)
+def kind(request):
+    return request.param
+
+
+def tuned(kind, stated=CLIP, **arguments):
+    torch.manual_seed(5)
+    tower = build_tower(stated).eval()
+    tune(tower, {"type": kind, **STATED.get(kind, {}), **arguments})
+    return tower.eval()
+
+
+def trained(tower):
+    return {name for name, value in tower.named_parameters() if value.requires_grad}
+
+
+def everything(tower, crops):
+    tokens = tower(crops)
+    return torch.cat((tokens.patches.flatten(), tower.projection(tokens.cls).flatten()))
+
+
+def moved(tower, crops):
+    """Let the tower take one large step, on what depends on all of it."""
+    torch.manual_seed(6)
+    out = everything(tower, crops)
+    (out * torch.randn_like(out)).sum().backward()
+    with torch.no_grad():
+        for value in tower.parameters():
+            if value.grad is not None:
+                value.sub_(0.1 * value.grad / value.grad.norm().clamp_min(1e-6))
+                value.grad = None
+
+
+def test_nothing_changes_at_its_start(kind):
+    torch.manual_seed(5)
+    plain, tower, crops = build_tower(CLIP).eval(), tuned(kind), torch.randn(2, 3, 42, 42)
+    # Those that take weights apart and put them together again round once more.
+    torch.testing.assert_close(everything(tower, crops), everything(plain, crops), atol=1e-5, rtol=1e-5)
+
+
+def test_its_own_parameters_train_and_no_others(kind):
+    tower = tuned(kind)
+    if kind in OWN:
+        names = [name for name, _ in build_tower(CLIP).named_parameters()]
+        expected = {name for name in names if re.fullmatch(OWN[kind], name)}
+    else:
+        expected = {
+            f"blocks.{at}.{matrix}.{name}"
+            for at in range(3)
+            for matrix in WHERE.get(kind, MATRICES)
+            for name in ADDED[kind]
+        }
+    assert trained(tower) == expected
+
+
+def test_a_gradient_reaches_all_that_trains(kind):
+    tower, crops = tuned(kind), torch.randn(2, 3, 42, 42)
+    if kind == "frozen":
+        assert not everything(tower, crops).requires_grad
+        return
+    # In the first step LoRA's first matrix has none: the second is still 0.
+    moved(tower, crops)
+    out = everything(tower, crops)
+    (out * torch.randn_like(out)).sum().backward()
+    without = {name for name in trained(tower) if not tower.get_parameter(name).grad.abs().max() > 0}
+    # A key's bias moves all logits of a query alike, and so nothing.
+    assert not {name for name in without if not name.endswith("attention.k.bias")}
+
+
+@pytest.mark.parametrize("stated", [CLIP, DINO], ids=["clip", "dinov3"])
+def test_it_folds_into_a_plain_tower(kind, stated):
+    tower, crops = tuned(kind, stated), torch.randn(2, 3, stated["side"], stated["side"])
+    before = everything(tower, crops).detach()
+    if kind != "frozen":
+        moved(tower, crops)
+    after = everything(tower, crops).detach()
+    assert kind == "frozen" or (after - before).abs().max() > 1e-2
+    fold(tower)
+    plain = build_tower(stated).eval()
+    plain.load_state_dict(tower.state_dict())
+    for folded in (tower, plain):
+        # Products are summed in another order.
+        torch.testing.assert_close(everything(folded, crops).detach(), after, atol=1e-4, rtol=1e-4)
+
+
+def test_a_tower_without_values_takes_a_tuned_ones(kind):
+    tower, crops = tuned(kind), torch.randn(2, 3, 42, 42)
+    if kind != "frozen":
+        moved(tower, crops)
+    with torch.device("meta"):
+        empty = tuned(kind)
+    assert all(value.is_meta for value in (*empty.parameters(), *empty.buffers()))
+    empty.load_state_dict(tower.state_dict(), assign=True)
+    assert torch.equal(everything(empty, crops), everything(tower, crops))
+    assert trained(empty) == trained(tower)
+
+
+def test_a_copy_is_tuned_alike(kind):
+    tower, crops = tuned(kind), torch.randn(2, 3, 42, 42)
+    again = copy.deepcopy(tower)
+    assert torch.equal(everything(again, crops), everything(tower, crops))
+    assert trained(again) == trained(tower)
+
+
+@pytest.mark.parametrize("kind", ["lora", "effort"])
+def test_the_map_pool_is_no_block(kind):
+    tower = tuned(kind, TINY["siglip2-vit-l16"])
+    assert all(name.startswith("blocks.") for name in trained(tower))
+
+
+def test_the_compact_towers_convolutions_stay_with_lora():
+    tower = tuned("lora", COMPACT).train()
+    before = copy.deepcopy(tower.stem.state_dict())
+    tower(torch.randn(2, 3, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in tower.stem.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("stated", "count"),
+    [
+        ({"type": "effort"}, 196_704),
+        ({"type": "lora", "rank": 4}, 1_769_472),
+        ({"type": "norm"}, 102_400),
+        ({"type": "frozen"}, 0),
+    ],
+    ids=lambda stated: stated["type"] if isinstance(stated, dict) else "",
+)
+def test_the_papers_tower_trains_as_many_as_they_say(stated, count):
+    with torch.device("meta"):
+        tower = build_tower({"name": "clip-vit-l14", "projection": 0})
+        tune(tower, stated)
+    assert sum(value.numel() for value in tower.parameters() if value.requires_grad) == count
+
+
+def factors(kind, **arguments):
+    """Return a matrix of a tower, and its peft layer's scale and two factors."""
+    layer = tuned(kind, **arguments).blocks[0].attention.q
+    torch.manual_seed(5)
+    weight = build_tower(CLIP).blocks[0].attention.q.weight
+    return weight, layer.scaling["default"], layer.lora_A["default"].weight, layer.lora_B["default"].weight
+
+
+def test_alpha_scales_what_lora_adds():
+    assert [factors("lora", rank=4, alpha=alpha)[1] for alpha in (None, 8)] == [1, 2]
+    assert [factors("rslora", rank=4, alpha=alpha)[1] for alpha in (None, 8)] == [2, 4]
+
+
+def test_lora_kinds_start_as_their_papers_have_it():
+    _, _, down, up = factors("gaussian-lora", rank=8)
+    # 256 draws of a standard deviation of 1 / rank.
+    assert down.std().item() == pytest.approx(1 / 8, rel=0.2)
+    assert not up.any()
+    weight, scale, down, up = factors("pissa")
+    left, values, right = torch.linalg.svd(weight)
+    torch.testing.assert_close(scale * up @ down, (left[:, :4] * values[:4]) @ right[:4])
+    weight, _, _, up = factors("olora")
+    torch.testing.assert_close(up.T @ up, torch.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"type": "effrot"}, "effrot"),
+        ({}, "no type"),
+        ({"type": "effort", "no_such_key": 1}, "no_such_key"),
+        ({"type": "effort", "rank": 0}, "rank must be 1 to 32, not 0"),
+        ({"type": "effort", "rank": 33}, "rank must be 1 to 32, not 33"),
+        ({"type": "effort", "targets": ["w"]}, "targets are"),
+        ({"type": "effort", "targets": []}, "targets are"),
+        ({"type": "lora", "targets": "q"}, "targets are"),
+        ({"type": "lora", "rank": 0}, "r"),
+        ({"type": "partial", "blocks": 4}, "blocks must be 1 to 3"),
+        ({"type": "fft", "rank": 1}, "rank"),
+    ],
+)
+def test_what_cannot_be_tuned_is_a_usage_error(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        tune(build_tower(CLIP), wrong)
+
+
+def test_lora_without_peft_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(MissingError, match="peft") as raised:
+        tune(build_tower(CLIP), {"type": "lora"})
+    assert "[peft]" in raised.value.hint
+
+
+def test_a_peft_that_does_not_go_with_its_packages_says_why(monkeypatch, tmp_path):
+    (tmp_path / "peft.py").write_text("raise ImportError('cannot import name HybridCache')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "peft", raising=False)
+    with pytest.raises(MissingError, match="HybridCache"):
+        tune(build_tower(CLIP), {"type": "lora"})

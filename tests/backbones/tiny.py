@@ -1,0 +1,55 @@
+"""The smallest tower of each kind, and its publisher's own class with weights of the same size."""
+
+import open_clip
+import timm
+import torch
+
+from deepscan.backbones.published import PUBLISHED
+
+WIDTH, DEPTH, HEADS, HIDDEN = 32, 3, 4, 48
+SIZE = {"width": WIDTH, "depth": DEPTH, "heads": HEADS, "hidden": HIDDEN}
+COMPACT = {"name": "compact", "channels": (4, 8, 8), "residuals": (0, 4, 4), "side": 32, **SIZE}
+#: Name -> what `network.backbone` states of its smallest form, three patches along a side.
+TINY = {
+    "clip-vit-l14": {"side": 42, "projection": 24},
+    "clip-vit-b16": {"side": 48, "projection": 24},
+    "siglip2-vit-l16": {"side": 48},
+    "dinov2-vit-l14": {"side": 42},
+    "dinov3-vit-l16": {"side": 48},
+    "beitv2-vit-l16": {"side": 48},
+    "imagenet-vit-l16": {"side": 48},
+}
+TINY = {name: {"name": name, **SIZE, **given} for name, given in TINY.items()}
+
+
+def publishers(name, side=None):
+    """Return the publisher's own model, random in every weight, in evaluation mode."""
+    torch.manual_seed(1)
+    model, stated = PUBLISHED[name].model, TINY[name]
+    side = side or stated["side"]
+    if name.startswith("clip-"):
+        config = open_clip.get_model_config(model)
+        config["embed_dim"] = stated["projection"]
+        config["vision_cfg"] |= {
+            "image_size": side,
+            "width": WIDTH,
+            "layers": DEPTH,
+            "head_width": WIDTH // HEADS,
+            "mlp_ratio": HIDDEN / WIDTH,
+        }
+        config["text_cfg"] = {"context_length": 4, "vocab_size": 8, "width": 8, "heads": 1, "layers": 1}
+        built = open_clip.CLIP(**config)
+    else:
+        built = timm.create_model(
+            model,
+            num_classes=0,
+            img_size=side,
+            embed_dim=WIDTH,
+            depth=DEPTH,
+            num_heads=HEADS,
+            mlp_ratio=HIDDEN / WIDTH,
+        )
+    with torch.no_grad():
+        for value in built.parameters():
+            value.copy_(torch.randn_like(value) * 0.3)
+    return built.eval()
