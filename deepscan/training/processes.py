@@ -44,7 +44,9 @@ class Processes:
         dist.all_reduce(flat)
         sizes = [value.numel() for value in trained]
         for value, part in zip(trained, torch.split(flat, sizes), strict=True):
-            value.grad = part.view_as(value)
+            # What took no part anywhere keeps no gradient: an optimiser would let it decay.
+            if value.grad is not None or part.any():
+                value.grad = part.view_as(value)
 
     def add(self, values: dict[str, float]) -> dict[str, float]:
         """Return the sums of numbers over all processes."""
