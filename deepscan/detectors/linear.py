@@ -23,6 +23,7 @@ from deepscan.detectors.detector import (
     assemble,
     split_network,
 )
+from deepscan.errors import UsageError
 
 Feature = Literal["cls", "projected"]
 
@@ -138,9 +139,13 @@ class UniFD(Detector[FrozenOutput]):
 
     label_smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        _check_smoothing(self.label_smoothing)
+
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
-        return assemble(FrozenLinearNetwork, *split_network(network, weights))
+        """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
+        tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
+        return assemble(FrozenLinearNetwork, tower, arguments)
 
     def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy, in float32; its one part is `cls`."""
@@ -159,6 +164,9 @@ class Linear(Detector[LinearOutput]):
     """
 
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self.label_smoothing)
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
@@ -197,6 +205,13 @@ class Effort(Linear):
             turned, grown = penalties(output.backbone)
         total = total + self.lambda_orth * turned + self.lambda_keepsv * grown
         return total, {**parts, "orth": turned.detach(), "keepsv": grown.detach()}
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise UsageError(
+            f"label_smoothing must be in [0, 1], not {label_smoothing}", "correct loss.label_smoothing"
+        )
 
 
 def _cross_entropy(output: Output, batch: Batch, label_smoothing: float) -> Tensor:

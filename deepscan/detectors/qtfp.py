@@ -193,6 +193,11 @@ class Qtfp(Detector[QtfpOutput]):
             raise UsageError(
                 f"temperatures must be positive, not {self.tau}, {self.tau_w}", "correct loss.tau"
             )
+        if not 0 <= self.label_smoothing <= 1:
+            raise UsageError(
+                f"label_smoothing must be in [0, 1], not {self.label_smoothing}",
+                "correct loss.label_smoothing",
+            )
         if self.max_anchor_tokens is not None and self.max_anchor_tokens < 1:
             raise UsageError(
                 f"max_anchor_tokens must be at least 1, not {self.max_anchor_tokens}",

@@ -111,6 +111,12 @@ def test_a_head_that_cannot_be_is_a_usage_error(wrong):
         Linear().build({"backbone": BACKBONE, **wrong})
 
 
+@pytest.mark.parametrize("method", ["unifd", "effort", "lora", "fft"])
+def test_a_smoothing_out_of_range_is_refused(method):
+    with pytest.raises(UsageError, match="label_smoothing"):
+        DETECTORS.get(method)(label_smoothing=1.5)
+
+
 @pytest.mark.parametrize("method", ["effort", "lora", "fft"])
 def test_the_loss_is_float32_under_autocast_too(method, crops):
     detector = DETECTORS.get(method)()

@@ -220,6 +220,7 @@ def test_a_part_without_what_it_works_on_is_refused():
         {"tau": 0.0},
         {"tau_w": -1.0},
         {"max_anchor_tokens": 0},
+        {"label_smoothing": 1.5},
         {"contrast": "supcon"},
         {"weighting": "linear"},
         {"alignment": "cls"},
