@@ -143,7 +143,7 @@ class UniFD(Detector[FrozenOutput]):
         _check_smoothing(self.label_smoothing)
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
+        """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning`, its arguments."""
         tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
         return assemble(FrozenLinearNetwork, tower, arguments)
 
