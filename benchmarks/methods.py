@@ -1,6 +1,6 @@
 """Trains every method and its main switches on the compact backbone, and writes what each reaches.
 
-    python benchmarks/methods.py --data DIR --work DIR
+    python benchmarks/methods.py --data DIR --work DIR            # hours on two cores
 
 `DIR/faces.csv` lists the pictures. First a tower is pretrained without labels (tower.yaml); every row then
 starts from it and trains with one budget (methods.yaml). A row that has been trained is not trained again.
@@ -32,19 +32,22 @@ COLUMNS = (
 #: Baseline recipes train the tower otherwise than its paper does: the budget is the table's.
 ROWS: dict[str, tuple[str, ...]] = {
     "unifd": ("--method", "unifd", "network.feature=cls", "sam_rho=0"),
-    "fft": ("--method", "fft", "backbone_lr=null"),
+    "fft": ("--method", "fft"),
     "lora": ("--method", "lora"),
     "effort": ("--method", "effort"),
     "qtfp": ("--method", "qtfp"),
     "qtfp, no FLCL": ("--method", "qtfp", "loss.contrast=none"),
     "qtfp, no RAAL": ("--method", "qtfp", "loss.alignment=none"),
-    "qtfp, query tokens alone": ("--method", "qtfp", "loss.contrast=none", "loss.alignment=none"),
+    "qtfp, queries alone": ("--method", "qtfp", "loss.contrast=none", "loss.alignment=none"),
     "qtfp on fft": ("--method", "qtfp", "network.tuning.type=fft"),
     "corit": ("--method", "corit", "inputs.grid=7"),
     "corit, no RRM": ("--method", "corit", "inputs.grid=7", "network.rrm=false"),
-    "corit, HRI only": ("--method", "corit", "inputs.grid=7", "network.rsi=false"),
-    "corit, RSI only": ("--method", "corit", "inputs.grid=7", "network.rrm=false", "network.hri=false"),
+    "corit, RSI alone": ("--method", "corit", "inputs.grid=7", "network.rrm=false", "network.hri=false"),
+    "corit, HRI alone": ("--method", "corit", "inputs.grid=7", "network.rsi=false"),
     "dfd-hr": ("--method", "dfd-hr", "crop.resize=null"),
+    "dfd-hr, no layer pruning": ("--method", "dfd-hr", "crop.resize=null", "network.pruning=false"),
+    "dfd-hr, no token selection": ("--method", "dfd-hr", "crop.resize=null", "network.selection=none"),
+    "dfd-hr, no tiles": ("--method", "dfd-hr", "crop.resize=null", "network.split=false"),
 }
 
 
@@ -57,26 +60,29 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for crops, checkpoints and models")
     parser.add_argument("--out", type=Path, default=HERE / "methods.csv")
     parser.add_argument("--threads", default="1", help="threads of torch")
-    parser.add_argument("--rows", nargs="*", help="only these rows")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), help="train only these rows")
     given = parser.parse_args()
     common = ("--data", given.data, "--cache", str(given.work / "crops"), "--threads", given.threads)
     tower = given.work / "tower"
     if not (tower / "done").is_file():
         train("--recipe", str(HERE / "tower.yaml"), "--out", str(tower), *common)
         (tower / "done").touch()
-    lines = []
-    for name, options in ROWS.items():
-        if given.rows and name not in given.rows:
-            continue
-        folder = given.work / name.replace(",", "").replace(" ", "-")
-        start = (*options, f"weights={tower}/run/best.safetensors")
-        if not (folder / "card.yaml").is_file():
+    for name in given.rows:
+        if not (folder_of(given.work, name) / "card.yaml").is_file():
+            start = (*ROWS[name], f"weights={tower}/run/best.safetensors")
+            folder = folder_of(given.work, name)
             train("--recipe", str(HERE / "methods.yaml"), "--out", str(folder), *common, *start)
-        lines.append(dict(row(name, folder, options)))
-        with given.out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(lines)
+    trained = [name for name in ROWS if (folder_of(given.work, name) / "card.yaml").is_file()]
+    lines = [dict(row(name, folder_of(given.work, name), ROWS[name])) for name in trained]
+    with given.out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def folder_of(work: Path, name: str) -> Path:
+    """Return the model folder of a row."""
+    return work / name.replace(",", "").replace(" ", "-")
 
 
 def train(*options: str) -> None:

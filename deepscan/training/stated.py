@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ Value = str | int | float | bool | list[Any] | None
 #: What is trained where neither a method nor a recipe is named.
 DEFAULT_METHOD = "qtfp"
 _ROOT = "common"
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 #: Parts of a recipe whose keys hang on a name within them: where the name changes, the other keys go.
 _NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
 
@@ -172,11 +174,13 @@ def _offered(stated: Mapping[str, Any]) -> dict[str, Any]:
 
 def _like(former: Value, value: Value, key: str) -> Value:
     """Return a value as the kind of the one that it replaces; None stands for any kind."""
+    if isinstance(value, str) and _EXPONENT.fullmatch(value) and not isinstance(former, str):
+        # YAML 1.1 reads 1e-3 as a string.
+        value = float(value)
     if former is None or value is None:
         return value
     if isinstance(former, float):
         try:
-            # YAML 1.1 reads 1e-3 as a string.
             return float(str(value))
         except (TypeError, ValueError):
             raise UsageError(f"{key} is a number, not {value!r}", f"for example {key}={former}")

@@ -28,12 +28,14 @@ def test_overrides_keep_the_kind_of_what_they_replace():
             "sources=[A, B]",
             "loss.max_anchor_tokens=null",
             "ema=0",
+            "backbone_lr=1e-6",
         ],
     )
     assert (recipe.lr, recipe.epochs, recipe.crop.scale) == (3e-4, 7, 1.0)
     assert recipe.sources == ("A", "B")
     assert recipe.loss["max_anchor_tokens"] is None
     assert type(recipe.ema) is float
+    assert recipe.backbone_lr == 1e-6
 
 
 def test_a_file_changes_what_it_names(tmp_path):
