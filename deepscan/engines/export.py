@@ -179,7 +179,7 @@ def _compare(network: Network, path: Path, arrays: Arrays) -> Parity:
         given: list[Any] = session.run(names, {name: array[:size] for name, array in arrays.items()})
         found = dict(zip(names, given, strict=True))
         compared.append(_differences({name: value[:size] for name, value in expected.items()}, found))
-    worst = {name: max(differences[name] for differences in compared) for name in expected}
+    worst = {name: float(np.max([differences[name] for differences in compared])) for name in expected}
     probability = worst.pop("probability")
     if not (probability < TOLERANCE and all(share <= TIES for share in worst.values())):
         told = "".join(f", {name} in {share:.1%} of its elements" for name, share in worst.items())

@@ -171,6 +171,18 @@ def test_the_gate_holds_up_what_differs(tmp_path, monkeypatch, moved):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_gate_holds_up_what_is_no_number_for_one_crop_alone(tmp_path, monkeypatch):
+    differences = export._differences
+
+    def alone(expected, found):
+        told = differences(expected, found)
+        return {**told, "probability": float("nan")} if len(found["probability"]) == 1 else told
+
+    monkeypatch.setattr(export, "_differences", alone)
+    with pytest.raises(ContractError, match="probability by nan"):
+        told(tmp_path / "model.onnx", monkeypatch)
+
+
 def test_a_network_that_no_onnx_file_holds_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "LARGEST", 1000)
     network = DETECTORS.get("qtfp")().build(TINY["qtfp"])
