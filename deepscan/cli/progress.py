@@ -78,8 +78,12 @@ class Display(Listener):
         )
         if engine["details"]["note"]:
             self._note(f"note: {engine['details']['note']}")
-        if run["parameters"]["explain"] and not run["model"]["evidence"]:
+        if not run["parameters"]["explain"]:
+            return
+        if not run["model"]["evidence"]:
             self._note(f"warning: model {run['model']['name']} gives scores alone: --explain adds nothing")
+        elif self._out is None and not self._lines:
+            self._note("warning: explanations are in the records, not in this table: name a file with --out")
 
     def checking(self, recorded: int) -> None:
         """Say that files are being read again."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests import toy
+from tests.cli.test_streams import at_a_terminal
 from tests.command import SAMPLES, deepscan, journal
 
 HOPPER = SAMPLES / "real_hopper.mp4"
@@ -60,6 +61,14 @@ def test_a_model_that_gives_scores_alone_is_told_of_once(tmp_path):
         for frame in record["frames"]
         if frame["score"] is not None
     )
+
+
+def test_a_table_says_that_it_does_not_show_explanations(model, tmp_path):
+    arguments = ("scan", SAMPLES / "no_face.mp4", "--model", model, "--frames", "1", "--explain")
+    _, shown = at_a_terminal(*arguments)
+    assert "name a file with --out" in shown
+    _, shown = at_a_terminal(*arguments, "--out", tmp_path / "out.jsonl")
+    assert "name a file" not in shown
 
 
 def test_a_run_is_gone_on_with_as_it_was_begun(model, tmp_path):
