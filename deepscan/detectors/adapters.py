@@ -67,4 +67,5 @@ class MixtureOfAdapters(nn.Module):
         """Return the tokens with what the experts add, shape (B, N, D)."""
         weights = self.weigh(x).to(x.dtype)
         inside = self.act(self.down(x)).unflatten(-1, (self.experts, -1)) * weights[..., None]
-        return x + inside.flatten(-2) @ self.up.flatten(0, 1) + weights @ self.bias
+        added: Tensor = inside.flatten(-2) @ self.up.flatten(0, 1) + weights @ self.bias
+        return x + added

@@ -191,7 +191,9 @@ class Branch(nn.Module):
         """
         x, rotary = tower.embed(crops), tower.places()
         active = torch.ones(x.shape[0], device=x.device)
-        depth, kept, rankings = torch.zeros_like(active), [], []
+        depth = torch.zeros_like(active)
+        kept: list[Tensor] = []
+        rankings: list[Ranking] = []
         for number, block in enumerate(cast(Iterable[Block], tower.blocks)):
             if not routed or number not in self.routed:
                 x, depth = block(x, rotary, self._adapters(number)), depth + 1

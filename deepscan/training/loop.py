@@ -18,7 +18,6 @@ from torch import nn
 from deepscan.data.crops import CropSet
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
-from deepscan.detectors.inputs import Inputs
 from deepscan.errors import DeepscanError, UsageError
 from deepscan.evaluation.metrics import auc
 from deepscan.training import checkpoint
@@ -29,6 +28,7 @@ from deepscan.training.optimiser import Stepper, learning_rate, make_optimiser
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import CropSource, Indices, arrange, halves
+from deepscan.training.scores import video_means
 from deepscan.training.signals import Waiting, waiting
 
 #: Seconds after which a checkpoint is written within an epoch.
@@ -329,44 +329,6 @@ def _validate(run: Run) -> dict[str, float]:
     positions, labels = run.choosing[:, 0], run.choosing[:, 1]
     videos = video_means(labels, scores, [run.crops.videos[at] for at in positions])
     return {"auc": auc(labels, scores), "video_auc": auc(*videos)}
-
-
-def video_means(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], videos: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return label and mean score of each video, a video being one of its name and its label."""
-    of_video: dict[tuple[str, int], list[float]] = {}
-    for label, score, video in zip(labels.tolist(), scores.tolist(), videos, strict=True):
-        of_video.setdefault((video, label), []).append(score)
-    return (
-        np.array([label for _, label in of_video], dtype=np.int64),
-        np.array([np.mean(given) for given in of_video.values()]),
-    )
-
-
-def predict(
-    network: Network, crops: NDArray[np.uint8], inputs: Inputs, batch: int = 64
-) -> NDArray[np.float64]:
-    """Return the probability of fake of crops in float32 arithmetic, the mean over all views.
-
-    Args:
-        network: The network.
-        crops: RGB, shape (N, S, S, 3), uint8.
-        inputs: Makes its inputs.
-        batch: Crops at a time.
-    """
-    network.eval()
-    device = next(network.parameters()).device
-    scores: list[NDArray[np.float64]] = []
-    with torch.inference_mode():
-        for start in range(0, len(crops), batch):
-            views = []
-            for view in range(inputs.views):
-                arrays = inputs(np.asarray(crops[start : start + batch]), view)
-                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-                views.append(network.predict(**given)["probability"].double().cpu().numpy())
-            scores.append(np.mean(views, axis=0))
-    return np.concatenate(scores)
 
 
 @torch.no_grad()

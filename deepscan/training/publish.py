@@ -29,9 +29,9 @@ from deepscan.evaluation.metrics import (
 )
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.training.checkpoint import save_weights
-from deepscan.training.loop import predict, video_means
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
+from deepscan.training.scores import predict, video_means
 
 WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
 #: Crops that are read at a time.

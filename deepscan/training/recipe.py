@@ -77,7 +77,8 @@ class Recipe:
         warmup: Steps over which the learning rate rises from zero.
         epochs: Passes over the training crops.
         batch: Crops a step, over all processes; an even number unless the balance is natural.
-        accumulate: Parts in which each process takes its share of a batch, for a batch larger than memory.
+        accumulate: Parts in which each process takes its share of a batch, for a batch larger than memory. A
+            loss that compares samples, or a batch norm, sees the part at hand.
         clip: Largest norm of the gradient, 0 for no limit.
         ema: Decay a step of the averaged weights, which are then what is validated and kept; 0 for none.
         precision: Of the network's arithmetic in training: `float32`, `bfloat16` (autocast), or `auto`,

@@ -15,10 +15,11 @@ from deepscan.detectors import load_network
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.training import checkpoint
-from deepscan.training.loop import predict, train, video_means
+from deepscan.training.loop import train
 from deepscan.training.optimiser import learning_rate
 from deepscan.training.processes import Processes, join
 from deepscan.training.publish import publish
+from deepscan.training.scores import predict, video_means
 from tests.training.conftest import TOWER
 
 CPU = Processes(0, 1, torch.device("cpu"))

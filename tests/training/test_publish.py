@@ -13,8 +13,8 @@ from deepscan.errors import ContractError
 from deepscan.evaluation.metrics import auc, bootstrap
 from deepscan.scan.scorer import Scorer
 from deepscan.training import publish as module
-from deepscan.training.loop import predict
 from deepscan.training.publish import figures, publish
+from deepscan.training.scores import predict
 from tests.tiny import crop_set, pictures, recipe_of, trained
 from tests.toy import CALIBRATION
 
