@@ -228,6 +228,11 @@ def load(model: str | Path) -> ModelCard:
         raise ContractError(f"{folder / CARD} is not a model card: {error!r}", "restore the model's folder")
 
 
+def save(card: ModelCard) -> None:
+    """Write a card into its folder."""
+    (card.folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
+
+
 def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
     if stated["schema"] != 1:
         raise ValueError(f"schema {stated['schema']} is not known to this version")

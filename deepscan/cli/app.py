@@ -13,12 +13,18 @@ from typer.exceptions import TyperException
 
 import deepscan
 from deepscan.cli.doctor import doctor
+from deepscan.cli.export import export
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
 from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
 
 DEBUG = "--debug"
-COMMANDS: dict[str, Callable[..., int | None]] = {"scan": scan, "train": train, "doctor": doctor}
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "scan": scan,
+    "train": train,
+    "export": export,
+    "doctor": doctor,
+}
 
 EXIT_CODES = """
 Exit codes: 0 every input has an outcome | 1 internal error | 2 wrong usage, or a named path not there |

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.engines.engine import Arrays
@@ -27,6 +28,8 @@ TIES = 0.01
 #: Crops of noise that are compared beside the golden ones.
 NOISE = 3
 OPSET = 20
+#: Name of a model's ONNX file.
+GRAPH = "model.onnx"
 #: What an ONNX file can hold: protobuf's limit, less room for the graph itself.
 LARGEST = 2**31 - 2**24
 
@@ -106,6 +109,24 @@ def export_onnx(network: Network, path: Path, *, inputs: Inputs, metadata: Mappi
     finally:
         temporary.unlink(missing_ok=True)
     return parity
+
+
+def export_model(card: ModelCard, network: Network, inputs: Inputs, folder: Path) -> tuple[ModelFile, Parity]:
+    """Write a model's network as an ONNX file, and return what a card states of it.
+
+    Args:
+        card: The model.
+        network: Its network.
+        inputs: Makes the network's inputs.
+        folder: Where the file goes.
+
+    Raises:
+        ContractError: As for `export_onnx`.
+        UsageError: As for `export_onnx`.
+    """
+    stated = {"model": card.name, "method": card.method, "weights_sha256": card.files["torch"].sha256}
+    parity = export_onnx(network, folder / GRAPH, inputs=inputs, metadata=stated)
+    return ModelFile(GRAPH, sha256_of(folder / GRAPH)), parity
 
 
 def _check_size(network: Network) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.backbones.tuning import fold
-from deepscan.cards import CARD, Calibration, Golden, ModelCard, ModelFile, sha256_of
+from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, save, sha256_of
 from deepscan.data.crops import CropSet
 from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import Inputs
-from deepscan.engines.export import TOLERANCE, export_onnx
+from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError
 from deepscan.evaluation.metrics import (
@@ -33,7 +33,7 @@ from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
 from deepscan.training.scores import predict, video_means
 
-WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+WEIGHTS = "model.safetensors"
 #: Crops that are read at a time.
 PART = 1024
 NOT_FOR = (
@@ -118,22 +118,12 @@ def publish(
     loaded = load_network(card)
     score = predict(loaded, golden_crops(recipe.crop.input_side), inputs).mean()
     card = replace(card, golden=Golden(round(float(score), 6), TOLERANCE))
-    _write(card)
-    card = _exported(card, loaded, inputs)
-    _write(card)
-    return card
-
-
-def _exported(card: ModelCard, network: Network, inputs: Inputs) -> ModelCard:
-    stated = {"model": card.name, "method": card.method, "weights_sha256": card.files["torch"].sha256}
-    parity = export_onnx(network, card.folder / GRAPH, inputs=inputs, metadata=stated)
+    save(card)
+    graph, parity = export_model(card, loaded, inputs, folder)
     told = f"{parity.probability:.1e} on {parity.samples} crops"
-    graph = ModelFile(GRAPH, sha256_of(card.folder / GRAPH))
-    return replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
-
-
-def _write(card: ModelCard) -> None:
-    (card.folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
+    card = replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
+    save(card)
+    return card
 
 
 def _fold(network: Network, inputs: Inputs) -> None:

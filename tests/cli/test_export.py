@@ -1,0 +1,40 @@
+"""`deepscan export`: a model folder in, one that scans without torch out."""
+
+import numpy as np
+import pytest
+
+from deepscan import cards
+from deepscan.scan.scorer import Scorer
+from tests.command import deepscan as run
+
+
+def test_an_exported_model_gives_the_models_scores(tmp_path):
+    out = tmp_path / "light"
+    done = run("export", "--model", "qtfp-compact", "--out", out)
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"{out}  within ")
+    card, own = cards.load(out), cards.load("qtfp-compact")
+    assert set(card.files) == {"onnx"}
+    assert (card.name, card.calibration, card.golden) == ("light", own.calibration, own.golden)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3)).astype(np.uint8)
+    expected = Scorer(own, engine="torch", device="cpu").score(crops)
+    # Two runtimes in float32; the export's gate allows 1e-3.
+    np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=1e-4)
+    again = run("export", "--model", "qtfp-compact", "--out", out)
+    assert again.code == 2
+    assert "holds a model already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--model", "qtfp-compact", "--to", "pickle"), "no form"),
+        (("--model", "mtcnn"), "no detector"),
+        (("--model", "qtfp-compat"), "did you mean"),
+    ],
+)
+def test_a_slip_is_a_usage_error(arguments, word, tmp_path):
+    done = run("export", *arguments, "--out", tmp_path / "x")
+    assert done.code == 2
+    assert word in done.err
+    assert not (tmp_path / "x").exists()
