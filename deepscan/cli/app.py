@@ -1,5 +1,6 @@
 """The `deepscan` command: its subcommands, and how every error leaves it."""
 
+import errno
 import io
 import signal
 import sys
@@ -87,6 +88,9 @@ def _told(error: BaseException) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt | Terminated):
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
         return word, "what --out or --resume had written stays: repeat the command with --resume"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"there is no room left on the disk{where}", "make room, and repeat the command"
     hint = f"this is a defect: repeat with {DEBUG} and report what it prints"
     return f"{type(error).__name__}: {error}", hint
 

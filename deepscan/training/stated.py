@@ -15,7 +15,7 @@ from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.registry import Registry
 
-Value = str | int | float | bool | list[Any] | None
+Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 #: What is trained where neither a method nor a recipe is named.
 DEFAULT_METHOD = "qtfp"
 _ROOT = "common"
@@ -41,7 +41,8 @@ def state(method: str | None, recipe: Path | str | None, overrides: Sequence[str
         key, equals, value = override.partition("=")
         if not equals:
             raise UsageError(f"{override!r} is not key=value", "write for example: lr=0.0005")
-        _set(stated, key.strip(), _value(value), "")
+        # A mapping stands for each of its keys: network.tuning={type: lora, rank: 8}.
+        _merge(stated, {key.strip(): _value(value)}, "")
     return stated
 
 

@@ -136,3 +136,21 @@ def test_options_behind_a_double_dash_are_names(tmp_path):
     odd.write_bytes(b"")
     ran = deepscan("scan", "--model", "none", "--", "--debug", cwd=tmp_path)
     assert [os.path.basename(record["path"]) for record in ran.records] == ["--debug"]
+
+
+def test_a_full_disk_is_told_as_such(monkeypatch, capsys):
+    import errno
+
+    from deepscan.cli import app
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/crops.u8")
+
+    monkeypatch.setattr(app, "build", lambda: lambda *given, **named: full())
+    with pytest.raises(SystemExit) as ended:
+        app.main(["train"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: there is no room left on the disk for runs/crops.u8",
+        "hint: make room, and repeat the command",
+    ]

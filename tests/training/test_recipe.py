@@ -77,7 +77,8 @@ def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
         "blend=2",
         "balance=half",
         "labels=none",
-        "frames={train: 1}",
+        "frames={train: -1}",
+        "frames={test: 1}",
         "network.backbone.colour=red",
         "optimiser=rmsprop",
         "schedule=step",
@@ -126,6 +127,7 @@ def test_a_packaged_recipe_without_a_base_is_laid_over_any_method():
 def test_another_name_takes_the_arguments_of_the_former_one_away():
     recipe = load_recipe("qtfp", overrides=["network.tuning.type=lora", "network.tuning.rank=8"])
     assert recipe.network["tuning"] == {"type": "lora", "rank": 8}
+    assert load_recipe("qtfp", overrides=["network.tuning={rank: 8, type: lora}"]) == recipe
     assert load_recipe("qtfp", overrides=["network.tuning.type=fft"]).network["tuning"] == {"type": "fft"}
     with pytest.raises(UsageError, match=r"network\.tuning\.rank"):
         load_recipe("qtfp", overrides=["network.tuning.type=fft", "network.tuning.rank=8"])

@@ -1,0 +1,83 @@
+"""Training on a frozen backbone's kept features: the same as live, made once, and never for other weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.training import features
+from deepscan.training.loop import train
+from deepscan.training.processes import Processes
+from deepscan.training.recipe import load_recipe
+from tests.detectors.test_contract import BACKBONE
+
+CPU = Processes(0, 1, torch.device("cpu"))
+SMALL = (
+    "weights=random",
+    *(f"network.backbone.{key}={value}" for key, value in BACKBONE.items()),
+    "crop.side=32",
+    "crop.resize=null",
+    "frames={train: 0, val: 0}",
+    "batch=8",
+    "epochs=2",
+    "precision=float32",
+)
+
+
+@pytest.fixture(params=["corit", "unifd"])
+def frozen(request):
+    own = ("inputs.grid=2",) if request.param == "corit" else ("network.feature=cls",)
+    return load_recipe(request.param, overrides=[*SMALL, *own])
+
+
+def test_kept_features_train_what_live_ones_train(frozen, crops, tmp_path):
+    live, without = train(frozen, crops, tmp_path / "live", processes=CPU)
+    kept, within = train(frozen, crops, tmp_path / "kept", processes=CPU, cache=tmp_path / "cache")
+    (file,) = (tmp_path / "cache").iterdir()
+    assert np.load(file, mmap_mode="r").dtype == np.float16
+    for name, value in live.named_parameters():
+        # Features of about 1 are kept in float16: a relative error of 5e-4 in each.
+        torch.testing.assert_close(dict(kept.named_parameters())[name], value, atol=2e-3, rtol=2e-3)
+    for one, other in zip(without.history, within.history, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=2e-3)
+
+
+def test_features_are_made_once_for_the_same_backbone(frozen, crops, tmp_path, monkeypatch):
+    train(frozen, crops, tmp_path / "first", processes=CPU, cache=tmp_path / "cache")
+    made = features._fill
+    counted = []
+    monkeypatch.setattr(features, "_fill", lambda *given: (counted.append(1), made(*given)))
+    longer = dataclasses.replace(frozen, epochs=3, lr=0.01)
+    train(longer, crops, tmp_path / "second", processes=CPU, cache=tmp_path / "cache")
+    assert not counted
+    # Another seed draws another backbone, and features of the former one would be wrong.
+    train(
+        dataclasses.replace(frozen, seed=5),
+        crops,
+        tmp_path / "third",
+        processes=CPU,
+        cache=tmp_path / "cache",
+    )
+    assert counted
+
+
+def test_varied_crops_are_never_kept(frozen, crops, tmp_path):
+    varied = dataclasses.replace(frozen, augment="bench", epochs=1)
+    train(varied, crops, tmp_path / "run", processes=CPU, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_checkpoint_of_a_frozen_backbone_holds_its_head_alone_and_resumes(frozen, crops, tmp_path):
+    from safetensors.torch import load_file
+
+    def stop(step):
+        if step.epoch == 2 and step.step == 1:
+            raise InterruptedError
+
+    whole, _ = train(frozen, crops, tmp_path / "whole", processes=CPU)
+    with pytest.raises(InterruptedError):
+        train(frozen, crops, tmp_path / "cut", processes=CPU, listener=stop)
+    assert not [name for name in load_file(tmp_path / "cut" / "last.safetensors") if ".backbone." in name]
+    resumed, _ = train(frozen, crops, tmp_path / "cut", processes=CPU, resume=True)
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
