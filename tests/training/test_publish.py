@@ -100,7 +100,7 @@ def test_a_model_that_does_not_pass_the_exports_gate_can_be_scanned_with_in_torc
     def refuse(*given, **named):
         raise ContractError("the exported model differs", "report it")
 
-    monkeypatch.setattr(module, "export_onnx", refuse)
+    monkeypatch.setattr(module, "export_model", refuse)
     with pytest.raises(ContractError, match="differs"):
         publish(*parts, name="made", data="noise", trained={})
     card = cards.load(parts[-1])
