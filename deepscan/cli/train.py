@@ -122,6 +122,7 @@ def train(
     from deepscan.backbones.weights import fetch
     from deepscan.data.crops import prepare_crops
     from deepscan.data.dataset import read_pictures
+    from deepscan.training.loop import check
     from deepscan.training.loop import train as run_training
     from deepscan.training.processes import join
     from deepscan.training.publish import publish
@@ -134,8 +135,9 @@ def train(
     folder = out or Path("runs") / chosen.method
     begun = time.time()
     pictures = read_pictures(data, chosen.sources)
+    # Before hours are spent on crops that nothing could be trained on.
+    check(chosen)
     if chosen.weights == "hub":
-        # Before hours are spent on crops that nothing could be trained on.
         fetch(chosen.network["backbone"]["name"])
     with join(device) as processes:
         style = progress if processes.first else "none"

@@ -30,6 +30,11 @@ HeadKind = Literal["linear", "projected", "perceptron", "attention"]
 _EPS = 1e-6
 
 
+def _exact(x: Tensor) -> torch.autocast:
+    """Return a context in which products are computed in the tensors' own precision."""
+    return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
+
+
 def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tensor:
     """Return the mean or the largest of the tokens in each mask, 0 for an empty one (CoRIT, Eq. 21).
 
@@ -42,7 +47,7 @@ def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tenso
         Shape (B, K, D).
     """
     if pooling == "average":
-        with torch.autocast(tokens.device.type, enabled=False):
+        with _exact(tokens):
             return masks @ tokens / (masks.sum(dim=2, keepdim=True) + _EPS)
     # One region after the other: all at once would take K times the memory of the tokens.
     largest = [
@@ -66,7 +71,7 @@ def projected(contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
         is also the mean of the projections within it.
     """
     # Differences of nearly equal numbers: in float32 even where the tower computes in less.
-    with torch.autocast(contrast.device.type, enabled=False):
+    with _exact(contrast):
         centroid = regions @ contrast / regions.sum(dim=2, keepdim=True)
         length = centroid.norm(dim=2)
         anchors = centroid / length.clamp_min(1e-12)[..., None]

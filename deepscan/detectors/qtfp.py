@@ -40,10 +40,15 @@ class QueryPooling(nn.Module):
         width: Width D of the tokens.
         queries: Number K of queries.
         heads: Attention heads, a divisor of the width.
+
+    Raises:
+        ValueError: There is no query.
     """
 
     def __init__(self, width: int, queries: int, heads: int) -> None:
         super().__init__()
+        if queries < 1:
+            raise ValueError(f"queries must be at least 1, not {queries}")
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.02)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 

@@ -164,6 +164,24 @@ def train(
         return network.to("cpu").eval(), run.progress
 
 
+def check(recipe: Recipe) -> None:
+    """Check that a recipe's network can be built and takes its inputs, without weights: in little time.
+
+    Raises:
+        UsageError: A value is wrong, or crops of another size are cut than the network takes.
+    """
+    side = recipe.crop.input_side
+    arrays = recipe.make_inputs()(np.zeros((2, side, side, 3), np.uint8))
+    with torch.device("meta"):
+        network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
+    if network.side != side:
+        raise UsageError(
+            f"the network takes crops of {network.side} px, the recipe cuts {side} px",
+            f"add crop.resize={network.side}",
+        )
+    network.train()(**{name: torch.from_numpy(array).to("meta") for name, array in arrays.items()})
+
+
 def _begin(
     recipe: Recipe,
     crops: CropSet,
@@ -176,11 +194,6 @@ def _begin(
     torch.manual_seed(recipe.seed)
     detector: Detector[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
     network = detector.build(recipe.network, recipe.weights)
-    if network.side != recipe.crop.input_side:
-        raise UsageError(
-            f"the network takes crops of {network.side} px, the recipe cuts {recipe.crop.input_side} px",
-            f"add crop.resize={network.side}",
-        )
     # Convolutions on a CPU run a sixth faster on this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None

@@ -19,6 +19,7 @@ from deepscan.training.loop import train
 from deepscan.training.optimiser import learning_rate
 from deepscan.training.processes import Processes, join
 from deepscan.training.publish import publish
+from deepscan.training.recipe import load_recipe
 from deepscan.training.scores import predict, video_means
 from tests.training.conftest import TOWER
 
@@ -273,3 +274,23 @@ def test_a_published_folder_runs_in_every_engine(recipe, crops, tmp_path):
         scores = Scorer(card, engine=engine, processes=CPU).score(np.asarray(crops.crops))
         # Two runtimes in float32; the export's gate allows 1e-3.
         np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
+    from deepscan.training.loop import check
+
+    check(load_recipe("qtfp"))
+    for overrides, hint in (
+        (("network.backbone.name=siglip2-vit-l16",), "crop.resize=256"),
+        (("network.queries=0",), "network"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            check(load_recipe("qtfp", overrides=overrides))
+        assert hint in raised.value.hint
+    with pytest.raises(UsageError, match="100") as raised:
+        check(load_recipe("corit", "compact"))
+    assert raised.value.hint == "add inputs.grid=10"
+    for method in ("corit", "dfd-hr"):
+        for backbone in ("siglip2-vit-l16", "beitv2-vit-l16"):
+            with pytest.raises(UsageError, match="CLS token|relative position"):
+                check(load_recipe(method, overrides=[f"network.backbone.name={backbone}"]))
