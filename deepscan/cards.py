@@ -154,7 +154,7 @@ class ModelCard:
             "files": {kind: {"path": f.path, "sha256": f.sha256} for kind, f in self.files.items()},
             "network": dict(self.network),
             "crop": self.crop and self.crop.to_json(),
-            "inputs": dict(self.inputs),
+            **({"inputs": dict(self.inputs)} if self.crop else {}),
             "mean": list(self.mean),
             "std": list(self.std),
             "trained": dict(self.trained),

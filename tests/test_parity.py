@@ -9,6 +9,7 @@ import pytest
 
 from deepscan import cards
 from deepscan.data.crops import Cutter, find_landmarks
+from deepscan.data.dataset import Picture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
@@ -62,6 +63,11 @@ def medians(crops, finder):
     return np.median(found, axis=0) / crops[0].shape[0]
 
 
+def cut(paths, recipe):
+    pictures = [Picture(path, 0, "", "train", "", "") for path in paths]
+    return [made[0] for made in Cutter(recipe)(pictures) if made is not None]
+
+
 def test_training_and_scan_crops_of_the_same_faces_agree(recipe, finder, tmp_path):
     random = np.random.default_rng(0)
     scan, pictures = [], []
@@ -69,7 +75,7 @@ def test_training_and_scan_crops_of_the_same_faces_agree(recipe, finder, tmp_pat
         scan.append(align(image, faces[0].landmarks, recipe))
         pictures.append(tmp_path / f"{len(scan)}.png")
         cv2.imwrite(str(pictures[-1]), tight(image, faces[0], random)[..., ::-1])
-    training = [crop for crop in Cutter(recipe)(pictures) if crop is not None]
+    training = cut(pictures, recipe)
     assert len(training) == len(scan) == 24
     assert np.abs(medians(training, finder) - medians(scan, finder)).max() <= LIMIT
 
@@ -78,7 +84,7 @@ def test_training_and_scan_crops_of_the_same_faces_agree(recipe, finder, tmp_pat
 def test_training_crops_of_the_data_set_and_scan_crops_of_clips_agree(recipe, finder):
     with (SHARED / "faces.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["source"] == "DFDC"][::100]
-    training = [crop for crop in Cutter(recipe)([SHARED / row["file"] for row in rows]) if crop is not None]
+    training = cut([SHARED / row["file"] for row in rows], recipe)
     with (SHARED / "clips.csv").open() as file:
         clips = [SHARED / row["file"] for row in csv.DictReader(file) if row["tier"] == "A"]
     scan = [
