@@ -11,7 +11,7 @@ import csv
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -78,6 +78,26 @@ def main() -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(lines)
+    draw(lines, given.out.with_suffix(".svg"))
+
+
+def draw(lines: Sequence[Mapping[str, object]], path: Path) -> None:
+    """Draw the AUC of each row with its interval."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.32 * len(lines) + 1), layout="constrained")
+    axes = figure.subplots()
+    values = [float(str(line["auc"])) for line in lines]
+    reach = [
+        [value - float(str(line["low"])) for value, line in zip(values, lines, strict=True)],
+        [float(str(line["high"])) - value for value, line in zip(values, lines, strict=True)],
+    ]
+    axes.errorbar(values, range(len(lines)), xerr=reach, fmt="o", color="#1f4e79", capsize=3)
+    axes.set_yticks(range(len(lines)), [str(line["row"]) for line in lines])
+    axes.invert_yaxis()
+    axes.axvline(0.5, color="#999999", linestyle="--", linewidth=1)
+    axes.set_xlabel("AUC on held-out DFDC crops, 95 % interval by group; dashed: chance")
+    figure.savefig(path, metadata={"Date": None})
 
 
 def folder_of(work: Path, name: str) -> Path:

@@ -61,8 +61,28 @@ def trained(method: str) -> Network:
             if value.requires_grad:
                 value.add_(0.05 * torch.randn_like(value))
         given = recipe_of(method, network).make_inputs()(pictures(8, network.side))
-        network.train()(**{name: torch.from_numpy(array) for name, array in given.items()})
-    return network.eval()
+        made = {name: torch.from_numpy(array) for name, array in given.items()}
+        network.train()(**made)
+        network.eval()
+        if method == "dfd-hr":
+            _judge_differently(network, made)
+    return network
+
+
+def _judge_differently(network: Network, given: dict[str, torch.Tensor]) -> None:
+    """Set random judges so that about half of the crops leave, and that it shows in the scores."""
+    for judge in network.branch.token_judges.values():
+        # As drawn it takes the CLS token last, so that the score would never see a routed block.
+        judge.weight.neg_()
+    for judge in network.branch.layer_judges.values():
+        said: list[torch.Tensor] = []
+        handle = judge.register_forward_hook(lambda judge, taken, logits, said=said: said.append(logits))
+        network(**given)
+        handle.remove()
+        of_whole_crops = said[0] - judge.bias
+        # A hundred times further apart, so that rounding moves nobody over the line.
+        judge.second.weight.mul_(100)
+        judge.bias.fill_(-100 * float(of_whole_crops.quantile(0.5)))
 
 
 def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:

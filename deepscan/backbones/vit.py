@@ -245,7 +245,9 @@ class VisionTransformer(nn.Module):
         if self.pool is not None:
             pooled, weights = self.pool(after)
             return Tokens(pooled, patches, weights)
-        row = last.look(x, rotary)[:, self.prefix :]
+        # It is looked at, and nothing learns through it.
+        with torch.no_grad():
+            row = last.look(x, rotary)[:, self.prefix :]
         return Tokens(after[:, 0], patches, row / row.sum(dim=-1, keepdim=True))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from deepscan.errors import UsageError, missing_extra
+from deepscan.errors import MissingError, UsageError, missing_extra
 
 if TYPE_CHECKING:
     from deepscan.training.loop import Step
@@ -90,6 +90,10 @@ def train(
             rich_help_panel=RUN,
         ),
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Begin anew where there is a run already.", rich_help_panel=RUN),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="The same as seed=N.", show_default=False, rich_help_panel=RUN),
@@ -122,6 +126,7 @@ def train(
     from deepscan.backbones.weights import fetch
     from deepscan.data.crops import prepare_crops
     from deepscan.data.dataset import read_pictures
+    from deepscan.training.checkpoint import LAST
     from deepscan.training.loop import check
     from deepscan.training.loop import train as run_training
     from deepscan.training.processes import join
@@ -134,9 +139,16 @@ def train(
     chosen = load_recipe(method, recipe, [*(overrides or ()), *seeded])
     folder = out or Path("runs") / chosen.method
     begun = time.time()
+    if (folder / "run" / LAST).exists() and not (resume or finish or overwrite):
+        raise UsageError(
+            f"{folder / 'run'} holds a run already",
+            "go on with --resume, begin anew with --overwrite, or name another folder with --out",
+        )
     pictures = read_pictures(data, chosen.sources)
     # Before hours are spent on crops that nothing could be trained on.
     check(chosen)
+    if chosen.weights not in ("hub", "random") and not Path(chosen.weights).is_file():
+        raise MissingError(f"there is no weights file {chosen.weights}", "name one with weights=FILE")
     if chosen.weights == "hub":
         fetch(chosen.network["backbone"]["name"])
     with join(device) as processes:
@@ -176,7 +188,7 @@ def train(
         trained={
             "data": ", ".join(sorted({picture.source or str(data) for picture in pictures})),
             "terms": chosen.terms,
-            "crops": len(crops.where("train", chosen.frames["train"])),
+            "crops": len(crops.where("train", chosen.frames["train"], chosen.sampling)),
             "command": shlex.join(["deepscan", "train", *_given(sys.argv)]),
             "seed": chosen.seed,
             "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
@@ -190,7 +202,7 @@ def train(
 
 def _given(argv: list[str]) -> list[str]:
     given = argv[argv.index("train") + 1 :] if "train" in argv else []
-    return [word for word in given if word not in ("--resume", "--finish")]
+    return [word for word in given if word not in ("--resume", "--finish", "--overwrite")]
 
 
 def _require_torch() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,6 +29,7 @@ _BATCH = 32
 
 Image = NDArray[np.uint8]
 Cut = tuple[Image, Image | None]
+Sampling = Literal["even", "first"]
 #: Called with the number of pictures done and the number of all.
 Progress = Callable[[int, int], None]
 
@@ -68,12 +69,19 @@ class CropSet:
         if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
             raise ValueError(f"{self.crops.shape} crops do not belong with so many of: {beside}")
 
-    def where(self, split: str, frames: int = 0) -> NDArray[np.int64]:
+    @property
+    def stated(self) -> str:
+        """What the index says of the crops, hashed."""
+        said = [self.labels.tolist(), self.groups, self.videos, self.splits]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+    def where(self, split: str, frames: int = 0, sampling: Sampling = "even") -> NDArray[np.int64]:
         """Return the positions of the crops in a split.
 
         Args:
             split: `train` or `val`.
-            frames: How many crops of a video at most, evenly over it; 0 for all.
+            frames: How many crops of a video at most; 0 for all.
+            sampling: Which: spread `even`ly over the video, or the `first`.
         """
         positions = np.flatnonzero(np.asarray(self.splits) == split)
         if not frames:
@@ -81,11 +89,11 @@ class CropSet:
         of_video: dict[tuple[str, int], list[int]] = defaultdict(list)
         for at in positions:
             of_video[self.videos[at], int(self.labels[at])].append(int(at))
-        spread = [
-            [crops[at] for at in np.linspace(0, len(crops) - 1, min(frames, len(crops))).astype(int)]
-            for crops in of_video.values()
-        ]
-        return np.array(sorted(chain.from_iterable(spread)), dtype=np.int64)
+        taken: list[int] = []
+        for crops in of_video.values():
+            last = len(crops) - 1 if sampling == "even" else min(frames, len(crops)) - 1
+            taken += [crops[at] for at in np.linspace(0, last, min(frames, len(crops))).astype(int)]
+        return np.array(sorted(taken), dtype=np.int64)
 
 
 def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats | None]:
@@ -142,6 +150,7 @@ def prepare_crops(
     data, index = store / f"crops-{key}.u8", store / f"crops-{key}.json"
     if not (data.is_file() and index.is_file()):
         store.mkdir(parents=True, exist_ok=True)
+        _check(pictures)
         kept = _fill(data, pictures, recipe, workers, progress)
         index.write_text(json.dumps({"recipe": recipe.to_json(), "kept": kept}), encoding="utf-8")
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
@@ -162,6 +171,18 @@ def prepare_crops(
         masks=masks,
         masked=None if masks is None else masked,
     )
+
+
+def _check(pictures: Sequence[Picture]) -> None:
+    """Look at the head of every file, so that a wrong one is told before hours are spent on the others.
+
+    Raises:
+        UsageError: A picture or a mask is none.
+    """
+    for picture in pictures:
+        for path in (picture.path, picture.mask):
+            if path is not None and not cv2.haveImageReader(str(path)):
+                raise _unreadable(path)
 
 
 def _masks_of(data: Path) -> Path:
@@ -259,7 +280,9 @@ def _cut(recipe: CropRecipe, pictures: Sequence[Picture]) -> list[Cut | None]:
 def _read(path: Path, how: int) -> Image:
     image = cv2.imread(str(path), how)
     if image is None:
-        raise UsageError(
-            f"{path} is not a picture that can be read", "restore it, or take it out of the index"
-        )
+        raise _unreadable(path)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _unreadable(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a picture that can be read", "restore it, or take it out of the index")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones.vit import VisionTransformer
@@ -17,6 +16,9 @@ from deepscan.detectors.detector import (
     FrozenOutput,
     Network,
     assemble,
+    check_smoothing,
+    cross_entropy,
+    exact,
     require_steps,
     split_network,
 )
@@ -28,11 +30,6 @@ Pooling = Literal["average", "max"]
 Start = Literal["means", "zeros", "cls"]
 HeadKind = Literal["linear", "projected", "perceptron", "attention"]
 _EPS = 1e-6
-
-
-def _exact(x: Tensor) -> torch.autocast:
-    """Return a context in which products are computed in the tensors' own precision."""
-    return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
 
 
 def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tensor:
@@ -47,7 +44,7 @@ def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tenso
         Shape (B, K, D).
     """
     if pooling == "average":
-        with _exact(tokens):
+        with exact(tokens):
             return masks @ tokens / (masks.sum(dim=2, keepdim=True) + _EPS)
     # One region after the other: all at once would take K times the memory of the tokens.
     largest = [
@@ -71,7 +68,7 @@ def projected(contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
         is also the mean of the projections within it.
     """
     # Differences of nearly equal numbers: in float32 even where the tower computes in less.
-    with _exact(contrast):
+    with exact(contrast):
         centroid = regions @ contrast / regions.sum(dim=2, keepdim=True)
         length = centroid.norm(dim=2)
         anchors = centroid / length.clamp_min(1e-12)[..., None]
@@ -348,6 +345,9 @@ class Corit(Detector[FrozenOutput]):
 
     label_smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_smoothing(self.label_smoothing)
+
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `CoritNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
         tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
@@ -359,9 +359,7 @@ class Corit(Detector[FrozenOutput]):
         `kept` is the share of a crop's patches that the last layer's masks keep; it is left out where the
         features come from a cache or there are no masks.
         """
-        classified = F.cross_entropy(
-            output.logits.float(), batch.labels, label_smoothing=self.label_smoothing
-        )
+        classified = cross_entropy(output, batch, self.label_smoothing)
         parts = {"cls": classified.detach()}
         if (masks := output.maps.get("masks")) is not None:
             parts["kept"] = masks.amax(dim=1).mean()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones.towers import build_tower
@@ -180,6 +181,29 @@ class Detector(ABC, Generic[O]):
             output: What the network gave for the batch.
             batch: The samples.
         """
+
+
+def exact(x: Tensor) -> torch.autocast:
+    """Return a context in which products are computed in the tensors' own precision."""
+    return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
+
+
+def check_smoothing(label_smoothing: float) -> None:
+    """Check a label smoothing before torch does.
+
+    Raises:
+        UsageError: It is not in [0, 1].
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise UsageError(
+            f"label_smoothing must be in [0, 1], not {label_smoothing}", "correct loss.label_smoothing"
+        )
+
+
+def cross_entropy(output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of a batch, in float32."""
+    with exact(output.logits):
+        return F.cross_entropy(output.logits.float(), batch.labels, label_smoothing=label_smoothing)
 
 
 def split_network(network: Mapping[str, Any], weights: str) -> tuple[VisionTransformer, dict[str, Any]]:

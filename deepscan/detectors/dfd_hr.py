@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones.vit import VisionTransformer
@@ -19,6 +18,7 @@ from deepscan.detectors.detector import (
     Network,
     Output,
     assemble,
+    cross_entropy,
     require_steps,
     split_network,
 )
@@ -212,7 +212,7 @@ class DfdHr(Detector[DfdHrOutput]):
         `kept` the mean share of patches that routed blocks worked on. The rank loss is 0 in evaluation.
         """
         labels = batch.labels
-        classified = F.cross_entropy(output.logits.float(), labels)
+        classified = cross_entropy(output, batch)
         losses = [rank_loss(ranking, self.soft_rank_tau, output.hard_ranks) for ranking in output.rankings]
         rank = torch.stack(losses).mean() if losses else classified.new_zeros(())
         parts = {

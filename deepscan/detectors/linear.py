@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones.effort import penalties
@@ -21,9 +20,11 @@ from deepscan.detectors.detector import (
     Network,
     Output,
     assemble,
+    check_smoothing,
+    cross_entropy,
+    exact,
     split_network,
 )
-from deepscan.errors import UsageError
 
 Feature = Literal["cls", "projected"]
 
@@ -140,7 +141,7 @@ class UniFD(Detector[FrozenOutput]):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_smoothing(self.label_smoothing)
+        check_smoothing(self.label_smoothing)
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning`, its arguments."""
@@ -149,7 +150,7 @@ class UniFD(Detector[FrozenOutput]):
 
     def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy, in float32; its one part is `cls`."""
-        classified = _cross_entropy(output, batch, self.label_smoothing)
+        classified = cross_entropy(output, batch, self.label_smoothing)
         return classified, {"cls": classified.detach()}
 
 
@@ -166,7 +167,7 @@ class Linear(Detector[LinearOutput]):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_smoothing(self.label_smoothing)
+        check_smoothing(self.label_smoothing)
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
@@ -174,7 +175,7 @@ class Linear(Detector[LinearOutput]):
 
     def loss(self, output: LinearOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy, in float32; its one part is `cls`."""
-        classified = _cross_entropy(output, batch, self.label_smoothing)
+        classified = cross_entropy(output, batch, self.label_smoothing)
         return classified, {"cls": classified.detach()}
 
 
@@ -201,19 +202,7 @@ class Effort(Linear):
         total, parts = super().loss(output, batch)
         if not (self.lambda_orth or self.lambda_keepsv):
             return total, parts
-        with torch.autocast(output.logits.device.type, enabled=False):
+        with exact(output.logits):
             turned, grown = penalties(output.backbone)
         total = total + self.lambda_orth * turned + self.lambda_keepsv * grown
         return total, {**parts, "orth": turned.detach(), "keepsv": grown.detach()}
-
-
-def _check_smoothing(label_smoothing: float) -> None:
-    if not 0 <= label_smoothing <= 1:
-        raise UsageError(
-            f"label_smoothing must be in [0, 1], not {label_smoothing}", "correct loss.label_smoothing"
-        )
-
-
-def _cross_entropy(output: Output, batch: Batch, label_smoothing: float) -> Tensor:
-    with torch.autocast(output.logits.device.type, enabled=False):
-        return F.cross_entropy(output.logits.float(), batch.labels, label_smoothing=label_smoothing)

@@ -5,14 +5,23 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones.effort import penalties
 from deepscan.backbones.tokens import Tokens
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import Batch, Detector, Network, Output, assemble, split_network
+from deepscan.detectors.detector import (
+    Batch,
+    Detector,
+    Network,
+    Output,
+    assemble,
+    check_smoothing,
+    cross_entropy,
+    exact,
+    split_network,
+)
 from deepscan.detectors.token_losses import (
     attention_alignment,
     mask_contrast,
@@ -198,11 +207,7 @@ class Qtfp(Detector[QtfpOutput]):
             raise UsageError(
                 f"temperatures must be positive, not {self.tau}, {self.tau_w}", "correct loss.tau"
             )
-        if not 0 <= self.label_smoothing <= 1:
-            raise UsageError(
-                f"label_smoothing must be in [0, 1], not {self.label_smoothing}",
-                "correct loss.label_smoothing",
-            )
+        check_smoothing(self.label_smoothing)
         if self.max_anchor_tokens is not None and self.max_anchor_tokens < 1:
             raise UsageError(
                 f"max_anchor_tokens must be at least 1, not {self.max_anchor_tokens}",
@@ -226,7 +231,7 @@ class Qtfp(Detector[QtfpOutput]):
         Raises:
             UsageError: A part that is on has nothing to work on: masks, queries or a tower tuned by Effort.
         """
-        with torch.autocast(output.logits.device.type, enabled=False):
+        with exact(output.logits):
             weighted = self._parts(output, batch)
             total = torch.stack([weight * part for weight, part in weighted.values()]).sum()
             parts = {name: part.detach() for name, (_, part) in weighted.items()}
@@ -239,8 +244,7 @@ class Qtfp(Detector[QtfpOutput]):
 
     def _parts(self, output: QtfpOutput, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         labels, patches = batch.labels, output.tokens.patches.float()
-        smoothed = F.cross_entropy(output.logits.float(), labels, label_smoothing=self.label_smoothing)
-        parts = {"cls": (1.0, smoothed)}
+        parts = {"cls": (1.0, cross_entropy(output, batch, self.label_smoothing))}
         if self.contrast == "flcl":
             contrast = patch_contrast(
                 patches, labels, self.tau, self.tau_w, self.max_anchor_tokens, self.weighting

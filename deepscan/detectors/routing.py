@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deepscan.backbones.vit import Block, VisionTransformer
 from deepscan.detectors.adapters import MixtureOfAdapters
+from deepscan.detectors.detector import exact
 from deepscan.detectors.dfd_hr_settings import Settings
 
 #: Keeps Gumbel noise finite.
@@ -32,7 +33,9 @@ class LayerJudge(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return logits, shape (B,), float32, of a vector each, shape (B, D)."""
-        logits: Tensor = self.second(torch.relu(self.first(h)))[:, 0].float()
+        with exact(h):
+            h = h.to(self.first.weight.dtype)
+            logits: Tensor = self.second(torch.relu(self.first(h)))[:, 0].float()
         return logits if self.bias is None else logits + self.bias
 
 
@@ -260,7 +263,10 @@ class Branch(nn.Module):
         """Return the candidates' scores, shape (B, C), and the ranking where the block has a rank loss."""
         if self.settings.selection == "attention":
             return step.block.look(x, step.rotary)[:, held:], None
-        scores: Tensor = _of(self.token_judges, step.number)(x[:, held:])[..., 0]
+        judge = _of(self.token_judges, step.number)
+        # In half precision a row of scores has many ties, and its ranks mean little.
+        with exact(x):
+            scores: Tensor = judge(x[:, held:].to(judge.weight.dtype))[..., 0].float()
         ranked = self.training and query is not None and step.number in self.ranked
         weighed = self.settings.selection == "learned+weight"
         if not ranked and not weighed:
@@ -277,7 +283,7 @@ class Branch(nn.Module):
         return attention, mlp
 
 
-def _of(judges: nn.ModuleDict, number: int) -> nn.Module:
+def _of(judges: nn.ModuleDict, number: int) -> Any:
     return judges["all" if "all" in judges else str(number)]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from deepscan.data.crops import CropSet
 from deepscan.detectors.detector import Batch, FrozenNetwork
@@ -26,10 +27,23 @@ def cacheable(recipe: Recipe) -> bool:
 
 def features_key(network: FrozenNetwork, crops: CropSet, positions: Indices, recipe: Recipe) -> str:
     """Return what the features hang on, hashed: crops, network, inputs, and the backbone's weights."""
-    stated = [crops.key, recipe.network, recipe.inputs, recipe.mean, recipe.std]
+    stated = [
+        crops.key,
+        recipe.network,
+        recipe.inputs,
+        recipe.mean,
+        recipe.std,
+        fingerprint(network.backbone),
+    ]
     digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(positions).tobytes())
-    for name, value in network.backbone.state_dict().items():
+    return digest.hexdigest()[:16]
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Return a hash of a module's weights."""
+    digest = hashlib.sha256()
+    for name, value in module.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -97,21 +111,23 @@ def _fill(
     temporary = path.with_suffix(".tmp.npy")
     device = next(network.parameters()).device
     network.eval()
-    rows: NDArray[np.float16] | None = None
     try:
-        for start in range(0, len(positions), _BATCH):
-            part = positions[start : start + _BATCH]
-            arrays = inputs(np.asarray(crops.crops[part]))
-            given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-            with torch.inference_mode():
-                features, _ = network.extract(**given)
-            found = features.cpu().numpy().astype(np.float16)
-            if rows is None:
-                shape = (len(positions), *found.shape[1:])
-                rows = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-            rows[start : start + len(part)] = found
-            if progress is not None:
-                progress(start + len(part), len(positions))
+        with temporary.open("wb") as file:
+            for start in range(0, len(positions), _BATCH):
+                part = positions[start : start + _BATCH]
+                arrays = inputs(np.asarray(crops.crops[part]))
+                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+                with torch.inference_mode():
+                    features, _ = network.extract(**given)
+                found = features.cpu().numpy().astype(np.float16)
+                if not start:
+                    # Written, not mapped: on a full disk a write says so, and a map kills the process.
+                    shape = (len(positions), *found.shape[1:])
+                    stated = {"descr": "<f2", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, stated)
+                file.write(np.ascontiguousarray(found).tobytes())
+                if progress is not None:
+                    progress(start + len(part), len(positions))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

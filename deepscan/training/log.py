@@ -35,7 +35,9 @@ class Log:
     def epoch(self, step: int, history: Sequence[Mapping[str, float]]) -> None:
         """Note an epoch: the last row of the history."""
         with self._path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(history[0]))
+            # A run that is resumed without its cache tells more than it did before.
+            names = dict.fromkeys(name for row in history for name in row)
+            writer = csv.DictWriter(file, fieldnames=list(names), restval="")
             writer.writeheader()
             writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in history)
         for name, value in history[-1].items():

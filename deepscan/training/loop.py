@@ -22,7 +22,7 @@ from deepscan.errors import DeepscanError, UsageError
 from deepscan.evaluation.metrics import auc
 from deepscan.training import checkpoint
 from deepscan.training.checkpoint import BEST, LAST, Progress
-from deepscan.training.features import FeatureSource, cacheable
+from deepscan.training.features import FeatureSource, cacheable, fingerprint
 from deepscan.training.log import Log
 from deepscan.training.optimiser import Stepper, learning_rate, make_optimiser
 from deepscan.training.processes import Processes
@@ -179,6 +179,11 @@ def check(recipe: Recipe) -> None:
             f"the network takes crops of {network.side} px, the recipe cuts {side} px",
             f"add crop.resize={network.side}",
         )
+    if set(arrays) != set(network.inputs):
+        raise UsageError(
+            f"the network takes {', '.join(network.inputs)}, the recipe's inputs are {', '.join(arrays)}",
+            "leave inputs.kind as the method's own recipe has it",
+        )
     network.train()(**{name: torch.from_numpy(array).to("meta") for name, array in arrays.items()})
 
 
@@ -196,6 +201,10 @@ def _begin(
     network = detector.build(recipe.network, recipe.weights)
     # Convolutions on a CPU run a sixth faster on this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    identity = {**recipe.to_json(), "crops": crops.key, "labels": crops.stated}
+    if isinstance(network, FrozenNetwork):
+        # Its checkpoints hold no backbone that could tell.
+        identity["backbone"] = fingerprint(network.backbone)
     average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None
     inputs, source = recipe.make_inputs(), None
     if cache is not None and isinstance(network, FrozenNetwork) and cacheable(recipe):
@@ -216,16 +225,17 @@ def _begin(
         stepper=Stepper(recipe, network, detector.loss, make_optimiser(recipe, network), processes),
         processes=processes,
         folder=folder,
-        identity={**recipe.to_json(), "crops": crops.key},
+        identity=identity,
     )
 
 
 def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
     """Return the positions to train on, and the samples that choose the epoch, as `arrange` gives them."""
-    training = crops.where("train", recipe.frames["train"])
+    training = crops.where("train", recipe.frames["train"], recipe.sampling)
     if recipe.labels == "none":
-        return training, arrange(crops, crops.where("val", recipe.frames["val"]), recipe, (recipe.seed,))
-    choosing, _ = halves(crops, recipe.frames["val"])
+        held = crops.where("val", recipe.frames["val"], recipe.sampling)
+        return training, arrange(crops, held, recipe, (recipe.seed,))
+    choosing, _ = halves(crops, recipe.frames["val"], recipe.sampling)
     return training, np.column_stack((choosing, crops.labels[choosing], choosing))
 
 
@@ -268,8 +278,7 @@ def _epoch(
     run.network.train()
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
     for step in range(progress.step, steps):
-        at = epoch * steps + step
-        rate = learning_rate(recipe, at, steps * recipe.epochs)
+        at, rate = epoch * steps + step, learning_rate(recipe, epoch * steps + step, steps * recipe.epochs)
         parts = [next(coming) for _ in own]
         try:
             told = run.stepper.step(parts, [_seed(recipe.seed, at, part) for part in own], rate)
@@ -294,7 +303,7 @@ def _epoch(
     row = {
         "epoch": float(epoch + 1),
         "steps": float(steps),
-        "lr": recipe.lr * rate,
+        "lr": recipe.lr * learning_rate(recipe, (epoch + 1) * steps - 1, steps * recipe.epochs),
         **_means(run.progress.sums),
         **_validate(run),
         "seconds": round(run.progress.seconds, 1),

@@ -18,6 +18,7 @@ Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
 #: The cached features of a `FrozenNetwork`, among a batch's inputs.
 FEATURES = "features"
 _COUNT = " count"
+_CALM = "lower lr, or set clip; the last checkpoint is as it was"
 
 
 def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
@@ -89,7 +90,7 @@ class Stepper:
             rate: Factor on the learning rate.
 
         Raises:
-            UsageError: The loss is not finite: the run cannot go on.
+            UsageError: The loss or its gradient is not finite; the weights are as they were.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * rate
@@ -101,7 +102,11 @@ class Stepper:
         sam = SAM(self.optimiser, self.recipe.sam_rho)
         told = self._gradients(moved, seeds)
         sam.ascend()
-        self._gradients(moved, seeds)
+        try:
+            self._gradients(moved, seeds)
+        except UsageError:
+            sam.restore()
+            raise
         sam.descend()
         return told
 
@@ -116,17 +121,16 @@ class Stepper:
                 output = judge(self.network, part)
             total, named = self.loss(output, part)
             if not math.isfinite(value := float(total.detach())):
-                raise UsageError(
-                    f"the loss became {value}", "lower lr, or set clip; the last checkpoint is as it was"
-                )
+                raise UsageError(f"the loss became {value}", _CALM)
             (total * share).backward()  # type: ignore[no-untyped-call]
             for name, number in {"loss": total.detach(), **named}.items():
                 known = math.isfinite(float(number))
                 told[name] = told.get(name, 0.0) + (float(number) if known else 0.0)
                 told[name + _COUNT] = told.get(name + _COUNT, 0.0) + known
         self.processes.add_gradients(self.trained)
-        if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.trained, self.recipe.clip)
+        norm = float(nn.utils.clip_grad_norm_(self.trained, self.recipe.clip or math.inf))
+        if not math.isfinite(norm):
+            raise UsageError(f"the gradient's norm became {norm}", _CALM)
         sums = self.processes.add(told)
         return {
             name: value / count if (count := sums[name + _COUNT]) else math.nan

@@ -78,7 +78,7 @@ def publish(
     """
     folder.mkdir(parents=True, exist_ok=True)
     inputs = recipe.make_inputs()
-    fitted, held = halves(crops, recipe.frames["val"])
+    fitted, held = halves(crops, recipe.frames["val"], recipe.sampling)
     calibration = fit(
         crops.labels[fitted],
         _scores(network, crops, fitted, inputs),

@@ -1,12 +1,14 @@
 """The training recipe: every choice of a training run, from a YAML file and overrides `key=value`."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from deepscan.data.augment import steps_of
+from deepscan.data.crops import Sampling
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import UsageError
 from deepscan.faces.recipe import CropRecipe
@@ -20,6 +22,7 @@ Schedule = Literal["constant", "cosine", "tail"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Select = Literal["auc", "video_auc"]
 _CHOICES: Mapping[str, Any] = {
+    "sampling": Sampling,
     "balance": Balance,
     "labels": Labels,
     "optimiser": Optimiser,
@@ -57,7 +60,8 @@ class Recipe:
         std: Per RGB channel.
         sources: Sources of the data set to train on, all of them where empty.
         terms: Under which terms the data may be used; the card repeats it.
-        frames: How many crops of a video are used, evenly over it, in `train` and in `val`; 0 for all.
+        frames: How many crops of a video are used in `train` and in `val`; 0 for all.
+        sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.
         blend: Share of the fakes that are replaced by a real crop blended with itself.
         balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats,
@@ -98,6 +102,7 @@ class Recipe:
     sources: tuple[str, ...]
     terms: str
     frames: Mapping[str, int]
+    sampling: Sampling
     augment: str
     blend: float
     balance: Balance
@@ -135,8 +140,12 @@ class Recipe:
             raise UsageError(f"blend must be in [0, 1], not {self.blend}", "it is a share of the fakes")
         if self.labels == "none" and (self.blend != 1 or self.balance != "paired"):
             raise UsageError("labels=none makes every fake by blending", "add blend=1 balance=paired")
-        if self.lr <= 0 or not 0 <= self.ema < 1:
-            raise UsageError(f"lr {self.lr} or ema {self.ema} is out of range", "lr > 0 and 0 <= ema < 1")
+        rates = (self.lr, self.lr if self.backbone_lr is None else self.backbone_lr)
+        if not all(0 < rate < math.inf for rate in rates) or not 0 <= self.ema < 1:
+            raise UsageError(
+                f"lr {self.lr}, backbone_lr {self.backbone_lr} or ema {self.ema} is out of range",
+                "learning rates are above 0, and 0 <= ema < 1",
+            )
         if self.batch % self.accumulate:
             raise UsageError(f"accumulate {self.accumulate} does not divide batch {self.batch}", "change one")
         if self.balance != "natural" and (self.batch // self.accumulate) % 2:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
-from deepscan.data.crops import CropSet
+from deepscan.data.crops import CropSet, Sampling
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.errors import UsageError
@@ -27,7 +27,7 @@ _SCORED = 64
 ALONE = -1
 
 
-def halves(crops: CropSet, frames: int = 0) -> tuple[Indices, Indices]:
+def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tuple[Indices, Indices]:
     """Return the validation crops in two halves, no group in both.
 
     The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported. A
@@ -35,12 +35,13 @@ def halves(crops: CropSet, frames: int = 0) -> tuple[Indices, Indices]:
 
     Args:
         crops: The crops.
-        frames: How many of a video at most, evenly over it; 0 for all.
+        frames: How many of a video at most; 0 for all.
+        sampling: Which, as `CropSet.where` has it.
 
     Raises:
         UsageError: A half lacks one of the classes.
     """
-    positions = crops.where("val", frames)
+    positions = crops.where("val", frames, sampling)
     second = np.array(
         [hashlib.sha256(crops.groups[at].encode()).digest()[0] & 1 for at in positions], dtype=bool
     )

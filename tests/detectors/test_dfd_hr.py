@@ -154,6 +154,18 @@ def test_the_rank_loss_alone_reaches_every_token_judge(crops):
         assert parameter.grad.abs().max() > 0, name
 
 
+def test_the_tokens_of_a_tile_are_compared_with_the_cls_token_of_their_own_crop(crops):
+    network = build(gate_noise=False, judge_bias=50.0).train()
+    together = torch.stack([ranking.target for ranking in network(crops).rankings])
+    by_tile = together.unflatten(1, (4, len(crops)))
+    alone = torch.stack(
+        [torch.stack([ranking.target for ranking in network(crop[None]).rankings]) for crop in crops], dim=2
+    )
+    # Cosines, of the same products in batches of other sizes; those of two crops are further apart.
+    torch.testing.assert_close(by_tile, alone, rtol=0, atol=1e-5)
+    assert (alone[:, :, 0] - alone[:, :, 1]).abs().mean() > 1e-2
+
+
 class AboutHalf(nn.Module):
     """A layer judge that lets those go who are below the batch's mean."""
 

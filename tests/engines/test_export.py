@@ -18,7 +18,7 @@ from deepscan.engines.golden import COUNT, golden_crops, normalised
 from deepscan.errors import ContractError, UsageError
 from deepscan.faces.recipe import CropRecipe
 from tests.detectors.test_contract import TINY
-from tests.tiny import pictures
+from tests.tiny import pictures, recipe_of, trained
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 #: What both runtimes take: all are in the operator table of TensorRT's ONNX parser (onnx-tensorrt,
@@ -65,6 +65,20 @@ def test_any_batch_gives_what_torch_gives(published, count):
         # float32 in another order of sums, on values of order 1: far below the gate's tolerance
         np.testing.assert_allclose(value, expected[name].numpy(), atol=2e-5, err_msg=name)
         assert len(value) == count
+    if "depth" in expected and count > 2:
+        assert len(set(expected["depth"].tolist())) == 2, "some leave and some stay"
+
+
+def test_the_gate_sees_crops_that_leave_and_crops_that_stay():
+    network = trained("dfd-hr")
+    made = recipe_of("dfd-hr", network).make_inputs()(golden_crops(network.side))
+    routed = network.predict(crops=torch.from_numpy(made["crops"]))
+    assert len(set(routed["depth"].tolist())) == 2
+    with torch.no_grad():
+        network.branch.layer_judges["1"].bias.fill_(1000)
+    moved = network.predict(crops=torch.from_numpy(made["crops"]))["probability"] - routed["probability"]
+    # A graph that let nobody go, or everybody, would not pass.
+    assert moved.abs().max() > 10 * TOLERANCE
 
 
 def test_a_graph_is_made_of_what_both_runtimes_take(graph):

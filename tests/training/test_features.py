@@ -1,12 +1,20 @@
 """Training on a frozen backbone's kept features: the same as live, made once, and never for other weights."""
 
+import csv
 import dataclasses
+import errno
+import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from deepscan.detectors import DETECTORS
+from deepscan.errors import ContractError
 from deepscan.training import features
+from deepscan.training.checkpoint import save_weights
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
@@ -60,6 +68,49 @@ def test_features_are_made_once_for_the_same_backbone(frozen, crops, tmp_path, m
         cache=tmp_path / "cache",
     )
     assert counted
+
+
+def test_a_run_is_gone_on_with_live_where_it_began_with_kept_features(frozen, crops, tmp_path):
+    train(dataclasses.replace(frozen, epochs=1), crops, tmp_path, processes=CPU, cache=tmp_path / "cache")
+    _, progress = checkpoint_of(frozen, crops, tmp_path)
+    with (tmp_path / "log.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    assert progress.epoch == 2
+
+
+def checkpoint_of(recipe, crops, folder):
+    # The identity of a run holds its epochs: the checkpoint is taken for one of more of them.
+    longer = dict(recipe.to_json())
+    path = folder / "last.safetensors"
+    with safe_open(path, framework="pt") as file:
+        stated = json.loads(file.metadata()["deepscan"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    stated["identity"]["epochs"] = longer["epochs"]
+    save_file(tensors, path, {"deepscan": json.dumps(stated)})
+    return train(recipe, crops, folder, processes=CPU, resume=True)
+
+
+def test_a_full_disk_is_told_while_features_are_kept(frozen, crops, tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(features.np.lib.format, "write_array_header_1_0", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(frozen, crops, tmp_path, processes=CPU, cache=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_another_backbone_is_refused_by_a_run_that_keeps_none(frozen, crops, tmp_path):
+    tower = frozen.to_json()["network"]["backbone"]
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = DETECTORS.get("fft")().build({"backbone": tower})
+        save_weights(tmp_path / f"{seed}.safetensors", network)
+    recipe = dataclasses.replace(frozen, weights=str(tmp_path / "0.safetensors"))
+    train(recipe, crops, tmp_path / "run", processes=CPU)
+    (tmp_path / "1.safetensors").replace(tmp_path / "0.safetensors")
+    with pytest.raises(ContractError, match="backbone was"):
+        train(recipe, crops, tmp_path / "run", processes=CPU, resume=True)
 
 
 def test_varied_crops_are_never_kept(frozen, crops, tmp_path):

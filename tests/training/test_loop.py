@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Batch
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.training import checkpoint
 from deepscan.training.loop import train
@@ -91,9 +93,11 @@ def test_an_interrupted_run_can_be_finished_as_it_is(recipe, crops, tmp_path):
     )
 
 
-def test_a_run_goes_on_in_the_middle_of_an_epoch(recipe, crops, tmp_path):
+@pytest.mark.parametrize("at", [3, 7])
+def test_a_run_goes_on_in_the_middle_of_an_epoch_or_at_its_end(recipe, crops, tmp_path, at):
     def interrupt(step):
-        if step.epoch == 2 and step.step == 3:
+        if step.epoch == 2 and step.step == at and step.row is None:
+            assert step.steps == 7
             os.kill(os.getpid(), signal.SIGINT)
 
     whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
@@ -103,7 +107,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(recipe, crops, tmp_path):
     resumed, progress = train(
         recipe, crops, tmp_path / "cut", resume=True, processes=CPU, listener=told.append
     )
-    assert (told[0].epoch, told[0].step) == (2, 4)
+    assert (told[0].epoch, told[0].step) == (2, min(at + 1, 7))
     assert _same(whole, resumed)
     for row, same in zip(steady.history, progress.history, strict=True):
         assert {name: row[name] for name in ("loss", "auc", "lr")} == pytest.approx(
@@ -198,6 +202,9 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, crops, tm
     with pytest.raises(ContractError, match="crops was"):
         other = dataclasses.replace(crops, key="other")
         train(dataclasses.replace(recipe, epochs=1), other, tmp_path, resume=True, processes=CPU)
+    relabelled = dataclasses.replace(crops, labels=1 - crops.labels)
+    with pytest.raises(ContractError, match="labels was"):
+        train(dataclasses.replace(recipe, epochs=1), relabelled, tmp_path, resume=True, processes=CPU)
     with pytest.raises(MissingError, match="to resume from"):
         train(recipe, crops, tmp_path / "none", resume=True, processes=CPU)
     (tmp_path / "last.safetensors").write_bytes(b"not a checkpoint")
@@ -223,6 +230,31 @@ def test_a_loss_that_is_no_number_ends_the_run(recipe, crops, tmp_path):
     wild = dataclasses.replace(recipe, lr=1e30, clip=0.0, warmup=0)
     with pytest.raises(UsageError, match=r"epoch 1, batch \d+: the loss became"):
         train(wild, crops, tmp_path, processes=CPU)
+
+
+def test_a_gradient_that_is_no_number_moves_nothing(recipe):
+    from deepscan.training.optimiser import Stepper, make_optimiser
+
+    detector = DETECTORS.get("qtfp")(**recipe.loss)
+    for rho in (0.0, 0.1):
+        sharp = dataclasses.replace(recipe, sam_rho=rho)
+        network = detector.build(recipe.network)
+        turn = []
+
+        def loss(output, batch, turn=turn, rho=rho):
+            total, parts = detector.loss(output, batch)
+            turn.append(1)
+            # The root's slope at 0 is infinite, and infinity times nothing is no number; with SAM only the
+            # second of the two passes meets it.
+            spoilt = torch.sqrt((output.logits * 0).sum()) if len(turn) > bool(rho) else 0
+            return total + spoilt, parts
+
+        stepper = Stepper(sharp, network, loss, make_optimiser(sharp, network), CPU)
+        batch = Batch({"crops": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 1] * 2))
+        before = {name: value.clone() for name, value in network.named_parameters()}
+        with pytest.raises(UsageError, match="gradient's norm became nan"):
+            stepper.step([batch], [0], 1.0)
+        assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 
 def test_the_rate_rises_and_falls(recipe):

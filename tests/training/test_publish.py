@@ -10,10 +10,12 @@ from deepscan import cards
 from deepscan.detectors import load_network
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError
-from deepscan.evaluation.metrics import auc, bootstrap
+from deepscan.evaluation.metrics import auc, bootstrap, calibration_error
+from deepscan.scan.calibration import calibrate, fit
 from deepscan.scan.scorer import Scorer
 from deepscan.training import publish as module
 from deepscan.training.publish import figures, publish
+from deepscan.training.samples import halves
 from deepscan.training.scores import predict
 from tests.tiny import crop_set, pictures, recipe_of, trained
 from tests.toy import CALIBRATION
@@ -51,6 +53,33 @@ def test_the_golden_score_is_the_torch_engines(published):
 def test_a_card_counts_what_was_trained(published):
     trainable = sum(value.numel() for value in published.network.parameters() if value.requires_grad)
     assert published.card.trained["parameters"] == f"{trainable:,}"
+
+
+def test_one_half_of_the_groups_fits_the_calibration_and_the_other_is_reported(published):
+    crops, card = published.crops, published.card
+    parts = halves(crops, published.recipe.frames["val"])
+    scores = [predict(published.network, crops.crops[rows], published.inputs) for rows in parts]
+    fits = [
+        fit(crops.labels[rows], raw, level="frame", data=card.calibration.data)
+        for rows, raw in zip(parts, scores, strict=True)
+    ]
+    reported = [
+        {
+            "auc": round(auc(crops.labels[rows], raw), 4),
+            "calibration_error": round(
+                calibration_error(crops.labels[rows], calibrate(raw, card.calibration)), 4
+            ),
+        }
+        for rows, raw in zip(parts, scores, strict=True)
+    ]
+    assert card.calibration == fits[0]
+    assert fits[0] != fits[1]
+    found = {result["metric"]: result for result in card.results if result["level"] == "frame"}
+    assert {name: found[name]["value"] for name in reported[1]} == reported[1]
+    assert reported[0]["auc"] != reported[1]["auc"]
+    assert {result["n"] for result in found.values()} == {len(parts[1])}
+    assert "first half" in card.calibration.data
+    assert all("second half" in result["data"] for result in card.results)
 
 
 @pytest.fixture
