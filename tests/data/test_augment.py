@@ -1,10 +1,21 @@
 """Augmentation: what a step may change, and that a variant hangs on its seed alone."""
 
+from itertools import permutations
+
+import cv2
 import numpy as np
 import pytest
 
 from deepscan.data import augment
-from deepscan.data.augment import AUGMENTATIONS, Affine, Jpeg, Shrink, augmented, steps_of
+from deepscan.data.augment import (
+    AUGMENTATIONS,
+    Affine,
+    BrightnessContrast,
+    Jpeg,
+    Shrink,
+    augmented,
+    steps_of,
+)
 from deepscan.errors import UsageError
 
 STEPS = {step for steps in AUGMENTATIONS.values() for _, step in steps}
@@ -115,3 +126,171 @@ def test_a_mask_moves_with_what_it_covers(name):
         # Whatever is done to colours, a covered pixel stays the brighter one by far, and only there.
         assert inside > outside + 60
         assert np.array_equal(augmented(picture, name, (seed,))[0], moved)
+
+
+#: The steps and probabilities of DeepfakeBench's set and of Effort's, as their configurations state them.
+PUBLISHED = {
+    "bench": [
+        (0.5, augment.flip),
+        (0.5, Affine(degrees=10.0, scale=(1.0, 1.0), shift=0.0)),
+        (0.5, augment.blur),
+        (0.5, augment.colour),
+        (0.5, Jpeg(40, 100)),
+    ],
+    "effort": [
+        (0.5, augment.flip),
+        (0.5, BrightnessContrast(0.2)),
+        (0.3, augment.hue_saturation_value),
+        (0.1, Jpeg(40, 100)),
+        (0.1, augment.gauss_noise),
+        (0.1, augment.motion_blur),
+        (0.1, augment.equalise),
+        (0.1, augment.shuffle_channels),
+        (0.1, augment.cut_out),
+        (0.3, augment.gamma),
+        (0.3, augment.glass_blur),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_sets_are_as_published(name):
+    assert list(steps_of(name)) == PUBLISHED[name]
+
+
+def _draws(step, picture, count=40):
+    """Return a picture as a step changes it, by as many seeds; shape (N, H, W, 3), int."""
+    return np.stack([step(picture, np.random.default_rng(seed)) for seed in range(count)]).astype(int)
+
+
+def _grey(value, side=64):
+    return np.full((side, side, 3), value, np.uint8)
+
+
+def test_gamma_raises_to_a_power_of_08_to_12():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    values = ramp.ravel() / 255
+    powers = []
+    for variant in _draws(augment.gamma, ramp).reshape(40, -1):
+        power = np.log(variant[3 * 64] / 255) / np.log(values[3 * 64])
+        # Rounded to a grey level, of 255 after a power that is known to a hundredth.
+        np.testing.assert_allclose(variant, 255 * values**power, atol=1.5)
+        powers.append(power)
+    assert 0.78 < min(powers) < 0.85
+    assert 1.15 < max(powers) < 1.22
+
+
+def test_channels_are_swapped_in_every_order():
+    variants = _draws(augment.shuffle_channels, np.full((4, 4, 3), (10, 20, 30), np.uint8))
+    assert (variants == variants[:, :1, :1]).all()
+    assert {tuple(variant[0, 0]) for variant in variants} == set(permutations((10, 20, 30)))
+
+
+def test_light_changes_by_a_factor_and_a_shift_within_the_limit():
+    for limit in (0.1, 0.2):
+        dark, bright = (_draws(BrightnessContrast(limit), _grey(value, 2))[:, 0, 0, 0] for value in (80, 160))
+        factors, shifts = (bright - dark) / 80, 2 * dark - bright
+        # Each value is rounded to a grey level.
+        assert 0.8 * limit < np.abs(factors - 1).max() < limit + 1 / 80
+        assert 0.8 * limit * 255 < np.abs(shifts).max() < limit * 255 + 1.5
+
+
+def test_hue_saturation_and_value_are_shifted_within_their_limits():
+    picture = np.full((2, 2, 3), (60, 120, 150), np.uint8)
+
+    def parts(image):
+        return cv2.cvtColor(image.astype(np.uint8), cv2.COLOR_RGB2HSV)[0, 0].astype(int)
+
+    moved = np.array([parts(variant) for variant in _draws(augment.hue_saturation_value, picture, 80)])
+    reached = np.abs(moved - parts(picture)).max(axis=0)
+    # There and back between 8-bit colours costs a step or two.
+    for found, limit in zip(reached, (20, 30, 20), strict=True):
+        assert 0.8 * limit < found <= limit + 2
+
+
+def test_gaussian_noise_has_a_variance_of_10_to_50():
+    variants = _draws(augment.gauss_noise, _grey(128))
+    # Of 12288 values: the mean is known to 0.06, the variance to 1.3 %, and rounding adds 1/12.
+    np.testing.assert_allclose(variants.mean(axis=(1, 2, 3)), 128, atol=0.3)
+    variances = variants.var(axis=(1, 2, 3))
+    assert 9.5 < variances.min() < 15
+    assert 45 < variances.max() < 52.5
+
+
+def test_motion_blurs_a_point_into_a_line():
+    point = _grey(0, 21)
+    point[10, 10] = 255
+    lengths, directions = set(), set()
+    for variant in _draws(augment.motion_blur, point, 80)[..., 0]:
+        y, x = np.nonzero(variant)
+        tall, wide = np.ptp(y) + 1, np.ptp(x) + 1
+        lengths.add(max(tall, wide))
+        directions.add(int(np.sign(int(wide) - int(tall))))
+        # As thin as a line is, centred but for a step of it, and no light is lost but by rounding.
+        assert len(y) == max(tall, wide)
+        assert max(abs(y.mean() - 10), abs(x.mean() - 10)) < 0.5
+        assert abs(variant.sum() - 255) <= len(y) / 2
+    assert lengths == {3, 5, 7}
+    assert directions == {-1, 0, 1}
+
+
+def test_a_blur_is_one_of_three_sizes_and_round():
+    point = _grey(0, 21)
+    point[10, 10] = 255
+    reach = set()
+    for variant in _draws(augment.blur, point)[..., 0]:
+        assert np.array_equal(variant, variant.T)
+        assert variant.sum() == pytest.approx(255, rel=0.05)
+        reach.add(np.ptp(np.nonzero(variant)[0]) + 1)
+    assert reach == {3, 5, 7}
+
+
+def test_equalising_spreads_the_lightness_and_leaves_the_colour(image):
+    flat = (100 + image // 12).astype(np.uint8)
+    before = cv2.cvtColor(flat, cv2.COLOR_RGB2LAB).astype(int)
+    for variant in _draws(augment.equalise, flat, 10):
+        after = cv2.cvtColor(variant.astype(np.uint8), cv2.COLOR_RGB2LAB).astype(int)
+        assert after[..., 0].std() > 1.2 * before[..., 0].std()
+        assert np.abs(after[..., 1:] - before[..., 1:]).mean() < 2
+
+
+def test_cutting_out_blacks_out_eight_squares_at_most():
+    # Of 3 pixels, a 28th of 84; two of them rarely lie upon each other.
+    cut = (_draws(augment.cut_out, _grey(200, 84)) != 200).all(axis=-1)
+    assert cut.sum(axis=(1, 2)).max() == 8 * 3 * 3
+    assert cut.sum(axis=(1, 2)).min() > 5 * 3 * 3
+    assert not _draws(augment.cut_out, _grey(200, 84))[cut].any()
+
+
+def test_glass_moves_pixels_a_little_and_keeps_the_mean():
+    edge = _grey(40)
+    edge[:, 32:] = 200
+    for variant in _draws(augment.glass_blur, edge, 10):
+        # Two pixels of swapping and two blurs of sigma 0.7 on either side.
+        assert np.array_equal(variant[:, :24], edge[:, :24])
+        assert np.array_equal(variant[:, 40:], edge[:, 40:])
+        columns = variant[:, 30:34, 0]
+        assert columns.std(axis=0).min() > 5, "rows differ: it is no mere blur"
+        assert variant.mean() == pytest.approx(120, abs=2)
+
+
+def test_a_turn_is_of_up_to_ten_degrees_either_way():
+    half = _grey(0, 101)
+    half[51:] = 200
+    # Where the edge is met on a column 40 pixels right of the middle.
+    met = (_draws(Affine(), half)[:, :, 90, 0] < 100).sum(axis=1) - 51
+    degrees = np.degrees(np.arctan2(met, 40))
+    # A pixel at 40 is 1.4 degrees.
+    assert 8 < degrees.max() < 11.5
+    assert -11.5 < degrees.min() < -8
+
+
+def test_compression_is_between_its_two_qualities():
+    noisy = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    qualities = {}
+    for quality in range(1, 101):
+        data = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        qualities[cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].tobytes()] = quality
+    found = [qualities[Jpeg()(noisy, np.random.default_rng(seed)).tobytes()] for seed in range(80)]
+    assert 40 <= min(found) < 45
+    assert 95 < max(found) <= 100
