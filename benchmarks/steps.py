@@ -41,6 +41,7 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     lines = []
     with join("auto") as processes:
+        peaks = {name: peak(name, given.batch, processes) for name in given.methods}
         runs = {name: prepared(name, given.batch, processes) for name in given.methods}
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for turn in range(given.steps + 1):
@@ -49,7 +50,7 @@ def main() -> None:
                 # The first turn warms up.
                 seconds[name] += [taken] if turn else []
         for name, (stepper, batch) in runs.items():
-            lines.append(line(name, stepper, batch, seconds[name], processes.device))
+            lines.append(line(name, stepper, batch, seconds[name], peaks[name]))
     path = HERE / f"steps-{environment(processes.device)}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
@@ -84,25 +85,31 @@ def step(stepper: Stepper, batch: Batch, device: torch.device) -> float:
     return time.perf_counter() - begun
 
 
+def peak(name: str, size: int | None, processes: Processes) -> object:
+    """Return the memory in MB that a method takes by itself, optimiser and all; empty on a CPU."""
+    if processes.device.type != "cuda":
+        return ""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    stepper, batch = prepared(name, size, processes)
+    # The optimiser's state is made in the first step.
+    for _ in range(2):
+        step(stepper, batch, processes.device)
+    return round(torch.cuda.max_memory_allocated() / 2**20)
+
+
 def line(
-    name: str, stepper: Stepper, batch: Batch, seconds: list[float], device: torch.device
+    name: str, stepper: Stepper, batch: Batch, seconds: list[float], memory: object
 ) -> dict[str, object]:
-    """Return a row of the table; the memory is that of a step by itself, empty on a CPU."""
+    """Return a row of the table."""
     median = statistics.median(seconds)
-    peak: object = ""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        held = torch.cuda.memory_allocated()
-        step(stepper, batch, device)
-        own = sum(value.nbytes for value in stepper.network.parameters())
-        peak = round((torch.cuda.max_memory_allocated() - held + own) / 2**20)
     return {
         "method": name,
         "batch": len(batch.labels),
         "trainable": sum(value.numel() for value in stepper.trained),
         "seconds": round(median, 4),
         "images_per_second": round(len(batch.labels) / median, 2),
-        "memory_mb": peak,
+        "memory_mb": memory,
         "steps": len(seconds),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),

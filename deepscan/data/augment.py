@@ -252,7 +252,7 @@ def augmented(
         name: A key of `AUGMENTATIONS`.
         seed: What the variant depends on, such as (seed, epoch, index): the same numbers give the same
             variant in whichever order or process the crops are drawn.
-        mask: What was forged in it, shape (S, S), uint8.
+        mask: What is known of its pixels, shape (S, S) or (S, S, C), uint8.
 
     Raises:
         UsageError: There is no such set.

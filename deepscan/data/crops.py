@@ -4,18 +4,20 @@ import hashlib
 import json
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.data.dataset import Picture
+from deepscan.detectors.regions import hull_mask
 from deepscan.errors import UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Floats
@@ -28,10 +30,24 @@ MARGIN = 0.25
 _BATCH = 32
 
 Image = NDArray[np.uint8]
-Cut = tuple[Image, Image | None]
+#: A crop, shape (S, S, 3), and its layers by name, shape (S, S).
+Cut = tuple[Image, dict[str, Image]]
 Sampling = Literal["even", "first"]
 #: Called with the number of pictures done and the number of all.
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """What is known of the pixels of crops, such as where they were forged.
+
+    Attributes:
+        values: 0 to 255, shape (N, S, S), uint8.
+        known: Of which crops, shape (N,), bool; the others are 0 all over.
+    """
+
+    values: Image
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +62,7 @@ class CropSet:
         splits: `train` or `val`, length N.
         dropped: Pictures without a face that could be found.
         key: What they depend on, hashed: recipe and pictures.
-        masks: What was forged in each, 0 to 255, shape (N, S, S), uint8; None where no picture has a mask.
-        masked: Which crops have a mask, shape (N,), bool; None with `masks`.
+        layers: `forged`, what was forged in each, and `face`, where its face is, if that is known of any.
     """
 
     crops: Image
@@ -57,15 +72,11 @@ class CropSet:
     splits: tuple[str, ...]
     dropped: int
     key: str
-    masks: Image | None = None
-    masked: NDArray[np.bool_] | None = None
+    layers: Mapping[str, Layer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        beside = {
-            name: len(getattr(self, name))
-            for name in ("labels", "groups", "videos", "splits", "masks", "masked")
-            if getattr(self, name) is not None
-        }
+        beside = {name: len(getattr(self, name)) for name in ("labels", "groups", "videos", "splits")}
+        beside |= {name: len(layer.values) for name, layer in self.layers.items()}
         if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
             raise ValueError(f"{self.crops.shape} crops do not belong with so many of: {beside}")
 
@@ -121,8 +132,8 @@ def cache_key(pictures: Sequence[Picture], recipe: CropRecipe) -> str:
     digest = hashlib.sha256(json.dumps([recipe.to_json(), MARGIN], sort_keys=True).encode())
     for picture in pictures:
         digest.update(hashlib.sha256(picture.path.read_bytes()).digest())
-        if picture.mask is not None:
-            digest.update(b"mask" + hashlib.sha256(picture.mask.read_bytes()).digest())
+        for name, path in picture.layers.items():
+            digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
@@ -139,7 +150,7 @@ def prepare_crops(
     Args:
         pictures: What to crop, each with one face.
         recipe: How; its `input_side` is the side S of the crops.
-        store: Folder of the cache; it takes 3 * S * S bytes a picture, and S * S more where there are masks.
+        store: Folder of the cache; it takes 3 * S * S bytes a picture, and S * S more for each layer.
         workers: Processes; 0 works in this one.
         progress: Told how far the work is.
 
@@ -155,11 +166,14 @@ def prepare_crops(
         index.write_text(json.dumps({"recipe": recipe.to_json(), "kept": kept}), encoding="utf-8")
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
     chosen = [pictures[at] for at in kept]
-    masked = np.array([picture.mask is not None for picture in chosen])
     shape = (len(kept), recipe.input_side, recipe.input_side)
-    masks = None
-    if masked.any():
-        masks = np.memmap(_masks_of(data), np.uint8, "r", shape=shape)
+    layers = {
+        name: Layer(
+            np.memmap(_layer_of(data, name), np.uint8, "r", shape=shape),
+            np.array([name in picture.layers for picture in chosen]),
+        )
+        for name in _names(pictures)
+    }
     return CropSet(
         crops=np.memmap(data, np.uint8, "r", shape=(*shape, 3)),
         labels=np.array([picture.label for picture in chosen], dtype=np.int64),
@@ -168,8 +182,7 @@ def prepare_crops(
         splits=tuple(picture.split for picture in chosen),
         dropped=len(pictures) - len(kept),
         key=key,
-        masks=masks,
-        masked=None if masks is None else masked,
+        layers=layers,
     )
 
 
@@ -180,13 +193,17 @@ def _check(pictures: Sequence[Picture]) -> None:
         UsageError: A picture or a mask is none.
     """
     for picture in pictures:
-        for path in (picture.path, picture.mask):
-            if path is not None and not cv2.haveImageReader(str(path)):
+        for path in (picture.path, *picture.layers.values()):
+            if path.suffix != ".npy" and not cv2.haveImageReader(str(path)):
                 raise _unreadable(path)
 
 
-def _masks_of(data: Path) -> Path:
-    return data.with_suffix(".masks.u8")
+def _layer_of(data: Path, name: str) -> Path:
+    return data.with_suffix(f".{name}.u8")
+
+
+def _names(pictures: Sequence[Picture]) -> list[str]:
+    return sorted({name for picture in pictures for name in picture.layers})
 
 
 def _fill(
@@ -195,32 +212,36 @@ def _fill(
     """Write the crops of all pictures that show a face; return which pictures these are."""
     batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
     blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
-    with_masks = any(picture.mask is not None for picture in pictures)
-    temporary, beside = data.with_suffix(".tmp"), data.with_suffix(".masks.tmp")
+    targets = {"": data, **{name: _layer_of(data, name) for name in _names(pictures)}}
     kept: list[int] = []
     done = 0
-    try:
+    with ExitStack() as stack:
         # Straight to the disk: a data set of frames does not fit into memory.
-        with temporary.open("wb") as file, beside.open("wb") as second:
-            for made in _made(batches, recipe, workers):
-                for offset, cut in enumerate(made):
-                    if cut is not None:
-                        kept.append(done + offset)
-                        file.write(cut[0].tobytes())
-                        if with_masks:
-                            second.write((blank if cut[1] is None else cut[1]).tobytes())
-                done += len(made)
-                if progress is not None:
-                    progress(done, len(pictures))
+        files = {name: stack.enter_context(_replacing(path)) for name, path in targets.items()}
+        for made in _made(batches, recipe, workers):
+            for offset, cut in enumerate(made):
+                if cut is not None:
+                    kept.append(done + offset)
+                    for name, file in files.items():
+                        file.write((cut[1].get(name, blank) if name else cut[0]).tobytes())
+            done += len(made)
+            if progress is not None:
+                progress(done, len(pictures))
         if not kept:
             raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
-        if with_masks:
-            beside.replace(_masks_of(data))
-        temporary.replace(data)
+    return kept
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its place only once it is whole."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-        beside.unlink(missing_ok=True)
-    return kept
 
 
 def _made(
@@ -237,33 +258,41 @@ def _made(
 
 
 class Cutter:
-    """Cuts the face, and what was forged in it, out of each of a batch of pictures."""
+    """Cuts the face, and what is known of its pixels, out of each of a batch of pictures."""
 
     def __init__(self, recipe: CropRecipe) -> None:
         self.recipe = recipe
         self._finder = FaceFinder("fast", threads=1)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
-        """Return crop (S, S, 3) and mask (S, S) or None, uint8, of each; None where there is no face."""
+        """Return crop and layers of each picture, uint8; None where there is no face."""
         images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
         return [
-            None if found is None else (align(image, found, self.recipe), self._mask(picture, image, found))
+            None if found is None else self._cut(picture, image, found)
             for picture, image, found in zip(
                 pictures, images, find_landmarks(images, self._finder), strict=True
             )
         ]
 
-    def _mask(self, picture: Picture, image: Image, landmarks: Floats) -> Image | None:
-        if picture.mask is None:
-            return None
-        mask = _read(picture.mask, cv2.IMREAD_GRAYSCALE)
-        if mask.shape != image.shape[:2]:
-            raise UsageError(
-                f"{picture.mask} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
-                f"{image.shape[1]} x {image.shape[0]}",
-                "a mask has the size of its picture",
-            )
-        return align(mask, landmarks, self.recipe)
+    def _cut(self, picture: Picture, image: Image, landmarks: Floats) -> Cut:
+        size = image.shape[:2]
+        layers = {name: _layer(path, size) for name, path in picture.layers.items()}
+        return align(image, landmarks, self.recipe), {
+            name: align(layer, landmarks, self.recipe) for name, layer in layers.items()
+        }
+
+
+def _layer(path: Path, size: tuple[int, int]) -> Image:
+    """Return a layer of a picture of that height and width: drawn, or the hull of landmarks."""
+    if path.suffix == ".npy":
+        return hull_mask(np.load(path), size).astype(np.uint8) * np.uint8(255)
+    layer = _read(path, cv2.IMREAD_GRAYSCALE)
+    if layer.shape != size:
+        raise UsageError(
+            f"{path} is {layer.shape[1]} x {layer.shape[0]} pixels, its picture {size[1]} x {size[0]}",
+            "a mask has the size of its picture",
+        )
+    return layer
 
 
 @cache

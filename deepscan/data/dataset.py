@@ -25,6 +25,8 @@ class Picture:
         source: The data set it comes from, as the index states it.
         video: The video that it is a frame of, its own path where the index states none.
         mask: A picture of what was forged in it, white on black, of the same size; None where there is none.
+        face: Where its face is: such a picture, or the face's landmarks in its pixels, shape (N, 2), in an
+            .npy file; None where that is not known.
     """
 
     path: Path
@@ -34,6 +36,12 @@ class Picture:
     source: str
     video: str
     mask: Path | None = None
+    face: Path | None = None
+
+    @property
+    def layers(self) -> dict[str, Path]:
+        """The files that say something of its pixels, by what they say: `forged`, `face`."""
+        return {name: path for name, path in (("forged", self.mask), ("face", self.face)) if path}
 
     def __post_init__(self) -> None:
         if self.label not in LABELS.values():
@@ -46,8 +54,8 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
     """Return the pictures that a folder's `faces.csv` lists, in its order.
 
     The index has the columns file (relative to the folder), label (real or fake), group, split (train or
-    val) and, optionally, source, video (pictures of one video stand in the order of its frames) and mask
-    (relative to the folder); other columns are not read.
+    val) and, optionally, source, video (pictures of one video stand in the order of its frames), mask and
+    face (files, relative to the folder); other columns are not read.
 
     Args:
         folder: Where the index is.
@@ -62,7 +70,7 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
         raise MissingError(
             f"there is no {index}",
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
-            "and, if known, source,video,mask; or name their folder with --data",
+            "and, if known, source,video,mask,face; or name their folder with --data",
         )
     with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -92,11 +100,11 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         )
     if not path.is_file():
         raise MissingError(f"{path} is not there", f"restore it, or take line {number} out of {INDEX}")
-    mask = folder / row["mask"] if row.get("mask") else None
-    if mask is not None and not mask.is_file():
-        raise MissingError(
-            f"{mask} is not there", f"restore it, or empty the mask of line {number} of {INDEX}"
-        )
+    layers = [folder / row[name] if row.get(name) else None for name in ("mask", "face")]
+    for layer in layers:
+        if layer is not None and not layer.is_file():
+            hint = f"restore it, or take it out of line {number} of {INDEX}"
+            raise MissingError(f"{layer} is not there", hint)
     return Picture(
         path,
         LABELS[row["label"]],
@@ -104,7 +112,7 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         row["split"],
         row.get("source") or "",
         row.get("video") or row["file"],
-        mask,
+        *layers,
     )
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.data.blend import self_blended
-from deepscan.detectors.inputs import INPUTS, Arrays, Crops, Inputs
+from deepscan.detectors.inputs import INPUTS, Arrays, Crops, Faces, Inputs
 from deepscan.detectors.regions import CENTRE, canonical_face, coverage, partition, random_partition
 from deepscan.engines.golden import normalised
 from deepscan.faces.recipe import CropRecipe
 
-Face = Literal["canonical", "center"]
+Face = Literal["canonical", "center", "given"]
 Parts = Literal["face", "random"]
 #: Pixels along a patch at which the face's share of it is counted: CLIP ViT-L/14's own.
 _PATCH = 14
@@ -34,7 +34,7 @@ class ContrastInputs(Inputs):
         seed: Of the counterparts, and of random regions.
         views: Counterparts over which a score is averaged.
         face: `canonical`: where the crop recipe puts the face; `center`: the middle, for crops that no face
-            was aligned in.
+            was aligned in; `given`: as the training data say, canonical where they say nothing, as in a scan.
         regions: `face`: foreground, boundary and background; `random`: three random thirds instead.
         overlap: Whether the foreground keeps the patches that it shares with the boundary.
 
@@ -60,21 +60,31 @@ class ContrastInputs(Inputs):
         for name, value, kinds in (("face", face, Face), ("regions", regions, Parts)):
             if value not in get_args(kinds):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
-        self.seed, self.views = seed, views
-        self.face = canonical_face(crop) if face == "canonical" else CENTRE
+        self.seed, self.views, self.grid, self.overlap = seed, views, grid, overlap
+        self.given = face == "given" and regions == "face"
+        self.face = CENTRE if face == "center" else canonical_face(crop)
         if regions == "random":
             self.regions = random_partition(grid, seed)
         else:
             self.regions = partition(coverage(self.face.mask(grid * _PATCH), grid), overlap=overlap)
 
-    def __call__(self, crops: Crops, view: int = 0) -> Arrays:
+    def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
         """Return the crops, their counterparts of a view, and the regions."""
         twins = np.stack([self.counterpart(crop, view) for crop in crops]) if len(crops) else crops
         return {
             "crops": normalised(crops, self.mean, self.std),
             "counterparts": normalised(twins, self.mean, self.std),
-            "regions": np.repeat(self.regions[None], len(crops), axis=0),
+            "regions": self._regions(len(crops), faces),
         }
+
+    def _regions(self, count: int, faces: Faces) -> NDArray[np.float32]:
+        if not self.given or faces is None:
+            return np.repeat(self.regions[None], count, axis=0)
+        parts = [
+            self.regions if face is None else partition(coverage(face > 127, self.grid), overlap=self.overlap)
+            for face in faces
+        ]
+        return np.stack(parts)
 
     def counterpart(self, crop: NDArray[np.uint8], view: int = 0) -> NDArray[np.uint8]:
         """Return the self-blended counterpart of a crop, both of shape (S, S, 3)."""

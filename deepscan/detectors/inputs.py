@@ -14,6 +14,7 @@ from deepscan.registry import Registry
 
 Crops = NDArray[np.uint8]
 Arrays = dict[str, NDArray[np.float32]]
+Faces = Sequence[NDArray[np.uint8] | None] | None
 
 
 class Inputs(ABC):
@@ -34,12 +35,14 @@ class Inputs(ABC):
         self.crop, self.mean, self.std = crop, tuple(mean), tuple(std)
 
     @abstractmethod
-    def __call__(self, crops: Crops, view: int = 0) -> Arrays:
+    def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
         """Return the network's inputs by name, float32; the first axis of each is the batch.
 
         Args:
             crops: RGB, shape (B, S, S, 3), uint8.
             view: Which look, from 0.
+            faces: Where the face of each is, 0 to 255, shape (S, S), uint8, None for one where that is not
+                known; only training data say so.
         """
 
 
@@ -57,7 +60,7 @@ INPUTS: Registry[type[Inputs]] = Registry(
 class CropInputs(Inputs):
     """The crops themselves, normalised, and nothing else: `crops`, shape (B, 3, S, S)."""
 
-    def __call__(self, crops: Crops, view: int = 0) -> Arrays:
+    def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
         """Return the normalised crops."""
         return {"crops": normalised(crops, self.mean, self.std)}
 

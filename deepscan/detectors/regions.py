@@ -70,12 +70,12 @@ def _eyes(recipe: CropRecipe) -> tuple[NDArray[np.float64], float]:
     return (left + right) / 2, float(np.linalg.norm(right - left))
 
 
-def hull_mask(landmarks: ArrayLike, side: int) -> Mask:
-    """Return the convex hull of a face's landmarks, shape (side, side).
+def hull_mask(landmarks: ArrayLike, size: tuple[int, int]) -> Mask:
+    """Return the convex hull of a face's landmarks, shape (H, W).
 
     Args:
-        landmarks: Points in the crop's pixels, shape (N, 2), N at least 3.
-        side: The crop's side in pixels.
+        landmarks: Points in the picture's pixels, shape (N, 2), N at least 3.
+        size: The picture's height and width.
 
     Raises:
         UsageError: These are no such points.
@@ -84,29 +84,11 @@ def hull_mask(landmarks: ArrayLike, side: int) -> Mask:
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise UsageError(
             f"landmarks are at least three finite points, not an array of shape {points.shape}",
-            "give the crop's landmarks, shape (N, 2), or choose face=canonical",
+            "give the picture's landmarks, shape (N, 2), or leave them out of the index",
         )
-    mask = np.zeros((side, side), np.uint8)
+    mask = np.zeros(size, np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
     return mask.astype(bool)
-
-
-def drawn_mask(image: NDArray[np.uint8]) -> Mask:
-    """Return the foreground of a mask image: the pixels of which a channel is above 127.
-
-    Args:
-        image: Shape (H, W) or (H, W, C), uint8.
-
-    Raises:
-        UsageError: This is no such image.
-    """
-    if image.ndim not in (2, 3) or image.dtype != np.uint8:
-        raise UsageError(
-            f"a mask is an image of 8 bits, not {image.dtype} of shape {image.shape}",
-            "write the masks as PNG, white on black",
-        )
-    brightest = image if image.ndim == 2 else image.max(axis=2)
-    return np.asarray(brightest > 127)
 
 
 def coverage(mask: Mask, grid: int) -> Shares:

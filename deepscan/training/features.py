@@ -15,7 +15,7 @@ from deepscan.detectors.detector import Batch, FrozenNetwork
 from deepscan.detectors.inputs import Inputs
 from deepscan.training.optimiser import FEATURES, judge
 from deepscan.training.recipe import Recipe
-from deepscan.training.samples import Indices
+from deepscan.training.samples import Indices, faces_of
 
 _BATCH = 32
 
@@ -115,7 +115,7 @@ def _fill(
         with temporary.open("wb") as file:
             for start in range(0, len(positions), _BATCH):
                 part = positions[start : start + _BATCH]
-                arrays = inputs(np.asarray(crops.crops[part]))
+                arrays = inputs(np.asarray(crops.crops[part]), faces=faces_of(crops, part))
                 given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 with torch.inference_mode():
                     features, _ = network.extract(**given)

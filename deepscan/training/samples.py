@@ -20,6 +20,7 @@ from deepscan.errors import UsageError
 from deepscan.training.recipe import Recipe
 
 Indices = NDArray[np.int64]
+Image = NDArray[np.uint8]
 _WORKERS = 8
 _AHEAD = 3
 _SCORED = 64
@@ -120,7 +121,7 @@ class CropSource:
     """
 
     def __init__(self, crops: CropSet, recipe: Recipe, inputs: Inputs, *, masks: bool = False) -> None:
-        if masks and crops.masks is None and not recipe.blend:
+        if masks and "forged" not in crops.layers and not recipe.blend:
             raise UsageError(
                 "this loss needs masks of what was forged, and the data have none",
                 "give the index a column mask, or make fakes with a mask by blend=0.5",
@@ -149,8 +150,9 @@ class CropSource:
         judged: list[torch.Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(rows), _SCORED):
-                crops = [self._plain(*row) for row in rows[start : start + _SCORED].tolist()]
-                arrays = self.inputs(np.stack(crops))
+                part = rows[start : start + _SCORED]
+                crops = [self._plain(*row) for row in part.tolist()]
+                arrays = self.inputs(np.stack(crops), faces=faces_of(self.crops, part[:, 0]))
                 given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 judged.append(network.predict(**given)["probability"])
         return torch.cat(judged).double().cpu().numpy()
@@ -163,8 +165,8 @@ class CropSource:
 
     def _make(self, rows: Indices, epoch: int) -> Batch:
         made = [self._sample(at, label, partner, epoch) for at, label, partner in rows.tolist()]
-        arrays = self.inputs(np.stack([crop for crop, _ in made]))
-        masks = torch.from_numpy(np.stack([mask for _, mask in made])) if self.masks else None
+        arrays = self.inputs(np.stack([crop for crop, _, _ in made]), faces=[face for _, _, face in made])
+        masks = torch.from_numpy(np.stack([mask for _, mask, _ in made])) if self.masks else None
         return Batch(
             {name: torch.from_numpy(array) for name, array in arrays.items()},
             torch.from_numpy(rows[:, 1].copy()),
@@ -173,25 +175,41 @@ class CropSource:
 
     def _sample(
         self, at: int, label: int, partner: int, epoch: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        crops, recipe = self.crops, self.recipe
+    ) -> tuple[Image, NDArray[np.float32], Image | None]:
+        """Return a varied crop, what was forged in it, and where its face is."""
+        crops, recipe, shown = self.crops, self.recipe, at
         image = np.asarray(crops.crops[at], dtype=np.uint8)
-        known = label == REAL or bool(crops.masked is not None and crops.masked[at])
-        mask = np.zeros(image.shape[:2], np.uint8)
-        if label == FAKE and crops.masks is not None and known:
-            mask = np.asarray(crops.masks[at], dtype=np.uint8)
+        layers = np.zeros((*image.shape[:2], 2), np.uint8)
+        forged, face = crops.layers.get("forged"), crops.layers.get("face")
+        known = label == REAL or (forged is not None and bool(forged.known[at]))
+        if label == FAKE and forged is not None:
+            layers[..., 0] = forged.values[at]
         if label == FAKE and recipe.blend:
             rng = np.random.default_rng((recipe.seed, epoch, partner, at))
             if rng.random() < recipe.blend:
                 image, soft = self_blended(np.asarray(crops.crops[partner]), recipe.crop, rng)
-                mask, known = np.rint(soft * 255).astype(np.uint8), True
+                layers[..., 0], known, shown = np.rint(soft * 255), True, partner
+        seen = face is not None and bool(face.known[shown])
+        if face is not None and seen:
+            layers[..., 1] = face.values[shown]
         # What was paired stays comparable: both are turned, compressed and erased alike.
         source = partner if recipe.balance == "paired" else at
-        image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, source), mask)
+        image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, source), layers)
         assert moved is not None
-        if not known:
-            return image, np.full(moved.shape, UNKNOWN, np.float32)
-        return image, moved.astype(np.float32) / np.float32(255)
+        mask = moved[..., 0].astype(np.float32) / np.float32(255)
+        return (
+            image,
+            mask if known else np.full_like(mask, UNKNOWN),
+            np.ascontiguousarray(moved[..., 1]) if seen else None,
+        )
+
+
+def faces_of(crops: CropSet, positions: Indices) -> list[Image | None]:
+    """Return where the faces of crops are, as far as the data say."""
+    layer = crops.layers.get("face")
+    return [
+        np.asarray(layer.values[at]) if layer is not None and layer.known[at] else None for at in positions
+    ]
 
 
 def _ahead(make: Callable[[Indices], Batch], parts: Sequence[Indices]) -> Iterator[Batch]:

@@ -145,15 +145,36 @@ def test_masks_are_cut_like_their_pictures(pictures, tmp_path):
     given = [pictures[0], dataclasses.replace(pictures[1], mask=tmp_path / "mask.png"), *pictures[2:]]
     assert cache_key(given, RECIPE) != cache_key(pictures, RECIPE)
     made = prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
-    assert made.masked.tolist() == [False, True, False, False]
+    forged = made.layers["forged"]
+    assert forged.known.tolist() == [False, True, False, False]
     x, y = np.rint(RECIPE.template[0]).astype(int)
-    assert made.masks[1, y, x] > 100
-    assert np.abs(np.argwhere(made.masks[1] > 100) - (y, x)).max() <= 2
-    assert not made.masks[[0, 2, 3]].any()
-    assert prepare_crops(pictures, RECIPE, tmp_path / "other", workers=0).masks is None
+    assert forged.values[1, y, x] > 100
+    assert np.abs(np.argwhere(forged.values[1] > 100) - (y, x)).max() <= 2
+    assert not forged.values[[0, 2, 3]].any()
+    assert not prepare_crops(pictures, RECIPE, tmp_path / "other", workers=0).layers
     cv2.imwrite(str(tmp_path / "mask.png"), mask[:32])
     with pytest.raises(UsageError, match="64 x 32 pixels, its picture 64 x 64"):
         prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+
+
+def test_landmarks_of_a_face_become_its_hull(pictures, tmp_path):
+    np.save(tmp_path / "0.npy", DOTS)
+    given = [dataclasses.replace(pictures[0], face=tmp_path / "0.npy"), *pictures[1:]]
+    face = prepare_crops(given, RECIPE, tmp_path / "cache", workers=0).layers["face"]
+    assert face.known.tolist() == [True, False, False, False]
+    inside = np.rint(RECIPE.template.mean(axis=0)).astype(int)
+    assert face.values[0, inside[1], inside[0]] == 255
+    assert face.values[0, 0].max() == 0
+    np.save(tmp_path / "0.npy", DOTS[:2])
+    with pytest.raises(UsageError, match="at least three"):
+        prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+
+
+def test_a_wrong_file_is_told_before_any_picture_is_cut(pictures, tmp_path, monkeypatch):
+    pictures[-1].path.write_bytes(b"no picture")
+    monkeypatch.setattr(crops_module, "_fill", None)
+    with pytest.raises(UsageError, match=r"4\.png is not a picture"):
+        prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
 
 
 def test_frames_of_a_video_are_taken_evenly():
@@ -169,4 +190,5 @@ def test_frames_of_a_video_are_taken_evenly():
     )
     assert crops.where("train").tolist() == list(range(13))
     assert crops.where("train", 4).tolist() == [0, 3, 6, 9, 10, 11, 12]
+    assert crops.where("train", 4, "first").tolist() == [0, 1, 2, 3, 10, 11, 12]
     assert not len(crops.where("val", 4))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan.data.crops import CropSet
+from deepscan.data.crops import CropSet, Layer
 from deepscan.detectors.detector import UNKNOWN
 from deepscan.errors import UsageError
+from deepscan.training.recipe import load_recipe
 from deepscan.training.samples import ALONE, CropSource, arrange, halves
 
 
@@ -162,7 +163,7 @@ def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, pai
     masks[1::4, :16] = 255
     masked = np.zeros(96, bool)
     masked[1::4] = True
-    known = dataclasses.replace(crops, masks=masks, masked=masked)
+    known = dataclasses.replace(crops, layers={"forged": Layer(masks, masked)})
     order = np.array([[0, 0, 0], [1, 1, 0], [2, 0, 2], [3, 1, 2]] * 2)
     given = _batches(known, order, paired, masks=True)[0].masks
     assert not given[[0, 2]].any()
@@ -171,6 +172,30 @@ def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, pai
     assert (given[3] == UNKNOWN).all()
     with pytest.raises(UsageError, match="needs masks"):
         CropSource(crops, paired, paired.make_inputs(), masks=True)
+
+
+def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_crops(crops):
+    recipe = load_recipe(
+        "corit",
+        "compact",
+        ["crop.side=32", "inputs={grid: 2, face: given}", "augment=none", "batch=4", "balance=natural"],
+    )
+    faces = np.zeros((96, 32, 32), np.uint8)
+    faces[0, :16, :16] = 255
+    stated = dataclasses.replace(crops, layers={"face": Layer(faces, np.arange(96) == 0)})
+    order = np.array([[0, 0, 0], [1, 1, 0]])
+
+    def regions(recipe, epoch=0):
+        source = CropSource(stated, recipe, recipe.make_inputs())
+        return next(source.batches([order], epoch)).inputs["regions"]
+
+    # The face is the first patch, and too small to be eroded; beside it lies its boundary.
+    assert regions(recipe)[0].tolist() == [[1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]]
+    canonical = recipe.make_inputs()(crops.crops[:1])["regions"][0]
+    assert np.array_equal(regions(recipe)[1], canonical)
+    mirrored = dataclasses.replace(recipe, augment="bench")
+    foregrounds = {tuple(regions(mirrored, epoch)[0, 0].tolist()) for epoch in range(8)}
+    assert foregrounds >= {(1, 0, 0, 0), (0, 1, 0, 0)}
 
 
 def test_an_error_in_the_thread_reaches_the_loop(crops, paired):
