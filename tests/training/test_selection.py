@@ -1,0 +1,66 @@
+"""The choice of an epoch: by which crops it is made, and that it is the best epoch that comes back."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.training.loop import train
+from deepscan.training.processes import Processes
+from deepscan.training.samples import CropSource, halves
+
+CPU = Processes(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def filmed(crops):
+    """Four crops a video, two videos a group: figures of crops and of videos are not the same."""
+    videos = tuple(f"video-{at // 8}" for at in range(96))
+    return dataclasses.replace(crops, videos=videos, groups=tuple(f"group-{at // 8}" for at in range(96)))
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_the_crops_that_choose_are_the_first_half(recipe, filmed, tmp_path, monkeypatch, frames):
+    short = dataclasses.replace(recipe, epochs=1, frames={"train": 0, "val": frames})
+    judged, scores = [], CropSource.scores
+
+    def told(source, network, rows):
+        judged.append(rows)
+        return scores(source, network, rows)
+
+    monkeypatch.setattr(CropSource, "scores", told)
+    train(short, filmed, tmp_path, processes=CPU)
+    choosing, held = halves(filmed, frames)
+    (rows,) = judged
+    assert rows[:, 0].tolist() == choosing.tolist()
+    assert rows[:, 1].tolist() == filmed.labels[choosing].tolist()
+    assert not set(rows[:, 0]) & set(held)
+
+
+@pytest.mark.parametrize(("select", "best"), [("auc", 1), ("video_auc", 2)])
+def test_the_epoch_that_comes_back_is_the_best_one(recipe, filmed, tmp_path, monkeypatch, select, best):
+    labels = filmed.labels[halves(filmed)[0]]
+    fakes = np.flatnonzero(labels)
+    # Every crop on its wrong side; all on their right one but for those of one video; one crop of each fake
+    # so far on it that the videos' means are right, and the others wrong.
+    given = [1.0 - labels, np.where(labels, 1, 0.2), np.where(labels, 0, 0.2), 1.0 - labels]
+    given[1][fakes[:4]] = 0
+    given[2][fakes[::4]] = 1
+    seen = []
+
+    def scores(source, network, rows):
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return given[len(seen) - 1]
+
+    monkeypatch.setattr(CropSource, "scores", scores)
+    chosen = dataclasses.replace(recipe, epochs=4, select=select, frames={"train": 0, "val": 0})
+    network, progress = train(chosen, filmed, tmp_path, processes=CPU)
+    auc = (len(fakes) - 4) / len(fakes)
+    assert [row["auc"] for row in progress.history] == pytest.approx([0, auc, 0.25, 0])
+    assert [row["video_auc"] for row in progress.history] == pytest.approx([0, auc, 1, 0])
+    assert progress.best == progress.history[best][select]
+    same = [
+        all(torch.equal(value, state[name]) for name, value in network.state_dict().items()) for state in seen
+    ]
+    assert same == [at == best for at in range(4)]
