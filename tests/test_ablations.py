@@ -4,7 +4,9 @@ import dataclasses
 import re
 import shlex
 from collections import Counter
+from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -20,6 +22,10 @@ PAGE = (Path(__file__).parents[1] / "docs" / "ablations.md").read_text(encoding=
 COMMANDS = tuple(dict.fromkeys(re.findall(r"`(--method [^`]+)`", PAGE)))
 #: As small as every tuning and every head can still be put on; CoRIT's layers are those of 24 blocks.
 SMALL = {"width": 32, "heads": 2, "hidden": 32}
+#: The methods whose own switches the page has.
+OWN = ("qtfp", "dfd-hr", "corit")
+#: What a switch cannot do without.
+NEEDED = {"network.fusion=cls": ("loss.alignment=none",)}
 
 
 def _recipe(command):
@@ -34,23 +40,27 @@ def _tower(recipe):
         return BACKBONES.get(stated.pop("name"))(**stated)
 
 
-def _tiny(recipe):
-    """Return the recipe's network on its kind of backbone, of sixteen patches, and the tower of full size."""
+def _tiny(recipe, grid=4):
+    """Return the recipe's network on its kind of backbone, of few patches, and the tower of full size."""
     real = _tower(recipe)
     backbone = dict(recipe.network["backbone"])
     extra = {"projection": 16} if backbone["name"].startswith("clip") else {}
     depth = 24 if recipe.method == "corit" else 4
-    backbone |= {**SMALL, **extra, "depth": depth, "side": 4 * real.side // real.grid}
+    backbone |= {**SMALL, **extra, "depth": depth, "side": grid * real.side // real.grid}
     torch.manual_seed(0)
     network = DETECTORS.get(recipe.method)(**recipe.loss).build({**recipe.network, "backbone": backbone})
     return network.train(), real
 
 
 def _batch(recipe, network):
-    inputs = {**recipe.inputs, **({"grid": 4} if "grid" in recipe.inputs else {})}
+    grid = {"grid": network.backbone.grid} if "grid" in recipe.inputs else {}
+    inputs = {**recipe.inputs, **grid}
     recipe = dataclasses.replace(recipe, crop=CropRecipe(side=network.side), inputs=inputs)
     crops = np.random.default_rng(0).integers(0, 256, (4, network.side, network.side, 3), dtype=np.uint8)
-    given = {name: torch.from_numpy(array) for name, array in recipe.make_inputs()(crops).items()}
+    faces = np.zeros(crops.shape[:3], np.uint8)
+    faces[:, : network.side // 2] = 255
+    made = recipe.make_inputs()(crops, faces=list(faces))
+    given = {name: torch.from_numpy(array) for name, array in made.items()}
     return Batch(given, torch.tensor([0, 1, 0, 1]), torch.ones(4, network.side, network.side))
 
 
@@ -67,6 +77,47 @@ def test_a_row_trains_what_it_says(command):
     trained = [value for value in network.parameters() if value.requires_grad]
     assert torch.isfinite(total)
     assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in trained)
+
+
+def _switches():
+    """Return what the page's rows change of a method's own network, loss or inputs, one at a time."""
+    for command in COMMANDS:
+        _, method, *overrides = shlex.split(command)
+        for override in overrides if method in OWN else ():
+            # The grid is that of the backbone beside it.
+            if override.startswith(("network.", "loss.", "inputs.")) and "grid" not in override:
+                yield method, override
+
+
+@cache
+def _numbers(method, *overrides):
+    """Return what a network of some switches says and learns, its weights hanging on their names alone."""
+    recipe = load_recipe(method, overrides=overrides)
+    network, _ = _tiny(recipe, grid=8)
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            drawn = torch.randn(value.shape, generator=torch.Generator().manual_seed(crc32(name.encode())))
+            # Nothing is left as it begins: what is zero or the identity hides what it is multiplied by.
+            value.copy_(
+                drawn / value.shape[-1] ** 0.5 if value.ndim > 1 else 0.2 * drawn + ("weight" in name)
+            )
+    batch, detector = _batch(recipe, network), DETECTORS.get(method)(**recipe.loss)
+    torch.manual_seed(1)
+    total, parts = detector.loss(network(**batch.inputs), batch)
+    total.backward()
+    slopes = [value.grad.norm() for value in network.parameters() if value.grad is not None]
+    with torch.no_grad():
+        judged = network.eval().predict(**batch.inputs)["probability"].sum()
+    views = recipe.make_inputs().views
+    return tuple(map(float, (total.detach(), *parts.values(), torch.stack(slopes).norm(), judged, views)))
+
+
+@pytest.mark.parametrize(("method", "override"), dict.fromkeys(_switches()))
+def test_a_switch_alone_changes_what_a_network_says_or_learns(method, override):
+    needed = NEEDED.get(override, ())
+    own, switched = _numbers(method, *needed), _numbers(method, *needed, override)
+    # Seeds and weights are the same: a switch that does nothing leaves every number, but for rounding.
+    assert own != pytest.approx(switched, rel=1e-5, nan_ok=True)
 
 
 def test_no_row_is_the_recipe_that_another_row_is():
