@@ -5,6 +5,7 @@ import re
 import shlex
 from collections import Counter
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from zlib import crc32
 
@@ -118,6 +119,19 @@ def test_a_switch_alone_changes_what_a_network_says_or_learns(method, override):
     own, switched = _numbers(method, *needed), _numbers(method, *needed, override)
     # Seeds and weights are the same: a switch that does nothing leaves every number, but for rounding.
     assert own != pytest.approx(switched, rel=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "one", "other"),
+    [
+        (method, one, other)
+        for (method, one), (its, other) in combinations(dict.fromkeys(_switches()), 2)
+        if method == its and one.split("=")[0] == other.split("=")[0]
+    ],
+)
+def test_two_values_of_a_switch_are_not_the_same_one(method, one, other):
+    told = [_numbers(method, *NEEDED.get(override, ()), override) for override in (one, other)]
+    assert told[0] != pytest.approx(told[1], rel=1e-5, nan_ok=True)
 
 
 def test_no_row_is_the_recipe_that_another_row_is():
