@@ -29,7 +29,8 @@ COLUMNS = (
     "trained",
     "command",
 )
-#: Baseline recipes train the tower otherwise than its paper does: the budget is the table's.
+#: DFD-HR sees the whole crop; its experts are a quarter as wide as the tokens, as in the paper.
+WHOLE = ("crop.resize=null", "network.hidden=40")
 ROWS: dict[str, tuple[str, ...]] = {
     "unifd": ("--method", "unifd", "network.feature=cls", "sam_rho=0"),
     "fft": ("--method", "fft"),
@@ -44,10 +45,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     "corit, no RRM": ("--method", "corit", "inputs.grid=7", "network.rrm=false"),
     "corit, RSI alone": ("--method", "corit", "inputs.grid=7", "network.rrm=false", "network.hri=false"),
     "corit, HRI alone": ("--method", "corit", "inputs.grid=7", "network.rsi=false"),
-    "dfd-hr": ("--method", "dfd-hr", "crop.resize=null"),
-    "dfd-hr, no layer pruning": ("--method", "dfd-hr", "crop.resize=null", "network.pruning=false"),
-    "dfd-hr, no token selection": ("--method", "dfd-hr", "crop.resize=null", "network.selection=none"),
-    "dfd-hr, no tiles": ("--method", "dfd-hr", "crop.resize=null", "network.split=false"),
+    "dfd-hr": ("--method", "dfd-hr", *WHOLE),
+    "dfd-hr, no layer pruning": ("--method", "dfd-hr", *WHOLE, "network.pruning=false"),
+    "dfd-hr, no token selection": ("--method", "dfd-hr", *WHOLE, "network.selection=none"),
+    "dfd-hr, no tiles": ("--method", "dfd-hr", *WHOLE, "network.split=false"),
 }
 
 
@@ -108,6 +109,9 @@ def folder_of(work: Path, name: str) -> Path:
 def train(*options: str) -> None:
     """Run `deepscan train`."""
     command = [sys.executable, "-m", "deepscan", "train", "--progress", "plain", *options]
+    out = Path(options[options.index("--out") + 1])
+    if (out / "run" / "last.safetensors").is_file():
+        command.append("--resume")
     print(shlex.join(command), flush=True)
     subprocess.run(command, check=True)
 
