@@ -1,0 +1,325 @@
+"""What a training shows: one line that fits a terminal, lines for a log, nothing where none is wanted."""
+
+import errno
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+from rich.console import Console
+
+from deepscan.cli import teller as module
+from deepscan.cli.teller import Teller
+from deepscan.training.loop import Step
+
+CONTROL = r"\x1b\[\??(\d*)(?:;\d+)*([A-Za-z])"
+#: A run long and fast enough that every figure is a wide one.
+WIDE = {"epochs": 100, "steps": 4104, "loss": 0.73714, "rate": 1234.4, "left": 35000.0}
+
+TRAINING = """
+import os, sys, time
+os.close(os.open(os.ttyname(2), os.O_RDWR))
+from deepscan.cli.teller import Teller
+from types import SimpleNamespace as Step
+figures = {{"epoch": 1, "epochs": 2, "steps": 1000, "loss": 0.7, "rate": 20.0, "left": 6600.0, "row": None}}
+try:
+    with Teller("auto") as teller:
+        teller.crops(1, 2)
+        teller.crops(2, 2)
+        for at in range(1, 1000):
+            teller.step(Step(step=at, **figures))
+            time.sleep(0.02)
+            {then}
+except BaseException as error:
+    sys.stderr.write(f"error: {{type(error).__name__}}\\n")
+"""
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def step(at, row=None, epoch=1, **figures):
+    given = {"epochs": 6, "steps": 10, "loss": 0.7371, "rate": 20.2, "left": 6600.0, **figures}
+    return Step(epoch=epoch, step=at, row=row, **given)
+
+
+def terminal(width=80):
+    return Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=width)
+
+
+def log():
+    return Console(file=io.StringIO(), force_terminal=False, width=80)
+
+
+def looks(console):
+    """Every line that was drawn, in order, without colours, bar and moves of the cursor."""
+    drawn = re.split(r"[\r\n]", re.sub(CONTROL, "", console.file.getvalue()))
+    return [line for line in drawn if line.strip()]
+
+
+def words(line):
+    return " ".join(line.replace("\u2501", " ").replace("\u2578", " ").replace("\u257a", " ").split())
+
+
+def at_a_terminal(code, columns=80, press=b"", once=b""):
+    """Run Python at a terminal of its own, press keys when it has shown something; return what it showed."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        start_new_session=True,
+        env={key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+        | {"TERM": "xterm-256color"},
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+        if press and once in shown:
+            os.write(leader, press)
+            press = b""
+    os.close(leader)
+    out, _ = process.communicate(timeout=30)
+    return out.decode(), shown.decode()
+
+
+def screen(shown, columns=80):
+    """What stands on a terminal after it was sent all that: its lines, without empty ones at the end."""
+    lines, row, column = [""], 0, 0
+    for count, control, letter in re.findall(f"{CONTROL}|(.)", shown, re.DOTALL):
+        if control == "A":
+            row = max(0, row - int(count or 1))
+        elif control == "K":
+            lines[row] = ""
+        elif letter == "\r":
+            column = 0
+        elif letter:
+            if letter == "\n" or column == columns:
+                row, column = row + 1, 0
+                lines += [""] * (row + 1 - len(lines))
+            if letter != "\n":
+                lines[row] = lines[row].ljust(column)[:column] + letter + lines[row][column + 1 :]
+                column += 1
+    return [line.rstrip() for line in "\n".join(lines).rstrip().split("\n")]
+
+
+def test_a_terminal_shows_every_figure_in_one_line(clock):
+    console = terminal()
+    with Teller("auto", console) as teller:
+        teller.step(step(1))
+        assert words(looks(console)[-1]) == "training epoch 1/6 loss 0.7371 20 images/s 110 min left"
+        teller.step(step(10, {"auc": 0.91234}))
+        clock.now += 1
+        teller.step(step(1, epoch=2, left=30.0, rate=3.14))
+        line = looks(console)[-1]
+    assert words(line) == "training epoch 2/6 loss 0.7371 3.1 images/s AUC 0.9123 <1 min left"
+    assert "\u2501" in line
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_widest_figures_fit(clock, width):
+    console = terminal(width)
+    with Teller("auto", console) as teller:
+        teller.step(step(4104, {"auc": 0.91234}, epoch=99, **WIDE))
+        teller.step(step(4104, epoch=100, **WIDE))
+        validating = looks(console)[-1]
+        clock.now += 1
+        teller.step(step(1, epoch=100, **WIDE))
+        training = looks(console)[-1]
+    figures = "epoch 100/100 loss 0.7371 1234 images/s AUC 0.9123 583 min left"
+    assert [words(validating), words(training)] == [f"validating {figures}", f"training {figures}"]
+    assert max(map(len, looks(console))) <= width
+
+
+def test_a_narrow_terminal_keeps_where_it_is_and_when_it_ends(clock):
+    console = terminal(45)
+    with Teller("auto", console) as teller:
+        teller.step(step(10, {"auc": 0.9}))
+    assert words(looks(console)[0]) == "training epoch 1/6 110 min left"
+    assert max(map(len, looks(console))) <= 45
+
+
+def test_nothing_stands_there_that_was_never_told_of(clock):
+    console = terminal()
+    with Teller("auto", console) as teller:
+        assert console.file.getvalue() == ""
+        teller.step(step(1))
+        teller.step(step(2))
+    assert {line.split()[0] for line in looks(console)} == {"training"}
+    with Teller("auto", terminal()) as teller:
+        pass
+    assert teller._console.file.getvalue() == ""
+
+
+def test_work_goes_from_the_screen_when_it_is_done(clock):
+    console = terminal()
+    with Teller("auto", console) as teller:
+        for work in (teller.crops, teller.features):
+            work(100, 300)
+            clock.now += 2
+            work(200, 300)
+            work(300, 300)
+        assert screen(console.file.getvalue()) == [""]
+        teller.step(step(1))
+        assert len(screen(console.file.getvalue())) == 1
+    shown = [words(line) for line in looks(console)]
+    assert "crops 200/300 50 images/s <1 min left" in shown
+    assert "features 200/300 50 images/s <1 min left" in shown
+    assert [line.split()[0] for line in shown] == sorted(line.split()[0] for line in shown)
+
+
+def test_the_rate_is_not_of_what_was_done_before_the_first_word(clock):
+    console = terminal()
+    with Teller("auto", console) as teller:
+        teller.crops(9000, 9200)
+        clock.now += 10
+        teller.crops(9100, 9200)
+        line = looks(console)[-1]
+    assert words(line) == "crops 9100/9200 10 images/s <1 min left"
+
+
+def test_it_is_drawn_ten_times_a_second_at_most(clock):
+    console = terminal()
+    with Teller("auto", console) as teller:
+        teller.step(step(1, steps=1001))
+        before = len(looks(console))
+        for at in range(2, 1001):
+            clock.now += 0.001
+            teller.step(step(at, steps=1001))
+        assert 5 <= len(looks(console)) - before <= 10
+
+
+def test_validation_is_told_of_at_once(clock):
+    console = terminal()
+    with Teller("auto", console) as teller:
+        teller.step(step(9))
+        teller.step(step(10))
+        assert looks(console)[-1].startswith("validating ")
+        teller.step(step(10, {"auc": 0.9}))
+        assert looks(console)[-1].startswith("training ")
+
+
+@pytest.mark.parametrize(("style", "console"), [("plain", terminal), ("plain", log), ("auto", log)])
+def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, console):
+    told = console()
+    with Teller(style, told) as teller:
+        teller.crops(32, 64)
+        clock.now += 4
+        teller.crops(64, 64)
+        for at in range(1, 11):
+            clock.now += 3
+            teller.step(step(at))
+        teller.step(step(10, {"auc": 0.9}))
+        clock.now += 10
+        teller.step(step(1, epoch=2))
+    assert told.file.getvalue().splitlines() == [
+        "crops 64/64 8.0 images/s 0 min left",
+        "training 4/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
+        "training 8/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
+        "training 10/60 epoch 1/6 loss 0.7371 20 images/s AUC 0.9000 110 min left",
+        "training 11/60 epoch 2/6 loss 0.7371 20 images/s 110 min left",
+    ]
+
+
+@pytest.mark.parametrize("console", [terminal, log])
+def test_none_is_nothing(clock, console):
+    told = console()
+    with Teller("none", told) as teller:
+        teller.crops(64, 64)
+        teller.features(64, 64)
+        clock.now += 20
+        teller.step(step(10, {"auc": 0.9}))
+    assert told.file.getvalue() == ""
+
+
+def test_a_long_time_is_told_in_hours(clock):
+    told = log()
+    with Teller("plain", told) as teller:
+        teller.step(step(10, {"auc": 0.9}, left=45000.0))
+    assert told.file.getvalue().endswith(" 12.5 h left\n")
+
+
+@pytest.mark.parametrize("writes", range(8))
+@pytest.mark.parametrize(("style", "error"), [("auto", errno.EIO), ("plain", errno.EPIPE)])
+def test_a_stream_that_is_closed_does_not_end_the_training(clock, style, error, writes):
+    class Closed(io.StringIO):
+        left = writes
+
+        def write(self, text):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(error, os.strerror(error))
+            return len(text)
+
+    before = sys.stderr
+    console = Console(file=Closed(), force_terminal=True, force_interactive=True, width=80)
+    with Teller(style, console) as teller:
+        for epoch in range(1, 9):
+            teller.step(step(10, {"auc": 0.9}, epoch=epoch, epochs=8))
+    assert console.file.left < 0
+    assert sys.stderr is before
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_an_error_stands_alone_on_the_terminal(columns):
+    _, shown = at_a_terminal(TRAINING.format(then="if at == 10: raise ValueError"), columns)
+    assert "epoch 1/2" in shown
+    assert screen(shown, columns) == ["error: ValueError"]
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_after_ctrl_c_the_error_stands_alone():
+    _, shown = at_a_terminal(TRAINING.format(then="pass"), press=b"\x03", once=b"epoch 1/2")
+    assert "^C" in shown
+    assert screen(shown) == ["error: KeyboardInterrupt"]
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_what_is_printed_meanwhile_stays_and_stdout_stays_stdout():
+    then = (
+        "if at == 5: print('data'); print('a warning', file=sys.stderr)\n            if at == 9: sys.exit()"
+    )
+    out, shown = at_a_terminal(TRAINING.format(then=then))
+    assert out == "data\n"
+    assert screen(shown) == ["a warning", "error: SystemExit"]
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=str)
+def test_no_color_takes_the_colour(monkeypatch, clock, no_color, coloured):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in no_color.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    console = terminal()
+    with Teller("auto", console) as teller:
+        teller.step(step(5))
+    assert bool(re.search(r"\x1b\[(?:\d+;)*[39]\d", console.file.getvalue())) == coloured
