@@ -9,6 +9,7 @@ starts from it and trains with one budget (methods.yaml). A row that has been tr
 import argparse
 import csv
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ def main() -> None:
     if not (tower / "done").is_file():
         train("--recipe", str(HERE / "tower.yaml"), "--out", str(tower), *common)
         (tower / "done").touch()
+    shutil.copyfile(tower / "run" / "log.csv", given.out.with_name("tower.csv"))
     for name in given.rows:
         if not (folder_of(given.work, name) / "card.yaml").is_file():
             start = (*ROWS[name], f"weights={tower}/run/best.safetensors")
@@ -131,7 +133,12 @@ def row(name: str, folder: Path, options: tuple[str, ...]) -> Iterator[tuple[str
     yield "epochs", len(history)
     yield "images_per_second", round(sum(float(past["rate"]) for past in history) / len(history), 1)
     yield "trained", card["summary"]
-    yield "command", shlex.join(["deepscan", "train", "--recipe", "benchmarks/methods.yaml", *options])
+    given = card["trained"]["command"]
+    lacking = [option for option in options if option not in shlex.split(given)]
+    if lacking:
+        raise SystemExit(f"{folder} was trained without {lacking[0]}: remove it, and run this again")
+    recipe = ["--recipe", "benchmarks/methods.yaml", "--data", "DIR", *options]
+    yield "command", shlex.join(["deepscan", "train", *recipe, "weights=tower/run/best.safetensors"])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Every error that deepscan raises on purpose: what failed, what to do next, and the exit code it means."""
 
+import importlib
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -32,6 +34,10 @@ class DeepscanError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[type["DeepscanError"], tuple[str, str]]:
+        # An error of a worker process reaches us pickled, and its class takes two arguments.
+        return type(self), (self.message, self.hint)
 
 
 class UsageError(DeepscanError):
@@ -74,6 +80,24 @@ def exit_code_of(error: BaseException) -> ExitCode:
 def install_hint(extra: str = "") -> str:
     """Return the hint that says how deepscan is installed, with an extra if one is named."""
     return f"in deepscan's checkout, run: pip install '.{f'[{extra}]' if extra else ''}'"
+
+
+def require(modules: Sequence[str], extra: str, purpose: str) -> None:
+    """Check that optional packages can be imported.
+
+    Args:
+        modules: The modules.
+        extra: The extra of this package that brings them.
+        purpose: As `missing_extra` takes it.
+
+    Raises:
+        MissingError: One cannot.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise missing_extra(module, extra, purpose)
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> MissingError:

@@ -1,7 +1,6 @@
 """From what a recipe states about its backbone to a tower with weights."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from deepscan.backbones import BACKBONES
@@ -39,7 +38,7 @@ def build_tower(stated: Mapping[str, Any], weights: str = "random") -> VisionTra
     if weights == "random":
         return tower
     # A tower of random weights needs nothing of the libraries that publish others.
-    from deepscan.backbones.weights import fetch, load
+    from deepscan.backbones.weights import load, locate
 
-    load(tower, name, fetch(name) if weights == "hub" else Path(weights))
+    load(tower, name, locate(name, weights))
     return tower

@@ -28,13 +28,7 @@ def load(tower: VisionTransformer, name: str, path: Path) -> None:
         MissingError: The file is not there.
         ContractError: It cannot be read, or holds another tower's weights.
     """
-    if not path.is_file():
-        raise MissingError(
-            f"there is no weights file {path}",
-            f"put {_named(PUBLISHED[name])} there, or give weights=hub"
-            if name in PUBLISHED
-            else "give the path of a checkpoint of ours, or weights=random",
-        )
+    locate(name, str(path))
     try:
         given, left = _read(path, name, tower)
     except (ContractError, MemoryError):
@@ -76,6 +70,29 @@ def _ours(path: Path) -> dict[str, Tensor]:
 
 def _named(found: Published) -> str:
     return f"{found.files[0]} of the Hugging Face repository {found.repository}"
+
+
+def locate(name: str, weights: str) -> Path:
+    """Return the file of a backbone's weights.
+
+    Args:
+        name: The backbone's name.
+        weights: `hub`, or a path.
+
+    Raises:
+        UsageError: None are published.
+        MissingError: The file is not there, or the hub cannot be reached.
+    """
+    if weights == "hub":
+        return fetch(name)
+    if not Path(weights).is_file():
+        raise MissingError(
+            f"there is no weights file {weights}",
+            f"put {_named(PUBLISHED[name])} there, or give weights=hub"
+            if name in PUBLISHED
+            else "give the path of a checkpoint of ours, or weights=random",
+        )
+    return Path(weights)
 
 
 def fetch(name: str) -> Path:

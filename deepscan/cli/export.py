@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deepscan import cards
-from deepscan.errors import UsageError, missing_extra
+from deepscan.errors import UsageError, require
 
 
 def export(
@@ -16,9 +16,9 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder to write: card and network. [default: NAME-onnx]",
+            help="Model folder to write: card and network.",
             metavar="DIR",
-            show_default=False,
+            show_default="NAME-onnx",
         ),
     ] = None,
 ) -> None:
@@ -36,17 +36,14 @@ def export(
     folder = out or Path(f"{card.name}-onnx")
     if (folder / cards.CARD).exists():
         raise UsageError(f"{folder} holds a model already", "name another folder with --out")
-    for module in ("torch", "safetensors", "onnx", "onnxscript"):
-        try:
-            __import__(module)
-        except ImportError:
-            raise missing_extra(module, "torch", "exporting")
+    require(("torch", "safetensors", "onnx", "onnxscript"), "torch", "exporting")
     from deepscan.detectors import load_network
     from deepscan.detectors.inputs import make_inputs
     from deepscan.engines.export import export_model
+    from deepscan.training.session import writable
 
     network = load_network(card)
-    folder.mkdir(parents=True, exist_ok=True)
+    writable(folder, "--out")
     typer.echo(f"exporting {card.name}: for a large network this takes minutes", err=True)
     inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
     graph, parity = export_model(card, network, inputs, folder)

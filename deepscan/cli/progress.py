@@ -53,6 +53,8 @@ class Display(Listener):
             _Rate(),
             console=self._stderr,
             transient=True,
+            # The records: where stdout is a pipe they must not be shown above the bar instead.
+            redirect_stdout=False,
         )
         self._task = self._bar.add_task("loading", total=None)
 

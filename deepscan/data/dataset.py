@@ -72,8 +72,12 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
             "and, if known, source,video,mask,face; or name their folder with --data",
         )
-    with index.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        # With or without the mark that Excel puts before the first column.
+        with index.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{index} is not UTF-8: {error.reason}", "save it as UTF-8")
     if rows and (lacking := [name for name in _COLUMNS if name not in rows[0]]):
         raise UsageError(f"{index} has no column {lacking[0]!r}", f"give it the columns {','.join(_COLUMNS)}")
     pictures = tuple(

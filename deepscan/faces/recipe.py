@@ -52,6 +52,8 @@ class CropRecipe:
             raise ValueError(f"crop side must be 16..2048 pixels, not {self.side}")
         if not 0.3 <= self.scale <= 4:
             raise ValueError(f"crop scale must be 0.3..4, not {self.scale}")
+        if len(self.shift) != 2 or not all(abs(part) < 1 for part in self.shift):
+            raise ValueError(f"crop shift must be two fractions of the side, not {self.shift}")
         if self.interpolation not in get_args(Interpolation):
             raise ValueError(
                 f"interpolation must be one of {get_args(Interpolation)}, not {self.interpolation!r}"

@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had not been interrupted, in one safetensors file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def load_best(path: Path, network: nn.Module) -> None:
         ContractError: It is of another network.
     """
     if not path.is_file():
-        raise MissingError(f"there is no {path}", "no epoch has ended yet: start the run without --finish")
+        raise MissingError(f"there is no {path}", "no epoch has ended yet: go on with --resume")
     _load(path, network, load_file(path))
 
 
@@ -137,7 +137,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) 
         temporary.unlink(missing_ok=True)
         raise DeepscanError(
             f"{path} cannot be written: {error}",
-            "make room; the former checkpoint stays: go on with --resume",
+            "make room, and go on with --resume from the checkpoint before, if there was one",
         )
 
 
@@ -181,15 +181,39 @@ def restore(
     )
 
 
+def check(path: Path, identity: Mapping[str, Any]) -> None:
+    """Check that a checkpoint is of a run with this recipe, without reading its tensors.
+
+    Raises:
+        ContractError: It is not, or cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            stated = json.loads((file.metadata() or {}).get("deepscan", "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ContractError(f"{path} is not a checkpoint: {error}", "begin anew with --overwrite")
+    former = {key: value for key, value in (stated.get("identity") or {}).items() if key in identity}
+    _check_identity(path, former, json.loads(json.dumps(identity)))
+
+
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    former, now = dict(_leaves(former)), dict(_leaves(now))
     changed = [key for key in {**former, **now} if former.get(key) != now.get(key)]
     if changed:
         key = changed[0]
         raise ContractError(
             f"{path} is of a run with other parameters: {key} was {former.get(key)!r}, is {now.get(key)!r}",
-            "resume with the recipe and the data of the run, or start one without --resume",
+            "resume with the recipe and the data of the run, or begin another in another --out",
         )
+
+
+def _leaves(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in stated.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -24,7 +24,7 @@ from deepscan.training import checkpoint
 from deepscan.training.checkpoint import BEST, LAST, Progress
 from deepscan.training.features import FeatureSource, cacheable, fingerprint
 from deepscan.training.log import Log
-from deepscan.training.optimiser import Stepper, learning_rate, make_optimiser
+from deepscan.training.optimiser import CALM, Stepper, learning_rate, make_optimiser
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import CropSource, Indices, arrange, halves
@@ -201,7 +201,7 @@ def _begin(
     network = detector.build(recipe.network, recipe.weights)
     # Convolutions on a CPU run a sixth faster on this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    identity = {**recipe.to_json(), "crops": crops.key, "labels": crops.stated}
+    identity = {**recipe.to_json(), "crops": crops.key, "index": crops.stated}
     if isinstance(network, FrozenNetwork):
         # Its checkpoints hold no backbone that could tell.
         identity["backbone"] = fingerprint(network.backbone)
@@ -300,12 +300,16 @@ def _epoch(
             run.save()
             saved = time.monotonic()
             held.end()
+    try:
+        judged = _validate(run)
+    except DeepscanError as error:
+        raise type(error)(f"epoch {epoch + 1}, after its last batch: {error.message}", error.hint)
     row = {
         "epoch": float(epoch + 1),
         "steps": float(steps),
         "lr": recipe.lr * learning_rate(recipe, (epoch + 1) * steps - 1, steps * recipe.epochs),
         **_means(run.progress.sums),
-        **_validate(run),
+        **judged,
         "seconds": round(run.progress.seconds, 1),
         "rate": round(steps * recipe.batch / run.progress.seconds, 1),
     }
@@ -348,6 +352,8 @@ def _validate(run: Run) -> dict[str, float]:
     scores = np.empty(len(run.choosing))
     for at, share in enumerate(shares):
         scores[at::count] = share
+    if not np.isfinite(scores).all():
+        raise UsageError(f"{np.isnan(scores).sum()} of {len(scores)} validation scores are no numbers", CALM)
     positions, labels = run.choosing[:, 0], run.choosing[:, 1]
     videos = video_means(labels, scores, [run.crops.videos[at] for at in positions])
     return {"auc": auc(labels, scores), "video_auc": auc(*videos)}

@@ -18,7 +18,8 @@ Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
 #: The cached features of a `FrozenNetwork`, among a batch's inputs.
 FEATURES = "features"
 _COUNT = " count"
-_CALM = "lower lr, or set clip; the last checkpoint is as it was"
+#: What to do next where numbers have become none.
+CALM = "begin in another --out with a lower lr or with clip; --finish makes a model of the best epoch so far"
 
 
 def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
@@ -121,7 +122,7 @@ class Stepper:
                 output = judge(self.network, part)
             total, named = self.loss(output, part)
             if not math.isfinite(value := float(total.detach())):
-                raise UsageError(f"the loss became {value}", _CALM)
+                raise UsageError(f"the loss became {value}", CALM)
             (total * share).backward()  # type: ignore[no-untyped-call]
             for name, number in {"loss": total.detach(), **named}.items():
                 known = math.isfinite(float(number))
@@ -130,7 +131,7 @@ class Stepper:
         self.processes.add_gradients(self.trained)
         norm = float(nn.utils.clip_grad_norm_(self.trained, self.recipe.clip or math.inf))
         if not math.isfinite(norm):
-            raise UsageError(f"the gradient's norm became {norm}", _CALM)
+            raise UsageError(f"the gradient's norm became {norm}", CALM)
         sums = self.processes.add(told)
         return {
             name: value / count if (count := sums[name + _COUNT]) else math.nan

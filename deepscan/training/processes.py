@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from deepscan.errors import UsageError
+from deepscan.errors import MissingError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,13 @@ def join(device: str) -> Iterator[Processes]:
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
 
     Raises:
-        UsageError: There is no such device.
+        UsageError: There is no device of that name.
+        MissingError: There is none here.
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"there is no device {device!r}", "choose from: auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here", "use --device cpu")
+        raise MissingError("there is no CUDA device here", "use --device cpu")
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if not dist.is_torchelastic_launched():
         yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))

@@ -53,7 +53,6 @@ def publish(
     name: str,
     data: str,
     trained: Mapping[str, Any],
-    license_id: str = "Apache-2.0",
 ) -> ModelCard:
     """Write a model folder and return its card.
 
@@ -70,7 +69,6 @@ def publish(
         name: The model's name.
         data: The data's name, for the figures.
         trained: What the card says of the training.
-        license_id: SPDX identifier for the weights.
 
     Raises:
         ContractError: The folded or the exported model differs from the network.
@@ -96,7 +94,7 @@ def publish(
         method=recipe.method,
         summary=f"{recipe.method} on the backbone {recipe.network['backbone']['name']}, "
         f"{sum(value.numel() for value in network.parameters()):,} parameters",
-        license=license_id,
+        license=recipe.license,
         files={"torch": ModelFile(WEIGHTS, sha256_of(folder / WEIGHTS))},
         network={key: value for key, value in recipe.network.items() if key != "tuning"},
         crop=recipe.crop,

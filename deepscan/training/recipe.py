@@ -42,6 +42,8 @@ _LEAST = {
     "sam_rho": 0,
     "clip": 0,
 }
+#: Below what a seed of torch may be.
+_MOST = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Recipe:
         std: Per RGB channel.
         sources: Sources of the data set to train on, all of them where empty.
         terms: Under which terms the data may be used; the card repeats it.
+        license: SPDX identifier for the weights that come of it; the card repeats it.
         frames: How many crops of a video are used in `train` and in `val`; 0 for all.
         sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.
@@ -101,6 +104,7 @@ class Recipe:
     std: tuple[float, float, float]
     sources: tuple[str, ...]
     terms: str
+    license: str
     frames: Mapping[str, int]
     sampling: Sampling
     augment: str
@@ -132,9 +136,9 @@ class Recipe:
                     f"correct {name} in the recipe",
                 )
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
+            if not least <= getattr(self, name) < _MOST:
                 raise UsageError(
-                    f"{name} must be at least {least}, not {getattr(self, name)}", f"raise {name}"
+                    f"{name} must be a number from {least}, not {getattr(self, name)}", f"correct {name}"
                 )
         if not 0 <= self.blend <= 1:
             raise UsageError(f"blend must be in [0, 1], not {self.blend}", "it is a share of the fakes")
@@ -149,7 +153,11 @@ class Recipe:
         if self.batch % self.accumulate:
             raise UsageError(f"accumulate {self.accumulate} does not divide batch {self.batch}", "change one")
         if self.balance != "natural" and (self.batch // self.accumulate) % 2:
-            raise UsageError(f"batch must be an even number, not {self.batch}", "half of a batch is real")
+            parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
+            raise UsageError(
+                f"a batch of {self.batch}{parts} does not hold whole pairs",
+                f"make batch a multiple of {2 * self.accumulate}: half of it is real",
+            )
         if set(self.frames) != {"train", "val"} or min(self.frames.values()) < 0:
             raise UsageError(f"frames {dict(self.frames)}", "give train and val, 0 for all")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -207,9 +215,9 @@ def _typed(stated: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise UsageError(f"bad crop recipe: {error}", "correct `crop` in the recipe")
     own = normalisation(stated["network"]["backbone"]["name"])
-    return {
-        "crop": crop,
-        "mean": tuple(stated["mean"] or own[0]),
-        "std": tuple(stated["std"] or own[1]),
-        "sources": tuple(stated["sources"]),
-    }
+    try:
+        mean = tuple(float(value) for value in stated["mean"] or own[0])
+        std = tuple(float(value) for value in stated["std"] or own[1])
+    except (TypeError, ValueError):
+        raise UsageError(f"mean {stated['mean']}, std {stated['std']}", "give three numbers each")
+    return {"crop": crop, "mean": mean, "std": std, "sources": tuple(stated["sources"])}

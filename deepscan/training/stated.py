@@ -19,6 +19,9 @@ Value = str | int | float | bool | list[Any] | dict[str, Any] | None
 #: What is trained where neither a method nor a recipe is named.
 DEFAULT_METHOD = "qtfp"
 _ROOT = "common"
+#: Keys that may be null, and parts of a recipe whose owners check what is in them.
+_NULLABLE = ("mean", "std", "backbone_lr", "crop.resize")
+_OPEN = ("network.", "loss.", "inputs.")
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 #: Parts of a recipe whose keys hang on a name within them: where the name changes, the other keys go.
 _NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
@@ -43,6 +46,12 @@ def state(method: str | None, recipe: Path | str | None, overrides: Sequence[str
             raise UsageError(f"{override!r} is not key=value", "write for example: lr=0.0005")
         # A mapping stands for each of its keys: network.tuning={type: lora, rank: 8}.
         _merge(stated, {key.strip(): _value(value)}, "")
+    lacking = [key for key in ("method", "network", "loss") if not isinstance(stated.get(key), str | dict)]
+    if lacking or not (stated["network"].get("backbone") or {}).get("name"):
+        raise UsageError(
+            f"the recipe states no {lacking[0] if lacking else 'network.backbone.name'}",
+            "begin it with base: and the name of a method",
+        )
     return stated
 
 
@@ -75,7 +84,7 @@ def _resolved(given: dict[str, Any], name: str, method: str | None = None) -> di
         # Where a method's keys begin; all later recipes and overrides change values, and add none.
         return _over(_packaged(_ROOT), given)
     first, *others = bases if isinstance(bases, list) else [bases]
-    stated = _resolved(_packaged(str(first)), str(first))
+    stated = _resolved(_packaged(str(first)), str(first), method if str(first) != method else None)
     for other in others:
         _merge(stated, _packaged(str(other)), f" in {other}")
     _merge(stated, given, f" in {name}")
@@ -178,8 +187,10 @@ def _like(former: Value, value: Value, key: str) -> Value:
     if isinstance(value, str) and _EXPONENT.fullmatch(value) and not isinstance(former, str):
         # YAML 1.1 reads 1e-3 as a string.
         value = float(value)
-    if former is None or value is None:
+    if former is None or (value is None and (key in _NULLABLE or key.startswith(_OPEN))):
         return value
+    if value is None:
+        raise UsageError(f"{key} is like {former!r}, not null", f"for example {key}={former}")
     if isinstance(former, float):
         try:
             return float(str(value))
@@ -187,4 +198,14 @@ def _like(former: Value, value: Value, key: str) -> Value:
             raise UsageError(f"{key} is a number, not {value!r}", f"for example {key}={former}")
     if type(value) is not type(former):
         raise UsageError(f"{key} is like {former!r}, not {value!r}", f"for example {key}={former}")
+    if isinstance(value, list) and isinstance(former, list) and not key.startswith(_OPEN):
+        _check_items(former, value, key)
     return value
+
+
+def _check_items(former: list[Any], value: list[Any], key: str) -> None:
+    number = bool(former) and not isinstance(former[0], str)
+    kinds = (int, float) if number else (str,)
+    if not all(isinstance(item, kinds) and not isinstance(item, bool) for item in value):
+        what = "numbers" if number else "names"
+        raise UsageError(f"{key} is a list of {what}, not {value!r}", "write for example: sources=[DFDC]")

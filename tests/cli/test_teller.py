@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from rich.console import Console
 from deepscan.cli import teller as module
 from deepscan.cli.teller import Teller
 from deepscan.training.loop import Step
+from tests.command import SAMPLES
 
 CONTROL = r"\x1b\[\??(\d*)(?:;\d+)*([A-Za-z])"
 #: A run long and fast enough that every figure is a wide one.
@@ -323,3 +325,10 @@ def test_no_color_takes_the_colour(monkeypatch, clock, no_color, coloured):
     with Teller("auto", console) as teller:
         teller.step(step(5))
     assert bool(re.search(r"\x1b\[(?:\d+;)*[39]\d", console.file.getvalue())) == coloured
+
+
+def test_a_scans_records_go_into_a_pipe_while_its_progress_is_shown():
+    arguments = ["scan", str(SAMPLES / "no_face.mp4"), "--frames", "4"]
+    out, shown = at_a_terminal(f"from deepscan.cli import main; main({arguments!r})")
+    assert [json.loads(line)["status"] for line in out.splitlines()] == ["no_face"]
+    assert '"status"' not in shown

@@ -192,3 +192,22 @@ def test_frames_of_a_video_are_taken_evenly():
     assert crops.where("train", 4).tolist() == [0, 3, 6, 9, 10, 11, 12]
     assert crops.where("train", 4, "first").tolist() == [0, 1, 2, 3, 10, 11, 12]
     assert not len(crops.where("val", 4))
+
+
+@pytest.mark.parametrize("fault", ["cut", "mask"])
+def test_an_error_in_a_worker_process_arrives_as_what_it_is(tmp_path, fault):
+    from tests.command import SAMPLES
+
+    video = cv2.VideoCapture(str(SAMPLES / "real_astronaut.mp4"))
+    path = tmp_path / "face.png"
+    cv2.imwrite(str(path), video.read()[1])
+    picture = Picture(path, 0, "g", "train", "", "v")
+    if fault == "cut":
+        # The head of a picture without its pixels: only reading it whole tells.
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((8, 8), np.uint8))
+        picture = dataclasses.replace(picture, mask=tmp_path / "mask.png")
+    with pytest.raises(UsageError, match=r"not a picture|8 x 8 pixels") as raised:
+        prepare_crops([picture], CropRecipe(side=32, scale=0.8), tmp_path / "cache", workers=1)
+    assert raised.value.hint

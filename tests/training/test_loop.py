@@ -203,7 +203,7 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, crops, tm
         other = dataclasses.replace(crops, key="other")
         train(dataclasses.replace(recipe, epochs=1), other, tmp_path, resume=True, processes=CPU)
     relabelled = dataclasses.replace(crops, labels=1 - crops.labels)
-    with pytest.raises(ContractError, match="labels was"):
+    with pytest.raises(ContractError, match="index was"):
         train(dataclasses.replace(recipe, epochs=1), relabelled, tmp_path, resume=True, processes=CPU)
     with pytest.raises(MissingError, match="to resume from"):
         train(recipe, crops, tmp_path / "none", resume=True, processes=CPU)

@@ -56,7 +56,7 @@ def test_the_last_checkpoint_stays_and_the_run_goes_on_from_it(
         patch.setattr(Qtfp, "loss", third_is_none)
         with pytest.raises(UsageError, match=f"epoch 2, batch 3: {told}") as raised:
             train(recipe, crops, tmp_path, processes=CPU, resume=True)
-    assert "the last checkpoint is as it was" in raised.value.hint
+    assert "--finish" in raised.value.hint
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")} == before
     assert not list(tmp_path.glob("*.tmp"))
     first = []

@@ -339,3 +339,41 @@ def test_the_papers_preset_is_the_papers_form():
     assert (settings.layer_gate, settings.ranks, settings.gate_noise) == ("blend", "soft", True)
     # The last two are ours: a new network is its tower, and begins deep.
     assert (settings.adapter_init, settings.judge_bias) == ("zero", 1.0)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "weights=null",
+        "lr=null",
+        "batch=null",
+        "crop.shift=[a, b]",
+        "crop.shift=[0]",
+        "mean=[a, b, c]",
+        "sources=[1]",
+        "sources=DFDC",
+        "seed=99999999999999999999999999",
+        "clip=.nan",
+        "weight_decay=.inf",
+        "sam_rho=.nan",
+        "lr=.nan",
+        "network.backbone.name=null",
+        "accumulate=4 batch=4 balance=paired",
+    ],
+)
+def test_what_python_would_stumble_over_is_told_in_our_words(override):
+    with pytest.raises(UsageError) as raised:
+        load_recipe("qtfp", overrides=override.split(" ") if "balance" in override else [override])
+    assert "NoneType" not in raised.value.message
+
+
+@pytest.mark.parametrize("text", ["base: common\n", "base: common\nmethod: qtfp\n"])
+def test_a_recipe_of_no_method_is_told(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UsageError, match="states no"):
+        load_recipe(None, tmp_path / "mine.yaml")
+
+
+def test_a_file_may_begin_with_any_packaged_recipe(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: compact\nlr: 0.5\n")
+    assert load_recipe("effort", tmp_path / "mine.yaml").network["backbone"]["name"] == "compact"

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from deepscan import cards
 from deepscan.cli.train import train
-from deepscan.data import crops as crops_module
 from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from deepscan.training import session
 from tests.training.conftest import TINY
 
 
@@ -33,7 +33,7 @@ def data(tmp_path, monkeypatch, crops):
         ):
             (folder / f"{at}.png").write_bytes(b"")
             writer.writerow([f"{at}.png", ("real", "fake")[label], group, split, "DFDC"])
-    monkeypatch.setattr(crops_module, "prepare_crops", lambda *given, **named: crops)
+    monkeypatch.setattr(session, "prepare_crops", lambda *given, **named: crops)
     return folder
 
 

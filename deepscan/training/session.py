@@ -1,0 +1,178 @@
+"""A training from pictures to a model folder: what is checked first, and in which order things are made."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepscan.backbones.weights import locate
+from deepscan.cards import CARD, ModelCard
+from deepscan.data.crops import CropSet, prepare_crops
+from deepscan.data.dataset import LABELS, Picture, read_pictures
+from deepscan.errors import UsageError
+from deepscan.training import checkpoint
+from deepscan.training.checkpoint import BEST, LAST
+from deepscan.training.log import CURVES, LOG
+from deepscan.training.loop import Listener, check, train
+from deepscan.training.processes import Processes
+from deepscan.training.publish import publish
+from deepscan.training.recipe import Recipe
+
+Counted = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a training is asked to do.
+
+    Attributes:
+        recipe: How to train.
+        data: Folder with the index of the pictures.
+        cache: Folder for crops and features.
+        folder: Model folder; checkpoints and logs go into its folder `run`.
+        command: The command line, for the card.
+        workers: Processes that make the crops.
+        keep_features: Whether the features of a frozen backbone are kept on disk.
+        resume: Go on where a run was interrupted; begin where there is none.
+        finish: Only make a model of an interrupted run's best epoch.
+        overwrite: Begin anew where there is a run or a model already.
+    """
+
+    recipe: Recipe
+    data: Path
+    cache: Path
+    folder: Path
+    command: str
+    workers: int
+    keep_features: bool
+    resume: bool
+    finish: bool
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        if self.overwrite and (self.resume or self.finish):
+            raise UsageError("--overwrite begins anew, --resume and --finish go on", "leave one of them out")
+
+    @property
+    def run(self) -> Path:
+        """Folder of checkpoints and logs."""
+        return self.folder / "run"
+
+
+def perform(
+    session: Session, processes: Processes, *, crops_told: Counted, features_told: Counted, told: Listener
+) -> ModelCard | Path | None:
+    """Train, and return the card of the model folder that was made.
+
+    Args:
+        session: What to do.
+        processes: Which processes do it together.
+        crops_told: Told how many crops are made, and how many there are.
+        features_told: The same of features.
+        told: Told after every step.
+
+    Returns:
+        The card; the weights' path where no label was read, and so no model can come of it; None in a
+        process that is not the first.
+
+    Raises:
+        UsageError: Something is wrong that the recipe, the data or the folders say; before anything is made,
+            as far as it can be known then.
+        MissingError: Data, weights, a package or a device is not there.
+        ContractError: A checkpoint, or weights, are of something else.
+    """
+    recipe, begun = session.recipe, time.time()
+    pictures = _checked(session, processes)
+    # One process fills the cache, the others read it.
+    for turn in (True, False):
+        if processes.first == turn:
+            crops = prepare_crops(
+                pictures, recipe.crop, session.cache, workers=session.workers, progress=crops_told
+            )
+        processes.wait()
+    network, state = train(
+        recipe,
+        crops,
+        session.run,
+        processes=processes,
+        resume=session.resume and (session.run / LAST).exists(),
+        finish=session.finish,
+        cache=session.cache if session.keep_features else None,
+        listener=told,
+        crops_listener=features_told,
+    )
+    if not processes.first:
+        return None
+    if recipe.labels == "none":
+        return session.run / BEST
+    best = max(state.history, key=lambda row: row[recipe.select])
+    return publish(
+        network,
+        recipe,
+        crops,
+        session.folder,
+        name=session.folder.resolve().name,
+        data=", ".join(recipe.sources) or str(session.data),
+        trained={
+            **_trained(session, pictures, crops),
+            "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
+            "epochs": f"{int(best['epoch'])} of {len(state.history)} trained and {recipe.epochs} planned",
+            "chosen_by": f"{recipe.select} {best[recipe.select]:.4f} on the first half of validation groups",
+        },
+    )
+
+
+def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
+    """Return the pictures, all that can be known before crops are cut having been looked at."""
+    recipe, last = session.recipe, session.run / LAST
+    there = [path for path in (last, session.folder / CARD) if path.exists()]
+    if there and not (session.resume or session.finish or session.overwrite):
+        raise UsageError(
+            f"{session.folder} holds a {'run' if last in there else 'model'} already",
+            "go on with --resume, begin anew with --overwrite, or name another folder with --out",
+        )
+    if last.exists() and not session.overwrite:
+        checkpoint.check(last, recipe.to_json())
+    pictures = read_pictures(session.data, recipe.sources)
+    trained = {picture.label for picture in pictures if picture.split == "train"}
+    if recipe.labels == "given" and trained != set(LABELS.values()):
+        lacking = next(name for name, label in LABELS.items() if label not in trained)
+        raise UsageError(f"there is no {lacking} picture to train on", "train on both classes")
+    check(recipe)
+    if recipe.weights != "random":
+        locate(recipe.network["backbone"]["name"], recipe.weights)
+    for path, option in ((session.run, "--out"), (session.cache, "--cache")):
+        writable(path, option)
+    if session.overwrite and processes.first:
+        for name in (LAST, BEST, LOG):
+            (session.run / name).unlink(missing_ok=True)
+        shutil.rmtree(session.run / CURVES, ignore_errors=True)
+    return pictures
+
+
+def writable(path: Path, option: str) -> None:
+    """Make a folder that can be written into.
+
+    Raises:
+        UsageError: It cannot be made, or not written into.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path, os.W_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UsageError(f"{path} cannot be written into: {reason}", f"name another folder with {option}")
+
+
+def _trained(session: Session, pictures: tuple[Picture, ...], crops: CropSet) -> dict[str, object]:
+    recipe = session.recipe
+    return {
+        "data": ", ".join(sorted({picture.source or str(session.data) for picture in pictures})),
+        "terms": recipe.terms,
+        "crops": len(crops.where("train", recipe.frames["train"], recipe.sampling)),
+        "command": session.command,
+        "seed": recipe.seed,
+    }

@@ -1,0 +1,128 @@
+"""A training from pictures to a model: what is told before anything is made, and what is never replaced."""
+
+import csv
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.training import session as session_module
+from deepscan.training.processes import Processes
+from deepscan.training.session import Session, perform
+
+CPU = Processes(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def session(recipe, crops, tmp_path, monkeypatch):
+    """A session over pictures that have been cropped already."""
+    data = tmp_path / "data"
+    data.mkdir()
+    cv2.imwrite(str(data / "0.png"), np.zeros((8, 8, 3), np.uint8))
+    with (data / "faces.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "group", "split"])
+        for label, group, split in zip(crops.labels, crops.groups, crops.splits, strict=True):
+            writer.writerow(["0.png", ("real", "fake")[label], group, split])
+    monkeypatch.setattr(session_module, "prepare_crops", lambda *given, **named: crops)
+    return Session(
+        recipe=dataclasses.replace(recipe, epochs=1, sources=()),
+        data=data,
+        cache=tmp_path / "cache",
+        folder=tmp_path / "made",
+        command="deepscan train",
+        workers=0,
+        keep_features=True,
+        resume=False,
+        finish=False,
+        overwrite=False,
+    )
+
+
+def _run(session):
+    nothing = {"crops_told": lambda *given: None, "features_told": lambda *given: None}
+    return perform(session, CPU, told=lambda step: None, **nothing)
+
+
+def _not_cut(monkeypatch):
+    def cut(*given, **named):
+        pytest.fail("crops were cut")
+
+    monkeypatch.setattr(session_module, "prepare_crops", cut)
+
+
+def test_a_run_and_a_model_are_not_replaced_unasked(session, monkeypatch):
+    card = _run(session)
+    _not_cut(monkeypatch)
+    with pytest.raises(UsageError, match="holds a run already"):
+        _run(session)
+    (session.run / "last.safetensors").unlink()
+    with pytest.raises(UsageError, match="holds a model already") as raised:
+        _run(session)
+    assert "--overwrite" in raised.value.hint
+    assert (session.folder / card.files["onnx"].path).exists()
+    with pytest.raises(UsageError, match="begins anew"):
+        dataclasses.replace(session, overwrite=True, resume=True)
+
+
+def test_overwriting_leaves_nothing_of_the_former_run(session):
+    _run(session)
+    before = (session.run / "best.safetensors").read_bytes()
+
+    class Stop(Exception):
+        pass
+
+    def stop(step):
+        raise Stop
+
+    nothing = {"crops_told": lambda *given: None, "features_told": lambda *given: None}
+    with pytest.raises(Stop):
+        perform(dataclasses.replace(session, overwrite=True), CPU, told=stop, **nothing)
+    assert before
+    assert not (session.run / "best.safetensors").exists()
+    assert not (session.run / "log.csv").exists()
+    with pytest.raises(MissingError) as raised:
+        _run(dataclasses.replace(session, finish=True))
+    assert "--finish" in raised.value.hint or "--resume" in raised.value.hint
+
+
+def test_resume_begins_where_there_is_nothing_and_goes_on_where_there_is(session):
+    resumed = dataclasses.replace(session, resume=True)
+    first = _run(resumed)
+    assert _run(resumed) == first
+
+
+@pytest.mark.parametrize("part", ["lr", "seed"])
+def test_another_recipe_is_refused_before_crops_are_cut(session, monkeypatch, part):
+    _run(session)
+    _not_cut(monkeypatch)
+    other = dataclasses.replace(session.recipe, **{part: 7 if part == "seed" else 0.5})
+    with pytest.raises(ContractError, match=f"{part} was"):
+        _run(dataclasses.replace(session, recipe=other, resume=True))
+
+
+def test_one_class_is_told_before_crops_are_cut(session, monkeypatch):
+    index = session.data / "faces.csv"
+    index.write_text(index.read_text().replace(",fake,", ",real,"))
+    _not_cut(monkeypatch)
+    with pytest.raises(UsageError, match="no fake picture"):
+        _run(session)
+
+
+@pytest.mark.parametrize("place", ["folder", "cache"])
+def test_a_folder_that_cannot_be_is_told_before_crops_are_cut(session, monkeypatch, place):
+    (session.data / "taken").touch()
+    _not_cut(monkeypatch)
+    with pytest.raises(UsageError, match="cannot be written into") as raised:
+        _run(dataclasses.replace(session, **{place: session.data / "taken" / "x"}))
+    assert {"folder": "--out", "cache": "--cache"}[place] in raised.value.hint
+
+
+def test_weights_that_are_not_there_are_told_before_crops_are_cut(session, monkeypatch):
+    _not_cut(monkeypatch)
+    recipe = dataclasses.replace(session.recipe, weights="nowhere.safetensors")
+    with pytest.raises(MissingError, match=r"nowhere\.safetensors"):
+        _run(dataclasses.replace(session, recipe=recipe))
