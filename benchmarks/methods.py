@@ -26,8 +26,7 @@ COLUMNS = (
     "n",
     "groups",
     "epochs",
-    "images_per_second",
-    "trained",
+    "trainable",
     "command",
 )
 #: DFD-HR sees the whole crop; its experts are a quarter as wide as the tokens, as in the paper.
@@ -131,8 +130,7 @@ def row(name: str, folder: Path, options: tuple[str, ...]) -> Iterator[tuple[str
     yield "n", auc["n"]
     yield "groups", auc["groups"]
     yield "epochs", len(history)
-    yield "images_per_second", round(sum(float(past["rate"]) for past in history) / len(history), 1)
-    yield "trained", card["summary"]
+    yield "trainable", card["trained"]["parameters"].replace(",", "")
     given = card["trained"]["command"]
     lacking = [option for option in options if option not in shlex.split(given)]
     if lacking:

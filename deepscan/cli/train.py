@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from deepscan.cli.teller import Teller
 from deepscan.errors import UsageError, require
 
 DATA, RUN = "Data", "Run"
@@ -126,6 +125,7 @@ def train(
     import torch
 
     from deepscan.cards import ModelCard
+    from deepscan.cli.teller import Teller
     from deepscan.training.processes import join
     from deepscan.training.recipe import load_recipe
     from deepscan.training.session import Session, perform
