@@ -87,8 +87,10 @@ def at_a_terminal(code, columns=80, press=b"", once=b""):
     """Run Python at a terminal of its own, press keys when it has shown something; return what it showed."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    # Open to Ctrl-C even where the tests run in the background of a shell, which ignores it.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", heard + code],
         stdin=follower,
         stdout=subprocess.PIPE,
         stderr=follower,

@@ -93,6 +93,15 @@ def test_an_interrupted_run_can_be_finished_as_it_is(recipe, crops, tmp_path):
     )
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C as at a terminal, also where the tests run in the background of a shell, which ignores it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("at", [3, 7])
 def test_a_run_goes_on_in_the_middle_of_an_epoch_or_at_its_end(recipe, crops, tmp_path, at):
     def interrupt(step):
