@@ -143,10 +143,10 @@ class FrozenNetwork(Network):
         """Return the logits, shape (B, 2), of features."""
 
 
-O = TypeVar("O", bound=Output)  # noqa: E741 (an output, as in the type it stands for)
+Out = TypeVar("Out", bound=Output)
 
 
-class Detector(ABC, Generic[O]):
+class Detector(ABC, Generic[Out]):
     """A method: the network that it builds and the loss that it trains it with.
 
     A method is one file: a frozen dataclass whose fields are the settings of its loss, decorated with
@@ -174,7 +174,7 @@ class Detector(ABC, Generic[O]):
         return False
 
     @abstractmethod
-    def loss(self, output: O, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, output: Out, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to minimise and its parts, detached, for the log.
 
         Args:
