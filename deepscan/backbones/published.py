@@ -22,7 +22,7 @@ class Published:
     """The published weights of a tower.
 
     Attributes:
-        library: Whose layout they have: open_clip or timm.
+        layout: Whose layout they have: open_clip or timm.
         model: Their name there.
         repository: Where they lie on the Hugging Face hub.
         files: Their names there, the preferred one first; each holds all of them.
@@ -30,7 +30,7 @@ class Published:
         normalisation: Mean and standard deviation per RGB channel, of pixels in [0, 1].
     """
 
-    library: str
+    layout: str
     model: str
     repository: str
     files: tuple[str, ...]

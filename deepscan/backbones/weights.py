@@ -51,7 +51,7 @@ def _read(path: Path, name: str, tower: VisionTransformer) -> tuple[dict[str, Te
     if ours or name not in PUBLISHED:
         return ours, []
     found = PUBLISHED[name]
-    reader = clip if found.library == "open_clip" else timm
+    reader = clip if found.layout == "open_clip" else timm
     return translate(reader.read(path, found.model, tower), reader.RULES, tower)
 
 
