@@ -87,7 +87,7 @@ def _told(error: BaseException) -> tuple[str, str]:
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt | Terminated):
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
-        return word, "what --out or --resume had written stays: repeat the command with --resume"
+        return word, "what was written stays: repeat the command, with --resume where it has that"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f" for {error.filename}" if error.filename else ""
         return f"there is no room left on the disk{where}", "make room, and repeat the command"

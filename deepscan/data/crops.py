@@ -6,11 +6,11 @@ import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -209,39 +209,62 @@ def _names(pictures: Sequence[Picture]) -> list[str]:
 def _fill(
     data: Path, pictures: Sequence[Picture], recipe: CropRecipe, workers: int, progress: Progress | None
 ) -> list[int]:
-    """Write the crops of all pictures that show a face; return which pictures these are."""
+    """Write the crops of all pictures that show a face; return which pictures these are.
+
+    What was written before an interruption stands, and the work goes on behind it.
+    """
     batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
     blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
     targets = {"": data, **{name: _layer_of(data, name) for name in _names(pictures)}}
-    kept: list[int] = []
-    done = 0
+    partial = {name: path.with_suffix(path.suffix + ".tmp") for name, path in targets.items()}
+    bytes_of = {name: blank.nbytes * (1 if name else 3) for name in targets}
+    journal = data.with_suffix(".journal")
+    past = _past(journal, {partial[name]: size for name, size in bytes_of.items()})
+    kept = [at for batch in past for at in batch]
+    done = sum(map(len, batches[: len(past)]))
     with ExitStack() as stack:
         # Straight to the disk: a data set of frames does not fit into memory.
-        files = {name: stack.enter_context(_replacing(path)) for name, path in targets.items()}
-        for made in _made(batches, recipe, workers):
-            for offset, cut in enumerate(made):
-                if cut is not None:
-                    kept.append(done + offset)
-                    for name, file in files.items():
-                        file.write((cut[1].get(name, blank) if name else cut[0]).tobytes())
+        files = {name: stack.enter_context(path.open("ab")) for name, path in partial.items()}
+        for name, file in files.items():
+            file.truncate(len(kept) * bytes_of[name])
+        journal.write_text("".join(f"{json.dumps(batch)}\n" for batch in past), encoding="utf-8")
+        noted = stack.enter_context(journal.open("a", encoding="utf-8"))
+        for made in _made(batches[len(past) :], recipe, workers):
+            found = [offset for offset, cut in enumerate(made) if cut is not None]
+            for crop, layers in filter(None, made):
+                for name, file in files.items():
+                    file.write((layers.get(name, blank) if name else crop).tobytes())
+            for file in files.values():
+                file.flush()
+            noted.write(f"{json.dumps([done + offset for offset in found])}\n")
+            noted.flush()
+            kept += [done + offset for offset in found]
             done += len(made)
             if progress is not None:
                 progress(done, len(pictures))
-        if not kept:
-            raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
+    if kept:
+        for name, path in partial.items():
+            path.replace(targets[name])
+    for path in (journal, *partial.values()):
+        path.unlink(missing_ok=True)
+    if not kept:
+        raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
     return kept
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place only once it is whole."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _past(journal: Path, bytes_of: Mapping[Path, int]) -> list[list[int]]:
+    """Return which pictures are kept of each batch that was cut before, as far as their crops are there."""
+    if not journal.is_file() or not all(path.is_file() for path in bytes_of):
+        return []
+    there = min(path.stat().st_size // size for path, size in bytes_of.items())
+    past: list[list[int]] = []
+    for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
+        # A line without its end was being written.
+        batch = json.loads(line) if line.endswith("\n") else None
+        if batch is None or sum(map(len, past)) + len(batch) > there:
+            break
+        past.append(batch)
+    return past
 
 
 def _made(

@@ -11,13 +11,11 @@ from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
-    Detector,
+    Classifier,
     FrozenNetwork,
     FrozenOutput,
     Network,
     assemble,
-    check_smoothing,
-    cross_entropy,
     exact,
     require_steps,
     split_network,
@@ -336,17 +334,8 @@ def _head(
 
 @DETECTORS.register("corit")
 @dataclass(frozen=True)
-class Corit(Detector[FrozenOutput]):
-    """The method CoRIT: cross-entropy on the head, which sharpness-aware minimisation trains.
-
-    Attributes:
-        label_smoothing: Of the cross-entropy.
-    """
-
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
+class Corit(Classifier[FrozenOutput]):
+    """The method CoRIT: cross-entropy on the head, which sharpness-aware minimisation trains."""
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `CoritNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
@@ -359,8 +348,7 @@ class Corit(Detector[FrozenOutput]):
         `kept` is the share of a crop's patches that the last layer's masks keep; it is left out where the
         features come from a cache or there are no masks.
         """
-        classified = cross_entropy(output, batch, self.label_smoothing)
-        parts = {"cls": classified.detach()}
+        classified, parts = super().loss(output, batch)
         if (masks := output.maps.get("masks")) is not None:
             parts["kept"] = masks.amax(dim=1).mean()
         return classified, parts

@@ -183,21 +183,32 @@ class Detector(ABC, Generic[Out]):
         """
 
 
+@dataclass(frozen=True)
+class Classifier(Detector[Out]):
+    """A method that trains by cross-entropy.
+
+    Attributes:
+        label_smoothing: Of the cross-entropy.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise UsageError(
+                f"label_smoothing must be in [0, 1], not {self.label_smoothing}",
+                "correct loss.label_smoothing",
+            )
+
+    def loss(self, output: Out, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the cross-entropy, in float32; its one part is `cls`."""
+        classified = cross_entropy(output, batch, self.label_smoothing)
+        return classified, {"cls": classified.detach()}
+
+
 def exact(x: Tensor) -> torch.autocast:
     """Return a context in which products are computed in the tensors' own precision."""
     return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
-
-
-def check_smoothing(label_smoothing: float) -> None:
-    """Check a label smoothing before torch does.
-
-    Raises:
-        UsageError: It is not in [0, 1].
-    """
-    if not 0 <= label_smoothing <= 1:
-        raise UsageError(
-            f"label_smoothing must be in [0, 1], not {label_smoothing}", "correct loss.label_smoothing"
-        )
 
 
 def cross_entropy(output: Output, batch: Batch, label_smoothing: float = 0.0) -> Tensor:

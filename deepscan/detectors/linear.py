@@ -14,14 +14,12 @@ from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
-    Detector,
+    Classifier,
     FrozenNetwork,
     FrozenOutput,
     Network,
     Output,
     assemble,
-    check_smoothing,
-    cross_entropy,
     exact,
     split_network,
 )
@@ -128,55 +126,28 @@ class FrozenLinearNetwork(FrozenNetwork):
 
 @DETECTORS.register("unifd")
 @dataclass(frozen=True)
-class UniFD(Detector[FrozenOutput]):
+class UniFD(Classifier[FrozenOutput]):
     """UniFD (CVPR 2023): a linear probe of CLIP's projected CLS token.
 
     Its own loss is binary cross-entropy on one logit. That of two logits is the same function of their
     difference, which gradient descent moves twice as far.
-
-    Attributes:
-        label_smoothing: Of the cross-entropy.
     """
-
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning`, its arguments."""
         tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
         return assemble(FrozenLinearNetwork, tower, arguments)
 
-    def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the cross-entropy, in float32; its one part is `cls`."""
-        classified = cross_entropy(output, batch, self.label_smoothing)
-        return classified, {"cls": classified.detach()}
-
 
 @DETECTORS.register("lora")
 @DETECTORS.register("fft")
 @dataclass(frozen=True)
-class Linear(Detector[LinearOutput]):
-    """Classifies the CLS token of a tower that trains, by LoRA or whole, as the recipe tunes it.
-
-    Attributes:
-        label_smoothing: Of the cross-entropy.
-    """
-
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
+class Linear(Classifier[LinearOutput]):
+    """Classifies the CLS token of a tower that trains, by LoRA or whole, as the recipe tunes it."""
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
         return assemble(LinearNetwork, *split_network(network, weights))
-
-    def loss(self, output: LinearOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the cross-entropy, in float32; its one part is `cls`."""
-        classified = cross_entropy(output, batch, self.label_smoothing)
-        return classified, {"cls": classified.detach()}
 
 
 @DETECTORS.register("effort")

@@ -13,11 +13,10 @@ from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
-    Detector,
+    Classifier,
     Network,
     Output,
     assemble,
-    check_smoothing,
     cross_entropy,
     exact,
     split_network,
@@ -159,7 +158,7 @@ class QtfpNetwork(Network):
 
 @DETECTORS.register("qtfp")
 @dataclass(frozen=True)
-class Qtfp(Detector[QtfpOutput]):
+class Qtfp(Classifier[QtfpOutput]):
     """The method QTFP: L = L_CLS + 0.14 L_FLCL + 1.0 L_RAAL (QTFP, total loss eq.).
 
     Attributes:
@@ -173,7 +172,6 @@ class Qtfp(Detector[QtfpOutput]):
             `token` brings the global token to the CLS token (supplement, Table 4); or `none`.
         alignment_metric: How far attentions are apart: `kl`, `l1` or `l2` (supplement, Table 3).
         lambda_raal: Weight of the alignment, whichever it is.
-        label_smoothing: Of the cross-entropy.
         lambda_orth: Weight of Effort's penalty on singular vectors that are not orthogonal; none in QTFP.
         lambda_keepsv: Weight of Effort's penalty on weights whose energy changes; none in QTFP.
     """
@@ -187,11 +185,11 @@ class Qtfp(Detector[QtfpOutput]):
     alignment: Alignment = "attention"
     alignment_metric: Metric = "kl"
     lambda_raal: float = 1.0
-    label_smoothing: float = 0.0
     lambda_orth: float = 0.0
     lambda_keepsv: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, allowed in (
             ("contrast", Contrast),
             ("weighting", Weighting),
@@ -207,7 +205,6 @@ class Qtfp(Detector[QtfpOutput]):
             raise UsageError(
                 f"temperatures must be positive, not {self.tau}, {self.tau_w}", "correct loss.tau"
             )
-        check_smoothing(self.label_smoothing)
         if self.max_anchor_tokens is not None and self.max_anchor_tokens < 1:
             raise UsageError(
                 f"max_anchor_tokens must be at least 1, not {self.max_anchor_tokens}",

@@ -164,29 +164,6 @@ def train(
         return network.to("cpu").eval(), run.progress
 
 
-def check(recipe: Recipe) -> None:
-    """Check that a recipe's network can be built and takes its inputs, without weights: in little time.
-
-    Raises:
-        UsageError: A value is wrong, or crops of another size are cut than the network takes.
-    """
-    side = recipe.crop.input_side
-    arrays = recipe.make_inputs()(np.zeros((2, side, side, 3), np.uint8))
-    with torch.device("meta"):
-        network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
-    if network.side != side:
-        raise UsageError(
-            f"the network takes crops of {network.side} px, the recipe cuts {side} px",
-            f"add crop.resize={network.side}",
-        )
-    if set(arrays) != set(network.inputs):
-        raise UsageError(
-            f"the network takes {', '.join(network.inputs)}, the recipe's inputs are {', '.join(arrays)}",
-            "leave inputs.kind as the method's own recipe has it",
-        )
-    network.train()(**{name: torch.from_numpy(array).to("meta") for name, array in arrays.items()})
-
-
 def _begin(
     recipe: Recipe,
     crops: CropSet,

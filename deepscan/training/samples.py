@@ -18,12 +18,13 @@ from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.errors import UsageError
 from deepscan.training.recipe import Recipe
+from deepscan.training.scores import predict
 
 Indices = NDArray[np.int64]
 Image = NDArray[np.uint8]
 _WORKERS = 8
 _AHEAD = 3
-_SCORED = 64
+_SCORED = 1024
 #: A sample that is not one of a pair.
 ALONE = -1
 
@@ -146,16 +147,13 @@ class CropSource:
             network: The network.
             rows: As `arrange` gives them.
         """
-        device = next(network.parameters()).device
-        judged: list[torch.Tensor] = []
-        with torch.inference_mode():
-            for start in range(0, len(rows), _SCORED):
-                part = rows[start : start + _SCORED]
-                crops = [self._plain(*row) for row in part.tolist()]
-                arrays = self.inputs(np.stack(crops), faces=faces_of(self.crops, part[:, 0]))
-                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-                judged.append(network.predict(**given)["probability"])
-        return torch.cat(judged).double().cpu().numpy()
+        judged = []
+        # The crops lie on disk: never all of them in memory.
+        for start in range(0, len(rows), _SCORED):
+            part = rows[start : start + _SCORED]
+            crops = np.stack([self._plain(*row) for row in part.tolist()])
+            judged.append(predict(network, crops, self.inputs, faces_of(self.crops, part[:, 0])))
+        return np.concatenate(judged)
 
     def _plain(self, at: int, label: int, partner: int) -> NDArray[np.uint8]:
         crop = np.asarray(self.crops.crops[at], dtype=np.uint8)

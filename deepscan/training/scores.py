@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.inputs import Faces, Inputs
 
 
 def video_means(
@@ -24,7 +24,7 @@ def video_means(
 
 
 def predict(
-    network: Network, crops: NDArray[np.uint8], inputs: Inputs, batch: int = 64
+    network: Network, crops: NDArray[np.uint8], inputs: Inputs, faces: Faces = None, batch: int = 64
 ) -> NDArray[np.float64]:
     """Return the probability of fake of crops in float32 arithmetic, the mean over all views.
 
@@ -32,6 +32,7 @@ def predict(
         network: The network.
         crops: RGB, shape (N, S, S, 3), uint8.
         inputs: Makes its inputs.
+        faces: Where the face of each is, as `Inputs` takes it.
         batch: Crops at a time.
     """
     network.eval()
@@ -41,7 +42,8 @@ def predict(
         for start in range(0, len(crops), batch):
             views = []
             for view in range(inputs.views):
-                arrays = inputs(np.asarray(crops[start : start + batch]), view)
+                known = None if faces is None else faces[start : start + batch]
+                arrays = inputs(np.asarray(crops[start : start + batch]), view, known)
                 given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 views.append(network.predict(**given)["probability"].double().cpu().numpy())
             scores.append(np.mean(views, axis=0))

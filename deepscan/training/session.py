@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from deepscan.backbones.weights import locate
 from deepscan.cards import CARD, ModelCard
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import LABELS, Picture, read_pictures
+from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 from deepscan.training import checkpoint
 from deepscan.training.checkpoint import BEST, LAST
 from deepscan.training.log import CURVES, LOG
-from deepscan.training.loop import Listener, check, train
+from deepscan.training.loop import Listener, train
 from deepscan.training.processes import Processes
 from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
@@ -150,6 +154,29 @@ def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
             (session.run / name).unlink(missing_ok=True)
         shutil.rmtree(session.run / CURVES, ignore_errors=True)
     return pictures
+
+
+def check(recipe: Recipe) -> None:
+    """Check that a recipe's network can be built and takes its inputs, without weights: in little time.
+
+    Raises:
+        UsageError: A value is wrong, or crops of another size are cut than the network takes.
+    """
+    side = recipe.crop.input_side
+    arrays = recipe.make_inputs()(np.zeros((2, side, side, 3), np.uint8))
+    with torch.device("meta"):
+        network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
+    if network.side != side:
+        raise UsageError(
+            f"the network takes crops of {network.side} px, the recipe cuts {side} px",
+            f"add crop.resize={network.side}",
+        )
+    if set(arrays) != set(network.inputs):
+        raise UsageError(
+            f"the network takes {', '.join(network.inputs)}, the recipe's inputs are {', '.join(arrays)}",
+            "leave inputs.kind as the method's own recipe has it",
+        )
+    network.train()(**{name: torch.from_numpy(array).to("meta") for name, array in arrays.items()})
 
 
 def writable(path: Path, option: str) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests import toy
-from tests.cli.test_streams import at_a_terminal
 from tests.command import SAMPLES, deepscan, journal
+from tests.terminal import at_a_terminal
 
 HOPPER = SAMPLES / "real_hopper.mp4"
 
@@ -65,9 +65,9 @@ def test_a_model_that_gives_scores_alone_is_told_of_once(tmp_path):
 
 def test_a_table_says_that_it_does_not_show_explanations(model, tmp_path):
     arguments = ("scan", SAMPLES / "no_face.mp4", "--model", model, "--frames", "1", "--explain")
-    _, shown = at_a_terminal(*arguments)
+    shown = at_a_terminal("-m", "deepscan", *arguments).screen
     assert "name a file with --out" in shown
-    _, shown = at_a_terminal(*arguments, "--out", tmp_path / "out.jsonl")
+    shown = at_a_terminal("-m", "deepscan", *arguments, "--out", tmp_path / "out.jsonl").screen
     assert "name a file" not in shown
 
 

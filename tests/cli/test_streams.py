@@ -1,44 +1,17 @@
 """stdout carries data, stderr the rest; what a terminal, a pipe, a closed or a full stream get."""
 
-import fcntl
 import os
-import pty
-import struct
 import subprocess
 import sys
-import termios
 
 import pytest
 
 import deepscan as package
 from tests.command import SAMPLES, deepscan, without_privileges
+from tests.terminal import at_a_terminal
 
 SCAN = ("scan", SAMPLES, "--model", "none", "--frames", "2")
-
-
-def at_a_terminal(*arguments, columns=80, **env):
-    """Run the command with a terminal for stdout and stderr; return its code and what it showed."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deepscan", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=follower,
-        stderr=follower,
-        env={**os.environ, "TERM": "xterm-256color", **env},
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-    os.close(leader)
-    return process.wait(timeout=60), shown.decode()
+COMMAND = ("-m", "deepscan", *SCAN)
 
 
 def in_bash(rest):
@@ -75,7 +48,8 @@ def test_a_pipe_gets_json_lines_and_no_markup_whatever_the_environment(env):
 
 
 def test_a_terminal_gets_a_table_with_progress_and_the_counts():
-    code, shown = at_a_terminal(*SCAN)
+    ran = at_a_terminal(*COMMAND)
+    code, shown = ran.code, ran.screen
     assert code == 0
     for words in ("verdict", "two_persons.mp4", "4/2", "scanning", "5 videos in", "1 no_face"):
         assert words in shown
@@ -83,13 +57,13 @@ def test_a_terminal_gets_a_table_with_progress_and_the_counts():
 
 
 def test_no_color_takes_the_colour_from_a_terminal():
-    _, shown = at_a_terminal(*SCAN, "--progress", "none", NO_COLOR="1")
+    shown = at_a_terminal(*COMMAND, "--progress", "none", NO_COLOR="1").screen
     assert "two_persons.mp4" in shown
     assert "\x1b[3" not in shown
 
 
 def test_a_narrow_terminal_still_shows_which_video():
-    _, shown = at_a_terminal(*SCAN, "--progress", "none", columns=50)
+    shown = at_a_terminal(*COMMAND, "--progress", "none", columns=50).screen
     assert "hopper.mp4" in shown
 
 

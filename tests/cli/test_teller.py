@@ -1,16 +1,11 @@
 """What a training shows: one line that fits a terminal, lines for a log, nothing where none is wanted."""
 
 import errno
-import fcntl
 import io
 import json
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 
 import pytest
 from rich.console import Console
@@ -19,6 +14,7 @@ from deepscan.cli import teller as module
 from deepscan.cli.teller import Teller
 from deepscan.training.loop import Step
 from tests.command import SAMPLES
+from tests.terminal import at_a_terminal
 
 CONTROL = r"\x1b\[\??(\d*)(?:;\d+)*([A-Za-z])"
 #: A run long and fast enough that every figure is a wide one.
@@ -83,37 +79,11 @@ def words(line):
     return " ".join(line.replace("\u2501", " ").replace("\u2578", " ").replace("\u257a", " ").split())
 
 
-def at_a_terminal(code, columns=80, press=b"", once=b""):
-    """Run Python at a terminal of its own, press keys when it has shown something; return what it showed."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    # Open to Ctrl-C even where the tests run in the background of a shell, which ignores it.
+def run(code, **at):
+    """Run Python at a terminal, open to Ctrl-C even where a shell in the background ignores it."""
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    process = subprocess.Popen(
-        [sys.executable, "-c", heard + code],
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        start_new_session=True,
-        env={key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
-        | {"TERM": "xterm-256color"},
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
-        if press and once in shown:
-            os.write(leader, press)
-            press = b""
-    os.close(leader)
-    out, _ = process.communicate(timeout=30)
-    return out.decode(), shown.decode()
+    ran = at_a_terminal("-c", heard + code, piped=True, **at)
+    return ran.out, ran.screen
 
 
 def screen(shown, columns=80):
@@ -295,14 +265,14 @@ def test_a_stream_that_is_closed_does_not_end_the_training(clock, style, error, 
 
 @pytest.mark.parametrize("columns", [80, 60])
 def test_an_error_stands_alone_on_the_terminal(columns):
-    _, shown = at_a_terminal(TRAINING.format(then="if at == 10: raise ValueError"), columns)
+    _, shown = run(TRAINING.format(then="if at == 10: raise ValueError"), columns=columns)
     assert "epoch 1/2" in shown
     assert screen(shown, columns) == ["error: ValueError"]
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
 def test_after_ctrl_c_the_error_stands_alone():
-    _, shown = at_a_terminal(TRAINING.format(then="pass"), press=b"\x03", once=b"epoch 1/2")
+    _, shown = run(TRAINING.format(then="pass"), press=b"\x03", once=b"epoch 1/2")
     assert "^C" in shown
     assert screen(shown) == ["error: KeyboardInterrupt"]
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
@@ -312,7 +282,7 @@ def test_what_is_printed_meanwhile_stays_and_stdout_stays_stdout():
     then = (
         "if at == 5: print('data'); print('a warning', file=sys.stderr)\n            if at == 9: sys.exit()"
     )
-    out, shown = at_a_terminal(TRAINING.format(then=then))
+    out, shown = run(TRAINING.format(then=then))
     assert out == "data\n"
     assert screen(shown) == ["a warning", "error: SystemExit"]
 
@@ -331,6 +301,6 @@ def test_no_color_takes_the_colour(monkeypatch, clock, no_color, coloured):
 
 def test_a_scans_records_go_into_a_pipe_while_its_progress_is_shown():
     arguments = ["scan", str(SAMPLES / "no_face.mp4"), "--frames", "4"]
-    out, shown = at_a_terminal(f"from deepscan.cli import main; main({arguments!r})")
+    out, shown = run(f"from deepscan.cli import main; main({arguments!r})")
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["no_face"]
     assert '"status"' not in shown

@@ -100,6 +100,37 @@ def test_the_second_time_the_cache_is_read(pictures, tmp_path, monkeypatch):
     assert json.loads(index.read_text())["recipe"] == RECIPE.to_json()
 
 
+class Interrupted(DotFinder):
+    """Finds the dots of one batch, and is then stopped."""
+
+    asked = 0
+
+    def detect(self, images):
+        Interrupted.asked += 1
+        if Interrupted.asked > 1:
+            raise KeyboardInterrupt
+        return super().detect(images)
+
+
+def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, monkeypatch):
+    whole = prepare_crops(pictures, RECIPE, tmp_path / "whole", workers=0)
+    monkeypatch.setattr(crops_module, "_BATCH", 2)
+    monkeypatch.setattr(crops_module, "FaceFinder", Interrupted)
+    cache, told = tmp_path / "cache", []
+    with pytest.raises(KeyboardInterrupt):
+        prepare_crops(pictures, RECIPE, cache, workers=0)
+    # As if it had been stopped in the middle of a line, and of a crop.
+    (journal,), (crops,) = cache.glob("*.journal"), cache.glob("*.tmp")
+    journal.write_text(journal.read_text() + "[2")
+    crops.write_bytes(crops.read_bytes() + b"half")
+    monkeypatch.setattr(crops_module, "FaceFinder", DotFinder)
+    again = prepare_crops(pictures, RECIPE, cache, workers=0, progress=lambda *count: told.append(count))
+    assert told == [(4, 5), (5, 5)]
+    assert np.array_equal(again.crops, whole.crops)
+    assert (again.groups, again.dropped) == (whole.groups, whole.dropped)
+    assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".u8"]
+
+
 def test_the_key_hangs_on_recipe_and_content_and_not_on_place(pictures, tmp_path):
     key = cache_key(pictures, RECIPE)
     moved = []

@@ -17,7 +17,6 @@ from deepscan.training import checkpoint
 from deepscan.training.loop import train
 from deepscan.training.optimiser import learning_rate
 from deepscan.training.processes import Processes, join
-from deepscan.training.recipe import load_recipe
 from deepscan.training.scores import video_means
 from tests.training.conftest import TOWER
 
@@ -278,23 +277,3 @@ def test_the_rate_rises_and_falls(recipe):
     tail = dataclasses.replace(warm, schedule="tail", warmup=0)
     assert learning_rate(tail, 0, 100) == learning_rate(tail, 75, 100) == 1
     assert learning_rate(tail, 90, 100) == pytest.approx(0.4)
-
-
-def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
-    from deepscan.training.loop import check
-
-    check(load_recipe("qtfp"))
-    for overrides, hint in (
-        (("network.backbone.name=siglip2-vit-l16",), "crop.resize=256"),
-        (("network.queries=0",), "network"),
-    ):
-        with pytest.raises(UsageError) as raised:
-            check(load_recipe("qtfp", overrides=overrides))
-        assert hint in raised.value.hint
-    with pytest.raises(UsageError, match="100") as raised:
-        check(load_recipe("corit", "compact"))
-    assert raised.value.hint == "add inputs.grid=10"
-    for method in ("corit", "dfd-hr"):
-        for backbone in ("siglip2-vit-l16", "beitv2-vit-l16"):
-            with pytest.raises(UsageError, match=r"CLS token|relative position"):
-                check(load_recipe(method, overrides=[f"network.backbone.name={backbone}"]))

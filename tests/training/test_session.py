@@ -11,7 +11,8 @@ import torch
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.training import session as session_module
 from deepscan.training.processes import Processes
-from deepscan.training.session import Session, perform
+from deepscan.training.recipe import load_recipe
+from deepscan.training.session import Session, check, perform
 
 CPU = Processes(0, 1, torch.device("cpu"))
 
@@ -126,3 +127,21 @@ def test_weights_that_are_not_there_are_told_before_crops_are_cut(session, monke
     recipe = dataclasses.replace(session.recipe, weights="nowhere.safetensors")
     with pytest.raises(MissingError, match=r"nowhere\.safetensors"):
         _run(dataclasses.replace(session, recipe=recipe))
+
+
+def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
+    check(load_recipe("qtfp"))
+    for overrides, hint in (
+        (("network.backbone.name=siglip2-vit-l16",), "crop.resize=256"),
+        (("network.queries=0",), "network"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            check(load_recipe("qtfp", overrides=overrides))
+        assert hint in raised.value.hint
+    with pytest.raises(UsageError, match="100") as raised:
+        check(load_recipe("corit", "compact"))
+    assert raised.value.hint == "add inputs.grid=10"
+    for method in ("corit", "dfd-hr"):
+        for backbone in ("siglip2-vit-l16", "beitv2-vit-l16"):
+            with pytest.raises(UsageError, match=r"CLS token|relative position"):
+                check(load_recipe(method, overrides=[f"network.backbone.name={backbone}"]))
