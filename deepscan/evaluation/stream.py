@@ -1,0 +1,131 @@
+"""Scores of a test set's videos as they come: crops read ahead, batched over videos, never all in memory."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.data.benchmark import FaceVideo
+from deepscan.scan.scorer import Scorer
+
+Image = NDArray[np.uint8]
+#: What is made of a crop before the network: the crop, its video and the frame's number to another crop.
+Change = Callable[[Image, FaceVideo, int], Image]
+Reader = Callable[[FaceVideo, int], Image | None]
+
+#: Crops that go through the detector together, and crops that are read ahead of it.
+BATCH, AHEAD = 32, 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoScores:
+    """What a detector says of the frames of a video.
+
+    Attributes:
+        video: The video.
+        frames: Numbers of the frames, from 0 in the video's list, shape (F,).
+        scores: Probability of fake under each change of the crops, shape (V, F), raw; NaN for a frame that
+            could not be read.
+    """
+
+    video: FaceVideo
+    frames: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.scores.shape[1:] != self.frames.shape:
+            raise ValueError(f"scores {self.scores.shape} are not of frames {self.frames.shape}")
+
+    @property
+    def unread(self) -> int:
+        """How many frames could not be read."""
+        return int(np.isnan(self.scores[:1]).sum())
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    video: FaceVideo
+    frames: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    waiting: int
+
+
+def score_videos(
+    videos: Iterable[FaceVideo],
+    read: Reader,
+    scorer: Scorer,
+    sample: Callable[[int], NDArray[np.int64]],
+    changes: Sequence[Change] = (),
+) -> Iterator[VideoScores]:
+    """Yield the scores of videos, each as soon as its last frame is judged.
+
+    A crop is read once, whatever is then made of it. Videos come out in the order in which they went in.
+
+    Args:
+        videos: The videos; they are taken as they are needed.
+        read: Gives the crop of a frame as the network takes it, None for one that cannot be read. Several
+            threads call it.
+        scorer: The detector.
+        sample: Says which of so many frames are looked at.
+        changes: What is made of each crop; none at all for the crops as they are.
+    """
+    workers = max(1, os.cpu_count() or 1)
+    coming = _frames(videos, sample, max(1, len(changes)))
+    pending: deque[_Pending] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+        ahead: deque[tuple[_Pending, int, Future[Image | None]]] = deque()
+
+        def fill() -> None:
+            for item, at in islice(coming, AHEAD - len(ahead)):
+                if not pending or pending[-1] is not item:
+                    pending.append(item)
+                if at >= 0:
+                    number = int(item.frames[at])
+                    ahead.append((item, at, pool.submit(read, item.video, number)))
+
+        try:
+            fill()
+            while ahead or pending:
+                batch = [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
+                fill()
+                _judge([(item, at, given.result()) for item, at, given in batch], scorer, changes)
+                while pending and not pending[0].waiting:
+                    done = pending.popleft()
+                    yield VideoScores(done.video, done.frames, done.scores)
+        finally:
+            for _, _, given in ahead:
+                given.cancel()
+
+
+def _frames(
+    videos: Iterable[FaceVideo], sample: Callable[[int], NDArray[np.int64]], variants: int
+) -> Iterator[tuple[_Pending, int]]:
+    for video in videos:
+        frames = sample(len(video.frames))
+        item = _Pending(video, frames, np.full((variants, len(frames)), np.nan), len(frames))
+        if not len(frames):
+            yield item, -1
+        for at in range(len(frames)):
+            yield item, at
+
+
+def _judge(
+    batch: Sequence[tuple[_Pending, int, Image | None]], scorer: Scorer, changes: Sequence[Change]
+) -> None:
+    read = [(item, at, crop) for item, at, crop in batch if crop is not None]
+    for variant, change in enumerate(changes or (None,)):
+        if not read:
+            break
+        crops = [
+            crop if change is None else change(crop, item.video, int(item.frames[at]))
+            for item, at, crop in read
+        ]
+        for (item, at, _), score in zip(read, scorer.score(np.stack(crops)).tolist(), strict=True):
+            item.scores[variant, at] = score
+    for item, _, _ in batch:
+        item.waiting -= 1
