@@ -54,10 +54,12 @@ class DecodeJob:
     Attributes:
         id: The caller's number for it.
         path: Its name as the file system has it (`os.fsencode`).
+        indices: Which frames to decode, ascending, those past the end left out; none for an even sample.
     """
 
     id: int
     path: bytes
+    indices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Task:
             "decoder": options.decoder,
             "without": self.without,
             "frames": options.frames,
+            "indices": self.job.indices,
             "min_frames": options.min_frames,
             "max_pixels": options.max_pixels,
             "threads": options.threads,

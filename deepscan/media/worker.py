@@ -159,7 +159,8 @@ class Work:
             raise MediaError(
                 "too_short", f"{found.count} decodable frames, fewer than {self._job['min_frames']}"
             )
-        wanted = sample_indices(found.count, self._job["frames"])
+        chosen = self._job["indices"] or sample_indices(found.count, self._job["frames"])
+        wanted = [index for index in chosen if index < found.count]
         self._tally.asked = len(wanted)
         self._left = self._order(found)
         self._reserve(found.info, len(wanted))

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,61 @@ class Video:
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
 
 
+class InWork(Protocol):
+    """What the face finder's stage has to do with a video.
+
+    Attributes:
+        waiting: Frames and crops that have not been through their stage yet.
+        failure: What a stage of ours could not do with it, empty where none failed.
+    """
+
+    waiting: int
+    failure: str
+
+
+V = TypeVar("V", bound=InWork)
+
+
+class FaceStage(Generic[V]):
+    """Frames of many videos that wait for one face finder and go through it together.
+
+    Args:
+        finder: The face finder.
+    """
+
+    def __init__(self, finder: FaceFinder) -> None:
+        self._finder = finder
+        self._frames: deque[tuple[V, FrameReady]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, video: V, event: FrameReady) -> None:
+        """Let a frame wait."""
+        video.waiting += 1
+        self._frames.append((video, event))
+
+    def run(self, keep: Callable[[V, Frame, list[Detection]], None]) -> list[V]:
+        """Find the faces of one batch of frames, and give the frames' memory back.
+
+        Args:
+            keep: Takes each frame with its faces, the largest first; the image holds until it returns.
+
+        Returns:
+            The videos that the frames are from, one a frame.
+        """
+        batch = _first(self._frames, FRAME_BATCH)
+        found = attempt(lambda part: self._finder.detect([event.frame.image for _, event in part]), batch)
+        for (video, event), detections in zip(batch, found, strict=True):
+            if isinstance(detections, Exception):
+                video.failure = f"finding faces failed at frame {event.frame.index}: {detections}"
+            else:
+                keep(video, event.frame, detections)
+            video.waiting -= 1
+            event.release()
+        return [video for video, _ in batch]
+
+
 class Pipeline:
     """Scans videos with one face finder, one detector and one pool of decoders.
 
@@ -75,11 +130,10 @@ class Pipeline:
     ) -> None:
         self._options = options
         self._pool = pool
-        self._finder = finder
+        self._faces: FaceStage[Video] = FaceStage(finder)
         self._scorer = scorer
         self._run = run
         self._videos: dict[int, Video] = {}
-        self._frames: deque[tuple[Video, FrameReady]] = deque()
         self._crops: deque[tuple[Video, Sighting, Image]] = deque()
 
     def scan(self, paths: Iterable[bytes], emit: Callable[[Record], None]) -> None:
@@ -98,14 +152,16 @@ class Pipeline:
                     break
                 self._videos[number] = Video(path)
                 self._pool.submit(DecodeJob(number, path))
-            busy = bool(self._frames or self._crops)
+            busy = bool(self._faces or self._crops)
             quiet = not self._take(self._pool.poll(0.0 if busy else 0.5))
             # A batch is run when it is full, or when nothing more has come to fill it; full batches of crops
             # first, so that a crowd's crops do not pile up.
             if len(self._crops) >= CROP_BATCH:
                 self._score(_first(self._crops, CROP_BATCH))
-            elif len(self._frames) >= FRAME_BATCH or (quiet and self._frames):
-                self._find_faces(_first(self._frames, FRAME_BATCH))
+            elif len(self._faces) >= FRAME_BATCH or (quiet and self._faces):
+                begun = time.monotonic()
+                videos = self._faces.run(self._keep)
+                self._charge("faces", time.monotonic() - begun, videos)
             elif quiet and self._crops:
                 self._score(_first(self._crops, CROP_BATCH))
             self._finish(emit)
@@ -113,24 +169,10 @@ class Pipeline:
     def _take(self, events: Sequence[object]) -> bool:
         for event in events:
             if isinstance(event, FrameReady):
-                video = self._videos[event.job.id]
-                video.waiting += 1
-                self._frames.append((video, event))
+                self._faces.add(self._videos[event.job.id], event)
             elif isinstance(event, Ended):
                 self._videos[event.job.id].report = event.report
         return bool(events)
-
-    def _find_faces(self, batch: list[tuple[Video, FrameReady]]) -> None:
-        begun = time.monotonic()
-        found = attempt(lambda part: self._finder.detect([event.frame.image for _, event in part]), batch)
-        for (video, event), detections in zip(batch, found, strict=True):
-            if isinstance(detections, Exception):
-                video.failure = f"finding faces failed at frame {event.frame.index}: {detections}"
-            else:
-                self._keep(video, event.frame, detections)
-            video.waiting -= 1
-            event.release()
-        self._charge("faces", time.monotonic() - begun, [video for video, _ in batch])
 
     def _keep(self, video: Video, frame: Frame, detections: list[Detection]) -> None:
         video.sampled.append((frame.index, frame.pts))

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
 from tests import awkward
 from tests.media.conftest import run
 
@@ -98,3 +98,18 @@ def test_an_unknown_decoder_is_refused_with_the_choices():
     with pytest.raises(UsageError, match="'opencv'") as caught:
         DecodeOptions(decoder="opencv")
     assert caught.value.hint == "choose from: auto, decord, pyav"
+
+
+def test_a_job_that_names_frames_gets_these_and_those_past_the_end_are_left_out(media):
+    given = []
+    with DecodePool(DecodeOptions(frames=8), 1) as pool:
+        pool.submit(DecodeJob(0, os.fsencode(media("vfr.mp4")), indices=(2, 3, 9, 900)))
+        while pool.busy:
+            for event in pool.poll(0.5):
+                if isinstance(event, FrameReady):
+                    given.append((event.frame.index, awkward.number_of(event.frame.image)))
+                    event.release()
+                elif isinstance(event, Ended):
+                    report = event.report
+    assert given == [(2, 2), (3, 3), (9, 9)]
+    assert (report.status, report.asked, report.decoded) == ("ok", 3, 3)
