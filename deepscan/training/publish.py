@@ -18,15 +18,7 @@ from deepscan.detectors.inputs import Inputs
 from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError
-from deepscan.evaluation.metrics import (
-    Metric,
-    accuracy,
-    auc,
-    average_precision,
-    bootstrap,
-    calibration_error,
-    equal_error_rate,
-)
+from deepscan.evaluation.metrics import METRICS, bootstrap
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.training.checkpoint import save_weights
 from deepscan.training.recipe import Recipe
@@ -156,13 +148,13 @@ def figures(
         calibration: Of the model.
     """
     labels, groups = crops.labels[rows], [crops.groups[at] for at in rows]
-    measured = measure("frame", labels, raw, calibrate(raw, calibration), groups)
+    measured = measure("frame", labels, raw, calibration, groups)
     videos = [crops.videos[at] for at in rows]
     # In the order in which each first occurs, as their means are.
     group_of = dict(zip(zip(videos, labels.tolist(), strict=True), groups, strict=True))
     if len(group_of) < len(rows):
         truth, means = video_means(labels, raw, videos)
-        measured += measure("video", truth, means, calibrate(means, calibration), list(group_of.values()))
+        measured += measure("video", truth, means, calibration, list(group_of.values()))
     return measured
 
 
@@ -170,7 +162,7 @@ def measure(
     level: Literal["frame", "video"],
     labels: NDArray[np.int64],
     raw: NDArray[np.float64],
-    calibrated: NDArray[np.float64],
+    calibration: Calibration,
     groups: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return figures, each with its 95 % interval by group, and what it was measured on.
@@ -179,20 +171,14 @@ def measure(
         level: What a sample is.
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
-        calibrated: The same calibrated, shape (N,).
+        calibration: Of the model.
         groups: Group of each sample, length N.
     """
-    metrics: tuple[tuple[str, Metric, NDArray[np.float64]], ...] = (
-        ("auc", auc, raw),
-        ("average_precision", average_precision, raw),
-        ("equal_error_rate", equal_error_rate, raw),
-        ("accuracy", accuracy, raw),
-        ("calibration_error_raw", calibration_error, raw),
-        ("calibration_error", calibration_error, calibrated),
-    )
+    calibrated = calibrate(raw, calibration)
     measured = []
-    for name, metric, scores in metrics:
-        interval = bootstrap(metric, labels, scores, groups)
+    for name, metric in METRICS.items():
+        scores = raw if metric.needs == "raw" else calibrated
+        interval = bootstrap(metric.at(calibration.fake), labels, scores, groups)
         measured.append(
             {
                 "metric": name,

@@ -2,18 +2,34 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from deepscan.errors import UsageError
+from deepscan.evaluation import metrics
 from deepscan.evaluation.metrics import (
+    METRICS,
     accuracy,
+    accuracy_from,
     auc,
     average_precision,
     bootstrap,
+    bootstrap_all,
     calibration_error,
     equal_error_rate,
+    partial_auc,
+    recall_at_low_fpr,
 )
 
-METRICS = (auc, average_precision, equal_error_rate, accuracy, calibration_error)
+RANKING = (auc, partial_auc, average_precision, equal_error_rate, recall_at_low_fpr)
+ALL = (*RANKING, accuracy, calibration_error)
+
+
+def sample(n, groups, digits, seed=0):
+    """Return labels, scores with as many ties as few digits give, and groups."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1).round(digits)
+    return labels, scores, [f"group-{at}" for at in rng.integers(0, groups, n)]
 
 
 def test_auc_counts_ties_half():
@@ -36,9 +52,36 @@ def test_equal_error_rate_does_not_interpolate():
     assert equal_error_rate([0, 1], [0.1, 0.9]) == 0
 
 
+def test_partial_auc_looks_at_few_false_positives_alone():
+    # 10 reals: up to FPR 0.1 one of them may stand among the fakes. Half of the fakes are above every real,
+    # and the line to the next point, (0.1, 0.5), is level: area 0.05 of at most 0.1, chance has 0.005.
+    reals = [0.8, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+    labels, scores = [0] * 10 + [1, 1], [*reals, 0.9, 0.5]
+    assert partial_auc(labels, scores) == pytest.approx(0.5 * (1 + (0.05 - 0.005) / (0.1 - 0.005)))
+    assert partial_auc([0, 1], [0.1, 0.9]) == 1
+    assert partial_auc([0, 1], [0.5, 0.5]) == pytest.approx(0.5)
+    assert partial_auc([0, 1], [0.9, 0.1]) == pytest.approx(0.5 * (1 - 0.005 / 0.095))
+
+
+def test_recall_at_low_fpr_takes_ties_together():
+    # 100 reals may lose one: the real at 0.8 is let through, the two at 0.6 are one too many.
+    reals = np.r_[0.8, 0.6, 0.6, np.zeros(97)]
+    labels = np.r_[np.zeros(100, int), np.ones(4, int)]
+    assert recall_at_low_fpr(labels, np.r_[reals, 0.9, 0.7, 0.6, 0.1]) == 0.5
+    # A fake that ties with a real that may be lost counts; with 99 reals none may be.
+    assert recall_at_low_fpr(labels, np.r_[reals, 0.9, 0.8, 0.6, 0.1]) == 0.5
+    assert recall_at_low_fpr(labels[1:], np.r_[reals[:-1], 0.9, 0.8, 0.6, 0.1]) == 0.25
+    assert recall_at_low_fpr([0, 1], [0.5, 0.5]) == 0
+
+
 def test_accuracy_takes_a_half_for_real():
     assert accuracy([0, 1, 1, 0], [0.5, 0.5, 0.51, 0.2]) == 0.75
     assert accuracy([1, 1], [0.9, 0.1]) == 0.5
+
+
+def test_accuracy_from_a_threshold_takes_it_for_fake():
+    assert accuracy_from([0, 1, 1, 0], [0.7, 0.7, 0.71, 0.2], 0.7) == 0.75
+    assert accuracy_from([1, 1], [0.9, 0.1], 0.5) == 0.5
 
 
 def test_calibration_error_weighs_bins_by_their_samples():
@@ -57,7 +100,7 @@ def test_calibration_error_of_honest_scores_vanishes():
     assert calibration_error(labels, scores**3) > 0.1
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ALL)
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
     [
@@ -73,7 +116,7 @@ def test_what_means_nothing_is_refused(metric, labels, scores, message):
         metric(labels, scores)
 
 
-@pytest.mark.parametrize("metric", METRICS[:3])
+@pytest.mark.parametrize("metric", RANKING)
 @pytest.mark.parametrize(("label", "name"), [(0, "real"), (1, "fake")])
 def test_a_ranking_of_one_class_is_refused(metric, label, name):
     with pytest.raises(UsageError, match=f"all 2 samples are {name}"):
@@ -104,11 +147,74 @@ def test_bootstrap_knows_that_copies_are_no_evidence():
     assert naive.high - naive.low < 0.5 * (once.high - once.low)
 
 
+@pytest.mark.parametrize(("n", "groups", "digits"), [(300, 40, 2), (400, 60, 1), (200, 200, 9)])
+def test_draws_are_weighed_as_if_their_samples_stood_there_so_often(n, groups, digits):
+    labels, scores, named = sample(n, groups, digits)
+    members = [np.flatnonzero(np.asarray(named) == group) for group in sorted(set(named))]
+    rng = np.random.default_rng(5)
+    drawn = [
+        np.concatenate([members[at] for at in rng.integers(len(members), size=len(members))])
+        for _ in range(40)
+    ]
+    found = bootstrap_all(ALL, labels, scores, named, rounds=40, seed=5)
+    for metric, interval in zip(ALL, found, strict=True):
+        figures = [metric(labels[rows], scores[rows]) for rows in drawn]
+        # The same sums, in another order of their terms.
+        assert interval.value == metric(labels, scores)
+        assert (interval.low, interval.high) == pytest.approx(np.quantile(figures, (0.025, 0.975)), abs=1e-12)
+        assert bootstrap(metric, labels, scores, named, rounds=40, seed=5) == interval
+
+
+def test_the_same_intervals_come_out_for_good():
+    labels, scores, named = sample(200, 30, 2)
+    interval = bootstrap(auc, labels, scores, named)
+    # What the cards that are out there were measured by gave this with seed 0.
+    assert (interval.value, interval.low, interval.high) == pytest.approx(
+        (0.7565543071, 0.6879654654, 0.8239320954), abs=1e-9
+    )
+
+
+def test_any_figure_can_be_resampled():
+    labels, scores, named = sample(100, 20, 2)
+
+    def area_by_scikit(labels, scores):
+        return roc_auc_score(labels, scores)
+
+    found = bootstrap_all([area_by_scikit, auc], labels, scores, named, rounds=50)
+    assert (found[0].low, found[0].high) == pytest.approx((found[1].low, found[1].high), abs=1e-12)
+
+
+def test_groups_by_number_are_groups():
+    labels, scores, _ = sample(100, 20, 2)
+    numbers = np.arange(100) % 20
+    named = [f"{at:02}" for at in numbers]
+    assert bootstrap(auc, labels, scores, numbers, rounds=30) == bootstrap(
+        auc, labels, scores, named, rounds=30
+    )
+
+
 def test_bootstrap_draws_again_where_a_class_is_missing():
     interval = bootstrap(auc, [0, 1, 1], [0.1, 0.9, 0.8], ["a", "b", "c"], rounds=50)
     assert interval.value == interval.low == interval.high == 1
 
 
+def test_one_class_has_an_interval_of_what_it_has_a_figure_of():
+    interval = bootstrap(accuracy, [1, 1, 1], [0.9, 0.1, 0.8], ["a", "b", "c"], rounds=200)
+    assert (interval.low, interval.value, interval.high) == pytest.approx((0, 2 / 3, 1))
+    with pytest.raises(UsageError, match="all 3 samples are fake"):
+        bootstrap(auc, [1, 1, 1], [0.9, 0.1, 0.8], ["a", "b", "c"], rounds=5)
+
+
 def test_bootstrap_needs_a_group_for_each_sample():
     with pytest.raises(UsageError, match="1 groups for 2"):
         bootstrap(auc, [0, 1], [0.1, 0.9], ["a"])
+
+
+def test_every_metric_of_the_list_tells_good_scores_from_bad_ones_as_it_says():
+    labels, scores, _ = sample(2000, 10, 9)
+    for name, measure in METRICS.items():
+        more = (0.5,) if measure.needs == "threshold" else ()
+        good, bad = (measure.function(labels, given, *more) for given in (scores, 1 - scores))
+        assert (good > bad) == (measure.better == "higher"), name
+    assert {measure.function for measure in METRICS.values()} >= set(ALL)
+    assert set(metrics._OF_CURVE) == set(RANKING), "a figure that sorts is drawn without sorting again"
