@@ -5,16 +5,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepscan.errors import MissingError
+
 
 @dataclass(frozen=True, slots=True)
 class SourceVideo:
     """One video of a data set, or a sequence of pictures that stands for one.
 
     Attributes:
-        path: The video; of a sequence, its folder.
+        path: The video; of a sequence, its folder. What a list names is given whether it is there or not, so
+            that whoever reads it can count it.
         kind: Name of its label, which tells the manipulation: `FF-DF`.
         split: `train`, `val` or `test`; a video that is in several is given once for each.
-        name: Unique among the videos of its kind and split.
+        name: Unique among the videos of its kind, split and compression.
         compression: `raw`, `c23` or `c40`, empty where the data set knows no such thing.
         mask: The video that shows what was forged, frame by frame, or the folder of such pictures; None where
             the data set has none.
@@ -51,9 +54,26 @@ class Layout(ABC):
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder, in an order that does not change.
 
+        Files that are no videos or pictures, hidden files and empty folders beside them are passed over.
+
         Args:
             root: The data set's folder as its authors lay it out.
 
         Raises:
             MissingError: A list or a folder that has to be there is not; the hint says what to put where.
+            UsageError: A list cannot be read.
         """
+
+    def missing(self, path: Path, remedy: str = "", problem: str = "is not there") -> MissingError:
+        """Return the error for a list or a folder that has to be there.
+
+        Args:
+            path: Where it was looked for.
+            remedy: What to do about it; by default, to put it there.
+            problem: What is wrong with it.
+        """
+        remedy = remedy or f"put {path.name} into {path.parent}"
+        return MissingError(
+            f"{self.dataset}: {path} {problem}",
+            f"{remedy}; the whole layout: {self.expects}; given out at {self.origin}",
+        )

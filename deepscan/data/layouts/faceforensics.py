@@ -1,0 +1,157 @@
+"""FaceForensics++ and what is given out with it: FaceShifter and DeepFakeDetection."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from deepscan.data.benchmark import SPLITS
+from deepscan.data.layouts import LAYOUTS
+from deepscan.data.layouts.files import read_json, subfolder, unread, videos_in
+from deepscan.data.layouts.layout import Layout, SourceVideo
+
+COMPRESSIONS = ("raw", "c23", "c40")
+REAL = "original_sequences/youtube"
+_FORM = (
+    "https://github.com/ondyari/FaceForensics (a form, then a script that downloads), for non-commercial"
+    " research and education"
+)
+_SPLITS_FROM = "https://github.com/ondyari/FaceForensics/tree/master/dataset/splits"
+_METHODS = {
+    "FF-DF": "manipulated_sequences/Deepfakes",
+    "FF-F2F": "manipulated_sequences/Face2Face",
+    "FF-FS": "manipulated_sequences/FaceSwap",
+    "FF-NT": "manipulated_sequences/NeuralTextures",
+}
+
+
+class _Sequences(Layout):
+    """Folders of videos, each in up to three compressions, with masks beside them.
+
+    Args:
+        dataset: Its name.
+        real: Name of the label of `reals`.
+        reals: Folder of the originals.
+        fakes: Name of each fake label -> its folder.
+    """
+
+    nested = True
+    origin = _FORM
+
+    def __init__(self, dataset: str, real: str, reals: str, fakes: Mapping[str, str]) -> None:
+        self.dataset = dataset
+        self.labels = {real: 0} | dict.fromkeys(fakes, 1)
+        self._folders = {real: reals} | dict(fakes)
+        folders = " and ".join(self._folders.values())
+        self.expects = f"{folders}, in each raw, c23 or c40 with videos in it, and for masks masks/videos"
+
+    def _compressed(self, root: Path, kind: str) -> Iterator[tuple[str, Path, dict[str, Path]]]:
+        """Yield the compressions of a kind that are there, their folders and the videos in them."""
+        home = subfolder(root, self._folders[kind]) or root / self._folders[kind]
+        found = {name: videos_in(home / name / "videos") for name in COMPRESSIONS}
+        if not any(found.values()):
+            raise self.missing(
+                home / "c23" / "videos", self._remedy(kind), "holds no video, nor do raw and c40 beside it"
+            )
+        for name, videos in found.items():
+            if videos:
+                yield name, home, videos
+
+    def _remedy(self, kind: str) -> str:
+        return f"download the videos of {self._folders[kind]}"
+
+
+class FaceForensics(_Sequences):
+    """Manipulations of the 1,000 videos, in the 720, 140 and 140 of its lists.
+
+    Every video of the lists is given for each compression that is there.
+    """
+
+    def __init__(self, dataset: str, real: str, reals: str, fakes: Mapping[str, str]) -> None:
+        super().__init__(dataset, real, reals, fakes)
+        self.expects = f"train.json, val.json and test.json; {self.expects}"
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        pairs = pairs_of(root, self)
+        for kind, label in self.labels.items():
+            for compression, home, found in self._compressed(root, kind):
+                masks = videos_in(home / "masks" / "videos")
+                for split in SPLITS:
+                    for name in _names(pairs[split], label):
+                        path = found.get(name, home / compression / "videos" / f"{name}.mp4")
+                        yield SourceVideo(path, kind, split, name, compression, masks.get(name))
+
+    def _remedy(self, kind: str) -> str:
+        alone = f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.labels) > 2 else ""
+        return f"{super()._remedy(kind)}{alone}"
+
+
+class DeepFakeDetection(_Sequences):
+    """Videos of actors, with no lists: all are in every split."""
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        for kind in self.labels:
+            for compression, home, found in self._compressed(root, kind):
+                masks = videos_in(home / "masks" / "videos")
+                for split in SPLITS:
+                    for name, path in found.items():
+                        yield SourceVideo(path, kind, split, name, compression, masks.get(name))
+
+
+def pairs_of(
+    root: Path, layout: Layout, splits: tuple[str, ...] = SPLITS
+) -> dict[str, list[tuple[str, str]]]:
+    """Return the pairs of ids that the lists of FaceForensics++ put into each split.
+
+    Args:
+        root: Its folder.
+        layout: Whose videos they are, for errors.
+        splits: Which lists are needed.
+
+    Raises:
+        MissingError: A list is not there.
+        UsageError: A list cannot be read.
+    """
+    pairs = {}
+    for split in splits:
+        places = [root / folder / f"{split}.json" for folder in (".", "splits", "dataset/splits")]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise layout.missing(places[0], f"put {split}.json of {_SPLITS_FROM} into {root}")
+        pairs[split] = [_pair(path, pair) for pair in _list(path)]
+    return pairs
+
+
+def _list(path: Path) -> list[object]:
+    said = read_json(path)
+    if not isinstance(said, list):
+        raise unread(path, "it is no list of pairs of ids")
+    return said
+
+
+def _pair(path: Path, pair: object) -> tuple[str, str]:
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+        raise unread(path, f"{pair!r} is no pair of ids")
+    return pair[0], pair[1]
+
+
+def _names(pairs: list[tuple[str, str]], label: int) -> dict[str, None]:
+    """Return the names of the videos of some pairs, each once: both ids, or both ways of swapping them."""
+    each = (names for a, b in pairs for names in ((f"{a}_{b}", f"{b}_{a}") if label else (a, b)))
+    return dict.fromkeys(each)
+
+
+LAYOUTS.register("FaceForensics++")(FaceForensics("FaceForensics++", "FF-real", REAL, _METHODS))
+for _kind, _folder in _METHODS.items():
+    LAYOUTS.register(_kind)(FaceForensics(_kind, "FF-real", REAL, {_kind: _folder}))
+LAYOUTS.register("FaceShifter")(
+    FaceForensics("FaceShifter", "FF-real", REAL, {"FF-FH": "manipulated_sequences/FaceShifter"})
+)
+LAYOUTS.register("DeepFakeDetection")(
+    DeepFakeDetection(
+        "DeepFakeDetection",
+        "DFD_real",
+        "original_sequences/actors",
+        {"DFD_fake": "manipulated_sequences/DeepFakeDetection"},
+    )
+)
