@@ -1,0 +1,206 @@
+"""All figures of a set of scores, told even where there is nothing to tell, and who has no score."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepscan.cards import Calibration
+from deepscan.errors import UsageError
+from deepscan.evaluation.metrics import METRICS, Interval, bootstrap_all, checked
+from deepscan.scan.calibration import calibrate
+
+Missing = Literal["exclude", "as-real", "as-fake"]
+MISSING: tuple[Missing, ...] = ("exclude", "as-real", "as-fake")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A figure with what it was measured on, or why there is none.
+
+    Attributes:
+        metric: Its name in `METRICS`.
+        n: How many samples.
+        groups: In how many groups.
+        value: The figure, None where it means nothing.
+        interval: Where resampled groups put it, None where there is no figure or one group only.
+        reason: Why figure or interval are not there, else empty.
+    """
+
+    metric: str
+    n: int
+    groups: int
+    value: float | None
+    interval: Interval | None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.interval is None and not self.reason:
+            raise ValueError(f"{self.metric} without an interval needs a reason")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figure as cards and reports have it, to four digits."""
+        bounds = self.interval and [round(self.interval.low, 4), round(self.interval.high, 4)]
+        return {
+            "metric": self.metric,
+            "value": None if self.value is None else round(self.value, 4),
+            "interval": bounds,
+            "n": self.n,
+            "groups": self.groups,
+            **({"reason": self.reason} if self.reason else {}),
+        }
+
+
+def measure_all(
+    labels: ArrayLike,
+    raw: ArrayLike,
+    groups: Sequence[str] | NDArray[np.int64] | None = None,
+    calibration: Calibration | None = None,
+    *,
+    rounds: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Measurement]:
+    """Return every figure of `METRICS`, in their order.
+
+    Args:
+        labels: 0 for real, 1 for fake, shape (N,); one class alone, or none, is told as such.
+        raw: Probability of fake, shape (N,).
+        groups: Group of each sample, length N; None where each is its own.
+        calibration: Of the model; without one, figures of calibrated scores are None.
+        rounds: Number of draws for the intervals.
+        level: Share of the draws between an interval's bounds.
+        seed: Of the draws.
+
+    Raises:
+        UsageError: Labels, scores and groups do not belong together, or are not what they have to be.
+    """
+    truth = np.asarray(labels)
+    if truth.shape == (0,):
+        return [Measurement(name, 0, 0, None, None, "there are no samples") for name in METRICS]
+    truth, given = checked(truth, raw, both_classes=False)
+    of = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    number = len(np.unique(of))
+    scores = {"raw": given}
+    if calibration is not None:
+        scores["calibrated"] = scores["threshold"] = calibrate(given, calibration)
+    metrics = {name: metric.at(calibration.fake if calibration else 0.5) for name, metric in METRICS.items()}
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for name, metric in metrics.items():
+        if METRICS[name].needs not in scores:
+            reasons[name] = "the scores come without a calibration"
+            continue
+        try:
+            values[name] = metric(truth, scores[METRICS[name].needs])
+        except UsageError as error:
+            reasons[name] = error.message
+    intervals: dict[str, Interval] = {}
+    for needed, taken in scores.items() if number > 1 else ():
+        names = [name for name in values if METRICS[name].needs == needed]
+        asked = [metrics[name] for name in names]
+        drawn = bootstrap_all(asked, truth, taken, of, rounds=rounds, level=level, seed=seed)
+        intervals |= dict(zip(names, drawn, strict=True))
+    alone = "all samples are of one group: there is nothing to resample"
+    return [
+        Measurement(
+            name,
+            len(truth),
+            number,
+            values.get(name),
+            intervals.get(name),
+            "" if name in intervals else reasons.get(name, alone),
+        )
+        for name in METRICS
+    ]
+
+
+def measure_kinds(
+    labels: NDArray[np.int64],
+    raw: NDArray[np.float64],
+    kinds: Sequence[str],
+    groups: Sequence[str] | NDArray[np.int64] | None = None,
+    calibration: Calibration | None = None,
+    **drawn: Any,
+) -> dict[str, list[Measurement]]:
+    """Return the figures of each kind of fake, against all reals that are given: those of one data set.
+
+    Args:
+        labels: 0 or 1, shape (N,).
+        raw: Probability of fake, shape (N,).
+        kinds: What each sample is, such as `FF-DF`, length N; those of reals are not told apart.
+        groups: Group of each sample, length N; None where each is its own.
+        calibration: As `measure_all` takes it.
+        drawn: As `measure_all` takes `rounds`, `level` and `seed`.
+
+    Raises:
+        UsageError: See `measure_all`.
+    """
+    of, named = np.arange(len(labels)) if groups is None else np.asarray(groups), np.asarray(kinds)
+    if not len(labels) == len(raw) == len(named) == len(of):
+        raise UsageError(
+            f"{len(labels)} labels, {len(raw)} scores, {len(named)} kinds and {len(of)} groups do not match",
+            "give one of each for every sample",
+        )
+    figures = {}
+    for kind in dict.fromkeys(named[labels == 1].tolist()):
+        rows = (labels == 0) | (named == kind)
+        figures[str(kind)] = measure_all(labels[rows], raw[rows], of[rows], calibration, **drawn)
+    return figures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coverage:
+    """Which samples have a score, and what stands for those that have none.
+
+    Attributes:
+        policy: `exclude`: they are left out; `as-real`: they score 0; `as-fake`: they score 1.
+        n: How many samples there are.
+        scored: How many of them have a score.
+        missing: Why there is no score -> of how many.
+        rows: Positions of the samples to measure, shape (M,).
+        scores: What to measure them by, shape (M,).
+    """
+
+    policy: Missing
+    n: int
+    scored: int
+    missing: Mapping[str, int]
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {
+            "n": self.n,
+            "scored": self.scored,
+            "missing": dict(self.missing),
+            "missing_counted": self.policy,
+        }
+
+
+def cover(scores: ArrayLike, statuses: Sequence[str] = (), missing: Missing = "exclude") -> Coverage:
+    """Return what to measure where some samples have no score, and how many those are.
+
+    Args:
+        scores: Probability of fake, NaN for a sample without a score, shape (N,).
+        statuses: Why each has none, length N, or empty where that is not known; those of scored ones are not
+            read.
+        missing: What stands for those without a score.
+
+    Raises:
+        UsageError: The policy is unknown, or the statuses are not one a sample.
+    """
+    given = np.asarray(scores, dtype=np.float64)
+    if missing not in MISSING:
+        raise UsageError(f"unknown way to count the missing: {missing!r}", f"choose {', '.join(MISSING)}")
+    if len(statuses) not in (0, len(given)):
+        raise UsageError(f"{len(statuses)} statuses for {len(given)} samples", "give one for each sample")
+    without = np.isnan(given)
+    why = Counter(statuses[at] if len(statuses) else "no_score" for at in np.flatnonzero(without).tolist())
+    rows = np.flatnonzero(~without) if missing == "exclude" else np.arange(len(given))
+    filled = np.where(without, 1.0 if missing == "as-fake" else 0.0, given)
+    return Coverage(missing, len(given), int((~without).sum()), dict(why), rows, filled[rows])
