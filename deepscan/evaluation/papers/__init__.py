@@ -1,0 +1,1 @@
+"""The papers' tables, figure by figure as they are printed."""

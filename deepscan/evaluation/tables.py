@@ -1,0 +1,348 @@
+"""The papers' tables as data: every figure as it is printed, what it is of, and where it stands."""
+
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from rich.table import Table as Grid
+from rich.text import Text
+
+from deepscan.evaluation.papers.table import METRICS, PAPERS, Cell, Row, Table, chosen, number, unit
+
+Kind = Literal["mean", "change"]
+_CELL = re.compile(r"(?P<printed>[^()]+)(?:\((?P<aside>[^()]+)\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure that a paper prints for a method.
+
+    Attributes:
+        value: In [0, 1].
+        unit: What the last printed digit is worth, of `value`.
+        printed: As printed.
+        table: The table's name.
+        paper: The paper that prints it, not always the method's own.
+        number: The table's number there.
+        row: As printed.
+        column: As printed.
+    """
+
+    value: float
+    unit: float
+    printed: str
+    table: str
+    paper: str
+    number: str
+    row: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A printed figure that follows from others, beside what follows from them.
+
+    Attributes:
+        table: The table's name.
+        row: As printed.
+        column: As printed.
+        kind: `mean` of the row's figures, or `change` from the figure of another row.
+        sum: Of the row's figures that are given; for a change, the difference.
+        count: How many these are; for a change, 1.
+        printed: The figure that should follow.
+    """
+
+    table: str
+    row: str
+    column: str
+    kind: Kind
+    sum: Decimal
+    count: int
+    printed: str
+
+    @property
+    def computed(self) -> Fraction:
+        """The arithmetic mean, or the change."""
+        return Fraction(self.sum) / self.count
+
+    @property
+    def difference(self) -> float:
+        """The printed figure less the computed one."""
+        return float(Fraction(number(self.printed)) - self.computed)
+
+    @property
+    def deviates(self) -> bool:
+        """Whether they are further apart than half a unit of the last printed digit."""
+        return abs(Fraction(number(self.printed)) - self.computed) > Fraction(unit(self.printed)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDeviation:
+    """A printed figure of which it is known that it does not follow from the others.
+
+    Attributes:
+        table: As in `Deviation`, and so all but the last two.
+        row: See there.
+        column: See there.
+        kind: See there.
+        sum: As a decimal number.
+        count: See there.
+        printed: See there.
+        computed: `sum` by `count`, rounded to the digits that are stated.
+        why: What is the matter with it.
+    """
+
+    table: str
+    row: str
+    column: str
+    kind: Kind
+    sum: str
+    count: int
+    printed: str
+    computed: str
+    why: str
+
+
+@cache
+def load_tables() -> Mapping[str, Table]:
+    """Return all tables by name, paper by paper, each paper's main results first."""
+    tables: dict[str, Table] = {}
+    for paper in PAPERS:
+        stated = _read(f"{paper}.yaml")
+        for name, entries in stated["tables"].items():
+            if name in tables:
+                raise ValueError(f"two tables are called {name}")
+            tables[name] = _table(name, entries, stated)
+    return tables
+
+
+@cache
+def known_deviations() -> tuple[KnownDeviation, ...]:
+    """Return the printed figures that do not follow from the others, each with its arithmetic."""
+    return tuple(
+        KnownDeviation(**{**entry, "count": int(entry["count"])}) for entry in _read("exceptions.yaml")
+    )
+
+
+def table(name: str) -> Table:
+    """Return a table by name.
+
+    Raises:
+        UsageError: There is no such table.
+    """
+    return load_tables()[chosen("table", name, load_tables(), "deepscan eval --tables lists them all")]
+
+
+def expected(
+    method: str, dataset: str, level: str, metric: str = "auc", paper: str | None = None
+) -> Figure | None:
+    """Return a method's result on a data set as a paper prints it, None where no paper does.
+
+    Args:
+        method: Registered detector method; of baselines, those that a paper compares itself to.
+        dataset: Name in benchmark files; a manipulation of FaceForensics++ by its label (`FF-NT`).
+        level: `video` or `frame`.
+        metric: A key of `METRICS`.
+        paper: The paper to look in, None for the first that has it.
+    """
+    for given, row in _results(method, level, metric, paper):
+        for column, name in given.datasets.items():
+            if name == dataset and (figure := _figure(given, row, column)):
+                return figure
+    return None
+
+
+def expected_mean(
+    method: str, datasets: Collection[str], level: str, metric: str = "auc", paper: str | None = None
+) -> Figure | None:
+    """Return a method's printed mean over exactly these data sets, None where no paper prints it.
+
+    Args:
+        method: See `expected`.
+        datasets: Names in benchmark files, in any order.
+        level: See `expected`.
+        metric: See `expected`.
+        paper: See `expected`.
+    """
+    for given, row in _results(method, level, metric, paper):
+        over = given.mean_over or tuple(given.datasets.get(column, "") for column in given.over)
+        if over and set(over) == set(datasets) and (figure := _figure(given, row, given.mean)):
+            return figure
+    return None
+
+
+def deviations() -> tuple[Deviation, ...]:
+    """Return every printed mean and change, beside what the other printed figures give."""
+    return tuple(found for given in load_tables().values() for found in (*_means(given), *_changes(given)))
+
+
+def index() -> Grid:
+    """Return the list of all tables."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("table", no_wrap=True)
+    grid.add_column("figures", max_width=14)
+    grid.add_column("from", overflow="fold")
+    for given in load_tables().values():
+        source = Text(f"{given.number}: ", style="dim").append(given.title, style="not dim")
+        grid.add_row(Text(given.name), _figures(given) if given.rows else "lost", source)
+    return grid
+
+
+def render(table: Table, width: int = 80) -> Grid:
+    """Return a table for people, turned around where it is too wide.
+
+    Args:
+        table: The table.
+        width: Characters that it should fit.
+    """
+    wrong = [entry for entry in known_deviations() if entry.table == table.name]
+    page = Grid.grid()
+    page.add_column(max_width=width, overflow="fold")
+    page.add_row(Text(f"{table.title} ({_figures(table)})", style="bold"))
+    page.add_row(Text(f"{table.name}: {table.paper}, {table.number}", style="dim"))
+    if table.rows:
+        page.add_row()
+        page.add_row(_laid_out(table, {(entry.row, entry.column) for entry in wrong}, width))
+        page.add_row()
+    for entry in wrong:
+        star = f"* {entry.row}, {entry.column}: {entry.printed}, {_arithmetic(entry)}; {entry.why}"
+        page.add_row(Text(star))
+    for note in (*table.notes, *([f"Not here: {table.lost}."] if table.lost else ())):
+        page.add_row(Text(note, style="dim"))
+    return page
+
+
+def _read(name: str) -> Any:
+    text = (files("deepscan.evaluation.papers") / name).read_text(encoding="utf-8")
+    # The loader that leaves every value the text it is: 0.980 as a number would lose its last digit.
+    return yaml.load(text, Loader=yaml.BaseLoader)
+
+
+def _table(name: str, entries: Mapping[str, Any], stated: Mapping[str, Any]) -> Table:
+    columns = tuple(entries["columns"])
+    return Table(
+        **{
+            **entries,
+            "name": name,
+            "paper": stated["paper"],
+            "columns": columns,
+            "rows": tuple(_row(line) for line in entries["rows"].splitlines()),
+            "scale": int(entries["scale"]) if "scale" in entries else None,
+            "mean_over": tuple(entries.get("mean_over", ())),
+            "datasets": {
+                column: stated["datasets"][column] for column in columns if column in stated["datasets"]
+            },
+            "notes": tuple(entries.get("notes", ())),
+        }
+    )
+
+
+def _row(line: str) -> Row:
+    name, _, values = line.partition("|")
+    return Row(name.strip(), tuple(_cell(value) for value in values.split()))
+
+
+def _cell(value: str) -> Cell:
+    if value == "-":
+        return Cell("")
+    if not (found := _CELL.fullmatch(value)):
+        raise ValueError(f"{value!r} is no value of a table")
+    return Cell(found["printed"], found["aside"] or "")
+
+
+def _results(method: str, level: str, metric: str, paper: str | None) -> Iterator[tuple[Table, str]]:
+    for given in load_tables().values():
+        wanted = (given.level, given.metric) == (level, metric) and paper in (None, given.paper)
+        if wanted and method in given.methods:
+            yield given, given.methods[method]
+
+
+def _figure(given: Table, row: str, column: str) -> Figure | None:
+    printed = given.cell(row, column).printed
+    if not printed:
+        return None
+    scale = given.scale or 1
+    value, digit = float(number(printed) / scale), float(unit(printed) / scale)
+    return Figure(value, digit, printed, given.name, given.paper, given.number, row, column)
+
+
+def _means(given: Table) -> Iterator[Deviation]:
+    for row in given.rows if given.mean else ():
+        if printed := given.cell(row.name, given.mean).printed:
+            shown = [given.cell(row.name, column).number for column in given.over]
+            terms = [term for term in shown if term is not None]
+            total = sum(terms, Decimal(0))
+            yield Deviation(given.name, row.name, given.mean, "mean", total, len(terms), printed)
+
+
+def _changes(given: Table) -> Iterator[Deviation]:
+    for row in given.rows if given.asides == "change" else ():
+        for column, cell in zip(given.columns, row.cells, strict=True):
+            base = given.cell(given.against, column).number
+            if cell.number is not None and base is not None:
+                change = cell.number - base
+                yield Deviation(given.name, row.name, column, "change", change, 1, cell.aside)
+
+
+def _figures(given: Table) -> str:
+    return f"{given.level} {METRICS.get(given.metric, given.metric)}".strip()
+
+
+def _arithmetic(entry: KnownDeviation) -> str:
+    if entry.kind == "change":
+        return f"but the change is {entry.computed}"
+    return f"but {entry.sum} / {entry.count} = {entry.computed}"
+
+
+def _laid_out(given: Table, starred: Collection[tuple[str, str]], width: int) -> Grid:
+    def shown(row: Row) -> list[str]:
+        cells = zip(given.columns, row.cells, strict=True)
+        return [row.name, *(f"{cell}{'*' * ((row.name, column) in starred)}" for column, cell in cells)]
+
+    upright = [shown(row) for row in given.rows]
+    names, *columns = zip(*upright, strict=True)
+    turned = [[head, *figures] for head, figures in zip(given.columns, columns, strict=True)]
+    if _least(upright) <= max(width, _least(turned)):
+        return _grid([given.heading, *given.columns], upright, width)
+    return _grid(["", *names], turned, width)
+
+
+def _least(body: Sequence[Sequence[str]]) -> int:
+    # Names fold at 14 characters, figures never; two figures stand one space apart.
+    columns = [[len(cell) for cell in column] for column in zip(*body, strict=True)]
+    return min(14, max(columns[0])) + sum(1 + max(column) for column in columns[1:])
+
+
+def _grid(heads: Sequence[str], body: Sequence[Sequence[str]], width: int) -> Grid:
+    """Return a grid whose gaps, names and heads are narrowed, in this order, as far as the width asks."""
+    figures = [max(len(cell) for cell in column) for column in zip(*body, strict=True)][1:]
+    longest = max(len(row[0]) for row in (heads, *body))
+
+    def folded(fold: int) -> list[list[str]]:
+        return [textwrap.wrap(head, max(fold, size)) for head, size in zip(heads[1:], figures, strict=True)]
+
+    def taken(fold: int, gap: int, name: int) -> int:
+        return name + sum(
+            gap + max(size, *map(len, head)) for head, size in zip(folded(fold), figures, strict=True)
+        )
+
+    layouts = [
+        (fold, gap, min(longest, name))
+        for fold in range(max(map(len, heads)), 0, -1)
+        for gap, name in ((2, longest), (1, longest), (1, 24), (1, 14))
+    ]
+    fold, gap, name = next((layout for layout in layouts if taken(*layout) <= width), layouts[-1])
+    grid = Grid(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    grid.add_column(heads[0], max_width=name, overflow="fold")
+    for head in folded(fold):
+        grid.add_column("\n".join(head), justify="right", no_wrap=True)
+    for row in body:
+        grid.add_row(*map(Text, row))
+    return grid
