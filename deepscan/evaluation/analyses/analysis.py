@@ -1,0 +1,95 @@
+"""The contract that every analysis keeps: a model and labelled crops in, a table and a picture out."""
+
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepscan.cards import ModelCard
+from deepscan.evaluation.material import Material
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Cell = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is looked into.
+
+    Attributes:
+        card: The model.
+        materials: Labelled videos, a data set each; empty where an analysis needs none.
+        folder: Where table and picture go.
+        runs: Folders of trainings, as `train` leaves them (`MODEL/run`); empty where none are named.
+        most: How many crops of a data set and label are looked at, at most; 0 for all.
+        seed: Of what is drawn.
+        progress: Told how many of how many pieces of work are done.
+    """
+
+    card: ModelCard
+    materials: Sequence[Material]
+    folder: Path
+    runs: tuple[Path, ...] = ()
+    most: int = 512
+    seed: int = 1024
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """What an analysis found.
+
+    Attributes:
+        rows: The table, every row with the same columns.
+        figure: The picture.
+        told: Lines for the reader: the main figures, and the paper's beside them where it prints any.
+    """
+
+    rows: Sequence[Mapping[str, Cell]]
+    figure: "Figure"
+    told: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.rows or any(row.keys() != self.rows[0].keys() for row in self.rows):
+            raise ValueError("a table has rows, all with the same columns")
+
+
+class Analysis(ABC):
+    """A look into a model; a frozen dataclass whose fields are its options.
+
+    Attributes:
+        summary: One line for people.
+        source: Paper and section that it follows.
+        needs: What it looks at: `crops`, `runs`, or nothing but the `model`.
+    """
+
+    summary: str
+    source: str
+    needs: frozenset[str] = frozenset({"crops"})
+
+    @abstractmethod
+    def look(self, subject: Subject) -> Findings:
+        """Return what is found.
+
+        Raises:
+            UsageError: The model has not what is looked at, or the crops lack a class.
+            MissingError: Crops, runs or a package are not there.
+        """
+
+
+def write(name: str, findings: Findings, folder: Path) -> tuple[Path, Path]:
+    """Write NAME.csv and NAME.png into a folder and return their paths."""
+    from deepscan.evaluation.canvas import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table, picture = folder / f"{name}.csv", folder / f"{name}.png"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer: csv.DictWriter[Any] = csv.DictWriter(file, list(findings.rows[0]))
+        writer.writeheader()
+        writer.writerows(findings.rows)
+    save(findings.figure, picture)
+    return table, picture
