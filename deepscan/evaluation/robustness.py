@@ -119,8 +119,8 @@ def distorted(crop: Image, name: str, level: int, *, seed: int, video: str, fram
     """Return a crop distorted; the same numbers give the same picture in whichever order crops come.
 
     Args:
-        crop: RGB, as it is stored, before it is resized for a network: shape (S, S, 3), uint8; it is left as
-            it is.
+        crop: RGB, shape (S, S, 3), uint8; it is left as it is. Whether it is resized for a network before or
+            after this matters to `jpeg` alone.
         name: A name of `DISTORTIONS`.
         level: 1 to 5, or 0 for the crop itself.
         seed: Of the whole run.
@@ -141,7 +141,7 @@ def distorted(crop: Image, name: str, level: int, *, seed: int, video: str, fram
 
 def _generator(seed: int, video: str, frame: int, level: int) -> Generator:
     # Python's own hash of a string differs from process to process.
-    key = hashlib.sha256(json.dumps([seed, video, frame, level]).encode()).digest()
+    key = hashlib.sha256(json.dumps([int(seed), video, int(frame), int(level)]).encode()).digest()
     return np.random.default_rng(int.from_bytes(key, "big"))
 
 

@@ -80,6 +80,9 @@ def test_squares_differ_with_seed_video_frame_and_level():
 
     drawn = [places(), places(seed=2), places(video="x"), places(frame=4), places(level=1), places(level=3)]
     assert len(set(drawn)) == len(drawn)
+    # Places of their own, not those of a lower level and more.
+    few, most = (np.frombuffer(places(level=level), dtype=bool) for level in (1, 5))
+    assert (few & ~most).any()
 
 
 def test_another_process_draws_the_same_squares():

@@ -1,0 +1,391 @@
+"""Pictures of figures: ROC curves, calibration, robustness, scores, papers beside measurements.
+
+Each kind has one function that returns the figure and one that writes it as PNG, 1050 pixels wide.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from deepscan.errors import UsageError
+from deepscan.evaluation.canvas import (
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKS,
+    add_legend,
+    line_of,
+    new_figure,
+    percent,
+    save,
+    shortened,
+    styled,
+)
+from deepscan.evaluation.metrics import auc, calibration_error, checked
+from deepscan.evaluation.robustness import Robustness
+
+Floats = NDArray[np.float64]
+REAL, FAKE = COLOURS[0], COLOURS[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A set of samples with their scores.
+
+    Attributes:
+        name: What it is called.
+        labels: 0 for real, 1 for fake, shape (N,).
+        scores: Probability of fake in [0, 1], shape (N,).
+
+    Raises:
+        UsageError: See `metrics.checked`; the message names the set.
+    """
+
+    name: str
+    labels: ArrayLike
+    scores: ArrayLike
+
+    def __post_init__(self) -> None:
+        try:
+            labels, scores = checked(self.labels, self.scores)
+        except UsageError as error:
+            raise UsageError(f"{self.name}: {error.message}", error.hint)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "scores", scores)
+
+    def of(self, label: int) -> Floats:
+        """Return the scores of one class."""
+        chosen: Floats = np.asarray(self.scores)[np.asarray(self.labels) == label]
+        return chosen
+
+
+def roc(path: Path, sets: Sequence[Scored]) -> None:
+    """Write `roc_figure`."""
+    save(roc_figure(sets), path)
+
+
+def roc_figure(sets: Sequence[Scored]) -> Figure:
+    """Return the ROC curves of sets: whole, and beside it with the low false positive rates spread out.
+
+    In the second panel a curve begins at one false positive among its reals: below that they show nothing.
+
+    Args:
+        sets: In the order of the legend, which states the AUC of each.
+
+    Raises:
+        UsageError: There is no set.
+    """
+    from sklearn.metrics import roc_curve
+
+    _refuse_none(sets)
+    with styled():
+        figure = new_figure(3.5)
+        whole, low = figure.subplots(1, 2)
+        lowest = 10 ** np.floor(np.log10(1 / max(len(each.of(0)) for each in sets)))
+        floor = float(np.clip(lowest, 1e-4, 0.1))
+        handles = []
+        for at, each in enumerate(sets):
+            false, true, _ = roc_curve(each.labels, each.scores)
+            look = line_of(at)
+            handles += whole.plot(false, true, **look)
+            low.plot(*_spread(false, true, max(floor, 1 / len(each.of(0)))), **look)
+        chance = np.geomspace(floor, 1, 300)
+        whole.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
+        handles += low.plot(chance, chance, color=GREY, linewidth=0.8, zorder=1)
+        low.set_xscale("log")
+        low.set_xlim(floor, 1)
+        low.xaxis.set_minor_formatter(NullFormatter())
+        whole.set_xlim(-0.01, 1.01)
+        for axes in (whole, low):
+            axes.set_ylim(-0.01, 1.01)
+            axes.xaxis.set_major_formatter(FuncFormatter(percent))
+            axes.yaxis.set_major_formatter(FuncFormatter(percent))
+            axes.set_xlabel("Reals called fake")
+        low.set_xlabel("Reals called fake (log scale)")
+        whole.set_ylabel("Fakes called fake")
+        labels = [f"{auc(each.labels, each.scores):.3f}  {shortened(each.name, 32)}" for each in sets]
+        add_legend(figure, handles, [*labels, "0.500  chance"], "Area under the curve, and set")
+    return figure
+
+
+def _spread(false: Floats, true: Floats, start: float) -> tuple[Floats, Floats]:
+    """Return a curve from a false positive rate on, so dense that its straight parts bend on a log axis."""
+    between = np.geomspace(start, 1, 300)
+    x = np.concatenate((false[false >= start], between))
+    y = np.concatenate((true[false >= start], np.interp(between, false, true)))
+    order = np.lexsort((y, x))
+    return x[order], y[order]
+
+
+def reliability(path: Path, labels: ArrayLike, scores: Mapping[str, ArrayLike], bins: int = 10) -> None:
+    """Write `reliability_figure`."""
+    save(reliability_figure(labels, scores, bins), path)
+
+
+def reliability_figure(labels: ArrayLike, scores: Mapping[str, ArrayLike], bins: int = 10) -> Figure:
+    """Return how often samples of a score are fake, and how many there are, in bins of equal width.
+
+    Args:
+        labels: 0 for real, 1 for fake, shape (N,).
+        scores: Name, such as `before` or `after`, -> probability of fake in [0, 1], shape (N,). The legend
+            states the expected calibration error of each.
+        bins: Number of bins.
+
+    Raises:
+        UsageError: There are no scores, or see `Scored`.
+    """
+    _refuse_none(scores)
+    sets = [Scored(name, labels, given) for name, given in scores.items()]
+    with styled():
+        figure = new_figure(4.6)
+        shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        handles = []
+        width = 0.8 / bins / len(sets)
+        for at, each in enumerate(sets):
+            given = np.asarray(each.scores)
+            inside = np.minimum((given * bins).astype(np.int64), bins - 1)
+            count = np.bincount(inside, minlength=bins)
+            there = count > 0
+            look = {"color": COLOURS[at % len(COLOURS)], "linestyle": DASHES[at % len(DASHES)]}
+            handles += shares.plot(
+                np.bincount(inside, given, bins)[there] / count[there],
+                np.bincount(inside, np.asarray(each.labels), bins)[there] / count[there],
+                marker=MARKS[at % len(MARKS)],
+                **look,
+            )
+            centres = (np.arange(bins) + 0.5) / bins + (at - (len(sets) - 1) / 2) * width
+            counts.bar(centres, count, width, color=look["color"])
+        handles += shares.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
+        shares.set(ylabel="Share of fakes", xlim=(-0.01, 1.01), ylim=(-0.03, 1.03))
+        counts.set(xlabel="Score (probability of fake)", ylabel="Samples\n(log scale)", yscale="log")
+        counts.set_ylim(bottom=0.7)
+        counts.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        counts.yaxis.set_minor_formatter(NullFormatter())
+        labelled = [
+            f"{shortened(each.name, 24)}, error {calibration_error(each.labels, each.scores):.3f}"
+            for each in sets
+        ]
+        add_legend(figure, handles, [*labelled, "perfectly calibrated"])
+    return figure
+
+
+def robustness(path: Path, results: Sequence[Robustness]) -> None:
+    """Write `robustness_figure`."""
+    save(robustness_figure(results), path)
+
+
+def robustness_figure(results: Sequence[Robustness]) -> Figure:
+    """Return AUC against level, a line for each distortion.
+
+    Args:
+        results: In the order of the legend, which states the mean relative variation of each.
+
+    Raises:
+        UsageError: There is no result.
+    """
+    _refuse_none(results)
+    with styled():
+        figure = new_figure(3.5)
+        axes = figure.subplots()
+        handles = []
+        for at, result in enumerate(results):
+            handles += axes.plot(
+                list(result.aucs), list(result.aucs.values()), marker=MARKS[at % len(MARKS)], **line_of(at)
+            )
+        values = [value for result in results for value in result.aucs.values()]
+        labels = [f"{_signed(100 * result.figure, 1)} %  {result.distortion}" for result in results]
+        bottom, top = min(values), max(values)
+        if bottom < 0.6:
+            handles.append(axes.axhline(0.5, color=GREY, linewidth=0.8, zorder=1))
+            labels.append("chance")
+            bottom = min(bottom, 0.5)
+        margin = max(0.05 * (top - bottom), 0.02)
+        axes.set_ylim(bottom - margin, top + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("Level of the distortion (0: crops as they are)")
+        axes.set_ylabel("Area under the ROC curve")
+        add_legend(figure, handles, labels, "Relative variation of the area, mean over the levels")
+    return figure
+
+
+def distributions(
+    path: Path, sets: Sequence[Scored], thresholds: Mapping[str, float] | None = None, bins: int = 25
+) -> None:
+    """Write `distributions_figure`."""
+    save(distributions_figure(sets, thresholds, bins), path)
+
+
+def distributions_figure(
+    sets: Sequence[Scored], thresholds: Mapping[str, float] | None = None, bins: int = 25
+) -> Figure:
+    """Return how the scores of reals and of fakes are spread, a panel for each set.
+
+    Args:
+        sets: The sets.
+        thresholds: Name -> score, drawn in every panel.
+        bins: Number of bins.
+
+    Raises:
+        UsageError: There is no set.
+    """
+    _refuse_none(sets)
+    columns = next(number for number, most in ((1, 1), (2, 4), (3, 9), (4, len(sets))) if len(sets) <= most)
+    rows = -(-len(sets) // columns)
+    with styled():
+        figure = new_figure(max(3.2, 1.5 * rows))
+        panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
+        for each, axes in zip(sets, panels, strict=False):
+            _draw_scores(axes, each, bins, 84 // columns)
+            for at, value in enumerate((thresholds or {}).values()):
+                axes.axvline(value, color="black", linewidth=1, linestyle=DASHES[1 + at % 3])
+            if columns > 2:
+                axes.set_yticks([])
+                axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        for axes in panels[len(sets) :]:
+            axes.remove()
+        for axes in panels[len(sets) - columns : len(sets)]:
+            axes.tick_params(labelbottom=True)
+        handles: list[Artist] = [
+            Patch(facecolor=f"{REAL}55", edgecolor=REAL),
+            Patch(facecolor=f"{FAKE}55", edgecolor=FAKE, linestyle="--"),
+        ]
+        handles += [
+            Line2D([], [], color="black", linewidth=1, linestyle=DASHES[1 + at % 3])
+            for at in range(len(thresholds or {}))
+        ]
+        named = [f"{shortened(name, 30)}: {value:.3g}" for name, value in (thresholds or {}).items()]
+        figure.supxlabel("Score (probability of fake)", fontsize=9)
+        own = "" if columns <= 2 else ", each panel on a scale of its own"
+        figure.supylabel(f"Share of the class{own}", fontsize=9)
+        add_legend(figure, handles, ["real", "fake", *named], side="outside upper center")
+    return figure
+
+
+def _draw_scores(axes: Axes, each: Scored, bins: int, most: int) -> None:
+    edges = np.linspace(0, 1, bins + 1)
+    for label, colour, dashes in ((0, REAL, "-"), (1, FAKE, "--")):
+        given = each.of(label)
+        share = np.histogram(given, edges)[0] / len(given)
+        axes.stairs(share, edges, fill=True, color=f"{colour}55")
+        axes.stairs(share, edges, color=colour, linestyle=dashes, linewidth=1)
+    counted = f"{_count(len(each.of(0)))} real, {_count(len(each.of(1)))} fake"
+    axes.set_title(f"{shortened(each.name, most)}\n{counted}", fontsize=8)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure of a set as it was measured, and as a paper has it.
+
+    Attributes:
+        name: The set.
+        measured: The measured figure, None where it was not measured.
+        paper: The paper's, None where it has none.
+        interval: Lower and upper bound of the measured one.
+    """
+
+    name: str
+    measured: float | None
+    paper: float | None
+    interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.interval and not self.interval[0] <= self.interval[1]:
+            raise ValueError(f"{self.interval} is no interval")
+
+
+def bars(path: Path, given: Sequence[Bar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> None:
+    """Write `bars_figure`."""
+    save(bars_figure(given, figure, chance=chance, decimals=decimals), path)
+
+
+def bars_figure(given: Sequence[Bar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
+    """Return measured figures with their intervals above the paper's, and the numbers beside them.
+
+    Args:
+        given: From top to bottom.
+        figure: What is measured, in words.
+        chance: Where bars begin: what knowing nothing gives.
+        decimals: Of the numbers.
+
+    Raises:
+        UsageError: There is no bar.
+    """
+    _refuse_none(given)
+    with styled():
+        drawn = new_figure(0.34 * len(given) + 0.9)
+        axes, numbers = drawn.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
+        rows = np.arange(len(given))
+        measured, paper = (
+            np.array([np.nan if value is None else value for value in column])
+            for column in zip(*((bar.measured, bar.paper) for bar in given), strict=True)
+        )
+        bounds = np.array([bar.interval or (np.nan, np.nan) for bar in given])
+        ours = axes.barh(rows - 0.2, measured - chance, 0.38, left=chance, color=COLOURS[0])
+        theirs = axes.barh(
+            rows + 0.2, paper - chance, 0.38, left=chance, color="white", edgecolor=COLOURS[1], hatch="/////"
+        )
+        handles: list[Artist] = [ours.patches[0], theirs.patches[0]]
+        labels = ["measured", "paper"]
+        if np.isfinite(bounds).any():
+            axes.hlines(rows - 0.2, bounds[:, 0], bounds[:, 1], color="black", linewidth=1.2)
+            axes.plot(bounds.ravel(), np.repeat(rows - 0.2, 2), "|", color="black")
+            handles.append(Line2D([], [], color="black", linewidth=1.2, marker="|"))
+            labels.append("interval of the measured")
+        values = np.concatenate((measured, paper, bounds.ravel(), [chance]))
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        margin = 0.02 * max(high - low, 10.0**-decimals)
+        axes.set_xlim(low - margin * (low < chance), high + margin)
+        axes.axvline(chance, color="black", linewidth=0.8)
+        axes.set_yticks(rows, [shortened(bar.name, 26) for bar in given])
+        axes.set_ylim(len(given) - 0.45, -0.55)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(figure)
+        _write_numbers(numbers, measured, paper, decimals)
+        add_legend(drawn, handles, labels)
+    return drawn
+
+
+def _write_numbers(axes: Axes, measured: Floats, paper: Floats, decimals: int) -> None:
+    """Write measured and printed figures and their differences in three columns, a row for each set."""
+    texts = (
+        [f"{value:.{decimals}f}" for value in measured],
+        [f"{value:.{decimals}f}" for value in paper],
+        [_signed(value, decimals) for value in measured - paper],
+    )
+    for at, column in enumerate(texts):
+        for row, text in enumerate(column):
+            shown = "–" if text.endswith("nan") else text
+            axes.text(at, row, shown, ha="center", va="center", fontsize=8)
+    axes.set_xlim(-0.5, 2.5)
+    axes.set_xticks([0, 1, 2], ["measured", "paper", "difference"], fontsize=8)
+    axes.tick_params(length=0, labelleft=False, labelbottom=False, labeltop=True)
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+
+
+def _signed(value: float, decimals: int) -> str:
+    # Adding 0 turns the -0 of a tiny loss into 0.
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 100_000 else f"{number / 1000:,.0f} k"
+
+
+def _refuse_none(given: Sequence[Any] | Mapping[str, Any]) -> None:
+    if not given:
+        raise UsageError("there is nothing to draw", "measure at least one set first")

@@ -1,0 +1,346 @@
+"""Plots: what is drawn is what was given, nothing is cut off or covered, and files tell nothing else."""
+
+import struct
+import subprocess
+import sys
+from itertools import combinations
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.text import Text
+
+from deepscan.errors import UsageError
+from deepscan.evaluation.canvas import COLOURS, DPI, WIDTH, line_of, save, shortened, styled
+from deepscan.evaluation.metrics import auc
+from deepscan.evaluation.plots import (
+    Bar,
+    Scored,
+    bars,
+    bars_figure,
+    distributions,
+    distributions_figure,
+    reliability,
+    reliability_figure,
+    robustness,
+    robustness_figure,
+    roc,
+    roc_figure,
+)
+from deepscan.evaluation.robustness import DISTORTIONS, Robustness
+
+THRESHOLDS = {"no evidence below": 0.31, "fake from": 0.74}
+#: The longest name that a published set has, and one that a user might give.
+NAMES = ("DeeperForensics-1.0", "_my set_ of videos from $5 and $6 cameras, second try of March")
+
+
+def scored(name="Celeb-DF-v2", count=200, apart=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3 > 0
+    return Scored(name, labels.astype(int), 1 / (1 + np.exp(-rng.normal(np.where(labels, apart, -apart), 1))))
+
+
+def many(count):
+    names = [*NAMES, *(f"generator-{at:02}" for at in range(count))]
+    return [scored(names[at], 60 + 11 * at, 0.1 * at, at) for at in range(count)]
+
+
+def results():
+    return [
+        Robustness(name, {level: 0.96 - 0.01 * at * level for level in range(6)})
+        for at, name in enumerate(DISTORTIONS.names)
+    ]
+
+
+def rows(count):
+    return [Bar(each.name, 0.9 - 0.02 * at, 0.92, (0.86, 0.95)) for at, each in enumerate(many(count))]
+
+
+FIGURES = {
+    "roc of one": lambda: roc_figure([scored()]),
+    "roc of 19": lambda: roc_figure(many(19)),
+    "reliability": lambda: reliability_figure(
+        scored().labels,
+        {"before": scored().scores, "after": scored().scores ** 0.5, NAMES[1]: scored().scores},
+    ),
+    "robustness": lambda: robustness_figure(results()),
+    "distributions of one": lambda: distributions_figure([scored()], THRESHOLDS),
+    "distributions of 5": lambda: distributions_figure(many(5), THRESHOLDS),
+    "distributions of 19": lambda: distributions_figure(many(19), THRESHOLDS),
+    "bars of one": lambda: bars_figure(rows(1), "Video AUC"),
+    "bars of 19": lambda: bars_figure(rows(19), "Video AUC"),
+}
+
+
+def drawn(figure):
+    """The figure's pixels as they are written, shape (height, width, 4)."""
+    canvas = FigureCanvasAgg(figure)
+    with styled():
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off_covered_or_small(name):
+    figure = FIGURES[name]()
+    pixels = drawn(figure)
+    assert pixels.shape[1] == 1050 and pixels.shape[0] < 1400
+    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    assert (edge == 255).all()
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    boxes += [legend.get_window_extent() for legend in figure.legends]
+    boxes += [text.get_window_extent() for text in figure.texts if text.get_text()]
+    for one, other in combinations(boxes, 2):
+        # Labels of neighbouring ticks at the ends of axes may meet in a pixel or two.
+        assert not one.padded(-1.5).overlaps(other.padded(-1.5))
+    # At 700 pixels, two thirds, 8 points are 11 pixels.
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 8
+    for axes in figure.axes:
+        marks = [text for text in axes.texts if text.get_text()]
+        for one, other in combinations(marks, 2):
+            assert not one.get_window_extent().overlaps(other.get_window_extent())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: roc(path, [scored()]),
+        lambda path: reliability(path, scored().labels, {"before": scored().scores}),
+        lambda path: robustness(path, results()),
+        lambda path: distributions(path, [scored()], THRESHOLDS),
+        lambda path: bars(path, rows(3), "Video AUC"),
+    ],
+)
+def test_files_are_png_and_tell_nothing_of_time_place_or_program(write, tmp_path):
+    path = tmp_path / "plot.png"
+    write(path)
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        chunks.append(data[at + 4 : at + 8])
+        at += 12 + length
+    # Size, pixels a metre, the picture, the end; neither text nor time.
+    assert set(chunks) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+    width, height = struct.unpack(">II", data[16:24])
+    assert width == DPI * WIDTH == 1050 and 300 < height < 900
+    again = tmp_path / "again.png"
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.bbox": "tight"}):
+        write(again)
+    assert again.read_bytes() == data
+
+
+def test_plots_do_without_pyplot_and_a_window():
+    code = (
+        "import sys, deepscan.evaluation.plots as plots;"
+        "plots.roc_figure([plots.Scored('a', [0, 1], [0.1, 0.9])]);"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_making_a_plot_leaves_the_settings_of_matplotlib_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    save(roc_figure([scored()]), tmp_path / "plot.png")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_roc_draws_each_set_and_states_its_area():
+    sets = [scored(apart=0.5), scored("FFIW", apart=1.5, seed=1)]
+    figure = roc_figure(sets)
+    whole, low = figure.axes
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    for at, each in enumerate(sets):
+        x, y = whole.lines[at].get_data()
+        assert np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) == pytest.approx(auc(each.labels, each.scores))
+        assert texts[at] == f"{auc(each.labels, each.scores):.3f}  {each.name}"
+        assert whole.lines[at].get_color() == low.lines[at].get_color() == COLOURS[at]
+    assert texts[2:] == ["0.500  chance"]
+    assert low.get_xscale() == "log"
+
+
+def test_low_false_positive_rates_begin_at_one_real():
+    # 10 reals, the highest of them above one of 4 fakes.
+    labels = [0] * 10 + [1] * 4
+    scores = [*np.linspace(0.01, 0.1, 9), 0.6, 0.5, 0.7, 0.8, 0.9]
+    low = roc_figure([Scored("few", labels, scores)]).axes[1]
+    x, y = low.lines[0].get_data()
+    # Three of four fakes without a false alarm; with one of ten, all.
+    assert (x[0], y[0]) == (pytest.approx(0.1), 0.75)
+    assert y[x > 0.1 + 1e-9].min() == 1 and x[-1] == 1
+    assert (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
+    assert low.get_xlim() == (0.1, 1)
+
+
+def test_a_curve_of_ties_bends_on_the_log_axis():
+    figure = roc_figure([Scored("constant", [0] * 50 + [1] * 7, [0.3] * 57)])
+    x, y = figure.axes[1].lines[0].get_data()
+    # A straight ROC: rates are equal all along, also between its two points.
+    assert np.allclose(x, y) and len(x) >= 100 and x[0] == pytest.approx(1 / 50)
+    assert figure.legends[0].get_texts()[0].get_text() == "0.500  constant"
+
+
+def test_28_lines_look_different():
+    looks = [tuple(line_of(at).values()) for at in range(28)]
+    assert len(set(looks)) == 28
+    lines = roc_figure(many(19)).axes[0].lines[:19]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 19
+
+
+def test_reliability_draws_shares_at_mean_scores_and_counts():
+    labels = [0, 0, 0, 1, 1, 0, 1, 1]
+    scores = [0.02, 0.04, 0.06, 0.08, 0.71, 0.75, 0.79, 1.0]
+    figure = reliability_figure(labels, {"before": scores, "after": [0.5] * 8})
+    shares, counts = figure.axes
+    assert np.allclose(shares.lines[0].get_data(), [[0.05, 0.75, 1.0], [1 / 4, 2 / 3, 1]])
+    assert np.allclose(shares.lines[1].get_data(), [[0.5], [0.5]])
+    heights = [[bar.get_height() for bar in group] for group in counts.containers]
+    assert heights == [[4, 0, 0, 0, 0, 0, 0, 3, 0, 1], [0, 0, 0, 0, 0, 8, 0, 0, 0, 0]]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    # |0.05 - 1/4| * 4/8 + |0.75 - 2/3| * 3/8 = 0.131.
+    assert texts == ["before, error 0.131", "after, error 0.000", "perfectly calibrated"]
+
+
+def test_robustness_draws_auc_against_level():
+    given = [Robustness("blur", {0: 0.9, 1: 0.81, 5: 0.72}), Robustness("jpeg", {0: 0.9, 1: 0.9})]
+    figure = robustness_figure(given)
+    lines = figure.axes[0].lines
+    assert [line.get_xydata().tolist() for line in lines] == [
+        [[0, 0.9], [1, 0.81], [5, 0.72]],
+        [[0, 0.9], [1, 0.9]],
+    ]
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["−15.0 %  blur", "+0.0 %  jpeg"]
+
+
+def test_robustness_shows_chance_where_it_is_near():
+    figure = robustness_figure([Robustness("blur", {0: 0.7, 1: 0.55})])
+    assert figure.legends[0].get_texts()[-1].get_text() == "chance"
+    low, high = figure.axes[0].get_ylim()
+    assert low < 0.5 < high
+
+
+def test_equal_aucs_are_a_flat_line_inside_the_axes():
+    axes = robustness_figure([Robustness("blur", dict.fromkeys(range(6), 1.0))]).axes[0]
+    low, high = axes.get_ylim()
+    assert low < 0.99 and high > 1.01
+
+
+def test_distributions_draw_each_class_as_shares_and_the_thresholds():
+    labels = [0] * 4 + [1] * 2
+    figure = distributions_figure([Scored("few", labels, [0.05, 0.1, 0.15, 0.9, 0.95, 1.0])], THRESHOLDS, 5)
+    axes = figure.axes[0]
+    shares = [patch.get_data().values for patch in axes.patches]
+    reals, fakes = [0.75, 0, 0, 0, 0.25], [0, 0, 0, 0, 1]
+    assert np.allclose(shares, [reals, reals, fakes, fakes])
+    assert [line.get_xdata()[0] for line in axes.lines] == list(THRESHOLDS.values())
+    assert len({line.get_linestyle() for line in axes.lines}) == 2
+    assert axes.get_title() == "few\n4 real, 2 fake"
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["real", "fake", "no evidence below: 0.31", "fake from: 0.74"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9, 10, 19])
+def test_every_set_has_its_panel_and_every_column_its_scale(count):
+    figure = distributions_figure(many(count))
+    assert len(figure.axes) == count
+    drawn(figure)
+    columns = {}
+    for axes in figure.axes:
+        columns[axes.get_subplotspec().colspan.start] = axes
+    for axes in columns.values():
+        assert any(tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks())
+
+
+def test_bars_draw_measured_paper_interval_and_difference():
+    given = [
+        Bar("Celeb-DF-v2", 0.9312, 0.96, (0.9, 0.95)),
+        Bar("FFIW", 0.4, None),
+        Bar("DFDC", None, 0.869),
+    ]
+    figure = bars_figure(given, "Video AUC")
+    axes, numbers = figure.axes
+    ends = [[bar.get_x() + bar.get_width() for bar in group] for group in axes.containers]
+    assert np.allclose(ends, [[0.9312, 0.4, np.nan], [0.96, np.nan, 0.869]], equal_nan=True)
+    assert {bar.get_x() for group in axes.containers for bar in group} == {0.5}
+    (intervals,) = (found for found in axes.collections if isinstance(found, LineCollection))
+    assert intervals.get_segments()[0][:, 0].tolist() == [0.9, 0.95]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Celeb-DF-v2", "FFIW", "DFDC"]
+    written = {text.get_position(): text.get_text() for text in numbers.texts}
+    assert [[written[column, row] for column in range(3)] for row in range(3)] == [
+        ["0.931", "0.960", "−0.029"],
+        ["0.400", "–", "–"],
+        ["–", "0.869", "–"],
+    ]
+    low, high = axes.get_xlim()
+    assert low < 0.4 and high > 0.96
+    bottom, top = axes.get_ylim()
+    assert bottom > top
+
+
+def test_bars_without_intervals_promise_none():
+    figure = bars_figure([Bar("a", 91.0, 91.02)], "Average precision in percent", chance=50, decimals=1)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured", "paper"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["91.0", "91.0", "+0.0"]
+
+
+def test_an_interval_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="no interval"):
+        Bar("a", 0.5, 0.5, (0.6, 0.4))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_is_refused_by_name(label):
+    only = "fake" if label else "real"
+    with pytest.raises(UsageError, match=f"^FFIW: all 2 samples are {only}"):
+        roc_figure([scored(), Scored("FFIW", [label, label], [0.2, 0.4])])
+    with pytest.raises(UsageError, match=f"^before: all 2 samples are {only}"):
+        reliability_figure([label, label], {"before": [0.2, 0.4]})
+
+
+def test_a_score_that_is_none_is_refused_by_name():
+    with pytest.raises(UsageError, match=r"^FFIW: 1 of 2 scores are NaN"):
+        Scored("FFIW", [0, 1], [0.2, float("nan")])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: roc_figure([]),
+        lambda: reliability_figure([0, 1], {}),
+        lambda: robustness_figure([]),
+        lambda: distributions_figure([]),
+        lambda: bars_figure([], "Video AUC"),
+    ],
+)
+def test_nothing_to_draw_is_refused(draw):
+    with pytest.raises(UsageError, match="nothing to draw"):
+        draw()
+
+
+def test_a_name_is_no_formula():
+    # As a formula this could not be set at all.
+    drawn(roc_figure([Scored(r"$\frac$", [0, 1], [0.1, 0.9])]))
+    drawn(distributions_figure([Scored(r"$\frac$", [0, 1], [0.1, 0.9])]))
+    drawn(bars_figure([Bar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
+
+
+@pytest.mark.parametrize("name", ["reliability", "distributions", "roc"])
+def test_constant_scores_are_drawn(name):
+    each = Scored("constant", [0, 0, 1], [0.3, 0.3, 0.3])
+    figure = {
+        "reliability": lambda: reliability_figure(each.labels, {"before": each.scores}),
+        "distributions": lambda: distributions_figure([each]),
+        "roc": lambda: roc_figure([each]),
+    }[name]()
+    assert (drawn(figure)[0] == 255).all()
+
+
+def test_a_long_name_loses_its_middle():
+    assert shortened("0123456789", 10) == "0123456789"
+    assert shortened("0123456789", 9) == "0123…6789"
+    assert shortened("0123456789", 8) == "012…6789"
+    assert len(shortened(NAMES[1], 26)) == 26
