@@ -1,0 +1,205 @@
+"""The stream that an evaluation writes: a line a frame, video by video, from which a killed run goes on."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deepscan.data.benchmark import FaceVideo
+from deepscan.errors import ContractError, DeepscanError, UsageError
+from deepscan.evaluation.scores import Scores, parse
+
+#: `frames` is how many lines the video has: its last one tells that it is whole.
+COLUMNS = (
+    *("dataset", "kind", "label", "split", "video", "group"),
+    *("frames", "frame", "path", "status", "score"),
+)
+_HEADER = ",".join(COLUMNS).encode("ascii") + b"\n"
+#: What tells one video from another: data set, kind, split and name.
+Key = tuple[str, str, str, str]
+#: Why a frame has no score, and why a video has none.
+UNREADABLE, NO_FRAMES = "unreadable", "no_frames"
+
+
+def key_of(video: FaceVideo) -> Key:
+    """Return what tells a video from another in a journal."""
+    return video.dataset, video.kind, video.split, video.name
+
+
+class FrameJournal:
+    """Appends the scores of frames to a CSV file, video by video; a context manager.
+
+    Whatever a crash leaves of its last video is cut off when the journal is opened again. Two runs at once
+    are for the caller to prevent (`scan.journal.claimed`).
+
+    Args:
+        path: The file.
+        resume: Whether to go on with the file, if it is there; else it must not be.
+
+    Attributes:
+        done: The videos that the file holds, as `key_of` has them.
+
+    Raises:
+        ContractError: The file is no such journal, or was changed.
+        UsageError: It is there and not to be gone on with.
+        DeepscanError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, *, resume: bool = False) -> None:
+        self.path = path
+        self.done: set[Key] = set()
+        try:
+            if not resume:
+                self._file: IO[bytes] = path.open("xb")
+                end = 0
+            else:
+                self._file = path.open("ab")
+                end = len(_HEADER)
+                for key, at in _whole(path):
+                    self.done.add(key)
+                    end = at
+                end = min(end, path.stat().st_size)
+                self._file.truncate(end if end >= len(_HEADER) else 0)
+            if end < len(_HEADER):
+                self._file.write(_HEADER)
+                self._file.flush()
+        except FileExistsError:
+            raise UsageError(f"{path} is there already", "go on with it by --resume, or name another folder")
+        except OSError as error:
+            raise _unwritable(path, error)
+
+    def append(
+        self,
+        video: FaceVideo,
+        frames: ArrayLike,
+        scores: ArrayLike,
+        *,
+        group: str = "",
+        status: str = UNREADABLE,
+    ) -> None:
+        """Write the scores of a video and have them in the file.
+
+        Args:
+            video: The video.
+            frames: Numbers of the frames, from 0 in the video's list, shape (F,); none at all for a video
+                that has none, which is written as one line without a score.
+            scores: Probability of fake, NaN for a frame without a score, shape (F,).
+            group: What the video was made from, if that is known.
+            status: Why frames have no score.
+
+        Raises:
+            UsageError: The video is in the file, or a name cannot be written on one line.
+            ValueError: Frames and scores differ in number.
+            DeepscanError: There is no room for it.
+        """
+        key = key_of(video)
+        if key in self.done:
+            raise UsageError(f"{self.path} has the scores of {'/'.join(key)}", "give every video once")
+        numbers, given = np.asarray(frames, dtype=np.int64).tolist(), np.asarray(scores, dtype=np.float64)
+        said = (video.dataset, video.kind, video.label, video.split, video.name, group)
+        rows = [
+            (*said, len(numbers), number, video.frames[number], status if np.isnan(score) else "ok", score)
+            for number, score in zip(numbers, given.tolist(), strict=True)
+        ] or [(*said, 1, "", "", NO_FRAMES, np.nan)]
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerows((*row, "" if np.isnan(score) else repr(score)) for *row, score in rows)
+        if text.getvalue().count("\n") != len(rows) or "\r" in text.getvalue():
+            raise UsageError(f"a name in {'/'.join(key)!r} has a line break", "rename the file or its folder")
+        try:
+            self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(self.path, error)
+        self.done.add(key)
+
+    def __enter__(self) -> "FrameJournal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as failure:
+            # What could not be written has been reported by the append that failed.
+            if error is None:
+                raise _unwritable(self.path, failure)
+
+
+def read_frames(path: Path) -> Scores:
+    """Return the scores of the whole videos of a journal; a video that was broken off is left out.
+
+    Raises:
+        ContractError: The file is no such journal, or was changed.
+        UsageError: It cannot be read, or holds no video.
+    """
+    try:
+        end = max((at for _, at in _whole(path)), default=0)
+        with path.open("rb") as file:
+            return parse(_lines(file, end), path, spaces=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name the journal of an evaluation")
+
+
+def _lines(file: IO[bytes], end: int) -> Iterator[str]:
+    """Yield the lines of a file up to an offset."""
+    at = 0
+    for line in file:
+        at += len(line)
+        if at > end:
+            return
+        yield line.decode("utf-8", "surrogateescape")
+
+
+def _whole(path: Path) -> Iterator[tuple[Key, int]]:
+    """Yield each whole video of a journal, and the offset of its end."""
+    at, left = 0, 0
+    current: Key | None = None
+    seen: set[Key] = set()
+    with path.open("rb") as file:
+        header = file.readline()
+        if header != _HEADER:
+            if _HEADER.startswith(header):
+                return
+            raise ContractError(f"{path} is no journal of this version", "name another folder")
+        at = len(header)
+
+        def complete() -> Iterator[str]:
+            nonlocal at
+            for line in file:
+                # What a crash tore off.
+                if not line.endswith(b"\n"):
+                    return
+                at += len(line)
+                yield line.decode("utf-8", "surrogateescape")
+
+        for number, row in enumerate(csv.reader(complete()), start=2):
+            try:
+                dataset, kind, _, split, video, _, frames, *_ = row
+                key = (dataset, kind, split, video)
+                if not left:
+                    current, left = key, int(frames)
+                sound = key == current and key not in seen and left > 0
+            except ValueError:
+                sound = False
+            if not sound:
+                raise ContractError(
+                    f"{path}, line {number}, does not follow from what stands above it",
+                    "the file was changed: restore it, or begin anew in another folder",
+                )
+            left -= 1
+            if not left:
+                seen.add(key)
+                yield key, at
+
+
+def _unwritable(path: Path, error: OSError) -> DeepscanError:
+    return DeepscanError(
+        f"{path} cannot be written: {error.strerror}", "make room or mend it, then go on with --resume"
+    )

@@ -1,0 +1,330 @@
+"""Scores of videos and frames as columns: read from anybody's CSV, averaged over videos, written as CSV."""
+
+import csv
+import io
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.errors import UsageError
+from deepscan.scan.journal import replaced
+
+NEEDED = ("video", "label", "score")
+#: Columns of text, which a file may have.
+TEXTS = ("dataset", "kind", "split", "video", "frame", "group", "status", "folder")
+#: What tells one video from another, and one frame.
+VIDEO_KEY = ("dataset", "kind", "split", "label", "video")
+FRAME_KEY = (*VIDEO_KEY, "frame")
+#: What `write_scores` writes.
+WRITTEN = ("dataset", "kind", "label", "split", "video", "frame", "group", "frames", "status", "score")
+#: Lines that are taken together, column by column: so few that they stay in the processor's cache.
+PART = 256
+LABELS = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column of text whose values recur.
+
+    Attributes:
+        names: The values, each once.
+        codes: Position of each row's value among them, shape (N,), int32.
+    """
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Column":
+        """Return the column with these values."""
+        codes: dict[str, int] = {}
+        rows = [codes.setdefault(text, len(codes)) for text in texts]
+        return cls(tuple(codes), np.array(rows, dtype=np.int32))
+
+    @property
+    def stated(self) -> bool:
+        """Whether any row has a value."""
+        return any(self.names)
+
+    def texts(self) -> list[str]:
+        """Return the value of each row."""
+        return [self.names[code] for code in self.codes.tolist()]
+
+    def take(self, rows: NDArray[np.int64]) -> "Column":
+        """Return the column of these rows."""
+        return Column(self.names, self.codes[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores with what is known of each; where a column says nothing, its values are empty.
+
+    Attributes:
+        labels: 0 for real, 1 for fake, shape (N,).
+        scores: Probability of fake, NaN where there is none, shape (N,).
+        frames: How many frames each is the mean of, shape (N,).
+        dataset: The data set.
+        kind: Its label there, which tells the manipulation.
+        split: The data set's part.
+        video: The video.
+        frame: The frame, of scores of frames.
+        group: What the video was made from: what one video teaches of another.
+        status: Why there is no score.
+        folder: Folder of the frame's crop.
+    """
+
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    frames: NDArray[np.int64]
+    dataset: Column
+    kind: Column
+    split: Column
+    video: Column
+    frame: Column
+    group: Column
+    status: Column
+    folder: Column
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.labels), len(self.scores), len(self.frames)}
+        if {len(getattr(self, name).codes) for name in TEXTS} | lengths != {len(self)}:
+            raise ValueError(f"columns of {len(self)} scores differ in length")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, rows: NDArray[np.int64]) -> "Scores":
+        """Return these rows."""
+        columns = {name: getattr(self, name).take(rows) for name in TEXTS}
+        return Scores(self.labels[rows], self.scores[rows], self.frames[rows], **columns)
+
+    def key(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return a number for each row, the same for rows that agree in these columns, shape (N,)."""
+        key, size = np.zeros(len(self), dtype=np.int64), 1
+        for name in names:
+            column = (
+                Column(("0", "1"), self.labels.astype(np.int32)) if name == "label" else getattr(self, name)
+            )
+            if size * len(column.names) >= 2**62:
+                _, key = np.unique(key, return_inverse=True)
+                size = len(self)
+            key = key * len(column.names) + column.codes
+            size *= len(column.names)
+        return key
+
+
+def read_scores(path: Path) -> Scores:
+    """Return the scores of a CSV file: of videos, or of frames if it has a column `frame`.
+
+    The first line names the columns, in any case and order: `video`, `label` (0, 1, real or fake) and `score`
+    (probability of fake; empty where there is none), and any of `dataset`, `kind`, `split`, `frame`, `group`
+    and `status`. Others are passed over.
+
+    Args:
+        path: The file, UTF-8.
+
+    Raises:
+        UsageError: It cannot be read; the hint says what to put into which line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            return parse(file, path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name a CSV file of scores")
+
+
+def parse(lines: Iterable[str], path: Path, *, spaces: bool = False) -> Scores:
+    """Return the scores of lines of CSV, as `read_scores` does.
+
+    Args:
+        lines: The lines.
+        path: What they come from, for messages.
+        spaces: Whether a value may begin with a space.
+
+    Raises:
+        UsageError: See `read_scores`.
+    """
+    reader = csv.reader(lines, skipinitialspace=not spaces, strict=True)
+    numbers, labels, scores = array("q"), array("b"), array("d")
+    # A value that is not there yet gets the next number.
+    coded: dict[str, tuple[dict[str, int], array[int]]] = {}
+    for name in TEXTS:
+        codes: defaultdict[str, int] = defaultdict()
+        codes.default_factory = codes.__len__
+        coded[name] = codes, array("i")
+    try:
+        at = _header(next(reader, []), path)
+        width, score_at, label_at, path_at = (at.pop(name) for name in ("", "score", "label", "path"))
+        for part, rows in _parts(reader):
+            _check_cells(rows, part, width, at["video"], path)
+            columns = tuple(zip(*rows, strict=True))
+            numbers.extend(part)
+            labels.extend(_labels(columns[label_at], part, path))
+            scores.extend(_probabilities(columns[score_at], part, path))
+            texts = {name: columns[index] for name, index in at.items()}
+            if path_at >= 0:
+                texts["folder"] = tuple(text.rpartition("/")[0] for text in columns[path_at])
+            for name, values in texts.items():
+                coded[name][1].extend(map(coded[name][0].__getitem__, values))
+    except csv.Error as error:
+        raise _wrong(path, reader.line_num, f"is no CSV: {error}", "put text with commas or quotes in quotes")
+    if not scores:
+        raise UsageError(f"{path} has no scores", "give it a line for each video")
+    given = np.array(scores)
+    nothing = Column(("",), np.zeros(len(given), dtype=np.int32))
+    made = {
+        name: Column(tuple(codes), np.array(codes_of_rows, dtype=np.int32)) if codes else nothing
+        for name, (codes, codes_of_rows) in coded.items()
+    }
+    read = Scores(np.array(labels, dtype=np.int64), given, (~np.isnan(given)).astype(np.int64), **made)
+    _check_unique(read, np.array(numbers), path)
+    return read
+
+
+def by_video(scores: Scores) -> Scores:
+    """Return the score of each video, in the order in which each first occurs: the mean of its frames'.
+
+    A video is one of its data set, kind, split, label and name. Frames without a score are left out of the
+    mean; a video that has none at all has no score, and the status of its first frame.
+    """
+    _, first, video_of = np.unique(scores.key(VIDEO_KEY), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    video_of = np.argsort(order)[video_of]
+    scored = scores.frames > 0
+    number = np.bincount(video_of, weights=scores.frames, minlength=len(first)).astype(np.int64)
+    # A row of several frames weighs as many.
+    weights = np.where(scored, scores.scores, 0) * scores.frames
+    total = np.bincount(video_of, weights=weights, minlength=len(first))
+    means = np.divide(total, number, out=np.full(len(first), np.nan), where=number > 0)
+    videos = scores.take(first[order])
+    empty = Column(("",), np.zeros(len(videos), dtype=np.int32))
+    # Rounding may carry a mean of ones past one.
+    return replace(videos, scores=np.clip(means, 0, 1), frames=number, frame=empty, folder=empty)
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    """Write scores as CSV, one line a row, whole or not at all; `read_scores` reads it.
+
+    Args:
+        path: The file.
+        scores: Of videos, or of frames, which gives the column `frame`.
+
+    Raises:
+        DeepscanError: It cannot be written.
+    """
+    names = [name for name in WRITTEN if name != "frame" or scores.frame.stated]
+    cells = {name: getattr(scores, name).texts() for name in names if name in TEXTS}
+    cells |= {"label": scores.labels.tolist(), "frames": scores.frames.tolist()}
+    cells["score"] = ["" if math.isnan(score) else repr(score) for score in scores.scores.tolist()]
+    with replaced(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(names)
+        table.writerows(zip(*(cells[name] for name in names), strict=True))
+        text.detach()
+
+
+def _header(row: Sequence[str], path: Path) -> dict[str, int]:
+    """Return where each column is that is read; under the empty name, how many there are."""
+    names = [name.strip().lower() for name in row]
+    if lacking := [name for name in NEEDED if name not in names]:
+        raise UsageError(
+            f"{path} has no column {', '.join(lacking)}; its first line is {','.join(row)[:80]!r}",
+            "begin the file with a line such as video,label,score and separate cells by commas",
+        )
+    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise UsageError(f"{path} has two columns {', '.join(twice)}", "keep one of each name")
+    known = {
+        name: at for at, name in enumerate(names) if name in (*TEXTS, "label", "score") if name != "folder"
+    }
+    return known | {"": len(names), "path": names.index("path") if "path" in names else -1}
+
+
+def _parts(reader: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
+    """Yield rows, and the number of the line that each ends on, some thousand at a time."""
+    numbers: list[int] = []
+    rows: list[list[str]] = []
+    for row in reader:
+        if row:
+            rows.append(row)
+            numbers.append(reader.line_num)
+        if len(rows) == PART:
+            yield numbers, rows
+            numbers, rows = [], []
+    if rows:
+        yield numbers, rows
+
+
+def _check_cells(
+    rows: Sequence[Sequence[str]], lines: Sequence[int], width: int, video_at: int, path: Path
+) -> None:
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != width:
+            raise _wrong(
+                path, line, f"has {len(row)} cells, the header {width}", "put text with commas in quotes"
+            )
+        if not row[video_at]:
+            raise _wrong(path, line, "names no video", "give every line its video")
+
+
+def _labels(texts: Sequence[str], lines: Sequence[int], path: Path) -> list[int]:
+    try:
+        return [LABELS[text] for text in texts]
+    except KeyError:
+        return [_label(text, path, line) for text, line in zip(texts, lines, strict=True)]
+
+
+def _probabilities(texts: Sequence[str], lines: Sequence[int], path: Path) -> list[float]:
+    try:
+        scores = list(map(float, texts))
+        sound = all(0 <= score <= 1 for score in scores)
+    except ValueError:
+        sound = False
+    return scores if sound else [_score(text, path, line) for text, line in zip(texts, lines, strict=True)]
+
+
+def _label(text: str, path: Path, line: int) -> int:
+    label = LABELS.get(text.strip().lower())
+    if label is None:
+        raise _wrong(path, line, f"has the label {text!r}", "write 0 or real, 1 or fake")
+    return label
+
+
+def _score(text: str, path: Path, line: int) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        if not text.strip():
+            return math.nan
+        raise _wrong(path, line, f"has the score {text!r}", "write a number, or nothing where there is none")
+    if math.isnan(score):
+        raise _wrong(path, line, f"has the score {text!r}", "leave the cell empty where there is no score")
+    if not 0 <= score <= 1:
+        hint = "give the probability of fake: 1 / (1 + exp(-logit)), or softmax(logits)[fake]"
+        raise _wrong(path, line, f"has the score {text}, outside [0, 1]", hint)
+    return score
+
+
+def _wrong(path: Path, line: int, said: str, hint: str) -> UsageError:
+    return UsageError(f"{path}, line {line}, {said}", hint)
+
+
+def _check_unique(scores: Scores, lines: NDArray[np.int64], path: Path) -> None:
+    key = scores.key(FRAME_KEY)
+    order = np.argsort(key, kind="stable")
+    again = np.flatnonzero(np.diff(key[order]) == 0)
+    if len(again):
+        first = again[np.argmin(order[again + 1])]
+        before, after = order[first], order[first + 1]
+        raise UsageError(
+            f"{path}, line {lines[after]}, repeats line {lines[before]}: "
+            f"{scores.video.names[scores.video.codes[after]]!r} ({len(again)} such lines)",
+            "leave one, or tell them apart by columns dataset, kind or frame",
+        )
