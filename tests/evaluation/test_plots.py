@@ -136,7 +136,7 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(write, tmp_path
 def test_plots_do_without_pyplot_and_a_window():
     code = (
         "import sys, deepscan.evaluation.plots as plots;"
-        "plots.roc_figure([plots.Scored('a', [0, 1], [0.1, 0.9])]);"
+        "plots.bars_figure([plots.Bar('a', 0.9, 0.9)], 'AUC');"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
