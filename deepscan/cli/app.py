@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 import deepscan
 from deepscan.cli.doctor import doctor
 from deepscan.cli.export import export
+from deepscan.cli.prepare import prepare
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
 from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
@@ -22,6 +23,7 @@ from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_co
 DEBUG = "--debug"
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "scan": scan,
+    "prepare": prepare,
     "train": train,
     "export": export,
     "doctor": doctor,

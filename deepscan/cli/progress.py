@@ -50,7 +50,7 @@ class Display(Listener):
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            _Rate(),
+            Rate(),
             console=self._stderr,
             transient=True,
             # The records: where stdout is a pipe they must not be shown above the bar instead.
@@ -173,7 +173,7 @@ def _videos(count: int) -> str:
     return f"{count} video{'' if count == 1 else 's'}"
 
 
-class _Rate(ProgressColumn):
+class Rate(ProgressColumn):
     """Videos a minute, and the time left at that rate."""
 
     def render(self, task: Task) -> Text:

@@ -203,5 +203,6 @@ def _locked(name: Path) -> IO[bytes]:
 
 def _unwritable(path: Path, error: OSError) -> DeepscanError:
     return DeepscanError(
-        f"{path} cannot be written: {error.strerror}", "make room or mend it, then go on with --resume"
+        f"{path} cannot be written: {error.strerror}",
+        "make room or mend it, then repeat the command, with --resume where it has that",
     )

@@ -1,5 +1,6 @@
 """Data sets as their authors lay them out on disk: which video is what, and in which split."""
 
+import difflib
 from typing import TYPE_CHECKING
 
 from deepscan.errors import UsageError
@@ -82,6 +83,9 @@ def names_of(text: str) -> tuple[str, ...]:
         return (text,)
     if _plain(text) in plain:
         return plain[_plain(text)]
+    close = difflib.get_close_matches(_plain(text), plain, n=1)
+    if close and len(plain[close[0]]) == 1:
+        raise UsageError(f"unknown data set {text!r}", f"did you mean {plain[close[0]][0]!r}?")
     raise UsageError(
         f"unknown data set {text!r}",
         f"choose from: {', '.join((*_WHOLE, *_SINGLE))}, df40, or a method of it such as {_DF40[0]}",

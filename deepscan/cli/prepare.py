@@ -1,0 +1,228 @@
+"""`deepscan prepare`: a data set's videos in, aligned face crops and a benchmark file out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepscan.errors import ExitCode, MissingError, UsageError
+from deepscan.media.frames import STATUSES
+
+if TYPE_CHECKING:
+    from deepscan.data.layouts.layout import Layout
+    from deepscan.data.prepare import PrepareOptions
+    from deepscan.faces.recipe import CropRecipe
+
+INPUT, CROPS, RUN = "Input", "What is cut", "Run"
+
+
+def prepare(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="Name of a data set, such as FaceForensics++, Celeb-DF-v2, DFDC or simswap_ff; df40-ff and "
+            "df40-cdf mean all of their methods, folders your own real/ and fake/. --list shows all.",
+            show_default=False,
+        ),
+    ] = None,
+    list_all: Annotated[
+        bool,
+        typer.Option(
+            "--list",
+            help="Print every data set, what has to lie where, and who gives it out.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="The data set's folder as its authors lay it out.",
+            metavar="DIR",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Only train, val or test; may be repeated.", rich_help_panel=INPUT),
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only videos of this label, such as FF-DF; may be repeated.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            help="raw, c23 or c40, of a data set that has them.",
+            show_default="c23",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The first N videos of each label and split, to try it.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames sampled evenly from each video.", rich_help_panel=CROPS)
+    ] = 32,
+    faces: Annotated[str, typer.Option(help="fast or exact, as in a scan.", rich_help_panel=CROPS)] = "fast",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Cut faces as this model takes them.",
+            metavar="NAME|DIR",
+            show_default="as DeepfakeBench: 256 px, scale 1.3",
+            rich_help_panel=CROPS,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for DATASET.json and DATASET/.../frames, landmarks and masks.",
+            metavar="DIR",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="What to call it, such as your own folders.",
+            show_default="the data set's name",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that decode; faces are found in another.",
+            show_default="half the cores",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Try videos of this status again: {', '.join(STATUSES)}.",
+            metavar="STATUS",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever is in --out.", rich_help_panel=RUN)
+    ] = False,
+    progress: Annotated[
+        str,
+        typer.Option(
+            help="auto, plain or none; auto is a bar at a terminal, plain lines elsewhere.",
+            rich_help_panel=RUN,
+        ),
+    ] = "auto",
+) -> int:
+    """Cut the faces out of a data set's videos, as a scan cuts them, and write its benchmark file.
+
+    The same command goes on where it was interrupted. DATASET.videos.jsonl says what became of each video,
+    DATASET.crop.json how the crops were cut; stdout gets the path of DATASET.json.
+
+    deepscan prepare --list
+
+    deepscan prepare Celeb-DF-v2 --root ~/Celeb-DF-v2 --out crops --split test
+
+    deepscan prepare FaceForensics++ --root ~/FF++ --out crops --limit 5, and then without --limit
+
+    deepscan prepare folders --root mine --out crops --name mine
+    """
+    from deepscan.data.layouts import LAYOUTS, names_of
+
+    if progress not in ("auto", "plain", "none"):
+        raise UsageError(f"there is no progress {progress!r}", "choose from: auto, plain, none")
+    if list_all:
+        typer.echo(_catalogue([LAYOUTS.get(found) for found in LAYOUTS.names]))
+        return ExitCode.OK
+    if dataset is None:
+        raise UsageError(
+            "which data set?", "deepscan prepare --list shows what there is, and what to put where"
+        )
+    layouts = [LAYOUTS.get(found) for found in names_of(dataset)]
+    if root is None:
+        raise UsageError(
+            f"where is {layouts[0].dataset}? --root is missing",
+            f"name its folder. Expected in it: {layouts[0].expects}. Given out: {layouts[0].origin}",
+        )
+    if out is None:
+        raise UsageError("--out is missing", "name a folder for the crops and the benchmark file")
+    if name is not None and len(layouts) > 1:
+        raise UsageError(f"{dataset} is {len(layouts)} data sets, --name is one", "leave --name out")
+    from deepscan.data.prepare import PrepareOptions
+
+    options = PrepareOptions(
+        recipe=_recipe(model),
+        frames=frames,
+        faces=faces,  # type: ignore[arg-type]  # it checks itself
+        splits=tuple(split or ()),
+        kinds=tuple(kind or ()),
+        compression=compression,
+        name=name,
+        limit=limit,
+        retry=frozenset(retry or ()),  # type: ignore[arg-type]  # likewise
+        overwrite=overwrite,
+        workers=workers,
+    )
+    return _all(layouts, root, out, options, progress)
+
+
+def _recipe(model: str | None) -> "CropRecipe":
+    from deepscan import cards
+    from deepscan.faces.recipe import CropRecipe
+
+    if model is None:
+        return CropRecipe()
+    card = cards.load(model)
+    if card.crop is None:
+        raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
+    return card.crop
+
+
+def _all(layouts: Sequence["Layout"], root: Path, out: Path, options: "PrepareOptions", progress: str) -> int:
+    from deepscan.cli.tally import Tally
+    from deepscan.data.prepare import prepare as prepare_one
+
+    worst, absent = ExitCode.OK, []
+    for layout in layouts:
+        with Tally(progress, options.name or layout.dataset, root) as tally:
+            try:
+                prepared = prepare_one(layout, root, out, options, tally)
+            except MissingError as error:
+                if len(layouts) == 1:
+                    raise
+                absent.append(error)
+                tally.note(f"left out: {error.message}")
+                continue
+        tally.show_summary(prepared)
+        worst = max(worst, prepared.exit_code)
+        typer.echo(prepared.json)
+    if len(absent) == len(layouts):
+        raise absent[0]
+    return worst
+
+
+def _catalogue(layouts: Sequence["Layout"]) -> str:
+    """Return what there is to prepare; the methods of DF40, which lie alike, are told as one."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for layout in layouts:
+        method = layout.dataset.rpartition("_")[0]
+        labels = ", ".join(
+            f"{kind} ({'fake' if is_fake else 'real'})" for kind, is_fake in layout.labels.items()
+        )
+        told = [f"labels: {labels}", f"there:  {layout.expects}", f"from:   {layout.origin}"]
+        if method:
+            told = [line.replace(f"{method}_", "METHOD_").replace(f"{method}/", "METHOD/") for line in told]
+        alike.setdefault(tuple(told), []).append(layout.dataset)
+    return "\n\n".join("\n  ".join([", ".join(names), *told]) for told, names in alike.items())
