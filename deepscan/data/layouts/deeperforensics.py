@@ -42,6 +42,8 @@ class DeeperForensics(Layout):
         targets = {split: dict.fromkeys(name.partition("_")[0] for name in listed[split]) for split in SPLITS}
         for kind, folder, names in (("DF_real", base / part, targets), ("DF_fake", home, listed)):
             found = videos_in(folder)
+            if not found:
+                raise self.missing(folder, f"put its videos into {folder}", "holds no video")
             for split in SPLITS:
                 for name in names[split]:
                     yield SourceVideo(found.get(name, folder / f"{name}.mp4"), kind, split, name)

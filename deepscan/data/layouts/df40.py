@@ -49,7 +49,8 @@ class DF40(Layout):
         choices = [f"{base}{self._method}/{domain}" for base in ("", "DF40/") for domain in domains]
         home = subfolder(root, *choices)
         if home is None:
-            raise self.missing(root / self._method / self._domain)
+            here = f"{self._method}/{self._domain}"
+            raise self.missing(root / here, f"put {here} into {root}")
         fakes = videos_or_sequences(home)
         if not fakes:
             raise self.missing(
@@ -95,9 +96,10 @@ class DF40(Layout):
             if not videos:
                 raise self.missing(home / "videos", problem="holds no video, and the fakes are videos")
             return home, videos
-        if not (home / "frames").is_dir():
-            raise self.missing(home / "frames", problem="is not there, and the fakes are frames")
-        return home / "frames", {}
+        cut_out = home / "frames"
+        if not cut_out.is_dir() or not any(cut_out.iterdir()):
+            raise self.missing(cut_out, problem="holds no frames, and the fakes are frames")
+        return cut_out, {}
 
 
 for _method in DF40_METHODS:

@@ -46,8 +46,12 @@ class DFDC(Layout):
         """Return what a folder's list says of its files."""
         table, metadata = folder / "labels.csv", folder / "metadata.json"
         if table.is_file():
-            rows = list(csv.DictReader(read_lines(table)))
-            return {_text(table, row, "filename"): _label(table, row, "label") for row in rows}
+            labelled: dict[str, int] = {}
+            for row in csv.DictReader(read_lines(table)):
+                name, label = _text(table, row, "filename"), _label(table, row, "label")
+                if labelled.setdefault(name, label) != label:
+                    raise unread(table, f"it says of {name} that it is real and that it is fake")
+            return labelled
         if metadata.is_file():
             return {name: _label(metadata, said, "label", "is_fake") for name, said in _said(metadata)}
         # Training parts come with metadata.json alone.
@@ -106,7 +110,7 @@ def _parts(root: Path) -> list[Path]:
 
 def _said(path: Path) -> list[tuple[str, dict[str, Any]]]:
     said = read_json(path)
-    if not isinstance(said, dict) or not all(isinstance(one, dict) for one in said.values()):
+    if not said or not isinstance(said, dict) or not all(isinstance(one, dict) for one in said.values()):
         raise unread(path, "it does not say something of each video")
     return list(said.items())
 

@@ -40,8 +40,11 @@ class _Sequences(Layout):
         self.dataset = dataset
         self.labels = {real: 0} | dict.fromkeys(fakes, 1)
         self._folders = {real: reals} | dict(fakes)
-        folders = " and ".join(self._folders.values())
-        self.expects = f"{folders}, in each raw, c23 or c40 with videos in it, and for masks masks/videos"
+        names = ", ".join(Path(folder).name for folder in fakes.values())
+        fake = f"manipulated_sequences with {names}" if len(fakes) > 1 else next(iter(fakes.values()))
+        self.expects = (
+            f"{reals} and {fake}, in each raw, c23 or c40 with videos in it, and for masks masks/videos"
+        )
 
     def _compressed(self, root: Path, kind: str) -> Iterator[tuple[str, Path, dict[str, Path]]]:
         """Yield the compressions of a kind that are there, their folders and the videos in them."""
@@ -124,7 +127,7 @@ def pairs_of(
 
 def _list(path: Path) -> list[object]:
     said = read_json(path)
-    if not isinstance(said, list):
+    if not isinstance(said, list) or not said:
         raise unread(path, "it is no list of pairs of ids")
     return said
 

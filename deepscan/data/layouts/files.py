@@ -104,14 +104,18 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
     return tuple(Path(entry.path) for entry in _of(folder, STILLS))
 
 
-def below(folder: Path) -> dict[str, Found]:
+def below(folder: Path, leave: Container[str] = ()) -> dict[str, Found]:
     """Return the videos and the sequences of pictures below a folder, by their paths from it joined with `_`.
 
     A folder below it that holds pictures is a sequence; each picture in the folder itself stands for itself.
     Links are followed, but not into a folder that they lie in.
+
+    Args:
+        folder: The folder.
+        leave: Names of folders, in lower case, that are left out at any depth.
     """
     found: dict[str, Found] = {}
-    for parts, item in _walk(folder, (), (os.path.realpath(folder),)):
+    for parts, item in _walk(folder, (), (os.path.realpath(folder),), leave):
         found[free("_".join(parts), found)] = item
     return found
 
@@ -119,12 +123,13 @@ def below(folder: Path) -> dict[str, Found]:
 def videos_or_sequences(folder: Path) -> dict[str, Found]:
     """Return the videos of a folder or, where there is none, its sequences of pictures, by name.
 
-    They may lie in its folders `videos` and `frames`, which are no part of a name.
+    They may lie in its folders `videos` and `frames`, which are no part of a name; folders of masks and
+    landmarks beside them are left out.
     """
     videos = {name: Found(path) for name, path in videos_in(folder).items()}
     if videos:
         return videos
-    found = below(folder / "frames") or below(folder)
+    found = below(folder / "frames", _BESIDE) or below(folder, _BESIDE)
     return {name: item for name, item in found.items() if not item.frames} or found
 
 
@@ -132,9 +137,12 @@ def read_lines(path: Path) -> list[str]:
     """Return the lines of a list that are not empty, without the space around them.
 
     Raises:
-        UsageError: The list cannot be read.
+        UsageError: The list cannot be read, or is empty.
     """
-    return [line.strip() for line in _read(path).splitlines() if line.strip()]
+    lines = [line.strip() for line in _read(path).splitlines() if line.strip()]
+    if not lines:
+        raise unread(path, "it is empty")
+    return lines
 
 
 def read_json(path: Path) -> Any:
@@ -180,15 +188,15 @@ def _of(folder: Path, suffixes: tuple[str, ...]) -> list[os.DirEntry[str]]:
 
 
 def _walk(
-    folder: Path, parts: tuple[str, ...], within: tuple[str, ...]
+    folder: Path, parts: tuple[str, ...], within: tuple[str, ...], leave: Container[str]
 ) -> Iterator[tuple[tuple[str, ...], Found]]:
     stills = []
     for entry in _entries(folder):
         path, suffix = Path(entry.path), os.path.splitext(entry.name)[1].lower()
         if entry.is_dir():
             real = os.path.realpath(path)
-            if real not in within and entry.name.lower() not in _BESIDE:
-                yield from _walk(path, (*parts, entry.name), (*within, real))
+            if real not in within and entry.name.lower() not in leave:
+                yield from _walk(path, (*parts, entry.name), (*within, real), leave)
         elif suffix in VIDEOS:
             yield (*parts, path.stem), Found(path)
         elif suffix in STILLS:
