@@ -119,6 +119,12 @@ class Scores:
             size *= len(column.names)
         return key
 
+    def groups(self) -> NDArray[np.int64]:
+        """Return a number for each row's group within its data set, or for its video where it states none."""
+        without = self.group.names.index("") if "" in self.group.names else -1
+        named, own = self.key(("dataset", "group")), self.key(VIDEO_KEY)
+        return np.where(self.group.codes == without, 2 * own, 2 * named + 1)
+
 
 def read_scores(path: Path) -> Scores:
     """Return the scores of a CSV file: of videos, or of frames if it has a column `frame`.

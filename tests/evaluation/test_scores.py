@@ -93,6 +93,21 @@ def test_a_video_is_one_of_its_data_set_kind_and_label(written):
         written(head, "A,swap,v,1,0.5", "A,swap,v,1,0.5")
 
 
+def test_where_no_group_is_stated_a_video_is_its_own(written):
+    read = written(
+        "dataset,video,frame,group,label,score",
+        "A,a,0,g,0,0.5",
+        "A,b,0,g,1,0.5",
+        "A,c,0,,1,0.5",
+        "A,c,1,,1,0.5",
+        "A,d,0,,0,0.5",
+        "B,a,0,g,0,0.5",
+    )
+    groups = read.groups().tolist()
+    assert [groups.index(group) for group in groups] == [0, 0, 2, 2, 4, 5]
+    assert by_video(read).groups().tolist() == [groups[at] for at in (0, 1, 2, 4, 5)]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"none\.csv cannot be read: No such file"):
         read_scores(tmp_path / "none.csv")

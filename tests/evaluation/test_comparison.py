@@ -1,0 +1,190 @@
+"""Two detectors on the same samples: DeLong's test against all pairs, and who is held against whom."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from deepscan.errors import UsageError
+from deepscan.evaluation.comparison import bootstrap_difference, compare, delong
+from deepscan.evaluation.metrics import auc, bootstrap
+from deepscan.evaluation.scores import read_scores
+
+
+def by_all_pairs(labels, first, second):
+    """Return the variance of the difference of two AUCs, by the paper's sums over pairs of fake and real."""
+    fake, real = np.flatnonzero(labels), np.flatnonzero(labels == 0)
+    wins = [
+        np.array([[1.0 if s[x] > s[y] else 0.5 if s[x] == s[y] else 0.0 for y in real] for x in fake])
+        for s in (first, second)
+    ]
+    theta = [win.mean() for win in wins]
+    of_fakes, of_reals = np.zeros((2, 2)), np.zeros((2, 2))
+    for r in range(2):
+        for s in range(2):
+            for at in range(len(fake)):
+                of_fakes[r, s] += (wins[r][at].mean() - theta[r]) * (wins[s][at].mean() - theta[s])
+            for at in range(len(real)):
+                of_reals[r, s] += (wins[r][:, at].mean() - theta[r]) * (wins[s][:, at].mean() - theta[s])
+    cov = of_fakes / (len(fake) - 1) / len(fake) + of_reals / (len(real) - 1) / len(real)
+    return cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]
+
+
+def sample(n, digits, gap=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.4).astype(int)
+    common = rng.normal(0.3 + 0.2 * labels, 0.15)
+    first = np.clip(common + gap * labels + rng.normal(0, 0.05, n), 0, 1).round(digits)
+    second = np.clip(common + rng.normal(0, 0.1, n), 0, 1).round(digits)
+    return labels, first, second
+
+
+@pytest.mark.parametrize("digits", [9, 2, 1])
+def test_delong_is_the_covariance_over_all_pairs(digits):
+    labels, first, second = sample(70, digits)
+    found = delong(labels, first, second)
+    error = np.sqrt(by_all_pairs(labels, first, second))
+    difference = auc(labels, first) - auc(labels, second)
+    assert (found.first, found.second) == pytest.approx((auc(labels, first), auc(labels, second)), abs=1e-12)
+    assert found.error == pytest.approx(error, rel=1e-9)
+    assert found.difference.value == pytest.approx(difference, abs=1e-12)
+    assert found.p == pytest.approx(2 * norm.cdf(-abs(difference) / error), rel=1e-9)
+    assert found.difference.high - found.difference.low == pytest.approx(2 * 1.959964 * error, rel=1e-6)
+
+
+def test_delong_by_hand():
+    # Fakes 3, 4; reals 1, 2 (in tenths). The first keeps the order; the second puts the fake 3 level with the
+    # real 2 and below no other: its shares of reals below are 1 - 1/4 = 0.75 for that fake and 1 for the
+    # other, of fakes above 1 and 0.75. Differences: (0.25, 0) on either side, variance 0.03125 each.
+    labels = [0, 0, 1, 1]
+    found = delong(labels, [0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.3, 0.4])
+    assert (found.first, found.second) == (1.0, 0.875)
+    assert found.error == pytest.approx(np.sqrt(0.03125 / 2 + 0.03125 / 2))
+    z = 0.125 / np.sqrt(0.03125)
+    assert found.p == pytest.approx(2 * (1 - norm.cdf(z)))
+    assert found.difference.high == pytest.approx(0.125 + 1.959964 * np.sqrt(0.03125), abs=1e-6)
+    swapped = delong(labels, [0.1, 0.3, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4])
+    assert (swapped.difference.value, swapped.p) == (-0.125, found.p)
+
+
+def test_the_same_order_is_no_difference():
+    labels, first, _ = sample(50, 9)
+    found = delong(labels, first, first**3)
+    assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
+    assert found.p == 1
+
+
+def test_where_nothing_varies_chance_is_not_judged():
+    found = delong([0, 0, 1, 1], [0.1, 0.1, 0.9, 0.9], [0.9, 0.9, 0.1, 0.1])
+    assert (found.difference.value, found.error, found.p) == (1, 0, None)
+
+
+def test_one_sample_of_a_class_says_nothing_of_chance():
+    with pytest.raises(UsageError, match="2 real and 1 fake"):
+        delong([0, 0, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+
+
+def test_of_equal_detectors_the_test_finds_one_in_twenty():
+    rng = np.random.default_rng(0)
+    ps = []
+    for _ in range(200):
+        labels = np.arange(60) % 2
+        common = rng.normal(0.4 + 0.1 * labels, 0.15)
+        one, two = (np.clip(common + rng.normal(0, 0.1, 60), 0, 1) for _ in range(2))
+        ps.append(delong(labels, one, two).p)
+    # 10 are expected, with a standard deviation of 3.1: four of these to either side.
+    assert 0 < sum(p < 0.05 for p in ps) < 23
+    assert delong(*sample(300, 9)).p < 0.001, "and a better one it finds"
+
+
+def test_the_bootstrap_of_single_samples_agrees_with_delong():
+    labels, first, second = sample(300, 9)
+    found = bootstrap_difference(labels, first, second, np.arange(300))
+    test = delong(labels, first, second)
+    assert found.value == pytest.approx(test.difference.value, abs=1e-12)
+    # Of 1000 draws a bound is known to about a tenth of the interval's half.
+    assert (found.low, found.high) == pytest.approx(
+        (test.difference.low, test.difference.high), abs=0.4 * test.error
+    )
+
+
+def test_both_detectors_are_drawn_alike():
+    labels, first, second = sample(100, 9)
+    groups = np.arange(100) // 5
+    paired = bootstrap_difference(labels, first, second, groups, rounds=200)
+    one = bootstrap(auc, labels, first, groups, rounds=200)
+    assert paired.high - paired.low < one.high - one.low, "what both share falls out of the difference"
+    same = bootstrap_difference(labels, first, first, groups, rounds=20)
+    assert (same.low, same.high) == (0, 0)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes lines as a score file and reads it."""
+
+    def write(*lines):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return read_scores(path)
+
+    return write
+
+
+HEAD = "video,label,score"
+OURS = ("a,0,0.1", "b,0,0.4", "c,1,0.3", "d,1,0.9")
+
+
+def test_only_what_both_have_scored_is_compared(written):
+    first = written(HEAD, *OURS, "e,0,0.9", "f,1,", "only,1,0.9")
+    second = written(HEAD, "lonely,0,0.1", "another,0,0.1", "f,1,0.5", "e,0,", *reversed(OURS))
+    found = compare(first, second)
+    assert (found.fakes, found.reals) == (2, 2)
+    assert (found.only_first, found.only_second) == (1, 2)
+    assert (found.unscored_first, found.unscored_second) == (1, 1)
+    assert found.test.difference.value == 0, "partners are found by name, wherever they stand"
+    assert found.test.first == 0.75
+    told = found.to_json()
+    assert (told["n"], told["without_partner"], told["without_score"]) == (4, [1, 2], [1, 1])
+
+
+def test_groups_of_either_file_are_resampled(written):
+    plain = written(HEAD, *OURS)
+    grouped = written(f"{HEAD},group", *(f"{line},{at % 2}" for at, line in enumerate(OURS)))
+    assert (compare(plain, grouped).groups, compare(grouped, plain).groups) == (2, 2)
+    assert compare(plain, plain).groups == 4
+    one = written(f"{HEAD},group", *(f"{line},g" for line in OURS))
+    assert compare(one, plain).resampled is None
+
+
+def test_frames_are_averaged_or_held_against_each_other(written):
+    head = f"{HEAD},frame"
+    frames = written(head, *(f"{line},{at}" for line in OURS for at in range(2)))
+    plain = written(HEAD, *OURS)
+    assert compare(frames, plain).fakes == 2
+    found = compare(frames, frames, of="frame")
+    assert (found.fakes, found.groups, found.of) == (4, 4, "frame")
+    with pytest.raises(UsageError, match="more than once"):
+        compare(frames, plain, of="frame")
+
+
+def test_what_one_file_alone_states_keeps_no_samples_apart(written):
+    full = written(f"{HEAD},dataset,split", *(f"{line},DFDC,test" for line in OURS))
+    assert compare(full, written(HEAD, *OURS)).fakes == 2
+    other = written(f"{HEAD},dataset", *(f"{line},UADFV" for line in OURS))
+    with pytest.raises(UsageError, match="no video in common"):
+        compare(full, other)
+
+
+def test_labels_that_contradict_each_other_are_refused(written):
+    with pytest.raises(UsageError, match="in 1 labels: 'b' is real in the first"):
+        compare(written(HEAD, *OURS), written(HEAD, OURS[0], "b,1,0.4", *OURS[2:]))
+
+
+def test_names_that_do_not_tell_videos_apart_are_refused(written):
+    twice = written(f"{HEAD},kind", *(f"{line},swap" for line in OURS), "d,1,0.8,morph")
+    with pytest.raises(UsageError, match="'d' is in the first file more than once"):
+        compare(twice, written(HEAD, *OURS))
+
+
+def test_the_same_name_real_and_fake_is_two_videos(written):
+    lines = ("a,0,0.1", "a,1,0.4", "b,0,0.3", "b,1,0.9")
+    assert compare(written(HEAD, *lines), written(HEAD, *lines)).fakes == 2
