@@ -1,0 +1,214 @@
+"""`deepscan prepare` as a user runs it, on the sample videos."""
+
+import json
+import signal
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.data.benchmark import read_benchmark
+from deepscan.data.prepare import read_crop_recipe
+from deepscan.errors import ExitCode
+from deepscan.faces.align import align
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.recipe import CropRecipe
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+from tests import toy
+from tests.command import SAMPLES, deepscan, start
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Plain folders: four real videos, one of them without a face, a swapped one and one that is empty."""
+    root = tmp_path_factory.mktemp("mine")
+    for name in ("real_astronaut", "real_hopper", "two_persons", "no_face"):
+        (root / "real").mkdir(exist_ok=True)
+        (root / "real" / f"{name}.mp4").symlink_to(SAMPLES / f"{name}.mp4")
+    (root / "fake").mkdir()
+    (root / "fake" / "swapped.mp4").symlink_to(SAMPLES / "swapped.mp4")
+    (root / "fake" / "empty.mp4").touch()
+    return root
+
+
+def command(root, out, *more):
+    return ("prepare", "folders", "--root", root, "--out", out, "--frames", "2", *more)
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory):
+    """An uninterrupted run, and the folder that it wrote."""
+    out = tmp_path_factory.mktemp("whole")
+    return deepscan(*command(root, out)), out
+
+
+def lines(out):
+    return {
+        (line["kind"], line["name"]): line
+        for line in map(json.loads, (out / "folders.videos.jsonl").read_text().splitlines())
+    }
+
+
+def failed(ran, code):
+    assert ran.code == code, ran.err
+    assert [line.split(":")[0] for line in ran.error_lines] == ["error", "hint"], ran.err
+    return ran.error_lines
+
+
+def test_every_video_has_a_status_and_every_drop_its_reason(whole):
+    ran, out = whole
+    assert ran.code == ExitCode.SOME_FAILED, "the empty file failed; a video without a face is an outcome"
+    assert ran.out == f"{out / 'folders.json'}\n", "nothing but the path on stdout"
+    assert {key: (line["status"], line["faces"]) for key, line in lines(out).items()} == {
+        ("real", "real_astronaut"): ("ok", 2),
+        ("real", "real_hopper"): ("ok", 2),
+        ("real", "two_persons"): ("ok", 2),
+        ("real", "no_face"): ("no_face", 0),
+        ("fake", "swapped"): ("ok", 2),
+        ("fake", "empty"): ("decode_error", 0),
+    }
+    assert ran.err.splitlines()[-6:-1] == [
+        "label  split  ok  no_face  decode_error  crops",
+        "real   test    3        1             0      6",
+        "fake   test    1        0             1      2",
+        "dropped: 1 no_face: no face was found in 2 sampled frames (real/test/no_face)",
+        "dropped: 1 decode_error: the file is empty (fake/test/empty)",
+    ]
+    videos = read_benchmark(out / "folders.json").videos
+    assert [(video.label, video.name, len(video.frames)) for video in videos] == [
+        (0, "real_astronaut", 2),
+        (0, "real_hopper", 2),
+        (0, "two_persons", 2),
+        (1, "swapped", 2),
+    ]
+
+
+def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
+    _, out = whole
+    frames = {}
+    with DecodePool(DecodeOptions(frames=2), 1) as pool:
+        pool.submit(DecodeJob(0, str(SAMPLES / "two_persons.mp4").encode()))
+        while pool.busy:
+            for event in pool.poll(0.5):
+                if isinstance(event, FrameReady):
+                    frames[event.frame.index] = event.frame.image.copy()
+                    event.release()
+    faces = FaceFinder("fast").detect(list(frames.values()))
+    for (index, image), found in zip(frames.items(), faces, strict=True):
+        areas = [detection.width * detection.height for detection in found]
+        assert len(found) == 2
+        assert areas[0] == max(areas), "the largest face comes first"
+        crop = cv2.imread(str(out / f"folders/real/frames/two_persons/{index:03}.png"))[..., ::-1]
+        expected = align(image, found[0].landmarks, CropRecipe())
+        assert crop.shape == expected.shape == (256, 256, 3)
+        # A net's sums depend in their last digits on what else is in its batch; a pixel may round otherwise.
+        assert np.abs(crop.astype(int) - expected).max() <= 1
+        assert (crop != expected).mean() < 1e-3
+
+
+def test_kill_9_half_way_and_again_equals_an_uninterrupted_run(root, whole, tmp_path):
+    journal = tmp_path / "folders.videos.jsonl"
+    process = start(*command(root, tmp_path, "--progress", "none"))
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    done = journal.read_bytes().count(b"\n")
+    assert not (tmp_path / "folders.json").exists(), "killed before it had ended"
+    with journal.open("ab") as file:
+        file.write(b'{"schema":1,"path":"torn')
+    again = deepscan(*command(root, tmp_path))
+    assert f"{6 - done} of 6 videos to cut, {done} done before" in again.err
+    ran, out = whole
+    assert again.code == ran.code
+    assert lines(tmp_path) == lines(out)
+    written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    assert written == {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    same = [path for path in written if path.suffix == ".json"]
+    assert all((tmp_path / path).read_bytes() == (out / path).read_bytes() for path in same)
+
+
+def test_ctrl_c_says_how_to_go_on(root, tmp_path):
+    process = start(*command(root, tmp_path, "--frames", "32"))
+    journal = tmp_path / "folders.videos.jsonl"
+    while not (journal.exists() and journal.read_bytes()):
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert b"repeat the command" in err
+
+
+def test_a_models_own_recipe_cuts_and_is_stated(root, tmp_path):
+    model = toy.model(tmp_path / "toy", side=64)
+    out = tmp_path / "out"
+    # The first real video is the one without a face.
+    limited = ("--limit", "2", "--kind", "real", "--progress", "none")
+    ran = deepscan(*command(root, out, "--model", model, *limited))
+    assert (ran.code, ran.err) == (ExitCode.OK, "")
+    assert read_crop_recipe(out / "folders.json") == CropRecipe(side=64)
+    (video,) = read_benchmark(out / "folders.json").videos
+    assert cv2.imread(video.frames[0]).shape == (64, 64, 3)
+    other = failed(deepscan(*command(root, out)), ExitCode.CONTRACT)
+    assert "crop was" in other[0]
+    assert "--overwrite" in other[1]
+
+
+def test_the_list_says_of_each_data_set_what_goes_where():
+    ran = deepscan("prepare", "--list")
+    assert ran.code == ExitCode.OK
+    entries = {entry.splitlines()[0]: entry for entry in ran.out.split("\n\n")}
+    assert {"FaceForensics++", "Celeb-DF-v2", "DFDC", "WildDeepfake", "folders"} <= entries.keys()
+    assert "List_of_testing_videos.txt" in entries["Celeb-DF-v2"]
+    assert "https://github.com/ondyari/FaceForensics" in entries["FaceForensics++"]
+    (df40,) = [entry for names, entry in entries.items() if names.startswith("uniface_ff")]
+    assert "simswap_ff" in df40
+    assert "METHOD/ff" in df40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["Celeb-DF-v3", "--root", ".", "--out", "o"], ExitCode.USAGE, "did you mean 'Celeb-DF-v"),
+        ([], ExitCode.USAGE, "prepare --list"),
+        (["UADFV", "--out", "o"], ExitCode.USAGE, "name its folder"),
+        (["UADFV", "--root", "."], ExitCode.USAGE, "folder for the crops"),
+        (["UADFV", "--root", "nowhere", "--out", "o"], ExitCode.MISSING, "folders real and fake"),
+        (["Celeb-DF-v2", "--root", ".", "--out", "o"], ExitCode.MISSING, "List_of_testing_videos.txt"),
+        (["df40-ff", "--root", ".", "--out", "o"], ExitCode.MISSING, "DF40"),
+        (["df40", "--root", ".", "--out", "o", "--name", "x"], ExitCode.USAGE, "leave --name out"),
+        (
+            ["UADFV", "--root", ".", "--out", "o", "--compression", "c23"],
+            ExitCode.USAGE,
+            "leave --compression",
+        ),
+        (["UADFV", "--root", ".", "--out", "o", "--model", "mtcnn"], ExitCode.USAGE, "name a detector"),
+        (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "auto, plain, none"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_do(arguments, code, words, tmp_path):
+    assert words in failed(deepscan("prepare", *arguments, cwd=tmp_path), code)[1]
+    assert not (tmp_path / "o").exists() or not any((tmp_path / "o").rglob("*.png"))
+
+
+def test_a_method_of_df40_that_is_not_there_is_left_out_of_all(tmp_path):
+    base = tmp_path / "Celeb-DF-v2"
+    for folder in ("Celeb-real", "YouTube-real", "Celeb-synthesis"):
+        (base / folder).mkdir(parents=True)
+    (base / "Celeb-real/id0_0000.mp4").symlink_to(SAMPLES / "real_hopper.mp4")
+    (base / "List_of_testing_videos.txt").write_text("1 Celeb-real/id0_0000.mp4\n")
+    fakes = tmp_path / "simswap/cdf"
+    fakes.mkdir(parents=True)
+    (fakes / "id0_id1_0000.mp4").symlink_to(SAMPLES / "swapped.mp4")
+    out = tmp_path / "out"
+    ran = deepscan("prepare", "df40-cdf", "--root", tmp_path, "--out", out, "--frames", "2")
+    assert ran.code == ExitCode.OK, ran.err
+    assert ran.out == f"{out / 'simswap_cdf.json'}\n"
+    assert "left out: uniface_cdf" in ran.err
+    assert [video.kind for video in read_benchmark(out / "simswap_cdf.json").videos] == [
+        "simswap_Real",
+        "simswap_Fake",
+    ]
