@@ -214,14 +214,35 @@ def _fill(
     What was written before an interruption stands, and the work goes on behind it.
     """
     batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
-    blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
     targets = {"": data, **{name: _layer_of(data, name) for name in _names(pictures)}}
     partial = {name: path.with_suffix(path.suffix + ".tmp") for name, path in targets.items()}
-    bytes_of = {name: blank.nbytes * (1 if name else 3) for name in targets}
     journal = data.with_suffix(".journal")
-    past = _past(journal, {partial[name]: size for name, size in bytes_of.items()})
+    try:
+        kept = _cut_on(batches, recipe, workers, partial, journal, progress)
+    except UsageError:
+        # Whatever mends it changes the key, and what was cut would never be found again.
+        _remove(journal, *partial.values())
+        raise
+    for name, path in partial.items():
+        path.replace(targets[name])
+    _remove(journal)
+    return kept
+
+
+def _cut_on(
+    batches: Sequence[Sequence[Picture]],
+    recipe: CropRecipe,
+    workers: int,
+    partial: Mapping[str, Path],
+    journal: Path,
+    progress: Progress | None,
+) -> list[int]:
+    """Cut from where the journal ends; return which pictures are kept, the earlier ones too."""
+    blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
+    bytes_of = {name: blank.nbytes * (1 if name else 3) for name in partial}
+    past = _past(journal, {path: bytes_of[name] for name, path in partial.items()})
     kept = [at for batch in past for at in batch]
-    done = sum(map(len, batches[: len(past)]))
+    done, total = sum(map(len, batches[: len(past)])), sum(map(len, batches))
     with ExitStack() as stack:
         # Straight to the disk: a data set of frames does not fit into memory.
         files = {name: stack.enter_context(path.open("ab")) for name, path in partial.items()}
@@ -230,26 +251,26 @@ def _fill(
         journal.write_text("".join(f"{json.dumps(batch)}\n" for batch in past), encoding="utf-8")
         noted = stack.enter_context(journal.open("a", encoding="utf-8"))
         for made in _made(batches[len(past) :], recipe, workers):
-            found = [offset for offset, cut in enumerate(made) if cut is not None]
+            found = [done + offset for offset, cut in enumerate(made) if cut is not None]
             for crop, layers in filter(None, made):
                 for name, file in files.items():
                     file.write((layers.get(name, blank) if name else crop).tobytes())
             for file in files.values():
                 file.flush()
-            noted.write(f"{json.dumps([done + offset for offset in found])}\n")
+            noted.write(f"{json.dumps(found)}\n")
             noted.flush()
-            kept += [done + offset for offset in found]
+            kept += found
             done += len(made)
             if progress is not None:
-                progress(done, len(pictures))
-    if kept:
-        for name, path in partial.items():
-            path.replace(targets[name])
-    for path in (journal, *partial.values()):
-        path.unlink(missing_ok=True)
+                progress(done, total)
     if not kept:
         raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
     return kept
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _past(journal: Path, bytes_of: Mapping[Path, int]) -> list[list[int]]:
