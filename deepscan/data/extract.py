@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
 
 from deepscan.data.crops import find_landmarks
+from deepscan.data.layouts.files import pictures_in
 from deepscan.data.listing import WHAT, Place
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
@@ -211,13 +211,18 @@ class Extractor:
                     video.failure = f"finding faces failed at frame {index}: {landmarks}"
                 else:
                     self._cut(video, index, image, landmarks)
-        warning = f"pictures that cannot be read: {lost} of {len(pictures)}"
-        status, detail, warnings = ("ok", "", (warning,) if lost else ())
-        if lost == len(pictures):
-            status, detail, warnings = ("decode_error", f"none of its {lost} pictures can be read", ())
-        decoded = len(pictures) - lost
+        none, warning = lost == len(pictures), f"pictures that cannot be read: {lost} of {len(pictures)}"
         video.report = DecodeReport(
-            cast(Status, status), detail, warnings, None, None, None, None, len(pictures), decoded, {}
+            status="decode_error" if none else "ok",
+            detail=f"none of its {lost} pictures can be read" if none else "",
+            warnings=(warning,) if lost and not none else (),
+            sha256=None,
+            size=None,
+            info=None,
+            decoder=None,
+            asked=len(pictures),
+            decoded=len(pictures) - lost,
+            seconds={},
         )
 
     def _finish(self, emit: Emit) -> None:
@@ -242,7 +247,7 @@ class Extractor:
         self._pool.submit(DecodeJob(job, path, tuple(sorted(video.landmarks))))
 
     def _read_masks(self, video: Extraction, folder: Path) -> None:
-        ordered = sorted((path for path in folder.iterdir() if path.is_file()), key=_number)
+        ordered = pictures_in(folder)
         named = {path.stem: path for path in ordered}
         stems = {index: path.stem for index, path in video.source.pictures}
         for index in video.landmarks:
@@ -304,10 +309,6 @@ def _concluded(video: Extraction) -> Extract:
         warnings = (*warnings, f"masks that are missing: {missing} of {len(video.landmarks)}: {why}")
     indices, masks = tuple(sorted(video.landmarks)), tuple(sorted(video.masked))
     return Extract("ok", "", warnings, report.size, video.sampled, indices, masks)
-
-
-def _number(path: Path) -> tuple[int, str]:
-    return (int(path.stem) if path.stem.isdecimal() else -1, path.name)
 
 
 def _picture(path: Path, how: int) -> Image | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepscan.data.layouts.layout import Layout, SourceVideo
-from deepscan.errors import ContractError
+from deepscan.errors import ContractError, DeepscanError
 from deepscan.media.sampling import sample_indices
 
 #: Kind, split, compression and name: what a video is known by.
@@ -45,10 +45,18 @@ class Place:
         return self.of(what) / f"{index:03d}{'.npy' if what == 'landmarks' else '.png'}"
 
     def clear(self, *what: What) -> None:
-        """Remove what lies there."""
+        """Remove what lies there.
+
+        Raises:
+            DeepscanError: It cannot be removed.
+        """
         for part in what:
-            if self.of(part).is_dir():
-                shutil.rmtree(self.of(part))
+            folder = self.of(part)
+            try:
+                if folder.is_dir():
+                    shutil.rmtree(folder)
+            except OSError as error:
+                raise DeepscanError(f"{folder} cannot be removed: {error.strerror}", "remove it by hand")
 
 
 @dataclass(frozen=True, slots=True)

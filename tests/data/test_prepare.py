@@ -242,7 +242,8 @@ def test_a_folder_of_masks_goes_by_the_frames_of_a_video(data):
     folder = data.root / "masks/R_fake/one.mp4"
     folder.mkdir(parents=True)
     for at in range(7):
-        cv2.imwrite(str(folder / f"{at + 1}.png"), np.full((96, 160), 30 * at, np.uint8))
+        cv2.imwrite(str(folder / f"{at + 5}.png"), np.full((96, 160), 30 * at, np.uint8))
+    (folder / "Thumbs.db").write_bytes(b"no mask")
     (video,) = read_benchmark(data.prepare().json).videos
     masks = [cv2.imread(mask, cv2.IMREAD_GRAYSCALE) for mask in video.masks]
     assert [mask.max() for mask in masks] == [0, 90, 180]
