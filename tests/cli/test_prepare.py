@@ -17,6 +17,7 @@ from deepscan.faces.recipe import CropRecipe
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
 from tests import toy
 from tests.command import SAMPLES, deepscan, start
+from tests.terminal import at_a_terminal
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,16 @@ def test_ctrl_c_says_how_to_go_on(root, tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
     assert b"repeat the command" in err
+
+
+def test_a_terminal_gets_a_bar_that_goes_and_a_pipe_plain_lines(root, whole, tmp_path):
+    limited = command(root, tmp_path, "--limit", "2", "--kind", "real")
+    ran = at_a_terminal("-m", "deepscan", *limited, piped=True)
+    assert (ran.code, ran.out) == (0, f"{tmp_path / 'folders.json'}\n")
+    for words in ("folders: listing", "━", "2/2", "2 videos in", "dropped: 1 no_face"):
+        assert words in ran.screen
+    assert "\x1b" not in whole[0].err
+    assert "━" not in whole[0].err
 
 
 def test_a_models_own_recipe_cuts_and_is_stated(root, tmp_path):
