@@ -51,5 +51,5 @@ $(FULL)/.done: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/python -m pip install --quiet --editable '.[torch,peft,dev]'
+	$(FULL)/bin/python -m pip install --quiet --editable '.[torch,eval,peft,dev]'
 	@touch $@

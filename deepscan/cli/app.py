@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 import deepscan
 from deepscan.cli.doctor import doctor
+from deepscan.cli.eval import evaluate
 from deepscan.cli.export import export
 from deepscan.cli.prepare import prepare
 from deepscan.cli.scan import scan
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "scan": scan,
     "prepare": prepare,
     "train": train,
+    "eval": evaluate,
     "export": export,
     "doctor": doctor,
 }

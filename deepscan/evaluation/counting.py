@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deepscan.data.crops import Sampling
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols.protocol import Level
+from deepscan.evaluation.scores import Scores, by_video
 from deepscan.registry import Registry
 
 #: What makes frames those of one video: `full`, its data set, kind and name; `parent`, the name of the folder
@@ -188,6 +189,27 @@ def group(rows: FrameRows, rule: VideoKey) -> VideoRows:
         _, first = np.unique(codes, return_index=True)
         codes = _numbered(video_key("", "", "", rows.frame[at], rule) for at in first.tolist())[codes]
     return _videos(rows, rule, codes)
+
+
+def videos_of(frames: Scores, rule: VideoKey) -> Scores:
+    """Return the videos that scores of frames make, as scores of videos.
+
+    Args:
+        frames: Scores of frames; merged videos are told by their first frame's columns.
+        rule: What makes a video.
+
+    Raises:
+        UsageError: See `group`.
+    """
+    if rule == "full":
+        return by_video(frames)
+    paths = [f"{folder}/" for folder in frames.folder.texts()]
+    rows = FrameRows(
+        frames.dataset.texts(), frames.kind.texts(), frames.labels, frames.video.texts(), paths, frames.scores
+    )
+    made = group(rows, rule)
+    _, first = np.unique(made.of_frame, return_index=True)
+    return replace(frames.take(first), labels=made.label, scores=made.score, frames=made.frames)
 
 
 def _videos(rows: FrameRows, rule: VideoKey, of_frame: NDArray[np.int64]) -> VideoRows:

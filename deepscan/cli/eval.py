@@ -1,0 +1,297 @@
+"""`deepscan eval`: figures of a model, or of anybody's scores, beside those that the papers print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepscan.cards import DEFAULT_MODEL
+from deepscan.errors import UsageError, require
+
+if TYPE_CHECKING:
+    from deepscan.evaluation.figures import Missing
+    from deepscan.evaluation.report import Report
+
+DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
+
+
+def evaluate(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORD]...",
+            help="With --tables: names of tables. With --analysis: its options, KEY=VALUE.",
+            show_default=False,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="cross-dataset, cross-manipulation, df40-ff, df40-cdf, universal, robustness or in-domain."
+        ),
+    ] = "cross-dataset",
+    model: Annotated[
+        str, typer.Option(help="Name or folder of a model.", metavar="NAME|DIR", rich_help_panel=MODEL)
+    ] = DEFAULT_MODEL,
+    engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=MODEL)] = "auto",
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with benchmark files (Celeb-DF-v2.json ...) as prepare, DeepfakeBench and DF40 make "
+            "them; for in-domain and robustness also one with faces.csv.",
+            metavar="DIR",
+            rich_help_panel=DATA,
+        ),
+    ] = Path("data"),
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder under which the crops of benchmark files lie.",
+            metavar="DIR",
+            show_default="as the files say",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    sets: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose test sets: qtfp, dfd-hr, corit.",
+            show_default="those of the model's method",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Only this test set; may be repeated.", metavar="NAME", rich_help_panel=DATA
+        ),
+    ] = None,
+    available: Annotated[
+        bool,
+        typer.Option("--available", help="Leave out test sets that are not there.", rich_help_panel=DATA),
+    ] = False,
+    frames: Annotated[
+        int, typer.Option(min=0, help="Frames of a video; 0 for all.", rich_help_panel=COUNT)
+    ] = 32,
+    counting: Annotated[
+        str,
+        typer.Option(
+            help="corrected, as-published (as DeepfakeBench counts) or both; the report explains them.",
+            rich_help_panel=COUNT,
+        ),
+    ] = "corrected",
+    video_key: Annotated[
+        str | None,
+        typer.Option(
+            help="With as-published: frames whose folders share the name are one video (parent), or those "
+            "whose last two folders do (parent2).",
+            show_default="parent",
+            rich_help_panel=COUNT,
+        ),
+    ] = None,
+    missing: Annotated[
+        str,
+        typer.Option(
+            help="Videos without a score: exclude, as-real or as-fake; they are told in any case.",
+            rich_help_panel=COUNT,
+        ),
+    ] = "exclude",
+    vote: Annotated[
+        str,
+        typer.Option(
+            help="With --scores or --records: one vote a video, or one a group and label, the mean of its "
+            "videos.",
+            metavar="video|group",
+            rich_help_panel=COUNT,
+        ),
+    ] = "video",
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="Anybody's scores: a CSV with video, label, score and, if known, group, kind, dataset.",
+            metavar="FILE",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            help="What scan --out FILE.jsonl has written; needs --labels.",
+            metavar="FILE",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --records: a CSV with file, label and, if known, group, method.",
+            metavar="FILE",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --labels: only rows of these values, such as tier=A,B.",
+            metavar="COLUMN=VALUE",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            help="Hold two files of scores against each other on what both have (DeLong's test).",
+            metavar="FILE FILE",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    analysis: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Look into the model: attention, collapse, landscape, stability, routing, weights or cost; "
+            "each gives a table and a plot.",
+            metavar="NAME",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            help="With --analysis: a training's folder; may be repeated.",
+            metavar="DIR",
+            rich_help_panel=OTHER,
+        ),
+    ] = None,
+    tables: Annotated[
+        bool,
+        typer.Option(
+            "--tables", help="Show the papers' tables that are named, or list all.", rich_help_panel=OTHER
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for scores, figures and plots; what was stopped goes on there.",
+            metavar="DIR",
+            show_default="runs/eval/...",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path,
+        typer.Option(help="Folder for crops of pictures.", metavar="DIR", rich_help_panel=OUTPUT),
+    ] = Path("runs/crops"),
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Begin anew where there is an evaluation.", rich_help_panel=OUTPUT),
+    ] = False,
+    progress: Annotated[str, typer.Option(help="auto, plain or none.", rich_help_panel=OUTPUT)] = "auto",
+) -> None:
+    """Measure a model by the field's protocols, beside the figures that the papers print.
+
+    deepscan eval --model runs/mine --data DIR --protocol cross-dataset
+
+    deepscan eval --records clips.jsonl --labels clips.csv
+
+    deepscan eval --tables qtfp-cross-dataset
+    """
+    from deepscan.cli.scoreboard import Scoreboard, show_comparison, show_report, show_tables
+
+    if tables:
+        show_tables(words or [])
+        return
+    modes = {"--scores": scores, "--records": records, "--compare": compare, "--analysis": analysis}
+    chosen = [name for name, given in modes.items() if given]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other", "leave one of them out")
+    if words and not analysis:
+        raise UsageError(f"{words[0]!r} is no option", "words go with --tables or --analysis")
+    require(("sklearn", "matplotlib"), "eval", "evaluating")
+    from deepscan.evaluation.counting import COUNTINGS
+    from deepscan.evaluation.protocols import PROTOCOLS
+    from deepscan.evaluation.report import write
+    from deepscan.evaluation.run import Evaluation, perform
+    from deepscan.scan.options import ScanOptions
+    from deepscan.scan.run import load_scorer
+
+    for option, value, allowed in (
+        ("--progress", progress, ("auto", "plain", "none")),
+        ("--counting", counting, ("corrected", "as-published", "both")),
+        ("--video-key", video_key, (None, "parent", "parent2")),
+        ("--missing", missing, ("exclude", "as-real", "as-fake")),
+        ("--vote", vote, ("video", "group")),
+    ):
+        if value not in allowed:
+            raise UsageError(
+                f"{option} {value!r} is unknown", f"choose from: {', '.join(filter(None, allowed))}"
+            )
+    if compare:
+        show_comparison(*compare)
+        return
+    with Scoreboard(progress) as board:
+        if scores or records:
+            report = _of_scores(scores, records, labels, where or (), vote, missing, sets)  # type: ignore[arg-type]
+            show_report(report, ("auc",), "video")
+            if out:
+                board.wrote(write(report, out, "auc", "video"))
+            return
+        options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
+        if analysis:
+            ...
+            return
+        known, scorer = PROTOCOLS.get(protocol), load_scorer(options)
+        row = known.of(sets, scorer.card.method)
+        folder = out or Path("runs/eval") / f"{scorer.card.name}-{protocol}"
+        asked = Evaluation(
+            protocol=known,
+            row=row,
+            data=data,
+            root=root,
+            out=folder,
+            cache=cache,
+            only=tuple(only or ()),
+            available=available,
+            frames=frames,
+            countings=tuple(COUNTINGS.names) if counting == "both" else (counting,),
+            video_key=video_key,  # type: ignore[arg-type]  # one of those named
+            missing=missing,  # type: ignore[arg-type]
+            overwrite=overwrite,
+        )
+        report = perform(asked, scorer, board)
+        level, metrics = known.level(row), known.metrics
+        show_report(report, metrics, level)
+        board.wrote(write(report, folder, metrics[0], level))
+
+
+def _of_scores(
+    scores: Path | None,
+    records: Path | None,
+    labels: Path | None,
+    where: Sequence[str],
+    vote: str,
+    missing: "Missing",
+    row: str | None,
+) -> "Report":
+    from deepscan.evaluation.labelled import read_labels, read_records, votes
+    from deepscan.evaluation.report import of_scores
+    from deepscan.evaluation.scores import read_scores
+
+    if bool(records) != bool(labels):
+        raise UsageError("--records and --labels go together", "name both")
+    if records and labels:
+        given = read_records(records, read_labels(labels, where), labels.stem)
+    else:
+        assert scores is not None
+        given = read_scores(scores)
+    counted = votes(given) if vote == "group" else given
+    stated = {
+        "scores": str(scores or records),
+        "labels": labels and str(labels),
+        "where": list(where),
+        "vote": vote,
+    }
+    return of_scores(counted, missing=missing, row=row, stated=stated)

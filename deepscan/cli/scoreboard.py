@@ -1,0 +1,245 @@
+"""What `eval` shows: progress on stderr, its figures on stdout."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from deepscan.cli.progress import INTERVAL, Rate
+from deepscan.data.layouts import LAYOUTS
+from deepscan.evaluation.run import Listener
+
+if TYPE_CHECKING:
+    from deepscan.errors import MissingError
+    from deepscan.evaluation.figures import Measurement
+    from deepscan.evaluation.protocols.protocol import Level, TestSet
+    from deepscan.evaluation.report import Report, Result
+
+#: Figures that stand in the table beside the main one, and how they are headed.
+BESIDE = {
+    "auc": "AUC",
+    "average_precision": "AP",
+    "accuracy": "Acc",
+    "equal_error_rate": "EER",
+    "calibration_error": "ECE",
+}
+
+
+class Scoreboard(Listener):
+    """Tells a person, or a log, how an evaluation goes; a context manager.
+
+    Args:
+        style: `auto`, `plain` or `none`.
+    """
+
+    def __init__(self, style: str) -> None:
+        # rich would take a pipe for a terminal where FORCE_COLOR is set.
+        at_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._console = Console(force_terminal=at_terminal, stderr=True)
+        self._style = "bar" if style == "auto" and at_terminal else style
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            Rate(),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._task: TaskID | None = None
+        self._work = ""
+        self._told = time.monotonic()
+
+    def absent(self, test: "TestSet", error: "MissingError") -> None:
+        """Say what to put where."""
+        self.note(f"missing: {test.name}: {error.hint}")
+        layout = LAYOUTS.get(test.dataset) if test.dataset in LAYOUTS.names else None
+        if layout is not None:
+            self.note(f"  DIR: {layout.expects}")
+            self.note(f"  given out: {layout.origin}")
+
+    def cut(self, done: int, total: int) -> None:
+        """Count the pictures that are cut."""
+        self._count("cutting", done, total)
+
+    def scored(self, dataset: str, done: int, total: int) -> None:
+        """Count the videos that are scored."""
+        self._count(dataset, done, total)
+
+    def measured(self, test: str) -> None:
+        """Say that figures are being worked out."""
+        self._count(f"measuring {test}", 0, None)
+
+    def _count(self, work: str, done: int, total: int | None) -> None:
+        if self._style == "bar":
+            if self._task is None:
+                self._task = self._bar.add_task(work, total=total)
+                self._bar.start()
+            if work != self._work:
+                self._bar.reset(self._task, description=work, total=total)
+            self._bar.update(self._task, completed=done)
+        elif time.monotonic() - self._told >= INTERVAL or (total and done == total):
+            self._told = time.monotonic()
+            self.note(f"{work} {done}/{total}" if total else work)
+        self._work = work
+
+    def wrote(self, paths: Sequence[Path]) -> None:
+        """Say where the report lies."""
+        names = ", ".join(path.name for path in paths)
+        self.note(f"in {paths[0].parent}: {names}")
+
+    def note(self, line: str) -> None:
+        """Say something, unless nothing is to be said."""
+        if self._style != "none":
+            self._console.print(Text(line), soft_wrap=True, highlight=False)
+
+    def __enter__(self) -> "Scoreboard":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._bar.stop()
+
+
+def show_tables(names: Sequence[str]) -> None:
+    """Print the papers' tables of these names, or the list of all."""
+    from deepscan.evaluation import tables
+
+    console = _stdout()
+    for shown in [tables.render(tables.table(name)) for name in names] or [tables.index()]:
+        console.print(shown)
+
+
+def show_comparison(first: Path, second: Path) -> None:
+    """Print how two files of scores differ on what both have."""
+    from deepscan.evaluation.comparison import compare
+    from deepscan.evaluation.scores import read_scores
+
+    found = compare(read_scores(first), read_scores(second))
+    test, console, differ = found.test, _stdout(), found.test.difference
+    lines = [
+        f"{first}: AUC {test.first:.4f}",
+        f"{second}: AUC {test.second:.4f}",
+        f"difference {differ.value:+.4f}, 95 % {differ.low:+.4f} to {differ.high:+.4f}"
+        + ("" if test.p is None else f", p {test.p:.3g} (DeLong)"),
+    ]
+    if found.resampled is not None:
+        low, high = found.resampled.low, found.resampled.high
+        lines.append(f"resampled by group: {low:+.4f} to {high:+.4f} ({found.groups} groups)")
+    lines.append(f"on {found.fakes} fakes and {found.reals} reals that both have scored")
+    for path, alone, unscored in (
+        (first, found.only_first, found.unscored_first),
+        (second, found.only_second, found.unscored_second),
+    ):
+        if alone or unscored:
+            lines.append(f"{path}: {alone} that the other lacks, {unscored} of both without a score")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> None:
+    """Print a table for each way to count: a row a test set, the papers' figures beside the main one."""
+    console = _stdout()
+    for counting in dict.fromkeys(each.counting for each in report.results):
+        console.print(_table(report, counting, metrics, level))
+        for each in report.of(counting, level):
+            if each.kinds:
+                console.print(_kinds(each, metrics[0]))
+            if each.coverage.missing:
+                why = ", ".join(f"{count} {status}" for status, count in each.coverage.missing.items())
+                console.print(Text(f"{each.test}: without a score: {why} ({each.coverage.policy})"))
+        for note in dict.fromkeys(note for each in report.of(counting, level) for note in each.notes):
+            console.print(Text(f"note: {note}"))
+    for test, of in report.robustness.items():
+        grid = Table(title=f"{test}, distorted: AUC by level", box=None, title_justify="left")
+        for head in ("", *map(str, of[0].aucs), "mean change"):
+            grid.add_column(head, justify="left" if not head else "right")
+        for each in of:
+            grid.add_row(
+                each.distortion, *(f"{value:.3f}" for value in each.aucs.values()), f"{each.figure:+.1%}"
+            )
+        console.print(grid)
+
+
+def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Level") -> Table:
+    results = report.of(counting, level)
+    printed = any(each.paper for each in results)
+    shown = [name for name in (*metrics, *BESIDE) if name in results[0].figures]
+    shown = list(dict.fromkeys(shown))[:4]
+    table = Table(
+        title=f"per {report.stated.get('vote', level)}, {counting} counting",
+        box=None,
+        title_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("test set", overflow="fold")
+    table.add_column("real+fake", justify="right")
+    table.add_column(BESIDE[shown[0]], justify="right")
+    table.add_column("95 %", justify="right")
+    if printed:
+        table.add_column("paper", justify="right")
+        table.add_column("diff", justify="right")
+    for name in shown[1:]:
+        table.add_column(BESIDE[name], justify="right")
+    for each in results:
+        table.add_row(each.test, _counted(each), *_figures(each, shown, printed))
+    if len(results) > 1:
+        paper = report.papers_means.get((counting, level))
+        main = report.mean(counting, level, shown[0])
+        beside = [
+            f"{paper.value:.3f}" if paper else "",
+            f"{main - paper.value:+.3f}" if paper and main else "",
+        ]
+        means = [report.mean(counting, level, name) for name in shown[1:]]
+        table.add_row("mean", "", _number(main), "", *(beside if printed else ()), *map(_number, means))
+    return table
+
+
+def _kinds(each: "Result", metric: str) -> Table:
+    table = Table(title=f"{each.test}, by manipulation", box=None, title_justify="left", pad_edge=False)
+    for head in ("", "fakes", BESIDE[metric], "95 %"):
+        table.add_column(head, justify="right" if head else "left", overflow="fold")
+    reals = int((each.samples[0] == 0).sum())
+    for kind, figures in each.kinds.items():
+        table.add_row(
+            kind, str(figures[metric].n - reals), _number(figures[metric].value), _interval(figures[metric])
+        )
+    return table
+
+
+def _figures(each: "Result", shown: Sequence[str], printed: bool) -> list[str]:
+    main = each.figures[shown[0]]
+    cells = [_number(main.value), _interval(main)]
+    if printed:
+        value = each.paper.value if each.paper else None
+        cells += [
+            "" if value is None else f"{value:.3f}",
+            "" if value is None or main.value is None else f"{main.value - value:+.3f}",
+        ]
+    return [*cells, *(_number(each.figures[name].value) for name in shown[1:])]
+
+
+def _counted(each: "Result") -> str:
+    labels = each.samples[0]
+    return f"{int((labels == 0).sum())}+{int((labels == 1).sum())}"
+
+
+def _interval(figure: "Measurement") -> str:
+    return "" if figure.interval is None else f"{figure.interval.low:.3f}-{figure.interval.high:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _stdout() -> Console:
+    return Console(force_terminal=sys.stdout is not None and sys.stdout.isatty())

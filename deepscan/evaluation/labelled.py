@@ -1,0 +1,125 @@
+"""Records of a scan and what is known of their videos, as scores that can be measured."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepscan.errors import UsageError
+from deepscan.evaluation.scores import LABELS, Column, Scores, by_video
+
+NEEDED = ("file", "label")
+
+
+def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, str]]:
+    """Return the rows of an index of videos, by the file that each is of.
+
+    Args:
+        path: A CSV file with the columns file (relative to its folder), label (real or fake) and, if known,
+            group and method.
+        where: `column=value` each, several values with commas between: only rows that have one of them.
+
+    Raises:
+        UsageError: It cannot be read, has no such column, or nothing is left.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "name a CSV file with the columns file, label")
+    wanted = {}
+    for condition in where:
+        column, equals, values = condition.partition("=")
+        if not equals:
+            raise UsageError(f"{condition!r} is not column=value", "write for example: --where tier=A,B")
+        wanted[column] = set(values.split(","))
+    known = list(rows[0]) if rows else []
+    for column in (*NEEDED, *wanted):
+        if column not in known:
+            raise UsageError(f"{path} has no column {column!r}", f"its columns are: {', '.join(known)}")
+    chosen = [row for row in rows if all(row[column] in values for column, values in wanted.items())]
+    if not chosen:
+        raise UsageError(f"{path} has no row with {', '.join(where) or 'a video'}", "leave --where out")
+    for row in chosen:
+        if row["label"].strip().lower() not in LABELS:
+            raise UsageError(f"{path}: {row['file']} has the label {row['label']!r}", "write real or fake")
+    return {(path.parent / row["file"]).resolve(): row for row in chosen}
+
+
+def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: str) -> Scores:
+    """Return the raw scores that a scan gave to labelled videos; those that it has no record of have none.
+
+    A video's raw score is that of the person whom its score was taken from.
+
+    Args:
+        records: The scan's `.jsonl`.
+        labels: As `read_labels` gives them.
+        name: What the videos are called as a data set.
+
+    Raises:
+        UsageError: It cannot be read, or has a record of none of the videos.
+    """
+    found: dict[Path, Mapping[str, Any]] = {}
+    try:
+        with records.open(encoding="utf-8") as file:
+            for line in file:
+                record = json.loads(line)
+                found[Path(record["path"]).resolve()] = record
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{records} is no record of a scan: {error}", "name what scan --out has written")
+    if not found.keys() & labels.keys():
+        raise UsageError(
+            f"{records} has a record of none of the {len(labels)} labelled videos",
+            "scan the very files that the index names",
+        )
+    rows = [(path, row, found.get(path)) for path, row in labels.items()]
+    scores = [_raw(record) for _, _, record in rows]
+    count = len(rows)
+    nothing = Column(("",), np.zeros(count, dtype=np.int32))
+    return Scores(
+        labels=np.array([LABELS[row["label"].strip().lower()] for _, row, _ in rows], dtype=np.int64),
+        scores=np.array(scores, dtype=np.float64),
+        frames=np.array([0 if np.isnan(score) else 1 for score in scores], dtype=np.int64),
+        dataset=Column.of([name] * count),
+        kind=Column.of([row.get("method") or row["label"] for _, row, _ in rows]),
+        split=nothing,
+        video=Column.of([row["file"] for _, row, _ in rows]),
+        frame=nothing,
+        group=Column.of([row.get("group") or row["file"] for _, row, _ in rows]),
+        status=Column.of([record["status"] if record else "not_scanned" for _, _, record in rows]),
+        folder=nothing,
+    )
+
+
+def votes(scores: Scores) -> Scores:
+    """Return one score for each group and label: the mean of its videos' scores.
+
+    Several clips of one footage say little more than one; each group then counts once.
+    """
+    kinds: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for group, label, kind in zip(
+        scores.group.codes.tolist(), scores.labels.tolist(), scores.kind.texts(), strict=True
+    ):
+        kinds[group, label].add(kind)
+    told = [
+        " + ".join(sorted(kinds[group, label]))
+        for group, label in zip(scores.group.codes.tolist(), scores.labels.tolist(), strict=True)
+    ]
+    return by_video(replace(scores, video=scores.group, kind=Column.of(told)))
+
+
+def _raw(record: Mapping[str, Any] | None) -> float:
+    if record is None or record["score"] is None:
+        return float("nan")
+    return max(_deciding(record))
+
+
+def _deciding(record: Mapping[str, Any]) -> Iterator[float]:
+    for track in record["tracks"]:
+        if track["score"] == record["score"]:
+            yield track["raw"]

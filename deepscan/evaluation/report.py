@@ -1,0 +1,247 @@
+"""What an evaluation found: figures of each test set beside the papers', as JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.cards import Calibration
+from deepscan.evaluation.counting import COUNTINGS, Counting
+from deepscan.evaluation.figures import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
+from deepscan.evaluation.protocols.protocol import Level
+from deepscan.evaluation.robustness import Robustness
+from deepscan.evaluation.scores import Scores, by_video
+from deepscan.evaluation.tables import Figure, expected
+from deepscan.scan.journal import replaced
+
+#: Name of the file that holds all of it.
+REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The figures of one test set at one level.
+
+    Attributes:
+        test: Name of the test set.
+        dataset: Its data set.
+        counting: Name of the way to count.
+        level: What one sample is.
+        coverage: How many samples there were, and had a score.
+        figures: Name -> figure.
+        kinds: Kind of fake -> its figures against all reals; empty where there is one kind.
+        paper: What a paper prints for the model's method, None where none does.
+        notes: What a reader has to know.
+        samples: What was measured: labels and raw scores, shape (N,) each; not part of the report's file.
+    """
+
+    test: str
+    dataset: str
+    counting: str
+    level: Level
+    coverage: Coverage
+    figures: Mapping[str, Measurement]
+    samples: tuple[NDArray[np.int64], NDArray[np.float64]]
+    kinds: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
+    paper: Figure | None = None
+    notes: tuple[str, ...] = ()
+
+    def value(self, metric: str) -> float | None:
+        """Return a figure, None where it is not defined or not given at this level."""
+        return self.figures[metric].value if metric in self.figures else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for the report's file."""
+        paper = self.paper and {
+            "value": self.paper.value,
+            "printed": self.paper.printed,
+            "table": self.paper.table,
+            "number": self.paper.number,
+        }
+        return {
+            "test": self.test,
+            "dataset": self.dataset,
+            "counting": self.counting,
+            "level": self.level,
+            "coverage": self.coverage.to_json(),
+            "figures": [figure.to_json() for figure in self.figures.values()],
+            "kinds": {kind: [each.to_json() for each in of.values()] for kind, of in self.kinds.items()},
+            "paper": paper,
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that an evaluation found.
+
+    Attributes:
+        stated: What was evaluated on what, and how.
+        results: In the order of the test sets, then of countings and levels.
+        robustness: How each distortion moves the AUC; by test set.
+        papers_means: Counting and level -> the mean that a paper prints over exactly these test sets.
+    """
+
+    stated: Mapping[str, Any]
+    results: tuple[Result, ...]
+    robustness: Mapping[str, Sequence[Robustness]] = field(default_factory=dict)
+    papers_means: Mapping[tuple[str, Level], Figure] = field(default_factory=dict)
+
+    def of(self, counting: str, level: Level) -> tuple[Result, ...]:
+        """Return the results of a way to count at a level."""
+        return tuple(each for each in self.results if (each.counting, each.level) == (counting, level))
+
+    def mean(self, counting: str, level: Level, metric: str) -> float | None:
+        """Return the unweighted mean over the test sets; None where one of them has no such figure."""
+        values = [each.value(metric) for each in self.of(counting, level)]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known and len(known) == len(values) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report's file."""
+        told = {(each.counting, each.level): each for each in self.results}
+        means = [
+            {
+                "counting": counting,
+                "level": level,
+                **{name: self.mean(counting, level, name) for name in first.figures},
+            }
+            for (counting, level), first in told.items()
+        ]
+        return {
+            **self.stated,
+            "results": [each.to_json() for each in self.results],
+            "means": means,
+            "robustness": {test: [each.to_json() for each in of] for test, of in self.robustness.items()},
+        }
+
+
+def of_scores(
+    scores: Scores,
+    *,
+    missing: Missing,
+    calibration: Calibration | None = None,
+    row: str | None = None,
+    stated: Mapping[str, Any] | None = None,
+) -> Report:
+    """Return the figures of anybody's scores, a test set for each data set that they name.
+
+    Args:
+        scores: Of videos, or of frames, which are measured as such and as the means of their videos.
+        missing: What stands for samples without a score.
+        calibration: Of what gave them, if that is known.
+        row: Method whose printed figures stand beside, None for none.
+        stated: What the report says of where they come from.
+    """
+    way = COUNTINGS.get("corrected")
+    levels: tuple[Level, ...] = ("frame", "video") if scores.frame.stated else ("video",)
+    results = []
+    for code, dataset in enumerate(scores.dataset.names):
+        rows = scores.take(np.flatnonzero(scores.dataset.codes == code))
+        for level in levels:
+            results.append(
+                measure_scores(
+                    rows if level == "frame" or not scores.frame.stated else by_video(rows),
+                    test=dataset or "all",
+                    dataset=dataset,
+                    counting=way,
+                    level=level,
+                    calibration=calibration,
+                    missing=missing,
+                    paper=expected(row, dataset, level) if row else None,
+                )
+            )
+    return Report(stated or {}, tuple(results))
+
+
+def measure_scores(
+    scores: Scores,
+    *,
+    test: str,
+    dataset: str,
+    counting: Counting,
+    level: Level,
+    calibration: Calibration | None,
+    missing: Missing,
+    paper: Figure | None = None,
+    notes: tuple[str, ...] = (),
+) -> Result:
+    """Return the figures of scores, all that are defined at that level.
+
+    Args:
+        scores: Of frames or of videos, as the level says.
+        test: Name of the test set.
+        dataset: Its data set.
+        counting: The way to count.
+        level: What one sample is.
+        calibration: Of the model, None for one without.
+        missing: What stands for samples without a score.
+        paper: What a paper prints.
+        notes: What a reader has to know.
+    """
+    covered = cover(scores.scores, scores.status.texts() if scores.status.stated else (), missing)
+    kept = scores.take(covered.rows)
+    groups = kept.groups()
+    labels = kept.labels
+    given = measure_all(labels, covered.scores, groups, calibration)
+    figures = {each.metric: each for each in given if level in counting.levels(each.metric)}
+    kinds: dict[str, dict[str, Measurement]] = {}
+    if len(set(kept.kind.codes[labels == 1].tolist())) > 1:
+        found = measure_kinds(labels, covered.scores, kept.kind.texts(), groups, calibration)
+        kinds = {kind: {each.metric: each for each in of} for kind, of in found.items()}
+    return Result(
+        test, dataset, counting.name, level, covered, figures, (labels, covered.scores), kinds, paper, notes
+    )
+
+
+def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]:
+    """Write a report into a folder: report.json, and plots of the first way to count; return their paths.
+
+    Args:
+        report: The report.
+        folder: Where they go; it is made.
+        metric: The main figure.
+        level: Its level.
+
+    Raises:
+        DeepscanError: They cannot be written.
+    """
+    from deepscan.evaluation import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replaced(folder / REPORT) as file:
+        file.write(json.dumps(report.to_json(), indent=1).encode())
+    made = [folder / REPORT]
+    results = report.of(report.results[0].counting, level)
+    sets = [plots.Scored(each.test, *each.samples) for each in results if each.value("auc") is not None]
+    if sets:
+        plots.roc(folder / "roc.png", sets)
+        plots.distributions(folder / "scores.png", sets)
+        made += [folder / "roc.png", folder / "scores.png"]
+    if any(each.paper for each in results):
+        bars = [
+            plots.Bar(
+                each.test,
+                each.value(metric),
+                each.paper.value if each.paper else None,
+                _bounds(each, metric),
+            )
+            for each in results
+        ]
+        chance = 0.5 if metric == "auc" else 0.0
+        plots.bars(folder / "papers.png", bars, f"{metric} per {level}", chance=chance)
+        made.append(folder / "papers.png")
+    for test, of in report.robustness.items():
+        path = folder / ("robustness.png" if len(report.robustness) == 1 else f"robustness-{test}.png")
+        plots.robustness(path, of)
+        made.append(path)
+    return made
+
+
+def _bounds(each: Result, metric: str) -> tuple[float, float] | None:
+    interval = each.figures[metric].interval if metric in each.figures else None
+    return None if interval is None else (interval.low, interval.high)
