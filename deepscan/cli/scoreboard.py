@@ -163,10 +163,9 @@ def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> Non
         grid = Table(title=f"{test}, distorted: AUC by level", box=None, title_justify="left")
         for head in ("", *map(str, of[0].aucs), "mean change"):
             grid.add_column(head, justify="left" if not head else "right")
-        for each in of:
-            grid.add_row(
-                each.distortion, *(f"{value:.3f}" for value in each.aucs.values()), f"{each.figure:+.1%}"
-            )
+        for moved in of:
+            levels = [f"{value:.3f}" for value in moved.aucs.values()]
+            grid.add_row(moved.distortion, *levels, f"{moved.figure:+.1%}")
         console.print(grid)
 
 

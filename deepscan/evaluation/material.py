@@ -25,8 +25,8 @@ SLACK = 0.01
 #: Name of a label in an index that knows no manipulations.
 KINDS = ("real", "fake")
 HALVES = (
-    "half of the groups of val chose the epoch and fitted the calibration of a model that was trained on this "
-    "folder; its card has the figures of the other half",
+    "half of the groups of val chose the epoch and fitted the calibration of a model that was trained on "
+    "this folder; its card has the figures of the other half",
 )
 
 
