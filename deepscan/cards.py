@@ -4,6 +4,7 @@ import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Calibration:
         temperature: Divides the logit of a raw score; above 1 it takes confidence back.
         no_evidence: Calibrated scores below this give the verdict `no_evidence`.
         fake: Calibrated scores of at least this give the verdict `fake`.
+        method: `temperature`, or `isotonic`: the temperature is 1 then, and the knots take its place.
+        knots: Raw scores, rising, each with its calibrated one, between which lines are straight.
     """
 
     level: str
@@ -39,6 +42,8 @@ class Calibration:
     temperature: float
     no_evidence: float
     fake: float
+    method: str = "temperature"
+    knots: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in ("frame", "video"):
@@ -47,6 +52,32 @@ class Calibration:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
         if not 0 <= self.no_evidence <= self.fake <= 1:
             raise ValueError(f"thresholds must satisfy 0 <= {self.no_evidence} <= {self.fake} <= 1")
+        if self.method not in ("temperature", "isotonic"):
+            raise ValueError(f"calibration method must be 'temperature' or 'isotonic', not {self.method!r}")
+        isotonic = self.method == "isotonic"
+        if bool(self.knots) != isotonic or (isotonic and self.temperature != 1):
+            raise ValueError("an isotonic calibration has knots and a temperature of 1, another has no knots")
+        rises = all(x < u and y <= v for (x, y), (u, v) in pairwise(self.knots))
+        if not rises or not all(0 <= value <= 1 for knot in self.knots for value in knot):
+            raise ValueError("knots must be in [0, 1] and rise")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as cards state it: what only an isotonic one has is left out of others."""
+        stated = {name: getattr(self, name) for name in Calibration.__slots__}
+        if not self.knots:
+            del stated["method"], stated["knots"]
+        return stated
+
+    @classmethod
+    def from_json(cls, stated: Mapping[str, Any]) -> "Calibration":
+        """Return what a card states.
+
+        Raises:
+            TypeError: Something is missing, or not known to this version.
+            ValueError: Something is out of its range.
+        """
+        knots = tuple((float(raw), float(calibrated)) for raw, calibrated in stated.get("knots", ()))
+        return cls(**{**stated, "knots": knots})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +190,7 @@ class ModelCard:
             "std": list(self.std),
             "trained": dict(self.trained),
             "results": [dict(result) for result in self.results],
-            "calibration": self.calibration
-            and {name: getattr(self.calibration, name) for name in Calibration.__slots__},
+            "calibration": self.calibration and self.calibration.to_json(),
             "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
             "not_for": list(self.not_for),
         }
@@ -250,7 +280,7 @@ def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
         std=tuple(stated.get("std", (1.0, 1.0, 1.0))),
         trained=stated.get("trained") or {},
         results=tuple(stated.get("results") or ()),
-        calibration=Calibration(**stated["calibration"]) if stated.get("calibration") else None,
+        calibration=Calibration.from_json(stated["calibration"]) if stated.get("calibration") else None,
         golden=Golden(**stated["golden"]) if stated.get("golden") else None,
         not_for=tuple(stated.get("not_for") or ()),
     )

@@ -1,22 +1,33 @@
 """Calibration: what turns raw scores into believable probabilities, and the thresholds of verdicts."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepscan.cards import Calibration
+from deepscan.cards import Calibration, ModelCard
 from deepscan.errors import UsageError
+
+Method = Literal["temperature", "isotonic"]
+METHODS: tuple[Method, ...] = ("temperature", "isotonic")
 
 #: Beyond this a float32 probability of 0 or 1 has no finite logit.
 _EDGE = 1e-7
-#: What the thresholds promise on the data of the fit.
+#: What the thresholds promise on the data of the fit, where nothing else is asked for.
 FALSE_ALARMS, MISSES = 0.05, 0.10
-RULE = (
-    f"fake: at most {FALSE_ALARMS:.0%} of the reals score at or above it; "
-    f"no_evidence: at most {MISSES:.0%} of the fakes score below it; where the two cross they change places, "
-    "and fake is at least 0.5, no_evidence at most 0.5: both promises then hold all the more"
-)
+
+
+def rule(false_alarms: float = FALSE_ALARMS, misses: float = MISSES) -> str:
+    """Return in words how thresholds are chosen for these error rates."""
+    return (
+        f"fake: at most {100 * false_alarms:g}% of the reals score at or above it; "
+        f"no_evidence: at most {100 * misses:g}% of the fakes score below it; "
+        "where the two cross they change places, and fake is at least 0.5, no_evidence at most 0.5: "
+        "both promises then hold all the more"
+    )
 
 
 def _logit(raw: ArrayLike) -> NDArray[np.float64]:
@@ -30,35 +41,54 @@ def calibrate(raw: float, calibration: Calibration) -> float: ...
 @overload
 def calibrate(raw: NDArray[np.floating], calibration: Calibration) -> NDArray[np.float64]: ...
 def calibrate(raw: ArrayLike, calibration: Calibration) -> float | NDArray[np.float64]:
-    """Return calibrated scores: the raw scores' logits divided by the temperature.
+    """Return calibrated scores.
 
-    Temperature scaling ("On Calibration of Modern Neural Networks", ICML 2017, Eq. 9, for two classes). It
-    keeps the order of scores, and 0.5 where it is.
+    By temperature the raw scores' logits are divided by it ("On Calibration of Modern Neural Networks", ICML
+    2017, Eq. 9, for two classes): that keeps the order of scores, and 0.5 where it is. An isotonic one goes
+    along its knots, and stays level before the first and behind the last: scores may come to be equal.
 
     Args:
         raw: Probability of fake in [0, 1], any shape.
         calibration: What the model's card states.
     """
-    scaled: NDArray[np.float64] = 1 / (1 + np.exp(-_logit(raw) / calibration.temperature))
+    if calibration.method == "isotonic":
+        knots = np.array(calibration.knots)
+        scaled = np.asarray(np.interp(np.asarray(raw, dtype=np.float64), knots[:, 0], knots[:, 1]))
+    else:
+        scaled = 1 / (1 + np.exp(-_logit(raw) / calibration.temperature))
     return float(scaled) if scaled.ndim == 0 else scaled
 
 
-def fit(labels: ArrayLike, raw: ArrayLike, *, level: Literal["frame", "video"], data: str) -> Calibration:
+def fit(
+    labels: ArrayLike,
+    raw: ArrayLike,
+    *,
+    level: Literal["frame", "video"],
+    data: str,
+    method: Method = "temperature",
+    false_alarms: float = FALSE_ALARMS,
+    misses: float = MISSES,
+) -> Calibration:
     """Return the calibration that fits scores with known labels.
 
-    The temperature has the least negative log-likelihood; the thresholds follow `RULE`.
+    The temperature has the least negative log-likelihood. The isotonic one is the rising curve of least
+    squared error (Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability
+    Estimates", KDD 2002), held off 0 and 1 by one part in N + 2: N samples say no more. Thresholds follow
+    `rule`.
 
     Args:
         labels: 0 for real, 1 for fake, shape (N,).
         raw: Probability of fake, in [0, 1], shape (N,).
         level: What one sample is.
         data: The data, named.
+        method: `temperature`, which a few samples settle, or `isotonic`, which needs a thousand or more.
+        false_alarms: Share of the reals that may be called fake, in [0, 1).
+        misses: Share of the fakes that may be given no_evidence, in [0, 1).
 
     Raises:
-        UsageError: Shapes differ, a score is not a probability, or a class is missing.
+        UsageError: Shapes differ, a score is not a probability, a class is missing, the method is unknown or
+            a rate is out of range.
     """
-    from scipy.optimize import minimize_scalar
-
     truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
     if truth.shape != given.shape or truth.ndim != 1 or set(np.unique(truth)) != {0, 1}:
         raise UsageError(
@@ -67,30 +97,140 @@ def fit(labels: ArrayLike, raw: ArrayLike, *, level: Literal["frame", "video"], 
         )
     if not ((given >= 0) & (given <= 1)).all():
         raise UsageError("a score to fit on is not in [0, 1]", "fit on probabilities of fake")
-    margin = np.where(truth == 1, 1, -1) * _logit(given)
-
-    def cost(log_temperature: float) -> float:
-        return float(np.logaddexp(0, -margin / np.exp(log_temperature)).mean())
-
-    temperature = float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
-    scaled = 1 / (1 + np.exp(-_logit(given) / temperature))
-    low, high = _thresholds(scaled[truth == 0], scaled[truth == 1])
-    return Calibration(
-        level=level,
-        data=data,
-        n=len(truth),
-        rule=RULE,
-        temperature=round(temperature, 4),
+    if method not in METHODS:
+        raise UsageError(f"unknown way to calibrate: {method!r}", f"choose {' or '.join(METHODS)}")
+    for name, rate in (("false alarms", false_alarms), ("misses", misses)):
+        if not 0 <= rate < 1:
+            raise UsageError(
+                f"a rate of {name} of {rate:g} is not in [0, 1)", "give a share, such as 0.05 for 5 %"
+            )
+    if method == "isotonic":
+        fitted = Calibration(
+            level, data, len(truth), "", 1.0, 0.5, 0.5, method="isotonic", knots=_isotonic(truth, given)
+        )
+    else:
+        fitted = Calibration(level, data, len(truth), "", _temperature(truth, given), 0.5, 0.5)
+    scaled = calibrate(given, fitted)
+    low, high = _thresholds(scaled[truth == 0], scaled[truth == 1], false_alarms, misses)
+    return replace(
+        fitted,
+        rule=rule(false_alarms, misses),
+        temperature=round(fitted.temperature, 4),
         no_evidence=low,
         fake=high,
     )
 
 
-def _thresholds(real: NDArray[np.float64], fake: NDArray[np.float64]) -> tuple[float, float]:
+def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which samples are of the second half of the groups, shape (N,); no group is in both.
+
+    The first half fits a calibration, the second, on which nothing was fitted, is reported. A group's half
+    hangs on the hash of its name, so that it does not change with what else is in the data.
+
+    Args:
+        groups: Group of each sample, length N.
+    """
+    half = {name: bool(hashlib.sha256(name.encode()).digest()[0] & 1) for name in set(groups)}
+    return np.array([half[name] for name in groups], dtype=bool)
+
+
+def recalibrate(
+    card: ModelCard,
+    labels: ArrayLike,
+    raw: ArrayLike,
+    groups: Sequence[str],
+    *,
+    level: Literal["frame", "video"],
+    data: str,
+    method: Method = "temperature",
+    false_alarms: float = FALSE_ALARMS,
+    misses: float = MISSES,
+) -> ModelCard:
+    """Return a model's card with a new calibration, fitted as at the end of a training.
+
+    It is fitted on the first half of the groups; the figures of the second half join the card's results.
+    Results that the old calibration had a part in, and those of the same data and level, are taken out.
+
+    Args:
+        card: The model; its card on disk is left as it is.
+        labels: 0 for real, 1 for fake, shape (N,).
+        raw: Its probabilities of fake, shape (N,).
+        groups: Group of each sample, length N.
+        level: What one sample is.
+        data: The data, named.
+        method: As `fit` takes it.
+        false_alarms: As `fit` takes it.
+        misses: As `fit` takes it.
+
+    Raises:
+        UsageError: See `fit`, or a half lacks a class.
+    """
+    from deepscan.evaluation.figures import measure_all
+    from deepscan.evaluation.metrics import METRICS
+
+    truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
+    if not truth.shape == given.shape == (len(groups),):
+        raise UsageError(
+            f"labels {truth.shape}, scores {given.shape} and {len(groups)} groups do not match",
+            "give one of each for every sample",
+        )
+    second = second_half(groups)
+    for name, part in (("first", truth[~second]), ("second", truth[second])):
+        if set(part.tolist()) != {0, 1}:
+            raise UsageError(
+                f"of {len(truth)} samples the {name} half has {len(part)} and lacks real or fake ones",
+                "calibrate on more groups, of both labels",
+            )
+    calibration = fit(
+        truth[~second],
+        given[~second],
+        level=level,
+        data=f"{data}: first half of the groups",
+        method=method,
+        false_alarms=false_alarms,
+        misses=misses,
+    )
+    where = f"{data}: second half of the groups, on which nothing was fitted"
+    figures = measure_all(truth[second], given[second], np.asarray(groups)[second], calibration)
+    old = {name for name, metric in METRICS.items() if metric.needs != "raw"}
+    kept = (
+        result
+        for result in card.results
+        if result.get("metric") not in old and (result.get("data"), result.get("level")) != (where, level)
+    )
+    added = (
+        {"metric": figure.metric, "level": level, **figure.to_json(), "data": where} for figure in figures
+    )
+    return replace(card, calibration=calibration, results=(*kept, *added))
+
+
+def _temperature(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
+    from scipy.optimize import minimize_scalar
+
+    margin = np.where(truth == 1, 1, -1) * _logit(given)
+
+    def cost(log_temperature: float) -> float:
+        return float(np.logaddexp(0, -margin / np.exp(log_temperature)).mean())
+
+    return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def _isotonic(truth: NDArray[np.int64], given: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    from sklearn.isotonic import IsotonicRegression
+
+    edge = 1 / (len(truth) + 2)
+    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(given, truth)
+    knots = zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist(), strict=True)
+    return tuple((raw, round(calibrated, 6)) for raw, calibrated in knots)
+
+
+def _thresholds(
+    real: NDArray[np.float64], fake: NDArray[np.float64], false_alarms: float, misses: float
+) -> tuple[float, float]:
     """Return the thresholds `no_evidence` and `fake` of calibrated scores, rounded away from the samples."""
     reals, fakes = np.sort(real)[::-1], np.sort(fake)
     # Just above the first real that may not sound the alarm, and at the first fake that may not be missed.
-    alarm = np.ceil(reals[int(FALSE_ALARMS * len(reals))] * 1e4 + 1) / 1e4
-    miss = np.floor(fakes[int(MISSES * len(fakes))] * 1e4 - 1) / 1e4
+    alarm = np.ceil(reals[int(false_alarms * len(reals))] * 1e4 + 1) / 1e4
+    miss = np.floor(fakes[int(misses * len(fakes))] * 1e4 - 1) / 1e4
     low, high = sorted((float(miss), float(alarm)))
     return max(min(low, 0.5), 0.0), min(max(high, 0.5), 1.0)

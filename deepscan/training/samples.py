@@ -1,6 +1,5 @@
 """The order of the training samples, and their batches, made ahead in threads of their own."""
 
-import hashlib
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from deepscan.data.crops import CropSet, Sampling
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.errors import UsageError
+from deepscan.scan.calibration import second_half
 from deepscan.training.recipe import Recipe
 from deepscan.training.scores import predict
 
@@ -32,8 +32,8 @@ ALONE = -1
 def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tuple[Indices, Indices]:
     """Return the validation crops in two halves, no group in both.
 
-    The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported. A
-    group's half hangs on the hash of its name, so that it does not change with what else is in the data.
+    The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported:
+    see `scan.calibration.second_half`.
 
     Args:
         crops: The crops.
@@ -44,9 +44,7 @@ def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tupl
         UsageError: A half lacks one of the classes.
     """
     positions = crops.where("val", frames, sampling)
-    second = np.array(
-        [hashlib.sha256(crops.groups[at].encode()).digest()[0] & 1 for at in positions], dtype=bool
-    )
+    second = second_half([crops.groups[at] for at in positions])
     parts = positions[~second], positions[second]
     for part in parts:
         if set(crops.labels[part]) != {REAL, FAKE}:

@@ -2,13 +2,26 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from deepscan import cards
 from deepscan.cards import Calibration
-from deepscan.errors import UsageError
-from deepscan.scan.calibration import FALSE_ALARMS, MISSES, calibrate, fit
+from deepscan.errors import ContractError, UsageError
+from deepscan.evaluation.metrics import METRICS, accuracy_from, auc, calibration_error
+from deepscan.scan.calibration import (
+    FALSE_ALARMS,
+    METHODS,
+    MISSES,
+    calibrate,
+    fit,
+    recalibrate,
+    rule,
+    second_half,
+)
+from tests import toy
 
 
 def _stated(**changed):
@@ -64,14 +77,31 @@ def test_the_fit_finds_how_overconfident_scores_are(overconfidence):
     assert (found.level, found.n, found.data) == ("frame", 20_000, "made up")
 
 
+@pytest.mark.parametrize("rates", [(FALSE_ALARMS, MISSES), (0.01, 0.2), (0.3, 0.0), (0.0, 0.005)])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("spread", [0.3, 1.0, 2.0, 6.0])
-def test_thresholds_keep_their_promises_on_the_data_of_the_fit(spread):
+def test_thresholds_keep_their_promises_on_the_data_of_the_fit(spread, method, rates):
     labels, raw = _sample(2_000, 1.5, spread)
-    found = fit(labels, raw, level="frame", data="made up")
+    found = fit(
+        labels, raw, level="frame", data="made up", method=method, false_alarms=rates[0], misses=rates[1]
+    )
     scores = calibrate(raw, found)
-    assert np.mean(scores[labels == 0] >= found.fake) <= FALSE_ALARMS
-    assert np.mean(scores[labels == 1] < found.no_evidence) <= MISSES
+    assert np.mean(scores[labels == 0] >= found.fake) <= rates[0]
+    assert np.mean(scores[labels == 1] < found.no_evidence) <= rates[1]
     assert 0 <= found.no_evidence <= 0.5 <= found.fake <= 1
+
+
+def test_the_rule_repeats_the_rates_that_were_asked_for():
+    labels, raw = _sample(200, 1.0)
+    found = fit(labels, raw, level="frame", data="made up", false_alarms=0.005, misses=0.2)
+    assert found.rule == rule(0.005, 0.2)
+    assert "at most 0.5% of the reals" in found.rule
+    assert "at most 20% of the fakes" in found.rule
+    assert found.fake > fit(labels, raw, level="frame", data="made up").fake
+
+
+def test_the_rule_is_worded_as_in_the_cards_that_are_out_there():
+    assert cards.load(cards.DEFAULT_MODEL).calibration.rule == rule()
 
 
 def test_thresholds_of_weak_scores_are_no_looser_than_they_must_be():
@@ -107,9 +137,193 @@ def test_what_cannot_be_fitted_is_refused(labels, raw):
         fit(labels, raw, level="frame", data="made up")
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"method": "platt"}, "'platt'"),
+        ({"false_alarms": 1.0}, "false alarms of 1 is not"),
+        ({"misses": -0.1}, "misses of -0.1 is not"),
+        ({"misses": float("nan")}, "misses of nan is not"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused(asked, message):
+    with pytest.raises(UsageError, match=message):
+        fit([0, 1], [0.1, 0.9], level="frame", data="made up", **asked)
+
+
+def _bent(n, seed=0):
+    """Return labels, and scores that no temperature can mend: they are off to one side."""
+    rng = np.random.default_rng(seed)
+    true = rng.beta(0.7, 0.7, n)
+    return (rng.random(n) < true).astype(int), true**3
+
+
+def test_isotonic_scores_keep_their_order_up_to_ties():
+    labels, raw = _bent(3_000)
+    found = fit(labels, raw, level="frame", data="made up", method="isotonic")
+    scores = calibrate(raw, found)
+    assert (np.diff(scores[np.argsort(raw)]) >= 0).all()
+    # Where scores are levelled, the labels had no order to speak of: the AUC moves by what ties are worth.
+    assert auc(labels, scores) == pytest.approx(auc(labels, raw), abs=0.005)
+    assert scores.min() > 0
+    assert scores.max() < 1, "no number of samples makes certain"
+    everywhere = calibrate(np.linspace(0, 1, 5001), found)
+    assert (np.diff(everywhere) >= 0).all()
+    assert (everywhere[0], everywhere[-1]) == (found.knots[0][1], found.knots[-1][1])
+
+
+def test_isotonic_scores_are_believable_where_a_temperature_does_not_help():
+    labels, raw = _bent(6_000)
+    later = _bent(6_000, seed=1)
+    errors = {}
+    for method in METHODS:
+        found = fit(labels, raw, level="frame", data="made up", method=method)
+        errors[method] = calibration_error(later[0], calibrate(later[1], found))
+    # Ten bins of 600: the standard error of a bin's share is at most 0.02.
+    assert errors["isotonic"] < 0.03
+    assert errors["temperature"] > 0.1
+    assert calibration_error(*later) > 0.1
+
+
+def test_isotonic_scores_go_along_the_knots():
+    found = _stated(method="isotonic", temperature=1.0, knots=((0.2, 0.1), (0.4, 0.1), (0.6, 0.9)))
+    given = np.array([[0.0, 0.2, 0.3], [0.5, 0.55, 1.0]])
+    assert calibrate(given, found) == pytest.approx(np.array([[0.1, 0.1, 0.1], [0.5, 0.7, 0.9]]))
+    assert calibrate(0.5, found) == pytest.approx(0.5)
+    assert type(calibrate(0.5, found)) is float
+
+
+def test_scores_that_are_all_alike_are_calibrated_to_the_share_of_fakes():
+    found = fit([0, 0, 0, 1], [0.9] * 4, level="frame", data="made up", method="isotonic")
+    assert found.knots == ((0.9, 0.25),)
+    assert calibrate(0.1, found) == 0.25
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_card_keeps_the_calibration(tmp_path, method):
+    labels, raw = _sample(500, 2.0)
+    found = fit(labels, raw.astype(np.float32), level="video", data="made up", method=method)
+    folder = toy.model(tmp_path / "toy", calibration=found)
+    loaded = cards.load(folder).calibration
+    assert loaded == found
+    np.testing.assert_array_equal(calibrate(raw, loaded), calibrate(raw, found))
+    assert ("knots" in (folder / "card.yaml").read_text()) == (method == "isotonic")
+
+
+def test_a_card_without_a_method_is_one_of_temperature_and_is_written_as_it_was():
+    calibration = cards.load(cards.DEFAULT_MODEL).calibration
+    assert (calibration.method, calibration.knots) == ("temperature", ())
+    stated = ["level", "data", "n", "rule", "temperature", "no_evidence", "fake"]
+    assert list(calibration.to_json()) == stated
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"method": "platt"},
+        {"method": "isotonic", "temperature": 1.0},
+        {"knots": ((0.1, 0.1),)},
+        {"method": "isotonic", "knots": ((0.1, 0.1),)},
+        {"method": "isotonic", "temperature": 1.0, "knots": ((0.2, 0.1), (0.1, 0.2))},
+        {"method": "isotonic", "temperature": 1.0, "knots": ((0.1, 0.1), (0.1, 0.2))},
+        {"method": "isotonic", "temperature": 1.0, "knots": ((0.1, 0.2), (0.2, 0.1))},
+        {"method": "isotonic", "temperature": 1.0, "knots": ((0.1, 0.2), (0.2, 1.1))},
+    ],
+    ids=str,
+)
+def test_a_calibration_checks_its_method_and_knots(changed):
+    with pytest.raises(ValueError, match=r"isotonic|knots"):
+        _stated(**changed)
+
+
+@pytest.mark.parametrize("knots", ["[[0.1]]", "[0.1, 0.2]", "[[0.2, 0.1], [0.1, 0.2]]"])
+def test_a_card_with_wrong_knots_is_refused(tmp_path, knots):
+    folder = toy.model(tmp_path / "toy")
+    at = "  temperature: 1.0\n"
+    text = (folder / "card.yaml").read_text().replace(at, f"{at}  method: isotonic\n  knots: {knots}\n")
+    assert "knots" in text
+    (folder / "card.yaml").write_text(text)
+    with pytest.raises(ContractError, match="not a model card"):
+        cards.load(folder)
+
+
+def _grouped(n=600):
+    labels, raw = _sample(n, 2.5)
+    return labels, raw, [f"group-{at // 3}" for at in range(n)]
+
+
+def test_a_groups_half_hangs_on_its_name_alone():
+    groups = [f"group-{at}" for at in range(200)]
+    second = second_half(groups)
+    assert 60 < second.sum() < 140
+    np.testing.assert_array_equal(second_half(groups[::-1] * 2), np.tile(second[::-1], 2))
+    # As trainings before have halved them.
+    assert second_half(["group-0", "group-1", "group-2", "ff519", "lyszecuytu"]).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model's card with results, on disk."""
+    card = cards.load(toy.model(tmp_path / "toy"))
+    result = {"metric": "auc", "level": "frame", "value": 0.7, "data": "elsewhere"}
+    return replace(card, results=(result, result | {"metric": "calibration_error"}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_half_fits_the_calibration_and_the_other_is_reported(model, method):
+    labels, raw, groups = _grouped()
+    made = recalibrate(
+        model, labels, raw, groups, level="frame", data="mine", method=method, false_alarms=0.1
+    )
+    second = second_half(groups)
+    assert made.calibration == fit(
+        labels[~second],
+        raw[~second],
+        level="frame",
+        data="mine: first half of the groups",
+        method=method,
+        false_alarms=0.1,
+    )
+    found = {result["metric"]: result for result in made.results if "mine" in result["data"]}
+    assert list(found) == list(METRICS)
+    assert found["auc"]["value"] == round(auc(labels[second], raw[second]), 4)
+    scores = calibrate(raw[second], made.calibration)
+    assert found["calibration_error"]["value"] == round(calibration_error(labels[second], scores), 4)
+    assert found["calibration_error"]["value"] < found["calibration_error_raw"]["value"]
+    at_threshold = accuracy_from(labels[second], scores, made.calibration.fake)
+    assert found["accuracy_at_threshold"]["value"] == round(at_threshold, 4)
+    assert {result["n"] for result in found.values()} == {int(second.sum())}
+    assert all("second half" in result["data"] and result["level"] == "frame" for result in found.values())
+
+
+def test_results_that_no_longer_hold_leave_the_card(model):
+    labels, raw, groups = _grouped()
+    made = recalibrate(model, labels, raw, groups, level="frame", data="mine")
+    assert made.results[0] == model.results[0]
+    assert [result["data"] for result in made.results].count("elsewhere") == 1
+    again = recalibrate(made, labels, raw, groups, level="frame", data="mine")
+    assert again == made
+    cards.save(made)
+    assert cards.load(made.folder) == made
+
+
+def test_halves_without_both_classes_are_refused(model):
+    with pytest.raises(UsageError, match=r"of 4 samples the (first|second) half has 0 and lacks"):
+        recalibrate(model, [0, 1, 0, 1], [0.1] * 4, ["group-0"] * 4, level="frame", data="mine")
+    with pytest.raises(UsageError, match="3 groups do not match"):
+        recalibrate(model, [0, 1], [0.1] * 2, ["a"] * 3, level="frame", data="mine")
+
+
 def test_the_apply_side_needs_no_scientific_stack():
     code = (
-        "import sys, deepscan.scan.calibration; "
+        "import sys, deepscan.scan.calibration as module; from deepscan.cards import Calibration; "
+        "module.calibrate(0.5, Calibration('frame', '', 1, '', 1.0, 0.5, 0.5, 'isotonic', ((0.1, 0.2),))); "
         "print([name for name in ('torch', 'sklearn', 'scipy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
