@@ -125,6 +125,11 @@ class Scores:
         named, own = self.key(("dataset", "group")), self.key(VIDEO_KEY)
         return np.where(self.group.codes == without, 2 * own, 2 * named + 1)
 
+    def group_names(self) -> list[str]:
+        """Return the name of each row's group, or of its video where it states none."""
+        named = zip(self.group.texts(), self.video.texts(), strict=True)
+        return [group or video for group, video in named]
+
 
 def read_scores(path: Path) -> Scores:
     """Return the scores of a CSV file: of videos, or of frames if it has a column `frame`.

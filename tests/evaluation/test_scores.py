@@ -105,6 +105,7 @@ def test_where_no_group_is_stated_a_video_is_its_own(written):
     )
     groups = read.groups().tolist()
     assert [groups.index(group) for group in groups] == [0, 0, 2, 2, 4, 5]
+    assert read.group_names() == ["g", "g", "c", "c", "d", "g"]
     assert by_video(read).groups().tolist() == [groups[at] for at in (0, 1, 2, 4, 5)]
 
 
