@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepscan.cards import DEFAULT_MODEL
+from deepscan import cards
+from deepscan.cards import DEFAULT_MODEL, ModelCard
 from deepscan.errors import UsageError, require
 
 if TYPE_CHECKING:
+    from deepscan.cli.scoreboard import Scoreboard
     from deepscan.evaluation.figures import Missing
     from deepscan.evaluation.report import Report
+    from deepscan.evaluation.run import Evaluation
 
 DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
 
@@ -26,11 +29,12 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="cross-dataset, cross-manipulation, df40-ff, df40-cdf, universal, robustness or in-domain."
+            help="cross-dataset, cross-manipulation, df40-ff, df40-cdf, universal, robustness or in-domain.",
+            show_default="cross-dataset; in-domain with --analysis",
         ),
-    ] = "cross-dataset",
+    ] = None,
     model: Annotated[
         str, typer.Option(help="Name or folder of a model.", metavar="NAME|DIR", rich_help_panel=MODEL)
     ] = DEFAULT_MODEL,
@@ -239,13 +243,10 @@ def evaluate(
             if out:
                 board.wrote(write(report, out, "auc", "video"))
             return
-        options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
-        if analysis:
-            ...
-            return
-        known, scorer = PROTOCOLS.get(protocol), load_scorer(options)
-        row = known.of(sets, scorer.card.method)
-        folder = out or Path("runs/eval") / f"{scorer.card.name}-{protocol}"
+        card = cards.load(model)
+        known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
+        row = known.of(sets, card.method)
+        folder = out or Path("runs/eval") / f"{card.name}-{'-'.join(analysis or [known.name])}"
         asked = Evaluation(
             protocol=known,
             row=row,
@@ -257,14 +258,49 @@ def evaluate(
             available=available,
             frames=frames,
             countings=tuple(COUNTINGS.names) if counting == "both" else (counting,),
-            video_key=video_key,  # type: ignore[arg-type]  # one of those named
+            video_key=video_key,  # type: ignore[arg-type]  # one of those named above
             missing=missing,  # type: ignore[arg-type]
             overwrite=overwrite,
         )
-        report = perform(asked, scorer, board)
+        if analysis:
+            _look(analysis, words or [], asked, card, tuple(runs or ()), board)
+            return
+        options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
+        report = perform(asked, load_scorer(options), board)
         level, metrics = known.level(row), known.metrics
         show_report(report, metrics, level)
         board.wrote(write(report, folder, metrics[0], level))
+
+
+def _look(
+    names: Sequence[str],
+    options: Sequence[str],
+    asked: "Evaluation",
+    card: ModelCard,
+    runs: tuple[Path, ...],
+    board: "Scoreboard",
+) -> None:
+    from deepscan.evaluation.analyses import make_analysis
+    from deepscan.evaluation.analyses.analysis import Subject, write
+    from deepscan.evaluation.run import gather
+
+    if len(names) > 1 and options:
+        raise UsageError("options are those of one analysis", "name one --analysis, or no options")
+    looks = [make_analysis(name, options) for name in names]
+    materials = gather(asked, card, board) if any("crops" in look.needs for look in looks) else []
+    for name, look in zip(names, looks, strict=True):
+        subject = Subject(
+            card,
+            materials,
+            asked.out,
+            runs,
+            progress=lambda done, total, of=name: board.scored(of, done, total),
+        )
+        findings = look.look(subject)
+        paths = write(name, findings, asked.out)
+        for line in findings.told:
+            typer.echo(line)
+        board.wrote(paths)
 
 
 def _of_scores(

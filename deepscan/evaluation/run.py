@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import deepscan
+from deepscan.cards import ModelCard
 from deepscan.data.benchmark import FaceVideo
 from deepscan.data.dataset import INDEX
 from deepscan.errors import ContractError, MissingError, UsageError
@@ -136,10 +137,10 @@ def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None)
         UsageError: A name is unknown, or data cannot be read.
     """
     listener = listener or Listener()
-    ways, tests = asked.ways, asked.tests
+    ways = asked.ways
     stated = _stated(asked, scorer)
     _claim(asked.out, stated, asked.overwrite)
-    materials = _materials(asked, tests, scorer, listener)
+    materials = gather(asked, scorer.card, listener)
     changes = _changes() if asked.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
@@ -192,13 +193,23 @@ def _claim(out: Path, stated: Mapping[str, Any], overwrite: bool) -> None:
         )
 
 
-def _materials(
-    asked: Evaluation, tests: Sequence[TestSet], scorer: Scorer, listener: Listener
-) -> list[Material]:
-    """Return what the test sets are measured on, each data set once."""
+def gather(asked: Evaluation, card: ModelCard, listener: Listener) -> list[Material]:
+    """Return what the test sets are measured on, each data set once.
+
+    Args:
+        asked: Names the test sets and where data lie.
+        card: The model, whose crops are made.
+        listener: Is told which test sets are not there, and how many pictures are cut.
+
+    Raises:
+        MissingError: A test set is not there, and all are asked for; or none is.
+        ContractError: Crops do not suit the model.
+        UsageError: A name is unknown, or data cannot be read.
+    """
+    tests: Sequence[TestSet] = asked.tests
     found: list[Material] = []
     if any(test.local for test in tests) and (asked.data / INDEX).is_file():
-        found += from_pictures(asked.data, scorer.card, asked.cache, progress=listener.cut)
+        found += from_pictures(asked.data, card, asked.cache, progress=listener.cut)
         tests = [test for test in tests if not test.local]
     of_dataset: dict[tuple[str, str, str | None], list[TestSet]] = {}
     for test in tests:
@@ -207,9 +218,9 @@ def _materials(
     for shared in of_dataset.values():
         try:
             if asked.protocol.reading == "pictures":
-                found.append(from_generator(shared[0], asked.data, scorer.card))
+                found.append(from_generator(shared[0], asked.data, card))
             else:
-                found.append(from_benchmark(shared, asked.data, scorer.card, asked.root))
+                found.append(from_benchmark(shared, asked.data, card, asked.root))
         except MissingError as error:
             absent += len(shared)
             for test in shared:

@@ -1,7 +1,11 @@
 """Looks into models, one file each: why a detector judges as it does, and what its training did."""
 
+import difflib
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
@@ -16,3 +20,31 @@ ANALYSES: "Registry[type[Analysis]]" = Registry(
         for name in ("attention", "collapse", "landscape", "stability", "routing", "weights", "cost")
     },
 )
+
+
+def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
+    """Return an analysis with its options.
+
+    Args:
+        name: As `--analysis` takes it.
+        options: `key=value` each, the value as YAML.
+
+    Raises:
+        UsageError: The name, a key or a value is wrong.
+    """
+    import yaml
+
+    kind = ANALYSES.get(name)
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
+    stated = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
+            raise UsageError(f"analysis {name} has no option {option!r}", hint)
+        stated[key] = yaml.safe_load(value)
+    try:
+        return kind(**stated)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bad options of analysis {name}: {error}", "correct them")
