@@ -1,6 +1,7 @@
 """`deepscan eval`: figures of a model, or of anybody's scores, beside those that the papers print."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from deepscan.errors import UsageError, require
 if TYPE_CHECKING:
     from deepscan.cli.scoreboard import Scoreboard
     from deepscan.evaluation.figures import Missing
+    from deepscan.evaluation.protocols.protocol import Level
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.run import Evaluation
 
@@ -176,6 +178,33 @@ def evaluate(
             "--tables", help="Show the papers' tables that are named, or list all.", rich_help_panel=OTHER
         ),
     ] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            help="Calibrate the model on half of what was measured, by temperature or isotonic, and write it "
+            "into its card with the figures of the other half.",
+            metavar="METHOD",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --calibrate: share of reals that may be called fake.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = 0.05,
+    misses: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --calibrate: share of fakes that may get no_evidence.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = 0.10,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -228,6 +257,7 @@ def evaluate(
         ("--video-key", video_key, (None, "parent", "parent2")),
         ("--missing", missing, ("exclude", "as-real", "as-fake")),
         ("--vote", vote, ("video", "group")),
+        ("--calibrate", calibrate, (None, "temperature", "isotonic")),
     ):
         if value not in allowed:
             raise UsageError(
@@ -237,6 +267,8 @@ def evaluate(
         show_comparison(*compare)
         return
     with Scoreboard(progress) as board:
+        if calibrate and (scores or records or analysis):
+            raise UsageError("--calibrate is of a model and a protocol", "leave the other out")
         if scores or records:
             report = _of_scores(scores, records, labels, where or (), vote, missing, sets)  # type: ignore[arg-type]
             show_report(report, ("auc",), "video")
@@ -270,6 +302,38 @@ def evaluate(
         level, metrics = known.level(row), known.metrics
         show_report(report, metrics, level)
         board.wrote(write(report, folder, metrics[0], level))
+        if calibrate:
+            _calibrate(report, card, level, calibrate, false_alarms, misses)
+
+
+def _calibrate(
+    report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
+) -> None:
+    import numpy as np
+
+    from deepscan.scan.calibration import recalibrate
+
+    results = report.of(report.results[0].counting, level)
+    samples = [each.samples for each in results]
+    groups = [f"{each.dataset}/{name}" for each in results for name in each.samples.group_names()]
+    made = recalibrate(
+        card,
+        np.concatenate([each.labels for each in samples]),
+        np.concatenate([each.scores for each in samples]),
+        groups,
+        level=level,
+        data=", ".join(each.test for each in results),
+        method=method,  # type: ignore[arg-type]  # one of those named above
+        false_alarms=false_alarms,
+        misses=misses,
+    )
+    cards.save(made)
+    found = made.calibration
+    assert found is not None
+    typer.echo(
+        f"{card.folder / cards.CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
+        f"by {method} on {found.n} {level}s"
+    )
 
 
 def _look(
@@ -289,13 +353,7 @@ def _look(
     looks = [make_analysis(name, options) for name in names]
     materials = gather(asked, card, board) if any("crops" in look.needs for look in looks) else []
     for name, look in zip(names, looks, strict=True):
-        subject = Subject(
-            card,
-            materials,
-            asked.out,
-            runs,
-            progress=lambda done, total, of=name: board.scored(of, done, total),
-        )
+        subject = Subject(card, materials, asked.out, runs, progress=partial(board.scored, name))
         findings = look.look(subject)
         paths = write(name, findings, asked.out)
         for line in findings.told:

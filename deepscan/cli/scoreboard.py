@@ -207,7 +207,7 @@ def _kinds(each: "Result", metric: str) -> Table:
     table = Table(title=f"{each.test}, by manipulation", box=None, title_justify="left", pad_edge=False)
     for head in ("", "fakes", BESIDE[metric], "95 %"):
         table.add_column(head, justify="right" if head else "left", overflow="fold")
-    reals = int((each.samples[0] == 0).sum())
+    reals = int((each.samples.labels == 0).sum())
     for kind, figures in each.kinds.items():
         table.add_row(
             kind, str(figures[metric].n - reals), _number(figures[metric].value), _interval(figures[metric])
@@ -228,7 +228,7 @@ def _figures(each: "Result", shown: Sequence[str], printed: bool) -> list[str]:
 
 
 def _counted(each: "Result") -> str:
-    labels = each.samples[0]
+    labels = each.samples.labels
     return f"{int((labels == 0).sum())}+{int((labels == 1).sum())}"
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepscan.cards import Calibration
 from deepscan.evaluation.counting import COUNTINGS, Counting
@@ -36,7 +35,7 @@ class Result:
         kinds: Kind of fake -> its figures against all reals; empty where there is one kind.
         paper: What a paper prints for the model's method, None where none does.
         notes: What a reader has to know.
-        samples: What was measured: labels and raw scores, shape (N,) each; not part of the report's file.
+        samples: What was measured; not part of the report's file.
     """
 
     test: str
@@ -45,7 +44,7 @@ class Result:
     level: Level
     coverage: Coverage
     figures: Mapping[str, Measurement]
-    samples: tuple[NDArray[np.int64], NDArray[np.float64]]
+    samples: Scores
     kinds: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
     paper: Figure | None = None
     notes: tuple[str, ...] = ()
@@ -184,7 +183,7 @@ def measure_scores(
         notes: What a reader has to know.
     """
     covered = cover(scores.scores, scores.status.texts() if scores.status.stated else (), missing)
-    kept = scores.take(covered.rows)
+    kept = replace(scores.take(covered.rows), scores=covered.scores)
     groups = kept.groups()
     labels = kept.labels
     given = measure_all(labels, covered.scores, groups, calibration)
@@ -193,9 +192,7 @@ def measure_scores(
     if len(set(kept.kind.codes[labels == 1].tolist())) > 1:
         found = measure_kinds(labels, covered.scores, kept.kind.texts(), groups, calibration)
         kinds = {kind: {each.metric: each for each in of} for kind, of in found.items()}
-    return Result(
-        test, dataset, counting.name, level, covered, figures, (labels, covered.scores), kinds, paper, notes
-    )
+    return Result(test, dataset, counting.name, level, covered, figures, kept, kinds, paper, notes)
 
 
 def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]:
@@ -217,7 +214,11 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
         file.write(json.dumps(report.to_json(), indent=1).encode())
     made = [folder / REPORT]
     results = report.of(report.results[0].counting, level)
-    sets = [plots.Scored(each.test, *each.samples) for each in results if each.value("auc") is not None]
+    sets = [
+        plots.Scored(each.test, each.samples.labels, each.samples.scores)
+        for each in results
+        if each.value("auc") is not None
+    ]
     if sets:
         plots.roc(folder / "roc.png", sets)
         plots.distributions(folder / "scores.png", sets)
