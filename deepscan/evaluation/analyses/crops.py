@@ -41,12 +41,14 @@ class Crop:
         video: Its video, with the label and the manipulation.
         number: Number of its frame in the video's list, from 0.
         reader: Reads it.
+        group: What its video was made from; crops of one group never part in a split.
     """
 
     material: str
     video: FaceVideo
     number: int
     reader: Reader
+    group: str
 
     @property
     def label(self) -> int:
@@ -187,6 +189,8 @@ def _of(material: Material, label: int, most: int, seed: int) -> Iterator[Crop]:
         for video in videos[:left]:
             if id(video) not in shuffled:
                 shuffled[id(video)] = rng.permutation(len(video.frames))
-            yield Crop(material.name, video, int(shuffled[id(video)][turn]), material.read)
+            number = int(shuffled[id(video)][turn])
+            group = material.groups.get((video.kind, video.name), video.name)
+            yield Crop(material.name, video, number, material.read, f"{material.name}/{group}")
         left -= min(left, len(videos))
         turn += 1

@@ -1,16 +1,24 @@
 """Videos of crops that are made, not read, for models at their smallest."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from deepscan.cards import ModelCard
+from deepscan.backbones.tuning import fold
+from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.data.benchmark import FaceVideo
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Network
 from deepscan.evaluation.analyses.analysis import Subject
 from deepscan.evaluation.material import Material
 from deepscan.evaluation.stream import Reader
 from deepscan.faces.recipe import CropRecipe
+from deepscan.training.checkpoint import save_weights
+from tests.detectors.test_contract import TINY
+from tests.tiny import recipe_of
 
 #: Of a model that nobody opens.
 CARD = ModelCard(Path("model"), "model", "qtfp", "a model", "Apache-2.0", {}, crop=CropRecipe(side=32))
@@ -42,3 +50,42 @@ def subject(
 ) -> Subject:
     """Return what is looked into."""
     return Subject(card, materials, Path("unused"), most=most, seed=seed)
+
+
+def model(method: str, folder: Path, **stated: object) -> ModelCard:
+    """Return the card of a tiny model as a training leaves it, but for the export.
+
+    Args:
+        method: The method.
+        folder: Where its weights go.
+        **stated: What the network is built from, in the place of what is tiny.
+    """
+    torch.manual_seed(0)
+    network = DETECTORS.get(method)().build({**TINY[method], **stated})
+    with torch.no_grad():
+        for value in network.parameters():
+            # Nothing that starts as the identity is it any more.
+            value.add_(0.05 * torch.randn_like(value))
+    return kept(network, method, folder, **stated)
+
+
+def kept(network: Network, method: str, folder: Path, **stated: object) -> ModelCard:
+    """Return the card of a network whose weights are written into a folder; see `model`."""
+    recipe = replace(recipe_of(method, network), network={**TINY[method], **stated})
+    fold(network.backbone)
+    path = folder / "model.safetensors"
+    save_weights(path, network)
+    return ModelCard(
+        folder,
+        f"tiny-{method}",
+        method,
+        "a tiny model",
+        "Apache-2.0",
+        {"torch": ModelFile(path.name, sha256_of(path))},
+        network={key: value for key, value in recipe.network.items() if key != "tuning"},
+        crop=recipe.crop,
+        inputs=recipe.inputs,
+        mean=recipe.mean,
+        std=recipe.std,
+        trained={"recipe": recipe.to_json()},
+    )

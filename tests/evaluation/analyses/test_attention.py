@@ -1,0 +1,174 @@
+"""Attention whose spread is known, and models at their smallest looked into from end to end."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.errors import UsageError
+from deepscan.evaluation.analyses import ANALYSES
+from deepscan.evaluation.analyses.analysis import write
+from deepscan.evaluation.analyses.anchors import compare, halved
+from deepscan.evaluation.analyses.attention import (
+    Attention,
+    divergence,
+    effective,
+    entropy,
+    looks,
+    top_share,
+)
+from deepscan.evaluation.analyses.crops import batches, draw, open_network
+from tests.evaluation.analyses.materials import material, model, subject
+
+UNIFORM, ONE = np.full((2, 49), 1 / 49), np.eye(49)[[3, 5]]
+
+
+def test_attention_on_all_patches_alike_counts_all_of_them() -> None:
+    np.testing.assert_allclose(effective(UNIFORM), [49, 49])
+    np.testing.assert_allclose(entropy(UNIFORM), np.log(49))
+    np.testing.assert_allclose(top_share(UNIFORM, 7), 1 / 7)
+
+
+def test_attention_on_one_patch_counts_one() -> None:
+    np.testing.assert_array_equal(effective(ONE), [1, 1])
+    np.testing.assert_array_equal(top_share(ONE, 1), [1, 1])
+
+
+def test_attention_on_a_few_patches_alike_counts_these() -> None:
+    few = np.zeros((1, 49))
+    few[0, [4, 8, 15, 16]] = 0.25
+
+    np.testing.assert_allclose(effective(few), [4])
+    np.testing.assert_allclose(top_share(few, 3), [0.75])
+    # Four patches against 49: log(49 / 4) nats.
+    np.testing.assert_allclose(divergence(few, UNIFORM[:1]), [np.log(49 / 4)])
+    np.testing.assert_array_equal(divergence(few, few), [0])
+
+
+@pytest.mark.parametrize("method", ["qtfp", "unifd", "effort", "lora", "fft"])
+def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> None:
+    card = model(method, tmp_path)
+    data = [material("a", (2, 2, 2, 2), (2, 2, 2)), material("b", (1,), (3,))]
+
+    found = ANALYSES.get("attention")(epochs=1).look(subject(data, card))
+
+    spread = [row for row in found.rows if row["part"] == "spread"]
+    tokens = ["CLS", "query 1", "query 2", "query 3", "queries"] if method == "qtfp" else ["CLS"]
+    assert [row["token"] for row in spread if (row["dataset"], row["label"]) == ("a", "real")] == tokens
+    assert {(row["dataset"], row["label"]): row["crops"] for row in spread} == {
+        ("a", "real"): 8,
+        ("a", "fake"): 6,
+        ("b", "real"): 1,
+        ("b", "fake"): 3,
+        ("all", "real"): 9,
+        ("all", "fake"): 9,
+    }
+    for row in spread:
+        assert 1 <= row["effective_low"] <= row["effective_patches"] + 1e-2
+        assert row["effective_high"] <= 4
+        assert row["token"] != "CLS" or row["divergence"] == 0
+    courses = [(row["token"], row["epoch"]) for row in found.rows if row["part"] == "anchor"]
+    assert courses == [("PreCLS", 0), ("PreCLS", 1), ("RandCLS", 0), ("RandCLS", 1)]
+    table, picture = write("attention", found, tmp_path / "out")
+    assert len(list(csv.DictReader(table.open()))) == len(found.rows)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
+    asked = subject([material("a", (3,), (2,))], model("qtfp", tmp_path))
+    found = Attention(epochs=0, top=0.25).look(asked)
+
+    [(crops, pixels)] = batches(draw(asked))
+    opened = open_network(asked.card)
+    with torch.no_grad():
+        output = opened.network(**opened.given(pixels))
+    reals = [at for at, crop in enumerate(crops) if crop.label == 0]
+    queries = output.attention.double().numpy()[reals]
+    cls = opened.network.backbone(opened.given(pixels)["crops"]).attention.detach().double().numpy()[reals]
+    rows = {row["token"]: row for row in found.rows if row["label"] == "real"}
+    assert rows["query 2"]["effective_patches"] == round(float(effective(queries[:, 1]).mean()), 2)
+    assert rows["queries"]["effective_patches"] == round(float(effective(queries).mean()), 2)
+    assert rows["CLS"]["effective_patches"] == round(float(effective(cls).mean()), 2)
+    # A quarter of four patches is one.
+    assert rows["CLS"]["top_share"] == round(float(cls.max(axis=1).mean()), 4)
+    expected = divergence(queries, cls[:, None]).mean()
+    assert rows["queries"]["divergence"] == pytest.approx(expected, abs=1e-4)  # rounded to four digits
+
+
+def test_queries_that_classify_beside_cls_are_told_of_and_a_network_without_has_cls_alone(
+    tmp_path: Path,
+) -> None:
+    for fusion, tokens in (("concat", 4), ("cls", 1)):
+        opened = open_network(model("qtfp", tmp_path, fusion=fusion))
+        output = opened.network(**opened.given(np.zeros((1, 32, 32, 3), np.uint8)))
+        assert len(looks(output)) == tokens
+
+
+@pytest.mark.parametrize("method", ["corit", "dfd-hr"])
+def test_a_model_without_attention_is_refused(method: str, tmp_path: Path) -> None:
+    card = model(method, tmp_path)
+    data = [material("a", (1,), (1,), side=card.crop.input_side)]
+
+    with pytest.raises(UsageError, match="does not tell where it looks"):
+        Attention().look(subject(data, card))
+
+
+def test_no_group_is_in_both_halves() -> None:
+    data = material("a", (3,) * 8, (3,) * 8)
+    # A fake of each real.
+    data = replace(
+        data, groups={(video.kind, video.name): video.name.partition("-")[2] for video in data.videos}
+    )
+    drawn = draw(subject([data]))
+    halves = halved(drawn, np.zeros((len(drawn), 1, 1, 3), np.uint8), seed=3)
+
+    groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held)]
+    assert not groups[0] & groups[1]
+    assert [len(each) for each in groups] == [4, 4]
+    assert sorted([*halves.learnt, *halves.held]) == list(range(48))
+    assert halves.whole
+    assert halved(drawn, halves.pixels, seed=4).learnt.tolist() != halves.learnt.tolist()
+
+
+def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+    opened = open_network(model("fft", tmp_path))
+    tower = opened.network.backbone
+    tower.blocks[1].requires_grad_(True)
+    before = {name: value.clone() for name, value in opened.network.state_dict().items()}
+    data = material("a", (2,) * 8, (2,) * 8)
+    drawn = draw(subject([data]))
+    # What tells the fakes is the brightness: a head on any CLS token can learn it.
+    shades = np.array([60 + 120 * crop.label for crop in drawn], np.uint8)
+    pixels = np.broadcast_to(shades[:, None, None, None], (32, 32, 32, 3)).copy()
+    halves = halved(drawn, pixels, seed=0)
+    steps = []
+
+    points = compare(opened, halves, epochs=8, lr=0.01, seed=0, step=lambda: steps.append(1))
+
+    assert [(point.arm, point.epoch) for point in points] == [
+        (arm, epoch) for arm in ("PreCLS", "RandCLS") for epoch in range(9)
+    ]
+    assert points[0].auc == points[9].auc == 0.5
+    assert points[8].auc == points[17].auc == 1.0
+    own = tower(opened.given(pixels[halves.held])["crops"]).attention.detach().numpy()
+    np.testing.assert_allclose(points[0].attention, own, atol=1e-6)  # float32, batched otherwise
+    assert np.abs(points[9].attention - own).max() > 1e-3
+    assert len(steps) == 2 * (8 * 1 + 9 * 1)
+    after = opened.network.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    trained = {
+        name.partition(".")[0] for name, value in tower.blocks.named_parameters() if value.requires_grad
+    }
+    assert trained == {"1"}
+
+
+def test_too_few_crops_for_two_halves_are_told_of(tmp_path: Path) -> None:
+    asked = subject([material("a", (4,), (4,))], model("unifd", tmp_path))
+
+    found = Attention().look(asked)
+
+    assert {row["part"] for row in found.rows} == {"spread"}
+    assert found.told[-1].startswith("RandCLS against PreCLS is left out: too few crops")
