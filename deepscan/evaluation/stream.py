@@ -72,7 +72,7 @@ def score_videos(
             threads call it.
         scorer: The detector.
         sample: Says which of so many frames are looked at.
-        changes: What is made of each crop; none at all for the crops as they are.
+        changes: What is made of each crop; none at all for the crops as they are. Several threads call them.
     """
     workers = max(1, os.cpu_count() or 1)
     coming = _frames(videos, sample, max(1, len(changes)))
@@ -90,13 +90,16 @@ def score_videos(
 
         try:
             fill()
-            while ahead or pending:
+            while pending:
                 batch = [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
                 fill()
-                _judge([(item, at, given.result()) for item, at, given in batch], scorer, changes)
+                _judge([(item, at, given.result()) for item, at, given in batch], scorer, changes, pool)
                 while pending and not pending[0].waiting:
                     done = pending.popleft()
                     yield VideoScores(done.video, done.frames, done.scores)
+                if not pending:
+                    # There were only videos without frames, and there may be more to come.
+                    fill()
         finally:
             for _, _, given in ahead:
                 given.cancel()
@@ -115,16 +118,21 @@ def _frames(
 
 
 def _judge(
-    batch: Sequence[tuple[_Pending, int, Image | None]], scorer: Scorer, changes: Sequence[Change]
+    batch: Sequence[tuple[_Pending, int, Image | None]],
+    scorer: Scorer,
+    changes: Sequence[Change],
+    pool: ThreadPoolExecutor,
 ) -> None:
     read = [(item, at, crop) for item, at, crop in batch if crop is not None]
-    for variant, change in enumerate(changes or (None,)):
-        if not read:
-            break
-        crops = [
-            crop if change is None else change(crop, item.video, int(item.frames[at]))
-            for item, at, crop in read
-        ]
+
+    def changed(change: Change) -> list[Future[Image]]:
+        return [pool.submit(change, crop, item.video, int(item.frames[at])) for item, at, crop in read]
+
+    # The next variant is made while the detector looks at this one.
+    coming = changed(changes[0]) if changes else []
+    for variant in range(len(changes) or 1) if read else ():
+        crops = [each.result() for each in coming] if changes else [crop for _, _, crop in read]
+        coming = changed(changes[variant + 1]) if variant + 1 < len(changes) else []
         for (item, at, _), score in zip(read, scorer.score(np.stack(crops)).tolist(), strict=True):
             item.scores[variant, at] = score
     for item, _, _ in batch:

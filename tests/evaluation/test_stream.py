@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -97,3 +98,24 @@ def test_videos_are_taken_as_they_are_needed():
     next(coming)
     assert len(taken) < 20
     coming.close()
+
+
+def test_any_number_of_videos_without_frames_hides_none_that_follows():
+    videos = [*(video(str(number)) for number in range(40)), video("last", 51)]
+    found = list(score_videos(videos, Shelf(), Brightness(), all_of))
+    assert [item.video.name for item in found] == [*map(str, range(40)), "last"]
+    np.testing.assert_allclose(found[-1].scores, [[0.2]], atol=1e-6)
+
+
+def test_every_variant_of_a_batch_is_of_its_own_crops():
+    changes = [partial(raised, by=by) for by in range(5)]
+    found = list(
+        score_videos([video("a", 10), video("b", 20, "broken", 30)], Shelf(), Brightness(), all_of, changes)
+    )
+    by = np.arange(5)[:, None]
+    np.testing.assert_allclose(found[0].scores * 255, 10 + by, atol=1e-4)
+    np.testing.assert_allclose(found[1].scores * 255, [20, np.nan, 30] + by, atol=1e-4)
+
+
+def raised(crop, video, number, *, by):
+    return crop + np.uint8(by)
