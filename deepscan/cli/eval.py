@@ -72,7 +72,10 @@ def evaluate(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Only this test set; may be repeated.", metavar="NAME", rich_help_panel=DATA
+            "--set",
+            help="Only this test set, or a benchmark file of your own by its name; may be repeated.",
+            metavar="NAME",
+            rich_help_panel=DATA,
         ),
     ] = None,
     available: Annotated[

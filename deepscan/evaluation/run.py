@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import deepscan
 from deepscan.cards import ModelCard
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmark import FaceVideo, find_benchmark
 from deepscan.data.dataset import INDEX
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.counting import COUNTINGS, Counting, VideoKey, sample, videos_of
@@ -81,14 +81,20 @@ class Evaluation:
         Raises:
             UsageError: One is unknown.
         """
-        tests = self.protocol.sets[self.row]
-        known = [test.name for test in tests]
-        if wrong := [name for name in self.only if name not in known]:
+        known = {test.name: test for test in self.protocol.sets[self.row]}
+        return tuple(known.get(name) or self._own(name, tuple(known)) for name in self.only or known)
+
+    def _own(self, name: str, known: Sequence[str]) -> TestSet:
+        """Return a test set that no paper knows, such as the user's own folders."""
+        try:
+            find_benchmark(self.data, name)
+        except MissingError:
             raise UsageError(
-                f"protocol {self.protocol.name} has no test set {wrong[0]!r} in the sets of {self.row}",
-                f"choose from: {', '.join(known)}",
+                f"protocol {self.protocol.name} has no test set {name!r} in the sets of {self.row}, "
+                f"and {self.data} no {name}.json",
+                f"choose from: {', '.join(known)}, or prepare it",
             )
-        return tuple(test for test in tests if not self.only or test.name in self.only)
+        return TestSet(name, name)
 
     @property
     def ways(self) -> tuple[Counting, ...]:
@@ -139,8 +145,8 @@ def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None)
     listener = listener or Listener()
     ways = asked.ways
     stated = _stated(asked, scorer)
-    _claim(asked.out, stated, asked.overwrite)
     materials = gather(asked, scorer.card, listener)
+    _claim(asked.out, stated, asked.overwrite)
     changes = _changes() if asked.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
