@@ -114,7 +114,7 @@ def test_every_variant_of_a_batch_is_of_its_own_crops():
     )
     by = np.arange(5)[:, None]
     np.testing.assert_allclose(found[0].scores * 255, 10 + by, atol=1e-4)
-    np.testing.assert_allclose(found[1].scores * 255, [20, np.nan, 30] + by, atol=1e-4)
+    np.testing.assert_allclose(found[1].scores * 255, np.array([20, np.nan, 30]) + by, atol=1e-4)
 
 
 def raised(crop, video, number, *, by):
