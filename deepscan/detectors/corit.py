@@ -232,28 +232,55 @@ class CoritNetwork(FrozenNetwork):
         Raises:
             UsageError: The regions are of another grid than the tower's.
         """
-        tower, batch = self.backbone, inputs["crops"].shape[0]
+        tower = self.backbone
         regions, evidence = self._regions(inputs["regions"])
-        streams = self._embedded(inputs, regions)
-        places = [tower.places(stream.shape[1] - tower.prefix - tower.grid**2) for stream in streams]
-        masks, found = regions, []
-        for number, block in enumerate(tower.blocks[: self.layers[-1]], 1):
-            streams = [block(x, place) for x, place in zip(streams, places, strict=True)]
-            if self.rsi:
-                if self.rrm:
-                    masks, evidence["projections"] = self.refinement(self._contrast(streams), regions)
-                streams[0] = self._injected(streams[0], masks)
-            if number in self.layers:
-                found.append(self._classified(streams[0][:batch]))
+        found, masks, projections = self._driven(inputs, regions)
+        if projections is not None:
+            evidence["projections"] = projections
         if self.rsi:
-            evidence["masks"] = masks
+            evidence["masks"] = masks[-1]
         features = tower.ln_post(torch.cat(found, dim=1))
         return tower.projection(features) if self.project else features, evidence
+
+    @torch.no_grad()
+    def layer_masks(self, **inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the regions, shape (B, K, P), and what is kept of them after each block, (L, B, K, P).
+
+        Args:
+            **inputs: As `extract` takes them.
+
+        Raises:
+            UsageError: The regions are of another grid than the tower's, or nothing has a token.
+        """
+        if not self.rsi:
+            raise UsageError("this model has no region tokens, and so no masks", "name one with rsi: true")
+        regions, _ = self._regions(inputs["regions"])
+        return regions, torch.stack(self._driven(inputs, regions)[1])
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits, shape (B, 2), of features."""
         logits: Tensor = self.head(features)
         return logits
+
+    def _driven(
+        self, inputs: Mapping[str, Tensor], regions: Tensor
+    ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+        """Return the tokens of each of `layers`, the masks after each block, and the last projections."""
+        tower, batch = self.backbone, inputs["crops"].shape[0]
+        streams = self._embedded(inputs, regions)
+        places = [tower.places(stream.shape[1] - tower.prefix - tower.grid**2) for stream in streams]
+        found, masks, projections = [], [], None
+        for number, block in enumerate(tower.blocks[: self.layers[-1]], 1):
+            streams = [block(x, place) for x, place in zip(streams, places, strict=True)]
+            if self.rsi:
+                kept = regions
+                if self.rrm:
+                    kept, projections = self.refinement(self._contrast(streams), regions)
+                streams[0] = self._injected(streams[0], kept)
+                masks.append(kept)
+            if number in self.layers:
+                found.append(self._classified(streams[0][:batch]))
+        return found, masks, projections
 
     def _regions(self, stated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the regions that have a token, shape (B, K, P), and how many of them were empty."""

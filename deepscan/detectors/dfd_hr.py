@@ -24,7 +24,7 @@ from deepscan.detectors.detector import (
 )
 from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.detectors.ranks import spearman
-from deepscan.detectors.routing import Branch, Ranking
+from deepscan.detectors.routing import Branch, Passage, Ranking
 from deepscan.errors import ContractError, UsageError
 
 #: Tiles along a side of the crop.
@@ -145,6 +145,23 @@ class DfdHrNetwork(Network):
         Raises:
             ContractError: The crops are not twice the tower's side.
         """
+        seen = self.global_passage(crops)
+        feature, rankings = self._project(seen.cls), ()
+        if self.pooling is not None:
+            query = seen.cls.detach().repeat(TILES**2, 1)
+            branch = self.split_branch or self.branch
+            parts = branch(self.backbone, tiles_of(crops), query, masked=self.masked or self.training)
+            tiles = self._project(parts.cls).reshape(TILES**2, crops.shape[0], -1).transpose(0, 1)
+            feature, rankings = torch.cat((feature, self.pooling(tiles)), dim=1), parts.rankings
+        hard = self.settings.ranks == "hard"
+        return DfdHrOutput(self.head(feature), seen.depth, seen.kept, rankings, hard)
+
+    def global_passage(self, crops: Tensor) -> Passage:
+        """Return the way of whole crops, shape (B, 3, 2S, 2S), at half their size; their tiles go none.
+
+        Raises:
+            ContractError: The crops are not twice the tower's side.
+        """
         tower = self.backbone
         if crops.shape[2:] != (self.side, self.side):
             given = tuple(crops.shape[2:])
@@ -152,16 +169,9 @@ class DfdHrNetwork(Network):
                 f"DFD-HR takes crops of twice its backbone's side of {tower.side}, not {given}",
                 f"state crop.resize: {self.side}",
             )
-        masked = self.masked or self.training
-        seen = self.branch(tower, halved(crops), routed=self.settings.routed == "both", masked=masked)
-        feature, rankings = self._project(seen.cls), ()
-        if self.pooling is not None:
-            query = seen.cls.detach().repeat(TILES**2, 1)
-            parts = (self.split_branch or self.branch)(tower, tiles_of(crops), query, masked=masked)
-            tiles = self._project(parts.cls).reshape(TILES**2, crops.shape[0], -1).transpose(0, 1)
-            feature, rankings = torch.cat((feature, self.pooling(tiles)), dim=1), parts.rankings
-        hard = self.settings.ranks == "hard"
-        return DfdHrOutput(self.head(feature), seen.depth, seen.kept, rankings, hard)
+        routed, masked = self.settings.routed == "both", self.masked or self.training
+        passage: Passage = self.branch(tower, halved(crops), routed=routed, masked=masked)
+        return passage
 
     def exportable(self) -> Network:
         """Return the network, on the same weights, with exits masked: every sample costs the whole depth."""

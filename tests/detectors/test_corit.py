@@ -249,6 +249,21 @@ def test_every_switch_changes_the_features(stated):
     assert not torch.allclose(features, network().extract(**inputs)[0], atol=1e-3)
 
 
+def test_masks_are_told_layer_by_layer():
+    inputs = sample()
+    built = network(tau=1.0)
+    regions, masks = built.layer_masks(**inputs)
+    assert torch.equal(regions, inputs["regions"])
+    assert masks.shape == (4, 3, 3, 16)
+    assert torch.equal(masks[-1], built.extract(**inputs)[1]["masks"])
+    # What an earlier layer keeps is what a model that ends there keeps.
+    assert torch.equal(masks[1], network(tau=1.0, layers=[2]).extract(**inputs)[1]["masks"])
+    assert not torch.equal(masks[0], masks[-1])
+    assert all(torch.equal(each, regions) for each in network(rrm=False).layer_masks(**inputs)[1])
+    with pytest.raises(UsageError, match="no region tokens"):
+        network(rsi=False).layer_masks(**inputs)
+
+
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_an_empty_region_stands_for_the_whole_crop_and_is_told(pooling):
     inputs = sample()

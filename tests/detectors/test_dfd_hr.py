@@ -279,6 +279,17 @@ def test_every_switch_builds_trains_a_step_and_evaluates(crops, stated):
         torch.testing.assert_close(values, masked[name], rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_the_way_of_whole_crops_is_the_one_that_is_told(crops):
+    network = build().eval()
+    for name in network.branch.layer_judges:
+        network.branch.layer_judges[name] = AboutHalf()
+    output, passage = network(crops), network.global_passage(crops)
+    assert len(set(output.depth.tolist())) > 1
+    assert torch.equal(passage.depth, output.depth)
+    assert torch.equal(passage.kept, output.kept)
+
+
 def test_branches_apart_share_the_tower_and_nothing_else():
     def own(network):
         return sum(
