@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepscan.data.benchmark import SPLITS, FaceVideo
+from deepscan.data.benchmark import FaceVideo
 from deepscan.data.layouts.layout import Layout
 from deepscan.data.listing import Crops, Key, Place
 from deepscan.errors import ContractError, UsageError
@@ -128,12 +128,7 @@ def face_videos(lines: Iterable[Line], layout: Layout, target: Target) -> Iterat
     kinds = list(layout.labels)
     for line in sorted(
         lines,
-        key=lambda line: (
-            kinds.index(line["kind"]),
-            SPLITS.index(line["split"]),
-            line["compression"],
-            line["name"],
-        ),
+        key=lambda line: (kinds.index(line["kind"]), line["compression"], line["split"], line["name"]),
     ):
         if line["status"] != "ok":
             continue

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 from types import MappingProxyType
 
 import cv2
@@ -132,7 +133,7 @@ def decoded(monkeypatch):
 
 def test_a_benchmark_holds_what_has_faces_and_the_journal_everything(data):
     data.put("plain", "c23/R_real/train/one.mp4")
-    data.put("other", "c23/R_fake/train/two.mp4")
+    data.put("other", "c23/R_fake/train/before.mp4")
     data.put("faceless", "c23/R_fake/test/three.mp4")
     data.put("empty", "c23/R_real/test/four.mp4")
     data.put("plain", "c40/R_real/train/one.mp4")
@@ -144,7 +145,7 @@ def test_a_benchmark_holds_what_has_faces_and_the_journal_everything(data):
     found = {(line["kind"], line["split"], line["name"]): line for line in data.journal()}
     assert {key: (line["status"], line["sampled"], line["faces"]) for key, line in found.items()} == {
         ("R_real", "train", "one"): ("ok", 3, 3),
-        ("R_fake", "train", "two"): ("ok", 3, 3),
+        ("R_fake", "train", "before"): ("ok", 3, 3),
         ("R_fake", "test", "three"): ("no_face", 3, 0),
         ("R_real", "test", "four"): ("decode_error", 0, 0),
     }, "and nothing of c40, which was not asked for"
@@ -153,8 +154,8 @@ def test_a_benchmark_holds_what_has_faces_and_the_journal_everything(data):
     videos = read_benchmark(prepared.json).videos
     assert [(v.kind, v.label, v.split, v.name, v.compression) for v in videos] == [
         ("R_real", 0, "train", "one", "c23"),
-        ("R_fake", 1, "train", "two", "c23"),
-    ]
+        ("R_fake", 1, "train", "before", "c23"),
+    ], "kinds as the layout has them, whatever ended first"
     base = "Replica/c23/R_real"
     written = {name for name in data.files() if name.startswith(base)}
     assert written == {f"{base}/frames/one/{at:03}.png" for at in (0, 3, 6)} | {
@@ -219,14 +220,18 @@ def test_masks_that_end_early_or_are_of_another_size_are_missing_and_told(data):
     data.put("faceless", "masks/R_fake/two.mp4")
     data.put("other", "c23/R_fake/train/three.mp4")
     data.put("empty", "masks/R_fake/three.mp4")
+    data.put("other", "c23/R_fake/train/four.mp4")
+    data.put("plain", "masks/R_fake/four.mp4")
     videos = {video.name: video for video in read_benchmark(data.prepare().json).videos}
     assert [mask.rsplit("/", 1)[-1] for mask in videos["one"].masks] == ["000.png", "003.png", ""]
     assert videos["two"].masks == videos["three"].masks == ()
+    assert len(videos["four"].masks) == 3, "masks of more frames do as well"
     warnings = {line["name"]: line["warnings"] for line in data.journal()}
     assert warnings == {
         "one": ["masks that are missing: 1 of 3: the masks end before the frames"],
         "two": ["masks that are missing: 3 of 3: they are 192 x 96 pixels, the frames 160 x 96"],
         "three": ["masks that are missing: 3 of 3: the file is empty"],
+        "four": [],
     }
 
 
@@ -306,6 +311,8 @@ def test_videos_of_one_name_in_two_splits_do_not_share_a_folder(data):
     assert [(video.split, video.name) for video in videos] == [("train", "one"), ("val", "one")]
     stems = [[path.rsplit("/", 1)[1] for path in video.frames] for video in videos]
     assert stems == [["000.png", "003.png", "006.png"], ["000.png", "001.png", "003.png"]]
+    assert all(Path(path).is_file() for video in videos for path in video.frames)
+    assert len({Path(video.frames[0]).parent for video in videos}) == 2
 
 
 def test_a_video_that_is_named_twice_counts_once(data, monkeypatch, decoded):
