@@ -40,7 +40,8 @@ def train(
         Path,
         typer.Option(
             help="Folder of face pictures and faces.csv, with the columns file, label (real, fake), group, "
-            "split (train, val) and, if known, source, video, mask, face.",
+            "split (train, val) and, if known, source, video, mask, face; or of what prepare has made: "
+            "FaceForensics++, or those named by sources=[NAME].",
             metavar="DIR",
             rich_help_panel=DATA,
         ),

@@ -128,9 +128,17 @@ def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats |
 
 
 def cache_key(pictures: Sequence[Picture], recipe: CropRecipe) -> str:
-    """Return what the crops depend on, hashed: the recipe, and the bytes of every picture in their order."""
+    """Return what the crops depend on, hashed: the recipe, and the bytes of every picture in their order.
+
+    Of benchmarks' crops, which may be a million, their paths, sizes and times stand for their bytes.
+    """
     digest = hashlib.sha256(json.dumps([recipe.to_json(), MARGIN], sort_keys=True).encode())
     for picture in pictures:
+        if picture.aligned is not None:
+            for path in (picture.path, *picture.layers.values()):
+                digest.update(f"{path}|{path.stat().st_size}|{path.stat().st_mtime_ns}".encode())
+            digest.update(json.dumps(picture.aligned.to_json(), sort_keys=True).encode())
+            continue
         digest.update(hashlib.sha256(picture.path.read_bytes()).digest())
         for name, path in picture.layers.items():
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -311,11 +319,19 @@ class Cutter:
     def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
         """Return crop and layers of each picture, uint8; None where there is no face."""
         images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
+        unknown = [at for at, picture in enumerate(pictures) if picture.aligned is None]
+        landmarks: list[Floats | None] = [
+            # Of whatever size they are stored: their landmarks lie where their recipe puts them.
+            None if given is None else given.template * np.float32(image.shape[0] / given.side)
+            for given, image in zip((picture.aligned for picture in pictures), images, strict=True)
+        ]
+        if unknown:
+            found = find_landmarks([images[at] for at in unknown], self._finder)
+            for at, points in zip(unknown, found, strict=True):
+                landmarks[at] = points
         return [
-            None if found is None else self._cut(picture, image, found)
-            for picture, image, found in zip(
-                pictures, images, find_landmarks(images, self._finder), strict=True
-            )
+            None if points is None else self._cut(picture, image, points)
+            for picture, image, points in zip(pictures, images, landmarks, strict=True)
         ]
 
     def _cut(self, picture: Picture, image: Image, landmarks: Floats) -> Cut:

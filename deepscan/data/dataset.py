@@ -1,15 +1,20 @@
-"""A folder of labelled face pictures: `faces.csv` beside them says what each is."""
+"""A folder of labelled face pictures: what `faces.csv`, or a benchmark file, says of each."""
 
 import csv
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepscan.data.benchmark import find_benchmark, read_benchmark
+from deepscan.data.prepared import read_crop_recipe
 from deepscan.errors import MissingError, UsageError
+from deepscan.faces.recipe import CropRecipe
 
 INDEX = "faces.csv"
 LABELS = {"real": 0, "fake": 1}
 SPLITS = ("train", "val")
+#: What is trained on where no data set is named: what the papers train on.
+USUAL = "FaceForensics++"
 _COLUMNS = ("file", "label", "group", "split")
 
 
@@ -27,6 +32,7 @@ class Picture:
         mask: A picture of what was forged in it, white on black, of the same size; None where there is none.
         face: Where its face is: such a picture, or the face's landmarks in its pixels, shape (N, 2), in an
             .npy file; None where that is not known.
+        aligned: By which recipe it was cut out already; None for a picture in which the face is to be found.
     """
 
     path: Path
@@ -37,6 +43,7 @@ class Picture:
     video: str
     mask: Path | None = None
     face: Path | None = None
+    aligned: CropRecipe | None = None
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -51,7 +58,7 @@ class Picture:
 
 
 def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture, ...]:
-    """Return the pictures that a folder's `faces.csv` lists, in its order.
+    """Return the pictures that a folder's `faces.csv` lists, in its order; without one, benchmark files'.
 
     The index has the columns file (relative to the folder), label (real or fake), group, split (train or
     val) and, optionally, source, video (pictures of one video stand in the order of its frames), mask and
@@ -67,11 +74,7 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
     """
     index = folder / INDEX
     if not index.is_file():
-        raise MissingError(
-            f"there is no {index}",
-            f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
-            "and, if known, source,video,mask,face; or name their folder with --data",
-        )
+        return _of_benchmarks(folder, sources)
     try:
         # With or without the mark that Excel puts before the first column.
         with index.open(newline="", encoding="utf-8-sig") as file:
@@ -95,6 +98,48 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
     return pictures
 
 
+def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
+    """Return the crops of the splits train and val of benchmark files.
+
+    Args:
+        folder: Where the files are.
+        names: Of the data sets; FaceForensics++ where empty, lest one is trained on that is to be tested on.
+    """
+    try:
+        paths = [find_benchmark(folder, name) for name in names or (USUAL,)]
+    except MissingError as error:
+        raise MissingError(
+            f"there is no {folder / INDEX}, and {error.message}",
+            f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
+            "and, if known, source,video,mask,face; or name a prepared data set: --data DIR sources=[NAME]",
+        )
+    pictures = []
+    for path in paths:
+        recipe = read_crop_recipe(path)
+        for video in read_benchmark(path, splits=SPLITS).videos:
+            # A fake of FaceForensics++ is named after the video that it is made in, then the face's.
+            group = video.name.split("_")[0] if video.kind.startswith("FF-") else video.name
+            masks = video.masks or ("",) * len(video.frames)
+            pictures += [
+                Picture(
+                    Path(frame),
+                    video.label,
+                    f"{video.dataset}/{group}",
+                    video.split,
+                    video.dataset,
+                    f"{video.dataset}/{video.kind}/{video.name}",
+                    Path(mask) if mask else None,
+                    aligned=recipe,
+                )
+                for frame, mask in zip(video.frames, masks, strict=True)
+            ]
+    if not pictures:
+        raise UsageError(
+            f"{', '.join(map(str, paths))} have no video in train or val", "prepare these splits as well"
+        )
+    return tuple(pictures)
+
+
 def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
     path = folder / row["file"]
     if row["label"] not in LABELS or row["split"] not in SPLITS:
@@ -116,7 +161,8 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         row["split"],
         row.get("source") or "",
         row.get("video") or row["file"],
-        *layers,
+        mask=layers[0],
+        face=layers[1],
     )
 
 

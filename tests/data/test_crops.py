@@ -11,6 +11,7 @@ from deepscan.data import crops as crops_module
 from deepscan.data.crops import CropSet, cache_key, find_landmarks, prepare_crops
 from deepscan.data.dataset import Picture
 from deepscan.errors import UsageError
+from deepscan.faces.align import align
 from deepscan.faces.face import Detection
 from deepscan.faces.recipe import CropRecipe
 
@@ -242,3 +243,21 @@ def test_an_error_in_a_worker_process_arrives_as_what_it_is(tmp_path, fault):
     with pytest.raises(UsageError, match=r"not a picture|8 x 8 pixels") as raised:
         prepare_crops([picture], CropRecipe(side=32, scale=0.8), tmp_path / "cache", workers=1)
     assert raised.value.hint
+
+
+def test_crops_that_are_cut_already_are_not_searched_for_a_face(tmp_path, monkeypatch):
+    monkeypatch.setattr(crops_module, "find_landmarks", None)
+    stored, image = CropRecipe(side=64, scale=1.3), np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    cv2.imwrite(str(tmp_path / "0.png"), image)
+    picture = Picture(tmp_path / "0.png", 0, "g", "train", "made", "v", aligned=stored)
+    same = prepare_crops([picture], stored, tmp_path / "same", workers=0)
+    assert np.array_equal(same.crops[0], image[..., ::-1])
+    tighter = dataclasses.replace(stored, side=32, scale=0.75)
+    cut = prepare_crops([picture], tighter, tmp_path / "tighter", workers=0)
+    points = stored.template
+    assert np.array_equal(cut.crops[0], align(image[..., ::-1].astype(np.uint8), points, tighter))
+    # The same crop stored at twice the size is the same face.
+    cv2.imwrite(str(tmp_path / "1.png"), np.repeat(np.repeat(image, 2, axis=0), 2, axis=1))
+    large = dataclasses.replace(picture, path=tmp_path / "1.png")
+    assert prepare_crops([large], stored, tmp_path / "large", workers=0).crops.shape == (1, 64, 64, 3)
+    assert cache_key([large], stored) != cache_key([picture], stored)

@@ -1,9 +1,13 @@
 """Reading an index of face pictures: what comes out, and each way it can be wrong."""
 
+import cv2
+import numpy as np
 import pytest
 
+from deepscan.data.benchmark import FaceVideo, write_benchmark
 from deepscan.data.dataset import Picture, read_pictures
 from deepscan.errors import MissingError, UsageError
+from deepscan.faces.recipe import CropRecipe
 
 HEADER = "file,label,group,split,source,note\n"
 
@@ -83,3 +87,36 @@ def test_videos_and_masks_are_read_where_the_index_has_them(tmp_path):
     (tmp_path / "m.png").unlink()
     with pytest.raises(MissingError, match=r"m\.png is not there"):
         read_pictures(tmp_path)
+
+
+def test_a_folder_without_an_index_gives_the_crops_of_a_benchmark(tmp_path):
+    def made(kind, split, name, count=2):
+        frames = []
+        for number in range(count):
+            path = tmp_path / kind / name / f"{number:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
+            frames.append(str(path))
+        label = int(not kind.endswith("real"))
+        return FaceVideo("FaceForensics++", kind, label, split, name, tuple(frames), compression="c23")
+
+    videos = [
+        *(
+            made("FF-real", split, name)
+            for split, name in (("train", "000"), ("val", "001"), ("test", "002"))
+        ),
+        *(made("FF-DF", split, name) for split, name in (("train", "000_003"), ("val", "001_870"))),
+    ]
+    write_benchmark(tmp_path / "FaceForensics++.json", videos, nested=True)
+    pictures = read_pictures(tmp_path)
+    assert [(p.label, p.group, p.split) for p in pictures[::2]] == [
+        (0, "FaceForensics++/000", "train"),
+        (0, "FaceForensics++/001", "val"),
+        (1, "FaceForensics++/000", "train"),
+        (1, "FaceForensics++/001", "val"),
+    ]
+    assert len({p.video for p in pictures}) == 4
+    assert {p.aligned for p in pictures} == {CropRecipe()}
+    assert read_pictures(tmp_path, ["FaceForensics++"]) == pictures
+    with pytest.raises(MissingError, match="Celeb-DF-v2"):
+        read_pictures(tmp_path, ["Celeb-DF-v2"])
