@@ -1,0 +1,174 @@
+"""Judges that are forced one way, gates that are set by hand, and masks that keep what is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.cards import ModelCard
+from deepscan.detectors import DETECTORS
+from deepscan.errors import UsageError
+from deepscan.evaluation.analyses import ANALYSES
+from deepscan.evaluation.analyses.analysis import Findings, write
+from deepscan.evaluation.analyses.crops import draw, open_network
+from deepscan.evaluation.analyses.routing import Routing, follow, keep, printed
+from tests.detectors.test_contract import BACKBONE, TINY
+from tests.evaluation.analyses.materials import kept, material, model, subject
+
+#: Five blocks, of which the last three are routed; 2 x 2 patches and the CLS token, of which 3 are kept.
+STATED = {"backbone": {**BACKBONE, "depth": 5}, "hr_blocks": [-3, -2, -1], "keep": 0.75}
+SETS = [material("Celeb-DF-v2", (4,), (4,), side=64), material("b", (2,), (3,), side=64)]
+
+
+def routed(folder: Path, biases: tuple[float, ...] = (50, 50, 50), **stated: object) -> ModelCard:
+    """Return a DFD-HR model whose layer judges, block by block, all say the same."""
+    torch.manual_seed(0)
+    network = DETECTORS.get("dfd-hr")().build({**TINY["dfd-hr"], **STATED, **stated})
+    with torch.no_grad():
+        for judge, bias in zip(network.branch.layer_judges.values(), biases, strict=False):
+            judge.second.weight.zero_()
+            judge.bias.fill_(bias)
+        for pair in network.branch.adapters:
+            for mixture, weights in zip(pair, ((0.1, 0.2, 0.3, 0.4), (0.3, 0.2, 0.1, 0.4)), strict=True):
+                mixture.gate.weight.zero_()
+                mixture.gate.bias.copy_(torch.log(torch.tensor(weights)))
+    return kept(network, "dfd-hr", folder, **STATED, **stated)
+
+
+def value(found: Findings, **asked: object) -> object:
+    """Return the value of the one row that is asked for."""
+    [row] = [row for row in found.rows if all(row[name] == given for name, given in asked.items())]
+    return row["value"]
+
+
+@pytest.mark.parametrize(
+    ("biases", "depth"), [((50, 50, 50), 5), ((50, -50, 50), 3), ((-50, 50, 50), 2), ((50, 50, -50), 4)]
+)
+def test_judges_that_are_forced_give_a_known_depth(
+    biases: tuple[float, ...], depth: int, tmp_path: Path
+) -> None:
+    found = ANALYSES.get("routing")().look(subject(SETS, routed(tmp_path, biases)))
+
+    for name, label, crops in (("Celeb-DF-v2", "real", 4), ("b", "fake", 3), ("all", "fake", 7)):
+        part = {"dataset": name, "label": label}
+        assert value(found, measure="depth", crops=crops, **part) == depth
+        shares = {at: value(found, measure="exit", layer=at, **part) for at in range(2, 6)}
+        assert shares == {at: float(at == depth) for at in range(2, 6)}
+    for measure in ("kept", "expert"):
+        layers = {row["layer"] for row in found.rows if row["measure"] == measure}
+        assert layers == set(range(3 if measure == "kept" else 1, depth + 1))
+    assert any(f"mean depth {depth:.2f} of 5 blocks on reals" in line for line in found.told)
+    _, picture = write("routing", found, tmp_path / "out")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_gates_that_are_set_by_hand_are_told_beside_the_papers(tmp_path: Path) -> None:
+    found = Routing().look(subject(SETS, routed(tmp_path)))
+
+    part = {"measure": "expert", "dataset": "Celeb-DF-v2", "label": "real", "layer": 3}
+    # float32 softmax, rounded to six digits.
+    assert value(found, of="attention 1", **part) == pytest.approx(0.1, abs=2e-6)
+    assert value(found, of="mlp 1", **part) == pytest.approx(0.3, abs=2e-6)
+    assert [value(found, of=f"mean {at}", **part) for at in range(1, 5)] == pytest.approx(
+        [0.2, 0.2, 0.2, 0.4], abs=2e-6
+    )
+    beside = {row["of"]: row["paper"] for row in found.rows if row["paper"] != "" and row["label"] == "real"}
+    assert beside == {"mean 1": 0.2609, "mean 2": 0.2422, "mean 3": 0.2473, "mean 4": 0.2496}
+    assert "real 20.00 20.00 20.00 40.00; fake 20.00 20.00 20.00 40.00" in "\n".join(found.told)
+    assert "real 26.09 24.22 24.73 24.96; fake 25.02 23.84 24.93 26.21" in "\n".join(found.told)
+
+
+def test_the_paper_is_asked_by_the_name_that_a_set_has_in_benchmark_files() -> None:
+    assert printed("uniface_ff", "fake", 4) == 0.2607
+    assert printed("uniface_ff", "real", 4) == ""
+    assert printed("UniFace", "fake", 4) == ""
+    assert printed("Celeb-DF-v2", "fake", 5) == ""
+
+
+def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> None:
+    asked = subject(SETS, routed(tmp_path), most=0)
+    opened, drawn = open_network(asked.card), draw(asked)
+    network, given = opened.network, []
+    judge = network.branch.layer_judges["3"]
+
+    class EverySecond(torch.nn.Module):
+        def forward(self, seen: torch.Tensor) -> torch.Tensor:
+            given.append(len(seen))
+            return torch.arange(len(seen)) % 2 - 0.5
+
+    assert judge.bias is not None
+    network.branch.layer_judges["3"] = EverySecond()
+    # Who looks where at layer 5 hangs on the crop.
+    gate = network.branch.adapters[4][0].gate
+    with torch.no_grad():
+        gate.weight.normal_()
+    ways = follow(network, opened, drawn)
+
+    assert given == [13]
+    assert ways.depth.tolist() == [3 if at % 2 == 0 else 5 for at in range(13)]
+    np.testing.assert_array_equal(np.isnan(ways.experts[:, 4, 0, 0]), ways.depth == 3)
+    # Two or three of the three tokens that are kept are patches.
+    counts = ways.kept.sum(axis=2)
+    assert set(counts[:, 0].tolist()) <= {2, 3}
+    assert not counts[ways.depth == 3, 1:].any()
+    assert counts[ways.depth == 5, 1:].all()
+    # Each crop alone goes the way that it goes among others, and its weights are its own.
+    network.branch.layer_judges["3"] = judge
+    for at in (1, 3):
+        alone = follow(network, opened, [drawn[at]])
+        np.testing.assert_allclose(ways.experts[at], alone.experts[0], atol=1e-5)  # batched otherwise
+    assert np.nanstd(ways.experts[:, 4, 0, 0]) > 1e-3
+
+
+def test_a_model_without_exits_selection_or_experts_says_so(tmp_path: Path) -> None:
+    card = routed(tmp_path, pruning=False, selection="none", experts=0)
+    found = Routing().look(subject(SETS, card))
+
+    assert {row["measure"] for row in found.rows} == {"depth", "exit", "kept"}
+    assert value(found, measure="depth", dataset="all", label="fake") == 5
+    assert value(found, measure="kept", dataset="all", label="fake", layer=4) == 1
+    assert found.told == (
+        "this model lets nobody leave early: layer pruning is off",
+        "this model keeps all tokens: token selection is off",
+    )
+    assert write("routing", found, tmp_path / "out")[1].stat().st_size > 1000
+
+
+def test_masks_of_an_impossible_threshold_keep_nothing_and_without_refinement_all(tmp_path: Path) -> None:
+    data = [material("a", (3,), (3,))]
+    for stated, share in (({"tau": 1e9}, 0.0), ({"rrm": False}, 1.0)):
+        found = Routing().look(subject(data, model("corit", tmp_path, **stated)))
+        assert {(row["layer"], row["of"]) for row in found.rows} == {
+            (layer, name) for layer in (1, 2) for name in ("foreground", "boundary", "background")
+        }
+        assert {row["value"] for row in found.rows} == {share}
+        write("routing", found, tmp_path / "out")
+    assert found.told == ("this model keeps whole regions: the refinement of masks is off",)
+
+
+def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
+    backbone = {**BACKBONE, "side": 64, "depth": 3}
+    asked = subject(
+        [material("a", (3,), (3,), side=64)], model("corit", tmp_path, backbone=backbone, tau=1.0)
+    )
+    opened, drawn = open_network(asked.card), draw(asked)
+
+    masks = keep(opened.network, opened, drawn)
+
+    pixels = np.stack([crop.reader(crop.video, crop.number) for crop in drawn])
+    given = opened.given(pixels)
+    last = opened.network(**given).maps["masks"].numpy()
+    sizes = given["regions"].numpy().sum(axis=2)
+    # An empty region stands for the whole crop.
+    sizes[sizes == 0] = 16
+    np.testing.assert_allclose(masks.rates[:, -1], last.sum(axis=2) / sizes)
+    assert masks.rates.shape == (6, 3, 3)
+    assert 0 < masks.rates.mean() < 1
+    assert masks.held.shape == (6, 16)
+
+
+@pytest.mark.parametrize(("method", "stated"), [("qtfp", {}), ("corit", {"rsi": False})])
+def test_a_model_that_routes_nothing_is_refused(method: str, stated: dict, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the same way|no region tokens"):
+        Routing().look(subject([material("a", (1,), (1,))], model(method, tmp_path, **stated)))
