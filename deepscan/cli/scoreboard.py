@@ -151,6 +151,12 @@ def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> Non
     console = _stdout()
     for counting in dict.fromkeys(each.counting for each in report.results):
         console.print(_table(report, counting, metrics, level))
+        other: Level = "frame" if level == "video" else "video"
+        if [each.coverage.n for each in report.of(counting, other)] not in (
+            [],
+            [each.coverage.n for each in report.of(counting, level)],
+        ):
+            console.print(_table(report, counting, metrics, other))
         for each in report.of(counting, level):
             if each.kinds:
                 console.print(_kinds(each, metrics[0]))

@@ -111,7 +111,8 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
         raise MissingError(
             f"there is no {folder / INDEX}, and {error.message}",
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
-            "and, if known, source,video,mask,face; or name a prepared data set: --data DIR sources=[NAME]",
+            f"and, if known, source,video,mask,face; or run: deepscan prepare {next(iter(names), USUAL)} --root DIR "
+            f"--out {folder}",
         )
     pictures = []
     for path in paths:
