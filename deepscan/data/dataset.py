@@ -111,8 +111,8 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
         raise MissingError(
             f"there is no {folder / INDEX}, and {error.message}",
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
-            f"and, if known, source,video,mask,face; or run: deepscan prepare {next(iter(names), USUAL)} --root DIR "
-            f"--out {folder}",
+            "and, if known, source,video,mask,face; or run: "
+            f"deepscan prepare {next(iter(names), USUAL)} --root DIR --out {folder}",
         )
     pictures = []
     for path in paths:
