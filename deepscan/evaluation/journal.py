@@ -80,7 +80,7 @@ class FrameJournal:
         scores: ArrayLike,
         *,
         group: str = "",
-        status: str = UNREADABLE,
+        status: str = "",
     ) -> None:
         """Write the scores of a video and have them in the file.
 
@@ -90,7 +90,7 @@ class FrameJournal:
                 that has none, which is written as one line without a score.
             scores: Probability of fake, NaN for a frame without a score, shape (F,).
             group: What the video was made from, if that is known.
-            status: Why frames have no score.
+            status: Why frames, or the video, have no score; `UNREADABLE`, or `NO_FRAMES`, where empty.
 
         Raises:
             UsageError: The video is in the file, or a name cannot be written on one line.
@@ -102,10 +102,11 @@ class FrameJournal:
             raise UsageError(f"{self.path} has the scores of {'/'.join(key)}", "give every video once")
         numbers, given = np.asarray(frames, dtype=np.int64).tolist(), np.asarray(scores, dtype=np.float64)
         said = (video.dataset, video.kind, video.label, video.split, video.name, group)
+        lacking = status or UNREADABLE
         rows = [
-            (*said, len(numbers), number, video.frames[number], status if np.isnan(score) else "ok", score)
+            (*said, len(numbers), number, video.frames[number], lacking if np.isnan(score) else "ok", score)
             for number, score in zip(numbers, given.tolist(), strict=True)
-        ] or [(*said, 1, "", "", NO_FRAMES, np.nan)]
+        ] or [(*said, 1, "", "", status or NO_FRAMES, np.nan)]
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerows((*row, "" if np.isnan(score) else repr(score)) for *row, score in rows)

@@ -1,7 +1,7 @@
 """Records of a scan and what is known of their videos, as scores that can be measured."""
 
 import csv
-import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from deepscan.errors import UsageError
+from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import LABELS, Column, Scores, by_video
+from deepscan.scan.journal import read_journal
+from deepscan.scan.records import recorded_path
 
 NEEDED = ("file", "label")
 
@@ -25,12 +27,13 @@ def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, s
         where: `column=value` each, several values with commas between: only rows that have one of them.
 
     Raises:
-        UsageError: It cannot be read, has no such column, or nothing is left.
+        UsageError: It cannot be read, has no such column, names a file twice, or nothing is left.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+            # A short row has empty cells, not none.
+            rows = list(csv.DictReader(file, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read: {error}", "name a CSV file with the columns file, label")
     wanted = {}
     for condition in where:
@@ -48,7 +51,11 @@ def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, s
     for row in chosen:
         if row["label"].strip().lower() not in LABELS:
             raise UsageError(f"{path}: {row['file']} has the label {row['label']!r}", "write real or fake")
-    return {(path.parent / row["file"]).resolve(): row for row in chosen}
+    labels: dict[Path, dict[str, str]] = {}
+    for row in chosen:
+        if labels.setdefault((path.parent / row["file"]).resolve(), row) is not row:
+            raise UsageError(f"{path} names {row['file']} twice", "leave one of the rows")
+    return labels
 
 
 def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: str) -> Scores:
@@ -64,14 +71,13 @@ def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: 
     Raises:
         UsageError: It cannot be read, or has a record of none of the videos.
     """
-    found: dict[Path, Mapping[str, Any]] = {}
     try:
-        with records.open(encoding="utf-8") as file:
-            for line in file:
-                record = json.loads(line)
-                found[Path(record["path"]).resolve()] = record
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{records} is no record of a scan: {error}", "name what scan --out has written")
+        lines = (record for _, _, record in read_journal(records))
+        found = {Path(os.fsdecode(recorded_path(record))).resolve(): record for record in lines}
+    except OSError as error:
+        raise UsageError(f"{records} cannot be read: {error.strerror}", "name what scan --out has written")
+    except ContractError as error:
+        raise UsageError(error.message, "name what scan --out FILE.jsonl has written")
     if not found.keys() & labels.keys():
         raise UsageError(
             f"{records} has a record of none of the {len(labels)} labelled videos",
@@ -99,18 +105,28 @@ def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: 
 def votes(scores: Scores) -> Scores:
     """Return one score for each group and label: the mean of its videos' scores.
 
-    Several clips of one footage say little more than one; each group then counts once.
+    Several clips of one footage say little more than one; each group then counts once. A video without a
+    group is one of its own.
+
+    Args:
+        scores: Of videos, or of frames, which are made videos first.
+
+    Raises:
+        UsageError: No video states a group.
     """
-    kinds: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for group, label, kind in zip(
-        scores.group.codes.tolist(), scores.labels.tolist(), scores.kind.texts(), strict=True
-    ):
-        kinds[group, label].add(kind)
-    told = [
-        " + ".join(sorted(kinds[group, label]))
-        for group, label in zip(scores.group.codes.tolist(), scores.labels.tolist(), strict=True)
-    ]
-    return by_video(replace(scores, video=scores.group, kind=Column.of(told)))
+    if not scores.group.stated:
+        raise UsageError("the scores state no groups to vote by", "give them a column group, or --vote video")
+    videos = by_video(scores)
+    groups = videos.groups()
+    kinds: dict[tuple[int, int], dict[str, None]] = defaultdict(dict)
+    keys = list(zip(groups.tolist(), videos.labels.tolist(), strict=True))
+    for key, kind in zip(keys, videos.kind.texts(), strict=True):
+        kinds[key][kind] = None
+    told = [" + ".join(sorted(kinds[key])) for key in keys]
+    # However many frames a video has, it is one of its group.
+    once = np.minimum(videos.frames, 1)
+    named = Column.of(videos.group_names())
+    return by_video(replace(videos, video=named, kind=Column.of(told), frames=once))
 
 
 def _raw(record: Mapping[str, Any] | None) -> float:
@@ -121,5 +137,6 @@ def _raw(record: Mapping[str, Any] | None) -> float:
 
 def _deciding(record: Mapping[str, Any]) -> Iterator[float]:
     for track in record["tracks"]:
-        if track["score"] == record["score"]:
+        # Others may have been seen too seldom, and still share a score that calibration made the same.
+        if track["counted"] and track["score"] == record["score"]:
             yield track["raw"]

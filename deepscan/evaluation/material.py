@@ -1,24 +1,27 @@
 """A test set's videos and how their crops are read, whatever lies on the disk."""
 
+import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from deepscan.cards import ModelCard
-from deepscan.data.benchmark import FaceVideo, find_benchmark, read_benchmark
+from deepscan.data.benchmark import Drop, FaceVideo, find_benchmark, read_benchmark
+from deepscan.data.benchmark_file import label_of
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import Picture, read_pictures
-from deepscan.data.prepared import read_crop_recipe
+from deepscan.data.prepared import Target, read_crop_recipe, sidecar
 from deepscan.data.universal import centre_crop, read_generator
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.protocols.protocol import TestSet
 from deepscan.evaluation.stream import Image, Reader
 from deepscan.faces.align import align, similarity
 from deepscan.faces.recipe import CropRecipe
+from deepscan.scan.journal import read_journal
 
 #: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.
 SLACK = 0.01
@@ -26,7 +29,7 @@ SLACK = 0.01
 KINDS = ("real", "fake")
 HALVES = (
     "half of the groups of val chose the epoch and fitted the calibration of a model that was trained on "
-    "this folder; its card has the figures of the other half",
+    "this folder; its card has the figures of the other half"
 )
 
 
@@ -40,8 +43,10 @@ class Material:
         videos: The videos; one without frames has no score.
         read: Gives a frame's crop as the network takes it; None for one that cannot be read.
         groups: What a video was made from, by (kind, name); a video that is not there is its own group.
-        dropped: Why videos were left out -> how many.
+        without: Why a video has no frames, by (kind, name), where that is known.
+        dropped: Why entries were left out that are no videos of their own -> how many.
         notes: What a reader of the figures has to know of how the crops came about.
+        key: What the videos depend on, hashed; scores under another are not of these videos.
     """
 
     name: str
@@ -49,14 +54,19 @@ class Material:
     videos: Sequence[FaceVideo]
     read: Reader
     groups: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    without: Mapping[tuple[str, str], str] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=Counter)
     notes: tuple[str, ...] = ()
+    key: str = ""
 
 
 def from_benchmark(
     tests: Sequence[TestSet], data: Path, card: ModelCard, root: Path | None = None
 ) -> Material:
     """Return the videos that a benchmark file has for some test sets of one data set, split and level.
+
+    Videos that the file names and that have no crops, and those in which `prepare` found no face or that it
+    could not read, are videos without frames: they are there, and have no score.
 
     Args:
         tests: The test sets.
@@ -66,15 +76,53 @@ def from_benchmark(
 
     Raises:
         MissingError: The file, or all of its crops, are not there.
-        UsageError: The file is none, or lacks the split or the level.
+        UsageError: The file is none, or lacks the split or the level, or has no video there.
         ContractError: The model takes more of the picture than the crops show.
     """
     first = tests[0]
     path = find_benchmark(data, first.dataset)
     kinds = {kind for test in tests for kind in test.kinds} if all(test.kinds for test in tests) else None
     found = read_benchmark(path, root=root, splits=[first.split], kinds=kinds, compression=first.compression)
+    if not found.videos:
+        raise UsageError(
+            f"{path} has no video in the split {first.split}", "name another file, or prepare it"
+        )
     read, notes = crop_reader(read_crop_recipe(path), card, f"the crops of {path}")
-    return Material(first.dataset, tuple(tests), found.videos, read, dropped=found.dropped, notes=notes)
+    repeated = found.dropped["duplicate"]
+    without = {
+        (kind, name): reason
+        for kind, name, reason in (*_cropless(found.drops), *_unprepared(path, found.videos[0]))
+        if not kinds or kind in kinds or not label_of(kind)
+    }
+    for video in found.videos:
+        without.pop((video.kind, video.name), None)
+    like = replace(found.videos[0], frames=(), masks=())
+    empty = [replace(like, kind=kind, label=label_of(kind), name=name) for kind, name in without]
+    beside = sidecar(path)
+    return Material(
+        first.dataset,
+        tuple(tests),
+        (*found.videos, *empty),
+        read,
+        without=without,
+        dropped={"duplicate": repeated} if repeated else {},
+        notes=notes,
+        key=_hashed([path.read_bytes(), beside.read_bytes() if beside.exists() else b""]),
+    )
+
+
+def _cropless(drops: Iterable[Drop]) -> Iterator[tuple[str, str, str]]:
+    for drop in drops:
+        if drop.reason != "duplicate":
+            yield drop.kind, drop.name, drop.reason.replace(" ", "_")
+
+
+def _unprepared(path: Path, like: FaceVideo) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, name and status of the videos that `prepare` got no crops of."""
+    journal = Target(path.parent, path.stem).journal
+    for _, _, line in read_journal(journal) if journal.exists() else ():
+        if (line["split"], line["compression"]) == (like.split, like.compression) and line["status"] != "ok":
+            yield line["kind"], line["name"], line["status"]
 
 
 def from_generator(test: TestSet, data: Path, card: ModelCard) -> Material:
@@ -96,7 +144,9 @@ def from_generator(test: TestSet, data: Path, card: ModelCard) -> Material:
         image = _read(video.frames[number], cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return None if image is None else centre_crop(image, side)
 
-    return Material(test.dataset, (test,), read_generator(data, test.dataset), middle)
+    videos = read_generator(data, test.dataset)
+    key = _hashed(f"{video.kind}/{video.name}\0".encode("utf-8", "surrogateescape") for video in videos)
+    return Material(test.dataset, (test,), videos, middle, key=key)
 
 
 def from_pictures(
@@ -129,18 +179,20 @@ def from_pictures(
         crops = prepare_crops(pictures, card.crop, cache, progress=progress)
         positions: dict[tuple[str, int], list[str]] = {(item.video, item.label): [] for item in pictures}
         for at, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
-            positions[key].append(str(at))
+            positions[key].append(f"{key[0]}/{at}")
         videos = [
             FaceVideo(source, KINDS[label], label, "val", video, tuple(found))
             for (video, label), found in positions.items()
         ]
 
         def read(video: FaceVideo, number: int, crops: Image = crops.crops) -> Image:
-            return np.asarray(crops[int(video.frames[number])])
+            return np.asarray(crops[int(video.frames[number].rpartition("/")[2])])
 
         groups = {(KINDS[item.label], item.video): item.group for item in pictures}
         test = TestSet(source, source, split="val", local=True)
-        made.append(Material(source, (test,), videos, read, groups, notes=HALVES))
+        without = {(video.kind, video.name): "no_face" for video in videos if not video.frames}
+        depends = f"{crops.key}-{crops.stated}"
+        made.append(Material(source, (test,), videos, read, groups, without, notes=(HALVES,), key=depends))
     return made
 
 
@@ -196,6 +248,13 @@ def _reach(given: CropRecipe, wanted: CropRecipe) -> float:
     there = corners @ matrix[:, :2].T + matrix[:, 2]
     past = max(float(-there.min()), float(there.max()) - given.side, 0.0)
     return past / float(np.hypot(*matrix[:, 0]) * wanted.side)
+
+
+def _hashed(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def _read(path: str, how: int = cv2.IMREAD_COLOR) -> Image | None:

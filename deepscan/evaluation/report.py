@@ -1,10 +1,11 @@
 """What an evaluation found: figures of each test set beside the papers', as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from deepscan.evaluation.counting import COUNTINGS, Counting
 from deepscan.evaluation.figures import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.robustness import Robustness
-from deepscan.evaluation.scores import Scores, by_video
+from deepscan.evaluation.scores import Column, Scores, by_video, write_scores
 from deepscan.evaluation.tables import Figure, expected
 from deepscan.scan.journal import replaced
 
@@ -32,10 +33,11 @@ class Result:
         level: What one sample is.
         coverage: How many samples there were, and had a score.
         figures: Name -> figure.
+        samples: What was measured; not part of the report's file.
         kinds: Kind of fake -> its figures against all reals; empty where there is one kind.
         paper: What a paper prints for the model's method, None where none does.
         notes: What a reader has to know.
-        samples: What was measured; not part of the report's file.
+        videos: All videos, those without a score too; None at the level of frames. Not part of that file.
     """
 
     test: str
@@ -48,6 +50,7 @@ class Result:
     kinds: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
     paper: Figure | None = None
     notes: tuple[str, ...] = ()
+    videos: Scores | None = None
 
     def value(self, metric: str) -> float | None:
         """Return a figure, None where it is not defined or not given at this level."""
@@ -55,12 +58,6 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the report's file."""
-        paper = self.paper and {
-            "value": self.paper.value,
-            "printed": self.paper.printed,
-            "table": self.paper.table,
-            "number": self.paper.number,
-        }
         return {
             "test": self.test,
             "dataset": self.dataset,
@@ -69,7 +66,7 @@ class Result:
             "coverage": self.coverage.to_json(),
             "figures": [figure.to_json() for figure in self.figures.values()],
             "kinds": {kind: [each.to_json() for each in of.values()] for kind, of in self.kinds.items()},
-            "paper": paper,
+            "paper": _paper(self.paper),
             "notes": list(self.notes),
         }
 
@@ -107,9 +104,10 @@ class Report:
             {
                 "counting": counting,
                 "level": level,
-                **{name: self.mean(counting, level, name) for name in first.figures},
+                **{name: self.mean(counting, level, name) for name in one.figures},
+                "paper": _paper(self.papers_means.get((counting, level))),
             }
-            for (counting, level), first in told.items()
+            for (counting, level), one in told.items()
         ]
         return {
             **self.stated,
@@ -189,14 +187,20 @@ def measure_scores(
     given = measure_all(labels, covered.scores, groups, calibration)
     figures = {each.metric: each for each in given if level in counting.levels(each.metric)}
     kinds: dict[str, dict[str, Measurement]] = {}
-    if len(set(kept.kind.codes[labels == 1].tolist())) > 1:
+    # Merged videos go by the kind of their first frame, which is not that of the others.
+    told_apart = level == "frame" or counting.video_key == "full"
+    if told_apart and len(set(kept.kind.codes[labels == 1].tolist())) > 1:
         found = measure_kinds(labels, covered.scores, kept.kind.texts(), groups, calibration)
         kinds = {kind: {each.metric: each for each in of} for kind, of in found.items()}
-    return Result(test, dataset, counting.name, level, covered, figures, kept, kinds, paper, notes)
+    videos = scores if level == "video" else None
+    return Result(test, dataset, counting.name, level, covered, figures, kept, kinds, paper, notes, videos)
 
 
 def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]:
-    """Write a report into a folder: report.json, and plots of the first way to count; return their paths.
+    """Write a report into a folder and return the paths.
+
+    It is report.json, the scores of the videos of each test set under each way to count, as `read_scores`
+    reads them, and plots of the first way to count.
 
     Args:
         report: The report.
@@ -212,7 +216,7 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / REPORT) as file:
         file.write(json.dumps(report.to_json(), indent=1).encode())
-    made = [folder / REPORT]
+    made = [folder / REPORT, *_write_videos(report, folder)]
     results = report.of(report.results[0].counting, level)
     sets = [
         plots.Scored(each.test, each.samples.labels, each.samples.scores)
@@ -237,7 +241,8 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
         plots.bars(folder / "papers.png", bars, f"{metric} per {level}", chance=chance)
         made.append(folder / "papers.png")
     for test, of in report.robustness.items():
-        path = folder / ("robustness.png" if len(report.robustness) == 1 else f"robustness-{test}.png")
+        name = "robustness" if len(report.robustness) == 1 else f"robustness-{test}"
+        path = folder / f"{file_name(name)}.png"
         plots.robustness(path, of)
         made.append(path)
     return made
@@ -246,3 +251,39 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
 def _bounds(each: Result, metric: str) -> tuple[float, float] | None:
     interval = each.figures[metric].interval if metric in each.figures else None
     return None if interval is None else (interval.low, interval.high)
+
+
+def _write_videos(report: Report, folder: Path) -> Iterator[Path]:
+    for counting in dict.fromkeys(each.counting for each in report.results):
+        below = folder / f"videos-{counting}"
+        below.mkdir(exist_ok=True)
+        for each in report.of(counting, "video"):
+            if each.videos is not None:
+                write_scores(below / f"{file_name(each.test)}.csv", _as_videos(each.videos))
+        yield below
+
+
+def _as_videos(scores: Scores) -> Scores:
+    """Return videos as a file has them: a score is that of a whole, whatever its first frame was."""
+    nothing = Column(("",), np.zeros(len(scores), dtype=np.int32))
+    statuses = zip(np.isnan(scores.scores).tolist(), scores.status.texts(), strict=True)
+    status = Column.of([why if without else "ok" for without, why in statuses])
+    return replace(scores, frame=nothing, status=status)
+
+
+def file_name(name: str) -> str:
+    """Return a name for a file: a data set may be called anything, a file may not."""
+    return quote(name, safe=" ()+")
+
+
+def _paper(figure: Figure | None) -> dict[str, Any] | None:
+    if figure is None:
+        return None
+    return {
+        "value": figure.value,
+        "printed": figure.printed,
+        "table": figure.table,
+        "number": figure.number,
+        "row": figure.row,
+        "column": figure.column,
+    }

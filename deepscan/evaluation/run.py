@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +17,17 @@ from deepscan.cards import ModelCard
 from deepscan.data.benchmark import FaceVideo, find_benchmark
 from deepscan.data.dataset import INDEX
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.evaluation.counting import COUNTINGS, Counting, VideoKey, sample, videos_of
+from deepscan.evaluation.counting import COUNTINGS, Counting, VideoKey, sample
 from deepscan.evaluation.figures import Missing
 from deepscan.evaluation.journal import FrameJournal, key_of, read_frames
 from deepscan.evaluation.material import Material, from_benchmark, from_generator, from_pictures
-from deepscan.evaluation.metrics import auc
-from deepscan.evaluation.protocols.protocol import Level, Protocol, TestSet
-from deepscan.evaluation.report import Report, Result, measure_scores
+from deepscan.evaluation.measuring import printed_means, results_of, robustness_of
+from deepscan.evaluation.protocols.protocol import Protocol, TestSet
+from deepscan.evaluation.report import Report, Result, file_name
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
 from deepscan.evaluation.stream import Change, Image, score_videos
-from deepscan.evaluation.tables import Figure, expected, expected_mean
-from deepscan.scan.journal import replaced
+from deepscan.scan.journal import claimed, replaced
 from deepscan.scan.records import utc_now
 from deepscan.scan.scorer import Scorer
 
@@ -101,9 +99,14 @@ class Evaluation:
         """The ways to count.
 
         Raises:
-            UsageError: One is unknown.
+            UsageError: One is unknown, or none counts by the video key that is asked for.
         """
         ways = [COUNTINGS.get(name) for name in self.countings]
+        if self.video_key and all(way.video_key == "full" for way in ways):
+            raise UsageError(
+                f"{ways[0].name} counting knows videos by data set, kind and name, not by {self.video_key}",
+                "add --counting as-published, or leave --video-key out",
+            )
         return tuple(
             replace(way, video_key=self.video_key) if self.video_key and way.video_key != "full" else way
             for way in ways
@@ -145,25 +148,37 @@ def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None)
     listener = listener or Listener()
     ways = asked.ways
     stated = _stated(asked, scorer)
+    former = {} if asked.overwrite else _former(asked.out, stated)
     materials = gather(asked, scorer.card, listener)
-    _claim(asked.out, stated, asked.overwrite)
     changes = _changes() if asked.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
-    for material in materials:
-        _score(asked, material, scorer, changes, listener)
-        for test in material.tests:
-            listener.measured(test.name)
-            results += _results(asked, material, test, ways, scorer, "")
-            if changes:
-                robust[test.name] = _robustness(asked, material, test, ways[0], scorer, results)
-    report = Report(
-        {**stated, "countings": {way.name: way.explained for way in ways}, "ended": utc_now()},
+    try:
+        asked.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{asked.out} cannot be made: {error.strerror}", "name another folder with --out")
+    with claimed(asked.out / STATED):
+        _begin(asked, stated, former, materials)
+        for material in materials:
+            _score(asked, material, scorer, changes, listener)
+            frames = read_frames(_frames_file(asked.out, material, ""))
+            for test in material.tests:
+                listener.measured(test.name)
+                found = list(results_of(frames, test, material, asked, scorer.card))
+                if changes:
+                    under = partial(_frames_under, asked.out, material)
+                    try:
+                        robust[test.name] = robustness_of(found, under, test, material, asked)
+                    except UsageError as error:
+                        note = f"{test.name}: how distortions move its AUC means nothing: {error.message}"
+                        found = [replace(each, notes=(*each.notes, note)) for each in found]
+                results += found
+    return Report(
+        {**stated, **_told(asked, ways, scorer.card), "ended": utc_now()},
         tuple(results),
         robust,
-        dict(_printed_means(results, scorer.card.method)),
+        dict(printed_means(results, scorer.card.method, asked.protocol.metrics[0])),
     )
-    return report
 
 
 def _stated(asked: Evaluation, scorer: Scorer) -> dict[str, Any]:
@@ -171,32 +186,73 @@ def _stated(asked: Evaluation, scorer: Scorer) -> dict[str, Any]:
     return {
         "deepscan": deepscan.__version__,
         "protocol": asked.protocol.name,
-        "model": scorer.to_json(),
-        "data": str(asked.data.resolve()),
+        "model": {**scorer.to_json(), "crop": scorer.recipe.to_json()},
+        "data": str(asked.data),
+        "root": asked.root and str(asked.root),
         "frames": asked.frames,
         "samplings": sorted({way.sampling for way in asked.ways}),
         "seed": SEED,
     }
 
 
-def _claim(out: Path, stated: Mapping[str, Any], overwrite: bool) -> None:
+def _told(asked: Evaluation, ways: Sequence[Counting], card: ModelCard) -> dict[str, Any]:
+    """Return what a report says of its figures beside that."""
+    return {
+        "sets": asked.row,
+        "level": asked.protocol.level(asked.row),
+        "trained_on": {
+            "by the protocol": asked.protocol.trained_on,
+            "by the card": card.trained.get("data"),
+        },
+        "countings": {way.name: way.explained for way in ways},
+        "video_keys": {way.name: way.video_key for way in ways},
+        "missing": asked.missing,
+    }
+
+
+def _former(out: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a folder says of the scores that it holds, nothing where it holds none.
+
+    Raises:
+        ContractError: They are those of another evaluation.
+    """
     path = out / STATED
-    out.mkdir(parents=True, exist_ok=True)
-    if overwrite:
-        path.unlink(missing_ok=True)
-        shutil.rmtree(out / FRAMES, ignore_errors=True)
-    if not path.exists():
-        with replaced(path) as file:
-            file.write(json.dumps(stated, indent=1).encode())
-        return
-    former = json.loads(path.read_text(encoding="utf-8"))
-    differing = [name for name in stated if former.get(name) != stated[name]]
-    if differing:
-        name = differing[0]
-        raise ContractError(
-            f"{out} holds another evaluation: {name} was {former.get(name)!r}, is {stated[name]!r}",
-            "name another folder with --out, or begin anew with --overwrite",
-        )
+    if not path.is_file():
+        return {}
+    try:
+        former: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ContractError(f"{path} cannot be read: {error}", "name another folder with --out")
+    for name, value in stated.items():
+        if former.get(name) != value:
+            raise _another(out, f"{name} was {former.get(name)!r}, is {value!r}")
+    return former
+
+
+def _begin(
+    asked: Evaluation, stated: Mapping[str, Any], former: Mapping[str, Any], materials: Sequence[Material]
+) -> None:
+    """State what the scores in the folder are of from now on.
+
+    Raises:
+        ContractError: Scores of a data set that lie there are of other videos or crops.
+    """
+    if asked.overwrite:
+        shutil.rmtree(asked.out / FRAMES, ignore_errors=True)
+    keys = dict(former.get("keys", {}))
+    for material in materials:
+        if keys.setdefault(_journal(material), material.key) != material.key:
+            raise _another(asked.out, f"the videos or crops of {material.name} were others")
+    if former.get("keys") != keys:
+        with replaced(asked.out / STATED) as file:
+            file.write(json.dumps({**stated, "keys": keys}, indent=1).encode())
+
+
+def _another(out: Path, how: str) -> ContractError:
+    return ContractError(
+        f"{out} holds another evaluation: {how}",
+        "name another folder with --out, or begin anew with --overwrite",
+    )
 
 
 def gather(asked: Evaluation, card: ModelCard, listener: Listener) -> list[Material]:
@@ -259,10 +315,17 @@ def _changes() -> dict[str, Change]:
     return {"": plain, **{f"{name}-{level}": change for (name, level), change in each.items()}}
 
 
+def _journal(material: Material) -> str:
+    return f"{material.name}-{material.tests[0].split}"
+
+
 def _frames_file(out: Path, material: Material, change: str) -> Path:
-    name = "-".join(part for part in (material.name, material.tests[0].split, change) if part)
-    # A data set may be called anything, a file may not.
-    return out / FRAMES / f"{quote(name, safe=' ()+')}.csv"
+    name = f"{_journal(material)}-{change}" if change else _journal(material)
+    return out / FRAMES / f"{file_name(name)}.csv"
+
+
+def _frames_under(out: Path, material: Material, name: str, level: int) -> Scores:
+    return read_frames(_frames_file(out, material, f"{name}-{level}"))
 
 
 def _score(
@@ -285,10 +348,12 @@ def _score(
         coming = score_videos(todo, material.read, scorer, partial(_sampled, asked), list(changes.values()))
         for count, found in enumerate(coming, 1):
             video = found.video
-            group = (material.groups.get((video.kind, video.name)) or video.name) if material.groups else ""
+            known = (video.kind, video.name)
+            group = (material.groups.get(known) or video.name) if material.groups else ""
             for journal, scores in zip(journals, found.scores, strict=True):
                 if key_of(video) not in journal.done:
-                    journal.append(video, found.frames, scores, group=group)
+                    status = material.without.get(known, "")
+                    journal.append(video, found.frames, scores, group=group, status=status)
             listener.scored(material.name, done + count, total)
 
 
@@ -297,93 +362,3 @@ def _sampled(asked: Evaluation, frames: int) -> NDArray[np.int64]:
     if not frames:
         return np.arange(0)
     return np.unique(np.concatenate([sample(frames, asked.frames, way.sampling) for way in asked.ways]))
-
-
-def _results(
-    asked: Evaluation,
-    material: Material,
-    test: TestSet,
-    ways: Sequence[Counting],
-    scorer: Scorer,
-    change: str,
-) -> Iterator[Result]:
-    frames = _of_test(read_frames(_frames_file(asked.out, material, change)), test)
-    for way in ways:
-        looked = _looked_at(frames, asked, material, way)
-        for level in ("frame", "video"):
-            scores = looked if level == "frame" else videos_of(looked, way.video_key)
-            yield measure_scores(
-                scores,
-                test=test.name,
-                dataset=test.dataset,
-                counting=way,
-                level=level,
-                calibration=scorer.card.calibration,
-                missing=asked.missing,
-                paper=_printed(asked.protocol, test, scorer.card.method, level),
-                notes=material.notes,
-            )
-
-
-def _of_test(frames: Scores, test: TestSet) -> Scores:
-    if not test.kinds:
-        return frames
-    wanted = np.array([name in test.kinds for name in frames.kind.names])
-    return frames.take(np.flatnonzero((frames.labels == 0) | wanted[frames.kind.codes]))
-
-
-def _looked_at(frames: Scores, asked: Evaluation, material: Material, way: Counting) -> Scores:
-    """Return the frames that a way to count looks at, of those that any of them does."""
-    if len({each.sampling for each in asked.ways}) == 1:
-        return frames
-    counts = {(video.kind, video.split, video.name): len(video.frames) for video in material.videos}
-    kept = {
-        key: set(sample(count, asked.frames, way.sampling).tolist()) | {-1} for key, count in counts.items()
-    }
-    columns = (column.texts() for column in (frames.kind, frames.split, frames.video, frames.frame))
-    rows = [
-        at
-        for at, (kind, split, video, frame) in enumerate(zip(*columns, strict=True))
-        if int(frame or -1) in kept[kind, split, video]
-    ]
-    return frames.take(np.array(rows, dtype=np.int64))
-
-
-def _robustness(
-    asked: Evaluation,
-    material: Material,
-    test: TestSet,
-    way: Counting,
-    scorer: Scorer,
-    results: Sequence[Result],
-) -> list[Robustness]:
-    """Return how the distortions move the AUC at the level of the row's paper."""
-    level = asked.protocol.level(asked.row)
-    original = next(
-        each for each in results if (each.test, each.counting, each.level) == (test.name, way.name, level)
-    )
-    found = []
-    for name in DISTORTIONS.names:
-        aucs = {0: original.value("auc")}
-        for strength in LEVELS:
-            frames = _of_test(read_frames(_frames_file(asked.out, material, f"{name}-{strength}")), test)
-            looked = _looked_at(frames, asked, material, way)
-            scores = looked if level == "frame" else videos_of(looked, way.video_key)
-            known = np.flatnonzero(~np.isnan(scores.scores))
-            aucs[strength] = auc(scores.labels[known], scores.scores[known])
-        found.append(Robustness(name, {at: value for at, value in aucs.items() if value is not None}))
-    return found
-
-
-def _printed(protocol: Protocol, test: TestSet, method: str, level: Level) -> Figure | None:
-    dataset = test.kinds[0] if len(test.kinds) == 1 else test.dataset
-    return (
-        None if test.local and test.split == "val" else expected(method, dataset, level, protocol.metrics[0])
-    )
-
-
-def _printed_means(results: Sequence[Result], method: str) -> Iterator[tuple[tuple[str, Level], Figure]]:
-    for counting, level in dict.fromkeys((each.counting, each.level) for each in results):
-        datasets = [each.dataset for each in results if (each.counting, each.level) == (counting, level)]
-        if figure := expected_mean(method, datasets, level):
-            yield (counting, level), figure

@@ -1,0 +1,70 @@
+"""Benchmarks of one colour a crop, and the detector whose score is a known function of that colour."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import numpy as np
+
+from deepscan import cards
+from deepscan.data.benchmark import FaceVideo, write_benchmark
+from deepscan.data.benchmark_file import label_of
+from deepscan.evaluation import material
+from deepscan.scan.scorer import Scorer
+from tests import toy
+
+SIDE = 64
+
+
+def score_of(*values):
+    """The toy's score of a video whose crops have these grey values: the mean of theirs."""
+    return float(np.mean([1 / (1 + np.exp(-(2 * value / 255 - 1))) for value in values]))
+
+
+def write_crop(path: Path, value: int) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((SIDE, SIDE, 3), value, np.uint8))
+    return str(path)
+
+
+def video(
+    data: Path, dataset: str, kind: str, name: str, values: Sequence[int], *, level: str = "", split="test"
+) -> FaceVideo:
+    """Write the crops of a video and return it."""
+    folder = data / dataset / level / kind / "frames" / name
+    frames = tuple(write_crop(folder / f"{at:03d}.png", value) for at, value in enumerate(values))
+    return FaceVideo(dataset, kind, label_of(kind), split, name, frames, compression=level)
+
+
+def benchmark(data: Path, dataset: str, kinds: dict, *, level: str = "") -> Path:
+    """Write crops and file of a data set: kind -> name of a video -> grey value of each crop."""
+    videos = [
+        video(data, dataset, kind, name, values, level=level)
+        for kind, of in kinds.items()
+        for name, values in of.items()
+    ]
+    path = data / f"{dataset}.json"
+    write_benchmark(path, videos, nested=bool(level))
+    return path
+
+
+def toy_scorer(folder: Path, **more) -> Scorer:
+    """The toy detector, in a new folder."""
+    return Scorer(cards.load(str(toy.model(folder, **more))))
+
+
+class Reads:
+    """Counts which pictures an evaluation reads, while `monkeypatch` lasts."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.seen: Counter[str] = Counter()
+        self._lock = Lock()
+        self._read = material._read
+        monkeypatch.setattr(material, "_read", self)
+
+    def __call__(self, path, *how):
+        with self._lock:
+            self.seen[path] += 1
+        return self._read(path, *how)
