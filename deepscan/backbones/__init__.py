@@ -22,5 +22,6 @@ BACKBONES: "Registry[Callable[..., VisionTransformer]]" = Registry(
         "beitv2-vit-l16": _TIMM,
         "imagenet-vit-l16": _TIMM,
         "compact": "deepscan.backbones.compact",
+        "convnet": "deepscan.backbones.convnet",
     },
 )

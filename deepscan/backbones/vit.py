@@ -1,7 +1,7 @@
 """One vision transformer for every tower, token by token and block by block."""
 
 from collections.abc import Callable
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,15 @@ class MapPool(nn.Module):
         return pooled[:, 0], weights.mean(dim=1)[:, 0]
 
 
+class MeanPool(nn.Module):
+    """The mean of the patches, which looks at all of them alike."""
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean, shape (B, D), and the weights, shape (B, P), of (B, P, D)."""
+        weights = torch.full_like(patches[..., 0], 1 / patches.shape[1])
+        return patches.mean(dim=1), weights
+
+
 class VisionTransformer(nn.Module):
     """A tower that turns normalised crops (B, 3, S, S) into `Tokens`, whole or step by step.
 
@@ -119,11 +128,11 @@ class VisionTransformer(nn.Module):
         side: Side S in pixels of the crops it takes.
         grid: Patches G along a side; P = G * G.
         width: Width D of its tokens.
-        depth: Blocks.
+        depth: Blocks; a tower without any needs no CLS token.
         heads: Attention heads, a divisor of the width.
         hidden: Width inside the blocks' MLP.
         prefix: Tokens before the patches: the CLS token first, then registers. 0: no CLS token, the tower
-            pools its patches by a map pool instead.
+            pools its patches instead.
         activation: A key of `ACTIVATIONS`.
         eps: Of the norms.
         biases: Which of q, k and v have a bias, a letter each.
@@ -134,6 +143,7 @@ class VisionTransformer(nn.Module):
         rotary: Base of the periods in which the patches' queries and keys are turned by their places, 0 for
             no turning.
         projection: Width of the CLS token's linear projection, 0 for none.
+        pooling: Of a tower without a CLS token: by a `map` pool, or the `mean`.
         drop: Dropout rate of what each block adds, in training.
 
     Raises:
@@ -162,12 +172,13 @@ class VisionTransformer(nn.Module):
         relative: bool = False,
         rotary: float = 0.0,
         projection: int = 0,
+        pooling: Literal["map", "mean"] = "map",
         drop: float = 0.0,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}")
-        if min(grid, depth) < 1:
+        if min(grid, depth + (not prefix)) < 1:
             raise ValueError(f"a tower has patches and blocks, not a grid of {grid} and a depth of {depth}")
         self.side, self.grid, self.width, self.prefix = side, grid, width, prefix
         self.stem = stem
@@ -192,7 +203,12 @@ class VisionTransformer(nn.Module):
             for _ in range(depth)
         )
         self.ln_post = nn.LayerNorm(width, eps)
-        self.pool = None if prefix else MapPool(width, heads, hidden, activation=activation, eps=eps)
+        self.pool: MapPool | MeanPool | None = None
+        if not prefix:
+            mapped = pooling == "map"
+            self.pool = (
+                MapPool(width, heads, hidden, activation=activation, eps=eps) if mapped else MeanPool()
+            )
         self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
         #: Width of the projected CLS token.
         self.projected = projection or width
@@ -236,15 +252,15 @@ class VisionTransformer(nn.Module):
                 what is pooled in its place, has passed it either way.
         """
         x, rotary = self.embed(crops), self.places()
-        for block in self.blocks[:-1]:
-            x = block(x, rotary)
-        last = cast(Block, self.blocks[-1])
-        before = last(x, rotary)
+        before = entering = x
+        for block in self.blocks:
+            entering, before = before, block(before, rotary)
         after = self.ln_post(before)
         patches = (after if normed else before)[:, self.prefix :]
         if self.pool is not None:
             pooled, weights = self.pool(after)
             return Tokens(pooled, patches, weights)
+        x, last = entering, cast(Block, self.blocks[-1])
         # It is looked at, and nothing learns through it.
         with torch.no_grad():
             row = last.look(x, rotary)[:, self.prefix :]

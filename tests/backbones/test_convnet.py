@@ -1,0 +1,60 @@
+"""A convolutional network in a tower's place: what stands for tokens, and which methods take it."""
+
+import pytest
+import torch
+
+from deepscan.backbones.towers import build_tower
+from deepscan.backbones.vit import patch_tower
+from deepscan.detectors import DETECTORS
+from deepscan.errors import UsageError
+
+TINY = {"name": "convnet", "side": 32, "channels": [4, 8, 16], "pairs": [0, 1, 1]}
+
+
+@pytest.fixture
+def tower():
+    torch.manual_seed(0)
+    return build_tower(TINY).eval()
+
+
+def test_the_mean_of_the_patches_stands_for_the_cls_token(tower):
+    tokens = tower(torch.randn(2, 3, 32, 32))
+    assert tokens.patches.shape == (2, 16, 16)
+    assert torch.equal(tokens.cls, tokens.patches.mean(dim=1))
+    assert torch.equal(tokens.attention, torch.full((2, 16), 1 / 16))
+
+
+def test_a_patch_is_where_its_picture_is(tower):
+    crops = torch.zeros(1, 3, 32, 32)
+    still = tower(crops).patches
+    crops[..., :4, -4:] = 1
+    moved = (tower(crops).patches - still).abs().sum(dim=-1)[0]
+    # Three strides and two pairs see 37 pixels across: what lies in the corner opposite is out of reach.
+    assert int(moved.argmax()) == 3
+    assert moved[12] == 0
+
+
+def test_it_trains_from_end_to_end(tower):
+    network = DETECTORS.get("fft")().build({"backbone": TINY}).train()
+    network(torch.randn(4, 3, 32, 32)).logits[:, 1].sum().backward()
+    lacking = [
+        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
+    ]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("method", ["corit", "dfd-hr"])
+def test_methods_with_tokens_of_their_own_refuse_it(method):
+    with pytest.raises(UsageError, match="CLS token"):
+        DETECTORS.get(method)().build({"backbone": TINY, "tuning": {"type": "frozen"}})
+
+
+@pytest.mark.parametrize("wrong", [{"side": 36}, {"pairs": [1]}, {"channels": []}], ids=str)
+def test_bad_arguments_are_refused(wrong):
+    with pytest.raises(UsageError, match="convnet"):
+        build_tower({**TINY, **wrong})
+
+
+def test_a_transformer_without_blocks_is_refused():
+    with pytest.raises(ValueError, match="blocks"):
+        patch_tower(side=16, patch=4, width=8, depth=0, heads=1, hidden=8)
