@@ -1,0 +1,291 @@
+"""Critical radii and signal-to-noise ratios against hand-made cases, and the whole look at tiny networks."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from deepscan.detectors.detector import FrozenNetwork
+from deepscan.errors import MissingError, UsageError
+from deepscan.evaluation.analyses.analysis import write
+from deepscan.evaluation.analyses.collapse import Collapse
+from deepscan.evaluation.analyses.crops import open_network
+from deepscan.evaluation.analyses.gradients import Geometry, critical, geometry
+from deepscan.evaluation.analyses.heads import (
+    Plan,
+    Probe,
+    judged,
+    margins,
+    train_head,
+    train_probes,
+    trained_of,
+)
+from deepscan.evaluation.analyses.probes import FOLDS, Case, distinct, forgeries, see
+from deepscan.training.sam import SAM
+from tests.evaluation.analyses.materials import material, model, subject
+
+PLAN = Plan(steps=60, batch=8, lr=0.05, momentum=0.9)
+QUICK = Collapse(radii=(0.0, 0.1), scan=(0.1, 1.0), repeats=2, steps=20, batch=8)
+
+
+def two_classes(mean, sigma):
+    """Points with exactly the moments of two Gaussians at -mean and +mean with variance sigma^2 an axis."""
+    width = len(mean)
+    cross = np.concatenate((np.eye(width), -np.eye(width))) * sigma * np.sqrt(width)
+    features = np.concatenate((cross - mean, cross + mean))
+    return features, np.repeat([0, 1], len(cross))
+
+
+def noisy(count=60, width=6, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    features = rng.standard_normal((count, width)) + 0.6 * labels[:, None] + 1.0
+    return torch.from_numpy(features).float(), torch.from_numpy(labels)
+
+
+def test_two_gaussian_classes_have_the_ratio_and_radius_that_their_moments_give():
+    mean, sigma = np.array([0.6, 0.8, 0.0]), 2.0
+    found = geometry(*two_classes(mean, sigma), np.zeros(12))
+    # At weights of 0 every error is 1/2 and every p (1 - p) 1/4: |mu|^2 / 2 against (D sigma^2 + 1) / 2, and
+    # the Hessian's greatest eigenvalue along mu, (sigma^2 + |mu|^2) / 2.
+    assert found.signal == pytest.approx(0.5)
+    assert found.gsnr == pytest.approx(1 / (3 * 4 + 1))
+    assert found.sharpness == pytest.approx(2.5)
+    assert found.bound == pytest.approx(math.sqrt(0.5) / 2.5)
+    # There the Hessian's trace is all that the gradients' second moment is: nothing is misspecified.
+    assert found.residual == pytest.approx(0, abs=1e-12)
+    assert found.misspecification == pytest.approx(1)
+
+
+def test_geometry_is_that_of_every_samples_gradient_and_of_the_whole_hessian():
+    features, labels = noisy(count=15, width=3)
+    flat = torch.randn(8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def loss(flat, x, y):
+        return F.cross_entropy(x.double() @ flat[:6].reshape(2, 3).T + flat[6:], y)
+
+    each = torch.stack(
+        [
+            torch.autograd.functional.jacobian(lambda w, x=x, y=y: loss(w, x[None], y[None]), flat)
+            for x, y in zip(features, labels, strict=True)
+        ]
+    )
+    hessian = torch.autograd.functional.hessian(lambda w: loss(w, features, labels), flat)
+    mean = each.mean(dim=0)
+    difference = flat[:6].reshape(2, 3)
+    given = features.double() @ (difference[1] - difference[0]) + flat[7] - flat[6]
+    found = geometry(features.double().numpy(), labels.numpy(), given.numpy())
+    assert found.signal == pytest.approx(float(mean @ mean))
+    assert found.noise == pytest.approx(float((each - mean).square().sum(dim=1).mean()))
+    assert found.curvature == pytest.approx(float(hessian.trace()))
+    assert found.sharpness == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]))
+    # Theorem 1: the three factors of Eq. 13 make the bound of Eq. 10.
+    assert found.decomposed == pytest.approx(found.bound)
+
+
+def test_the_bottleneck_is_where_the_bound_is_least():
+    # |grad L| / lambda_max: 2, 1 and 3.
+    path = [Geometry(4, 1, 9, 1), Geometry(4, 1, 9, 2), Geometry(9, 1, 9, 1)]
+    assert critical(path) == 1
+
+
+def test_a_head_that_is_sure_of_everything_has_no_curvature_and_bears_every_radius():
+    features, labels = two_classes(np.array([1.0]), 0.1)
+    found = geometry(features, labels, np.where(labels == 1, 1e4, -1e4))
+    assert found.bound == math.inf
+    assert found.gsnr == math.inf
+    assert found.fidelity == 1.0
+
+
+def test_an_auc_is_of_the_order_even_where_all_probabilities_are_one():
+    auc, loss = judged(np.array([0, 1, 0, 1]), torch.tensor([500.0, 900.0, 600.0, 550.0]))
+    assert auc == 0.75
+    assert loss == pytest.approx(275)
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.3])
+def test_heads_side_by_side_end_where_sam_brings_a_linear_layer(radius):
+    features, labels = noisy()
+    samples = np.arange(5, 45)
+    torch.manual_seed(7)
+    head = nn.Linear(features.shape[1], 2)
+    sam = SAM(torch.optim.SGD(head.parameters(), lr=PLAN.lr, momentum=PLAN.momentum), radius)
+    for batch in PLAN.batches(len(samples), 7):
+        x, y = features[samples[batch]], labels[samples[batch]]
+        for turn in range(2):
+            if turn:
+                sam.ascend()
+            sam.base.zero_grad()
+            F.cross_entropy(head(x), y).backward()
+        sam.descend()
+    probes = [Probe(samples, 5.0, 7), Probe(samples, radius, 7)]
+    weights = train_probes(features, labels, probes, PLAN)
+    with torch.no_grad():
+        logits = head(features)
+    # Two sums in float32, over 60 steps.
+    assert torch.allclose(margins(features, weights)[1], logits[:, 1] - logits[:, 0], atol=1e-4)
+
+
+def test_probes_are_watched_before_every_step_and_at_the_end():
+    features, labels = noisy()
+    seen = {}
+    probes = [Probe(np.arange(40), 0.0, 1)]
+    plan = dataclasses.replace(PLAN, steps=3)
+    weights = train_probes(features, labels, probes, plan, seen.setdefault)
+    assert list(seen) == [0, 1, 2, 3]
+    assert not torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[3], weights)
+
+
+def test_batches_take_every_sample_once_an_epoch():
+    batches = list(Plan(steps=4, batch=3, lr=1, momentum=0).batches(6, 0))
+    assert sorted(np.concatenate(batches[:2])) == sorted(np.concatenate(batches[2:])) == list(range(6))
+
+
+@pytest.fixture(scope="module")
+def unifd(tmp_path_factory):
+    return model("unifd", tmp_path_factory.mktemp("unifd"))
+
+
+@pytest.fixture(scope="module")
+def corit(tmp_path_factory):
+    return model("corit", tmp_path_factory.mktemp("corit"))
+
+
+@pytest.fixture(scope="module")
+def qtfp(tmp_path_factory):
+    return model("qtfp", tmp_path_factory.mktemp("qtfp"))
+
+
+def test_a_head_is_trained_anew_and_the_backbone_stays(corit):
+    network = open_network(corit).network
+    assert isinstance(network, FrozenNetwork)
+    backbone = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    features = torch.randn(40, 8, 16, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 2
+    features = features + labels[:, None, None] * 0.5
+    before = [value.detach().clone() for _, value in trained_of(network)]
+    train_head(network, features, labels, 0.05, PLAN, 3)
+    logits = network.classify(features).detach()
+    assert judged(labels.numpy(), logits[:, 1] - logits[:, 0])[0] > 0.95
+    once = [value.detach().clone() for _, value in trained_of(network)]
+    assert all(not torch.equal(old, new) for old, new in zip(before, once, strict=True))
+    # From the same seed the same head, whatever was there.
+    train_head(network, features, labels, 0.05, PLAN, 3)
+    assert all(torch.equal(old, value) for old, (_, value) in zip(once, trained_of(network), strict=True))
+    assert all(torch.equal(backbone[name], value) for name, value in network.backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("method", ["unifd", "corit"])
+def test_own_features_are_what_the_networks_head_takes(method, request):
+    opened = open_network(request.getfixturevalue(method))
+    found = distinct(forgeries(subject([material("A", [3] * 4, [3] * 4)])))
+    seen = see(opened, found)
+    given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
+    with torch.no_grad():
+        expected = opened.network(**given).logits
+        logits = opened.network.classify(seen.own)
+    # The batches differ in size, and so may the order of sums.
+    assert torch.allclose(logits, expected, atol=1e-4)
+    assert seen.layers.shape[:2] == (24, 2)
+
+
+def test_the_last_layers_token_is_the_towers_own(qtfp):
+    opened = open_network(qtfp)
+    found = distinct(forgeries(subject([material("A", [2] * 3, [2] * 3)])))
+    seen = see(opened, found)
+    given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
+    with torch.no_grad():
+        tokens = opened.network.backbone(given["crops"])
+    assert torch.allclose(seen.layers[:, -1], tokens.cls, atol=1e-5)
+    assert torch.equal(seen.own, seen.layers[:, -1])
+
+
+def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
+    two = material("A", [4] * 6, [4] * 3)
+    other = dataclasses.replace(material("B", [], [2] * 3), groups={("B-fake", "fake-0"): "person"})
+    found = forgeries(subject([two, other], most=10))
+    assert [(each.data, each.kind, len(each.crops)) for each in found] == [
+        ("A", "A-fake", 20),
+        ("B", "B-fake", 12),
+    ]
+    assert all(crop.label == at % 2 for each in found for at, crop in enumerate(each.crops))
+    # B has no reals of its own: those of A serve both.
+    assert len(distinct(found)) == 10 + 10 + 6
+    assert {group for group in found[1].groups if group == "person"}
+
+
+def test_no_group_is_both_trained_on_and_held_out():
+    data = dataclasses.replace(
+        material("A", [2] * 9, [2] * 9),
+        groups={(f"A-{kind}", f"{kind}-{at}"): f"{at // 2}" for kind in ("real", "fake") for at in range(9)},
+    )
+    (found,) = forgeries(subject([data]))
+    crops = found.crops
+    labels = np.array([crop.label for crop in crops])
+    case = Case(found.data, found.kind, np.arange(len(crops)), found.groups)
+    held_out = set()
+    for seed in range(8):
+        trained, held = case.split(labels, seed)
+        assert sorted([*trained, *held]) == list(range(36))
+        assert not {found.groups[at] for at in trained} & {found.groups[at] for at in held}
+        held_out |= set(held.tolist())
+    assert len(held_out) > 36 / FOLDS
+
+
+@pytest.mark.parametrize("method", ["corit", "qtfp"])
+def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
+    told = []
+    given = subject([material("A", [2] * 12, [2] * 12)], request.getfixturevalue(method))
+    findings = QUICK.look(dataclasses.replace(given, progress=lambda *pieces: told.append(pieces)))
+    rows = {}
+    for row in findings.rows:
+        rows.setdefault(row["what"], []).append(row)
+    assert [row["radius"] for row in rows["radius"]] == [0.0, 0.1]
+    assert [row["layer"] for row in rows["layer"]] == [1, 2]
+    assert len(rows["layer radius"]) == 2 * 3
+    steps = [row["step"] for row in rows["step"] if row["layer"] == 1]
+    assert steps[:4] == [0, 1, 2, 3]
+    assert steps[-1] == 20
+    assert steps == sorted(steps)
+    for row in rows["layer"]:
+        of_layer = [step for step in rows["step"] if step["layer"] == row["layer"]]
+        assert row["cor_theory"] == min(step["bound"] for step in of_layer)
+        assert row["cor_theory"] == pytest.approx(row["flatness"] * row["misspecification"] * row["fidelity"])
+    assert told[-1] == (48 + 2 * 2 + 2, 48 + 2 * 2 + 2)
+    assert told == sorted(told)
+    assert "UniFD 0.57 0.49 0.04 0.03 0.01" in findings.told[-1]
+    table, picture = write("collapse", findings, tmp_path)
+    assert table.stat().st_size and picture.stat().st_size
+    assert QUICK.look(given).rows == findings.rows
+
+
+def test_the_radius_is_the_last_before_the_first_collapse():
+    look = Collapse(scan=(0.1, 0.2, 0.4), collapsed=0.6)
+    assert look._radius([0.9, 0.8, 0.55, 0.9]) == {"cor": 0.1, "reached": "yes"}
+    assert look._radius([0.9, 0.8, 0.8, 0.7]) == {"cor": 0.4, "reached": "no"}
+    assert look._radius([0.5, 0.5, 0.5, 0.5]) == {"cor": 0.0, "reached": "without SAM"}
+
+
+def test_data_that_are_too_few_are_refused_or_left_out(unifd):
+    few = material("B", [1, 1], [1])
+    with pytest.raises(UsageError, match="B, B-fake: 2 crops of 2 groups are too few"):
+        QUICK.look(subject([few], unifd))
+    enough = material("A", [2] * 12, [2] * 12)
+    findings = QUICK.look(subject([enough, few], unifd))
+    assert {row["data"] for row in findings.rows} == {"A"}
+    assert any(line.startswith("left out: B, B-fake") for line in findings.told)
+    with pytest.raises(MissingError, match="no crops"):
+        QUICK.look(subject([], unifd))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"radii": ()}, {"radii": (0.2, 0.1)}, {"scan": (0.0, 0.1)}, {"steps": 0}, {"momentum": 1.0}]
+)
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(UsageError):
+        Collapse(**wrong)
