@@ -29,6 +29,17 @@ def adapters_cost(tokens: int, width: int, experts: int, hidden: int) -> int:
     return 2 * tokens * (gate + between + bias)
 
 
+def pooling_cost(asked: int, tokens: int, width: int) -> int:
+    """Return the multiply-adds of a multi-head attention by which some tokens ask others.
+
+    Args:
+        asked: Tokens that ask.
+        tokens: Tokens that are asked.
+        width: Width of all of them.
+    """
+    return 2 * (asked + tokens) * width**2 + 2 * asked * tokens * width
+
+
 def tower_cost(full: int, reduced: int, tokens: int, kept: int, width: int, hidden: int) -> int:
     """Return the multiply-adds of a tower whose last blocks see fewer tokens (DFD-HR, supplement B).
 

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepscan.backbones.vit import Block
 from deepscan.detectors.adapters import MixtureOfAdapters
-from deepscan.detectors.flops import adapters_cost, block_cost, tower_cost
+from deepscan.detectors.flops import adapters_cost, block_cost, pooling_cost, tower_cost
 
 
 def counted(run):
@@ -27,6 +27,14 @@ def test_twice_the_formula_is_what_a_counter_finds_of_adapters():
         nn.Sequential(mixture, mixture)(torch.empty(1, 257, 1024))
 
     assert counted(run) == 2 * adapters_cost(257, 1024, 4, 256)
+
+
+def test_twice_the_formula_is_what_a_counter_finds_of_queries_that_ask_patches():
+    def run():
+        queries, patches = torch.empty(1, 4, 1024), torch.empty(1, 256, 1024)
+        nn.MultiheadAttention(1024, 8, batch_first=True)(queries, patches, patches)
+
+    assert counted(run) == 2 * pooling_cost(4, 256, 1024)
 
 
 def test_a_tower_of_24_blocks_costs_162_gigaflops_and_routing_spares_a_sixth():

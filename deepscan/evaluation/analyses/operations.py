@@ -1,0 +1,84 @@
+"""The operations of a whole network for a crop, by formula and by a counter."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.corit import CoritNetwork
+from deepscan.detectors.detector import Network
+from deepscan.detectors.dfd_hr import TILES, DfdHrNetwork
+from deepscan.detectors.flops import adapters_cost, pooling_cost, tower_cost
+from deepscan.detectors.qtfp import QtfpNetwork
+
+
+def bare(method: str, stated: Mapping[str, Any]) -> Network:
+    """Return a network that takes no memory, to be counted."""
+    with torch.device("meta"):
+        return DETECTORS.get(method)().build({"tuning": {"type": "frozen"}, **stated})
+
+
+def counted(network: Network) -> int:
+    """Return the operations of a network without memory for a crop, each an addition or a multiplication.
+
+    DFD-HR is counted with every block.
+    """
+    seen = network.exportable().eval()
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(seen.inputs, (1, 3, seen.side, seen.side))
+    if "regions" in shapes:
+        shapes["regions"] = (1, 3, seen.backbone.grid**2)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        seen(**{name: torch.empty(shape) for name, shape in shapes.items()})
+    return int(counter.get_total_flops())
+
+
+def multiply_adds(network: Network, depth: int | None = None) -> int:
+    """Return a network's multiply-adds for a crop by formula: its blocks, adapters and poolings.
+
+    Args:
+        network: The network.
+        depth: Blocks that a crop and its tiles go through in DFD-HR; None for all.
+    """
+    tower = network.backbone
+    blocks, width, patches = len(tower.blocks), tower.width, tower.grid**2
+    hidden = int(tower.blocks[0].get_submodule("mlp.0").out_features)  # type: ignore[arg-type]
+    tokens = patches + tower.prefix
+    if isinstance(network, DfdHrNetwork):
+        return _dfd_hr(network, blocks if depth is None else depth, tokens, hidden)
+    if isinstance(network, CoritNetwork):
+        with_regions = tokens + len(network.chosen)
+        seen = [with_regions, *[with_regions if network.shared else tokens] * network.rrm]
+        return sum(tower_cost(network.layers[-1], 0, each, each, width, hidden) for each in seen)
+    whole = tower_cost(blocks, 0, tokens, tokens, width, hidden)
+    if isinstance(network, QtfpNetwork) and network.pooling is not None:
+        whole += pooling_cost(len(network.pooling.queries), patches, width)
+    return whole
+
+
+def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
+    settings, tower = network.settings, network.backbone
+    blocks, width, prefix = len(tower.blocks), tower.width, tower.prefix
+    kept = tokens
+    if settings.selection != "none":
+        held = 0 if settings.candidates == "all" else prefix
+        kept = held + settings.kept_of(tokens - held)
+    full = blocks - len(network.branch.routed)
+
+    def passed(reduced: int) -> int:
+        whole = tower_cost(full, reduced, tokens, kept, width, hidden)
+        if settings.experts:
+            whole += full * adapters_cost(tokens, width, settings.experts, settings.hidden)
+            whole += reduced * adapters_cost(kept, width, settings.experts, settings.hidden)
+        return whole
+
+    routed = passed(depth - full)
+    unrouted = tower_cost(blocks, 0, tokens, tokens, width, hidden)
+    if settings.experts:
+        unrouted += blocks * adapters_cost(tokens, width, settings.experts, settings.hidden)
+    whole = routed if settings.routed == "both" else unrouted
+    if network.pooling is not None:
+        asked = TILES**2 if settings.pooling == "self" else 1
+        whole += TILES**2 * routed + pooling_cost(asked, TILES**2, tower.projected)
+    return whole

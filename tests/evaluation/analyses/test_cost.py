@@ -1,0 +1,191 @@
+"""Formulas held against a counter part by part, what trains by recipe, the clock, and the papers' figures."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from deepscan.detectors.corit import CoritNetwork
+from deepscan.errors import UsageError
+from deepscan.evaluation.analyses import ANALYSES, cost
+from deepscan.evaluation.analyses.analysis import Findings, write
+from deepscan.evaluation.analyses.cost import Cost, count_operations, count_parameters, recipe_of
+from deepscan.evaluation.analyses.operations import bare, multiply_adds
+from tests.detectors.test_contract import BACKBONE, TINY
+from tests.evaluation.analyses.materials import model, subject
+
+#: Five tokens of width 16, two blocks with an MLP as wide.
+BLOCK = 4 * 5 * 16**2 + 2 * 5**2 * 16 + 2 * 5 * 16 * 16
+
+
+def counted(module: nn.Module, *shapes: tuple[int, ...]) -> int:
+    """Return the operations that a counter finds in a part of a network."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        module(*(torch.empty(shape) for shape in shapes))
+    return counter.get_total_flops()
+
+
+def value(found: Findings, measure: str, of: str) -> object:
+    """Return the value of the one row that is asked for."""
+    [row] = [row for row in found.rows if (row["measure"], row["of"]) == (measure, of)]
+    return row["value"]
+
+
+@pytest.mark.parametrize("method", ["unifd", "effort", "lora", "fft", "qtfp"])
+def test_the_formula_and_the_ends_of_a_network_are_what_a_counter_finds(method: str, tmp_path: Path) -> None:
+    card = model(method, tmp_path)
+    network = bare(method, card.network).eval()
+    items = {item.of: item.value for item in count_operations(card)}
+
+    tower = 2 * BLOCK
+    # Three queries ask four patches.
+    queries = 2 * (3 + 4) * 16**2 + 2 * 3 * 4 * 16
+    assert multiply_adds(network) == tower + (queries if method == "qtfp" else 0)
+    assert items["by formula"] == 2 * multiply_adds(network) / 1e9
+    ends = counted(network.backbone.stem, (1, 3, 32, 32)) + 2 * 16 * 2
+    # To look where CLS looks: its query, all keys, and their products, a second time.
+    ends += 2 * (16**2 + 5 * 16**2 + 5 * 16)
+    assert items["counted"] * 1e9 == pytest.approx(2 * multiply_adds(network) + ends)
+
+
+def test_corit_costs_two_streams_with_region_tokens_and_one_where_nothing_is_refined() -> None:
+    def block(tokens: int) -> int:
+        return 4 * tokens * 16**2 + 2 * tokens**2 * 16 + 2 * tokens * 16 * 16
+
+    def costs(**stated: object) -> int:
+        return multiply_adds(bare("corit", {**TINY["corit"], **stated}))
+
+    assert costs() == 2 * 2 * block(8)
+    assert costs(regions=["F"]) == 2 * 2 * block(6)
+    assert costs(shared=False) == 2 * (block(8) + block(5))
+    assert costs(rrm=False) == 2 * block(8)
+    assert costs(rsi=False) == 2 * block(5)
+    assert costs(layers=[1]) == 2 * block(8)
+
+
+def test_dfd_hr_costs_five_passes_which_end_where_the_crop_leaves() -> None:
+    stated = {"backbone": {**BACKBONE, "depth": 3}, "hr_blocks": [-2, -1], "hidden": 8, "keep": 0.75}
+
+    def block(tokens: int) -> int:
+        adapters = 2 * tokens * (4 * 16 + 2 * 16 * 4 * 8 + 4 * 16)
+        return 4 * tokens * 16**2 + 2 * tokens**2 * 16 + 2 * tokens * 16 * 16 + adapters
+
+    def costs(depth: int | None = None, **more: object) -> int:
+        return multiply_adds(bare("dfd-hr", {**stated, **more}), depth)
+
+    # Of five tokens a routed block sees three; one query asks four tiles.
+    pooling = 2 * (1 + 4) * 16**2 + 2 * 4 * 16
+    assert costs() == 5 * (block(5) + 2 * block(3)) + pooling
+    assert costs(2) == 5 * (block(5) + block(3)) + pooling
+    assert costs(1) == 5 * block(5) + pooling
+    assert costs(split=False) == block(5) + 2 * block(3)
+    assert costs(1, routed="split") == 3 * block(5) + 4 * block(5) + pooling
+    assert costs(selection="none") == 15 * block(5) + pooling
+    # CLS always, and three of four patches.
+    assert costs(candidates="patches") == 5 * (block(5) + 2 * block(4)) + pooling
+    assert costs(pooling="self") == costs() - pooling + 2 * (4 + 4) * 16**2 + 2 * 4 * 4 * 16
+
+
+def test_the_counter_sees_dfd_hr_with_every_block_and_its_judges(tmp_path: Path) -> None:
+    card = model("dfd-hr", tmp_path)
+    items = {item.of: item.value for item in count_operations(card)}
+    network = bare("dfd-hr", card.network)
+
+    ends = 5 * counted(network.backbone.stem, (1, 3, 32, 32)) + 2 * 32 * 2
+    # Of the whole crop and each tile: one layer judge on CLS, one token judge on five tokens.
+    ends += 5 * 2 * (16 * 8 + 8 + 5 * 16)
+    assert items["counted"] * 1e9 == pytest.approx(2 * multiply_adds(network) + ends)
+    assert items["by formula, 1 of 2 blocks"] == 2 * multiply_adds(network, 1) / 1e9
+    assert len(items) == 3
+
+
+def test_what_trains_is_what_the_recipe_says(tmp_path: Path) -> None:
+    def parameters(method: str, **stated: object) -> dict[str, float]:
+        card = model(method, tmp_path, **stated)
+        return {item.of: item.value for item in count_parameters(card, recipe_of(card))}
+
+    assert parameters("unifd")["trained"] == 16 * 2 + 2
+    whole = parameters("fft")
+    assert whole["trained"] == whole["all"]
+    # Effort of rank 1: two vectors and a number of each of eight matrices, and the head.
+    effort = parameters("effort")
+    assert effort["trained"] == 8 * (2 * 16 + 1) + 34
+    assert effort["all"] == whole["all"]
+
+
+def test_the_papers_figures_stand_beside_those_that_they_are_of(tmp_path: Path) -> None:
+    def printed(method: str, tuning: str) -> tuple[float | None, ...]:
+        card = model(method, tmp_path, tuning={"type": tuning})
+        items = [*count_parameters(card, recipe_of(card)), *count_operations(card)]
+        return tuple(item.paper for item in items if item.of in ("trained", "counted"))
+
+    assert printed("qtfp", "effort") == (4.39e6, 155.6)
+    assert printed("qtfp", "fft") == (309.24e6, 155.6)
+    assert printed("effort", "effort") == (0.19e6, 155.6)
+    assert printed("unifd", "frozen") == (None, None)
+
+
+def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
+    card = model("qtfp", tmp_path, tuning={"type": "effort"})
+    said: list[tuple[int, int]] = []
+    asked = dataclasses.replace(subject([], card), progress=lambda done, total: said.append((done, total)))
+
+    found = ANALYSES.get("cost")(batch=2, repeats=1, frames=320).look(asked)
+
+    step = value(found, "time of a training step", "batch of 16")
+    assert value(found, "training epoch of 320 frames", "the network") == pytest.approx(step * 320 / 16)
+    crop = sum(value(found, "time a crop", of) for of in ("its inputs", "the network"))
+    assert value(found, "time of 320 frames", "judged") == pytest.approx(320 * crop)
+    assert min(row["value"] for row in found.rows) > 0
+    [epoch] = [row for row in found.rows if row["measure"] == "training epoch of 320 frames"]
+    assert epoch["paper"] == 8 * 60 + 51
+    assert said[-1] == (4, 4)
+    assert any("threads on" in line or "GPU" in line for line in found.told)
+    assert write("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_of_a_frozen_backbone_an_epoch_on_kept_features_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract, sizes = CoritNetwork.extract, []
+
+    def noted(network: CoritNetwork, **inputs: torch.Tensor) -> object:
+        sizes.append(len(inputs["crops"]))
+        return extract(network, **inputs)
+
+    card = model("corit", tmp_path)
+    monkeypatch.setattr(CoritNetwork, "extract", noted)
+    found = Cost(batch=1, repeats=1).look(subject([], card))
+
+    epochs = [row["of"] for row in found.rows if row["measure"] == "training epoch of 28,800 frames"]
+    assert epochs == ["the network", "features kept"]
+    # One crop is counted and two are judged; two steps of SAM pass twice each; then the features are kept.
+    batch = recipe_of(card).batch
+    assert sizes == [1, 1, 1, *[batch] * 4, batch]
+
+
+def test_a_card_without_a_recipe_is_counted_but_not_trained(tmp_path: Path) -> None:
+    card = dataclasses.replace(model("dfd-hr", tmp_path), trained={})
+    found = Cost(batch=1, repeats=1).look(subject([], card))
+
+    assert {row["of"] for row in found.rows if row["measure"] == "parameters"} == {"all"}
+    assert not any("training" in row["measure"] for row in found.rows)
+    assert any("states no recipe" in line for line in found.told)
+    assert any("of 2 blocks deep" in line for line in found.told)
+
+
+def test_the_first_run_is_not_timed_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+    clock = iter([0.0, 5.0, 10.0, 11.0, 20.0, 23.0])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+
+    assert Cost(repeats=3)._timed(lambda: runs.append(1), "cpu") == 3.0
+    assert len(runs) == 4
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(UsageError, match="below 1"):
+        Cost(repeats=0)
