@@ -1,0 +1,150 @@
+"""Surfaces and ascents against a quadratic loss whose surface is known, and the look at tiny networks."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.detectors import DETECTORS
+from deepscan.errors import ContractError, UsageError
+from deepscan.evaluation.analyses.analysis import write
+from deepscan.evaluation.analyses.landscape import Landscape, Loss, climb, direction, surface
+from deepscan.training.checkpoint import save_best
+from tests.detectors.test_contract import TINY
+from tests.evaluation.analyses.materials import kept, material, model, subject
+
+QUICK = Landscape(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)
+DATA = [material("A", [2] * 4, [2] * 4)]
+
+
+def quadratic(at, curvatures):
+    """The loss 1/2 sum of c (w - 1)^2, in two parts, at given weights."""
+    weights = torch.tensor(at, dtype=torch.float64, requires_grad=True)
+    scales = torch.tensor(curvatures, dtype=torch.float64)
+
+    def parts():
+        for part in (slice(1), slice(1, None)):
+            yield (scales[part] * (weights[part] - 1) ** 2 / 2).sum()
+
+    return Loss((weights,), parts), weights
+
+
+def test_a_quadratic_has_its_surface():
+    loss, weights = quadratic([1.0, 1.0, 1.0], [1.0, 4.0, 9.0])
+    first = [torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)]
+    second = [torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)]
+    steps = [-1.0, 0.0, 2.0]
+    found = surface(loss, first, second, steps)
+    assert found == pytest.approx(np.array([[a * a / 2 + b * b * 13 / 2 for b in steps] for a in steps]))
+    assert weights.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_highest_rise_within_a_radius_is_that_of_the_sharpest_direction():
+    loss, weights = quadratic([1.0, 1.0, 1.0], [1.0, 4.0, 9.0])
+    start = [torch.tensor([1.0, 0.5, 0.5], dtype=torch.float64)]
+    # At a minimum: 1/2 lambda_max rho^2, to which the power method gets as close as one likes.
+    assert climb(loss, 0.2, start, 30) == pytest.approx(9 * 0.2**2 / 2)
+    assert climb(loss, 0.2, start, 1) < 9 * 0.2**2 / 2
+    assert weights.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_first_ascent_is_sams_own():
+    loss, weights = quadratic([2.0, 1.0, 1.0], [3.0, 4.0, 9.0])
+    # The gradient points along the first axis: the loss there is 3/2 (1 + rho)^2.
+    assert climb(loss, 0.1, None, 1) == pytest.approx(1.5 * 1.1**2)
+    assert weights.tolist() == [2.0, 1.0, 1.0]
+
+
+def test_where_there_is_no_gradient_nothing_is_climbed():
+    loss, _ = quadratic([1.0, 1.0], [1.0, 1.0])
+    assert climb(loss, 0.1, None, 3) == -np.inf
+
+
+def test_a_direction_has_the_lengths_of_the_weights_filters():
+    rng = torch.Generator().manual_seed(0)
+    kernel, bias = torch.randn(4, 3, 2, 2, generator=rng), torch.randn(4, generator=rng)
+    kernel[2] = 0
+    found = direction([kernel, bias], (1, 0))
+    assert torch.allclose(found[0].flatten(1).norm(dim=1), kernel.flatten(1).norm(dim=1))
+    assert not found[1].any()
+    assert not torch.allclose(found[0][0], kernel[0])
+    whole = direction([kernel, bias], (1, 0), "tensor")
+    assert whole[0].norm() == pytest.approx(float(kernel.norm()), rel=1e-5)
+    assert whole[0][2].any()
+    assert not torch.equal(direction([kernel], (2, 0))[0], direction([kernel], (1, 0))[0])
+
+
+@pytest.mark.parametrize("method", ["unifd", "corit", "qtfp", "dfd-hr"])
+def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, tmp_path):
+    card = model(method, tmp_path)
+    told = []
+    given = subject([material("A", [2] * 4, [2] * 4, side=card.crop.input_side)], card)
+    found = QUICK.look(dataclasses.replace(given, progress=lambda *pieces: told.append(pieces)))
+    plane = [row for row in found.rows if row["what"] == "surface"]
+    middle = [row for row in plane if row["a"] == row["b"] == 0]
+    assert len(plane) == 9
+    assert len(middle) == 1
+    # The same sums, once more.
+    assert middle[0]["rise"] == pytest.approx(0, abs=1e-6)
+    assert len({round(row["loss"], 6) for row in plane}) > 4
+    ascents = [(row["radius"], row["start"]) for row in found.rows if row["what"] == "ascent"]
+    assert ascents == [(radius, start) for radius in (0.05, 0.1) for start in ("gradient", "random 1")]
+    assert told[-1] == (9 + 4, 9 + 4)
+    assert found.rows == QUICK.look(given).rows
+    table, picture = write("landscape", found, tmp_path)
+    assert table.stat().st_size and picture.stat().st_size
+
+
+def test_sam_climbs_from_the_head(tmp_path):
+    card = model("unifd", tmp_path)
+    found = dataclasses.replace(QUICK, steps=1).look(subject(DATA, card))
+    rises = [row["rise"] for row in found.rows if row["start"] == "gradient"]
+    # A convex loss rises along its gradient, by more than in proportion.
+    assert 0 < 2 * rises[0] < rises[1]
+    assert "moved: the head, 34 numbers" in found.told[0]
+
+
+def tuned(tmp_path):
+    """A model whose training left its folder: the card, and the network before its tuning was folded."""
+    torch.manual_seed(0)
+    network = DETECTORS.get("effort")().build(TINY["effort"])
+    with torch.no_grad():
+        for value in network.parameters():
+            if value.requires_grad:
+                value.add_(0.05 * torch.randn_like(value))
+    as_trained = copy.deepcopy(network).eval()
+    card = kept(network, "effort", tmp_path)
+    save_best(tmp_path / "run" / "best.safetensors", as_trained)
+    return card, as_trained
+
+
+def test_what_training_changed_is_moved_where_its_folder_is_there(tmp_path):
+    card, as_trained = tuned(tmp_path)
+    trained = sum(value.numel() for value in as_trained.parameters() if value.requires_grad)
+    found = QUICK.look(subject(DATA, card))
+    assert f"what training changed, {trained:,} numbers" in found.told[0]
+    (tmp_path / "run" / "best.safetensors").unlink()
+    whole = QUICK.look(subject(DATA, card))
+    assert "all weights, as the training's checkpoint is not there" in whole.told[0]
+    # Folded or not, it is one model.
+    at = [row["loss"] for each in (found, whole) for row in each.rows if row["a"] == row["b"] == 0]
+    assert at[0] == pytest.approx(at[1], abs=1e-5)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    card, _ = tuned(tmp_path)
+    torch.manual_seed(0)
+    other = DETECTORS.get("fft")().build(TINY["fft"])
+    save_best(tmp_path / "run" / "best.safetensors", other)
+    with pytest.raises(ContractError, match="is of another network"):
+        QUICK.look(subject(DATA, card))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"points": 4}, {"reach": 0.0}, {"norm": "layer"}, {"radii": (0.0,)}, {"ascents": 0}]
+)
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(UsageError):
+        Landscape(**wrong)
