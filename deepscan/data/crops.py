@@ -322,7 +322,7 @@ class Cutter:
         unknown = [at for at, picture in enumerate(pictures) if picture.aligned is None]
         landmarks: list[Floats | None] = [
             # Of whatever size they are stored: their landmarks lie where their recipe puts them.
-            None if given is None else given.template * np.float32(image.shape[0] / given.side)
+            None if given is None else given.landmarks_at(image.shape[0])
             for given, image in zip((picture.aligned for picture in pictures), images, strict=True)
         ]
         if unknown:

@@ -232,8 +232,7 @@ def crop_reader(given: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader
         if image is None:
             return None
         # Of whatever size the crops are stored: their landmarks lie where their recipe puts them.
-        landmarks = given.template * np.float32(image.shape[0] / given.side)
-        return align(image, landmarks, wanted)
+        return align(image, given.landmarks_at(image.shape[0]), wanted)
 
     note = (
         f"cut anew out of crops of {given.side} px at scale {given.scale:g}, for a model of {wanted.scale:g}"

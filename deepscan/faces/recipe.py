@@ -71,6 +71,17 @@ class CropRecipe:
         template: Floats = (points + np.asarray(self.shift) * self.side).astype(np.float32)
         return template
 
+    def landmarks_at(self, side: int) -> Floats:
+        """Return where the five landmarks lie in a crop that has been resized, in its pixels, shape (5, 2).
+
+        Args:
+            side: Of the resized crop.
+        """
+        # The middle of a picture's first pixel is 0, its edge -0.5: that is what a resize leaves in place.
+        half = np.float32(0.5)
+        landmarks: Floats = (self.template + half) * np.float32(side / self.side) - half
+        return landmarks
+
     @property
     def input_side(self) -> int:
         """Side in pixels of what the network sees."""
