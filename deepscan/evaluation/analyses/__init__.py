@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from deepscan.errors import UsageError
+from deepscan.errors import UsageError, require
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,9 +31,12 @@ def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
 
     Raises:
         UsageError: The name, a key or a value is wrong.
+        MissingError: Torch is not installed.
     """
     import yaml
 
+    if name in ANALYSES.names:
+        require(("torch",), "torch", "looking into a model")
     kind = ANALYSES.get(name)
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
     stated = {}

@@ -16,7 +16,7 @@ from deepscan.cards import ModelCard
 from deepscan.data.benchmark import FaceVideo
 from deepscan.detectors import load_network
 from deepscan.detectors.inputs import Inputs, make_inputs
-from deepscan.errors import MissingError, UsageError, missing_extra
+from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.analyses.analysis import Subject
 from deepscan.evaluation.material import Material
 from deepscan.evaluation.stream import Image, Reader
@@ -83,13 +83,11 @@ def open_network(card: ModelCard) -> Opened:
 
     Raises:
         UsageError: The card's method or its inputs are unknown.
-        MissingError: Torch, or the model's `torch` file, is not there.
+        MissingError: The model's `torch` file is not there.
         ContractError: The file does not fit, or the model takes no crops.
     """
-    try:
-        import torch
-    except ImportError:
-        raise missing_extra("torch", "torch", "looking into a model")
+    import torch
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_network(card).to(device)
     assert card.crop is not None
