@@ -1,0 +1,178 @@
+"""Records of a scan with what is known of their videos: raw scores, votes, and whoever has no score."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from deepscan.errors import UsageError
+from deepscan.evaluation.labelled import read_labels, read_records, votes
+from deepscan.evaluation.report import of_scores
+from deepscan.evaluation.scores import read_scores
+from deepscan.scan.records import Record
+
+INDEX = """\
+file,label,group,method,tier
+a.mp4,real,A,real,A
+b.mp4,fake,A,swap,A
+c.mp4,fake,A,lips,B
+d.mp4,fake,,swap,B
+e.mp4,real,E,real,C
+f.mp4,fake,E,swap,C
+"""
+
+
+def track(score, raw, counted=True):
+    return {"id": 0, "score": score, "raw": raw, "counted": counted}
+
+
+def record(path, *tracks, status="ok", score=None):
+    given = (
+        max((each["score"] for each in tracks if each["counted"]), default=None) if score is None else score
+    )
+    return Record(
+        os.fsencode(path),
+        status,
+        "" if status == "ok" else "why",
+        "run",
+        verdict="inconclusive" if tracks else None,
+        score=given,
+        tracks=tracks,
+    ).to_line()
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """An index of six clips, and a scan of all but one; the last line was torn off by a crash."""
+    (tmp_path / "clips.csv").write_text(INDEX)
+    lines = [
+        record(tmp_path / "a.mp4", track(0.9, 0.31)),
+        record(tmp_path / "b.mp4", track(0.9, 0.42), track(0.2, 0.12)),
+        record(tmp_path / "c.mp4", track(0.95, 0.8)),
+        # The calibration has made two persons' scores the same; one of them is seen too seldom to count.
+        record(tmp_path / "d.mp4", track(0.9, 0.5), track(0.9, 0.6), track(0.9, 0.99, counted=False)),
+        record(tmp_path / "e.mp4", status="no_face"),
+        record(tmp_path / "other.mp4", track(0.1, 0.1)),
+    ]
+    (tmp_path / "scan.jsonl").write_text("\n".join(lines) + "\n" + lines[0][:40])
+    return tmp_path
+
+
+def read(clips, *where):
+    return read_records(clips / "scan.jsonl", read_labels(clips / "clips.csv", where), "clips")
+
+
+def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
+    scores = read(clips)
+    told = zip(
+        scores.video.texts(),
+        scores.labels.tolist(),
+        scores.scores.tolist(),
+        scores.status.texts(),
+        strict=True,
+    )
+    expected = [
+        ("a.mp4", 0, 0.31, "ok"),
+        ("b.mp4", 1, 0.42, "ok"),
+        ("c.mp4", 1, 0.8, "ok"),
+        ("d.mp4", 1, 0.6, "ok"),
+        ("e.mp4", 0, None, "no_face"),
+        ("f.mp4", 1, None, "not_scanned"),
+    ]
+    assert [
+        (name, label, None if np.isnan(score) else score, status) for name, label, score, status in told
+    ] == expected
+    (result,) = of_scores(scores, missing="exclude").results
+    assert dict(result.coverage.missing) == {"no_face": 1, "not_scanned": 1}
+    assert (result.coverage.n, result.coverage.scored, result.value("auc")) == (6, 4, 1)
+    (as_fake,) = of_scores(scores, missing="as-fake").results
+    # The real without a score now lies above three of four fakes and level with the one that was not scanned.
+    assert as_fake.value("auc") == pytest.approx((4 + 0.5) / 8)
+
+
+def test_each_group_and_label_votes_once(clips):
+    counted = votes(read(clips))
+    told = {
+        (group, label): (kind, score)
+        for group, label, kind, score in zip(
+            counted.video.texts(),
+            counted.labels.tolist(),
+            counted.kind.texts(),
+            counted.scores.tolist(),
+            strict=True,
+        )
+    }
+    assert told["A", 0] == ("real", 0.31)
+    assert told["A", 1] == ("lips + swap", pytest.approx((0.42 + 0.8) / 2))
+    assert told["d.mp4", 1] == ("swap", 0.6), "a clip without a group is one of its own"
+    assert np.isnan(told["E", 0][1])
+    assert np.isnan(told["E", 1][1])
+    assert len(told) == 5
+    (result,) = of_scores(counted, missing="exclude").results
+    assert (result.figures["auc"].n, result.value("auc")) == (3, 1)
+
+
+def test_a_video_of_many_frames_has_no_more_say_in_its_group_than_one_of_few(tmp_path):
+    rows = [("v", 1, "g", at, 0.9) for at in range(8)] + [("w", 1, "g", 0, 0.1), ("x", 0, "g", 0, 0.3)]
+    lines = ["video,label,group,frame,score", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / "frames.csv").write_text("\n".join(lines) + "\n")
+    counted = votes(read_scores(tmp_path / "frames.csv"))
+    assert counted.labels.tolist() == [1, 0]
+    assert counted.scores.tolist() == pytest.approx([0.5, 0.3])
+
+
+def test_without_groups_there_is_no_vote_by_group(tmp_path):
+    (tmp_path / "s.csv").write_text("video,label,score\na,0,0.1\nb,1,0.9\n")
+    with pytest.raises(UsageError, match="no groups") as caught:
+        votes(read_scores(tmp_path / "s.csv"))
+    assert "--vote video" in caught.value.hint
+
+
+def test_conditions_choose_rows(clips):
+    assert read(clips, "tier=A").video.texts() == ["a.mp4", "b.mp4"]
+    assert read(clips, "tier=A,B", "method=swap").video.texts() == ["b.mp4", "d.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("index", "where", "message", "hint"),
+    [
+        (INDEX, ["tier"], "not column=value", "tier=A,B"),
+        (INDEX, ["level=A"], "no column 'level'", "file, label, group, method, tier"),
+        (INDEX, ["tier=Z"], "no row with tier=Z", "leave --where out"),
+        (INDEX.replace("real,A,real", "genuine,A,real"), [], "a.mp4 has the label 'genuine'", "real or fake"),
+        (INDEX + "./a.mp4,fake,A,swap,A\n", [], "a.mp4 twice", "leave one"),
+        (INDEX + "g.mp4\n", [], "g.mp4 has the label ''", "real or fake"),
+        ("video,label\na,real\n", [], "no column 'file'", "video, label"),
+        ("", [], "no column 'file'", "its columns are"),
+    ],
+)
+def test_an_index_that_is_wrong_is_told_so(tmp_path, index, where, message, hint):
+    (tmp_path / "clips.csv").write_text(index)
+    with pytest.raises(UsageError, match=message) as caught:
+        read_labels(tmp_path / "clips.csv", where)
+    assert hint in caught.value.hint
+
+
+def test_records_that_are_none_or_of_other_videos_are_told_so(clips):
+    labels = read_labels(clips / "clips.csv")
+    other = clips / "other.jsonl"
+    other.write_text(record(clips / "x.mp4", track(0.1, 0.1)) + "\n")
+    with pytest.raises(UsageError, match="none of the 6 labelled videos"):
+        read_records(other, labels, "clips")
+    with pytest.raises(UsageError, match="not a record of this version") as caught:
+        read_records(clips / "clips.csv", labels, "clips")
+    assert "scan --out" in caught.value.hint
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_records(clips / "absent.jsonl", labels, "clips")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_labels(clips / "absent.csv")
+
+
+def test_a_repeated_scan_counts_by_its_last_record(clips):
+    journal = clips / "again.jsonl"
+    lines = [record(clips / "a.mp4", status="timeout"), record(clips / "a.mp4", track(0.9, 0.7))]
+    journal.write_text("\n".join(lines) + "\n")
+    scores = read_records(journal, read_labels(clips / "clips.csv", ["tier=A"]), "clips")
+    assert scores.scores[0] == 0.7
+    assert json.loads(lines[0])["status"] == "timeout"

@@ -1,0 +1,167 @@
+"""What an evaluation found, as tables and files have it."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.cards import Calibration
+from deepscan.evaluation import report as report_module
+from deepscan.evaluation.counting import COUNTINGS
+from deepscan.evaluation.report import file_name, measure_scores, of_scores, write
+from deepscan.evaluation.robustness import Robustness
+from deepscan.evaluation.scores import read_scores
+from deepscan.evaluation.tables import expected, expected_mean
+
+ROWS = """\
+dataset,kind,video,label,group,score
+UADFV,UADFV_Real,r0,0,a,0.1
+UADFV,UADFV_Real,r1,0,b,0.6
+UADFV,UADFV_Fake,f0,1,a,0.5
+UADFV,UADFV_Fake,f1,1,b,0.9
+FaceShifter,FF-real,r0,0,a,0.2
+FaceShifter,FF-FH,f0,1,b,0.3
+FaceShifter,FF-FH,f1,1,b,
+"""
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Nothing here is said of intervals, and a thousand draws of each take seconds."""
+    monkeypatch.setattr(report_module, "measure_all", partial(report_module.measure_all, rounds=5))
+    monkeypatch.setattr(report_module, "measure_kinds", partial(report_module.measure_kinds, rounds=5))
+
+
+@pytest.fixture
+def scores(tmp_path):
+    (tmp_path / "scores.csv").write_text(ROWS)
+    return read_scores(tmp_path / "scores.csv")
+
+
+def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
+    report = of_scores(scores, missing="exclude", row="qtfp")
+    assert [(each.test, each.level, each.value("auc")) for each in report.results] == [
+        ("UADFV", "video", 0.75),
+        ("FaceShifter", "video", 1.0),
+    ]
+    assert report.mean("corrected", "video", "auc") == pytest.approx(0.875)
+    assert [each.paper.printed for each in report.results] == ["0.989", "0.913"]
+    assert report.results[1].coverage.missing == {"no_score": 1}
+    assert of_scores(scores, missing="as-real").results[1].value("auc") == 0.5
+    assert [each.paper for each in of_scores(scores, missing="exclude").results] == [None, None]
+
+
+def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
+    (tmp_path / "s.csv").write_text("video,label,frame,score\nr,0,0,0.2\nr,0,1,0.6\nf,1,0,0.5\nf,1,1,0.7\n")
+    report = of_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
+    assert [(each.level, each.value("auc"), each.coverage.n) for each in report.results] == [
+        ("frame", 0.75, 4),
+        ("video", 1.0, 2),
+    ]
+    assert {each.test for each in report.results} == {"all"}
+
+
+def test_a_mean_of_sets_of_which_one_has_no_figure_is_none(scores):
+    real_only = scores.take(
+        np.flatnonzero((scores.labels == 0) | (np.array(scores.dataset.texts()) == "UADFV"))
+    )
+    report = of_scores(real_only, missing="exclude")
+    assert [each.value("auc") for each in report.results] == [0.75, None]
+    assert report.mean("corrected", "video", "auc") is None
+    (means,) = report.to_json()["means"]
+    assert means["auc"] is None
+    assert means["accuracy"] == pytest.approx((0.5 + 1) / 2)
+
+
+def measured(scores, **more):
+    given = {"test": "t", "dataset": "t", "counting": COUNTINGS.get("corrected"), "level": "video"}
+    return measure_scores(scores, **{**given, "calibration": None, "missing": "exclude", **more})
+
+
+def test_kinds_of_fake_are_told_where_there_are_several(scores):
+    kinds = measured(scores).kinds
+    # Against the reals at 0.1, 0.6 and 0.2.
+    assert kinds["UADFV_Fake"]["auc"].value == pytest.approx(5 / 6)
+    assert kinds["FF-FH"]["auc"].value == pytest.approx(2 / 3)
+    one = scores.take(np.flatnonzero(np.array(scores.dataset.texts()) == "UADFV"))
+    assert not measured(one).kinds
+
+
+def test_figures_of_calibrated_scores_need_a_calibration(scores):
+    calibration = Calibration("frame", "made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.55)
+    without, with_one = measured(scores), measured(scores, calibration=calibration)
+    assert without.value("accuracy_at_threshold") is None
+    # From 0.55 on: the real at 0.6 is called fake; the fakes at 0.5 and 0.3 are not.
+    assert with_one.value("accuracy_at_threshold") == pytest.approx(3 / 6)
+    assert with_one.value("accuracy") == pytest.approx(3 / 6)
+
+
+def test_as_published_counting_gives_only_the_auc_per_video(scores):
+    way = COUNTINGS.get("as-published")
+    assert set(measured(scores, counting=way).figures) == {"auc"}
+    assert "accuracy" in measured(scores, counting=way, level="frame").figures
+    assert not measured(scores, counting=way).kinds
+    assert measured(scores, counting=way, level="frame").kinds
+
+
+def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
+    report = of_scores(scores, missing="exclude", row="qtfp", stated={"scores": "mine.csv"})
+    mean = expected_mean("dfd-hr", ["FaceShifter", "Celeb-DF-v2"], "video")
+    aucs = {0: 0.9, 1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6, 5: 0.5}
+    report = replace(
+        report, papers_means={("corrected", "video"): mean}, robustness={"a/b": [Robustness("blur", aucs)]}
+    )
+    made = write(report, tmp_path / "out", "auc", "video")
+    names = ["report.json", "videos-corrected", "roc.png", "scores.png", "papers.png", "robustness.png"]
+    assert [path.name for path in made] == names
+    for path in made:
+        if path.suffix == ".png":
+            assert cv2.imread(str(path)).shape[1] == 1050
+    told = json.loads(made[0].read_text())
+    assert told["scores"] == "mine.csv"
+    paper = expected("qtfp", "UADFV", "video")
+    assert told["results"][0]["paper"] == {
+        "value": 0.989,
+        "printed": "0.989",
+        "table": paper.table,
+        "number": paper.number,
+        "row": paper.row,
+        "column": "UADfV",
+    }
+    assert told["results"][1]["coverage"] == {
+        "n": 3,
+        "scored": 2,
+        "missing": {"no_score": 1},
+        "missing_counted": "exclude",
+    }
+    assert told["means"][0]["paper"]["printed"] == mean.printed
+    assert told["robustness"]["a/b"][0]["levels"][5] == {
+        "level": 5,
+        "strength": 21,
+        "auc": 0.5,
+        "variation": pytest.approx(-4 / 9),
+    }
+    rows = read_scores(made[1] / "FaceShifter.csv")
+    assert rows.status.texts() == ["ok", "ok", ""]
+    assert rows.scores.tolist() == pytest.approx([0.2, 0.3, np.nan], nan_ok=True)
+    both = replace(report, robustness={"a/b": report.robustness["a/b"], "c": report.robustness["a/b"]})
+    assert {path.name for path in write(both, tmp_path / "out", "auc", "video")} >= {
+        "robustness-a%2Fb.png",
+        "robustness-c.png",
+    }
+
+
+def test_a_report_without_figures_is_written_without_plots(tmp_path, scores):
+    reals = of_scores(scores.take(np.flatnonzero(scores.labels == 0)), missing="exclude")
+    made = write(reals, tmp_path / "out", "auc", "video")
+    assert [path.name for path in made] == ["report.json", "videos-corrected"]
+    reasons = {each["reason"] for each in json.loads(made[0].read_text())["results"][0]["figures"][:1]}
+    assert reasons == {"all 2 samples are real"}
+
+
+def test_names_of_files_are_names_of_files():
+    assert file_name("a/b") == "a%2Fb"
+    assert file_name("FaceForensics++ (c23)") == "FaceForensics++ (c23)"
