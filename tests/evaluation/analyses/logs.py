@@ -1,0 +1,22 @@
+"""Made-up trainings: a log, and a card that states the recipe."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def training(folder: Path, aucs: Sequence[float], results: Sequence[Any] = (), **recipe: Any) -> Path:
+    """Write MODEL/run with a log of these AUCs, crop by crop and lower by 0.1 video by video; return it."""
+    run = folder / "run"
+    run.mkdir(parents=True)
+    with (run / "log.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", "loss", "auc", "video_auc"])
+        writer.writerows([at, 0.5, auc, round(auc - 0.1, 6)] for at, auc in enumerate(aucs, 1))
+    if recipe:
+        stated = {"trained": {"recipe": {"select": "auc", **recipe}}, "results": list(results)}
+        (folder / "card.yaml").write_text(yaml.safe_dump(stated), encoding="utf-8")
+    return run

@@ -1,0 +1,122 @@
+"""What is told of trainings, against made-up logs."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from deepscan.detectors import DETECTORS
+from deepscan.errors import MissingError, UsageError
+from deepscan.evaluation.analyses.analysis import write
+from deepscan.evaluation.analyses.runs import read_run, read_runs
+from deepscan.evaluation.analyses.stability import Stability, measured
+from deepscan.training.checkpoint import Progress, save
+from tests.detectors.test_contract import TINY
+from tests.evaluation.analyses.logs import training
+from tests.evaluation.analyses.materials import subject
+
+
+def asked(*runs):
+    return dataclasses.replace(subject([]), runs=runs)
+
+
+def test_best_last_and_spread_of_a_curve():
+    told = measured([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
+    assert told == {
+        "epochs": 8,
+        "best_epoch": 2,
+        "best": 0.8,
+        "last": 0.7,
+        "below": pytest.approx(0.1),
+        "spread": pytest.approx(0.02),
+    }
+
+
+def test_a_quarter_is_two_epochs_at_least():
+    assert measured([0.5, 0.9, 0.8])["spread"] == pytest.approx(0.1)
+    assert measured([0.5])["spread"] == 0
+
+
+def test_trainings_of_one_recipe_make_a_band(tmp_path):
+    first = training(tmp_path / "a", [0.6, 0.8, 0.7], method="qtfp", seed=1)
+    second = training(tmp_path / "b", [0.8, 0.6], method="qtfp", seed=2)
+    other = training(tmp_path / "c", [0.5, 0.55], method="qtfp", seed=1, lr=0.1)
+    found = Stability().look(asked(first, other, second))
+    assert [(row["run"], row["seed"]) for row in found.rows] == [
+        ("a", 1),
+        ("b", 2),
+        ("a and 1 more", "mean"),
+        ("c", 1),
+    ]
+    mean = found.rows[2]
+    # Over the epochs that both have: 0.7 and 0.7.
+    assert (mean["epochs"], mean["best_epoch"]) == (2, 1)
+    assert (mean["best"], mean["last"]) == (pytest.approx(0.7), pytest.approx(0.7))
+    (axes,) = found.figure.axes
+    assert len(axes.lines) == 2
+    # One band, for the recipe with two seeds: between 0.6 and 0.8 after both epochs.
+    assert len(axes.collections) == 1
+    corners = axes.collections[0].get_paths()[0].vertices
+    assert (corners[:, 1].min(), corners[:, 1].max()) == (0.6, 0.8)
+    table, picture = write("stability", found, tmp_path)
+    assert table.stat().st_size and picture.stat().st_size
+
+
+def test_the_same_seed_twice_is_no_other_seed(tmp_path):
+    runs = [training(tmp_path / name, [0.6, 0.8], method="qtfp", seed=1) for name in "ab"]
+    assert [row["seed"] for row in Stability().look(asked(*runs)).rows] == [1, 1]
+
+
+def test_videos_can_be_asked_for(tmp_path):
+    run = training(tmp_path / "a", [0.6, 0.8], method="qtfp", seed=1)
+    assert Stability(metric="video_auc").look(asked(run)).rows[0]["best"] == pytest.approx(0.7)
+    with pytest.raises(UsageError, match="metric must be one of auc, video_auc"):
+        Stability(metric="loss")
+
+
+def test_a_run_is_found_by_its_own_folder_and_by_its_models(tmp_path):
+    run = training(tmp_path / "mine", [0.6, 0.8], method="qtfp", seed=1)
+    assert read_run(run) == read_run(tmp_path / "mine")
+    assert read_run(run).name == "mine"
+    assert [each.name for each in read_runs((), tmp_path / "mine")] == ["mine"]
+    with pytest.raises(UsageError, match="named twice"):
+        read_runs((run, tmp_path / "mine"))
+
+
+def test_the_checkpoint_states_the_recipe_before_the_card_does(tmp_path):
+    run = training(tmp_path / "a", [0.6, 0.8], method="unifd", seed=1)
+    network = DETECTORS.get("unifd")().build(TINY["unifd"])
+    optimiser = torch.optim.SGD(network.head.parameters(), lr=1)
+    identity = {"method": "unifd", "seed": 5, "select": "video_auc", "crops": "key", "backbone": "hash"}
+    save(run / "last.safetensors", network, None, optimiser, Progress(2, 0, 0.8, ()), identity)
+    found = read_run(run)
+    assert found.recipe == {"method": "unifd", "seed": 5, "select": "video_auc"}
+    assert (found.seed, found.select, found.best) == (5, "video_auc", 1)
+    (run / "last.safetensors").write_bytes(b"no checkpoint")
+    with pytest.raises(UsageError, match="is not a checkpoint"):
+        read_run(run)
+
+
+def test_a_run_without_a_recipe_stands_alone(tmp_path):
+    runs = [training(tmp_path / name, [0.6, 0.8]) for name in "ab"]
+    assert [row["run"] for row in Stability().look(asked(*runs)).rows] == ["a", "b"]
+
+
+def test_what_is_no_training_is_said(tmp_path):
+    with pytest.raises(MissingError, match="no training to look at") as none:
+        Stability().look(asked())
+    assert "--run" in none.value.hint
+    with pytest.raises(MissingError, match=r"no log\.csv"):
+        Stability().look(asked(tmp_path))
+    (tmp_path / "log.csv").write_text("epoch,auc\n")
+    with pytest.raises(UsageError, match="has no epoch"):
+        Stability().look(asked(tmp_path))
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(UsageError, match="no column auc"):
+        Stability().look(asked(tmp_path))
+
+
+def test_every_recipe_has_a_line_in_the_legend(tmp_path):
+    runs = [training(tmp_path / f"m{at}", [0.6, 0.8], method="qtfp", seed=1, lr=at) for at in range(9)]
+    figure = Stability().look(asked(*runs)).figure
+    assert len(figure.legends[0].get_texts()) == 9

@@ -1,0 +1,129 @@
+"""Sweeps of the losses' weights, against made-up trainings."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+from deepscan.errors import MissingError, UsageError
+from deepscan.evaluation.analyses.analysis import write
+from deepscan.evaluation.analyses.weights import SPAN, Weights, sweep
+from deepscan.training.recipe import load_recipe
+from tests.evaluation.analyses.logs import training
+from tests.evaluation.analyses.materials import subject
+
+
+def asked(*runs):
+    return dataclasses.replace(subject([]), runs=runs)
+
+
+def qtfp(folder, aucs, flcl, raal, *, held=None, **stated):
+    """A training of QTFP with these weights."""
+    loss = {"contrast": "flcl", "alignment": "attention", "lambda_flcl": flcl, "lambda_raal": raal}
+    loss |= stated.pop("loss", {})
+    results = [{"metric": "auc", "level": "frame", "value": held, "interval": [0.1, 0.9]}] if held else []
+    return training(folder, aucs, results, method="qtfp", loss=loss, **{"seed": 1, **stated})
+
+
+def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
+    runs = [
+        qtfp(tmp_path / "c", [0.8, 0.7], 0.28, 1.0),
+        qtfp(tmp_path / "a", [0.5, 0.6], 0.14, 1.0),
+        qtfp(tmp_path / "b", [0.5, 0.55], 0.14, 1.0, loss={"contrast": "none"}),
+        qtfp(tmp_path / "d", [0.5, 0.65], 0.14, 1.0, loss={"alignment": "none"}),
+    ]
+    found = Weights().look(asked(*runs))
+    told = [
+        (row["run"], row["lambda_flcl"], row["lambda_raal"], row["epoch"], row["auc_chosen"])
+        for row in found.rows
+    ]
+    # Video by video, after the epoch that was chosen crop by crop; a loss that is off weighs nothing.
+    assert told == [
+        ("b", 0.0, 1.0, 2, 0.45),
+        ("d", 0.14, 0.0, 2, 0.55),
+        ("a", 0.14, 1.0, 2, 0.5),
+        ("c", 0.28, 1.0, 1, 0.7),
+    ]
+    assert all(row["auc_held_out"] == "" for row in found.rows)
+    assert "chose the epoch" in found.told[0]
+    assert "prints no figure" in found.told[-1]
+    table, picture = write("weights", found, tmp_path)
+    assert table.stat().st_size and picture.stat().st_size
+
+
+def test_each_panel_varies_one_weight(tmp_path):
+    runs = [
+        qtfp(
+            tmp_path / f"{flcl}-{raal}-{seed}", [0.6 + flcl + raal / 100 + seed / 1000], flcl, raal, seed=seed
+        )
+        for flcl, raal in ((0.0, 1.0), (0.14, 1.0), (0.14, 2.0))
+        for seed in (1, 3)
+    ]
+    found = Weights().look(asked(*runs))
+    first, second = found.figure.axes
+    lines = [line for axes in (first, second) for line in axes.lines if line.get_linestyle() == "-"]
+    # Only lines along a sweep, through the means over seeds: videos lie 0.1 below.
+    assert [list(line.get_ydata()) for line in lines] == [
+        [pytest.approx(0.512), pytest.approx(0.652)],
+        [pytest.approx(0.652), pytest.approx(0.662)],
+    ]
+    assert [text.get_text() for text in found.figure.legends[0].get_texts()] == ["λ2 = 1", "λ1 = 0.14"]
+    assert [label.get_text() for label in second.get_xticklabels()] == ["1", "2"]
+
+
+def test_held_out_figures_are_taken_where_every_card_has_one(tmp_path):
+    first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, held=0.71)
+    second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, held=0.715)
+    found = Weights().look(asked(first, second))
+    assert [row["auc_held_out"] for row in found.rows] == [0.71, 0.715]
+    assert [(row["low"], row["high"]) for row in found.rows] == [(0.1, 0.9)] * 2
+    assert "held-out" in found.told[0]
+    assert "0.7100 (0.100 to 0.900)  a" in found.told[1]
+    low, high = found.figure.axes[0].get_ylim()
+    assert high - low == pytest.approx(SPAN)
+    third = qtfp(tmp_path / "c", [0.6], 0.56, 1.0)
+    assert "chose the epoch" in Weights().look(asked(first, second, third)).told[0]
+
+
+def test_other_differences_are_told(tmp_path):
+    first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, lr=0.1, network={"queries": 4})
+    second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, seed=2)
+    third = qtfp(tmp_path / "c", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, new="key")
+    assert "the trainings differ in other things too: lr" in Weights().look(asked(first, second, third)).told
+
+
+def test_without_trainings_the_hint_is_how_to_make_them():
+    with pytest.raises(MissingError) as none:
+        Weights().look(asked())
+    assert none.value.hint == "; ".join(sweep((0.0, 0.07, 0.14, 0.28, 0.56), (0.0, 0.5, 1.0, 2.0, 4.0)))
+    assert "\n" not in none.value.hint
+
+
+def test_the_commands_are_of_both_sweeps_and_can_be_run():
+    *made, read = sweep((0.0, 0.14), (1.0, 2.0))
+    recipes = []
+    for command in made:
+        words = shlex.split(command)
+        assert words[:4] == ["deepscan", "train", "--method", "qtfp"]
+        recipes.append(load_recipe("qtfp", None, words[6:]).loss)
+        assert f"--run {words[5]}/run" in read
+    assert [(loss["lambda_flcl"], loss["lambda_raal"]) for loss in recipes] == [
+        (0.0, 1.0),
+        (0.14, 1.0),
+        (0.14, 2.0),
+    ]
+    assert read.startswith("deepscan eval --analysis weights --run runs/weights/")
+
+
+def test_the_defaults_are_the_recipes():
+    loss = load_recipe("qtfp").loss
+    assert sweep((), (loss["lambda_raal"],))[0].endswith(
+        f"loss.lambda_flcl={loss['lambda_flcl']:g} loss.lambda_raal={loss['lambda_raal']:g}"
+    )
+
+
+@pytest.mark.parametrize("recipe", [{"method": "corit", "loss": {}}, {}])
+def test_a_training_of_another_method_is_refused(tmp_path, recipe):
+    run = training(tmp_path / "a", [0.6], **recipe)
+    with pytest.raises(UsageError, match="which has no λ1 and λ2"):
+        Weights().look(asked(run))
