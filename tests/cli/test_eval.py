@@ -1,0 +1,312 @@
+"""`deepscan eval` as a user runs it, on benchmarks so small that every figure is known by hand."""
+
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.data.layouts import LAYOUTS
+from deepscan.data.universal import GENERATORS
+from deepscan.errors import ExitCode
+from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.evaluation.tables import load_tables
+from tests import toy
+from tests.command import deepscan
+from tests.evaluation.replica import benchmark
+from tests.evaluation.test_labelled import INDEX, record, track
+from tests.terminal import at_a_terminal
+
+CELEB = {
+    "CelebDFv2_real": {"r0": [10, 30], "r1": [120, 120]},
+    "CelebDFv2_fake": {"f0": [40, 80], "f1": [90, 190], "f2": [200, 220]},
+}
+FF = {
+    "FF-real": {"000": [50], "001": [150]},
+    "FF-DF": {"000_001": [200], "001_000": [100]},
+    "FF-NT": {"000_001": [160], "001_000": [40]},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model and two benchmarks."""
+    place = tmp_path_factory.mktemp("place")
+    toy.model(place / "toy")
+    benchmark(place / "data", "Celeb-DF-v2", CELEB)
+    benchmark(place / "data", "FaceForensics++", FF, level="c23")
+    return place
+
+
+def evaluate(place, *more, **env):
+    return deepscan("eval", "--model", "./toy", *map(str, more), cwd=place, COLUMNS="80", **env)
+
+
+def failed(ran, code):
+    assert ran.code == code, ran.err
+    assert ran.out == ""
+    assert [line.split(":")[0] for line in ran.error_lines] == ["error", "hint"], ran.err
+    assert "Traceback" not in ran.err
+    return ran.error_lines
+
+
+def rows(out):
+    """The lines of tables as cells, by their first one."""
+    return {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+
+
+def test_run_as_it_is_shown_without_data_it_says_what_to_put_where(tmp_path):
+    ran = deepscan("eval", "--protocol", "cross-dataset", cwd=tmp_path)
+    error, hint = failed(ran, ExitCode.MISSING)
+    tests = PROTOCOLS.get("cross-dataset").sets["qtfp"]
+    assert error == "error: 10 of the 10 test sets of cross-dataset are not in data"
+    assert hint == "hint: put them there, or name another folder with --data"
+    lines = [line for line in ran.err.splitlines() if line not in ran.error_lines]
+    assert len(lines) == 3 * len(tests)
+    for test, (what, where, origin) in zip(tests, zip(*[iter(lines)] * 3, strict=True), strict=True):
+        layout = LAYOUTS.get(test.dataset)
+        assert what.startswith(f"missing: {test.name}: ")
+        assert f"deepscan prepare {test.dataset} --root DIR --out data" in what
+        assert where == f"  DIR: {layout.expects}"
+        assert origin == f"  given out: {layout.origin}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generators_that_are_missing_are_told_with_where_to_fetch_them(tmp_path):
+    ran = deepscan("eval", "--protocol", "universal", cwd=tmp_path)
+    failed(ran, ExitCode.MISSING)
+    told = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
+    assert [line.split(": ")[1] for line in told] == list(GENERATORS)
+    assert all("github.com/" in line and "in data there must be" in line for line in told)
+
+
+def test_a_protocol_gives_its_table_alone_on_stdout_and_files_beside(place, tmp_path):
+    out = tmp_path / "out"
+    ran = evaluate(place, "--available", "--out", out, "--progress", "plain")
+    assert ran.code == 0, ran.err
+    # Of six pairs five are in order; the paper prints 0.960.
+    assert rows(ran.out)["Celeb-DF-v2"][:2] == ["4+6", "0.750"], "the table of frames comes last"
+    (line,) = [line for line in ran.out.splitlines() if "0.960" in line]
+    assert line.split()[:3] == ["Celeb-DF-v2", "2+3", "0.833"]
+    assert line.split()[4:6] == ["0.960", "-0.127"]
+    assert "\x1b" not in ran.out + ran.err
+    assert "missing: UADFV" in ran.err
+    assert "missing" not in ran.out
+    assert "Celeb-DF-v2 5/5" in ran.err
+    assert ran.err.splitlines()[-1].startswith(f"in {out}: report.json, videos-corrected")
+    told = json.loads((out / "report.json").read_text())
+    assert [(each["test"], each["level"]) for each in told["results"]] == [
+        ("Celeb-DF-v2", "frame"),
+        ("Celeb-DF-v2", "video"),
+    ]
+    for name in ("roc.png", "scores.png", "papers.png"):
+        assert cv2.imread(str(out / name)) is not None
+    again = evaluate(place, "--available", "--out", out, "--progress", "none")
+    assert (again.code, again.out, again.err) == (0, ran.out, "")
+
+
+def test_an_evaluation_is_not_put_upon_another(place, tmp_path):
+    out = tmp_path / "out"
+    first = evaluate(place, "--set", "Celeb-DF-v2", "--out", out)
+    assert first.code == 0, first.err
+    error, hint = failed(
+        evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1"), ExitCode.CONTRACT
+    )
+    assert "frames was 32, is 1" in error
+    assert "--overwrite" in hint
+    anew = evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1", "--overwrite")
+    assert anew.code == 0, anew.err
+    # The first frame alone: 10 and 120 against 40, 90 and 200.
+    assert rows(anew.out)["Celeb-DF-v2"][:2] == ["2+3", "0.667"]
+
+
+def test_robustness_is_a_table_of_levels_and_a_plot(place, tmp_path):
+    ran = evaluate(place, "--protocol", "robustness", "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    # 200, 160 above both reals, 100 above one, 40 above none; these crops are of one colour.
+    for name in ("blur", "contrast", "resizing"):
+        assert rows(ran.out)[name] == ["0.625"] * 6 + ["+0.0%"]
+    assert rows(ran.out)["FF-NT"] == ["2", "0.500", *rows(ran.out)["FF-NT"][2:]]
+    assert (tmp_path / "out" / "robustness.png").is_file()
+
+
+def test_both_ways_to_count_stand_one_below_the_other(place, tmp_path):
+    ran = evaluate(place, "--protocol", "in-domain", "--counting", "both", "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    heads = [line.strip() for line in ran.out.splitlines() if line.startswith("per ")]
+    assert [head for head in heads if head.startswith("per video")] == [
+        "per video, corrected counting",
+        "per video, as-published counting",
+    ]
+    # 000_001 and 001_000 of both manipulations merge: 180 and 70 against 50 and 150.
+    lines = [line.split() for line in ran.out.splitlines() if line.startswith("FaceForensics++ ")]
+    assert [line[1:3] for line in lines[:1]] == [["2+4", "0.625"]]
+    assert ["2+2", "0.750"] in [line[1:3] for line in lines]
+    assert "6 videos count as 4" in " ".join(ran.out.split())
+
+
+SCORES = """\
+video,label,score,kind
+r0,real,0.2,real
+r1,real,0.6,real
+f0,fake,0.5,swap
+f1,fake,0.9,lips
+f2,fake,,lips
+"""
+
+
+def test_anybodys_scores_are_measured_and_written(tmp_path):
+    (tmp_path / "mine.csv").write_text(SCORES)
+    ran = deepscan("eval", "--scores", "mine.csv", "--out", "out", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert rows(ran.out)["all"][:2] == ["2+2", "0.750"]
+    assert rows(ran.out)["swap"][:2] == ["1", "0.500"]
+    assert rows(ran.out)["lips"][:2] == ["1", "1.000"]
+    assert "without a score: 1 no_score (exclude)" in " ".join(ran.out.split())
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert told["scores"] == "mine.csv"
+    assert told["results"][0]["coverage"]["missing"] == {"no_score": 1}
+    for name in ("roc.png", "scores.png"):
+        assert cv2.imread(str(tmp_path / "out" / name)) is not None
+    counted = deepscan("eval", "--scores", "mine.csv", "--missing", "as-real", cwd=tmp_path)
+    assert rows(counted.out)["all"][:2] == ["2+3", "0.500"]
+    assert counted.err == ""
+
+
+def test_records_of_a_scan_are_held_against_labels(tmp_path):
+    (tmp_path / "clips.csv").write_text(INDEX)
+    scored = {"a": 0.4, "b": 0.3, "c": 0.9, "d": 0.7, "e": 0.5, "f": 0.45}
+    lines = [record(tmp_path / f"{name}.mp4", track(score, score)) for name, score in scored.items()]
+    (tmp_path / "scan.jsonl").write_text("\n".join(lines) + "\n")
+    command = ("eval", "--records", "scan.jsonl", "--labels", "clips.csv")
+    each = deepscan(*command, cwd=tmp_path)
+    assert each.code == 0, each.err
+    # Fakes 0.3, 0.9, 0.7, 0.45 against reals 0.4 and 0.5.
+    assert rows(each.out)["clips"][:2] == ["2+4", "0.625"]
+    voted = deepscan(*command, "--vote", "group", cwd=tmp_path)
+    # b and c are of one group: 0.6.
+    assert rows(voted.out)["clips"][:2] == ["2+3", "0.833"]
+    assert "per group" in voted.out
+    some = deepscan(*command, "--where", "tier=A,B", cwd=tmp_path)
+    assert rows(some.out)["clips"][:2] == ["1+3", "0.667"]
+
+
+def test_two_files_are_compared_on_what_both_have(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    for name, noise in (("a", 0.1), ("b", 2.0)):
+        scores = 1 / (1 + np.exp(-(labels - 0.5 + noise * rng.normal(size=60))))
+        lines = [
+            f"v{at},{label},{score:.5f}" for at, (label, score) in enumerate(zip(labels, scores, strict=True))
+        ]
+        (tmp_path / f"{name}.csv").write_text(
+            "\n".join(["video,label,score", *lines[: 60 - 2 * (name == "b")]]) + "\n"
+        )
+    ran = deepscan("eval", "--compare", "a.csv", "b.csv", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    first, second, difference, *rest = ran.out.splitlines()
+    assert first == "a.csv: AUC 1.0000"
+    auc = float(second.removeprefix("b.csv: AUC "))
+    assert difference.startswith(f"difference {1 - auc:+.4f}, 95 % ")
+    assert difference.endswith("(DeLong)")
+    assert "on 29 fakes and 29 reals that both have scored" in rest
+    assert "a.csv: 2 that the other lacks, 0 of both without a score" in rest
+
+
+def test_the_papers_tables_are_listed_and_shown(tmp_path):
+    listed = deepscan("eval", "--tables", cwd=tmp_path, COLUMNS="80")
+    assert listed.code == 0
+    assert [name for name in load_tables() if name not in listed.out] == []
+    assert max(map(len, listed.out.splitlines())) <= 80
+    shown = deepscan("eval", "--tables", "corit-frame", "dfd-hr-cross-dataset", cwd=tmp_path, COLUMNS="80")
+    assert shown.code == 0
+    assert "90.9" in shown.out
+    assert ".997" in shown.out
+    error, hint = failed(deepscan("eval", "--tables", "corit-fram", cwd=tmp_path), ExitCode.USAGE)
+    assert "corit-fram" in error
+    assert "did you mean 'corit-frame'" in hint
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "hint"),
+    [
+        (["--protocol", "cross-datset"], "unknown protocol 'cross-datset'", "did you mean 'cross-dataset'?"),
+        (["--counting", "best"], "--counting 'best' is unknown", "corrected, as-published, both"),
+        (["--missing", "drop"], "--missing 'drop' is unknown", "exclude, as-real, as-fake"),
+        (["--vote", "clip"], "--vote 'clip' is unknown", "video, group"),
+        (["--video-key", "full"], "--video-key 'full' is unknown", "parent, parent2"),
+        (["--video-key", "parent2"], "not by parent2", "as-published"),
+        (["--progress", "loud"], "--progress 'loud' is unknown", "auto, plain, none"),
+        (["--calibrate", "platt"], "--calibrate 'platt' is unknown", "temperature, isotonic"),
+        (["--sets", "fft"], "no test sets of 'fft'", "qtfp, dfd-hr, corit"),
+        (["--set", "Celeb"], "no test set 'Celeb'", "Celeb-DF-v1, Celeb-DF-v2"),
+        (["--frames", "-1"], "--frames", "eval --help"),
+        (
+            ["--scores", "s.csv", "--records", "r.jsonl"],
+            "--scores and --records exclude each other",
+            "leave one",
+        ),
+        (["--scores", "absent.csv"], "absent.csv cannot be read", "CSV file of scores"),
+        (["--records", "r.jsonl"], "--records and --labels go together", "name both"),
+        (["--compare", "a.csv", "b.csv"], "a.csv cannot be read", "CSV file of scores"),
+        (["words"], "'words' is no option", "--tables or --analysis"),
+        (["--analysis", "attension"], "attension", "did you mean 'attention'?"),
+        (
+            ["--calibrate", "isotonic", "--scores", "s.csv"],
+            "--calibrate is of a model",
+            "leave the other out",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
+    told = failed(evaluate(place, *options), ExitCode.USAGE)
+    assert error in told[0]
+    assert hint in told[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "whole"),
+    [
+        (
+            ("--set", "Celeb-DF-v2", "--counting", "both"),
+            "Celeb-DF-v2 2+3 0.833 0.250-1.000 0.960 -0.127 0.917",
+        ),
+        (("--protocol", "robustness"), "blur 0.625 0.625 0.625 0.625 0.625 0.625 +0.0%"),
+        (("--tables", "qtfp-classification-token"), ".980"),
+        (("--tables",), "qtfp-classification-token"),
+    ],
+    ids=["counting", "robustness", "table", "tables"],
+)
+def test_no_table_is_broken_at_eighty_columns(place, tmp_path, arguments, whole, monkeypatch):
+    monkeypatch.chdir(place)
+    ran = at_a_terminal("-m", "deepscan", "eval", "--model", "./toy", "--out", tmp_path / "out", *arguments)
+    assert ran.code == 0, ran.screen
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ran.screen).replace("\r\n", "\n")
+    # A line with a carriage return is a bar's; the last one says where files lie, which may be long.
+    lines = [line for line in shown.split("\n") if "\r" not in line and not line.startswith("in ")]
+    assert max(map(len, lines)) <= 80
+    assert "…" not in shown
+    assert any(" ".join(line.split()).startswith(whole) or whole in line for line in lines)
+
+
+def test_a_terminal_sees_how_far_it_is_and_a_pipe_gets_the_table_alone(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(place)
+    command = (
+        "-m",
+        "deepscan",
+        "eval",
+        "--model",
+        "./toy",
+        "--set",
+        "Celeb-DF-v2",
+        "--out",
+        tmp_path / "out",
+    )
+    ran = at_a_terminal(*command, piped=True)
+    assert ran.code == 0, ran.screen
+    assert "\x1b" not in ran.out
+    assert ran.out.startswith("per video, corrected counting")
+    assert "Celeb-DF-v2" in ran.screen
+    assert "per video" not in ran.screen
