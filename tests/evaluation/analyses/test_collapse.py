@@ -259,6 +259,13 @@ def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
     assert told[-1] == (48 + 2 * 2 + 2, 48 + 2 * 2 + 2)
     assert told == sorted(told)
     assert "UniFD 0.57 0.49 0.04 0.03 0.01" in findings.told[-1]
+    by_radius, by_layer = findings.figure.axes[:2]
+    assert [line.get_ydata().tolist() for line in by_radius.lines[:1]] == [
+        [row["auc"] for row in rows["radius"]]
+    ]
+    assert [list(line.get_ydata()) for line in by_layer.lines[:2]] == [
+        [row[name] for row in rows["layer"]] for name in ("cor", "cor_theory")
+    ]
     table, picture = write("collapse", findings, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
     assert QUICK.look(given).rows == findings.rows
