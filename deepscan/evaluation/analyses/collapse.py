@@ -88,7 +88,7 @@ class Collapse(Analysis):
         opened = open_network(subject.card)
         found = forgeries(subject)
         drawn = distinct(found)
-        layers = len(opened.network.backbone.blocks)
+        layers = max(1, len(opened.network.backbone.blocks))
         pieces = _Pieces(subject, len(drawn), len(found) * (len(self.radii) * self.repeats + layers))
         seen = see(opened, drawn, pieces.crops)
         network = opened.network.cpu()

@@ -128,7 +128,7 @@ def forgeries(subject: Subject) -> list[Forgery]:
             crops = tuple(crop for pair in zip(reals, fakes, strict=False) for crop in pair)
             stated = (groups[crop.material].get((crop.video.kind, crop.video.name)) for crop in crops)
             named = tuple(
-                group or f"{crop.video.kind}/{crop.video.name}"
+                group or f"{crop.material}/{crop.video.kind}/{crop.video.name}"
                 for group, crop in zip(stated, crops, strict=True)
             )
             found.append(Forgery(material.name, kind, crops, named))
@@ -208,13 +208,16 @@ def _seen(network: Network, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _tokens(network: Network, crops: Tensor) -> Tensor:
-    """Return the tower's CLS token, or its patches' mean, after every block, shape (B, L, D)."""
+    """Return the tower's CLS token, or its patches' mean, after every block, shape (B, L, D).
+
+    A tower without blocks has one layer, its last.
+    """
     tower = network.backbone
     if network.side != tower.side:
         crops = halved(crops)
     x, rotary, found = tower.embed(crops), tower.places(), []
-    for block in tower.blocks:
-        x = block(x, rotary)
+    for block in [*tower.blocks] or [None]:
+        x = x if block is None else block(x, rotary)
         normed = tower.ln_post(x)
         found.append(normed[:, 0] if tower.prefix else normed.mean(dim=1))
     return torch.stack(found, dim=1)
