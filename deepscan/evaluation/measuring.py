@@ -1,5 +1,6 @@
 """From the scores of a test set's frames to its figures, under each way to count."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,10 @@ def results_of(
                 calibration=card.calibration,
                 missing=asked.missing,
                 paper=paper,
-                notes=tuple(_notes(asked, material, card, way, level, looked, scores, paper)),
+                notes=(
+                    *_notes(material, way, level, looked, scores),
+                    *_training(asked.protocol, test, card, paper),
+                ),
             )
 
 
@@ -96,17 +100,8 @@ def printed_means(
             yield (counting, level), figure
 
 
-def _notes(
-    asked: "Evaluation",
-    material: Material,
-    card: ModelCard,
-    way: Counting,
-    level: Level,
-    looked: Scores,
-    scores: Scores,
-    paper: Figure | None,
-) -> Iterator[str]:
-    """Yield what keeps a figure from being what it looks like."""
+def _notes(material: Material, way: Counting, level: Level, looked: Scores, scores: Scores) -> Iterator[str]:
+    """Yield what keeps a figure from being of all that it seems to be of."""
     yield from material.notes
     for reason, count in material.dropped.items():
         yield f"{material.name}: left out: {count} {reason}"
@@ -116,10 +111,22 @@ def _notes(
             yield f"{material.name}: {videos} videos count as {len(scores)}, as folders of one name merge"
         if without := len(looked) - len(placed):
             yield f"{material.name}: {way.name} counting does not know of {without} videos without frames"
+
+
+def _training(protocol: Protocol, test: TestSet, card: ModelCard, paper: Figure | None) -> Iterator[str]:
+    """Yield what keeps a figure from being one of a data set that the model does not know, or a paper's."""
+    said = str(card.trained.get("data") or "")
+    # A name within another is another: DFDC is not DFDCP.
+    if (
+        not test.local
+        and not test.kinds
+        and re.search(rf"(?<![\w-]){re.escape(test.dataset)}(?![\w-])", said)
+    ):
+        yield f"{test.name}: no unseen data set: the model's card says that it was trained on {said}"
     if paper is not None:
         yield (
-            f"the papers' models were trained on {asked.protocol.trained_on}; of this one its card says: "
-            f"{card.trained.get('data') or 'nothing'}"
+            f"the papers' models were trained on {protocol.trained_on}; of this one its card says: "
+            f"{said or 'nothing'}"
         )
 
 

@@ -207,6 +207,7 @@ def _told(asked: Evaluation, ways: Sequence[Counting], card: ModelCard) -> dict[
         "countings": {way.name: way.explained for way in ways},
         "video_keys": {way.name: way.video_key for way in ways},
         "missing": asked.missing,
+        "calibration": card.calibration and {"level": card.calibration.level, "data": card.calibration.data},
     }
 
 

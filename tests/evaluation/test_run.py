@@ -1,6 +1,7 @@
 """An evaluation from crops to figures, on benchmarks so small that every figure is known by hand."""
 
 import json
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -58,6 +59,13 @@ def scores_of(result):
     return dict(
         zip(zip(rows.kind.texts(), rows.video.texts(), strict=True), rows.scores.tolist(), strict=True)
     )
+
+
+def with_card(scorer, **changed):
+    """The same detector, of which its card says something else."""
+    other = copy(scorer)
+    other.card = replace(scorer.card, **changed)
+    return other
 
 
 class Stopped(Exception):
@@ -125,13 +133,7 @@ def test_each_manipulation_is_held_against_all_reals(tmp_path, scorer):
 def test_the_papers_mean_stands_beside_exactly_its_sets(tmp_path, scorer):
     for test in CROSS.sets["corit"]:
         benchmark(tmp_path, test.dataset, {"a_real": {"r": [9]}, "a_fake": {"f": [99]}})
-    method = replace(scorer.card, method="corit")
-    scorer_of = type(
-        "Other",
-        (),
-        {"card": method, "recipe": scorer.recipe, "to_json": scorer.to_json, "score": scorer.score},
-    )()
-    report = perform(asked(tmp_path, tmp_path / "out", row="corit"), scorer_of)
+    report = perform(asked(tmp_path, tmp_path / "out", row="corit"), with_card(scorer, method="corit"))
     assert report.papers_means["corrected", "frame"].printed == "88.9"
     written = json.loads(write(report, tmp_path / "out", "auc", "frame")[0].read_text())
     means = {each["level"]: each["paper"] and each["paper"]["printed"] for each in written["means"]}
@@ -485,8 +487,26 @@ def test_the_report_states_what_its_figures_are_of(tmp_path, scorer):
     assert stated["model"]["crop"] == scorer.recipe.to_json()
     assert "evenly" in stated["countings"]["corrected"]
     assert stated["trained_on"] == {"by the protocol": CROSS.trained_on, "by the card": None}
-    (note,) = [note for note in stated["results"][1]["notes"] if "the papers' models" in note]
-    assert note.endswith("its card says: nothing")
+    assert stated["calibration"] == {"level": "frame", "data": "hand-made"}
+    assert stated["results"][1]["notes"] == [
+        "the papers' models were trained on FaceForensics++ c23; of this one its card says: nothing"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "warned"),
+    [("DFDC", ["DFDC"]), ("DFDCP", []), ("Celeb-DF-v2, DFDC (part 0)", ["DFDC"]), ("", [])],
+)
+def test_a_set_that_the_model_was_trained_on_is_no_unseen_one(tmp_path, scorer, data, warned):
+    for name in ("DFDC", "Celeb-DF-v1"):
+        benchmark(tmp_path, name, {"a_real": {"r": [9]}, "a_fake": {"f": [99]}})
+    report = perform(
+        asked(tmp_path, tmp_path / "out", "DFDC", "Celeb-DF-v1"), with_card(scorer, trained={"data": data})
+    )
+    told = [
+        each.test for each in report.of("corrected", "video") if "no unseen data set" in " ".join(each.notes)
+    ]
+    assert told == warned
 
 
 def test_progress_goes_from_where_it_stood_to_the_end(tmp_path, scorer):
