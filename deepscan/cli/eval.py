@@ -13,10 +13,10 @@ from deepscan.errors import UsageError, require
 
 if TYPE_CHECKING:
     from deepscan.cli.scoreboard import Scoreboard
-    from deepscan.evaluation.figures import Missing
     from deepscan.evaluation.protocols.protocol import Level
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.run import Evaluation
+    from deepscan.evaluation.scores import Scores
 
 DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
 
@@ -235,7 +235,7 @@ def evaluate(
 
     deepscan eval --tables qtfp-cross-dataset
     """
-    from deepscan.cli.scoreboard import Scoreboard, show_comparison, show_report, show_tables
+    from deepscan.cli.scoreboard import Scoreboard, show_comparison, show_tables
 
     if tables:
         show_tables(words or [])
@@ -248,8 +248,8 @@ def evaluate(
         raise UsageError(f"{words[0]!r} is no option", "words go with --tables or --analysis")
     require(("sklearn", "matplotlib"), "eval", "evaluating")
     from deepscan.evaluation.counting import COUNTINGS
+    from deepscan.evaluation.measuring import calibrated_on, of_scores
     from deepscan.evaluation.protocols import PROTOCOLS
-    from deepscan.evaluation.report import write
     from deepscan.evaluation.run import Evaluation, perform
     from deepscan.scan.options import ScanOptions
     from deepscan.scan.run import load_scorer
@@ -269,73 +269,85 @@ def evaluate(
     if compare:
         show_comparison(*compare)
         return
-    with Scoreboard(progress) as board:
-        if calibrate and (scores or records or analysis):
-            raise UsageError("--calibrate is of a model and a protocol", "leave the other out")
-        if scores or records:
-            report = _of_scores(scores, records, labels, where or (), vote, missing, sets)  # type: ignore[arg-type]
-            show_report(report, ("auc",), "video")
-            if out:
-                board.wrote(write(report, out, "auc", "video"))
-            return
-        card = cards.load(model)
-        known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
-        row = known.of(sets, card.method)
-        folder = out or Path("runs/eval") / f"{card.name}-{'-'.join(analysis or [known.name])}"
-        asked = Evaluation(
-            protocol=known,
-            row=row,
-            data=data,
-            root=root,
-            out=folder,
-            cache=cache,
-            only=tuple(only or ()),
-            available=available,
-            frames=frames,
-            countings=tuple(COUNTINGS.names) if counting == "both" else (counting,),
-            video_key=video_key,  # type: ignore[arg-type]  # one of those named above
-            missing=missing,  # type: ignore[arg-type]
-            overwrite=overwrite,
+    if calibrate and chosen:
+        raise UsageError(
+            f"--calibrate is of a model and a protocol, not of {chosen[0]}", "leave the other out"
         )
-        if analysis:
-            _look(analysis, words or [], asked, card, tuple(runs or ()), board)
-            return
-        options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
-        report = perform(asked, load_scorer(options), board)
-        level, metrics = known.level(row), known.metrics
-        show_report(report, metrics, level)
-        board.wrote(write(report, folder, metrics[0], level))
-        if calibrate:
-            _calibrate(report, card, level, calibrate, false_alarms, misses)
-
-
-def _calibrate(
-    report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
-) -> None:
-    import numpy as np
-
-    from deepscan.scan.calibration import recalibrate
-
-    results = report.of(report.results[0].counting, level)
-    samples = [each.samples for each in results]
-    groups = [f"{each.dataset}/{name}" for each in results for name in each.samples.group_names()]
-    made = recalibrate(
-        card,
-        np.concatenate([each.labels for each in samples]),
-        np.concatenate([each.scores for each in samples]),
-        groups,
-        level=level,
-        data=", ".join(each.test for each in results),
-        method=method,  # type: ignore[arg-type]  # one of those named above
-        false_alarms=false_alarms,
-        misses=misses,
+    countings = tuple(COUNTINGS.names) if counting == "both" else (counting,)
+    board = Scoreboard(progress)
+    if scores or records:
+        given = _read(scores, records, labels, where or (), vote)
+        stated = {"scores": str(scores or records), "labels": labels and str(labels), "vote": vote}
+        named = PROTOCOLS.get(protocol) if protocol else None
+        row = named.of(sets, "") if named else sets
+        report = of_scores(
+            given,
+            missing=missing,  # type: ignore[arg-type]  # one of those named above
+            ways=[COUNTINGS.get(name) for name in countings],
+            protocol=named,
+            row=row,
+            available=available,
+            stated=stated,
+        )
+        level = named.level(row or "") if named else "video"
+        _show(report, out, named.metrics if named else ("auc",), level, board)
+        return
+    card = cards.load(model)
+    known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
+    row = known.of(sets, card.method)
+    folder = out or Path("runs/eval") / f"{card.name}-{'-'.join(analysis or [known.name])}"
+    asked = Evaluation(
+        protocol=known,
+        row=row,
+        data=data,
+        root=root,
+        out=folder,
+        cache=cache,
+        only=tuple(only or ()),
+        available=available,
+        frames=frames,
+        countings=countings,
+        video_key=video_key,  # type: ignore[arg-type]  # one of those named above
+        missing=missing,  # type: ignore[arg-type]
+        overwrite=overwrite,
     )
-    cards.save(made)
-    found = made.calibration
+    if analysis:
+        _look(analysis, words or [], asked, card, tuple(runs or ()), board)
+        return
+    options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
+    with board:
+        report = perform(asked, load_scorer(options), board)
+    _show(report, folder, known.metrics, known.level(row), board)
+    if calibrate:
+        made = calibrated_on(
+            report,
+            card,
+            known.level(row),
+            calibrate,  # type: ignore[arg-type]  # one of those named above
+            false_alarms=false_alarms,
+            misses=misses,
+        )
+        cards.save(made)
+        typer.echo(f"{card.folder / cards.CARD}: {_told(made)}")
+
+
+def _show(
+    report: "Report", folder: Path | None, metrics: Sequence[str], level: "Level", board: "Scoreboard"
+) -> None:
+    from deepscan.cli.scoreboard import show_report
+    from deepscan.evaluation.report import write
+
+    show_report(report, metrics, level)
+    if folder:
+        board.wrote(write(report, folder, metrics[0], level))
+
+
+def _told(card: ModelCard) -> str:
+    found = card.calibration
     assert found is not None
-    typer.echo(
-        f"{card.folder / cards.CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
-        f"by {method} on {found.n} {level}s"
+    return (
+        f"fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
+        f"by {found.method} on {found.n} {found.level}s"
     )
 
 
@@ -354,27 +366,22 @@ def _look(
     if len(names) > 1 and options:
         raise UsageError("options are those of one analysis", "name one --analysis, or no options")
     looks = [make_analysis(name, options) for name in names]
-    materials = gather(asked, card, board) if any("crops" in look.needs for look in looks) else []
+    with board:
+        materials = gather(asked, card, board) if any("crops" in look.needs for look in looks) else []
     for name, look in zip(names, looks, strict=True):
         subject = Subject(card, materials, asked.out, runs, progress=partial(board.scored, name))
-        findings = look.look(subject)
+        with board:
+            findings = look.look(subject)
         paths = write(name, findings, asked.out)
         for line in findings.told:
             typer.echo(line)
         board.wrote(paths)
 
 
-def _of_scores(
-    scores: Path | None,
-    records: Path | None,
-    labels: Path | None,
-    where: Sequence[str],
-    vote: str,
-    missing: "Missing",
-    row: str | None,
-) -> "Report":
+def _read(
+    scores: Path | None, records: Path | None, labels: Path | None, where: Sequence[str], vote: str
+) -> "Scores":
     from deepscan.evaluation.labelled import read_labels, read_records, votes
-    from deepscan.evaluation.report import of_scores
     from deepscan.evaluation.scores import read_scores
 
     if bool(records) != bool(labels):
@@ -384,11 +391,4 @@ def _of_scores(
     else:
         assert scores is not None
         given = read_scores(scores)
-    counted = votes(given) if vote == "group" else given
-    stated = {
-        "scores": str(scores or records),
-        "labels": labels and str(labels),
-        "where": list(where),
-        "vote": vote,
-    }
-    return of_scores(counted, missing=missing, row=row, stated=stated)
+    return votes(given) if vote == "group" else given

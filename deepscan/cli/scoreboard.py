@@ -14,10 +14,10 @@ from rich.text import Text
 
 from deepscan.cli.progress import INTERVAL, Rate
 from deepscan.data.layouts import LAYOUTS
+from deepscan.errors import MissingError
 from deepscan.evaluation.run import Listener
 
 if TYPE_CHECKING:
-    from deepscan.errors import MissingError
     from deepscan.evaluation.figures import Measurement
     from deepscan.evaluation.protocols.protocol import Level, TestSet
     from deepscan.evaluation.report import Report, Result
@@ -56,14 +56,17 @@ class Scoreboard(Listener):
         self._task: TaskID | None = None
         self._work = ""
         self._told = time.monotonic()
+        self._absent: list[str] = []
 
-    def absent(self, test: "TestSet", error: "MissingError") -> None:
+    def absent(self, test: "TestSet", error: MissingError) -> None:
         """Say what to put where."""
-        self.note(f"missing: {test.name}: {error.hint}")
-        layout = LAYOUTS.get(test.dataset) if test.dataset in LAYOUTS.names else None
-        if layout is not None:
-            self.note(f"  DIR: {layout.expects}")
-            self.note(f"  given out: {layout.origin}")
+        lines = [f"missing: {test.name}: {error.hint}"]
+        if test.dataset in LAYOUTS.names:
+            layout = LAYOUTS.get(test.dataset)
+            lines += [f"  DIR: {layout.expects}", f"  given out: {layout.origin}"]
+        for line in lines:
+            self.note(line)
+        self._absent += lines
 
     def cut(self, done: int, total: int) -> None:
         """Count the pictures that are cut."""
@@ -83,7 +86,9 @@ class Scoreboard(Listener):
                 self._task = self._bar.add_task(work, total=total)
                 self._bar.start()
             if work != self._work:
-                self._bar.reset(self._task, description=work, total=total)
+                # A task cannot be told that its end is no longer known.
+                self._bar.remove_task(self._task)
+                self._task = self._bar.add_task(work, total=total)
             self._bar.update(self._task, completed=done)
         elif time.monotonic() - self._told >= INTERVAL or (total and done == total):
             self._told = time.monotonic()
@@ -106,8 +111,14 @@ class Scoreboard(Listener):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._style == "none" and isinstance(error, MissingError):
+            # They are part of the error, whatever progress is shown.
+            for line in self._absent:
+                self._console.print(Text(line), soft_wrap=True, highlight=False)
         if self._task is not None:
             self._bar.stop()
+            self._bar.remove_task(self._task)
+            self._task = None
 
 
 def show_tables(names: Sequence[str]) -> None:
@@ -210,7 +221,13 @@ def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Leve
 
 
 def _kinds(each: "Result", metric: str) -> Table:
-    table = Table(title=f"{each.test}, by manipulation", box=None, title_justify="left", pad_edge=False)
+    table = Table(
+        title=f"{each.test}, by manipulation",
+        box=None,
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for head in ("", "fakes", BESIDE[metric], "95 %"):
         table.add_column(head, justify="right" if head else "left", overflow="fold")
     reals = int((each.samples.labels == 0).sum())

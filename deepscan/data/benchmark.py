@@ -64,6 +64,14 @@ class FaceVideo:
             raise ValueError(f"{len(self.masks)} masks do not go with {len(self.frames)} frames")
 
 
+def footage_of(video: FaceVideo) -> str:
+    """Return what a video was made from: videos of one footage are not independent of each other.
+
+    A fake of FaceForensics++ is named after the video that it is made in, then the one that its face is of.
+    """
+    return video.name.split("_")[0] if video.kind.startswith("FF-") else video.name
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """A video that was left out.

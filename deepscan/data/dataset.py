@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepscan.data.benchmark import find_benchmark, read_benchmark
+from deepscan.data.benchmark import find_benchmark, footage_of, read_benchmark
 from deepscan.data.prepared import read_crop_recipe
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
@@ -118,14 +118,12 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
     for path in paths:
         recipe = read_crop_recipe(path)
         for video in read_benchmark(path, splits=SPLITS).videos:
-            # A fake of FaceForensics++ is named after the video that it is made in, then the face's.
-            group = video.name.split("_")[0] if video.kind.startswith("FF-") else video.name
             masks = video.masks or ("",) * len(video.frames)
             pictures += [
                 Picture(
                     Path(frame),
                     video.label,
-                    f"{video.dataset}/{group}",
+                    f"{video.dataset}/{footage_of(video)}",
                     video.split,
                     video.dataset,
                     f"{video.dataset}/{video.kind}/{video.name}",

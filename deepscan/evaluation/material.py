@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from deepscan.cards import ModelCard
-from deepscan.data.benchmark import Drop, FaceVideo, find_benchmark, read_benchmark
+from deepscan.data.benchmark import Drop, FaceVideo, find_benchmark, footage_of, read_benchmark
 from deepscan.data.benchmark_file import label_of
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import Picture, read_pictures
@@ -104,6 +104,7 @@ def from_benchmark(
         tuple(tests),
         (*found.videos, *empty),
         read,
+        {(video.kind, video.name): footage_of(video) for video in (*found.videos, *empty)},
         without=without,
         dropped={"duplicate": repeated} if repeated else {},
         notes=notes,

@@ -1,21 +1,25 @@
 """From the scores of a test set's frames to its figures, under each way to count."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
-from deepscan.evaluation.counting import Counting, sample, videos_of
-from deepscan.evaluation.figures import cover
+from deepscan.errors import UsageError
+from deepscan.evaluation.counting import COUNTINGS, Counting, sample, videos_of
+from deepscan.evaluation.figures import Missing, cover
 from deepscan.evaluation.material import Material
 from deepscan.evaluation.metrics import auc
 from deepscan.evaluation.protocols.protocol import Level, Protocol, TestSet
-from deepscan.evaluation.report import Result, measure_scores
+from deepscan.evaluation.report import Report, Result, measure_scores
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness
-from deepscan.evaluation.scores import VIDEO_KEY, Scores
+from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Column, Scores
 from deepscan.evaluation.tables import Figure, expected, expected_mean
+from deepscan.scan.calibration import FALSE_ALARMS, MISSES, Method, recalibrate
 
 if TYPE_CHECKING:
     from deepscan.evaluation.run import Evaluation
@@ -54,6 +58,112 @@ def results_of(
                     *_training(asked.protocol, test, card, paper),
                 ),
             )
+
+
+def of_scores(
+    scores: Scores,
+    *,
+    missing: Missing,
+    ways: Sequence[Counting] | None = None,
+    protocol: Protocol | None = None,
+    row: str | None = None,
+    available: bool = False,
+    stated: Mapping[str, Any] | None = None,
+) -> Report:
+    """Return the figures of anybody's scores, by a protocol or for each data set that they name.
+
+    Args:
+        scores: Of videos, or of frames, which are measured as such and as their videos.
+        missing: What stands for samples without a score.
+        ways: Ways to count; None for the corrected one.
+        protocol: Whose test sets to measure; None for every data set of the scores as one.
+        row: Method whose test sets these are and whose printed figures stand beside; None for none.
+        available: Whether test sets that the scores do not name are left out.
+        stated: What the report says of where the scores come from.
+
+    Raises:
+        UsageError: The scores lack a test set of the protocol.
+    """
+    tests = [TestSet(name or "all", name) for name in scores.dataset.names]
+    if protocol is not None:
+        tests = list(protocol.sets[row or next(iter(protocol.sets))])
+        absent = [test.name for test in tests if test.dataset not in scores.dataset.names]
+        if absent and (not available or len(absent) == len(tests)):
+            raise UsageError(
+                f"there are no scores of {', '.join(absent)}, of {len(tests)} test sets of {protocol.name}",
+                "name the data sets so in the column dataset, or add --available",
+            )
+        tests = [test for test in tests if test.name not in absent]
+    levels: tuple[Level, ...] = ("frame", "video") if scores.frame.stated else ("video",)
+    results = []
+    for test in tests:
+        of_test = _of_test(scores.take(np.flatnonzero(_is(scores.dataset, test.dataset))), test)
+        for way, level in product(ways or [COUNTINGS.get("corrected")], levels):
+            counted = _videos(of_test, way) if level == "video" and scores.frame.stated else of_test
+            results.append(
+                measure_scores(
+                    counted,
+                    test=test.name,
+                    dataset=test.dataset,
+                    counting=way,
+                    level=level,
+                    calibration=None,
+                    missing=missing,
+                    paper=_printed(protocol, test, row, level) if row else None,
+                )
+            )
+    means = printed_means(results, row, protocol.metrics[0] if protocol else "auc") if row else ()
+    return Report(stated or {}, tuple(results), papers_means=dict(means))
+
+
+def calibrated_on(
+    report: Report,
+    card: ModelCard,
+    level: Level,
+    method: Method,
+    *,
+    false_alarms: float = FALSE_ALARMS,
+    misses: float = MISSES,
+) -> ModelCard:
+    """Return a model's card with a calibration on what a report has measured, by its first way to count.
+
+    Samples without a score are left out, however they are counted, and one that serves several test sets,
+    such as the reals of FaceForensics++, is taken once.
+
+    Args:
+        report: The report.
+        card: The model's card.
+        level: What one sample is.
+        method: As `scan.calibration.recalibrate` takes it.
+        false_alarms: See there.
+        misses: See there.
+
+    Raises:
+        UsageError: See there.
+    """
+    results = report.of(report.results[0].counting, level)
+    found: dict[tuple[object, ...], tuple[int, float, str]] = {}
+    for each in results:
+        given = each.samples.take(np.flatnonzero(each.samples.frames > 0))
+        key = FRAME_KEY if level == "frame" else VIDEO_KEY
+        names = (getattr(given, name).texts() for name in key if name != "label")
+        labels, scores = given.labels.tolist(), given.scores.tolist()
+        groups = [f"{each.dataset}/{group}" for group in given.group_names()]
+        found |= dict(
+            zip(zip(labels, *names, strict=True), zip(labels, scores, groups, strict=True), strict=True)
+        )
+    labels, scores, groups = map(list, zip(*found.values(), strict=True))
+    return recalibrate(
+        card,
+        labels,
+        scores,
+        groups,
+        level=level,
+        data=", ".join(each.test for each in results),
+        method=method,
+        false_alarms=false_alarms,
+        misses=misses,
+    )
 
 
 def robustness_of(
@@ -142,8 +252,12 @@ def _placed(frames: Scores) -> Scores:
 def _of_test(frames: Scores, test: TestSet) -> Scores:
     if not test.kinds:
         return frames
-    wanted = np.array([name in test.kinds for name in frames.kind.names])
-    return frames.take(np.flatnonzero((frames.labels == 0) | wanted[frames.kind.codes]))
+    return frames.take(np.flatnonzero((frames.labels == 0) | _is(frames.kind, *test.kinds)))
+
+
+def _is(column: Column, *values: str) -> NDArray[np.bool_]:
+    wanted = np.array([name in values for name in column.names])
+    return wanted[column.codes]
 
 
 def _looked_at(frames: Scores, asked: "Evaluation", material: Material, way: Counting) -> Scores:
@@ -162,9 +276,9 @@ def _looked_at(frames: Scores, asked: "Evaluation", material: Material, way: Cou
     return frames.take(np.flatnonzero((numbers < 0) | np.isin(of_row * width + numbers, kept)))
 
 
-def _printed(protocol: Protocol, test: TestSet, method: str, level: Level) -> Figure | None:
+def _printed(protocol: Protocol | None, test: TestSet, method: str, level: Level) -> Figure | None:
     # No paper has seen the folder that stands in for its data set.
     if test.local and test.split == "val":
         return None
     dataset = test.kinds[0] if len(test.kinds) == 1 else test.dataset
-    return expected(method, dataset, level, protocol.metrics[0])
+    return expected(method, dataset, level, protocol.metrics[0] if protocol else "auc")

@@ -10,12 +10,12 @@ from urllib.parse import quote
 import numpy as np
 
 from deepscan.cards import Calibration
-from deepscan.evaluation.counting import COUNTINGS, Counting
+from deepscan.evaluation.counting import Counting
 from deepscan.evaluation.figures import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.robustness import Robustness
-from deepscan.evaluation.scores import Column, Scores, by_video, write_scores
-from deepscan.evaluation.tables import Figure, expected
+from deepscan.evaluation.scores import Column, Scores, write_scores
+from deepscan.evaluation.tables import Figure
 from deepscan.scan.journal import replaced
 
 #: Name of the file that holds all of it.
@@ -115,44 +115,6 @@ class Report:
             "means": means,
             "robustness": {test: [each.to_json() for each in of] for test, of in self.robustness.items()},
         }
-
-
-def of_scores(
-    scores: Scores,
-    *,
-    missing: Missing,
-    calibration: Calibration | None = None,
-    row: str | None = None,
-    stated: Mapping[str, Any] | None = None,
-) -> Report:
-    """Return the figures of anybody's scores, a test set for each data set that they name.
-
-    Args:
-        scores: Of videos, or of frames, which are measured as such and as the means of their videos.
-        missing: What stands for samples without a score.
-        calibration: Of what gave them, if that is known.
-        row: Method whose printed figures stand beside, None for none.
-        stated: What the report says of where they come from.
-    """
-    way = COUNTINGS.get("corrected")
-    levels: tuple[Level, ...] = ("frame", "video") if scores.frame.stated else ("video",)
-    results = []
-    for code, dataset in enumerate(scores.dataset.names):
-        rows = scores.take(np.flatnonzero(scores.dataset.codes == code))
-        for level in levels:
-            results.append(
-                measure_scores(
-                    rows if level == "frame" or not scores.frame.stated else by_video(rows),
-                    test=dataset or "all",
-                    dataset=dataset,
-                    counting=way,
-                    level=level,
-                    calibration=calibration,
-                    missing=missing,
-                    paper=expected(row, dataset, level) if row else None,
-                )
-            )
-    return Report(stated or {}, tuple(results))
 
 
 def measure_scores(

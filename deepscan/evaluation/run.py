@@ -80,7 +80,16 @@ class Evaluation:
             UsageError: One is unknown.
         """
         known = {test.name: test for test in self.protocol.sets[self.row]}
+        if self.indexed:
+            # Which sources a folder has is known when it is read.
+            return tuple(known.values())
         return tuple(known.get(name) or self._own(name, tuple(known)) for name in self.only or known)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the protocol is of a folder's own faces.csv."""
+        local = all(test.local for test in self.protocol.sets[self.row])
+        return local and (self.data / INDEX).is_file()
 
     def _own(self, name: str, known: Sequence[str]) -> TestSet:
         """Return a test set that no paper knows, such as the user's own folders."""
@@ -271,9 +280,12 @@ def gather(asked: Evaluation, card: ModelCard, listener: Listener) -> list[Mater
     """
     tests: Sequence[TestSet] = asked.tests
     found: list[Material] = []
-    if any(test.local for test in tests) and (asked.data / INDEX).is_file():
-        found += from_pictures(asked.data, card, asked.cache, progress=listener.cut)
-        tests = [test for test in tests if not test.local]
+    if asked.indexed:
+        found = from_pictures(asked.data, card, asked.cache, progress=listener.cut)
+        known = [material.name for material in found]
+        if wrong := [name for name in asked.only if name not in known]:
+            raise UsageError(f"{asked.data} has no source {wrong[0]!r}", f"choose from: {', '.join(known)}")
+        return [material for material in found if not asked.only or material.name in asked.only]
     of_dataset: dict[tuple[str, str, str | None], list[TestSet]] = {}
     for test in tests:
         of_dataset.setdefault((test.dataset, test.split, test.compression), []).append(test)

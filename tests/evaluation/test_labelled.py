@@ -8,7 +8,7 @@ import pytest
 
 from deepscan.errors import UsageError
 from deepscan.evaluation.labelled import read_labels, read_records, votes
-from deepscan.evaluation.report import of_scores
+from deepscan.evaluation.measuring import of_scores
 from deepscan.evaluation.scores import read_scores
 from deepscan.scan.records import Record
 

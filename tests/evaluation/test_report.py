@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.cards import Calibration
+from deepscan.cards import Calibration, ModelCard
+from deepscan.errors import UsageError
 from deepscan.evaluation import report as report_module
 from deepscan.evaluation.counting import COUNTINGS
-from deepscan.evaluation.report import file_name, measure_scores, of_scores, write
+from deepscan.evaluation.measuring import calibrated_on, of_scores
+from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.evaluation.report import file_name, measure_scores, write
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import read_scores
 from deepscan.evaluation.tables import expected, expected_mean
@@ -52,6 +55,44 @@ def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
     assert report.results[1].coverage.missing == {"no_score": 1}
     assert of_scores(scores, missing="as-real").results[1].value("auc") == 0.5
     assert [each.paper for each in of_scores(scores, missing="exclude").results] == [None, None]
+
+
+def test_anybodys_scores_go_through_a_protocol(scores):
+    protocol = PROTOCOLS.get("cross-dataset")
+    with pytest.raises(UsageError, match="no scores of Celeb-DF-v1") as raised:
+        of_scores(scores, missing="exclude", protocol=protocol, row="qtfp")
+    assert "--available" in raised.value.hint
+    report = of_scores(scores, missing="exclude", protocol=protocol, row="qtfp", available=True)
+    # In the protocol's order, and only its sets.
+    assert [each.test for each in report.results] == ["FaceShifter", "UADFV"]
+    assert [each.paper.printed for each in report.results] == ["0.913", "0.989"]
+    with pytest.raises(UsageError, match="Celeb-DF-v1"):
+        of_scores(
+            scores.take(np.flatnonzero(scores.labels < 0)), missing="exclude", protocol=protocol, row="corit"
+        )
+
+
+def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one(tmp_path):
+    rows = ["dataset,kind,video,label,group,score"]
+    for number in range(40):
+        rows.append(f"FaceForensics++,FF-real,{number:03d},0,{number:03d},{0.2 + number / 200}")
+        fake = "" if number == 7 else 0.8 - number / 200
+        rows += [
+            f"FaceForensics++,{kind},{number:03d}_000,1,{number:03d},{fake}"
+            for kind in ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
+        ]
+    (tmp_path / "s.csv").write_text("\n".join(rows))
+    report = of_scores(
+        read_scores(tmp_path / "s.csv"),
+        missing="as-real",
+        protocol=PROTOCOLS.get("cross-manipulation"),
+        row="corit",
+    )
+    card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
+    made = calibrated_on(report, card, "video", "temperature")
+    (auc,) = [result for result in made.results if result["metric"] == "auc"]
+    # Either half: 40 reals and 4 x 39 fakes together.
+    assert made.calibration.n + auc["n"] == 40 + 4 * 39
 
 
 def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
