@@ -337,9 +337,11 @@ def _show(
     from deepscan.cli.scoreboard import show_report
     from deepscan.evaluation.report import write
 
+    # Written first: whoever reads stdout may go before its end.
+    paths = write(report, folder, metrics[0], level) if folder else []
     show_report(report, metrics, level)
-    if folder:
-        board.wrote(write(report, folder, metrics[0], level))
+    if paths:
+        board.wrote(paths)
 
 
 def _told(card: ModelCard) -> str:

@@ -1,0 +1,104 @@
+"""Clips and pictures with a face and without one, small enough to be cut by the hundred."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from deepscan.media.frames import Image
+
+SAMPLES = Path(__file__).parents[3] / "sample_videos"
+#: Width and height of a clip, how many frames it has, and how many of its sample lie between two of them.
+SIZE, FRAMES, STEP = (200, 150), 6, 4
+#: What is white in a mask and green in the clip that it belongs to: a square beside the mouth, which moves.
+MARK = 16
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What lies in replicas of data sets.
+
+    Attributes:
+        videos: `real`, `fake`, `mask` of the fake, `blank`, which shows no face, and `empty` -> the file.
+        pictures: The same but for `mask` -> a picture; the `empty` one is none.
+    """
+
+    videos: Mapping[str, Path]
+    pictures: Mapping[str, Path]
+
+    def lay(self, root: Path, files: Mapping[str, str]) -> Path:
+        """Make a replica.
+
+        Args:
+            root: Its folder.
+            files: Path of each file under it -> which clip or picture it is, `gone` for a link that leads
+                nowhere, or for a list what it says.
+        """
+        for name, what in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix not in (".mp4", ".png"):
+                path.write_text(what)
+            elif what == "gone":
+                path.symlink_to(root / "nowhere" / path.name)
+            else:
+                path.hardlink_to((self.videos if path.suffix == ".mp4" else self.pictures)[what])
+        return root
+
+
+def make(folder: Path) -> Clips:
+    """Make them of the sample videos.
+
+    The real one is darker than the fake one, so that a detector that knows no more than brightness tells them
+    apart by what they show.
+    """
+    shown = {
+        "real": [(part(frame, 60, 0, 520) * 0.6).astype(np.uint8) for frame in sampled("real_hopper")],
+        "fake": [part(frame, 110, 30, 320) for frame in sampled("swapped")],
+        "blank": [part(frame, 0, 0, 640) for frame in sampled("no_face")],
+    }
+    shown["mask"] = [np.zeros_like(frame) for frame in shown["fake"]]
+    for at, (frame, mask) in enumerate(zip(shown["fake"], shown["mask"], strict=True)):
+        # A mask that was taken of the frame before lies a quarter of its side beside its place.
+        left = 70 + MARK // 4 * at
+        frame[100 : 100 + MARK, left : left + MARK] = (0, 255, 0)
+        mask[100 : 100 + MARK, left : left + MARK] = 255
+    videos = {name: encode(frames, folder / f"{name}.mp4") for name, frames in shown.items()}
+    pictures = {name: folder / f"{name}.png" for name in ("real", "fake", "blank", "empty")}
+    for name in ("real", "fake", "blank"):
+        # As sequences come: cut around the face.
+        cv2.imwrite(str(pictures[name]), shown[name][0][:, 25:175, ::-1])
+    videos["empty"] = folder / "empty.mp4"
+    for path in (videos["empty"], pictures["empty"]):
+        path.touch()
+    return Clips(videos, pictures)
+
+
+def sampled(name: str) -> list[Image]:
+    """Return the frames of a sample video that a clip is made of."""
+    with av.open(str(SAMPLES / f"{name}.mp4")) as container:
+        taken = islice(container.decode(video=0), 0, FRAMES * STEP, STEP)
+        return [frame.to_ndarray(format="rgb24") for frame in taken]
+
+
+def part(frame: Image, left: int, top: int, width: int) -> Image:
+    """Return a part of a frame, as high as a clip is for its width, in a clip's size."""
+    height = width * SIZE[1] // SIZE[0]
+    cut = frame[top : top + height, left : left + width]
+    return np.asarray(cv2.resize(cut, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def encode(frames: Sequence[Image], path: Path) -> Path:
+    """Write a clip, so finely that its colours keep their places."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"crf": "8", "threads": "1"})
+        (stream.width, stream.height), stream.pix_fmt = SIZE, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
