@@ -277,7 +277,12 @@ def evaluate(
     board = Scoreboard(progress)
     if scores or records:
         given = _read(scores, records, labels, where or (), vote)
-        stated = {"scores": str(scores or records), "labels": labels and str(labels), "vote": vote}
+        stated = {
+            "scores": str(scores or records),
+            "labels": labels and str(labels),
+            "where": list(where or ()),
+            "vote": vote,
+        }
         named = PROTOCOLS.get(protocol) if protocol else None
         row = named.of(sets, "") if named else sets
         report = of_scores(
