@@ -4,6 +4,7 @@ import copy
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -74,6 +75,58 @@ class Jpeg:
         _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
         return np.ascontiguousarray(decoded[..., ::-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """Compress and decompress as one frame of a video, by H.264, HEVC or VP9 at a random rate.
+
+    It works in blocks of many sizes, each predicted from its neighbours: traces that JPEG does not leave.
+
+    Attributes:
+        low: Least constant rate factor of H.264 and HEVC, 0 to 51; VP9's scale is longer by a fifth.
+        high: Largest.
+    """
+
+    low: int = 18
+    high: int = 38
+
+    def __call__(self, image: Image, rng: Generator) -> Image:
+        """Return what is left after compression; the last row or column of an odd side stays as it is."""
+        encoder, decoder, stretch = (
+            ("libx264", "h264", 1.0),
+            ("libx265", "hevc", 1.0),
+            ("libvpx-vp9", "vp9", 1.2),
+        )[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
+        rate = round(float(rng.uniform(self.low, self.high)) * stretch)
+        return _as_frame(image, encoder, decoder, rate)
+
+
+#: What makes each encoder give a frame at once, by one thread: the same bytes for the same picture.
+_AT_ONCE: Mapping[str, Mapping[str, str]] = {
+    "libx264": {"preset": "veryfast", "tune": "zerolatency", "threads": "1"},
+    "libx265": {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none:pools=none"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "b": "0", "lag-in-frames": "0"},
+}
+
+
+def _as_frame(image: Image, encoder: str, decoder: str, rate: int) -> Image:
+    import av
+
+    height, width = (side // 2 * 2 for side in image.shape[:2])
+    writer = av.CodecContext.create(encoder, "w")
+    assert isinstance(writer, av.VideoCodecContext)
+    writer.width, writer.height, writer.pix_fmt = width, height, "yuv420p"
+    writer.time_base, writer.options = Fraction(1, 25), {**_AT_ONCE[encoder], "crf": str(rate)}
+    reader = av.CodecContext.create(decoder, "r")
+    assert isinstance(reader, av.VideoCodecContext)
+    reader.thread_count = 1
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), "rgb24")
+    packets = [*writer.encode(frame), *writer.encode(None)]
+    frames = [seen for packet in [*packets, None] for seen in reader.decode(packet)]
+    left = image.copy()
+    left[:height, :width] = frames[-1].to_ndarray(format="rgb24")
+    return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +252,8 @@ def glass_blur(image: Image, rng: Generator) -> Image:
 
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
 #: papers train with; `effort` that of Effort and DFD-HR; `compact` adds to the first what a network trained
-#: from scratch needs on few pictures: more places, more resolutions, stronger compression.
+#: from scratch needs on few pictures: more places, more resolutions, stronger compression; `clips` adds to
+#: that what video codecs do.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
@@ -224,6 +278,17 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.3, colour),
         (0.05, noise),
         (0.3, Jpeg(40, 100)),
+        (0.2, erase),
+    ),
+    "clips": (
+        (0.5, flip),
+        (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
+        (0.3, Shrink(0.4)),
+        (0.05, blur),
+        (0.3, colour),
+        (0.05, noise),
+        (0.2, Jpeg(40, 100)),
+        (0.3, Codec()),
         (0.2, erase),
     ),
 }

@@ -11,6 +11,7 @@ from deepscan.data.augment import (
     AUGMENTATIONS,
     Affine,
     BrightnessContrast,
+    Codec,
     Jpeg,
     Shrink,
     augmented,
@@ -294,3 +295,33 @@ def test_compression_is_between_its_two_qualities():
     found = [qualities[Jpeg()(noisy, np.random.default_rng(seed)).tobytes()] for seed in range(80)]
     assert 40 <= min(found) < 45
     assert 95 < max(found) <= 100
+
+
+def smooth(height, width):
+    noise = np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_codec_gives_the_same_frame_for_the_same_draw_and_coarser_ones_at_higher_rates(seed):
+    image = cv2.GaussianBlur(
+        np.random.default_rng(7).integers(0, 256, (65, 64, 3), dtype=np.uint8), (0, 0), 2
+    )
+    lost = []
+    for rate in (18, 45):
+        step = Codec(rate, rate)
+        once, again = (step(image, np.random.default_rng(seed)) for _ in range(2))
+        assert np.array_equal(once, again)
+        assert once.shape == image.shape
+        assert np.array_equal(once[64], image[64])
+        lost.append(np.abs(once.astype(int) - image).mean())
+    # More than rounding to another colour space, and far from another picture.
+    assert 0.5 < lost[0] < lost[1] < 25
+
+
+def test_each_codec_has_its_turn():
+    image = cv2.GaussianBlur(
+        np.random.default_rng(7).integers(0, 256, (64, 64, 3), dtype=np.uint8), (0, 0), 2
+    )
+    frames = {Codec(30, 30)(image, np.random.default_rng(seed)).tobytes() for seed in range(12)}
+    assert len(frames) == 3
