@@ -139,7 +139,8 @@ class Extractor:
                 # After a sequence, which is read here, the decoders are heard before the next is begun.
                 pictures = bool(source.pictures)
                 self._begin(source, emit)
-            quiet = not self._take(self._pool.poll(0.0 if self._faces or pictures else 0.5), emit)
+            waits = self._pool.busy and not self._faces and not pictures
+            quiet = not self._take(self._pool.poll(0.5 if waits else 0.0), emit)
             if len(self._faces) >= FRAME_BATCH or (quiet and self._faces):
                 self._faces.run(self._keep)
             self._finish(emit)
