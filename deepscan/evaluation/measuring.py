@@ -42,7 +42,7 @@ def results_of(
     for way in asked.ways:
         looked = _looked_at(of_test, asked, material, way)
         for level in levels:
-            scores = looked if level == "frame" else _videos(looked, way)
+            scores = _counted(looked, way, level)
             paper = _printed(asked.protocol, test, card.method, level)
             yield measure_scores(
                 scores,
@@ -99,7 +99,7 @@ def of_scores(
     for test in tests:
         of_test = _of_test(scores.take(np.flatnonzero(_is(scores.dataset, test.dataset))), test)
         for way, level in product(ways or [COUNTINGS.get("corrected")], levels):
-            counted = _videos(of_test, way) if level == "video" and scores.frame.stated else of_test
+            counted = _counted(of_test, way, level) if scores.frame.stated else of_test
             results.append(
                 measure_scores(
                     counted,
@@ -193,7 +193,7 @@ def robustness_of(
         aucs = {0: original}
         for strength in LEVELS:
             looked = _looked_at(_of_test(distorted(name, strength), test), asked, material, way)
-            scores = looked if level == "frame" else _videos(looked, way)
+            scores = _counted(looked, way, level)
             covered = cover(scores.scores, missing=asked.missing)
             aucs[strength] = auc(scores.labels[covered.rows], covered.scores)
         found.append(Robustness(name, aucs))
@@ -240,8 +240,10 @@ def _training(protocol: Protocol, test: TestSet, card: ModelCard, paper: Figure 
         )
 
 
-def _videos(frames: Scores, way: Counting) -> Scores:
-    return videos_of(frames if way.video_key == "full" else _placed(frames), way.video_key)
+def _counted(frames: Scores, way: Counting, level: Level) -> Scores:
+    """Return the samples of a level; a video without frames is one to the corrected counting alone."""
+    known = frames if way.video_key == "full" else _placed(frames)
+    return known if level == "frame" else videos_of(known, way.video_key)
 
 
 def _placed(frames: Scores) -> Scores:

@@ -393,6 +393,18 @@ def test_frameless_videos_have_no_place_in_as_published_counting_and_stop_nothin
     assert any("does not know of 1 videos without frames" in note for note in published.notes)
 
 
+@pytest.mark.parametrize("missing", ["as-real", "as-fake"])
+def test_frameless_videos_are_no_frames_of_as_published_counting_either(tmp_path, scorer, missing):
+    path = benchmark(tmp_path, "Celeb-DF-v2", CELEB)
+    stated = json.loads(path.read_text())
+    stated["Celeb-DF-v2"]["CelebDFv2_fake"]["test"]["f1"]["frames"] = []
+    path.write_text(json.dumps(stated))
+    here = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", countings=("as-published",), missing=missing)
+    frames = one(perform(here, scorer), "Celeb-DF-v2", "frame", "as-published")
+    # Four frames of reals, four of f0 and f2.
+    assert (frames.coverage.n, len(frames.samples)) == (8, 8)
+
+
 def test_every_distortion_is_measured_on_crops_that_are_read_once(tmp_path, scorer, monkeypatch):
     values = {"FF-real": {"000": [100], "001": [200]}, "FF-DF": {"000_001": [180], "001_000": [240]}}
     benchmark(tmp_path, "FaceForensics++", values, level="c23")
