@@ -1,7 +1,7 @@
 """The two ways to count: which frames are looked at, which of them make a video, what is measured."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deepscan.data.crops import Sampling
 from deepscan.errors import UsageError
+from deepscan.evaluation.metrics import METRICS, PUBLISHED, Measure
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.scores import Scores, by_video
 from deepscan.registry import Registry
@@ -30,6 +31,7 @@ class Counting:
         sampling: Which frames of a video are looked at, where it has more than are wanted.
         video_key: What makes frames those of one video.
         per_video: The figures that are given per video as well as per frame; all of them where None.
+        measures: What is measured, by the names of `METRICS`.
         explained: What it does, in a paragraph for the reader of its figures.
     """
 
@@ -37,6 +39,7 @@ class Counting:
     sampling: Sampling
     video_key: VideoKey
     per_video: frozenset[str] | None
+    measures: Mapping[str, Measure]
     explained: str
 
     def levels(self, figure: str) -> tuple[Level, ...]:
@@ -56,6 +59,7 @@ COUNTINGS.register("corrected")(
         sampling="even",
         video_key="full",
         per_video=None,
+        measures=METRICS,
         explained="Corrected counting, which is what the papers describe: where a video has more frames "
         "than are asked for, they are taken evenly from its first to its last. The frames of a video are "
         "those that share its data set, its kind and its name, so that two videos never count as one. A "
@@ -68,13 +72,15 @@ COUNTINGS.register("as-published")(
         sampling="first",
         video_key="parent",
         per_video=frozenset({"auc"}),
+        measures=PUBLISHED,
         explained="As-published counting, which is what DeepfakeBench does, for figures that can stand "
         "beside published ones: where a video has more frames than are asked for, the first ones are "
         "taken, not an even spread. Frames make a video when the folders that they lie in have the same "
         "name (--video-key parent; parent2 asks it of the folder above, too), so that videos of one name "
         "merge, such as 000_003 of the four manipulations of FaceForensics++; where reals and fakes "
         "merge, the video counts as real. Only the AUC is given per video; accuracy (at 0.5), equal error "
-        "rate and average precision are given per frame.",
+        "rate and average precision are given per frame, the equal error rate without looking at the "
+        "thresholds inside straight runs of the ROC curve.",
     )
 )
 

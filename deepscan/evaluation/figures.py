@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.evaluation.metrics import METRICS, Interval, bootstrap_all, checked
+from deepscan.evaluation.metrics import METRICS, Interval, Measure, bootstrap_all, checked
 from deepscan.scan.calibration import calibrate
 
 Missing = Literal["exclude", "as-real", "as-fake"]
@@ -60,6 +60,7 @@ def measure_all(
     groups: Sequence[str] | NDArray[np.int64] | None = None,
     calibration: Calibration | None = None,
     *,
+    measures: Mapping[str, Measure] = METRICS,
     rounds: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -71,6 +72,7 @@ def measure_all(
         raw: Probability of fake, shape (N,).
         groups: Group of each sample, length N; None where each is its own.
         calibration: Of the model; without one, figures of calibrated scores are None.
+        measures: What is measured, by the names of `METRICS`.
         rounds: Number of draws for the intervals.
         level: Share of the draws between an interval's bounds.
         seed: Of the draws.
@@ -80,27 +82,27 @@ def measure_all(
     """
     truth = np.asarray(labels)
     if truth.shape == (0,):
-        return [Measurement(name, 0, 0, None, None, "there are no samples") for name in METRICS]
+        return [Measurement(name, 0, 0, None, None, "there are no samples") for name in measures]
     truth, given = checked(truth, raw, both_classes=False)
     of = np.arange(len(truth)) if groups is None else np.asarray(groups)
     number = len(np.unique(of))
     scores = {"raw": given}
     if calibration is not None:
         scores["calibrated"] = scores["threshold"] = calibrate(given, calibration)
-    metrics = {name: metric.at(calibration.fake if calibration else 0.5) for name, metric in METRICS.items()}
+    metrics = {name: metric.at(calibration.fake if calibration else 0.5) for name, metric in measures.items()}
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for name, metric in metrics.items():
-        if METRICS[name].needs not in scores:
+        if measures[name].needs not in scores:
             reasons[name] = "the scores come without a calibration"
             continue
         try:
-            values[name] = metric(truth, scores[METRICS[name].needs])
+            values[name] = metric(truth, scores[measures[name].needs])
         except UsageError as error:
             reasons[name] = error.message
     intervals: dict[str, Interval] = {}
     for needed, taken in scores.items() if number > 1 else ():
-        names = [name for name in values if METRICS[name].needs == needed]
+        names = [name for name in values if measures[name].needs == needed]
         asked = [metrics[name] for name in names]
         drawn = bootstrap_all(asked, truth, taken, of, rounds=rounds, level=level, seed=seed)
         intervals |= dict(zip(names, drawn, strict=True))
@@ -114,7 +116,7 @@ def measure_all(
             intervals.get(name),
             "" if name in intervals else reasons.get(name, alone),
         )
-        for name in METRICS
+        for name in measures
     ]
 
 
@@ -134,7 +136,7 @@ def measure_kinds(
         kinds: What each sample is, such as `FF-DF`, length N; those of reals are not told apart.
         groups: Group of each sample, length N; None where each is its own.
         calibration: As `measure_all` takes it.
-        drawn: As `measure_all` takes `rounds`, `level` and `seed`.
+        drawn: As `measure_all` takes `measures`, `rounds`, `level` and `seed`.
 
     Raises:
         UsageError: See `measure_all`.

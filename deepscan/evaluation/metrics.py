@@ -16,6 +16,7 @@ from deepscan.evaluation.ranking import (
     crossing,
     partial_area,
     precision_mean,
+    published_crossing,
     recall,
 )
 
@@ -111,15 +112,31 @@ def recall_at_low_fpr(labels: ArrayLike, scores: ArrayLike) -> float:
 def equal_error_rate(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the false positive rate at the ROC point where |FNR - FPR| is smallest, in [0, 1].
 
-    No interpolation between points, which are those that scikit-learn keeps (it drops the middle of a
-    straight run): the rule of DeepfakeBench, which published figures follow.
+    There is a point for each score that occurs, and no interpolation between them.
 
     Raises:
         UsageError: See `checked`.
     """
+    return _crossing(labels, scores, every_point=True)
+
+
+def published_equal_error_rate(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the equal error rate as DeepfakeBench has it, and with it published figures, in [0, 1].
+
+    Of a straight run of the ROC curve only the ends are points, those that scikit-learn keeps. Of a few
+    dozen samples the rates may cross far from either: four fakes, one of them below two of four reals, then
+    have a rate of 0.
+
+    Raises:
+        UsageError: See `checked`.
+    """
+    return _crossing(labels, scores, every_point=False)
+
+
+def _crossing(labels: ArrayLike, scores: ArrayLike, *, every_point: bool) -> float:
     from sklearn.metrics import roc_curve
 
-    false_positive, true_positive, _ = roc_curve(*checked(labels, scores))
+    false_positive, true_positive, _ = roc_curve(*checked(labels, scores), drop_intermediate=not every_point)
     at = int(np.argmin(np.abs(1 - true_positive - false_positive)))
     return float(false_positive[at])
 
@@ -196,12 +213,19 @@ METRICS: Mapping[str, Measure] = {
     "calibration_error": Measure(calibration_error, "calibrated", "lower"),
 }
 
+#: The same where figures are to stand beside published ones.
+PUBLISHED: Mapping[str, Measure] = {
+    **METRICS,
+    "equal_error_rate": Measure(published_equal_error_rate, "raw", "lower"),
+}
+
 #: The same figures of a curve: a thousand draws need not sort the samples a thousand times.
 _OF_CURVE: Mapping[Metric, Callable[[Curve], float]] = {
     auc: area,
     partial_auc: partial(partial_area, max_fpr=PARTIAL_FPR),
     average_precision: precision_mean,
     equal_error_rate: crossing,
+    published_equal_error_rate: published_crossing,
     recall_at_low_fpr: partial(recall, max_fpr=RECALL_FPR),
 }
 

@@ -81,14 +81,19 @@ def precision_mean(curve: Curve) -> float:
 
 
 def crossing(curve: Curve) -> float:
-    """Return the false positive rate at the point where |FNR - FPR| is smallest, in [0, 1].
+    """Return the false positive rate at the point where |FNR - FPR| is smallest, in [0, 1]."""
+    fpr, tpr = _rates(curve)
+    return float(fpr[np.argmin(np.abs(1 - tpr - fpr))])
 
-    Points in the middle of a straight run of equal steps are left out first, as scikit-learn does.
+
+def published_crossing(curve: Curve) -> float:
+    """Return the same of a curve without the points in the middle of a straight run of equal steps.
+
+    They are left out as scikit-learn does.
     """
     corner = np.ones(len(curve.hits), dtype=bool)
     corner[1:-1] = (np.diff(curve.hits, 2) != 0) | (np.diff(curve.alarms, 2) != 0)
-    fpr, tpr = _rates(Curve(curve.hits[corner], curve.alarms[corner]))
-    return float(fpr[np.argmin(np.abs(1 - tpr - fpr))])
+    return crossing(Curve(curve.hits[corner], curve.alarms[corner]))
 
 
 def recall(curve: Curve, max_fpr: float) -> float:

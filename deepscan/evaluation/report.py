@@ -146,13 +146,15 @@ def measure_scores(
     kept = replace(scores.take(covered.rows), scores=covered.scores)
     groups = kept.groups()
     labels = kept.labels
-    given = measure_all(labels, covered.scores, groups, calibration)
+    given = measure_all(labels, covered.scores, groups, calibration, measures=counting.measures)
     figures = {each.metric: each for each in given if level in counting.levels(each.metric)}
     kinds: dict[str, dict[str, Measurement]] = {}
     # Merged videos go by the kind of their first frame, which is not that of the others.
     told_apart = level == "frame" or counting.video_key == "full"
     if told_apart and len(set(kept.kind.codes[labels == 1].tolist())) > 1:
-        found = measure_kinds(labels, covered.scores, kept.kind.texts(), groups, calibration)
+        found = measure_kinds(
+            labels, covered.scores, kept.kind.texts(), groups, calibration, measures=counting.measures
+        )
         kinds = {kind: {each.metric: each for each in of} for kind, of in found.items()}
     videos = scores if level == "video" else None
     return Result(test, dataset, counting.name, level, covered, figures, kept, kinds, paper, notes, videos)

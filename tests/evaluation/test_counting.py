@@ -8,6 +8,7 @@ import pytest
 from deepscan.data.benchmark import read_benchmark
 from deepscan.errors import UsageError
 from deepscan.evaluation.counting import COUNTINGS, FrameRows, group, sample, video_key
+from deepscan.evaluation.metrics import equal_error_rate, published_equal_error_rate
 
 CORRECTED, PUBLISHED = COUNTINGS.get("corrected"), COUNTINGS.get("as-published")
 METHODS = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
@@ -167,6 +168,12 @@ def test_corrected_gives_every_figure_at_both_levels_and_as_published_only_the_a
     figures = ("auc", "accuracy", "equal_error_rate", "average_precision")
     assert all(CORRECTED.levels(figure) == ("frame", "video") for figure in figures)
     assert [PUBLISHED.levels(figure) for figure in figures] == [("frame", "video"), *[("frame",)] * 3]
+
+
+def test_the_equal_error_rate_is_that_of_deepfakebench_in_as_published_counting_alone():
+    at = {way.name: way.measures["equal_error_rate"].function for way in (CORRECTED, PUBLISHED)}
+    assert at == {"corrected": equal_error_rate, "as-published": published_equal_error_rate}
+    assert list(CORRECTED.measures) == list(PUBLISHED.measures)
 
 
 @pytest.mark.parametrize("name", COUNTINGS.names)

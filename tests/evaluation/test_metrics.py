@@ -8,6 +8,7 @@ from deepscan.errors import UsageError
 from deepscan.evaluation import metrics
 from deepscan.evaluation.metrics import (
     METRICS,
+    PUBLISHED,
     accuracy,
     accuracy_from,
     auc,
@@ -17,10 +18,18 @@ from deepscan.evaluation.metrics import (
     calibration_error,
     equal_error_rate,
     partial_auc,
+    published_equal_error_rate,
     recall_at_low_fpr,
 )
 
-RANKING = (auc, partial_auc, average_precision, equal_error_rate, recall_at_low_fpr)
+RANKING = (
+    auc,
+    partial_auc,
+    average_precision,
+    equal_error_rate,
+    published_equal_error_rate,
+    recall_at_low_fpr,
+)
 ALL = (*RANKING, accuracy, calibration_error)
 
 
@@ -50,6 +59,14 @@ def test_equal_error_rate_does_not_interpolate():
     labels, scores = [0, 0, 0, 1, 1], [0.1, 0.2, 0.8, 0.7, 0.9]
     assert equal_error_rate(labels, scores) == pytest.approx(1 / 3)
     assert equal_error_rate([0, 1], [0.1, 0.9]) == 0
+
+
+def test_equal_error_rate_looks_at_every_threshold():
+    # Three fakes, two reals, a fake, two reals: at 0.6 a quarter of the reals and of the fakes is wrong.
+    labels, scores = [1, 1, 1, 0, 0, 1, 0, 0], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
+    assert equal_error_rate(labels, scores) == 0.25
+    # DeepfakeBench looks at (0, 0.75) and (0.5, 0.75), the ends of that run, alone.
+    assert published_equal_error_rate(labels, scores) == 0
 
 
 def test_partial_auc_looks_at_few_false_positives_alone():
@@ -216,5 +233,5 @@ def test_every_metric_of_the_list_tells_good_scores_from_bad_ones_as_it_says():
         more = (0.5,) if measure.needs == "threshold" else ()
         good, bad = (measure.function(labels, given, *more) for given in (scores, 1 - scores))
         assert (good > bad) == (measure.better == "higher"), name
-    assert {measure.function for measure in METRICS.values()} >= set(ALL)
+    assert {measure.function for of in (METRICS, PUBLISHED) for measure in of.values()} >= set(ALL)
     assert set(metrics._OF_CURVE) == set(RANKING), "a figure that sorts is drawn without sorting again"
