@@ -259,8 +259,16 @@ def load(model: str | Path) -> ModelCard:
 
 
 def save(card: ModelCard) -> None:
-    """Write a card into its folder."""
-    (card.folder / CARD).write_text(card.to_yaml(), encoding="utf-8")
+    """Write a card into its folder, whole or not at all.
+
+    Raises:
+        DeepscanError: It cannot be written; the one that was there stays.
+    """
+    # What writes files reads cards.
+    from deepscan.scan.journal import replaced
+
+    with replaced(card.folder / CARD) as file:
+        file.write(card.to_yaml().encode())
 
 
 def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:

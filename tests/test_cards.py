@@ -1,11 +1,13 @@
 """Model cards: found from anywhere, verified, and round-tripped."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from deepscan import cards
 from deepscan.cards import Calibration, Golden
-from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from tests import toy
 
 
@@ -111,3 +113,12 @@ def test_a_use_that_the_model_has_no_file_for_names_those_it_has(folder):
     with pytest.raises(MissingError) as caught:
         cards.load(folder).path("tensorrt")
     assert "onnx" in caught.value.hint
+
+
+def test_a_card_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    card = cards.load(toy.model(tmp_path / "toy"))
+    before = (card.folder / "card.yaml").read_bytes()
+    (card.folder / "card.yaml.part").symlink_to("/dev/full")
+    with pytest.raises(DeepscanError, match="No space left"):
+        cards.save(replace(card, summary="another"))
+    assert (card.folder / "card.yaml").read_bytes() == before
