@@ -298,6 +298,11 @@ def evaluate(
         _show(report, out, named.metrics if named else ("auc",), level, board)
         return
     card = cards.load(model)
+    if calibrate and not Path(model).is_dir():
+        raise UsageError(
+            f"--calibrate writes into the model's card, and {model} came with deepscan",
+            f"copy {card.folder} and name the copy with --model",
+        )
     known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
     row = known.of(sets, card.method)
     folder = out or Path("runs/eval") / f"{card.name}-{'-'.join(analysis or [known.name])}"

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -60,8 +60,9 @@ class Scoreboard(Listener):
 
     def absent(self, test: "TestSet", error: MissingError) -> None:
         """Say what to put where."""
-        lines = [f"missing: {test.name}: {error.hint}"]
-        if test.dataset in LAYOUTS.names:
+        lines = [f"missing: {test.name}: {error.message}; {error.hint}"]
+        # A data set may be there and its crops not: then nothing is to be fetched.
+        if test.dataset in LAYOUTS.names and "DIR" in error.hint:
             layout = LAYOUTS.get(test.dataset)
             lines += [f"  DIR: {layout.expects}", f"  given out: {layout.origin}"]
         for line in lines:
@@ -161,21 +162,21 @@ def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> Non
     """Print a table for each way to count: a row a test set, the papers' figures beside the main one."""
     console = _stdout()
     for counting in dict.fromkeys(each.counting for each in report.results):
-        console.print(_table(report, counting, metrics, level))
+        _print(console, _table(report, counting, metrics, level))
         other: Level = "frame" if level == "video" else "video"
         if [each.coverage.n for each in report.of(counting, other)] not in (
             [],
             [each.coverage.n for each in report.of(counting, level)],
         ):
-            console.print(_table(report, counting, metrics, other))
+            _print(console, _table(report, counting, metrics, other))
         for each in report.of(counting, level):
             if each.kinds:
-                console.print(_kinds(each, metrics[0]))
-            if each.coverage.missing:
-                why = ", ".join(f"{count} {status}" for status, count in each.coverage.missing.items())
-                console.print(Text(f"{each.test}: without a score: {why} ({each.coverage.policy})"))
-        for note in dict.fromkeys(note for each in report.of(counting, level) for note in each.notes):
-            console.print(Text(f"note: {note}"))
+                _print(console, _kinds(each, metrics[0]))
+        for line in dict.fromkeys(
+            line for each in report.of(counting, level) for line in _told(each, metrics[0])
+        ):
+            # At a terminal lines break between words; who reads a file wants them whole.
+            console.print(Text(line), soft_wrap=not console.is_terminal)
     for test, of in report.robustness.items():
         grid = Table(title=f"{test}, distorted: AUC by level", box=None, title_justify="left")
         for head in ("", *map(str, of[0].aucs), "mean change"):
@@ -183,7 +184,14 @@ def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> Non
         for moved in of:
             levels = [f"{value:.3f}" for value in moved.aucs.values()]
             grid.add_row(moved.distortion, *levels, f"{moved.figure:+.1%}")
-        console.print(grid)
+        _print(console, grid)
+
+
+def _print(console: Console, table: Table) -> None:
+    # Of itself a title is broken where its table ends, however short that is.
+    title, table.title = table.title, None
+    console.print(Text(str(title), style="table.title"), soft_wrap=True)
+    console.print(table)
 
 
 def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Level") -> Table:
@@ -191,8 +199,9 @@ def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Leve
     printed = any(each.paper for each in results)
     shown = [name for name in (*metrics, *BESIDE) if name in results[0].figures]
     shown = list(dict.fromkeys(shown))[:4]
+    one = report.stated.get("vote", level) if level == "video" else level
     table = Table(
-        title=f"per {report.stated.get('vote', level)}, {counting} counting",
+        title=f"per {one}, {counting} counting",
         box=None,
         title_justify="left",
         pad_edge=False,
@@ -218,6 +227,17 @@ def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Leve
         means = [report.mean(counting, level, name) for name in shown[1:]]
         table.add_row("mean", "", _number(main), "", *(beside if printed else ()), *map(_number, means))
     return table
+
+
+def _told(each: "Result", metric: str) -> Iterator[str]:
+    """Yield what is to be said of a test set beside its figures."""
+    if each.figures[metric].value is None:
+        yield f"{each.test}: no {BESIDE[metric]}: {each.figures[metric].reason}"
+    if each.coverage.missing:
+        why = ", ".join(f"{count} {status}" for status, count in each.coverage.missing.items())
+        yield f"{each.test}: without a score: {why} ({each.coverage.policy})"
+    for note in each.notes:
+        yield f"note: {note}"
 
 
 def _kinds(each: "Result", metric: str) -> Table:

@@ -202,5 +202,5 @@ def _whole(path: Path) -> Iterator[tuple[Key, int]]:
 
 def _unwritable(path: Path, error: OSError) -> DeepscanError:
     return DeepscanError(
-        f"{path} cannot be written: {error.strerror}", "make room or mend it, then go on with --resume"
+        f"{path} cannot be written: {error.strerror}", "make room or mend it, then repeat the command"
     )

@@ -215,8 +215,10 @@ def _notes(material: Material, way: Counting, level: Level, looked: Scores, scor
     yield from material.notes
     for reason, count in material.dropped.items():
         yield f"{material.name}: left out: {count} {reason}"
+    placed = _placed(looked)
+    if unread := int(np.isnan(placed.scores).sum()):
+        yield f"{material.name}: {unread} of {len(placed)} crops could not be read"
     if way.video_key != "full" and level == "video":
-        placed = _placed(looked)
         if len(scores) < (videos := len(np.unique(placed.key(VIDEO_KEY)))):
             yield f"{material.name}: {videos} videos count as {len(scores)}, as folders of one name merge"
         if without := len(looked) - len(placed):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from deepscan.cards import Calibration
+from deepscan.errors import UsageError
 from deepscan.evaluation.counting import Counting
 from deepscan.evaluation.figures import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
 from deepscan.evaluation.protocols.protocol import Level
@@ -174,10 +175,11 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
 
     Raises:
         DeepscanError: They cannot be written.
+        UsageError: The folder cannot be made.
     """
     from deepscan.evaluation import plots
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with replaced(folder / REPORT) as file:
         file.write(json.dumps(report.to_json(), indent=1).encode())
     made = [folder / REPORT, *_write_videos(report, folder)]
@@ -210,6 +212,18 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
         plots.robustness(path, of)
         made.append(path)
     return made
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of results.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}", "name another folder with --out")
 
 
 def _bounds(each: Result, metric: str) -> tuple[float, float] | None:

@@ -23,7 +23,7 @@ from deepscan.evaluation.journal import FrameJournal, key_of, read_frames
 from deepscan.evaluation.material import Material, from_benchmark, from_generator, from_pictures
 from deepscan.evaluation.measuring import printed_means, results_of, robustness_of
 from deepscan.evaluation.protocols.protocol import Protocol, TestSet
-from deepscan.evaluation.report import Report, Result, file_name
+from deepscan.evaluation.report import Report, Result, file_name, make_folder
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
 from deepscan.evaluation.stream import Change, Image, score_videos
@@ -162,10 +162,7 @@ def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None)
     changes = _changes() if asked.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
-    try:
-        asked.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{asked.out} cannot be made: {error.strerror}", "name another folder with --out")
+    make_folder(asked.out)
     with claimed(asked.out / STATED):
         _begin(asked, stated, former, materials)
         for material in materials:

@@ -163,7 +163,7 @@ def test_anybodys_scores_are_measured_and_written(tmp_path):
     assert rows(ran.out)["all"][:2] == ["2+2", "0.750"]
     assert rows(ran.out)["swap"][:2] == ["1", "0.500"]
     assert rows(ran.out)["lips"][:2] == ["1", "1.000"]
-    assert "without a score: 1 no_score (exclude)" in " ".join(ran.out.split())
+    assert "all: without a score: 1 no_score (exclude)" in ran.out.splitlines()
     told = json.loads((tmp_path / "out" / "report.json").read_text())
     assert told["scores"] == "mine.csv"
     assert told["results"][0]["coverage"]["missing"] == {"no_score": 1}
@@ -172,6 +172,53 @@ def test_anybodys_scores_are_measured_and_written(tmp_path):
     counted = deepscan("eval", "--scores", "mine.csv", "--missing", "as-real", cwd=tmp_path)
     assert rows(counted.out)["all"][:2] == ["2+3", "0.500"]
     assert counted.err == ""
+
+
+def test_scores_of_frames_stand_under_their_level(tmp_path):
+    lines = [f"v{at},{at % 2},{at / 10},{frame}" for at in range(4) for frame in range(3)]
+    (tmp_path / "frames.csv").write_text("\n".join(["video,label,score,frame", *lines]) + "\n")
+    ran = deepscan("eval", "--scores", "frames.csv", cwd=tmp_path)
+    heads = [line.strip() for line in ran.out.splitlines() if line.startswith("per ")]
+    assert heads == ["per video, corrected counting", "per frame, corrected counting"]
+    assert [line.split()[1] for line in ran.out.splitlines() if line.startswith("all ")] == ["2+2", "6+6"]
+
+
+def test_one_class_alone_has_a_word_on_why_there_is_no_figure(tmp_path):
+    (tmp_path / "s.csv").write_text("video,label,score\na,1,0.1\nb,1,0.9\n")
+    ran = deepscan("eval", "--scores", "s.csv", "--counting", "as-published", cwd=tmp_path, COLUMNS="80")
+    assert ran.code == 0, ran.err
+    lines = [line.rstrip() for line in ran.out.splitlines()]
+    assert "all: no AUC: all 2 samples are fake" in lines
+    assert lines[0] == "per video, as-published counting", "a title is not broken where its table ends"
+
+
+def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path):
+    (tmp_path / "s.csv").write_text(SCORES)
+    error, hint = failed(
+        deepscan("eval", "--scores", "s.csv", "--out", "s.csv", cwd=tmp_path), ExitCode.USAGE
+    )
+    assert error == "error: s.csv cannot be made: File exists"
+    assert "--out" in hint
+
+
+def test_crops_that_are_not_where_a_file_says_are_named(place, tmp_path):
+    stated = {
+        "X": {kind: {"test": {"v": {"label": kind, "frames": ["a/0.png"]}}} for kind in ("real", "fake")}
+    }
+    (tmp_path / "Celeb-DF-v2.json").write_text(json.dumps({"Celeb-DF-v2": stated["X"]}))
+    ran = evaluate(place, "--data", tmp_path, "--set", "Celeb-DF-v2")
+    failed(ran, ExitCode.MISSING)
+    (told,) = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
+    assert "such as a/0.png" in told
+    assert "--root" in told
+    assert "given out" not in ran.err, "the data set is there, its crops are not"
+
+
+def test_the_model_that_came_with_deepscan_is_not_calibrated_anew(place):
+    ran = deepscan("eval", "--calibrate", "temperature", "--set", "Celeb-DF-v2", cwd=place)
+    error, hint = failed(ran, ExitCode.USAGE)
+    assert "came with deepscan" in error
+    assert "--model" in hint
 
 
 def test_records_of_a_scan_are_held_against_labels(tmp_path):

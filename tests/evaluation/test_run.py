@@ -405,6 +405,14 @@ def test_frameless_videos_are_no_frames_of_as_published_counting_either(tmp_path
     assert (frames.coverage.n, len(frames.samples)) == (8, 8)
 
 
+def test_crops_that_cannot_be_read_are_told_where_their_video_has_a_score(tmp_path, scorer):
+    benchmark(tmp_path, "Celeb-DF-v2", CELEB)
+    (tmp_path / "Celeb-DF-v2" / "CelebDFv2_fake" / "frames" / "f1" / "000.png").write_bytes(b"no picture")
+    found = one(perform(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), scorer), "Celeb-DF-v2")
+    assert (found.coverage.scored, found.coverage.missing) == (5, {})
+    assert "Celeb-DF-v2: 1 of 10 crops could not be read" in found.notes
+
+
 def test_every_distortion_is_measured_on_crops_that_are_read_once(tmp_path, scorer, monkeypatch):
     values = {"FF-real": {"000": [100], "001": [200]}, "FF-DF": {"000_001": [180], "001_000": [240]}}
     benchmark(tmp_path, "FaceForensics++", values, level="c23")

@@ -82,10 +82,15 @@ class Analysis(ABC):
 
 
 def write(name: str, findings: Findings, folder: Path) -> tuple[Path, Path]:
-    """Write NAME.csv and NAME.png into a folder and return their paths."""
-    from deepscan.evaluation.canvas import save
+    """Write NAME.csv and NAME.png into a folder and return their paths.
 
-    folder.mkdir(parents=True, exist_ok=True)
+    Raises:
+        UsageError: The folder cannot be made.
+    """
+    from deepscan.evaluation.canvas import save
+    from deepscan.evaluation.report import make_folder
+
+    make_folder(folder)
     table, picture = folder / f"{name}.csv", folder / f"{name}.png"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer: csv.DictWriter[Any] = csv.DictWriter(file, list(findings.rows[0]))
