@@ -266,13 +266,21 @@ def evaluate(
             raise UsageError(
                 f"{option} {value!r} is unknown", f"choose from: {', '.join(filter(None, allowed))}"
             )
+    others = scores or records or compare
+    _check_together(
+        ("--labels", labels, "--records", records),
+        ("--where", where, "--labels", labels),
+        ("--vote", vote != "video", "--scores or --records", scores or records),
+        ("--run", runs, "--analysis", analysis),
+        ("--set", only, "a model", not others),
+        ("--root", root, "a model", not others),
+        ("--overwrite", overwrite, "a model", not others),
+    )
+    if calibrate:
+        _check_calibrated(model, chosen)
     if compare:
         show_comparison(*compare)
         return
-    if calibrate and chosen:
-        raise UsageError(
-            f"--calibrate is of a model and a protocol, not of {chosen[0]}", "leave the other out"
-        )
     countings = tuple(COUNTINGS.names) if counting == "both" else (counting,)
     board = Scoreboard(progress)
     if scores or records:
@@ -298,11 +306,6 @@ def evaluate(
         _show(report, out, named.metrics if named else ("auc",), level, board)
         return
     card = cards.load(model)
-    if calibrate and not Path(model).is_dir():
-        raise UsageError(
-            f"--calibrate writes into the model's card, and {model} came with deepscan",
-            f"copy {card.folder} and name the copy with --model",
-        )
     known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
     row = known.of(sets, card.method)
     folder = out or Path("runs/eval") / f"{card.name}-{'-'.join(analysis or [known.name])}"
@@ -339,6 +342,25 @@ def evaluate(
         )
         cards.save(made)
         typer.echo(f"{card.folder / cards.CARD}: {_told(made)}")
+
+
+def _check_together(*rules: tuple[str, object, str, object]) -> None:
+    """Refuse an option that is given without what it goes with: it would do nothing."""
+    for option, given, needed, there in rules:
+        if given and not there:
+            raise UsageError(f"{option} goes with {needed}, and there is none", f"leave {option} out")
+
+
+def _check_calibrated(model: str, chosen: Sequence[str]) -> None:
+    if chosen:
+        raise UsageError(
+            f"--calibrate is of a model and a protocol, not of {chosen[0]}", "leave the other out"
+        )
+    if not Path(model).is_dir():
+        raise UsageError(
+            f"--calibrate writes into the model's card, and {model} came with deepscan",
+            f"copy {cards.load(model).folder} and name the copy with --model",
+        )
 
 
 def _show(

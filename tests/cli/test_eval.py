@@ -298,6 +298,11 @@ def test_the_papers_tables_are_listed_and_shown(tmp_path):
         (["--records", "r.jsonl"], "--records and --labels go together", "name both"),
         (["--compare", "a.csv", "b.csv"], "a.csv cannot be read", "CSV file of scores"),
         (["words"], "'words' is no option", "--tables or --analysis"),
+        (["--labels", "l.csv"], "--labels goes with --records", "leave --labels out"),
+        (["--where", "tier=A"], "--where goes with --labels", "leave --where out"),
+        (["--vote", "group"], "--vote goes with --scores or --records", "leave --vote out"),
+        (["--run", "run"], "--run goes with --analysis", "leave --run out"),
+        (["--scores", "s.csv", "--set", "DFDC"], "--set goes with a model", "leave --set out"),
         (["--analysis", "attension"], "attension", "did you mean 'attention'?"),
         (
             ["--calibrate", "isotonic", "--scores", "s.csv"],
