@@ -80,7 +80,8 @@ COUNTINGS.register("as-published")(
         "merge, such as 000_003 of the four manipulations of FaceForensics++; where reals and fakes "
         "merge, the video counts as real. Only the AUC is given per video; accuracy (at 0.5), equal error "
         "rate and average precision are given per frame, the equal error rate without looking at the "
-        "thresholds inside straight runs of the ROC curve.",
+        "thresholds inside straight runs of the ROC curve. Two things no counting makes alike: published "
+        "figures are of the epoch that did best on each test set, and DeepfakeBench finds faces with dlib.",
     )
 )
 
