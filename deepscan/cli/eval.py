@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from deepscan.evaluation.protocols.protocol import Level
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.run import Evaluation
-    from deepscan.evaluation.scores import Scores
 
 DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
 
@@ -213,7 +212,7 @@ def evaluate(
         typer.Option(
             help="Folder for scores, figures and plots; what was stopped goes on there.",
             metavar="DIR",
-            show_default="runs/eval/...",
+            show_default="runs/eval/MODEL-PROTOCOL-DATA",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -248,6 +247,7 @@ def evaluate(
         raise UsageError(f"{words[0]!r} is no option", "words go with --tables or --analysis")
     require(("sklearn", "matplotlib"), "eval", "evaluating")
     from deepscan.evaluation.counting import COUNTINGS
+    from deepscan.evaluation.labelled import read_given
     from deepscan.evaluation.measuring import calibrated_on, of_scores
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.run import Evaluation, perform
@@ -284,13 +284,7 @@ def evaluate(
     countings = tuple(COUNTINGS.names) if counting == "both" else (counting,)
     board = Scoreboard(progress)
     if scores or records:
-        given = _read(scores, records, labels, where or (), vote)
-        stated = {
-            "scores": str(scores or records),
-            "labels": labels and str(labels),
-            "where": list(where or ()),
-            "vote": vote,
-        }
+        given = read_given(scores, records, labels, where or (), vote)
         named = PROTOCOLS.get(protocol) if protocol else None
         row = named.of(sets, "") if named else sets
         report = of_scores(
@@ -300,7 +294,12 @@ def evaluate(
             protocol=named,
             row=row,
             available=available,
-            stated=stated,
+            stated={
+                "scores": str(scores or records),
+                "labels": labels and str(labels),
+                "where": list(where or ()),
+                "vote": vote,
+            },
         )
         level = named.level(row or "") if named else "video"
         _show(report, out, named.metrics if named else ("auc",), level, board)
@@ -308,7 +307,9 @@ def evaluate(
     card = cards.load(model)
     known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
     row = known.of(sets, card.method)
-    folder = out or Path("runs/eval") / f"{card.name}-{'-'.join(analysis or [known.name])}"
+    folder = out or Path("runs/eval") / "-".join(
+        [card.name, *(analysis or [known.name]), *(only or ()), data.resolve().name]
+    )
     asked = Evaluation(
         protocol=known,
         row=row,
@@ -410,19 +411,3 @@ def _look(
         for line in findings.told:
             typer.echo(line)
         board.wrote(paths)
-
-
-def _read(
-    scores: Path | None, records: Path | None, labels: Path | None, where: Sequence[str], vote: str
-) -> "Scores":
-    from deepscan.evaluation.labelled import read_labels, read_records, votes
-    from deepscan.evaluation.scores import read_scores
-
-    if bool(records) != bool(labels):
-        raise UsageError("--records and --labels go together", "name both")
-    if records and labels:
-        given = read_records(records, read_labels(labels, where), labels.stem)
-    else:
-        assert scores is not None
-        given = read_scores(scores)
-    return votes(given) if vote == "group" else given

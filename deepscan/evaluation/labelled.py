@@ -11,11 +11,36 @@ from typing import Any
 import numpy as np
 
 from deepscan.errors import ContractError, UsageError
-from deepscan.evaluation.scores import LABELS, Column, Scores, by_video
+from deepscan.evaluation.scores import LABELS, Column, Scores, by_video, read_scores
 from deepscan.scan.journal import read_journal
 from deepscan.scan.records import recorded_path
 
 NEEDED = ("file", "label")
+
+
+def read_given(
+    scores: Path | None, records: Path | None, labels: Path | None, where: Sequence[str], vote: str
+) -> Scores:
+    """Return the scores of a file, or of a scan's records.
+
+    Args:
+        scores: As `read_scores` takes it, or None.
+        records: As `read_records` takes it, or None.
+        labels: The index that belongs to the records.
+        where: As `read_labels` takes it.
+        vote: `video`, or `group` for one vote a group and label.
+
+    Raises:
+        UsageError: Records come without labels, or a file cannot be read.
+    """
+    if bool(records) != bool(labels):
+        raise UsageError("--records and --labels go together", "name both")
+    if records and labels:
+        given = read_records(records, read_labels(labels, where), labels.stem)
+    else:
+        assert scores is not None
+        given = read_scores(scores)
+    return votes(given) if vote == "group" else given
 
 
 def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, str]]:
@@ -81,7 +106,7 @@ def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: 
     if not found.keys() & labels.keys():
         raise UsageError(
             f"{records} has a record of none of the {len(labels)} labelled videos",
-            "scan the very files that the index names",
+            "scan the very files that the index names, relative to its own folder",
         )
     rows = [(path, row, found.get(path)) for path, row in labels.items()]
     scores = [_raw(record) for _, _, record in rows]

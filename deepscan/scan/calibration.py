@@ -1,6 +1,7 @@
 """Calibration: what turns raw scores into believable probabilities, and the thresholds of verdicts."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, overload
@@ -163,7 +164,7 @@ def recalibrate(
         misses: As `fit` takes it.
 
     Raises:
-        UsageError: See `fit`, or a half lacks a class.
+        UsageError: See `fit`, a half lacks a class, or the first is too small to show the rates.
     """
     from deepscan.evaluation.figures import measure_all
     from deepscan.evaluation.metrics import METRICS
@@ -180,6 +181,13 @@ def recalibrate(
             raise UsageError(
                 f"of {len(truth)} samples the {name} half has {len(part)} and lacks real or fake ones",
                 "calibrate on more groups, of both labels",
+            )
+    for name, label, rate in (("reals", 0, false_alarms), ("fakes", 1, misses)):
+        count = int((truth[~second] == label).sum())
+        if rate and count * rate < 1:
+            raise UsageError(
+                f"{count} {name} in the half to fit on cannot show an error rate of {rate:.3g}",
+                f"measure on more of them, at least {2 * math.ceil(1 / rate)}, or state a higher rate",
             )
     calibration = fit(
         truth[~second],

@@ -74,9 +74,9 @@ def test_anybodys_scores_go_through_a_protocol(scores):
 
 def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one(tmp_path):
     rows = ["dataset,kind,video,label,group,score"]
-    for number in range(40):
-        rows.append(f"FaceForensics++,FF-real,{number:03d},0,{number:03d},{0.2 + number / 200}")
-        fake = "" if number == 7 else 0.8 - number / 200
+    for number in range(80):
+        rows.append(f"FaceForensics++,FF-real,{number:03d},0,{number:03d},{0.2 + number / 400}")
+        fake = "" if number == 7 else 0.8 - number / 400
         rows += [
             f"FaceForensics++,{kind},{number:03d}_000,1,{number:03d},{fake}"
             for kind in ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
@@ -91,8 +91,8 @@ def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one
     card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
     made = calibrated_on(report, card, "video", "temperature")
     (auc,) = [result for result in made.results if result["metric"] == "auc"]
-    # Either half: 40 reals and 4 x 39 fakes together.
-    assert made.calibration.n + auc["n"] == 40 + 4 * 39
+    # Either half: 80 reals and 4 x 79 fakes together.
+    assert made.calibration.n + auc["n"] == 80 + 4 * 79
 
 
 def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
@@ -206,3 +206,16 @@ def test_a_report_without_figures_is_written_without_plots(tmp_path, scores):
 def test_names_of_files_are_names_of_files():
     assert file_name("a/b") == "a%2Fb"
     assert file_name("FaceForensics++ (c23)") == "FaceForensics++ (c23)"
+
+
+def test_too_few_samples_are_no_promise_of_an_error_rate(tmp_path):
+    rows = [f"r{number},0,{number / 40}\nf{number},1,{1 - number / 40}" for number in range(20)]
+    (tmp_path / "s.csv").write_text("video,label,score\n" + "\n".join(rows))
+    report = of_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
+    card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
+    with pytest.raises(
+        UsageError, match=r"reals in the half to fit on cannot show an error rate of 0\.05"
+    ) as raised:
+        calibrated_on(report, card, "video", "temperature")
+    assert "at least 40" in raised.value.hint
+    assert calibrated_on(report, card, "video", "temperature", false_alarms=0.2, misses=0.2).calibration
