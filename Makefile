@@ -22,7 +22,7 @@ demo: $(LIGHT)/.done
 	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --overwrite
 
 test: $(FULL)/.done
-	$(FULL)/bin/python -m pytest
+	$(FULL)/bin/python -m pytest -n auto --dist loadfile
 
 lint: $(FULL)/.done
 	$(FULL)/bin/ruff format --check .

@@ -154,6 +154,14 @@ def truncated(path: Path, share: float = 0.6, count: int = 60) -> Path:
     return cut(video(path, count, faststart=True), share)
 
 
+def stump(path: Path, left: int = 3) -> Path:
+    """Write such an MP4 cut right behind its first packets, as many as are left."""
+    with av.open(str(video(path, faststart=True))) as file:
+        ends = sorted(packet.pos + packet.size for packet in file.demux(video=0) if packet.size)
+    path.write_bytes(path.read_bytes()[: ends[left - 1]])
+    return path
+
+
 def indexless(path: Path, count: int = 60) -> Path:
     """Write an MP4 with its index at the end, then cut that off: nothing can be decoded."""
     return cut(video(path, count), 0.6)

@@ -45,7 +45,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "anim.gif": awkward.gif,
     "truncated.mp4": awkward.truncated,
     "truncated.mkv": lambda path: awkward.cut(awkward.video(path, 60), 0.5),
-    "stump.mp4": lambda path: awkward.truncated(path, 0.44),
+    "stump.mp4": awkward.stump,
     "indexless.mp4": awkward.indexless,
     "lying.mp4": awkward.lying,
     "damaged.mp4": awkward.damaged,
