@@ -26,6 +26,20 @@ INTERVAL = 10.0
 MOST_ROWS = 50
 
 
+def counter(console: Console) -> Progress:
+    """Return a bar that counts pieces of work, how many a minute, and the time left; it goes when it ends."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        Rate(),
+        console=console,
+        transient=True,
+        # Where stdout is a pipe, what goes into it must not be shown above the bar instead.
+        redirect_stdout=False,
+    )
+
+
 class Display(Listener):
     """Tells a person, or a pipe, how a scan goes; a context manager.
 
@@ -46,16 +60,7 @@ class Display(Listener):
         self._rows: list[Row] = []
         self._done = self._total = 0
         self._begun = self._told = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            Rate(),
-            console=self._stderr,
-            transient=True,
-            # The records: where stdout is a pipe they must not be shown above the bar instead.
-            redirect_stdout=False,
-        )
+        self._bar = counter(self._stderr)
         self._task = self._bar.add_task("loading", total=None)
 
     def show_inputs(self, inputs: Inputs) -> None:

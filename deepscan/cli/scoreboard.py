@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from deepscan.cli.progress import INTERVAL, Rate
+from deepscan.cli.progress import INTERVAL, counter
 from deepscan.data.layouts import LAYOUTS
 from deepscan.errors import MissingError
 from deepscan.evaluation.run import Listener
@@ -44,15 +44,7 @@ class Scoreboard(Listener):
         at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._console = Console(force_terminal=at_terminal, stderr=True)
         self._style = "bar" if style == "auto" and at_terminal else style
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            Rate(),
-            console=self._console,
-            transient=True,
-            redirect_stdout=False,
-        )
+        self._bar = counter(self._console)
         self._task: TaskID | None = None
         self._work = ""
         self._told = time.monotonic()

@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from deepscan.cli.progress import INTERVAL, Rate
+from deepscan.cli.progress import INTERVAL, counter
 from deepscan.data.prepare import Listener
 from deepscan.media.frames import FAILURES, STATUSES
 
@@ -40,15 +39,7 @@ class Tally(Listener):
         self._name, self._root = name, root
         self._done = self._total = 0
         self._begun = self._told = time.monotonic()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            Rate(),
-            console=self._console,
-            transient=True,
-            redirect_stdout=False,
-        )
+        self._bar = counter(self._console)
         self._task = self._bar.add_task(f"{name}: listing", total=None)
 
     def planned(self, todo: int, done: int) -> None:
