@@ -148,6 +148,7 @@ def read_benchmark(
     kinds: Collection[str] | None = None,
     compression: str | None = None,
     labels: Mapping[str, int] | None = None,
+    lenient: bool = False,
 ) -> Benchmark:
     """Return the videos of a benchmark file as DeepfakeBench and DF40 write it (see `BenchmarkFile`).
 
@@ -163,6 +164,9 @@ def read_benchmark(
             (`_c40`), or the only one that there is, or c23.
         labels: Name of a label -> 0 for real, 1 for fake, for those that `label_of` would get wrong.
 
+        lenient: Whether a split or a kind that the file lacks is one without videos: none of them may have
+            had a face.
+
     Raises:
         MissingError: There is no such file, or none of the crops that it names.
         UsageError: It is not JSON or of another structure, or has no such split, kind or compression.
@@ -170,7 +174,7 @@ def read_benchmark(
     file = BenchmarkFile(path)
     for wanted, known, what in ((splits, file.splits, "split"), (kinds, file.kinds, "kind")):
         for name in wanted or ():
-            if name not in known:
+            if name not in known and not lenient:
                 raise unknown(path, what, name, known)
     places = CropPaths([*([root] if root else []), path.parent, path.parent.parent, Path()])
     videos: list[FaceVideo] = []

@@ -16,7 +16,7 @@ from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import Picture, read_pictures
 from deepscan.data.prepared import Target, read_crop_recipe, sidecar
 from deepscan.data.universal import centre_crop, read_generator
-from deepscan.errors import ContractError, UsageError
+from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols.protocol import TestSet
 from deepscan.evaluation.stream import Image, Reader
 from deepscan.faces.align import align, similarity
@@ -82,10 +82,13 @@ def from_benchmark(
     first = tests[0]
     path = find_benchmark(data, first.dataset)
     kinds = {kind for test in tests for kind in test.kinds} if all(test.kinds for test in tests) else None
-    found = read_benchmark(path, root=root, splits=[first.split], kinds=kinds, compression=first.compression)
+    found = read_benchmark(
+        path, root=root, splits=[first.split], kinds=kinds, compression=first.compression, lenient=True
+    )
     if not found.videos:
-        raise UsageError(
-            f"{path} has no video in the split {first.split}", "name another file, or prepare it"
+        raise MissingError(
+            f"{path} has no video in the split {first.split}",
+            f"run: deepscan prepare {first.dataset} --root DIR --out {data} --split {first.split}",
         )
     read, notes = crop_reader(read_crop_recipe(path), card, f"the crops of {path}")
     repeated = found.dropped["duplicate"]

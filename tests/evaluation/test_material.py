@@ -189,13 +189,27 @@ def test_what_the_videos_depend_on_is_in_their_key(tmp_path, card):
     assert len(set(keys)) == 3
 
 
+def test_a_kind_of_which_no_video_got_a_crop_is_missing_and_no_error(tmp_path, card):
+    benchmark(tmp_path, "Mine", {"x_real": {"r": [1]}})
+    said = {"schema": 1, "path": "f", "kind": "y_fake", "split": "test", "compression": ""}
+    line = {**said, "name": "f", "status": "no_face"}
+    (tmp_path / "Mine.videos.jsonl").write_text(json.dumps(line) + "\n")
+    found = from_benchmark([AskedSet("y_fake", "Mine", ("y_fake",))], tmp_path, card)
+    assert [(video.kind, video.name, len(video.frames)) for video in found.videos] == [
+        ("x_real", "r", 1),
+        ("y_fake", "f", 0),
+    ]
+    assert found.without == {("y_fake", "f"): "no_face"}
+
+
 def test_a_file_without_a_video_in_the_split_is_told(tmp_path, card):
     benchmark(tmp_path, "Mine", {"x_real": {"r": [1]}})
     stated = json.loads((tmp_path / "Mine.json").read_text())
     stated["Mine"]["x_real"]["test"] = {}
     (tmp_path / "Mine.json").write_text(json.dumps(stated))
-    with pytest.raises(UsageError, match="no video in the split test"):
+    with pytest.raises(MissingError, match="no video in the split test") as raised:
         from_benchmark([TEST], tmp_path, card)
+    assert "--split test" in raised.value.hint
     with pytest.raises(MissingError, match=r"no Other\.json"):
         from_benchmark([AskedSet("Other", "Other")], tmp_path, card)
 
