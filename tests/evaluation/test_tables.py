@@ -33,7 +33,7 @@ NUMBERED = {
     ],
     "corit": [
         f"Table {roman}"
-        for roman in "I II III IV V VI VII VIII IX X XI XII XIII XIV".split()  # noqa: SIM905 - a list in one line
+        for roman in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV")
     ],
 }
 LOST = {
