@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from deepscan.data.augment import steps_of
 from deepscan.data.crops import Sampling
+from deepscan.data.forgeries import FORGERIES
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import UsageError
 from deepscan.faces.recipe import CropRecipe
@@ -66,7 +67,9 @@ class Recipe:
         frames: How many crops of a video are used in `train` and in `val`; 0 for all.
         sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.
-        blend: Share of the fakes that are replaced by a real crop blended with itself.
+        blend: Share of the fakes that are replaced by one made from a real crop.
+        forgeries: How these are made, each way as likely: `blend`, with itself; `swap`, with somebody else's
+            face; `warp`, into another expression; `render`, from fewer pixels.
         balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats,
             half of each batch being real; `paired` does so too, and a batch holds a real and a fake of each
             of its groups, as far as there are both, and varies the two alike.
@@ -109,6 +112,7 @@ class Recipe:
     sampling: Sampling
     augment: str
     blend: float
+    forgeries: tuple[str, ...]
     balance: Balance
     labels: Labels
     optimiser: Optimiser
@@ -142,6 +146,10 @@ class Recipe:
                 )
         if not 0 <= self.blend <= 1:
             raise UsageError(f"blend must be in [0, 1], not {self.blend}", "it is a share of the fakes")
+        if not self.forgeries or set(self.forgeries) - set(FORGERIES):
+            raise UsageError(
+                f"forgeries {list(self.forgeries)}", f"give one or more of: {', '.join(FORGERIES)}"
+            )
         if self.labels == "none" and (self.blend != 1 or self.balance != "paired"):
             raise UsageError("labels=none makes every fake by blending", "add blend=1 balance=paired")
         rates = (self.lr, self.lr if self.backbone_lr is None else self.backbone_lr)
@@ -220,4 +228,10 @@ def _typed(stated: Mapping[str, Any]) -> dict[str, Any]:
         std = tuple(float(value) for value in stated["std"] or own[1])
     except (TypeError, ValueError):
         raise UsageError(f"mean {stated['mean']}, std {stated['std']}", "give three numbers each")
-    return {"crop": crop, "mean": mean, "std": std, "sources": tuple(stated["sources"])}
+    return {
+        "crop": crop,
+        "mean": mean,
+        "std": std,
+        "sources": tuple(stated["sources"]),
+        "forgeries": tuple(stated["forgeries"]),
+    }

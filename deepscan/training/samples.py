@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet, Sampling
+from deepscan.data.forgeries import forged as forge
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.errors import UsageError
@@ -126,6 +127,8 @@ class CropSource:
                 "give the index a column mask, or make fakes with a mask by blend=0.5",
             )
         self.crops, self.recipe, self.inputs, self.masks = crops, recipe, inputs, masks
+        train = crops.where("train")
+        self._real = train[crops.labels[train] == REAL]
 
     def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order, in order.
@@ -183,7 +186,13 @@ class CropSource:
         if label == FAKE and recipe.blend:
             rng = np.random.default_rng((recipe.seed, epoch, partner, at))
             if rng.random() < recipe.blend:
-                image, soft = self_blended(np.asarray(crops.crops[partner]), recipe.crop, rng)
+                image, soft = forge(
+                    recipe.forgeries,
+                    np.asarray(crops.crops[partner]),
+                    lambda: np.asarray(crops.crops[rng.choice(self._real)]),
+                    recipe.crop,
+                    rng,
+                )
                 layers[..., 0], known, shown = np.rint(soft * 255), True, partner
         seen = face is not None and bool(face.known[shown])
         if face is not None and seen:

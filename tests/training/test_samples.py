@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from deepscan.data.crops import CropSet, Layer
-from deepscan.detectors.detector import UNKNOWN
+from deepscan.data.forgeries import FORGERIES
+from deepscan.detectors.detector import REAL, UNKNOWN
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
 from deepscan.training.samples import ALONE, CropSource, arrange, halves
@@ -156,6 +157,23 @@ def test_blending_replaces_fakes_by_their_reals_and_tells_where(crops, paired):
     # What lies outside of the mask is the real crop, but for a mask too faint to be a step of 255.
     assert not changed[batch.masks[labels == 1] == 0].float().mean() > 0.02
     assert (batch.masks[labels == 1].amax(dim=(1, 2)) > 0.2).all()
+
+
+def test_a_swapped_face_comes_from_a_real_training_crop(crops, paired, monkeypatch):
+    donors = []
+
+    def spy(crop, donor, recipe, rng):
+        donors.extend(donor() for _ in range(8))
+        return donors[-1].copy(), np.ones(crop.shape[:2], np.float32)
+
+    monkeypatch.setattr("deepscan.data.forgeries.FORGERIES", {**FORGERIES, "swap": spy})
+    swapped = dataclasses.replace(paired, blend=1.0, forgeries=("swap",))
+    order = arrange(crops, crops.where("train"), swapped, (0, 0))
+    _batches(crops, order[: swapped.batch], swapped)
+    train = crops.where("train")
+    real = {crops.crops[at].tobytes() for at in train[crops.labels[train] == REAL]}
+    assert {donor.tobytes() for donor in donors} <= real
+    assert len({donor.tobytes() for donor in donors}) > 4
 
 
 def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, paired):
