@@ -133,12 +133,12 @@ def bootstrap_difference(
     truth, one = checked(labels, first)
     rankings = Ranking(truth, one), Ranking(truth, checked(labels, second)[1])
 
-    def difference(weights: NDArray[np.int64]) -> float:
+    def difference(weights: NDArray[np.int32]) -> float:
         return area(rankings[0].curve(weights)) - area(rankings[1].curve(weights))
 
     drawn = [difference(weights) for weights in draws(truth, groups, rounds, seed)]
     low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
-    return Interval(difference(np.ones(len(truth), dtype=np.int64)), float(low), float(high), level)
+    return Interval(difference(np.ones(len(truth), dtype=np.int32)), float(low), float(high), level)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: 
     rows = [(path, row, found.get(path)) for path, row in labels.items()]
     scores = [_raw(record) for _, _, record in rows]
     count = len(rows)
-    nothing = Column(("",), np.zeros(count, dtype=np.int32))
+    nothing = Column.constant("", count)
     return Scores(
         labels=np.array([LABELS[row["label"].strip().lower()] for _, row, _ in rows], dtype=np.int64),
         scores=np.array(scores, dtype=np.float64),

@@ -309,7 +309,7 @@ def bootstrap_all(
     for row, weights in zip(drawn, draws(truth, groups, rounds, seed), strict=True):
         curve = ranking.curve(weights)
         # In the order of the samples, which changes no figure but by rounding.
-        again = np.repeat(np.arange(len(truth)), weights) if others else None
+        again = np.repeat(np.arange(len(truth), dtype=np.int32), weights) if others else None
         for at, metric in enumerate(metrics):
             of_curve = _OF_CURVE.get(metric)
             row[at] = metric(truth[again], given[again]) if of_curve is None else of_curve(curve)
@@ -322,7 +322,7 @@ def bootstrap_all(
 
 def draws(
     labels: NDArray[np.int64], groups: Sequence[str] | NDArray[np.int64], rounds: int, seed: int
-) -> Iterator[NDArray[np.int64]]:
+) -> Iterator[NDArray[np.int32]]:
     """Yield how often each sample is drawn as whole groups are drawn with replacement, shape (N,).
 
     Where there are both classes, a draw that holds one only is drawn again.
@@ -346,7 +346,7 @@ def draws(
     rng = np.random.default_rng(seed)
     done = 0
     while done < rounds:
-        weights = np.bincount(rng.integers(number, size=number), minlength=number)
+        weights = np.bincount(rng.integers(number, size=number), minlength=number).astype(np.int32)
         if both and not (weights @ fakes and weights @ reals):
             continue
         done += 1

@@ -243,7 +243,7 @@ def _write_videos(report: Report, folder: Path) -> Iterator[Path]:
 
 def _as_videos(scores: Scores) -> Scores:
     """Return videos as a file has them: a score is that of a whole, whatever its first frame was."""
-    nothing = Column(("",), np.zeros(len(scores), dtype=np.int32))
+    nothing = Column.constant("", len(scores))
     statuses = zip(np.isnan(scores.scores).tolist(), scores.status.texts(), strict=True)
     status = Column.of([why if without else "ok" for without, why in statuses])
     return replace(scores, frame=nothing, status=status)

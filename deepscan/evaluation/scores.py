@@ -48,6 +48,11 @@ class Column:
         rows = [codes.setdefault(text, len(codes)) for text in texts]
         return cls(tuple(codes), np.array(rows, dtype=np.int32))
 
+    @classmethod
+    def constant(cls, text: str, rows: int) -> "Column":
+        """Return a column of one value, which takes no memory however many rows it has."""
+        return cls((text,), np.broadcast_to(np.int32(0), rows))
+
     @property
     def stated(self) -> bool:
         """Whether any row has a value."""
@@ -59,6 +64,8 @@ class Column:
 
     def take(self, rows: NDArray[np.int64]) -> "Column":
         """Return the column of these rows."""
+        if len(self.names) == 1:
+            return Column.constant(self.names[0], len(rows))
         return Column(self.names, self.codes[rows])
 
 
@@ -101,7 +108,9 @@ class Scores:
         return len(self.scores)
 
     def take(self, rows: NDArray[np.int64]) -> "Scores":
-        """Return these rows."""
+        """Return these rows; all of them in their order are these scores themselves."""
+        if len(rows) == len(self) and bool((np.diff(rows, prepend=-1) == 1).all()):
+            return self
         columns = {name: getattr(self, name).take(rows) for name in TEXTS}
         return Scores(self.labels[rows], self.scores[rows], self.frames[rows], **columns)
 
@@ -189,10 +198,11 @@ def parse(lines: Iterable[str], path: Path, *, spaces: bool = False) -> Scores:
     if not scores:
         raise UsageError(f"{path} has no scores", "give it a line for each video")
     given = np.array(scores)
-    nothing = Column(("",), np.zeros(len(given), dtype=np.int32))
     made = {
-        name: Column(tuple(codes), np.array(codes_of_rows, dtype=np.int32)) if codes else nothing
-        for name, (codes, codes_of_rows) in coded.items()
+        name: Column(tuple(codes), np.array(of_rows, dtype=np.int32))
+        if len(codes) > 1
+        else Column.constant(next(iter(codes), ""), len(given))
+        for name, (codes, of_rows) in coded.items()
     }
     read = Scores(np.array(labels, dtype=np.int64), given, (~np.isnan(given)).astype(np.int64), **made)
     _check_unique(read, np.array(numbers), path)
@@ -215,7 +225,7 @@ def by_video(scores: Scores) -> Scores:
     total = np.bincount(video_of, weights=weights, minlength=len(first))
     means = np.divide(total, number, out=np.full(len(first), np.nan), where=number > 0)
     videos = scores.take(first[order])
-    empty = Column(("",), np.zeros(len(videos), dtype=np.int32))
+    empty = Column.constant("", len(videos))
     # Rounding may carry a mean of ones past one.
     return replace(videos, scores=np.clip(means, 0, 1), frames=number, frame=empty, folder=empty)
 
