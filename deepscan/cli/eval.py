@@ -1,6 +1,6 @@
 """`deepscan eval`: figures of a model, or of anybody's scores, beside those that the papers print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,17 +10,39 @@ import typer
 from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL, ModelCard
 from deepscan.errors import UsageError, require
+from deepscan.scan.options import ScanOptions
 
 if TYPE_CHECKING:
     from deepscan.cli.scoreboard import Scoreboard
     from deepscan.evaluation.protocols.protocol import Level
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.run import Evaluation
+    from deepscan.evaluation.scores import Scores
 
 DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
+COUNTED = ("corrected", "as-published")
+#: What is measured where no option names something else: the crops of test sets, by a model.
+CROPS = "scoring test sets"
+#: Parameter -> what it goes with; all that is not named goes with everything.
+GOES_WITH: Mapping[str, tuple[str, ...]] = {
+    "words": ("--tables", "--analysis"),
+    "labels": ("--records",),
+    "where": ("--records",),
+    "vote": ("--scores", "--records"),
+    "runs": ("--analysis",),
+    **dict.fromkeys(("protocol", "sets", "available"), (CROPS, "--analysis", "--scores", "--records")),
+    **dict.fromkeys(("counting", "missing"), (CROPS, "--scores", "--records")),
+    **dict.fromkeys(("model", "data", "root", "only", "cache"), (CROPS, "--analysis")),
+    **dict.fromkeys(
+        ("engine", "device", "precision", "frames", "video_key", "calibrate", "overwrite"), (CROPS,)
+    ),
+    **dict.fromkeys(("false_alarms", "misses"), ("--calibrate",)),
+    "out": (CROPS, "--analysis", "--scores", "--records"),
+}
 
 
 def evaluate(
+    context: typer.Context,
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -236,27 +258,9 @@ def evaluate(
     """
     from deepscan.cli.scoreboard import Scoreboard, show_comparison, show_tables
 
-    if tables:
-        show_tables(words or [])
-        return
-    modes = {"--scores": scores, "--records": records, "--compare": compare, "--analysis": analysis}
-    chosen = [name for name, given in modes.items() if given]
-    if len(chosen) > 1:
-        raise UsageError(f"{' and '.join(chosen)} exclude each other", "leave one of them out")
-    if words and not analysis:
-        raise UsageError(f"{words[0]!r} is no option", "words go with --tables or --analysis")
-    require(("sklearn", "matplotlib"), "eval", "evaluating")
-    from deepscan.evaluation.counting import COUNTINGS
-    from deepscan.evaluation.labelled import read_given
-    from deepscan.evaluation.measuring import calibrated_on, of_scores
-    from deepscan.evaluation.protocols import PROTOCOLS
-    from deepscan.evaluation.run import Evaluation, perform
-    from deepscan.scan.options import ScanOptions
-    from deepscan.scan.run import load_scorer
-
     for option, value, allowed in (
         ("--progress", progress, ("auto", "plain", "none")),
-        ("--counting", counting, ("corrected", "as-published", "both")),
+        ("--counting", counting, (*COUNTED, "both")),
         ("--video-key", video_key, (None, "parent", "parent2")),
         ("--missing", missing, ("exclude", "as-real", "as-fake")),
         ("--vote", vote, ("video", "group")),
@@ -266,56 +270,51 @@ def evaluate(
             raise UsageError(
                 f"{option} {value!r} is unknown", f"choose from: {', '.join(filter(None, allowed))}"
             )
-    others = scores or records or compare
-    _check_together(
-        ("--labels", labels, "--records", records),
-        ("--where", where, "--labels", labels),
-        ("--vote", vote != "video", "--scores or --records", scores or records),
-        ("--run", runs, "--analysis", analysis),
-        ("--set", only, "a model", not others),
-        ("--root", root, "a model", not others),
-        ("--overwrite", overwrite, "a model", not others),
-    )
-    if calibrate:
-        _check_calibrated(model, chosen)
+    given = {
+        "--scores": scores,
+        "--records": records,
+        "--compare": compare,
+        "--analysis": analysis,
+        "--tables": tables,
+    }
+    modes = [name for name, value in given.items() if value] or [CROPS]
+    if len(modes) > 1:
+        raise UsageError(f"{' and '.join(modes)} exclude each other", "leave one of them out")
+    _check_options(context, [*modes, *(["--calibrate"] if calibrate else [])])
+    if tables:
+        show_tables(words or [])
+        return
+    require(("sklearn", "matplotlib"), "eval", "evaluating")
+    from deepscan.evaluation.labelled import read_given
+    from deepscan.evaluation.protocols import PROTOCOLS
+    from deepscan.evaluation.run import Evaluation
+
     if compare:
         show_comparison(*compare)
         return
-    countings = tuple(COUNTINGS.names) if counting == "both" else (counting,)
+    countings = COUNTED if counting == "both" else (counting,)
     board = Scoreboard(progress)
     if scores or records:
-        given = read_given(scores, records, labels, where or (), vote)
-        named = PROTOCOLS.get(protocol) if protocol else None
-        row = named.of(sets, "") if named else sets
-        report = of_scores(
-            given,
-            missing=missing,  # type: ignore[arg-type]  # one of those named above
-            ways=[COUNTINGS.get(name) for name in countings],
-            protocol=named,
-            row=row,
-            available=available,
-            stated={
-                "scores": str(scores or records),
-                "labels": labels and str(labels),
-                "where": list(where or ()),
-                "vote": vote,
-            },
-        )
-        level = named.level(row or "") if named else "video"
-        _show(report, out, named.metrics if named else ("auc",), level, board)
+        stated = {
+            "scores": str(scores or records),
+            "labels": labels and str(labels),
+            "where": list(where or ()),
+            "vote": vote,
+        }
+        found = read_given(scores, records, labels, where or (), vote)
+        _measure(found, protocol, sets, countings, missing, available, stated, out, board)
         return
+    if calibrate:
+        _check_calibrated(model)
     card = cards.load(model)
     known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
-    row = known.of(sets, card.method)
-    folder = out or Path("runs/eval") / "-".join(
-        [card.name, *(analysis or [known.name]), *(only or ()), data.resolve().name]
-    )
+    name = "-".join([card.name, *(analysis or [known.name]), *(only or ()), data.resolve().name])
     asked = Evaluation(
         protocol=known,
-        row=row,
+        row=known.of(sets, card.method),
         data=data,
         root=root,
-        out=folder,
+        out=out or Path("runs/eval") / name,
         cache=cache,
         only=tuple(only or ()),
         available=available,
@@ -329,39 +328,103 @@ def evaluate(
         _look(analysis, words or [], asked, card, tuple(runs or ()), board)
         return
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
+    report = _perform(asked, options, board)
+    if calibrate:
+        _calibrate(report, card, known.level(asked.row), calibrate, false_alarms, misses)
+
+
+def _check_options(context: typer.Context, there: Sequence[str]) -> None:
+    """Refuse an option that is given without what it goes with: it would do nothing."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        needed = GOES_WITH.get(name, there)
+        if source is None or source.name != "COMMANDLINE" or set(needed) & set(there):
+            continue
+        if name == "words":
+            raise UsageError(
+                f"{context.params[name][0]!r} is no option", "words go with --tables or --analysis"
+            )
+        option = parameter.opts[0]
+        raise UsageError(
+            f"{option} goes with {' or '.join(needed)}, "
+            + ("and there is none" if there[0] == CROPS else f"not with {there[0]}"),
+            f"leave {option} out",
+        )
+
+
+def _measure(
+    given: "Scores",
+    protocol: str | None,
+    sets: str | None,
+    countings: Sequence[str],
+    missing: str,
+    available: bool,
+    stated: Mapping[str, object],
+    out: Path | None,
+    board: "Scoreboard",
+) -> None:
+    """Measure scores that somebody has."""
+    from deepscan.evaluation.counting import COUNTINGS
+    from deepscan.evaluation.measuring import of_scores
+    from deepscan.evaluation.protocols import PROTOCOLS
+
+    named = PROTOCOLS.get(protocol) if protocol else None
+    row = named.of(sets, "") if named else sets
+    report = of_scores(
+        given,
+        missing=missing,  # type: ignore[arg-type]  # one of those allowed
+        ways=[COUNTINGS.get(name) for name in countings],
+        protocol=named,
+        row=row,
+        available=available,
+        stated=stated,
+    )
+    _show(
+        report, out, named.metrics if named else ("auc",), named.level(row or "") if named else "video", board
+    )
+
+
+def _perform(asked: "Evaluation", options: ScanOptions, board: "Scoreboard") -> "Report":
+    """Score crops by a protocol, and show what comes of it."""
+    from deepscan.evaluation.run import perform
+    from deepscan.scan.run import load_scorer
+
     with board:
         report = perform(asked, load_scorer(options), board)
-    _show(report, folder, known.metrics, known.level(row), board)
-    if calibrate:
-        made = calibrated_on(
-            report,
-            card,
-            known.level(row),
-            calibrate,  # type: ignore[arg-type]  # one of those named above
-            false_alarms=false_alarms,
-            misses=misses,
-        )
-        cards.save(made)
-        typer.echo(f"{card.folder / cards.CARD}: {_told(made)}")
+    _show(report, asked.out, asked.protocol.metrics, asked.protocol.level(asked.row), board)
+    return report
 
 
-def _check_together(*rules: tuple[str, object, str, object]) -> None:
-    """Refuse an option that is given without what it goes with: it would do nothing."""
-    for option, given, needed, there in rules:
-        if given and not there:
-            raise UsageError(f"{option} goes with {needed}, and there is none", f"leave {option} out")
-
-
-def _check_calibrated(model: str, chosen: Sequence[str]) -> None:
-    if chosen:
-        raise UsageError(
-            f"--calibrate is of a model and a protocol, not of {chosen[0]}", "leave the other out"
-        )
+def _check_calibrated(model: str) -> None:
     if not Path(model).is_dir():
         raise UsageError(
             f"--calibrate writes into the model's card, and {model} came with deepscan",
             f"copy {cards.load(model).folder} and name the copy with --model",
         )
+
+
+def _calibrate(
+    report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
+) -> None:
+    """Write a calibration into a model's card, and say what it is."""
+    from deepscan.evaluation.measuring import calibrated_on
+
+    made = calibrated_on(
+        report,
+        card,
+        level,
+        method,  # type: ignore[arg-type]  # one of those allowed
+        false_alarms=false_alarms,
+        misses=misses,
+    )
+    cards.save(made)
+    found = made.calibration
+    assert found is not None
+    typer.echo(
+        f"{card.folder / cards.CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
+        f"by {found.method} on {found.n} {found.level}s"
+    )
 
 
 def _show(
@@ -375,15 +438,6 @@ def _show(
     show_report(report, metrics, level)
     if paths:
         board.wrote(paths)
-
-
-def _told(card: ModelCard) -> str:
-    found = card.calibration
-    assert found is not None
-    return (
-        f"fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
-        f"by {found.method} on {found.n} {found.level}s"
-    )
 
 
 def _look(

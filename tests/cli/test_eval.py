@@ -39,8 +39,9 @@ def place(tmp_path_factory):
     return place
 
 
-def evaluate(place, *more, **env):
-    return deepscan("eval", "--model", "./toy", *map(str, more), cwd=place, COLUMNS="80", **env)
+def evaluate(place, *more, model="./toy", **env):
+    named = ["--model", model] if model else []
+    return deepscan("eval", *named, *map(str, more), cwd=place, COLUMNS="80", **env)
 
 
 def failed(ran, code):
@@ -299,21 +300,36 @@ def test_the_papers_tables_are_listed_and_shown(tmp_path):
         (["--compare", "a.csv", "b.csv"], "a.csv cannot be read", "CSV file of scores"),
         (["words"], "'words' is no option", "--tables or --analysis"),
         (["--labels", "l.csv"], "--labels goes with --records", "leave --labels out"),
-        (["--where", "tier=A"], "--where goes with --labels", "leave --where out"),
+        (["--where", "tier=A"], "--where goes with --records", "leave --where out"),
         (["--vote", "group"], "--vote goes with --scores or --records", "leave --vote out"),
         (["--run", "run"], "--run goes with --analysis", "leave --run out"),
-        (["--scores", "s.csv", "--set", "DFDC"], "--set goes with a model", "leave --set out"),
+        (
+            ["--scores", "s.csv", "--set", "DFDC"],
+            "--set goes with scoring test sets or --analysis, not with --scores",
+            "leave --set out",
+        ),
+        (
+            ["--scores", "s.csv", "--frames", "8"],
+            "--frames goes with scoring test sets, not with --scores",
+            "leave --frames out",
+        ),
+        (["--compare", "a.csv", "b.csv", "--missing", "as-real"], "not with --compare", "leave --missing"),
+        (["--tables", "--data", "x"], "not with --tables", "leave --data out"),
+        (["--misses", "0.2"], "--misses goes with --calibrate, and there is none", "leave --misses out"),
+        (["--analysis", "cost", "--engine", "torch"], "not with --analysis", "leave --engine out"),
         (["--analysis", "attension"], "attension", "did you mean 'attention'?"),
         (
             ["--calibrate", "isotonic", "--scores", "s.csv"],
-            "--calibrate is of a model",
-            "leave the other out",
+            "--calibrate goes with scoring test sets, not with --scores",
+            "leave --calibrate out",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
-    told = failed(evaluate(place, *options), ExitCode.USAGE)
+    # What takes no model is called without one.
+    alone = {"--scores", "--records", "--compare", "--tables"} & set(options)
+    told = failed(evaluate(place, *options, model=None if alone else "./toy"), ExitCode.USAGE)
     assert error in told[0]
     assert hint in told[1]
 
@@ -333,7 +349,8 @@ def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
 )
 def test_no_table_is_broken_at_eighty_columns(place, tmp_path, arguments, whole, monkeypatch):
     monkeypatch.chdir(place)
-    ran = at_a_terminal("-m", "deepscan", "eval", "--model", "./toy", "--out", tmp_path / "out", *arguments)
+    of_model = () if "--tables" in arguments else ("--model", "./toy", "--out", tmp_path / "out")
+    ran = at_a_terminal("-m", "deepscan", "eval", *of_model, *arguments)
     assert ran.code == 0, ran.screen
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ran.screen).replace("\r\n", "\n")
     # A line with a carriage return is a bar's; the last one says where files lie, which may be long.
