@@ -26,7 +26,7 @@ class Measurement:
         n: How many samples.
         groups: In how many groups.
         value: The figure, None where it means nothing.
-        interval: Where resampled groups put it, None where there is no figure or one group only.
+        interval: Where resampled groups put it, None where there is no figure, or one group only of a class.
         reason: Why figure or interval are not there, else empty.
     """
 
@@ -101,12 +101,12 @@ def measure_all(
         except UsageError as error:
             reasons[name] = error.message
     intervals: dict[str, Interval] = {}
-    for needed, taken in scores.items() if number > 1 else ():
+    alone = _of_one_group(truth, of)
+    for needed, taken in scores.items() if not alone else ():
         names = [name for name in values if measures[name].needs == needed]
         asked = [metrics[name] for name in names]
         drawn = bootstrap_all(asked, truth, taken, of, rounds=rounds, level=level, seed=seed)
         intervals |= dict(zip(names, drawn, strict=True))
-    alone = "all samples are of one group: there is nothing to resample"
     return [
         Measurement(
             name,
@@ -118,6 +118,14 @@ def measure_all(
         )
         for name in measures
     ]
+
+
+def _of_one_group(truth: NDArray[np.int64], groups: NDArray[Any]) -> str:
+    """Return why resampling groups shows nothing, empty where it does."""
+    for label, name in enumerate(("reals", "fakes")):
+        if len(np.unique(groups[truth == label])) == 1:
+            return f"all {name} are of one group: there is nothing to resample"
+    return ""
 
 
 def measure_kinds(

@@ -73,6 +73,14 @@ def test_of_one_group_there_is_a_figure_without_an_interval():
     assert "one group" in found.reason
 
 
+def test_where_one_class_is_of_one_group_no_draw_would_show_how_it_varies():
+    labels, scores, _ = sample()
+    groups = np.where(labels == 1, "fakes", np.arange(120).astype(str))
+    found = measure_all(labels, scores, groups)[0]
+    assert (found.value, found.interval) == (auc(labels, scores), None)
+    assert found.reason == "all fakes are of one group: there is nothing to resample"
+
+
 def test_of_nothing_there_is_nothing_to_tell():
     assert {(m.value, m.reason) for m in measure_all([], [])} == {(None, "there are no samples")}
 
