@@ -75,9 +75,7 @@ class DF40(Layout):
             base = nearby(root, "Celeb-DF-v2", LIST)
             if base is None:
                 raise self.missing(root / "Celeb-DF-v2" / LIST)
-            celeb = LAYOUTS.get("Celeb-DF-v2")
-            assert isinstance(celeb, CelebDF)
-            listed = [(folder, name) for folder, name in celeb.listed(base) if not FOLDERS[folder]]
+            listed = [(folder, name) for folder, name in CelebDF(2).listed(base) if not FOLDERS[folder]]
         found: dict[str, tuple[Path, dict[str, Path]]] = {}
         for folder, name in listed:
             if folder not in found:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from deepscan.data.benchmark import SPLITS
 from deepscan.data.layouts import LAYOUTS
 from deepscan.data.layouts.files import distinct, natural, read_json, read_lines, unread, videos_in
 from deepscan.data.layouts.layout import Layout, SourceVideo
@@ -78,7 +79,7 @@ class DFDCP(Layout):
         found: dict[Path, dict[str, Path]] = {}
         for file, said in _said(path):
             split = _text(path, said, "set")
-            if split not in ("train", "val", "test"):
+            if split not in SPLITS:
                 raise unread(path, f"{file} is in the set {split!r}")
             kind = self._kind(path, file, _label(path, said, "label"))
             folder, stem = (base / file).parent, Path(file).stem

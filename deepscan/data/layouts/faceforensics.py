@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deepscan.data.benchmark import SPLITS
+from deepscan.data.benchmark_file import COMPRESSIONS
 from deepscan.data.layouts import LAYOUTS
 from deepscan.data.layouts.files import read_json, subfolder, unread, videos_in
 from deepscan.data.layouts.layout import Layout, SourceVideo
 
-COMPRESSIONS = ("raw", "c23", "c40")
 REAL = "original_sequences/youtube"
 _FORM = (
     "https://github.com/ondyari/FaceForensics (a form, then a script that downloads), for non-commercial"
