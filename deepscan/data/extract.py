@@ -1,5 +1,6 @@
 """The road from a source video to its aligned crops on disk: decode -> find faces -> align -> write."""
 
+import hashlib
 import io
 import os
 from collections import deque
@@ -50,7 +51,9 @@ class Extract:
         status: `ok` if it has at least one crop, or why it has none.
         detail: One line for a status other than `ok`, else empty.
         warnings: What a user of the crops must know although the status is `ok`.
-        size: Of the file in bytes; None for a sequence, and where it could not be read.
+        sha256: Of the file; of a sequence, of the pictures that were looked at, one behind the other; None
+            where it could not be read.
+        size: In bytes of the same.
         sampled: How many frames were looked at.
         indices: Frames whose crops were written, ascending.
         masks: Those of them whose masks were written too.
@@ -59,6 +62,7 @@ class Extract:
     status: Status
     detail: str
     warnings: tuple[str, ...]
+    sha256: str | None
     size: int | None
     sampled: int
     indices: tuple[int, ...]
@@ -196,10 +200,14 @@ class Extractor:
 
     def _read_pictures(self, video: Extraction) -> None:
         pictures, lost = video.source.pictures, 0
+        size, digest = 0, hashlib.sha256()
         for start in range(0, len(pictures), FRAME_BATCH):
-            read = [
-                (at, _picture(path, cv2.IMREAD_COLOR)) for at, path in pictures[start : start + FRAME_BATCH]
-            ]
+            read = []
+            for at, path in pictures[start : start + FRAME_BATCH]:
+                content = _content(path)
+                size += len(content)
+                digest.update(content)
+                read.append((at, _picture(content, cv2.IMREAD_COLOR)))
             images = [
                 (at, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
                 for at, bgr in read
@@ -217,8 +225,8 @@ class Extractor:
             status="decode_error" if none else "ok",
             detail=f"none of its {lost} pictures can be read" if none else "",
             warnings=(warning,) if lost and not none else (),
-            sha256=None,
-            size=None,
+            sha256=digest.hexdigest(),
+            size=size,
             info=None,
             decoder=None,
             asked=len(pictures),
@@ -254,7 +262,7 @@ class Extractor:
         for index in video.landmarks:
             # Those of a sequence are called like its pictures, those of a video follow its frames.
             path = named.get(stems[index]) if stems else next(iter(ordered[index : index + 1]), None)
-            grey = None if path is None else _picture(path, cv2.IMREAD_GRAYSCALE)
+            grey = None if path is None else _picture(_content(path), cv2.IMREAD_GRAYSCALE)
             if grey is None:
                 video.unmasked = f"frame {index} has none that can be read in {folder}"
             else:
@@ -303,20 +311,27 @@ def _concluded(video: Extraction) -> Extract:
     report, warnings = video.report, video.report.warnings
     if status != "ok":
         video.source.place.clear(*WHAT)
-        return Extract(status, detail, warnings, report.size, video.sampled, (), ())
+        return Extract(status, detail, warnings, report.sha256, report.size, video.sampled, (), ())
     missing = len(video.landmarks) - len(video.masked)
     if video.source.mask is not None and missing:
         why = video.unmasked or "the masks end before the frames"
         warnings = (*warnings, f"masks that are missing: {missing} of {len(video.landmarks)}: {why}")
     indices, masks = tuple(sorted(video.landmarks)), tuple(sorted(video.masked))
-    return Extract("ok", "", warnings, report.size, video.sampled, indices, masks)
+    return Extract("ok", "", warnings, report.sha256, report.size, video.sampled, indices, masks)
 
 
-def _picture(path: Path, how: int) -> Image | None:
+def _content(path: Path) -> bytes:
+    """Return what a file holds, nothing where it cannot be read."""
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(content, how) if len(content) else None
-    except (OSError, cv2.error):
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _picture(content: bytes, how: int) -> Image | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), how) if content else None
+    except cv2.error:
         return None
     return None if image is None else np.asarray(image, np.uint8)
 

@@ -18,10 +18,11 @@ Key = tuple[str, str, str, str]
 #: Compression, kind and folder: what a video's crops are known by, whatever splits it is in.
 Crops = tuple[str, str, str]
 
-
 What = Literal["frames", "landmarks", "masks"]
 #: What is written of a video.
 WHAT: tuple[What, ...] = ("frames", "landmarks", "masks")
+#: Bytes that a folder takes of its video's name: file systems have room for 255, and more may follow.
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,15 @@ class Item:
         """What its crops are known by."""
         return self.video.compression, self.video.kind, self.folder
 
+    def size(self) -> int | None:
+        """Return its bytes as it lies there now: of a sequence, of the pictures that are looked at.
+
+        A video that cannot be read has None, a picture counts for nothing then.
+        """
+        if self.indices:
+            return sum(_size(picture) or 0 for picture in self.video.frames)
+        return _size(self.video.path)
+
 
 def list_items(
     layout: Layout, root: Path, frames: int, owners: Mapping[Crops, bytes]
@@ -141,9 +151,16 @@ def choose(
             yield item
 
 
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if os.access(path, os.R_OK) and path.is_file() else None
+
+
 def _folder(video: SourceVideo, path: bytes, taken: dict[Crops, bytes], dataset: str) -> str:
     """Return a video's name or, where another split has another video of that name, the next free one."""
-    name = video.name.replace("/", "_")
+    # Whoever reads a benchmark file takes a backslash for a slash.
+    name = video.name.replace("/", "_").replace("\\", "_")
+    if len(os.fsencode(name)) > _LONGEST:
+        name = os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
     if name in ("", ".", "..") or "\0" in name:
         raise ContractError(
             f"{dataset} has a video called {video.name!r}", "correct its lists, or rename the video"

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +14,16 @@ from deepscan.data.benchmark import SPLITS, write_benchmark
 from deepscan.data.benchmark_file import COMPRESSIONS, USUAL
 from deepscan.data.extract import Extract, Extractor, Source
 from deepscan.data.layouts.layout import Layout
-from deepscan.data.listing import Item, Key, Place, choose, list_items
-from deepscan.data.prepared import Line, Target, crops_of, face_videos, place_of, read_crop_recipe
+from deepscan.data.listing import Item, Key, Place, What, choose, list_items
+from deepscan.data.prepared import (
+    Line,
+    Target,
+    byte_equal,
+    crops_of,
+    face_videos,
+    place_of,
+    read_crop_recipe,
+)
 from deepscan.errors import ExitCode, UsageError
 from deepscan.faces.mtcnn import FaceFinder, Mode
 from deepscan.faces.recipe import CropRecipe
@@ -65,8 +73,8 @@ class PrepareOptions:
         _one_of("--split", self.splits, SPLITS)
         _one_of("--retry", tuple(self.retry), STATUSES)
         _one_of("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
-        if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name):
-            raise UsageError(f"--name {self.name!r} is no name for a file", "leave / out")
+        if self.name is not None and (self.name in ("", ".", "..") or set("/\\") & set(self.name)):
+            raise UsageError(f"--name {self.name!r} is no name for a file", "leave slashes out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,7 @@ class Prepared:
         videos: How many videos the benchmark file has, those of earlier commands included.
         lines: The journal's lines of the videos that were asked for, in the data set's order.
         repeated: Videos that the data set names twice, the later ones left out.
+        same: Videos of the benchmark file that are byte-equal, group by group; none is left out.
     """
 
     json: Path
@@ -86,6 +95,7 @@ class Prepared:
     videos: int
     lines: tuple[Line, ...]
     repeated: int
+    same: tuple[tuple[Line, ...], ...]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -121,7 +131,7 @@ def prepare(
 
     Raises:
         MissingError: The data set, or what was asked for of it, is not under its root.
-        UsageError: No such kind or compression; the crops would lie among the videos; no video has a face.
+        UsageError: No such kind or compression; the crops would lie among the videos; no video has a crop.
         ContractError: What is there was prepared otherwise.
         DeepscanError: A file cannot be written.
     """
@@ -134,6 +144,8 @@ def prepare(
         owners = {crops_of(line): recorded_path(line) for line in lines.values()}
         items, repeated = list_items(layout, root, options.frames, owners)
         assert options.compression is not None
+        if layout.nested:
+            _check_kinds(items, layout, root, options)
         chosen = list(choose(items, options.compression, options.splits, options.kinds, options.limit))
         if not chosen:
             remedy = "put it there, or ask for another --split, --kind or --compression"
@@ -142,12 +154,13 @@ def prepare(
         _work(chosen, lines, target, options, listener or Listener())
         videos = list(face_videos(lines.values(), layout, target))
         if not videos:
-            raise UsageError(
-                f"no face was found in any of {len(chosen)} videos", f"{target.journal} says why for each"
-            )
+            became = Counter(lines[item.key]["status"] for item in chosen)
+            told = ", ".join(f"{count} {status}" for status, count in became.most_common())
+            raise UsageError(f"no video gave a crop: {told}", f"{target.journal} says why for each")
         write_benchmark(target.json, videos, nested=layout.nested)
     asked = tuple(lines[item.key] for item in chosen)
-    return Prepared(target.json, target.journal, len(videos), asked, repeated)
+    same = byte_equal(lines.values())
+    return Prepared(target.json, target.journal, len(videos), asked, repeated, same)
 
 
 def _checked(layout: Layout, root: Path, target: Target, options: PrepareOptions) -> PrepareOptions:
@@ -164,6 +177,14 @@ def _checked(layout: Layout, root: Path, target: Target, options: PrepareOptions
     except OSError as error:
         raise UsageError(f"{target.out} cannot be made: {error.strerror}", "name another --out")
     return replace(options, compression=(options.compression or USUAL) if layout.nested else "")
+
+
+def _check_kinds(items: Sequence[Item], layout: Layout, root: Path, options: PrepareOptions) -> None:
+    """Refuse a data set of which a kind is not there in this compression, rather than leave it out."""
+    there = {item.video.kind for item in items if item.video.compression == options.compression}
+    if lacking := [kind for kind in options.kinds or layout.labels if kind not in there]:
+        remedy = "download it, or name the kinds that are there with --kind, or another --compression"
+        raise layout.missing(root, remedy, f"has no {', '.join(lacking)} in {options.compression}")
 
 
 def _one_of(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
@@ -228,13 +249,18 @@ def _work(
 
 def _stands(line: Line, item: Item, target: Target) -> bool:
     """Return whether a video's file and crops are as its line says."""
-    path, size = item.video.path, None
-    if not item.indices and os.access(path, os.R_OK) and path.is_file():
-        size = path.stat().st_size
+    if item.size() != line["bytes"] or (item.video.mask is not None) != line["mask"]:
+        return False
+    # Pictures may all be of one size: of a sequence that grew, others are looked at.
+    if item.indices and not set(line["frames"]) <= set(item.indices):
+        return False
     place = place_of(line, target)
-    there = all(_written(place.file("frames", index)) for index in line["frames"])
-    given = item.video.mask is not None
-    return bool(size == line["bytes"] and given == line["mask"] and there)
+    parts: tuple[tuple[What, list[int]], ...] = (
+        ("frames", line["frames"]),
+        ("landmarks", line["frames"]),
+        ("masks", line["masks"]),
+    )
+    return all(_written(place.file(what, index)) for what, indices in parts for index in indices)
 
 
 def _written(path: Path) -> bool:
@@ -257,6 +283,7 @@ def _line(item: Item, extract: Extract) -> Line:
         "schema": SCHEMA,
         "path": text,
         **({} if raw is None else {"path_bytes": raw}),
+        "sha256": extract.sha256,
         "bytes": extract.size,
         "kind": item.video.kind,
         "split": item.video.split,

@@ -1,6 +1,7 @@
 """What a prepared data set has beside its crops: its file, how they were cut, what each video became."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from deepscan.data.listing import Crops, Key, Place
 from deepscan.errors import ContractError, UsageError
 from deepscan.faces.recipe import CropRecipe
 from deepscan.scan.journal import read_journal, replaced
+from deepscan.scan.records import recorded_path
 
 #: One line of the journal: a video of a kind, split and compression, and what became of it.
 Line = dict[str, Any]
@@ -145,6 +147,19 @@ def face_videos(lines: Iterable[Line], layout: Layout, target: Target) -> Iterat
             else (),
             compression=line["compression"],
         )
+
+
+def byte_equal(lines: Iterable[Line]) -> tuple[tuple[Line, ...], ...]:
+    """Return the videos with crops that are the same bytes under several paths, group by group.
+
+    They stay in the benchmark: whoever made it lists them.
+    """
+    groups: dict[str, dict[bytes, Line]] = defaultdict(dict)
+    for line in sorted(lines, key=lambda line: (line["kind"], line["split"], line["name"])):
+        if line["status"] == "ok":
+            # A video that is in several splits has a line for each.
+            groups[line["sha256"]].setdefault(recorded_path(line), line)
+    return tuple(tuple(of_path.values()) for of_path in groups.values() if len(of_path) > 1)
 
 
 def _read(path: Path) -> dict[str, Any]:
