@@ -1,4 +1,4 @@
-"""What a scan shows while it runs and when it has ended: data on stdout, all else on stderr."""
+"""What is shown while videos are worked on, and of a scan when it has ended: data on stdout, else stderr."""
 
 import os
 import sys
@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from deepscan.cli.table import Row, row, shown_path, table
+from deepscan.cli.table import Row, printable, row, shown_path, table
 from deepscan.errors import DeepscanError, Unread
 from deepscan.media.frames import FAILURES
 from deepscan.scan.inputs import Inputs
@@ -29,10 +29,10 @@ MOST_ROWS = 50
 def counter(console: Console) -> Progress:
     """Return a bar that counts pieces of work, how many a minute, and the time left; it goes when it ends."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        Rate(),
+        _Rate(),
         console=console,
         transient=True,
         # Where stdout is a pipe, what goes into it must not be shown above the bar instead.
@@ -40,7 +40,66 @@ def counter(console: Console) -> Progress:
     )
 
 
-class Display(Listener):
+class VideoProgress:
+    """Tells on stderr how far work on videos is: a bar at a terminal, else lines; a context manager.
+
+    Args:
+        style: `auto`, `plain` or `none`.
+        first: What is done before the videos are known.
+    """
+
+    def __init__(self, style: str, first: str) -> None:
+        at_terminal = _is_terminal(sys.stderr)
+        self._stderr = Console(force_terminal=at_terminal, stderr=True)
+        self._style = "bar" if style == "auto" and at_terminal else style
+        self._done = self._total = 0
+        self._begun = self._told = time.monotonic()
+        self._bar = counter(self._stderr)
+        self._task = self._bar.add_task(first, total=None)
+
+    def note(self, line: str) -> None:
+        """Say something, unless nothing is to be said."""
+        if self._style != "none":
+            self._stderr.print(Text(printable(line)), soft_wrap=True, highlight=False)
+
+    def _begin(self, work: str, todo: int) -> None:
+        """Begin to count."""
+        self._total = todo
+        self._begun = self._told = time.monotonic()
+        self._bar.reset(self._task, description=work, total=todo)
+
+    def _count(self, name: str, status: str, detail: str) -> None:
+        """Count a video, and say why it failed if it did."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+        if status in FAILURES:
+            self.note(f"{name}: {status}: {detail}")
+        if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
+            self._told = time.monotonic()
+            rate = self._done / (self._told - self._begun)
+            seconds = (self._total - self._done) / rate
+            left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+            self.note(f"{self._done}/{videos(self._total)}, {rate * 60:.1f} a minute, {left} left")
+
+    def _conclude(self) -> None:
+        """Say how long it took."""
+        if self._done:
+            seconds = time.monotonic() - self._begun
+            self.note(f"{videos(self._done)} in {seconds:.1f} s, {self._done / seconds * 60:.1f} a minute")
+
+    def __enter__(self) -> Self:
+        if self._style == "bar":
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._style == "bar":
+            self._bar.stop()
+
+
+class Display(VideoProgress, Listener):
     """Tells a person, or a pipe, how a scan goes; a context manager.
 
     Args:
@@ -50,77 +109,60 @@ class Display(Listener):
     """
 
     def __init__(self, style: str, out: Path | None) -> None:
+        super().__init__(style, "loading")
         self._out = out
-        # rich would take a pipe for a terminal where FORCE_COLOR is set.
-        at_terminal = [stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr)]
-        self._stdout = Console(force_terminal=at_terminal[0])
-        self._stderr = Console(force_terminal=at_terminal[1], stderr=True)
-        self._style = "bar" if style == "auto" and at_terminal[1] else style
-        self._lines = out is None and not at_terminal[0]
+        at_terminal = _is_terminal(sys.stdout)
+        self._stdout = Console(force_terminal=at_terminal)
+        self._lines = out is None and not at_terminal
         self._rows: list[Row] = []
-        self._done = self._total = 0
-        self._begun = self._told = time.monotonic()
-        self._bar = counter(self._stderr)
-        self._task = self._bar.add_task("loading", total=None)
 
     def show_inputs(self, inputs: Inputs) -> None:
         """Say what was left out of what the command line means."""
         if inputs.skipped:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in inputs.skipped.most_common(5))
-            self._note(f"left out of folders: {kinds}{', ...' if len(inputs.skipped) > 5 else ''}")
+            self.note(f"left out of folders: {kinds}{', ...' if len(inputs.skipped) > 5 else ''}")
         if inputs.repeated:
-            self._note(f"named more than once, scanned once: {inputs.repeated}")
+            self.note(f"named more than once, scanned once: {inputs.repeated}")
         if not inputs.paths:
-            self._note("there is no video to scan")
+            self.note("there is no video to scan")
 
     def loaded(self, run: Mapping[str, Any]) -> None:
         """Say which model runs on what."""
         if run["model"] is None:
-            self._note("no model: faces are recorded without a score")
+            self.note("no model: faces are recorded without a score")
             return
         engine = run["engine"]
-        self._note(
+        self.note(
             f"model {run['model']['name']} ({run['model']['method']}), "
             f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
         )
         if engine["details"]["note"]:
-            self._note(f"note: {engine['details']['note']}")
+            self.note(f"note: {engine['details']['note']}")
         if not run["parameters"]["explain"]:
             return
         if not run["model"]["evidence"]:
-            self._note(f"warning: model {run['model']['name']} gives scores alone: --explain adds nothing")
+            self.note(f"warning: model {run['model']['name']} gives scores alone: --explain adds nothing")
         elif self._out is None and not self._lines:
-            self._note("warning: explanations are in the records, not in this table: name a file with --out")
+            self.note("warning: explanations are in the records, not in this table: name a file with --out")
 
     def checking(self, recorded: int) -> None:
         """Say that files are being read again."""
-        self._bar.update(self._task, description=f"checking {_videos(recorded)} that stand")
+        self._bar.update(self._task, description=f"checking {videos(recorded)} that stand")
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Begin to count."""
         self._rows += [row(record) for record in kept]
-        self._total = todo
-        self._begun = self._told = time.monotonic()
-        self._bar.reset(self._task, description="scanning", total=todo)
+        self._begin("scanning", todo)
         if self._rows:
-            self._note(f"{_videos(len(self._rows))} done before, {todo} to scan")
+            self.note(f"{videos(len(self._rows))} done before, {todo} to scan")
 
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a video, and hand its record on where stdout takes them as they come."""
-        self._done += 1
-        self._bar.update(self._task, completed=self._done)
         if self._lines:
             self._hand_on(dump_line(record) + "\n")
         else:
             self._rows.append(row(record))
-        if record["status"] in FAILURES:
-            self._note(f"{shown_path(record['path'])}: {record['status']}: {record['detail']}")
-        if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
-            self._told = time.monotonic()
-            rate = self._done / (self._told - self._begun)
-            self._note(
-                f"{self._done}/{_videos(self._total)}, {rate * 60:.1f} a minute, {self._left(rate)} left"
-            )
+        self._count(shown_path(record["path"]), record["status"], record["detail"])
 
     def show_table(self) -> None:
         """Print the table of what has been scanned, where stdout has not got it line by line."""
@@ -134,13 +176,11 @@ class Display(Listener):
         """Say how many there were of each outcome, and where the records are."""
         counts = {**summary.verdicts, **{k: v for k, v in summary.statuses.items() if k != "ok"}}
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        if self._done:
-            seconds = time.monotonic() - self._begun
-            self._note(f"{_videos(self._done)} in {seconds:.1f} s, {self._done / seconds * 60:.1f} a minute")
+        self._conclude()
         if told:
-            self._note(told)
+            self.note(told)
         if self._out:
-            self._note(f"records: {self._out}")
+            self.note(f"records: {self._out}")
 
     def _hand_on(self, text: str) -> None:
         try:
@@ -154,31 +194,18 @@ class Display(Listener):
         except OSError as error:
             raise DeepscanError(f"stdout cannot be written: {error.strerror}", "write to a file with --out")
 
-    def _left(self, rate: float) -> str:
-        seconds = (self._total - self._done) / rate
-        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
-    def _note(self, line: str) -> None:
-        if self._style != "none":
-            self._stderr.print(Text(line), soft_wrap=True, highlight=False)
-
-    def __enter__(self) -> "Display":
-        if self._style == "bar":
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._style == "bar":
-            self._bar.stop()
+def _is_terminal(stream: TextIO | None) -> bool:
+    # rich would take a pipe for a terminal where FORCE_COLOR is set.
+    return stream is not None and stream.isatty()
 
 
-def _videos(count: int) -> str:
+def videos(count: int) -> str:
+    """Return how many videos that is, in words."""
     return f"{count} video{'' if count == 1 else 's'}"
 
 
-class Rate(ProgressColumn):
+class _Rate(ProgressColumn):
     """Videos a minute, and the time left at that rate."""
 
     def render(self, task: Task) -> Text:

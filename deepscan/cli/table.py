@@ -99,4 +99,9 @@ def shown_path(path: str) -> str:
     # Where the current folder has been removed, nothing is relative to it.
     with suppress(FileNotFoundError):
         shortest = min(path, os.path.relpath(path), key=len)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shortest)
+    return printable(shortest)
+
+
+def printable(text: str) -> str:
+    """Return a line with its control characters spelled out: names may hold what changes a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,19 +1,13 @@
 """What `prepare` shows while it runs, and what became of the videos when it has ended; all on stderr."""
 
-import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.text import Text
-
-from deepscan.cli.progress import INTERVAL, counter
+from deepscan.cli.progress import VideoProgress, videos
 from deepscan.data.prepare import Listener
-from deepscan.media.frames import FAILURES, STATUSES
+from deepscan.media.frames import STATUSES
 
 if TYPE_CHECKING:
     from deepscan.data.prepare import Prepared
@@ -22,7 +16,7 @@ if TYPE_CHECKING:
 MOST_REASONS = 8
 
 
-class Tally(Listener):
+class Tally(VideoProgress, Listener):
     """Tells a person, or a log, how the preparing of one data set goes; a context manager.
 
     Args:
@@ -32,41 +26,22 @@ class Tally(Listener):
     """
 
     def __init__(self, style: str, name: str, root: Path) -> None:
-        # rich would take a pipe for a terminal where FORCE_COLOR is set.
-        at_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._console = Console(force_terminal=at_terminal, stderr=True)
-        self._style = "bar" if style == "auto" and at_terminal else style
+        super().__init__(style, f"{name}: listing")
         self._name, self._root = name, root
-        self._done = self._total = 0
-        self._begun = self._told = time.monotonic()
-        self._bar = counter(self._console)
-        self._task = self._bar.add_task(f"{name}: listing", total=None)
 
     def planned(self, todo: int, done: int) -> None:
         """Begin to count."""
-        self._total = todo
-        self._begun = self._told = time.monotonic()
-        self._bar.reset(self._task, description=self._name, total=todo)
+        self._begin(self._name, todo)
         before = f", {done} done before" if done else ""
-        self.note(f"{self._name}: {todo} of {todo + done} videos to cut{before}")
+        self.note(f"{self._name}: {todo} of {videos(todo + done)} to cut{before}")
 
     def ended(self, line: Mapping[str, Any]) -> None:
         """Count a video, and say why it failed if it did."""
-        self._done += 1
-        self._bar.update(self._task, completed=self._done)
-        if line["status"] in FAILURES:
-            self.note(f"{_called(line)}: {line['status']}: {line['detail']}")
-        if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
-            self._told = time.monotonic()
-            rate = self._done / (self._told - self._begun)
-            left = (self._total - self._done) / rate / 60
-            self.note(f"{self._done}/{self._total} videos, {rate * 60:.1f} a minute, {left:.0f} min left")
+        self._count(_called(line), line["status"], line["detail"])
 
     def show_summary(self, prepared: "Prepared") -> None:
         """Say how many there are of each label, split and status, and why some were dropped."""
-        if self._done:
-            seconds = time.monotonic() - self._begun
-            self.note(f"{self._done} videos in {seconds:.1f} s, {self._done / seconds * 60:.1f} a minute")
+        self._conclude()
         for row in _table(prepared.lines):
             self.note(row)
         reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -74,35 +49,28 @@ class Tally(Listener):
             if line["status"] != "ok":
                 reasons[line["status"], line["detail"]].append(_called(line))
         frequent = sorted(reasons.items(), key=lambda reason: -len(reason[1]))
-        for (status, detail), videos in frequent[:MOST_REASONS]:
-            others = ", ..." if len(videos) > 1 else ""
-            self.note(f"dropped: {len(videos)} {status}: {detail} ({videos[0]}{others})")
+        for (status, detail), called in frequent[:MOST_REASONS]:
+            others = ", ..." if len(called) > 1 else ""
+            self.note(f"dropped: {len(called)} {status}: {detail} ({called[0]}{others})")
         if len(frequent) > MOST_REASONS:
-            self.note(f"dropped for other reasons: {sum(len(v) for _, v in frequent[MOST_REASONS:])}")
+            self.note(
+                f"dropped for other reasons: {sum(len(called) for _, called in frequent[MOST_REASONS:])}"
+            )
         warned = sum(bool(line["warnings"]) for line in prepared.lines)
         if warned:
             self.note(f"taken with a warning: {warned}")
         if prepared.repeated:
             self.note(f"named more than once, taken once: {prepared.repeated}")
-        self.note(f"{prepared.json.name}: {prepared.videos} videos; each one's story: {prepared.journal}")
+        if prepared.same:
+            alike = " = ".join(map(_called, prepared.same[0][:2]))
+            others = ", ..." if sum(map(len, prepared.same)) > 2 else ""
+            self.note(f"taken, but byte-equal to another: {sum(map(len, prepared.same))} ({alike}{others})")
+        self.note(f"{prepared.json.name}: {videos(prepared.videos)}; each one's story: {prepared.journal}")
 
-    def note(self, line: str) -> None:
-        """Say something, unless nothing is to be said."""
-        if self._style != "none":
-            self._console.print(Text(line), soft_wrap=True, highlight=False)
-
-    def __enter__(self) -> "Tally":
-        if self._style == "bar":
-            self._bar.start()
-        else:
+    def __enter__(self) -> Self:
+        if self._style != "bar":
             self.note(f"{self._name}: listing the videos in {self._root}")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._style == "bar":
-            self._bar.stop()
+        return super().__enter__()
 
 
 def _called(line: Mapping[str, Any]) -> str:

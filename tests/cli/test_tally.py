@@ -1,0 +1,63 @@
+"""What is told of a prepared data set, whatever its videos are called."""
+
+from pathlib import Path
+
+import pytest
+
+from deepscan.cli.tally import MOST_REASONS, Tally
+from deepscan.data.prepare import Prepared
+
+
+def line(name, status="ok", detail="", **more):
+    kept = {"kind": "fake", "split": "test", "compression": "", "name": name, "warnings": [], "faces": 2}
+    return {**kept, "status": status, "detail": detail, **more}
+
+
+def told(capsys, *lines, style="plain", **more):
+    prepared = Prepared(
+        Path("x.json"),
+        Path("x.videos.jsonl"),
+        **{"videos": 1, "repeated": 0, "same": (), **more},
+        lines=lines,
+    )
+    with Tally(style, "x", Path("raw")) as tally:
+        tally.planned(len(lines), 0)
+        for each in lines:
+            tally.ended(each)
+    capsys.readouterr()
+    tally.show_summary(prepared)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_videos_of_the_same_bytes_are_counted_and_some_named(capsys):
+    lines = [line(name) for name in "abcde"]
+    (said,) = [row for row in told(capsys, *lines, same=((lines[0], lines[3]),)) if "byte-equal" in row]
+    assert said == "taken, but byte-equal to another: 2 (fake/test/a = fake/test/d)"
+    (said,) = [
+        row for row in told(capsys, *lines, same=(tuple(lines[:3]), tuple(lines[3:]))) if "byte-equal" in row
+    ]
+    assert said == "taken, but byte-equal to another: 5 (fake/test/a = fake/test/b, ...)"
+    assert not any("byte-equal" in row for row in told(capsys, *lines))
+
+
+def test_no_name_changes_the_terminal_or_makes_a_line(capsys):
+    rows = told(capsys, line("red\x1b[31m\nline", "error", "bad\rness"), line("good"))
+    assert "dropped: 1 error: bad\\rness (fake/test/red\\x1b[31m\\nline)" in rows
+
+
+def test_frequent_reasons_are_told_and_the_rest_counted(capsys):
+    lines = [line(f"v{at}", "error", f"reason {at}") for at in range(MOST_REASONS + 2)]
+    rows = told(capsys, *lines, line("w", "error", "reason 9"))
+    dropped = [row for row in rows if row.startswith("dropped")]
+    assert dropped[0] == "dropped: 2 error: reason 9 (fake/test/v9, ...)"
+    assert dropped[1:] == [
+        *(f"dropped: 1 error: reason {at} (fake/test/v{at})" for at in range(MOST_REASONS - 1)),
+        "dropped for other reasons: 2",
+    ]
+
+
+@pytest.mark.parametrize(("style", "rows"), [("plain", True), ("none", False)])
+def test_nothing_is_told_where_nothing_is_to_be(capsys, style, rows):
+    assert bool(told(capsys, line("a"), style=style)) == rows
