@@ -15,8 +15,6 @@ from deepscan.errors import MissingError
 from deepscan.scan.journal import replaced
 
 SPLITS = ("train", "val", "test")
-#: Suffixes of crops.
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 #: Folder, beside the data sets', in which DeepfakeBench and DF40 keep their files.
 FOLDER = "dataset_json"
 #: Names under which the same data set goes about.
@@ -163,7 +161,6 @@ def read_benchmark(
         compression: The level, of files that have levels; where None, the one that the file's name states
             (`_c40`), or the only one that there is, or c23.
         labels: Name of a label -> 0 for real, 1 for fake, for those that `label_of` would get wrong.
-
         lenient: Whether a split or a kind that the file lacks is one without videos: none of them may have
             had a face.
 
@@ -254,61 +251,13 @@ def write_benchmark(path: Path, videos: Iterable[FaceVideo], *, nested: bool) ->
         file.write(json.dumps({split_level(path.stem)[0]: data}).encode("ascii") + b"\n")
 
 
-def from_folders(root: Path, name: str, split: str = "test") -> Benchmark:
-    """Return the videos of plain folders of crops: `real/<video>/*.png` and `fake/<video>/*.png`.
-
-    A folder that holds pictures is a video, however deep it lies; pictures directly in `real` or `fake` are
-    videos of one frame each. Links to folders are followed; a folder that is met again is a duplicate.
-
-    Args:
-        root: The folder with `real` and `fake`, in any case; one of them is enough.
-        name: Of the data set; the kinds are `<name>_Real` and `<name>_Fake`.
-        split: Of all videos.
-
-    Raises:
-        MissingError: Neither is there, or no picture in them.
-    """
-    videos: list[FaceVideo] = []
-    drops: list[Drop] = []
-    met: set[str] = set()
-    for top in sorted(root.iterdir()) if root.is_dir() else ():
-        if not top.is_dir() or top.name.lower() not in ("real", "fake"):
-            continue
-        kind = f"{name}_{top.name.capitalize()}"
-        for folder, below, files in os.walk(top, followlinks=True):
-            video = Path(folder).relative_to(top).as_posix()
-            if os.path.realpath(folder) in met:
-                below.clear()
-                drops.append(Drop("duplicate", kind, split, video))
-                continue
-            met.add(os.path.realpath(folder))
-            below.sort()
-            crops = [file for file in files if os.path.splitext(file)[1].lower() in PICTURES]
-            crops = [os.path.join(folder, crop) for crop in sorted(crops, key=frame_order)]
-            shown: dict[str, tuple[str, ...]] = {}
-            if folder == str(top):
-                shown = {os.path.basename(crop): (crop,) for crop in crops}
-            elif crops or not below:
-                shown = {video: tuple(crops)}
-            for title, frames in shown.items():
-                if frames:
-                    videos.append(FaceVideo(name, kind, label_of(kind), split, title, frames))
-                else:
-                    drops.append(Drop("no frames", kind, split, title))
-    if not videos:
-        raise MissingError(
-            f"there are no face crops in {root}",
-            f"put them into real/<video>/ and fake/<video>/ there, as {', '.join(PICTURES)}",
-        )
-    return Benchmark(tuple(videos), tuple(drops))
-
-
 def _label(entry: Entry, labels: Mapping[str, int]) -> int:
     if entry.kind in labels:
         return labels[entry.kind]
-    if isinstance(entry.label, str):
-        return labels.get(entry.label, label_of(entry.label))
-    return int(bool(entry.label))
+    if isinstance(entry.label, int):
+        return int(bool(entry.label))
+    said = entry.label if isinstance(entry.label, str) else entry.kind
+    return labels.get(said, label_of(said))
 
 
 def _frames(

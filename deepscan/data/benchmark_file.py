@@ -175,7 +175,7 @@ class BenchmarkFile:
             known.split,
             known.level,
             known.name,
-            self._paths(where, stated.get("frames", [])),
+            self._paths(where, stated.get("frames") or []),
             self._paths(where, stated.get("masks") or []),
         )
 

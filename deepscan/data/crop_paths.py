@@ -23,7 +23,7 @@ def frame_order(path: str) -> Order:
 
 
 class CropPaths:
-    """Finds the folder that a file's paths begin in, once for each kind; all others are joined to it.
+    """Finds the folders that a file's paths begin in; where one video of a kind was found, others are too.
 
     A path is tried as it is, and behind each folder that published files put in front of the data sets'
     names (`./datasets/rgb/`, `./datasets/`, `deepfakes_detection_datasets/`, wherever it stands in it), under
@@ -43,7 +43,7 @@ class CropPaths:
         """Return where a video's crops lie, absolute; None if their folder is nowhere.
 
         Args:
-            kind: The kind of the video; all videos of a kind are taken to lie under the same folder.
+            kind: The kind of the video; its videos are looked for first where others of the kind are.
             paths: As the file states them, with `/`, at least one.
         """
         begin = self._begin(kind, paths)
@@ -52,8 +52,6 @@ class CropPaths:
         lead, base = begin
         stated = paths[0].rpartition("/")[0]
         folder = _joined(base, stated[len(lead) :])
-        if not self._is_folder(folder):
-            return None
         under, shared = os.path.join(folder, ""), f"{stated}/" if stated else ""
         return tuple(
             under + path[len(shared) :]
@@ -64,13 +62,21 @@ class CropPaths:
 
     def _begin(self, kind: str, paths: Sequence[str]) -> tuple[str, str] | None:
         known = self._begins.setdefault(kind, [])
-        for lead, base in known:
-            if paths[0].startswith(lead) and os.path.isabs(paths[0]) == os.path.isabs(lead):
-                return lead, base
+        for begin in known:
+            if self._holds(begin, paths[0]):
+                return begin
         found = self._search(paths)
-        if found is not None:
-            known.append(found)
+        if found is None or not self._holds(found, paths[0]):
+            return None
+        known.append(found)
         return found
+
+    def _holds(self, begin: tuple[str, str], path: str) -> bool:
+        """Return whether the folder of a crop lies where another video was found."""
+        lead, base = begin
+        if not path.startswith(lead) or os.path.isabs(path) != os.path.isabs(lead):
+            return False
+        return self._is_folder(_joined(base, path[len(lead) :].rpartition("/")[0]))
 
     def _search(self, paths: Sequence[str]) -> tuple[str, str] | None:
         first = paths[0]

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,29 +85,13 @@ def read_generator(root: Path, name: str, cap: int = 0) -> tuple[FaceVideo, ...]
         raise UsageError(f"unknown generator {name!r}", hint)
     videos = []
     for label, kind in enumerate((REAL, FAKE)):
-        pictures = next((found for found in map(list, _sources(root, name, kind)) if found), None)
+        pictures = next((found for found in _sources(root, name, kind) if found), None)
         if pictures is None:
             raise _missing(root, name, kind)
         if cap and cap < len(pictures):
             pictures = [pictures[at] for at in np.linspace(0, len(pictures) - 1, cap).astype(int).tolist()]
         videos += [FaceVideo(name, kind, label, "test", title, (path,)) for title, path in pictures]
     return tuple(videos)
-
-
-def missing_generators(root: Path, names: Iterable[str] = tuple(GENERATORS)) -> dict[str, MissingError]:
-    """Return the generators of which pictures are missing, with what says what to put where.
-
-    Args:
-        root: As `read_generator` takes it.
-        names: Those that are asked for.
-    """
-    lacking = {}
-    for name in names:
-        for kind in (REAL, FAKE):
-            if not any(next(pictures, None) for pictures in _sources(root, name, kind)):
-                lacking[name] = _missing(root, name, kind)
-                break
-    return lacking
 
 
 def centre_crop(image: Image, side: int = SIDE) -> Image:
@@ -137,14 +121,14 @@ def centre_crop(image: Image, side: int = SIDE) -> Image:
     return np.ascontiguousarray(image)
 
 
-def _sources(root: Path, name: str, kind: str) -> Iterator[Iterator[tuple[str, str]]]:
+def _sources(root: Path, name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
     """Yield the pictures, by name and path, of each folder that may hold that class of a generator."""
     paired = GENERATORS[name].reals
     folders = [paired, name] if kind == REAL and paired else [name]
     for folder in folders:
         for holder in HOLDERS:
             top = os.path.join(root, holder, folder)
-            yield ((os.path.relpath(path, top), path) for path in _pictures(top, kind))
+            yield [(os.path.relpath(path, top), path) for path in _pictures(top, kind)]
 
 
 def _pictures(top: str, kind: str) -> Iterator[str]:

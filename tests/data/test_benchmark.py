@@ -5,61 +5,11 @@ import os
 
 import pytest
 
-from deepscan.data.benchmark import (
-    Benchmark,
-    Drop,
-    FaceVideo,
-    find_benchmark,
-    from_folders,
-    read_benchmark,
-    write_benchmark,
-)
+from deepscan.data.benchmark import Drop, FaceVideo, find_benchmark, read_benchmark
 from deepscan.data.benchmark_file import label_of, split_level
-from deepscan.data.crop_paths import CropPaths, frame_order
 from deepscan.errors import MissingError, UsageError
 
-
-def _crops(folder, video, frames=(0, 1)):
-    """Make crops, empty as nothing here looks into them, and return their paths relative to the folder."""
-    (folder / video).mkdir(parents=True, exist_ok=True)
-    for frame in frames:
-        (folder / video / f"{frame:03d}.png").touch()
-    return [f"{video}/{frame:03d}.png" for frame in frames]
-
-
-def _file(folder, data, name="UADFV", key=None):
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    path.write_text(data if isinstance(data, str) else json.dumps({key or name: data}))
-    return path
-
-
-def _entry(kind, frames, **more):
-    return {"label": kind, "frames": frames, **more}
-
-
-def _uadfv(folder):
-    """A data set without levels: one real and one fake video, both in two splits."""
-    kinds = {}
-    for kind in ("UADFV_Real", "UADFV_Fake"):
-        videos = {"0000": _entry(kind, _crops(folder, f"UADFV/{kind}/frames/0000"))}
-        kinds[kind] = {"train": {}, "val": videos, "test": videos}
-    return _file(folder, kinds)
-
-
-def _ff(folder, levels=("c23", "c40"), name="FaceForensics++", key=None):
-    """A data set with levels, two kinds of fakes with the same name, and masks of one."""
-    kinds = {}
-    for kind, video in (("FF-real", "000"), ("FF-DF", "000_003"), ("FF-NT", "000_003")):
-        of_level = {
-            level: {video: _entry(kind, _crops(folder, f"ff/{kind}/{level}/frames/{video}"))}
-            for level in levels
-        }
-        kinds[kind] = {"train": {level: {} for level in levels}, "test": of_level}
-    masks = _crops(folder, "ff/FF-DF/c23/masks/000_003")
-    for level in levels:
-        kinds["FF-DF"]["test"][level]["000_003"]["masks"] = masks[::-1]
-    return _file(folder, kinds, name, key)
+from .benchmark_files import crops, entry, ff, file, uadfv
 
 
 def _places(videos):
@@ -67,7 +17,7 @@ def _places(videos):
 
 
 def test_videos_are_read_with_label_split_name_and_frames(tmp_path):
-    read = read_benchmark(_uadfv(tmp_path))
+    read = read_benchmark(uadfv(tmp_path))
     frames = tuple(str(tmp_path / f"UADFV/UADFV_Fake/frames/0000/{at:03d}.png") for at in (0, 1))
     assert read.videos[2] == FaceVideo("UADFV", "UADFV_Fake", 1, "val", "0000", frames)
     assert _places(read.videos) == [
@@ -78,8 +28,8 @@ def test_videos_are_read_with_label_split_name_and_frames(tmp_path):
 
 
 def test_splits_and_kinds_are_chosen_and_reals_stay(tmp_path):
-    assert {video.split for video in read_benchmark(_uadfv(tmp_path), splits=["test"]).videos} == {"test"}
-    read = read_benchmark(_ff(tmp_path), kinds=["FF-NT"])
+    assert {video.split for video in read_benchmark(uadfv(tmp_path), splits=["test"]).videos} == {"test"}
+    read = read_benchmark(ff(tmp_path), kinds=["FF-NT"])
     assert [video.kind for video in read.videos] == ["FF-real", "FF-NT"]
 
 
@@ -93,32 +43,32 @@ def test_splits_and_kinds_are_chosen_and_reals_stay(tmp_path):
     ],
 )
 def test_a_level_of_compression_is_taken(tmp_path, name, asked, level):
-    videos = read_benchmark(_ff(tmp_path, name=name, key="FaceForensics++"), compression=asked).videos
+    videos = read_benchmark(ff(tmp_path, name=name, key="FaceForensics++"), compression=asked).videos
     assert [video.compression for video in videos] == [level] * 3
     assert all(f"/{level}/" in frame for video in videos for frame in video.frames)
     assert {video.dataset for video in videos} == {name}
 
 
 def test_a_level_is_known_by_what_is_there_not_by_the_data_sets_name(tmp_path):
-    videos = read_benchmark(_ff(tmp_path, ["raw"], "simswap_ff", "roop")).videos
+    videos = read_benchmark(ff(tmp_path, ["raw"], "simswap_ff", "roop")).videos
     assert [(video.name, video.compression) for video in videos] == [
         ("000", "raw"),
         ("000_003", "raw"),
         ("000_003", "raw"),
     ]
     # A level that is asked for of a data set without levels is no matter.
-    assert {video.compression for video in read_benchmark(_uadfv(tmp_path), compression="c23").videos} == {""}
+    assert {video.compression for video in read_benchmark(uadfv(tmp_path), compression="c23").videos} == {""}
 
 
 def test_a_video_may_be_named_like_a_level(tmp_path):
-    frames = _crops(tmp_path, "x/raw")
-    path = _file(tmp_path, {"UADFV_Fake": {"test": {"raw": _entry("UADFV_Fake", frames)}}})
+    frames = crops(tmp_path, "x/raw")
+    path = file(tmp_path, {"UADFV_Fake": {"test": {"raw": entry("UADFV_Fake", frames)}}})
     (video,) = read_benchmark(path).videos
     assert (video.name, video.compression, len(video.frames)) == ("raw", "", 2)
 
 
 def test_several_levels_without_the_usual_one_must_be_chosen_from(tmp_path):
-    path = _ff(tmp_path, ["raw", "c40"])
+    path = ff(tmp_path, ["raw", "c40"])
     with pytest.raises(UsageError, match="no compression in FF-real/train 'c23'") as raised:
         read_benchmark(path)
     assert raised.value.hint == "choose from: raw, c40"
@@ -143,36 +93,28 @@ def test_a_label_is_real_if_its_name_ends_so(name, label):
 
 def test_labels_can_be_overruled(tmp_path):
     kinds = {
-        kind: {"test": {"a": _entry(stated, _crops(tmp_path, f"{kind}/a"))}}
-        for kind, stated in (("pristine", "pristine"), ("youtube", "real"), ("surreal", "surreal"), ("x", 0))
+        kind: {"test": {"a": entry(stated, crops(tmp_path, f"{kind}/a"))}}
+        for kind, stated in (
+            *(("pristine", "pristine"), ("youtube", "real"), ("surreal", "surreal"), ("x", 0)),
+            ("x_Fake", None),
+        )
     }
-    path = _file(tmp_path, kinds)
-    assert [video.label for video in read_benchmark(path).videos] == [1, 0, 0, 0]
+    path = file(tmp_path, kinds)
+    assert [video.label for video in read_benchmark(path).videos] == [1, 0, 0, 0, 1]
     labels = {"pristine": 0, "surreal": 1, "x": 1}
-    assert [video.label for video in read_benchmark(path, labels=labels).videos] == [0, 0, 1, 1]
+    assert [video.label for video in read_benchmark(path, labels=labels).videos] == [0, 0, 1, 1, 1]
 
 
 def test_frames_come_in_the_order_of_their_numbers(tmp_path):
     names = ["10.png", "9.png", "000.png", "100.png"]
     (tmp_path / "a").mkdir()
-    path = _file(tmp_path, {"x_Fake": {"test": {"a": _entry("x_Fake", [f"a/{name}" for name in names])}}})
+    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", [f"a/{name}" for name in names])}}})
     (video,) = read_benchmark(path).videos
     assert [os.path.basename(frame) for frame in video.frames] == ["000.png", "9.png", "10.png", "100.png"]
 
 
-def test_numbers_within_names_count_as_numbers():
-    names = ["a/frame_10.jpg", "a/7.png", "a/frame_9.jpg", "a/img", "a/07b.png"]
-    assert sorted(names, key=frame_order) == [
-        "a/7.png",
-        "a/07b.png",
-        "a/frame_9.jpg",
-        "a/frame_10.jpg",
-        "a/img",
-    ]
-
-
 def test_masks_go_with_the_frames_of_their_numbers(tmp_path):
-    videos = {video.kind: video for video in read_benchmark(_ff(tmp_path), compression="c40").videos}
+    videos = {video.kind: video for video in read_benchmark(ff(tmp_path), compression="c40").videos}
     swap = videos["FF-DF"]
     # Masks are those of c23, listed backwards, whatever the level of the crops.
     assert [os.path.relpath(mask, tmp_path) for mask in swap.masks] == [
@@ -182,81 +124,30 @@ def test_masks_go_with_the_frames_of_their_numbers(tmp_path):
 
 
 def test_a_frame_without_a_mask_has_none(tmp_path):
-    frames, masks = _crops(tmp_path, "f/a", (0, 1, 2)), _crops(tmp_path, "m/a", (2, 0))
-    path = _file(tmp_path, {"x_Fake": {"test": {"a": _entry("x_Fake", frames, masks=masks)}}})
+    frames, masks = crops(tmp_path, "f/a", (0, 1, 2)), crops(tmp_path, "m/a", (2, 0))
+    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", frames, masks=masks)}}})
     (video,) = read_benchmark(path).videos
     assert [os.path.basename(mask) for mask in video.masks] == ["000.png", "", "002.png"]
 
 
 def test_masks_of_other_names_go_in_their_order(tmp_path):
-    frames, masks = _crops(tmp_path, "f/a", (3, 7)), _crops(tmp_path, "m/a", (0, 1))
-    path = _file(tmp_path, {"x_Fake": {"test": {"a": _entry("x_Fake", frames, masks=masks)}}})
+    frames, masks = crops(tmp_path, "f/a", (3, 7)), crops(tmp_path, "m/a", (0, 1))
+    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", frames, masks=masks)}}})
     assert [os.path.basename(mask) for mask in read_benchmark(path).videos[0].masks] == ["000.png", "001.png"]
 
 
-@pytest.mark.parametrize(
-    "stated",
-    [
-        "UADFV\\real\\frames\\0000\\{}",
-        "./datasets/rgb/UADFV/real/frames/0000/{}",
-        ".\\datasets\\rgb\\UADFV\\real\\frames\\0000\\{}",
-        "./datasets/UADFV/real/frames/0000/{}",
-        "deepfakes_detection_datasets/UADFV/real/frames/0000/{}",
-        "/somewhere/else/deepfakes_detection_datasets/UADFV/real/frames/0000/{}",
-        "D:\\mine\\datasets\\UADFV\\real\\frames\\0000\\{}",
-        "../crops/UADFV/real/frames/0000/{}",
-    ],
-)
-def test_crops_are_found_where_they_lie_here(tmp_path, stated):
-    found = _crops(tmp_path / "crops", "UADFV/real/frames/0000")
-    entry = _entry("UADFV_Real", [stated.format(os.path.basename(frame)) for frame in found])
-    path = _file(tmp_path / "dataset_json", {"UADFV_Real": {"test": {"0000": entry}}})
-    (video,) = read_benchmark(path, root=tmp_path / "crops").videos
-    assert video.frames == tuple(str(tmp_path / "crops" / frame) for frame in found)
-
-
-def test_absolute_paths_and_those_beside_the_files_folder_need_no_root(tmp_path):
-    absolute = [str(tmp_path / frame) for frame in _crops(tmp_path, "a/1")]
-    beside = _crops(tmp_path, "b/2")
-    kinds = {"x_Real": {"test": {"1": _entry("x_Real", absolute), "2": _entry("x_Real", beside)}}}
-    videos = read_benchmark(_file(tmp_path / "dataset_json", kinds)).videos
-    assert [video.frames for video in videos] == [
-        tuple(str(tmp_path / frame) for frame in frames) for frames in (_crops(tmp_path, "a/1"), beside)
-    ]
-
-
-def test_a_root_comes_before_the_files_own_folder(tmp_path):
-    _crops(tmp_path / "given", "UADFV/UADFV_Real/frames/0000")
-    _crops(tmp_path / "given", "UADFV/UADFV_Fake/frames/0000")
-    videos = read_benchmark(_uadfv(tmp_path), root=tmp_path / "given").videos
-    assert all(frame.startswith(f"{tmp_path}/given/") for video in videos for frame in video.frames)
-
-
-def test_crops_are_not_looked_at_one_by_one(tmp_path, monkeypatch):
-    frames = _crops(tmp_path, "data/a", range(50)) + _crops(tmp_path, "data/b", range(50))
-    asked = []
-    for name in ("isfile", "isdir"):
-        true = getattr(os.path, name)
-        monkeypatch.setattr(os.path, name, lambda path, true=true: asked.append(path) or true(path))
-    places = CropPaths([tmp_path])
-    assert places.locate("x", frames[:50]) == tuple(str(tmp_path / frame) for frame in frames[:50])
-    assert places.locate("x", frames[50:]) == tuple(str(tmp_path / frame) for frame in frames[50:])
-    assert places.locate("x", ["data/a/another.png"]) == (str(tmp_path / "data/a/another.png"),)
-    assert asked == [str(tmp_path / "data/a/000.png"), str(tmp_path / "data/a"), str(tmp_path / "data/b")]
-
-
 def test_what_is_left_out_is_told(tmp_path):
-    frames = _crops(tmp_path, "x/a")
+    frames = crops(tmp_path, "x/a")
     (tmp_path / "x/gone").mkdir()
     videos = {
-        "a": _entry("x_Fake", frames),
-        "empty": _entry("x_Fake", []),
-        "": _entry("x_Fake", []),
-        "lost": _entry("x_Fake", ["x/lost/000.png"]),
-        "again": _entry("x_Fake", frames[::-1]),
-        "gone": _entry("x_Fake", ["x/gone/000.png"]),
+        "a": entry("x_Fake", frames),
+        "empty": entry("x_Fake", []),
+        "": entry("x_Fake", None),
+        "lost": entry("x_Fake", ["x/lost/000.png"]),
+        "again": entry("x_Fake", frames[::-1]),
+        "gone": entry("x_Fake", ["x/gone/000.png"]),
     }
-    read = read_benchmark(_file(tmp_path, {"x_Fake": {"test": videos}}))
+    read = read_benchmark(file(tmp_path, {"x_Fake": {"test": videos}}))
     # That a crop is missing from a folder that is there shows when it is read.
     assert [video.name for video in read.videos] == ["a", "gone"]
     assert read.dropped == {"no frames": 2, "no file": 1, "duplicate": 1}
@@ -264,9 +155,9 @@ def test_what_is_left_out_is_told(tmp_path):
 
 
 def test_the_second_video_of_a_name_is_left_out(tmp_path):
-    first, second = (json.dumps(_entry("x_Fake", _crops(tmp_path, f"x/{name}"))) for name in "ab")
+    first, second = (json.dumps(entry("x_Fake", crops(tmp_path, f"x/{name}"))) for name in "ab")
     text = '{"UADFV": {"x_Fake": {"test": {"v": %s, "v": %s, "w": %s}}}}'
-    path = _file(tmp_path, text % (first, second, second))
+    path = file(tmp_path, text % (first, second, second))
     read = read_benchmark(path)
     assert [(video.name, video.frames[0][-9:]) for video in read.videos] == [
         ("v", "a/000.png"),
@@ -276,23 +167,23 @@ def test_the_second_video_of_a_name_is_left_out(tmp_path):
 
 
 def test_one_name_in_several_kinds_or_splits_is_no_duplicate(tmp_path):
-    assert read_benchmark(_ff(tmp_path)).dropped == read_benchmark(_uadfv(tmp_path)).dropped == {}
+    assert read_benchmark(ff(tmp_path)).dropped == read_benchmark(uadfv(tmp_path)).dropped == {}
 
 
 def test_an_unnamed_video_in_place_of_a_split_is_named_after_its_folder(tmp_path):
-    val = {**_entry("DFDC_Fake", _crops(tmp_path, "test/frames/abc")), "xyz": _entry("DFDC_Fake", [])}
-    read = read_benchmark(_file(tmp_path, {"DFDC_Fake": {"test": {}, "val": val}}, "DFDC"))
+    val = {**entry("DFDC_Fake", crops(tmp_path, "test/frames/abc")), "xyz": entry("DFDC_Fake", [])}
+    read = read_benchmark(file(tmp_path, {"DFDC_Fake": {"test": {}, "val": val}}, "DFDC"))
     assert [(video.name, video.split) for video in read.videos] == [("abc", "val")]
     assert read.drops == (Drop("no frames", "DFDC_Fake", "val", "xyz"),)
 
 
 def test_a_data_set_of_one_class_is_read(tmp_path):
-    path = _file(tmp_path, {"x_Fake": {"test": {"a": _entry("x_Fake", _crops(tmp_path, "a"))}}})
+    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", crops(tmp_path, "a"))}}})
     assert [video.label for video in read_benchmark(path).videos] == [1]
 
 
 def test_other_names_of_val_are_known(tmp_path):
-    path = _file(tmp_path, {"x_Fake": {"Validation": {"a": _entry("x_Fake", _crops(tmp_path, "a"))}}})
+    path = file(tmp_path, {"x_Fake": {"Validation": {"a": entry("x_Fake", crops(tmp_path, "a"))}}})
     assert read_benchmark(path, splits=["val"]).videos[0].split == "val"
 
 
@@ -315,7 +206,7 @@ def test_other_names_of_val_are_known(tmp_path):
 )
 def test_what_is_no_benchmark_file_is_refused(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as raised:
-        read_benchmark(_file(tmp_path, text))
+        read_benchmark(file(tmp_path, text))
     assert "\n" not in raised.value.hint
 
 
@@ -337,12 +228,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 )
 def test_what_a_file_does_not_have_is_told(tmp_path, asked, message, hint):
     with pytest.raises(UsageError, match=message) as raised:
-        read_benchmark(_ff(tmp_path), **asked)
+        read_benchmark(ff(tmp_path), **asked)
     assert raised.value.hint == hint
 
 
 def test_no_crops_at_all_are_told(tmp_path):
-    path = _file(tmp_path, {"x_Fake": {"test": {"a": _entry("x_Fake", ["lost\\a\\000.png"])}}})
+    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", ["lost\\a\\000.png"])}}})
     with pytest.raises(MissingError, match=r"none of the crops .* such as lost/a/000\.png") as raised:
         read_benchmark(path)
     assert "--root" in raised.value.hint
@@ -351,101 +242,6 @@ def test_no_crops_at_all_are_told(tmp_path):
 def test_no_file_is_told(tmp_path):
     with pytest.raises(MissingError, match=r"there is no .*x\.json"):
         read_benchmark(tmp_path / "x.json")
-
-
-def _videos(tmp_path, dataset, compression=""):
-    """Crops beside the file's folder, some in it, some with masks."""
-    kinds = (("x_Real", 0, "train"), ("x_Fake", 1, "train"), ("x_Fake", 1, "test"))
-    for kind, label, split in kinds:
-        frames = _crops(tmp_path, f"crops/{kind}/{split}/ä b", (2, 10))
-        masks = _crops(tmp_path, f"out/masks/{kind}/{split}", (2, 10)) if label else ()
-        yield FaceVideo(
-            dataset,
-            kind,
-            label,
-            split,
-            "ä b",
-            tuple(str(tmp_path / frame) for frame in frames),
-            tuple(str(tmp_path / mask) for mask in masks),
-            compression,
-        )
-
-
-@pytest.mark.parametrize(("name", "level"), [("x", ""), ("x", "c23"), ("x_c40", "c40")])
-def test_what_is_written_is_read_back(tmp_path, name, level):
-    videos = tuple(_videos(tmp_path, name, level))
-    path = tmp_path / "out" / f"{name}.json"
-    write_benchmark(path, videos, nested=bool(level))
-    assert read_benchmark(path) == Benchmark(tuple(sorted(videos, key=lambda video: video.kind != "x_Real")))
-    assert set(os.listdir(path.parent)) == {"masks", path.name}
-
-
-def test_deepfakebench_finds_what_it_asks_for(tmp_path):
-    path = tmp_path / "out" / "x_c40.json"
-    write_benchmark(path, _videos(tmp_path, "x_c40", "c40"), nested=True)
-    stored = json.loads(path.read_text())["x"]
-    assert all(set(stored[kind][split]) == {"c40"} for kind in stored for split in ("train", "val", "test"))
-    assert stored["x_Fake"]["test"]["c40"]["ä b"] == {
-        "label": "x_Fake",
-        "frames": ["../crops/x_Fake/test/ä b/002.png", "../crops/x_Fake/test/ä b/010.png"],
-        "masks": ["masks/x_Fake/test/002.png", "masks/x_Fake/test/010.png"],
-    }
-
-
-def test_what_is_written_can_be_moved(tmp_path):
-    videos = [
-        FaceVideo(
-            "x", "x_Fake", 1, "test", "a", (str(tmp_path / "here" / _crops(tmp_path / "here", "a")[0]),)
-        )
-    ]
-    write_benchmark(tmp_path / "here" / "x.json", videos, nested=False)
-    (tmp_path / "here").rename(tmp_path / "there")
-    assert read_benchmark(tmp_path / "there/x.json").videos[0].frames == (str(tmp_path / "there/a/000.png"),)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"kind": "original", "label": 0}, "'original' does not say that it is 0"),
-        ({"compression": "c23"}, "nested=False"),
-        ({}, "two videos 'a'"),
-    ],
-)
-def test_what_would_not_be_read_back_is_not_written(tmp_path, change, message):
-    plain = {"dataset": "x", "kind": "x_Fake", "label": 1, "split": "test", "name": "a", "frames": ("0.png",)}
-    videos = [FaceVideo(**plain), FaceVideo(**{**plain, **change})]
-    with pytest.raises(ValueError, match=message):
-        write_benchmark(tmp_path / "x.json", videos, nested=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_plain_folders_are_videos(tmp_path):
-    _crops(tmp_path, "real/one", (10, 9))
-    _crops(tmp_path, "Fake/swap/two", (0,))
-    _crops(tmp_path, "Fake", (3, 4))
-    (tmp_path / "Fake/notes.txt").touch()
-    (tmp_path / "real/empty").mkdir()
-    (tmp_path / "real/loop").symlink_to(tmp_path / "real")
-    read = from_folders(tmp_path, "mine")
-    assert _places(read.videos) == [
-        ("mine_Fake", "test", "003.png"),
-        ("mine_Fake", "test", "004.png"),
-        ("mine_Fake", "test", "swap/two"),
-        ("mine_Real", "test", "one"),
-    ]
-    assert [video.label for video in read.videos] == [1, 1, 1, 0]
-    assert read.videos[3].frames == tuple(str(tmp_path / f"real/one/{at:03d}.png") for at in (9, 10))
-    assert read.dropped == {"no frames": 1, "duplicate": 1}
-    write_benchmark(tmp_path / "mine.json", read.videos, nested=False)
-    assert read_benchmark(tmp_path / "mine.json").videos == read.videos
-
-
-@pytest.mark.parametrize("made", ["real/empty", "elsewhere", "."])
-def test_folders_without_crops_are_told(tmp_path, made):
-    (tmp_path / made).mkdir(parents=True, exist_ok=True)
-    with pytest.raises(MissingError, match="no face crops") as raised:
-        from_folders(tmp_path, "mine")
-    assert "real/<video>/" in raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -491,10 +287,3 @@ def test_a_data_set_that_is_not_there_is_told(tmp_path, data):
 def test_a_name_and_its_level_come_apart():
     assert split_level("FF-DF_c40") == ("FF-DF", "c40")
     assert split_level("uniface_cdf") == ("uniface_cdf", "")
-
-
-def test_a_video_checks_itself():
-    plain = {"dataset": "x", "kind": "k", "label": 1, "split": "test", "name": "a", "frames": ("0", "1")}
-    for change in ({"label": 2}, {"split": "tests"}, {"masks": ("0",)}):
-        with pytest.raises(ValueError):
-            FaceVideo(**{**plain, **change})
