@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepscan import cards
-from deepscan.data.crops import Cutter, find_landmarks
+from deepscan.data.cutting import Cutter, find_landmarks
 from deepscan.data.dataset import Picture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder

@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import multiprocessing
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,22 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.data.cutting import MARGIN, Image, cut_all, unreadable
 from deepscan.data.dataset import Picture
-from deepscan.detectors.regions import hull_mask
-from deepscan.errors import UsageError
-from deepscan.faces.align import align
-from deepscan.faces.face import Floats
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.errors import MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
+from deepscan.scan.journal import replaced
 
-#: A picture that is cut tight around its face shows the face finder no edge of it: a quarter of the side is
-#: reflected around it first.
-MARGIN = 0.25
 _BATCH = 32
 
-Image = NDArray[np.uint8]
-#: A crop, shape (S, S, 3), and its layers by name, shape (S, S).
-Cut = tuple[Image, dict[str, Image]]
 Sampling = Literal["even", "first"]
 #: Called with the number of pictures done and the number of all.
 Progress = Callable[[int, int], None]
@@ -107,42 +96,34 @@ class CropSet:
         return np.array(sorted(taken), dtype=np.int64)
 
 
-def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats | None]:
-    """Return the five landmarks of each picture's largest face, in its pixels; None where there is no face.
-
-    Args:
-        images: RGB, shape (h, w, 3), uint8, each mostly filled by one face.
-        finder: The face finder.
-    """
-    margins = [round(MARGIN * min(image.shape[:2])) for image in images]
-    padded = [
-        np.asarray(
-            cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REFLECT_101), dtype=np.uint8
-        )
-        for image, margin in zip(images, margins, strict=True)
-    ]
-    return [
-        faces[0].landmarks - np.float32(margin) if faces else None
-        for faces, margin in zip(finder.detect(padded), margins, strict=True)
-    ]
-
-
 def cache_key(pictures: Sequence[Picture], recipe: CropRecipe) -> str:
     """Return what the crops depend on, hashed: the recipe, and the bytes of every picture in their order.
 
     Of benchmarks' crops, which may be a million, their paths, sizes and times stand for their bytes.
+
+    Raises:
+        MissingError: One of these is not there.
     """
     digest = hashlib.sha256(json.dumps([recipe.to_json(), MARGIN], sort_keys=True).encode())
     for picture in pictures:
         if picture.aligned is not None:
             for path in (picture.path, *picture.layers.values()):
-                digest.update(f"{path}|{path.stat().st_size}|{path.stat().st_mtime_ns}".encode())
+                digest.update(_stamp(path))
             digest.update(json.dumps(picture.aligned.to_json(), sort_keys=True).encode())
             continue
         digest.update(hashlib.sha256(picture.path.read_bytes()).digest())
         for name, path in picture.layers.items():
             digest.update(name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _stamp(path: Path) -> bytes:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        hint = "restore it, or repeat the command that prepared it, which cuts anew what is not there"
+        raise MissingError(f"{path} is not there", hint)
+    return f"{path}|{found.st_size}|{found.st_mtime_ns}".encode("utf-8", "surrogateescape")
 
 
 def prepare_crops(
@@ -163,6 +144,7 @@ def prepare_crops(
         progress: Told how far the work is.
 
     Raises:
+        MissingError: A crop of a benchmark is not there.
         UsageError: A picture or a mask cannot be read, or no face was found in any.
     """
     key = cache_key(pictures, recipe)
@@ -171,7 +153,8 @@ def prepare_crops(
         store.mkdir(parents=True, exist_ok=True)
         _check(pictures)
         kept = _fill(data, pictures, recipe, workers, progress)
-        index.write_text(json.dumps({"recipe": recipe.to_json(), "kept": kept}), encoding="utf-8")
+        with replaced(index) as file:
+            file.write(json.dumps({"recipe": recipe.to_json(), "kept": kept}).encode())
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
     chosen = [pictures[at] for at in kept]
     shape = (len(kept), recipe.input_side, recipe.input_side)
@@ -203,7 +186,7 @@ def _check(pictures: Sequence[Picture]) -> None:
     for picture in pictures:
         for path in (picture.path, *picture.layers.values()):
             if path.suffix != ".npy" and not cv2.haveImageReader(str(path)):
-                raise _unreadable(path)
+                raise unreadable(path)
 
 
 def _layer_of(data: Path, name: str) -> Path:
@@ -258,7 +241,7 @@ def _cut_on(
             file.truncate(len(kept) * bytes_of[name])
         journal.write_text("".join(f"{json.dumps(batch)}\n" for batch in past), encoding="utf-8")
         noted = stack.enter_context(journal.open("a", encoding="utf-8"))
-        for made in _made(batches[len(past) :], recipe, workers):
+        for made in cut_all(batches[len(past) :], recipe, workers):
             found = [done + offset for offset, cut in enumerate(made) if cut is not None]
             for crop, layers in filter(None, made):
                 for name, file in files.items():
@@ -294,84 +277,3 @@ def _past(journal: Path, bytes_of: Mapping[Path, int]) -> list[list[int]]:
             break
         past.append(batch)
     return past
-
-
-def _made(
-    batches: Sequence[Sequence[Picture]], recipe: CropRecipe, workers: int
-) -> Iterator[list[Cut | None]]:
-    if not workers:
-        cut = Cutter(recipe)
-        yield from map(cut, batches)
-        return
-    # A forked child would inherit the locks of this process's threads, torch's and OpenCV's among them.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(partial(_cut, recipe), batches)
-
-
-class Cutter:
-    """Cuts the face, and what is known of its pixels, out of each of a batch of pictures."""
-
-    def __init__(self, recipe: CropRecipe) -> None:
-        self.recipe = recipe
-        self._finder = FaceFinder("fast", threads=1)
-
-    def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
-        """Return crop and layers of each picture, uint8; None where there is no face."""
-        images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
-        unknown = [at for at, picture in enumerate(pictures) if picture.aligned is None]
-        landmarks: list[Floats | None] = [
-            # Of whatever size they are stored: their landmarks lie where their recipe puts them.
-            None if given is None else given.landmarks_at(image.shape[0])
-            for given, image in zip((picture.aligned for picture in pictures), images, strict=True)
-        ]
-        if unknown:
-            found = find_landmarks([images[at] for at in unknown], self._finder)
-            for at, points in zip(unknown, found, strict=True):
-                landmarks[at] = points
-        return [
-            None if points is None else self._cut(picture, image, points)
-            for picture, image, points in zip(pictures, images, landmarks, strict=True)
-        ]
-
-    def _cut(self, picture: Picture, image: Image, landmarks: Floats) -> Cut:
-        size = image.shape[:2]
-        layers = {name: _layer(path, size) for name, path in picture.layers.items()}
-        return align(image, landmarks, self.recipe), {
-            name: align(layer, landmarks, self.recipe) for name, layer in layers.items()
-        }
-
-
-def _layer(path: Path, size: tuple[int, int]) -> Image:
-    """Return a layer of a picture of that height and width: drawn, or the hull of landmarks."""
-    if path.suffix == ".npy":
-        return hull_mask(np.load(path), size).astype(np.uint8) * np.uint8(255)
-    layer = _read(path, cv2.IMREAD_GRAYSCALE)
-    if layer.shape != size:
-        raise UsageError(
-            f"{path} is {layer.shape[1]} x {layer.shape[0]} pixels, its picture {size[1]} x {size[0]}",
-            "a mask has the size of its picture",
-        )
-    return layer
-
-
-@cache
-def _cutter(recipe: CropRecipe) -> Cutter:
-    # Once a worker process: its nets take longer to load than a batch to cut.
-    cv2.setNumThreads(1)
-    return Cutter(recipe)
-
-
-def _cut(recipe: CropRecipe, pictures: Sequence[Picture]) -> list[Cut | None]:
-    return _cutter(recipe)(pictures)
-
-
-def _read(path: Path, how: int) -> Image:
-    image = cv2.imread(str(path), how)
-    if image is None:
-        raise _unreadable(path)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _unreadable(path: Path) -> UsageError:
-    return UsageError(f"{path} is not a picture that can be read", "restore it, or take it out of the index")

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepscan.data.crops import find_landmarks
+from deepscan.data.cutting import find_landmarks
 from deepscan.data.layouts.files import pictures_in
 from deepscan.data.listing import WHAT, Place
 from deepscan.errors import DeepscanError

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from deepscan.data import crops as crops_module
-from deepscan.data.crops import CropSet, cache_key, find_landmarks, prepare_crops
+from deepscan.data import cutting
+from deepscan.data.crops import CropSet, cache_key, prepare_crops
+from deepscan.data.cutting import find_landmarks
 from deepscan.data.dataset import Picture
-from deepscan.errors import UsageError
+from deepscan.errors import MissingError, UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection
 from deepscan.faces.recipe import CropRecipe
@@ -46,7 +48,7 @@ class DotFinder:
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(crops_module, "FaceFinder", DotFinder)
+    monkeypatch.setattr(cutting, "FaceFinder", DotFinder)
     made = []
     for at in range(5):
         image = np.full((64, 64, 3), 40 + 20 * at, np.uint8)
@@ -116,7 +118,7 @@ class Interrupted(DotFinder):
 def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, monkeypatch):
     whole = prepare_crops(pictures, RECIPE, tmp_path / "whole", workers=0)
     monkeypatch.setattr(crops_module, "_BATCH", 2)
-    monkeypatch.setattr(crops_module, "FaceFinder", Interrupted)
+    monkeypatch.setattr(cutting, "FaceFinder", Interrupted)
     cache, told = tmp_path / "cache", []
     with pytest.raises(KeyboardInterrupt):
         prepare_crops(pictures, RECIPE, cache, workers=0)
@@ -124,7 +126,7 @@ def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, mon
     (journal,), (crops,) = cache.glob("*.journal"), cache.glob("*.tmp")
     journal.write_text(journal.read_text() + "[2")
     crops.write_bytes(crops.read_bytes() + b"half")
-    monkeypatch.setattr(crops_module, "FaceFinder", DotFinder)
+    monkeypatch.setattr(cutting, "FaceFinder", DotFinder)
     again = prepare_crops(pictures, RECIPE, cache, workers=0, progress=lambda *count: told.append(count))
     assert told == [(4, 5), (5, 5)]
     assert np.array_equal(again.crops, whole.crops)
@@ -246,7 +248,7 @@ def test_an_error_in_a_worker_process_arrives_as_what_it_is(tmp_path, fault):
 
 
 def test_crops_that_are_cut_already_are_not_searched_for_a_face(tmp_path, monkeypatch):
-    monkeypatch.setattr(crops_module, "find_landmarks", None)
+    monkeypatch.setattr(cutting, "find_landmarks", None)
     stored, image = CropRecipe(side=64, scale=1.3), np.random.default_rng(0).integers(0, 256, (64, 64, 3))
     cv2.imwrite(str(tmp_path / "0.png"), image)
     picture = Picture(tmp_path / "0.png", 0, "g", "train", "made", "v", aligned=stored)
@@ -261,3 +263,6 @@ def test_crops_that_are_cut_already_are_not_searched_for_a_face(tmp_path, monkey
     large = dataclasses.replace(picture, path=tmp_path / "1.png")
     assert prepare_crops([large], stored, tmp_path / "large", workers=0).crops.shape == (1, 64, 64, 3)
     assert cache_key([large], stored) != cache_key([picture], stored)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(MissingError, match=r"1\.png is not there"):
+        prepare_crops([large], stored, tmp_path / "large", workers=0)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.data import crops as crops_module
+from deepscan.data import cutting
 from deepscan.data.benchmark import FaceVideo
 from deepscan.data.prepared import sidecar
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
@@ -225,7 +225,7 @@ def dotted(path, grey):
 @pytest.fixture
 def faces(tmp_path, monkeypatch):
     """A folder with faces.csv: two sources, two splits, a video of two frames and one without a face."""
-    monkeypatch.setattr(crops_module, "FaceFinder", DotFinder)
+    monkeypatch.setattr(cutting, "FaceFinder", DotFinder)
     in_here = partial(material_module.prepare_crops, workers=0)
     monkeypatch.setattr(material_module, "prepare_crops", in_here)
     data = tmp_path / "faces"
