@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepscan.data.benchmark import find_benchmark, footage_of, read_benchmark
+from deepscan.data.benchmark import FaceVideo, find_benchmark, footage_of, read_benchmark
 from deepscan.data.prepared import read_crop_recipe
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
@@ -70,7 +70,8 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
 
     Raises:
         MissingError: There is no index, or a picture that it lists is not there.
-        UsageError: The index cannot be read, nothing is left of it, or a group lies in both splits.
+        UsageError: The index cannot be read, nothing is left of it, or a group, or of a benchmark a video,
+            lies in both splits.
     """
     index = folder / INDEX
     if not index.is_file():
@@ -117,7 +118,7 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
     pictures = []
     for path in paths:
         recipe = read_crop_recipe(path)
-        for video in read_benchmark(path, splits=SPLITS).videos:
+        for video in _read_whole(path):
             masks = video.masks or ("",) * len(video.frames)
             pictures += [
                 Picture(
@@ -137,6 +138,25 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
             f"{', '.join(map(str, paths))} have no video in train or val", "prepare these splits as well"
         )
     return tuple(pictures)
+
+
+def _read_whole(path: Path) -> tuple[FaceVideo, ...]:
+    """Return what a benchmark file has to train on: all that it lists, each video in one split."""
+    benchmark = read_benchmark(path, splits=SPLITS)
+    if absent := [drop for drop in benchmark.drops if drop.reason == "no file"]:
+        first = f"{absent[0].kind}/{absent[0].split}/{absent[0].name}"
+        raise MissingError(
+            f"{path} lists videos whose crops are not there: {len(absent)}, such as {first}",
+            "restore them, or take these videos out of the file",
+        )
+    split_of: dict[str, str] = {}
+    for video in benchmark.videos:
+        if split_of.setdefault(video.frames[0], video.split) != video.split:
+            raise UsageError(
+                f"{path}: {video.kind}/{video.name} lies in both splits",
+                "train on a data set with splits of its own, or validation measures memory",
+            )
+    return benchmark.videos
 
 
 def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:

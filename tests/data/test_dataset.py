@@ -1,5 +1,8 @@
 """Reading an index of face pictures: what comes out, and each way it can be wrong."""
 
+import shutil
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -120,3 +123,11 @@ def test_a_folder_without_an_index_gives_the_crops_of_a_benchmark(tmp_path):
     assert read_pictures(tmp_path, ["FaceForensics++"]) == pictures
     with pytest.raises(MissingError, match="Celeb-DF-v2"):
         read_pictures(tmp_path, ["Celeb-DF-v2"])
+    # In its file all of UADFV is in every split.
+    everywhere = [replace(video, split=split) for video in videos[:1] for split in ("train", "val")]
+    write_benchmark(tmp_path / "UADFV.json", everywhere, nested=True)
+    with pytest.raises(UsageError, match="FF-real/000 lies in both splits"):
+        read_pictures(tmp_path, ["UADFV"])
+    shutil.rmtree(tmp_path / "FF-DF" / "000_003")
+    with pytest.raises(MissingError, match="not there: 1, such as FF-DF/train/000_003"):
+        read_pictures(tmp_path)
