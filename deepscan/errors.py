@@ -1,7 +1,8 @@
 """Every error that deepscan raises on purpose: what failed, what to do next, and the exit code it means."""
 
+import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import IntEnum
 
 
@@ -75,6 +76,12 @@ def exit_code_of(error: BaseException) -> ExitCode:
     if isinstance(error, Unread):
         return ExitCode.UNREAD
     return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERNAL
+
+
+def choice_hint(name: str, known: Collection[str]) -> str:
+    """Return what to say of a name that is not known: which one is nearly called so, else all there are."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
 
 
 def install_hint(extra: str = "") -> str:

@@ -1,6 +1,5 @@
 """What a benchmark's JSON file states, entry by entry, in every form in which such files go about."""
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepscan.errors import MissingError, UsageError
+from deepscan.errors import MissingError, UsageError, choice_hint
 
 COMPRESSIONS = ("raw", "c23", "c40")
 #: The one that is read where a file has several and none is asked for: what published figures are of.
@@ -63,9 +62,7 @@ def split_level(name: str) -> tuple[str, str]:
 
 def unknown(path: Path, what: str, name: str, known: Collection[str]) -> UsageError:
     """Return the error for something that is asked of a file and that it does not have."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
-    return UsageError(f"{path} has no {what} {name!r}", hint)
+    return UsageError(f"{path} has no {what} {name!r}", choice_hint(name, known))
 
 
 class BenchmarkFile:

@@ -1,6 +1,5 @@
 """From a raw data set to a benchmark: aligned crops, the JSON that lists them, and how they were cut."""
 
-import difflib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from deepscan.data.prepared import (
     place_of,
     read_crop_recipe,
 )
-from deepscan.errors import ExitCode, UsageError
+from deepscan.errors import ExitCode, UsageError, choice_hint
 from deepscan.faces.mtcnn import FaceFinder, Mode
 from deepscan.faces.recipe import CropRecipe
 from deepscan.media.frames import FAILURES, STATUSES, Status
@@ -190,9 +189,7 @@ def _check_kinds(items: Sequence[Item], layout: Layout, root: Path, options: Pre
 def _one_of(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
     for value in given:
         if value not in allowed:
-            close = difflib.get_close_matches(value, allowed, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(allowed)}"
-            raise UsageError(f"{option} {value!r} is unknown", hint)
+            raise UsageError(f"{option} {value!r} is unknown", choice_hint(value, allowed))
 
 
 def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, Any]:

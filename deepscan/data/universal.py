@@ -1,6 +1,5 @@
 """Pictures of 19 generators, faces or not, read where they lie: ForenSynths and UniversalFakeDetect."""
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.data.benchmark import FaceVideo
-from deepscan.errors import MissingError, UsageError
+from deepscan.errors import MissingError, UsageError, choice_hint
 
 #: Names of the folders, anywhere below a generator's, that hold real and fake pictures. They are the kinds.
 REAL, FAKE = "0_real", "1_fake"
@@ -80,9 +79,7 @@ def read_generator(root: Path, name: str, cap: int = 0) -> tuple[FaceVideo, ...]
         UsageError: There is no such generator.
     """
     if name not in GENERATORS:
-        close = difflib.get_close_matches(name, GENERATORS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(GENERATORS)}"
-        raise UsageError(f"unknown generator {name!r}", hint)
+        raise UsageError(f"unknown generator {name!r}", choice_hint(name, GENERATORS))
     videos = []
     for label, kind in enumerate((REAL, FAKE)):
         pictures = next((found for found in _sources(root, name, kind) if found), None)
