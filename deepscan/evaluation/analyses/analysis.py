@@ -27,7 +27,7 @@ class Subject:
         runs: Folders of trainings, as `train` leaves them (`MODEL/run`); empty where none are named.
         most: How many crops of a data set and label are looked at, at most; 0 for all.
         seed: Of what is drawn.
-        progress: Told how many of how many pieces of work are done.
+        progress: Told how many of how many pieces of work are done; how many there are never changes.
     """
 
     card: ModelCard
@@ -56,6 +56,33 @@ class Findings:
     def __post_init__(self) -> None:
         if not self.rows or any(row.keys() != self.rows[0].keys() for row in self.rows):
             raise ValueError("a table has rows, all with the same columns")
+
+
+class Pieces:
+    """Counts the pieces of work of an analysis for its subject's listener.
+
+    Args:
+        subject: Whose listener is told.
+        total: How many there are, of all kinds of work together.
+    """
+
+    def __init__(self, subject: Subject, total: int) -> None:
+        self._progress, self._total, self._done = subject.progress, total, 0
+
+    def reached(self, done: int, _: int = 0) -> None:
+        """Tell how many are done; reading crops, which is what comes first, tells it so."""
+        self._done = done
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+    def more(self, count: int = 1) -> None:
+        """Tell that some more are done."""
+        self.reached(self._done + count)
+
+    def end(self) -> None:
+        """Tell that all are done, where some could be left out."""
+        if self._done < self._total:
+            self.reached(self._total)
 
 
 class Analysis(ABC):

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors.detector import FAKE, REAL
 from deepscan.evaluation.analyses.crops import Crop, Opened
-from deepscan.evaluation.metrics import auc
+from deepscan.evaluation.analyses.heads import judged
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -43,21 +43,18 @@ class Halves:
     """Crops to learn from and crops to judge by; no group is in both.
 
     Attributes:
-        pixels: RGB, shape (N, S, S, 3), uint8.
         labels: 0 for real, 1 for fake, shape (N,).
         learnt: Rows to learn from.
         held: The other rows.
     """
 
-    pixels: Pixels
     labels: NDArray[np.int64]
     learnt: NDArray[np.int64]
     held: NDArray[np.int64]
 
-    @property
-    def steps(self) -> int:
-        """Batches of an epoch, with the look at the other half after it."""
-        return -(-len(self.learnt) // BATCH) - (-len(self.held) // BATCH)
+    def passes(self, epochs: int) -> int:
+        """Return how often a crop goes through the tower until both tokens have learnt so many epochs."""
+        return len(ARMS) * (epochs * len(self.learnt) + (epochs + 1) * len(self.held))
 
     @property
     def whole(self) -> bool:
@@ -65,7 +62,7 @@ class Halves:
         return all(len(np.unique(self.labels[rows])) == 2 for rows in (self.learnt, self.held))
 
 
-def halved(crops: Sequence[Crop], pixels: Pixels, seed: int) -> Halves:
+def halved(crops: Sequence[Crop], seed: int) -> Halves:
     """Return crops in two halves, group by group as the seed has it."""
     names = sorted({crop.group for crop in crops})
     rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
@@ -75,11 +72,18 @@ def halved(crops: Sequence[Crop], pixels: Pixels, seed: int) -> Halves:
     while 0 < cut < len(order) and groups[cut] == groups[cut - 1]:
         cut += 1
     labels = np.array([crop.label for crop in crops], dtype=np.int64)
-    return Halves(pixels, labels, order[:cut], order[cut:])
+    return Halves(labels, order[:cut], order[cut:])
 
 
 def compare(
-    opened: Opened, halves: Halves, *, epochs: int, lr: float, seed: int, step: Callable[[], None]
+    opened: Opened,
+    halves: Halves,
+    pixels: Pixels,
+    *,
+    epochs: int,
+    lr: float,
+    seed: int,
+    told: Callable[[int], None] = lambda count: None,
 ) -> list[Point]:
     """Return what both tokens come to, epoch by epoch (QTFP, Fig. 2b).
 
@@ -90,10 +94,11 @@ def compare(
     Args:
         opened: The network; its tower has a CLS token.
         halves: The crops.
+        pixels: RGB of these, shape (N, S, S, 3), uint8.
         epochs: How often each crop is learnt from.
         lr: Learning rate.
         seed: Of the random token and the order of the crops.
-        step: Called after each batch.
+        told: Told after each batch of how many crops it was.
     """
     tower = opened.network.backbone
     own = tower.cls
@@ -113,12 +118,12 @@ def compare(
             nn.init.zeros_(head.bias)
             optimiser = torch.optim.Adam([tower.cls, *head.parameters()], lr)
             rng = np.random.default_rng(seed)
-            points.append(_judged(arm, 0, opened, head, halves, step))
+            points.append(_judged(arm, 0, opened, head, halves, pixels, told))
             for epoch in range(1, epochs + 1):
                 for rows in _parts(rng.permutation(halves.learnt)):
-                    _learn(tower, head, opened, halves, rows, optimiser)
-                    step()
-                points.append(_judged(arm, epoch, opened, head, halves, step))
+                    _learn(opened, head, pixels[rows], halves.labels[rows], optimiser)
+                    told(len(rows))
+                points.append(_judged(arm, epoch, opened, head, halves, pixels, told))
     finally:
         tower.cls = own
         for value in trained:
@@ -127,15 +132,14 @@ def compare(
 
 
 def _learn(
-    tower: VisionTransformer,
-    head: nn.Module,
     opened: Opened,
-    halves: Halves,
-    rows: NDArray[np.int64],
+    head: nn.Module,
+    pixels: Pixels,
+    labels: NDArray[np.int64],
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    logits: Tensor = head(tower(_crops(opened, halves, rows)).cls)
-    loss = F.cross_entropy(logits, torch.from_numpy(halves.labels[rows]).to(logits.device))
+    logits: Tensor = head(opened.network.backbone(opened.given(pixels)["crops"]).cls)
+    loss = F.cross_entropy(logits, torch.from_numpy(labels).to(logits.device))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
@@ -143,22 +147,23 @@ def _learn(
 
 @torch.no_grad()
 def _judged(
-    arm: str, epoch: int, opened: Opened, head: nn.Module, halves: Halves, step: Callable[[], None]
+    arm: str,
+    epoch: int,
+    opened: Opened,
+    head: nn.Module,
+    halves: Halves,
+    pixels: Pixels,
+    told: Callable[[int], None],
 ) -> Point:
-    scores, looks = [], []
+    margins, looks = [], []
     for rows in _parts(halves.held):
-        tokens = opened.network.backbone(_crops(opened, halves, rows))
+        tokens = opened.network.backbone(opened.given(pixels[rows])["crops"])
         logits = head(tokens.cls).double()
-        scores.append((logits[:, 1] - logits[:, 0]).cpu().numpy())
+        margins.append(logits[:, FAKE] - logits[:, REAL])
         looks.append(tokens.attention.double().cpu().numpy())
-        step()
-    # The probability of fake is what is ranked; its logit ranks alike.
-    value = auc(halves.labels[halves.held], 1 / (1 + np.exp(-np.concatenate(scores))))
-    return Point(arm, epoch, value, np.concatenate(looks))
-
-
-def _crops(opened: Opened, halves: Halves, rows: NDArray[np.int64]) -> Tensor:
-    return opened.given(halves.pixels[rows])["crops"]
+        told(len(rows))
+    auc, _ = judged(halves.labels[halves.held], torch.cat(margins))
+    return Point(arm, epoch, auc, np.concatenate(looks))
 
 
 def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

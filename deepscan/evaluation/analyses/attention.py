@@ -14,7 +14,7 @@ from deepscan.detectors.linear import LinearOutput
 from deepscan.detectors.qtfp import QtfpOutput
 from deepscan.errors import UsageError
 from deepscan.evaluation.analyses import ANALYSES
-from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Subject
+from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
 from deepscan.evaluation.analyses.anchors import ARMS, Point, compare, halved
 from deepscan.evaluation.analyses.crops import LABELS, Crop, Opened, batches, draw, open_network, unread
 
@@ -172,45 +172,51 @@ class Attention(Analysis):
         from deepscan.evaluation.analyses.attention_figure import draw_attention
 
         drawn, opened = draw(subject), open_network(subject.card)
-        total = len(drawn)
-        progress = subject.progress or (lambda done, of: None)
         patches = opened.network.backbone.grid**2
         seen = Seen(max(1, round(self.top * patches)))
         kept: list[tuple[Crop, NDArray[np.uint8]]] = []
         read = 0
         picked = _picked(drawn, self.learnt if self.epochs else 0, subject.seed)
-        for crops, pixels in batches(drawn, progress=lambda done, of: progress(done, total)):
+        halves = halved([crop for crop in drawn if id(crop) in picked], subject.seed)
+        learns = halves.whole and opened.network.backbone.cls is not None
+        pieces = Pieces(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
+        for crops, pixels in batches(drawn, progress=pieces.reached):
             with torch.no_grad():
                 output = opened.network(**opened.given(pixels))
             seen.add(crops, looks(output))
             read += len(crops)
             kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
-        told = [*unread(total, read), *_spreads(seen, patches)]
-        points, said = self._anchored(opened, kept, subject)
+        told = [*unread(len(drawn), read), *_spreads(seen, patches)]
+        points, said = self._anchored(opened, kept, subject, pieces)
+        pieces.end()
         rows = [*_rows(seen), *_courses(points, patches, seen.top)]
         figure: Figure = draw_attention(seen, points, opened.network.backbone.grid)
         return Findings(rows, figure, (*told, *said))
 
     def _anchored(
-        self, opened: Opened, kept: Sequence[tuple[Crop, NDArray[np.uint8]]], subject: Subject
+        self,
+        opened: Opened,
+        kept: Sequence[tuple[Crop, NDArray[np.uint8]]],
+        subject: Subject,
+        pieces: Pieces,
     ) -> tuple[list[Point], tuple[str, ...]]:
         """Return what RandCLS and PreCLS come to, and what is to be told of it."""
         if not self.epochs:
             return [], ()
         if opened.network.backbone.cls is None:
             return [], ("RandCLS against PreCLS is left out: this backbone has no CLS token",)
-        halves = halved([crop for crop, _ in kept], np.stack([image for _, image in kept]), subject.seed)
+        halves = halved([crop for crop, _ in kept], subject.seed)
         if not halves.whole:
             return [], ("RandCLS against PreCLS is left out: too few crops for two halves with both labels",)
-        total, done = 2 * ((self.epochs + 1) * halves.steps), 0
-        progress = subject.progress or (lambda done, of: None)
-
-        def step() -> None:
-            nonlocal done
-            done += 1
-            progress(min(done, total), total)
-
-        points = compare(opened, halves, epochs=self.epochs, lr=self.lr, seed=subject.seed, step=step)
+        points = compare(
+            opened,
+            halves,
+            np.stack([image for _, image in kept]),
+            epochs=self.epochs,
+            lr=self.lr,
+            seed=subject.seed,
+            told=pieces.more,
+        )
         return points, _verdict(points, halves.learnt.size, halves.held.size, subject)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.errors import UsageError
 from deepscan.evaluation.analyses import ANALYSES
-from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Subject
+from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
 from deepscan.evaluation.analyses.collapse_figure import figure_of
 from deepscan.evaluation.analyses.crops import open_network, unread
 from deepscan.evaluation.analyses.gradients import Geometry, critical, geometry
@@ -89,8 +89,9 @@ class Collapse(Analysis):
         found = forgeries(subject)
         drawn = distinct(found)
         layers = max(1, len(opened.network.backbone.blocks))
-        pieces = _Pieces(subject, len(drawn), len(found) * (len(self.radii) * self.repeats + layers))
-        seen = see(opened, drawn, pieces.crops)
+        heads = len(self.radii) * self.repeats + layers
+        pieces = Pieces(subject, len(drawn) + len(found) * heads)
+        seen = see(opened, drawn, pieces.reached)
         network = opened.network.cpu()
         rows: list[dict[str, Cell]] = []
         told: list[str] = []
@@ -101,6 +102,7 @@ class Collapse(Analysis):
             except UsageError as error:
                 refused = error
                 told.append(f"left out: {error.message}")
+                pieces.more(heads)
                 continue
             head = self._by_radius(splits, seen, network, subject.seed, pieces)
             probed = self._by_layer(splits, seen, subject.seed, pieces)
@@ -111,7 +113,7 @@ class Collapse(Analysis):
         return Findings(rows, figure_of(rows), (*told, *_paper(), *unread(len(drawn), len(seen.crops))))
 
     def _by_radius(
-        self, splits: Sequence[Split], seen: Seen, network: Network, seed: int, pieces: "_Pieces"
+        self, splits: Sequence[Split], seen: Seen, network: Network, seed: int, pieces: Pieces
     ) -> list[dict[str, Cell]]:
         """Return held-out AUC and loss of the network's own head, trained at each radius."""
         labels = torch.from_numpy(seen.labels)
@@ -129,12 +131,12 @@ class Collapse(Analysis):
                     weights = train_probes(seen.own, labels, [probe], self.plan)
                     given = margins(seen.own[held], weights)[0]
                 results.append(judged(seen.labels[held], given))
-                pieces.one()
+                pieces.more()
             found.append({"what": "radius", "radius": radius, **_over(results)})
         return found
 
     def _by_layer(
-        self, splits: Sequence[Split], seen: Seen, seed: int, pieces: "_Pieces"
+        self, splits: Sequence[Split], seen: Seen, seed: int, pieces: Pieces
     ) -> list[dict[str, Cell]]:
         """Return, layer by layer, the AUC at each radius, the geometry at some steps, and both radii."""
         radii = (0.0, *self.scan)
@@ -161,7 +163,7 @@ class Collapse(Analysis):
                 aucs.append(float(np.mean([auc for auc, _ in results])))
                 found.append({"what": "layer radius", **at, "radius": radius, **_over(results)})
             for step, there in path.measured.items():
-                found.append({"what": "step", **at, "step": step, **_told_of(there)})
+                found.append({"what": "step", **at, "step": step, **_cells_of(there)})
             bottleneck = list(path.measured)[critical(list(path.measured.values()))]
             there = path.measured[bottleneck]
             found.append(
@@ -172,10 +174,10 @@ class Collapse(Analysis):
                     "auc": aucs[0],
                     **self._radius(aucs),
                     "cor_theory": there.bound,
-                    **_told_of(there),
+                    **_cells_of(there),
                 }
             )
-            pieces.one()
+            pieces.more()
         return found
 
     def _radius(self, aucs: Sequence[float]) -> dict[str, Cell]:
@@ -222,32 +224,13 @@ class _Path:
             self.measured[step] = geometry(self.features, self.labels, given)
 
 
-class _Pieces:
-    """Tells the subject's listener of crops that were seen and heads that were trained, as one sum."""
-
-    def __init__(self, subject: Subject, crops: int, heads: int) -> None:
-        self.progress, self.total, self.done = subject.progress, crops + heads, 0
-
-    def crops(self, done: int, count: int) -> None:
-        self.done = done
-        self._tell()
-
-    def one(self) -> None:
-        self.done += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
 def _over(results: Sequence[tuple[float, float]]) -> dict[str, Cell]:
     """Return the means over repeats, and how far the AUC is spread."""
     aucs, losses = zip(*results, strict=True)
     return {"auc": float(np.mean(aucs)), "spread": float(np.std(aucs)), "loss": float(np.mean(losses))}
 
 
-def _told_of(there: Geometry) -> dict[str, Cell]:
+def _cells_of(there: Geometry) -> dict[str, Cell]:
     return {
         "flatness": there.flatness,
         "misspecification": there.misspecification,

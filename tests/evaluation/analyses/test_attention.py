@@ -53,7 +53,9 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
     card = model(method, tmp_path)
     data = [material("a", (2, 2, 2, 2), (2, 2, 2)), material("b", (1,), (3,))]
 
-    found = ANALYSES.get("attention")(epochs=1).look(subject(data, card))
+    told: list[tuple[int, int]] = []
+    asked = replace(subject(data, card), progress=lambda done, total: told.append((done, total)))
+    found = ANALYSES.get("attention")(epochs=1).look(asked)
 
     spread = [row for row in found.rows if row["part"] == "spread"]
     tokens = ["CLS", "query 1", "query 2", "query 3", "queries"] if method == "qtfp" else ["CLS"]
@@ -72,6 +74,11 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
         assert row["token"] != "CLS" or row["divergence"] == 0
     courses = [(row["token"], row["epoch"]) for row in found.rows if row["part"] == "anchor"]
     assert courses == [("PreCLS", 0), ("PreCLS", 1), ("RandCLS", 0), ("RandCLS", 1)]
+    # All once; then both tokens learn from one half once, and are judged by the other twice.
+    held = next(row["crops"] for row in found.rows if row["part"] == "anchor")
+    assert told[-1] == (18 + 2 * (18 + held), 18 + 2 * (18 + held))
+    assert told == sorted(set(told))
+    assert {total for _, total in told} == {told[-1][1]}
     table, picture = write("attention", found, tmp_path / "out")
     assert len(list(csv.DictReader(table.open()))) == len(found.rows)
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -123,14 +130,14 @@ def test_no_group_is_in_both_halves() -> None:
         data, groups={(video.kind, video.name): video.name.partition("-")[2] for video in data.videos}
     )
     drawn = draw(subject([data]))
-    halves = halved(drawn, np.zeros((len(drawn), 1, 1, 3), np.uint8), seed=3)
+    halves = halved(drawn, seed=3)
 
     groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held)]
     assert not groups[0] & groups[1]
     assert [len(each) for each in groups] == [4, 4]
     assert sorted([*halves.learnt, *halves.held]) == list(range(48))
     assert halves.whole
-    assert halved(drawn, halves.pixels, seed=4).learnt.tolist() != halves.learnt.tolist()
+    assert halved(drawn, seed=4).learnt.tolist() != halves.learnt.tolist()
 
 
 def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: Path) -> None:
@@ -143,10 +150,10 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     # What tells the fakes is the brightness: a head on any CLS token can learn it.
     shades = np.array([60 + 120 * crop.label for crop in drawn], np.uint8)
     pixels = np.broadcast_to(shades[:, None, None, None], (32, 32, 32, 3)).copy()
-    halves = halved(drawn, pixels, seed=0)
-    steps = []
+    halves = halved(drawn, seed=0)
+    told: list[int] = []
 
-    points = compare(opened, halves, epochs=8, lr=0.01, seed=0, step=lambda: steps.append(1))
+    points = compare(opened, halves, pixels, epochs=8, lr=0.01, seed=0, told=told.append)
 
     assert [(point.arm, point.epoch) for point in points] == [
         (arm, epoch) for arm in ("PreCLS", "RandCLS") for epoch in range(9)
@@ -156,7 +163,7 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     own = tower(opened.given(pixels[halves.held])["crops"]).attention.detach().numpy()
     np.testing.assert_allclose(points[0].attention, own, atol=1e-6)  # float32, batched otherwise
     assert np.abs(points[9].attention - own).max() > 1e-3
-    assert len(steps) == 2 * (8 * 1 + 9 * 1)
+    assert sum(told) == halves.passes(8) == 2 * (8 * 16 + 9 * 16)
     after = opened.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     trained = {
@@ -166,9 +173,11 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
 
 
 def test_too_few_crops_for_two_halves_are_told_of(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
     asked = subject([material("a", (4,), (4,))], model("unifd", tmp_path))
 
-    found = Attention().look(asked)
+    found = Attention().look(replace(asked, progress=lambda done, total: told.append((done, total))))
 
     assert {row["part"] for row in found.rows} == {"spread"}
     assert found.told[-1].startswith("RandCLS against PreCLS is left out: too few crops")
+    assert told == [(8, 8)]

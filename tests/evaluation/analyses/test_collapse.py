@@ -290,7 +290,11 @@ def test_data_that_are_too_few_are_refused_or_left_out(unifd):
     with pytest.raises(UsageError, match="B, B-fake: 2 crops of 2 groups are too few"):
         QUICK.look(subject([few], unifd))
     enough = material("A", [2] * 12, [2] * 12)
-    findings = QUICK.look(subject([enough, few], unifd))
+    told = []
+    given = dataclasses.replace(subject([enough, few], unifd), progress=lambda *pieces: told.append(pieces))
+    findings = QUICK.look(given)
+    # Crops, and of either kind the heads of two radii, twice, and those of two layers.
+    assert told[-1] == (50 + 2 * 6, 50 + 2 * 6)
     assert {row["data"] for row in findings.rows} == {"A"}
     assert any(line.startswith("left out: B, B-fake") for line in findings.told)
     with pytest.raises(MissingError, match="no crops"):
