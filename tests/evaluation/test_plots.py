@@ -3,17 +3,14 @@
 import struct
 import subprocess
 import sys
-from itertools import combinations
 
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.text import Text
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.canvas import COLOURS, DPI, WIDTH, line_of, save, shortened, styled
+from deepscan.evaluation.canvas import COLOURS, DPI, WIDTH, line_of, save, shortened
 from deepscan.evaluation.metrics import auc
 from deepscan.evaluation.plots import (
     Bar,
@@ -30,6 +27,7 @@ from deepscan.evaluation.plots import (
     roc_figure,
 )
 from deepscan.evaluation.robustness import DISTORTIONS, Robustness
+from tests.evaluation.pictures import check, drawn
 
 THRESHOLDS = {"no evidence below": 0.31, "fake from": 0.74}
 #: The longest name that a published set has, and one that a user might give.
@@ -74,33 +72,9 @@ FIGURES = {
 }
 
 
-def drawn(figure):
-    """The figure's pixels as they are written, shape (height, width, 4)."""
-    canvas = FigureCanvasAgg(figure)
-    with styled():
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_covered_or_small(name):
-    figure = FIGURES[name]()
-    pixels = drawn(figure)
-    assert pixels.shape[1] == 1050 and pixels.shape[0] < 1400
-    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
-    assert (edge == 255).all()
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    boxes += [legend.get_window_extent() for legend in figure.legends]
-    boxes += [text.get_window_extent() for text in figure.texts if text.get_text()]
-    for one, other in combinations(boxes, 2):
-        # Labels of neighbouring ticks at the ends of axes may meet in a pixel or two.
-        assert not one.padded(-1.5).overlaps(other.padded(-1.5))
-    # At 700 pixels, two thirds, 8 points are 11 pixels.
-    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 8
-    for axes in figure.axes:
-        marks = [text for text in axes.texts if text.get_text()]
-        for one, other in combinations(marks, 2):
-            assert not one.get_window_extent().overlaps(other.get_window_extent())
+    check(FIGURES[name]())
 
 
 @pytest.mark.parametrize(

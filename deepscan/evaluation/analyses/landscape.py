@@ -18,8 +18,8 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import FrozenNetwork, Network
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.analyses import ANALYSES
-from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Subject
-from deepscan.evaluation.analyses.crops import BATCH, Opened, batches, draw, open_network, unread
+from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
+from deepscan.evaluation.analyses.crops import BATCH, Crop, Opened, batches, draw, open_network, unread
 from deepscan.evaluation.analyses.heads import trained_of
 from deepscan.evaluation.analyses.landscape_figure import figure_of
 from deepscan.evaluation.analyses.probes import features_of
@@ -129,7 +129,13 @@ def surface(
     return found
 
 
-def climb(loss: Loss, radius: float, start: Sequence[Tensor] | None, steps: int) -> float:
+def climb(
+    loss: Loss,
+    radius: float,
+    start: Sequence[Tensor] | None,
+    steps: int,
+    told: Callable[[], None] = lambda: None,
+) -> float:
     """Return the highest loss that an ascent finds at a distance from the weights.
 
     It goes as far along the gradient at the weights, which is SAM's own ascent, or in the direction given;
@@ -141,18 +147,24 @@ def climb(loss: Loss, radius: float, start: Sequence[Tensor] | None, steps: int)
         radius: The distance, over all weights together.
         start: The first direction, None for the gradient.
         steps: Places that are tried.
+        told: Called after every one.
     """
     highest = -np.inf
     with loss.held() as origin:
         ahead = loss.gradient()[1] if start is None else start
         for _ in range(steps):
-            length = float(torch.stack([part.norm() for part in ahead]).norm())
+            length = _dot(ahead, ahead) ** 0.5
             if not length:
                 break
             loss.put(origin, (radius / length, ahead))
             there, ahead = loss.gradient()
             highest = max(highest, there)
+            told()
     return highest
+
+
+def _dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    return float(sum((left * right).sum() for left, right in zip(one, other, strict=True)))
 
 
 @ANALYSES.register("landscape")
@@ -164,11 +176,14 @@ class Landscape(Analysis):
     training changed, as the run's best checkpoint has it, or where that is not there all weights. Everything
     is computed in float32 on the same crops.
 
+    The planes of two models are in lengths of the weights of each; what that is as a distance, in which SAM's
+    radius is stated, stands beside every point.
+
     Attributes:
         reach: How far the plane goes either way, in lengths of the weights.
         points: Along each of its sides, an odd number: the middle one is the model itself.
         norm: Whether a direction's proportions are those of every `filter` or of every `tensor`.
-        radii: At which distances the highest loss is looked for.
+        radii: Distances from the weights at which the highest loss is looked for, as SAM's radius is one.
         ascents: From how many places: the gradient, and random directions.
         steps: Of an ascent.
         crops: Crops of each label at most, for a network whose tower is moved.
@@ -202,55 +217,63 @@ class Landscape(Analysis):
     def look(self, subject: Subject) -> Findings:
         """Return the loss over the plane and at each radius."""
         opened = open_network(subject.card)
-        loss, moved, notes = self._loss(opened, subject)
+        frozen = isinstance(opened.network, FrozenNetwork)
+        drawn = draw(
+            subject if frozen else replace(subject, most=min(subject.most or self.crops, self.crops))
+        )
+        ascents = len(self.radii) * self.ascents * self.steps
+        pieces = Pieces(subject, len(drawn) + self.points**2 + ascents)
+        loss, moved, notes = self._loss(opened, subject.card, drawn, pieces)
         starts = [None, *(_anywhere(loss, subject.seed, turn) for turn in range(1, self.ascents))]
-        here, done = loss.value(), 0
-        pieces = self.points**2 + len(self.radii) * self.ascents
-
-        def told() -> None:
-            nonlocal done
-            done += 1
-            if subject.progress is not None:
-                subject.progress(done, pieces)
-
+        here = loss.value()
         steps = np.linspace(-self.reach, self.reach, self.points)
         # The middle is the model itself, not nearly.
         steps[self.points // 2] = 0.0
         first, second = (direction(loss.values, (subject.seed, turn), self.norm) for turn in range(2))
-        plane = surface(loss, first, second, steps.tolist(), told)
+        plane = surface(loss, first, second, steps.tolist(), pieces.more)
+        away = _distances(first, second, steps)
         rows = [
-            _row(what="surface", a=a, b=b, loss=plane[row, column], rise=plane[row, column] - here)
+            _row(
+                what="surface",
+                a=a,
+                b=b,
+                radius=away[row, column],
+                loss=plane[row, column],
+                rise=plane[row, column] - here,
+            )
             for row, a in enumerate(steps.tolist())
             for column, b in enumerate(steps.tolist())
         ]
         risen: dict[float, float] = {}
         for radius in self.radii:
             for turn, start in enumerate(starts):
-                there = climb(loss, radius, start, self.steps)
+                there = climb(loss, radius, start, self.steps, pieces.more)
                 name = f"random {turn}" if turn else "gradient"
                 rows.append(_row(what="ascent", radius=radius, start=name, loss=there, rise=there - here))
                 risen[radius] = max(risen.get(radius, -np.inf), there - here)
-                told()
+        pieces.end()
         at = ", ".join(f"{radius:g}: {rise:.4f}" for radius, rise in risen.items())
         return Findings(
             rows,
             figure_of(rows, subject.card.name),
             (
-                f"cross-entropy {here:.4f}; {moved}",
+                f"cross-entropy {here:.4f} {moved}",
                 f"it rises within a radius by at least {at}",
                 f"over the plane it rises by {plane.mean() - here:.4f} in the mean, "
-                f"{plane.max() - here:.4f} at most, {plane.min() - here:.4f} at least",
+                f"{plane.max() - here:.4f} at most, {plane.min() - here:.4f} at least; a step of 1 is a "
+                f"distance of {_dot(first, first) ** 0.5:.3g}",
                 "the paper draws its surfaces (Fig. 7) and prints no figure of them",
                 *notes,
             ),
         )
 
-    def _loss(self, opened: Opened, subject: Subject) -> tuple[Loss, str, tuple[str, ...]]:
+    def _loss(
+        self, opened: Opened, card: ModelCard, drawn: Sequence[Crop], pieces: Pieces
+    ) -> tuple[Loss, str, tuple[str, ...]]:
         """Return the loss, what is moved in words, and what is to be told of crops."""
         network = opened.network
         if isinstance(network, FrozenNetwork):
-            drawn = draw(subject)
-            crops, features = features_of(opened, drawn)
+            crops, features = features_of(opened, drawn, pieces.reached)
             head = network.cpu().classify
             labels = torch.tensor([crop.label for crop in crops])
 
@@ -258,13 +281,12 @@ class Landscape(Analysis):
                 yield F.cross_entropy(head(features).float(), labels)
 
             values = tuple(value for _, value in trained_of(network))
-            return Loss(values, whole), _moved(values, "the head"), unread(len(drawn), len(crops))
-        drawn = draw(replace(subject, most=min(subject.most or self.crops, self.crops)))
-        tuned, trained = _as_trained(subject.card, network, opened.device)
+            return Loss(values, whole), _moved(values, "the head", len(crops)), unread(len(drawn), len(crops))
+        tuned, trained = _as_trained(card, network, opened.device)
         values = tuple(value for value in tuned.parameters() if value.requires_grad)
         read = [
             (opened.given(pixels), torch.tensor([crop.label for crop in part], device=opened.device))
-            for part, pixels in batches(drawn, BATCH)
+            for part, pixels in batches(drawn, BATCH, pieces.reached)
         ]
         count = sum(len(labels) for _, labels in read)
 
@@ -276,7 +298,15 @@ class Landscape(Analysis):
         what = (
             "what training changed" if trained else "all weights, as the training's checkpoint is not there"
         )
-        return Loss(values, parts), _moved(values, what), unread(len(drawn), count)
+        return Loss(values, parts), _moved(values, what, count), unread(len(drawn), count)
+
+
+def _distances(first: Sequence[Tensor], second: Sequence[Tensor], steps: Floats) -> Floats:
+    """Return how far from the weights the points of a plane are, shape (S, S): (first, second)."""
+    a, b = steps[:, None], steps[None]
+    squares = a**2 * _dot(first, first) + b**2 * _dot(second, second) + 2 * a * b * _dot(first, second)
+    # Rounding may leave less than nothing.
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
 def _as_trained(card: ModelCard, network: Network, device: str) -> tuple[Network, bool]:
@@ -308,8 +338,9 @@ def _anywhere(loss: Loss, seed: int, turn: int) -> list[Tensor]:
     return [torch.from_numpy(rng.standard_normal(tuple(value.shape))).to(value) for value in loss.values]
 
 
-def _moved(values: Sequence[Tensor], what: str) -> str:
-    return f"moved: {what}, {sum(value.numel() for value in values):,} numbers"
+def _moved(values: Sequence[Tensor], what: str, crops: int) -> str:
+    numbers = sum(value.numel() for value in values)
+    return f"of {crops:,} crops; moved: {what}, {numbers:,} numbers"
 
 
 def _row(**cells: Any) -> dict[str, Cell]:

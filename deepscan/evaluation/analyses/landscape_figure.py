@@ -4,24 +4,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from deepscan.evaluation.canvas import COLOURS, MARKS, new_figure, shortened, styled
 
-#: Levels of colour, and lines between them.
-LEVELS, LINES = 24, 8
+_RISES = tuple(digit * 10.0**power for power in range(-3, 1) for digit in (1, 2, 5))
+#: Between which rises a colour stands; the same for every model, so that two pictures can lie side by side.
+SHADES = (*(-rise for rise in reversed(_RISES) if rise <= 1), *_RISES, 10.0)
+TICKS = (-1, -0.1, -0.01, 0, 0.01, 0.1, 1, 10)
+#: Lines between the colours, at rises of this picture's own.
+LINES = 8
 
 
 def figure_of(rows: Sequence[Mapping[str, Any]], name: str = "") -> Figure:
-    """Return contours of the loss, and beside them the highest rise found at each radius.
+    """Return how the loss rises over the plane, and beside it the highest rise found at each radius.
 
     Args:
         rows: The table of the analysis.
         name: The model's.
     """
     with styled():
-        figure = new_figure(3.4)
+        figure = new_figure(3.6)
         plane, rise = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _draw_plane(plane, [row for row in rows if row["what"] == "surface"], name)
         _draw_rise(rise, [row for row in rows if row["what"] == "ascent"])
@@ -29,23 +36,29 @@ def figure_of(rows: Sequence[Mapping[str, Any]], name: str = "") -> Figure:
 
 
 def _draw_plane(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-    steps = sorted({float(row["a"]) for row in rows})
+    steps = sorted({row["a"] for row in rows})
     at = {step: number for number, step in enumerate(steps)}
-    losses = np.empty((len(steps), len(steps)))
+    rises = np.empty((len(steps), len(steps)))
     for row in rows:
-        losses[at[float(row["b"])], at[float(row["a"])]] = row["loss"]
-    filled = axes.contourf(steps, steps, losses, levels=LEVELS, cmap="viridis")
-    lines = axes.contour(steps, steps, losses, levels=LINES, colors="white", linewidths=0.6, alpha=0.8)
-    axes.clabel(lines, fontsize=6, fmt="%.3g")
+        rises[at[row["b"]], at[row["a"]]] = row["rise"]
+    colours = colormaps["viridis"]
+    norm = BoundaryNorm(SHADES, colours.N, extend="both")
+    filled = axes.contourf(steps, steps, rises, levels=SHADES, norm=norm, cmap=colours, extend="both")
+    lines = axes.contour(steps, steps, rises, levels=LINES, colors="white", linewidths=0.6, alpha=0.8)
+    axes.clabel(lines, fontsize=8, fmt=_number)
     axes.plot([0], [0], "*", color=COLOURS[1], markersize=10, markeredgecolor="white")
+    # Both directions are as long as the weights.
+    length = next(row["radius"] / row["a"] for row in rows if row["a"] == steps[-1] and row["b"] == 0)
     axes.set(
         title=f"Loss around {shortened(name, 24)}" if name else "Loss around the model",
-        xlabel="Step along the first direction",
-        ylabel="Step along the second",
+        xlabel=f"First direction (1: a distance of {length:.3g})",
+        ylabel="Second direction",
         aspect="equal",
     )
     axes.grid(visible=False)
-    bar = axes.figure.colorbar(filled, ax=axes, label="Cross-entropy")
+    bar = axes.figure.colorbar(filled, ax=axes, label="Rise of the cross-entropy (nats)", shrink=0.9)
+    bar.set_ticks(TICKS)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(_number))
     bar.outline.set_visible(False)
 
 
@@ -58,5 +71,9 @@ def _draw_rise(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.plot(places, own, "--", marker=MARKS[1], color=COLOURS[1], label="from the gradient", markersize=4)
     axes.set_xticks(places, [f"{radius:g}" for radius in radii])
     axes.set_ylim(bottom=0)
-    axes.set(title="Highest rise found", xlabel="Radius around the weights", ylabel="Rise of the loss")
+    axes.set(title="Highest rise found", xlabel="Distance from the weights", ylabel="Rise (nats)")
     axes.legend(loc="upper left")
+
+
+def _number(value: float, _: int | None = None) -> str:
+    return f"{value:.3g}".replace("-", "−")

@@ -10,10 +10,14 @@ import torch
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.analyses.analysis import write
+from deepscan.evaluation.analyses.crops import open_network
+from deepscan.evaluation.analyses.heads import trained_of
 from deepscan.evaluation.analyses.landscape import Landscape, Loss, climb, direction, surface
+from deepscan.evaluation.analyses.landscape_figure import figure_of
 from deepscan.training.checkpoint import save_best
 from tests.detectors.test_contract import TINY
 from tests.evaluation.analyses.materials import kept, material, model, subject
+from tests.evaluation.pictures import check
 
 QUICK = Landscape(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)
 DATA = [material("A", [2] * 4, [2] * 4)]
@@ -91,7 +95,10 @@ def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, t
     assert len({round(row["loss"], 6) for row in plane}) > 4
     ascents = [(row["radius"], row["start"]) for row in found.rows if row["what"] == "ascent"]
     assert ascents == [(radius, start) for radius in (0.05, 0.1) for start in ("gradient", "random 1")]
-    assert told[-1] == (9 + 4, 9 + 4)
+    # Eight crops of a label at most, or four where the tower is moved; points; two steps of each ascent.
+    total = (16 if method in ("unifd", "corit") else 8) + 9 + 2 * 4
+    assert told[-1] == (total, total)
+    assert told == sorted(set(told))
     assert found.rows == QUICK.look(given).rows
     table, picture = write("landscape", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
@@ -103,7 +110,40 @@ def test_sam_climbs_from_the_head(tmp_path):
     rises = [row["rise"] for row in found.rows if row["start"] == "gradient"]
     # A convex loss rises along its gradient, by more than in proportion.
     assert 0 < 2 * rises[0] < rises[1]
-    assert "moved: the head, 34 numbers" in found.told[0]
+    assert "of 16 crops; moved: the head, 34 numbers" in found.told[0]
+
+
+def test_a_point_of_the_plane_tells_how_far_it_is_from_the_weights(tmp_path):
+    card = model("unifd", tmp_path)
+    found = dataclasses.replace(QUICK, reach=2.0).look(subject(DATA, card))
+    away = {(row["a"], row["b"]): row["radius"] for row in found.rows if row["what"] == "surface"}
+    weights = [value for _, value in trained_of(open_network(card).network) if value.ndim > 1]
+    length = float(torch.cat([value.detach().flatten() for value in weights]).norm())
+    # As long as the weights, whichever way; biases do not move.
+    assert away[0, 0] == 0
+    assert [away[at] for at in ((2, 0), (0, 2), (-2, 0))] == pytest.approx([2 * length] * 3)
+    # The two are not quite at right angles: by the law of cosines their diagonals belong together.
+    assert away[2, 2] ** 2 + away[2, -2] ** 2 == pytest.approx(4 * (2 * length) ** 2)
+    check(found.figure)
+    assert f"a step of 1 is a distance of {length:.3g}" in found.told[2]
+
+
+def test_two_landscapes_have_the_same_colours(tmp_path):
+    def drawn(scale):
+        rows = [
+            {"what": "surface", "a": a, "b": b, "radius": abs(a) + abs(b), "rise": scale * (a * a + b)}
+            for a in (-1.0, 0.0, 1.0)
+            for b in (-1.0, 0.0, 1.0)
+        ]
+        rows += [{"what": "ascent", "radius": 0.1, "start": "gradient", "rise": scale}]
+        plane = figure_of(rows).axes[0]
+        (filled,) = [each for each in plane.collections if getattr(each, "filled", False)]
+        return filled
+
+    flat, steep = drawn(0.003), drawn(3.0)
+    rises = [-2, -0.3, -0.004, 0, 0.004, 0.7, 30]
+    assert flat.to_rgba(rises).tolist() == steep.to_rgba(rises).tolist()
+    assert len({tuple(colour) for colour in flat.to_rgba(rises).tolist()}) == len(rises)
 
 
 def tuned(tmp_path):
