@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +13,7 @@ from deepscan.data.benchmark import SPLITS, write_benchmark
 from deepscan.data.benchmark_file import COMPRESSIONS, USUAL
 from deepscan.data.extract import Extract, Extractor, Source
 from deepscan.data.layouts.layout import Layout
-from deepscan.data.listing import Item, Key, Place, What, choose, list_items
+from deepscan.data.listing import Crops, Item, Key, Place, What, choose, list_items
 from deepscan.data.prepared import (
     Line,
     Target,
@@ -150,7 +150,10 @@ def prepare(
             remedy = "put it there, or ask for another --split, --kind or --compression"
             raise layout.missing(root, remedy, "has no such video")
         target.begin(stated, anew=options.overwrite)
-        _work(chosen, lines, target, options, listener or Listener())
+        todo = _plan(items, chosen, lines, target, options.retry)
+        listener = listener or Listener()
+        listener.planned(sum(map(len, todo.values())), sum(item.key in lines for item in chosen))
+        _work(todo, lines, target, options, listener)
         videos = list(face_videos(lines.values(), layout, target))
         if not videos:
             became = Counter(lines[item.key]["status"] for item in chosen)
@@ -206,26 +209,44 @@ def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, An
     }
 
 
-def _work(
+def _plan(
+    items: Sequence[Item],
     chosen: Sequence[Item],
+    lines: dict[Key, Line],
+    target: Target,
+    retry: Collection[Status],
+) -> dict[Source, list[Item]]:
+    """Give each video that was asked for and whose crops are there its line; return what is to be cut.
+
+    What is to be cut has no line any more.
+    """
+    of_crops = {crops_of(line): line for line in lines.values()}
+    anew: set[Crops] = set()
+    for item in chosen:
+        line = lines.get(item.key) or of_crops.get(item.crops)
+        if line is not None and line["status"] not in retry and _stands(line, item, target):
+            # Those of a video that is in several splits are cut once.
+            lines[item.key] = {**line, "split": item.video.split, "name": item.video.name}
+        else:
+            anew.add(item.crops)
+    asked = {item.key for item in chosen}
+    todo: dict[Source, list[Item]] = defaultdict(list)
+    for item in items:
+        # Splits that were not asked for now may have the same crops, which will not be there as they were.
+        if item.crops in anew and (item.key in asked or item.key in lines):
+            lines.pop(item.key, None)
+            todo[_source(item, target)].append(item)
+    return todo
+
+
+def _work(
+    todo: Mapping[Source, Sequence[Item]],
     lines: dict[Key, Line],
     target: Target,
     options: PrepareOptions,
     listener: Listener,
 ) -> None:
-    """Give each video that was asked for a line, cutting those whose crops are not there yet."""
-    of_crops = {crops_of(line): line for line in lines.values()}
-    todo: dict[Source, list[Item]] = defaultdict(list)
-    for item in chosen:
-        line = lines.get(item.key) or of_crops.get(item.crops)
-        if line is not None and line["status"] not in options.retry and _stands(line, item, target):
-            # Those of a video that is in several splits are cut once.
-            lines[item.key] = {**line, "split": item.video.split, "name": item.video.name}
-        else:
-            lines.pop(item.key, None)
-            todo[_source(item, target)].append(item)
-    left = sum(map(len, todo.values()))
-    listener.planned(left, len(chosen) - left)
+    """Cut what is to be cut, and add its lines to those that stand."""
     kept = (dump_line(line).encode("ascii") + b"\n" for line in lines.values())
     with Journal(target.journal, kept) as journal:
 

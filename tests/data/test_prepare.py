@@ -72,6 +72,19 @@ def test_a_video_of_several_splits_is_cut_once(data, decoded):
     assert decoded == {"one.mp4": 1}
 
 
+def test_a_video_of_several_splits_that_changes_changes_in_all(data):
+    data.put("other", "c23/R_real/all/one.mp4")
+    data.prepare(splits=("test",))
+    data.put("plain", "c23/R_real/all/one.mp4")
+    heard = Heard()
+    videos = read_benchmark(data.prepare(heard, splits=("val",)).json).videos
+    assert heard.plans == [(2, 0)]
+    assert [video.split for video in videos] == ["val", "test"], "what was not asked for stays away"
+    for video in videos:
+        assert [Path(frame).name for frame in video.frames] == ["000.png", "003.png", "006.png"]
+        assert all(Path(frame).is_file() for frame in video.frames)
+
+
 def test_videos_of_one_name_in_two_splits_do_not_share_a_folder(data):
     data.put("plain", "c23/R_real/train/one.mp4")
     data.put("other", "c23/R_real/val/one.mp4")
