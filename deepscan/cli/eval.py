@@ -10,7 +10,6 @@ import typer
 from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL, ModelCard
 from deepscan.errors import UsageError, require
-from deepscan.scan.options import ScanOptions
 
 if TYPE_CHECKING:
     from deepscan.cli.scoreboard import Scoreboard
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.run import Evaluation
     from deepscan.evaluation.scores import Scores
+    from deepscan.scan.options import ScanOptions
 
 DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
 COUNTED = ("corrected", "as-published")
@@ -327,6 +327,8 @@ def evaluate(
     if analysis:
         _look(analysis, words or [], asked, card, tuple(runs or ()), board)
         return
+    from deepscan.scan.options import ScanOptions
+
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
     report = _perform(asked, options, board)
     if calibrate:
@@ -385,7 +387,7 @@ def _measure(
     )
 
 
-def _perform(asked: "Evaluation", options: ScanOptions, board: "Scoreboard") -> "Report":
+def _perform(asked: "Evaluation", options: "ScanOptions", board: "Scoreboard") -> "Report":
     """Score crops by a protocol, and show what comes of it."""
     from deepscan.evaluation.run import perform
     from deepscan.scan.run import load_scorer
