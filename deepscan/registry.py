@@ -1,11 +1,10 @@
 """Named implementations behind one interface, found by name and imported on first use."""
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from deepscan.errors import UsageError
+from deepscan.errors import UsageError, choice_hint
 
 T = TypeVar("T")
 
@@ -55,9 +54,7 @@ class Registry(Generic[T]):
             UsageError: There is no such entry.
         """
         if name not in self._modules:
-            close = difflib.get_close_matches(name, self._modules, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(self.names)}"
-            raise UsageError(f"unknown {self.kind} {name!r}", hint)
+            raise UsageError(f"unknown {self.kind} {name!r}", choice_hint(name, self.names))
         if name not in self._entries:
             importlib.import_module(self._modules[name])
         return self._entries[name]

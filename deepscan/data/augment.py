@@ -1,7 +1,6 @@
 """Train-time augmentation of aligned crops: named sets of random steps, each drawn from one generator."""
 
 import copy
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from deepscan.errors import UsageError
+from deepscan.errors import UsageError, choice_hint
 
 Image = NDArray[np.uint8]
 Step = Callable[[Image, Generator], Image]
@@ -301,9 +300,7 @@ def steps_of(name: str) -> tuple[tuple[float, Step], ...]:
         UsageError: There is no such set.
     """
     if name not in AUGMENTATIONS:
-        close = difflib.get_close_matches(name, AUGMENTATIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(AUGMENTATIONS)}"
-        raise UsageError(f"unknown augmentation {name!r}", hint)
+        raise UsageError(f"unknown augmentation {name!r}", choice_hint(name, AUGMENTATIONS))
     return AUGMENTATIONS[name]
 
 

@@ -1,6 +1,5 @@
 """What recipe files and overrides state, merged: keys checked, with the near one named where one is wrong."""
 
-import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ import yaml
 
 from deepscan.backbones import BACKBONES
 from deepscan.detectors import DETECTORS
-from deepscan.errors import MissingError, UsageError
+from deepscan.errors import MissingError, UsageError, choice_hint
 from deepscan.registry import Registry
 
 Value = str | int | float | bool | list[Any] | dict[str, Any] | None
@@ -93,9 +92,7 @@ def _resolved(given: dict[str, Any], name: str, method: str | None = None) -> di
 
 def _packaged(name: str) -> dict[str, Any]:
     if name not in (*packaged(), _ROOT):
-        close = difflib.get_close_matches(name, packaged(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(packaged())}"
-        raise UsageError(f"there is no recipe {name!r}", hint)
+        raise UsageError(f"there is no recipe {name!r}", choice_hint(name, packaged()))
     text = (files("deepscan.training") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
     return _parse(text, name)
 
@@ -149,9 +146,7 @@ def _set(stated: dict[str, Any], key: str, value: Value, where: str) -> None:
     part = ".".join(parents)
     known = {**_offered(stated), **dict(_leaves(stated))}
     if key not in known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known)}"
-        raise UsageError(f"unknown recipe key {key!r}{where}", hint)
+        raise UsageError(f"unknown recipe key {key!r}{where}", choice_hint(key, known))
     inside = stated
     for parent in parents:
         inside = inside[parent]
