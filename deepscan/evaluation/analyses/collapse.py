@@ -13,9 +13,9 @@ from deepscan.evaluation.analyses import ANALYSES
 from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
 from deepscan.evaluation.analyses.collapse_figure import figure_of
 from deepscan.evaluation.analyses.crops import open_network, unread
+from deepscan.evaluation.analyses.features import Case, Indices, Seen, distinct, forgeries, see
 from deepscan.evaluation.analyses.gradients import Geometry, critical, geometry
 from deepscan.evaluation.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes
-from deepscan.evaluation.analyses.probes import Case, Indices, Seen, distinct, forgeries, see
 from deepscan.evaluation.tables import table
 
 #: Steps of the training at which gradients are measured, the first and the last among them.

@@ -41,7 +41,8 @@ class Crop:
         video: Its video, with the label and the manipulation.
         number: Number of its frame in the video's list, from 0.
         reader: Reads it.
-        group: What its video was made from; crops of one group never part in a split.
+        group: What its video was made from, in whichever data set that lies; where that is not known, all of
+            its name in its data set. Crops of one group never part in a split.
     """
 
     material: str
@@ -188,7 +189,8 @@ def _of(material: Material, label: int, most: int, seed: int) -> Iterator[Crop]:
             if id(video) not in shuffled:
                 shuffled[id(video)] = rng.permutation(len(video.frames))
             number = int(shuffled[id(video)][turn])
-            group = material.groups.get((video.kind, video.name), video.name)
-            yield Crop(material.name, video, number, material.read, f"{material.name}/{group}")
+            stated = material.groups.get((video.kind, video.name))
+            group = stated or f"{material.name}/{video.name}"
+            yield Crop(material.name, video, number, material.read, group)
         left -= min(left, len(videos))
         turn += 1

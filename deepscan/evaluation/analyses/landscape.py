@@ -20,9 +20,9 @@ from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.analyses import ANALYSES
 from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
 from deepscan.evaluation.analyses.crops import BATCH, Crop, Opened, batches, draw, open_network, unread
+from deepscan.evaluation.analyses.features import features_of
 from deepscan.evaluation.analyses.heads import trained_of
 from deepscan.evaluation.analyses.landscape_figure import figure_of
-from deepscan.evaluation.analyses.probes import features_of
 from deepscan.training.checkpoint import BEST
 
 Norm = Literal["filter", "tensor"]

@@ -14,6 +14,7 @@ from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.analyses.analysis import write
 from deepscan.evaluation.analyses.collapse import Collapse
 from deepscan.evaluation.analyses.crops import open_network
+from deepscan.evaluation.analyses.features import FOLDS, Case, distinct, forgeries, see
 from deepscan.evaluation.analyses.gradients import Geometry, critical, geometry
 from deepscan.evaluation.analyses.heads import (
     Plan,
@@ -24,9 +25,9 @@ from deepscan.evaluation.analyses.heads import (
     train_probes,
     trained_of,
 )
-from deepscan.evaluation.analyses.probes import FOLDS, Case, distinct, forgeries, see
 from deepscan.training.sam import SAM
 from tests.evaluation.analyses.materials import material, model, subject
+from tests.evaluation.pictures import check
 
 PLAN = Plan(steps=60, batch=8, lr=0.05, momentum=0.9)
 QUICK = Collapse(radii=(0.0, 0.1), scan=(0.1, 1.0), repeats=2, steps=20, batch=8)
@@ -223,7 +224,7 @@ def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
     assert all(crop.label == at % 2 for each in found for at, crop in enumerate(each.crops))
     # B has no reals of its own: those of A serve both.
     assert len(distinct(found)) == 10 + 10 + 6
-    assert {group for group in found[1].groups if group == "person"}
+    assert [crop.group for crop in found[1].crops if crop.video.name == "fake-0"] == ["person"] * 2
 
 
 def test_no_group_is_both_trained_on_and_held_out():
@@ -234,12 +235,13 @@ def test_no_group_is_both_trained_on_and_held_out():
     (found,) = forgeries(subject([data]))
     crops = found.crops
     labels = np.array([crop.label for crop in crops])
-    case = Case(found.data, found.kind, np.arange(len(crops)), found.groups)
+    groups = tuple(crop.group for crop in crops)
+    case = Case(found.data, found.kind, np.arange(len(crops)), groups)
     held_out = set()
     for seed in range(8):
         trained, held = case.split(labels, seed)
         assert sorted([*trained, *held]) == list(range(36))
-        assert not {found.groups[at] for at in trained} & {found.groups[at] for at in held}
+        assert not {groups[at] for at in trained} & {groups[at] for at in held}
         held_out |= set(held.tolist())
     assert len(held_out) > 36 / FOLDS
 
@@ -273,6 +275,7 @@ def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
     assert [list(line.get_ydata()) for line in by_layer.lines[:2]] == [
         [row[name] for row in rows["layer"]] for name in ("cor", "cor_theory")
     ]
+    check(findings.figure)
     table, picture = write("collapse", findings, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
     assert QUICK.look(given).rows == findings.rows

@@ -43,6 +43,17 @@ def test_what_is_drawn_hangs_on_the_seed_and_on_no_other_data_set() -> None:
     assert of_a(a) != of_a(a, seed=2)
 
 
+def test_a_group_is_one_in_every_data_set_and_a_name_only_in_its_own() -> None:
+    a, b = (material(name, reals=(1, 1), fakes=(1,)) for name in "ab")
+    a, b = (replace(each, groups={(f"{each.name}-real", "real-0"): "person"}) for each in (a, b))
+
+    groups = {(crop.material, crop.video.name): crop.group for crop in draw(subject([a, b]))}
+
+    assert groups["a", "real-0"] == groups["b", "real-0"] == "person"
+    assert groups["a", "real-1"] != groups["b", "real-1"]
+    assert len(set(groups.values())) == 5
+
+
 def test_crops_of_both_labels_are_asked_for_or_not() -> None:
     reals = material("a", reals=(2,), fakes=())
 

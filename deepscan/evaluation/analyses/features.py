@@ -31,13 +31,11 @@ class Forgery:
         data: Name of the data set.
         kind: Name of its label.
         crops: Reals and fakes, alternating.
-        groups: What each was made from.
     """
 
     data: str
     kind: str
     crops: tuple[Crop, ...]
-    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,9 +100,9 @@ class Seen:
     def case(self, forgery: Forgery) -> Case:
         """Return which of the crops are a forgery's."""
         position = {_identity(crop): at for at, crop in enumerate(self.crops)}
-        there = [at for at, crop in enumerate(forgery.crops) if _identity(crop) in position]
-        rows = np.array([position[_identity(forgery.crops[at])] for at in there], dtype=np.int64)
-        return Case(forgery.data, forgery.kind, rows, tuple(forgery.groups[at] for at in there))
+        there = [crop for crop in forgery.crops if _identity(crop) in position]
+        rows = np.array([position[_identity(crop)] for crop in there], dtype=np.int64)
+        return Case(forgery.data, forgery.kind, rows, tuple(crop.group for crop in there))
 
 
 def forgeries(subject: Subject) -> list[Forgery]:
@@ -117,7 +115,6 @@ def forgeries(subject: Subject) -> list[Forgery]:
         UsageError: There are no reals or no fakes.
     """
     everyone = draw(subject)
-    groups = {material.name: material.groups for material in subject.materials}
     found = []
     for material in subject.materials:
         of_data = [crop for crop in everyone if crop.material == material.name]
@@ -126,12 +123,7 @@ def forgeries(subject: Subject) -> list[Forgery]:
             alone = replace(material, videos=[video for video in material.videos if video.kind == kind])
             fakes = draw(replace(subject, materials=(alone,)), both=False)
             crops = tuple(crop for pair in zip(reals, fakes, strict=False) for crop in pair)
-            stated = (groups[crop.material].get((crop.video.kind, crop.video.name)) for crop in crops)
-            named = tuple(
-                group or f"{crop.material}/{crop.video.kind}/{crop.video.name}"
-                for group, crop in zip(stated, crops, strict=True)
-            )
-            found.append(Forgery(material.name, kind, crops, named))
+            found.append(Forgery(material.name, kind, crops))
     return found
 
 
