@@ -21,16 +21,20 @@ def draw_cost(items: Sequence["Item"], frames: int) -> Figure:
         items: The figures.
         frames: Frames of an epoch.
     """
+    from deepscan.evaluation.analyses.cost import TOWER
+
     panels = {
-        "Parameters (millions)": ([item for item in items if item.measure == "parameters"], 1e-6),
-        "GFLOPs a crop": ([item for item in items if item.measure.startswith("GFLOPs")], 1.0),
-        "Time a crop (ms)": ([item for item in items if item.measure == "time a crop"], 1e3),
-        f"Training epoch of {frames:,} frames (min)": (
-            [item for item in items if item.measure.startswith("training epoch")],
-            1 / 60,
-        ),
+        "Parameters (millions)": ("parameters", 1e-6),
+        "GFLOPs a crop": ("GFLOPs a crop", 1.0),
+        "Time a crop (ms)": ("time a crop", 1e3),
+        f"Training epoch of {frames:,} frames (min)": ("training epoch", 1 / 60),
+        "Memory of training (MB)": ("memory of training", 1.0),
     }
-    there = {title: given for title, given in panels.items() if given[0]}
+    there = {
+        title: ([item for item in items if item.measure.startswith(measure)], scale)
+        for title, (measure, scale) in panels.items()
+    }
+    there = {title: given for title, given in there.items() if given[0]}
     bars = [sum(1 + (item.paper is not None) for item in given) for given, _ in there.values()]
     with styled():
         figure = new_figure(sum(0.27 * count + 0.75 for count in bars))
@@ -40,7 +44,7 @@ def draw_cost(items: Sequence["Item"], frames: int) -> Figure:
             panel.set_title(title, loc="left")
         if any(item.paper is not None for item in items):
             handles = [Patch(color=COLOURS[0]), Patch(facecolor="white", edgecolor=COLOURS[1], hatch="/////")]
-            add_legend(figure, handles, ["measured", "paper"], side="outside upper center")
+            add_legend(figure, handles, ["measured", f"paper, {TOWER}"], side="outside upper center")
     return figure
 
 

@@ -12,10 +12,12 @@ from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
 from deepscan.evaluation.analyses import ANALYSES, cost
 from deepscan.evaluation.analyses.analysis import Findings, write
-from deepscan.evaluation.analyses.cost import Cost, count_operations, count_parameters, recipe_of
+from deepscan.evaluation.analyses.cost import Cost, Item, count_operations, count_parameters, recipe_of
+from deepscan.evaluation.analyses.cost_figure import draw_cost
 from deepscan.evaluation.analyses.operations import bare, multiply_adds
 from tests.detectors.test_contract import BACKBONE, TINY
 from tests.evaluation.analyses.materials import model, subject
+from tests.evaluation.pictures import check
 
 #: Five tokens of width 16, two blocks with an MLP as wide.
 BLOCK = 4 * 5 * 16**2 + 2 * 5**2 * 16 + 2 * 5 * 16 * 16
@@ -145,6 +147,34 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     assert said[-1] == (4, 4)
     assert any("threads on" in line or "GPU" in line for line in found.told)
     assert write("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_tower_they_are_of() -> None:
+    figure = draw_cost(
+        [
+            Item("parameters", "all", 2e6, ""),
+            Item("parameters", "trained", 1e6, "", 4.39e6, "QTFP, supplement, Table 5, Effort+Ours"),
+            Item("GFLOPs a crop", "counted", 0.4, ""),
+            Item("time a crop", "the network", 0.02, "s"),
+            Item("time of 320 frames", "judged", 6.4, "s"),
+            Item("training epoch of 320 frames", "the network", 120, "s"),
+            Item("memory of training", "GPU", 1500, "MB", 2130, "CoRIT, Sec. V-B5"),
+        ],
+        320,
+    )
+
+    # In millions, milliseconds, minutes and megabytes.
+    assert {
+        axes.get_title(loc="left"): [bar.get_width() for bar in axes.patches] for axes in figure.axes
+    } == {
+        "Parameters (millions)": pytest.approx([2, 1, 4.39]),
+        "GFLOPs a crop": pytest.approx([0.4]),
+        "Time a crop (ms)": pytest.approx([20]),
+        "Training epoch of 320 frames (min)": pytest.approx([2]),
+        "Memory of training (MB)": pytest.approx([1500, 2130]),
+    }
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured", "paper, CLIP ViT-L/14"]
+    check(figure)
 
 
 def test_of_a_frozen_backbone_an_epoch_on_kept_features_is_told_too(
