@@ -81,7 +81,7 @@ class Stability(Analysis):
                 rows.append({"run": curve.name, "seed": "mean", **measured(curve.mean.tolist())})
         told = [
             f"{row['run']}: best {row['best']:.4f} after epoch {row['best_epoch']} of {row['epochs']}, "
-            f"last {row['last']:.4f}, spread {row['spread']:.4f} over the last quarter"
+            f"last {row['last']:.4f}, spread {row['spread']:.4f} over the last {_tail(int(row['epochs']))}"
             for row in rows
         ]
         return Findings(
@@ -99,11 +99,11 @@ def measured(values: Sequence[float]) -> dict[str, Cell]:
 
     Returns:
         How many `epochs`, the `best_epoch`, the first of them from 1, its AUC `best`, the `last`, by how much
-        that is `below` the best, and the `spread`, greatest less least, over the last quarter,
-        or over the last two epochs where that is one.
+        that is `below` the best, and the `spread`, greatest less least, over the last quarter of the epochs,
+        or two of them where that is fewer.
     """
     best = int(np.argmax(values))
-    tail = values[-max(2, math.ceil(TAIL * len(values))) :]
+    tail = values[-_tail(len(values)) :]
     return {
         "epochs": len(values),
         "best_epoch": best + 1,
@@ -112,6 +112,10 @@ def measured(values: Sequence[float]) -> dict[str, Cell]:
         "below": values[best] - values[-1],
         "spread": max(tail) - min(tail),
     }
+
+
+def _tail(epochs: int) -> int:
+    return min(epochs, max(2, math.ceil(TAIL * epochs)))
 
 
 def _curves(runs: Sequence[Run], metric: str) -> list[Curve]:

@@ -14,6 +14,7 @@ from deepscan.training.checkpoint import Progress, save
 from tests.detectors.test_contract import TINY
 from tests.evaluation.analyses.logs import training
 from tests.evaluation.analyses.materials import subject
+from tests.evaluation.pictures import check
 
 
 def asked(*runs):
@@ -58,6 +59,8 @@ def test_trainings_of_one_recipe_make_a_band(tmp_path):
     assert len(axes.collections) == 1
     corners = axes.collections[0].get_paths()[0].vertices
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.6, 0.8)
+    # Of three epochs a quarter is one, of which nothing is a spread.
+    assert found.told[0] == "a: best 0.8000 after epoch 2 of 3, last 0.7000, spread 0.1000 over the last 2"
     table, picture = write("stability", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
 
@@ -120,3 +123,4 @@ def test_every_recipe_has_a_line_in_the_legend(tmp_path):
     runs = [training(tmp_path / f"m{at}", [0.6, 0.8], method="qtfp", seed=1, lr=at) for at in range(9)]
     figure = Stability().look(asked(*runs)).figure
     assert len(figure.legends[0].get_texts()) == 9
+    check(figure)

@@ -11,6 +11,7 @@ from deepscan.evaluation.analyses.weights import SPAN, Weights, sweep
 from deepscan.training.recipe import load_recipe
 from tests.evaluation.analyses.logs import training
 from tests.evaluation.analyses.materials import subject
+from tests.evaluation.pictures import check
 
 
 def asked(*runs):
@@ -60,6 +61,7 @@ def test_each_panel_varies_one_weight(tmp_path):
         for seed in (1, 3)
     ]
     found = Weights().look(asked(*runs))
+    check(found.figure)
     first, second = found.figure.axes
     lines = [line for axes in (first, second) for line in axes.lines if line.get_linestyle() == "-"]
     # Only lines along a sweep, through the means over seeds: videos lie 0.1 below.
