@@ -7,7 +7,12 @@ from typing import Any, Literal
 
 from matplotlib import style
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 Side = Literal["outside lower center", "outside upper center"]
 #: Pixels per inch, and the width of every figure in inches.
@@ -88,6 +93,30 @@ def add_legend(
     figure.set_size_inches(width, height + extent.height / figure.dpi)
 
 
+def add_maps(
+    figure: Figure, panels: Sequence[Axes], maps: Mapping[str, NDArray[Any]], low: float, high: float
+) -> Colorbar:
+    """Draw what each patch of a crop has, all on one scale of colours, and return the bar beside the maps.
+
+    Args:
+        figure: Its layout is constrained.
+        panels: Where, one a map.
+        maps: Title -> a value for each patch, shape (G, G).
+        low: Where the colours begin.
+        high: Where they end.
+    """
+    for axes, (title, values) in zip(panels, maps.items(), strict=True):
+        image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high)
+        axes.set_title(title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=list(panels), shrink=0.85, aspect=14, panchor=False)
+    bar.outline.set_visible(False)
+    return bar
+
+
 def shortened(name: str, most: int) -> str:
     """Return a name of at most so many characters, without its middle if it is longer."""
     if len(name) <= most:
@@ -99,6 +128,12 @@ def shortened(name: str, most: int) -> str:
 def line_of(at: int) -> dict[str, Any]:
     """Return the look of the line at a place in a legend; 28 differ."""
     return {"color": COLOURS[at % len(COLOURS)], "linestyle": DASHES[at // len(COLOURS) % len(DASHES)]}
+
+
+def plain_log(axis: Axis) -> None:
+    """Write the tens of a log axis as plain numbers: its own formulas are not set."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def percent(value: float, position: int | None = None) -> str:

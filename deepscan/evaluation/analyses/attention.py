@@ -15,8 +15,8 @@ from deepscan.detectors.qtfp import QtfpOutput
 from deepscan.errors import UsageError
 from deepscan.evaluation.analyses import ANALYSES
 from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
-from deepscan.evaluation.analyses.anchors import ARMS, Point, compare, halved
 from deepscan.evaluation.analyses.crops import LABELS, Crop, Opened, batches, draw, open_network, unread
+from deepscan.evaluation.analyses.rand_cls import ARMS, Point, compare, split_halves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,7 +177,7 @@ class Attention(Analysis):
         kept: list[tuple[Crop, NDArray[np.uint8]]] = []
         read = 0
         picked = _picked(drawn, self.learnt if self.epochs else 0, subject.seed)
-        halves = halved([crop for crop in drawn if id(crop) in picked], subject.seed)
+        halves = split_halves([crop for crop in drawn if id(crop) in picked], subject.seed)
         learns = halves.whole and opened.network.backbone.cls is not None
         pieces = Pieces(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
         for crops, pixels in batches(drawn, progress=pieces.reached):
@@ -187,13 +187,13 @@ class Attention(Analysis):
             read += len(crops)
             kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
         told = [*unread(len(drawn), read), *_spreads(seen, patches)]
-        points, said = self._anchored(opened, kept, subject, pieces)
+        points, said = self._compared(opened, kept, subject, pieces)
         pieces.end()
         rows = [*_rows(seen), *_courses(points, patches, seen.top)]
         figure: Figure = draw_attention(seen, points, opened.network.backbone.grid)
         return Findings(rows, figure, (*told, *said))
 
-    def _anchored(
+    def _compared(
         self,
         opened: Opened,
         kept: Sequence[tuple[Crop, NDArray[np.uint8]]],
@@ -205,7 +205,7 @@ class Attention(Analysis):
             return [], ()
         if opened.network.backbone.cls is None:
             return [], ("RandCLS against PreCLS is left out: this backbone has no CLS token",)
-        halves = halved([crop for crop, _ in kept], subject.seed)
+        halves = split_halves([crop for crop, _ in kept], subject.seed)
         if not halves.whole:
             return [], ("RandCLS against PreCLS is left out: too few crops for two halves with both labels",)
         points = compare(
@@ -270,7 +270,7 @@ def _courses(points: Sequence[Point], patches: int, top: int) -> list[dict[str, 
         look, own = point.attention, points[0].attention
         given = (entropy(look), effective(look), top_share(look, top), divergence(look, own))
         more: dict[str, Any] = {"epoch": point.epoch, "auc": round(point.auc, 4)}
-        rows.append(_row("anchor", "held out", "both", point.arm, np.stack(given, axis=1), **more))
+        rows.append(_row("course", "held out", "both", point.arm, np.stack(given, axis=1), **more))
     return rows
 
 

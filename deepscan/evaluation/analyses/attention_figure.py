@@ -9,13 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.evaluation.analyses.anchors import ARMS, Point
-from deepscan.evaluation.canvas import COLOURS, GREY, MARKS, add_legend, new_figure, percent, styled
+from deepscan.evaluation.analyses.crops import LABELS
+from deepscan.evaluation.analyses.rand_cls import ARMS, Point
+from deepscan.evaluation.canvas import (
+    COLOURS,
+    GREY,
+    MARKS,
+    add_legend,
+    add_maps,
+    new_figure,
+    percent,
+    plain_log,
+    styled,
+)
 
 if TYPE_CHECKING:
     from deepscan.evaluation.analyses.attention import Seen
-
-LABELS = ("real", "fake")
 
 
 def draw_attention(seen: "Seen", points: Sequence[Point], grid: int) -> Figure:
@@ -69,7 +78,7 @@ def _draw_weights(axes: Axes, seen: "Seen", tokens: Sequence[str]) -> None:
     if reached.any():
         axes.set_xlim(centres[reached][0] / 1.3, centres[reached][-1] * 1.3)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain_log(axes.xaxis)
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_xlabel("Weight of a patch (1: all weigh the same)")
     axes.set_ylabel("Share of the patches")
@@ -95,18 +104,13 @@ def _draw_effective(axes: Axes, seen: "Seen", tokens: Sequence[str], patches: in
 def _draw_maps(
     figure: Figure, panels: Sequence[Axes], seen: "Seen", kinds: Sequence[tuple[str, int]], grid: int
 ) -> None:
-    maps = [(seen.maps[kind] / seen.maps[kind].sum() * grid**2).reshape(grid, grid) for kind in kinds]
-    top = max(float(each.max()) for each in maps)
-    for axes, each, (token, label) in zip(panels, maps, kinds, strict=True):
-        image = axes.imshow(each, cmap="cividis", vmin=0, vmax=top)
-        axes.set_title(f"{token}, {LABELS[label]}")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.85, aspect=14, panchor=False)
-    bar.set_label("Mean weight")
-    bar.outline.set_visible(False)
+    maps = {
+        f"{token}, {LABELS[label]}": given.reshape(grid, grid) / given.mean()
+        for token, label in kinds
+        for given in [seen.maps[token, label]]
+    }
+    bar = add_maps(figure, panels, maps, 0, max(float(each.max()) for each in maps.values()))
+    bar.set_label("Mean weight\n(1: all weigh the same)")
 
 
 def _draw_course(left: Axes, right: Axes, points: Sequence[Point], patches: int) -> None:

@@ -10,10 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from deepscan.evaluation.analyses.analysis import Cell
-from deepscan.evaluation.canvas import GREY, MARKS, add_legend, line_of, new_figure, shortened, styled
+from deepscan.evaluation.canvas import (
+    GREY,
+    MARKS,
+    add_legend,
+    line_of,
+    new_figure,
+    plain_log,
+    shortened,
+    styled,
+)
 
 Panels = Any
 Rows = Sequence[Mapping[str, Any]]
@@ -101,7 +110,7 @@ def _label(panels: Panels, rows: Rows, first: tuple[str, str]) -> None:
     panels[0, 0].set(title="Trained anew at each radius", xlabel="Radius of SAM", ylabel="Held-out AUC")
     panels[0, 1].set_yscale("symlog", linthresh=1e-3)
     panels[0, 1].set_ylim(bottom=0)
-    _plain(panels[0, 1].yaxis)
+    plain_log(panels[0, 1].yaxis)
     panels[0, 1].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0, 1].set(
         title="Measured (arrow: at least); by Eq. 11 (dashed)",
@@ -115,12 +124,6 @@ def _label(panels: Panels, rows: Rows, first: tuple[str, str]) -> None:
         axes.set_xscale("symlog", linthresh=1)
         axes.set_yscale("log")
         axes.set_xlim(left=0)
-        _plain(axes.xaxis)
-        _plain(axes.yaxis)
+        plain_log(axes.xaxis)
+        plain_log(axes.yaxis)
         axes.set(title=title, xlabel="Step of training (log scale)", ylabel="GSNR of the gradients")
-
-
-def _plain(axis: Any) -> None:
-    """Write the numbers of a log axis as numbers: formulas are not set."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

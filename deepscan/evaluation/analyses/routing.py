@@ -28,7 +28,7 @@ PAPER = "dfd-hr-gate-weights"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crowd:
+class CropSets:
     """Which crops were looked at.
 
     Attributes:
@@ -51,8 +51,8 @@ class Crowd:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ways:
-    """The ways of N crops through a tower of L blocks, m of them routed.
+class Routes:
+    """The routes of N crops through a tower of L blocks, m of them routed.
 
     Attributes:
         crops: Which crops.
@@ -64,7 +64,7 @@ class Ways:
         routed: Numbers of the routed blocks, from 0.
     """
 
-    crops: Crowd
+    crops: CropSets
     depth: Floats
     kept: NDArray[np.bool_]
     alive: NDArray[np.bool_]
@@ -84,7 +84,7 @@ class Masks:
         regions: Names of the regions.
     """
 
-    crops: Crowd
+    crops: CropSets
     rates: Floats
     held: Floats
     regions: tuple[str, ...]
@@ -98,7 +98,7 @@ class Routing(Analysis):
     summary = (
         "DFD-HR's exits, kept tokens and expert weights, or CoRIT's masks layer by layer, real against fake"
     )
-    source = "DFD-HR, Fig. 5; supplement, Fig. A and Table D; CoRIT, Sec. IV-B"
+    source = "DFD-HR, Fig. 5; supplement, Fig. A and Table D; CoRIT, Sec. IV-B; supplement, Sec. VIII"
 
     def look(self, subject: Subject) -> Findings:
         """Return what was routed where, by data set and label.
@@ -108,16 +108,16 @@ class Routing(Analysis):
             MissingError: Crops, the model's `torch` file or a package are not there.
             ContractError: That file does not fit.
         """
-        from deepscan.evaluation.analyses.routing_figure import draw_masks, draw_ways
+        from deepscan.evaluation.analyses.routing_figure import draw_masks, draw_routes
 
         drawn, opened = draw(subject), open_network(subject.card)
         network = opened.network
         if isinstance(network, DfdHrNetwork):
-            ways = follow(network, opened, drawn, subject.progress)
-            told = (*unread(len(drawn), len(ways.depth)), *_told_ways(ways, network))
-            return Findings(_rows_ways(ways), draw_ways(ways, network.backbone.grid), told)
+            routes = follow(network, opened, drawn, subject.progress)
+            told = (*unread(len(drawn), len(routes.depth)), *_told_routes(routes, network))
+            return Findings(_rows_routes(routes), draw_routes(routes, network.backbone.grid), told)
         if isinstance(network, CoritNetwork):
-            masks = keep(network, opened, drawn, subject.progress)
+            masks = keep_rates(network, opened, drawn, subject.progress)
             told = (*unread(len(drawn), len(masks.rates)), *_told_masks(masks, network))
             return Findings(_rows_masks(masks), draw_masks(masks, network.backbone.grid), told)
         raise UsageError(
@@ -127,7 +127,7 @@ class Routing(Analysis):
 
 
 @contextmanager
-def weighed(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
+def noting_weights(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
     """Note what the mixtures of a branch weigh: (block, mixture) -> weights of its last call, (B, N, E)."""
     noted: dict[tuple[int, int], Tensor] = {}
 
@@ -156,12 +156,12 @@ def follow(
     opened: Opened,
     drawn: Sequence[Crop],
     progress: Callable[[int, int], None] | None = None,
-) -> Ways:
-    """Return the ways of whole crops, which are those that the paper's figures are of."""
+) -> Routes:
+    """Return the routes of whole crops, which are those that the paper's figures are of."""
     seen: list[Crop] = []
     depth, kept, alive, experts = [], [], [], []
     blocks, routed = len(network.backbone.blocks), network.branch.routed
-    with weighed(network.branch) as noted:
+    with noting_weights(network.branch) as noted:
         for crops, pixels in batches(drawn, progress=progress):
             noted.clear()
             passage = network.global_passage(opened.given(pixels)["crops"])
@@ -172,8 +172,8 @@ def follow(
             experts.append(_experts(noted, alive[-1], network.settings.experts))
     if not seen:
         unread(len(drawn), 0)
-    return Ways(
-        _crowd(seen),
+    return Routes(
+        _sets_of(seen),
         np.concatenate(depth),
         np.concatenate(kept),
         np.concatenate(alive),
@@ -183,7 +183,7 @@ def follow(
 
 
 @torch.no_grad()
-def keep(
+def keep_rates(
     network: CoritNetwork,
     opened: Opened,
     drawn: Sequence[Crop],
@@ -204,11 +204,11 @@ def keep(
     if not seen:
         unread(len(drawn), 0)
     names = tuple(NAMES[REGIONS[at]] for at in network.chosen)
-    return Masks(_crowd(seen), np.concatenate(rates), np.concatenate(held), names)
+    return Masks(_sets_of(seen), np.concatenate(rates), np.concatenate(held), names)
 
 
-def _crowd(crops: Sequence[Crop]) -> Crowd:
-    return Crowd(np.array([crop.material for crop in crops]), np.array([crop.label for crop in crops]))
+def _sets_of(crops: Sequence[Crop]) -> CropSets:
+    return CropSets(np.array([crop.material for crop in crops]), np.array([crop.label for crop in crops]))
 
 
 def _alive(depth: Floats, blocks: int, routed: Sequence[int]) -> NDArray[np.bool_]:
@@ -242,29 +242,29 @@ def _row(
     }
 
 
-def _rows_ways(ways: Ways) -> list[dict[str, Cell]]:
+def _rows_routes(routes: Routes) -> list[dict[str, Cell]]:
     rows = []
-    blocks, count = ways.alive.shape[1], ways.experts.shape[3]
-    depths = range(blocks - len(ways.routed), blocks + 1)
-    for name, label, chosen in ways.crops.parts():
+    blocks, count = routes.alive.shape[1], routes.experts.shape[3]
+    depths = range(blocks - len(routes.routed), blocks + 1)
+    for name, label, chosen in routes.crops.parts():
         part, crops = (name, label), int(chosen.sum())
-        rows.append(_row("depth", part, crops, "", "mean", float(ways.depth[chosen].mean())))
+        rows.append(_row("depth", part, crops, "", "mean", float(routes.depth[chosen].mean())))
         for depth in depths:
-            share = float((ways.depth[chosen] == depth).mean())
+            share = float((routes.depth[chosen] == depth).mean())
             rows.append(_row("exit", part, crops, depth, "share of crops", share))
-        for order, block in enumerate(ways.routed):
-            there = chosen & ways.alive[:, block]
+        for order, block in enumerate(routes.routed):
+            there = chosen & routes.alive[:, block]
             if there.any():
-                share = float(ways.kept[there, order].mean())
+                share = float(routes.kept[there, order].mean())
                 rows.append(_row("kept", part, int(there.sum()), block + 1, "share of patches", share))
         for block in range(blocks if count else 0):
-            there = chosen & ways.alive[:, block]
+            there = chosen & routes.alive[:, block]
             if there.any():
-                means = ways.experts[there, block].mean(axis=0)
+                means = routes.experts[there, block].mean(axis=0)
                 for which, values in (*zip(MIXTURES, means, strict=True), ("mean", means.mean(axis=0))):
                     for expert, value in enumerate(values.tolist(), 1):
                         row = _row("expert", part, int(there.sum()), block + 1, f"{which} {expert}", value)
-                        if which == "mean" and block == ways.routed[0]:
+                        if which == "mean" and block == routes.routed[0]:
                             row["paper"] = printed(name, label, expert)
                         rows.append(row)
     return rows
@@ -298,31 +298,31 @@ def printed(dataset: str, label: str, expert: int) -> Cell:
     return ""
 
 
-def _told_ways(ways: Ways, network: DfdHrNetwork) -> list[str]:
-    blocks, lines = ways.alive.shape[1], []
-    by_label = [ways.crops.labels == label for label in (0, 1)]
+def _told_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
+    blocks, lines = routes.alive.shape[1], []
+    by_label = [routes.crops.labels == label for label in (0, 1)]
     if network.settings.routed == "split":
         lines.append("only tiles are routed in this model; what is looked at is the way of whole crops")
     if network.settings.pruning:
-        real, fake = (float(ways.depth[rows].mean()) for rows in by_label)
+        real, fake = (float(routes.depth[rows].mean()) for rows in by_label)
         lines.append(
             f"mean depth {real:.2f} of {blocks} blocks on reals, {fake:.2f} on fakes; in the paper reals "
             "leave earlier (supplement, Fig. A, no numbers printed)"
         )
     else:
         lines.append("this model lets nobody leave early: layer pruning is off")
-    first = ways.routed[0]
-    there = [rows & ways.alive[:, first] for rows in by_label]
+    first = routes.routed[0]
+    there = [rows & routes.alive[:, first] for rows in by_label]
     if network.settings.selection == "none":
         lines.append("this model keeps all tokens: token selection is off")
     elif all(rows.any() for rows in there):
-        real, fake = (float(ways.kept[rows, 0].mean()) for rows in there)
+        real, fake = (float(routes.kept[rows, 0].mean()) for rows in there)
         lines.append(f"layer {first + 1} works on {real:.1%} of the patches of reals, {fake:.1%} of fakes")
-    if ways.experts.shape[3] and all(rows.any() for rows in there):
+    if routes.experts.shape[3] and all(rows.any() for rows in there):
         lines.append(
             f"expert weights at layer {first + 1}, the first that is routed, in percent: "
             + "; ".join(
-                f"{label} {_percents(ways.experts[rows, first].mean(axis=(0, 1)))}"
+                f"{label} {_percents(routes.experts[rows, first].mean(axis=(0, 1)))}"
                 for label, rows in zip(LABELS, there, strict=True)
             )
         )
@@ -346,7 +346,11 @@ def _told_masks(masks: Masks, network: CoritNetwork) -> list[str]:
             for label in (0, 1)
         ]
         lines.append(f"kept of the {region}: {', '.join(ends)}")
-    return [*lines, "the paper prints no keep rate"]
+    return [
+        *lines,
+        "the paper prints no keep rate; of its 24 layers the first and the last four drop most (supplement, "
+        "Sec. VIII)",
+    ]
 
 
 def _percents(values: Floats) -> str:

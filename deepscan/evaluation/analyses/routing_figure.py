@@ -1,6 +1,6 @@
 """The pictures of how crops are routed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from deepscan.evaluation.analyses.crops import LABELS
 from deepscan.evaluation.canvas import (
     COLOURS,
     GREY,
     MARKS,
     add_legend,
+    add_maps,
     new_figure,
     percent,
     shortened,
@@ -23,19 +25,18 @@ from deepscan.evaluation.canvas import (
 )
 
 if TYPE_CHECKING:
-    from deepscan.evaluation.analyses.routing import Masks, Ways
+    from deepscan.evaluation.analyses.routing import Masks, Routes
 
-LABELS = ("real", "fake")
 #: The data set of the paper's figures that are drawn beside the measured ones.
 BESIDE = "Celeb-DF-v2"
 
 
-def draw_ways(ways: "Ways", grid: int) -> Figure:
+def draw_routes(routes: "Routes", grid: int) -> Figure:
     """Return exits, the patches that routed blocks work on, the experts' weights, and depths by data set."""
-    names = list(dict.fromkeys(ways.crops.sets.tolist()))
+    names = list(dict.fromkeys(routes.crops.sets.tolist()))
     panels: list[Any] = [["exits"] * 2 + ["experts"] * 2, ["map 0"] * 2 + ["map 1"] * 2]
     heights = [2.6, 2.4]
-    if not ways.experts.shape[3]:
+    if not routes.experts.shape[3]:
         panels[0] = ["exits"] * 4
     if len(names) > 1:
         panels.append(["sets"] * 4)
@@ -43,23 +44,16 @@ def draw_ways(ways: "Ways", grid: int) -> Figure:
     with styled():
         figure = new_figure(sum(heights))
         axes = figure.subplot_mosaic(panels, height_ratios=heights)
-        _draw_exits(axes["exits"], ways)
+        _draw_exits(axes["exits"], routes)
         handles: list[Artist] = [Patch(color=COLOURS[label]) for label in (0, 1)]
         labels = list(LABELS)
-        if ways.experts.shape[3]:
-            handles += _draw_experts(axes["experts"], ways)
+        if routes.experts.shape[3]:
+            handles += _draw_experts(axes["experts"], routes)
             labels += [f"paper, {BESIDE}, {label}" for label in LABELS]
-        worked = _worked(ways)
-        _draw_maps(
-            figure,
-            [axes["map 0"], axes["map 1"]],
-            worked,
-            grid,
-            "Patches worked on",
-            "Share of routed blocks",
-        )
+        maps = {f"Patches worked on, {LABELS[label]}": _worked(routes, label, grid) for label in (0, 1)}
+        _add_shares(figure, axes, maps, "Share of routed blocks")
         if len(names) > 1:
-            _draw_sets(axes["sets"], ways, names)
+            _draw_sets(axes["sets"], routes, names)
         add_legend(figure, handles, labels, side="outside upper center")
     return figure
 
@@ -85,28 +79,28 @@ def draw_masks(masks: "Masks", grid: int) -> Figure:
         axes["rates"].set(xlabel="Layer", ylabel="Kept of the region", ylim=(low, 1 + 0.03 * (1 - low)))
         axes["rates"].yaxis.set_major_formatter(FuncFormatter(percent))
         axes["rates"].xaxis.set_major_locator(MaxNLocator(integer=True))
-        held = [masks.held[masks.crops.labels == label].mean(axis=0) for label in (0, 1)]
-        maps = [axes["map 0"], axes["map 1"]]
-        _draw_maps(figure, maps, held, grid, "Patches kept", "Share of layers", low)
+        maps = {
+            f"Patches kept, {LABELS[label]}": held.mean(axis=0).reshape(grid, grid)
+            for label in (0, 1)
+            for held in [masks.held[masks.crops.labels == label]]
+        }
+        _add_shares(figure, axes, maps, "Share of layers", low)
         add_legend(figure, handles, labels, side="outside upper center")
     return figure
 
 
-def _worked(ways: "Ways") -> list[Any]:
-    """Return by label which share of the routed blocks that crops go through works on each patch."""
-    maps = []
-    for label in (0, 1):
-        rows = ways.crops.labels == label
-        passed = ways.alive[:, ways.routed][rows].sum()
-        maps.append(ways.kept[rows].sum(axis=(0, 1)) / max(1, passed))
-    return maps
+def _worked(routes: "Routes", label: int, grid: int) -> Any:
+    """Return which share of the routed blocks that a label's crops go through works on each patch, (G, G)."""
+    rows = routes.crops.labels == label
+    passed = routes.alive[:, routes.routed][rows].sum()
+    return routes.kept[rows].sum(axis=(0, 1)).reshape(grid, grid) / max(1, passed)
 
 
-def _draw_exits(axes: Axes, ways: "Ways") -> None:
-    blocks = ways.alive.shape[1]
-    depths = np.arange(blocks - len(ways.routed), blocks + 1)
+def _draw_exits(axes: Axes, routes: "Routes") -> None:
+    blocks = routes.alive.shape[1]
+    depths = np.arange(blocks - len(routes.routed), blocks + 1)
     for label in (0, 1):
-        own = ways.depth[ways.crops.labels == label]
+        own = routes.depth[routes.crops.labels == label]
         shares = [(own == depth).mean() for depth in depths]
         axes.bar(depths + (label - 0.5) * 0.4, shares, 0.38, color=COLOURS[label])
     axes.set(xlabel=f"Blocks that a crop goes through, of {blocks}", ylabel="Share of the crops", ylim=(0, 1))
@@ -115,17 +109,17 @@ def _draw_exits(axes: Axes, ways: "Ways") -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _draw_experts(axes: Axes, ways: "Ways") -> list[Artist]:
+def _draw_experts(axes: Axes, routes: "Routes") -> list[Artist]:
     """Draw the weights in the first routed block and the paper's; return what stands for the latter."""
     from deepscan.evaluation.analyses.routing import printed
 
-    first, count = ways.routed[0], ways.experts.shape[3]
+    first, count = routes.routed[0], routes.experts.shape[3]
     places = np.arange(1, count + 1)
     handles: list[Artist] = []
     for label in (0, 1):
-        rows = (ways.crops.labels == label) & ways.alive[:, first]
+        rows = (routes.crops.labels == label) & routes.alive[:, first]
         if rows.any():
-            means = ways.experts[rows, first].mean(axis=(0, 1))
+            means = routes.experts[rows, first].mean(axis=(0, 1))
             axes.plot(places + (label - 0.5) * 0.24, means, MARKS[label], color=COLOURS[label])
         theirs = [printed(BESIDE, LABELS[label], expert) for expert in places.tolist()]
         shown = [np.nan if value == "" else float(value) for value in theirs]
@@ -142,34 +136,20 @@ def _draw_experts(axes: Axes, ways: "Ways") -> list[Artist]:
     return handles
 
 
-def _draw_sets(axes: Axes, ways: "Ways", names: Sequence[str]) -> None:
+def _draw_sets(axes: Axes, routes: "Routes", names: Sequence[str]) -> None:
     for at, name in enumerate(names):
         for label in (0, 1):
-            rows = (ways.crops.sets == name) & (ways.crops.labels == label)
+            rows = (routes.crops.sets == name) & (routes.crops.labels == label)
             if rows.any():
-                axes.plot(ways.depth[rows].mean(), at, MARKS[label], color=COLOURS[label])
+                axes.plot(routes.depth[rows].mean(), at, MARKS[label], color=COLOURS[label])
     axes.set_yticks(range(len(names)), [shortened(name, 30) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("Mean number of blocks")
 
 
-def _draw_maps(
-    figure: Figure,
-    panels: Sequence[Axes],
-    maps: Sequence[Any],
-    grid: int,
-    title: str,
-    legend: str,
-    low: float = 0.0,
+def _add_shares(
+    figure: Figure, panels: Mapping[Any, Axes], maps: Mapping[str, Any], of: str, low: float = 0.0
 ) -> None:
-    for label, (axes, each) in enumerate(zip(panels, maps, strict=True)):
-        image = axes.imshow(each.reshape(grid, grid), cmap="cividis", vmin=low, vmax=1)
-        axes.set_title(f"{title}, {LABELS[label]}")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.85, aspect=14, panchor=False)
-    bar.set_label(legend)
+    bar = add_maps(figure, [panels["map 0"], panels["map 1"]], maps, low, 1)
+    bar.set_label(of)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(percent))
-    bar.outline.set_visible(False)

@@ -11,7 +11,6 @@ import torch
 from deepscan.errors import UsageError
 from deepscan.evaluation.analyses import ANALYSES
 from deepscan.evaluation.analyses.analysis import write
-from deepscan.evaluation.analyses.anchors import compare, halved
 from deepscan.evaluation.analyses.attention import (
     Attention,
     divergence,
@@ -21,7 +20,9 @@ from deepscan.evaluation.analyses.attention import (
     top_share,
 )
 from deepscan.evaluation.analyses.crops import batches, draw, open_network
+from deepscan.evaluation.analyses.rand_cls import compare, split_halves
 from tests.evaluation.analyses.materials import material, model, subject
+from tests.evaluation.pictures import check
 
 UNIFORM, ONE = np.full((2, 49), 1 / 49), np.eye(49)[[3, 5]]
 
@@ -72,10 +73,10 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
         assert 1 <= row["effective_low"] <= row["effective_patches"] + 1e-2
         assert row["effective_high"] <= 4
         assert row["token"] != "CLS" or row["divergence"] == 0
-    courses = [(row["token"], row["epoch"]) for row in found.rows if row["part"] == "anchor"]
+    courses = [(row["token"], row["epoch"]) for row in found.rows if row["part"] == "course"]
     assert courses == [("PreCLS", 0), ("PreCLS", 1), ("RandCLS", 0), ("RandCLS", 1)]
     # All once; then both tokens learn from one half once, and are judged by the other twice.
-    held = next(row["crops"] for row in found.rows if row["part"] == "anchor")
+    held = next(row["crops"] for row in found.rows if row["part"] == "course")
     assert told[-1] == (18 + 2 * (18 + held), 18 + 2 * (18 + held))
     assert told == sorted(set(told))
     assert {total for _, total in told} == {told[-1][1]}
@@ -95,6 +96,7 @@ def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
     reals = [at for at, crop in enumerate(crops) if crop.label == 0]
     queries = output.attention.double().numpy()[reals]
     cls = opened.network.backbone(opened.given(pixels)["crops"]).attention.detach().double().numpy()[reals]
+    check(found.figure)
     rows = {row["token"]: row for row in found.rows if row["label"] == "real"}
     assert rows["query 2"]["effective_patches"] == round(float(effective(queries[:, 1]).mean()), 2)
     assert rows["queries"]["effective_patches"] == round(float(effective(queries).mean()), 2)
@@ -130,14 +132,14 @@ def test_no_group_is_in_both_halves() -> None:
         data, groups={(video.kind, video.name): video.name.partition("-")[2] for video in data.videos}
     )
     drawn = draw(subject([data]))
-    halves = halved(drawn, seed=3)
+    halves = split_halves(drawn, seed=3)
 
     groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held)]
     assert not groups[0] & groups[1]
     assert [len(each) for each in groups] == [4, 4]
     assert sorted([*halves.learnt, *halves.held]) == list(range(48))
     assert halves.whole
-    assert halved(drawn, seed=4).learnt.tolist() != halves.learnt.tolist()
+    assert split_halves(drawn, seed=4).learnt.tolist() != halves.learnt.tolist()
 
 
 def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     # What tells the fakes is the brightness: a head on any CLS token can learn it.
     shades = np.array([60 + 120 * crop.label for crop in drawn], np.uint8)
     pixels = np.broadcast_to(shades[:, None, None, None], (32, 32, 32, 3)).copy()
-    halves = halved(drawn, seed=0)
+    halves = split_halves(drawn, seed=0)
     told: list[int] = []
 
     points = compare(opened, halves, pixels, epochs=8, lr=0.01, seed=0, told=told.append)

@@ -12,9 +12,10 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.analyses import ANALYSES
 from deepscan.evaluation.analyses.analysis import Findings, write
 from deepscan.evaluation.analyses.crops import draw, open_network
-from deepscan.evaluation.analyses.routing import Routing, follow, keep, printed
+from deepscan.evaluation.analyses.routing import Routing, follow, keep_rates, printed
 from tests.detectors.test_contract import BACKBONE, TINY
 from tests.evaluation.analyses.materials import kept, material, model, subject
+from tests.evaluation.pictures import check
 
 #: Five blocks, of which the last three are routed; 2 x 2 patches and the CLS token, of which 3 are kept.
 STATED = {"backbone": {**BACKBONE, "depth": 5}, "hr_blocks": [-3, -2, -1], "keep": 0.75}
@@ -66,6 +67,7 @@ def test_judges_that_are_forced_give_a_known_depth(
 def test_gates_that_are_set_by_hand_are_told_beside_the_papers(tmp_path: Path) -> None:
     found = Routing().look(subject(SETS, routed(tmp_path)))
 
+    check(found.figure)
     part = {"measure": "expert", "dataset": "Celeb-DF-v2", "label": "real", "layer": 3}
     # float32 softmax, rounded to six digits.
     assert value(found, of="attention 1", **part) == pytest.approx(0.1, abs=2e-6)
@@ -103,22 +105,22 @@ def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> 
     gate = network.branch.adapters[4][0].gate
     with torch.no_grad():
         gate.weight.normal_()
-    ways = follow(network, opened, drawn)
+    routes = follow(network, opened, drawn)
 
     assert given == [13]
-    assert ways.depth.tolist() == [3 if at % 2 == 0 else 5 for at in range(13)]
-    np.testing.assert_array_equal(np.isnan(ways.experts[:, 4, 0, 0]), ways.depth == 3)
+    assert routes.depth.tolist() == [3 if at % 2 == 0 else 5 for at in range(13)]
+    np.testing.assert_array_equal(np.isnan(routes.experts[:, 4, 0, 0]), routes.depth == 3)
     # Two or three of the three tokens that are kept are patches.
-    counts = ways.kept.sum(axis=2)
+    counts = routes.kept.sum(axis=2)
     assert set(counts[:, 0].tolist()) <= {2, 3}
-    assert not counts[ways.depth == 3, 1:].any()
-    assert counts[ways.depth == 5, 1:].all()
+    assert not counts[routes.depth == 3, 1:].any()
+    assert counts[routes.depth == 5, 1:].all()
     # Each crop alone goes the way that it goes among others, and its weights are its own.
     network.branch.layer_judges["3"] = judge
     for at in (1, 3):
         alone = follow(network, opened, [drawn[at]])
-        np.testing.assert_allclose(ways.experts[at], alone.experts[0], atol=1e-5)  # batched otherwise
-    assert np.nanstd(ways.experts[:, 4, 0, 0]) > 1e-3
+        np.testing.assert_allclose(routes.experts[at], alone.experts[0], atol=1e-5)  # batched otherwise
+    assert np.nanstd(routes.experts[:, 4, 0, 0]) > 1e-3
 
 
 def test_a_model_without_exits_selection_or_experts_says_so(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_masks_of_an_impossible_threshold_keep_nothing_and_without_refinement_al
             (layer, name) for layer in (1, 2) for name in ("foreground", "boundary", "background")
         }
         assert {row["value"] for row in found.rows} == {share}
-        write("routing", found, tmp_path / "out")
+        check(found.figure)
     assert found.told == ("this model keeps whole regions: the refinement of masks is off",)
 
 
@@ -154,7 +156,7 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
     )
     opened, drawn = open_network(asked.card), draw(asked)
 
-    masks = keep(opened.network, opened, drawn)
+    masks = keep_rates(opened.network, opened, drawn)
 
     pixels = np.stack([crop.reader(crop.video, crop.number) for crop in drawn])
     given = opened.given(pixels)

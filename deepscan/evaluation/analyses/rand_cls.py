@@ -62,7 +62,7 @@ class Halves:
         return all(len(np.unique(self.labels[rows])) == 2 for rows in (self.learnt, self.held))
 
 
-def halved(crops: Sequence[Crop], seed: int) -> Halves:
+def split_halves(crops: Sequence[Crop], seed: int) -> Halves:
     """Return crops in two halves, group by group as the seed has it."""
     names = sorted({crop.group for crop in crops})
     rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
