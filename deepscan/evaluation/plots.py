@@ -1,9 +1,9 @@
-"""Pictures of figures: ROC curves, calibration, robustness, scores, papers beside measurements.
+"""Pictures of figures: ROC curves, robustness, scores, papers beside measurements.
 
 Each kind has one function that returns the figure and one that writes it as PNG, 1050 pixels wide.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from deepscan.errors import UsageError
 from deepscan.evaluation.canvas import (
     COLOURS,
-    DASHES,
     GREY,
     MARKS,
     add_legend,
@@ -31,7 +30,7 @@ from deepscan.evaluation.canvas import (
     shortened,
     styled,
 )
-from deepscan.evaluation.metrics import auc, calibration_error, checked
+from deepscan.evaluation.metrics import auc, checked
 from deepscan.evaluation.robustness import Robustness
 
 Floats = NDArray[np.float64]
@@ -127,58 +126,6 @@ def _spread(false: Floats, true: Floats, start: float) -> tuple[Floats, Floats]:
     return x[order], y[order]
 
 
-def reliability(path: Path, labels: ArrayLike, scores: Mapping[str, ArrayLike], bins: int = 10) -> None:
-    """Write `reliability_figure`."""
-    save(reliability_figure(labels, scores, bins), path)
-
-
-def reliability_figure(labels: ArrayLike, scores: Mapping[str, ArrayLike], bins: int = 10) -> Figure:
-    """Return how often samples of a score are fake, and how many there are, in bins of equal width.
-
-    Args:
-        labels: 0 for real, 1 for fake, shape (N,).
-        scores: Name, such as `before` or `after`, -> probability of fake in [0, 1], shape (N,). The legend
-            states the expected calibration error of each.
-        bins: Number of bins.
-
-    Raises:
-        UsageError: There are no scores, or see `Scored`.
-    """
-    _refuse_none(scores)
-    sets = [Scored(name, labels, given) for name, given in scores.items()]
-    with styled():
-        figure = new_figure(4.6)
-        shares, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        handles = []
-        width = 0.8 / bins / len(sets)
-        for at, each in enumerate(sets):
-            given = np.asarray(each.scores)
-            inside = np.minimum((given * bins).astype(np.int64), bins - 1)
-            count = np.bincount(inside, minlength=bins)
-            there = count > 0
-            look = {"color": COLOURS[at % len(COLOURS)], "linestyle": DASHES[at % len(DASHES)]}
-            handles += shares.plot(
-                np.bincount(inside, given, bins)[there] / count[there],
-                np.bincount(inside, np.asarray(each.labels), bins)[there] / count[there],
-                marker=MARKS[at % len(MARKS)],
-                **look,
-            )
-            centres = (np.arange(bins) + 0.5) / bins + (at - (len(sets) - 1) / 2) * width
-            counts.bar(centres, count, width, color=look["color"])
-        handles += shares.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
-        shares.set(ylabel="Share of fakes", xlim=(-0.01, 1.01), ylim=(-0.03, 1.03))
-        counts.set(xlabel="Score (probability of fake)", ylabel="Samples\n(log scale)", yscale="log")
-        counts.set_ylim(bottom=0.7)
-        counts.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        counts.yaxis.set_minor_formatter(NullFormatter())
-        labelled = [
-            f"{shortened(each.name, 24)}, error {calibration_error(each.labels, each.scores):.3f}"
-            for each in sets
-        ]
-        add_legend(figure, handles, [*labelled, "perfectly calibrated"])
-    return figure
-
-
 def robustness(path: Path, results: Sequence[Robustness]) -> None:
     """Write `robustness_figure`."""
     save(robustness_figure(results), path)
@@ -218,21 +165,16 @@ def robustness_figure(results: Sequence[Robustness]) -> Figure:
     return figure
 
 
-def distributions(
-    path: Path, sets: Sequence[Scored], thresholds: Mapping[str, float] | None = None, bins: int = 25
-) -> None:
+def distributions(path: Path, sets: Sequence[Scored], bins: int = 25) -> None:
     """Write `distributions_figure`."""
-    save(distributions_figure(sets, thresholds, bins), path)
+    save(distributions_figure(sets, bins), path)
 
 
-def distributions_figure(
-    sets: Sequence[Scored], thresholds: Mapping[str, float] | None = None, bins: int = 25
-) -> Figure:
+def distributions_figure(sets: Sequence[Scored], bins: int = 25) -> Figure:
     """Return how the scores of reals and of fakes are spread, a panel for each set.
 
     Args:
         sets: The sets.
-        thresholds: Name -> score, drawn in every panel.
         bins: Number of bins.
 
     Raises:
@@ -246,8 +188,6 @@ def distributions_figure(
         panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
         for each, axes in zip(sets, panels, strict=False):
             _draw_scores(axes, each, bins, 84 // columns)
-            for at, value in enumerate((thresholds or {}).values()):
-                axes.axvline(value, color="black", linewidth=1, linestyle=DASHES[1 + at % 3])
             if columns > 2:
                 axes.set_yticks([])
                 axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -259,15 +199,10 @@ def distributions_figure(
             Patch(facecolor=f"{REAL}55", edgecolor=REAL),
             Patch(facecolor=f"{FAKE}55", edgecolor=FAKE, linestyle="--"),
         ]
-        handles += [
-            Line2D([], [], color="black", linewidth=1, linestyle=DASHES[1 + at % 3])
-            for at in range(len(thresholds or {}))
-        ]
-        named = [f"{shortened(name, 30)}: {value:.3g}" for name, value in (thresholds or {}).items()]
         figure.supxlabel("Score (probability of fake)", fontsize=9)
         own = "" if columns <= 2 else ", each panel on a scale of its own"
         figure.supylabel(f"Share of the class{own}", fontsize=9)
-        add_legend(figure, handles, ["real", "fake", *named], side="outside upper center")
+        add_legend(figure, handles, ["real", "fake"], side="outside upper center")
     return figure
 
 
@@ -386,6 +321,6 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 100_000 else f"{number / 1000:,.0f} k"
 
 
-def _refuse_none(given: Sequence[Any] | Mapping[str, Any]) -> None:
+def _refuse_none(given: Sequence[Any]) -> None:
     if not given:
         raise UsageError("there is nothing to draw", "measure at least one set first")

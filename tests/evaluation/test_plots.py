@@ -19,8 +19,6 @@ from deepscan.evaluation.plots import (
     bars_figure,
     distributions,
     distributions_figure,
-    reliability,
-    reliability_figure,
     robustness,
     robustness_figure,
     roc,
@@ -29,7 +27,6 @@ from deepscan.evaluation.plots import (
 from deepscan.evaluation.robustness import DISTORTIONS, Robustness
 from tests.evaluation.pictures import check, drawn
 
-THRESHOLDS = {"no evidence below": 0.31, "fake from": 0.74}
 #: The longest name that a published set has, and one that a user might give.
 NAMES = ("DeeperForensics-1.0", "_my set_ of videos from $5 and $6 cameras, second try of March")
 
@@ -59,14 +56,10 @@ def rows(count):
 FIGURES = {
     "roc of one": lambda: roc_figure([scored()]),
     "roc of 19": lambda: roc_figure(many(19)),
-    "reliability": lambda: reliability_figure(
-        scored().labels,
-        {"before": scored().scores, "after": scored().scores ** 0.5, NAMES[1]: scored().scores},
-    ),
     "robustness": lambda: robustness_figure(results()),
-    "distributions of one": lambda: distributions_figure([scored()], THRESHOLDS),
-    "distributions of 5": lambda: distributions_figure(many(5), THRESHOLDS),
-    "distributions of 19": lambda: distributions_figure(many(19), THRESHOLDS),
+    "distributions of one": lambda: distributions_figure([scored()]),
+    "distributions of 5": lambda: distributions_figure(many(5)),
+    "distributions of 19": lambda: distributions_figure(many(19)),
     "bars of one": lambda: bars_figure(rows(1), "Video AUC"),
     "bars of 19": lambda: bars_figure(rows(19), "Video AUC"),
 }
@@ -81,9 +74,8 @@ def test_nothing_is_cut_off_covered_or_small(name):
     "write",
     [
         lambda path: roc(path, [scored()]),
-        lambda path: reliability(path, scored().labels, {"before": scored().scores}),
         lambda path: robustness(path, results()),
-        lambda path: distributions(path, [scored()], THRESHOLDS),
+        lambda path: distributions(path, [scored()]),
         lambda path: bars(path, rows(3), "Video AUC"),
     ],
 )
@@ -164,20 +156,6 @@ def test_28_lines_look_different():
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 19
 
 
-def test_reliability_draws_shares_at_mean_scores_and_counts():
-    labels = [0, 0, 0, 1, 1, 0, 1, 1]
-    scores = [0.02, 0.04, 0.06, 0.08, 0.71, 0.75, 0.79, 1.0]
-    figure = reliability_figure(labels, {"before": scores, "after": [0.5] * 8})
-    shares, counts = figure.axes
-    assert np.allclose(shares.lines[0].get_data(), [[0.05, 0.75, 1.0], [1 / 4, 2 / 3, 1]])
-    assert np.allclose(shares.lines[1].get_data(), [[0.5], [0.5]])
-    heights = [[bar.get_height() for bar in group] for group in counts.containers]
-    assert heights == [[4, 0, 0, 0, 0, 0, 0, 3, 0, 1], [0, 0, 0, 0, 0, 8, 0, 0, 0, 0]]
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    # |0.05 - 1/4| * 4/8 + |0.75 - 2/3| * 3/8 = 0.131.
-    assert texts == ["before, error 0.131", "after, error 0.000", "perfectly calibrated"]
-
-
 def test_robustness_draws_auc_against_level():
     given = [Robustness("blur", {0: 0.9, 1: 0.81, 5: 0.72}), Robustness("jpeg", {0: 0.9, 1: 0.9})]
     figure = robustness_figure(given)
@@ -203,18 +181,16 @@ def test_equal_aucs_are_a_flat_line_inside_the_axes():
     assert low < 0.99 and high > 1.01
 
 
-def test_distributions_draw_each_class_as_shares_and_the_thresholds():
+def test_distributions_draw_each_class_as_shares():
     labels = [0] * 4 + [1] * 2
-    figure = distributions_figure([Scored("few", labels, [0.05, 0.1, 0.15, 0.9, 0.95, 1.0])], THRESHOLDS, 5)
+    figure = distributions_figure([Scored("few", labels, [0.05, 0.1, 0.15, 0.9, 0.95, 1.0])], 5)
     axes = figure.axes[0]
     shares = [patch.get_data().values for patch in axes.patches]
     reals, fakes = [0.75, 0, 0, 0, 0.25], [0, 0, 0, 0, 1]
     assert np.allclose(shares, [reals, reals, fakes, fakes])
-    assert [line.get_xdata()[0] for line in axes.lines] == list(THRESHOLDS.values())
-    assert len({line.get_linestyle() for line in axes.lines}) == 2
     assert axes.get_title() == "few\n4 real, 2 fake"
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["real", "fake", "no evidence below: 0.31", "fake from: 0.74"]
+    assert texts == ["real", "fake"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9, 10, 19])
@@ -271,8 +247,6 @@ def test_one_class_is_refused_by_name(label):
     only = "fake" if label else "real"
     with pytest.raises(UsageError, match=f"^FFIW: all 2 samples are {only}"):
         roc_figure([scored(), Scored("FFIW", [label, label], [0.2, 0.4])])
-    with pytest.raises(UsageError, match=f"^before: all 2 samples are {only}"):
-        reliability_figure([label, label], {"before": [0.2, 0.4]})
 
 
 def test_a_score_that_is_none_is_refused_by_name():
@@ -284,7 +258,6 @@ def test_a_score_that_is_none_is_refused_by_name():
     "draw",
     [
         lambda: roc_figure([]),
-        lambda: reliability_figure([0, 1], {}),
         lambda: robustness_figure([]),
         lambda: distributions_figure([]),
         lambda: bars_figure([], "Video AUC"),
@@ -302,11 +275,10 @@ def test_a_name_is_no_formula():
     drawn(bars_figure([Bar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
 
 
-@pytest.mark.parametrize("name", ["reliability", "distributions", "roc"])
+@pytest.mark.parametrize("name", ["distributions", "roc"])
 def test_constant_scores_are_drawn(name):
     each = Scored("constant", [0, 0, 1], [0.3, 0.3, 0.3])
     figure = {
-        "reliability": lambda: reliability_figure(each.labels, {"before": each.scores}),
         "distributions": lambda: distributions_figure([each]),
         "roc": lambda: roc_figure([each]),
     }[name]()
