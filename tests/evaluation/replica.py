@@ -12,10 +12,21 @@ from deepscan import cards
 from deepscan.data.benchmark import FaceVideo, write_benchmark
 from deepscan.data.benchmark_file import label_of
 from deepscan.evaluation import material
+from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.evaluation.run import Evaluation
 from deepscan.scan.scorer import Scorer
 from tests import toy
 
 SIDE = 64
+CROSS = PROTOCOLS.get("cross-dataset")
+#: Of six pairs of a real and a fake five are in order, and the frames' order is another.
+CELEB = {
+    "CelebDFv2_real": {"r0": [10, 30], "r1": [120, 120]},
+    "CelebDFv2_fake": {"f0": [40, 80], "f1": [90, 190], "f2": [200, 220]},
+}
+#: The toy's mean over 12,288 values is taken in float32.
+CLOSE = 1e-5
+DFD = {"DFD_real": {"r0": [50]}, "DFD_fake": {"f0": [200], "f1": [20]}}
 
 
 def score_of(*values):
@@ -53,6 +64,27 @@ def benchmark(data: Path, dataset: str, kinds: dict, *, level: str = "") -> Path
 def toy_scorer(folder: Path, **more) -> Scorer:
     """The toy detector, in a new folder."""
     return Scorer(cards.load(str(toy.model(folder, **more))))
+
+
+def asked(data, out, *only, protocol=CROSS, row="qtfp", **more) -> Evaluation:
+    """An evaluation of these test sets, of all of a protocol's where none is named."""
+    return Evaluation(
+        protocol=protocol, row=row, data=data, root=None, out=out, cache=out / "crops", only=only, **more
+    )
+
+
+def one(report, test, level="video", counting="corrected"):
+    """The result on a test set."""
+    (found,) = [each for each in report.of(counting, level) if each.test == test]
+    return found
+
+
+def scores_of(result):
+    """The score of each video, by kind and name."""
+    rows = result.samples
+    return dict(
+        zip(zip(rows.kind.texts(), rows.video.texts(), strict=True), rows.scores.tolist(), strict=True)
+    )
 
 
 class Reads:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import cv2
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 from deepscan.cards import Calibration, ModelCard
 from deepscan.errors import UsageError
-from deepscan.evaluation import report as report_module
 from deepscan.evaluation.counting import COUNTINGS
 from deepscan.evaluation.measuring import calibrated_on, of_scores
 from deepscan.evaluation.protocols import PROTOCOLS
@@ -19,6 +17,7 @@ from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import read_scores
 from deepscan.evaluation.tables import expected, expected_mean
 
+pytestmark = pytest.mark.usefixtures("few_draws")
 ROWS = """\
 dataset,kind,video,label,group,score
 UADFV,UADFV_Real,r0,0,a,0.1
@@ -29,13 +28,6 @@ FaceShifter,FF-real,r0,0,a,0.2
 FaceShifter,FF-FH,f0,1,b,0.3
 FaceShifter,FF-FH,f1,1,b,
 """
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """Nothing here is said of intervals, and a thousand draws of each take seconds."""
-    monkeypatch.setattr(report_module, "measure_all", partial(report_module.measure_all, rounds=5))
-    monkeypatch.setattr(report_module, "measure_kinds", partial(report_module.measure_kinds, rounds=5))
 
 
 @pytest.fixture
