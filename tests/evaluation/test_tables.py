@@ -1,61 +1,20 @@
-"""The papers' tables: what is there, that it follows from itself, and how it is found and shown."""
+"""How the papers' figures are found and shown."""
 
 import io
 import re
-from dataclasses import replace
-from decimal import Decimal
-from importlib.resources import files
 
 import pytest
 from rich.console import Console
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.papers.table import PAPERS, Cell, Row, Table, number
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.tables import (
-    Deviation,
-    deviations,
     expected,
     expected_mean,
     index,
-    known_deviations,
     load_tables,
     render,
     table,
-)
-
-#: The tables that the papers' texts name or number.
-NUMBERED = {
-    "qtfp": ["Table 3", *(f"supplement, Table {at}" for at in range(1, 6))],
-    "dfd-hr": [
-        *("Table 5", "Table 6", "Table 8", "Table A", "Table B"),
-        *("Table C (a)", "Table C (b)", "Table C (c)", "Table D"),
-    ],
-    "corit": [
-        f"Table {roman}"
-        for roman in ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV")
-    ],
-}
-LOST = {
-    *("qtfp-backbones", "dfd-hr-token-rivals", "dfd-hr-scale-rivals", "dfd-hr-designs", "corit-symbols"),
-}
-SMALL = Table(
-    name="small",
-    paper="corit",
-    number="Table 0",
-    title="small",
-    metric="auc",
-    heading="Method",
-    columns=("A", "B", "Avg."),
-    rows=(
-        Row("one", (Cell("1.0"), Cell("2.0"), Cell("1.5"))),
-        Row("two", (Cell("1.0"), Cell(""), Cell(""))),
-    ),
-    level="video",
-    scale=100,
-    mean="Avg.",
-    datasets={"A": "a"},
-    methods={"corit": "one"},
 )
 
 
@@ -63,149 +22,6 @@ def shown(grid, width):
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(grid)
     return out.getvalue()
-
-
-@pytest.mark.parametrize("paper", PAPERS)
-def test_every_numbered_table_is_there(paper):
-    there = {given.number for given in load_tables().values() if given.paper == paper}
-    assert not [name for name in NUMBERED[paper] if name not in there]
-
-
-def test_no_table_is_stated_twice():
-    # The reader of YAML keeps the last of two equal keys without a word.
-    stated = [
-        name
-        for paper in PAPERS
-        for name in re.findall(
-            r"^  ([\w-]+):$", (files("deepscan.evaluation.papers") / f"{paper}.yaml").read_text("utf-8"), re.M
-        )
-    ]
-    assert stated == list(load_tables())
-
-
-def test_a_table_without_figures_says_what_is_lost():
-    assert {name for name, given in load_tables().items() if not given.rows} == LOST
-    assert all(load_tables()[name].lost for name in LOST)
-
-
-@pytest.mark.parametrize(
-    ("name", "row", "printed"),
-    [
-        (
-            "qtfp-classification-token",
-            "Global (Default)",
-            "0.980 0.960 0.913 0.989 0.975 0.869 0.925 0.992 0.917 0.950 0.947",
-        ),
-        ("qtfp-ablation", "✓ ✓ ×", "0.976 0.902 0.917 0.931"),
-        ("qtfp-cross-dataset", "Forensics Adapter*", "0.956 0.869 0.851 0.890 0.914"),
-        ("qtfp-cross-method", "Effort", ".962 .983 .957 .926 .940"),
-        ("qtfp-cost", "#Params", "0.19M 4.39M 1.77M 5.97M 305.04M 309.24M"),
-        ("dfd-hr-cross-dataset", "DFD-HR", ".960 .980 .865 .901 .997 .907 .968 .940"),
-        ("dfd-hr-cross-method", "DFD-HR", ".988 .956 .986 .993 .970 .984 .981 .970 .978"),
-        ("dfd-hr-peft", "OFT", "91.1 (-0.7) 85.5 (-3.3) 88.3 (-2.0)"),
-        ("dfd-hr-peft", "MoE-FFD", "91.3 (-0.5) - -"),
-        ("dfd-hr-modules", "+ Token Selection", "94.3 90.4 92.4"),
-        ("dfd-hr-third-party", "DFD-HR, retrained", ".995 .907 .972 .829 .852 .863 .980 .979"),
-        ("corit-frame", "Ours†", "90.9 89.1 88.8 84.5 91.3 88.9"),
-        ("corit-frame", "ED", "81.8 86.4 85.1 72.1 - -"),
-        ("corit-video", "PCL + I2G", "90.0 67.5 74.3 77.3"),
-        ("corit-df40-cdf", "UniFD", "82.7 91.4 77.9 85.6 76.5 80.0"),
-        (
-            "corit-universal-ap",
-            "Ours",
-            "100.0 100.0 99.96 99.91 100.0 100.0 92.24 97.14 65.89 99.95 100.0 96.31 99.81 98.30 99.81 99.08 "
-            "99.19 99.00 99.56 97.17",
-        ),
-        (
-            "corit-universal-accuracy",
-            "NPR",
-            "99.84 95.00 87.55 96.23 86.57 99.75 76.89 66.94 98.63 50.00 50.00 84.55 97.65 98.00 98.20 96.25 "
-            "97.15 97.35 87.15 87.56",
-        ),
-        ("corit-cross-manipulation", "Ours over UniFD", "+12.5 +8.2"),
-        ("corit-cor", "Ours", "0.60 2.67 2.60 0.40 0.38"),
-        ("corit-modules", "- - ✓", "77.4 79.4 82.6 89.9 82.3"),
-        ("corit-regions", "F+Bd+Bg 3 Max", "83.4 83.6 84.5 79.7 89.5 84.1"),
-        ("corit-memory", "ForAda", "21,224"),
-    ],
-)
-def test_a_row_is_the_papers(name, row, printed):
-    assert " ".join(map(str, table(name).row(row).cells)) == printed
-
-
-def test_printed_means_and_changes_follow_but_for_the_listed():
-    deviating = {(found.table, found.row, found.column) for found in deviations() if found.deviates}
-    listed = [(entry.table, entry.row, entry.column) for entry in known_deviations()]
-    assert len(set(listed)) == len(listed)
-    assert deviating - set(listed) == set(), "unlisted"
-    assert set(listed) - deviating == set(), "listed, but it follows from its row"
-
-
-def test_the_arithmetic_of_the_listed_is_right():
-    found = {(entry.table, entry.row, entry.column): entry for entry in deviations()}
-    for entry in known_deviations():
-        actual = found[entry.table, entry.row, entry.column]
-        stated = (entry.kind, Decimal(entry.sum), entry.count, entry.printed)
-        assert stated == (actual.kind, actual.sum, actual.count, actual.printed)
-        digits = len(entry.computed.partition(".")[2])
-        assert Decimal(entry.computed) == round(Decimal(entry.sum) / entry.count, digits)
-        assert entry.why
-
-
-def test_most_means_are_checked():
-    kinds = [found.kind for found in deviations()]
-    # Rows of the files with a printed mean, and figures of Tables A and B with a printed change.
-    assert kinds.count("mean") == sum(
-        1 for given in load_tables().values() if given.mean for row in given.rows if row.cells[-1].printed
-    )
-    assert kinds.count("change") == 25 * 3 - 2 + 4 * 3
-
-
-@pytest.mark.parametrize(
-    ("total", "count", "printed", "deviates"),
-    [
-        # 93.65 is half a unit from both of its neighbours, and either is a way to round it.
-        ("187.3", 2, "93.6", False),
-        ("187.3", 2, "93.7", False),
-        ("187.3", 2, "93.5", True),
-        ("2.744", 3, ".914", True),
-        ("2.744", 3, ".915", False),
-        ("2.744", 3, ".91", False),
-        ("7", 2, "4", False),
-    ],
-)
-def test_a_mean_deviates_beyond_half_a_unit_of_its_last_digit(total, count, printed, deviates):
-    found = Deviation("t", "r", "c", "mean", Decimal(total), count, printed)
-    assert found.deviates is deviates
-    # Both sides are floats of exact decimals of four digits.
-    assert found.difference == pytest.approx(float(printed) - float(total) / count, abs=1e-12)
-
-
-def test_ranks_and_shares_of_the_experts_agree():
-    for row in table("dfd-hr-gate-weights").rows:
-        weights = [cell.number for cell in row.cells]
-        assert [int(cell.aside) for cell in row.cells] == [
-            1 + sum(other > weight for other in weights) for weight in weights
-        ]
-        # Four weights of a softmax, each rounded by at most 0.005.
-        assert abs(sum(weights) - 100) <= Decimal("0.02")
-
-
-@pytest.mark.parametrize(
-    ("printed", "value"),
-    [
-        *(("0.980", "0.980"), (".98", "0.98"), ("+1.2", "1.2"), ("-0.0", "0"), ("21,224", "21224")),
-        *(("4.39M", "4390000"), ("8min32s", "512"), ("10min51s", "651"), ("1", "1")),
-    ],
-)
-def test_a_printed_number_is_read(printed, value):
-    assert number(printed) == Decimal(value)
-
-
-@pytest.mark.parametrize("printed", ["", "-", "NaN", "Infinity", "1.2.3", "0.98 ", "1e3", "88.8b"])
-def test_what_is_no_number_is_refused(printed):
-    with pytest.raises(ValueError, match="is not a number"):
-        number(printed)
 
 
 @pytest.mark.parametrize(
@@ -287,34 +103,6 @@ def test_a_protocol_has_its_papers_figures(protocol, sets, metric, value):
 def test_a_baselines_mean_over_ten_sets_is_found_where_nine_are_known():
     ten = [test.name for test in PROTOCOLS.get("cross-dataset").sets["qtfp"]]
     assert expected_mean("effort", ten, "video").value == pytest.approx(0.923)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"paper": "nature"},
-        {"level": "second"},
-        {"scale": 10},
-        {"scale": None},
-        {"mean": "mAP"},
-        {"columns": ("A", "B")},
-        {"columns": ("A", "A", "Avg.")},
-        {"rows": (SMALL.rows[0], SMALL.rows[0])},
-        {"rows": ()},
-        {"rows": (*SMALL.rows, Row("three", (Cell("1.0"), Cell("2.0"))))},
-        {"rows": (*SMALL.rows, Row("", SMALL.rows[0].cells))},
-        {"datasets": {"C": "c"}},
-        {"methods": {"corit": "three"}},
-        {"metric": "cost"},
-        {"asides": "change"},
-        {"asides": "change", "against": "three"},
-        {"asides": "drift"},
-        {"against": "one"},
-    ],
-)
-def test_a_table_that_contradicts_itself_is_refused(change):
-    with pytest.raises(ValueError, match="table small: "):
-        replace(SMALL, **change)
 
 
 @pytest.mark.parametrize(
