@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had not been interrupted, in one safetensors file."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import ContractError, DeepscanError, MissingError
+from deepscan.training.stated import leaves_of
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 _BACKBONE = "backbone."
@@ -201,7 +202,7 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    former, now = dict(_leaves(former)), dict(_leaves(now))
+    former, now = dict(leaves_of(former)), dict(leaves_of(now))
     changed = [key for key in {**former, **now} if former.get(key) != now.get(key)]
     if changed:
         key = changed[0]
@@ -209,11 +210,3 @@ def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any
             f"{path} is of a run with other parameters: {key} was {former.get(key)!r}, is {now.get(key)!r}",
             "resume with the recipe and the data of the run, or begin another in another --out",
         )
-
-
-def _leaves(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in stated.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

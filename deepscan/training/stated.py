@@ -126,17 +126,18 @@ def _value(text: str) -> Value:
 
 
 def _merge(stated: dict[str, Any], other: Mapping[str, Any], where: str) -> None:
-    leaves = dict(_leaves(other))
+    leaves = dict(leaves_of(other))
     # Names first: the keys beside them are checked against what they name.
     named = [f"{part}.{name}" for part, name in _NAMED.items()]
     for key in sorted(leaves, key=lambda key: key not in named):
         _set(stated, key, leaves[key], where)
 
 
-def _leaves(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves_of(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of nested mappings with the keys that lead to it, dots between them."""
     for name, value in stated.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves_of(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -144,7 +145,7 @@ def _leaves(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _set(stated: dict[str, Any], key: str, value: Value, where: str) -> None:
     *parents, name = key.split(".")
     part = ".".join(parents)
-    known = {**_offered(stated), **dict(_leaves(stated))}
+    known = {**_offered(stated), **dict(leaves_of(stated))}
     if key not in known:
         raise UsageError(f"unknown recipe key {key!r}{where}", choice_hint(key, known))
     inside = stated

@@ -1,11 +1,10 @@
 """Looks into models, one file each: why a detector judges as it does, and what its training did."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from deepscan.errors import UsageError, require
+from deepscan.errors import UsageError, choice_hint, require
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,9 +42,7 @@ def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
-            raise UsageError(f"analysis {name} has no option {option!r}", hint)
+            raise UsageError(f"analysis {name} has no option {option!r}", choice_hint(key, known))
         stated[key] = yaml.safe_load(value)
     try:
         return kind(**stated)

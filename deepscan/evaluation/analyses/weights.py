@@ -1,8 +1,7 @@
 """What the weights of QTFP's two losses do: AUC of trainings that differ in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,6 +13,7 @@ from deepscan.evaluation.analyses import ANALYSES
 from deepscan.evaluation.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.evaluation.analyses.runs import FREE, Run, read_runs
 from deepscan.evaluation.canvas import MARKS, add_legend, line_of, new_figure, styled
+from deepscan.training.stated import leaves_of
 
 #: The weights by their names in a recipe's loss -> the switch that is `none` where there is no such loss.
 SWITCHES = {"lambda_flcl": "contrast", "lambda_raal": "alignment"}
@@ -151,17 +151,9 @@ def _point(run: Run) -> Point:
 def _beside(points: Sequence[Point]) -> list[str]:
     """Return the keys that all recipes state, other than weights and seed, in which the trainings differ."""
     ours = {f"loss.{name}" for pair in SWITCHES.items() for name in pair} | set(FREE)
-    stated = [dict(_leaves(point.run.recipe)) for point in points]
+    stated = [dict(leaves_of(point.run.recipe)) for point in points]
     keys = [key for key in stated[0] if key not in ours and all(key in each for each in stated)]
     return [key for key in keys if len({repr(each[key]) for each in stated}) > 1]
-
-
-def _leaves(stated: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in stated.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _interval(point: Point) -> str:
