@@ -71,7 +71,8 @@ class Pieces:
 
     def reached(self, done: int, _: int = 0) -> None:
         """Tell how many are done; reading crops, which is what comes first, tells it so."""
-        self._done = done
+        # Where crops cannot be read, halves of them may be cut otherwise than was counted.
+        self._done = min(done, self._total)
         if self._progress is not None:
             self._progress(self._done, self._total)
 
