@@ -1,6 +1,6 @@
 """Area averaging: any number of resizes of one image at the price of a single pass over its pixels."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -32,6 +32,45 @@ def windows(start: Integers, length: Integers, side: int) -> tuple[Integers, Int
     """
     step = np.arange(side + 1) * length[:, None]
     return start[:, None] + step[:, :-1] // side, start[:, None] - (-step[:, 1:] // side)
+
+
+class Pixels(Protocol):
+    """What squares can be cut out of.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+    """
+
+    height: int
+    width: int
+
+    def crops(self, boxes: Integers, side: int) -> Floats:
+        """Return parts resized to squares, as `AreaTable.crops` has it."""
+
+
+class Picture:
+    """An image of which few parts are wanted: each is averaged by itself, which needs no table.
+
+    Args:
+        image: RGB, shape (h, w, 3), uint8.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.height, self.width = image.shape[:2]
+        self._image = image
+
+    def crops(self, boxes: Integers, side: int) -> Floats:
+        """Return parts of the image resized to squares; see `AreaTable.crops`.
+
+        Windows do not overlap, edge pixels count by their share, and what is smaller than its square is
+        interpolated: between the two the values differ by a grey level here and there.
+        """
+        cut = [
+            cv2.resize(self._image[top:bottom, left:right], (side, side), interpolation=cv2.INTER_AREA)
+            for left, top, right, bottom in boxes.tolist()
+        ]
+        return np.stack(cut).astype(np.float32)
 
 
 class AreaTable:
@@ -67,10 +106,14 @@ class AreaTable:
         left, right = windows(boxes[:, 0], boxes[:, 2] - boxes[:, 0], side)
         top, bottom = windows(boxes[:, 1], boxes[:, 3] - boxes[:, 1], side)
         area = ((bottom - top)[:, :, None] * (right - left)[:, None, :])[..., None]
-        top, bottom = top[:, :, None], bottom[:, :, None]
+        # Flat positions are looked up in half the time of pairs.
+        table, across = self._sums.reshape(-1, 3), self.width + 1
+        top, bottom = top[:, :, None] * across, bottom[:, :, None] * across
         left, right = left[:, None, :], right[:, None, :]
-        table = self._sums
-        sums = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
+        sums = table.take(bottom + right, axis=0)
+        sums -= table.take(top + right, axis=0)
+        sums -= table.take(bottom + left, axis=0)
+        sums += table.take(top + left, axis=0)
         return _means(sums, area)
 
 

@@ -9,20 +9,24 @@ from deepscan.faces.face import Floats
 
 Indices = NDArray[np.intp]
 Share = Literal["union", "smaller"]
+#: Boxes whose overlaps with each other are worked out at once.
+_ROWS = 64
 
 
 def iou(box: Floats, others: Floats) -> Floats:
     """Return the intersection over union of a box (4,) with others (n, 4), shape (n,), in [0, 1]."""
-    return _overlap(box, others, "union", 0.0)
+    ratio: Floats = _overlap(box[None], others, "union", 0.0)[0]
+    return ratio
 
 
-def _overlap(box: Floats, others: Floats, share: Share, rim: float) -> Floats:
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    shared: Floats = np.prod(np.maximum(high - low + rim, 0, dtype=np.float32), axis=1)
-    own = np.prod(box[2:] - box[:2] + rim)
-    theirs = np.prod(others[:, 2:] - others[:, :2] + rim, axis=1)
-    whole = own + theirs - shared if share == "union" else np.minimum(own, theirs)
+def _overlap(boxes: Floats, others: Floats, share: Share, rim: float) -> Floats:
+    """Return how far each box (m, 4) overlaps each other one (n, 4), shape (m, n)."""
+    width = np.minimum(boxes[:, None, 2], others[:, 2]) - np.maximum(boxes[:, None, 0], others[:, 0])
+    height = np.minimum(boxes[:, None, 3], others[:, 3]) - np.maximum(boxes[:, None, 1], others[:, 1])
+    rim32 = np.float32(rim)
+    shared: Floats = np.maximum(width + rim32, 0) * np.maximum(height + rim32, 0)
+    own, theirs = (np.prod(each[:, 2:] - each[:, :2] + rim32, axis=1) for each in (boxes, others))
+    whole = own[:, None] + theirs - shared if share == "union" else np.minimum(own[:, None], theirs)
     ratio: Floats = shared / np.maximum(whole, np.float32(1e-12))
     return ratio
 
@@ -41,12 +45,19 @@ def suppress(boxes: Floats, scores: Floats, limit: float, share: Share = "union"
     Returns:
         Indices of the kept boxes, best first.
     """
-    waiting = np.argsort(-scores, kind="stable")
-    kept = []
-    while waiting.size:
-        best, waiting = waiting[0], waiting[1:]
-        kept.append(best)
-        waiting = waiting[_overlap(boxes[best], boxes[waiting], share, rim) <= limit]
+    order = np.argsort(-scores, kind="stable")
+    kept: list[np.intp] = []
+    # Some rows of the table of overlaps at a time: most boxes are gone before their own is wanted.
+    while order.size:
+        some, order = order[:_ROWS], order[_ROWS:]
+        covered = _overlap(boxes[some], boxes[some], share, rim) > limit
+        free = np.ones(len(some), bool)
+        for k in range(len(some)):
+            if free[k]:
+                free[k + 1 :] &= ~covered[k, k + 1 :]
+        best = some[free]
+        kept.extend(best)
+        order = order[~(_overlap(boxes[best], boxes[order], share, rim) > limit).any(axis=0)]
     return np.asarray(kept, dtype=np.intp)
 
 

@@ -12,8 +12,9 @@ from deepscan import cards
 from deepscan.engines.device import resolve
 from deepscan.engines.onnx import open_session
 from deepscan.errors import UsageError
-from deepscan.faces.area import AreaTable
-from deepscan.faces.boxes import Indices, Share, refined, squared, suppress
+from deepscan.faces.area import AreaTable, Picture, Pixels
+from deepscan.faces.boxes import refined, squared
+from deepscan.faces.candidates import Candidates
 from deepscan.faces.face import Detection, Floats
 from deepscan.media.frames import Image
 
@@ -25,6 +26,10 @@ WINDOW, STEP = 12, 2
 FACTOR = 0.709
 #: Least confidence to pass P-Net, R-Net, O-Net.
 THRESHOLDS = (0.6, 0.7, 0.7)
+#: Squares in which a face that is followed may be now, as factors of the one that it was in.
+GUESSES = (1.1, 0.9)
+#: Least confidence with which a face that is followed must be found again.
+AGAIN = 0.95
 #: Bounds on memory: pixels whose tables are held at once, pixels and crops in one run of a net.
 HELD_PIXELS, RUN_PIXELS, RUN_CROPS = 1 << 24, 1 << 21, 512
 
@@ -36,10 +41,12 @@ class Search:
     Attributes:
         min_face: Side in pixels of the full frame of the smallest face looked for.
         copy_side: Long side of the copy that is searched, None to search the frame itself.
+        every: One in so many frames of a video is searched; in those between, its faces are followed.
     """
 
     min_face: float
     copy_side: int | None
+    every: int
 
     def shrink(self, height: int, width: int) -> float:
         """Return by what factor a frame is made smaller, in (0, 1]."""
@@ -50,50 +57,7 @@ class Search:
 
 
 # Two levels fewer than `exact`, so that both look through the same pyramid from there on.
-SEARCHES: dict[Mode, Search] = {"fast": Search(20 / FACTOR**2, 1280), "exact": Search(20, None)}
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Boxes on their way through the cascade.
-
-    Attributes:
-        owner: Which image each was found in, shape (n,).
-        boxes: Left, top, right, bottom in that image's pixels, shape (n, 4).
-        scores: The last net's confidence, shape (n,).
-        offsets: How that net would move each edge (see `boxes.refined`), shape (n, 4).
-        points: O-Net's landmarks in units of the box, five x and five y, shape (n, 10); before it (n, 0).
-    """
-
-    owner: Indices
-    boxes: Floats
-    scores: Floats
-    offsets: Floats
-    points: Floats
-
-    def of(self, image: int) -> "Candidates":
-        """Return one image's candidates."""
-        return self.take(np.flatnonzero(self.owner == image))
-
-    @classmethod
-    def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
-        """Return the candidates of all parts."""
-        if not parts:
-            none = np.zeros((0, 10), np.float32)
-            return cls(np.zeros(0, np.intp), none[:, :4], none[:, 0], none[:, :4], none)
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
-
-    def take(self, chosen: Indices) -> "Candidates":
-        """Return some of the candidates, in the order asked for."""
-        return Candidates(*(getattr(self, name)[chosen] for name in self.__slots__))
-
-    def suppressed(self, limit: float, share: Share = "union", rim: float = 0) -> "Candidates":
-        """Return what `boxes.suppress` leaves within each image, best first."""
-        kept = [np.zeros(0, np.intp)]
-        for image in np.unique(self.owner):
-            own = np.flatnonzero(self.owner == image)
-            kept.append(own[suppress(self.boxes[own], self.scores[own], limit, share, rim)])
-        return self.take(np.concatenate(kept))
+SEARCHES: dict[Mode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 4), "exact": Search(20, None, 1)}
 
 
 class Net(Protocol):
@@ -128,6 +92,7 @@ class FaceFinder:
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
         self.mode, self.device = mode, resolve(device)
         self._search = SEARCHES[mode]
+        self.every = self._search.every
         self.card = cards.load("mtcnn")
         self._pnet, self._rnet, self._onet = (
             open_session(self.card.path(name), device=self.device, threads=threads)
@@ -148,23 +113,65 @@ class FaceFinder:
             found += self._detect(chunk)
         return found
 
+    def follow(
+        self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
+    ) -> list[list[Detection] | None]:
+        """Return the faces of images near where they were a frame earlier, without searching the images.
+
+        Args:
+            images: As `detect` takes them.
+            known: The faces of a near frame of the same video, at least one an image.
+
+        Returns:
+            One list an image, the largest box first; None where not every known face was found again.
+        """
+        hints = [(k, face.box) for k, faces in enumerate(known) for face in faces]
+        places = squared(np.stack([box for _, box in hints]))
+        middle, half = (places[:, :2] + places[:, 2:]) / 2, (places[:, 2:] - places[:, :2]) / 2
+        guesses = np.concatenate([np.hstack([middle - half * by, middle + half * by]) for by in GUESSES])
+        owner = np.tile(np.arange(len(hints), dtype=np.intp), len(GUESSES))
+        pictures = [Picture(images[k]) for k, _ in hints]
+        found = self._refine(pictures, Candidates.unjudged(owner, guesses.astype(np.float32)), None)
+        found = found.take(np.flatnonzero(found.scores >= AGAIN))
+        placed = []
+        for at, (image, _) in enumerate(hints):
+            if len(own := found.of(at)):
+                placed.append(replace(own.merged(), owner=np.array([image], dtype=np.intp)))
+        faces = Candidates.joined(placed).suppressed(0.7, share="smaller", rim=1)
+        again = [_detections(faces.of(k)) for k in range(len(images))]
+        return [own if len(own) == len(before) else None for own, before in zip(again, known, strict=True)]
+
     def _detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         copies = [self._copy(image) for image in images]
         tables = [AreaTable(copy) for copy in copies]
         shrinks = [self._search.shrink(*image.shape[:2]) for image in images]
         passed = self._propose(tables, shrinks).suppressed(0.7)
         passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 0)))
-        passed = _judge(self._rnet, tables, passed, 24, THRESHOLDS[1]).suppressed(0.7)
+        passed = self._refine(tables, passed, 0.7).suppressed(0.7, share="smaller", rim=1)
+        found = []
+        for k, (copy, image) in enumerate(zip(copies, images, strict=True)):
+            grow = (np.array(image.shape[1::-1]) / np.array(copy.shape[1::-1])).astype(np.float32)
+            found.append(_detections(passed.of(k).moved(grow, np.zeros(2, np.float32))))
+        return found
+
+    def _refine(self, tables: Sequence[Pixels], proposed: Candidates, limit: float | None) -> Candidates:
+        """Return what R-Net and O-Net hold for faces, where O-Net moves them to, with landmarks in pixels.
+
+        Args:
+            tables: Of the images.
+            proposed: What to look at.
+            limit: At what overlap R-Net's lesser ones go, None to keep them all.
+        """
+        passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1])
+        passed = passed if limit is None else passed.suppressed(limit)
         passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 1)))
         passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2])
         # O-Net's landmarks are relative to the box it saw, not to the one it moves it to.
-        passed = replace(
+        return replace(
             passed,
             points=_placed(passed.boxes, passed.points),
             boxes=refined(passed.boxes, passed.offsets, 1),
         )
-        passed = passed.suppressed(0.7, share="smaller", rim=1)
-        return [_detections(passed.of(k), copies[k], image) for k, image in enumerate(images)]
 
     def _propose(self, tables: Sequence[AreaTable], shrinks: Sequence[float]) -> Candidates:
         """Return what P-Net finds on every level of every image's pyramid."""
@@ -224,9 +231,7 @@ def _from_map(score: Floats, offset: Floats, scale: float) -> Candidates:
     return Candidates(owner, np.floor(boxes), score[owner, row, column], offsets, offsets[:, :0])
 
 
-def _judge(
-    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float
-) -> Candidates:
+def _judge(net: Net, tables: Sequence[Pixels], proposed: Candidates, side: int, least: float) -> Candidates:
     """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
     # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.
     edges = proposed.boxes.astype(np.int64)
@@ -254,13 +259,11 @@ def _placed(boxes: Floats, points: Floats) -> Floats:
     return points * np.repeat(size, 5, axis=1) + np.repeat(boxes[:, :2], 5, axis=1) - 1
 
 
-def _detections(found: Candidates, copy: Image, image: Image) -> list[Detection]:
-    """Return one image's faces, the largest first, in the pixels of the frame that the copy was made from."""
-    grow = np.array(image.shape[1::-1], np.float32) / np.array(copy.shape[1::-1], np.float32)
-    boxes = found.boxes * np.tile(grow, 2)
-    landmarks = found.points.reshape(-1, 2, 5).transpose(0, 2, 1) * grow
-    size = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+def _detections(found: Candidates) -> list[Detection]:
+    """Return the faces, the largest first."""
+    landmarks = found.points.reshape(-1, 2, 5).transpose(0, 2, 1)
+    size = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
     return [
-        Detection(boxes[k], landmarks[k], min(1.0, float(found.scores[k])))
+        Detection(found.boxes[k], landmarks[k], min(1.0, float(found.scores[k])))
         for k in np.argsort(size, kind="stable")[::-1]
     ]

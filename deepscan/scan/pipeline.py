@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.quality import assess
 from deepscan.faces.recipe import REFERENCE
 from deepscan.faces.tracks import appearance
+from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
 from deepscan.scan.explanation import Explanation
@@ -45,6 +47,7 @@ class Video:
         waiting: Frames and crops that have not been through their stage yet.
         report: How its decoding ended, None while it goes on.
         failure: What a stage of ours could not do with it, empty where none failed.
+        trail: Where its faces were last.
         seconds: Stage -> seconds of it that fell to this video.
     """
 
@@ -56,7 +59,13 @@ class Video:
     waiting: int = 0
     report: DecodeReport | None = None
     failure: str = ""
+    trail: Trail = field(default_factory=Trail)
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
+
+
+#: A face on its way to the detector, and what became of a batch of them, with the seconds that it took.
+Crop = tuple[Video, Sighting, Image]
+Judged = tuple[list[tuple[float, Explanation | None] | Exception], float]
 
 
 class InWork(Protocol):
@@ -65,10 +74,12 @@ class InWork(Protocol):
     Attributes:
         waiting: Frames and crops that have not been through their stage yet.
         failure: What a stage of ours could not do with it, empty where none failed.
+        trail: Where its faces were last.
     """
 
     waiting: int
     failure: str
+    trail: Trail
 
 
 V = TypeVar("V", bound=InWork)
@@ -103,7 +114,7 @@ class FaceStage(Generic[V]):
             The videos that the frames are from, one a frame.
         """
         batch = _first(self._frames, FRAME_BATCH)
-        found = attempt(lambda part: self._finder.detect([event.frame.image for _, event in part]), batch)
+        found = attempt(self._find, batch)
         for (video, event), detections in zip(batch, found, strict=True):
             if isinstance(detections, Exception):
                 video.failure = f"finding faces failed at frame {event.frame.index}: {detections}"
@@ -112,6 +123,10 @@ class FaceStage(Generic[V]):
             video.waiting -= 1
             event.release()
         return [video for video, _ in batch]
+
+    def _find(self, batch: list[tuple[V, FrameReady]]) -> list[list[Detection]]:
+        images = [event.frame.image for _, event in batch]
+        return find_faces(self._finder, images, [video.trail for video, _ in batch])
 
 
 class Pipeline:
@@ -134,7 +149,10 @@ class Pipeline:
         self._scorer = scorer
         self._run = run
         self._videos: dict[int, Video] = {}
-        self._crops: deque[tuple[Video, Sighting, Image]] = deque()
+        self._crops: deque[Crop] = deque()
+        self._scoring: tuple[list[Crop], Future[Judged]] | None = None
+        # A thread of its own: the detector works on one batch while faces are found for the next.
+        self._detector = ThreadPoolExecutor(1, thread_name_prefix="detector")
 
     def scan(self, paths: Iterable[bytes], emit: Callable[[Record], None]) -> None:
         """Scan videos and hand on the record of each as it ends.
@@ -143,7 +161,12 @@ class Pipeline:
             paths: Files, encoded as the file system has them.
             emit: Takes one record for each path, in the order in which they end.
         """
-        queue = iter(enumerate(paths))
+        try:
+            self._work_off(iter(enumerate(paths)), emit)
+        finally:
+            self._detector.shutdown(wait=False, cancel_futures=True)
+
+    def _work_off(self, queue: Iterator[tuple[int, bytes]], emit: Callable[[Record], None]) -> None:
         exhausted = False
         while not exhausted or self._videos:
             while not exhausted and self._pool.idle:
@@ -152,18 +175,22 @@ class Pipeline:
                     break
                 self._videos[number] = Video(path)
                 self._pool.submit(DecodeJob(number, path))
-            busy = bool(self._faces or self._crops)
-            quiet = not self._take(self._pool.poll(0.0 if busy else 0.5))
-            # A batch is run when it is full, or when nothing more has come to fill it; full batches of crops
-            # first, so that a crowd's crops do not pile up.
-            if len(self._crops) >= CROP_BATCH:
-                self._score(_first(self._crops, CROP_BATCH))
-            elif len(self._faces) >= FRAME_BATCH or (quiet and self._faces):
+            if self._faces or (self._crops and not self._scoring):
+                waiting = 0.0
+            else:
+                waiting = 0.01 if self._scoring else 0.5
+            quiet = not self._take(self._pool.poll(waiting))
+            # A batch is run when it is full, or when nothing more has come to fill it. A crowd's crops may
+            # not pile up: with two batches of them waiting, no more faces are looked for.
+            if len(self._crops) >= CROP_BATCH or (quiet and self._crops and not self._faces):
+                self._score(wait=len(self._crops) >= 2 * CROP_BATCH)
+            if len(self._crops) < 2 * CROP_BATCH and (
+                len(self._faces) >= FRAME_BATCH or (quiet and self._faces)
+            ):
                 begun = time.monotonic()
                 videos = self._faces.run(self._keep)
                 self._charge("faces", time.monotonic() - begun, videos)
-            elif quiet and self._crops:
-                self._score(_first(self._crops, CROP_BATCH))
+            self._collect(wait=False)
             self._finish(emit)
 
     def _take(self, events: Sequence[object]) -> bool:
@@ -193,16 +220,31 @@ class Pipeline:
         crop = align(frame.image, detection.landmarks, self._scorer.recipe) if self._scorer else None
         return Sighting(face), crop
 
-    def _score(self, batch: list[tuple[Video, Sighting, Image]]) -> None:
+    def _score(self, *, wait: bool) -> None:
+        """Give the detector a batch of crops, unless it is at work and is not waited for."""
+        self._collect(wait=wait)
+        if self._scoring is None:
+            batch = _first(self._crops, CROP_BATCH)
+            self._scoring = batch, self._detector.submit(self._judged, batch)
+
+    def _judged(self, batch: list[Crop]) -> Judged:
         begun = time.monotonic()
         judged = attempt(lambda part: self._judge(np.stack([crop for _, _, crop in part])), batch)
+        return judged, time.monotonic() - begun
+
+    def _collect(self, *, wait: bool) -> None:
+        """Take what the detector has made of its batch, if it has ended or is waited for."""
+        if self._scoring is None or not (wait or self._scoring[1].done()):
+            return
+        batch, (judged, seconds) = self._scoring[0], self._scoring[1].result()
+        self._scoring = None
         for (video, sighting, _), found in zip(batch, judged, strict=True):
             if isinstance(found, Exception):
                 video.failure = f"the detector failed at frame {sighting.face.index}: {found}"
             else:
                 sighting.raw, sighting.explanation = found
             video.waiting -= 1
-        self._charge("detector", time.monotonic() - begun, [video for video, _, _ in batch])
+        self._charge("detector", seconds, [video for video, _, _ in batch])
 
     def _judge(self, crops: NDArray[np.uint8]) -> list[tuple[float, Explanation | None]]:
         assert self._scorer is not None

@@ -17,7 +17,7 @@ FACELESS = (192, 96)
 class Finder:
     """Sees the same two faces in every frame, but for wide ones."""
 
-    mode = "fast"
+    mode, every = "fast", 1
 
     def __init__(self, mode="fast", device="cpu"):
         pass

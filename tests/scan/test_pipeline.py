@@ -50,6 +50,8 @@ class Pool:
 class Finder:
     """Finds as many faces as the frame's first pixel says."""
 
+    every = 1
+
     def __init__(self):
         self.batches = []
 

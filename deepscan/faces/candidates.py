@@ -1,0 +1,83 @@
+"""Candidates: what may be a face, on its way through the nets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deepscan.faces.boxes import Indices, Share, iou, suppress
+from deepscan.faces.face import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Boxes on their way through the cascade.
+
+    Attributes:
+        owner: Which image each was found in, shape (n,).
+        boxes: Left, top, right, bottom in that image's pixels, shape (n, 4).
+        scores: The last net's confidence, shape (n,).
+        offsets: How that net would move each edge (see `boxes.refined`), shape (n, 4).
+        points: O-Net's landmarks in units of the box, five x and five y, shape (n, 10); before it (n, 0).
+    """
+
+    owner: Indices
+    boxes: Floats
+    scores: Floats
+    offsets: Floats
+    points: Floats
+
+    def of(self, image: int) -> "Candidates":
+        """Return one image's candidates."""
+        return self.take(np.flatnonzero(self.owner == image))
+
+    @classmethod
+    def unjudged(cls, owner: Indices, boxes: Floats) -> "Candidates":
+        """Return boxes that no net has seen yet."""
+        nothing = np.zeros((len(boxes), 4), np.float32)
+        return cls(owner, boxes, nothing[:, 0], nothing, nothing[:, :0])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """Return the candidates of all parts."""
+        if not parts:
+            none = np.zeros((0, 10), np.float32)
+            return cls(np.zeros(0, np.intp), none[:, :4], none[:, 0], none[:, :4], none)
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
+    def take(self, chosen: Indices) -> "Candidates":
+        """Return some of the candidates, in the order asked for."""
+        return Candidates(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+    def moved(self, grow: Floats, corner: Floats) -> "Candidates":
+        """Return them in the pixels of what their image was cut out of and shrunk from.
+
+        Args:
+            grow: Factors across and down, shape (2,).
+            corner: Where the cut began, shape (2,).
+        """
+        boxes = self.boxes * np.tile(grow, 2) + np.tile(corner, 2)
+        points = self.points.reshape(-1, 2, 5) * grow[:, None] + corner[:, None]
+        return replace(self, boxes=boxes, points=points.reshape(-1, 10))
+
+    def merged(self) -> "Candidates":
+        """Return one in the place of those of one image: the mean of all that cover the surest by half.
+
+        What the nets answer varies with the box that they are shown, by some hundredths of a face; a mean
+        varies less.
+        """
+        best = int(np.argmax(self.scores))
+        near = np.flatnonzero(iou(self.boxes[best], self.boxes) >= 0.5)
+        boxes, points = (values[near].mean(axis=0, keepdims=True) for values in (self.boxes, self.points))
+        return replace(self.take(np.array([best])), boxes=boxes, points=points)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def suppressed(self, limit: float, share: Share = "union", rim: float = 0) -> "Candidates":
+        """Return what `boxes.suppress` leaves within each image, best first."""
+        kept = [np.zeros(0, np.intp)]
+        for image in np.unique(self.owner):
+            own = np.flatnonzero(self.owner == image)
+            kept.append(own[suppress(self.boxes[own], self.scores[own], limit, share, rim)])
+        return self.take(np.concatenate(kept))
