@@ -1,0 +1,133 @@
+"""Faces that are followed: which frames are searched, what is looked for in the others, what is found."""
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.faces.boxes import iou
+from deepscan.faces.face import Detection
+from deepscan.faces.trails import SURE, Trail, find_faces
+
+
+def face(at, probability=1.0):
+    return Detection(np.float32([at, 0, at + 50, 50]), np.zeros((5, 2), np.float32), probability)
+
+
+class Finder:
+    """Knows a frame by its first pixel; notes what it is asked, and loses the faces of some frames."""
+
+    def __init__(self, every, lost=(), empty=()):
+        self.every, self.lost, self.empty = every, lost, empty
+        self.searched, self.followed = [], []
+
+    def detect(self, images):
+        numbers = [int(image[0, 0, 0]) for image in images]
+        self.searched += numbers
+        return [[] if number in self.empty else [face(number)] for number in numbers]
+
+    def follow(self, images, known):
+        numbers = [int(image[0, 0, 0]) for image in images]
+        self.followed += [
+            (number, [int(each.box[0]) for each in faces])
+            for number, faces in zip(numbers, known, strict=True)
+        ]
+        return [None if number in self.lost else [face(number)] for number in numbers]
+
+
+def frames(*numbers):
+    return [np.full((60, 60, 3), number, np.uint8) for number in numbers]
+
+
+def placed(found):
+    return [[int(each.box[0]) for each in faces] for faces in found]
+
+
+def test_one_frame_in_some_is_searched_and_the_others_follow_the_one_before():
+    finder, trail = Finder(every=3), Trail()
+    assert placed(find_faces(finder, frames(*range(8)), [trail] * 8)) == [[at] for at in range(8)]
+    assert sorted(finder.searched) == [0, 3, 6]
+    assert sorted(finder.followed) == [(1, [0]), (2, [1]), (4, [3]), (5, [4]), (7, [6])]
+
+
+def test_a_trail_goes_on_over_batches_and_videos_do_not_mix():
+    finder, first, second = Finder(every=3), Trail(), Trail()
+    find_faces(finder, frames(0, 100, 1), [first, second, first])
+    find_faces(finder, frames(101, 2, 102, 103), [second, first, second, second])
+    assert sorted(finder.searched) == [0, 100, 103]
+    assert sorted(finder.followed) == [(1, [0]), (2, [1]), (101, [100]), (102, [101])]
+
+
+def test_a_frame_in_which_a_face_is_lost_is_searched_and_so_is_one_after_none():
+    finder, trail = Finder(every=9, lost={2}, empty={2, 3}), Trail()
+    assert placed(find_faces(finder, frames(*range(6)), [trail] * 6)) == [[0], [1], [], [], [4], [5]]
+    assert finder.searched == [0, 2, 3, 4]
+    assert [number for number, _ in finder.followed] == [1, 2, 5]
+
+
+def test_what_the_finder_doubts_is_not_followed():
+    finder, trail = Finder(every=9), Trail(1, [face(0), face(30, SURE - 0.01)])
+    find_faces(finder, frames(1), [trail])
+    assert finder.followed == [(1, [0])]
+    finder, trail = Finder(every=9), Trail(1, [face(30, SURE - 0.01)])
+    find_faces(finder, frames(1), [trail])
+    assert (finder.searched, finder.followed) == ([1], [])
+
+
+@pytest.fixture(scope="module")
+def clip(astronaut, hopper):
+    """Two persons, who move by up to a tenth of a face from frame to frame, grow and tilt."""
+    made = []
+    for at in range(12):
+        picture = np.full((480, 900, 3), 90, np.uint8)
+        for person, left, top, size, turn in ((astronaut, 20, 10, 1.0, 3), (hopper, 480, 20, 0.62, -2)):
+            scale = size * (1 + 0.02 * at)
+            matrix = cv2.getRotationMatrix2D((220 * scale, 120 * scale), turn * np.sin(at / 2), scale)
+            matrix[:, 2] += (left + 8.25 * np.sin(at), top + 5.25 * np.cos(at))
+            part = cv2.warpAffine(person, matrix, (900, 480), flags=cv2.INTER_AREA)
+            shown = cv2.warpAffine(np.ones(person.shape[:2], np.uint8), matrix, (900, 480))
+            picture[shown > 0] = part[shown > 0]
+        made.append(picture)
+    return made
+
+
+def test_faces_that_move_are_found_where_a_search_finds_them(fast, clip):
+    assert fast.every > 1
+    found = _through(fast, clip)
+    followed = fast.follow(clip[1:], found[:-1])
+    off = []
+    for faces, searched in zip(followed, fast.detect(clip[1:]), strict=True):
+        assert faces is not None
+        # A search also takes something or other for a face that is none.
+        sure = [other for other in searched if other.probability >= SURE]
+        for one, other in zip(faces, sure, strict=True):
+            assert float(iou(one.box, other.box[None])[0]) > 0.8
+            eyes = np.linalg.norm(other.landmarks[1] - other.landmarks[0])
+            off.append(np.linalg.norm(one.landmarks - other.landmarks, axis=1).mean() / eyes)
+    # The nets' answers vary by about as much with the box that they are shown.
+    assert np.median(off) < 0.04
+
+
+def _through(finder, clip):
+    trail = Trail()
+    return find_faces(finder, clip, [trail] * len(clip))
+
+
+def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):
+    known = fast.detect(clip[:1])[0]
+    covered = clip[0].copy()
+    left, top, right, bottom = known[1].box.astype(int)
+    covered[max(0, top) : bottom, max(0, left) : right] = 128
+    empty = np.full_like(clip[0], 90)
+    assert fast.follow([covered, empty, clip[0]], [known] * 3)[:2] == [None, None]
+    assert len(fast.follow([covered], [known[:1]])[0]) == 1, "the other one is still there"
+
+
+def test_two_hints_that_lead_to_one_face_are_not_two_faces(fast, clip):
+    known = fast.detect(clip[:1])[0]
+    assert fast.follow([clip[0]], [[known[0], known[0]]]) == [None]
+
+
+def test_exact_searches_every_frame(exact, clip):
+    found = _through(exact, clip[:3])
+    for faces, searched in zip(found, exact.detect(clip[:3]), strict=True):
+        assert [one.box.tolist() for one in faces] == [other.box.tolist() for other in searched]
