@@ -43,6 +43,8 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
             runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
+    # A thread that spins while it waits takes its core from the decoders and from the other sessions.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     # TF32 keeps 10 bits of a mantissa: what is called fp32 must be it.
