@@ -45,8 +45,8 @@ def scan(
     faces: Annotated[
         str,
         typer.Option(
-            help="fast searches a smaller copy of one sampled frame in five and follows its faces through the "
-            "others, exact searches every frame itself.",
+            help="fast searches a smaller copy of one sampled frame in five and follows its faces through "
+            "the others, exact searches every frame itself.",
             rich_help_panel=LOOK,
         ),
     ] = "fast",

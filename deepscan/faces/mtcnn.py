@@ -73,8 +73,8 @@ class FaceFinder:
     The cascade is that of Zhang et al. 2016 (section II): P-Net scans a pyramid of the image, R-Net and O-Net
     judge what it proposes from crops of 24 and 48 pixels, each refining the boxes, and O-Net gives the
     landmarks. `exact` gives the result of facenet-pytorch 2.5.3's `MTCNN(keep_all=True, min_face_size=20)`;
-    `fast` searches a smaller copy and maps what it finds back to the frame. Neither follows faces from frame to
-    frame: see `trails.find_faces`.
+    `fast` searches a smaller copy and maps what it finds back to the frame. What follows faces from frame
+    to frame is `trails.find_faces`.
 
     Args:
         mode: What to look for; see above.
