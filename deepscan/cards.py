@@ -95,10 +95,22 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file of a model: its path relative to the card and its SHA-256."""
+    """A file of a model.
+
+    Attributes:
+        path: Relative to the card.
+        sha256: Of its content.
+        golden: Expected score of the golden input, where rounding makes it another than the card's.
+    """
 
     path: str
     sha256: str
+    golden: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as cards state it."""
+        stated = {"path": self.path, "sha256": self.sha256}
+        return stated if self.golden is None else {**stated, "golden": self.golden}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +194,7 @@ class ModelCard:
             "method": self.method,
             "summary": self.summary,
             "license": self.license,
-            "files": {kind: {"path": f.path, "sha256": f.sha256} for kind, f in self.files.items()},
+            "files": {kind: file.to_json() for kind, file in self.files.items()},
             "network": dict(self.network),
             "crop": self.crop and self.crop.to_json(),
             **({"inputs": dict(self.inputs)} if self.crop else {}),

@@ -69,7 +69,12 @@ def scan(
     ] = DEFAULT_MODEL,
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=MODEL)] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="auto, fp32, bf16 (torch) or int8 (onnx, where a model has it).", rich_help_panel=MODEL
+        ),
+    ] = "auto",
     out: Annotated[
         Path | None,
         typer.Option(

@@ -15,6 +15,8 @@ from deepscan.engines.device import cuda_devices, resolve
 from deepscan.engines.engine import Arrays
 from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 
+#: Precision -> which of a card's files is in it.
+PRECISIONS = {"fp32": "onnx", "int8": "onnx-int8"}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -68,19 +70,20 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
 
 @ENGINES.register("onnx")
 class OnnxEngine:
-    """Runs a card's `onnx` file with ONNX Runtime."""
+    """Runs a card's `onnx` file, or in int8 its `onnx-int8`, with ONNX Runtime."""
 
     name = "onnx"
     file = "onnx"
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
-        if precision not in ("auto", "fp32"):
+        self.precision = "fp32" if precision == "auto" else precision
+        if self.precision not in PRECISIONS:
             raise UsageError(
-                f"the onnx engine has no precision {precision!r}", "use --precision auto or fp32"
+                f"the onnx engine has no precision {precision!r}", f"choose from: {', '.join(PRECISIONS)}"
             )
         self.device, self.note = resolve(device), ""
-        self.precision = "fp32"
-        path = card.path("onnx")
+        self.file = PRECISIONS[self.precision]
+        path = card.path(self.file)
         try:
             self._session = open_session(path, device=self.device, threads=threads)
         except MissingError as error:

@@ -1,5 +1,6 @@
 """From a trained network to a folder that scans: tuning folded, everything stated, nothing lost."""
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -137,3 +138,36 @@ def test_a_model_that_does_not_pass_the_exports_gate_can_be_scanned_with_in_torc
     scorer = Scorer(card, device="cpu")
     assert scorer.engine.name == "torch"
     assert np.isfinite(scorer.score(parts[2].crops[:3])).all()
+
+
+@pytest.fixture
+def small(parts):
+    """The same with crops to train on, and a recipe that asks for 8 bits."""
+    network, recipe, crops, folder = parts
+    asked = dataclasses.replace(recipe, quantise=True)
+    return network, asked, dataclasses.replace(crops, splits=("train",) * 16 + ("val",) * 32), folder
+
+
+def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, monkeypatch):
+    # Noise has no order to keep: what is lost of it says nothing.
+    monkeypatch.setattr(module, "LOST", 1.0)
+    card = publish(*small, name="made", data="noise", trained={})
+    assert card == cards.load(small[-1])
+    assert tuple(card.files) == ("onnx", "torch", "onnx-int8")
+    (told,) = [result for result in card.results if "in int8" in result["data"]]
+    held = halves(small[2], small[1].frames["val"])[1]
+    scorer = Scorer(card, device="cpu", precision="int8")
+    scores = scorer.score(small[2].crops[held])
+    assert told["value"] == pytest.approx(auc(small[2].labels[held], scores), abs=1e-4)
+    assert scorer.to_json()["sha256"] == card.files["onnx-int8"].sha256
+    assert scorer.to_json()["precision"] == "int8"
+    assert Scorer(card, device="cpu").engine.precision == "fp32", "what is not asked for does not round"
+
+
+def test_a_file_in_8_bits_that_loses_more_is_not_kept_and_the_card_says_so(small, monkeypatch):
+    monkeypatch.setattr(module, "LOST", -1.0)
+    card = publish(*small, name="made", data="noise", trained={})
+    assert tuple(card.files) == ("onnx", "torch")
+    assert card.trained["int8"].startswith("none: it would lose")
+    assert not (small[-1] / "model.int8.onnx").exists()
+    assert card == cards.load(small[-1])

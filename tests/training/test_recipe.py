@@ -316,6 +316,7 @@ EVERYWHERE = {
     "sources": [],
     "blend": 0.0,
     "forgeries": ["blend"],
+    "quantise": False,
     "balance": "natural",
     "labels": "given",
     "backbone_lr": None,

@@ -1,0 +1,57 @@
+"""A model in 8 bits: near the one that it was made of, smaller, and asked for by name alone."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+
+from deepscan import cards
+from deepscan.engines import ENGINES
+from deepscan.engines.quantise import quantise
+from deepscan.errors import ContractError, MissingError
+from deepscan.scan.scorer import Scorer
+from tests.tiny import pictures
+
+
+@pytest.fixture
+def small(published, tmp_path):
+    """A model of each method with a file in 8 bits."""
+    for file in published.card.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    card = cards.load(tmp_path)
+    batches = [published.inputs(pictures(8, published.network.side, seed=seed)) for seed in range(4)]
+    file = quantise(card, published.inputs, batches)
+    made = dataclasses.replace(card, files={**card.files, "onnx-int8": file})
+    cards.save(made)
+    return cards.load(tmp_path)
+
+
+def test_scores_are_near_and_not_the_same(small, published):
+    crops = pictures(16, published.network.side, seed=9)
+    exact, coarse = (
+        Scorer(small, engine="onnx", device="cpu", precision=precision).score(crops)
+        for precision in ("fp32", "int8")
+    )
+    # 7 bits of a weight are within 1/128 of its channel's largest; random networks add that up unchecked.
+    assert np.abs(coarse - exact).mean() < 0.1
+    assert (coarse != exact).any()
+    graph = onnx.load(small.path("onnx-int8")).graph
+    assert any(node.op_type == "DequantizeLinear" for node in graph.node)
+
+
+def test_its_own_golden_score_is_held_against_it(small):
+    own = small.files["onnx-int8"]
+    wrong = dataclasses.replace(own, golden=own.golden + (0.3 if own.golden < 0.5 else -0.3))
+    with pytest.raises(ContractError, match="golden"):
+        Scorer(
+            dataclasses.replace(small, files={**small.files, "onnx-int8": wrong}),
+            engine="onnx",
+            device="cpu",
+            precision="int8",
+        )
+
+
+def test_where_a_model_has_none_it_is_not_replaced(published):
+    with pytest.raises(MissingError, match="no onnx-int8 file"):
+        ENGINES.get("onnx")(published.card, device="cpu", precision="int8", threads=1)
