@@ -2,10 +2,11 @@
 
     python benchmarks/tried.py --data DIR MODEL...            # folders, as `deepscan train` leaves them
 
-`DIR/faces.csv` lists the pictures. The half of `val` that chose nothing is looked at as it is, with its mirror
-image, compressed as frames of videos, and its reals against fakes made of them. Where `DIR` has clips.csv, and
-`MODEL.jsonl` beside a model's folder holds what `deepscan scan DIR/clips --model MODEL --out MODEL.jsonl` wrote,
-the clips are measured as well, one vote a group and label. Rows of other models in the table stay.
+`DIR/faces.csv` lists the pictures. The half of `val` that chose nothing is looked at as it is, with its
+mirror image, compressed as frames of videos, and its reals against fakes made of them. Where `DIR` has
+clips.csv, and `MODEL.jsonl` beside a model's folder holds what `deepscan scan DIR/clips --model MODEL
+--out MODEL.jsonl` wrote, the clips are measured as well, one vote a group and label. Rows of other models in
+the table stay.
 """
 
 import argparse
