@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deepscan.backbones.effort import penalties
 from deepscan.backbones.tokens import Tokens
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.vit import MeanPool, VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
@@ -58,14 +58,19 @@ class LinearOutput(Output):
     Attributes:
         tokens: The backbone's tokens.
         backbone: The tower, for the penalties on its weights.
+        margins: By how much the logit of fake is above that of real at each place, shape (B, 1, P), where the
+            crop's own margin is their mean; None where it is not.
     """
 
     tokens: Tokens
     backbone: VisionTransformer
+    margins: Tensor | None = None
 
     @property
     def evidence(self) -> dict[str, Tensor]:
-        """Where the CLS token looked."""
+        """What each place says where the score is the mean of that, else where the CLS token looked."""
+        if self.margins is not None:
+            return {"margins": self.margins}
         return {"attention": self.tokens.attention[:, None]}
 
 
@@ -89,7 +94,11 @@ class LinearNetwork(Network):
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens: Tokens = self.backbone(crops)
         seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
-        return LinearOutput(self.head(seen), tokens, self.backbone)
+        margins = None
+        if isinstance(self.backbone.pool, MeanPool) and self.feature == "cls" and len(self.head) == 1:
+            # A linear head on a mean is the mean of the head on what it is of.
+            margins = self.head(tokens.patches).diff(dim=-1).transpose(1, 2)
+        return LinearOutput(self.head(seen), tokens, self.backbone, margins)
 
 
 class FrozenLinearNetwork(FrozenNetwork):

@@ -43,6 +43,19 @@ def test_it_trains_from_end_to_end(tower):
     assert lacking == []
 
 
+def test_the_score_is_the_mean_of_what_each_place_says(tower):
+    network = DETECTORS.get("fft")().build({"backbone": TINY}).eval()
+    output = network(torch.randn(3, 3, 32, 32))
+    margins = output.evidence["margins"]
+    assert margins.shape == (3, 1, 16)
+    assert margins.std(dim=2).min() > 0
+    margin = output.logits[:, 1] - output.logits[:, 0]
+    # Summed in another order, in float32.
+    torch.testing.assert_close(margins.mean(dim=(1, 2)), margin, atol=1e-5, rtol=0)
+    deeper = DETECTORS.get("fft")().build({"backbone": TINY, "layers": 2}).eval()
+    assert set(deeper(torch.randn(1, 3, 32, 32)).evidence) == {"attention"}, "a perceptron's is no such mean"
+
+
 @pytest.mark.parametrize("method", ["corit", "dfd-hr"])
 def test_methods_with_tokens_of_their_own_refuse_it(method):
     with pytest.raises(UsageError, match="CLS token"):
