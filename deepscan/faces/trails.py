@@ -1,14 +1,17 @@
 """Trails: where the faces of a video were last, so that most of its frames need not be searched."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deepscan.faces.face import Detection
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.media.frames import Image
+from deepscan.media.frames import Frame
 
 #: Least confidence of a face that is followed: what the finder doubts is found anew or not at all.
 SURE = 0.9
+#: For how many seconds faces are followed at most: somebody else may have come into view.
+LONGEST = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -16,49 +19,57 @@ class Trail:
     """What the face finder knows of a video.
 
     Attributes:
-        frames: How many of its frames have been looked at.
-        faces: The faces of the last one.
+        steps: How many frames ago a search was due; None before the first frame.
+        since: Time of the frame for which it was, in seconds.
+        faces: The faces of the last frame.
     """
 
-    frames: int = 0
+    steps: int | None = None
+    since: float = 0.0
     faces: list[Detection] = field(default_factory=list)
 
+    def step(self, pts: float, every: int) -> int:
+        """Go on to the next frame, and return how many frames ago a search was due: 0 if it is now."""
+        steps = every if self.steps is None else self.steps + 1
+        if steps >= every or pts - self.since > LONGEST:
+            steps, self.since = 0, pts
+        self.steps = steps
+        return steps
 
-def find_faces(finder: FaceFinder, images: Sequence[Image], trails: Sequence[Trail]) -> list[list[Detection]]:
+
+def find_faces(finder: FaceFinder, frames: Sequence[Frame], trails: Sequence[Trail]) -> list[list[Detection]]:
     """Return the faces of frames of videos, the largest box first, and note them in the videos' trails.
 
-    One in `finder.every` frames of a video is searched; in the next ones the faces found are followed. A
-    frame in which one of them is lost, or that follows one without faces, is searched as well. A face that
-    comes into view is so found at the next search.
+    One in `finder.every` frames of a video is searched, and at least one in two seconds; in the next ones the
+    faces found are followed. A frame in which one of them is lost, or that follows one without faces, is
+    searched as well. A face that comes into view is so found at the next search.
 
     Args:
         finder: The face finder.
-        images: RGB, shape (h, w, 3), uint8, those of one video in the order of time.
-        trails: The trail of each image's video.
+        frames: The frames, those of one video in the order of time.
+        trails: The trail of each frame's video.
     """
     found: dict[int, list[Detection]] = {}
     before: dict[int, int] = {}
     last: dict[int, int] = {}
-    steps: dict[int, list[int]] = {}
-    count = {id(trail): trail.frames for trail in trails}
-    for at, trail in enumerate(trails):
+    by_step: dict[int, list[int]] = defaultdict(list)
+    for at, (frame, trail) in enumerate(zip(frames, trails, strict=True)):
         if id(trail) in last:
             before[at] = last[id(trail)]
         last[id(trail)] = at
-        steps.setdefault(count[id(trail)] % finder.every, []).append(at)
-        count[id(trail)] += 1
+        by_step[trail.step(frame.pts, finder.every)].append(at)
     # All searches that are due run together; then step by step what follows them.
-    for step in sorted(steps):
+    for step in sorted(by_step):
         known = {}
-        for at in steps[step] if step else ():
+        for at in by_step[step] if step else ():
             faces = found[before[at]] if at in before else trails[at].faces
             known[at] = [face for face in faces if face.probability >= SURE]
         near = [at for at, faces in known.items() if faces]
         if near:
-            again = finder.follow([images[at] for at in near], [known[at] for at in near])
+            again = finder.follow([frames[at].image for at in near], [known[at] for at in near])
             found |= {at: faces for at, faces in zip(near, again, strict=True) if faces is not None}
-        lost = [at for at in steps[step] if at not in found]
-        found |= dict(zip(lost, finder.detect([images[at] for at in lost]), strict=True))
+        lost = [at for at in by_step[step] if at not in found]
+        found |= dict(zip(lost, finder.detect([frames[at].image for at in lost]), strict=True))
     for trail in trails:
-        trail.frames, trail.faces = count[id(trail)], found[last[id(trail)]]
-    return [found[at] for at in range(len(images))]
+        trail.faces = found[last[id(trail)]]
+    return [found[at] for at in range(len(frames))]

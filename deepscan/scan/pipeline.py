@@ -125,8 +125,8 @@ class FaceStage(Generic[V]):
         return [video for video, _ in batch]
 
     def _find(self, batch: list[tuple[V, FrameReady]]) -> list[list[Detection]]:
-        images = [event.frame.image for _, event in batch]
-        return find_faces(self._finder, images, [video.trail for video, _ in batch])
+        frames = [event.frame for _, event in batch]
+        return find_faces(self._finder, frames, [video.trail for video, _ in batch])
 
 
 class Pipeline:

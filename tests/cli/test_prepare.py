@@ -14,6 +14,8 @@ from deepscan.errors import ExitCode
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.trails import Trail, find_faces
+from deepscan.media.frames import Frame
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
 from tests import toy
 from tests.command import SAMPLES, deepscan, start
@@ -87,21 +89,22 @@ def test_every_video_has_a_status_and_every_drop_its_reason(whole):
 
 def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
     _, out = whole
-    frames = {}
+    frames = []
     with DecodePool(DecodeOptions(frames=2), 1) as pool:
         pool.submit(DecodeJob(0, str(SAMPLES / "two_persons.mp4").encode()))
         while pool.busy:
             for event in pool.poll(0.5):
                 if isinstance(event, FrameReady):
-                    frames[event.frame.index] = event.frame.image.copy()
+                    frame = event.frame
+                    frames.append(Frame(frame.index, frame.pts, frame.image.copy()))
                     event.release()
-    faces = FaceFinder("fast").detect(list(frames.values()))
-    for (index, image), found in zip(frames.items(), faces, strict=True):
+    faces = find_faces(FaceFinder("fast"), frames, [Trail()] * len(frames))
+    for frame, found in zip(frames, faces, strict=True):
         areas = [detection.width * detection.height for detection in found]
         assert len(found) == 2
         assert areas[0] == max(areas), "the largest face comes first"
-        crop = cv2.imread(str(out / f"folders/real/frames/two_persons/{index:03}.png"))[..., ::-1]
-        expected = align(image, found[0].landmarks, CropRecipe())
+        crop = cv2.imread(str(out / f"folders/real/frames/two_persons/{frame.index:03}.png"))[..., ::-1]
+        expected = align(frame.image, found[0].landmarks, CropRecipe())
         assert crop.shape == expected.shape == (256, 256, 3)
         # A net's sums depend in their last digits on what else is in its batch; a pixel may round otherwise.
         assert np.abs(crop.astype(int) - expected).max() <= 1

@@ -7,6 +7,7 @@ import pytest
 from deepscan.faces.boxes import iou
 from deepscan.faces.face import Detection
 from deepscan.faces.trails import SURE, Trail, find_faces
+from deepscan.media.frames import Frame
 
 
 def face(at, probability=1.0):
@@ -34,8 +35,8 @@ class Finder:
         return [None if number in self.lost else [face(number)] for number in numbers]
 
 
-def frames(*numbers):
-    return [np.full((60, 60, 3), number, np.uint8) for number in numbers]
+def frames(*numbers, apart=0.1):
+    return [Frame(number, number * apart, np.full((60, 60, 3), number, np.uint8)) for number in numbers]
 
 
 def placed(found):
@@ -57,6 +58,15 @@ def test_a_trail_goes_on_over_batches_and_videos_do_not_mix():
     assert sorted(finder.followed) == [(1, [0]), (2, [1]), (101, [100]), (102, [101])]
 
 
+def test_after_two_seconds_somebody_else_may_be_there():
+    finder, trail = Finder(every=9), Trail()
+    find_faces(finder, frames(0, 1, 2, 3, apart=0.9), [trail] * 4)
+    assert sorted(finder.searched) == [0, 3]
+    finder, trail = Finder(every=9), Trail()
+    find_faces(finder, frames(0, 1, 2, apart=20), [trail] * 3)
+    assert sorted(finder.searched) == [0, 1, 2]
+
+
 def test_a_frame_in_which_a_face_is_lost_is_searched_and_so_is_one_after_none():
     finder, trail = Finder(every=9, lost={2}, empty={2, 3}), Trail()
     assert placed(find_faces(finder, frames(*range(6)), [trail] * 6)) == [[0], [1], [], [], [4], [5]]
@@ -65,10 +75,10 @@ def test_a_frame_in_which_a_face_is_lost_is_searched_and_so_is_one_after_none():
 
 
 def test_what_the_finder_doubts_is_not_followed():
-    finder, trail = Finder(every=9), Trail(1, [face(0), face(30, SURE - 0.01)])
+    finder, trail = Finder(every=9), Trail(0, 0.0, [face(0), face(30, SURE - 0.01)])
     find_faces(finder, frames(1), [trail])
     assert finder.followed == [(1, [0])]
-    finder, trail = Finder(every=9), Trail(1, [face(30, SURE - 0.01)])
+    finder, trail = Finder(every=9), Trail(0, 0.0, [face(30, SURE - 0.01)])
     find_faces(finder, frames(1), [trail])
     assert (finder.searched, finder.followed) == ([1], [])
 
@@ -109,7 +119,8 @@ def test_faces_that_move_are_found_where_a_search_finds_them(fast, clip):
 
 def _through(finder, clip):
     trail = Trail()
-    return find_faces(finder, clip, [trail] * len(clip))
+    moving = [Frame(at, at / 10, image) for at, image in enumerate(clip)]
+    return find_faces(finder, moving, [trail] * len(clip))
 
 
 def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):
