@@ -1,18 +1,20 @@
 # make demo    a light environment, and a scan of sample_videos/
 # make test    the full environment, and the tests
 # make lint    format, lint and types
+# make model   train the embedded detector, from DATA=DIR with faces.csv
 # make help    all targets
 
 PYTHON ?= python3
 LIGHT  := .venv-light
 FULL   := .venv
 
-.PHONY: help demo test lint format samples clean
+.PHONY: help demo test lint model format samples clean
 
 help:
 	@echo "make demo     scan sample_videos/ with the scanner alone (no torch)"
 	@echo "make test     install everything and run the tests"
 	@echo "make lint     check format, lint and types"
+	@echo "make model    train the embedded detector: DATA=DIR has faces.csv (hours on a CPU)"
 	@echo "make format   reformat"
 	@echo "make samples  make sample_videos/ again"
 	@echo "make clean    remove both environments and what a demo left"
@@ -28,6 +30,12 @@ lint: $(FULL)/.done
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/mypy
+
+# Goes on where it was interrupted.
+model: $(FULL)/.done
+	$(FULL)/bin/deepscan train --recipe convnet-start --data $(DATA) --out runs/convnet-start --resume
+	$(FULL)/bin/deepscan train --recipe convnet --data $(DATA) --out runs/convnet --resume \
+		weights=runs/convnet-start/run/best.safetensors
 
 format: $(FULL)/.done
 	$(FULL)/bin/ruff format .

@@ -11,6 +11,7 @@ the table stay.
 
 import argparse
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +82,7 @@ def _of_crops(card: ModelCard, data: Path, cache: Path) -> dict[str, object]:
     return {
         "model": card.name,
         "backbone": recipe["network"]["backbone"]["name"],
-        "parameters": card.trained["parameters"],
+        "parameters": re.findall(r"[\d,]+(?= parameters)", card.summary)[-1],
         "augment": recipe["augment"],
         "own_fakes": recipe["blend"],
         "kinds": " ".join(recipe.get("forgeries", ["blend"])),
