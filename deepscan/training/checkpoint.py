@@ -68,13 +68,31 @@ def save(
     _write(path, tensors, {"deepscan": json.dumps(stated)})
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
+def round_weights(network: nn.Module) -> None:
+    """Round kernels and matrices, in place, to what half precision holds; norms and biases stay."""
+    with torch.no_grad():
+        for value in network.parameters():
+            if value.ndim > 1:
+                value.copy_(value.half())
+
+
+def save_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
     """Write the weights of a network alone, float32.
+
+    Args:
+        path: The file.
+        network: The network.
+        half: Whether kernels and matrices are written in half precision: see `round_weights`, after which
+            nothing is lost.
 
     Raises:
         DeepscanError: There is no room for them.
     """
-    _write(path, network.state_dict(), {"format": "pt"})
+    kernels = {name for name, value in network.named_parameters() if value.ndim > 1} if half else set()
+    stored = {
+        name: value.half() if name in kernels else value for name, value in network.state_dict().items()
+    }
+    _write(path, stored, {"format": "pt"})
 
 
 def save_best(path: Path, network: nn.Module) -> None:

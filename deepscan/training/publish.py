@@ -23,7 +23,7 @@ from deepscan.errors import ContractError
 from deepscan.evaluation.metrics import METRICS, auc, bootstrap
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.scan.scorer import Scorer
-from deepscan.training.checkpoint import save_weights
+from deepscan.training.checkpoint import round_weights, save_weights
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
 from deepscan.training.scores import predict, video_means
@@ -54,9 +54,9 @@ def publish(
     """Write a model folder and return its card.
 
     The calibration is fitted on the first half of the validation crops, the one that chose the epoch; the
-    figures are those of the second half, which has chosen nothing. Both weights files are float32, so that
-    the torch engine gives what was exported. The card is there before the export: a network that does not
-    pass its gate can still be scanned with in torch.
+    figures are those of the second half, which has chosen nothing. Both weights files hold the same numbers,
+    so that the torch engine gives what was exported. The card is there before the export: a network that does
+    not pass its gate can still be scanned with in torch.
 
     Args:
         network: The trained network; its tuning is folded into its weights in place.
@@ -73,6 +73,10 @@ def publish(
     """
     folder.mkdir(parents=True, exist_ok=True)
     inputs = recipe.make_inputs()
+    parameters = [value.numel() for value in network.parameters() if value.requires_grad]
+    _fold(network, inputs)
+    if recipe.quantise:
+        round_weights(network)
     fitted, held = halves(crops, recipe.frames["val"], recipe.sampling)
     calibration = fit(
         crops.labels[fitted],
@@ -82,9 +86,7 @@ def publish(
     )
     results = figures(crops, held, _scores(network, crops, held, inputs), calibration)
     where = f"{data}: second half of the validation groups, used for nothing else"
-    parameters = [value.numel() for value in network.parameters() if value.requires_grad]
-    _fold(network, inputs)
-    save_weights(folder / WEIGHTS, network)
+    save_weights(folder / WEIGHTS, network, half=recipe.quantise)
     card = ModelCard(
         folder=folder,
         name=name,

@@ -64,8 +64,9 @@ class Recipe:
         sources: Sources of the data set to train on, all of them where empty.
         terms: Under which terms the data may be used; the card repeats it.
         license: SPDX identifier for the weights that come of it; the card repeats it.
-        quantise: Whether a file in 8 bits is made as well, which a CPU runs in half the time or less; it is
-            kept where it loses no more than 0.005 of the AUC.
+        quantise: Whether the model is made small: kernels and matrices rounded to 16 bits, and a file in 8
+            bits as well, which a CPU runs in half the time; that is kept where it loses no more than 0.005
+            of the AUC.
         frames: How many crops of a video are used in `train` and in `val`; 0 for all.
         sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.

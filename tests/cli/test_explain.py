@@ -40,14 +40,16 @@ def test_a_frame_without_a_face_has_nothing_to_explain(model):
     assert all("explanation" not in frame for frame in record["frames"])
 
 
-def test_the_embedded_model_shows_where_its_queries_looked():
+def test_the_embedded_model_shows_what_each_place_says():
     (record,) = deepscan("scan", HOPPER, "--frames", "1", "--explain").records
-    attention = record["frames"][0]["explanation"]["attention"]
-    assert attention["range"][0] == 0
-    rows = np.array(attention["maps"]) * attention["range"][1] / 255
-    assert rows.shape == (4, attention["grid"] ** 2)
-    # each query's weights sum to 1; at worst each of the 100 patches is rounded by half a step the same way
-    np.testing.assert_allclose(rows.sum(axis=1), 1, atol=100 * 0.5 * attention["range"][1] / 255)
+    (track,) = record["tracks"]
+    margins = record["frames"][0]["explanation"]["margins"]
+    low, high = margins["range"]
+    places = low + np.array(margins["maps"]) * (high - low) / 255
+    assert places.shape == (1, margins["grid"] ** 2)
+    # the logit of the score is their mean; each is rounded by half a step
+    logit = np.log(track["raw"] / (1 - track["raw"]))
+    assert places.mean() == pytest.approx(logit, abs=0.5 * (high - low) / 255 + 1e-3)
 
 
 def test_a_model_that_gives_scores_alone_is_told_of_once(tmp_path):

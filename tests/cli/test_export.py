@@ -10,17 +10,17 @@ from tests.command import deepscan as run
 
 def test_an_exported_model_gives_the_models_scores(tmp_path):
     out = tmp_path / "light"
-    done = run("export", "--model", "qtfp-compact", "--out", out)
+    done = run("export", "--model", cards.DEFAULT_MODEL, "--out", out)
     assert done.code == 0, done.err
     assert done.out.startswith(f"{out}  within ")
-    card, own = cards.load(out), cards.load("qtfp-compact")
+    card, own = cards.load(out), cards.load(cards.DEFAULT_MODEL)
     assert set(card.files) == {"onnx"}
     assert (card.name, card.calibration, card.golden) == ("light", own.calibration, own.golden)
     crops = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3)).astype(np.uint8)
     expected = Scorer(own, engine="torch", device="cpu").score(crops)
     # Two runtimes in float32; the export's gate allows 1e-3.
     np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=1e-4)
-    again = run("export", "--model", "qtfp-compact", "--out", out)
+    again = run("export", "--model", cards.DEFAULT_MODEL, "--out", out)
     assert again.code == 2
     assert "holds a model already" in again.err
 
@@ -28,7 +28,7 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--model", "qtfp-compact", "--to", "pickle"), "no form"),
+        (("--model", cards.DEFAULT_MODEL, "--to", "pickle"), "no form"),
         (("--model", "mtcnn"), "no detector"),
         (("--model", "qtfp-compat"), "did you mean"),
     ],

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deepscan import cards
 from deepscan.detectors import load_network
@@ -162,6 +163,13 @@ def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, m
     assert scorer.to_json()["sha256"] == card.files["onnx-int8"].sha256
     assert scorer.to_json()["precision"] == "int8"
     assert Scorer(card, device="cpu").engine.precision == "fp32", "what is not asked for does not round"
+    stored = load_file(card.path("torch"))
+    kernels = [value for value in stored.values() if value.ndim > 1]
+    assert {value.dtype for value in kernels} == {torch.float16}
+    onnx, plain = (Scorer(card, engine=engine, device="cpu") for engine in ("onnx", "torch"))
+    crops = small[2].crops[held]
+    # Both hold the same rounded numbers: what differs is the order of sums in float32.
+    np.testing.assert_allclose(onnx.score(crops), plain.score(crops), atol=5e-5)
 
 
 def test_a_file_in_8_bits_that_loses_more_is_not_kept_and_the_card_says_so(small, monkeypatch):
