@@ -16,7 +16,7 @@ from deepscan.faces.recipe import CropRecipe
 
 CARD = "card.yaml"
 #: The model that `scan` uses when none is named.
-DEFAULT_MODEL = "qtfp-compact"
+DEFAULT_MODEL = "convnet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A recipe in YAML, or the name of one that comes with deepscan, such as qtfp-compact; "
+            help="A recipe in YAML, or the name of one that comes with deepscan, such as convnet; "
             "without one, the method's own, which is its paper's.",
             metavar="FILE|NAME",
         ),

@@ -68,9 +68,10 @@ def test_patches_follow_the_picture_in_reading_order():
     assert changed[0, 3] < changed.max() / 100
 
 
-def test_the_shipped_configuration_keeps_within_its_budget():
-    recipe = load_recipe(None, "qtfp-compact")
-    network = DETECTORS.get("qtfp")(**recipe.loss).build(recipe.network).eval()
+@pytest.mark.parametrize("name", ["convnet", "qtfp-compact"])
+def test_what_is_made_for_a_cpu_keeps_within_its_budget(name):
+    recipe = load_recipe(None, name)
+    network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network).eval()
     assert sum(value.numel() for value in network.parameters()) <= 8_000_000
     side = recipe.crop.input_side
     with FlopCounterMode(display=False) as counter:

@@ -30,7 +30,7 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
     [
         (("--model", cards.DEFAULT_MODEL, "--to", "pickle"), "no form"),
         (("--model", "mtcnn"), "no detector"),
-        (("--model", "qtfp-compat"), "did you mean"),
+        (("--model", "convne"), "did you mean"),
     ],
 )
 def test_a_slip_is_a_usage_error(arguments, word, tmp_path):

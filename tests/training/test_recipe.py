@@ -126,8 +126,17 @@ def test_a_packaged_recipe_without_a_base_is_laid_over_any_method():
         recipe, own = load_recipe(method, "compact"), load_recipe(method)
         assert recipe.network["backbone"]["name"] == "compact"
         assert (recipe.method, recipe.lr, recipe.loss) == (method, own.lr, own.loss)
-    embedded = load_recipe(None, "qtfp-compact")
-    assert (embedded.method, embedded.network["backbone"]["side"], embedded.lr) == ("qtfp", 160, 0.001)
+    laid = load_recipe(None, "qtfp-compact")
+    assert (laid.method, laid.network["backbone"]["side"], laid.lr) == ("qtfp", 160, 0.001)
+
+
+def test_the_embedded_detector_goes_on_from_its_first_stage():
+    start, embedded = load_recipe(None, "convnet-start"), load_recipe(None, "convnet")
+    differ = ("blend", "lr", "warmup", "epochs", "quantise")
+    alike = {name: value for name, value in embedded.to_json().items() if name not in differ}
+    assert alike == {name: value for name, value in start.to_json().items() if name not in differ}
+    assert embedded.blend < start.blend
+    assert set(start.forgeries) == {"blend", "swap", "warp", "render"}
 
 
 def test_another_name_takes_the_arguments_of_the_former_one_away():
