@@ -1,23 +1,15 @@
 """`deepscan eval`: figures of a model, or of anybody's scores, beside those that the papers print."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deepscan import cards
-from deepscan.cards import DEFAULT_MODEL, ModelCard
+from deepscan.cards import DEFAULT_MODEL
+from deepscan.cli.modes import calibrate_model, check_calibrated, look_into, measure_given, perform_protocol
 from deepscan.errors import UsageError, require
-
-if TYPE_CHECKING:
-    from deepscan.cli.scoreboard import Scoreboard
-    from deepscan.evaluation.protocols.protocol import Level
-    from deepscan.evaluation.report import Report
-    from deepscan.evaluation.run import Evaluation
-    from deepscan.evaluation.scores import Scores
-    from deepscan.scan.options import ScanOptions
 
 DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
 COUNTED = ("corrected", "as-published")
@@ -302,10 +294,10 @@ def evaluate(
             "vote": vote,
         }
         found = read_given(scores, records, labels, where or (), vote)
-        _measure(found, protocol, sets, countings, missing, available, stated, out, board)
+        measure_given(found, protocol, sets, countings, missing, available, stated, out, board)
         return
     if calibrate:
-        _check_calibrated(model)
+        check_calibrated(model)
     card = cards.load(model)
     known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
     name = "-".join([card.name, *(analysis or [known.name]), *(only or ()), data.resolve().name])
@@ -325,14 +317,14 @@ def evaluate(
         overwrite=overwrite,
     )
     if analysis:
-        _look(analysis, words or [], asked, card, tuple(runs or ()), board)
+        look_into(analysis, words or [], asked, card, tuple(runs or ()), board)
         return
     from deepscan.scan.options import ScanOptions
 
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
-    report = _perform(asked, options, board)
+    report = perform_protocol(asked, options, board)
     if calibrate:
-        _calibrate(report, card, known.level(asked.row), calibrate, false_alarms, misses)
+        calibrate_model(report, card, known.level(asked.row), calibrate, false_alarms, misses)
 
 
 def _check_options(context: typer.Context, there: Sequence[str]) -> None:
@@ -353,117 +345,3 @@ def _check_options(context: typer.Context, there: Sequence[str]) -> None:
             + ("and there is none" if there[0] == CROPS else f"not with {there[0]}"),
             f"leave {option} out",
         )
-
-
-def _measure(
-    given: "Scores",
-    protocol: str | None,
-    sets: str | None,
-    countings: Sequence[str],
-    missing: str,
-    available: bool,
-    stated: Mapping[str, object],
-    out: Path | None,
-    board: "Scoreboard",
-) -> None:
-    """Measure scores that somebody has."""
-    from deepscan.evaluation.counting import COUNTINGS
-    from deepscan.evaluation.measuring import of_scores
-    from deepscan.evaluation.protocols import PROTOCOLS
-
-    named = PROTOCOLS.get(protocol) if protocol else None
-    row = named.of(sets, "") if named else sets
-    report = of_scores(
-        given,
-        missing=missing,  # type: ignore[arg-type]  # one of those allowed
-        ways=[COUNTINGS.get(name) for name in countings],
-        protocol=named,
-        row=row,
-        available=available,
-        stated=stated,
-    )
-    _show(
-        report, out, named.metrics if named else ("auc",), named.level(row or "") if named else "video", board
-    )
-
-
-def _perform(asked: "Evaluation", options: "ScanOptions", board: "Scoreboard") -> "Report":
-    """Score crops by a protocol, and show what comes of it."""
-    from deepscan.evaluation.run import perform
-    from deepscan.scan.run import load_scorer
-
-    with board:
-        report = perform(asked, load_scorer(options), board)
-    _show(report, asked.out, asked.protocol.metrics, asked.protocol.level(asked.row), board)
-    return report
-
-
-def _check_calibrated(model: str) -> None:
-    if not Path(model).is_dir():
-        raise UsageError(
-            f"--calibrate writes into the model's card, and {model} came with deepscan",
-            f"copy {cards.load(model).folder} and name the copy with --model",
-        )
-
-
-def _calibrate(
-    report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
-) -> None:
-    """Write a calibration into a model's card, and say what it is."""
-    from deepscan.evaluation.measuring import calibrated_on
-
-    made = calibrated_on(
-        report,
-        card,
-        level,
-        method,  # type: ignore[arg-type]  # one of those allowed
-        false_alarms=false_alarms,
-        misses=misses,
-    )
-    cards.save(made)
-    found = made.calibration
-    assert found is not None
-    typer.echo(
-        f"{card.folder / cards.CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
-        f"by {found.method} on {found.n} {found.level}s"
-    )
-
-
-def _show(
-    report: "Report", folder: Path | None, metrics: Sequence[str], level: "Level", board: "Scoreboard"
-) -> None:
-    from deepscan.cli.scoreboard import show_report
-    from deepscan.evaluation.report import write
-
-    # Written first: whoever reads stdout may go before its end.
-    paths = write(report, folder, metrics[0], level) if folder else []
-    show_report(report, metrics, level)
-    if paths:
-        board.wrote(paths)
-
-
-def _look(
-    names: Sequence[str],
-    options: Sequence[str],
-    asked: "Evaluation",
-    card: ModelCard,
-    runs: tuple[Path, ...],
-    board: "Scoreboard",
-) -> None:
-    from deepscan.evaluation.analyses import make_analysis
-    from deepscan.evaluation.analyses.analysis import Subject, write
-    from deepscan.evaluation.run import gather
-
-    if len(names) > 1 and options:
-        raise UsageError("options are those of one analysis", "name one --analysis, or no options")
-    looks = [make_analysis(name, options) for name in names]
-    with board:
-        materials = gather(asked, card, board) if any("crops" in look.needs for look in looks) else []
-    for name, look in zip(names, looks, strict=True):
-        subject = Subject(card, materials, asked.out, runs, progress=partial(board.scored, name))
-        with board:
-            findings = look.look(subject)
-        paths = write(name, findings, asked.out)
-        for line in findings.told:
-            typer.echo(line)
-        board.wrote(paths)
