@@ -49,16 +49,14 @@ class Candidates:
         """Return some of the candidates, in the order asked for."""
         return Candidates(*(getattr(self, name)[chosen] for name in self.__slots__))
 
-    def moved(self, grow: Floats, corner: Floats) -> "Candidates":
-        """Return them in the pixels of what their image was cut out of and shrunk from.
+    def grown(self, factors: Floats) -> "Candidates":
+        """Return them in the pixels of the image that theirs is a smaller copy of.
 
         Args:
-            grow: Factors across and down, shape (2,).
-            corner: Where the cut began, shape (2,).
+            factors: By how much it is larger, across and down, shape (2,).
         """
-        boxes = self.boxes * np.tile(grow, 2) + np.tile(corner, 2)
-        points = self.points.reshape(-1, 2, 5) * grow[:, None] + corner[:, None]
-        return replace(self, boxes=boxes, points=points.reshape(-1, 10))
+        points = self.points.reshape(-1, 2, 5) * factors[:, None]
+        return replace(self, boxes=self.boxes * np.tile(factors, 2), points=points.reshape(-1, 10))
 
     def merged(self) -> "Candidates":
         """Return one in the place of those of one image: the mean of all that cover the surest by half.

@@ -155,7 +155,7 @@ class FaceFinder:
         found = []
         for k, (copy, image) in enumerate(zip(copies, images, strict=True)):
             grow = (np.array(image.shape[1::-1]) / np.array(copy.shape[1::-1])).astype(np.float32)
-            found.append(_detections(passed.of(k).moved(grow, np.zeros(2, np.float32))))
+            found.append(_detections(passed.of(k).grown(grow)))
         return found
 
     def _refine(self, tables: Sequence[Pixels], proposed: Candidates, limit: float | None) -> Candidates:
