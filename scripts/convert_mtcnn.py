@@ -5,6 +5,7 @@ Two runs write the same bytes: the graphs are put together here, node by node, n
 """
 
 import argparse
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
@@ -18,29 +19,40 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_help
 from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of
 
 Weights = Mapping[str, NDArray[np.float32]]
+Doubles = NDArray[np.float64]
 
 SOURCE = "facenet-pytorch"
-# 13 is the first opset whose Softmax normalises one axis alone, which P-Net's map of scores needs.
+# Not above what older releases of ONNX Runtime and TensorRT read.
 OPSET, IR_VERSION = 13, 7
+#: ONNX Runtime keeps channels in blocks of as many, where a layer has no others left over.
+LANES = 16
 
 
 @dataclass
 class Graph:
     """An ONNX graph under construction; nodes are appended to the end of its trunk.
 
+    ONNX Runtime needs more time for a PReLU than for the convolution before it, and takes the pixels out of
+    their blocks for it and back. Therefore each is written with what needs neither (see `rectify` and
+    `rectify_and_pool`): the same function, in a third to a half of the time.
+
     Attributes:
         weights: Parameter name -> values, as in the torch module's state.
         trunk: Name of the tensor that the next layer reads.
+        signs: 1 or -1 for each of its channels: -1 where it holds the channel's negative.
+        nodes: In the order of computing.
+        constants: What they read beside the trunk.
     """
 
     weights: Weights
     trunk: str = "pixels"
+    signs: Doubles = field(default_factory=lambda: np.ones(3))
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Keep values in the model under that name, and return the name."""
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        """Keep values in the model under that name, as float32, and return the name."""
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
 
     def add(self, kind: str, name: str, *inputs: str, **attributes: int | list[int]) -> str:
@@ -50,51 +62,111 @@ class Graph:
         self.trunk = name
         return name
 
-    def normalise(self) -> None:
-        """Turn pixels (n, h, w, 3) in 0..255 into planes (n, 3, h, w) in -1..1."""
-        self.add("Sub", "centred", self.constant("middle", np.array(127.5, np.float32)))
-        self.add("Mul", "normalised", self.constant("range", np.array(1 / 128, np.float32)))
-        self.add("Transpose", "planes", perm=[0, 3, 1, 2])
+    def parameters(self, name: str) -> tuple[Doubles, Doubles]:
+        """Return the kernel (out, in, height, width) and bias of a convolution that reads the trunk."""
+        kernel, bias = (self.weights[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+        return kernel * self.signs[:, None, None], bias
 
-    def conv(self, name: str) -> None:
+    def convolve(self, name: str, kernel: Doubles, bias: Doubles | None = None, groups: int = 1) -> str:
         """Append an unpadded convolution of stride 1."""
-        kernel = self.weights[f"{name}.weight"]
-        self.add(
-            "Conv",
-            name,
-            self.constant(f"{name}.weight", kernel),
-            self.constant(f"{name}.bias", self.weights[f"{name}.bias"]),
-            kernel_shape=list(kernel.shape[2:]),
+        inputs = [self.constant(f"{name}.weight", kernel)]
+        if bias is not None:
+            inputs.append(self.constant(f"{name}.bias", bias))
+        return self.add("Conv", name, *inputs, kernel_shape=list(kernel.shape[2:]), group=groups)
+
+    def layer(self, k: int, pool: int = 0) -> None:
+        """Append the k-th convolution, its PReLU and, where a side is given, a max pooling of stride 2.
+
+        The first one takes pixels (n, h, w, 3) in 0..255; that the nets see (pixel - 127.5) / 128 is in its
+        kernel.
+        """
+        kernel, bias = self.parameters(f"conv{k}")
+        slope = self.weights[f"prelu{k}.weight"].astype(np.float64)
+        if k == 1:
+            self.add("Transpose", "planes", perm=[0, 3, 1, 2])
+            # An exact sum, so that every machine writes the same bytes.
+            bias = bias - 127.5 / 128 * np.array([math.fsum(channel.ravel()) for channel in kernel])
+            kernel = kernel / 128
+            self.rectify_and_pool(k, kernel, bias, slope, pool)
+        else:
+            self.rectify(k, kernel, bias, slope)
+            if pool:
+                self.pool(f"pool{k}", pool)
+
+    def rectify(self, k: int, kernel: Doubles, bias: Doubles, slope: Doubles) -> None:
+        """Append a convolution with its PReLU.
+
+        With a slope a <= 1, PReLU(y) = y + max(0, (a - 1) y). With a larger one and z = -y, it is
+        -PReLU(y) = z + max(0, (a - 1) z).
+        """
+        self.signs = np.where(slope > 1, -1.0, 1.0)
+        plain = self.convolve(f"conv{k}", kernel * self.signs[:, None, None, None], bias * self.signs)
+        self.convolve(f"bend{k}", (slope - 1)[:, None, None, None], groups=len(slope))
+        self.add("Relu", f"bent{k}")
+        self.add("Add", f"prelu{k}", plain)
+
+    def rectify_and_pool(self, k: int, kernel: Doubles, bias: Doubles, slope: Doubles, side: int) -> None:
+        """Append a convolution, a max pooling and, behind it where there is less to do, the PReLU.
+
+        With a slope a >= 0, PReLU rises and may as well come after the pooling. With a < 0 it is the larger
+        one of y and a y; both are pooled, and of the two maxima p and q the larger is q + max(0, p - q).
+        """
+        falling = np.flatnonzero(slope < 0)
+        count = len(slope)
+        spare = -(count + len(falling)) % LANES
+        twice = slope[falling, None, None, None] * kernel[falling]
+        self.convolve(
+            f"conv{k}",
+            np.concatenate([kernel, twice, np.zeros((spare, *kernel.shape[1:]))]),
+            np.concatenate([bias, slope[falling] * bias[falling], np.zeros(spare)]),
         )
+        pooled = self.pool(f"pool{k}", side)
+        self.signs = np.where(slope > 1, -1.0, 1.0)
+        keep, bend = np.zeros((2, count, count + len(falling) + spare))
+        np.fill_diagonal(keep, self.signs * (slope >= 0))
+        np.fill_diagonal(bend, np.where(slope < 0, 1, self.signs * (slope - 1)))
+        other = count + np.arange(len(falling))
+        keep[falling, other], bend[falling, other] = 1, -1
+        plain = self.convolve(f"keep{k}", keep[..., None, None])
+        self.trunk = pooled
+        self.convolve(f"bend{k}", bend[..., None, None])
+        self.add("Relu", f"bent{k}")
+        self.add("Add", f"prelu{k}", plain)
 
-    def prelu(self, name: str, *, planes: bool = True) -> None:
-        """Append a PReLU with one slope a channel, after planes or after a dense layer."""
-        slope = self.weights[f"{name}.weight"]
-        self.add("PRelu", name, self.constant(f"{name}.slope", slope[:, None, None] if planes else slope))
-
-    def pool(self, name: str, side: int) -> None:
+    def pool(self, name: str, side: int) -> str:
         """Append a max pooling of stride 2 that keeps a last window reaching past the edge."""
-        self.add("MaxPool", name, kernel_shape=[side, side], strides=[2, 2], ceil_mode=1)
+        return self.add("MaxPool", name, kernel_shape=[side, side], strides=[2, 2], ceil_mode=1)
 
-    def flatten(self) -> None:
-        """Append the step from planes to a vector, in (channel, height, width) order."""
-        self.add("Flatten", "flat", axis=1)
-
-    def dense(self, name: str, planes: tuple[int, int, int] | None = None) -> None:
-        """Append a fully connected layer.
+    def dense(self, k: int, planes: tuple[int, int, int]) -> None:
+        """Append the k-th layer, a fully connected one, with its PReLU.
 
         Args:
-            name: Name of its parameters.
-            planes: Channels, height and width that were flattened before it. The nets were trained on
-                (width, height, channel) order, so the columns are put into the order of a plain Flatten.
+            k: Number of the layer.
+            planes: Channels, height and width of the trunk. The nets were trained on (width, height, channel)
+                order, so the columns are put into the order of a plain Flatten.
         """
-        matrix = self.weights[f"{name}.weight"]
-        if planes:
-            channels, height, width = planes
-            matrix = matrix.reshape(-1, width, height, channels).transpose(0, 3, 2, 1)
-            matrix = matrix.reshape(len(matrix), -1)
+        channels, height, width = planes
+        self.add("Flatten", "flat", axis=1)
+        matrix = self.weights[f"dense{k}.weight"].reshape(-1, width, height, channels).transpose(0, 3, 2, 1)
+        matrix = matrix * self.signs[:, None, None]
+        self.multiply(f"dense{k}", matrix.reshape(len(matrix), -1))
+        self.add("PRelu", f"prelu{k}", self.constant(f"prelu{k}.slope", self.weights[f"prelu{k}.weight"]))
+
+    def multiply(self, name: str, matrix: NDArray[Any]) -> None:
+        """Append a product with a matrix (out, in), plus the layer's bias."""
         weight = self.constant(f"{name}.weight", matrix)
         self.add("Gemm", name, weight, self.constant(f"{name}.bias", self.weights[f"{name}.bias"]), transB=1)
+
+    def heads(self, layers: Mapping[str, str]) -> None:
+        """Append dense heads, each reading the same trunk: output -> name of its parameters."""
+        trunk = self.trunk
+        for output, layer in layers.items():
+            self.trunk = trunk
+            self.multiply(layer, self.weights[f"{layer}.weight"])
+            if output == "score":
+                self.add("Softmax", output, axis=1)
+            else:
+                self.add("Identity", output)
 
     def model(self, name: str, height: int | str, outputs: Mapping[str, tuple[int | str, ...]]) -> ModelProto:
         """Return the finished model.
@@ -122,62 +194,42 @@ class Graph:
         return model
 
 
-def heads(graph: Graph, layers: Mapping[str, str], kind: str) -> None:
-    """Append the heads, each reading the same trunk; classes lie on the second axis of every score."""
-    trunk = graph.trunk
-    for output, layer in layers.items():
-        graph.trunk = trunk
-        getattr(graph, kind)(layer)
-        if output == "score":
-            graph.add("Softmax", output, axis=1)
-        else:
-            graph.add("Identity", output)
-
-
 def pnet(weights: Weights) -> ModelProto:
-    """Return P-Net: pixels (n, h, w, 3) -> score (n, 2, ceil((h - 2) / 2) - 4, ...), offset (n, 4, ...)."""
+    """Return P-Net: pixels (n, h, w, 3) -> map (n, 5, ceil((h - 2) / 2) - 4, ...).
+
+    The map's first plane is the log-odds of a face, the other four are the offsets: one convolution, and what
+    the few windows need that pass is computed for those.
+    """
     graph = Graph(weights)
-    graph.normalise()
-    graph.conv("conv1")
-    graph.prelu("prelu1")
-    graph.pool("pool1", 2)
-    for k in (2, 3):
-        graph.conv(f"conv{k}")
-        graph.prelu(f"prelu{k}")
-    heads(graph, {"score": "conv4_1", "offset": "conv4_2"}, "conv")
-    shapes = {"score": ("n", 2, "rows", "columns"), "offset": ("n", 4, "rows", "columns")}
-    return graph.model("pnet", "height", shapes)
+    graph.layer(1, pool=2)
+    graph.layer(2)
+    graph.layer(3)
+    (score, score_bias), (offset, offset_bias) = (graph.parameters(name) for name in ("conv4_1", "conv4_2"))
+    kernel = np.concatenate([score[1:] - score[:1], offset])
+    graph.convolve("map", kernel, np.concatenate([score_bias[1:] - score_bias[:1], offset_bias]))
+    return graph.model("pnet", "height", {"map": ("n", 5, "rows", "columns")})
 
 
 def rnet(weights: Weights) -> ModelProto:
     """Return R-Net: pixels (n, 24, 24, 3) -> score (n, 2), offset (n, 4)."""
     graph = Graph(weights)
-    graph.normalise()
-    for k, pool in ((1, 3), (2, 3), (3, 0)):
-        graph.conv(f"conv{k}")
-        graph.prelu(f"prelu{k}")
-        if pool:
-            graph.pool(f"pool{k}", pool)
-    graph.flatten()
-    graph.dense("dense4", (64, 3, 3))
-    graph.prelu("prelu4", planes=False)
-    heads(graph, {"score": "dense5_1", "offset": "dense5_2"}, "dense")
+    graph.layer(1, pool=3)
+    graph.layer(2, pool=3)
+    graph.layer(3)
+    graph.dense(4, (64, 3, 3))
+    graph.heads({"score": "dense5_1", "offset": "dense5_2"})
     return graph.model("rnet", 24, {"score": ("n", 2), "offset": ("n", 4)})
 
 
 def onet(weights: Weights) -> ModelProto:
     """Return O-Net: pixels (n, 48, 48, 3) -> score (n, 2), offset (n, 4), points (n, 10): five x, five y."""
     graph = Graph(weights)
-    graph.normalise()
-    for k, pool in ((1, 3), (2, 3), (3, 2), (4, 0)):
-        graph.conv(f"conv{k}")
-        graph.prelu(f"prelu{k}")
-        if pool:
-            graph.pool(f"pool{k}", pool)
-    graph.flatten()
-    graph.dense("dense5", (128, 3, 3))
-    graph.prelu("prelu5", planes=False)
-    heads(graph, {"score": "dense6_1", "offset": "dense6_2", "points": "dense6_3"}, "dense")
+    graph.layer(1, pool=3)
+    graph.layer(2, pool=3)
+    graph.layer(3, pool=2)
+    graph.layer(4)
+    graph.dense(5, (128, 3, 3))
+    graph.heads({"score": "dense6_1", "offset": "dense6_2", "points": "dense6_3"})
     return graph.model("onet", 48, {"score": ("n", 2), "offset": ("n", 4), "points": ("n", 10)})
 
 

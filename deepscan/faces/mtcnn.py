@@ -30,8 +30,11 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 GUESSES = (1.1, 0.9)
 #: Least confidence with which a face that is followed must be found again.
 AGAIN = 0.95
-#: Bounds on memory: pixels whose tables are held at once, pixels and crops in one run of a net.
-HELD_PIXELS, RUN_PIXELS, RUN_CROPS = 1 << 24, 1 << 21, 512
+#: Bound on memory: pixels whose tables are held at once.
+HELD_PIXELS = 1 << 24
+#: Pixels in one run of P-Net, and of the other two: with more, what passes between their layers leaves the
+#: processor's cache, and each pixel takes up to half as long again.
+RUN_PIXELS, CROP_PIXELS = 1 << 17, 36_864
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +193,8 @@ class FaceFinder:
                 for start in range(0, len(members), batch):
                     chosen = members[start : start + batch]
                     pixels = np.stack([tables[k].resized(*level) for k in chosen])
-                    score, offset = self._pnet.run(("score", "offset"), {"pixels": pixels})
-                    found = _from_map(score[:, 1], offset, scale).suppressed(0.5)
+                    (answer,) = self._pnet.run(None, {"pixels": pixels})
+                    found = _from_map(answer, scale).suppressed(0.5)
                     parts.append(replace(found, owner=np.asarray(chosen, dtype=np.intp)[found.owner]))
         return Candidates.joined(parts)
 
@@ -226,13 +229,15 @@ def _pyramid(short_side: int, min_face: float) -> Iterator[float]:
         scale *= FACTOR
 
 
-def _from_map(score: Floats, offset: Floats, scale: float) -> Candidates:
-    """Return the windows that P-Net's maps (n, rows, columns) and (n, 4, rows, columns) hold for faces."""
-    owner, row, column = np.nonzero(score >= THRESHOLDS[0])
+def _from_map(found: Floats, scale: float) -> Candidates:
+    """Return the windows that P-Net's map (n, 5, rows, columns), log-odds and offsets, holds for faces."""
+    odds = found[:, 0]
+    owner, row, column = np.nonzero(odds >= np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))
     corner = np.stack([column, row], axis=1).astype(np.float32) * STEP
     boxes = np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale)
-    offsets = offset[owner, :, row, column]
-    return Candidates(owner, np.floor(boxes), score[owner, row, column], offsets, offsets[:, :0])
+    offsets = found[owner, 1:, row, column]
+    scores = 1 / (1 + np.exp(-odds[owner, row, column]))
+    return Candidates(owner, np.floor(boxes), scores, offsets, offsets[:, :0])
 
 
 def _judge(net: Net, tables: Sequence[Pixels], proposed: Candidates, side: int, least: float) -> Candidates:
@@ -245,8 +250,9 @@ def _judge(net: Net, tables: Sequence[Pixels], proposed: Candidates, side: int, 
     # One image's crops follow one another, so that each table is read once.
     inside = inside[np.argsort(proposed.owner[inside], kind="stable")]
     parts = []
-    for start in range(0, len(inside), RUN_CROPS):
-        chosen = inside[start : start + RUN_CROPS]
+    batch = max(1, CROP_PIXELS // side**2)
+    for start in range(0, len(inside), batch):
+        chosen = inside[start : start + batch]
         owners = proposed.owner[chosen]
         crops = [tables[k].crops(edges[chosen[owners == k]], side) for k in np.unique(owners)]
         score, *rest = net.run(None, {"pixels": np.concatenate(crops)})

@@ -38,8 +38,8 @@ def test_card_names_the_licence_and_the_origin():
 @pytest.mark.parametrize(
     ("name", "size", "shapes"),
     [
-        ("pnet", (17, 30), {"score": (3, 2, 4, 10), "offset": (3, 4, 4, 10)}),
-        ("pnet", (12, 12), {"score": (3, 2, 1, 1), "offset": (3, 4, 1, 1)}),
+        ("pnet", (17, 30), {"map": (3, 5, 4, 10)}),
+        ("pnet", (12, 12), {"map": (3, 5, 1, 1)}),
         ("rnet", (24, 24), {"score": (3, 2), "offset": (3, 4)}),
         ("onet", (48, 48), {"score": (3, 2), "offset": (3, 4), "points": (3, 10)}),
     ],
@@ -48,12 +48,17 @@ def test_nets_equal_facenet_pytorch(name, size, shapes):
     pixels = np.random.default_rng(1).uniform(0, 255, (3, *size, 3)).astype(np.float32)
     session = open_session(cards.load("mtcnn").path(name), threads=1)
     outputs = dict(zip(shapes, session.run(list(shapes), {"pixels": pixels}), strict=True))
+    assert {key: value.shape for key, value in outputs.items()} == shapes
     net = getattr(mtcnn, {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[name])()
     with torch.no_grad():
         planes = (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 127.5) * 0.0078125
         *regressions, score = (value.numpy() for value in net.eval()(planes))
-    expected = dict(zip(list(shapes)[1:], regressions, strict=True)) | {"score": score}
-    for key, shape in shapes.items():
-        assert outputs[key].shape == shape
+    if name == "pnet":
+        odds = outputs["map"][:, :1]
+        outputs = {"score": 1 / (1 + np.exp(-odds)), "offset": outputs["map"][:, 1:]}
+        expected = {"score": score[:, 1:], "offset": regressions[0]}
+    else:
+        expected = dict(zip(list(shapes)[1:], regressions, strict=True)) | {"score": score}
+    for key in expected:
         # Sums of a few hundred float32 products near 1, in another order.
         np.testing.assert_allclose(outputs[key], expected[key], atol=2e-5)
