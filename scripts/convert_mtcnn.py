@@ -147,8 +147,8 @@ class Graph:
         """
         channels, height, width = planes
         self.add("Flatten", "flat", axis=1)
-        matrix = self.weights[f"dense{k}.weight"].reshape(-1, width, height, channels).transpose(0, 3, 2, 1)
-        matrix = matrix * self.signs[:, None, None]
+        stored = self.weights[f"dense{k}.weight"].reshape(-1, width, height, channels)
+        matrix = stored.transpose(0, 3, 2, 1) * self.signs[:, None, None]
         self.multiply(f"dense{k}", matrix.reshape(len(matrix), -1))
         self.add("PRelu", f"prelu{k}", self.constant(f"prelu{k}.slope", self.weights[f"prelu{k}.weight"]))
 

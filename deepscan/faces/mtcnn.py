@@ -236,7 +236,7 @@ def _from_map(found: Floats, scale: float) -> Candidates:
     corner = np.stack([column, row], axis=1).astype(np.float32) * STEP
     boxes = np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale)
     offsets = found[owner, 1:, row, column]
-    scores = 1 / (1 + np.exp(-odds[owner, row, column]))
+    scores = np.reciprocal(1 + np.exp(-odds[owner, row, column]), dtype=np.float32)
     return Candidates(owner, np.floor(boxes), scores, offsets, offsets[:, :0])
 
 
