@@ -1,5 +1,6 @@
 """The decoders on offer, and what each of them must do alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar, Protocol
@@ -98,6 +99,18 @@ class Decoder(Protocol):
     @staticmethod
     def unfit(probe: Probe) -> str | None:
         """Return why it is not to be trusted with such a file, or None."""
+        ...
+
+    @staticmethod
+    def leaves_out(probe: Probe) -> bool:
+        """Return whether it need not decode each frame of such a file in order to give some of them."""
+        ...
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Take note of the frames that will be read, ascending; the others may be left out.
+
+        Frames that were not named, and those in front of one that was read, can be asked for all the same.
+        """
         ...
 
     def read(self, index: int) -> Image:

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,6 +61,14 @@ class DecordDecoder:
         if probe.info.codec in _UNKNOWN_CODECS:
             return f"decord cannot decode {probe.info.codec}"
         return "decord needs time stamps" if probe.ticks is None else None
+
+    @staticmethod
+    def leaves_out(probe: Probe) -> bool:
+        """Return False: decord decodes every frame from the keyframe on."""
+        return False
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Do nothing: no frame can be left out."""
 
     def read(self, index: int) -> Image:
         """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.

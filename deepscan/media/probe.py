@@ -4,7 +4,7 @@ import codecs
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -99,8 +100,18 @@ def open_container(url: str) -> InputContainer:
     return container
 
 
-def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Yield the frames of a stream in presentation order, passing over packets that cannot be decoded."""
+def decode_packets(
+    container: InputContainer,
+    stream: VideoStream,
+    needed: "Callable[[Packet[VideoStream]], bool] | None" = None,
+) -> Iterator[VideoFrame]:
+    """Yield the frames of a stream in presentation order, passing over packets that cannot be decoded.
+
+    Args:
+        container: The file, where reading is to go on.
+        stream: One of its streams.
+        needed: Which packets' frames must be decoded; of the others, those that no frame is built on are not.
+    """
     packets = container.demux(stream)
     while True:
         try:
@@ -115,6 +126,8 @@ def decode_packets(container: InputContainer, stream: VideoStream) -> Iterator[V
         # A cut-off packet is no frame of the probe's, and its error can cost the frames before it.
         if packet.is_corrupt:
             continue
+        if needed is not None:
+            stream.codec_context.skip_frame = "DEFAULT" if needed(packet) else "NONREF"
         with contextlib.suppress(av.FFmpegError):
             yield from (frame for frame in packet.decode() if isinstance(frame, VideoFrame))
 

@@ -1,6 +1,6 @@
 """Decodes with libav through PyAV: whatever the probe can read, this can."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -9,12 +9,22 @@ from deepscan.media.decoders import DECODERS, DecoderError, FrameError, Probe, r
 from deepscan.media.frames import Image
 
 if TYPE_CHECKING:
+    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+
+#: Codecs whose packets say by their standard that no other frame is built on theirs, and of which libav then
+#: passes over such a frame (H.264: nal_ref_idc is 0). In HEVC a higher temporal layer may build on it.
+_SAYS_WHAT_IS_NEEDED = ("h264",)
 
 
 @DECODERS.register("pyav")
 class PyavDecoder:
     """Finds frames by their time stamps, seeking to the nearest keyframe unless reading on is shorter.
+
+    Where it has been told which frames will be asked for, it passes over those that are neither among them
+    nor needed for one of them.
 
     Args:
         url: The file, as `Source.url` names it.
@@ -37,6 +47,7 @@ class PyavDecoder:
         self._threads = threads
         self._pending: VideoFrame | None = None
         self._damage = -1
+        self._expected: set[int] | None = None
         self.doubtful: set[int] = set()
         try:
             self._rewind()
@@ -47,6 +58,16 @@ class PyavDecoder:
     def unfit(probe: Probe) -> str | None:
         """Return None: libav has read the file already."""
         return None
+
+    @staticmethod
+    def leaves_out(probe: Probe) -> bool:
+        """Return whether the packets say which frames the others need."""
+        return probe.info.codec in _SAYS_WHAT_IS_NEEDED and probe.ticks is not None and not probe.damaged
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Take note of the only frames that will be asked for, as long as all can be decoded."""
+        if self._probe.ticks is not None and self.leaves_out(self._probe):
+            self._expected = set(self._probe.ticks[list(indices)].tolist())
 
     def read(self, index: int) -> Image:
         """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.
@@ -60,6 +81,8 @@ class PyavDecoder:
             raise FrameError(f"there is no frame {index}")
         try:
             found, before = self._find(index)
+            if found is None and self._expected is not None:
+                found, before = self._find_among_all(index)
         except FFmpegError as error:
             raise FrameError(reason(error)) from None
         if found is None:
@@ -72,6 +95,12 @@ class PyavDecoder:
         """Free what libav holds."""
         self._pending = None
         self._container.close()
+
+    def _find_among_all(self, index: int) -> "tuple[VideoFrame | None, int | None]":
+        """Leave nothing out any more, and start again in front of the frame."""
+        self._expected = None
+        self._next = self._probe.count
+        return self._find(index)
 
     def _find(self, index: int) -> "tuple[VideoFrame | None, int | None]":
         """Return the frame, or None and the last one that was decoded before it."""
@@ -141,7 +170,7 @@ class PyavDecoder:
             self._rewind()
             return
         self._container.seek(int(self._probe.ticks[start]), stream=self._stream, backward=True)
-        self._frames = decode_packets(self._container, self._stream)
+        self._frames = decode_packets(self._container, self._stream, self._needed)
         self._next = start
 
     def _rewind(self) -> None:
@@ -151,8 +180,12 @@ class PyavDecoder:
         self._stream = self._container.streams.video[self._probe.stream]
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = self._threads
-        self._frames = decode_packets(self._container, self._stream)
+        self._frames = decode_packets(self._container, self._stream, self._needed)
         self._next = self._counted = 0
+
+    def _needed(self, packet: "Packet[VideoStream]") -> bool:
+        # The second field of a frame may come without a time of its own.
+        return self._expected is None or packet.pts is None or packet.pts in self._expected
 
     def _upright(self, frame: "VideoFrame") -> Image:
         info = self._probe.info

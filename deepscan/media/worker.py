@@ -108,6 +108,7 @@ class Work:
         self._warnings: list[str] = list(job["warnings"])
         self._seconds: dict[str, float] = {}
         self._tally = _Tally()
+        self._wanted: list[int] = []
         self._decoder: Decoder | None = None
         self._doubtful: set[int] = set()
         self._givers: list[str] = list(job["givers"])
@@ -161,7 +162,7 @@ class Work:
             )
         chosen = self._job["indices"] or sample_indices(found.count, self._job["frames"])
         wanted = [index for index in chosen if index < found.count]
-        self._tally.asked = len(wanted)
+        self._wanted, self._tally.asked = wanted, len(wanted)
         self._left = self._order(found)
         self._reserve(found.info, len(wanted))
         with self._timed("decode"):
@@ -203,6 +204,7 @@ class Work:
             self._tell("decoder", name=name, may_hang=kind.may_hang, then=next(iter(self._left), None))
             try:
                 self._decoder = kind(source.url(), found, self._job["threads"])
+                self._decoder.expect(self._wanted)
             except DecoderError as error:
                 failure = words = f"{name} cannot decode it: {reason(error)}"
             else:

@@ -52,6 +52,13 @@ def stub(name: str) -> type:
         def unfit(probe: Probe) -> str | None:
             return None
 
+        @staticmethod
+        def leaves_out(probe: Probe) -> bool:
+            return False
+
+        def expect(self, indices: list[int]) -> None:
+            self._real.expect(indices)
+
         def read(self, index: int) -> object:
             for what, at in self._orders:
                 # A decoder that fails goes on failing, but for a single bad frame.

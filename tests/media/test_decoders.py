@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from deepscan.media import pyav
 from deepscan.media.decoders import DECODERS, DecoderError, FrameError, installed
 from deepscan.media.probe import probe
 from deepscan.media.source import Source
@@ -69,6 +70,41 @@ def test_every_frame_is_the_one_asked_for(media, decoder, name):
 def test_any_order(media, decoder, name):
     order = [5, 2, 2, 4, 0, 3] if name == "anim.gif" else [25, 3, 3, 4, 17, 0, 29, 9, 10, 11, 28]
     assert [awkward.number_of(image) for image in frames(decoder, media(name), order)] == order
+
+
+@pytest.mark.parametrize(("decoder", "name"), CASES)
+def test_frames_that_are_expected_are_the_same(media, decoder, name):
+    """Whatever is left out between; and one that was not expected, or is asked for again, is there too."""
+    whole = frames(decoder, media(name))
+    chosen = list(range(0, len(whole), 3))
+    order = [*chosen, *(index for index in (1, 0, 4) if index < len(whole)), *chosen]
+    with Source(os.fsencode(media(name))) as source:
+        reader = DECODERS.get(decoder)(source.url(), probe(source), 2)
+        reader.expect(chosen)
+        for index in order:
+            np.testing.assert_array_equal(reader.read(index), whole[index])
+        reader.close()
+
+
+def test_pyav_decodes_no_frame_that_nobody_needs(media, monkeypatch):
+    """x264's B-frames that no other frame is built on: of 30 frames, some are never decoded."""
+    decoded = []
+    real = pyav.PyavDecoder._positions
+
+    def counted(self):
+        for position, frame in real(self):
+            decoded.append(position)
+            yield position, frame
+
+    monkeypatch.setattr(pyav.PyavDecoder, "_positions", counted)
+    with Source(os.fsencode(media("plain.mp4"))) as source:
+        found = probe(source)
+        assert pyav.PyavDecoder.leaves_out(found)
+        reader = pyav.PyavDecoder(source.url(), found, 2)
+        reader.expect([0, 29])
+        assert [awkward.number_of(reader.read(index)) for index in (0, 29)] == [0, 29]
+        reader.close()
+    assert {0, 29} <= set(decoded) and len(decoded) < 30
 
 
 @pytest.mark.parametrize("name", COMMON)
