@@ -53,7 +53,7 @@ def scan(
     decoder: Annotated[
         str,
         typer.Option(
-            help="auto, decord or pyav; auto takes pyav where decord fails, and says so.",
+            help="auto, decord or pyav; auto takes the quicker one, pyav where decord fails, and says so.",
             rich_help_panel=LOOK,
         ),
     ] = "auto",

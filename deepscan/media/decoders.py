@@ -127,7 +127,7 @@ class Decoder(Protocol):
 
 
 AUTO = "auto"
-#: `auto` tries them in this order.
+#: `auto` tries them in this order, but for a file of which one need not decode every frame (`leaves_out`).
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder", {"decord": "deepscan.media.decord", "pyav": "deepscan.media.pyav"}
 )

@@ -182,7 +182,11 @@ class Work:
         if self._job["decoder"] != AUTO:
             return [self._job["decoder"]]
         offered = {name: DECODERS.get(name) for name in DECODERS.names if name not in self._job["without"]}
-        return [name for name, kind in offered.items() if installed(kind) and kind.unfit(found) is None]
+        fit = {name: kind for name, kind in offered.items() if installed(kind) and kind.unfit(found) is None}
+        # The pictures are the same; what need not decode every frame for them is the quicker one, and needs
+        # nobody behind it: it reads whatever the probe does.
+        quick = [name for name, kind in fit.items() if kind.leaves_out(found) and not kind.may_hang]
+        return quick[:1] or list(fit)
 
     def _reserve(self, info: MediaInfo, frames: int) -> None:
         self._tell("need", bytes=info.width * info.height * 3, frames=frames)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from deepscan.errors import MissingError
+from deepscan.media.decoders import DECODERS, installed
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool
 from tests.media.conftest import STUB, drain, run
 
@@ -16,6 +17,12 @@ def test_auto_says_when_decord_failed_and_only_then(media, pools):
     assert lying.numbers == list(range(30))
     assert (gif.report.decoder, gif.report.warnings) == ("pyav", ())
     assert plain.report.warnings == ()
+
+
+def test_auto_takes_the_one_that_need_not_decode_every_frame(media, pools):
+    b_frames, vp9 = run(pools("auto"), media("plain.mp4"), media("vp9.webm"))
+    assert (b_frames.report.decoder, b_frames.report.warnings) == ("pyav", ())
+    assert vp9.report.decoder == ("decord" if installed(DECODERS.get("decord")) else "pyav")
 
 
 def test_a_decoder_asked_for_by_name_is_never_replaced(stubbed, monkeypatch):
