@@ -1,6 +1,6 @@
 """Area averaging: any number of resizes of one image at the price of a single pass over its pixels."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,45 +34,6 @@ def windows(start: Integers, length: Integers, side: int) -> tuple[Integers, Int
     return start[:, None] + step[:, :-1] // side, start[:, None] - (-step[:, 1:] // side)
 
 
-class Pixels(Protocol):
-    """What squares can be cut out of.
-
-    Attributes:
-        height: In pixels.
-        width: In pixels.
-    """
-
-    height: int
-    width: int
-
-    def crops(self, boxes: Integers, side: int) -> Floats:
-        """Return parts resized to squares, as `AreaTable.crops` has it."""
-
-
-class Picture:
-    """An image of which few parts are wanted: each is averaged by itself, which needs no table.
-
-    Args:
-        image: RGB, shape (h, w, 3), uint8.
-    """
-
-    def __init__(self, image: Image) -> None:
-        self.height, self.width = image.shape[:2]
-        self._image = image
-
-    def crops(self, boxes: Integers, side: int) -> Floats:
-        """Return parts of the image resized to squares; see `AreaTable.crops`.
-
-        Windows do not overlap, edge pixels count by their share, and what is smaller than its square is
-        interpolated: between the two the values differ by a grey level here and there.
-        """
-        cut = [
-            cv2.resize(self._image[top:bottom, left:right], (side, side), interpolation=cv2.INTER_AREA)
-            for left, top, right, bottom in boxes.tolist()
-        ]
-        return np.stack(cut).astype(np.float32)
-
-
 class AreaTable:
     """An image's summed-area table (Crow 1984), from which any window's mean is four look-ups.
 
@@ -87,12 +48,22 @@ class AreaTable:
         depth = cv2.CV_32S if self.height * self.width <= INT32_PIXELS else cv2.CV_64F
         self._sums = cv2.integral(np.ascontiguousarray(image), sdepth=depth)
 
-    def resized(self, height: int, width: int) -> Floats:
-        """Return the whole image at another size, shape (height, width, 3), float32 in 0..255."""
-        top, bottom = (edge[0] for edge in windows(np.zeros(1, int), np.array([self.height]), height))
-        left, right = (edge[0] for edge in windows(np.zeros(1, int), np.array([self.width]), width))
-        rows = self._sums[bottom] - self._sums[top]
-        sums = rows[:, right] - rows[:, left]
+    def resized(
+        self, height: int, width: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> Floats:
+        """Return the image at another size, or a part of that, float32 in 0..255.
+
+        Args:
+            height: Of the whole image at that size.
+            width: Likewise.
+            rows: Which of its rows are wanted, all if not stated.
+            columns: Likewise.
+        """
+        top, bottom = (edge[0][rows] for edge in windows(np.zeros(1, int), np.array([self.height]), height))
+        left, right = (edge[0][columns] for edge in windows(np.zeros(1, int), np.array([self.width]), width))
+        first = left[0]
+        strips = self._sums[bottom, first : right[-1] + 1] - self._sums[top, first : right[-1] + 1]
+        sums = strips[:, right - first] - strips[:, left - first]
         area = (bottom - top)[:, None, None] * (right - left)[:, None]
         return _means(sums, area)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepscan.faces.boxes import Indices, Share, iou, suppress
+from deepscan.faces.boxes import Indices, Share, suppress
 from deepscan.faces.face import Floats
 
 
@@ -57,17 +57,6 @@ class Candidates:
         """
         points = self.points.reshape(-1, 2, 5) * factors[:, None]
         return replace(self, boxes=self.boxes * np.tile(factors, 2), points=points.reshape(-1, 10))
-
-    def merged(self) -> "Candidates":
-        """Return one in the place of those of one image: the mean of all that cover the surest by half.
-
-        What the nets answer varies with the box that they are shown, by some hundredths of a face; a mean
-        varies less.
-        """
-        best = int(np.argmax(self.scores))
-        near = np.flatnonzero(iou(self.boxes[best], self.boxes) >= 0.5)
-        boxes, points = (values[near].mean(axis=0, keepdims=True) for values in (self.boxes, self.points))
-        return replace(self.take(np.array([best])), boxes=boxes, points=points)
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -12,8 +12,8 @@ from deepscan import cards
 from deepscan.engines.device import resolve
 from deepscan.engines.onnx import open_session
 from deepscan.errors import UsageError
-from deepscan.faces.area import AreaTable, Picture, Pixels
-from deepscan.faces.boxes import refined, squared
+from deepscan.faces.area import AreaTable
+from deepscan.faces.boxes import iou, refined, squared
 from deepscan.faces.candidates import Candidates
 from deepscan.faces.face import Detection, Floats
 from deepscan.media.frames import Image
@@ -26,10 +26,11 @@ WINDOW, STEP = 12, 2
 FACTOR = 0.709
 #: Least confidence to pass P-Net, R-Net, O-Net.
 THRESHOLDS = (0.6, 0.7, 0.7)
-#: Squares in which a face that is followed may be now, as factors of the one that it was in.
-GUESSES = (1.1, 0.9)
-#: Least confidence with which a face that is followed must be found again.
-AGAIN = 0.95
+#: How far around a face that is followed it is looked for, in units of its longer side, and at which sizes of
+#: P-Net's window: it finds a face with windows from half of its size to one and a half.
+ROOM, SIZES = 0.5, (0.5, 1.5)
+#: Least overlap of a face with the one that it was.
+AGAIN = 0.3
 #: Bound on memory: pixels whose tables are held at once.
 HELD_PIXELS = 1 << 24
 #: Pixels in one run of P-Net, and of the other two: with more, what passes between their layers leaves the
@@ -123,7 +124,11 @@ class FaceFinder:
     def follow(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
-        """Return the faces of images near where they were a frame earlier, without searching the images.
+        """Return the faces of images near where they were a frame earlier, without searching all of them.
+
+        The cascade is shown those windows of a search that lie around the known faces and are of their size.
+        To show R-Net and O-Net the faces' old places instead is quicker, but their answer depends on the box
+        that they are shown: within five frames the landmarks went astray by up to half the eye distance.
 
         Args:
             images: As `detect` takes them.
@@ -132,45 +137,40 @@ class FaceFinder:
         Returns:
             One list an image, the largest box first; None where not every known face was found again.
         """
-        hints = [(k, face.box) for k, faces in enumerate(known) for face in faces]
-        places = squared(np.stack([box for _, box in hints]))
-        middle, half = (places[:, :2] + places[:, 2:]) / 2, (places[:, 2:] - places[:, :2]) / 2
-        guesses = np.concatenate([np.hstack([middle - half * by, middle + half * by]) for by in GUESSES])
-        owner = np.tile(np.arange(len(hints), dtype=np.intp), len(GUESSES))
-        pictures = [Picture(images[k]) for k, _ in hints]
-        found = self._refine(pictures, Candidates.unjudged(owner, guesses.astype(np.float32)), None)
-        found = found.take(np.flatnonzero(found.scores >= AGAIN))
-        placed = []
-        for at, (image, _) in enumerate(hints):
-            if len(own := found.of(at)):
-                placed.append(replace(own.merged(), owner=np.array([image], dtype=np.intp)))
-        faces = Candidates.joined(placed).suppressed(0.7, share="smaller", rim=1)
-        again = [_detections(faces.of(k)) for k in range(len(images))]
-        return [own if len(own) == len(before) else None for own, before in zip(again, known, strict=True)]
+        faces: list[list[Detection]] = []
+        for chunk in _chunks(images, self._search):
+            faces += self._detect(chunk, known[len(faces) : len(faces) + len(chunk)])
+        again = []
+        for found, before in zip(faces, known, strict=True):
+            here = np.stack([face.box for face in found]) if found else np.zeros((0, 4), np.float32)
+            seen = all((iou(face.box, here) >= AGAIN).any() for face in before)
+            again.append(found if seen and len(found) >= len(before) else None)
+        return again
 
-    def _detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+    def _detect(
+        self, images: Sequence[Image], known: Sequence[Sequence[Detection]] | None = None
+    ) -> list[list[Detection]]:
+        """Return the faces of images, or only those near known ones of each."""
         copies = [self._copy(image) for image in images]
         tables = [AreaTable(copy) for copy in copies]
         shrinks = [self._search.shrink(*image.shape[:2]) for image in images]
-        passed = self._propose(tables, shrinks).suppressed(0.7)
+        grown = [
+            (np.array(image.shape[1::-1]) / np.array(copy.shape[1::-1])).astype(np.float32)
+            for copy, image in zip(copies, images, strict=True)
+        ]
+        if known is None:
+            passed = self._propose(tables, shrinks)
+        else:
+            near = [[face.box / np.tile(by, 2) for face in own] for own, by in zip(known, grown, strict=True)]
+            passed = self._propose_near(tables, shrinks, near)
+        passed = passed.suppressed(0.7)
         passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 0)))
-        passed = self._refine(tables, passed, 0.7).suppressed(0.7, share="smaller", rim=1)
-        found = []
-        for k, (copy, image) in enumerate(zip(copies, images, strict=True)):
-            grow = (np.array(image.shape[1::-1]) / np.array(copy.shape[1::-1])).astype(np.float32)
-            found.append(_detections(passed.of(k).grown(grow)))
-        return found
+        passed = self._refine(tables, passed).suppressed(0.7, share="smaller", rim=1)
+        return [_detections(passed.of(k).grown(by)) for k, by in enumerate(grown)]
 
-    def _refine(self, tables: Sequence[Pixels], proposed: Candidates, limit: float | None) -> Candidates:
-        """Return what R-Net and O-Net hold for faces, where O-Net moves them to, with landmarks in pixels.
-
-        Args:
-            tables: Of the images.
-            proposed: What to look at.
-            limit: At what overlap R-Net's lesser ones go, None to keep them all.
-        """
-        passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1])
-        passed = passed if limit is None else passed.suppressed(limit)
+    def _refine(self, tables: Sequence[AreaTable], proposed: Candidates) -> Candidates:
+        """Return what R-Net and O-Net hold for faces, where O-Net moves them to, with landmarks in pixels."""
+        passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1]).suppressed(0.7)
         passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 1)))
         passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2])
         # O-Net's landmarks are relative to the box it saw, not to the one it moves it to.
@@ -196,6 +196,31 @@ class FaceFinder:
                     (answer,) = self._pnet.run(None, {"pixels": pixels})
                     found = _from_map(answer, scale).suppressed(0.5)
                     parts.append(replace(found, owner=np.asarray(chosen, dtype=np.intp)[found.owner]))
+        return Candidates.joined(parts)
+
+    def _propose_near(
+        self, tables: Sequence[AreaTable], shrinks: Sequence[float], near: Sequence[Sequence[Floats]]
+    ) -> Candidates:
+        """Return what P-Net finds around boxes (4,) of each image, at scales that suit them.
+
+        These are windows that a search of the whole image looks at, too, and they give the same.
+        """
+        parts = []
+        for k, (table, shrink) in enumerate(zip(tables, shrinks, strict=True)):
+            for scale in _pyramid(min(table.height, table.width), self._search.min_face * shrink):
+                level = int(table.height * scale + 1), int(table.width * scale + 1)
+                for box in near[k]:
+                    side = float(max(box[2] - box[0], box[3] - box[1]))
+                    if not SIZES[0] * side <= WINDOW / scale <= SIZES[1] * side:
+                        continue
+                    columns, rows = (
+                        _span(scale * (box[at] + box[at + 2]) / 2, scale * side, level[1 - at])
+                        for at in (0, 1)
+                    )
+                    pixels = table.resized(*level, rows, columns)[None]
+                    (answer,) = self._pnet.run(None, {"pixels": pixels})
+                    found = _from_map(answer, scale, (columns.start, rows.start)).suppressed(0.5)
+                    parts.append(replace(found, owner=np.full(len(found), k, np.intp)))
         return Candidates.joined(parts)
 
     def _copy(self, image: Image) -> Image:
@@ -229,18 +254,34 @@ def _pyramid(short_side: int, min_face: float) -> Iterator[float]:
         scale *= FACTOR
 
 
-def _from_map(found: Floats, scale: float) -> Candidates:
-    """Return the windows that P-Net's map (n, 5, rows, columns), log-odds and offsets, holds for faces."""
+def _span(middle: float, side: float, end: int) -> slice:
+    """Return which pixels of a level, of `end` in a row, to look at for a face: from an even one on."""
+    reach = max(side * (0.5 + ROOM), WINDOW / 2 + STEP)
+    start = int(np.clip(middle - reach, 0, max(0, end - WINDOW))) // STEP * STEP
+    return slice(start, int(np.clip(np.ceil(middle + reach), min(end, start + WINDOW), end)))
+
+
+def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> Candidates:
+    """Return the windows that P-Net's map (n, 5, rows, columns), log-odds and offsets, holds for faces.
+
+    Args:
+        found: The map.
+        scale: Of the level of the pyramid.
+        start: Column and row of the level at which the map begins.
+    """
     odds = found[:, 0]
     owner, row, column = np.nonzero(odds >= np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))
     corner = np.stack([column, row], axis=1).astype(np.float32) * STEP
+    corner += np.array(start, np.float32)
     boxes = np.concatenate([corner + 1, corner + WINDOW], axis=1) / np.float32(scale)
     offsets = found[owner, 1:, row, column]
     scores = np.reciprocal(1 + np.exp(-odds[owner, row, column]), dtype=np.float32)
     return Candidates(owner, np.floor(boxes), scores, offsets, offsets[:, :0])
 
 
-def _judge(net: Net, tables: Sequence[Pixels], proposed: Candidates, side: int, least: float) -> Candidates:
+def _judge(
+    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float
+) -> Candidates:
     """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
     # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.
     edges = proposed.boxes.astype(np.int64)

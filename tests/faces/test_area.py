@@ -57,3 +57,9 @@ def test_views_are_read_as_they_look():
     np.testing.assert_array_equal(
         AreaTable(image[:, ::-1]).resized(5, 6), AreaTable(image[:, ::-1].copy()).resized(5, 6)
     )
+
+
+def test_a_part_of_a_level_is_the_same_as_in_the_whole():
+    table = AreaTable(np.random.default_rng(3).integers(0, 256, (97, 131, 3), np.uint8))
+    rows, columns = slice(6, 31), slice(14, 40)
+    np.testing.assert_array_equal(table.resized(41, 60, rows, columns), table.resized(41, 60)[rows, columns])
