@@ -45,7 +45,7 @@ def scan(
     faces: Annotated[
         str,
         typer.Option(
-            help="fast searches a smaller copy of one sampled frame in five and follows its faces through "
+            help="fast searches a smaller copy of one sampled frame in eight and follows its faces through "
             "the others, exact searches every frame itself.",
             rich_help_panel=LOOK,
         ),

@@ -25,7 +25,9 @@ def _overlap(boxes: Floats, others: Floats, share: Share, rim: float) -> Floats:
     height = np.minimum(boxes[:, None, 3], others[:, 3]) - np.maximum(boxes[:, None, 1], others[:, 1])
     rim32 = np.float32(rim)
     shared: Floats = np.maximum(width + rim32, 0) * np.maximum(height + rim32, 0)
-    own, theirs = (np.prod(each[:, 2:] - each[:, :2] + rim32, axis=1) for each in (boxes, others))
+    own, theirs = (
+        (each[:, 2] - each[:, 0] + rim32) * (each[:, 3] - each[:, 1] + rim32) for each in (boxes, others)
+    )
     whole = own[:, None] + theirs - shared if share == "union" else np.minimum(own[:, None], theirs)
     ratio: Floats = shared / np.maximum(whole, np.float32(1e-12))
     return ratio
@@ -57,7 +59,8 @@ def suppress(boxes: Floats, scores: Floats, limit: float, share: Share = "union"
                 free[k + 1 :] &= ~covered[k, k + 1 :]
         best = some[free]
         kept.extend(best)
-        order = order[~(_overlap(boxes[best], boxes[order], share, rim) > limit).any(axis=0)]
+        if order.size:
+            order = order[~(_overlap(boxes[best], boxes[order], share, rim) > limit).any(axis=0)]
     return np.asarray(kept, dtype=np.intp)
 
 

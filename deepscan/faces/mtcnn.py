@@ -61,7 +61,7 @@ class Search:
 
 
 # Two levels fewer than `exact`, so that both look through the same pyramid from there on.
-SEARCHES: dict[Mode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 5), "exact": Search(20, None, 1)}
+SEARCHES: dict[Mode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
 
 
 class Net(Protocol):
