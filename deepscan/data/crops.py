@@ -48,7 +48,7 @@ class CropSet:
         labels: 0 for real, 1 for fake, shape (N,), int64.
         groups: What each was made from, length N.
         videos: Of which video each is a frame, length N.
-        splits: `train` or `val`, length N.
+        splits: `train`, `val` or `pairs`, length N.
         dropped: Pictures without a face that could be found.
         key: What they depend on, hashed: recipe and pictures.
         layers: `forged`, what was forged in each, and `face`, where its face is, if that is known of any.
@@ -79,7 +79,7 @@ class CropSet:
         """Return the positions of the crops in a split.
 
         Args:
-            split: `train` or `val`.
+            split: `train`, `val` or `pairs`.
             frames: How many crops of a video at most; 0 for all.
             sampling: Which: spread `even`ly over the video, or the `first`.
         """

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from deepscan.data.benchmark import FaceVideo, find_benchmark, footage_of, read_benchmark
 from deepscan.data.prepared import read_crop_recipe
+from deepscan.data.universal import PICTURES
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 
 INDEX = "faces.csv"
 LABELS = {"real": 0, "fake": 1}
 SPLITS = ("train", "val")
+#: Split of real faces that serve in training only beside a fake made from each.
+PAIRS = "pairs"
 #: What is trained on where no data set is named: what the papers train on.
 USUAL = "FaceForensics++"
 _COLUMNS = ("file", "label", "group", "split")
@@ -26,7 +29,7 @@ class Picture:
         path: Where it is.
         label: 0 for real, 1 for fake.
         group: What it was made from, such as the source video; a group lies in one split only.
-        split: `train` or `val`.
+        split: `train` or `val`, or `pairs`.
         source: The data set it comes from, as the index states it.
         video: The video that it is a frame of, its own path where the index states none.
         mask: A picture of what was forged in it, white on black, of the same size; None where there is none.
@@ -53,8 +56,10 @@ class Picture:
     def __post_init__(self) -> None:
         if self.label not in LABELS.values():
             raise ValueError(f"a label is 0 or 1, not {self.label}")
-        if self.split not in SPLITS:
-            raise ValueError(f"a split is one of {SPLITS}, not {self.split!r}")
+        if self.split not in (*SPLITS, PAIRS):
+            raise ValueError(f"a split is one of {SPLITS} or {PAIRS!r}, not {self.split!r}")
+        if self.split == PAIRS and self.label != LABELS["real"]:
+            raise ValueError("only a real face can stand beside a fake made from it")
 
 
 def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture, ...]:
@@ -97,6 +102,30 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
         )
     _check_groups(index, pictures)
     return pictures
+
+
+def read_pairs_only(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
+    """Return the pictures of folders of real faces that serve only in pairs, in the order of their names.
+
+    Args:
+        folder: The data's folder.
+        names: Of folders below it.
+
+    Raises:
+        MissingError: There is no such folder, or it holds no picture.
+    """
+    pictures: list[Picture] = []
+    for name in names:
+        paths = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in PICTURES)
+        if not paths:
+            raise MissingError(
+                f"{folder / name} holds no picture", "put real faces there, or take it out of pairs_only"
+            )
+        pictures += [
+            Picture(path, LABELS["real"], f"{name}/{path.name}", PAIRS, name, f"{name}/{path.name}")
+            for path in paths
+        ]
+    return tuple(pictures)
 
 
 def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:

@@ -22,7 +22,7 @@ _BATCH = 32
 
 def cacheable(recipe: Recipe) -> bool:
     """Return whether a crop's features are the same in every epoch."""
-    return recipe.augment == "none" and not recipe.blend
+    return recipe.augment == "none" and not recipe.blend and not recipe.pairs_only
 
 
 def features_key(network: FrozenNetwork, crops: CropSet, positions: Indices, recipe: Recipe) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepscan.data.crops import CropSet
+from deepscan.data.dataset import PAIRS
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError
@@ -212,6 +213,7 @@ def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
     if recipe.labels == "none":
         held = crops.where("val", recipe.frames["val"], recipe.sampling)
         return training, arrange(crops, held, recipe, (recipe.seed,))
+    training = np.concatenate((training, crops.where(PAIRS)))
     choosing, _ = halves(crops, recipe.frames["val"], recipe.sampling)
     return training, np.column_stack((choosing, crops.labels[choosing], choosing))
 

@@ -62,6 +62,8 @@ class Recipe:
         mean: Per RGB channel, of pixels in [0, 1].
         std: Per RGB channel.
         sources: Sources of the data set to train on, all of them where empty.
+        pairs_only: Folders below the data's, of real faces that serve only beside a fake made from each: what
+            their pictures look like then tells nothing.
         terms: Under which terms the data may be used; the card repeats it.
         license: SPDX identifier for the weights that come of it; the card repeats it.
         quantise: Whether the model is made small: kernels and matrices rounded to 16 bits, and a file in 8
@@ -109,6 +111,7 @@ class Recipe:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     sources: tuple[str, ...]
+    pairs_only: tuple[str, ...]
     terms: str
     license: str
     quantise: bool
@@ -154,14 +157,24 @@ class Recipe:
             raise UsageError(
                 f"forgeries {list(self.forgeries)}", f"give one or more of: {', '.join(FORGERIES)}"
             )
-        if self.labels == "none" and (self.blend != 1 or self.balance != "paired"):
-            raise UsageError("labels=none makes every fake by blending", "add blend=1 balance=paired")
         rates = (self.lr, self.lr if self.backbone_lr is None else self.backbone_lr)
         if not all(0 < rate < math.inf for rate in rates) or not 0 <= self.ema < 1:
             raise UsageError(
                 f"lr {self.lr}, backbone_lr {self.backbone_lr} or ema {self.ema} is out of range",
                 "learning rates are above 0, and 0 <= ema < 1",
             )
+        if set(self.frames) != {"train", "val"} or min(self.frames.values()) < 0:
+            raise UsageError(f"frames {dict(self.frames)}", "give train and val, 0 for all")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise UsageError(f"mean {self.mean}, std {self.std}", "give three values each, std above 0")
+        steps_of(self.augment)
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        if self.labels == "none" and (self.blend != 1 or self.balance != "paired"):
+            raise UsageError("labels=none makes every fake by blending", "add blend=1 balance=paired")
+        if self.pairs_only and self.balance == "natural":
+            raise UsageError("pairs_only makes pairs, and balance=natural has none", "add balance=paired")
         if self.batch % self.accumulate:
             raise UsageError(f"accumulate {self.accumulate} does not divide batch {self.batch}", "change one")
         if self.balance != "natural" and (self.batch // self.accumulate) % 2:
@@ -170,11 +183,6 @@ class Recipe:
                 f"a batch of {self.batch}{parts} does not hold whole pairs",
                 f"make batch a multiple of {2 * self.accumulate}: half of it is real",
             )
-        if set(self.frames) != {"train", "val"} or min(self.frames.values()) < 0:
-            raise UsageError(f"frames {dict(self.frames)}", "give train and val, 0 for all")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise UsageError(f"mean {self.mean}, std {self.std}", "give three values each, std above 0")
-        steps_of(self.augment)
 
     def make_inputs(self) -> Inputs:
         """Return what makes the network's inputs from crops.
@@ -237,5 +245,6 @@ def _typed(stated: Mapping[str, Any]) -> dict[str, Any]:
         "mean": mean,
         "std": std,
         "sources": tuple(stated["sources"]),
+        "pairs_only": tuple(stated["pairs_only"]),
         "forgeries": tuple(stated["forgeries"]),
     }

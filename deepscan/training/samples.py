@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet, Sampling
+from deepscan.data.dataset import PAIRS
 from deepscan.data.forgeries import forged as forge
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
@@ -67,7 +68,8 @@ def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[i
 
     Returns:
         A row a sample: its crop, its label, and a real crop of its pair, or `ALONE`; shape (N, 3). Where the
-        balance is not natural, real and fake alternate, two of a pair in a row.
+        balance is not natural, real and fake alternate, two of a pair in a row. A fake whose crop is the real
+        one of its pair is made from it.
 
     Raises:
         UsageError: A class is missing.
@@ -85,7 +87,10 @@ def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[i
         real = order[crops.labels[order] == REAL]
         partners = np.where(crops.labels[order] == FAKE, rng.choice(real, len(order)), ALONE)
         return np.column_stack((order, crops.labels[order], partners))
-    pairs = _pairs(crops, positions, rng, by_group=recipe.balance == "paired")
+    own = np.asarray(crops.splits)[positions] == PAIRS
+    pairs = _pairs(crops, positions[~own], rng, by_group=recipe.balance == "paired")
+    if own.any():
+        pairs = rng.permutation(np.concatenate((pairs, np.repeat(positions[own][:, None], 2, axis=1))))
     return np.array([row for a, b in pairs.tolist() for row in ((a, REAL, a), (b, FAKE, a))], dtype=np.int64)
 
 
@@ -183,9 +188,9 @@ class CropSource:
         known = label == REAL or (forged is not None and bool(forged.known[at]))
         if label == FAKE and forged is not None:
             layers[..., 0] = forged.values[at]
-        if label == FAKE and recipe.blend:
+        if label == FAKE and (recipe.blend or at == partner):
             rng = np.random.default_rng((recipe.seed, epoch, partner, at))
-            if rng.random() < recipe.blend:
+            if rng.random() < recipe.blend or at == partner:
                 image, soft = forge(
                     recipe.forgeries,
                     np.asarray(crops.crops[partner]),

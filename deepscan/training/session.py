@@ -13,7 +13,7 @@ import torch
 from deepscan.backbones.weights import locate
 from deepscan.cards import CARD, ModelCard
 from deepscan.data.crops import CropSet, prepare_crops
-from deepscan.data.dataset import LABELS, Picture, read_pictures
+from deepscan.data.dataset import LABELS, PAIRS, Picture, read_pairs_only, read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 from deepscan.training import checkpoint
@@ -144,6 +144,7 @@ def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
     if recipe.labels == "given" and trained != set(LABELS.values()):
         lacking = next(name for name, label in LABELS.items() if label not in trained)
         raise UsageError(f"there is no {lacking} picture to train on", "train on both classes")
+    pictures += read_pairs_only(session.data, recipe.pairs_only)
     check(recipe)
     if recipe.weights != "random":
         locate(recipe.network["backbone"]["name"], recipe.weights)
@@ -200,6 +201,7 @@ def _trained(session: Session, pictures: tuple[Picture, ...], crops: CropSet) ->
         "data": ", ".join(sorted({picture.source or str(session.data) for picture in pictures})),
         "terms": recipe.terms,
         "crops": len(crops.where("train", recipe.frames["train"], recipe.sampling)),
+        **({"crops_in_pairs_only": len(crops.where(PAIRS))} if recipe.pairs_only else {}),
         "command": session.command,
         "seed": recipe.seed,
     }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepscan.data.benchmark import FaceVideo, write_benchmark
-from deepscan.data.dataset import Picture, read_pictures
+from deepscan.data.dataset import Picture, read_pairs_only, read_pictures
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 
@@ -36,6 +36,20 @@ def test_sources_are_chosen(tmp_path):
     with pytest.raises(UsageError, match="no picture of FF") as raised:
         read_pictures(folder, ["FF"])
     assert "DFDC, web" in raised.value.hint
+
+
+def test_folders_of_reals_serve_in_pairs_only(tmp_path):
+    (tmp_path / "faces" / "web").mkdir(parents=True)
+    for name in ("b.PNG", "a.jpg", "notes.txt"):
+        (tmp_path / "faces" / "web" / name).write_bytes(b"x")
+    found = read_pairs_only(tmp_path, ["faces/web"])
+    assert [picture.path.name for picture in found] == ["a.jpg", "b.PNG"]
+    assert {(picture.label, picture.split, picture.source) for picture in found} == {
+        (0, "pairs", "faces/web")
+    }
+    assert len({picture.group for picture in found}) == 2
+    with pytest.raises(MissingError, match="holds no picture"):
+        read_pairs_only(tmp_path, ["faces/none"])
 
 
 def test_no_index_says_what_to_put_where(tmp_path):

@@ -82,6 +82,7 @@ def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
         "forgeries=[]",
         "forgeries=[swap, morph]",
         "balance=half",
+        "pairs_only=[web]",  # the balance is natural
         "labels=none",
         "frames={train: -1}",
         "frames={test: 1}",
@@ -323,6 +324,7 @@ EVERYWHERE = {
     "crop.scale": 1.3,
     "crop.shift": [0.0, 0.0],
     "sources": [],
+    "pairs_only": [],
     "blend": 0.0,
     "forgeries": ["blend"],
     "quantise": False,

@@ -136,13 +136,25 @@ def test_batches_hold_the_crops_that_the_order_names(crops, paired):
 
 def test_a_pair_is_varied_alike(crops, paired):
     varied = dataclasses.replace(paired, augment="compact")
-    order = np.array([[0, 0, 0], [0, 1, 0]] * 4)  # the same crop as real and as fake
-    images = _batches(crops, order, varied)[0].inputs["crops"]
-    assert torch.equal(images[0], images[1])
     order = np.array([[0, 0, 0], [1, 1, 0]] * 4)
     same = dataclasses.replace(crops, crops=np.repeat(crops.crops[:1], len(crops.crops), axis=0))
+    images = _batches(same, order, varied)[0].inputs["crops"]
+    assert torch.equal(images[0], images[1])
     images = _batches(same, order, dataclasses.replace(varied, balance="equal"))[0].inputs["crops"]
     assert not torch.equal(images[0], images[1])
+
+
+def test_what_serves_only_in_pairs_stands_beside_a_fake_made_from_it_in_every_epoch(crops, paired):
+    there = dataclasses.replace(crops, splits=("pairs",) * 3 + crops.splits[3:])
+    there = dataclasses.replace(there, labels=np.append([0, 0, 0], crops.labels[3:]))
+    order = arrange(there, np.append(there.where("train"), there.where("pairs")), paired, (0,))
+    rows = order[order[:, 2] < 3].tolist()
+    assert sorted(rows) == [[at, label, at] for at in range(3) for label in (0, 1)]
+    # Such a fake is made even where no other is, and of no other's face.
+    source = CropSource(there, dataclasses.replace(paired, blend=0.0), paired.make_inputs())
+    batch = next(iter(source.batches([np.array([[0, 0, 0], [0, 1, 0]])], 0)))
+    assert not torch.equal(*batch.inputs["crops"])
+    assert not set(range(3)) & set(source._real.tolist())
 
 
 def test_blending_replaces_fakes_by_their_reals_and_tells_where(crops, paired):

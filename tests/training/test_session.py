@@ -129,6 +129,29 @@ def test_weights_that_are_not_there_are_told_before_crops_are_cut(session, monke
         _run(dataclasses.replace(session, recipe=recipe))
 
 
+def test_a_folder_for_pairs_that_is_not_there_is_told_before_crops_are_cut(session, monkeypatch):
+    _not_cut(monkeypatch)
+    recipe = dataclasses.replace(session.recipe, pairs_only=("web",))
+    with pytest.raises(MissingError, match="web holds no picture"):
+        _run(dataclasses.replace(session, recipe=recipe))
+
+
+def test_faces_in_pairs_only_are_trained_on_and_counted_apart(session, crops, monkeypatch):
+    (session.data / "web").mkdir()
+    cv2.imwrite(str(session.data / "web" / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    given = []
+
+    def cut(pictures, *others, **named):
+        given.extend(pictures)
+        return dataclasses.replace(crops, splits=("pairs", *crops.splits[1:]))
+
+    monkeypatch.setattr(session_module, "prepare_crops", cut)
+    card = _run(dataclasses.replace(session, recipe=dataclasses.replace(session.recipe, pairs_only=("web",))))
+    assert [picture.path.name for picture in given if picture.split == "pairs"] == ["a.png"]
+    assert (card.trained["crops"], card.trained["crops_in_pairs_only"]) == (55, 1)
+    assert "web" in card.trained["data"]
+
+
 def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
     check(load_recipe("qtfp"))
     for overrides, hint in (
