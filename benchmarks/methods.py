@@ -36,6 +36,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "fft": ("--method", "fft"),
     "lora": ("--method", "lora"),
     "effort": ("--method", "effort"),
+    "gend": ("--method", "gend"),
     "qtfp": ("--method", "qtfp"),
     "qtfp, no FLCL": ("--method", "qtfp", "loss.contrast=none"),
     "qtfp, no RAAL": ("--method", "qtfp", "loss.alignment=none"),

@@ -24,7 +24,7 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            help="What to train: qtfp, corit, dfd-hr, or a baseline: unifd, effort, lora, fft.",
+            help="What to train: qtfp, corit, dfd-hr, or a baseline: unifd, effort, gend, lora, fft.",
             show_default="the recipe's, or qtfp",
         ),
     ] = None,

@@ -250,9 +250,9 @@ def glass_blur(image: Image, rng: Generator) -> Image:
 
 
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
-#: papers train with; `effort` that of Effort and DFD-HR; `compact` adds to the first what a network trained
-#: from scratch needs on few pictures: more places, more resolutions, stronger compression; `clips` adds to
-#: that what video codecs do.
+#: papers train with; `effort` that of Effort and DFD-HR; `gend` that of GenD; `compact` adds to the first
+#: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
+#: compression; `clips` adds to that what video codecs do.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
@@ -268,6 +268,13 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.1, cut_out),
         (0.3, gamma),
         (0.3, glass_blur),
+    ),
+    "gend": (
+        (0.5, flip),
+        (1.0, Affine(scale=(0.9, 1.1), shift=0.1)),
+        (0.1, blur),
+        (1.0, brightness_contrast),
+        (1.0, Jpeg()),
     ),
     "compact": (
         (0.5, flip),

@@ -16,6 +16,7 @@ DETECTORS: "Registry[type[Detector[Any]]]" = Registry(
         "qtfp": "deepscan.detectors.qtfp",
         "corit": "deepscan.detectors.corit",
         "dfd-hr": "deepscan.detectors.dfd_hr",
+        "gend": "deepscan.detectors.gend",
         **dict.fromkeys(("unifd", "effort", "lora", "fft"), "deepscan.detectors.linear"),
     },
 )

@@ -30,6 +30,7 @@ TINY = {
     "corit": {"backbone": BACKBONE, "tuning": {"type": "frozen"}},
     "unifd": {"backbone": BACKBONE, "tuning": {"type": "frozen"}},
     "effort": {"backbone": BACKBONE, "tuning": {"type": "effort"}},
+    "gend": {"backbone": BACKBONE, "tuning": {"type": "norm"}},
     "lora": {"backbone": BACKBONE, "tuning": {"type": "lora", "rank": 2}},
     "fft": {"backbone": BACKBONE, "tuning": {"type": "fft"}},
 }

@@ -105,6 +105,35 @@ def test_two_logits_are_one_logit_of_twice_the_rate(crops):
     torch.testing.assert_close(head.weight.grad[1] - head.weight.grad[0], 2 * one.grad)
 
 
+def test_a_published_head_of_one_logit_is_one_of_two_beside_zero(crops):
+    """UniFD's file holds one row and a sigmoid; ours is a row of zeros above it and a softmax."""
+    network = frozen(tower(), feature="projected").eval()
+    row, bias = torch.randn(1, 12), torch.randn(1)
+    state = {"head.0.weight": torch.cat((row * 0, row)), "head.0.bias": torch.cat((bias * 0, bias))}
+    network.load_state_dict({**network.state_dict(), **state})
+    seen, _ = network.extract(crops=crops)
+    expected = torch.sigmoid(F.linear(seen, row, bias))[:, 0]
+    torch.testing.assert_close(network.predict(crops=crops)["probability"], expected)
+
+
+def test_a_published_residual_is_its_matrix_whether_held_apart_or_folded(crops):
+    """Effort's file holds, of each matrix of attention, the main part and U, S and V of the residual."""
+    stated = {"backbone": BACKBONE, "tuning": {"type": "effort", "rank": 1}}
+    apart = Effort().build(stated).eval()
+    plain = Effort().build({**stated, "tuning": {"type": "frozen"}}).eval()
+    weights = plain.state_dict()
+    for name, module in apart.backbone.named_modules():
+        if isinstance(module, EffortLinear):
+            out, inward = module.main.shape
+            published = torch.randn(out, inward), torch.randn(out, 1), torch.randn(1), torch.randn(1, inward)
+            module.main.data, module.u.data, module.s.data, module.v.data = published
+            main, u, s, v = published
+            weights[f"backbone.{name}.weight"] = main + u @ torch.diag(s) @ v
+    others = {name: value for name, value in apart.state_dict().items() if name in weights}
+    plain.load_state_dict({**weights, **others})
+    torch.testing.assert_close(plain(crops).logits, apart(crops).logits, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("wrong", [{"feature": "patches"}, {"layers": 0}])
 def test_a_head_that_cannot_be_is_a_usage_error(wrong):
     with pytest.raises(UsageError, match="choose from"):

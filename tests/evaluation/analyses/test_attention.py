@@ -49,7 +49,7 @@ def test_attention_on_a_few_patches_alike_counts_these() -> None:
     np.testing.assert_array_equal(divergence(few, few), [0])
 
 
-@pytest.mark.parametrize("method", ["qtfp", "unifd", "effort", "lora", "fft"])
+@pytest.mark.parametrize("method", ["qtfp", "unifd", "effort", "gend", "lora", "fft"])
 def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> None:
     card = model(method, tmp_path)
     data = [material("a", (2, 2, 2, 2), (2, 2, 2)), material("b", (1,), (3,))]

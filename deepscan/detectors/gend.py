@@ -1,0 +1,133 @@
+"""GenD (WACV 2026): a tower whose norms alone train, its CLS token on the unit sphere, a linear head."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Batch, Classifier, Network, Output, assemble, exact, split_network
+from deepscan.detectors.linear import Feature, make_head
+from deepscan.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenDOutput(Output):
+    """What a `GenDNetwork` says.
+
+    Attributes:
+        tokens: The backbone's tokens.
+        embedding: The feature of each crop at length 1, shape (B, D), float32.
+    """
+
+    tokens: Tokens
+    embedding: Tensor
+
+    @property
+    def evidence(self) -> dict[str, Tensor]:
+        """Where the CLS token looked."""
+        return {"attention": self.tokens.attention[:, None]}
+
+
+class GenDNetwork(Network):
+    """A tower that trains, as its tuning has it, and a head on its CLS token at length 1.
+
+    Args:
+        backbone: The tower.
+        feature: As `make_head` takes it.
+        layers: As `make_head` takes it.
+        normalise: Whether the head sees the feature at length 1, or as it is.
+    """
+
+    def __init__(
+        self, backbone: VisionTransformer, feature: Feature = "cls", layers: int = 1, normalise: bool = True
+    ) -> None:
+        super().__init__()
+        self.backbone, self.feature, self.normalise = backbone, feature, normalise
+        self.head = make_head(backbone, feature, layers)
+        if feature == "cls":
+            backbone.projection.requires_grad_(False)
+
+    def forward(self, crops: Tensor) -> GenDOutput:
+        """Return the output for normalised crops, shape (B, 3, S, S)."""
+        tokens: Tokens = self.backbone(crops)
+        seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
+        # In float32: 16 bits would leave the sphere by more than the losses on it tell apart.
+        embedding = F.normalize(seen.float(), dim=1)
+        logits = self.head(embedding.to(seen.dtype) if self.normalise else seen)
+        return GenDOutput(logits, tokens, embedding)
+
+
+def uniformity(embedding: Tensor) -> Tensor:
+    """Return how unevenly a batch lies on the sphere, a scalar of at most 0; 0 for a single crop.
+
+    log E exp(-2 ||x - y||^2) over all pairs (Wang and Isola, ICML 2020, Sec. 4.1, t = 2).
+
+    Args:
+        embedding: Shape (B, D), each of length 1.
+    """
+    distances = _distances(embedding)
+    return (-2 * distances).exp().mean().log() if len(distances) else embedding.sum() * 0
+
+
+def alignment(embedding: Tensor, labels: Tensor) -> Tensor:
+    """Return how far crops of one label lie from each other, a scalar in [0, 4]; 0 where there is no pair.
+
+    E ||x - y||^2 over the pairs (Wang and Isola, ICML 2020, Sec. 4.1, alpha = 2), which are those of equal
+    labels in GenD.
+
+    Args:
+        embedding: Shape (B, D), each of length 1.
+        labels: Shape (B,).
+    """
+    row, column = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
+    distances = _distances(embedding)[labels[row] == labels[column]]
+    return distances.mean() if len(distances) else embedding.sum() * 0
+
+
+def _distances(embedding: Tensor) -> Tensor:
+    # Of vectors of length 1, from their products: the root in a norm has no gradient where two are equal.
+    row, column = torch.triu_indices(len(embedding), len(embedding), 1, device=embedding.device)
+    return 2 - 2 * (embedding @ embedding.T)[row, column]
+
+
+@DETECTORS.register("gend")
+@dataclass(frozen=True)
+class GenD(Classifier[GenDOutput]):
+    """GenD: cross-entropy beside two losses that spread the crops over the sphere and gather each label.
+
+    The weights' defaults are those of the released code's experiments on CLIP; the paper's tables were not at
+    hand.
+
+    Attributes:
+        lambda_uniformity: Weight of `uniformity`.
+        lambda_alignment: Weight of `alignment`.
+    """
+
+    lambda_uniformity: float = 0.5
+    lambda_alignment: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.lambda_uniformity, self.lambda_alignment) < 0:
+            raise UsageError(
+                "the weights of a loss are at least 0",
+                "correct loss.lambda_uniformity, loss.lambda_alignment",
+            )
+
+    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
+        """Return a `GenDNetwork`; `network` states `backbone`, `tuning` (else `norm`) and its arguments."""
+        return assemble(GenDNetwork, *split_network({"tuning": {"type": "norm"}, **network}, weights))
+
+    def loss(self, output: GenDOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss, in float32; its parts are `cls`, `uniformity` and `alignment`."""
+        total, parts = super().loss(output, batch)
+        with exact(output.embedding):
+            spread, apart = uniformity(output.embedding), alignment(output.embedding, batch.labels)
+        total = total + self.lambda_uniformity * spread + self.lambda_alignment * apart
+        return total, {**parts, "uniformity": spread.detach(), "alignment": apart.detach()}

@@ -1,0 +1,104 @@
+"""GenD: what its head sees, its losses on the sphere, and what of it trains."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Batch
+from deepscan.detectors.gend import GenD, GenDNetwork, alignment, uniformity
+from deepscan.errors import UsageError
+from deepscan.training.recipe import load_recipe
+from tests.detectors.test_contract import BACKBONE
+from tests.detectors.test_qtfp import tower
+
+LABELS = torch.tensor([0, 1, 0, 1])
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def crops():
+    return torch.randn(4, 3, 32, 32)
+
+
+@pytest.mark.parametrize("prefix", [0, 1, 3])
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("feature", ["cls", "projected"])
+def test_the_head_sees_the_token_at_length_one_if_asked_to(feature, normalise, prefix, crops):
+    network = GenDNetwork(tower(prefix), feature, normalise=normalise).eval()
+    output = network(crops)
+    seen = output.tokens.cls
+    if feature == "projected":
+        seen = network.backbone.projection(seen)
+    one = seen / seen.square().sum(dim=1, keepdim=True).sqrt()
+    torch.testing.assert_close(output.embedding, one)
+    torch.testing.assert_close(output.logits, network.head(one if normalise else seen))
+    assert not torch.allclose(network.head(one), network.head(seen))
+
+
+def test_the_losses_are_the_means_over_pairs_of_wang_and_isola():
+    x = F.normalize(torch.randn(5, 3, dtype=torch.float64), dim=1)
+    labels = torch.tensor([0, 1, 0, 0, 1])
+    pairs = [(i, j) for i in range(5) for j in range(i + 1, 5)]
+    apart = {(i, j): float((x[i] - x[j]).norm()) ** 2 for i, j in pairs}
+    spread = sum(torch.tensor(-2 * value).exp() for value in apart.values()) / len(pairs)
+    together = [value for (i, j), value in apart.items() if labels[i] == labels[j]]
+    assert len(together) == 4
+    # The expected values pass through float32.
+    torch.testing.assert_close(uniformity(x), spread.log().double(), rtol=1e-5, atol=0)
+    assert float(alignment(x, labels)) == pytest.approx(sum(together) / 4)
+
+
+def test_a_batch_that_lies_on_one_point_can_still_be_spread():
+    x = torch.nn.Parameter(torch.ones(3, 4))
+    uniformity(F.normalize(x, dim=1)).backward()
+    assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize(("count", "labels"), [(1, [0]), (2, [0, 1])])
+def test_without_a_pair_there_is_nothing_to_gather(count, labels):
+    x = F.normalize(torch.randn(count, 4), dim=1).requires_grad_()
+    total = alignment(x, torch.tensor(labels)) + (uniformity(x) if count == 1 else 0)
+    total.backward()
+    assert float(total.detach()) == 0
+    assert not x.grad.any()
+
+
+def test_the_total_is_the_weighted_sum_of_its_parts(crops):
+    output = GenDNetwork(tower())(crops)
+    total, parts = GenD(lambda_uniformity=0.3, lambda_alignment=0.7).loss(output, Batch({}, LABELS))
+    assert min(-parts["uniformity"], parts["alignment"]) > 0
+    torch.testing.assert_close(total, parts["cls"] + 0.3 * parts["uniformity"] + 0.7 * parts["alignment"])
+
+
+def test_the_sphere_is_float32_under_autocast_too(crops):
+    with torch.autocast("cpu", torch.bfloat16):
+        output = GenDNetwork(tower())(crops)
+        total, _ = GenD().loss(output, Batch({}, LABELS))
+    assert total.dtype == output.embedding.dtype == torch.float32
+    torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(4))
+
+
+def test_what_trains_on_clip():
+    with torch.device("meta"):
+        network = DETECTORS.get("gend")().build(load_recipe("gend").network)
+    trained = {name for name, value in network.named_parameters() if value.requires_grad}
+    # 50 norms of 1024 weights and biases, and a head of 1024 to 2: what the released checkpoint differs in.
+    assert sum(network.get_parameter(name).numel() for name in trained) == 102_400 + 2_050
+    assert len(trained) == 2 * 50 + 2
+
+
+def test_the_norms_train_unless_another_tuning_is_stated():
+    network = GenD().build({"backbone": BACKBONE})
+    trained = {name for name, value in network.backbone.named_parameters() if value.requires_grad}
+    assert trained
+    assert all("ln_" in name for name in trained)
+
+
+def test_a_negative_weight_is_refused():
+    with pytest.raises(UsageError, match="at least 0"):
+        GenD(lambda_alignment=-0.1)
