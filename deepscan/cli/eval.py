@@ -24,7 +24,8 @@ GOES_WITH: Mapping[str, tuple[str, ...]] = {
     "runs": ("--analysis",),
     **dict.fromkeys(("protocol", "sets", "available"), (CROPS, "--analysis", "--scores", "--records")),
     **dict.fromkeys(("counting", "missing"), (CROPS, "--scores", "--records")),
-    **dict.fromkeys(("model", "data", "root", "only", "cache"), (CROPS, "--analysis")),
+    "model": (CROPS, "--analysis", "--records"),
+    **dict.fromkeys(("data", "root", "only", "cache"), (CROPS, "--analysis")),
     **dict.fromkeys(
         ("engine", "device", "precision", "frames", "video_key", "calibrate", "overwrite"), (CROPS,)
     ),
@@ -51,7 +52,13 @@ def evaluate(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Name or folder of a model.", metavar="NAME|DIR", rich_help_panel=MODEL)
+        str,
+        typer.Option(
+            help="Name or folder of a model. With --records of several models: whose scores are measured, by "
+            "its name, those of all together if none is named.",
+            metavar="NAME|DIR",
+            rich_help_panel=MODEL,
+        ),
     ] = DEFAULT_MODEL,
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
@@ -287,13 +294,16 @@ def evaluate(
     countings = COUNTED if counting == "both" else (counting,)
     board = Scoreboard(progress)
     if scores or records:
+        source = context.get_parameter_source("model")
+        named = source is not None and source.name == "COMMANDLINE"
         stated = {
             "scores": str(scores or records),
             "labels": labels and str(labels),
             "where": list(where or ()),
             "vote": vote,
+            **({"model": model} if named else {}),
         }
-        found = read_given(scores, records, labels, where or (), vote)
+        found = read_given(scores, records, labels, where or (), vote, model if named else None)
         measure_given(found, protocol, sets, countings, missing, available, stated, out, board)
         return
     if calibrate:

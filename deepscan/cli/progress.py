@@ -131,18 +131,22 @@ class Display(VideoProgress, Listener):
         if run["model"] is None:
             self.note("no model: faces are recorded without a score")
             return
-        engine = run["engine"]
-        self.note(
-            f"model {run['model']['name']} ({run['model']['method']}), "
-            f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
-        )
-        if engine["details"]["note"]:
-            self.note(f"note: {engine['details']['note']}")
+        models: Mapping[str, Any] = run.get("models") or {run["model"]["name"]: run["model"]}
+        for name, model in models.items():
+            engine = run["engines"][name] if "engines" in run else run["engine"]
+            self.note(
+                f"model {name} ({model['method']}), "
+                f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
+            )
+            if engine["details"]["note"]:
+                self.note(f"note: {engine['details']['note']}")
+        if len(models) > 1:
+            self.note(f"together: {run['model']['rule']}")
         if not run["parameters"]["explain"]:
             return
-        if not run["model"]["evidence"]:
-            self.note(f"warning: model {run['model']['name']} gives scores alone: --explain adds nothing")
-        elif self._out is None and not self._lines:
+        for name in (name for name, model in models.items() if not model["evidence"]):
+            self.note(f"warning: model {name} gives scores alone: --explain adds nothing")
+        if self._out is None and not self._lines and any(model["evidence"] for model in models.values()):
             self.note("warning: explanations are in the records, not in this table: name a file with --out")
 
     def checking(self, recorded: int) -> None:
@@ -179,6 +183,10 @@ class Display(VideoProgress, Listener):
         self._conclude()
         if told:
             self.note(told)
+        votes = [row.agreement for row in self._rows if row.agreement]
+        if votes:
+            same = sum(said == voting for said, voting in votes)
+            self.note(f"the models agree on {same} of {videos(len(votes))}")
         if self._out:
             self.note(f"records: {self._out}")
 

@@ -64,9 +64,15 @@ def scan(
         float, typer.Option(min=0.01, help="A larger frame is unsupported; 8K has 33.", rich_help_panel=LOOK)
     ] = 64,
     model: Annotated[
-        str,
-        typer.Option(help="Name or folder of a model; none finds faces only.", rich_help_panel=MODEL),
-    ] = DEFAULT_MODEL,
+        list[str] | None,
+        typer.Option(
+            help="Name or folder of a model; none finds faces only. Given several times, all of them judge "
+            "the same faces: one score and verdict from all, beside each one's own.",
+            metavar="NAME|DIR",
+            show_default=DEFAULT_MODEL,
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
     precision: Annotated[
@@ -131,6 +137,8 @@ def scan(
     deepscan scan videos/ --out videos.jsonl
 
     find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
+
+    deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
     from deepscan.cli.progress import PROGRESS, Display
     from deepscan.scan.inputs import collect, open_list
@@ -138,8 +146,10 @@ def scan(
     from deepscan.scan.output import Output
     from deepscan.scan.run import execute
 
+    first, *others = model or [DEFAULT_MODEL]
     options = ScanOptions(
-        model=model,
+        model=first,
+        also=tuple(others),
         frames=frames,
         faces=faces,  # type: ignore[arg-type]  # it checks itself
         decoder=decoder,
@@ -154,7 +164,7 @@ def scan(
     statuses = frozenset(_one_of("--retry", status, STATUSES) for status in retry or ())
     output = Output(out, resume=resume, overwrite=overwrite, retry=statuses)
     verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
-    if verdicts and model == NO_MODEL:
+    if verdicts and options.model == NO_MODEL:
         raise UsageError("--fail-on needs verdicts, and without a model there are none", "name a model")
     style = _one_of("--progress", progress, get_args(PROGRESS))
     named = list(paths or ())

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from deepscan.scan.fusion import agreement
+
 #: What is said of a video, in the order in which a person wants to see it -> its words and its style.
 SAID = {
     "fake": ("fake", "bold red"),
@@ -23,7 +25,10 @@ SAID = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table needs of a record, for ten thousand whole records would fill the memory."""
+    """What the table needs of a record, for ten thousand whole records would fill the memory.
+
+    Of several models it has each one's name, verdict and score, and how far they agree.
+    """
 
     path: str
     status: str
@@ -33,6 +38,8 @@ class Row:
     persons: int
     faces: int
     sampled: int
+    models: tuple[tuple[str, str | None, float | None], ...] = ()
+    agreement: tuple[int, int] | None = None
 
     @property
     def kind(self) -> str:
@@ -58,6 +65,8 @@ def row(record: Mapping[str, Any]) -> Row:
         persons=len(record["tracks"]),
         faces=sum(frame["track"] is not None for frame in record["frames"]),
         sampled=len({frame["index"] for frame in record["frames"]}),
+        models=tuple((model["name"], model["verdict"], model["score"]) for model in record.get("models", ())),
+        agreement=agreement(record),
     )
 
 
@@ -72,6 +81,9 @@ def table(rows: Sequence[Row], most: int | None, out: Path | None) -> Renderable
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     grid.add_column("verdict", no_wrap=True)
     grid.add_column("score", justify="right", no_wrap=True)
+    several = any(row.models for row in rows)
+    if several:
+        grid.add_column("agree", justify="right", no_wrap=True)
     grid.add_column("video", overflow="fold", ratio=1, min_width=16)
     grid.add_column("persons", justify="right", no_wrap=True)
     grid.add_column("faces/frames", justify="right", no_wrap=True)
@@ -79,18 +91,30 @@ def table(rows: Sequence[Row], most: int | None, out: Path | None) -> Renderable
     for row in ordered[:most]:
         words, style = SAID[row.kind]
         video = Text(shown_path(row.path))
+        video.append_text(_opinions(row))
         if row.note:
             video.append(f"\n  {row.note}", style="dim")
         seen = row.status == "ok"
         grid.add_row(
             Text(words or row.status, style=style),
             "" if row.score is None else f"{row.score:.2f}",
+            *([] if not several else ["{}/{}".format(*row.agreement) if row.agreement else ""]),
             video,
             str(row.persons) if seen else "",
             f"{row.faces}/{row.sampled}" if seen else "",
         )
     left = len(ordered) - len(ordered[:most])
     return Group(grid, Text(f"... and {left} more in {out}", style="dim")) if left else grid
+
+
+def _opinions(row: Row) -> Text:
+    """Return what each of several models says, on a line of its own."""
+    said = [
+        Text.assemble((f"{printable(name)} {score:.2f} ", "dim"), (SAID[verdict][0], SAID[verdict][1]))
+        for name, verdict, score in row.models
+        if verdict is not None and score is not None
+    ]
+    return Text.assemble("\n  ", Text(", ").join(said)) if said else Text()
 
 
 def shown_path(path: str) -> str:

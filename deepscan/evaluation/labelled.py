@@ -12,6 +12,7 @@ import numpy as np
 
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import LABELS, Column, Scores, by_video, read_scores
+from deepscan.scan.fusion import alone
 from deepscan.scan.journal import read_journal
 from deepscan.scan.records import recorded_path
 
@@ -19,7 +20,12 @@ NEEDED = ("file", "label")
 
 
 def read_given(
-    scores: Path | None, records: Path | None, labels: Path | None, where: Sequence[str], vote: str
+    scores: Path | None,
+    records: Path | None,
+    labels: Path | None,
+    where: Sequence[str],
+    vote: str,
+    model: str | None = None,
 ) -> Scores:
     """Return the scores of a file, or of a scan's records.
 
@@ -29,6 +35,7 @@ def read_given(
         labels: The index that belongs to the records.
         where: As `read_labels` takes it.
         vote: `video`, or `group` for one vote a group and label.
+        model: As `read_records` takes it.
 
     Raises:
         UsageError: Records come without labels, or a file cannot be read.
@@ -36,7 +43,7 @@ def read_given(
     if bool(records) != bool(labels):
         raise UsageError("--records and --labels go together", "name both")
     if records and labels:
-        given = read_records(records, read_labels(labels, where), labels.stem)
+        given = read_records(records, read_labels(labels, where), labels.stem, model)
     else:
         assert scores is not None
         given = read_scores(scores)
@@ -83,7 +90,9 @@ def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, s
     return labels
 
 
-def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: str) -> Scores:
+def read_records(
+    records: Path, labels: Mapping[Path, Mapping[str, str]], name: str, model: str | None = None
+) -> Scores:
     """Return the raw scores that a scan gave to labelled videos; those that it has no record of have none.
 
     A video's raw score is that of the person whom its score was taken from.
@@ -92,9 +101,10 @@ def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: 
         records: The scan's `.jsonl`.
         labels: As `read_labels` gives them.
         name: What the videos are called as a data set.
+        model: Whose scores, by its name; None for those of all models together.
 
     Raises:
-        UsageError: It cannot be read, or has a record of none of the videos.
+        UsageError: It cannot be read, has a record of none of the videos, or no scores of the model.
     """
     try:
         lines = (record for _, _, record in read_journal(records))
@@ -108,6 +118,8 @@ def read_records(records: Path, labels: Mapping[Path, Mapping[str, str]], name: 
             f"{records} has a record of none of the {len(labels)} labelled videos",
             "scan the very files that the index names, relative to its own folder",
         )
+    if model is not None:
+        found = {path: alone(record, model) for path, record in found.items()}
     rows = [(path, row, found.get(path)) for path, row in labels.items()]
     scores = [_raw(record) for _, _, record in rows]
     count = len(rows)

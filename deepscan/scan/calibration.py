@@ -31,10 +31,11 @@ def rule(false_alarms: float = FALSE_ALARMS, misses: float = MISSES) -> str:
     )
 
 
-def _logit(raw: ArrayLike) -> NDArray[np.float64]:
+def logit(raw: ArrayLike) -> NDArray[np.float64]:
+    """Return the log-odds of probabilities, finite: 0 and 1 count as what is next to them in float32."""
     clipped = np.clip(np.asarray(raw, dtype=np.float64), _EDGE, 1 - _EDGE)
-    logit: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
-    return logit
+    odds: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
+    return odds
 
 
 @overload
@@ -56,7 +57,7 @@ def calibrate(raw: ArrayLike, calibration: Calibration) -> float | NDArray[np.fl
         knots = np.array(calibration.knots)
         scaled = np.asarray(np.interp(np.asarray(raw, dtype=np.float64), knots[:, 0], knots[:, 1]))
     else:
-        scaled = 1 / (1 + np.exp(-_logit(raw) / calibration.temperature))
+        scaled = 1 / (1 + np.exp(-logit(raw) / calibration.temperature))
     return float(scaled) if scaled.ndim == 0 else scaled
 
 
@@ -215,7 +216,7 @@ def recalibrate(
 def _temperature(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
     from scipy.optimize import minimize_scalar
 
-    margin = np.where(truth == 1, 1, -1) * _logit(given)
+    margin = np.where(truth == 1, 1, -1) * logit(given)
 
     def cost(log_temperature: float) -> float:
         return float(np.logaddexp(0, -margin / np.exp(log_temperature)).mean())

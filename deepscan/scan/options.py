@@ -20,6 +20,7 @@ class ScanOptions:
 
     Attributes:
         model: Name or folder of the model, `none` to find faces only.
+        also: Further models, which judge the same faces; `scan.fusion` says how they are taken together.
         frames: How many frames of a video are sampled, evenly.
         faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself.
         decoder: `auto`, or one that is then never replaced.
@@ -34,6 +35,7 @@ class ScanOptions:
     """
 
     model: str
+    also: tuple[str, ...] = ()
     frames: int = 32
     faces: Faces = "fast"
     decoder: str = AUTO
@@ -64,6 +66,8 @@ class ScanOptions:
                 raise UsageError(
                     f"--{name} {getattr(self, name)!r} is unknown", f"choose from: {', '.join(choices)}"
                 )
+        if self.also and NO_MODEL in (self.model, *self.also):
+            raise UsageError(f"--model {NO_MODEL} stands alone", "leave it out, or the other models")
         unused = [name for name in ("engine", "device", "precision") if getattr(self, name) != AUTO]
         if self.model == NO_MODEL and unused:
             raise UsageError(

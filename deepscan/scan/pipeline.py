@@ -2,20 +2,20 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.quality import assess
-from deepscan.faces.recipe import REFERENCE
+from deepscan.faces.recipe import REFERENCE, CropRecipe
 from deepscan.faces.tracks import appearance
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import DecodeReport, Frame, Image
@@ -63,9 +63,10 @@ class Video:
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
 
 
-#: A face on its way to the detector, and what became of a batch of them, with the seconds that it took.
-Crop = tuple[Video, Sighting, Image]
-Judged = tuple[list[tuple[float, Explanation | None] | Exception], float]
+#: A face on its way to the detectors, cut as each wants it, and what became of a batch of them by each one's
+#: name, with the seconds that it took.
+Crop = tuple[Video, Sighting, Mapping[CropRecipe, Image]]
+Judged = tuple[dict[str, list[tuple[float, Explanation | None] | Exception]], float]
 
 
 class InWork(Protocol):
@@ -130,28 +131,34 @@ class FaceStage(Generic[V]):
 
 
 class Pipeline:
-    """Scans videos with one face finder, one detector and one pool of decoders.
+    """Scans videos with one face finder, some detectors and one pool of decoders.
 
     Args:
         options: The scan's parameters.
         pool: The decoders, fenced.
         finder: The face finder.
-        scorer: The detector, None to find faces only.
+        scorers: The detectors, none to find faces only.
         run: Identifier of the run, for the records.
     """
 
     def __init__(
-        self, options: ScanOptions, pool: DecodePool, finder: FaceFinder, scorer: Scorer | None, run: str
+        self,
+        options: ScanOptions,
+        pool: DecodePool,
+        finder: FaceFinder,
+        scorers: Sequence[Scorer],
+        run: str,
     ) -> None:
         self._options = options
         self._pool = pool
         self._faces: FaceStage[Video] = FaceStage(finder)
-        self._scorer = scorer
+        self._scorers = tuple(scorers)
         self._run = run
         self._videos: dict[int, Video] = {}
         self._crops: deque[Crop] = deque()
         self._scoring: tuple[list[Crop], Future[Judged]] | None = None
-        # A thread of its own: the detector works on one batch while faces are found for the next.
+        # A thread of its own: the detectors work on one batch, one after the other, while faces are found
+        # for the next.
         self._detector = ThreadPoolExecutor(1, thread_name_prefix="detector")
 
     def scan(self, paths: Iterable[bytes], emit: Callable[[Record], None]) -> None:
@@ -207,21 +214,21 @@ class Pipeline:
             if isinstance(cut, Exception):
                 video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
                 continue
-            sighting, crop = cut
+            sighting, crops = cut
             video.sightings.append(sighting)
-            if crop is not None:
+            if crops:
                 video.waiting += 1
-                self._crops.append((video, sighting, crop))
+                self._crops.append((video, sighting, crops))
 
-    def _cut(self, frame: Frame, detection: Detection) -> tuple[Sighting, Image | None]:
+    def _cut(self, frame: Frame, detection: Detection) -> tuple[Sighting, dict[CropRecipe, Image]]:
         # One crop for quality and look whatever the model, so that the persons are the same for all.
         seen = align(frame.image, detection.landmarks, REFERENCE)
         face = Face(frame.index, frame.pts, detection, assess(seen, detection), appearance(seen))
-        crop = align(frame.image, detection.landmarks, self._scorer.recipe) if self._scorer else None
-        return Sighting(face), crop
+        recipes = {scorer.recipe for scorer in self._scorers}
+        return Sighting(face), {wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes}
 
     def _score(self, *, wait: bool) -> None:
-        """Give the detector a batch of crops, unless it is at work and is not waited for."""
+        """Give the detectors a batch of crops, unless they are at work and are not waited for."""
         self._collect(wait=wait)
         if self._scoring is None:
             batch = _first(self._crops, CROP_BATCH)
@@ -229,28 +236,32 @@ class Pipeline:
 
     def _judged(self, batch: list[Crop]) -> Judged:
         begun = time.monotonic()
-        judged = attempt(lambda part: self._judge(np.stack([crop for _, _, crop in part])), batch)
+        judged = {scorer.card.name: attempt(partial(self._judge, scorer), batch) for scorer in self._scorers}
         return judged, time.monotonic() - begun
 
     def _collect(self, *, wait: bool) -> None:
-        """Take what the detector has made of its batch, if it has ended or is waited for."""
+        """Take what the detectors have made of their batch, if they have ended or are waited for."""
         if self._scoring is None or not (wait or self._scoring[1].done()):
             return
         batch, (judged, seconds) = self._scoring[0], self._scoring[1].result()
         self._scoring = None
-        for (video, sighting, _), found in zip(batch, judged, strict=True):
-            if isinstance(found, Exception):
-                video.failure = f"the detector failed at frame {sighting.face.index}: {found}"
-            else:
-                sighting.raw, sighting.explanation = found
+        for name, each in judged.items():
+            for (video, sighting, _), found in zip(batch, each, strict=True):
+                if isinstance(found, Exception):
+                    video.failure = f"the detector {name} failed at frame {sighting.face.index}: {found}"
+                    continue
+                sighting.raws[name], explanation = found
+                if explanation is not None:
+                    sighting.explanations[name] = explanation
+        for video, _, _ in batch:
             video.waiting -= 1
         self._charge("detector", seconds, [video for video, _, _ in batch])
 
-    def _judge(self, crops: NDArray[np.uint8]) -> list[tuple[float, Explanation | None]]:
-        assert self._scorer is not None
+    def _judge(self, scorer: Scorer, batch: list[Crop]) -> list[tuple[float, Explanation | None]]:
+        crops = np.stack([cut[scorer.recipe] for _, _, cut in batch])
         if not self._options.explain:
-            return [(raw, None) for raw in self._scorer.score(crops).tolist()]
-        scores, explained = self._scorer.explain(crops)
+            return [(raw, None) for raw in scorer.score(crops).tolist()]
+        scores, explained = scorer.explain(crops)
         return list(zip(scores.tolist(), explained, strict=True))
 
     def _charge(self, stage: str, seconds: float, videos: Sequence[Video]) -> None:
@@ -267,7 +278,7 @@ class Pipeline:
                 path=video.path,
                 sampled=video.sampled,
                 sightings=video.sightings,
-                scorer=self._scorer,
+                scorers=self._scorers,
                 rule=self._options.quality,
                 failure=video.failure,
                 run=self._run,

@@ -36,7 +36,9 @@ class Record:
         tracks: One for each person.
         frames: One for each face, and one for each frame without any.
         media: Facts about the file and the decoder used.
-        model: Name and weights of the model, None without one.
+        model: Name and weights of the model, None without one; of several the name of all.
+        models: Of several models what each says, as `model` is of one, with its verdict, score and whether
+            that is calibrated.
         started: When its scan began, UTC.
         seconds: Stage -> seconds.
     """
@@ -55,6 +57,7 @@ class Record:
     frames: Sequence[Mapping[str, Any]] = ()
     media: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
+    models: Sequence[Mapping[str, Any]] = ()
     started: str = field(default_factory=utc_now)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -87,6 +90,7 @@ class Record:
             "frames": list(self.frames),
             "media": None if self.media is None else dict(self.media),
             "model": None if self.model is None else dict(self.model),
+            **({"models": list(self.models)} if self.models else {}),
             "run": self.run,
             "started": self.started,
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepscan import cards
+from deepscan.cards import ModelCard
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.frames import FAILURES
@@ -101,8 +102,8 @@ def execute(
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
         finder = FaceFinder(options.faces, device="cpu")
-        scorer = None if options.model == NO_MODEL else load_scorer(options)
-        run = runfile.describe(options, scorer, finder)
+        scorers = load_scorers(options)
+        run = runfile.describe(options, scorers, finder)
         resumed = output.resume and output.journal.exists()
         if resumed:
             earlier = runfile.read(output.run)
@@ -121,15 +122,39 @@ def execute(
                 workers=count,
                 frame_buffer=pool.buffer_kind,
             )
-            pipeline = Pipeline(options, pool, finder, scorer, run["id"])
+            pipeline = Pipeline(options, pool, finder, scorers, run["id"])
             return _scan(pipeline, planned, output, run, listener, fail_on)
 
 
 def load_scorer(options: ScanOptions) -> Scorer:
-    """Return the detector that the options name, its golden score checked."""
-    return Scorer(
-        cards.load(options.model), engine=options.engine, device=options.device, precision=options.precision
-    )
+    """Return the detector that the options name, its golden score checked; of several the first."""
+    return _ready(cards.load(options.model), options)
+
+
+def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
+    """Return all detectors that the options name, by name whatever their order; none to find faces only.
+
+    They are loaded one after the other.
+
+    Raises:
+        UsageError: Two of them have one name, which is what the record tells them apart by.
+    """
+    if options.model == NO_MODEL:
+        return ()
+    named: dict[str, ModelCard] = {}
+    for model in (options.model, *options.also):
+        card = cards.load(model)
+        if card.name in named:
+            raise UsageError(
+                f"two models are called {card.name!r}: {named[card.name].folder} and {card.folder}",
+                "name each model once, and give a copy another name in its card.yaml",
+            )
+        named[card.name] = card
+    return tuple(_ready(named[name], options) for name in sorted(named))
+
+
+def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
+    return Scorer(card, engine=options.engine, device=options.device, precision=options.precision)
 
 
 def _decoding(options: ScanOptions) -> DecodeOptions:

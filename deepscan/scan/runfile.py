@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import deepscan
 from deepscan.cards import ModelCard
 from deepscan.errors import ContractError
 from deepscan.faces.mtcnn import FaceFinder
+from deepscan.scan.fusion import FUSED, RULE, fused_name
 from deepscan.scan.journal import replaced
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.records import utc_now
@@ -31,30 +32,40 @@ LIBRARIES = (
 )
 #: What a resumed run must share with the run that it goes on with.
 BINDING = ("tool", "parameters", "model", "faces", "engine")
+#: The same of each of several models, by name.
+EACH = ("models", "engines")
 #: What of it may differ: the time limit decides only which videos end as `timeout`, and of model and engine
 #: it counts what they came to, not what was asked for.
 FREE = frozenset(
-    {"engine.details"}
-    | {f"parameters.{name}" for name in ("timeout", "model", "engine", "device", "precision")}
+    {"engine.details", "engines.details"}
+    | {f"parameters.{name}" for name in ("timeout", "model", "also", "engine", "device", "precision")}
 )
 
 
-def describe(options: ScanOptions, scorer: Scorer | None, finder: FaceFinder) -> dict[str, Any]:
+def describe(options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder) -> dict[str, Any]:
     """Return a new run's record, without sessions.
 
     Args:
         options: The scan's parameters.
-        scorer: The detector, None without one.
+        scorers: The detectors; of several the record has `models` and `engines` by name.
         finder: The face finder.
     """
+    models = {one.card.name: {**_model(one.card), "evidence": list(one.evidence)} for one in scorers}
+    engines = {one.card.name: dict(one.describe()) for one in scorers}
+    several: dict[str, Any] = {}
+    model, engine = next(iter(models.values()), None), next(iter(engines.values()), None)
+    if len(scorers) > 1:
+        model, engine = {"name": fused_name([*models]), "method": FUSED, "rule": RULE}, None
+        several = {"models": models, "engines": engines}
     return {
         "schema": 1,
         "id": uuid.uuid4().hex[:12],
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": _commit()},
         "parameters": json.loads(json.dumps(options.to_json())),
-        "model": {**_model(scorer.card), "evidence": list(scorer.evidence)} if scorer else None,
+        "model": model,
         "faces": {**_model(finder.card), "device": finder.device},
-        "engine": dict(scorer.describe()) if scorer else None,
+        "engine": engine,
+        **several,
         "seed": None,  # nothing in a scan is drawn at random
         "sessions": [],
     }
@@ -119,19 +130,32 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     Raises:
         ContractError: Something that decides the outcome differs; the message names what.
     """
-    differing = []
-    for part in BINDING:
-        before, now = old.get(part) or {}, new.get(part) or {}
-        differing += [
-            f"{part}.{key} was {before.get(key)!r}, is {now.get(key)!r}"
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key) and f"{part}.{key}" not in FREE
-        ]
+    before, now = dict(_bound(old)), dict(_bound(new))
+    differing = [
+        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
     if differing:
         raise ContractError(
             f"the run was begun otherwise: {'; '.join(differing[:4])}",
             "repeat the first command with --resume, or start anew with another --out or --overwrite",
         )
+
+
+def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what a resumed run must share with a run, by name."""
+    for part in BINDING:
+        for key, value in (run.get(part) or {}).items():
+            if f"{part}.{key}" not in FREE:
+                yield f"{part}.{key}", value
+    for part in EACH:
+        for name, stated in (run.get(part) or {}).items():
+            yield from (
+                (f"{part}.{name}.{key}", value)
+                for key, value in stated.items()
+                if f"{part}.{key}" not in FREE
+            )
 
 
 def _model(card: ModelCard) -> dict[str, Any]:

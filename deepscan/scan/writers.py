@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, islice
 from typing import Any, TextIO
 
 from deepscan.registry import Registry
@@ -34,10 +35,18 @@ def write_jsonl(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
 
 @WRITERS.register("csv")
 def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
-    """Write one row a video, without its faces: `persons` and `faces` count them."""
-    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    """Write one row a video, without its faces: `persons` and `faces` count them.
+
+    Of several models each has its own columns behind the others, `score:NAME` and `verdict:NAME`.
+    """
+    lines = iter(records)
+    # All records of a run are of the same models.
+    first = list(islice(lines, 1))
+    names = [model["name"] for record in first for model in record.get("models", ())]
+    own = [f"{what}:{name}" for name in names for what in ("score", "verdict")]
+    table = csv.DictWriter(file, (*COLUMNS, *own), lineterminator="\n")
     table.writeheader()
-    table.writerows(row(record) for record in records)
+    table.writerows(row(record) for record in chain(first, lines))
 
 
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,4 +63,9 @@ def row(record: Mapping[str, Any]) -> dict[str, Any]:
         "decoder": media.get("decoder"),
         "model": (record["model"] or {}).get("name"),
         "seconds": record["seconds"].get("total"),
+        **{
+            f"{what}:{model['name']}": model[what]
+            for model in record.get("models", ())
+            for what in ("score", "verdict")
+        },
     }

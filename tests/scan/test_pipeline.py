@@ -68,7 +68,7 @@ class Scorer:
 
     def __init__(self, score=0.25):
         self.value, self.batches = score, []
-        self.card = type("Card", (), {"calibration": None})()
+        self.card = type("Card", (), {"name": "told", "calibration": None})()
 
     def score(self, crops):
         assert crops.shape[1:] == (64, 64, 3)
@@ -92,7 +92,7 @@ def report(status="ok", detail="", decoded=0):
 def run(videos, scorer=None, slots=2):
     pool, finder, records = Pool(videos, slots), Finder(), []
     options = ScanOptions(model="none")
-    Pipeline(options, pool, finder, scorer, "run").scan(list(videos), records.append)
+    Pipeline(options, pool, finder, [scorer] if scorer else [], "run").scan(list(videos), records.append)
     assert pool.out == 0, "every frame is given back"
     return {record.path: record for record in records}, pool, finder
 
