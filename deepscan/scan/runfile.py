@@ -133,7 +133,7 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, now = dict(_bound(old)), dict(_bound(new))
     differing = [
         f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted({*before, *now})
+        for key in {**before, **now}
         if before.get(key) != now.get(key)
     ]
     if differing:

@@ -91,6 +91,27 @@ def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
     assert as_fake.value("auc") == pytest.approx((4 + 0.5) / 8)
 
 
+def test_of_several_models_one_can_be_named(tmp_path):
+    (tmp_path / "clips.csv").write_text("file,label\na.mp4,fake\nb.mp4,real\n")
+    tracks = [
+        {**track(0.7, 0.6), "scores": {"x": {"score": 0.9, "raw": 0.8}, "y": {"score": 0.4, "raw": 0.3}}},
+        {**track(0.5, 0.4), "scores": {"x": {"score": 0.2, "raw": 0.1}, "y": {"score": 0.8, "raw": 0.7}}},
+    ]
+    models = [{"name": "x", "verdict": "fake", "score": 0.9, "calibrated": True}]
+    models += [{"name": "y", "verdict": "fake", "score": 0.8, "calibrated": True}]
+    path = os.fsencode(tmp_path / "a.mp4")
+    several = Record(
+        path, "ok", "", "run", verdict="fake", score=0.7, tracks=tracks, model={"name": "x+y"}, models=models
+    )
+    (tmp_path / "scan.jsonl").write_text(several.to_line() + "\n")
+    labels = read_labels(tmp_path / "clips.csv")
+    # Each model's score is that of the person who is worst to it.
+    for model, raw in ((None, 0.6), ("x", 0.8), ("y", 0.7)):
+        scores = read_records(tmp_path / "scan.jsonl", labels, "clips", model)
+        assert scores.scores[0] == pytest.approx(raw)
+        assert scores.status.texts()[1] == "not_scanned"
+
+
 def test_each_group_and_label_votes_once(clips):
     counted = votes(read(clips))
     told = {

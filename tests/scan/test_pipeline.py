@@ -89,10 +89,12 @@ def report(status="ok", detail="", decoded=0):
     return DecodeReport(status, detail, (), "00", 1, None, "told", decoded, decoded, {"decode": 0.1})
 
 
-def run(videos, scorer=None, slots=2):
+def run(videos, scorers=(), slots=2):
     pool, finder, records = Pool(videos, slots), Finder(), []
     options = ScanOptions(model="none")
-    Pipeline(options, pool, finder, [scorer] if scorer else [], "run").scan(list(videos), records.append)
+    Pipeline(options, pool, finder, scorers if isinstance(scorers, list | tuple) else [scorers], "run").scan(
+        list(videos), records.append
+    )
     assert pool.out == 0, "every frame is given back"
     return {record.path: record for record in records}, pool, finder
 
@@ -182,6 +184,34 @@ def test_a_face_that_cannot_be_cut_out_costs_its_own_video_and_no_other(monkeypa
     assert (records[b"bad"].status, records[b"bad"].score) == ("error", None)
     assert "cutting a face out failed" in records[b"bad"].detail
     assert records[b"good"].status == "ok"
+
+
+def test_each_detector_sees_its_own_crops_and_a_failure_names_the_one():
+    class Other(Scorer):
+        recipe = CropRecipe(side=32)
+
+        def __init__(self, score, failing=False):
+            super().__init__(score)
+            self.card.name, self.failing = "other", failing
+
+        def score(self, crops):
+            assert crops.shape[1:] == (32, 32, 3)
+            if self.failing:
+                raise RuntimeError("no memory")
+            return np.full(len(crops), self.value, np.float32)
+
+        def to_json(self):
+            return {"name": "other"}
+
+    records, _, _ = run({b"a": (frames(3), report())}, [Scorer(0.2), Other(0.8)])
+    record = records[b"a"]
+    assert {frame["scores"]["told"] for frame in record.frames} == {0.2}
+    assert {frame["scores"]["other"] for frame in record.frames} == {0.8}
+    assert record.score == pytest.approx(0.5)
+    records, _, _ = run({b"a": (frames(3), report())}, [Scorer(0.2), Other(0.8, failing=True)])
+    assert (records[b"a"].status, records[b"a"].score) == ("error", None)
+    assert "the detector other failed at frame 2: no memory" in records[b"a"].detail
+    assert [model["score"] for model in records[b"a"].models] == [None, None]
 
 
 def test_what_is_no_fault_of_a_frame_ends_the_run():

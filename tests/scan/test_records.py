@@ -23,6 +23,12 @@ def test_a_record_has_the_keys_of_the_contract_in_their_order():
     assert list(record().to_json()) == KEYS
 
 
+def test_of_several_models_it_says_what_each_does():
+    several = record(model={"name": "a+b"}, models=[{"name": "a"}, {"name": "b"}]).to_json()
+    at = KEYS.index("model") + 1
+    assert list(several) == [*KEYS[:at], "models", *KEYS[at:]]
+
+
 @pytest.mark.parametrize(
     "name",
     [

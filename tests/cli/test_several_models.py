@@ -1,0 +1,137 @@
+"""`scan --model A --model B`: the same faces, each model's own scores, one verdict."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from deepscan.errors import UsageError
+from deepscan.scan.fusion import alone
+from tests import toy
+from tests.command import SAMPLES, deepscan, journal
+from tests.terminal import at_a_terminal
+
+HOPPER = SAMPLES / "real_hopper.mp4"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two that call everything fake, one that sees nothing, one without a calibration; of two crops."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "fake": toy.model(folder / "fake", 4.0, evidence=True),
+        "also": toy.model(folder / "also", 5.0, side=48),
+        "clear": toy.model(folder / "clear", -4.0, side=48),
+        "raw": toy.model(folder / "raw", 6.0, calibration=None),
+    }
+
+
+def scan(video, *named, more=()):
+    options = [part for model in named for part in ("--model", model)]
+    return deepscan("scan", video, *options, "--frames", "3", *more)
+
+
+@pytest.mark.parametrize("video", ["two_persons.mp4", "no_face.mp4"])
+def test_each_model_says_what_it_says_alone(models, video):
+    named = ("fake", "clear", "raw")
+    (together,) = scan(SAMPLES / video, *(models[name] for name in named), more=["--explain"]).records
+    assert [model["name"] for model in together["models"]] == sorted(named)
+    for name in named:
+        (own,) = scan(SAMPLES / video, models[name], more=["--explain"]).records
+        seen = alone(together, name)
+        assert seen.keys() == own.keys()
+        for key in own.keys() - {"run", "started", "seconds", "warnings"}:
+            assert seen[key] == own[key], key
+        assert alone(own, name) == own
+    with pytest.raises(UsageError, match="no scores of a model 'other'"):
+        alone(together, "other")
+
+
+def test_one_verdict_from_all_and_how_they_disagree(models):
+    (record,) = scan(HOPPER, models["fake"], models["clear"]).records
+    assert record["model"] == {"name": "clear+fake", "method": "fused"}
+    assert (record["verdict"], record["calibrated"]) == ("inconclusive", True)
+    assert record["warnings"] == ["the models disagree on person 0: fake by fake; no_evidence by clear"]
+    (track,) = record["tracks"]
+    assert record["score"] == track["score"]
+    assert min(one["score"] for one in track["scores"].values()) < track["score"]
+    assert all(set(frame["scores"]) == {"clear", "fake"} for frame in record["frames"])
+
+
+@pytest.mark.parametrize(
+    ("named", "code"),
+    [(["fake", "also"], 10), (["fake", "clear"], 0), (["fake", "raw"], 10), (["clear", "raw"], 0)],
+)
+def test_the_exit_code_goes_by_the_verdict_of_all(models, named, code):
+    ran = scan(HOPPER, *(models[name] for name in named), more=["--fail-on", "fake"])
+    assert ran.code == code, ran.err
+
+
+def test_a_run_is_gone_on_with_by_the_same_models_in_any_order(models, tmp_path):
+    out = tmp_path / "out.csv"
+    assert scan(HOPPER, models["fake"], models["clear"], more=["--out", out]).code == 0
+    run = json.loads((tmp_path / "out.run.json").read_text())
+    assert (run["model"]["name"], set(run["models"]), set(run["engines"])) == (
+        "clear+fake",
+        {"fake", "clear"},
+        {"fake", "clear"},
+    )
+    again = scan(SAMPLES, models["clear"], models["fake"], more=["--out", out, "--resume"])
+    assert again.code == 0, again.err
+    assert "1 video done before" in again.err
+    for others in ([models["fake"]], [models["fake"], models["also"]]):
+        ran = scan(SAMPLES, *others, more=["--out", out, "--resume"])
+        assert ran.code == 4
+        assert "model.name was 'clear+fake'" in ran.err
+    assert len({record["model"]["name"] for record in journal(tmp_path / "out.jsonl").values()}) == 1
+    with out.open(newline="") as file:
+        rows = {row["path"].rsplit("/", 1)[-1]: row for row in csv.DictReader(file)}
+    hopper = rows["real_hopper.mp4"]
+    assert float(hopper["score:clear"]) < float(hopper["score"]) < float(hopper["score:fake"])
+    assert (hopper["verdict:clear"], hopper["verdict:fake"]) == ("no_evidence", "fake")
+    assert rows["no_face.mp4"]["score:fake"] == ""
+
+
+def test_a_model_that_changed_under_its_name_is_not_gone_on_with(models, tmp_path):
+    changing, out = toy.model(tmp_path / "mine", 1.0), tmp_path / "out.jsonl"
+    assert scan(HOPPER, models["fake"], changing, more=["--out", out]).code == 0
+    changing.rename(tmp_path / "old")
+    ran = scan(HOPPER, models["fake"], toy.model(changing, 2.0), more=["--out", out, "--resume"])
+    assert ran.code == 4
+    assert "models.mine.files" in ran.err
+
+
+def test_two_models_of_one_name_are_told_apart_by_nothing(models, tmp_path):
+    other = toy.model(tmp_path / "fake", 1.0)
+    for second in (other, models["fake"]):
+        ran = scan(HOPPER, models["fake"], second)
+        assert ran.code == 2
+        assert "two models are called 'fake'" in ran.error_lines[0]
+
+
+def test_no_model_stands_alone(models):
+    ran = scan(HOPPER, models["fake"], "none")
+    assert (ran.code, "--model none stands alone" in ran.err) == (2, True)
+
+
+def test_a_terminal_shows_what_each_says_and_how_many_agree(models):
+    arguments = ["scan", HOPPER, "--frames", "1", "--model", models["fake"], "--model", models["also"]]
+    shown = at_a_terminal("-m", "deepscan", *arguments, columns=120, NO_COLOR="1").screen
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    assert re.search(r"fake +0\.9\d +2/2 ", plain)
+    assert re.search(r"also 0\.9\d fake, fake 0\.9\d fake", plain)
+    assert "the models agree on 1 of 1 video" in shown
+
+
+def test_records_of_several_models_are_measured_by_any_of_them(models, tmp_path):
+    out, labels = tmp_path / "scan.jsonl", tmp_path / "labels.csv"
+    assert scan(SAMPLES, models["fake"], models["clear"], more=["--out", out]).code == 0
+    rows = [f"{path},{'fake' if 'swapped' in path else 'real'}" for path in journal(out)]
+    labels.write_text("\n".join(["file,label", *rows]) + "\n")
+    command = ("eval", "--records", out, "--labels", labels)
+    for named in ([], ["--model", "fake"]):
+        ran = deepscan(*command, *named, "--out", tmp_path / "".join(named))
+        assert ran.code == 0, ran.err
+    ran = deepscan(*command, "--model", "other")
+    assert (ran.code, "no scores of a model 'other'" in ran.err) == (2, True)

@@ -1,0 +1,124 @@
+"""Several models together: the pool of their scores, the vote, and who has none."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from deepscan.scan.aggregation import judge
+from deepscan.scan.fusion import Opinion, agreement, fuse, fused_name, pooled, vote
+from tests.scan.test_aggregation import CALIBRATION, tracked
+
+FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"
+
+
+def opinion(*raws, calibration=CALIBRATION, sightings=4):
+    """What a model says of as many persons as it has raw scores."""
+    tracks = [tracked(at, [raw] * sightings, calibration=calibration) for at, raw in enumerate(raws)]
+    return Opinion(judge(tracks, sightings, calibration), calibration)
+
+
+def fused(*opinions):
+    return fuse({f"m{at}": one for at, one in enumerate(opinions)}, 4)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    # By hand: the odds of 0.9 and 0.8 are 9 and 4, their geometric mean 6; of 0.9 and 0.1 it is 1.
+    [([0.9], 0.9), ([0.8] * 3, 0.8), ([0.9, 0.8], 6 / 7), ([0.9, 0.1], 0.5)],
+)
+def test_scores_are_pooled_in_log_odds(scores, expected):
+    assert pooled(scores) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("scores", "expected"), [([0.0, 1.0], 0.5), ([1.0, 1.0], 1.0), ([0.0], 0.0)])
+def test_a_certain_model_does_not_silence_the_others(scores, expected):
+    # A certain score counts as the nearest that float32 tells from it.
+    assert pooled(scores) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ([FAKE], FAKE),
+        ([FAKE, FAKE], FAKE),
+        ([FAKE, UNSURE], UNSURE),
+        ([FAKE, FAKE, UNSURE], FAKE),
+        ([FAKE, FAKE, CLEAR], UNSURE),
+        ([FAKE, CLEAR], UNSURE),
+        ([CLEAR, CLEAR, UNSURE], CLEAR),
+        ([CLEAR, UNSURE, UNSURE], UNSURE),
+        ([CLEAR, CLEAR, FAKE], UNSURE),
+        ([], UNSURE),
+    ],
+)
+def test_a_verdict_needs_a_majority_and_no_opposition(verdicts, said):
+    assert {vote(list(order)) for order in itertools.permutations(verdicts)} == {said}
+
+
+def test_models_that_agree_give_what_each_of_them_gives():
+    judged = fused(opinion(0.9, 0.1), opinion(0.9, 0.1))
+    assert (judged.verdict, judged.calibrated, judged.warnings) == (FAKE, True, ())
+    assert judged.score == pytest.approx(0.9)
+    assert [track.raw for track in judged.tracks] == pytest.approx([0.9, 0.1])
+
+
+def test_fake_is_one_and_the_same_person_to_the_models_that_say_so():
+    judged = fused(opinion(0.9, 0.1), opinion(0.1, 0.9))
+    assert judged.verdict == UNSURE
+    assert judged.score == pytest.approx(0.5)
+    assert judged.warnings == (
+        "the models disagree on person 0: fake by m0; no_evidence by m1",
+        "the models disagree on person 1: fake by m1; no_evidence by m0",
+    )
+
+
+def test_no_evidence_is_said_of_every_person():
+    assert fused(opinion(0.1, 0.1), opinion(0.1, 0.2)).verdict == CLEAR
+    assert fused(opinion(0.1, 0.5), opinion(0.1, 0.5)).verdict == UNSURE
+
+
+def test_a_person_seen_too_seldom_has_no_part_in_the_verdict():
+    often = tracked(0, [0.1] * 8)
+    seldom = tracked(1, [0.99])
+    one = Opinion(judge([often, seldom], 8, CALIBRATION), CALIBRATION)
+    judged = fuse({"a": one, "b": one}, 8)
+    assert (judged.verdict, judged.counted) == (CLEAR, {0})
+    assert judged.score == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("raw", [0.001, 0.999])
+def test_a_model_without_calibration_has_no_vote_and_no_part_in_the_score(raw):
+    unsure = fused(opinion(0.5), opinion(raw, calibration=None))
+    assert (unsure.verdict, unsure.calibrated) == (UNSURE, True)
+    assert unsure.score == pytest.approx(0.5)
+    assert fused(opinion(0.9), opinion(raw, calibration=None)).verdict == FAKE
+
+
+def test_models_without_calibration_alone_are_inconclusive_however_sure():
+    judged = fused(*[opinion(0.999, calibration=None)] * 3)
+    assert (judged.verdict, judged.calibrated) == (UNSURE, False)
+    assert judged.score == pytest.approx(0.999)
+
+
+def test_calibrated_scores_are_pooled_not_raw_ones():
+    warm = replace(CALIBRATION, temperature=2.0)
+    # Calibrated 0.9 has the odds 3, and with odds of 3 and 9 the mean is 27 ** 0.5.
+    judged = fused(opinion(0.9), opinion(0.9, calibration=warm))
+    assert judged.score == pytest.approx(27**0.5 / (1 + 27**0.5))
+    assert judged.tracks[0].raw == pytest.approx(0.9)
+
+
+def test_the_name_of_several_hangs_on_no_order():
+    assert fused_name(["b", "a"]) == fused_name(["a", "b"]) == "a+b"
+
+
+def test_agreement_counts_those_with_a_vote():
+    models = [
+        {"verdict": FAKE, "calibrated": True},
+        {"verdict": UNSURE, "calibrated": True},
+        {"verdict": UNSURE, "calibrated": False},
+    ]
+    assert agreement({"verdict": UNSURE, "models": models}) == (1, 2)
+    assert agreement({"verdict": None, "models": models}) is None
+    assert agreement({"verdict": FAKE}) is None
