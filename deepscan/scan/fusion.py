@@ -43,8 +43,8 @@ def fused_name(names: Sequence[str]) -> str:
 def pooled(scores: Sequence[float]) -> float:
     """Return the mean of probabilities in log-odds (the logarithmic opinion pool of equal weights).
 
-    "Combining Probability Distributions: A Critique and an Annotated Bibliography", Statistical Science 1986,
-    Sec. 3.2, for two classes. It keeps the score of models that agree, and 0.5 of two that differ by as much.
+    "Combining Probability Distributions: A Critique and an Annotated Bibliography", Statistical Science 1986.
+    It keeps the score of models that agree, and 0.5 of two that differ by as much.
 
     Args:
         scores: In [0, 1], at least one.
@@ -93,15 +93,13 @@ def fuse(opinions: Mapping[str, Opinion], sampled: int) -> Judgement:
 
 
 def agreement(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return how many of a record's models say its verdict, and how many have a vote; None for one model.
+    """Return how many of a record's models say its verdict, and how many have a vote; None where none has.
 
     Args:
         record: A parsed line of a journal.
     """
-    if record["verdict"] is None or "models" not in record:
-        return None
-    voters = [model for model in record["models"] if model["calibrated"]]
-    return sum(model["verdict"] == record["verdict"] for model in voters), len(voters)
+    said = [model["verdict"] for model in record.get("models", ()) if model["calibrated"]]
+    return (said.count(record["verdict"]), len(said)) if said else None
 
 
 def alone(record: Mapping[str, Any], model: str) -> dict[str, Any]:

@@ -120,5 +120,5 @@ def test_agreement_counts_those_with_a_vote():
         {"verdict": UNSURE, "calibrated": False},
     ]
     assert agreement({"verdict": UNSURE, "models": models}) == (1, 2)
-    assert agreement({"verdict": None, "models": models}) is None
+    assert agreement({"verdict": UNSURE, "models": models[2:]}) is None
     assert agreement({"verdict": FAKE}) is None
