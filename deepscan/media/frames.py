@@ -129,7 +129,8 @@ class DecodeReport:
             the other.
         asked: Number of frames that were to be sampled.
         decoded: Number of distinct frames that were handed on.
-        seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`.
+        seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`, and `wait` for frames that
+            were handed on to be given back.
     """
 
     status: Status

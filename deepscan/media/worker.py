@@ -251,8 +251,12 @@ class Work:
         self._tell("frame", slot=slot, index=index, pts=float(found.seconds[index]), by=self._current)
 
     def _slot(self) -> int:
+        begun = time.monotonic()
         while not self._free or not self._inbox.empty():
             self._free.append(self._inbox.get()["free"])
+        # It falls within the decoding, which it is no part of.
+        self._count("wait", waited := time.monotonic() - begun)
+        self._count("decode", -waited)
         return self._free.pop(0)
 
     def _close_decoder(self) -> None:
@@ -277,7 +281,10 @@ class Work:
         try:
             yield
         finally:
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.monotonic() - start
+            self._count(stage, time.monotonic() - start)
+
+    def _count(self, stage: str, seconds: float) -> None:
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 
     def _tell(self, kind: str, **content: Any) -> None:
         self._channel.send({"kind": kind, "at": time.monotonic(), **content})

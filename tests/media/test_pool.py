@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
 from deepscan.errors import UsageError
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
 from tests import awkward
-from tests.media.conftest import run
+from tests.media.conftest import collect, drain, run
 
 
 def test_frames_times_and_report(media):
@@ -22,7 +23,22 @@ def test_frames_times_and_report(media):
     assert report.size == media("vfr.mp4").stat().st_size
     assert len(report.sha256) == 64
     assert report.info == out.info
-    assert set(report.seconds) == {"hash", "probe", "decode"}
+    assert set(report.seconds) == {"hash", "probe", "decode", "wait"}
+
+
+def test_the_time_that_frames_are_held_is_no_time_of_decoding(media):
+    with DecodePool(DecodeOptions(frames=8, buffer_bytes=1), 1) as pool:
+        pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
+        first = collect(pool, FrameReady, 2)
+        time.sleep(1.0)
+        for event in first:
+            event.release()
+        (ended,) = [event for event in drain(pool) if isinstance(event, Ended)]
+    seconds = ended.report.seconds
+    # Two frames fit; while they are held, the third has nowhere to go.
+    assert seconds["wait"] > 0.9
+    # Thirty frames of 160 x 96 pixels take a hundredth of that.
+    assert 0 < seconds["decode"] < 0.9
 
 
 @pytest.mark.parametrize(
