@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 import deepscan
+from deepscan.cli.bench import bench
 from deepscan.cli.doctor import doctor
 from deepscan.cli.eval import evaluate
 from deepscan.cli.export import export
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "eval": evaluate,
     "export": export,
+    "bench": bench,
     "doctor": doctor,
 }
 

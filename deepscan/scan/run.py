@@ -111,7 +111,7 @@ def execute(
             run = earlier
         listener.loaded(run)
         planned = _resumed(paths, output, run["id"], listener) if resumed else Plan((), tuple(paths))
-        count = workers or max(1, (os.cpu_count() or 2) // 2)
+        count = workers or suitable_workers()
         with DecodePool(_decoding(options), count) as pool:
             runfile.begin(
                 run,
@@ -155,6 +155,11 @@ def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
 
 def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
     return Scorer(card, engine=options.engine, device=options.device, precision=options.precision)
+
+
+def suitable_workers() -> int:
+    """Return how many decoders at once suit this machine: each has two threads."""
+    return max(1, (os.cpu_count() or 2) // 2)
 
 
 def _decoding(options: ScanOptions) -> DecodeOptions:

@@ -60,7 +60,7 @@ def describe(options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder
     return {
         "schema": 1,
         "id": uuid.uuid4().hex[:12],
-        "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": _commit()},
+        "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
         "parameters": json.loads(json.dumps(options.to_json())),
         "model": model,
         "faces": {**_model(finder.card), "device": finder.device},
@@ -86,7 +86,7 @@ def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
         "ended": None,
         "exit_code": None,
         **facts,
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        "libraries": libraries(),
         "machine": {
             "system": platform.platform(),
             "python": platform.python_version(),
@@ -182,7 +182,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries that a scan may use and that are installed."""
+    return {name: version for name in LIBRARIES if (version := _version(name))}
+
+
+def commit() -> str | None:
+    """Return the commit that this is a checkout of, None where it is none."""
     checkout = Path(deepscan.__file__).parent.parent
     if not (checkout / ".git").exists():
         return None

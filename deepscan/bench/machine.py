@@ -1,0 +1,96 @@
+"""What figures were measured on: processor, memory, GPU, system, libraries, and the files themselves."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepscan.engines import ENGINES
+from deepscan.engines.device import cuda_devices
+from deepscan.errors import DeepscanError
+from deepscan.media.decoders import DECODERS, installed
+from deepscan.media.frames import DecodeReport
+from deepscan.scan.runfile import commit, libraries
+
+#: What is asked of nvidia-smi.
+_GPU = ("name", "memory.total", "driver_version", "power.limit")
+
+
+def describe() -> dict[str, Any]:
+    """Return the machine and what is installed on it, as JSON types."""
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "usable_cores": usable_cores(),
+        "memory_gb": memory_gb(),
+        "gpus": gpus(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "deepscan": commit(),
+        "libraries": libraries(),
+        "decoders": [name for name in DECODERS.names if installed(DECODERS.get(name))],
+        "engines": dict(_engines()),
+    }
+
+
+def load() -> float:
+    """Return how many processes have been at work, or waiting for it, in the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    told = Path("/proc/cpuinfo")
+    if told.exists():
+        for line in told.read_text(errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return " ".join(line.partition(":")[2].split())
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_gb() -> float:
+    """Return the machine's memory in units of 2^30 bytes."""
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def gpus() -> list[dict[str, str]]:
+    """Return each GPU's name, memory, driver and power limit, as nvidia-smi tells them; empty without one."""
+    if not cuda_devices() or shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", f"--query-gpu={','.join(_GPU)}", "--format=csv,noheader"]
+    told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    rows = [[cell.strip() for cell in line.split(",")] for line in told.stdout.splitlines()]
+    return [dict(zip(_GPU, row, strict=True)) for row in rows if len(row) == len(_GPU)]
+
+
+def files(paths: Sequence[bytes], reports: Sequence[DecodeReport]) -> list[dict[str, Any]]:
+    """Return what the files that were measured are like, by how their decoding went."""
+    return [
+        {
+            "name": os.path.basename(os.fsdecode(path)),
+            "bytes": report.size,
+            "sampled": report.decoded,
+            "decoder": report.decoder,
+            **(report.info.to_json() if report.info else {}),
+        }
+        for path, report in zip(paths, reports, strict=True)
+    ]
+
+
+def _engines() -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    for name in ENGINES.names:
+        # Torch takes seconds to import, and its version is among the libraries.
+        if name == "torch":
+            continue
+        try:
+            yield name, dict(ENGINES.get(name).describe())
+        except DeepscanError as error:
+            yield name, error.message

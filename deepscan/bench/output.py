@@ -1,0 +1,62 @@
+"""Where the figures go: rows as CSV or JSON lines as they come, the machine in a file beside them."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepscan.bench.run import COLUMNS, Row
+from deepscan.errors import DeepscanError, UsageError
+
+SUFFIXES = (".csv", ".jsonl")
+
+
+class RowFile:
+    """A table that is written row by row, so that what was measured stays.
+
+    Args:
+        path: `*.csv` or `*.jsonl`; the machine goes to `*.machine.json`.
+        overwrite: Whether files that are there may be replaced.
+
+    Raises:
+        UsageError: The suffix is another, a file is there, or the folder cannot be written to.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self.path, self.machine = path, path.with_suffix(".machine.json")
+        if path.suffix not in SUFFIXES:
+            raise UsageError(f"--out {path} is no table", f"name a file with {' or '.join(SUFFIXES)}")
+        there = [file for file in (path, self.machine) if file.exists()]
+        if there and not overwrite:
+            raise UsageError(f"{there[0]} is there already", "name another file, or give --overwrite")
+        try:
+            self._file = path.open("w", newline="", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
+        self._table = csv.DictWriter(self._file, COLUMNS, restval="", lineterminator="\n")
+        if path.suffix == ".csv":
+            self._table.writeheader()
+
+    def describe(self, environment: Mapping[str, Any]) -> None:
+        """Write what the figures were measured on."""
+        self.machine.write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
+
+    def append(self, row: Row) -> None:
+        """Write a row.
+
+        Raises:
+            DeepscanError: There is no room for it.
+        """
+        try:
+            if self.path.suffix == ".csv":
+                self._table.writerow(row)
+            else:
+                self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise DeepscanError(f"{self.path} cannot be written: {error.strerror}", "make room, and repeat")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,102 @@
+"""The whole scan, and what comes before it: start-up, and the first answer from a cold start."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from deepscan.bench.accelerator import Watch
+from deepscan.bench.timing import Case, Sample, cpu_seconds, timed
+from deepscan.errors import DeepscanError
+from deepscan.media.decoders import AUTO
+from deepscan.scan.options import ScanOptions
+from deepscan.scan.output import Output
+from deepscan.scan.run import Listener, execute
+
+#: What a scan with an ONNX model imports of others, bare.
+LIBRARIES = "import numpy, scipy.optimize, cv2, yaml, onnxruntime"
+#: What a scan does before it opens the first file.
+READY = """
+import json, sys
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.scan.options import NO_MODEL, ScanOptions
+from deepscan.scan.run import load_scorer
+options = ScanOptions(**json.loads(sys.argv[1]))
+finder = FaceFinder(options.faces)
+scorer = None if options.model == NO_MODEL else load_scorer(options)
+"""
+
+
+class Timekeeper(Listener):
+    """Notes when a scan has loaded what it needs, and what its records say of each stage."""
+
+    def __init__(self) -> None:
+        self.loaded_at = 0.0
+        self.spent = 0.0
+        self.parts: dict[str, float] = {}
+        self.frames = 0
+
+    def loaded(self, run: Mapping[str, Any]) -> None:
+        """Start the clock."""
+        self.loaded_at, self.spent = time.perf_counter(), cpu_seconds()
+
+    def ended(self, record: Mapping[str, Any]) -> None:
+        """Add a video's seconds."""
+        for stage, seconds in record["seconds"].items():
+            if stage != "total":
+                self.parts[stage] = self.parts.get(stage, 0.0) + seconds
+        self.frames += len({frame["index"] for frame in record["frames"]})
+
+
+def scanning(
+    paths: Sequence[bytes], options: ScanOptions, workers: int | None, labels: Mapping[str, Any]
+) -> Case:
+    """Return the case of a whole scan of files, from when everything is loaded to the last record.
+
+    Args:
+        paths: The files.
+        options: The scan's parameters.
+        workers: Decoders at once, None for a number that suits the machine.
+        labels: Of the row.
+    """
+
+    def run() -> Sample:
+        keeper = Timekeeper()
+        with Watch() as watch:
+            execute(paths, options, Output(None), listener=keeper, workers=workers)
+            ended = time.perf_counter()
+        return Sample(
+            ended - keeper.loaded_at, cpu_seconds() - keeper.spent, keeper.parts, watch.busy(keeper.loaded_at)
+        )
+
+    return Case(labels, len(paths), "videos", run)
+
+
+def start_up(options: ScanOptions, first: bytes) -> Iterator[Case]:
+    """Yield the cases of starting: `--help`, the libraries bare, a scan up to its first file, and one file.
+
+    Args:
+        options: Of the scan.
+        first: The file whose answer is waited for.
+    """
+    names = ("model", "frames", "faces", "decoder", "engine", "device", "precision")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) != AUTO}
+
+    def case(part: str, *arguments: str | bytes) -> Case:
+        command: list[str | bytes] = [sys.executable, *arguments]
+        return Case({"stage": "start-up", "part": part}, 1, "runs", lambda: timed(lambda: _finished(command)))
+
+    yield case("--help", "-m", "deepscan", "--help")
+    yield case("bare imports", "-c", LIBRARIES)
+    yield case("ready to scan", "-c", READY, json.dumps(given))
+    named = [f"--{name}={value}" for name, value in given.items()]
+    yield case("first answer", "-m", "deepscan", "scan", first, *named)
+
+
+def _finished(command: Sequence[str | bytes]) -> None:
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-2:]
+        raise DeepscanError(f"a process that was to be timed failed: {' '.join(last)}", "run deepscan doctor")

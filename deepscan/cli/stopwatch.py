@@ -1,0 +1,158 @@
+"""What `bench` shows while it measures, and its table: data on stdout, the rest on stderr."""
+
+import json
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from deepscan.bench.output import RowFile
+from deepscan.bench.run import Listener, Row
+from deepscan.cli.table import printable
+
+#: Unit of a row -> what is told of it, and how many seconds that is per.
+RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
+
+
+class Stopwatch(Listener):
+    """Tells a person, or a pipe, what was measured; a context manager.
+
+    Args:
+        style: `auto`, `plain` or `none`.
+        out: The file that the rows go to, None for none: then stdout gets them, as a table at a terminal and
+            as JSON lines elsewhere, the machine in the first.
+    """
+
+    def __init__(self, style: str, out: RowFile | None) -> None:
+        at_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._stderr = Console(force_terminal=at_terminal, stderr=True)
+        self._style = "bar" if style == "auto" and at_terminal else style
+        self._out = out
+        self._lines = out is None and not sys.stdout.isatty()
+        self._rows: list[Row] = []
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            console=self._stderr,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._task = self._bar.add_task("loading", total=None)
+
+    def begun(self, stage: str) -> None:
+        """Name the stage."""
+        self._bar.reset(self._task, description=stage, total=None)
+        if self._style in ("auto", "plain"):
+            self.note(stage)
+
+    def ran(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def note(self, line: str) -> None:
+        """Say something, unless nothing is to be said."""
+        if self._style != "none":
+            self._stderr.print(Text(printable(line)), soft_wrap=True, highlight=False)
+
+    def described(self, environment: Mapping[str, Any]) -> None:
+        """Write what the figures are measured on, and say it in short."""
+        if self._out is not None:
+            self._out.describe(environment)
+        if self._lines:
+            self._hand_on({"environment": environment})
+        gpus = ", ".join(gpu["name"] for gpu in environment["gpus"])
+        cores, memory = environment["usable_cores"], environment["memory_gb"]
+        machine = f"{environment['processor']}, {cores} cores, {memory:.0f} GB{f', {gpus}' if gpus else ''}"
+        self.note(f"{machine}; {len(environment['files'])} files")
+        if environment["load"] > 0.5:
+            self.note(
+                f"warning: the machine is at work already (load {environment['load']}): compare rows only"
+            )
+
+    def measured(self, row: Row) -> None:
+        """Write a row."""
+        self._rows.append(row)
+        if self._out is not None:
+            self._out.append(row)
+        if self._lines:
+            self._hand_on(row)
+
+    def show_table(self) -> None:
+        """Print the table, where stdout has not got it row by row."""
+        if not self._lines:
+            Console(force_terminal=sys.stdout.isatty()).print(_table(self._rows))
+        if self._out is not None:
+            self.note(f"rows: {self._out.path}, the machine: {self._out.machine}")
+
+    def __enter__(self) -> Self:
+        if self._style == "bar":
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._style == "bar":
+            self._bar.stop()
+
+    def _hand_on(self, line: Row) -> None:
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def _table(rows: list[Row]) -> Table:
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("stage", no_wrap=True)
+    grid.add_column("what", overflow="fold")
+    grid.add_column("rate", justify="right", no_wrap=True)
+    grid.add_column("seconds", justify="right", no_wrap=True)
+    grid.add_column("spread", justify="right", no_wrap=True)
+    grid.add_column("", overflow="fold")
+    for row in rows:
+        part = row.get("part", "")
+        of_a_scan = row["stage"] == "scan" and part != "whole"
+        what = f"of it {part}" if of_a_scan else _what(row)
+        grid.add_row(
+            "" if of_a_scan else row["stage"],
+            what,
+            "" if of_a_scan else _rate(row),
+            f"{row['seconds']:.4g}",
+            f"{_spread(row):.0%}" if row["repeats"] > 1 and row["seconds"] else "",
+            _share(row),
+            style="dim" if of_a_scan else None,
+        )
+    return grid
+
+
+def _spread(row: Row) -> float:
+    """Return how far the runs lie apart, in parts of their median."""
+    return float((row["high"] - row["low"]) / row["seconds"])
+
+
+def _what(row: Row) -> str:
+    said = [str(row["part"])] if row["stage"] == "start-up" else []
+    said += [str(row[name]) for name in ("model", "engine", "device", "precision", "faces") if name in row]
+    said += [f"{row['frames']} frames"] if "frames" in row else []
+    said += [f"batch of {row['batch']}"] if "batch" in row else []
+    if row["stage"] == "decode":
+        said.append(f"{row['workers']} at once")
+    return ", ".join(said)
+
+
+def _rate(row: Row) -> str:
+    if row["unit"] not in RATES or "per_second" not in row:
+        return ""
+    unit, seconds = RATES[row["unit"]]
+    return f"{row['per_second'] * seconds:,.0f} {unit}"
+
+
+def _share(row: Row) -> str:
+    said = [f"{row['of_matmul']:.0%} of bare matrix products"] if row.get("of_matmul") else []
+    said += [f"GPU busy {row['gpu_busy']:.0f} %"] if "gpu_busy" in row else []
+    return ", ".join(said)
