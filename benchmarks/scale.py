@@ -117,8 +117,8 @@ def watched(videos: Path, model: str, frames: int) -> Scanned:
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
     half = len(seen) // 2
-    own = [before for before, _ in seen]
-    return Scanned(seconds, max(whole for _, whole in seen), max(own[: half + 1]), max(own[half:]))
+    alone = [before for before, _ in seen]
+    return Scanned(seconds, max(whole for _, whole in seen), max(alone[: half + 1]), max(alone[half:]))
 
 
 def memory(pid: int) -> int:

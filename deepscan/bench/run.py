@@ -12,7 +12,7 @@ from deepscan.bench.options import BenchOptions
 from deepscan.bench.timing import Case, Measurement, measure
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines.device import cuda_devices
-from deepscan.errors import DeepscanError, UsageError
+from deepscan.errors import UsageError
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.scan.options import NO_MODEL, ScanOptions
 from deepscan.scan.run import load_scorer, suitable_workers
@@ -118,7 +118,7 @@ class Run:
                 self._listener.note(f"left out: {name}: {report.status}: {report.detail}")
         read = [both for both in zip(paths, reports, strict=True) if both[1].status == "ok"]
         if not read:
-            raise DeepscanError(f"none of {len(paths)} files can be decoded", "deepscan scan says why")
+            raise UsageError(f"none of {len(paths)} files can be decoded", "deepscan scan says why")
         chosen = [path for path, _ in read]
         files = machine.files(chosen, [report for _, report in read])
         facts = {**machine.describe(), "load": load, "workers": self._workers, "files": files}

@@ -25,7 +25,8 @@ def test_the_version_is_said():
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--help"], ["scan", "--help"], ["train", "--help"], ["doctor", "-h"]]
+    "arguments",
+    [[], ["--help"], ["scan", "--help"], ["train", "--help"], ["bench", "--help"], ["doctor", "-h"]],
 )
 def test_help_teaches_and_needs_no_framework(arguments):
     ran = deepscan(*arguments)

@@ -1,0 +1,104 @@
+"""What may cost how much of what: ratios of CPU time within a test, so that no machine is too slow for them.
+
+Both sides of a ratio take turns and the least of each counts, since other work on the machine only adds.
+Every bound leaves half as much again as was measured when it was written, on two cores with six times their
+work.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+
+from deepscan import cards
+from deepscan.bench import stages, whole
+from deepscan.bench.clips import Clip, make_clip, pictures
+from deepscan.bench.timing import Case, measure, timed
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.trails import Trail, find_faces
+from deepscan.media.frames import Frame
+from deepscan.media.jobs import DecodeOptions
+from deepscan.scan.options import ScanOptions
+from deepscan.scan.pipeline import Pipeline
+from deepscan.scan.run import load_scorer
+from tests.scan import test_pipeline as told
+
+FRAMES = 16
+CLIP = Clip(1280, 720, frames=64, faces=1, fps=16)
+
+
+def ratio(one, other, turns=3):
+    """Return how many times the CPU time of the other one thing takes."""
+    least = []
+    for case in measure([Case({}, 1, "", one), Case({}, 1, "", other)], turns, lambda *_: None):
+        least.append(min(sample.cpu for sample in case.samples))
+    return least[0] / least[1]
+
+
+def python(*arguments):
+    """Return what runs Python with arguments to its end."""
+    command = [sys.executable, *arguments]
+    return lambda: timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_clip(CLIP, tmp_path_factory.mktemp("speed"))
+
+
+def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
+    """Measured: 0.10. Were no face followed, so that each frame is searched, it would be 0.28."""
+    frames = [Frame(at, at / CLIP.fps, image) for at, image in enumerate(pictures(CLIP)) if at % 4 == 0]
+
+    def finding(mode):
+        finder = FaceFinder(mode, threads=1)
+        return lambda: timed(lambda: find_faces(finder, frames, [trail := Trail()] * len(frames)) and trail)
+
+    assert ratio(finding("fast"), finding("exact")) < 0.2
+
+
+def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
+    """Measured: 1.1. What is beside the stages: hashing, probing, alignment, looks, tracks, records."""
+    paths = [os.fsencode(tmp_path / f"{name}.mp4") for name in range(3)]
+    for path in paths:
+        os.link(clip, path)
+    options = ScanOptions(model=cards.DEFAULT_MODEL, frames=FRAMES)
+    decoding = DecodeOptions(frames=FRAMES)
+    finding = stages.finding(stages.hold(paths, decoding), FaceFinder(), {})
+    judging = stages.judging(load_scorer(options), FRAMES, {})
+    scan = whole.scanning(paths, options, 1, {})
+
+    def apart():
+        return timed(lambda: (stages.look(paths, decoding), finding.run(), [judging.run() for _ in paths]))
+
+    assert ratio(scan.run, apart) < 1.65
+
+
+def test_a_scan_is_ready_soon_after_its_libraries():
+    """Measured: 1.3. Torch, imported by mistake, would make it 5."""
+    ready = python("-c", whole.READY, json.dumps({"model": cards.DEFAULT_MODEL}))
+    assert ratio(ready, python("-c", whole.LIBRARIES)) < 2
+
+
+def test_help_is_shown_before_a_scans_libraries_would_be_there():
+    """Measured: 0.54. With ONNX Runtime, imported by mistake, it would be about 1."""
+    assert ratio(python("-m", "deepscan", "--help"), python("-c", whole.LIBRARIES)) < 0.82
+
+
+def test_a_scan_holds_nothing_of_a_video_that_has_ended():
+    """Measured: nothing. A record that were kept would be some thousand bytes a video."""
+    videos = {str(number).encode(): (told.frames(2), told.report()) for number in range(600)}
+    held = []
+    pool, options = told.Pool(videos), ScanOptions(model="none")
+    tracemalloc.start()
+    try:
+        Pipeline(options, pool, told.Finder(), told.Scorer(), "run").scan(
+            list(videos), lambda record: held.append(tracemalloc.get_traced_memory()[0])
+        )
+    finally:
+        tracemalloc.stop()
+    growth = (min(held[-100:]) - min(held[200:300])) / 300
+    assert growth < 500
