@@ -83,6 +83,7 @@ class Decoder(Protocol):
         package: The distribution that brings the library.
         module: The library's name when it is imported.
         may_hang: Whether it must leave half of a file's time to the decoder after it.
+        most_pixels: Larger frames are left to another decoder where one fits.
         doubtful: Frames that were given although they build on damaged data, as far as the decoder can tell.
 
     Raises:
@@ -92,6 +93,7 @@ class Decoder(Protocol):
     package: ClassVar[str]
     module: ClassVar[str]
     may_hang: ClassVar[bool]
+    most_pixels: ClassVar[float]
     doubtful: set[int]
 
     def __init__(self, url: str, probe: Probe, threads: int) -> None: ...

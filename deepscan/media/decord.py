@@ -35,6 +35,8 @@ class DecordDecoder:
     package: ClassVar[str] = "decord"
     module: ClassVar[str] = "decord"
     may_hang: ClassVar[bool] = True
+    # It decodes on while its frames wait to be looked at, and holds what comes of it: at 4K several GB.
+    most_pixels: ClassVar[float] = 1 << 22
 
     def __init__(self, url: str, probe: Probe, threads: int) -> None:
         self._shape = (probe.info.height, probe.info.width, 3)

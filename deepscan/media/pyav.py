@@ -1,5 +1,6 @@
 """Decodes with libav through PyAV: whatever the probe can read, this can."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,6 +39,7 @@ class PyavDecoder:
     package: ClassVar[str] = "av"
     module: ClassVar[str] = "av"
     may_hang: ClassVar[bool] = False
+    most_pixels: ClassVar[float] = math.inf
 
     def __init__(self, url: str, probe: Probe, threads: int) -> None:
         from av.error import FFmpegError

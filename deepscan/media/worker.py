@@ -186,7 +186,8 @@ class Work:
         # The pictures are the same; what need not decode every frame for them is the quicker one, and needs
         # nobody behind it: it reads whatever the probe does.
         quick = [name for name, kind in fit.items() if kind.leaves_out(found) and not kind.may_hang]
-        return quick[:1] or list(fit)
+        pixels = found.info.width * found.info.height
+        return quick[:1] or [name for name, kind in fit.items() if pixels <= kind.most_pixels] or list(fit)
 
     def _reserve(self, info: MediaInfo, frames: int) -> None:
         self._tell("need", bytes=info.width * info.height * 3, frames=frames)

@@ -40,6 +40,7 @@ def stub(name: str) -> type:
         package = "none"
         module = "absent_from_here" if f"no-{name}" in sys.argv else "sys"
         may_hang = name == "decord"
+        most_pixels = 1 << 40
 
         def __init__(self, url: str, probe: Probe, threads: int) -> None:
             self.doubtful: set[int] = set()

@@ -7,6 +7,7 @@ import pytest
 from deepscan.errors import MissingError
 from deepscan.media.decoders import DECODERS, installed
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool
+from tests import awkward
 from tests.media.conftest import STUB, drain, run
 
 
@@ -23,6 +24,18 @@ def test_auto_takes_the_one_that_need_not_decode_every_frame(media, pools):
     b_frames, vp9 = run(pools("auto"), media("plain.mp4"), media("vp9.webm"))
     assert (b_frames.report.decoder, b_frames.report.warnings) == ("pyav", ())
     assert vp9.report.decoder == ("decord" if installed(DECODERS.get("decord")) else "pyav")
+
+
+def test_auto_leaves_large_frames_to_the_decoder_that_holds_few(pools, tmp_path):
+    small, large = (
+        awkward.video(tmp_path / f"{width}.mp4", 4, codec="libx265", size=(width, 1600))
+        for width in (160, 2720)
+    )
+    decord = "decord" if installed(DECODERS.get("decord")) else "pyav"
+    assert [out.report.decoder for out in run(pools("auto"), small, large)] == [decord, "pyav"]
+    if decord == "decord":
+        (named,) = run(pools("decord"), large)
+        assert (named.report.decoder, named.report.decoded) == ("decord", 4)
 
 
 def test_a_decoder_asked_for_by_name_is_never_replaced(stubbed, monkeypatch):
