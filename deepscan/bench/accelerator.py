@@ -6,10 +6,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deepscan.cards import ModelCard
 from deepscan.engines.device import cuda_devices
 
 #: Milliseconds between two looks at a GPU.
@@ -55,9 +55,9 @@ def matmul_rate(device: str, precision: str) -> float | str:
     return _by_torch(_RATE, device, TYPES[precision], str(SIDES[device]))
 
 
-def operations(card: ModelCard) -> float | str:
-    """Return the operations of a model's network for a crop, or why they were not counted."""
-    return _by_torch(_OPERATIONS, str(card.folder))
+def operations(model: Path) -> float | str:
+    """Return the operations of the network in a model's folder for a crop, or why they were not counted."""
+    return _by_torch(_OPERATIONS, str(model))
 
 
 class Watch:

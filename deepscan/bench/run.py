@@ -3,6 +3,7 @@
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -180,20 +181,29 @@ class Run:
             for way, batch in batches
         ]
         measured = measure(cases, self._options.repeats, self._listener.ran)
-        rates = {way: self._rates(scorer) for way, scorer in scorers.items()}
+        self._listener.begun("bare matrix products")
+        # Each starts a process that imports torch: no variant asks for what another has asked.
+        rate_of, operations_of = cache(accelerator.matmul_rate), cache(accelerator.operations)
+        rates = {way: self._rates(scorer, rate_of, operations_of) for way, scorer in scorers.items()}
         for (way, _), measurement in zip(batches, measured, strict=True):
             self._listener.measured(measurement.row() | _share(measurement, *rates[way]))
 
-    def _rates(self, scorer: Scorer) -> tuple[float | None, float | None]:
+    def _rates(
+        self,
+        scorer: Scorer,
+        rate_of: Callable[[str, str], float | str],
+        operations_of: Callable[[Path], float | str],
+    ) -> tuple[float | None, float | None]:
         """Return the rate of bare matrix products and the operations a crop, None for what is not known."""
         card, engine = scorer.card, scorer.engine
-        rate = accelerator.matmul_rate(engine.device, engine.precision)
-        operations = accelerator.operations(card)
+        rate = rate_of(engine.device, engine.precision)
+        operations = rate if isinstance(rate, str) else operations_of(card.folder)
         if isinstance(rate, float) and isinstance(operations, float):
             views = make_inputs(card.inputs, scorer.recipe, card.mean, card.std).views
             return rate, operations * views
-        why = rate if isinstance(rate, str) else operations
-        self._listener.note(f"{card.name}, {engine.precision}: no share of bare matrix products: {why}")
+        self._listener.note(
+            f"{card.name}, {engine.precision}: no share of bare matrix products: {operations}"
+        )
         return None, None
 
     def _scan(self, paths: Sequence[bytes], scans: Sequence[ScanOptions]) -> None:

@@ -49,7 +49,7 @@ class VideoProgress:
     """
 
     def __init__(self, style: str, first: str) -> None:
-        at_terminal = _is_terminal(sys.stderr)
+        at_terminal = is_terminal(sys.stderr)
         self._stderr = Console(force_terminal=at_terminal, stderr=True)
         self._style = "bar" if style == "auto" and at_terminal else style
         self._done = self._total = 0
@@ -111,7 +111,7 @@ class Display(VideoProgress, Listener):
     def __init__(self, style: str, out: Path | None) -> None:
         super().__init__(style, "loading")
         self._out = out
-        at_terminal = _is_terminal(sys.stdout)
+        at_terminal = is_terminal(sys.stdout)
         self._stdout = Console(force_terminal=at_terminal)
         self._lines = out is None and not at_terminal
         self._rows: list[Row] = []
@@ -163,7 +163,7 @@ class Display(VideoProgress, Listener):
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a video, and hand its record on where stdout takes them as they come."""
         if self._lines:
-            self._hand_on(dump_line(record) + "\n")
+            hand_on(dump_line(record) + "\n", self._out)
         else:
             self._rows.append(row(record))
         self._count(shown_path(record["path"]), record["status"], record["detail"])
@@ -174,7 +174,7 @@ class Display(VideoProgress, Listener):
             most = None if self._out is None else MOST_ROWS
             with self._stdout.capture() as capture:
                 self._stdout.print(table(self._rows, most, self._out))
-            self._hand_on(capture.get())
+            hand_on(capture.get(), self._out)
 
     def show_summary(self, summary: Summary) -> None:
         """Say how many there were of each outcome, and where the records are."""
@@ -190,20 +190,32 @@ class Display(VideoProgress, Listener):
         if self._out:
             self.note(f"records: {self._out}")
 
-    def _hand_on(self, text: str) -> None:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Python flushes stdout once more as it exits, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if self._out is None:
-                raise Unread
-        except OSError as error:
-            raise DeepscanError(f"stdout cannot be written: {error.strerror}", "write to a file with --out")
+
+def hand_on(text: str, out: Path | None) -> None:
+    """Write data to stdout.
+
+    Args:
+        text: The data.
+        out: The file that has them as well, None for none.
+
+    Raises:
+        Unread: Whoever read stdout has gone, and no file has the data.
+        DeepscanError: stdout cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more as it exits, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if out is None:
+            raise Unread
+    except OSError as error:
+        raise DeepscanError(f"stdout cannot be written: {error.strerror}", "write to a file with --out")
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person sees what is written there."""
     # rich would take a pipe for a terminal where FORCE_COLOR is set.
     return stream is not None and stream.isatty()
 

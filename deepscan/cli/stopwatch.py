@@ -13,6 +13,7 @@ from rich.text import Text
 
 from deepscan.bench.output import RowFile
 from deepscan.bench.run import Listener, Row
+from deepscan.cli.progress import hand_on, is_terminal
 from deepscan.cli.table import printable
 
 #: Unit of a row -> what is told of it, and how many seconds that is per.
@@ -29,11 +30,11 @@ class Stopwatch(Listener):
     """
 
     def __init__(self, style: str, out: RowFile | None) -> None:
-        at_terminal = sys.stderr is not None and sys.stderr.isatty()
+        at_terminal = is_terminal(sys.stderr)
         self._stderr = Console(force_terminal=at_terminal, stderr=True)
         self._style = "bar" if style == "auto" and at_terminal else style
         self._out = out
-        self._lines = out is None and not sys.stdout.isatty()
+        self._lines = out is None and not is_terminal(sys.stdout)
         self._rows: list[Row] = []
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -65,7 +66,7 @@ class Stopwatch(Listener):
         if self._out is not None:
             self._out.describe(environment)
         if self._lines:
-            self._hand_on({"environment": environment})
+            hand_on(json.dumps({"environment": environment}) + "\n", None)
         gpus = ", ".join(gpu["name"] for gpu in environment["gpus"])
         cores, memory = environment["usable_cores"], environment["memory_gb"]
         machine = f"{environment['processor']}, {cores} cores, {memory:.0f} GB{f', {gpus}' if gpus else ''}"
@@ -81,12 +82,15 @@ class Stopwatch(Listener):
         if self._out is not None:
             self._out.append(row)
         if self._lines:
-            self._hand_on(row)
+            hand_on(json.dumps(row) + "\n", None)
 
     def show_table(self) -> None:
         """Print the table, where stdout has not got it row by row."""
         if not self._lines:
-            Console(force_terminal=sys.stdout.isatty()).print(_table(self._rows))
+            console = Console(force_terminal=is_terminal(sys.stdout))
+            with console.capture() as capture:
+                console.print(_table(self._rows))
+            hand_on(capture.get(), self._out.path if self._out else None)
         if self._out is not None:
             self.note(f"rows: {self._out.path}, the machine: {self._out.machine}")
 
@@ -100,10 +104,6 @@ class Stopwatch(Listener):
     ) -> None:
         if self._style == "bar":
             self._bar.stop()
-
-    def _hand_on(self, line: Row) -> None:
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
 
 
 def _table(rows: list[Row]) -> Table:

@@ -23,7 +23,7 @@ def test_the_rate_of_matrix_products_is_measured_or_it_is_said_why_not(monkeypat
 
 def test_operations_are_those_of_the_models_network():
     card = cards.load(cards.DEFAULT_MODEL)
-    assert accelerator.operations(card) == counted(bare(card.method, card.network))
+    assert accelerator.operations(card.folder) == counted(bare(card.method, card.network))
 
 
 @pytest.fixture
