@@ -1,8 +1,9 @@
-"""Other people's names of a tower's weights, turned into ours by rules."""
+"""Other people's names of weights, turned into ours by rules."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from deepscan.errors import ContractError
@@ -17,11 +18,22 @@ class Rule:
             None at all: the weights are not needed.
         transposed: Whether the matrix is the other way round.
         optional: Whether a tower may have nothing of that name.
+        part: Number of the pattern's group, whole numbers, by which weights that are apart there are put
+            together here, along the first axis; 0 where they are not.
     """
 
-    def __init__(self, pattern: str, *targets: str, transposed: bool = False, optional: bool = False) -> None:
+    def __init__(
+        self, pattern: str, *targets: str, transposed: bool = False, optional: bool = False, part: int = 0
+    ) -> None:
         self.pattern = re.compile(pattern)
-        self.targets, self.transposed, self.optional = targets, transposed, optional
+        self.targets, self.transposed, self.optional, self.part = targets, transposed, optional, part
+
+    def within(self, theirs: str, ours: str) -> "Rule":
+        """Return the rule for weights under another name: a pattern before theirs, a prefix before ours."""
+        targets = (f"{ours}{target}" for target in self.targets)
+        changed = Rule(f"{theirs}(?:{self.pattern.pattern})", *targets)
+        changed.transposed, changed.optional, changed.part = self.transposed, self.optional, self.part
+        return changed
 
 
 def translate(
@@ -35,7 +47,22 @@ def translate(
         tower: The tower that they are for; leading axes of length 1 are added as it has them.
     """
     own = dict(tower.named_parameters())
-    translated: dict[str, Tensor] = {}
+    renamed, left = rename(weights, rules, own)
+    return {name: shaped(value, own.get(name)) for name, value in renamed.items()}, left
+
+
+def rename(
+    weights: Mapping[str, Tensor], rules: Sequence[Rule], own: Collection[str] | None = None
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return weights by our names, in the shapes that they have, and which of the given names no rule fits.
+
+    Args:
+        weights: By their publisher's names.
+        rules: The first whose pattern fits a name counts.
+        own: What there is here, so that the optional can be left out; None for all that rules name.
+    """
+    renamed: dict[str, Tensor] = {}
+    parts: dict[str, dict[int, Tensor]] = {}
     left: list[str] = []
     for name, value in weights.items():
         found = next(((rule, match) for rule in rules if (match := rule.pattern.fullmatch(name))), None)
@@ -43,52 +70,74 @@ def translate(
             left.append(name)
             continue
         rule, match = found
-        parts = value.chunk(len(rule.targets)) if len(rule.targets) > 1 else [value][: len(rule.targets)]
-        for target, part in zip((match.expand(target) for target in rule.targets), parts, strict=False):
-            if target in translated:
+        pieces = value.chunk(len(rule.targets)) if len(rule.targets) > 1 else [value][: len(rule.targets)]
+        for target, piece in zip((match.expand(target) for target in rule.targets), pieces, strict=False):
+            turned = piece.T if rule.transposed else piece
+            if rule.part:
+                parts.setdefault(target, {})[int(match[rule.part])] = turned
+            elif target in renamed:
                 left.append(name)
-            elif target in own or not rule.optional:
-                translated[target] = _shaped(part.T if rule.transposed else part, own.get(target))
-    return translated, left
+            elif own is None or target in own or not rule.optional:
+                renamed[target] = turned
+    for target, found_parts in parts.items():
+        renamed[target] = torch.stack([found_parts[number] for number in sorted(found_parts)])
+    return renamed, left
 
 
-def _shaped(value: Tensor, own: Tensor | None) -> Tensor:
-    if own is not None and own.shape == (1,) * (own.ndim - value.ndim) + value.shape:
-        return value.reshape(own.shape)
-    return value
+def shaped(value: Tensor, own: Tensor | None) -> Tensor:
+    """Return weights with the axes that ours have: more of length 1 in front, or the first two as one."""
+    if own is None:
+        return value
+    padded = value.reshape((1,) * (own.ndim - value.ndim) + value.shape)
+    joined = value.flatten(0, 1) if value.ndim > 1 else value
+    return next((seen for seen in (padded, joined) if seen.shape == own.shape), value)
 
 
-def fill(tower: nn.Module, weights: Mapping[str, Tensor], left: Sequence[str], origin: str) -> None:
-    """Put weights into a tower, all of them and nothing else.
+def fill(
+    tower: nn.Module,
+    weights: Mapping[str, Tensor],
+    left: Sequence[str],
+    origin: str,
+    *,
+    listed: int = 2,
+    hint: str = "give the weights of that backbone, or correct network.backbone",
+) -> None:
+    """Put weights into a tower or a network, all of them and nothing else.
 
     Args:
         tower: Whose parameters and statistics are set; what follows from its arguments alone stays.
         weights: By our names.
         left: Names of weights that have no place.
         origin: What they are and for which tower, as the subject of a sentence.
+        listed: How many of each kind of fault are named.
+        hint: What to do where they do not fit.
 
     Raises:
         ContractError: Something is missing, left over, or of another shape.
     """
     own = {**tower.state_dict(), **dict(tower.named_parameters())}
     # Counters, indices and places follow from the arguments; who has them in a file may leave them there.
-    derived = {name for name, value in own.items() if not value.is_floating_point() or name == "rotary"}
+    derived = {
+        name
+        for name, value in own.items()
+        if not value.is_floating_point() or name.rpartition(".")[2] == "rotary"
+    }
     missing = [name for name in own if name not in weights and name not in derived]
     left = [*left, *(name for name in weights if name not in own)]
-    shaped = [
+    misshaped = [
         f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"
         for name, value in weights.items()
         if name in own and value.shape != own[name].shape
     ]
     faults = [
-        f"{kind} {', '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}"
-        for kind, names in (("missing", missing), ("left over", left), ("mis-shaped", shaped))
+        f"{kind} {', '.join(names[:listed])}{f' and {len(names) - listed} more' if names[listed:] else ''}"
+        for kind, names in (("missing", missing), ("left over", left), ("mis-shaped", misshaped))
         if names
     ]
     if faults:
         raise ContractError(
             f"{origin} do not fit: {'; '.join(faults)}",
-            "give the weights of that backbone, or correct network.backbone",
+            hint,
         )
     taken = {name: value.float() for name, value in weights.items() if name not in derived}
     tower.load_state_dict({**tower.state_dict(), **taken})

@@ -64,9 +64,19 @@ def dinov2_vit_l14(
 
 @BACKBONES.register("dinov3-vit-l16")
 def dinov3_vit_l16(
-    *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
+    *,
+    side: int = 224,
+    width: int = 1024,
+    depth: int = 24,
+    heads: int = 16,
+    hidden: int = 4096,
+    biases: str = "",
 ) -> VisionTransformer:
-    """Return ViT-L/16 of DINOv3 (Siméoni et al., 2025): 196 patches, 4 registers, rotary positions."""
+    """Return ViT-L/16 of DINOv3 (Siméoni et al., 2025): 196 patches, 4 registers, rotary positions.
+
+    Its attention was built with biases of queries and values, which timm's weights leave out: state
+    `biases: qv` for weights that have them.
+    """
     return patch_tower(
         patch=16,
         side=side,
@@ -75,7 +85,7 @@ def dinov3_vit_l16(
         heads=heads,
         hidden=hidden,
         prefix=5,
-        biases="",
+        biases=biases,
         positions=False,
         rotary=100.0,
         layer_scale=True,
