@@ -1,5 +1,6 @@
 """Alignment: cut a face out of its frame so that its landmarks lie where a recipe wants them."""
 
+from dataclasses import replace
 from typing import cast
 
 import cv2
@@ -7,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.faces.face import Floats
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.recipe import LARGEST, SMALLEST, CropRecipe
+from deepscan.faces.resample import resample
 from deepscan.media.frames import Image
 
 Matrix = NDArray[np.float64]
 
-_INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_LINEAR}
+_INTERPOLATION = {"cubic": cv2.INTER_CUBIC}
 _BORDER = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 
 
@@ -52,13 +54,18 @@ def align(image: Image, landmarks: Floats, recipe: CropRecipe) -> Image:
         recipe: Where they belong in the crop, how pixels are read, what lies past the frame's edge.
     """
     matrix = similarity(landmarks, recipe.template)
+    if recipe.interpolation == "native":
+        own = round(recipe.side / float(np.hypot(matrix[0, 0], matrix[1, 0])))
+        side = min(max(own, SMALLEST), LARGEST)
+        at_size = replace(recipe, side=side, interpolation="linear", resize=None)
+        return resample(align(image, landmarks, at_size), recipe.input_side)
     if recipe.interpolation == "area":
         image, matrix = _averaged(image, matrix, recipe.side)
     crop = cv2.warpAffine(
         image,
         matrix,
         (recipe.side, recipe.side),
-        flags=_INTERPOLATION[recipe.interpolation],
+        flags=_INTERPOLATION.get(recipe.interpolation, cv2.INTER_LINEAR),
         borderMode=_BORDER[recipe.border],
     )
     if recipe.resize not in (None, recipe.side):

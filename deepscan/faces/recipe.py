@@ -17,8 +17,10 @@ BASE_POINTS = (
     (70.7299, 92.2041),
 )
 BASE_SIDE = 112
+#: Sides of a crop, in pixels.
+SMALLEST, LARGEST = 16, 2048
 
-Interpolation = Literal["linear", "cubic", "area"]
+Interpolation = Literal["linear", "cubic", "area", "native"]
 Border = Literal["black", "reflect"]
 
 
@@ -34,7 +36,9 @@ class CropRecipe:
         scale: Margin factor; 1.3 is DeepfakeBench's (eye distance 0.242 of the side), smaller is tighter.
         shift: Moves the face right and down by these fractions of the side.
         interpolation: `linear` and `cubic` read the frame as it is; `area` first averages it down when the
-            face is more than twice as large as its crop, so that a large face does not alias.
+            face is more than twice as large as its crop, so that a large face does not alias; `native` cuts
+            the face at the size that it has in the frame, and brings that to the network's by Pillow's
+            bicubic, as processors of published models do.
         border: What fills the crop past the frame's edge: `black`, as DeepfakeBench does, or the frame's
             mirror image, which suits a model whose training pictures do not reach as far as its crops.
         resize: Side to which the crop is resized (bicubic) for the network, None if it takes the crop as is.
@@ -48,8 +52,8 @@ class CropRecipe:
     resize: int | None = None
 
     def __post_init__(self) -> None:
-        if not 16 <= self.side <= 2048:
-            raise ValueError(f"crop side must be 16..2048 pixels, not {self.side}")
+        if not SMALLEST <= self.side <= LARGEST:
+            raise ValueError(f"crop side must be {SMALLEST}..{LARGEST} pixels, not {self.side}")
         if not 0.3 <= self.scale <= 4:
             raise ValueError(f"crop scale must be 0.3..4, not {self.scale}")
         if len(self.shift) != 2 or not all(abs(part) < 1 for part in self.shift):
@@ -60,8 +64,8 @@ class CropRecipe:
             )
         if self.border not in get_args(Border):
             raise ValueError(f"border must be one of {get_args(Border)}, not {self.border!r}")
-        if self.resize is not None and not 16 <= self.resize <= 2048:
-            raise ValueError(f"resize must be 16..2048 pixels, not {self.resize}")
+        if self.resize is not None and not SMALLEST <= self.resize <= LARGEST:
+            raise ValueError(f"resize must be {SMALLEST}..{LARGEST} pixels, not {self.resize}")
 
     @property
     def template(self) -> Floats:

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from skimage.transform import SimilarityTransform
 
@@ -115,3 +116,15 @@ def test_aligned_face_has_its_landmarks_at_the_template(portraits, exact):
         eyes = np.linalg.norm(recipe.template[1] - recipe.template[0])
         # Five points fit four parameters, so a face unlike the template's keeps a rest of a few per cent.
         assert np.abs(again.landmarks - recipe.template).max() < 0.2 * eyes
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.3])
+def test_native_is_a_crop_at_the_faces_own_size_made_smaller(scale):
+    """As a publisher's two steps: cut at the size that the face has, then Pillow's bicubic on the whole."""
+    recipe = CropRecipe(side=48, scale=1.3, interpolation="native")
+    landmarks = (recipe.template * np.float32(scale) + 40).astype(np.float32)
+    own = round(48 * scale)
+    cut = align(picture(), landmarks, CropRecipe(side=own, scale=1.3))
+    shrunk = PIL.Image.fromarray(cut).resize((48, 48), PIL.Image.Resampling.BICUBIC)
+    # Pillow computes in fixed point: see test_resample.
+    assert np.abs(align(picture(), landmarks, recipe).astype(int) - np.asarray(shrunk)).max() <= 1
