@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -134,6 +135,8 @@ class ModelCard:
         calibration: None for a model without one: its verdicts are always inconclusive.
         golden: Expected score of the golden input, None where the model gives no score.
         not_for: What it must not be used for.
+        source: Of a model that somebody else has published: where it is from, its hash, the publisher's
+            threshold, rule and figures; empty for our own.
     """
 
     folder: Path
@@ -152,6 +155,7 @@ class ModelCard:
     calibration: Calibration | None = None
     golden: Golden | None = None
     not_for: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def path(self, kind: str) -> Path:
         """Return the path of the file for that use, its hash verified.
@@ -205,6 +209,7 @@ class ModelCard:
             "calibration": self.calibration and self.calibration.to_json(),
             "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
             "not_for": list(self.not_for),
+            **({"source": dict(self.source)} if self.source else {}),
         }
         return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=110)
 
@@ -228,27 +233,48 @@ def embedded_folder() -> Path:
     raise MissingError("the embedded models are not there", install_hint())
 
 
-def installed() -> Iterator[Path]:
-    """Yield the folder of each model that can be named, the embedded ones first."""
-    for card in sorted(embedded_folder().glob(f"*/{CARD}")):
-        yield card.parent
+def user_folder() -> Path:
+    """Return the folder that the user's own models are installed in, below the user's cache."""
+    # As the XDG base directory specification has it, and the libraries that fetch weights do.
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepscan" / "models"
+
+
+def installed(store: Path | None = None) -> Iterator[Path]:
+    """Yield the folder of each model that can be named, the embedded ones first.
+
+    Args:
+        store: Where the user's are; None for `user_folder`.
+    """
+    for folder in (embedded_folder(), store or user_folder()):
+        for card in sorted(folder.glob(f"*/{CARD}")):
+            # What begins with a point is not whole yet.
+            if not card.parent.name.startswith("."):
+                yield card.parent
 
 
 def find(model: str) -> Path:
     """Return the folder of a model given by name or by path.
 
     Raises:
-        MissingError: The default model is not there.
+        MissingError: The default model is not there, or the model is known and not installed.
         UsageError: No model has that name and no folder with a card is at that path.
     """
-    named = {folder.name: folder for folder in installed()}
+    named: dict[str, Path] = {}
+    for folder in installed():
+        named.setdefault(folder.name, folder)
     if model in named:
         return named[model]
     if (Path(model) / CARD).is_file():
         return Path(model)
     if model == DEFAULT_MODEL:
         raise MissingError(f"the default model {model!r} is not there", install_hint())
-    close = difflib.get_close_matches(model, named, n=1)
+    from deepscan.models.catalogue import catalogue
+
+    if model in catalogue():
+        raise MissingError(
+            f"model {model!r} is not installed", f"deepscan models info {model} says how to get it"
+        )
+    close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
     detectors = ", ".join(name for name, folder in named.items() if load(folder).crop)
     hint = f"did you mean {close[0]!r}?" if close else f"name one of {detectors}, or a folder with a {CARD}"
     raise UsageError(f"there is no model {model!r}", hint)
@@ -303,4 +329,5 @@ def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
         calibration=Calibration.from_json(stated["calibration"]) if stated.get("calibration") else None,
         golden=Golden(**stated["golden"]) if stated.get("golden") else None,
         not_for=tuple(stated.get("not_for") or ()),
+        source=stated.get("source") or {},
     )

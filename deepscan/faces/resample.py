@@ -1,7 +1,6 @@
 """Resizing as Pillow does it: bicubic, and over as many pixels as one of the smaller picture covers."""
 
 from functools import lru_cache
-from typing import cast
 
 import numpy as np
 
@@ -26,11 +25,12 @@ def resample(image: Image, side: int) -> Image:
     values = image.reshape(height, width, -1).astype(np.float32)
     across = _levels(np.einsum("xw,hwc->hxc", _weights(width, side), values, optimize=True))
     down = _levels(np.einsum("yh,hxc->yxc", _weights(height, side), across, optimize=True))
-    return cast(Image, down.astype(np.uint8).reshape(side, side, *image.shape[2:]))
+    return down.astype(np.uint8).reshape(side, side, *image.shape[2:])
 
 
 def _levels(values: Floats) -> Floats:
-    return np.clip(np.floor(values + np.float32(0.5)), 0, 255)
+    levels: Floats = np.clip(np.floor(values + np.float32(0.5)), 0, 255)
+    return levels
 
 
 @lru_cache(maxsize=64)

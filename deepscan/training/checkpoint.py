@@ -17,6 +17,8 @@ from deepscan.errors import ContractError, DeepscanError, MissingError
 from deepscan.training.stated import leaves_of
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+#: Name of the weights in a model folder.
+WEIGHTS = "model.safetensors"
 _BACKBONE = "backbone."
 
 

@@ -23,12 +23,11 @@ from deepscan.errors import ContractError
 from deepscan.evaluation.metrics import METRICS, auc, bootstrap
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.scan.scorer import Scorer
-from deepscan.training.checkpoint import round_weights, save_weights
+from deepscan.training.checkpoint import WEIGHTS, round_weights, save_weights
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
 from deepscan.training.scores import predict, video_means
 
-WEIGHTS = "model.safetensors"
 #: Crops that are read at a time, and crops on which a quantised file's ranges are measured.
 PART, RANGED = 1024, 512
 #: How much of its AUC a quantised file may lose.

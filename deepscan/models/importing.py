@@ -1,0 +1,271 @@
+"""From a file of weights as its publisher names them to a model folder of ours."""
+
+import datetime
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deepscan.backbones.layout import fill, rename, shaped
+from deepscan.cards import Golden, ModelCard, ModelFile, load, save, sha256_of
+from deepscan.detectors import DETECTORS, load_network
+from deepscan.detectors.inputs import make_inputs
+from deepscan.engines.export import TOLERANCE
+from deepscan.engines.golden import golden_crops
+from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
+from deepscan.models import store as stores
+from deepscan.models.catalogue import Known, catalogue, known
+from deepscan.models.checkpoint import Checkpoint, read
+from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts.layout import Layout, Weights
+from deepscan.training.checkpoint import WEIGHTS, save_weights
+from deepscan.training.scores import predict
+
+#: Names of missing and left-over weights that an error lists of each kind.
+LISTED = 12
+_HINT = "the file is incomplete, of another network, or of another version of its code: see --layout"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file that is to become a model.
+
+    Attributes:
+        path: The file.
+        layout: Whose names it has; empty for what its names say.
+        tower: A file with the tower of a head, None where the file holds both.
+        revision: The commit that it is of there, empty where there is none.
+        accepted: Whether its terms were accepted.
+    """
+
+    path: Path
+    layout: str = ""
+    tower: Path | None = None
+    revision: str = ""
+    accepted: bool = False
+
+
+def import_model(
+    origin: Origin,
+    name: str,
+    store: Path,
+    *,
+    license: str = "",
+    tell: Callable[[str], None] = lambda line: None,
+) -> ModelCard:
+    """Install a published detector from a file, and return its card.
+
+    A name that is known holds the file to what is known of it: hash, size, layout, counts. Under any other
+    name the file takes the preprocessing of its layout, and nothing is said of its licence but what is given.
+
+    Args:
+        origin: The file.
+        name: What the model is to be called.
+        store: The folder of the user's models.
+        license: SPDX identifier of weights that are not known.
+        tell: Is told, a line each, what is being done and what was assumed.
+
+    Raises:
+        UsageError: The name is taken or no name, or the layout is unknown.
+        MissingError: The file is not there, or the tower that its head needs.
+        ContractError: It is not the file that is known by that name, cannot be read, or does not fit.
+    """
+    stores.check_free(name, store)
+    listed = catalogue().get(name)
+    _check_refused(listed)
+    if not origin.path.is_file():
+        raise MissingError(f"there is no file {origin.path}", "name the file that you have fetched")
+    tell(f"reading {origin.path}")
+    sha256 = sha256_of(origin.path)
+    _check_file(origin.path, sha256, name, store, listed)
+    checkpoint = read(origin.path)
+    called, layout = _layout_of(checkpoint, origin, listed)
+    like = listed or known(layout.like)
+    needed = layout.needed(checkpoint.weights)
+    _check_counts(needed, listed)
+    weights, left = rename(_with_tower(layout, needed, origin), layout.rules)
+    stated, assumed = layout.network(weights, checkpoint.stated)
+    for line in assumed:
+        tell(f"note: assumed {line}")
+    source = _source(origin, sha256, called, like, listed is not None, assumed)
+    with _folder(store, name) as folder:
+        card = ModelCard(
+            folder=folder,
+            name=name,
+            method=layout.method,
+            summary=like.summary if listed else f"{layout.method}, a file of the layout of {like.name}",
+            license=listed.license if listed else license or "LicenseRef-not-stated",
+            files={},
+            network=stated,
+            crop=like.crop,
+            mean=like.mean,
+            std=like.std,
+            trained=dict(like.trained) if listed else {"data": "not stated"},
+            not_for=like.not_for,
+            source=source,
+        )
+        tell(f"building {layout.method} on {stated['backbone']['name']}")
+        _write(card, weights, left, origin.path)
+    stores.record_hash(name, sha256, store)
+    return load(store / name)
+
+
+def _check_refused(listed: Known | None) -> None:
+    if listed and listed.refused:
+        raise ContractError(
+            f"{listed.name} cannot be taken: {listed.refused}", "deepscan models lists others"
+        )
+
+
+def _check_file(path: Path, sha256: str, name: str, store: Path, listed: Known | None) -> None:
+    expected, found = listed.source.bytes if listed else None, path.stat().st_size
+    if expected and found < expected:
+        raise ContractError(
+            f"{path} has {found:,} bytes, and {name} has {expected:,}: it is cut short", "fetch it again"
+        )
+    stores.check_hash(name, sha256, store, listed)
+
+
+def _layout_of(checkpoint: Checkpoint, origin: Origin, listed: Known | None) -> tuple[str, Layout]:
+    """Return the layout that is named, or that names show, which must be that of a known model.
+
+    Raises:
+        UsageError: The one that is named is unknown.
+        ContractError: It is another than the known model's, is none that is known, or is refused.
+    """
+    seen = [name for name in LAYOUTS.names if LAYOUTS.get(name)().recognises(checkpoint.weights)]
+    name = origin.layout or next(iter(seen), "")
+    if not name:
+        some = ", ".join(list(checkpoint.weights)[:3])
+        raise ContractError(
+            f"{origin.path} has no layout that is known here; its weights are called {some}, ...",
+            f"known are {', '.join(LAYOUTS.names)}; --layout names one",
+        )
+    layout = LAYOUTS.get(name)()
+    if not layout.method:
+        _check_refused(known(layout.like))
+    if listed and listed.layout != name:
+        raise ContractError(
+            f"{origin.path} has the layout {name}, and {listed.name} has {listed.layout}",
+            "import it under another name with --as",
+        )
+    return name, layout
+
+
+def _check_counts(needed: Weights, listed: Known | None) -> None:
+    if listed is None or listed.tensors is None:
+        return
+    tensors, elements = len(needed), sum(value.numel() for value in needed.values())
+    if (tensors, elements) != (listed.tensors, listed.elements):
+        raise ContractError(
+            f"the file holds {tensors:,} tensors of {elements:,} numbers, and {listed.name} has {listed.tensors:,} "
+            f"of {listed.elements:,}: it is of another tower, or not whole",
+            "fetch it again, or import it under a name of your own with --as",
+        )
+
+
+def _with_tower(layout: Layout, needed: Weights, origin: Origin) -> Weights:
+    """Return what the rules are for: the file's own weights, and those of a tower from elsewhere.
+
+    Raises:
+        MissingError: It needs a tower, and none is given.
+        UsageError: A tower is given and none is needed.
+        ContractError: The tower's file holds none as open_clip names it.
+    """
+    alone = layout.towerless and not any(".visual." in f".{name}" for name in needed)
+    if alone and origin.tower is None:
+        raise MissingError(
+            f"{origin.path} is a head alone, and its tower, OpenAI's CLIP, is not given",
+            "add --tower hub to fetch it, or --tower FILE with open_clip's file of ViT-L/14 (openai)",
+        )
+    if origin.tower is not None and not alone:
+        raise UsageError(f"{origin.path} brings its own tower", "leave out --tower")
+    worked = layout.worked_out(needed)
+    if origin.tower is None:
+        return worked
+    tower = read(origin.tower).weights
+    if not any(name.startswith("visual.") for name in tower):
+        raise ContractError(
+            f"{origin.tower} has no vision tower by open_clip's names",
+            "give open_clip's file of the whole of CLIP",
+        )
+    return {**{name: value for name, value in tower.items() if name.startswith("visual.")}, **worked}
+
+
+def _source(
+    origin: Origin, sha256: str, layout: str, like: Known, listed: bool, assumed: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return what the card says of where the model is from; of a file that is not known only what is so."""
+    said: dict[str, Any] = {"preprocessing": f"as published with {like.name}"}
+    if listed:
+        said = {
+            "publisher": like.source.publisher,
+            "address": like.source.address,
+            "terms": like.terms,
+            "threshold": like.threshold,
+            "video_rule": like.video_rule,
+            "published": [dict(each) for each in like.published],
+            "published_in": like.published_in,
+        }
+    tower = origin.tower
+    return {
+        **said,
+        **({"revision": origin.revision} if origin.revision else {}),
+        "file": origin.path.name,
+        "bytes": origin.path.stat().st_size,
+        "sha256": sha256,
+        "layout": layout,
+        **({"tower": {"file": tower.name, "sha256": sha256_of(tower)}} if tower else {}),
+        **({"assumed": list(assumed)} if assumed else {}),
+        **({"terms_accepted": True} if origin.accepted else {}),
+        "imported": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def _write(card: ModelCard, weights: Weights, left: list[str], path: Path) -> None:
+    """Fill the network, write its weights and the card with the golden score."""
+    network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
+    own = network.state_dict()
+    given = {name: shaped(value, own.get(name)) for name, value in weights.items()}
+    fill(network, given, left, f"the weights in {path}", listed=LISTED, hint=_HINT)
+    save_weights(card.folder / WEIGHTS, network)
+    card = replace(card, files={"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))})
+    assert card.crop is not None
+    if card.crop.input_side != network.side:
+        # A tower of another side than the published one.
+        card = replace(card, crop=replace(card.crop, resize=network.side))
+    assert card.crop is not None
+    inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
+    del network
+    # As it will be loaded.
+    score = float(predict(load_network(card), golden_crops(card.crop.input_side), inputs).mean())
+    if not 0 <= score <= 1:
+        raise ContractError(
+            f"the weights in {path} give no score: {score}",
+            "fetch the file again: some numbers in it are none",
+        )
+    save(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
+
+
+@contextmanager
+def _folder(store: Path, name: str) -> Iterator[Path]:
+    """Yield a folder that takes the model's place when the context ends well; otherwise nothing stays.
+
+    Raises:
+        DeepscanError: It cannot be made.
+    """
+    fresh = store / f".{name}.part"
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        yield fresh
+        fresh.rename(store / name)
+    except OSError as error:
+        raise DeepscanError(
+            f"{store} cannot be written into: {error.strerror}", "make room, or see to its rights"
+        )
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(fresh, ignore_errors=True)

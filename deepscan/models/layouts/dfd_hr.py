@@ -1,0 +1,57 @@
+"""DFD-HR (CVPR 2026): a tower of transformers' CLIP, its adapters, judges, pooling of tiles and head."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deepscan.backbones.layout import Rule
+from deepscan.backbones.transformers import CLIP_RULES
+from deepscan.detectors.dfd_hr_settings import Settings
+from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts.layout import Layout, Weights, clip_tower, size, within
+
+
+def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
+    """Return the rules of the adapters after attention (0) or MLP (1): experts apart there, one here."""
+    before, ours = rf"adapters_{theirs}\.(\d+)\.", rf"branch.adapters.\1.{place}."
+    return (
+        Rule(before + r"gate\.(weight|bias)", ours + r"gate.\2"),
+        Rule(before + r"experts\.(\d+)\.0\.(weight|bias)", ours + r"down.\3", part=2),
+        Rule(before + r"experts\.(\d+)\.2\.weight", ours + "up", part=2, transposed=True),
+        Rule(before + r"experts\.(\d+)\.2\.bias", ours + "bias", part=2),
+    )
+
+
+@LAYOUTS.register("dfd-hr")
+class DfdHr(Layout):
+    """DFD-HR as its released code trains it."""
+
+    method = like = "dfd-hr"
+    rules = (
+        *within(CLIP_RULES, r"backbone\."),
+        Rule(r"visual_projection\.weight", "backbone.projection.weight"),
+        Rule(r"query_token", "pooling.query"),
+        Rule(r"query_attn\.(in_proj_weight|in_proj_bias|out_proj\.(?:weight|bias))", r"pooling.attention.\1"),
+        *_adapters("attn", 0),
+        *_adapters("mlp", 1),
+        Rule(r"token_router\.(\d+)\.weight_predictor\.weight", r"branch.token_judges.\1.weight"),
+        Rule(r"layer_router\.(\d+)\.fc1\.weight", r"branch.layer_judges.\1.first.weight"),
+        Rule(r"layer_router\.(\d+)\.fc2\.weight", r"branch.layer_judges.\1.second.weight"),
+        Rule(r"head\.(weight|bias)", r"head.\1"),
+    )
+
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether there are a query token and routers of tokens."""
+        return "query_token" in weights and any(name.startswith("token_router.") for name in weights)
+
+    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the tower, the released code's choices, and each size that is not the method's own."""
+        adapter = "branch.adapters.0.0.up"
+        sizes = {
+            "experts": size(weights, adapter, 0),
+            "hidden": size(weights, adapter, 1),
+            "judge_hidden": size(weights, "branch.layer_judges.0.first.weight", 0),
+        }
+        own = Settings()
+        differing = {name: value for name, value in sizes.items() if value != getattr(own, name)}
+        backbone = clip_tower(weights, projected=True)
+        return {"backbone": backbone, "preset": "release", **differing}, ()

@@ -1,0 +1,52 @@
+"""Effort (ICML 2025): a tower of transformers' CLIP, each matrix of attention in two parts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from deepscan.backbones.layout import Rule
+from deepscan.backbones.transformers import CLIP_RULES
+from deepscan.errors import ContractError
+from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts.layout import SPARE, Layout, Weights, clip_tower, within
+
+_PARTS = ("S_residual", "U_residual", "V_residual")
+
+
+@LAYOUTS.register("effort")
+class Effort(Layout):
+    """W = weight_main + U_residual diag(S_residual) V_residual, of any rank; V's rows are its vectors."""
+
+    method = "effort"
+    like = "effort-ff"
+    rules = (*within(CLIP_RULES, r"backbone\."), Rule(r"head\.(weight|bias)", r"head.0.\1"))
+    # The vectors of the main part, which later versions of the code keep for their training loss.
+    spare = rf"{SPARE}|.*\.[SUV]_r"
+
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether there are matrices in two parts."""
+        return any(name.endswith(".weight_main") for name in weights)
+
+    def worked_out(self, weights: Weights) -> Weights:
+        """Return the weights with the parts of each matrix added up, in float32."""
+        folded = dict(weights)
+        for name in [name for name in weights if name.endswith(".weight_main")]:
+            stem = name.removesuffix("weight_main")
+            if missing := [stem + part for part in _PARTS if stem + part not in weights]:
+                raise ContractError(
+                    f"the file lacks {', '.join(missing)}", "fetch the file again: it is incomplete"
+                )
+            s, u, v = (folded.pop(stem + part).float() for part in _PARTS)
+            main = folded.pop(name).float()
+            if main.shape != (*u.shape[:1], *v.shape[1:]) or u.shape[1:] != s.shape or v.shape[:1] != s.shape:
+                raise ContractError(
+                    f"the parts of {stem}weight do not fit: U {tuple(u.shape)}, V {tuple(v.shape)}",
+                    "fetch the file again, or report it: it is of another version of the code",
+                )
+            folded[f"{stem}weight"] = torch.addmm(main, u * s, v)
+        return folded
+
+    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the tower and the feature, the CLS token before any projection."""
+        return {"backbone": clip_tower(weights, projected=False), "feature": "cls"}, ()

@@ -1,0 +1,111 @@
+"""GenD (WACV 2026) on its three towers, and its predecessor: a head on a tower whose norms were tuned."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deepscan.backbones.layout import Rule
+from deepscan.backbones.transformers import CLIP_RULES, DINOV3_RULES
+from deepscan.errors import ContractError
+from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts.layout import SPARE, Layout, Weights, clip_tower, tower, within
+
+_HEAD = Rule(r"model\.linear\.(weight|bias)", r"head.0.\1")
+_VISION, _BACKBONE = r"feature_extractor\.vision_model\.", r"feature_extractor\.backbone\."
+_TUNED = r"feature_extractor\.base_model\.model\.vision_model\."
+#: What a publisher calls its head -> whether it is given the feature at length 1.
+HEADS = {"LinearNorm": True, "linear": False}
+
+
+def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the head is given features of length 1, and what was assumed.
+
+    Raises:
+        ContractError: The head is one that is not known.
+    """
+    head = stated.get("head")
+    if head is None:
+        return True, ("head: LinearNorm, as published; neither the file nor a config.json beside it says so",)
+    if head not in HEADS:
+        raise ContractError(
+            f"the file's head is {head!r}", f"this version knows {', '.join(HEADS)}: train it as --method gend"
+        )
+    return HEADS[head], ()
+
+
+@LAYOUTS.register("gend")
+class GenD(Layout):
+    """GenD on CLIP's towers, as transformers names them."""
+
+    method = like = "gend"
+    rules = (
+        *within(CLIP_RULES, _VISION),
+        _HEAD,
+        # Saved with the tower, and not used: the head takes the token before it.
+        Rule(r"feature_extractor\.visual_projection\.weight"),
+    )
+
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether there is a tower of transformers' CLIP, and a head."""
+        return "feature_extractor.vision_model.embeddings.class_embedding" in weights
+
+    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the tower, the feature, and whether it is normalised."""
+        normalise, assumed = _normalises(stated)
+        backbone = clip_tower(weights, projected=False)
+        return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
+
+
+@LAYOUTS.register("gend-predecessor")
+class Predecessor(GenD):
+    """GenD's predecessor, a file of Lightning with peft's LN-tuning: each norm is there twice."""
+
+    like = "gend-predecessor"
+    rules = (
+        # The one that was tuned counts; the other is the tower's as it was.
+        Rule(_TUNED + r".*\.base_layer\.(?:weight|bias)"),
+        *(
+            Rule(rf"{_TUNED}{theirs}\.ln_tuning_layers\.default\.(weight|bias)", rf"backbone.{ours}")
+            for theirs, ours in (
+                (r"pre_layrnorm", r"ln_pre.\1"),
+                (r"post_layernorm", r"ln_post.\1"),
+                (r"encoder\.layers\.(\d+)\.layer_norm([12])", r"blocks.\1.ln_\2.\3"),
+            )
+        ),
+        *within(CLIP_RULES, _TUNED),
+        _HEAD,
+    )
+
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether there are norms of peft's LN-tuning."""
+        return any(name.startswith("feature_extractor.base_model.model.vision_model.") for name in weights)
+
+
+@LAYOUTS.register("gend-dinov3")
+class GenDOnDinov3(GenD):
+    """GenD on DINOv3's ViT-L/16, as transformers names it."""
+
+    like = "gend-dinov3"
+    rules = (*within(DINOV3_RULES, _BACKBONE), _HEAD)
+    spare = SPARE
+
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether there is a tower with register tokens."""
+        return "feature_extractor.backbone.embeddings.register_tokens" in weights
+
+    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the tower, the feature, and whether it is normalised."""
+        normalise, assumed = _normalises(stated)
+        biases = "".join(name for name in "qkv" if f"backbone.blocks.0.attention.{name}.bias" in weights)
+        backbone = tower(weights, "dinov3-vit-l16", biases=biases)
+        return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
+
+
+@LAYOUTS.register("gend-pe")
+class GenDOnPe(Layout):
+    """GenD on PE Core, whose positions and pooling no backbone here has: recognised, and refused."""
+
+    like = "gend-pe"
+
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether there is a tower of timm's that pools by attention."""
+        return any(name.startswith("feature_extractor.backbone.attn_pool.") for name in weights)

@@ -1,0 +1,131 @@
+"""What every layout says of its files: how they are recognised, their names, the network that they fill."""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from deepscan.backbones import BACKBONES
+from deepscan.backbones.layout import Rule
+from deepscan.errors import ContractError
+
+Weights = Mapping[str, Tensor]
+#: Side of a patch -> the backbone of CLIP's that has it.
+CLIP = {14: "clip-vit-l14", 16: "clip-vit-b16"}
+#: Width of a head in every tower here; a file does not say it.
+HEAD = 64
+#: `position_ids` are 0, 1, 2, ...: older versions of transformers have saved them, newer ones do not.
+SPARE = r".*embeddings\.position_ids"
+
+
+class Layout(ABC):
+    """How a publisher names the weights of a detector.
+
+    Attributes:
+        method: The detector that they are for.
+        like: The known model whose preprocessing another file of this layout takes.
+        rules: Its names -> our network's.
+        spare: Pattern of names that a file may have or not, and that nothing needs.
+        towerless: Whether the file may hold a head alone, so that the tower must come from another.
+    """
+
+    method: ClassVar[str] = ""
+    like: ClassVar[str]
+    rules: ClassVar[Sequence[Rule]] = ()
+    spare: ClassVar[str] = SPARE
+    towerless: ClassVar[bool] = False
+
+    @abstractmethod
+    def recognises(self, weights: Weights) -> bool:
+        """Return whether weights are named, and where names are few shaped, as this publisher's are."""
+
+    def needed(self, weights: Weights) -> dict[str, Tensor]:
+        """Return the weights without the spare ones."""
+        spare = re.compile(self.spare)
+        return {name: value for name, value in weights.items() if not spare.fullmatch(name)}
+
+    def worked_out(self, weights: Weights) -> Weights:
+        """Return the weights after the arithmetic that no rule of names can say.
+
+        Raises:
+            ContractError: Some that belong together are not all there.
+        """
+        return weights
+
+    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return what a card states under `network`, as far as the file says it, and what was assumed.
+
+        Args:
+            weights: By our names.
+            stated: What the file, or one beside it, states of itself.
+
+        Raises:
+            ContractError: What tells the sizes is not there, or there is no such backbone.
+        """
+        raise NotImplementedError
+
+
+def within(rules: Sequence[Rule], theirs: str, ours: str = "backbone.") -> tuple[Rule, ...]:
+    """Return the rules of a tower for a network that holds it: see `Rule.within`."""
+    return tuple(rule.within(theirs, ours) for rule in rules)
+
+
+def clip_tower(weights: Weights, *, projected: bool) -> dict[str, Any]:
+    """Return what `network.backbone` states of a tower of CLIP's with these weights, by our names.
+
+    Args:
+        weights: By our names.
+        projected: Whether the network uses the tower's projection.
+
+    Raises:
+        ContractError: What tells the sizes is not there, or there is no such tower.
+    """
+    patch = size(weights, "backbone.stem.weight", -1)
+    if patch not in CLIP:
+        raise ContractError(
+            f"the file's tower has patches of {patch} px", f"CLIP's towers here have {', '.join(map(str, CLIP))}"
+        )
+    projection = size(weights, "backbone.projection.weight", 0) if projected else 0
+    grid = round((size(weights, "backbone.position", -2) - 1) ** 0.5)
+    return tower(weights, CLIP[patch], side=grid * patch, projection=projection)
+
+
+def tower(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
+    """Return what `network.backbone` states of a tower: its name, and each size that is not its own.
+
+    Args:
+        weights: By our names.
+        name: Of the backbone.
+        more: Other arguments of its builder.
+
+    Raises:
+        ContractError: What tells the sizes is not there.
+    """
+    width = size(weights, "backbone.cls", -1)
+    if width % HEAD:
+        raise ContractError(
+            f"the file's tower is {width} wide, which is no number of heads of {HEAD}",
+            "import a file of another tower",
+        )
+    blocks = {name.split(".")[2] for name in weights if name.startswith("backbone.blocks.")}
+    hidden = size(weights, "backbone.blocks.0.mlp.0.weight", 0)
+    given = {"width": width, "depth": len(blocks), "heads": width // HEAD, "hidden": hidden, **more}
+    own = inspect.signature(BACKBONES.get(name)).parameters
+    return {"name": name, **{key: value for key, value in given.items() if value != own[key].default}}
+
+
+def size(weights: Weights, name: str, axis: int) -> int:
+    """Return the length of an axis of a tensor.
+
+    Raises:
+        ContractError: There is no such tensor, or axis.
+    """
+    if name not in weights or weights[name].ndim < abs(axis) or weights[name].ndim <= axis:
+        raise ContractError(
+            f"the file has no weights for {name}, by which its sizes are told",
+            "the file is incomplete, or of another network: fetch it again",
+        )
+    return int(weights[name].shape[axis])

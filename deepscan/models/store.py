@@ -1,0 +1,170 @@
+"""The user's models: where they lie, which hashes their files had at first, and how they go; no torch."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from deepscan import cards
+from deepscan.cards import ModelCard
+from deepscan.errors import ContractError, UsageError, choice_hint
+from deepscan.models.catalogue import Known, catalogue
+from deepscan.scan.journal import replaced
+
+State = Literal["embedded", "installed", "known", "refused"]
+#: Hashes of downloads, kept when a model goes: what comes later under its name must be the same file.
+HASHES = "hashes.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model that there is or could be.
+
+    Attributes:
+        name: Its name.
+        state: `embedded`, `installed`, `known` (it can be pulled or imported) or `refused`.
+        card: Of a model that is here.
+        known: What the catalogue says, None where it knows none of that name.
+        fault: Why its card cannot be read, empty where it can.
+    """
+
+    name: str
+    state: State
+    card: ModelCard | None = None
+    known: Known | None = None
+    fault: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line of a list."""
+        said = self.card or self.known
+        return {
+            "name": self.name,
+            "state": self.state,
+            "method": self.card.method if self.card else None,
+            "license": said.license if said else None,
+            "summary": self.fault or (said.summary if said else ""),
+            "folder": str(self.card.folder) if self.card else None,
+        }
+
+
+def listed(store: Path) -> Iterator[Listed]:
+    """Yield the embedded models, the installed ones and the others that are known."""
+    embedded = {folder.parent for folder in cards.embedded_folder().glob(f"*/{cards.CARD}")}
+    seen = set()
+    for folder in cards.installed(store):
+        seen.add(folder.name)
+        state: State = "embedded" if folder in embedded else "installed"
+        known = catalogue().get(folder.name) if state == "installed" else None
+        try:
+            yield Listed(folder.name, state, cards.load(folder), known)
+        except ContractError as error:
+            yield Listed(folder.name, state, None, known, error.message)
+    for name, known in catalogue().items():
+        if name not in seen:
+            yield Listed(name, "refused" if known.refused else "known", None, known)
+
+
+def find(name: str, store: Path) -> Listed:
+    """Return the model of that name.
+
+    Raises:
+        UsageError: There is none, and none is known.
+    """
+    there = {each.name: each for each in listed(store)}
+    if name not in there:
+        raise UsageError(f"no model is installed or known as {name!r}", choice_hint(name, there))
+    return there[name]
+
+
+def check_free(name: str, store: Path) -> None:
+    """Make sure that a model can be installed under a name.
+
+    Raises:
+        UsageError: It is no name for a folder, or is taken.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no name of a model",
+            "take small letters, digits, points and dashes, such as my-gend",
+        )
+    if (cards.embedded_folder() / name).exists():
+        raise UsageError(f"{name!r} is the name of an embedded model", "take another name")
+    if (store / name).exists():
+        raise UsageError(f"{name} is installed already", f"deepscan models remove {name}")
+
+
+def remove(name: str, store: Path, *, forget: bool = False) -> Path:
+    """Delete an installed model and return its folder.
+
+    Args:
+        name: Its name.
+        store: Where it is installed.
+        forget: Whether the hash of its download is forgotten too, so that another file may come.
+
+    Raises:
+        UsageError: No model of that name is installed there.
+    """
+    recorded = hashes(store)
+    folder = store / name
+    there = (folder / cards.CARD).is_file() and _NAME.fullmatch(name) is not None
+    if not there and not (forget and name in recorded):
+        installed = [each.name for each in listed(store) if each.state == "installed"]
+        raise UsageError(f"no model {name!r} is installed in {store}", choice_hint(name, installed))
+    if there:
+        shutil.rmtree(folder)
+    if forget and name in recorded:
+        del recorded[name]
+        _write(store, recorded)
+    return folder
+
+
+def hashes(store: Path) -> dict[str, str]:
+    """Return the SHA-256 of each download at its first, by the model's name.
+
+    Raises:
+        ContractError: They cannot be read.
+    """
+    try:
+        text = (store / HASHES).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        return {str(name): str(sha256) for name, sha256 in json.loads(text).items()}
+    except (AttributeError, ValueError) as error:
+        raise ContractError(f"{store / HASHES} cannot be read: {error}", "delete it: hashes are kept anew")
+
+
+def check_hash(name: str, sha256: str, store: Path, known: Known | None) -> None:
+    """Hold the hash of a file against what is known of it, or what it was at first.
+
+    Raises:
+        ContractError: It is another file.
+    """
+    stated = known.source.sha256 if known else ""
+    if stated and sha256 != stated:
+        raise ContractError(
+            f"this is not the file that is known as {name}: SHA-256 {sha256[:12]}..., known {stated[:12]}...",
+            "fetch it again, or import it under a name of your own with --as",
+        )
+    first = hashes(store).get(name)
+    if first and sha256 != first:
+        raise ContractError(
+            f"this is not the file that was {name} at first: SHA-256 {sha256[:12]}..., then {first[:12]}...",
+            f"ask why it has changed; deepscan models remove {name} --forget lets another in",
+        )
+
+
+def record_hash(name: str, sha256: str, store: Path) -> None:
+    """Keep the hash of a file, so that a later one must be the same."""
+    recorded = hashes(store)
+    if name not in recorded:
+        _write(store, {**recorded, name: sha256})
+
+
+def _write(store: Path, recorded: Mapping[str, str]) -> None:
+    with replaced(store / HASHES) as file:
+        file.write(json.dumps(recorded, indent=1, sort_keys=True).encode() + b"\n")

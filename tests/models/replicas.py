@@ -1,0 +1,366 @@
+"""Small files in each publisher's layout, and what each publisher's network makes of crops, in plain torch.
+
+Written from what is published of the layouts alone: nothing here calls deepscan.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WIDTH, HEADS, DEPTH, HIDDEN, PROJECTED, GRID = 128, 2, 3, 96, 48, 3
+SIDE = {14: 14 * GRID, 16: 224}
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws weights, the same for the same seed."""
+
+    generator: torch.Generator
+
+    def __call__(self, *shape: int, scale: float = 0.3, centre: float = 0.0) -> Tensor:
+        return torch.randn(*shape, generator=self.generator) * scale + centre
+
+    def linear(self, name: str, out: int, inward: int, *, bias: bool = True) -> Weights:
+        made = {f"{name}.weight": self(out, inward, scale=inward**-0.5)}
+        return {**made, f"{name}.bias": self(out)} if bias else made
+
+    def norm(self, name: str) -> Weights:
+        return {f"{name}.weight": self(WIDTH, centre=1.0), f"{name}.bias": self(WIDTH)}
+
+
+def draw(seed: int = 0) -> Drawn:
+    return Drawn(torch.Generator().manual_seed(seed))
+
+
+def clip_tower(new: Drawn, before: str = "", depth: int = DEPTH) -> Weights:
+    """A tower as transformers names it."""
+    made = {
+        "embeddings.class_embedding": new(WIDTH),
+        "embeddings.patch_embedding.weight": new(WIDTH, 3, 14, 14, scale=0.05),
+        "embeddings.position_embedding.weight": new(GRID**2 + 1, WIDTH),
+        **new.norm("pre_layrnorm"),
+        **new.norm("post_layernorm"),
+    }
+    for at in range(depth):
+        layer = f"encoder.layers.{at}"
+        for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
+            made |= new.linear(f"{layer}.self_attn.{name}", WIDTH, WIDTH)
+        made |= new.norm(f"{layer}.layer_norm1") | new.norm(f"{layer}.layer_norm2")
+        made |= new.linear(f"{layer}.mlp.fc1", HIDDEN, WIDTH) | new.linear(f"{layer}.mlp.fc2", WIDTH, HIDDEN)
+    return {before + name: value for name, value in made.items()}
+
+
+def part(weights: Weights, before: str) -> Weights:
+    """The weights below a name."""
+    return {name.removeprefix(before): value for name, value in weights.items() if name.startswith(before)}
+
+
+def linear(w: Weights, name: str, x: Tensor) -> Tensor:
+    return F.linear(x, w[f"{name}.weight"], w.get(f"{name}.bias"))
+
+
+def norm(w: Weights, name: str, x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], 1e-5)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Scaled dot products of (B, N, D), head by head."""
+    size = q.shape[-1] // heads
+    mixed = []
+    for head in range(heads):
+        own = slice(head * size, (head + 1) * size)
+        logits = q[..., own] @ k[..., own].transpose(1, 2) / math.sqrt(size)
+        mixed.append(logits.softmax(dim=-1) @ v[..., own])
+    return torch.cat(mixed, dim=-1)
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+def clip_embed(w: Weights, crops: Tensor) -> Tensor:
+    patches = F.conv2d(crops, w["embeddings.patch_embedding.weight"], stride=14).flatten(2).transpose(1, 2)
+    x = torch.cat((w["embeddings.class_embedding"].expand(len(crops), 1, -1), patches), dim=1)
+    return norm(w, "pre_layrnorm", x + w["embeddings.position_embedding.weight"])
+
+
+def clip_layer(w: Weights, x: Tensor, after=lambda kind, y: y) -> Tensor:
+    """One layer; `after` is what attention's and MLP's outputs pass through."""
+    h = norm(w, "layer_norm1", x)
+    q, k, v = (linear(w, f"self_attn.{name}_proj", h) for name in "qkv")
+    x = x + after("attn", linear(w, "self_attn.out_proj", attention(q, k, v, HEADS)))
+    h = norm(w, "layer_norm2", x)
+    return x + after("mlp", linear(w, "mlp.fc2", quick_gelu(linear(w, "mlp.fc1", h))))
+
+
+def clip_pooled(w: Weights, crops: Tensor) -> Tensor:
+    """The CLS token after the last norm, before any projection."""
+    x, at = clip_embed(w, crops), 0
+    while layer := part(w, f"encoder.layers.{at}."):
+        x, at = clip_layer(layer, x), at + 1
+    return norm(w, "post_layernorm", x[:, 0])
+
+
+# GenD on CLIP
+
+
+def gend(seed: int = 0) -> Weights:
+    new = draw(seed)
+    return {
+        **clip_tower(new, "feature_extractor.vision_model."),
+        "feature_extractor.visual_projection.weight": new(PROJECTED, WIDTH),
+        **new.linear("model.linear", 2, WIDTH),
+    }
+
+
+def gend_logits(w: Weights, crops: Tensor, *, normalise: bool = True) -> Tensor:
+    feature = clip_pooled(part(w, "feature_extractor.vision_model."), crops)
+    return linear(w, "model.linear", F.normalize(feature, dim=1) if normalise else feature)
+
+
+# Its predecessor
+
+_PEFT = "feature_extractor.base_model.model.vision_model."
+
+
+def predecessor(seed: int = 0) -> Weights:
+    """Each norm twice: as it was, and tuned."""
+    new, made = draw(seed), {}
+    for name, value in clip_tower(new, _PEFT).items():
+        stem, _, kind = name.rpartition(".")
+        if "norm" in stem:
+            made[f"{stem}.base_layer.{kind}"] = new(WIDTH, centre=1.0)
+            made[f"{stem}.ln_tuning_layers.default.{kind}"] = value
+        else:
+            made[name] = value
+    return made | new.linear("model.linear", 2, WIDTH)
+
+
+def predecessor_logits(w: Weights, crops: Tensor, *, normalise: bool = True) -> Tensor:
+    tuned = {
+        name.replace(".ln_tuning_layers.default", "").replace(_PEFT, "feature_extractor.vision_model."): value
+        for name, value in w.items()
+        if ".base_layer." not in name
+    }
+    return gend_logits(tuned, crops, normalise=normalise)
+
+
+# Effort
+
+
+def effort(seed: int = 0, rank: int = 1, kept: bool = False) -> Weights:
+    """Each matrix of attention in two parts, and with `kept` what later code stores beside them."""
+    new, made = draw(seed), {}
+    for name, value in clip_tower(new, "backbone.").items():
+        stem, _, kind = name.rpartition(".")
+        if ".self_attn." not in name or kind == "bias":
+            made[name] = value
+            continue
+        made |= {
+            f"{stem}.weight_main": value,
+            f"{stem}.S_residual": new(rank, centre=1.0),
+            f"{stem}.U_residual": new(WIDTH, rank),
+            f"{stem}.V_residual": new(rank, WIDTH),
+        }
+        if kept:
+            made |= {f"{stem}.{name}_r": new(2, 2) for name in "SUV"}
+    return made | new.linear("head", 2, WIDTH)
+
+
+def effort_logits(w: Weights, crops: Tensor) -> Tensor:
+    whole = dict(w)
+    for name in w:
+        if name.endswith("weight_main"):
+            stem = name.removesuffix("weight_main")
+            u, s, v = (w[f"{stem}{part}_residual"] for part in "USV")
+            whole[f"{stem}weight"] = w[name] + u @ torch.diag(s) @ v
+    return linear(w, "head", clip_pooled(part(whole, "backbone."), crops))
+
+
+# UniFD
+
+
+def open_clip(seed: int = 0) -> Weights:
+    """The whole of CLIP as open_clip names it: attention fused, the projection the other way round."""
+    new = draw(seed)
+    w = clip_tower(new)
+    made = {
+        "class_embedding": w["embeddings.class_embedding"],
+        "conv1.weight": w["embeddings.patch_embedding.weight"],
+        "positional_embedding": w["embeddings.position_embedding.weight"],
+        "proj": new(WIDTH, PROJECTED, scale=WIDTH**-0.5),
+    }
+    named = {"ln_pre": "pre_layrnorm", "ln_post": "post_layernorm"}
+    for at in range(DEPTH):
+        theirs, layer = f"transformer.resblocks.{at}", f"encoder.layers.{at}"
+        named |= {f"{theirs}.ln_{n}": f"{layer}.layer_norm{n}" for n in (1, 2)}
+        named |= {f"{theirs}.mlp.c_fc": f"{layer}.mlp.fc1", f"{theirs}.mlp.c_proj": f"{layer}.mlp.fc2"}
+        named[f"{theirs}.attn.out_proj"] = f"{layer}.self_attn.out_proj"
+        for kind in ("weight", "bias"):
+            qkv = [w[f"{layer}.self_attn.{name}_proj.{kind}"] for name in "qkv"]
+            made[f"{theirs}.attn.in_proj_{kind}"] = torch.cat(qkv)
+    for theirs, ours in named.items():
+        made |= {f"{theirs}.{kind}": w[f"{ours}.{kind}"] for kind in ("weight", "bias")}
+    text = {"logit_scale": torch.ones(()), "transformer.resblocks.0.ln_1.weight": torch.ones(8)}
+    return {f"visual.{name}": value for name, value in made.items()} | text
+
+
+def unifd(seed: int = 1) -> Weights:
+    new = draw(seed)
+    return {"weight": new(1, PROJECTED), "bias": new(1)}
+
+
+def unifd_logit(head: Weights, seed: int, crops: Tensor) -> Tensor:
+    """The one logit, of the tower that `open_clip` makes of that seed."""
+    new = draw(seed)
+    w = clip_tower(new)
+    projected = clip_pooled(w, crops) @ new(WIDTH, PROJECTED, scale=WIDTH**-0.5)
+    return F.linear(projected, head["weight"], head["bias"])[:, 0]
+
+
+# DFD-HR
+
+_ROUTED_DEPTH, _EXPERTS, _EXPERT, _JUDGE = 5, 4, 24, 16
+
+
+def dfd_hr(seed: int = 0) -> Weights:
+    new = draw(seed)
+    made = {
+        "query_token": new(1, 1, PROJECTED),
+        **clip_tower(new, "backbone.", _ROUTED_DEPTH),
+        "visual_projection.weight": new(PROJECTED, WIDTH, scale=WIDTH**-0.5),
+        "query_attn.in_proj_weight": new(3 * PROJECTED, PROJECTED),
+        "query_attn.in_proj_bias": new(3 * PROJECTED),
+        **new.linear("query_attn.out_proj", PROJECTED, PROJECTED),
+        **new.linear("head", 2, 2 * PROJECTED),
+    }
+    for at in range(_ROUTED_DEPTH):
+        for kind in ("attn", "mlp"):
+            adapter = f"adapters_{kind}.{at}"
+            made |= new.linear(f"{adapter}.gate", _EXPERTS, WIDTH)
+            for expert in range(_EXPERTS):
+                made |= new.linear(f"{adapter}.experts.{expert}.0", _EXPERT, WIDTH)
+                made |= new.linear(f"{adapter}.experts.{expert}.2", WIDTH, _EXPERT)
+        made |= new.linear(f"token_router.{at}.weight_predictor", 1, WIDTH, bias=False)
+        made |= new.linear(f"layer_router.{at}.fc1", _JUDGE, WIDTH, bias=False)
+        made |= new.linear(f"layer_router.{at}.fc2", 1, _JUDGE, bias=False)
+    return made
+
+
+def dfd_hr_logits(w: Weights, crops: Tensor) -> tuple[Tensor, list[int]]:
+    """The logits of crops (B, 3, 2S, 2S), and how many blocks each view of each went through."""
+    depths: list[int] = []
+
+    def feature(view: Tensor) -> Tensor:
+        cls, depth = _routed(w, view)
+        depths.append(depth)
+        return norm(w, "backbone.post_layernorm", cls) @ w["visual_projection.weight"].T
+
+    logits = []
+    for crop in crops[:, None]:
+        half = crop.shape[-1] // 2
+        small = F.interpolate(crop, scale_factor=0.5, mode="bicubic", align_corners=False, antialias=False)
+        tiles = [crop[..., y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
+        seen = torch.stack([feature(tile) for tile in tiles], dim=1)
+        q, k, v = w["query_attn.in_proj_weight"].chunk(3)
+        bq, bk, bv = w["query_attn.in_proj_bias"].chunk(3)
+        asked, keys, values = F.linear(w["query_token"], q, bq), F.linear(seen, k, bk), F.linear(seen, v, bv)
+        local = linear(w, "query_attn.out_proj", attention(asked, keys, values, 4))[:, 0]
+        logits.append(linear(w, "head", torch.cat((feature(small), local), dim=1)))
+    return torch.cat(logits), depths
+
+
+def _routed(w: Weights, view: Tensor) -> tuple[Tensor, int]:
+    """One view, shape (1, 3, S, S): the CLS token at the tower's end, and blocks that it went through."""
+    x, active, depth = clip_embed(part(w, "backbone."), view), True, 0
+    for at in range(_ROUTED_DEPTH):
+        layer = part(w, f"backbone.encoder.layers.{at}.")
+
+        def adapted(kind: str, y: Tensor, at: int = at) -> Tensor:
+            name = f"adapters_{kind}.{at}"
+            gates = linear(w, f"{name}.gate", y).softmax(dim=-1)
+            for expert in range(_EXPERTS):
+                inside = F.gelu(linear(w, f"{name}.experts.{expert}.0", y))
+                added = gates[..., expert, None] * linear(w, f"{name}.experts.{expert}.2", inside)
+                total = added if expert == 0 else total + added  # noqa: F821
+            return y + total
+
+        if at not in (_ROUTED_DEPTH - 4, _ROUTED_DEPTH - 3, _ROUTED_DEPTH - 2):
+            x, depth = clip_layer(layer, x, adapted), depth + 1
+            continue
+        said = linear(w, f"layer_router.{at}.fc2", F.relu(linear(w, f"layer_router.{at}.fc1", x[:, 0])))
+        active = active and bool(torch.sigmoid(said) > 0.5)
+        if not active:
+            continue
+        scores = linear(w, f"token_router.{at}.weight_predictor", x)[0, :, 0]
+        kept = scores.topk(int(0.75 * len(scores))).indices.sort().values
+        worked = clip_layer(layer, x[:, kept], adapted)
+        x = x.clone()
+        x[:, kept] = worked * (1 + scores[kept].softmax(dim=0))[:, None]
+        depth += 1
+    return x[:, 0], depth
+
+
+# GenD on DINOv3
+
+
+def gend_dinov3(seed: int = 0, layer: str = "layer") -> Weights:
+    """As version 4 of transformers names it; version 5: `model.layer`."""
+    new = draw(seed)
+    made = {
+        "embeddings.cls_token": new(1, 1, WIDTH),
+        "embeddings.mask_token": new(1, 1, WIDTH),
+        "embeddings.register_tokens": new(1, 4, WIDTH),
+        "embeddings.patch_embeddings.weight": new(WIDTH, 3, 16, 16, scale=0.05),
+        "embeddings.patch_embeddings.bias": new(WIDTH),
+        **new.norm("norm"),
+    }
+    for at in range(DEPTH):
+        block = f"{layer}.{at}"
+        for name in "qkvo":
+            made |= new.linear(f"{block}.attention.{name}_proj", WIDTH, WIDTH, bias=name != "k")
+        for number in (1, 2):
+            made |= new.norm(f"{block}.norm{number}")
+            made[f"{block}.layer_scale{number}.lambda1"] = new(WIDTH)
+        made |= new.linear(f"{block}.mlp.up_proj", HIDDEN, WIDTH)
+        made |= new.linear(f"{block}.mlp.down_proj", WIDTH, HIDDEN)
+    made = {f"feature_extractor.backbone.{name}": value for name, value in made.items()}
+    return made | new.linear("model.linear", 2, WIDTH)
+
+
+def gend_dinov3_logits(w: Weights, crops: Tensor) -> Tensor:
+    b = part(w, "feature_extractor.backbone.")
+    patches = F.conv2d(
+        crops, b["embeddings.patch_embeddings.weight"], b["embeddings.patch_embeddings.bias"], stride=16
+    )
+    grid = patches.shape[-1]
+    before = [b[f"embeddings.{name}"].expand(len(crops), -1, -1) for name in ("cls_token", "register_tokens")]
+    x = torch.cat((*before, patches.flatten(2).transpose(1, 2)), dim=1)
+    # Patch centres in (-1, 1), rows first; periods are powers of 100.
+    size = WIDTH // HEADS
+    centres = 2 * (torch.arange(grid) + 0.5) / grid - 1
+    periods = 100 ** (torch.arange(0, 1, 4 / size))
+    places = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).reshape(-1, 2)
+    angles = (2 * math.pi * places[:, :, None] / periods).flatten(1).tile(2)
+
+    def turned(t: Tensor) -> Tensor:
+        heads = t[:, 5:].unflatten(-1, (HEADS, size))
+        crossed = torch.cat((-heads[..., size // 2 :], heads[..., : size // 2]), dim=-1)
+        rotated = heads * angles.cos()[:, None] + crossed * angles.sin()[:, None]
+        return torch.cat((t[:, :5], rotated.flatten(2)), dim=1)
+
+    for at in range(DEPTH):
+        block = part(b, f"layer.{at}.") or part(b, f"model.layer.{at}.")
+        h = norm(block, "norm1", x)
+        q, k, v = (linear(block, f"attention.{name}_proj", h) for name in "qkv")
+        mixed = linear(block, "attention.o_proj", attention(turned(q), turned(k), v, HEADS))
+        x = x + block["layer_scale1.lambda1"] * mixed
+        inside = F.gelu(linear(block, "mlp.up_proj", norm(block, "norm2", x)))
+        x = x + block["layer_scale2.lambda1"] * linear(block, "mlp.down_proj", inside)
+    return linear(w, "model.linear", F.normalize(norm(b, "norm", x)[:, 0], dim=1))

@@ -1,0 +1,155 @@
+"""An imported model gives the scores that its publisher's network gives, written out beside it."""
+
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from deepscan.engines.golden import normalised
+from deepscan.models.importing import Origin, import_model
+from deepscan.scan.scorer import Scorer
+from tests.models import replicas
+from tests.models.replicas import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+
+# Both sides compute in float32 and add in another order; what a trap costs is a thousand times as much.
+CLOSE = 2e-5
+CLIP, IMAGENET = (CLIP_MEAN, CLIP_STD), (IMAGENET_MEAN, IMAGENET_STD)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks of this size only wait for their threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def noise(side, count):
+    """Noise on colours, so that no two crops are alike."""
+    rng = np.random.default_rng(side)
+    flat = rng.integers(60, 190, (count, 1, 1, 3)) + rng.integers(-50, 51, (count, side, side, 3))
+    return np.clip(flat, 0, 255).astype(np.uint8)
+
+
+def imported(weights, folder, suffix=".pth", name="mine", **origin):
+    path = folder / f"published{suffix}"
+    if suffix == ".safetensors":
+        save_file(weights, path)
+    else:
+        torch.save(weights, path)
+    return import_model(Origin(path, **origin), name, folder / "store")
+
+
+@torch.no_grad()
+def held(card, forward, normalisation=CLIP, count=4):
+    """Hold a model's scores against those of a forward that gives the logits of real and fake."""
+    crops = noise(card.crop.input_side, count)
+    expected = forward(torch.from_numpy(normalised(crops, *normalisation))).softmax(dim=1)[:, 1].numpy()
+    # Scores that hardly differ would agree whatever was wrong.
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=CLOSE)
+
+
+def test_gend(tmp_path):
+    weights = replicas.gend()
+    card = imported(weights, tmp_path, ".safetensors")
+    assert (card.method, card.crop.interpolation, card.network["normalise"]) == ("gend", "native", True)
+    held(card, partial(replicas.gend_logits, weights))
+
+
+@pytest.mark.parametrize("head", ["LinearNorm", "linear"])
+def test_gend_reads_its_head_from_the_config_beside_it(head, tmp_path):
+    weights = replicas.gend(seed=3)
+    (tmp_path / "config.json").write_text(f'{{"architectures": ["GenD"], "head": "{head}"}}')
+    card = imported(weights, tmp_path, ".safetensors")
+    assert "assumed" not in card.source
+    held(card, partial(replicas.gend_logits, weights, normalise=head == "LinearNorm"))
+
+
+@pytest.mark.parametrize("layer", ["layer", "model.layer"])
+def test_gend_on_dinov3(layer, tmp_path):
+    weights = replicas.gend_dinov3(layer=layer)
+    card = imported(weights, tmp_path, ".safetensors")
+    held(card, partial(replicas.gend_dinov3_logits, weights), IMAGENET, count=3)
+
+
+@pytest.mark.parametrize("head", ["LinearNorm", "linear"])
+def test_gends_predecessor(head, tmp_path):
+    weights = replicas.predecessor()
+    wrapped = {"state_dict": weights, "hyper_parameters": {"head": head, "lr": 1e-4}, "epoch": 3}
+    card = imported(wrapped, tmp_path, ".ckpt")
+    assert card.crop.interpolation == "linear"
+    held(card, partial(replicas.predecessor_logits, weights, normalise=head == "LinearNorm"))
+
+
+@pytest.mark.parametrize(("rank", "kept", "prefix"), [(1, False, "module."), (2, True, "")])
+def test_effort(rank, kept, prefix, tmp_path):
+    """Of any rank; with what later code stores beside, or without; as parallel training names it, or not."""
+    weights = replicas.effort(rank=rank, kept=kept)
+    card = imported({prefix + name: value for name, value in weights.items()}, tmp_path)
+    held(card, partial(replicas.effort_logits, weights))
+
+
+def two_logits(head, seed, crops):
+    """UniFD's one logit, whose sigmoid is its score, beside one that is always 0."""
+    logit = replicas.unifd_logit(head, seed, crops)
+    return torch.stack((torch.zeros_like(logit), logit), dim=1)
+
+
+def test_unifd(tmp_path):
+    """A head on a tower from another file."""
+    torch.save(replicas.open_clip(seed=5), tmp_path / "clip.pt")
+    head = replicas.unifd()
+    card = imported(head, tmp_path, tower=tmp_path / "clip.pt")
+    held(card, partial(two_logits, head, 5))
+    assert card.source["tower"]["file"] == "clip.pt"
+
+
+def test_unifd_as_its_trainer_saves_it(tmp_path):
+    """Tower and head in one file."""
+    head = replicas.unifd()
+    whole = {f"model.{name}": value for name, value in replicas.open_clip(seed=5).items()}
+    whole |= {f"fc.{name}": value for name, value in head.items()}
+    held(imported({"model": whole, "total_steps": 9}, tmp_path), partial(two_logits, head, 5))
+
+
+def test_dfd_hr(tmp_path):
+    """At twice the tower's side, with samples that leave at each routed block and others that stay."""
+    weights, depths = replicas.dfd_hr(seed=8), []
+
+    def forward(crops):
+        logits, went = replicas.dfd_hr_logits(weights, crops)
+        depths.extend(went)
+        return logits
+
+    held(imported({f"module.{name}": value for name, value in weights.items()}, tmp_path), forward, count=6)
+    assert len(set(depths)) > 2
+
+
+@torch.no_grad()
+def test_half_precision_becomes_single(tmp_path):
+    weights = {name: value.half() for name, value in replicas.gend().items()}
+    card = imported(weights, tmp_path, ".safetensors")
+    # What is stored is exactly what the halves hold.
+    held(card, partial(replicas.gend_logits, {name: value.float() for name, value in weights.items()}))
+
+
+def test_fused_attention_is_parted(tmp_path):
+    weights = replicas.gend()
+    fused = {name: value for name, value in weights.items() if not re.search(r"\.[qkv]_proj\.", name)}
+    for at in range(replicas.DEPTH):
+        stem = f"feature_extractor.vision_model.encoder.layers.{at}.self_attn"
+        for kind in ("weight", "bias"):
+            parts = [weights[f"{stem}.{name}_proj.{kind}"] for name in "qkv"]
+            fused[f"{stem}.in_proj_{kind}"] = torch.cat(parts)
+    held(imported(fused, tmp_path, ".safetensors"), partial(replicas.gend_logits, weights))
+
+
+def test_positions_that_older_versions_saved_are_left_out(tmp_path):
+    weights = replicas.gend()
+    spare = {"feature_extractor.vision_model.embeddings.position_ids": torch.arange(10)[None]}
+    held(imported({**weights, **spare}, tmp_path), partial(replicas.gend_logits, weights))
