@@ -78,6 +78,11 @@ def exit_code_of(error: BaseException) -> ExitCode:
     return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERNAL
 
 
+def first_line(error: BaseException | None) -> str:
+    """Return the first line of what an error says, or what it is called where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def choice_hint(name: str, known: Collection[str]) -> str:
     """Return what to say of a name that is not known: which one is nearly called so, else all there are."""
     close = difflib.get_close_matches(name, known, n=1)

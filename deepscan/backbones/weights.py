@@ -8,7 +8,7 @@ from deepscan.backbones import clip, timm
 from deepscan.backbones.layout import fill, translate
 from deepscan.backbones.published import PUBLISHED, Published, published
 from deepscan.backbones.vit import VisionTransformer
-from deepscan.errors import ContractError, MissingError
+from deepscan.errors import ContractError, MissingError, first_line
 
 #: Seconds that the hub may take to answer before it counts as out of reach.
 PATIENCE = 10
@@ -35,7 +35,7 @@ def load(tower: VisionTransformer, name: str, path: Path) -> None:
         raise
     except Exception as error:  # what a file that is none of theirs raises in either library is not stated
         raise ContractError(
-            f"{path} cannot be read as weights: {_first_line(error)}",
+            f"{path} cannot be read as weights: {first_line(error)}",
             "give a safetensors file, or one of torch",
         )
     if not given:
@@ -84,7 +84,7 @@ def locate(name: str, weights: str) -> Path:
         MissingError: The file is not there, or the hub cannot be reached.
     """
     if weights == "hub":
-        return fetch(name)
+        return fetch_tower(name)
     if not Path(weights).is_file():
         raise MissingError(
             f"there is no weights file {weights}",
@@ -95,8 +95,12 @@ def locate(name: str, weights: str) -> Path:
     return Path(weights)
 
 
-def fetch(name: str) -> Path:
+def fetch_tower(name: str, offline: bool = False) -> Path:
     """Return the file of a backbone's published weights, from the cache or else from the hub.
+
+    Args:
+        name: The backbone's name.
+        offline: Whether the hub is not to be asked.
 
     Raises:
         UsageError: None are published.
@@ -112,6 +116,8 @@ def fetch(name: str) -> Path:
             return Path(kept)
     reason: Exception | None = None
     try:
+        if offline:
+            raise ConnectionError("they are not in its cache, and --offline fetches nothing")
         # Asked once, with an end: a download asks for what it cannot reach again and again, for minutes.
         huggingface_hub.HfApi().model_info(found.repository, timeout=PATIENCE)
         for file in found.files:
@@ -122,10 +128,6 @@ def fetch(name: str) -> Path:
     except Exception as error:  # whatever its HTTP client raises, of which it has changed
         reason = error
     raise MissingError(
-        f"cannot fetch the weights of {name} from the hub: {_first_line(reason)}",
+        f"cannot fetch the weights of {name} from the hub: {first_line(reason)}",
         f"fetch {_named(found)} where there is a network, and give it as weights=FILE",
     )
-
-
-def _first_line(error: Exception | None) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

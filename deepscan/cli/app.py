@@ -17,6 +17,7 @@ from deepscan.cli.bench import bench
 from deepscan.cli.doctor import doctor
 from deepscan.cli.eval import evaluate
 from deepscan.cli.export import export
+from deepscan.cli.models import models
 from deepscan.cli.prepare import prepare
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
@@ -52,6 +53,7 @@ def build() -> typer.Typer:
     app.callback()(_root)
     for name, command in COMMANDS.items():
         app.command(name, epilog=EXIT_CODES)(command)
+    app.add_typer(models, epilog=EXIT_CODES)
     return app
 
 
@@ -130,7 +132,7 @@ def _report(message: str, hint: str, code: ExitCode) -> ExitCode:
 
 def _usage_hint(given: Sequence[str]) -> str:
     command = next((argument for argument in given if not argument.startswith("-")), "")
-    known = {command.name or command.callback.__name__ for command in build().registered_commands}  # type: ignore[union-attr]
+    known = {*COMMANDS, models.info.name}
     return (
         f"deepscan {command} --help shows what there is"
         if command in known

@@ -1,14 +1,15 @@
 """What is known of detectors that others have published: where they lie, what they take; no torch."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
 import yaml
 
-from deepscan.errors import UsageError, choice_hint
+from deepscan.errors import ContractError, UsageError, choice_hint
 from deepscan.faces.recipe import CropRecipe
 
 Device = Literal["cpu", "cuda"]
@@ -100,7 +101,22 @@ class Known:
     rank: int | None = None
     tensors: int | None = None
     elements: int | None = None
-    refused: str = field(default="")
+    refused: str = ""
+
+    @property
+    def way(self) -> str:
+        """How it can be had, for people."""
+        if self.refused:
+            return f"not at all: {self.refused}"
+        if self.source.page:
+            return f"fetch {self.source.page} by hand, then: deepscan models import FILE --as {self.name}"
+        return f"deepscan models pull {self.name} --accept-license"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, without what is not stated."""
+        plain = json.loads(json.dumps(asdict(self)))
+        plain["source"] = {key: value for key, value in plain["source"].items() if value}
+        return {key: value for key, value in plain.items() if key != "name" and value not in (None, "", [])}
 
     def __post_init__(self) -> None:
         if self.device not in get_args(Device):
@@ -123,6 +139,18 @@ def known(name: str) -> Known:
     if name not in catalogue():
         raise UsageError(f"no published model is known as {name!r}", choice_hint(name, catalogue()))
     return catalogue()[name]
+
+
+def check_refused(listed: Known | None) -> None:
+    """Make sure that a published detector can be taken.
+
+    Raises:
+        ContractError: It cannot; the message says why.
+    """
+    if listed and listed.refused:
+        raise ContractError(
+            f"{listed.name} cannot be taken: {listed.refused}", "deepscan models lists others"
+        )
 
 
 def _known(name: str, stated: Mapping[str, Any]) -> Known:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepscan.errors import ContractError, MissingError
+from deepscan.errors import ContractError, MissingError, first_line
 
 #: What training code calls the weights in a file that holds more.
 _WRAPPERS = ("state_dict", "model")
@@ -50,9 +50,8 @@ def read(path: Path) -> Checkpoint:
     except MemoryError:
         raise
     except Exception as error:  # what a file that is none of theirs raises in either library is not stated
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ContractError(
-            f"{path} cannot be read as weights: {reason}",
+            f"{path} cannot be read as weights: {first_line(error)}",
             "it may be cut short: compare its size with the publisher's, and fetch it again",
         )
     stated = content.get("hyper_parameters", {}) if isinstance(content, Mapping) else {}
@@ -83,9 +82,8 @@ def _unpicklable(path: Path, error: Exception) -> ContractError:
     except Exception:  # its own reading of the pickle may fail where that of the weights has
         named = []
     if not named:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         return ContractError(
-            f"{path} cannot be read as weights: {reason}", "fetch it again: it may be cut short"
+            f"{path} cannot be read as weights: {first_line(error)}", "fetch it again: it may be cut short"
         )
     return ContractError(
         f"{path} holds more than tensors, and reading it would run code: {', '.join(named[:4])}",

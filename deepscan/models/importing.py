@@ -16,7 +16,7 @@ from deepscan.engines.export import TOLERANCE
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.models import store as stores
-from deepscan.models.catalogue import Known, catalogue, known
+from deepscan.models.catalogue import Known, catalogue, check_refused, known
 from deepscan.models.checkpoint import Checkpoint, read
 from deepscan.models.layouts import LAYOUTS
 from deepscan.models.layouts.layout import Layout, Weights
@@ -74,7 +74,7 @@ def import_model(
     """
     stores.check_free(name, store)
     listed = catalogue().get(name)
-    _check_refused(listed)
+    check_refused(listed)
     if not origin.path.is_file():
         raise MissingError(f"there is no file {origin.path}", "name the file that you have fetched")
     tell(f"reading {origin.path}")
@@ -112,13 +112,6 @@ def import_model(
     return load(store / name)
 
 
-def _check_refused(listed: Known | None) -> None:
-    if listed and listed.refused:
-        raise ContractError(
-            f"{listed.name} cannot be taken: {listed.refused}", "deepscan models lists others"
-        )
-
-
 def _check_file(path: Path, sha256: str, name: str, store: Path, listed: Known | None) -> None:
     expected, found = listed.source.bytes if listed else None, path.stat().st_size
     if expected and found < expected:
@@ -145,7 +138,7 @@ def _layout_of(checkpoint: Checkpoint, origin: Origin, listed: Known | None) -> 
         )
     layout = LAYOUTS.get(name)()
     if not layout.method:
-        _check_refused(known(layout.like))
+        check_refused(known(layout.like))
     if listed and listed.layout != name:
         raise ContractError(
             f"{origin.path} has the layout {name}, and {listed.name} has {listed.layout}",
@@ -160,8 +153,8 @@ def _check_counts(needed: Weights, listed: Known | None) -> None:
     tensors, elements = len(needed), sum(value.numel() for value in needed.values())
     if (tensors, elements) != (listed.tensors, listed.elements):
         raise ContractError(
-            f"the file holds {tensors:,} tensors of {elements:,} numbers, and {listed.name} has {listed.tensors:,} "
-            f"of {listed.elements:,}: it is of another tower, or not whole",
+            f"the file holds {tensors:,} tensors of {elements:,} numbers, and {listed.name} has "
+            f"{listed.tensors:,} of {listed.elements:,}: it is of another tower, or not whole",
             "fetch it again, or import it under a name of your own with --as",
         )
 
@@ -174,7 +167,7 @@ def _with_tower(layout: Layout, needed: Weights, origin: Origin) -> Weights:
         UsageError: A tower is given and none is needed.
         ContractError: The tower's file holds none as open_clip names it.
     """
-    alone = layout.towerless and not any(".visual." in f".{name}" for name in needed)
+    alone = bool(layout.tower) and not any(".visual." in f".{name}" for name in needed)
     if alone and origin.tower is None:
         raise MissingError(
             f"{origin.path} is a head alone, and its tower, OpenAI's CLIP, is not given",

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from deepscan import cards
 from deepscan.cards import ModelCard
-from deepscan.errors import ContractError, UsageError, choice_hint
+from deepscan.errors import ContractError, MissingError, UsageError, choice_hint
 from deepscan.models.catalogue import Known, catalogue
 from deepscan.scan.journal import replaced
 
@@ -30,6 +32,7 @@ class Listed:
         card: Of a model that is here.
         known: What the catalogue says, None where it knows none of that name.
         fault: Why its card cannot be read, empty where it can.
+        place: Its folder, None where it is not here.
     """
 
     name: str
@@ -37,6 +40,36 @@ class Listed:
     card: ModelCard | None = None
     known: Known | None = None
     fault: str = ""
+    place: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies.
+
+        Raises:
+            MissingError: It is not here.
+        """
+        if self.place is None:
+            raise MissingError(
+                f"model {self.name!r} is not installed",
+                f"deepscan models info {self.name} says how to get it",
+            )
+        return self.place
+
+    def describe(self) -> dict[str, Any]:
+        """Return all that is known of it, for people and programs."""
+        said: dict[str, Any] = {"name": self.name, "state": self.state}
+        if self.place:
+            said["folder"] = str(self.place)
+        if self.fault:
+            said["fault"] = self.fault
+        if self.card:
+            said["card"] = yaml.safe_load(self.card.to_yaml())
+        if self.known:
+            said["published"] = self.known.to_json()
+            if not self.place:
+                said["get"] = self.known.way
+        return said
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of a list."""
@@ -47,8 +80,13 @@ class Listed:
             "method": self.card.method if self.card else None,
             "license": said.license if said else None,
             "summary": self.fault or (said.summary if said else ""),
-            "folder": str(self.card.folder) if self.card else None,
+            "folder": str(self.place) if self.place else None,
         }
+
+
+def not_installed(name: str) -> MissingError:
+    """Return the error for a model that is known and not here."""
+    return MissingError(f"model {name!r} is not installed", f"deepscan models info {name} says how to get it")
 
 
 def listed(store: Path) -> Iterator[Listed]:
@@ -60,12 +98,17 @@ def listed(store: Path) -> Iterator[Listed]:
         state: State = "embedded" if folder in embedded else "installed"
         known = catalogue().get(folder.name) if state == "installed" else None
         try:
-            yield Listed(folder.name, state, cards.load(folder), known)
+            yield Listed(folder.name, state, cards.load(folder), known, place=folder)
         except ContractError as error:
-            yield Listed(folder.name, state, None, known, error.message)
+            yield Listed(folder.name, state, None, known, error.message, folder)
     for name, known in catalogue().items():
         if name not in seen:
             yield Listed(name, "refused" if known.refused else "known", None, known)
+
+
+def here(store: Path) -> list[str]:
+    """Return the names of the embedded models and the installed ones."""
+    return [each.name for each in listed(store) if each.place]
 
 
 def find(name: str, store: Path) -> Listed:

@@ -38,7 +38,7 @@ def draw(seed: int = 0) -> Drawn:
     return Drawn(torch.Generator().manual_seed(seed))
 
 
-def clip_tower(new: Drawn, before: str = "", depth: int = DEPTH) -> Weights:
+def clip_tower(new: Drawn, before: str = "", depth: int = 0) -> Weights:
     """A tower as transformers names it."""
     made = {
         "embeddings.class_embedding": new(WIDTH),
@@ -47,7 +47,7 @@ def clip_tower(new: Drawn, before: str = "", depth: int = DEPTH) -> Weights:
         **new.norm("pre_layrnorm"),
         **new.norm("post_layernorm"),
     }
-    for at in range(depth):
+    for at in range(depth or DEPTH):
         layer = f"encoder.layers.{at}"
         for name in ("k_proj", "v_proj", "q_proj", "out_proj"):
             made |= new.linear(f"{layer}.self_attn.{name}", WIDTH, WIDTH)

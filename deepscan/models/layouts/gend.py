@@ -7,7 +7,7 @@ from deepscan.backbones.layout import Rule
 from deepscan.backbones.transformers import CLIP_RULES, DINOV3_RULES
 from deepscan.errors import ContractError
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import SPARE, Layout, Weights, clip_tower, tower, within
+from deepscan.models.layouts.layout import SPARE, Layout, Weights, clip_tower, stated_tower, within
 
 _HEAD = Rule(r"model\.linear\.(weight|bias)", r"head.0.\1")
 _VISION, _BACKBONE = r"feature_extractor\.vision_model\.", r"feature_extractor\.backbone\."
@@ -27,7 +27,8 @@ def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
         return True, ("head: LinearNorm, as published; neither the file nor a config.json beside it says so",)
     if head not in HEADS:
         raise ContractError(
-            f"the file's head is {head!r}", f"this version knows {', '.join(HEADS)}: train it as --method gend"
+            f"the file's head is {head!r}",
+            f"known are {', '.join(HEADS)}: report it, with where the file is from",
         )
     return HEADS[head], ()
 
@@ -96,7 +97,7 @@ class GenDOnDinov3(GenD):
         """Return the tower, the feature, and whether it is normalised."""
         normalise, assumed = _normalises(stated)
         biases = "".join(name for name in "qkv" if f"backbone.blocks.0.attention.{name}.bias" in weights)
-        backbone = tower(weights, "dinov3-vit-l16", biases=biases)
+        backbone = stated_tower(weights, "dinov3-vit-l16", biases=biases)
         return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
 
 

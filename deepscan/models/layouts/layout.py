@@ -29,14 +29,14 @@ class Layout(ABC):
         like: The known model whose preprocessing another file of this layout takes.
         rules: Its names -> our network's.
         spare: Pattern of names that a file may have or not, and that nothing needs.
-        towerless: Whether the file may hold a head alone, so that the tower must come from another.
+        tower: Backbone whose published weights a file needs that holds a head alone; empty where none does.
     """
 
     method: ClassVar[str] = ""
     like: ClassVar[str]
     rules: ClassVar[Sequence[Rule]] = ()
     spare: ClassVar[str] = SPARE
-    towerless: ClassVar[bool] = False
+    tower: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, weights: Weights) -> bool:
@@ -86,14 +86,15 @@ def clip_tower(weights: Weights, *, projected: bool) -> dict[str, Any]:
     patch = size(weights, "backbone.stem.weight", -1)
     if patch not in CLIP:
         raise ContractError(
-            f"the file's tower has patches of {patch} px", f"CLIP's towers here have {', '.join(map(str, CLIP))}"
+            f"the file's tower has patches of {patch} px",
+            f"CLIP's towers here have {', '.join(map(str, CLIP))}",
         )
     projection = size(weights, "backbone.projection.weight", 0) if projected else 0
     grid = round((size(weights, "backbone.position", -2) - 1) ** 0.5)
-    return tower(weights, CLIP[patch], side=grid * patch, projection=projection)
+    return stated_tower(weights, CLIP[patch], side=grid * patch, projection=projection)
 
 
-def tower(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
+def stated_tower(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
     """Return what `network.backbone` states of a tower: its name, and each size that is not its own.
 
     Args:

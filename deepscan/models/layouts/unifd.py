@@ -16,7 +16,7 @@ class UniFD(Layout):
     """The head alone, with a tower as open_clip names it; or a file of its trainer, which holds both."""
 
     method = like = "unifd"
-    towerless = True
+    tower = "clip-vit-l14"
     rules = (
         *within(clip.RULES, r"(?:model\.)?visual\."),
         Rule(r"(?:fc\.)?(weight|bias)", r"head.0.\1"),

@@ -1,0 +1,172 @@
+"""`deepscan models`: which models there are, and how others' come to be among them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from deepscan import cards
+from deepscan.errors import DeepscanError, ExitCode, require
+
+Name = Annotated[str, typer.Argument(help="Name of a model, as in the list.", show_default=False)]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine already.")]
+
+models = typer.Typer(name="models", invoke_without_command=True)
+
+
+@models.callback()
+def listing(context: typer.Context) -> None:
+    """List models, or install detectors that others have published.
+
+    Without a command: the embedded, the installed, and the published ones that can be had; as a table at a
+    terminal, JSON lines when piped. Installed ones lie in deepscan/models in the user's cache
+    (XDG_CACHE_HOME, or ~/.cache). A scan fetches nothing, ever.
+
+    deepscan models pull gend --accept-license, then deepscan scan videos/ --model gend
+    """
+    if context.invoked_subcommand:
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from deepscan.models.store import listed
+
+    rows = [each.to_json() for each in listed(cards.user_folder())]
+    if not sys.stdout.isatty():
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "state", "license"):
+        grid.add_column(column, no_wrap=True)
+    grid.add_column("what it is", overflow="fold")
+    styles = {"embedded": "bold", "installed": "bold green", "known": "", "refused": "dim"}
+    for row in rows:
+        style = styles[row["state"]]
+        grid.add_row(*(Text(str(row[key] or ""), style) for key in ("name", "state", "license", "summary")))
+    Console().print(grid)
+
+
+@models.command()
+def info(name: Name) -> None:
+    """Show all that is known of a model: its card, where it is from, its terms, how to get it."""
+    from deepscan.models.store import find
+
+    said = find(name, cards.user_folder()).describe()
+    typer.echo(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110), nl=False)
+
+
+@models.command()
+def pull(
+    name: Name,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Accept the terms, which are shown either way.")
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    """Fetch a published detector and install it.
+
+    An interrupted download goes on. The file must have the hash that is known of it, or else the one that it
+    had the first time.
+    """
+    from deepscan.models.fetch import pull
+
+    _installed(pull(name, cards.user_folder(), accepted=accept_license, offline=offline, tell=_tell))
+
+
+@models.command("import")
+def bring(
+    file: Annotated[
+        Path,
+        typer.Argument(help="The publisher's file.", exists=True, dir_okay=False, show_default=False),
+    ],
+    name: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="A published model's name, to which the file is held, or a new one.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ],
+    layout: Annotated[
+        str, typer.Option(help="Whose names the weights have, where they do not show it.", show_default=False)
+    ] = "",
+    tower: Annotated[
+        str,
+        typer.Option(
+            help="Of a head alone: open_clip's file of its tower, or hub to fetch it.",
+            metavar="hub|FILE",
+            show_default=False,
+        ),
+    ] = "",
+    license: Annotated[
+        str, typer.Option(help="SPDX identifier, of a file that is not known.", show_default=False)
+    ] = "",
+    offline: Offline = False,
+) -> None:
+    """Install a published detector from a file that was fetched by hand.
+
+    deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
+
+    deepscan models import fc_weights.pth --as unifd --tower hub
+    """
+    from deepscan.models.fetch import NEEDED, tower_file
+
+    require(NEEDED, "torch", "installing a published model")
+    from deepscan.models.importing import Origin, import_model
+
+    origin = Origin(file, layout=layout, tower=tower_file(tower, layout, offline=offline))
+    _installed(import_model(origin, name, cards.user_folder(), license=license, tell=_tell))
+
+
+@models.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Models; all that are here if none.")
+    ] = None,
+) -> int:
+    """Check the files of models against the hashes that their cards state."""
+    from deepscan.models.store import find, here
+
+    store = cards.user_folder()
+    worst = ExitCode.OK
+    for name in names or here(store):
+        try:
+            card = cards.load(find(name, store).folder)
+            card.verify()
+            typer.echo(f"{name}  ok  {len(card.files)} files")
+        except DeepscanError as error:
+            typer.echo(f"{name}  FAILED  {error.message}")
+            typer.echo(f"hint: {error.hint}", err=True)
+            worst = max(worst, error.exit_code)
+    return int(worst)
+
+
+@models.command()
+def remove(
+    name: Name,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Forget its file's hash too: another may come by this name."),
+    ] = False,
+) -> None:
+    """Delete an installed model; embedded ones stay."""
+    from deepscan.models.store import remove
+
+    typer.echo(f"removed {remove(name, cards.user_folder(), forget=forget)}")
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _installed(card: cards.ModelCard) -> None:
+    if card.calibration is None:
+        _tell("it is not calibrated: its scores are raw, its verdicts inconclusive; see eval --calibrate")
+    _tell(f"scan with it: deepscan scan PATH --model {card.name}")
+    typer.echo(str(card.folder))

@@ -1,0 +1,86 @@
+"""`deepscan models` as a user runs it: what it lists, what it installs and refuses, how it ends."""
+
+import pytest
+import torch
+import yaml
+
+from deepscan import cards
+from tests.command import deepscan as run
+from tests.models import replicas
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A cache with a model that the command has installed, and what it said."""
+    cache = tmp_path_factory.mktemp("cache")
+    torch.save(replicas.effort(), cache / "effort.pth")
+    done = run("models", "import", cache / "effort.pth", "--as", "mine", XDG_CACHE_HOME=str(cache))
+    return cache, done
+
+
+def test_importing_says_where_the_model_is(installed):
+    cache, done = installed
+    assert done.code == 0, done.err
+    folder = cache / "deepscan" / "models" / "mine"
+    assert done.out == f"{folder}\n" and "not calibrated" in done.err
+    assert cards.load(folder).method == "effort"
+
+
+def test_the_list_is_json_when_piped(installed):
+    done = run("models", XDG_CACHE_HOME=str(installed[0]))
+    assert done.code == 0, done.err
+    states = {line["name"]: line["state"] for line in done.records}
+    assert states["mine"] == "installed" and states[cards.DEFAULT_MODEL] == "embedded"
+    assert states["gend"] == "known"
+
+
+def test_info_is_yaml(installed):
+    told = yaml.safe_load(run("models", "info", "mine", XDG_CACHE_HOME=str(installed[0])).out)
+    assert told["card"]["source"]["layout"] == "effort" and told["state"] == "installed"
+
+
+def test_a_changed_file_does_not_verify(installed, tmp_path):
+    cache, _ = installed
+    good = run("models", "verify", "mine", XDG_CACHE_HOME=str(cache))
+    assert (good.code, good.out) == (0, "mine  ok  1 files\n")
+    torch.save(replicas.effort(), tmp_path / "effort.pth")
+    run("models", "import", tmp_path / "effort.pth", "--as", "other", XDG_CACHE_HOME=str(tmp_path))
+    weights = tmp_path / "deepscan" / "models" / "other" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    bad = run("models", "verify", XDG_CACHE_HOME=str(tmp_path))
+    assert bad.code == 4 and "other  FAILED" in bad.out and f"{cards.DEFAULT_MODEL}  ok" in bad.out
+    gone = run("models", "remove", "other", XDG_CACHE_HOME=str(tmp_path))
+    assert gone.code == 0 and not weights.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("pull", "gend"), 2, "--accept-license"),
+        (("pull", "dfd-hr", "--accept-license"), 5, "models import FILE --as dfd-hr"),
+        (("pull", "gend-pe", "--accept-license"), 4, "rotary positions"),
+        (("pull", "gned"), 2, "did you mean 'gend'"),
+        (("pull", "gend", "--accept-license", "--offline"), 5, "--offline"),
+        (("info", "convnt"), 2, "did you mean"),
+        (("import", "nowhere.pth", "--as", "mine"), 2, "nowhere.pth"),
+        (("import", "nowhere.pth"), 2, "deepscan models --help"),
+        (("remove", "convnet"), 2, "no model"),
+        (("verify", "gend"), 5, "not installed"),
+        (("imprt",), 2, "deepscan models --help"),
+    ],
+)
+def test_what_goes_wrong_is_said_with_what_to_do(arguments, code, word, tmp_path):
+    done = run("models", *arguments, XDG_CACHE_HOME=str(tmp_path))
+    assert done.code == code
+    assert word in done.err + done.out
+    assert "Traceback" not in done.err
+
+
+def test_a_scan_never_fetches_a_known_model(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    done = run("scan", tmp_path / "clip.mp4", "--model", "gend", XDG_CACHE_HOME=str(tmp_path))
+    assert done.code == 5
+    assert done.error_lines == [
+        "error: model 'gend' is not installed",
+        "hint: deepscan models info gend says how to get it",
+    ]

@@ -1,0 +1,78 @@
+"""The catalogue against the layouts: what it counts is what a file of the full size holds."""
+
+import pytest
+import torch
+
+from deepscan import cards
+from deepscan.backbones.published import PUBLISHED
+from deepscan.errors import UsageError
+from deepscan.models.catalogue import Source, catalogue, known
+from deepscan.models.layouts import LAYOUTS
+from tests.models import replicas
+from tests.models.test_importing import LAYOUT_FILES
+
+
+@pytest.fixture
+def full_size(monkeypatch):
+    """ViT-L in every replica, of tensors that have a shape alone."""
+    sizes = {"WIDTH": 1024, "DEPTH": 24, "HIDDEN": 4096, "PROJECTED": 768, "GRID": 16}
+    for name, value in {**sizes, "_ROUTED_DEPTH": 24, "_EXPERT": 256, "_JUDGE": 64}.items():
+        monkeypatch.setattr(replicas, name, value)
+    monkeypatch.setattr(
+        replicas.Drawn, "__call__", lambda new, *shape, **how: torch.empty(shape, device="meta")
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in catalogue().items() if each.tensors and not each.refused]
+)
+def test_counts_are_those_of_the_full_size(name, full_size):
+    wanted = catalogue()[name]
+    weights = LAYOUTS.get(wanted.layout)().needed(LAYOUT_FILES[wanted.layout]())
+    elements = sum(value.numel() for value in weights.values())
+    assert (len(weights), elements) == (wanted.tensors, wanted.elements)
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_what_is_known_of_a_model_is_whole(name):
+    wanted = known(name)
+    assert wanted.layout in LAYOUTS.names
+    assert not (cards.embedded_folder() / name).exists()
+    assert not (wanted.refused and wanted.rank)
+    assert wanted.terms and wanted.not_for and wanted.trained["data"]
+    # What a scan takes by itself was trained on faces, and every use of it is open to those who accept terms.
+    assert wanted.rank is None or "FaceForensics" in wanted.trained["data"]
+
+
+def test_ranks_are_an_order():
+    ranks = [each.rank for each in catalogue().values() if each.rank]
+    assert sorted(ranks) == list(range(1, len(ranks) + 1))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.names)
+def test_every_layout_has_a_known_model_whose_preprocessing_its_files_take(layout):
+    like = known(LAYOUTS.get(layout).like)
+    assert like.layout == layout
+    tower = {"gend-dinov3": "dinov3-vit-l16"}.get(layout, "clip-vit-l14")
+    if not like.refused:
+        assert (like.mean, like.std) == PUBLISHED[tower].normalisation
+
+
+def test_a_name_that_is_not_known_is_refused_with_the_nearest():
+    with pytest.raises(UsageError) as raised:
+        known("effort-f")
+    assert "effort-ff" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"hub": "a/b", "revision": "main", "url": "https://x"},
+        {"hub": "a/b"},
+        {"page": "https://x", "sha256": "00"},
+    ],
+)
+def test_a_source_that_contradicts_itself_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"a hub has|a file lies"):
+        Source(publisher="p", file="f", **wrong)

@@ -1,0 +1,224 @@
+"""Fetching: only what is accepted, from the hub or an address, resumed, the same file as at first."""
+
+import dataclasses
+import http.server
+import shutil
+import threading
+from pathlib import Path
+from typing import ClassVar
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub.errors import EntryNotFoundError
+
+from deepscan import cards
+from deepscan.backbones import weights
+from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.models import fetch, importing
+from deepscan.models.catalogue import catalogue
+from deepscan.models.fetch import DOWNLOADS, download, pull, tower_file
+from tests.models import replicas
+
+CONTENT = bytes(range(256)) * 40
+
+
+class Hub:
+    """A repository with files of its own, in the place of the hub."""
+
+    def __init__(self, folder):
+        self.folder, self.asked, self.commit = folder, [], "c0ffee" + "0" * 34
+
+    def model_info(self, repository, *, revision, timeout):
+        self.asked.append((repository, revision))
+        return type("Info", (), {"sha": self.commit})
+
+    def hf_hub_download(self, repository, file, *, revision, local_dir):
+        assert revision == self.commit
+        if not (self.folder / file).is_file():
+            raise EntryNotFoundError.__new__(EntryNotFoundError)  # its arguments change with versions
+        return shutil.copy(self.folder / file, Path(local_dir) / file)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub that has a small GenD, with an empty cache; the catalogue's counts and hash are left out."""
+    (tmp_path / "hub").mkdir()
+    made = Hub(tmp_path / "hub")
+    torch.save(replicas.gend(), made.folder / "model.pth")
+    (made.folder / "config.json").write_text('{"head": "linear"}')
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *asked, **how: None)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: made)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", made.hf_hub_download)
+    known = catalogue()["gend"]
+    source = dataclasses.replace(known.source, file="model.pth", bytes=None, sha256="", sha256_from="")
+    small = {"gend": dataclasses.replace(known, source=source, tensors=None, elements=None)}
+    monkeypatch.setattr(importing, "catalogue", lambda: small)
+    monkeypatch.setattr(fetch, "known", small.__getitem__)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def pulled(store, name="gend", accepted=True, offline=False):
+    said = []
+    return pull(name, store, accepted=accepted, offline=offline, tell=said.append), said
+
+
+def test_pulling_installs_what_the_hub_has(hub, store):
+    card, said = pulled(store)
+    assert card.folder == store / "gend" and not (store / DOWNLOADS / "gend").exists()
+    assert card.source["revision"] == hub.commit and card.source["terms_accepted"] is True
+    # The config beside it has been fetched and read.
+    assert card.network["normalise"] is False
+    assert hub.asked == [("yermandy/GenD_CLIP_L_14", catalogue()["gend"].source.revision)]
+    assert any(line.startswith("terms of gend: MIT") for line in said)
+
+
+def test_a_config_that_is_not_there_is_said_and_assumed(hub, store):
+    (hub.folder / "config.json").unlink()
+    card, said = pulled(store)
+    assert card.network["normalise"] is True and card.source["assumed"]
+    assert any("has no config.json" in line for line in said)
+
+
+def test_terms_are_shown_and_must_be_accepted(hub, store):
+    said = []
+    with pytest.raises(UsageError) as raised:
+        pull("gend", store, accepted=False, offline=False, tell=said.append)
+    assert "--accept-license" in raised.value.hint and "terms of gend: MIT" in said[0]
+    assert not hub.asked and not store.exists()
+
+
+def test_what_is_fetched_later_must_be_what_came_first(hub, store):
+    pulled(store)
+    fetch_again = shutil.rmtree(store / "gend")
+    assert fetch_again is None
+    torch.save(replicas.gend(seed=9), hub.folder / "model.pth")
+    with pytest.raises(ContractError, match="not the file that was gend at first"):
+        pulled(store)
+    # What came is not gone on with.
+    assert not (store / DOWNLOADS / "gend").exists()
+    torch.save(replicas.gend(), hub.folder / "model.pth")
+    assert pulled(store)[0].name == "gend"
+
+
+def test_offline_nothing_is_asked_for(hub, store):
+    with pytest.raises(MissingError, match="--offline fetches nothing"):
+        pulled(store, offline=True)
+    assert not hub.asked
+
+
+def test_what_the_hubs_cache_has_is_not_fetched(hub, store, monkeypatch):
+    snapshot = hub.folder.parent / "snapshots" / hub.commit
+    shutil.copytree(hub.folder, snapshot)
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda repository, file, revision: str(snapshot / file)
+    )
+    card, _ = pulled(store, offline=True)
+    assert not hub.asked and card.source["revision"] == hub.commit and (snapshot / "model.pth").is_file()
+
+
+def test_a_hub_out_of_reach_is_missing_and_says_what_to_do(hub, store, monkeypatch):
+    def refuse(*asked, **how):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(hub, "model_info", refuse)
+    with pytest.raises(MissingError, match="no route to host") as raised:
+        pulled(store)
+    assert "deepscan models import FILE --as gend" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "word"),
+    [
+        ("effort-ff", MissingError, "needs a browser"),
+        ("gend-pe", ContractError, "PE Core"),
+        ("forensics-adapter", ContractError, "not deterministic"),
+        ("gendd", UsageError, "no published model"),
+    ],
+)
+def test_what_cannot_be_pulled_says_why(name, kind, word, store):
+    with pytest.raises(kind, match=word):
+        pulled(store, name)
+
+
+def test_a_tower_is_taken_from_the_hub_or_a_file(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        weights, "fetch_tower", lambda name, offline: asked.append((name, offline)) or Path("x")
+    )
+    assert tower_file("", "", offline=False) is None
+    assert tower_file("clip.pt", "", offline=False) == Path("clip.pt")
+    assert tower_file("hub", "", offline=True) == Path("x")
+    assert asked == [("clip-vit-l14", True)]
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Gives a file, in part where that is asked for; `stop` ends the first answers early."""
+
+    stop: ClassVar[list[int]] = []
+    ranges: ClassVar[list[str | None]] = []
+
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        type(self).ranges.append(asked)
+        begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        if begin >= len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - begin))
+        self.end_headers()
+        end = type(self).stop.pop() if type(self).stop else len(CONTENT)
+        self.wfile.write(CONTENT[begin:end])
+
+    def log_message(self, *said):
+        pass
+
+
+@pytest.fixture
+def address():
+    Server.stop, Server.ranges = [], []
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/file"
+        server.shutdown()
+
+
+def test_an_interrupted_download_goes_on(address, tmp_path):
+    Server.stop = [1000]
+    with pytest.raises(OSError, match="ended after 1,000 of 10,240"):
+        download(address, tmp_path / "file", print)
+    assert not (tmp_path / "file").exists()
+    download(address, tmp_path / "file", print)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert Server.ranges == [None, "bytes=1000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_beginning_of_something_else_is_begun_anew(address, tmp_path):
+    (tmp_path / "file.part").write_bytes(b"x" * 20_000)
+    with pytest.raises(OSError, match="416"):
+        download(address, tmp_path / "file", print)
+    download(address, tmp_path / "file", print)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
+    """UniFD's head comes from an address, its tower from the hub."""
+    torch.save(replicas.unifd(), tmp_path / "head.pth")
+    torch.save(replicas.open_clip(), tmp_path / "clip.pth")
+    monkeypatch.setitem(globals(), "CONTENT", (tmp_path / "head.pth").read_bytes())
+    known = catalogue()["unifd"]
+    sha256 = cards.sha256_of(tmp_path / "head.pth")
+    source = dataclasses.replace(known.source, url=address, bytes=len(CONTENT), sha256=sha256)
+    small = {"unifd": dataclasses.replace(known, source=source)}
+    monkeypatch.setattr(importing, "catalogue", lambda: small)
+    monkeypatch.setattr(fetch, "known", small.__getitem__)
+    monkeypatch.setattr(weights, "fetch_tower", lambda name, offline: tmp_path / "clip.pth")
+    card, _ = pulled(store, "unifd")
+    assert (card.method, card.source["threshold"], card.crop.scale) == ("unifd", 0.5, 1.1375)

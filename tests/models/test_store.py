@@ -1,0 +1,104 @@
+"""The user's models: listed beside the embedded ones, found by name, verified, removed."""
+
+import json
+
+import pytest
+
+from deepscan import cards
+from deepscan.cards import DEFAULT_MODEL
+from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.models.catalogue import catalogue
+from deepscan.models.store import HASHES, find, hashes, here, listed, record_hash, remove
+from tests import toy
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def test_embedded_installed_and_known_models_are_listed(store):
+    toy.model(store / "gend")
+    toy.model(store / "mine")
+    toy.model(store / ".half.part")
+    states = {each.name: each.state for each in listed(store)}
+    assert states[DEFAULT_MODEL] == states["mtcnn"] == "embedded"
+    assert states["gend"] == states["mine"] == "installed"
+    assert states["unifd"] == "known" and states["gend-pe"] == "refused"
+    assert set(states) == {DEFAULT_MODEL, "mtcnn", "mine", *catalogue()}
+    assert here(store) == [DEFAULT_MODEL, "mtcnn", "gend", "mine"]
+
+
+def test_all_that_is_known_is_told(store):
+    toy.model(store / "gend")
+    installed = find("gend", store).describe()
+    assert installed["folder"] == str(store / "gend") and installed["card"]["method"] == "qtfp"
+    assert installed["published"]["source"]["sha256"] == catalogue()["gend"].source.sha256
+    assert "get" not in installed
+    assert find("unifd", store).describe()["get"] == "deepscan models pull unifd --accept-license"
+    assert "by hand" in find("dfd-hr", store).describe()["get"]
+    assert "not at all: its tower" in find("gend-pe", store).describe()["get"]
+
+
+def test_a_card_that_cannot_be_read_hides_no_other(store):
+    (store / "torn").mkdir(parents=True)
+    (store / "torn" / cards.CARD).write_text("name: [")
+    toy.model(store / "whole")
+    there = {each.name: each for each in listed(store)}
+    assert "not a model card" in there["torn"].to_json()["summary"] and there["whole"].card
+
+
+def test_an_installed_model_is_found_by_its_name(store, monkeypatch):
+    monkeypatch.setattr(cards, "user_folder", lambda: store)
+    toy.model(store / "mine")
+    toy.model(store / DEFAULT_MODEL)
+    assert cards.load("mine").folder == store / "mine"
+    # Nothing takes the place of an embedded one.
+    assert cards.find(DEFAULT_MODEL) == cards.embedded_folder() / DEFAULT_MODEL
+    with pytest.raises(UsageError) as raised:
+        cards.find("min")
+    assert "'mine'" in raised.value.hint
+
+
+def test_a_known_model_that_is_not_installed_is_missing(store, monkeypatch):
+    monkeypatch.setattr(cards, "user_folder", lambda: store)
+    with pytest.raises(MissingError) as raised:
+        cards.find("gend")
+    assert "deepscan models info gend" in raised.value.hint
+    with pytest.raises(MissingError):
+        _ = find("gend", store).folder
+
+
+def test_the_users_folder_is_in_their_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cards.user_folder() == tmp_path / "deepscan" / "models"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cards.user_folder() == tmp_path / "home" / ".cache" / "deepscan" / "models"
+
+
+@pytest.mark.parametrize("name", [DEFAULT_MODEL, "none", "..", ""])
+def test_only_an_installed_model_is_removed(name, store):
+    toy.model(store / "mine")
+    with pytest.raises(UsageError):
+        remove(name, store)
+    assert (store / "mine" / cards.CARD).is_file()
+    remove("mine", store)
+    assert not (store / "mine").exists()
+
+
+def test_a_hash_outlives_its_model_until_it_is_forgotten(store):
+    toy.model(store / "mine")
+    record_hash("mine", "aa", store)
+    record_hash("mine", "bb", store)
+    remove("mine", store)
+    assert hashes(store) == {"mine": "aa"} == json.loads((store / HASHES).read_text())
+    remove("mine", store, forget=True)
+    assert hashes(store) == {}
+
+
+def test_hashes_that_cannot_be_read_are_no_empty_ones(store):
+    store.mkdir()
+    (store / HASHES).write_text("[")
+    with pytest.raises(ContractError, match=HASHES):
+        hashes(store)
