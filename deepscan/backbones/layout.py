@@ -100,6 +100,7 @@ def fill(
     origin: str,
     *,
     listed: int = 2,
+    assign: bool = False,
     hint: str = "give the weights of that backbone, or correct network.backbone",
 ) -> None:
     """Put weights into a tower or a network, all of them and nothing else.
@@ -110,6 +111,7 @@ def fill(
         left: Names of weights that have no place.
         origin: What they are and for which tower, as the subject of a sentence.
         listed: How many of each kind of fault are named.
+        assign: Whether the weights are taken over as they lie in memory, or copied.
         hint: What to do where they do not fit.
 
     Raises:
@@ -139,5 +141,5 @@ def fill(
             f"{origin} do not fit: {'; '.join(faults)}",
             hint,
         )
-    taken = {name: value.float() for name, value in weights.items() if name not in derived}
-    tower.load_state_dict({**tower.state_dict(), **taken})
+    taken = {name: value.float().contiguous() for name, value in weights.items() if name not in derived}
+    tower.load_state_dict({**tower.state_dict(), **taken}, assign=assign)

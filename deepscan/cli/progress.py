@@ -132,6 +132,8 @@ class Display(VideoProgress, Listener):
             self.note("no model: faces are recorded without a score")
             return
         models: Mapping[str, Any] = run.get("models") or {run["model"]["name"]: run["model"]}
+        if choice := run.get("choice"):
+            self.note(f"chosen: {choice['model']}, {choice['reason']}")
         for name, model in models.items():
             engine = run["engines"][name] if "engines" in run else run["engine"]
             self.note(

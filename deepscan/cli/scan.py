@@ -7,8 +7,8 @@ from typing import Annotated, BinaryIO, TypeVar, get_args
 
 import typer
 
-from deepscan.cards import DEFAULT_MODEL
 from deepscan.errors import Terminated, UsageError
+from deepscan.media.decoders import AUTO
 from deepscan.media.frames import STATUSES
 
 T = TypeVar("T")
@@ -66,10 +66,11 @@ def scan(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name or folder of a model; none finds faces only. Given several times, all of them judge "
-            "the same faces: one score and verdict from all, beside each one's own.",
+            help="Name or folder of a model; none finds faces only; auto takes the best installed one that "
+            "is quick enough here, or else the embedded one. Given several times, all of them judge the same "
+            "faces: one score and verdict from all, beside each one's own.",
             metavar="NAME|DIR",
-            show_default=DEFAULT_MODEL,
+            show_default=AUTO,
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -146,7 +147,7 @@ def scan(
     from deepscan.scan.output import Output
     from deepscan.scan.run import execute
 
-    first, *others = model or [DEFAULT_MODEL]
+    first, *others = model or [AUTO]
     options = ScanOptions(
         model=first,
         also=tuple(others),

@@ -11,6 +11,7 @@ from typing import Any
 from deepscan.backbones.layout import fill, rename, shaped
 from deepscan.cards import Golden, ModelCard, ModelFile, load, save, sha256_of
 from deepscan.detectors import DETECTORS, load_network
+from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines.export import TOLERANCE
 from deepscan.engines.golden import golden_crops
@@ -220,9 +221,15 @@ def _source(
 def _write(card: ModelCard, weights: Weights, left: list[str], path: Path) -> None:
     """Fill the network, write its weights and the card with the golden score."""
     network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
-    own = network.state_dict()
-    given = {name: shaped(value, own.get(name)) for name, value in weights.items()}
-    fill(network, given, left, f"the weights in {path}", listed=LISTED, hint=_HINT)
+    fill(
+        network,
+        _shaped(weights, network),
+        left,
+        f"the weights in {path}",
+        listed=LISTED,
+        assign=True,
+        hint=_HINT,
+    )
     save_weights(card.folder / WEIGHTS, network)
     card = replace(card, files={"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))})
     assert card.crop is not None
@@ -236,10 +243,15 @@ def _write(card: ModelCard, weights: Weights, left: list[str], path: Path) -> No
     score = float(predict(load_network(card), golden_crops(card.crop.input_side), inputs).mean())
     if not 0 <= score <= 1:
         raise ContractError(
-            f"the weights in {path} give no score: {score}",
+            f"{named} give no score: {score}",
             "fetch the file again: some numbers in it are none",
         )
     save(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
+
+
+def _shaped(weights: Weights, network: Network) -> Weights:
+    own = network.state_dict()
+    return {name: shaped(value, own.get(name)) for name, value in weights.items()}
 
 
 @contextmanager

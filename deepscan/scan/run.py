@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from deepscan import cards
 from deepscan.cards import ModelCard
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.faces.mtcnn import FaceFinder
+from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
 from deepscan.media.pool import DecodeOptions, DecodePool
+from deepscan.models.choice import Choice, choose
 from deepscan.scan import runfile
 from deepscan.scan.inputs import resolved
 from deepscan.scan.journal import Entry, Journal, entries, lines
@@ -102,11 +104,15 @@ def execute(
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
         finder = FaceFinder(options.faces, device="cpu")
-        scorers = load_scorers(options)
-        run = runfile.describe(options, scorers, finder)
         resumed = output.resume and output.journal.exists()
+        earlier = runfile.read(output.run) if resumed else {}
+        choice = None
+        if options.model == AUTO:
+            choice = chosen(options, earlier)
+            options = replace(options, model=choice.model)
+        scorers = load_scorers(options)
+        run = runfile.describe(options, scorers, finder, choice)
         if resumed:
-            earlier = runfile.read(output.run)
             runfile.check_same(earlier, run)
             run = earlier
         listener.loaded(run)
@@ -124,6 +130,18 @@ def execute(
             )
             pipeline = Pipeline(options, pool, finder, scorers, run["id"])
             return _scan(pipeline, planned, output, run, listener, fail_on)
+
+
+def chosen(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
+    """Return the model for a scan that names none; a run that is gone on with keeps the one that it chose.
+
+    Args:
+        options: The scan's parameters.
+        earlier: The record of the run to go on with, empty for a new one.
+    """
+    if earlier.get("choice"):
+        return Choice(**earlier["choice"])
+    return choose(device=options.device, engine=options.engine, precision=options.precision)
 
 
 def load_scorer(options: ScanOptions) -> Scorer:

@@ -14,6 +14,7 @@ import deepscan
 from deepscan.cards import ModelCard
 from deepscan.errors import ContractError
 from deepscan.faces.mtcnn import FaceFinder
+from deepscan.models.choice import Choice
 from deepscan.scan.fusion import FUSED, RULE, fused_name
 from deepscan.scan.journal import replaced
 from deepscan.scan.options import ScanOptions
@@ -42,13 +43,16 @@ FREE = frozenset(
 )
 
 
-def describe(options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder) -> dict[str, Any]:
+def describe(
+    options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder, choice: Choice | None = None
+) -> dict[str, Any]:
     """Return a new run's record, without sessions.
 
     Args:
         options: The scan's parameters.
         scorers: The detectors; of several the record has `models` and `engines` by name.
         finder: The face finder.
+        choice: Why this model, where none was named.
     """
     models = {one.card.name: {**_model(one.card), "evidence": list(one.evidence)} for one in scorers}
     engines = {one.card.name: dict(one.describe()) for one in scorers}
@@ -62,6 +66,7 @@ def describe(options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder
         "id": uuid.uuid4().hex[:12],
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
         "parameters": json.loads(json.dumps(options.to_json())),
+        "choice": choice and choice.to_json(),
         "model": model,
         "faces": {**_model(finder.card), "device": finder.device},
         "engine": engine,

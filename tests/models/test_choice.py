@@ -1,0 +1,107 @@
+"""Which model a scan takes when none is named: by rank, by device, and never one that was not ranked."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from deepscan import cards
+from deepscan.cards import DEFAULT_MODEL, ModelFile
+from deepscan.media.decoders import AUTO
+from deepscan.models.choice import Choice, choose
+from deepscan.scan import run as scanning
+from deepscan.scan.options import ScanOptions
+from deepscan.scan.output import Output
+from deepscan.scan.run import Listener
+from tests import toy
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def install(store, name, kind="onnx"):
+    """Install a model whose one file is for that."""
+    card = cards.load(toy.model(store / name))
+    file = next(iter(card.files.values()))
+    cards.save(dataclasses.replace(card, files={kind: ModelFile(file.path, file.sha256)}))
+
+
+def taken(store, gpus=1, **asked):
+    return choose(store=store, gpus=lambda: gpus, **asked)
+
+
+def test_without_an_installed_one_it_is_the_embedded_one(store):
+    choice = taken(store)
+    assert choice.model == DEFAULT_MODEL and "no published model" in choice.reason
+
+
+def test_of_several_it_is_the_first_by_rank(store):
+    for name in ("effort-ff", "gend", "dfd-hr"):
+        install(store, name)
+    choice = taken(store)
+    assert choice.model == "gend" and choice.reason.endswith("gend, dfd-hr, effort-ff")
+
+
+@pytest.mark.parametrize("asked", [{"gpus": 0}, {"device": "cpu"}])
+def test_a_large_one_waits_for_a_gpu_or_for_being_named(asked, store):
+    install(store, "gend")
+    choice = taken(store, **asked)
+    assert choice.model == DEFAULT_MODEL
+    assert "second a face" in choice.reason and "--model gend" in choice.reason
+
+
+@pytest.mark.parametrize("name", ["mine", "unifd", "effort-genimage"])
+def test_one_without_a_rank_is_only_ever_named(name, store):
+    install(store, name)
+    assert taken(store).model == DEFAULT_MODEL
+
+
+def test_it_has_what_is_asked_for(store):
+    install(store, "gend", "torch")
+    install(store, "dfd-hr")
+    assert taken(store, engine="onnx").model == "dfd-hr"
+    choice = taken(store, precision="int8")
+    assert choice.model == DEFAULT_MODEL and "precision int8" in choice.reason
+
+
+def test_weights_of_torch_need_torch_and_its_gpu(store, monkeypatch):
+    install(store, "gend", "torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert taken(store).model == "gend"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert taken(store).model == DEFAULT_MODEL
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "cannot run here" in taken(store).reason
+
+
+def test_the_choice_is_recorded_told_and_kept_when_the_run_goes_on(tmp_path, monkeypatch):
+    """What is installed between two sessions of a run does not change the run."""
+    picture = tmp_path / "grey.png"
+    cv2.imwrite(str(picture), np.full((64, 64, 3), 90, np.uint8))
+    first, second = (str(toy.model(tmp_path / name)) for name in ("first", "second"))
+    told = []
+
+    class Told(Listener):
+        def loaded(self, run):
+            told.append(run)
+
+    def scan(installed, resume):
+        monkeypatch.setattr(scanning, "choose", lambda **asked: Choice(installed, f"for {asked['device']}"))
+        output = Output(tmp_path / "out.jsonl", resume=resume)
+        scanning.execute(
+            [os.fsencode(picture)], ScanOptions(model=AUTO, device="cpu"), output, listener=Told()
+        )
+
+    scan(first, resume=False)
+    scan(second, resume=True)
+    recorded = json.loads((tmp_path / "out.run.json").read_text())
+    assert recorded["choice"] == told[0]["choice"] == {"model": first, "reason": "for cpu"}
+    assert recorded["model"]["name"] == told[1]["model"]["name"] == "first"
+    assert len(recorded["sessions"]) == 2
