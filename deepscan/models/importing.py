@@ -16,6 +16,7 @@ from deepscan.detectors.inputs import make_inputs
 from deepscan.engines.export import TOLERANCE
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
+from deepscan.faces.recipe import CropRecipe
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
 from deepscan.models.checkpoint import Checkpoint, read
@@ -100,7 +101,6 @@ def import_model(
             license=listed.license if listed else license or "LicenseRef-not-stated",
             files={},
             network=stated,
-            crop=like.crop,
             mean=like.mean,
             std=like.std,
             trained=dict(like.trained) if listed else {"data": "not stated"},
@@ -108,7 +108,7 @@ def import_model(
             source=source,
         )
         tell(f"building {layout.method} on {stated['backbone']['name']}")
-        _write(card, weights, left, origin.path)
+        _write(card, like.crop, weights, left, origin.path)
     stores.record_hash(name, sha256, store)
     return load(store / name)
 
@@ -218,34 +218,23 @@ def _source(
     }
 
 
-def _write(card: ModelCard, weights: Weights, left: list[str], path: Path) -> None:
+def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str], path: Path) -> None:
     """Fill the network, write its weights and the card with the golden score."""
     network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
-    fill(
-        network,
-        _shaped(weights, network),
-        left,
-        f"the weights in {path}",
-        listed=LISTED,
-        assign=True,
-        hint=_HINT,
-    )
+    origin, given = f"the weights in {path}", _shaped(weights, network)
+    fill(network, given, left, origin, listed=LISTED, assign=True, hint=_HINT)
     save_weights(card.folder / WEIGHTS, network)
-    card = replace(card, files={"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))})
-    assert card.crop is not None
-    if card.crop.input_side != network.side:
+    if crop.input_side != network.side:
         # A tower of another side than the published one.
-        card = replace(card, crop=replace(card.crop, resize=network.side))
-    assert card.crop is not None
-    inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
+        crop = replace(crop, resize=network.side)
+    files = {"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))}
+    card = replace(card, crop=crop, files=files)
+    inputs = make_inputs(card.inputs, crop, card.mean, card.std)
     del network
     # As it will be loaded.
-    score = float(predict(load_network(card), golden_crops(card.crop.input_side), inputs).mean())
+    score = float(predict(load_network(card), golden_crops(crop.input_side), inputs).mean())
     if not 0 <= score <= 1:
-        raise ContractError(
-            f"{named} give no score: {score}",
-            "fetch the file again: some numbers in it are none",
-        )
+        raise ContractError(f"{origin} give no score: {score}", "fetch it again: some numbers in it are none")
     save(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
 
 
