@@ -6,6 +6,7 @@ from pathlib import Path
 from deepscan import cards
 from deepscan.doctor import examine
 from deepscan.errors import ExitCode
+from tests import toy
 from tests.command import deepscan
 
 
@@ -43,3 +44,12 @@ def test_what_a_scan_can_do_without_is_advice_and_no_failure(monkeypatch):
     (training,) = [check for check in examine() if check.name == "training"]
     assert (training.state, training.code) == ("optional", ExitCode.OK)
     assert ".[torch]" in training.advice
+
+
+def test_an_installed_model_is_held_to_its_hashes(tmp_path, monkeypatch):
+    monkeypatch.setattr(cards, "user_folder", lambda: tmp_path)
+    for name in ("sound", "damaged"):
+        toy.model(tmp_path / name)
+    (tmp_path / "damaged" / "model.onnx").write_bytes(b"")
+    states = {check.name: check.state for check in examine()}
+    assert (states["model sound"], states["model damaged"]) == ("ok", "failed")
