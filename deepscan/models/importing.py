@@ -2,7 +2,7 @@
 
 import datetime
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +89,7 @@ def import_model(
     _check_counts(needed, listed)
     weights, left = rename(_with_tower(layout, needed, origin), layout.rules)
     stated, assumed = layout.network(weights, checkpoint.stated)
+    _check_tower(stated["backbone"], layout, listed)
     for line in assumed:
         tell(f"note: assumed {line}")
     source = _source(origin, sha256, called, like, listed is not None, assumed)
@@ -157,6 +158,15 @@ def _check_counts(needed: Weights, listed: Known | None) -> None:
             f"the file holds {tensors:,} tensors of {elements:,} numbers, and {listed.name} has "
             f"{listed.tensors:,} of {listed.elements:,}: it is of another tower, or not whole",
             "fetch it again, or import it under a name of your own with --as",
+        )
+
+
+def _check_tower(stated: Mapping[str, Any], layout: Layout, listed: Known | None) -> None:
+    """Hold the tower of a known head, which no count of its file covers, to the published one's sizes."""
+    if listed and layout.tower and stated != {"name": layout.tower}:
+        raise ContractError(
+            f"the tower is another than that of {listed.name}: {dict(stated)}",
+            f"give the published weights of {layout.tower}",
         )
 
 

@@ -220,5 +220,9 @@ def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
     monkeypatch.setattr(importing, "catalogue", lambda: small)
     monkeypatch.setattr(fetch, "known", small.__getitem__)
     monkeypatch.setattr(weights, "fetch_tower", lambda name, offline: tmp_path / "clip.pth")
+    with pytest.raises(ContractError, match="another than that of unifd"):
+        pulled(store, "unifd")
+    # One of the full size takes gigabytes.
+    monkeypatch.setattr(importing, "_check_tower", lambda *given: None)
     card, _ = pulled(store, "unifd")
     assert (card.method, card.source["threshold"], card.crop.scale) == ("unifd", 0.5, 1.1375)
