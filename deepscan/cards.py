@@ -272,7 +272,7 @@ def find(model: str) -> Path:
 
     if model in catalogue():
         raise MissingError(
-            f"model {model!r} is not installed", f"deepscan models info {model} says how to get it"
+            f"model {model!r} is not installed", f"deepscan models info {model} tells how to get it"
         )
     close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
     detectors = ", ".join(name for name, folder in named.items() if load(folder).crop)

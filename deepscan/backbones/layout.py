@@ -30,10 +30,13 @@ class Rule:
 
     def within(self, theirs: str, ours: str) -> "Rule":
         """Return the rule for weights under another name: a pattern before theirs, a prefix before ours."""
-        targets = (f"{ours}{target}" for target in self.targets)
-        changed = Rule(f"{theirs}(?:{self.pattern.pattern})", *targets)
-        changed.transposed, changed.optional, changed.part = self.transposed, self.optional, self.part
-        return changed
+        return Rule(
+            f"{theirs}(?:{self.pattern.pattern})",
+            *(f"{ours}{target}" for target in self.targets),
+            transposed=self.transposed,
+            optional=self.optional,
+            part=self.part,
+        )
 
 
 def translate(

@@ -120,7 +120,7 @@ def bring(
     require(NEEDED, "torch", "installing a published model")
     from deepscan.models.importing import Origin, import_model
 
-    origin = Origin(file, layout=layout, tower=tower_file(tower, layout, offline=offline))
+    origin = Origin(file, layout=layout, tower=tower_file(tower, offline=offline))
     _installed(import_model(origin, name, cards.user_folder(), license=license, tell=_tell))
 
 

@@ -76,6 +76,7 @@ class Known:
         published: Its publisher's figures, or others', each with its data.
         published_in: Where more of them are.
         not_for: What it must not be used for.
+        deviates: What of its publisher's way to a score is done otherwise here.
         rank: Place in the order in which a scan prefers the installed ones; None: it must be named.
         tensors: How many its file holds, None where that depends.
         elements: How many numbers these hold, None likewise.
@@ -98,10 +99,16 @@ class Known:
     published: tuple[Mapping[str, Any], ...]
     published_in: str
     not_for: tuple[str, ...]
+    deviates: str
     rank: int | None = None
     tensors: int | None = None
     elements: int | None = None
     refused: str = ""
+
+    @property
+    def told(self) -> str:
+        """Its terms, in one line for people."""
+        return f"terms of {self.name}: {self.license}, {self.terms}"
 
     @property
     def way(self) -> str:

@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from deepscan.cards import ModelCard
 from deepscan.errors import ContractError, MissingError, UsageError, first_line, require
@@ -50,7 +49,7 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
             f"{name} lies on a page that needs a browser: {wanted.source.page}",
             f"fetch {wanted.source.file} there, then: deepscan models import FILE --as {name}",
         )
-    tell(f"terms of {name}: {wanted.license}, {wanted.terms}")
+    tell(wanted.told)
     if not accepted:
         raise UsageError(
             f"the terms of {name} are not accepted",
@@ -181,12 +180,11 @@ def _absent(wanted: Known) -> MissingError:
     )
 
 
-def tower_file(stated: str, layout: str, *, offline: bool) -> Path | None:
-    """Return the file of a tower that `--tower` names: `hub`, a path, or empty for none.
+def tower_file(stated: str, *, offline: bool) -> Path | None:
+    """Return the file of a tower that `--tower` names.
 
     Args:
-        stated: What was named.
-        layout: Whose head it is for, empty for the one that has such heads.
+        stated: `hub` for the published one that heads alone need, a path, or empty for none.
         offline: Whether only what is here already may be used.
 
     Raises:
@@ -196,5 +194,4 @@ def tower_file(stated: str, layout: str, *, offline: bool) -> Path | None:
         return Path(stated) if stated else None
     from deepscan.backbones.weights import fetch_tower
 
-    towers: list[Any] = [LAYOUTS.get(name).tower for name in ([layout] if layout else LAYOUTS.names)]
-    return fetch_tower(next(filter(None, towers)), offline)
+    return fetch_tower(next(tower for name in LAYOUTS.names if (tower := LAYOUTS.get(name).tower)), offline)

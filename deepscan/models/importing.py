@@ -79,6 +79,8 @@ def import_model(
     check_refused(listed)
     if not origin.path.is_file():
         raise MissingError(f"there is no file {origin.path}", "name the file that you have fetched")
+    if listed and not origin.accepted:
+        tell(listed.told)
     tell(f"reading {origin.path}")
     sha256 = sha256_of(origin.path)
     _check_file(origin.path, sha256, name, store, listed)
@@ -210,6 +212,7 @@ def _source(
             "terms": like.terms,
             "threshold": like.threshold,
             "video_rule": like.video_rule,
+            "deviates": like.deviates,
             "published": [dict(each) for each in like.published],
             "published_in": like.published_in,
         }

@@ -52,7 +52,7 @@ class Listed:
         if self.place is None:
             raise MissingError(
                 f"model {self.name!r} is not installed",
-                f"deepscan models info {self.name} says how to get it",
+                f"deepscan models info {self.name} tells how to get it",
             )
         return self.place
 
@@ -82,11 +82,6 @@ class Listed:
             "summary": self.fault or (said.summary if said else ""),
             "folder": str(self.place) if self.place else None,
         }
-
-
-def not_installed(name: str) -> MissingError:
-    """Return the error for a model that is known and not here."""
-    return MissingError(f"model {name!r} is not installed", f"deepscan models info {name} says how to get it")
 
 
 def listed(store: Path) -> Iterator[Listed]:

@@ -151,9 +151,9 @@ def test_a_tower_is_taken_from_the_hub_or_a_file(monkeypatch):
     monkeypatch.setattr(
         weights, "fetch_tower", lambda name, offline: asked.append((name, offline)) or Path("x")
     )
-    assert tower_file("", "", offline=False) is None
-    assert tower_file("clip.pt", "", offline=False) == Path("clip.pt")
-    assert tower_file("hub", "", offline=True) == Path("x")
+    assert tower_file("", offline=False) is None
+    assert tower_file("clip.pt", offline=False) == Path("clip.pt")
+    assert tower_file("hub", offline=True) == Path("x")
     assert asked == [("clip-vit-l14", True)]
 
 

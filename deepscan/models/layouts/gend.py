@@ -7,7 +7,7 @@ from deepscan.backbones.layout import Rule
 from deepscan.backbones.transformers import CLIP_RULES, DINOV3_RULES
 from deepscan.errors import ContractError
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import SPARE, Layout, Weights, clip_tower, stated_tower, within
+from deepscan.models.layouts.layout import Layout, Weights, clip_tower, stated_tower, within
 
 _HEAD = Rule(r"model\.linear\.(weight|bias)", r"head.0.\1")
 _VISION, _BACKBONE = r"feature_extractor\.vision_model\.", r"feature_extractor\.backbone\."
@@ -87,7 +87,6 @@ class GenDOnDinov3(GenD):
 
     like = "gend-dinov3"
     rules = (*within(DINOV3_RULES, _BACKBONE), _HEAD)
-    spare = SPARE
 
     def recognises(self, weights: Weights) -> bool:
         """Return whether there is a tower with register tokens."""
