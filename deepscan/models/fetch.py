@@ -56,7 +56,6 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
             f"read {wanted.source.publisher}, and add --accept-license",
         )
     require(NEEDED, "torch", "installing a published model")
-    from deepscan.backbones.weights import fetch_tower
     from deepscan.models.importing import Origin, import_model
 
     downloads = store / DOWNLOADS / name
@@ -64,7 +63,7 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
     path, revision = _fetched(wanted, downloads, offline, tell)
     tower = LAYOUTS.get(wanted.layout).tower
     origin = Origin(
-        path, revision=revision, accepted=True, tower=fetch_tower(tower, offline) if tower else None
+        path, revision=revision, accepted=True, tower=_published_tower(tower, offline) if tower else None
     )
     try:
         card = import_model(origin, name, store, tell=tell)
@@ -192,6 +191,18 @@ def tower_file(stated: str, *, offline: bool) -> Path | None:
     """
     if stated != "hub":
         return Path(stated) if stated else None
+    return _published_tower(
+        next(tower for name in LAYOUTS.names if (tower := LAYOUTS.get(name).tower)), offline
+    )
+
+
+def _published_tower(name: str, offline: bool) -> Path:
     from deepscan.backbones.weights import fetch_tower
 
-    return fetch_tower(next(tower for name in LAYOUTS.names if (tower := LAYOUTS.get(name).tower)), offline)
+    try:
+        return fetch_tower(name, offline)
+    except MissingError as error:
+        fetched = error.hint.partition(", and")[0]
+        raise MissingError(
+            error.message, f"{fetched}, then: deepscan models import HEAD --as NAME --tower FILE"
+        )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from deepscan.backbones.layout import fill, rename, shaped
 from deepscan.cards import Golden, ModelCard, ModelFile, load, save, sha256_of
 from deepscan.detectors import DETECTORS, load_network
@@ -15,7 +17,7 @@ from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines.export import TOLERANCE
 from deepscan.engines.golden import golden_crops
-from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
+from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError, first_line
 from deepscan.faces.recipe import CropRecipe
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
@@ -89,7 +91,7 @@ def import_model(
     like = listed or known(layout.like)
     needed = layout.needed(checkpoint.weights)
     _check_counts(needed, listed)
-    weights, left = rename(_with_tower(layout, needed, origin), layout.rules)
+    weights, left = _renamed(_with_tower(layout, needed, origin), layout, origin)
     stated, assumed = layout.network(weights, checkpoint.stated)
     _check_tower(stated["backbone"], layout, listed)
     for line in assumed:
@@ -161,6 +163,13 @@ def _check_counts(needed: Weights, listed: Known | None) -> None:
             f"{listed.tensors:,} of {listed.elements:,}: it is of another tower, or not whole",
             "fetch it again, or import it under a name of your own with --as",
         )
+
+
+def _renamed(weights: Weights, layout: Layout, origin: Origin) -> tuple[dict[str, Tensor], list[str]]:
+    try:
+        return rename(weights, layout.rules)
+    except (IndexError, RuntimeError) as error:  # what torch raises where parts do not go together
+        raise ContractError(f"weights in {origin.path} cannot be put together: {first_line(error)}", _HINT)
 
 
 def _check_tower(stated: Mapping[str, Any], layout: Layout, listed: Known | None) -> None:

@@ -157,6 +157,14 @@ def test_a_tower_is_taken_from_the_hub_or_a_file(monkeypatch):
     assert asked == [("clip-vit-l14", True)]
 
 
+def test_a_tower_that_cannot_be_had_says_how_to_go_on(hub, store):
+    with pytest.raises(MissingError, match="cannot fetch the weights of clip-vit-l14") as raised:
+        tower_file("hub", offline=True)
+    assert (
+        "timm/vit_large_patch14_clip_224.openai" in raised.value.hint and "--tower FILE" in raised.value.hint
+    )
+
+
 class Server(http.server.BaseHTTPRequestHandler):
     """Gives a file, in part where that is asked for; `stop` ends the first answers early."""
 

@@ -105,6 +105,11 @@ def test_a_residual_that_is_not_there_is_missing(tmp_path, store):
     assert "backbone.encoder.layers.2.self_attn.k_proj.U_residual" in told
 
 
+def test_experts_of_unlike_sizes_do_not_go_together(tmp_path, store):
+    weights = replicas.dfd_hr() | {"adapters_attn.1.experts.2.0.bias": torch.zeros(3)}
+    assert "cannot be put together" in refusal(saved(weights, tmp_path), store).message
+
+
 def test_an_expert_that_is_not_there_shows(tmp_path, store):
     weights = {
         name: value
