@@ -10,6 +10,7 @@ import yaml
 
 from deepscan import cards
 from deepscan.errors import DeepscanError, ExitCode, require
+from deepscan.models.layouts import LAYOUTS
 
 Name = Annotated[str, typer.Argument(help="Name of a model, as in the list.", show_default=False)]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine already.")]
@@ -21,9 +22,11 @@ models = typer.Typer(name="models", invoke_without_command=True)
 def listing(context: typer.Context) -> None:
     """List models, or install detectors that others have published.
 
-    Without a command: the embedded, the installed, and the published ones that can be had; as a table at a
-    terminal, JSON lines when piped. Installed ones lie in deepscan/models in the user's cache
-    (XDG_CACHE_HOME, or ~/.cache). A scan fetches nothing, ever.
+    Without a command: the embedded, the installed, and the published ones that can be had.
+
+    A table at a terminal, JSON lines when piped. A scan fetches nothing, ever.
+
+    Installed ones lie in deepscan/models in the user's cache: XDG_CACHE_HOME, or else ~/.cache.
 
     deepscan models pull gend --accept-license, then deepscan scan videos/ --model gend
     """
@@ -70,8 +73,7 @@ def pull(
 ) -> None:
     """Fetch a published detector and install it.
 
-    An interrupted download goes on. The file must have the hash that is known of it, or else the one that it
-    had the first time.
+    An interrupted download goes on; the file must have the known hash, or else that of the first time.
     """
     from deepscan.models.fetch import pull
 
@@ -82,19 +84,26 @@ def pull(
 def bring(
     file: Annotated[
         Path,
-        typer.Argument(help="The publisher's file.", exists=True, dir_okay=False, show_default=False),
+        typer.Argument(
+            metavar="FILE", help="The publisher's file.", exists=True, dir_okay=False, show_default=False
+        ),
     ],
     name: Annotated[
         str,
         typer.Option(
             "--as",
-            help="A published model's name, to which the file is held, or a new one.",
+            help="A published model's name, to whose hash and sizes the file is held, or a new one.",
             metavar="NAME",
             show_default=False,
         ),
     ],
     layout: Annotated[
-        str, typer.Option(help="Whose names the weights have, where they do not show it.", show_default=False)
+        str,
+        typer.Option(
+            help=f"Whose names the weights have, where these do not show it: {', '.join(LAYOUTS.names)}.",
+            metavar="NAME",
+            show_default=False,
+        ),
     ] = "",
     tower: Annotated[
         str,
