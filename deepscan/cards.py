@@ -115,6 +115,36 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Rounding:
+    """How far a model's scores in a reduced precision are from those in float32, on the same crops.
+
+    Attributes:
+        mean: Mean difference of probabilities, in [0, 1].
+        largest: The largest of them.
+        samples: Crops compared.
+        data: What these were.
+        auc_lost: What of the AUC is lost, below 0 where it gains; None where no labels are known.
+    """
+
+    mean: float
+    largest: float
+    samples: int
+    data: str
+    auc_lost: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mean <= self.largest <= 1 or self.samples < 1:
+            raise ValueError(
+                f"{self.samples} differences of {self.mean} in the mean and {self.largest} at most"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as cards state it."""
+        stated = {name: getattr(self, name) for name in Rounding.__slots__}
+        return {name: value for name, value in stated.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Everything a model states about itself.
 
@@ -134,6 +164,7 @@ class ModelCard:
         results: Measured figures, each with the data it was measured on.
         calibration: None for a model without one: its verdicts are always inconclusive.
         golden: Expected score of the golden input, None where the model gives no score.
+        rounding: Engine and precision (`onnx-int8`, ...) -> how far its scores are from float32's.
         not_for: What it must not be used for.
         source: Of a model that somebody else has published: where it is from, its hash, the publisher's
             threshold, rule and figures; empty for our own.
@@ -154,6 +185,7 @@ class ModelCard:
     results: tuple[Mapping[str, Any], ...] = ()
     calibration: Calibration | None = None
     golden: Golden | None = None
+    rounding: Mapping[str, Rounding] = field(default_factory=dict)
     not_for: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -208,6 +240,11 @@ class ModelCard:
             "results": [dict(result) for result in self.results],
             "calibration": self.calibration and self.calibration.to_json(),
             "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
+            **(
+                {"rounding": {kind: rounding.to_json() for kind, rounding in self.rounding.items()}}
+                if self.rounding
+                else {}
+            ),
             "not_for": list(self.not_for),
             **({"source": dict(self.source)} if self.source else {}),
         }
@@ -328,6 +365,7 @@ def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
         results=tuple(stated.get("results") or ()),
         calibration=Calibration.from_json(stated["calibration"]) if stated.get("calibration") else None,
         golden=Golden(**stated["golden"]) if stated.get("golden") else None,
+        rounding={kind: Rounding(**told) for kind, told in (stated.get("rounding") or {}).items()},
         not_for=tuple(stated.get("not_for") or ()),
         source=stated.get("source") or {},
     )

@@ -62,7 +62,10 @@ def evaluate(
     ] = DEFAULT_MODEL,
     engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=MODEL)] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(help="fp32, bf16 (torch), int8 (onnx), or auto as in a scan.", rich_help_panel=MODEL),
+    ] = "fp32",
     data: Annotated[
         Path,
         typer.Option(

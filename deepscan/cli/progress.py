@@ -140,6 +140,8 @@ class Display(VideoProgress, Listener):
                 f"model {name} ({model['method']}), "
                 f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
             )
+            if engine["chosen"] and engine["precision"] != "fp32":
+                self.note(f"{engine['precision']}, which auto takes: {engine['chosen']}")
             if engine["details"]["note"]:
                 self.note(f"note: {engine['details']['note']}")
         if len(models) > 1:

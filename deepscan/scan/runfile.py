@@ -38,7 +38,7 @@ EACH = ("models", "engines")
 #: What of it may differ: the time limit decides only which videos end as `timeout`, and of model and engine
 #: it counts what they came to, not what was asked for.
 FREE = frozenset(
-    {"engine.details", "engines.details"}
+    {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
     | {f"parameters.{name}" for name in ("timeout", "model", "also", "engine", "device", "precision")}
 )
 

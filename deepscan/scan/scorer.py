@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from deepscan.cards import ModelCard
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines import ENGINES
+from deepscan.engines.device import resolve
 from deepscan.engines.engine import Engine
 from deepscan.engines.golden import golden_crops
+from deepscan.engines.precision import choose
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 from deepscan.scan.explanation import Evidence, Explanation, check_evidence, explanations
@@ -23,10 +25,11 @@ class Scorer:
         card: The model, with a crop recipe.
         engine: Name of an engine, or `auto` for the first one that the model has a file for.
         device: `auto`, `cpu` or `cuda`.
-        precision: `auto`, or one that the engine offers.
+        precision: `auto` for what `engines.precision` chooses, or one that the engine offers.
         threads: Threads of one run, None for as many as there are cores.
 
     Attributes:
+        chosen: Why `auto` stands for the precision that is used, empty where one was named.
         evidence: Names of what the model gives beside its scores.
 
     Raises:
@@ -50,6 +53,9 @@ class Scorer:
         self.recipe: CropRecipe = card.crop
         self._inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
         name = _first_with_file(card) if engine == "auto" else engine
+        self.chosen = ""
+        if precision == "auto":
+            precision, self.chosen = choose(card, name, resolve(device))
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
         self.evidence = tuple(self._check_golden())
 
@@ -99,6 +105,7 @@ class Scorer:
             "name": self.engine.name,
             "device": self.engine.device,
             "precision": self.engine.precision,
+            "chosen": self.chosen,
             "providers": list(self.engine.providers),
             "details": {**self.engine.describe(), "note": self.engine.note},
         }

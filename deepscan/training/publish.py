@@ -18,20 +18,20 @@ from deepscan.detectors.inputs import Inputs
 from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import PRECISIONS
-from deepscan.engines.quantise import quantise
-from deepscan.errors import ContractError
+from deepscan.engines.precision import too_coarse
+from deepscan.engines.quantise import GRAPH, quantise
+from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.metrics import METRICS, auc, bootstrap
+from deepscan.scan import rounding as measured
 from deepscan.scan.calibration import calibrate, fit
-from deepscan.scan.scorer import Scorer
 from deepscan.training.checkpoint import WEIGHTS, round_weights, save_weights
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
 from deepscan.training.scores import predict, video_means
 
-#: Crops that are read at a time, and crops on which a quantised file's ranges are measured.
+#: Crops that are read at a time, and crops that a file in 8 bits is fitted to.
 PART, RANGED = 1024, 512
-#: How much of its AUC a quantised file may lose.
-LOST = 0.005
+HELD = "second half of the validation groups, used for nothing else"
 NOT_FOR = (
     "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
     "showing that a video is authentic: a low score says that this model found nothing",
@@ -84,7 +84,7 @@ def publish(
         data=f"{data}: first half of the validation groups, which also chose the epoch",
     )
     results = figures(crops, held, _scores(network, crops, held, inputs), calibration)
-    where = f"{data}: second half of the validation groups, used for nothing else"
+    where = f"{data}: {HELD}"
     save_weights(folder / WEIGHTS, network, half=recipe.quantise)
     card = ModelCard(
         folder=folder,
@@ -120,7 +120,7 @@ def publish(
     card = replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
     save(card)
     if recipe.quantise:
-        card = _quantised(card, crops, fitted, held, inputs, where)
+        card = _quantised(card, crops, fitted, held, inputs, data)
         save(card)
     return card
 
@@ -131,28 +131,31 @@ def _quantised(
     fitted: NDArray[np.int64],
     held: NDArray[np.int64],
     inputs: Inputs,
-    where: str,
+    data: str,
 ) -> ModelCard:
-    """Return the card with a file in 8 bits and its AUC, or with why there is none."""
+    """Return the card with a file in 8 bits, its AUC and how far it moves scores; or with why none."""
     train = crops.where("train")
     some = train[np.linspace(0, len(train) - 1, min(RANGED, len(train))).astype(int)]
-    parts = np.array_split(some, math.ceil(len(some) / 32))
-    file = quantise(card, inputs, (inputs(crops.crops[part]) for part in parts))
-    trial = replace(card, files={**card.files, PRECISIONS["int8"]: file})
-
-    def scores(rows: NDArray[np.int64], precision: str) -> NDArray[np.float64]:
-        scorer = Scorer(trial, engine="onnx", device="cpu", precision=precision)
-        parts = np.array_split(rows, math.ceil(len(rows) / 32))
-        return np.concatenate([scorer.score(crops.crops[part]) for part in parts]).astype(np.float64)
-
-    labels = crops.labels[fitted]
-    lost = auc(labels, scores(fitted, "fp32")) - auc(labels, scores(fitted, "int8"))
-    if lost > LOST:
-        (card.folder / file.path).unlink()
-        told = f"none: it would lose {lost:.4f} of the AUC on the first half of the validation groups"
-        return replace(card, trained={**card.trained, "int8": told})
-    full, fewer = (scores(held, precision) for precision in ("fp32", "int8"))
-    interval = bootstrap(auc, crops.labels[held], fewer, [crops.groups[at] for at in held])
+    try:
+        file = quantise(card, inputs, crops.crops[some])
+        trial = replace(card, files={**card.files, PRECISIONS["int8"]: file})
+        rounding = measured.measure(
+            trial,
+            crops.crops,
+            fitted,
+            engine="onnx",
+            precision="int8",
+            data=f"{data}: first half of the validation groups",
+            labels=crops.labels,
+        )
+        objection = too_coarse(rounding)
+    except UsageError as error:
+        objection = error.message
+    if objection:
+        (card.folder / GRAPH).unlink(missing_ok=True)
+        return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
+    scores = measured.score(trial, crops.crops, held, engine="onnx", precision="int8")
+    interval = bootstrap(auc, crops.labels[held], scores, [crops.groups[at] for at in held])
     result = {
         "metric": "auc",
         "level": "frame",
@@ -160,14 +163,9 @@ def _quantised(
         "interval": [round(interval.low, 4), round(interval.high, 4)],
         "n": len(held),
         "groups": len({crops.groups[at] for at in held}),
-        "data": f"{where}, in int8",
+        "data": f"{data}: {HELD}, in int8",
     }
-    told = (
-        f"scores differ by {np.abs(full - fewer).mean():.3f} in the mean, by {np.abs(full - fewer).max():.3f}"
-    )
-    return replace(
-        trial, results=(*card.results, result), trained={**card.trained, "int8": f"{told} at most"}
-    )
+    return replace(trial, results=(*card.results, result), rounding={PRECISIONS["int8"]: rounding})
 
 
 def _fold(network: Network, inputs: Inputs) -> None:

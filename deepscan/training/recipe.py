@@ -67,8 +67,8 @@ class Recipe:
         terms: Under which terms the data may be used; the card repeats it.
         license: SPDX identifier for the weights that come of it; the card repeats it.
         quantise: Whether the model is made small: kernels and matrices rounded to 16 bits, and a file in 8
-            bits as well, which a CPU runs in half the time; that is kept where it loses no more than 0.005
-            of the AUC.
+            bits as well, which a CPU runs in half the time; that is kept where it is near enough to float32
+            (`engines.precision`).
         frames: How many crops of a video are used in `train` and in `val`; 0 for all.
         sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.

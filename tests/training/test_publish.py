@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 
 from deepscan import cards
 from deepscan.detectors import load_network
+from deepscan.engines import precision, quantise
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError
 from deepscan.evaluation.metrics import auc, bootstrap, calibration_error
+from deepscan.scan import rounding
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.scan.scorer import Scorer
 from deepscan.training import publish as module
@@ -149,9 +151,16 @@ def small(parts):
     return network, asked, dataclasses.replace(crops, splits=("train",) * 16 + ("val",) * 32), folder
 
 
+def _allow(monkeypatch, lost):
+    # Noise has no order to keep: what is lost of it says nothing. Nor has so small a net large layers.
+    monkeypatch.setattr(quantise, "LEAST", 64)
+    for name, value in (("SAMPLES", 1), ("MEAN", 1.0), ("LARGEST", 1.0), ("LOST", lost)):
+        monkeypatch.setattr(precision, name, value)
+    monkeypatch.setattr(rounding, "SAMPLES", 1)
+
+
 def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, monkeypatch):
-    # Noise has no order to keep: what is lost of it says nothing.
-    monkeypatch.setattr(module, "LOST", 1.0)
+    _allow(monkeypatch, 1.0)
     card = publish(*small, name="made", data="noise", trained={})
     assert card == cards.load(small[-1])
     assert tuple(card.files) == ("onnx", "torch", "onnx-int8")
@@ -162,20 +171,33 @@ def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, m
     assert told["value"] == pytest.approx(auc(small[2].labels[held], scores), abs=1e-4)
     assert scorer.to_json()["sha256"] == card.files["onnx-int8"].sha256
     assert scorer.to_json()["precision"] == "int8"
-    assert Scorer(card, device="cpu").engine.precision == "fp32", "what is not asked for does not round"
+    told_of = card.rounding["onnx-int8"]
+    fitted = halves(small[2], small[1].frames["val"])[0]
+    exact, coarse = (
+        Scorer(card, engine="onnx", device="cpu", precision=each).score(small[2].crops[fitted])
+        for each in ("fp32", "int8")
+    )
+    assert told_of.mean == pytest.approx(np.abs(exact - coarse).mean(), abs=1e-5)
+    assert told_of.largest == pytest.approx(np.abs(exact - coarse).max(), abs=1e-5)
+    assert told_of.samples == len(fitted)
+    chosen = Scorer(card, device="cpu")
+    assert chosen.engine.precision == "int8"
+    assert f"{told_of.mean:.4f} in the mean" in chosen.describe()["chosen"]
     stored = load_file(card.path("torch"))
     kernels = [value for value in stored.values() if value.ndim > 1]
     assert {value.dtype for value in kernels} == {torch.float16}
-    onnx, plain = (Scorer(card, engine=engine, device="cpu") for engine in ("onnx", "torch"))
+    onnx, plain = (
+        Scorer(card, engine=engine, device="cpu", precision="fp32") for engine in ("onnx", "torch")
+    )
     crops = small[2].crops[held]
     # Both hold the same rounded numbers: what differs is the order of sums in float32.
     np.testing.assert_allclose(onnx.score(crops), plain.score(crops), atol=5e-5)
 
 
 def test_a_file_in_8_bits_that_loses_more_is_not_kept_and_the_card_says_so(small, monkeypatch):
-    monkeypatch.setattr(module, "LOST", -1.0)
+    _allow(monkeypatch, -1.0)
     card = publish(*small, name="made", data="noise", trained={})
     assert tuple(card.files) == ("onnx", "torch")
-    assert card.trained["int8"].startswith("none: it would lose")
+    assert card.trained["int8"].startswith("none: ")
     assert not (small[-1] / "model.int8.onnx").exists()
     assert card == cards.load(small[-1])
