@@ -1,17 +1,51 @@
-"""How far a reduced precision moves a model's scores, measured."""
+"""A model's file in a reduced precision, and how far that moves its scores, measured."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, Rounding
+from deepscan.data.crops import CropSet
+from deepscan.detectors.inputs import make_inputs
+from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.precision import SAMPLES
+from deepscan.engines.quantise import quantise
 from deepscan.errors import UsageError
 from deepscan.scan.scorer import Scorer
 
-#: Crops that are scored at a time.
-BATCH = 32
+#: Crops that are scored at a time, and training crops that a file in 8 bits is fitted to.
+BATCH, FITTED = 32, 512
+
+
+def add_int8(card: ModelCard, crops: CropSet, rows: NDArray[np.int64], data: str) -> ModelCard:
+    """Write a model's ONNX file in 8 bits, and return the card with it and with how far it moves scores.
+
+    Args:
+        card: The model, with a file `onnx`.
+        crops: Cut by its recipe; the file is fitted to some of split `train`.
+        rows: Crops of split `val` to compare on.
+        data: What these are, for the card.
+
+    Raises:
+        MissingError: The model has no such file, or it is not there.
+        UsageError: There are too few crops, or the model has no layer that is large enough.
+    """
+    assert card.crop is not None
+    train = crops.where("train")
+    if min(len(train), len(rows)) < SAMPLES:
+        raise UsageError(
+            f"{len(train)} crops to fit 8 bits to and {len(rows)} to compare on are too few",
+            f"give {SAMPLES} or more of each, split train and split val",
+        )
+    some = train[np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int)]
+    kind, inputs = PRECISIONS["int8"], make_inputs(card.inputs, card.crop, card.mean, card.std)
+    added = replace(card, files={**card.files, kind: quantise(card, inputs, crops.crops[some])})
+    rounding = measure(
+        added, crops.crops, rows, engine="onnx", precision="int8", data=data, labels=crops.labels
+    )
+    return replace(added, rounding={**card.rounding, kind: rounding})
 
 
 def measure(
@@ -34,14 +68,7 @@ def measure(
         precision: The reduced one.
         data: What the crops are, for the card.
         labels: Of all crops, 0 or 1, shape (N,), for what is lost of the AUC; None where they are not known.
-
-    Raises:
-        UsageError: There are fewer crops than `auto` asks for.
     """
-    if len(rows) < SAMPLES:
-        raise UsageError(
-            f"{len(rows)} crops do not say how far scores move", f"give {SAMPLES} or more to compare on"
-        )
     exact, coarse = (
         score(card, crops, rows, engine=engine, precision=which) for which in ("fp32", precision)
     )

@@ -19,18 +19,18 @@ from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.precision import too_coarse
-from deepscan.engines.quantise import GRAPH, quantise
+from deepscan.engines.quantise import GRAPH
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.metrics import METRICS, auc, bootstrap
-from deepscan.scan import rounding as measured
+from deepscan.scan import rounding
 from deepscan.scan.calibration import calibrate, fit
 from deepscan.training.checkpoint import WEIGHTS, round_weights, save_weights
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
 from deepscan.training.scores import predict, video_means
 
-#: Crops that are read at a time, and crops that a file in 8 bits is fitted to.
-PART, RANGED = 1024, 512
+#: Crops that are read at a time.
+PART = 1024
 HELD = "second half of the validation groups, used for nothing else"
 NOT_FOR = (
     "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
@@ -120,7 +120,7 @@ def publish(
     card = replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
     save(card)
     if recipe.quantise:
-        card = _quantised(card, crops, fitted, held, inputs, data)
+        card = _quantised(card, crops, fitted, held, data)
         save(card)
     return card
 
@@ -130,31 +130,19 @@ def _quantised(
     crops: CropSet,
     fitted: NDArray[np.int64],
     held: NDArray[np.int64],
-    inputs: Inputs,
     data: str,
 ) -> ModelCard:
     """Return the card with a file in 8 bits, its AUC and how far it moves scores; or with why none."""
-    train = crops.where("train")
-    some = train[np.linspace(0, len(train) - 1, min(RANGED, len(train))).astype(int)]
+    objection, trial = "", card
     try:
-        file = quantise(card, inputs, crops.crops[some])
-        trial = replace(card, files={**card.files, PRECISIONS["int8"]: file})
-        rounding = measured.measure(
-            trial,
-            crops.crops,
-            fitted,
-            engine="onnx",
-            precision="int8",
-            data=f"{data}: first half of the validation groups",
-            labels=crops.labels,
-        )
-        objection = too_coarse(rounding)
+        trial = rounding.add_int8(card, crops, fitted, f"{data}: first half of the validation groups")
+        objection = too_coarse(trial.rounding[PRECISIONS["int8"]])
     except UsageError as error:
         objection = error.message
     if objection:
         (card.folder / GRAPH).unlink(missing_ok=True)
         return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
-    scores = measured.score(trial, crops.crops, held, engine="onnx", precision="int8")
+    scores = rounding.score(trial, crops.crops, held, engine="onnx", precision="int8")
     interval = bootstrap(auc, crops.labels[held], scores, [crops.groups[at] for at in held])
     result = {
         "metric": "auc",
@@ -165,7 +153,7 @@ def _quantised(
         "groups": len({crops.groups[at] for at in held}),
         "data": f"{data}: {HELD}, in int8",
     }
-    return replace(trial, results=(*card.results, result), rounding={PRECISIONS["int8"]: rounding})
+    return replace(trial, results=(*card.results, result))
 
 
 def _fold(network: Network, inputs: Inputs) -> None:

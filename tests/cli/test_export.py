@@ -20,6 +20,7 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
     expected = Scorer(own, engine="torch", device="cpu").score(crops)
     # Two runtimes in float32; the export's gate allows 1e-3.
     np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=1e-4)
+    assert Scorer(card, device="cpu").engine.precision == "fp32", "the file in 8 bits stayed behind"
     again = run("export", "--model", cards.DEFAULT_MODEL, "--out", out)
     assert again.code == 2
     assert "holds a model already" in again.err
@@ -30,6 +31,9 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
     [
         (("--model", cards.DEFAULT_MODEL, "--to", "pickle"), "no form"),
         (("--model", "mtcnn"), "no detector"),
+        (("--model", cards.DEFAULT_MODEL, "--precision", "int8"), "fitted to crops"),
+        (("--model", cards.DEFAULT_MODEL, "--precision", "int3"), "no precision"),
+        (("--model", cards.DEFAULT_MODEL, "--data", "x"), "for --precision int8"),
         (("--model", "convne"), "did you mean"),
     ],
 )

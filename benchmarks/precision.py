@@ -1,0 +1,155 @@
+"""Times QTFP on ViT-L/14 with random weights on a CPU in every precision, and how far each moves its scores.
+
+    python benchmarks/precision.py --data DIR     # DIR has face pictures and faces.csv
+
+Writes precision-ENVIRONMENT.csv beside this file. Each runs in one thread, they take turns, and the least CPU
+time counts, so that other work on the machine slows none of them. The scores of random weights lie close
+together: `spread` is their standard deviation in float32, beside which a difference is to be seen.
+"""
+
+import argparse
+import csv
+import dataclasses
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from deepscan import cards
+from deepscan.cards import ModelCard, ModelFile, sha256_of
+from deepscan.data.crops import prepare_crops
+from deepscan.data.dataset import read_pictures
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.inputs import Inputs
+from deepscan.engines import ENGINES
+from deepscan.engines.export import export_model
+from deepscan.engines.quantise import quantise
+from deepscan.training.checkpoint import save_weights
+from deepscan.training.recipe import load_recipe
+
+HERE = Path(__file__).parent
+#: Engine and precision; the first is what the others are held against.
+FORMS = (("torch", "fp32"), ("torch", "bf16"), ("onnx", "fp32"), ("onnx", "int8"))
+#: Crops to fit 8 bits to, to compare scores on, and of a timed run.
+FITTED, COMPARED, TIMED = 32, 64, 4
+
+
+def main() -> None:
+    """Make the model where it is not there, time it, and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/precision"), help="5 GB of models and crops")
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    recipe = load_recipe("qtfp")
+    inputs = recipe.make_inputs()
+    crops = prepare_crops(
+        read_pictures(given.data)[: 2 * (FITTED + COMPARED)], recipe.crop, given.work / "crops", workers=1
+    ).crops
+    card = model(given.work / "model", inputs, np.asarray(crops[:FITTED]))
+    compared = np.asarray(crops[FITTED : FITTED + COMPARED])
+    engines = {form: ENGINES.get(form[0])(card, device="cpu", precision=form[1], threads=1) for form in FORMS}
+    scores = {
+        form: np.concatenate(
+            [engine.run(inputs(part))["probability"] for part in np.array_split(compared, COMPARED // TIMED)]
+        )
+        for form, engine in engines.items()
+    }
+    batch = inputs(compared[:TIMED])
+    seconds: dict[tuple[str, str], list[float]] = {form: [] for form in FORMS}
+    for turn in range(given.repeats + 1):
+        for form, engine in engines.items():
+            begun = time.process_time()
+            engine.run(batch)
+            # The first turn warms up.
+            seconds[form] += [(time.process_time() - begun) / TIMED] if turn else []
+    lines = [line(form, seconds, scores) for form in FORMS]
+    path = HERE / f"precision-{environment()}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    print(path.read_text(encoding="utf-8"))
+
+
+def model(folder: Path, inputs: Inputs, crops: NDArray[np.uint8]) -> ModelCard:
+    """Return the card of the folder, with a file for every form."""
+    if (folder / cards.CARD).exists():
+        return cards.load(folder)
+    recipe = load_recipe("qtfp")
+    torch.manual_seed(0)
+    stated = {key: value for key, value in recipe.network.items() if key != "tuning"}
+    network = DETECTORS.get("qtfp")().build(stated).eval()
+    save_weights(folder / "model.safetensors", network)
+    card = ModelCard(
+        folder=folder,
+        name="precision",
+        method="qtfp",
+        summary="random weights",
+        license=recipe.license,
+        files={"torch": ModelFile("model.safetensors", sha256_of(folder / "model.safetensors"))},
+        network=stated,
+        crop=recipe.crop,
+        inputs=recipe.inputs,
+        mean=recipe.mean,
+        std=recipe.std,
+    )
+    graph, _ = export_model(card, network, inputs, folder)
+    card = dataclasses.replace(card, files={"onnx": graph, **card.files})
+    card = dataclasses.replace(card, files={**card.files, "onnx-int8": quantise(card, inputs, crops)})
+    cards.save(card)
+    return card
+
+
+def line(
+    form: tuple[str, str],
+    seconds: dict[tuple[str, str], list[float]],
+    scores: dict[tuple[str, str], NDArray[np.float32]],
+) -> dict[str, object]:
+    """Return a row of the table."""
+    apart = np.abs(scores[form] - scores[FORMS[0]])
+    return {
+        "engine": form[0],
+        "precision": form[1],
+        "seconds_a_crop": round(min(seconds[form]), 4),
+        "times_as_fast": round(min(seconds[FORMS[0]]) / min(seconds[form]), 2),
+        "moved_mean": f"{apart.mean():.1e}",
+        "moved_most": f"{apart.max():.1e}",
+        "spread": f"{scores[FORMS[0]].std():.1e}",
+        "crops": len(apart),
+        "repeats": len(seconds[form]),
+        "cpu": cpu(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def cpu() -> str:
+    """Return the processor's name and what it has for products below float32."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    told = dict(line.partition(":")[::2] for line in reversed(lines))
+    facts = {key.strip(): value.strip() for key, value in told.items()}
+    wanted = ("avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+    return " ".join(
+        [
+            facts.get("model name", platform.machine()),
+            *(flag for flag in wanted if flag in facts.get("flags", "").split()),
+        ]
+    )
+
+
+def environment() -> str:
+    """Return a name for the machine: system and processor's kind."""
+    return f"{platform.system()}-{platform.machine()}-cpu".lower()
+
+
+if __name__ == "__main__":
+    main()
