@@ -119,7 +119,7 @@ def _engines() -> Iterator[Check]:
         try:
             told = ENGINES.get(name).describe()
         except DeepscanError as error:
-            state: State = "optional" if name == "torch" else "failed"
+            state: State = "failed" if name == "onnx" else "optional"
             code = ExitCode.OK if state == "optional" else ExitCode.MISSING
             yield Check(f"engine {name}", state, error.message, error.hint, code)
         else:

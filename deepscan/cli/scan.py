@@ -74,7 +74,9 @@ def scan(
             rich_help_panel=MODEL,
         ),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, onnx or torch.", rich_help_panel=MODEL)] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="auto, onnx, torch or tensorrt.", rich_help_panel=MODEL)
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
     precision: Annotated[
         str,

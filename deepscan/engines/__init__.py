@@ -1,4 +1,4 @@
-"""Running a model: ONNX Runtime and torch behind one protocol, and the export between them."""
+"""Running a model: ONNX Runtime, torch and TensorRT behind one protocol, and the export between them."""
 
 from deepscan.engines.engine import Engine
 from deepscan.registry import Registry
@@ -9,5 +9,6 @@ ENGINES: Registry[type[Engine]] = Registry(
     {
         "onnx": "deepscan.engines.onnx",
         "torch": "deepscan.engines.torch",
+        "tensorrt": "deepscan.engines.tensorrt",
     },
 )

@@ -10,15 +10,31 @@ DEVICES = ("auto", "cpu", "cuda")
 
 def cuda_devices() -> int:
     """Return how many GPUs the CUDA driver shows; 0 where there is no driver."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+    driver, count = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def gpu_name() -> str:
+    """Return what the CUDA driver calls the first GPU.
+
+    Raises:
+        MissingError: It shows none.
+    """
+    driver, name = _driver(), ctypes.create_string_buffer(256)
+    if driver is None or driver.cuDeviceGetName(name, len(name), 0) != 0:
+        raise MissingError("the CUDA driver shows no GPU", "install the driver, or use --device cpu")
+    return name.value.decode()
+
+
+def _driver() -> ctypes.CDLL | None:
+    """Return the CUDA driver, ready to be asked; None where there is none that works."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    return driver if driver.cuInit(0) == 0 else None
 
 
 def resolve(device: str) -> str:

@@ -20,7 +20,13 @@ PRECISIONS = {"fp32": "onnx", "int8": "onnx-int8"}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-def open_session(path: Path, *, device: str = "cpu", threads: int | None = None) -> Any:
+def open_session(
+    path: Path,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    provider: tuple[str, Mapping[str, Any]] | None = None,
+) -> Any:
     """Open an ONNX file and make sure that it runs where it was meant to.
 
     ONNX Runtime goes on with the CPU when another provider fails to start; that is an error here.
@@ -29,6 +35,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
         path: The ONNX file.
         device: `cpu` or `cuda`.
         threads: Threads of one run, None for as many as there are cores.
+        provider: One that comes before the device's own, and what it is told.
 
     Returns:
         An `onnxruntime.InferenceSession`.
@@ -38,7 +45,7 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
         ContractError: The file is not one that ONNX Runtime can load.
     """
     runtime = _runtime()
-    wanted = PROVIDERS[device]
+    wanted = PROVIDERS[device] if provider is None else provider[0]
     if device == "cuda":
         # It prints what it cannot find, and stdout is for data.
         with contextlib.redirect_stdout(sys.stderr):
@@ -50,9 +57,11 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
     if threads is not None:
         options.intra_op_num_threads = threads
     # TF32 keeps 10 bits of a mantissa: what is called fp32 must be it.
-    chain: list[Any] = (
-        [PROVIDERS["cpu"]] if device == "cpu" else [(wanted, {"use_tf32": 0}), PROVIDERS["cpu"]]
-    )
+    chain: list[Any] = [PROVIDERS["cpu"]]
+    if device == "cuda":
+        chain = [(PROVIDERS["cuda"], {"use_tf32": 0}), *chain]
+    if provider is not None:
+        chain = [provider, *chain]
     runtime.set_default_logger_severity(4)  # what it has to say of a provider is in the error below
     try:
         session = runtime.InferenceSession(str(path), sess_options=options, providers=chain)
@@ -63,7 +72,9 @@ def open_session(path: Path, *, device: str = "cpu", threads: int | None = None)
     if session.get_providers()[0] != wanted:
         raise MissingError(
             f"ONNX Runtime did not start {wanted}: it runs {', '.join(session.get_providers())}",
-            'run: pip install "onnxruntime-gpu[cuda,cudnn]", or use --device cpu',
+            'run: pip install "onnxruntime-gpu[cuda,cudnn]", or use --device cpu'
+            if provider is None
+            else "install the TensorRT that this onnxruntime-gpu is built for, or use --engine onnx",
         )
     return session
 

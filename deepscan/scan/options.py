@@ -24,7 +24,7 @@ class ScanOptions:
         frames: How many frames of a video are sampled, evenly.
         faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself.
         decoder: `auto`, or one that is then never replaced.
-        engine: `auto`, `onnx` or `torch`.
+        engine: `auto`, `onnx`, `torch` or `tensorrt`.
         device: `auto`, `cpu` or `cuda`.
         precision: `auto`, or one that the engine offers.
         min_frames: A video with fewer decodable frames is `too_short`.

@@ -13,13 +13,16 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.scan.scorer import Scorer
 from tests.tiny import pictures
 
+#: TensorRT has its own tests: it runs on a GPU alone.
+ON_CPU = [name for name in ENGINES.names if name != "tensorrt"]
+
 
 def engine(card, name, **options):
     asked = {"device": "cpu", "precision": "auto", "threads": 1} | options
     return ENGINES.get(name)(card, **asked)
 
 
-@pytest.mark.parametrize("name", ENGINES.names)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_every_engine_gives_what_the_network_gives(published, name):
     crops = pictures(4, published.network.side, seed=1)
     with torch.no_grad():
@@ -31,7 +34,7 @@ def test_every_engine_gives_what_the_network_gives(published, name):
         np.testing.assert_allclose(value, expected[output].numpy(), atol=5e-5, err_msg=output)
 
 
-@pytest.mark.parametrize("name", ENGINES.names)
+@pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize("count", [1, 3, 9])
 def test_every_engine_takes_any_batch_and_judges_each_crop_by_itself(published, name, count):
     crops = pictures(count, published.network.side, seed=count)
@@ -46,7 +49,7 @@ def test_every_engine_takes_any_batch_and_judges_each_crop_by_itself(published, 
         np.testing.assert_allclose(alone[output][0], value[-1], atol=5e-5, err_msg=output)
 
 
-@pytest.mark.parametrize("name", ENGINES.names)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_every_engine_says_what_it_runs_on(published, name):
     running = engine(published.card, name)
     assert (running.name, running.device, running.precision) == (name, "cpu", "fp32")
@@ -55,7 +58,7 @@ def test_every_engine_says_what_it_runs_on(published, name):
     assert running.describe()
 
 
-@pytest.mark.parametrize("name", ENGINES.names)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_no_engine_replaces_a_precision_or_a_device(published, name, monkeypatch):
     with pytest.raises(UsageError, match="int3"):
         engine(published.card, name, precision="int3")
@@ -66,7 +69,7 @@ def test_no_engine_replaces_a_precision_or_a_device(published, name, monkeypatch
         engine(published.card, name, device="cuda")
 
 
-@pytest.mark.parametrize("name", ENGINES.names)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_no_engine_loads_a_file_that_the_card_does_not_name(published, name, tmp_path):
     kind = ENGINES.get(name).file
     for file in published.card.folder.iterdir():
@@ -91,7 +94,7 @@ def test_bf16_is_close_but_coarser(published):
     assert all(value.dtype == np.float32 for value in coarse.values())
 
 
-@pytest.mark.parametrize("name", ENGINES.names)
+@pytest.mark.parametrize("name", ON_CPU)
 def test_the_scorer_prepares_crops_as_the_card_says(published, name):
     crops = pictures(5, published.network.side, seed=1)
     views = [

@@ -1,0 +1,143 @@
+"""Times DFD-HR in the torch engine's way with exits forced, beside what the formula says is saved.
+
+    python benchmarks/routing.py
+
+Writes routing-ENVIRONMENT.csv beside this file. Weights are random, and the layer judges let each crop and
+its tiles go where they are told to. The forms take turns in one thread, and the least CPU time counts.
+"""
+
+import argparse
+import copy
+import csv
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.dfd_hr import DfdHrNetwork
+from deepscan.evaluation.analyses.operations import multiply_adds
+from deepscan.training.recipe import load_recipe
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way of routing.
+
+    Attributes:
+        name: Of the row.
+        stated: Arguments of the network.
+        left: Routed blocks that each crop does not reach, crop by crop and again from the first.
+    """
+
+    name: str
+    stated: Mapping[str, Any]
+    left: Sequence[int] = (0,)
+
+
+LAST, MORE = list(range(-4, 0)), list(range(-8, 0))
+#: The first costs what a network without routing does.
+FORMS = (
+    Form("no routing", {"hr_blocks": LAST, "selection": "none"}),
+    Form("tokens, 4 blocks", {"hr_blocks": LAST}),
+    Form("tokens, 8 blocks", {"hr_blocks": MORE}),
+    Form("exits at the first of 4", {"hr_blocks": LAST, "selection": "none"}, (4,)),
+    Form("exits all over 4", {"hr_blocks": LAST, "selection": "none"}, (4, 3, 2, 1)),
+    Form("exits all over 8", {"hr_blocks": MORE, "selection": "none"}, (8, 6, 3, 1)),
+    Form("tokens, exits all over 4", {"hr_blocks": LAST}, (4, 3, 2, 1)),
+    Form("tokens, exits all over 8", {"hr_blocks": MORE}, (8, 6, 3, 1)),
+)
+
+
+class Forced(nn.Module):
+    """A layer judge that lets go whom it is told to.
+
+    Args:
+        depths: Blocks that each crop goes through, shape (B,).
+        number: Of the block that it judges for, from 0.
+    """
+
+    def __init__(self, depths: Tensor, number: int) -> None:
+        super().__init__()
+        self.stays = depths > number
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return logits, shape (B,), or of the tiles (4B,): the batch is the fastest index."""
+        return torch.where(self.stays, 1.0, -1.0).repeat(len(seen) // len(self.stays))
+
+
+def main() -> None:
+    """Time every form and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backbone", default="clip-vit-b16")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    made = [forced(form, given.backbone, given.batch) for form in FORMS]
+    for network, _ in made[1:]:
+        network.backbone = made[0][0].backbone
+    crops = torch.randn(given.batch, 3, made[0][0].side, made[0][0].side)
+    seconds: list[list[float]] = [[] for _ in FORMS]
+    for turn in range(given.repeats + 1):
+        for (network, depths), taken in zip(made, seconds, strict=True):
+            begun = time.process_time()
+            with torch.inference_mode():
+                found = network.predict(crops=crops)["depth"]
+            # The first turn warms up.
+            taken.extend([time.process_time() - begun] if turn else [])
+            assert found.tolist() == depths.tolist()
+    costs = [
+        sum(multiply_adds(network, int(depth)) for depth in depths) / given.batch for network, depths in made
+    ]
+    whole = multiply_adds(made[0][0])
+    lines = []
+    for form, cost, taken in zip(FORMS, costs, seconds, strict=True):
+        formula, measured = 1 - cost / whole, 1 - min(taken) / min(seconds[0])
+        lines.append(
+            {
+                "form": form.name,
+                "gflops_a_crop": round(2 * cost / 1e9, 1),
+                "seconds_a_crop": round(min(taken) / given.batch, 4),
+                "saved_by_formula": round(formula, 4),
+                "saved_in_time": round(measured, 4),
+                "apart": round(measured - formula, 4),
+                "backbone": given.backbone,
+                "batch": given.batch,
+                "repeats": given.repeats,
+                "torch": torch.__version__,
+            }
+        )
+    path = HERE / f"routing-cpu-{platform.machine()}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    print(path.read_text(encoding="utf-8"))
+
+
+def forced(form: Form, backbone: str, batch: int) -> tuple[DfdHrNetwork, Tensor]:
+    """Return a network with random weights whose crops leave as they are told to, and their depths."""
+    stated = copy.deepcopy(dict(load_recipe("dfd-hr").network))
+    stated |= {"backbone": {"name": backbone}, **form.stated}
+    network = DETECTORS.get("dfd-hr")().build(stated).eval()
+    assert isinstance(network, DfdHrNetwork)
+    blocks = len(network.backbone.blocks)
+    left = torch.tensor(form.left).repeat(batch // len(form.left) + 1)[:batch]
+    for number in network.branch.routed:
+        network.branch.layer_judges[str(number)] = Forced(blocks - left, number)
+    return network, blocks - left
+
+
+if __name__ == "__main__":
+    main()
