@@ -34,8 +34,8 @@ from deepscan.training.recipe import load_recipe
 HERE = Path(__file__).parent
 #: Engine and precision; the first is what the others are held against.
 FORMS = (("torch", "fp32"), ("torch", "bf16"), ("onnx", "fp32"), ("onnx", "int8"))
-#: Crops to fit 8 bits to, to compare scores on, and of a timed run.
-FITTED, COMPARED, TIMED = 32, 64, 4
+#: Crops to fit 8 bits to, and of a timed run.
+FITTED, TIMED = 32, 4
 
 
 def main() -> None:
@@ -45,32 +45,23 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("runs/precision"), help="5 GB of models and crops")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=16, help="of each, with other crops")
     given = parser.parse_args()
     torch.set_num_threads(1)
     recipe = load_recipe("qtfp")
     inputs = recipe.make_inputs()
-    crops = prepare_crops(
-        read_pictures(given.data)[: 2 * (FITTED + COMPARED)], recipe.crop, given.work / "crops", workers=1
-    ).crops
+    crops = prepare_crops(read_pictures(given.data)[:192], recipe.crop, given.work / "crops", workers=1).crops
     card = model(given.work / "model", inputs, np.asarray(crops[:FITTED]))
-    compared = np.asarray(crops[FITTED : FITTED + COMPARED])
     engines = {form: ENGINES.get(form[0])(card, device="cpu", precision=form[1], threads=1) for form in FORMS}
-    scores = {
-        form: np.concatenate(
-            [engine.run(inputs(part))["probability"] for part in np.array_split(compared, COMPARED // TIMED)]
-        )
-        for form, engine in engines.items()
-    }
-    batch = inputs(compared[:TIMED])
     seconds: dict[tuple[str, str], list[float]] = {form: [] for form in FORMS}
-    for turn in range(given.repeats + 1):
+    scores: dict[tuple[str, str], list[float]] = {form: [] for form in FORMS}
+    for turn in range(given.turns):
+        batch = inputs(np.asarray(crops[FITTED + turn * TIMED : FITTED + (turn + 1) * TIMED]))
         for form, engine in engines.items():
             begun = time.process_time()
-            engine.run(batch)
-            # The first turn warms up.
-            seconds[form] += [(time.process_time() - begun) / TIMED] if turn else []
-    lines = [line(form, seconds, scores) for form in FORMS]
+            scores[form] += engine.run(batch)["probability"].tolist()
+            seconds[form].append((time.process_time() - begun) / TIMED)
+    lines = [line(form, seconds, {form: np.array(told) for form, told in scores.items()}) for form in FORMS]
     path = HERE / f"precision-{environment()}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(lines[0]))
@@ -111,7 +102,7 @@ def model(folder: Path, inputs: Inputs, crops: NDArray[np.uint8]) -> ModelCard:
 def line(
     form: tuple[str, str],
     seconds: dict[tuple[str, str], list[float]],
-    scores: dict[tuple[str, str], NDArray[np.float32]],
+    scores: dict[tuple[str, str], NDArray[np.float64]],
 ) -> dict[str, object]:
     """Return a row of the table."""
     apart = np.abs(scores[form] - scores[FORMS[0]])
@@ -124,7 +115,7 @@ def line(
         "moved_most": f"{apart.max():.1e}",
         "spread": f"{scores[FORMS[0]].std():.1e}",
         "crops": len(apart),
-        "repeats": len(seconds[form]),
+        "turns": len(seconds[form]),
         "cpu": cpu(),
         "torch": torch.__version__,
         "onnxruntime": onnxruntime.__version__,
