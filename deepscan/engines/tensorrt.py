@@ -74,7 +74,12 @@ class TensorrtEngine:
             )
         if device == "cpu":
             raise UsageError("the tensorrt engine does not run on a CPU", "use --engine onnx")
-        self.device = resolve("cuda" if device == "auto" else device)
+        self.device = resolve(device)
+        if self.device != "cuda":
+            raise MissingError(
+                "TensorRT needs a GPU, and the CUDA driver shows none",
+                "install the driver, or use --engine onnx",
+            )
         path, versions = card.path(self.file), self.describe()
         identity = Identity(
             card.files[self.file].sha256,
