@@ -35,7 +35,11 @@ def main(arguments: list[str]) -> None:
     tell(imports=time.perf_counter() - START)
     for path in arguments[alone:]:
         begun = time.perf_counter()
-        frames = decoded(path)
+        try:
+            frames = decoded(path)
+        except decord.DECORDError as error:
+            tell(path=path, error=str(error))
+            continue
         decoding = time.perf_counter() - begun
         crops = [] if finder is None else aligned(finder, frames)
         height, width = frames.shape[1:3]
