@@ -164,6 +164,10 @@ class Display(VideoProgress, Listener):
         if self._rows:
             self.note(f"{videos(len(self._rows))} done before, {todo} to scan")
 
+    def warned(self, line: str) -> None:
+        """Say what is not as it should be."""
+        self.note(f"warning: {line}")
+
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a video, and hand its record on where stdout takes them as they come."""
         if self._lines:

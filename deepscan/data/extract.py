@@ -24,7 +24,8 @@ from deepscan.faces.recipe import CropRecipe
 from deepscan.faces.trails import Trail
 from deepscan.media.frames import DecodeReport, Frame, Image, Status
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
-from deepscan.scan.pipeline import FRAME_BATCH, FaceStage, attempt
+from deepscan.scan.attempts import attempt
+from deepscan.scan.pipeline import FRAME_BATCH, FaceStage
 
 
 @dataclass(frozen=True, slots=True)

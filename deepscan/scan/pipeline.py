@@ -10,7 +10,6 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from deepscan.errors import DeepscanError
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face
 from deepscan.faces.mtcnn import FaceFinder
@@ -20,6 +19,7 @@ from deepscan.faces.tracks import appearance
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+from deepscan.scan.attempts import Portions, attempt
 from deepscan.scan.explanation import Explanation
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.outcome import Sighting, outcome
@@ -27,7 +27,6 @@ from deepscan.scan.records import Record, utc_now
 from deepscan.scan.scorer import Scorer
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 #: Frames that go through the face finder together, and crops that go through the detector together.
 FRAME_BATCH = 8
@@ -139,6 +138,7 @@ class Pipeline:
         finder: The face finder.
         scorers: The detectors, none to find faces only.
         run: Identifier of the run, for the records.
+        warn: Takes what a user must be told while the scan goes on.
     """
 
     def __init__(
@@ -148,12 +148,14 @@ class Pipeline:
         finder: FaceFinder,
         scorers: Sequence[Scorer],
         run: str,
+        warn: Callable[[str], None],
     ) -> None:
         self._options = options
         self._pool = pool
         self._faces: FaceStage[Video] = FaceStage(finder)
         self._scorers = tuple(scorers)
-        self._run = run
+        self._portions = {scorer.card.name: Portions(CROP_BATCH) for scorer in self._scorers}
+        self._run, self._warn = run, warn
         self._videos: dict[int, Video] = {}
         self._crops: deque[Crop] = deque()
         self._scoring: tuple[list[Crop], Future[Judged]] | None = None
@@ -236,7 +238,10 @@ class Pipeline:
 
     def _judged(self, batch: list[Crop]) -> Judged:
         begun = time.monotonic()
-        judged = {scorer.card.name: attempt(partial(self._judge, scorer), batch) for scorer in self._scorers}
+        judged = {
+            scorer.card.name: self._portions[scorer.card.name].run(partial(self._judge, scorer), batch)
+            for scorer in self._scorers
+        }
         return judged, time.monotonic() - begun
 
     def _collect(self, *, wait: bool) -> None:
@@ -246,6 +251,9 @@ class Pipeline:
         batch, (judged, seconds) = self._scoring[0], self._scoring[1].result()
         self._scoring = None
         for name, each in judged.items():
+            if warning := self._portions[name].warning:
+                self._portions[name].warning = ""
+                self._warn(f"the detector {name}: {warning}")
             for (video, sighting, _), found in zip(batch, each, strict=True):
                 if isinstance(found, Exception):
                     video.failure = f"the detector {name} failed at frame {sighting.face.index}: {found}"
@@ -290,22 +298,6 @@ class Pipeline:
                 },
             )
             emit(record)
-
-
-def attempt(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
-    """Return what a stage makes of each item of a batch, or the exception that it raises for that item alone.
-
-    A batch that fails is taken apart, so that a frame that some library chokes on costs its own video and no
-    other. What is not due to an item, a `DeepscanError`, is raised.
-    """
-    try:
-        return list(stage(batch))
-    except DeepscanError:
-        raise
-    except Exception as error:
-        if len(batch) == 1:
-            return [error]
-        return [result for item in batch for result in attempt(stage, [item])]
 
 
 def _first(queue: deque[T], most: int) -> list[T]:

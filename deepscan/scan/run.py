@@ -70,6 +70,9 @@ class Listener:
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """So many videos are to be scanned, and these records of an interrupted run stand."""
 
+    def warned(self, line: str) -> None:
+        """Something is not as it should be, and the scan goes on."""
+
     def ended(self, record: Mapping[str, Any]) -> None:
         """A video has ended; its record is on disk."""
 
@@ -128,7 +131,7 @@ def execute(
                 workers=count,
                 frame_buffer=pool.buffer_kind,
             )
-            pipeline = Pipeline(options, pool, finder, scorers, run["id"])
+            pipeline = Pipeline(options, pool, finder, scorers, run["id"], listener.warned)
             return _scan(pipeline, planned, output, run, listener, fail_on)
 
 

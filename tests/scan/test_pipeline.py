@@ -89,12 +89,11 @@ def report(status="ok", detail="", decoded=0):
     return DecodeReport(status, detail, (), "00", 1, None, "told", decoded, decoded, {"decode": 0.1})
 
 
-def run(videos, scorers=(), slots=2):
+def run(videos, scorers=(), slots=2, warn=pytest.fail):
     pool, finder, records = Pool(videos, slots), Finder(), []
     options = ScanOptions(model="none")
-    Pipeline(options, pool, finder, scorers if isinstance(scorers, list | tuple) else [scorers], "run").scan(
-        list(videos), records.append
-    )
+    scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
+    Pipeline(options, pool, finder, scorers, "run", warn).scan(list(videos), records.append)
     assert pool.out == 0, "every frame is given back"
     return {record.path: record for record in records}, pool, finder
 
@@ -212,6 +211,37 @@ def test_each_detector_sees_its_own_crops_and_a_failure_names_the_one():
     assert (records[b"a"].status, records[b"a"].score) == ("error", None)
     assert "the detector other failed at frame 2: no memory" in records[b"a"].detail
     assert [model["score"] for model in records[b"a"].models] == [None, None]
+
+
+def test_a_detector_that_runs_out_of_memory_goes_on_with_smaller_batches_and_says_so_once():
+    class Large(Scorer):
+        def score(self, crops):
+            if len(crops) > 10:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().score(crops)
+
+    scorer, warnings = Large(), []
+    records, _, _ = run({b"a": (frames(100), report())}, scorer, warn=warnings.append)
+    assert (records[b"a"].status, len(records[b"a"].frames)) == ("ok", 100)
+    assert max(scorer.batches) == CROP_BATCH // 4
+    (warning,) = warnings
+    assert "the detector told: memory ran out with 32 at once" in warning and "2.00 GiB" in warning
+
+
+def test_a_crop_that_fits_into_no_memory_costs_its_own_video_and_no_other():
+    class Full(Scorer):
+        def score(self, crops):
+            if (crops == 0).all(axis=(1, 2, 3)).any():
+                raise MemoryError("no room for it")
+            return super().score(crops)
+
+    black = [Frame(0, 0.0, np.zeros((120, 120, 3), np.uint8))]
+    black[0].image[0, 0, 0] = 1
+    videos = {b"bad": (black, report()), b"good": (frames(20), report())}
+    records, _, _ = run(videos, Full(), warn=[].append)
+    assert (records[b"bad"].status, records[b"bad"].score) == ("error", None)
+    assert "the detector told failed at frame 0: no room for it" in records[b"bad"].detail
+    assert records[b"good"].status == "ok"
 
 
 def test_what_is_no_fault_of_a_frame_ends_the_run():

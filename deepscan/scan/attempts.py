@@ -1,0 +1,98 @@
+"""Stages that fail: a batch is taken apart, so that an item costs itself alone, or halved when memory is short."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from deepscan.errors import DeepscanError, first_line
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: How torch, ONNX Runtime, CUDA, its libraries and C++ say that there was no memory. No class tells it: ONNX
+#: Runtime has none for it, and torch's cannot be named without torch.
+SHORT = (
+    "out of memory",
+    "outofmemory",
+    "failed to allocate",
+    "can't allocate memory",
+    "not enough memory",
+    "smaller than requested bytes",
+    "alloc_failed",
+    "bad_alloc",
+    "bad allocation",
+)
+#: So many portions in a row of a reduced size must have passed before a larger one is tried.
+PASSED = 16
+
+
+def attempt(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
+    """Return what a stage makes of each item of a batch, or the exception that it raises for that item alone.
+
+    A batch that fails is taken apart, so that a frame that some library chokes on costs its own video and no
+    other. What is not due to an item, a `DeepscanError`, is raised.
+    """
+    try:
+        return list(stage(batch))
+    except DeepscanError:
+        raise
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [result for item in batch for result in attempt(stage, [item])]
+
+
+class Portions:
+    """Runs a stage on as many items at once as memory allows.
+
+    When memory runs out the portion is halved, and the next ones keep to that; after `PASSED` of them it is
+    doubled again, for others may have given memory back meanwhile. A single item that does not fit fails.
+
+    Attributes:
+        size: How many items go through the stage together at most.
+        warning: What a user must be told, empty where memory has sufficed; it is for the caller to clear.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size, self.warning = most, ""
+        self._most, self._passed, self._warned = most, 0, False
+
+    def run(self, stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
+        """Return what the stage makes of each item, or the exception that it raises for that item alone."""
+        results: list[R | Exception] = []
+        while len(results) < len(batch):
+            part = batch[len(results) : len(results) + self.size]
+            try:
+                results += stage(part)
+            except DeepscanError:
+                raise
+            except Exception as error:
+                if len(part) == 1:
+                    results.append(error)
+                    continue
+                short, told = is_short(error), first_line(error)
+            else:
+                self._grow(len(part))
+                continue
+            # Only here, where the exception has let go of what the stage held, is its memory free.
+            if short:
+                self._shrink(len(part), told)
+            else:
+                results += [result for item in part for result in attempt(stage, [item])]
+        return results
+
+    def _grow(self, count: int) -> None:
+        self._passed += count == self.size
+        if self._passed >= PASSED and self.size < self._most:
+            self.size, self._passed = min(self._most, 2 * self.size), 0
+
+    def _shrink(self, count: int, told: str) -> None:
+        self.size, self._passed = count // 2, 0
+        if not self._warned:
+            self._warned = True
+            self.warning = f"memory ran out with {count} at once, smaller batches go on: {told}"
+
+
+def is_short(error: BaseException) -> bool:
+    """Return whether an exception says that memory has run out, on a CPU or on a GPU."""
+    told = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(words in told for words in SHORT)
