@@ -24,6 +24,7 @@ class BenchOptions:
         devices: `auto`, `cpu` or `cuda`.
         precisions: `auto`, or those that an engine offers.
         faces: `fast` or `exact`.
+        faces_device: `cpu` or `cuda`, one for all.
         decoder: One for all.
         batches: How many crops go through the detector at once.
         repeats: How often each thing is timed, after one run untimed.
@@ -41,6 +42,7 @@ class BenchOptions:
     devices: tuple[str, ...] = (AUTO,)
     precisions: tuple[str, ...] = (AUTO,)
     faces: tuple[Faces, ...] = ("fast",)
+    faces_device: str = "cpu"
     decoder: str = AUTO
     batches: tuple[int, ...] = (1, 8, 32)
     repeats: int = 3
@@ -70,6 +72,7 @@ class BenchOptions:
                     model=model,
                     frames=frames,
                     faces=faces,
+                    faces_device=self.faces_device,
                     decoder=self.decoder,
                     engine=engine,
                     device=device,

@@ -22,8 +22,8 @@ from deepscan.scan.scorer import Scorer
 #: The columns of the table. What a row has no value for is empty.
 # fmt: off
 COLUMNS = (
-    "stage", "part", "frames", "faces", "model", "engine", "device", "precision", "batch", "workers",
-    "count", "unit", "per_second", "seconds", "low", "high", "cpu_seconds", "repeats",
+    "stage", "part", "frames", "faces", "faces_device", "model", "engine", "device", "precision", "batch",
+    "workers", "count", "unit", "per_second", "seconds", "low", "high", "cpu_seconds", "repeats",
     "gflop_per_second", "of_matmul", "gpu_busy",
 )
 # fmt: on
@@ -158,7 +158,7 @@ class Run:
         )
 
     def _faces(self, paths: Sequence[bytes]) -> None:
-        finders = {mode: FaceFinder(mode) for mode in self._options.faces}
+        finders = {mode: FaceFinder(mode, self._options.faces_device) for mode in self._options.faces}
         for frames in self._options.frames:
             held = stages.hold(paths, self._options.decoding(frames))
             if held.left_out:
@@ -167,7 +167,11 @@ class Run:
                 )
             self._measure(
                 [
-                    stages.finding(held, finder, {"stage": "faces", "frames": frames, "faces": mode})
+                    stages.finding(
+                        held,
+                        finder,
+                        {"stage": "faces", "frames": frames, "faces": mode, "faces_device": finder.device},
+                    )
                     for mode, finder in finders.items()
                 ]
             )
@@ -210,7 +214,11 @@ class Run:
         cases = []
         for options in scans:
             labels = {"stage": "scan", "part": "whole", "frames": options.frames, "faces": options.faces}
-            labels |= {**self._labels[_way(options)], "workers": self._workers}
+            labels |= {
+                "faces_device": options.faces_device,
+                **self._labels[_way(options)],
+                "workers": self._workers,
+            }
             cases.append(whole.scanning(paths, options, self._workers, labels))
         for measurement in measure(cases, self._options.repeats, self._listener.ran):
             for row in (measurement.row(), *_parts(measurement)):

@@ -24,7 +24,7 @@ from deepscan.faces.mtcnn import FaceFinder
 from deepscan.scan.options import NO_MODEL, ScanOptions
 from deepscan.scan.run import load_scorer
 options = ScanOptions(**json.loads(sys.argv[1]))
-finder = FaceFinder(options.faces)
+finder = FaceFinder(options.faces, options.faces_device)
 scorer = None if options.model == NO_MODEL else load_scorer(options)
 """
 
@@ -81,7 +81,7 @@ def start_up(options: ScanOptions, first: bytes) -> Iterator[Case]:
         options: Of the scan.
         first: The file whose answer is waited for.
     """
-    names = ("model", "frames", "faces", "decoder", "engine", "device", "precision")
+    names = ("model", "frames", "faces", "faces_device", "decoder", "engine", "device", "precision")
     given = {name: getattr(options, name) for name in names if getattr(options, name) != AUTO}
 
     def case(part: str, *arguments: str | bytes) -> Case:
@@ -91,7 +91,7 @@ def start_up(options: ScanOptions, first: bytes) -> Iterator[Case]:
     yield case("--help", "-m", "deepscan", "--help")
     yield case("bare imports", "-c", LIBRARIES)
     yield case("ready to scan", "-c", READY, json.dumps(given))
-    named = [f"--{name}={value}" for name, value in given.items()]
+    named = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     yield case("first answer", "-m", "deepscan", "scan", first, *named)
 
 

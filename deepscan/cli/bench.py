@@ -29,6 +29,9 @@ def bench(
     faces: Annotated[
         str, typer.Option(help="fast or exact, or both.", metavar="MODE[,MODE]", rich_help_panel=LOOK)
     ] = "fast",
+    faces_device: Annotated[
+        str, typer.Option(help="cpu or cuda: where faces are found.", rich_help_panel=LOOK)
+    ] = "cpu",
     decoder: Annotated[str, typer.Option(help="auto, decord or pyav.", rich_help_panel=LOOK)] = "auto",
     limit: Annotated[
         int,
@@ -116,6 +119,7 @@ def bench(
         devices=_words(device),
         precisions=_words(precision),
         faces=_words(faces),
+        faces_device=faces_device,
         decoder=decoder,
         batches=_numbers("--batch", batch),
         repeats=repeats,

@@ -72,6 +72,9 @@ def prepare(
         int, typer.Option(min=1, help="Frames sampled evenly from each video.", rich_help_panel=CROPS)
     ] = 32,
     faces: Annotated[str, typer.Option(help="fast or exact, as in a scan.", rich_help_panel=CROPS)] = "fast",
+    faces_device: Annotated[
+        str, typer.Option(help="cpu or cuda, as in a scan.", rich_help_panel=CROPS)
+    ] = "cpu",
     model: Annotated[
         str | None,
         typer.Option(
@@ -166,6 +169,7 @@ def prepare(
         recipe=_recipe(model),
         frames=frames,
         faces=faces,  # type: ignore[arg-type]  # it checks itself
+        faces_device=faces_device,
         splits=tuple(split or ()),
         kinds=tuple(kind or ()),
         compression=compression,

@@ -50,6 +50,13 @@ def scan(
             rich_help_panel=LOOK,
         ),
     ] = "fast",
+    faces_device: Annotated[
+        str,
+        typer.Option(
+            help="cpu or cuda: where faces are found; whether a GPU does it quicker has not been measured.",
+            rich_help_panel=LOOK,
+        ),
+    ] = "cpu",
     decoder: Annotated[
         str,
         typer.Option(
@@ -157,6 +164,7 @@ def scan(
         also=tuple(others),
         frames=frames,
         faces=faces,  # type: ignore[arg-type]  # it checks itself
+        faces_device=faces_device,
         decoder=decoder,
         engine=engine,
         device=device,

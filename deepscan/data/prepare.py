@@ -23,6 +23,7 @@ from deepscan.data.prepared import (
     place_of,
     read_crop_recipe,
 )
+from deepscan.engines.device import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, choice_hint
 from deepscan.faces.mtcnn import FaceFinder, Mode
 from deepscan.faces.recipe import CropRecipe
@@ -42,6 +43,7 @@ class PrepareOptions:
         recipe: How faces are cut out; by default DeepfakeBench's 256 pixels.
         frames: How many frames of a video are sampled, evenly.
         faces: `fast` or `exact`, as in a scan.
+        faces_device: `cpu` or `cuda`, likewise.
         splits: Only these; all where empty.
         kinds: Only these; all where empty.
         compression: Of a data set that has several; None for c23.
@@ -55,6 +57,7 @@ class PrepareOptions:
     recipe: CropRecipe = field(default_factory=CropRecipe)
     frames: int = 32
     faces: Mode = "fast"
+    faces_device: str = "cpu"
     splits: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     compression: str | None = None
@@ -69,6 +72,7 @@ class PrepareOptions:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name} must be above 0, not {value}", "leave it out for its default")
         _one_of("--faces", (self.faces,), get_args(Mode))
+        _one_of("--faces-device", (self.faces_device,), FACE_DEVICES)
         _one_of("--split", self.splits, SPLITS)
         _one_of("--retry", tuple(self.retry), STATUSES)
         _one_of("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
@@ -129,7 +133,8 @@ def prepare(
         listener: Is told what happens.
 
     Raises:
-        MissingError: The data set, or what was asked for of it, is not under its root.
+        MissingError: The data set, or what was asked for of it, is not under its root, or the device is not
+            there.
         UsageError: No such kind or compression; the crops would lie among the videos; no video has a crop.
         ContractError: What is there was prepared otherwise.
         DeepscanError: A file cannot be written.
@@ -149,11 +154,13 @@ def prepare(
         if not chosen:
             remedy = "put it there, or ask for another --split, --kind or --compression"
             raise layout.missing(root, remedy, "has no such video")
+        # A device that is not there ends it here, before anything says that it was used.
+        finder = FaceFinder(options.faces, device=options.faces_device)
         target.begin(stated, anew=options.overwrite)
         todo = _plan(items, chosen, lines, target, options.retry)
         listener = listener or Listener()
         listener.planned(sum(map(len, todo.values())), sum(item.key in lines for item in chosen))
-        _work(todo, lines, target, options, listener)
+        _work(todo, lines, target, options, finder, listener)
         videos = list(face_videos(lines.values(), layout, target))
         if not videos:
             became = Counter(lines[item.key]["status"] for item in chosen)
@@ -203,7 +210,7 @@ def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, An
         "root": os.fsencode(root).decode("utf-8", "replace"),
         "crop": options.recipe.to_json(),
         "frames": options.frames,
-        "faces": options.faces,
+        "faces": options.faces if options.faces_device == "cpu" else f"{options.faces} on a GPU",
         "mtcnn": {name: file.sha256 for name, file in cards.load("mtcnn").files.items()},
         "deepscan": deepscan.__version__,
     }
@@ -244,6 +251,7 @@ def _work(
     lines: dict[Key, Line],
     target: Target,
     options: PrepareOptions,
+    finder: FaceFinder,
     listener: Listener,
 ) -> None:
     """Cut what is to be cut, and add its lines to those that stand."""
@@ -259,7 +267,6 @@ def _work(
 
         if not todo:
             return
-        finder = FaceFinder(options.faces, device="cpu")
         workers = options.workers or max(1, (os.cpu_count() or 2) // 2)
         with DecodePool(DecodeOptions(frames=options.frames), workers) as pool:
             Extractor(pool, finder, options.recipe).extract(todo, emit)

@@ -6,6 +6,8 @@ import sys
 from deepscan.errors import MissingError, UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
+#: What may find faces. There is no `auto`, for nothing says which is quicker until a GPU has been measured.
+FACE_DEVICES = ("cpu", "cuda")
 
 
 def cuda_devices() -> int:
@@ -37,8 +39,12 @@ def _driver() -> ctypes.CDLL | None:
     return driver if driver.cuInit(0) == 0 else None
 
 
-def resolve(device: str) -> str:
+def resolve(device: str, option: str = "--device") -> str:
     """Return `cpu` or `cuda` for what was asked for.
+
+    Args:
+        device: One of `DEVICES`.
+        option: By which a user asks, for the messages.
 
     Raises:
         UsageError: There is no such kind of device.
@@ -50,6 +56,6 @@ def resolve(device: str) -> str:
         return "cuda" if cuda_devices() else "cpu"
     if device == "cuda" and not cuda_devices():
         raise MissingError(
-            "--device cuda: the CUDA driver shows no GPU", "install the driver, or use --device cpu"
+            f"{option} cuda: the CUDA driver shows no GPU", f"install the driver, or use {option} cpu"
         )
     return device

@@ -18,6 +18,9 @@ from deepscan.errors import ContractError, MissingError, UsageError, install_hin
 #: Precision -> which of a card's files is in it.
 PRECISIONS = {"fp32": "onnx", "int8": "onnx-int8"}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+#: TF32 keeps 10 bits of a mantissa: what is called fp32 must be it. And by default every algorithm of a
+#: convolution is timed anew for each shape of its input, of which the face finder has one a level and a face.
+CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 def open_session(
@@ -56,10 +59,9 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
-    # TF32 keeps 10 bits of a mantissa: what is called fp32 must be it.
     chain: list[Any] = [PROVIDERS["cpu"]]
     if device == "cuda":
-        chain = [(PROVIDERS["cuda"], {"use_tf32": 0}), *chain]
+        chain = [(PROVIDERS["cuda"], CUDA), *chain]
     if provider is not None:
         chain = [provider, *chain]
     runtime.set_default_logger_severity(4)  # what it has to say of a provider is in the error below
@@ -72,7 +74,7 @@ def open_session(
     if session.get_providers()[0] != wanted:
         raise MissingError(
             f"ONNX Runtime did not start {wanted}: it runs {', '.join(session.get_providers())}",
-            'run: pip install "onnxruntime-gpu[cuda,cudnn]", or use --device cpu'
+            'run: pip install "onnxruntime-gpu[cuda,cudnn]", or name cpu as the device'
             if provider is None
             else "install the TensorRT that this onnxruntime-gpu is built for, or use --engine onnx",
         )

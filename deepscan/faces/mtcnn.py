@@ -33,9 +33,25 @@ ROOM, SIZES = 0.5, (0.5, 1.5)
 AGAIN = 0.3
 #: Bound on memory: pixels whose tables are held at once.
 HELD_PIXELS = 1 << 24
-#: Pixels in one run of P-Net, and of the other two: with more, what passes between their layers leaves the
-#: processor's cache, and each pixel takes up to half as long again.
-RUN_PIXELS, CROP_PIXELS = 1 << 17, 36_864
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many pixels go through a net in one run.
+
+    Attributes:
+        scan: Of P-Net.
+        crops: Of R-Net and of O-Net.
+    """
+
+    scan: int
+    crops: int
+
+
+#: On a CPU, with more, what passes between the layers leaves the cache, and each pixel takes up to half as
+#: long again. On a GPU a run must be large to be worth its start: as large as half a GB between the layers
+#: allows, which has not been measured on one.
+BOUNDS = {"cpu": Bounds(1 << 17, 36_864), "cuda": Bounds(1 << 22, 1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,8 @@ class FaceFinder:
     def __init__(self, mode: Mode = "fast", device: str = "cpu", threads: int | None = None) -> None:
         if mode not in get_args(Mode):
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
-        self.mode, self.device = mode, resolve(device)
+        self.mode, self.device = mode, resolve(device, "--faces-device")
+        self._bounds = BOUNDS[self.device]
         self._search = SEARCHES[mode]
         self.every = self._search.every
         self.card = cards.load("mtcnn")
@@ -170,9 +187,9 @@ class FaceFinder:
 
     def _refine(self, tables: Sequence[AreaTable], proposed: Candidates) -> Candidates:
         """Return what R-Net and O-Net hold for faces, where O-Net moves them to, with landmarks in pixels."""
-        passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1]).suppressed(0.7)
+        passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1], self._bounds.crops).suppressed(0.7)
         passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 1)))
-        passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2])
+        passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2], self._bounds.crops)
         # O-Net's landmarks are relative to the box it saw, not to the one it moves it to.
         return replace(
             passed,
@@ -189,7 +206,7 @@ class FaceFinder:
         for (height, width, shrink), members in alike.items():
             for scale in _pyramid(min(height, width), self._search.min_face * shrink):
                 level = int(height * scale + 1), int(width * scale + 1)
-                batch = max(1, RUN_PIXELS // (level[0] * level[1]))
+                batch = max(1, self._bounds.scan // (level[0] * level[1]))
                 for start in range(0, len(members), batch):
                     chosen = members[start : start + batch]
                     pixels = np.stack([tables[k].resized(*level) for k in chosen])
@@ -280,7 +297,7 @@ def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> C
 
 
 def _judge(
-    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float
+    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float, pixels: int
 ) -> Candidates:
     """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
     # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.
@@ -291,7 +308,7 @@ def _judge(
     # One image's crops follow one another, so that each table is read once.
     inside = inside[np.argsort(proposed.owner[inside], kind="stable")]
     parts = []
-    batch = max(1, CROP_PIXELS // side**2)
+    batch = max(1, pixels // side**2)
     for start in range(0, len(inside), batch):
         chosen = inside[start : start + batch]
         owners = proposed.owner[chosen]

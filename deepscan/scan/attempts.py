@@ -1,4 +1,4 @@
-"""Stages that fail: a batch is taken apart, so that an item costs itself alone, or halved when memory is short."""
+"""Batches that fail: taken apart, so that an item costs itself alone, or halved where memory is short."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from deepscan.engines import ENGINES
-from deepscan.engines.device import DEVICES
+from deepscan.engines.device import DEVICES, FACE_DEVICES
 from deepscan.errors import UsageError
 from deepscan.faces.quality import QualityRule
 from deepscan.media.decoders import AUTO, DECODERS
@@ -23,6 +23,7 @@ class ScanOptions:
         also: Further models, which judge the same faces; `scan.fusion` says how they are taken together.
         frames: How many frames of a video are sampled, evenly.
         faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself.
+        faces_device: `cpu` or `cuda`, of the face finder.
         decoder: `auto`, or one that is then never replaced.
         engine: `auto`, `onnx`, `torch` or `tensorrt`.
         device: `auto`, `cpu` or `cuda`.
@@ -38,6 +39,7 @@ class ScanOptions:
     also: tuple[str, ...] = ()
     frames: int = 32
     faces: Faces = "fast"
+    faces_device: str = "cpu"
     decoder: str = AUTO
     engine: str = AUTO
     device: str = AUTO
@@ -57,6 +59,7 @@ class ScanOptions:
                 )
         allowed = {
             "faces": get_args(Faces),
+            "faces_device": FACE_DEVICES,
             "decoder": (AUTO, *DECODERS.names),
             "engine": (AUTO, *ENGINES.names),
             "device": DEVICES,
@@ -64,7 +67,8 @@ class ScanOptions:
         for name, choices in allowed.items():
             if getattr(self, name) not in choices:
                 raise UsageError(
-                    f"--{name} {getattr(self, name)!r} is unknown", f"choose from: {', '.join(choices)}"
+                    f"--{name.replace('_', '-')} {getattr(self, name)!r} is unknown",
+                    f"choose from: {', '.join(choices)}",
                 )
         if self.also and NO_MODEL in (self.model, *self.also):
             raise UsageError(f"--model {NO_MODEL} stands alone", "leave it out, or the other models")

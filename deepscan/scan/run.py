@@ -106,7 +106,7 @@ def execute(
     if overlap := [path for path in paths if resolved(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
-        finder = FaceFinder(options.faces, device="cpu")
+        finder = FaceFinder(options.faces, device=options.faces_device)
         resumed = output.resume and output.journal.exists()
         earlier = runfile.read(output.run) if resumed else {}
         choice = None

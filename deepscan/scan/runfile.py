@@ -35,11 +35,14 @@ LIBRARIES = (
 BINDING = ("tool", "parameters", "model", "faces", "engine")
 #: The same of each of several models, by name.
 EACH = ("models", "engines")
-#: What of it may differ: the time limit decides only which videos end as `timeout`, and of model and engine
-#: it counts what they came to, not what was asked for.
+#: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
+#: device of the face finder it counts what they came to, not what was asked for.
 FREE = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
-    | {f"parameters.{name}" for name in ("timeout", "model", "also", "engine", "device", "precision")}
+    | {
+        f"parameters.{name}"
+        for name in ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
+    }
 )
 
 

@@ -24,6 +24,7 @@ def test_several_values_give_every_combination_and_no_model_just_one_way_to_run(
         {"faces": ("slow",)},
         {"engines": ("caffe",)},
         {"devices": ("tpu",)},
+        {"faces_device": "auto"},
         {"decoder": "opencv"},
         {"stages": ("decoding",)},
     ],

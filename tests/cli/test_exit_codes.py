@@ -103,9 +103,11 @@ def test_4_a_resumed_run_with_other_parameters(tmp_path):
     assert out.read_bytes() == before
 
 
-def test_5_a_device_that_is_not_there():
-    ran = deepscan("scan", HOPPER, "--device", "cuda", CUDA_VISIBLE_DEVICES="")
-    failed_cleanly(ran, ExitCode.MISSING)
+@pytest.mark.parametrize("option", ["--device", "--faces-device"])
+def test_5_a_device_that_is_not_there(option):
+    ran = deepscan("scan", HOPPER, option, "cuda", CUDA_VISIBLE_DEVICES="")
+    lines = failed_cleanly(ran, ExitCode.MISSING)
+    assert f"{option} cuda" in lines[0] and f"{option} cpu" in lines[1]
 
 
 def test_10_only_where_it_was_asked_for(tmp_path):

@@ -8,13 +8,16 @@ from pathlib import Path
 import cv2
 import pytest
 
+from deepscan.data import prepare as prepare_module
 from deepscan.data.benchmark import read_benchmark
 from deepscan.data.layouts.layout import SourceVideo
 from deepscan.data.prepare import Listener, PrepareOptions, prepare, read_crop_recipe
+from deepscan.engines import device
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
+from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.recipe import CropRecipe
 
-from .numbered import Replica
+from .numbered import Finder, Replica
 
 
 class Heard(Listener):
@@ -190,7 +193,12 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(data):
     data.put("other", "c23/R_real/train/one.mp4")
     data.prepare()
     before = data.files()
-    for other in ({"frames": 2}, {"faces": "exact"}, {"recipe": CropRecipe(side=48)}):
+    for other in (
+        {"frames": 2},
+        {"faces": "exact"},
+        {"faces_device": "cuda"},
+        {"recipe": CropRecipe(side=48)},
+    ):
         with pytest.raises(ContractError, match=r"was prepared otherwise: \w+ was "):
             data.prepare(**other)
     assert data.files() == before
@@ -200,6 +208,16 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(data):
     assert not (data.out / "Replica/c23/R_real/frames/one/001.png").exists(), (
         "no frame of the first run stays"
     )
+
+
+def test_a_device_that_is_not_there_leaves_nothing_that_says_it_was_used(data, monkeypatch):
+    data.put("other", "c23/R_real/train/one.mp4")
+    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(prepare_module, "FaceFinder", FaceFinder)
+    with pytest.raises(MissingError, match="--faces-device cuda"):
+        data.prepare(faces_device="cuda")
+    monkeypatch.setattr(prepare_module, "FaceFinder", Finder)
+    data.prepare()
 
 
 def test_another_folder_of_videos_needs_a_name_of_its_own(data, tmp_path):
@@ -265,6 +283,7 @@ def test_a_disk_that_takes_no_crop_ends_the_run_with_a_word(data):
         ({"splits": ("dev",)}, "choose from: train, val, test"),
         ({"compression": "c32"}, "did you mean 'c23'?"),
         ({"faces": "quick"}, "choose from: fast, exact"),
+        ({"faces_device": "auto"}, "choose from: cpu, cuda"),
         ({"retry": frozenset({"noface"})}, "did you mean 'no_face'?"),
         ({"frames": 0}, "leave it out for its default"),
         ({"name": "a/b"}, "leave slashes out"),

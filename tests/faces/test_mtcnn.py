@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from facenet_pytorch import MTCNN
 
+from deepscan.engines import device
 from deepscan.engines.device import cuda_devices
-from deepscan.errors import DeepscanError, MissingError, UsageError
+from deepscan.engines.onnx import open_session
+from deepscan.errors import MissingError, UsageError
 from deepscan.faces import mtcnn
 from deepscan.faces.boxes import iou
-from deepscan.faces.mtcnn import SEARCHES, FaceFinder
+from deepscan.faces.mtcnn import BOUNDS, SEARCHES, Bounds, FaceFinder
 
 # Both sides compute in float32 on pixels up to a few thousand wide: a unit in the last place there is 2e-4.
 PIXELS = 5e-3
@@ -103,14 +105,17 @@ def test_scenes_hold_the_faces_that_they_are_made_of(scenes, exact):
 
 
 @pytest.mark.parametrize("finder", ["exact", "fast"])
-@pytest.mark.parametrize("bounds", [None, (1, 1, 1), (200_000, 5_000, 7 * 48**2)])
+@pytest.mark.parametrize(
+    "bounds", [None, (1, Bounds(1, 1)), (200_000, Bounds(5_000, 7 * 48**2)), (1 << 24, BOUNDS["cuda"])]
+)
 def test_a_face_does_not_depend_on_its_company(finder, bounds, scenes, request, monkeypatch):
     """Mixed sizes in one call, cut into chunks anywhere, give what each image gives alone."""
     finder = request.getfixturevalue(finder)
     images = [scenes[name] for name in ("small", "crowd", "flat", "small", "cut by the edge", "crowd")]
     alone = [finder.detect([image])[0] for image in images]
-    for name, bound in zip(("HELD_PIXELS", "RUN_PIXELS", "CROP_PIXELS"), bounds or (), strict=False):
-        monkeypatch.setattr(mtcnn, name, bound)
+    if bounds:
+        monkeypatch.setattr(mtcnn, "HELD_PIXELS", bounds[0])
+        monkeypatch.setattr(finder, "_bounds", bounds[1])
     for together, one in zip(finder.detect(images), alone, strict=True):
         assert len(together) == len(one)
         for a, b in zip(together, one, strict=True):
@@ -180,9 +185,35 @@ def test_unknown_options(options):
 
 @pytest.mark.skipif(cuda_devices() > 0, reason="this machine has the GPU whose absence is tested")
 def test_cuda_that_is_not_there_is_an_error():
-    with pytest.raises(MissingError) as raised:
+    with pytest.raises(MissingError, match="--faces-device cuda") as raised:
         FaceFinder(device="cuda")
-    assert isinstance(raised.value, DeepscanError) and raised.value.hint
+    assert "--faces-device cpu" in raised.value.hint
+
+
+def test_on_a_gpu_the_same_faces_take_fewer_and_larger_runs(scenes, monkeypatch):
+    class Counted:
+        def __init__(self, path, device, threads):
+            self.session, self.sizes = open_session(path, threads=1), []
+            devices.append(device)
+            nets.append(self)
+
+        def run(self, names, feed):
+            self.sizes.append(feed["pixels"].size)
+            return self.session.run(names, feed)
+
+    nets, devices = [], []
+    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(mtcnn, "open_session", Counted)
+    images = [scenes["crowd"]] * 4
+    cpu, gpu = (FaceFinder("exact", name).detect(images) for name in ("cpu", "cuda"))
+    assert devices == ["cpu"] * 3 + ["cuda"] * 3
+    for before, after in zip(nets[:3], nets[3:], strict=True):
+        assert len(after.sizes) < len(before.sizes)
+        assert max(after.sizes) > max(before.sizes)
+    for one, other in zip(cpu, gpu, strict=True):
+        assert len(one) == len(other) >= 4
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a.box, b.box, atol=PIXELS)
 
 
 @pytest.mark.skipif(cuda_devices() == 0, reason="needs a GPU")

@@ -166,6 +166,10 @@ def test_a_run_that_was_begun_otherwise_is_named_in_full():
     runfile.check_same(run, {**run, "parameters": {"frames": 8, "timeout": 99}})
     with pytest.raises(ContractError, match=r"parameters.frames was 8, is 32"):
         runfile.check_same(run, {**run, "parameters": {"frames": 32, "timeout": 1}})
+    run["faces"], asked = {"device": "cpu"}, {"parameters": {**run["parameters"], "faces_device": "cpu"}}
+    runfile.check_same(run, {**run, **asked})
+    with pytest.raises(ContractError, match=r"faces.device was 'cpu', is 'cuda'"):
+        runfile.check_same(run, {**run, "faces": {"device": "cuda"}})
     with pytest.raises(ContractError, match=r"model.name was 'a', is None"):
         runfile.check_same(run, {**run, "model": None})
 
