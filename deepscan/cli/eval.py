@@ -61,7 +61,7 @@ def evaluate(
         ),
     ] = DEFAULT_MODEL,
     engine: Annotated[
-        str, typer.Option(help="auto, onnx, torch or tensorrt.", rich_help_panel=MODEL)
+        str, typer.Option(help="auto, onnx, torch, torch-compile or tensorrt.", rich_help_panel=MODEL)
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
     precision: Annotated[

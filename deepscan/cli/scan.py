@@ -82,7 +82,7 @@ def scan(
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="auto, onnx, torch or tensorrt.", rich_help_panel=MODEL)
+        str, typer.Option(help="auto, onnx, torch, torch-compile or tensorrt.", rich_help_panel=MODEL)
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
     precision: Annotated[

@@ -9,6 +9,7 @@ ENGINES: Registry[type[Engine]] = Registry(
     {
         "onnx": "deepscan.engines.onnx",
         "torch": "deepscan.engines.torch",
+        "torch-compile": "deepscan.engines.compiled",
         "tensorrt": "deepscan.engines.tensorrt",
     },
 )

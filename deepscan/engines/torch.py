@@ -10,7 +10,7 @@ from deepscan.cards import ModelCard
 from deepscan.engines import ENGINES
 from deepscan.engines.device import cuda_devices, resolve
 from deepscan.engines.engine import Arrays
-from deepscan.errors import UsageError, missing_extra
+from deepscan.errors import MissingError, UsageError, missing_extra
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 
@@ -33,11 +33,11 @@ class TorchEngine:
             )
         self.device = resolve(device)
         self.note = ""
-        if device == "auto" and self.device == "cuda" and not torch.cuda.is_available():
-            self.device, self.note = (
-                "cpu",
-                "the CUDA driver shows a GPU, but this build of torch cannot use it",
-            )
+        if self.device == "cuda" and not torch.cuda.is_available():
+            lacking = "the CUDA driver shows a GPU, but this build of torch cannot use it"
+            if device != "auto":
+                raise MissingError(lacking, "install torch for that driver's CUDA, or use --device cpu")
+            self.device, self.note = "cpu", lacking
         self.providers: tuple[str, ...] = (f"torch-{self.device}",)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -53,8 +53,11 @@ class TorchEngine:
             for name, array in inputs.items()
         }
         with torch.inference_mode():
-            outputs = self._network.predict(**tensors)
+            outputs = self._forward(tensors)
         return {name: tensor.float().cpu().numpy() for name, tensor in outputs.items()}
+
+    def _forward(self, tensors: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._network.predict(**tensors)
 
     @classmethod
     def describe(cls) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ class ScanOptions:
         faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself.
         faces_device: `cpu` or `cuda`, of the face finder.
         decoder: `auto`, or one that is then never replaced.
-        engine: `auto`, `onnx`, `torch` or `tensorrt`.
+        engine: `auto`, `onnx`, `torch`, `torch-compile` or `tensorrt`.
         device: `auto`, `cpu` or `cuda`.
         precision: `auto`, or one that the engine offers.
         min_frames: A video with fewer decodable frames is `too_short`.

@@ -13,8 +13,8 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.scan.scorer import Scorer
 from tests.tiny import pictures
 
-#: TensorRT has its own tests: it runs on a GPU alone.
-ON_CPU = [name for name in ENGINES.names if name != "tensorrt"]
+#: The others have tests of their own: they run on a GPU alone.
+ON_CPU = [name for name in ENGINES.names if name not in ("tensorrt", "torch-compile")]
 
 
 def engine(card, name, **options):
@@ -67,6 +67,15 @@ def test_no_engine_replaces_a_precision_or_a_device(published, name, monkeypatch
     monkeypatch.setattr(device, "cuda_devices", lambda: 0)
     with pytest.raises(MissingError, match="GPU"):
         engine(published.card, name, device="cuda")
+
+
+def test_a_build_of_torch_without_the_gpu_is_told_and_only_auto_goes_on_with_the_cpu(published, monkeypatch):
+    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    running = engine(published.card, "torch", device="auto")
+    assert running.device == "cpu" and "cannot use it" in running.note
+    with pytest.raises(MissingError, match="cannot use it"):
+        engine(published.card, "torch", device="cuda")
 
 
 @pytest.mark.parametrize("name", ON_CPU)

@@ -1,0 +1,99 @@
+"""torch.compile as an engine, with what traces a network as its compiler and a CPU as its GPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from deepscan.engines import ENGINES, compiled, device
+from deepscan.errors import MissingError, UsageError
+from deepscan.scan.scorer import Scorer
+from tests.tiny import pictures
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Counts what is compiled: the graphs are real, and run as they are."""
+    graphs = []
+
+    def compiler(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compiled, "DEVICE", "cpu")
+    monkeypatch.setattr(compiled, "BACKEND", compiler)
+    torch._dynamo.reset()
+    return graphs
+
+
+def engine(card, **options):
+    return ENGINES.get("torch-compile")(
+        card, **{"device": "cpu", "precision": "auto", "threads": 1} | options
+    )
+
+
+def test_it_gives_what_the_network_gives_and_compiles_for_no_batch_anew(published, traced):
+    if published.card.method == "dfd-hr":
+        with pytest.raises(UsageError, match="chooses its way"):
+            engine(published.card)
+        return
+    running = engine(published.card)
+    assert len(traced) == 1, "compiled before the first batch"
+    for count in (3, 9, 8):
+        crops = pictures(count, published.network.side, seed=count)
+        with torch.no_grad():
+            expected = published.network.predict(**published.given(crops))
+        found = running.run(published.inputs(crops))
+        assert found.keys() == expected.keys()
+        for output, value in found.items():
+            # folded, and summed in another order, in float32
+            np.testing.assert_allclose(value, expected[output].numpy(), atol=5e-5, err_msg=output)
+    # On a CPU a convolution of few crops and one of many may go different ways, each a graph.
+    assert len(traced) <= 2
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    from tests.tiny import published
+
+    return published("unifd", tmp_path_factory.mktemp("compiled") / "unifd").card
+
+
+def test_its_golden_score_is_checked_and_the_record_says_how_it_compiles(card, traced):
+    scorer = Scorer(card, engine="torch-compile", device="cpu")
+    told = scorer.describe()
+    assert (told["name"], told["details"]["mode"], told["details"]["dynamic"]) == (
+        "torch-compile",
+        "default",
+        "batch",
+    )
+    assert traced and scorer.to_json()["sha256"] == card.files["torch"].sha256
+
+
+def test_what_cannot_be_compiled_is_an_error_and_nothing_runs_in_its_place(card, monkeypatch):
+    def compiler(graph, inputs):
+        raise RuntimeError("no working C compiler\nand more of it")
+
+    monkeypatch.setattr(compiled, "DEVICE", "cpu")
+    monkeypatch.setattr(compiled, "BACKEND", compiler)
+    torch._dynamo.reset()
+    with pytest.raises(MissingError, match="no working C compiler") as raised:
+        engine(card)
+    assert "--engine torch" in raised.value.hint
+
+
+def test_it_is_for_a_gpu_alone(card, monkeypatch):
+    with pytest.raises(UsageError, match="GPU"):
+        engine(card, device="cpu")
+    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    for asked in ("auto", "cuda"):
+        with pytest.raises(MissingError, match="shows no"):
+            engine(card, device=asked)
+    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for asked in ("auto", "cuda"):
+        with pytest.raises(MissingError, match="this build of torch cannot use it"):
+            engine(card, device=asked)
+
+
+def test_auto_never_takes_it(card):
+    assert Scorer(card, device="cpu").engine.name == "onnx"
