@@ -88,7 +88,7 @@ def files(paths: Sequence[bytes], reports: Sequence[DecodeReport]) -> list[dict[
 def _engines() -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     for name in ENGINES.names:
         # Torch takes seconds to import, and its version is among the libraries.
-        if name == "torch":
+        if ENGINES.get(name).file == "torch":
             continue
         try:
             yield name, dict(ENGINES.get(name).describe())

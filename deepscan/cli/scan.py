@@ -82,7 +82,12 @@ def scan(
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="auto, onnx, torch, torch-compile or tensorrt.", rich_help_panel=MODEL)
+        str,
+        typer.Option(
+            help="auto, onnx, torch, torch-compile or tensorrt; the last two build for a GPU, which takes "
+            "its time.",
+            rich_help_panel=MODEL,
+        ),
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
     precision: Annotated[

@@ -6,6 +6,7 @@ from typing import Any
 from deepscan.cards import ModelCard
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines import ENGINES
+from deepscan.engines.device import resolve
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.torch import TorchEngine
 from deepscan.errors import DeepscanError, MissingError, UsageError
@@ -72,5 +73,14 @@ class CompiledEngine(TorchEngine):
 
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
-        """Return versions, and how it compiles: the mode, and which sizes may change."""
+        """Return versions, and how it compiles: the mode, and which sizes may change.
+
+        Raises:
+            MissingError: There is no GPU to compile for, or torch is not installed.
+        """
+        if resolve("auto") != DEVICE:
+            raise MissingError(
+                "it compiles for a GPU, and the CUDA driver shows none",
+                "not needed: the torch engine runs the same networks",
+            )
         return {**super().describe(), "mode": MODE, "dynamic": "batch"}

@@ -21,6 +21,7 @@ def traced(monkeypatch):
 
     monkeypatch.setattr(compiled, "DEVICE", "cpu")
     monkeypatch.setattr(compiled, "BACKEND", compiler)
+    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
     torch._dynamo.reset()
     return graphs
 
@@ -88,6 +89,8 @@ def test_it_is_for_a_gpu_alone(card, monkeypatch):
     for asked in ("auto", "cuda"):
         with pytest.raises(MissingError, match="shows no"):
             engine(card, device=asked)
+    with pytest.raises(MissingError, match="shows none"):
+        ENGINES.get("torch-compile").describe()
     monkeypatch.setattr(device, "cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for asked in ("auto", "cuda"):
