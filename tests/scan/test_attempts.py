@@ -120,6 +120,10 @@ def test_a_failure_of_another_kind_takes_the_batch_apart_and_leaves_its_size():
     assert (portions.size, portions.warning) == (4, "")
 
 
+def test_results_that_are_missing_are_not_made_up_by_those_of_other_items():
+    assert Portions(2).run(lambda batch: batch[:1], [1, 2, 3, 4]) == [1, 3], "whoever pairs them is told"
+
+
 @pytest.mark.parametrize("through", [attempt, Portions(4).run])
 def test_what_is_no_fault_of_an_item_is_raised(through):
     def broken(batch):
