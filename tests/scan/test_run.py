@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,13 @@ import time
 
 import pytest
 
+from deepscan.cli.progress import Display
 from deepscan.errors import ContractError
 from deepscan.scan import runfile
+from deepscan.scan.options import ScanOptions
 from deepscan.scan.output import Output
-from deepscan.scan.run import Summary
+from deepscan.scan.run import Summary, execute
+from deepscan.scan.scorer import Scorer
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal, start
 
@@ -159,6 +163,26 @@ def test_csv_is_made_from_the_journal_beside_it(model, tmp_path):
         rows = list(csv.DictReader(file))
     records = journal(tmp_path / "table.jsonl")
     assert {row["path"]: row["sha256"] for row in rows} == {path: r["sha256"] for path, r in records.items()}
+
+
+def test_memory_that_runs_out_is_said_once_and_fails_no_video(model, tmp_path, monkeypatch, capfd):
+    def cramped(self, crops):
+        if len(crops) > 4:
+            raise MemoryError("no room")
+        return run(self, crops)
+
+    run = Scorer._run
+    monkeypatch.setattr(Scorer, "_run", cramped)
+    out, samples = tmp_path / "out.jsonl", sorted(SAMPLES.glob("*.mp4"))
+    with Display("plain", out) as display:
+        options = ScanOptions(model=str(model), frames=8)
+        execute([os.fsencode(path) for path in samples], options, Output(out), listener=display, workers=1)
+    told = capfd.readouterr()
+    assert told.err.count("memory ran out") == 1
+    assert "warning: the detector toy" in told.err and told.out == ""
+    records = journal(out).values()
+    assert {record["status"] for record in records} == {"ok", "no_face"}
+    assert sum(len(record["frames"]) for record in records) > 8
 
 
 def test_a_run_that_was_begun_otherwise_is_named_in_full():
