@@ -17,6 +17,7 @@ BACKBONES: "Registry[Callable[..., VisionTransformer]]" = Registry(
         "clip-vit-l14": _CLIP,
         "clip-vit-b16": _CLIP,
         "siglip2-vit-l16": _TIMM,
+        "pe-core-vit-l14": _TIMM,
         "dinov2-vit-l14": _TIMM,
         "dinov3-vit-l16": _TIMM,
         "beitv2-vit-l16": _TIMM,

@@ -1,52 +1,83 @@
 """Self-attention with query, key, value and output apart, and what tells it where tokens lie."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def rotated(x: Tensor, rotary: Tensor) -> Tensor:
-    """Return queries or keys turned by their tokens' places ("RoFormer", 2021, Sec. 3.4.2, in halves).
+def rotated(x: Tensor, rotary: Tensor, neighbours: bool = False) -> Tensor:
+    """Return queries or keys turned by their tokens' places ("RoFormer", 2021, Sec. 3.4.2).
 
     Args:
         x: Shape (B, H, N, E).
         rotary: Sine beside cosine of each token, shape (B or 1, N, 2 E); a sine of 0 and a cosine of 1 leave
             a token as it is.
+        neighbours: Whether a number turns with the one beside it, or with the one half a head away.
     """
     sine, cosine = rotary[:, None].chunk(2, dim=-1)
-    first, second = x.chunk(2, dim=-1)
-    turned: Tensor = x * cosine + torch.cat((-second, first), dim=-1) * sine
+    if neighbours:
+        first, second = x[..., ::2], x[..., 1::2]
+        crossed = torch.stack((-second, first), dim=-1).flatten(-2)
+    else:
+        first, second = x.chunk(2, dim=-1)
+        crossed = torch.cat((-second, first), dim=-1)
+    turned: Tensor = x * cosine + crossed * sine
     return turned.to(x.dtype)
 
 
-def rotary_table(grid: int, prefix: int, size: int, base: float) -> Tensor:
-    """Return the sines and cosines by which `rotated` turns a tower's tokens (DINOv3, 2025).
+@dataclass(frozen=True, slots=True)
+class Rotary:
+    """By what angles a tower turns queries and keys; as DINOv3 (2025) does, but for what is stated.
 
-    The centres of the patches lie in (-1, 1) along both axes. Half of the pairs of a head turn with the row,
-    half with the column, in periods from 1 to nearly `base`. Prefix tokens have no place: sine 0, cosine 1.
+    Patch i of G along an axis lies at reach * ((i + shift) / G - origin). Half of the pairs of a head turn
+    with the row, half with the column, in periods from 1 to nearly `base`: the k-th by the place over
+    base^(4 k / E), in radians.
 
-    Args:
-        grid: Patches along a side.
-        prefix: Tokens before the patches.
-        size: Width E of a head, a multiple of 4.
+    Attributes:
         base: What the periods are powers of.
-
-    Returns:
-        Sine beside cosine, shape (1, prefix + P, 2 E), float32.
-
-    Raises:
-        ValueError: The width of a head is no multiple of 4.
+        reach: Length of an axis, whatever the grid.
+        shift: Where in its patch a place lies, 0 at its beginning and 1 at its end.
+        origin: Where place 0 lies, as a fraction of the axis.
+        columns_first: Whether a head's first half turns with the column.
+        neighbours: As `rotated` takes it.
     """
-    if size % 4:
-        raise ValueError(f"rotary positions take heads of a width that is a multiple of 4, not {size}")
-    centres = (torch.arange(grid) + 0.5) / grid * 2 - 1
-    periods = base ** (torch.arange(size // 4) * 4 / size)
-    places = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).reshape(-1, 2, 1)
-    angles = (2 * math.pi * places / periods).flatten(1).repeat(1, 2)
-    angles = torch.cat((angles.new_zeros(prefix, size), angles))
-    return torch.cat((angles.sin(), angles.cos()), dim=1)[None]
+
+    base: float = 100.0
+    reach: float = 4 * math.pi
+    shift: float = 0.5
+    origin: float = 0.5
+    columns_first: bool = False
+    neighbours: bool = False
+
+    def table(self, grid: int, prefix: int, size: int) -> Tensor:
+        """Return the sines and cosines by which `rotated` turns a tower's tokens.
+
+        Prefix tokens have no place: sine 0, cosine 1.
+
+        Args:
+            grid: Patches along a side.
+            prefix: Tokens before the patches.
+            size: Width E of a head, a multiple of 4.
+
+        Returns:
+            Sine beside cosine, shape (1, prefix + P, 2 E), float32.
+
+        Raises:
+            ValueError: The width of a head is no multiple of 4.
+        """
+        if size % 4:
+            raise ValueError(f"rotary positions take heads of a width that is a multiple of 4, not {size}")
+        along = self.reach * ((torch.arange(grid) + self.shift) / grid - self.origin)
+        periods = self.base ** (torch.arange(size // 4) * 4 / size)
+        row, column = torch.meshgrid(along, along, indexing="ij")
+        places = torch.stack((column, row) if self.columns_first else (row, column), dim=-1)
+        angles = (places.reshape(-1, 2, 1) / periods).flatten(1)
+        angles = angles.repeat_interleave(2, dim=1) if self.neighbours else angles.repeat(1, 2)
+        angles = torch.cat((angles.new_zeros(prefix, size), angles))
+        return torch.cat((angles.sin(), angles.cos()), dim=1)[None]
 
 
 class Attention(nn.Module):
@@ -58,11 +89,17 @@ class Attention(nn.Module):
         width: Width D of the tokens.
         heads: Attention heads, a divisor of the width.
         biases: Which of q, k and v have a bias, a letter each; the output has one.
+        neighbours: As `rotated` takes it.
+
+    Raises:
+        ValueError: The heads do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, biases: str = "qkv") -> None:
+    def __init__(self, width: int, heads: int, biases: str = "qkv", neighbours: bool = False) -> None:
         super().__init__()
-        self.heads = heads
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
+        self.heads, self.neighbours = heads, neighbours
         self.q, self.k, self.v = (nn.Linear(width, width, bias=name in biases) for name in "qkv")
         self.out = nn.Linear(width, width)
 
@@ -76,7 +113,7 @@ class Attention(nn.Module):
         """
         q, k, v = self._split(self.q(x)), self._split(self.k(x)), self._split(self.v(x))
         if rotary is not None:
-            q, k = rotated(q, rotary), rotated(k, rotary)
+            q, k = rotated(q, rotary, self.neighbours), rotated(k, rotary, self.neighbours)
         mask = None if bias is None else bias[None].to(q.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
@@ -86,7 +123,8 @@ class Attention(nn.Module):
         """Return what the first token pays to every token, averaged over heads, shape (B, N)."""
         q, k = self._split(self.q(x[:, :1])), self._split(self.k(x))
         if rotary is not None:
-            q, k = rotated(q, rotary[:, :1]), rotated(k, rotary)
+            q = rotated(q, rotary[:, :1], self.neighbours)
+            k = rotated(k, rotary, self.neighbours)
         logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
         if bias is not None:
             logits = logits + bias[None, :, :1]

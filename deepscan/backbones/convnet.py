@@ -6,7 +6,7 @@ from torch import nn
 
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.compact import Convolution, HighPass, Residual
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.vit import MeanPool, VisionTransformer
 
 
 @BACKBONES.register("convnet")
@@ -54,5 +54,5 @@ class ConvNet(VisionTransformer):
             hidden=1,
             prefix=0,
             positions=False,
-            pooling="mean",
+            pool=MeanPool(),
         )

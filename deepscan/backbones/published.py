@@ -51,6 +51,7 @@ PUBLISHED = {
     "clip-vit-l14": _clip("ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai"),
     "clip-vit-b16": _clip("ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai"),
     "siglip2-vit-l16": _timm("vit_large_patch16_siglip_256.v2_webli", 256, _HALF),
+    "pe-core-vit-l14": _timm("vit_pe_core_large_patch14_336.fb", 224, _HALF),
     "dinov2-vit-l14": _timm("vit_large_patch14_dinov2.lvd142m", 224, _IMAGENET),
     "dinov3-vit-l16": _timm("vit_large_patch16_dinov3.lvd1689m", 224, _IMAGENET),
     "beitv2-vit-l16": _timm("beitv2_large_patch16_224.in1k_ft_in22k_in1k", 224, _IMAGENET),

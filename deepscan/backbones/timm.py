@@ -1,4 +1,4 @@
-"""Towers whose weights timm publishes: SigLIP 2, DINOv2, DINOv3, BEiT v2 and supervised ImageNet."""
+"""Towers whose weights timm publishes: SigLIP 2, PE Core, DINOv2, DINOv3, BEiT v2, supervised ImageNet."""
 
 import contextlib
 import importlib
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from deepscan.backbones import BACKBONES
+from deepscan.backbones.attention import Rotary
 from deepscan.backbones.layout import Rule
-from deepscan.backbones.vit import Block, VisionTransformer, patch_tower
+from deepscan.backbones.vit import Block, MapPool, VisionTransformer, patch_tower
 
 _BLOCK = r"blocks\.(\d+)\."
 #: timm's names, in its classes VisionTransformer, Eva and Beit -> ours.
@@ -20,6 +21,7 @@ RULES = (
     Rule(r"reg_token", "registers"),
     Rule(r"pos_embed", "position"),
     Rule(r"patch_embed\.proj\.(weight|bias)", r"stem.\1"),
+    Rule(r"norm_pre\.(weight|bias)", r"ln_pre.\1"),
     # BEiT's norm comes after the mean of the patches, and is named so.
     Rule(r"(?:fc_)?norm\.(weight|bias)", r"ln_post.\1"),
     Rule(_BLOCK + r"norm([12])\.(weight|bias)", r"blocks.\1.ln_\2.\3"),
@@ -49,6 +51,33 @@ def siglip2_vit_l16(
     """Return ViT-L/16 of SigLIP 2 (Tschannen et al., 2025): 256 patches, no CLS token, a map pool."""
     return patch_tower(
         patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, prefix=0, eps=1e-6
+    )
+
+
+#: Of PE: 24 places along an axis on any grid, counted from 1, and pairs of neighbours.
+_PE_ROTARY = Rotary(base=10_000.0, reach=24.0, shift=1.0, origin=0.0, columns_first=True, neighbours=True)
+
+
+@BACKBONES.register("pe-core-vit-l14")
+def pe_core_vit_l14(
+    *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
+) -> VisionTransformer:
+    """Return ViT-L/14 of PE Core (Bolya et al., 2025): 256 patches, learnt and rotary positions, a map pool.
+
+    The pool takes the CLS token among the others. It has 8 heads and an MLP of four times the width in every
+    size of PE Core.
+    """
+    return patch_tower(
+        patch=14,
+        patch_bias=False,
+        side=side,
+        width=width,
+        depth=depth,
+        heads=heads,
+        hidden=hidden,
+        pre_norm=True,
+        rotary=_PE_ROTARY,
+        pool=MapPool(width, 8, 4 * width, activation="gelu", eps=1e-5),
     )
 
 
@@ -87,7 +116,7 @@ def dinov3_vit_l16(
         prefix=5,
         biases=biases,
         positions=False,
-        rotary=100.0,
+        rotary=Rotary(),
         layer_scale=True,
     )
 

@@ -10,7 +10,7 @@ class Tokens:
     """A backbone's last layer, after its final norm.
 
     Attributes:
-        cls: The CLS token, shape (B, D); of a tower without one, what its map pooling gives.
+        cls: The CLS token, shape (B, D); of a tower that pools, what its pool gives.
         patches: The patch tokens in reading order, prefix and register tokens left out, shape (B, P, D).
         attention: What the CLS token (or the map pooling's query) pays each patch in the last block's
             self-attention: averaged over heads, other columns removed, renormalised, shape (B, P), each row

@@ -1,12 +1,12 @@
 """One vision transformer for every tower, token by token and block by block."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from deepscan.backbones.attention import Attention, RelativeBias, rotary_table
+from deepscan.backbones.attention import Attention, RelativeBias, Rotary
 from deepscan.backbones.tokens import Tokens
 
 
@@ -44,11 +44,12 @@ class Block(nn.Module):
         biases: str = "qkv",
         layer_scale: bool = False,
         relative: RelativeBias | None = None,
+        neighbours: bool = False,
         drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
-        self.attention = Attention(width, heads, biases)
+        self.attention = Attention(width, heads, biases, neighbours)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
         )
@@ -86,7 +87,7 @@ class Block(nn.Module):
 
 
 class MapPool(nn.Module):
-    """A learnt query that attends to the patches and an MLP on what it gathers (SigLIP's pooling)."""
+    """A learnt query that attends to all tokens and an MLP on what it gathers (SigLIP's pooling)."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, activation: str, eps: float) -> None:
         super().__init__()
@@ -97,11 +98,11 @@ class MapPool(nn.Module):
             nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
         )
 
-    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled token, shape (B, D), and the query's weights, shape (B, P), of (B, P, D)."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pooled token, shape (B, D), and the query's weights, shape (B, N), of (B, N, D)."""
         attention = self.attention
-        q = attention._split(attention.q(self.latent.expand(patches.shape[0], -1, -1)))
-        k, v = attention._split(attention.k(patches)), attention._split(attention.v(patches))
+        q = attention._split(attention.q(self.latent.expand(tokens.shape[0], -1, -1)))
+        k, v = attention._split(attention.k(tokens)), attention._split(attention.v(tokens))
         weights = torch.softmax((q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5, dim=-1)
         gathered = attention.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
         pooled = gathered + self.mlp(self.norm(gathered))
@@ -131,8 +132,7 @@ class VisionTransformer(nn.Module):
         depth: Blocks; a tower without any needs no CLS token.
         heads: Attention heads, a divisor of the width.
         hidden: Width inside the blocks' MLP.
-        prefix: Tokens before the patches: the CLS token first, then registers. 0: no CLS token, the tower
-            pools its patches instead.
+        prefix: Tokens before the patches: the CLS token first, then registers.
         activation: A key of `ACTIVATIONS`.
         eps: Of the norms.
         biases: Which of q, k and v have a bias, a letter each.
@@ -140,10 +140,10 @@ class VisionTransformer(nn.Module):
         pre_norm: Whether the tokens are normed before the first block.
         layer_scale: Whether what each block adds is scaled by a learnt vector.
         relative: Whether each block has a relative position bias.
-        rotary: Base of the periods in which the patches' queries and keys are turned by their places, 0 for
-            no turning.
+        rotary: How the patches' queries and keys are turned by their places, None for no turning.
         projection: Width of the CLS token's linear projection, 0 for none.
-        pooling: Of a tower without a CLS token: by a `map` pool, or the `mean`.
+        pool: What makes one of all tokens, to be taken for the CLS token. None: that token itself, and in a
+            tower without one a `MapPool` of the blocks' heads and MLP.
         drop: Dropout rate of what each block adds, in training.
 
     Raises:
@@ -170,14 +170,12 @@ class VisionTransformer(nn.Module):
         pre_norm: bool = False,
         layer_scale: bool = False,
         relative: bool = False,
-        rotary: float = 0.0,
+        rotary: Rotary | None = None,
         projection: int = 0,
-        pooling: Literal["map", "mean"] = "map",
+        pool: MapPool | MeanPool | None = None,
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide a width of {width}")
         if min(grid, depth + (not prefix)) < 1:
             raise ValueError(f"a tower has patches and blocks, not a grid of {grid} and a depth of {depth}")
         self.side, self.grid, self.width, self.prefix = side, grid, width, prefix
@@ -186,7 +184,8 @@ class VisionTransformer(nn.Module):
         self.registers = nn.Parameter(torch.randn(1, prefix - 1, width) * 0.02) if prefix > 1 else None
         count = grid**2 + prefix
         self.position = nn.Parameter(torch.randn(1, count, width) * 0.02) if positions else None
-        self.register_buffer("rotary", rotary_table(grid, prefix, width // heads, rotary) if rotary else None)
+        table = rotary.table(grid, prefix, width // heads) if rotary else None
+        self.register_buffer("rotary", table)
         self.ln_pre = nn.LayerNorm(width, eps) if pre_norm else nn.Identity()
         self.blocks = nn.ModuleList(
             Block(
@@ -198,17 +197,15 @@ class VisionTransformer(nn.Module):
                 biases=biases,
                 layer_scale=layer_scale,
                 relative=RelativeBias(grid, heads) if relative else None,
+                neighbours=rotary is not None and rotary.neighbours,
                 drop=drop,
             )
             for _ in range(depth)
         )
         self.ln_post = nn.LayerNorm(width, eps)
-        self.pool: MapPool | MeanPool | None = None
-        if not prefix:
-            mapped = pooling == "map"
-            self.pool = (
-                MapPool(width, heads, hidden, activation=activation, eps=eps) if mapped else MeanPool()
-            )
+        if pool is None and not prefix:
+            pool = MapPool(width, heads, hidden, activation=activation, eps=eps)
+        self.pool = pool
         self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
         #: Width of the projected CLS token.
         self.projected = projection or width
@@ -259,6 +256,9 @@ class VisionTransformer(nn.Module):
         patches = (after if normed else before)[:, self.prefix :]
         if self.pool is not None:
             pooled, weights = self.pool(after)
+            if self.prefix:
+                weights = weights[:, self.prefix :]
+                weights = weights / weights.sum(dim=-1, keepdim=True)
             return Tokens(pooled, patches, weights)
         x, last = entering, cast(Block, self.blocks[-1])
         # It is looked at, and nothing learns through it.

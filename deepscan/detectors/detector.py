@@ -247,12 +247,12 @@ def require_steps(tower: VisionTransformer, method: str) -> None:
     """Check that a method can drive a tower step by step with tokens of its own.
 
     Raises:
-        UsageError: The tower has no CLS token, or its blocks have a relative position bias.
+        UsageError: The tower pools its tokens, or its blocks have a relative position bias.
     """
-    if not tower.prefix:
+    if tower.pool is not None:
         raise UsageError(
-            f"{method} classifies the CLS token, and this backbone has none",
-            "choose a backbone with a CLS token, or --method qtfp",
+            f"{method} classifies the CLS token, and this backbone pools its tokens instead",
+            "choose a backbone that gives a CLS token, or --method qtfp",
         )
     if tower.relative:
         raise UsageError(

@@ -50,15 +50,14 @@ def of_timm(model, crops):
     last.fused_attn = False
     last.attn_drop.register_forward_hook(lambda module, given, out: seen.setdefault("row", out))
     tokens = model.forward_features(crops)
-    if not model.num_prefix_tokens:
-        pool = model.attn_pool
+    prefix, pool = model.num_prefix_tokens, getattr(model, "attn_pool", None)
+    if pool is not None:
         q = pool.q(pool.latent).reshape(1, 1, pool.num_heads, -1).transpose(1, 2)
         k = pool.kv(tokens).reshape(len(crops), -1, 2, pool.num_heads, pool.head_dim)[:, :, 0].transpose(1, 2)
         row = torch.softmax(q @ k.transpose(2, 3) * pool.scale, dim=-1).mean(dim=1)[:, 0]
-        return pool(tokens), tokens, row
+        return pool(tokens), tokens[:, prefix:], row[:, prefix:]
     # BEiT's only norm comes after its mean; ours norms each token with it.
     tokens = model.fc_norm(tokens) if isinstance(model, timm.models.beit.Beit) else tokens
-    prefix = model.num_prefix_tokens
     return tokens[:, 0], tokens[:, prefix:], seen["row"].mean(dim=1)[:, 0, prefix:]
 
 
@@ -91,7 +90,7 @@ def test_norms_are_the_publishers(name):
     assert {module.eps for module in ours.modules() if isinstance(module, torch.nn.LayerNorm)} == {first.eps}
 
 
-@pytest.mark.parametrize("name", ["clip-vit-l14", "dinov3-vit-l16"])
+@pytest.mark.parametrize("name", ["clip-vit-l14", "dinov3-vit-l16", "pe-core-vit-l14"])
 @torch.no_grad()
 def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
     _, tower = filled(name, tmp_path)

@@ -37,7 +37,7 @@ def test_files_of_torch_are_read_as_well(theirs, tmp_path):
     assert same(build_tower(DINO, str(tmp_path / "theirs.pth")), build_tower(DINO, str(theirs)))
 
 
-@pytest.mark.parametrize("name", ["clip-vit-l14", "dinov2-vit-l14"])
+@pytest.mark.parametrize("name", ["clip-vit-l14", "dinov2-vit-l14", "pe-core-vit-l14"])
 @torch.no_grad()
 def test_positions_of_another_grid_are_resized_as_the_publisher_does(name, tmp_path):
     path = tmp_path / "theirs.safetensors"

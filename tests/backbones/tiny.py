@@ -14,6 +14,7 @@ TINY = {
     "clip-vit-l14": {"side": 42, "projection": 24},
     "clip-vit-b16": {"side": 48, "projection": 24},
     "siglip2-vit-l16": {"side": 48},
+    "pe-core-vit-l14": {"side": 42},
     "dinov2-vit-l14": {"side": 42},
     "dinov3-vit-l16": {"side": 48},
     "beitv2-vit-l16": {"side": 48},

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.data.blend import self_blended
 from deepscan.detectors.contrast import ContrastInputs
@@ -323,7 +324,7 @@ def test_the_contrast_is_taken_in_float32_under_autocast():
 
 
 def test_a_tower_with_registers_and_rotary_places_has_the_same_patches():
-    base = tower(prefix=3, rotary=100.0, positions=False)
+    base = tower(prefix=3, rotary=Rotary(), positions=False)
     features, evidence = network(base).extract(**sample())
     assert features.shape == (3, 8, 16)
     assert evidence["masks"].shape == (3, 3, 16)

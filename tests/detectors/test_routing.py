@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings, settings_of
 from deepscan.detectors.routing import Branch, LayerJudge, decide, strongest
@@ -39,7 +40,7 @@ def tower():
         heads=2,
         hidden=16,
         prefix=3,
-        rotary=True,
+        rotary=Rotary(),
     )
     angles = torch.randn(1, 16, 4).repeat(1, 1, 2)
     tower.rotary[:, 3:] = torch.cat((angles.sin(), angles.cos()), dim=-1)

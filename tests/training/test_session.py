@@ -165,6 +165,6 @@ def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
         check(load_recipe("corit", "compact"))
     assert raised.value.hint == "add inputs.grid=10"
     for method in ("corit", "dfd-hr"):
-        for backbone in ("siglip2-vit-l16", "beitv2-vit-l16"):
+        for backbone in ("siglip2-vit-l16", "pe-core-vit-l14", "beitv2-vit-l16"):
             with pytest.raises(UsageError, match=r"CLS token|relative position"):
                 check(load_recipe(method, overrides=[f"network.backbone.name={backbone}"]))

@@ -200,7 +200,7 @@ def _seen(network: Network, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _tokens(network: Network, crops: Tensor) -> Tensor:
-    """Return the tower's CLS token, or its patches' mean, after every block, shape (B, L, D).
+    """Return the tower's CLS token, or where it pools its tokens' mean, after every block, shape (B, L, D).
 
     A tower without blocks has one layer, its last.
     """
@@ -211,7 +211,7 @@ def _tokens(network: Network, crops: Tensor) -> Tensor:
     for block in [*tower.blocks] or [None]:
         x = x if block is None else block(x, rotary)
         normed = tower.ln_post(x)
-        found.append(normed[:, 0] if tower.prefix else normed.mean(dim=1))
+        found.append(normed[:, 0] if tower.pool is None else normed.mean(dim=1))
     return torch.stack(found, dim=1)
 
 
