@@ -58,7 +58,7 @@ def test_a_changed_file_does_not_verify(installed, tmp_path):
     [
         (("pull", "gend"), 2, "--accept-license"),
         (("pull", "dfd-hr", "--accept-license"), 5, "models import FILE --as dfd-hr"),
-        (("pull", "gend-pe", "--accept-license"), 4, "rotary positions"),
+        (("pull", "forensics-adapter", "--accept-license"), 4, "not deterministic"),
         (("pull", "gned"), 2, "did you mean 'gend'"),
         (("pull", "gend", "--accept-license", "--offline"), 5, "--offline"),
         (("info", "convnt"), 2, "did you mean"),

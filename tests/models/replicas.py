@@ -13,6 +13,7 @@ from torch import Tensor
 WIDTH, HEADS, DEPTH, HIDDEN, PROJECTED, GRID = 128, 2, 3, 96, 48, 3
 SIDE = {14: 14 * GRID, 16: 224}
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+HALF_MEAN, HALF_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Weights = dict[str, Tensor]
 
@@ -364,3 +365,69 @@ def gend_dinov3_logits(w: Weights, crops: Tensor) -> Tensor:
         inside = F.gelu(linear(block, "mlp.up_proj", norm(block, "norm2", x)))
         x = x + block["layer_scale2.lambda1"] * linear(block, "mlp.down_proj", inside)
     return linear(w, "model.linear", F.normalize(norm(b, "norm", x)[:, 0], dim=1))
+
+
+# GenD on PE Core
+
+
+def gend_pe(seed: int = 0, grid: int = 24) -> Weights:
+    """As timm names it, with positions of a grid: PE Core was trained on 24 patches a side."""
+    new = draw(seed)
+    made = {
+        "cls_token": new(1, 1, WIDTH),
+        "pos_embed": new(1, grid**2 + 1, WIDTH),
+        "patch_embed.proj.weight": new(WIDTH, 3, 14, 14, scale=0.05),
+        **new.norm("norm_pre"),
+        **new.norm("norm"),
+        "attn_pool.latent": new(1, 1, WIDTH),
+        **new.linear("attn_pool.q", WIDTH, WIDTH),
+        **new.linear("attn_pool.kv", 2 * WIDTH, WIDTH),
+        **new.linear("attn_pool.proj", WIDTH, WIDTH),
+        **new.norm("attn_pool.norm"),
+        **new.linear("attn_pool.mlp.fc1", 4 * WIDTH, WIDTH),
+        **new.linear("attn_pool.mlp.fc2", WIDTH, 4 * WIDTH),
+    }
+    for at in range(DEPTH):
+        block = f"blocks.{at}"
+        made |= new.norm(f"{block}.norm1") | new.norm(f"{block}.norm2")
+        made |= new.linear(f"{block}.attn.qkv", 3 * WIDTH, WIDTH)
+        made |= new.linear(f"{block}.attn.proj", WIDTH, WIDTH)
+        made |= new.linear(f"{block}.mlp.fc1", HIDDEN, WIDTH) | new.linear(f"{block}.mlp.fc2", WIDTH, HIDDEN)
+    made = {f"feature_extractor.backbone.{name}": value for name, value in made.items()}
+    return made | new.linear("model.linear", 2, WIDTH)
+
+
+def gend_pe_logits(w: Weights, crops: Tensor) -> Tensor:
+    b = part(w, "feature_extractor.backbone.")
+    patches = F.conv2d(crops, b["patch_embed.proj.weight"], stride=14)
+    grid = patches.shape[-1]
+    first, others = b["pos_embed"].split([1, b["pos_embed"].shape[1] - 1], dim=1)
+    plane = others.transpose(1, 2).unflatten(2, (math.isqrt(others.shape[1]), -1))
+    plane = F.interpolate(plane, (grid, grid), mode="bicubic", antialias=True)
+    cls = (b["cls_token"] + first).expand(len(crops), -1, -1)
+    x = norm(b, "norm_pre", torch.cat((cls, (patches + plane).flatten(2).transpose(1, 2)), dim=1))
+    # An axis is 24 long on any grid and counts from 1; columns turn first, periods are powers of 10,000.
+    size = WIDTH // HEADS
+    speeds = 10_000.0 ** -(torch.arange(size // 4) / (size // 4))
+    along = 24 * torch.arange(1, grid + 1) / grid
+    columns, rows = (
+        torch.outer(along.repeat(grid), speeds),
+        torch.outer(along.repeat_interleave(grid), speeds),
+    )
+    turns = torch.exp(1j * torch.cat((columns, rows), dim=1))
+
+    def turned(t: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(t[:, 1:].unflatten(-1, (HEADS, size // 2, 2)).contiguous())
+        return torch.cat((t[:, :1], torch.view_as_real(pairs * turns[:, None]).flatten(2)), dim=1)
+
+    for at in range(DEPTH):
+        block = part(b, f"blocks.{at}.")
+        q, k, v = linear(block, "attn.qkv", norm(block, "norm1", x)).chunk(3, dim=-1)
+        x = x + linear(block, "attn.proj", attention(turned(q), turned(k), v, HEADS))
+        x = x + linear(block, "mlp.fc2", F.gelu(linear(block, "mlp.fc1", norm(block, "norm2", x))))
+    k, v = linear(b, "attn_pool.kv", norm(b, "norm", x)).chunk(2, dim=-1)
+    asked = linear(b, "attn_pool.q", b["attn_pool.latent"]).expand(len(crops), -1, -1)
+    seen = linear(b, "attn_pool.proj", attention(asked, k, v, 8))
+    inside = F.gelu(linear(b, "attn_pool.mlp.fc1", norm(b, "attn_pool.norm", seen)))
+    pooled = (seen + linear(b, "attn_pool.mlp.fc2", inside))[:, 0]
+    return linear(w, "model.linear", F.normalize(pooled, dim=1))

@@ -136,7 +136,6 @@ def test_a_hub_out_of_reach_is_missing_and_says_what_to_do(hub, store, monkeypat
     ("name", "kind", "word"),
     [
         ("effort-ff", MissingError, "needs a browser"),
-        ("gend-pe", ContractError, "PE Core"),
         ("forensics-adapter", ContractError, "not deterministic"),
         ("gendd", UsageError, "no published model"),
     ],

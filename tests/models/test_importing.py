@@ -15,16 +15,12 @@ from deepscan.models.layouts import LAYOUTS
 from deepscan.models.store import hashes
 from tests.models import replicas
 
-PE = {
-    "feature_extractor.backbone.attn_pool.latent": torch.zeros(1, 1, 8),
-    "model.linear.weight": torch.zeros(2, 8),
-}
 ADAPTER = {"clip_post_process.0.weight": torch.zeros(2), "adapter.query_embed": torch.zeros(1)}
 #: Layout -> what makes a small file of it.
 LAYOUT_FILES = {
     "gend": replicas.gend,
     "gend-dinov3": replicas.gend_dinov3,
-    "gend-pe": lambda: PE,
+    "gend-pe": replicas.gend_pe,
     "gend-predecessor": replicas.predecessor,
     "effort": replicas.effort,
     "dfd-hr": replicas.dfd_hr,
@@ -141,9 +137,14 @@ def test_a_head_that_is_not_known_is_refused(tmp_path, store):
     assert "head is 'MLP'" in refusal(saved(wrapped, tmp_path), store).message
 
 
-@pytest.mark.parametrize(("weights", "word"), [(PE, "positions"), (ADAPTER, "not deterministic")])
-def test_what_cannot_be_taken_is_refused_with_the_reason(weights, word, tmp_path, store):
-    assert word in refusal(saved(weights, tmp_path), store).message
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_positions_of_no_grid_are_refused(count, tmp_path, store):
+    weights = replicas.gend_pe() | {"feature_extractor.backbone.pos_embed": torch.zeros(1, count, 128)}
+    assert f"backbone.position (1, {count}, 128)" in refusal(saved(weights, tmp_path), store).message
+
+
+def test_what_cannot_be_taken_is_refused_with_the_reason(tmp_path, store):
+    assert "not deterministic" in refusal(saved(ADAPTER, tmp_path), store).message
 
 
 def test_a_known_name_is_held_to_its_counts_layout_and_hash(tmp_path, store):

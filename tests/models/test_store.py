@@ -24,7 +24,7 @@ def test_embedded_installed_and_known_models_are_listed(store):
     states = {each.name: each.state for each in listed(store)}
     assert states[DEFAULT_MODEL] == states["mtcnn"] == "embedded"
     assert states["gend"] == states["mine"] == "installed"
-    assert states["unifd"] == "known" and states["gend-pe"] == "refused"
+    assert states["unifd"] == "known" and states["forensics-adapter"] == "refused"
     assert set(states) == {DEFAULT_MODEL, "mtcnn", "mine", *catalogue()}
     assert here(store) == [DEFAULT_MODEL, "mtcnn", "gend", "mine"]
 
@@ -37,7 +37,7 @@ def test_all_that_is_known_is_told(store):
     assert "get" not in installed
     assert find("unifd", store).describe()["get"] == "deepscan models pull unifd --accept-license"
     assert "by hand" in find("dfd-hr", store).describe()["get"]
-    assert "not at all: its tower" in find("gend-pe", store).describe()["get"]
+    assert "not at all: its scores" in find("forensics-adapter", store).describe()["get"]
 
 
 def test_a_card_that_cannot_be_read_hides_no_other(store):

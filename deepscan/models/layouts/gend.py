@@ -1,9 +1,11 @@
 """GenD (WACV 2026) on its three towers, and its predecessor: a head on a tower whose norms were tuned."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from deepscan.backbones.layout import Rule
+from deepscan.backbones.timm import RULES as TIMM_RULES
 from deepscan.backbones.transformers import CLIP_RULES, DINOV3_RULES
 from deepscan.errors import ContractError
 from deepscan.models.layouts import LAYOUTS
@@ -14,6 +16,8 @@ _VISION, _BACKBONE = r"feature_extractor\.vision_model\.", r"feature_extractor\.
 _TUNED = r"feature_extractor\.base_model\.model\.vision_model\."
 #: What a publisher calls its head -> whether it is given the feature at length 1.
 HEADS = {"LinearNorm": True, "linear": False}
+#: Patches of 14 px along a side of the crops that the publisher takes with PE Core, 224 px.
+_PE_GRID = 16
 
 
 def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
@@ -101,11 +105,28 @@ class GenDOnDinov3(GenD):
 
 
 @LAYOUTS.register("gend-pe")
-class GenDOnPe(Layout):
-    """GenD on PE Core, whose positions and pooling no backbone here has: recognised, and refused."""
+class GenDOnPe(GenD):
+    """GenD on PE Core's ViT-L/14, as timm names it."""
 
     like = "gend-pe"
+    rules = (*within(TIMM_RULES, _BACKBONE), _HEAD)
 
     def recognises(self, weights: Weights) -> bool:
         """Return whether there is a tower of timm's that pools by attention."""
         return any(name.startswith("feature_extractor.backbone.attn_pool.") for name in weights)
+
+    def worked_out(self, weights: Weights) -> Weights:
+        """Return the weights with positions of the grid to which its publisher resizes them at each pass."""
+        from timm.layers.pos_embed import resample_abs_pos_embed
+
+        name = "feature_extractor.backbone.pos_embed"
+        count = weights[name].shape[1] - 1 if name in weights and weights[name].ndim == 3 else 0
+        if count < 1 or math.isqrt(count) ** 2 != count:
+            return weights
+        return {**weights, name: resample_abs_pos_embed(weights[name].float(), new_size=[_PE_GRID, _PE_GRID])}
+
+    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the tower, the feature, which is what it pools, and whether it is normalised."""
+        normalise, assumed = _normalises(stated)
+        backbone = stated_tower(weights, "pe-core-vit-l14")
+        return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
