@@ -17,6 +17,7 @@ from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops, normalised
 from deepscan.errors import ContractError, UsageError
 from deepscan.faces.recipe import CropRecipe
+from tests.backbones.tiny import TINY as TOWERS
 from tests.detectors.test_contract import TINY
 from tests.tiny import pictures, recipe_of, trained
 
@@ -195,6 +196,24 @@ def test_the_gate_holds_up_what_is_no_number_for_one_crop_alone(tmp_path, monkey
     monkeypatch.setattr(export, "_differences", alone)
     with pytest.raises(ContractError, match="probability by nan"):
         told(tmp_path / "model.onnx", monkeypatch)
+
+
+def test_a_tower_with_neighbours_turned_and_a_pool_passes_the_gate(tmp_path):
+    """PE Core: no method's smallest network has its positions and its pool."""
+    tower = TOWERS["pe-core-vit-l14"]
+    network = DETECTORS.get("gend")().build({"backbone": tower, "tuning": {"type": "norm"}})
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for value in network.parameters():
+            # Random biases would outweigh the crops.
+            if value.ndim > 1:
+                value.copy_(torch.randn_like(value) * 0.3)
+    inputs, path = CropInputs(CropRecipe(side=tower["side"]), MEAN, STD), tmp_path / "model.onnx"
+    assert export_onnx(network, path, inputs=inputs, metadata={}).probability < TOLERANCE
+    assert {node.op_type for node in onnx.load(path).graph.node} <= OPERATORS
+    scores = network.predict(crops=torch.from_numpy(inputs(golden_crops(42))["crops"]))["probability"]
+    # Scores that hardly differ would pass whatever was wrong.
+    assert scores.max() - scores.min() > 0.1
 
 
 def test_a_network_that_no_onnx_file_holds_is_refused_before_the_work(tmp_path, monkeypatch):
