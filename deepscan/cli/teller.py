@@ -57,6 +57,10 @@ class Teller:
         """Tell how many of the pictures have been cropped."""
         self._count("crops", done, total)
 
+    def autoencoders(self, done: int, total: int) -> None:
+        """Tell how many images the autoencoders have learnt from."""
+        self._count("autoencoders", done, total)
+
     def features(self, done: int, total: int) -> None:
         """Tell of how many crops the backbone's features are kept."""
         self._count("features", done, total)

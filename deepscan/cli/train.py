@@ -49,7 +49,8 @@ def train(
     cache: Annotated[
         Path,
         typer.Option(
-            help="Folder for the aligned crops, and for a frozen backbone's features, made once.",
+            help="Folder for what is made once: the aligned crops, a frozen backbone's features, and the "
+            "autoencoders that redraw faces.",
             metavar="DIR",
             rich_help_panel=DATA,
         ),
@@ -152,6 +153,7 @@ def train(
             session,
             processes,
             crops_told=teller.crops,
+            autoencoders_told=teller.autoencoders,
             features_told=teller.features,
             told=teller.step,
         )

@@ -1,6 +1,7 @@
 """Fakes made from real crops: each kind leaves the traces of another way of forging."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,7 +15,10 @@ from deepscan.faces.recipe import CropRecipe
 
 #: Draws a real crop of somebody else, aligned by the same recipe.
 Donor = Callable[[], Image]
-Forgery = Callable[[Image, Donor, CropRecipe, Generator], tuple[Image, Mask]]
+#: Takes an image through a trained autoencoder: RGB, shape (S, S, 3), uint8, in and out.
+Redrawer = Callable[[Image], Image]
+#: What divides S there: by how much the code of such an autoencoder is coarser than the image.
+STRIDE = 8
 #: Of so many donors the one that looks most like the face takes its place.
 _DONORS = 4
 #: Side of the copies that are compared to find it.
@@ -23,20 +27,34 @@ _GLANCE = 8
 _COARSER = (1.2, 2.8)
 
 
-def blend(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a forgery takes beside the crop.
+
+    Attributes:
+        donor: Draws other people's crops.
+        redrawers: Autoencoders that were trained on crops of the same recipe; only `redraw` needs them.
+    """
+
+    donor: Donor
+    redrawers: Sequence[Redrawer] = ()
+
+
+Forgery = Callable[[Image, Means, CropRecipe, Generator], tuple[Image, Mask]]
+
+
+def blend(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
     """Blend the face with a slightly changed copy of itself; see `self_blended`."""
     return self_blended(crop, recipe, rng)
 
 
-def swap(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def swap(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
     """Put the face of the most alike of a few other people over this one, in its colours, more or less sharp.
 
     After "Face X-ray for More General Face Forgery Detection" (CVPR 2020, Sec. 3.3): two real faces, a mask,
     a colour transfer. Crops that are aligned need no landmarks to lie over each other.
     """
-    glances = [(_glance(other), other) for other in (donor() for _ in range(_DONORS))]
-    here = _glance(crop)
-    _, other = min(glances, key=lambda pair: float(np.abs(pair[0] - here).mean()))
+    other = _alike(crop, means.donor)
     mask = soft_mask(face_outline(canonical_face(recipe), rng), crop.shape[0], rng)
     source = _recoloured(other, crop, mask, rng)
     if rng.random() < 0.6:
@@ -44,7 +62,7 @@ def swap(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tuple
     return _laid(crop, source, mask), mask
 
 
-def warp(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
     """Pull mouth, eyes or middle of the face into another expression, and smooth what moved."""
     side, face = crop.shape[0], canonical_face(recipe)
     y, x = np.indices((side, side), dtype=np.float32)
@@ -70,7 +88,7 @@ def warp(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tuple
     return _laid(crop, _rerendered(np.asarray(moved, dtype=np.uint8), rng), soft), soft
 
 
-def render(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def render(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
     """Draw the face, or all that is seen, anew from fewer pixels, as the decoder of a generator does."""
     side = crop.shape[0]
     mask = (
@@ -81,19 +99,50 @@ def render(crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator) -> tup
     return _laid(crop, _rerendered(crop, rng), mask), mask
 
 
+def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+    """Take the face, or all that is seen, through an autoencoder: what a neural decoder leaves.
+
+    What goes through it is the crop itself, its face in another expression, or, where the face alone is
+    replaced, the face of somebody alike in its colours, as in the first face swaps by autoencoders.
+
+    Raises:
+        ValueError: There is no autoencoder among the means.
+    """
+    if not means.redrawers:
+        raise ValueError("redraw needs trained autoencoders")
+    side = crop.shape[0]
+    source = warp(crop, means, recipe, rng)[0] if rng.random() < 0.3 else crop
+    if rng.random() < 0.6:
+        mask = np.ones((side, side), np.float32)
+    else:
+        mask = soft_mask(face_outline(canonical_face(recipe), rng), side, rng)
+        if rng.random() < 0.5:
+            source = _recoloured(_alike(crop, means.donor), crop, mask, rng)
+    drawn = means.redrawers[int(rng.integers(len(means.redrawers)))](source)
+    if rng.random() < 0.35:
+        drawn = _sharpened(drawn, rng)
+    return _laid(crop, drawn, mask), mask
+
+
 #: Name in a recipe's `forgeries` -> how one is made.
-FORGERIES: Mapping[str, Forgery] = {"blend": blend, "swap": swap, "warp": warp, "render": render}
+FORGERIES: Mapping[str, Forgery] = {
+    "blend": blend,
+    "swap": swap,
+    "warp": warp,
+    "render": render,
+    "redraw": redraw,
+}
 
 
 def forged(
-    kinds: Sequence[str], crop: Image, donor: Donor, recipe: CropRecipe, rng: Generator
+    kinds: Sequence[str], crop: Image, means: Means, recipe: CropRecipe, rng: Generator
 ) -> tuple[Image, Mask]:
     """Return a fake of one of some kinds made from a real crop, and how much of each pixel was forged.
 
     Args:
-        kinds: Keys of `FORGERIES`, each as likely.
+        kinds: Keys of `FORGERIES`, each as likely as it is often named.
         crop: RGB, aligned by the recipe, shape (S, S, 3), uint8; it is left as it is.
-        donor: Draws other people's crops.
+        means: What it is made with.
         recipe: The crop recipe.
         rng: Draws everything else.
 
@@ -101,13 +150,20 @@ def forged(
         The fake, and its mask, shape (S, S), float32 in [0, 1].
     """
     kind = kinds[0] if len(kinds) == 1 else kinds[int(rng.integers(len(kinds)))]
-    return FORGERIES[kind](crop, donor, recipe, rng)
+    return FORGERIES[kind](crop, means, recipe, rng)
 
 
 def _laid(crop: Image, source: Image, mask: Mask) -> Image:
     laid = crop.astype(np.float32)
     laid += mask[..., None] * (source - laid)
     return np.rint(laid).astype(np.uint8)
+
+
+def _alike(crop: Image, donor: Donor) -> Image:
+    """Return the most alike of a few donors."""
+    here = _glance(crop)
+    others = (donor() for _ in range(_DONORS))
+    return min(others, key=lambda other: float(np.abs(_glance(other) - here).mean()))
 
 
 def _glance(crop: Image) -> NDArray[np.float32]:
@@ -145,10 +201,14 @@ def _rerendered(image: Image, rng: Generator) -> Image:
         grown = _transposed(coarse, rng)
         grown = cv2.resize(grown, (side, side), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.5:
-        soft = cv2.GaussianBlur(grown, (0, 0), 1.0)
-        gain = float(rng.uniform(0.2, 1.0))
-        grown = cv2.addWeighted(grown, 1 + gain, soft, -gain, 0)
+        return _sharpened(np.asarray(grown, dtype=np.uint8), rng)
     return np.asarray(grown, dtype=np.uint8)
+
+
+def _sharpened(image: Image, rng: Generator) -> Image:
+    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+    gain = float(rng.uniform(0.2, 1.0))
+    return np.asarray(cv2.addWeighted(image, 1 + gain, soft, -gain, 0), dtype=np.uint8)
 
 
 def _transposed(image: Image, rng: Generator) -> Image:

@@ -150,7 +150,7 @@ def _strip_traces(model: Any) -> None:
 def _write(network: Network, arrays: Arrays, path: Path) -> None:
     example = {name: torch.from_numpy(array[:2]) for name, array in arrays.items()}
     shapes = (({0: torch.export.Dim("batch", min=1, max=4096)},) * len(example),)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         names = list(network.predict(**example))
         # Traced here: the exporter by itself would fall back on a graph for batches of this size alone.
         traced = torch.export.export(
@@ -170,7 +170,8 @@ def _write(network: Network, arrays: Arrays, path: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep torch's exporter from telling of its work."""
     # The exporter narrates what it does and warns of its own deprecations: neither is for our user.
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

@@ -17,6 +17,7 @@ from torch import nn
 
 from deepscan.data.crops import CropSet
 from deepscan.data.dataset import PAIRS
+from deepscan.data.forgeries import Redrawer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError
@@ -123,6 +124,7 @@ def train(
     resume: bool = False,
     finish: bool = False,
     cache: Path | None = None,
+    redrawers: Sequence[Redrawer] = (),
     listener: Listener | None = None,
     crops_listener: Callable[[int, int], None] | None = None,
 ) -> tuple[Network, Progress]:
@@ -143,6 +145,7 @@ def train(
         resume: Go on from the folder's last checkpoint.
         finish: Only take the best weights of an interrupted run as they are.
         cache: Folder to keep the features of a frozen backbone in; None trains with it live.
+        redrawers: Trained autoencoders, where the recipe makes fakes by them.
         listener: Told after every step.
         crops_listener: Told how many crops' features are done, and how many there are.
 
@@ -152,7 +155,7 @@ def train(
         MissingError: There is no checkpoint to resume from, or the backbone's weights are not there.
     """
     with _one_thread_in_opencv():
-        run = _begin(recipe, crops, folder, processes, cache, crops_listener)
+        run = _begin(recipe, crops, folder, processes, cache, redrawers, crops_listener)
         if resume or finish:
             run.progress = checkpoint.restore(
                 folder / LAST, run.network, run.average, run.stepper.optimiser, run.identity
@@ -171,6 +174,7 @@ def _begin(
     folder: Path,
     processes: Processes,
     cache: Path | None,
+    redrawers: Sequence[Redrawer],
     listener: Callable[[int, int], None] | None,
 ) -> Run:
     training, choosing = _rows(recipe, crops)
@@ -195,7 +199,7 @@ def _begin(
     return Run(
         recipe=recipe,
         crops=crops,
-        source=source or CropSource(crops, recipe, inputs, masks=detector.wants_masks),
+        source=source or CropSource(crops, recipe, inputs, masks=detector.wants_masks, redrawers=redrawers),
         training=training,
         choosing=choosing,
         network=network,

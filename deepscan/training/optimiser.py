@@ -79,8 +79,7 @@ class Stepper:
         self.recipe, self.network, self.loss = recipe, network, loss
         self.optimiser, self.processes = optimiser, processes
         self.trained = [value for value in network.parameters() if value.requires_grad]
-        half = {"auto": processes.device.type == "cuda", "bfloat16": True, "float32": False}
-        self._half = half[recipe.precision]
+        self._half = recipe.half(processes.device.type)
 
     def step(self, parts: Sequence[Batch], seeds: Sequence[int], rate: float) -> dict[str, float]:
         """Make one step and return the mean loss and its parts over all processes.

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from deepscan.data.augment import steps_of
 from deepscan.data.crops import Sampling
-from deepscan.data.forgeries import FORGERIES
+from deepscan.data.forgeries import FORGERIES, STRIDE
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import UsageError
 from deepscan.faces.recipe import CropRecipe
@@ -73,8 +73,9 @@ class Recipe:
         sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.
         blend: Share of the fakes that are replaced by one made from a real crop.
-        forgeries: How these are made, each way as likely: `blend`, with itself; `swap`, with somebody else's
-            face; `warp`, into another expression; `render`, from fewer pixels.
+        forgeries: How these are made, each way as likely as it is often named: `blend`, with itself; `swap`,
+            with somebody else's face; `warp`, into another expression; `render`, from fewer pixels; `redraw`,
+            by autoencoders, which are first trained on the real crops.
         balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats,
             half of each batch being real; `paired` does so too, and a batch holds a real and a fake of each
             of its groups, as far as there are both, and varies the two alike.
@@ -153,10 +154,7 @@ class Recipe:
                 )
         if not 0 <= self.blend <= 1:
             raise UsageError(f"blend must be in [0, 1], not {self.blend}", "it is a share of the fakes")
-        if not self.forgeries or set(self.forgeries) - set(FORGERIES):
-            raise UsageError(
-                f"forgeries {list(self.forgeries)}", f"give one or more of: {', '.join(FORGERIES)}"
-            )
+        self._check_forgeries()
         rates = (self.lr, self.lr if self.backbone_lr is None else self.backbone_lr)
         if not all(0 < rate < math.inf for rate in rates) or not 0 <= self.ema < 1:
             raise UsageError(
@@ -169,6 +167,26 @@ class Recipe:
             raise UsageError(f"mean {self.mean}, std {self.std}", "give three values each, std above 0")
         steps_of(self.augment)
         self._check_pairs()
+
+    @property
+    def redraws(self) -> bool:
+        """Whether fakes are made by autoencoders."""
+        return "redraw" in self.forgeries and bool(self.blend or self.pairs_only)
+
+    def half(self, device: str) -> bool:
+        """Return whether the network's arithmetic in training is in bfloat16, on a `cpu` or on `cuda`."""
+        return {"auto": device == "cuda", "bfloat16": True, "float32": False}[self.precision]
+
+    def _check_forgeries(self) -> None:
+        if not self.forgeries or set(self.forgeries) - set(FORGERIES):
+            raise UsageError(
+                f"forgeries {list(self.forgeries)}", f"give one or more of: {', '.join(FORGERIES)}"
+            )
+        if self.redraws and self.crop.input_side % STRIDE:
+            raise UsageError(
+                f"redraw takes crops of a multiple of {STRIDE} px, not of {self.crop.input_side}",
+                f"add crop.resize={math.ceil(self.crop.input_side / STRIDE) * STRIDE}",
+            )
 
     def _check_pairs(self) -> None:
         if self.labels == "none" and (self.blend != 1 or self.balance != "paired"):

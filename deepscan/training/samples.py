@@ -14,6 +14,7 @@ from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet, Sampling
 from deepscan.data.dataset import PAIRS
+from deepscan.data.forgeries import Means, Redrawer
 from deepscan.data.forgeries import forged as forge
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
@@ -55,6 +56,12 @@ def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tupl
                 "put more groups into the split val, of both labels",
             )
     return parts
+
+
+def reals(crops: CropSet, recipe: Recipe) -> Indices:
+    """Return the training crops that count as real: what fakes are made with, shape (N,)."""
+    train = crops.where("train")
+    return train if recipe.labels == "none" else train[crops.labels[train] == REAL]
 
 
 def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[int]) -> Indices:
@@ -123,17 +130,25 @@ class CropSource:
         recipe: States augmentation, blending and the seed.
         inputs: Makes the network's inputs.
         masks: Whether the method asks for what was forged.
+        redrawers: Trained autoencoders, where the recipe makes fakes by them.
     """
 
-    def __init__(self, crops: CropSet, recipe: Recipe, inputs: Inputs, *, masks: bool = False) -> None:
+    def __init__(
+        self,
+        crops: CropSet,
+        recipe: Recipe,
+        inputs: Inputs,
+        *,
+        masks: bool = False,
+        redrawers: Sequence[Redrawer] = (),
+    ) -> None:
         if masks and "forged" not in crops.layers and not recipe.blend:
             raise UsageError(
                 "this loss needs masks of what was forged, and the data have none",
                 "give the index a column mask, or make fakes with a mask by blend=0.5",
             )
         self.crops, self.recipe, self.inputs, self.masks = crops, recipe, inputs, masks
-        train = crops.where("train")
-        self._real = train[crops.labels[train] == REAL]
+        self._real, self._redrawers = reals(crops, recipe), redrawers
 
     def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order, in order.
@@ -194,7 +209,7 @@ class CropSource:
                 image, soft = forge(
                     recipe.forgeries,
                     np.asarray(crops.crops[partner]),
-                    lambda: np.asarray(crops.crops[rng.choice(self._real)]),
+                    Means(lambda: np.asarray(crops.crops[rng.choice(self._real)]), self._redrawers),
                     recipe.crop,
                     rng,
                 )

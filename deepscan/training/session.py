@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,18 @@ from deepscan.data.dataset import LABELS, PAIRS, Picture, read_pairs_only, read_
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 from deepscan.training import checkpoint
+from deepscan.training.autoencoders import Autoencoder, autoencoders
 from deepscan.training.checkpoint import BEST, LAST
 from deepscan.training.log import CURVES, LOG
 from deepscan.training.loop import Listener, train
 from deepscan.training.processes import Processes
 from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
+from deepscan.training.samples import reals
 
 Counted = Callable[[int, int], None]
+#: Crops on which the error of autoencoders is measured.
+_REDRAWN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,13 @@ class Session:
 
 
 def perform(
-    session: Session, processes: Processes, *, crops_told: Counted, features_told: Counted, told: Listener
+    session: Session,
+    processes: Processes,
+    *,
+    crops_told: Counted,
+    autoencoders_told: Counted,
+    features_told: Counted,
+    told: Listener,
 ) -> ModelCard | Path | None:
     """Train, and return the card of the model folder that was made.
 
@@ -74,7 +84,8 @@ def perform(
         session: What to do.
         processes: Which processes do it together.
         crops_told: Told how many crops are made, and how many there are.
-        features_told: The same of features.
+        autoencoders_told: Told how many images autoencoders have learnt from, and how many they will.
+        features_told: Told how many crops' features are done, and how many there are.
         told: Told after every step.
 
     Returns:
@@ -95,6 +106,7 @@ def perform(
             crops = prepare_crops(
                 pictures, recipe.crop, session.cache, workers=session.workers, progress=crops_told
             )
+            redrawers = _redrawers(session, crops, processes, autoencoders_told) if recipe.redraws else ()
         processes.wait()
     network, state = train(
         recipe,
@@ -104,6 +116,7 @@ def perform(
         resume=session.resume and (session.run / LAST).exists(),
         finish=session.finish,
         cache=session.cache if session.keep_features else None,
+        redrawers=redrawers,
         listener=told,
         crops_listener=features_told,
     )
@@ -120,11 +133,26 @@ def perform(
         name=session.folder.resolve().name,
         data=", ".join(recipe.sources) or str(session.data),
         trained={
-            **_trained(session, pictures, crops),
+            **_trained(session, pictures, crops, redrawers),
             "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
             "epochs": f"{int(best['epoch'])} of {len(state.history)} trained and {recipe.epochs} planned",
             "chosen_by": f"{recipe.select} {best[recipe.select]:.4f} on the first half of validation groups",
         },
+    )
+
+
+def _redrawers(
+    session: Session, crops: CropSet, processes: Processes, told: Counted
+) -> tuple[Autoencoder, ...]:
+    recipe, device = session.recipe, processes.device.type
+    return autoencoders(
+        crops,
+        reals(crops, recipe),
+        session.cache,
+        seed=recipe.seed,
+        half=recipe.half(device),
+        device=device,
+        progress=told,
     )
 
 
@@ -195,13 +223,27 @@ def writable(path: Path, option: str) -> None:
         raise UsageError(f"{path} cannot be written into: {reason}", f"name another folder with {option}")
 
 
-def _trained(session: Session, pictures: tuple[Picture, ...], crops: CropSet) -> dict[str, object]:
+def _trained(
+    session: Session, pictures: tuple[Picture, ...], crops: CropSet, redrawers: Sequence[Autoencoder]
+) -> dict[str, object]:
     recipe = session.recipe
     return {
         "data": ", ".join(sorted({picture.source or str(session.data) for picture in pictures})),
         "terms": recipe.terms,
         "crops": len(crops.where("train", recipe.frames["train"], recipe.sampling)),
         **({"crops_in_pairs_only": len(crops.where(PAIRS))} if recipe.pairs_only else {}),
+        **({"autoencoders": _stated(redrawers, recipe, crops)} if redrawers else {}),
         "command": session.command,
         "seed": recipe.seed,
+    }
+
+
+def _stated(redrawers: Sequence[Autoencoder], recipe: Recipe, crops: CropSet) -> dict[str, object]:
+    real = reals(crops, recipe)
+    some = crops.crops[real[np.linspace(0, len(real) - 1, min(_REDRAWN, len(real))).astype(int)]]
+    return {
+        "number": len(redrawers),
+        "seed": recipe.seed,
+        "trained_on": f"{len(real)} real training crops",
+        "l1_of_255": [round(redraw.error(some), 2) for redraw in redrawers],
     }

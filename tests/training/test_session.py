@@ -15,6 +15,7 @@ from deepscan.training.recipe import load_recipe
 from deepscan.training.session import Session, check, perform
 
 CPU = Processes(0, 1, torch.device("cpu"))
+COUNTED = dict.fromkeys(("crops_told", "autoencoders_told", "features_told"), lambda *given: None)
 
 
 @pytest.fixture
@@ -44,8 +45,7 @@ def session(recipe, crops, tmp_path, monkeypatch):
 
 
 def _run(session):
-    nothing = {"crops_told": lambda *given: None, "features_told": lambda *given: None}
-    return perform(session, CPU, told=lambda step: None, **nothing)
+    return perform(session, CPU, told=lambda step: None, **COUNTED)
 
 
 def _not_cut(monkeypatch):
@@ -79,9 +79,8 @@ def test_overwriting_leaves_nothing_of_the_former_run(session):
     def stop(step):
         raise Stop
 
-    nothing = {"crops_told": lambda *given: None, "features_told": lambda *given: None}
     with pytest.raises(Stop):
-        perform(dataclasses.replace(session, overwrite=True), CPU, told=stop, **nothing)
+        perform(dataclasses.replace(session, overwrite=True), CPU, told=stop, **COUNTED)
     assert before
     assert not (session.run / "best.safetensors").exists()
     assert not (session.run / "log.csv").exists()

@@ -1,0 +1,285 @@
+"""Small autoencoders, trained on real crops and kept: they leave in a face what a neural decoder leaves."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from deepscan.data.augment import Image
+from deepscan.data.crops import CropSet, Progress
+from deepscan.engines.export import OPSET, quiet
+from deepscan.engines.onnx import open_session
+from deepscan.errors import UsageError
+from deepscan.scan.journal import replaced
+from deepscan.training.samples import Indices
+
+#: Side of the parts of crops that they learn from, and how many of these a step takes.
+_PART, _BATCH = 96, 16
+_LR, _CRITIC_LR, _FLOOR = 2e-3, 5e-4, 0.01
+#: Shares of the steps: in which the rate rises, after which a critic learns, and after which it is heard. All
+#: there is to tell apart before is the blur of the first steps.
+_WARMUP, _LEARNS, _HEARD = 0.04, 0.15, 0.22
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an autoencoder is, and how long it learns.
+
+    Attributes:
+        enlarge: How its decoder doubles the side: `nearest`, by copies and a convolution; `shuffle`, by a
+            convolution whose channels become pixels; `transposed`, by a transposed convolution.
+        latent: Channels of its code.
+        critic: Weight of what a critic of patches says, 0 for none: with it the decoder draws texture that
+            an error of pixels alone leaves away.
+        steps: Steps of training.
+    """
+
+    enlarge: str
+    latent: int
+    critic: float
+    steps: int
+
+
+#: Three decoders of different traces, as generators have them: about 0.2 M parameters each, and three to nine
+#: minutes on a core at 160 px.
+PLANS = (
+    Plan("nearest", 12, 0.0, 1700),
+    Plan("shuffle", 16, 0.005, 2700),
+    Plan("transposed", 20, 0.005, 2700),
+)
+
+
+class Autoencoder:
+    """A trained autoencoder; calling it takes an image through, in any thread with the same bytes.
+
+    Args:
+        path: Its ONNX file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # One thread, whatever torch has: batches are made in threads beside the training.
+        self._session = open_session(path, threads=1)
+
+    def __call__(self, image: Image) -> Image:
+        """Return what it makes of an image, RGB, shape (S, S, 3), uint8, as the image is."""
+        (drawn,) = self._session.run(None, {"image": np.ascontiguousarray(image)[None]})
+        return np.asarray(drawn[0], dtype=np.uint8)
+
+    def error(self, images: Sequence[Image]) -> float:
+        """Return the mean absolute difference of images from what it makes of them, in steps of 255."""
+        return float(np.mean([np.abs(self(image).astype(np.int16) - image).mean() for image in images]))
+
+
+def autoencoders(
+    crops: CropSet,
+    rows: Indices,
+    store: Path,
+    *,
+    seed: int,
+    half: bool = False,
+    device: str = "cpu",
+    plans: Sequence[Plan] = PLANS,
+    progress: Progress | None = None,
+) -> tuple[Autoencoder, ...]:
+    """Return autoencoders of some crops, trained where the cache does not have them.
+
+    Args:
+        crops: The crops.
+        rows: Which of them to learn from, shape (N,).
+        store: Folder of the cache. Each is kept as it ends; one that was interrupted begins anew.
+        seed: Of the weights and of the order.
+        half: Whether they are trained in bfloat16.
+        device: Where they are trained: `cpu` or `cuda`.
+        plans: What they are.
+        progress: Told how many images they have learnt from, and how many they will.
+
+    Raises:
+        UsageError: There is no crop to learn from, or a loss became no number.
+    """
+    if not len(rows):
+        raise UsageError("there is no real crop to train autoencoders on", "leave redraw out of forgeries")
+    side = crops.crops.shape[1]
+    store.mkdir(parents=True, exist_ok=True)
+    paths = [store / f"redraw-{_key(crops, rows, plan, seed, half)}.onnx" for plan in plans]
+    missing = [at for at, path in enumerate(paths) if not path.is_file()]
+    total, done = sum(plans[at].steps for at in missing), 0
+    for at in missing:
+        # The networks' weights are drawn from torch's generator, which is the caller's.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = _Network(plans[at]).to(device).to(memory_format=torch.channels_last)
+            for _ in _trained(network, plans[at], crops, rows, seed, half):
+                done += 1
+                if progress is not None:
+                    progress(done * _BATCH, total * _BATCH)
+        _write(network.to("cpu").eval(), side, paths[at])
+    return tuple(Autoencoder(path) for path in paths)
+
+
+class _Network(nn.Module):
+    """Encoder and decoder, of images in [-1, 1], shape (B, 3, S, S)."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, 24, 3, 2, 1),
+            _act(),
+            *_halved(24, 48),
+            *_halved(48, 80),
+            nn.Conv2d(80, plan.latent, 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(plan.latent, 80, 3, 1, 1),
+            _act(),
+            *_ENLARGED[plan.enlarge](80, 48),
+            _act(),
+            *_ENLARGED[plan.enlarge](48, 28),
+            _act(),
+            *_ENLARGED[plan.enlarge](28, 14),
+            _act(),
+            nn.Conv2d(14, 3, 3, 1, 1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        drawn: Tensor = self.decoder(self.encoder(images))
+        return drawn
+
+
+class _OfPixels(nn.Module):
+    """A network as it is exported: bytes in and out, shape (1, S, S, 3)."""
+
+    def __init__(self, network: _Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        drawn = self.network(image.permute(0, 3, 1, 2).float() / 127.5 - 1)
+        levels: Tensor = ((drawn.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255)
+        return levels.to(torch.uint8)
+
+
+def _act() -> nn.Module:
+    return nn.LeakyReLU(0.1, inplace=True)
+
+
+def _halved(channels: int, wider: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, wider, 3, 2, 1), _act(), nn.Conv2d(wider, wider, 3, 1, 1), _act()]
+
+
+#: Shuffled pixels are those of "Real-Time Single Image and Video Super-Resolution Using an Efficient
+#: Sub-Pixel Convolutional Neural Network" (CVPR 2016).
+_ENLARGED: Mapping[str, Callable[[int, int], list[nn.Module]]] = {
+    "nearest": lambda a, b: [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(a, b, 3, 1, 1)],
+    "shuffle": lambda a, b: [nn.Conv2d(a, b * 4, 3, 1, 1), nn.PixelShuffle(2)],
+    "transposed": lambda a, b: [nn.ConvTranspose2d(a, b, 4, 2, 1)],
+}
+
+
+def _critic() -> nn.Module:
+    """Return what tells patches of images from drawn ones.
+
+    After "Image-to-Image Translation with Conditional Adversarial Networks" (CVPR 2017, Sec. 3.2.2).
+    """
+    return nn.Sequential(
+        nn.Conv2d(3, 24, 4, 2, 1),
+        _act(),
+        nn.Conv2d(24, 48, 4, 2, 1),
+        _act(),
+        nn.Conv2d(48, 64, 3, 1, 1),
+        _act(),
+        nn.Conv2d(64, 1, 3, 1, 1),
+    )
+
+
+def _trained(
+    network: _Network, plan: Plan, crops: CropSet, rows: Indices, seed: int, half: bool
+) -> Iterator[None]:
+    """Train a network, and yield after each step.
+
+    The loss is the mean absolute error of pixels and of their differences, after "Deep Multi-Scale Video
+    Prediction beyond Mean Square Error" (ICLR 2016, Sec. 3.2); the critic's is the hinge of "Geometric GAN"
+    (2017).
+    """
+    rng, device = np.random.default_rng(seed), next(network.parameters()).device
+    critic = _critic().to(device).to(memory_format=torch.channels_last)
+    own = torch.optim.AdamW(network.parameters(), _LR, betas=(0.8, 0.99))
+    others = torch.optim.AdamW(critic.parameters(), _CRITIC_LR, betas=(0.5, 0.99))
+    for step in range(plan.steps):
+        images = _images(crops, rows, rng).to(device, memory_format=torch.channels_last)
+        for group in own.param_groups:
+            group["lr"] = _LR * _rate(step, plan.steps)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            drawn = network(images).float()
+            heard = plan.critic and step >= _HEARD * plan.steps
+            said = critic(drawn).float().mean() if heard else drawn.new_zeros(())
+        loss = _difference(drawn - images) - plan.critic * said
+        if not math.isfinite(float(loss.detach())):
+            raise UsageError(
+                f"the loss of an autoencoder became {loss}", "try precision=float32 or another seed"
+            )
+        own.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        own.step()
+        if plan.critic and step >= _LEARNS * plan.steps:
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                real, fake = critic(images).float(), critic(drawn.detach()).float()
+            others.zero_grad()
+            told = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+            told.backward()  # type: ignore[no-untyped-call]
+            others.step()
+        yield
+
+
+def _difference(difference: Tensor) -> Tensor:
+    parts = (difference, difference.diff(dim=-1), difference.diff(dim=-2))
+    return torch.stack([part.abs().mean() for part in parts]).sum()
+
+
+def _rate(step: int, steps: int) -> float:
+    return min(1.0, step / (_WARMUP * steps)) * (0.5 * (1 + math.cos(math.pi * step / steps)) + _FLOOR)
+
+
+def _images(crops: CropSet, rows: Indices, rng: Generator) -> Tensor:
+    """Return random parts of random crops, half of them mirrored, in [-1, 1], shape (B, 3, P, P)."""
+    side = crops.crops.shape[1]
+    part = min(_PART, side)
+    chosen = []
+    for at in rng.choice(rows, _BATCH):
+        top, left = rng.integers(0, side - part + 1, 2)
+        image = crops.crops[at, top : top + part, left : left + part]
+        chosen.append(image[:, ::-1] if rng.random() < 0.5 else image)
+    return torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _write(network: _Network, side: int, path: Path) -> None:
+    image = torch.zeros((1, side, side, 3), dtype=torch.uint8)
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            _OfPixels(network).eval(),
+            (image,),
+            input_names=["image"],
+            output_names=["drawn"],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    with replaced(path) as file:
+        file.write(program.model_proto.SerializeToString())
+
+
+def _key(crops: CropSet, rows: Indices, plan: Plan, seed: int, half: bool) -> str:
+    """Return what an autoencoder hangs on, hashed."""
+    settings = [_PART, _BATCH, _LR, _CRITIC_LR, _FLOOR, _WARMUP, _LEARNS, _HEARD]
+    digest = hashlib.sha256(json.dumps([crops.key, asdict(plan), seed, half, settings]).encode())
+    digest.update(np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()[:16]
