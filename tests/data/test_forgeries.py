@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.data.forgeries import FORGERIES, forged
+from deepscan.data.forgeries import FORGERIES, Means, forged
 from deepscan.faces.recipe import CropRecipe
 
 RECIPE = CropRecipe(side=96, scale=0.75, shift=(0.0, -0.16), interpolation="area", border="reflect")
@@ -22,8 +22,13 @@ def crop():
     return picture(5)
 
 
-def made(kind, crop, seed, donor=lambda: picture(9)):
-    return forged([kind], crop, donor, RECIPE, np.random.default_rng(seed))
+def inverted(image):
+    """Stands for an autoencoder: what went through it is not to be taken for anything else."""
+    return 255 - image
+
+
+def made(kind, crop, seed, donor=lambda: picture(9), redrawers=(inverted,)):
+    return forged([kind], crop, Means(donor, redrawers), RECIPE, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("kind", FORGERIES)
@@ -75,10 +80,50 @@ def test_rendering_takes_the_grain_away(crop):
     assert np.median(ratios) < 0.7
 
 
-def test_kinds_are_drawn_alike_often(crop):
-    rng = np.random.default_rng(0)
-    whole = sum(
-        bool((forged(["render", "warp"], crop, lambda: crop, RECIPE, rng)[1] == 1).all()) for _ in range(200)
-    )
-    # `render` covers everything in four of ten cases, `warp` never: a fifth of the whole, and 3 deviations.
-    assert 40 - 17 < whole < 40 + 17
+def test_a_redrawn_face_is_what_an_autoencoder_makes_of_it_another_expression_or_an_alike_donor(crop):
+    sources, whole = [], 0
+
+    def redraw(image):
+        sources.append(image)
+        return inverted(image)
+
+    unlike, alike = picture(2, mean=240), picture(7, mean=125)
+    donors = iter([unlike, alike, unlike, unlike] * 60)
+    for seed in range(60):
+        fake, mask = made("redraw", crop, seed, lambda: next(donors), [redraw])
+        whole += bool((mask == 1).all())
+        inside = mask > 0.95
+        assert np.corrcoef(fake[inside].ravel(), sources[-1][inside].ravel())[0, 1] < -0.8
+    same = sum(np.array_equal(source, crop) for source in sources)
+    like = [
+        [np.corrcoef(source.ravel(), other.ravel())[0, 1] for other in (crop, alike, unlike)]
+        for source in sources
+    ]
+    nearest = np.argmax(like, axis=1)
+    # Of 60, 36 are whole, 12 the face of a donor, and of the other 48, 14 in another expression; each may be
+    # off by three deviations.
+    assert 36 - 12 < whole < 36 + 12
+    assert 12 - 10 < (nearest == 1).sum() < 12 + 10
+    assert not (nearest == 2).any()
+    assert 34 - 12 < same < 34 + 12
+
+
+def test_each_autoencoder_is_used_and_without_one_nothing_is_redrawn(crop):
+    seen = set()
+    used = [lambda image, at=at: seen.add(at) or inverted(image) for at in range(3)]
+    for seed in range(20):
+        made("redraw", crop, seed, redrawers=used)
+    assert seen == {0, 1, 2}
+    with pytest.raises(ValueError, match="autoencoders"):
+        made("redraw", crop, 0, redrawers=())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "share"), [(["render", "warp"], 0.2), (["render", "render", "warp"], 4 / 15)]
+)
+def test_kinds_are_drawn_as_often_as_they_are_named(crop, kinds, share):
+    rng, means, count = np.random.default_rng(0), Means(lambda: crop), 400
+    whole = sum(bool((forged(kinds, crop, means, RECIPE, rng)[1] == 1).all()) for _ in range(count))
+    # `render` covers everything in four of ten cases, `warp` never. Two deviations are less than what the two
+    # shares differ by.
+    assert abs(whole - share * count) < 2 * np.sqrt(count * share * (1 - share))

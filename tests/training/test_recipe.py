@@ -5,6 +5,7 @@ from operator import getitem
 
 import pytest
 
+from deepscan.data.forgeries import FORGERIES
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.errors import MissingError, UsageError
@@ -138,6 +139,29 @@ def test_the_embedded_detector_goes_on_from_its_first_stage():
     assert alike == {name: value for name, value in start.to_json().items() if name not in differ}
     assert embedded.blend < start.blend
     assert set(start.forgeries) == {"blend", "swap", "warp", "render"}
+
+
+def test_the_stage_that_redraws_goes_on_from_the_embedded_detector():
+    embedded, redraw = load_recipe(None, "convnet"), load_recipe(None, "convnet-redraw")
+    differ = ("blend", "epochs", "forgeries", "pairs_only", "terms")
+    alike = {name: value for name, value in redraw.to_json().items() if name not in differ}
+    assert alike == {name: value for name, value in embedded.to_json().items() if name not in differ}
+    counted = {kind: redraw.forgeries.count(kind) for kind in FORGERIES}
+    assert counted == {**dict.fromkeys(FORGERIES, 1), "redraw": 2}
+    assert redraw.redraws
+    assert not embedded.redraws
+
+
+def test_autoencoders_are_wanted_where_fakes_are_made_by_them():
+    kind = "forgeries=[blend,redraw]"
+    assert not load_recipe("qtfp", overrides=[kind]).redraws
+    assert load_recipe("qtfp", overrides=[kind, "blend=0.1"]).redraws
+    assert load_recipe("qtfp", overrides=[kind, "pairs_only=[web]", "balance=paired"]).redraws
+    odd = [kind, "blend=0.1", "crop.resize=150"]
+    with pytest.raises(UsageError, match="multiple of 8") as raised:
+        load_recipe("qtfp", overrides=odd)
+    assert raised.value.hint == "add crop.resize=152"
+    assert load_recipe("qtfp", overrides=odd[1:]).crop.input_side == 150
 
 
 def test_another_name_takes_the_arguments_of_the_former_one_away():

@@ -11,7 +11,7 @@ from deepscan.data.forgeries import FORGERIES
 from deepscan.detectors.detector import REAL, UNKNOWN
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
-from deepscan.training.samples import ALONE, CropSource, arrange, halves
+from deepscan.training.samples import ALONE, CropSource, arrange, halves, reals
 
 
 def _crops(labels, groups, split="train"):
@@ -174,8 +174,8 @@ def test_blending_replaces_fakes_by_their_reals_and_tells_where(crops, paired):
 def test_a_swapped_face_comes_from_a_real_training_crop(crops, paired, monkeypatch):
     donors = []
 
-    def spy(crop, donor, recipe, rng):
-        donors.extend(donor() for _ in range(8))
+    def spy(crop, means, recipe, rng):
+        donors.extend(means.donor() for _ in range(8))
         return donors[-1].copy(), np.ones(crop.shape[:2], np.float32)
 
     monkeypatch.setattr("deepscan.data.forgeries.FORGERIES", {**FORGERIES, "swap": spy})
@@ -186,6 +186,26 @@ def test_a_swapped_face_comes_from_a_real_training_crop(crops, paired, monkeypat
     real = {crops.crops[at].tobytes() for at in train[crops.labels[train] == REAL]}
     assert {donor.tobytes() for donor in donors} <= real
     assert len({donor.tobytes() for donor in donors}) > 4
+
+
+def test_a_redrawn_face_is_drawn_by_what_the_source_is_given(crops, paired):
+    redrawn = dataclasses.replace(paired, blend=1.0, forgeries=("redraw",))
+    order = arrange(crops, crops.where("train"), redrawn, (0,))[:8]
+    flat = np.full((32, 32, 3), 7, np.uint8)
+    source = CropSource(crops, redrawn, redrawn.make_inputs(), redrawers=[lambda image: flat])
+    images = next(source.batches([order], 0)).inputs["crops"].permute(0, 2, 3, 1).numpy()
+    pixels = np.rint((images * redrawn.std + redrawn.mean) * 255)
+    # Where its mask ends, the face is the real one; everything, or its middle, is drawn anew.
+    assert (pixels[1::2, 12:16, 16] == 7).mean() > 0.5
+    assert not (pixels[::2] == 7).all(axis=-1).any()
+
+
+@pytest.mark.parametrize("labels", ["given", "none"])
+def test_what_fakes_are_made_with_is_real_and_of_the_training_crops(crops, paired, labels):
+    there = dataclasses.replace(crops, splits=("pairs", *crops.splits[1:]))
+    rows = reals(there, dataclasses.replace(paired, labels=labels, blend=1.0))
+    train = range(1, 56)
+    assert rows.tolist() == [at for at in train if labels == "none" or crops.labels[at] == REAL]
 
 
 def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, paired):

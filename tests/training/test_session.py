@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from functools import partial
 
 import cv2
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.training import autoencoders as autoencoders_module
 from deepscan.training import session as session_module
+from deepscan.training.autoencoders import PLANS, Autoencoder, autoencoders
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
 from deepscan.training.session import Session, check, perform
@@ -149,6 +152,41 @@ def test_faces_in_pairs_only_are_trained_on_and_counted_apart(session, crops, mo
     assert [picture.path.name for picture in given if picture.split == "pairs"] == ["a.png"]
     assert (card.trained["crops"], card.trained["crops_in_pairs_only"]) == (55, 1)
     assert "web" in card.trained["data"]
+
+
+@pytest.fixture
+def redrawing(session, monkeypatch):
+    plans = [dataclasses.replace(plan, steps=2) for plan in PLANS[:2]]
+    monkeypatch.setattr(session_module, "autoencoders", partial(autoencoders, plans=plans))
+    recipe = dataclasses.replace(session.recipe, blend=0.5, forgeries=("blend", "redraw"))
+    return dataclasses.replace(session, recipe=recipe, resume=True)
+
+
+def test_a_recipe_that_redraws_trains_autoencoders_once_on_real_training_crops(redrawing, crops, monkeypatch):
+    told, looked = [], []
+    images = autoencoders_module._images
+
+    def spy(given, rows, rng):
+        looked.append(rows)
+        return images(given, rows, rng)
+
+    monkeypatch.setattr(autoencoders_module, "_images", spy)
+    listeners = {**COUNTED, "autoencoders_told": lambda *given: told.append(given)}
+    card = perform(redrawing, CPU, told=lambda step: None, **listeners)
+    assert told == [(16, 64), (32, 64), (48, 64), (64, 64)]
+    assert {tuple(rows) for rows in looked} == {tuple(range(0, 56, 2))}
+    stated = card.trained["autoencoders"]
+    assert {**stated, "l1_of_255": None} == {
+        "number": 2,
+        "seed": redrawing.recipe.seed,
+        "trained_on": "28 real training crops",
+        "l1_of_255": None,
+    }
+    kept = [Autoencoder(path) for path in redrawing.cache.glob("redraw-*.onnx")]
+    real = crops.crops[:56:2]
+    assert sorted(stated["l1_of_255"]) == sorted(round(redraw.error(real), 2) for redraw in kept)
+    assert perform(redrawing, CPU, told=lambda step: None, **listeners) == card
+    assert len(told) == 4
 
 
 def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
