@@ -38,7 +38,6 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(smooth, store):
-    torch.set_num_threads(1)
     return autoencoders(smooth, smooth.where("train"), store, seed=3, plans=QUICK)
 
 
