@@ -281,7 +281,7 @@ def draw(folder: Path) -> None:
         bars.grid(visible=False, axis="y")
         bars.margins(x=0.45)
         bars.set_xlabel(f"seconds for {len(clips)} clips, 32 frames each")
-        bars.legend(loc="lower right")
+        bars.legend(loc="center right")
         for at, name in enumerate(names[:2]):
             points.scatter(
                 [int(clip["width"]) * int(clip["height"]) / 1e6 for clip in clips],
