@@ -142,15 +142,15 @@ def _layout_of(checkpoint: Checkpoint, origin: Origin, listed: Known | None) -> 
             f"{origin.path} has no layout that is known here; its weights are called {some}, ...",
             f"known are {', '.join(LAYOUTS.names)}; --layout names one",
         )
-    layout = LAYOUTS.get(name)()
-    if not layout.method:
-        check_refused(known(layout.like))
+    found = LAYOUTS.get(name)()
+    check_refused(known(found.like))
+    assert isinstance(found, Layout), "whatever is only recognised is refused in the catalogue"
     if listed and listed.layout != name:
         raise ContractError(
             f"{origin.path} has the layout {name}, and {listed.name} has {listed.layout}",
             "import it under another name with --as",
         )
-    return name, layout
+    return name, found
 
 
 def _check_counts(needed: Weights, listed: Known | None) -> None:

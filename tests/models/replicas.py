@@ -285,12 +285,11 @@ def _routed(w: Weights, view: Tensor) -> tuple[Tensor, int]:
 
         def adapted(kind: str, y: Tensor, at: int = at) -> Tensor:
             name = f"adapters_{kind}.{at}"
-            gates = linear(w, f"{name}.gate", y).softmax(dim=-1)
+            gates, added = linear(w, f"{name}.gate", y).softmax(dim=-1), torch.zeros_like(y)
             for expert in range(_EXPERTS):
                 inside = F.gelu(linear(w, f"{name}.experts.{expert}.0", y))
-                added = gates[..., expert, None] * linear(w, f"{name}.experts.{expert}.2", inside)
-                total = added if expert == 0 else total + added  # noqa: F821
-            return y + total
+                added = added + gates[..., expert, None] * linear(w, f"{name}.experts.{expert}.2", inside)
+            return y + added
 
         if at not in (_ROUTED_DEPTH - 4, _ROUTED_DEPTH - 3, _ROUTED_DEPTH - 2):
             x, depth = clip_layer(layer, x, adapted), depth + 1

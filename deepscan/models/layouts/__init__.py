@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
-    from deepscan.models.layouts.layout import Layout
+    from deepscan.models.layouts.layout import Recognised
 
 _GEND = "deepscan.models.layouts.gend"
-#: Name of a layout -> its class. A file is of the first that recognises its names.
-LAYOUTS: "Registry[type[Layout]]" = Registry(
+#: Name of a layout -> its class. A file is of the first that recognises it; one of no `Layout` is refused.
+LAYOUTS: "Registry[type[Recognised]]" = Registry(
     "layout",
     {
         **dict.fromkeys(("gend", "gend-dinov3", "gend-pe", "gend-predecessor"), _GEND),

@@ -1,11 +1,11 @@
 """Forensics Adapter (CVPR 2025): recognised, and refused."""
 
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import Layout, Weights
+from deepscan.models.layouts.layout import Recognised, Weights
 
 
 @LAYOUTS.register("forensics-adapter")
-class ForensicsAdapter(Layout):
+class ForensicsAdapter(Recognised):
     """Its files lack a part that its code draws anew in every pass: there are no scores to be equal to."""
 
     like = "forensics-adapter"

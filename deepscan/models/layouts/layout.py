@@ -21,26 +21,34 @@ HEAD = 64
 SPARE = r".*embeddings\.position_ids"
 
 
-class Layout(ABC):
-    """How a publisher names the weights of a detector.
+class Recognised(ABC):
+    """What a publisher's files are told by; by itself, of files that are refused.
 
     Attributes:
-        method: The detector that they are for.
-        like: The known model whose preprocessing another file of this layout takes.
-        rules: Its names -> our network's.
-        spare: Pattern of names that a file may have or not, and that nothing needs.
+        like: The known model that files of this kind are like.
         tower: Backbone whose published weights a file needs that holds a head alone; empty where none does.
     """
 
-    method: ClassVar[str] = ""
     like: ClassVar[str]
-    rules: ClassVar[Sequence[Rule]] = ()
-    spare: ClassVar[str] = SPARE
     tower: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, weights: Weights) -> bool:
         """Return whether weights are named, and where names are few shaped, as this publisher's are."""
+
+
+class Layout(Recognised):
+    """How a publisher names the weights of a detector; another file of it takes the preprocessing of `like`.
+
+    Attributes:
+        method: The detector that they are for.
+        rules: Its names -> our network's.
+        spare: Pattern of names that a file may have or not, and that nothing needs.
+    """
+
+    method: ClassVar[str]
+    rules: ClassVar[Sequence[Rule]]
+    spare: ClassVar[str] = SPARE
 
     def needed(self, weights: Weights) -> dict[str, Tensor]:
         """Return the weights without the spare ones."""
@@ -55,6 +63,7 @@ class Layout(ABC):
         """
         return weights
 
+    @abstractmethod
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return what a card states under `network`, as far as the file says it, and what was assumed.
 
@@ -65,7 +74,6 @@ class Layout(ABC):
         Raises:
             ContractError: What tells the sizes is not there, or there is no such backbone.
         """
-        raise NotImplementedError
 
 
 def within(rules: Sequence[Rule], theirs: str, ours: str = "backbone.") -> tuple[Rule, ...]:
