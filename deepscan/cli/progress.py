@@ -26,13 +26,13 @@ INTERVAL = 10.0
 MOST_ROWS = 50
 
 
-def counter(console: Console) -> Progress:
-    """Return a bar that counts pieces of work, how many a minute, and the time left; it goes when it ends."""
+def counter(console: Console, *more: ProgressColumn) -> Progress:
+    """Return a bar that counts pieces of work, with further columns behind; it goes when it ends."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        _Rate(),
+        *more,
         console=console,
         transient=True,
         # Where stdout is a pipe, what goes into it must not be shown above the bar instead.
@@ -40,27 +40,51 @@ def counter(console: Console) -> Progress:
     )
 
 
-class VideoProgress:
-    """Tells on stderr how far work on videos is: a bar at a terminal, else lines; a context manager.
+class Speaker:
+    """Tells on stderr how far work is: a bar at a terminal, else lines; a context manager.
 
     Args:
         style: `auto`, `plain` or `none`.
-        first: What is done before the videos are known.
+        first: What is done before it is known how much there is.
+        columns: What the bar shows behind its count.
     """
 
-    def __init__(self, style: str, first: str) -> None:
+    def __init__(self, style: str, first: str, *columns: ProgressColumn) -> None:
         at_terminal = is_terminal(sys.stderr)
         self._stderr = Console(force_terminal=at_terminal, stderr=True)
         self._style = "bar" if style == "auto" and at_terminal else style
-        self._done = self._total = 0
-        self._begun = self._told = time.monotonic()
-        self._bar = counter(self._stderr)
+        self._bar = counter(self._stderr, *columns)
         self._task = self._bar.add_task(first, total=None)
 
     def note(self, line: str) -> None:
         """Say something, unless nothing is to be said."""
         if self._style != "none":
             self._stderr.print(Text(printable(line)), soft_wrap=True, highlight=False)
+
+    def __enter__(self) -> Self:
+        if self._style == "bar":
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._style == "bar":
+            self._bar.stop()
+
+
+class VideoProgress(Speaker):
+    """Tells how far work on videos is, how many a minute, and the time left.
+
+    Args:
+        style: As `Speaker` takes it.
+        first: What is done before the videos are known.
+    """
+
+    def __init__(self, style: str, first: str) -> None:
+        super().__init__(style, first, Rate())
+        self._done = self._total = 0
+        self._begun = self._told = time.monotonic()
 
     def _begin(self, work: str, todo: int) -> None:
         """Begin to count."""
@@ -86,17 +110,6 @@ class VideoProgress:
         if self._done:
             seconds = time.monotonic() - self._begun
             self.note(f"{videos(self._done)} in {seconds:.1f} s, {self._done / seconds * 60:.1f} a minute")
-
-    def __enter__(self) -> Self:
-        if self._style == "bar":
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._style == "bar":
-            self._bar.stop()
 
 
 class Display(VideoProgress, Listener):
@@ -233,7 +246,7 @@ def videos(count: int) -> str:
     return f"{count} video{'' if count == 1 else 's'}"
 
 
-class _Rate(ProgressColumn):
+class Rate(ProgressColumn):
     """Videos a minute, and the time left at that rate."""
 
     def render(self, task: Task) -> Text:

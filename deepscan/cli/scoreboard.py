@@ -12,7 +12,7 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from deepscan.cli.progress import INTERVAL, counter
+from deepscan.cli.progress import INTERVAL, Rate, counter
 from deepscan.data.layouts import LAYOUTS
 from deepscan.errors import MissingError
 from deepscan.evaluation.run import Listener
@@ -44,7 +44,7 @@ class Scoreboard(Listener):
         at_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._console = Console(force_terminal=at_terminal, stderr=True)
         self._style = "bar" if style == "auto" and at_terminal else style
-        self._bar = counter(self._console)
+        self._bar = counter(self._console, Rate())
         self._task: TaskID | None = None
         self._work = ""
         self._told = time.monotonic()

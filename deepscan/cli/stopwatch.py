@@ -3,24 +3,20 @@
 import json
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
-from rich.text import Text
 
 from deepscan.bench.output import RowFile
 from deepscan.bench.run import Listener, Row
-from deepscan.cli.progress import hand_on, is_terminal
-from deepscan.cli.table import printable
+from deepscan.cli.progress import Speaker, hand_on, is_terminal
 
 #: Unit of a row -> what is told of it, and how many seconds that is per.
 RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
 
 
-class Stopwatch(Listener):
+class Stopwatch(Speaker, Listener):
     """Tells a person, or a pipe, what was measured; a context manager.
 
     Args:
@@ -30,21 +26,10 @@ class Stopwatch(Listener):
     """
 
     def __init__(self, style: str, out: RowFile | None) -> None:
-        at_terminal = is_terminal(sys.stderr)
-        self._stderr = Console(force_terminal=at_terminal, stderr=True)
-        self._style = "bar" if style == "auto" and at_terminal else style
+        super().__init__(style, "loading")
         self._out = out
         self._lines = out is None and not is_terminal(sys.stdout)
         self._rows: list[Row] = []
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            console=self._stderr,
-            transient=True,
-            redirect_stdout=False,
-        )
-        self._task = self._bar.add_task("loading", total=None)
 
     def begun(self, stage: str) -> None:
         """Name the stage."""
@@ -55,11 +40,6 @@ class Stopwatch(Listener):
     def ran(self, done: int, total: int) -> None:
         """Move the bar."""
         self._bar.update(self._task, completed=done, total=total)
-
-    def note(self, line: str) -> None:
-        """Say something, unless nothing is to be said."""
-        if self._style != "none":
-            self._stderr.print(Text(printable(line)), soft_wrap=True, highlight=False)
 
     def described(self, environment: Mapping[str, Any]) -> None:
         """Write what the figures are measured on, and say it in short."""
@@ -93,17 +73,6 @@ class Stopwatch(Listener):
             hand_on(capture.get(), self._out.path if self._out else None)
         if self._out is not None:
             self.note(f"rows: {self._out.path}, the machine: {self._out.machine}")
-
-    def __enter__(self) -> Self:
-        if self._style == "bar":
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._style == "bar":
-            self._bar.stop()
 
 
 def _table(rows: list[Row]) -> Table:

@@ -12,7 +12,7 @@ from deepscan.backbones.tokens import Tokens
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Classifier, Network, Output, assemble, exact, split_network
-from deepscan.detectors.linear import Feature, make_head
+from deepscan.detectors.linear import Feature, feature_of, make_head
 from deepscan.errors import UsageError
 
 
@@ -56,7 +56,7 @@ class GenDNetwork(Network):
     def forward(self, crops: Tensor) -> GenDOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens: Tokens = self.backbone(crops)
-        seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
+        seen = feature_of(self.backbone, tokens, self.feature)
         # In float32: 16 bits would leave the sphere by more than the losses on it tell apart.
         embedding = F.normalize(seen.float(), dim=1)
         logits = self.head(embedding.to(seen.dtype) if self.normalise else seen)

@@ -51,6 +51,12 @@ def make_head(backbone: VisionTransformer, feature: Feature, layers: int) -> nn.
     return nn.Sequential(*steps[:-1])
 
 
+def feature_of(backbone: VisionTransformer, tokens: Tokens, feature: Feature) -> Tensor:
+    """Return what a head of `make_head` takes of a tower's tokens, shape (B, D)."""
+    seen: Tensor = backbone.projection(tokens.cls) if feature == "projected" else tokens.cls
+    return seen
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearOutput(Output):
     """What a `LinearNetwork` says.
@@ -93,7 +99,7 @@ class LinearNetwork(Network):
     def forward(self, crops: Tensor) -> LinearOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens: Tokens = self.backbone(crops)
-        seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
+        seen = feature_of(self.backbone, tokens, self.feature)
         margins = None
         if isinstance(self.backbone.pool, MeanPool) and self.feature == "cls" and len(self.head) == 1:
             # A linear head on a mean is the mean of the head on what it is of.
@@ -124,7 +130,7 @@ class FrozenLinearNetwork(FrozenNetwork):
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the CLS token, shape (B, D) or as wide as projected, and where it looked."""
         tokens: Tokens = self.backbone(inputs["crops"])
-        seen = self.backbone.projection(tokens.cls) if self.feature == "projected" else tokens.cls
+        seen = feature_of(self.backbone, tokens, self.feature)
         return seen, {"attention": tokens.attention[:, None]}
 
     def classify(self, features: Tensor) -> Tensor:
