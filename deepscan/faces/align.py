@@ -14,7 +14,8 @@ from deepscan.media.frames import Image
 
 Matrix = NDArray[np.float64]
 
-_INTERPOLATION = {"cubic": cv2.INTER_CUBIC}
+# Of `area`, what is left to do once it has been averaged; `native` comes here as `linear`.
+_INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_LINEAR}
 _BORDER = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 
 
@@ -65,7 +66,7 @@ def align(image: Image, landmarks: Floats, recipe: CropRecipe) -> Image:
         image,
         matrix,
         (recipe.side, recipe.side),
-        flags=_INTERPOLATION.get(recipe.interpolation, cv2.INTER_LINEAR),
+        flags=_INTERPOLATION[recipe.interpolation],
         borderMode=_BORDER[recipe.border],
     )
     if recipe.resize not in (None, recipe.side):

@@ -1,7 +1,5 @@
 """Resizing as Pillow does it: bicubic, and over as many pixels as one of the smaller picture covers."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from deepscan.faces.face import Floats
@@ -23,8 +21,11 @@ def resample(image: Image, side: int) -> Image:
     """
     height, width = image.shape[:2]
     values = image.reshape(height, width, -1).astype(np.float32)
-    across = _levels(np.einsum("xw,hwc->hxc", _weights(width, side), values, optimize=True))
-    down = _levels(np.einsum("yh,hxc->yxc", _weights(height, side), across, optimize=True))
+    weights = _weights(width, side)
+    across = _levels(np.einsum("xw,hwc->hxc", weights, values, optimize=True))
+    if height != width:
+        weights = _weights(height, side)
+    down = _levels(np.einsum("yh,hxc->yxc", weights, across, optimize=True))
     return down.astype(np.uint8).reshape(side, side, *image.shape[2:])
 
 
@@ -33,7 +34,6 @@ def _levels(values: Floats) -> Floats:
     return levels
 
 
-@lru_cache(maxsize=64)
 def _weights(before: int, after: int) -> Floats:
     """Return what each pixel after takes of each before, shape (after, before), rows summing to 1."""
     spread = max(before / after, 1.0)
