@@ -32,12 +32,6 @@ class Candidates:
         return self.take(np.flatnonzero(self.owner == image))
 
     @classmethod
-    def unjudged(cls, owner: Indices, boxes: Floats) -> "Candidates":
-        """Return boxes that no net has seen yet."""
-        nothing = np.zeros((len(boxes), 4), np.float32)
-        return cls(owner, boxes, nothing[:, 0], nothing, nothing[:, :0])
-
-    @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
         """Return the candidates of all parts."""
         if not parts:

@@ -94,11 +94,11 @@ class Portions:
             self.warning = f"memory ran out with {count} at once, smaller batches go on: {told}"
 
 
-def _apart(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
-    return [result for item in batch for result in attempt(stage, [item])]
-
-
 def is_short(error: BaseException) -> bool:
     """Return whether an exception says that memory has run out, on a CPU or on a GPU."""
     told = f"{type(error).__name__} {error}".lower()
     return isinstance(error, MemoryError) or any(words in told for words in SHORT)
+
+
+def _apart(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
+    return [result for item in batch for result in attempt(stage, [item])]
