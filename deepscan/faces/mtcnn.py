@@ -40,7 +40,7 @@ class Bounds:
     """How many pixels go through a net in one run.
 
     Attributes:
-        scan: Of P-Net.
+        scan: Of P-Net over whole images; what it sees around a face that is followed goes alone.
         crops: Of R-Net and of O-Net.
     """
 
@@ -51,7 +51,7 @@ class Bounds:
 #: On a CPU, with more, what passes between the layers leaves the cache, and each pixel takes up to half as
 #: long again. On a GPU a run must be large to be worth its start: as large as half a GB between the layers
 #: allows, which has not been measured on one.
-BOUNDS = {"cpu": Bounds(1 << 17, 36_864), "cuda": Bounds(1 << 22, 1 << 20)}
+BOUNDS = {"cpu": Bounds(1 << 17, 16 * 48**2), "cuda": Bounds(1 << 22, 1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,9 @@ class FaceFinder:
     ) -> Candidates:
         """Return what P-Net finds around boxes (4,) of each image, at scales that suit them.
 
-        These are windows that a search of the whole image looks at, too, and they give the same.
+        These are windows that a search of the whole image looks at, too, and they give the same. Each place
+        and scale is a run of its own, since no two need be of one size: on a GPU, too, where such small runs
+        may cost more than they save, which has not been measured.
         """
         parts = []
         for k, (table, shrink) in enumerate(zip(tables, shrinks, strict=True)):
@@ -272,10 +274,14 @@ def _pyramid(short_side: int, min_face: float) -> Iterator[float]:
 
 
 def _span(middle: float, side: float, end: int) -> slice:
-    """Return which pixels of a level, of `end` in a row, to look at for a face: from an even one on."""
+    """Return which pixels of a level, of `end` in a row, to look at for a face: whole steps of P-Net.
+
+    P-Net pools by pairs, and the last pixel of an odd number alone: in a whole level, that at its end only.
+    """
     reach = max(side * (0.5 + ROOM), WINDOW / 2 + STEP)
     start = int(np.clip(middle - reach, 0, max(0, end - WINDOW))) // STEP * STEP
-    return slice(start, int(np.clip(np.ceil(middle + reach), min(end, start + WINDOW), end)))
+    steps = int(np.ceil((middle + reach - start) / STEP))
+    return slice(start, min(end, start + max(WINDOW, steps * STEP)))
 
 
 def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> Candidates:
@@ -297,7 +303,7 @@ def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> C
 
 
 def _judge(
-    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float, pixels: int
+    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float, bound: int
 ) -> Candidates:
     """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
     # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.
@@ -308,7 +314,7 @@ def _judge(
     # One image's crops follow one another, so that each table is read once.
     inside = inside[np.argsort(proposed.owner[inside], kind="stable")]
     parts = []
-    batch = max(1, pixels // side**2)
+    batch = max(1, bound // side**2)
     for start in range(0, len(inside), batch):
         chosen = inside[start : start + batch]
         owners = proposed.owner[chosen]

@@ -13,6 +13,7 @@ from deepscan.engines.device import cuda_devices
 from deepscan.engines.onnx import open_session
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces import mtcnn
+from deepscan.faces.area import AreaTable
 from deepscan.faces.boxes import iou
 from deepscan.faces.mtcnn import BOUNDS, SEARCHES, Bounds, FaceFinder
 
@@ -122,6 +123,34 @@ def test_a_face_does_not_depend_on_its_company(finder, bounds, scenes, request, 
             # A matrix product may sum in another order in another batch.
             np.testing.assert_allclose(a.box, b.box, atol=PIXELS)
             np.testing.assert_allclose(a.landmarks, b.landmarks, atol=PIXELS)
+
+
+def test_around_a_known_face_p_net_gives_what_it_gives_in_the_whole_level(scenes, exact, monkeypatch):
+    """Its map is the same up to the rim, wherever the face lies: pooling takes whole steps there, too."""
+
+    class Seen(AreaTable):
+        def resized(self, height, width, rows, columns):
+            looked.append((height, width, rows, columns))
+            return super().resized(height, width, rows, columns)
+
+    class Heard:
+        def run(self, names, feed):
+            answers.append(pnet.run(names, feed)[0])
+            return answers[-1:]
+
+    looked, answers, pnet, image = [], [], exact._pnet, scenes["crowd"]
+    monkeypatch.setattr(exact, "_pnet", Heard())
+    corners = np.float32([(x, y) for x in (-9, 90, 301, 777, 850) for y in (-5, 111, 250, 545)])
+    near = [np.concatenate([corner, corner + side]) for corner in corners for side in (40, 57, 131)]
+    exact._propose_near([Seen(image)], [1.0], [near])
+    assert any(rows.stop < height for height, _, rows, _ in looked)
+    assert any(rows.stop == height and height % 2 for height, _, rows, _ in looked)
+    whole = {at[:2]: pnet.run(None, {"pixels": AreaTable(image).resized(*at[:2])[None]})[0] for at in looked}
+    for (*level, rows, columns), answer in zip(looked, answers, strict=True):
+        top, left = rows.start // 2, columns.start // 2
+        expected = whole[tuple(level)][:, :, top:, left:][:, :, : answer.shape[2], : answer.shape[3]]
+        # A matrix product may sum in another order over another number of pixels.
+        np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
 def test_faces_come_largest_first(scenes, exact):
