@@ -129,7 +129,8 @@ class Decoder(Protocol):
 
 
 AUTO = "auto"
-#: `auto` tries them in this order, but for a file of which one need not decode every frame (`leaves_out`).
+#: `auto` tries them in this order, but for a file of which one need not decode every frame (`leaves_out`), or
+#: whose frames are larger than one takes (`most_pixels`).
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder", {"decord": "deepscan.media.decord", "pyav": "deepscan.media.pyav"}
 )
