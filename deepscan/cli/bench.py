@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from deepscan.cards import DEFAULT_MODEL
+from deepscan.cli.options import MODEL, OUTPUT, Device, Overwrite, progress_option
 from deepscan.errors import UsageError
 
-LOOK, MODEL, MEASURE, OUTPUT = "What is looked at", "Model", "How it is measured", "Output"
+LOOK, MEASURE = "What is looked at", "How it is measured"
 SIDE_BY_SIDE = "Several, with commas between them, are measured side by side."
 
 
@@ -46,7 +47,7 @@ def bench(
         ),
     ] = DEFAULT_MODEL,
     engine: Annotated[str, typer.Option(help="Engines, such as onnx,torch.", rich_help_panel=MODEL)] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Precisions, such as fp32,int8.", rich_help_panel=MODEL)
     ] = "auto",
@@ -77,16 +78,8 @@ def bench(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
-    ] = False,
-    progress: Annotated[
-        str,
-        typer.Option(
-            help="auto, plain or none; auto is a bar at a terminal, plain lines elsewhere.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "auto",
+    overwrite: Overwrite = False,
+    progress: Annotated[str, progress_option(OUTPUT)] = "auto",
 ) -> None:
     """Measure start-up, decoding, face finding and the detector alone, and then the whole scan.
 
@@ -110,8 +103,6 @@ def bench(
     from deepscan.cli.stopwatch import Stopwatch
     from deepscan.scan.inputs import collect
 
-    if progress not in ("auto", "plain", "none"):
-        raise UsageError(f"there is no progress {progress!r}", "choose from: auto, plain, none")
     options = BenchOptions(
         frames=_numbers("--frames", frames),
         models=_words(model),

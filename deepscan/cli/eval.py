@@ -9,9 +9,10 @@ import typer
 from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL
 from deepscan.cli.modes import calibrate_model, check_calibrated, look_into, measure_given, perform_protocol
+from deepscan.cli.options import MODEL, OUTPUT, Device, progress_option
 from deepscan.errors import UsageError, require
 
-DATA, COUNT, MODEL, OUTPUT, OTHER = "Data", "Counting", "Model", "Output", "Instead of a protocol"
+DATA, COUNT, OTHER = "Data", "Counting", "Instead of a protocol"
 COUNTED = ("corrected", "as-published")
 #: What is measured where no option names something else: the crops of test sets, by a model.
 CROPS = "scoring test sets"
@@ -63,7 +64,7 @@ def evaluate(
     engine: Annotated[
         str, typer.Option(help="auto, onnx, torch, torch-compile or tensorrt.", rich_help_panel=MODEL)
     ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str,
         typer.Option(help="fp32, bf16 (torch), int8 (onnx), or auto as in a scan.", rich_help_panel=MODEL),
@@ -250,7 +251,7 @@ def evaluate(
         bool,
         typer.Option("--overwrite", help="Begin anew where there is an evaluation.", rich_help_panel=OUTPUT),
     ] = False,
-    progress: Annotated[str, typer.Option(help="auto, plain or none.", rich_help_panel=OUTPUT)] = "auto",
+    progress: Annotated[str, progress_option(OUTPUT, "")] = "auto",
 ) -> None:
     """Measure a model by the field's protocols, beside the figures that the papers print.
 
@@ -263,7 +264,6 @@ def evaluate(
     from deepscan.cli.scoreboard import Scoreboard, show_comparison, show_tables
 
     for option, value, allowed in (
-        ("--progress", progress, ("auto", "plain", "none")),
         ("--counting", counting, (*COUNTED, "both")),
         ("--video-key", video_key, (None, "parent", "parent2")),
         ("--missing", missing, ("exclude", "as-real", "as-fake")),

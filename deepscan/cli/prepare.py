@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deepscan.cli.options import progress_option
 from deepscan.errors import ExitCode, MissingError, UsageError
 from deepscan.media.frames import STATUSES
 
@@ -121,13 +122,7 @@ def prepare(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew, whatever is in --out.", rich_help_panel=RUN)
     ] = False,
-    progress: Annotated[
-        str,
-        typer.Option(
-            help="auto, plain or none; auto is a bar at a terminal, plain lines elsewhere.",
-            rich_help_panel=RUN,
-        ),
-    ] = "auto",
+    progress: Annotated[str, progress_option(RUN)] = "auto",
 ) -> int:
     """Cut the faces out of a data set's videos, as a scan cuts them, and write its benchmark file.
 
@@ -144,8 +139,6 @@ def prepare(
     """
     from deepscan.data.layouts import LAYOUTS, names_of
 
-    if progress not in ("auto", "plain", "none"):
-        raise UsageError(f"there is no progress {progress!r}", "choose from: auto, plain, none")
     if list_all:
         typer.echo(_catalogue([LAYOUTS.get(found) for found in LAYOUTS.names]))
         return ExitCode.OK

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -19,7 +19,6 @@ from deepscan.scan.inputs import Inputs
 from deepscan.scan.records import dump_line
 from deepscan.scan.run import Listener, Summary
 
-PROGRESS = Literal["auto", "plain", "none"]
 #: Seconds between two lines of plain progress.
 INTERVAL = 10.0
 #: Rows of the table when all records are in a file anyway.

@@ -3,17 +3,18 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeVar, get_args
+from typing import Annotated, BinaryIO, TypeVar
 
 import typer
 
+from deepscan.cli.options import MODEL, OUTPUT, Device, Overwrite, progress_option
 from deepscan.errors import Terminated, UsageError
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import STATUSES
 
 T = TypeVar("T")
 
-INPUT, LOOK, MODEL, OUTPUT = "Input", "What is looked at", "Model", "Output"
+INPUT, LOOK = "Input", "What is looked at"
 
 
 def scan(
@@ -60,7 +61,8 @@ def scan(
     decoder: Annotated[
         str,
         typer.Option(
-            help="auto, decord or pyav; auto takes the quicker one, pyav where decord fails, and says so.",
+            help="auto, decord or pyav; auto takes the quicker one, pyav for large frames and where decord "
+            "fails, and says which.",
             rich_help_panel=LOOK,
         ),
     ] = "auto",
@@ -89,7 +91,7 @@ def scan(
             rich_help_panel=MODEL,
         ),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str,
         typer.Option(
@@ -117,9 +119,7 @@ def scan(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
-    ] = False,
+    overwrite: Overwrite = False,
     explain: Annotated[
         bool,
         typer.Option(
@@ -129,13 +129,7 @@ def scan(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    progress: Annotated[
-        str,
-        typer.Option(
-            help="auto, plain or none; auto is a bar at a terminal, plain lines elsewhere.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "auto",
+    progress: Annotated[str, progress_option(OUTPUT)] = "auto",
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -157,7 +151,7 @@ def scan(
 
     deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
-    from deepscan.cli.progress import PROGRESS, Display
+    from deepscan.cli.progress import Display
     from deepscan.scan.inputs import collect, open_list
     from deepscan.scan.options import NO_MODEL, ScanOptions
     from deepscan.scan.output import Output
@@ -184,7 +178,6 @@ def scan(
     verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
     if verdicts and options.model == NO_MODEL:
         raise UsageError("--fail-on needs verdicts, and without a model there are none", "name a model")
-    style = _one_of("--progress", progress, get_args(PROGRESS))
     named = list(paths or ())
     lists = [open_list(name) for name in from_list or ()]
     if "-" in named:
@@ -196,7 +189,7 @@ def scan(
         raise UsageError(
             "--null says how a list is separated, and there is none", "add - or --from-list FILE"
         )
-    with Display(style, out) as display:
+    with Display(progress, out) as display:
         inputs = collect(named, lists, null=null)
         display.show_inputs(inputs)
         try:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from deepscan.errors import UsageError, require
+from deepscan.cli.options import progress_option
+from deepscan.errors import require
 
 DATA, RUN = "Data", "Run"
 
@@ -113,7 +114,7 @@ def train(
             rich_help_panel=RUN,
         ),
     ] = None,
-    progress: Annotated[str, typer.Option(help="auto, plain or none.", rich_help_panel=RUN)] = "auto",
+    progress: Annotated[str, progress_option(RUN, "")] = "auto",
 ) -> None:
     """Train a detector and write a model folder that scan can use.
 
@@ -121,8 +122,6 @@ def train(
 
     On several GPUs: torchrun --nproc-per-node 4 -m deepscan train ...; each takes its share of every batch.
     """
-    if progress not in ("auto", "plain", "none"):
-        raise UsageError(f"there is no progress {progress!r}", "choose from: auto, plain, none")
     require(("torch", "safetensors", "sklearn", "onnx", "onnxscript", "tensorboard"), "torch", "training")
     import torch
 
