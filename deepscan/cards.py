@@ -2,7 +2,6 @@
 
 import difflib
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 import deepscan
+from deepscan.cache import cache_folder
 from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 from deepscan.faces.recipe import CropRecipe
 
@@ -272,8 +272,7 @@ def embedded_folder() -> Path:
 
 def user_folder() -> Path:
     """Return the folder that the user's own models are installed in, below the user's cache."""
-    # As the XDG base directory specification has it, and the libraries that fetch weights do.
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepscan" / "models"
+    return cache_folder("models")
 
 
 def installed(store: Path | None = None) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.cache import cache_folder
 from deepscan.cards import ModelCard, sha256_of
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines import ENGINES
@@ -88,7 +88,7 @@ class TensorrtEngine:
             versions["onnxruntime"],
             self.precision,
         )
-        folder = engines_folder() / identity.key
+        folder = cache_folder("tensorrt") / identity.key
         passed = check(folder, identity)
         compared = _compared(card)
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,11 +151,6 @@ class TensorrtEngine:
                 f"{TOLERANCES[self.precision]:g}",
                 "use --precision fp32, or --engine onnx",
             )
-
-
-def engines_folder() -> Path:
-    """Return where engines are kept: in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepscan" / "tensorrt"
 
 
 def options(folder: Path, precision: str, inputs: Arrays) -> dict[str, Any]:
