@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepscan import cards
+from deepscan.bench.machine import processor
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import read_pictures
@@ -125,16 +126,10 @@ def line(
 
 def cpu() -> str:
     """Return the processor's name and what it has for products below float32."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    told = dict(line.partition(":")[::2] for line in reversed(lines))
-    facts = {key.strip(): value.strip() for key, value in told.items()}
+    told = Path("/proc/cpuinfo")
+    words = told.read_text().split() if told.exists() else []
     wanted = ("avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-    return " ".join(
-        [
-            facts.get("model name", platform.machine()),
-            *(flag for flag in wanted if flag in facts.get("flags", "").split()),
-        ]
-    )
+    return " ".join([processor(), *(flag for flag in wanted if flag in words)])
 
 
 def environment() -> str:
