@@ -17,6 +17,7 @@ other.
 import argparse
 import csv
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -82,7 +83,7 @@ def main() -> None:
 
 def measure(given: argparse.Namespace) -> None:
     """Run the programs and write the tables."""
-    videos = readable([path.decode() for path in collect(given.videos).paths])
+    videos = readable([os.fsdecode(path) for path in collect(given.videos).paths])
     programs = {
         FACES: ["--model", "none"],
         SCAN: [],
@@ -102,9 +103,9 @@ def measure(given: argparse.Namespace) -> None:
             done = turn * given.blocks + at + 1
             left = (time.monotonic() - begun) / done * (given.passes * given.blocks - done)
             print(f"{done} of {given.passes * given.blocks} blocks, {left:.0f} s left", file=sys.stderr)
-    rows = [*ratios(runs), *first_answer(given.starts)]
-    write(given.out / "speed.csv", rows)
-    write(given.out / "speed-clips.csv", by_clip(runs))
+    clips = by_clip(runs)
+    write(given.out / "speed.csv", [*ratios(runs, clips), *first_answer(given.starts)])
+    write(given.out / "speed-clips.csv", clips)
     (given.out / "speed.machine.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
@@ -159,7 +160,7 @@ def run_scan(videos: Sequence[str], options: Sequence[str]) -> Ran:
     return Ran(start_up, whole - start_up, cpu_seconds() - spent, clips, {})
 
 
-def ratios(runs: Mapping[str, Sequence[Sequence[Ran]]]) -> list[Row]:
+def ratios(runs: Mapping[str, Sequence[Sequence[Ran]]], clips: Sequence[Mapping[str, float]]) -> list[Row]:
     """Return for each program how its seconds compare with the plain pipeline's, over all files."""
     rows = []
     for name in runs:
@@ -171,8 +172,7 @@ def ratios(runs: Mapping[str, Sequence[Sequence[Ran]]]) -> list[Row]:
                 for plain, ours in zip(runs[PLAIN], runs[name], strict=True)
             ]
             rows.append(row(f"{name}: {part.replace('_', '-')}", pairs))
-        clips = by_clip(runs)
-        factors = [float(str(clip[PLAIN])) / float(str(clip[name])) for clip in clips]
+        factors = [clip[PLAIN] / clip[name] for clip in clips]
         slower = sum(factor < 1 for factor in factors)
         rows.append(
             {
@@ -217,7 +217,7 @@ def total(blocks: Sequence[Ran], part: str) -> float:
     return statistics.median(seconds) if part == "start_up" else sum(seconds)
 
 
-def by_clip(runs: Mapping[str, Sequence[Sequence[Ran]]]) -> list[Row]:
+def by_clip(runs: Mapping[str, Sequence[Sequence[Ran]]]) -> list[Mapping[str, float]]:
     """Return each clip's size and, of each program, the least seconds of all passes: noise only adds."""
     sizes = {path: size for block in runs[PLAIN][0] for path, size in block.sizes.items()}
     least = {
