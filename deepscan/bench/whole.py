@@ -21,11 +21,11 @@ LIBRARIES = "import numpy, scipy.optimize, cv2, yaml, onnxruntime"
 READY = """
 import json, sys
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.scan.options import NO_MODEL, ScanOptions
-from deepscan.scan.run import load_scorer
+from deepscan.scan.options import ScanOptions
+from deepscan.scan.run import load_scorers
 options = ScanOptions(**json.loads(sys.argv[1]))
 finder = FaceFinder(options.faces, options.faces_device)
-scorer = None if options.model == NO_MODEL else load_scorer(options)
+scorers = load_scorers(options)
 """
 
 
@@ -36,7 +36,6 @@ class Timekeeper(Listener):
         self.loaded_at = 0.0
         self.spent = 0.0
         self.parts: dict[str, float] = {}
-        self.frames = 0
 
     def loaded(self, run: Mapping[str, Any]) -> None:
         """Start the clock."""
@@ -47,7 +46,6 @@ class Timekeeper(Listener):
         for stage, seconds in record["seconds"].items():
             if stage != "total":
                 self.parts[stage] = self.parts.get(stage, 0.0) + seconds
-        self.frames += len({frame["index"] for frame in record["frames"]})
 
 
 def scanning(
