@@ -18,6 +18,8 @@ EVERY = 200
 TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 #: Side of the matrices, by device: large enough for the full rate, small enough for seconds.
 SIDES = {"cpu": 2048, "cuda": 8192}
+#: Seconds that torch may take for either.
+LONGEST = 600
 #: Each is run by a Python of its own, for torch would take memory and threads from what is measured.
 _RATE = """
 import sys, time, torch
@@ -105,9 +107,11 @@ class Watch:
 def _by_torch(code: str, *arguments: str) -> float | str:
     if importlib.util.find_spec("torch") is None:
         return "needs torch, which is not installed"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600, check=False
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
+    except subprocess.TimeoutExpired:
+        return f"torch was not done after {LONGEST} s"
     if done.returncode:
         return f"torch failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}"
     return float(done.stdout)

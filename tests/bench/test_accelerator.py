@@ -21,6 +21,11 @@ def test_the_rate_of_matrix_products_is_measured_or_it_is_said_why_not(monkeypat
     assert "not installed" in accelerator.matmul_rate("cpu", "fp32")
 
 
+def test_torch_that_takes_too_long_is_left_out(monkeypatch):
+    monkeypatch.setattr(accelerator, "LONGEST", 0.01)
+    assert accelerator.matmul_rate("cpu", "fp32") == "torch was not done after 0.01 s"
+
+
 def test_operations_are_those_of_the_models_network():
     card = cards.load(cards.DEFAULT_MODEL)
     assert accelerator.operations(card.folder) == counted(bare(card.method, card.network))
