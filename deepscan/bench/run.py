@@ -13,7 +13,7 @@ from deepscan.bench.options import BenchOptions
 from deepscan.bench.timing import Case, Measurement, measure
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines.device import cuda_devices
-from deepscan.errors import UsageError
+from deepscan.errors import MissingError, UsageError
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.scan.options import NO_MODEL, ScanOptions
 from deepscan.scan.run import load_scorer, suitable_workers
@@ -28,6 +28,8 @@ COLUMNS = (
 )
 # fmt: on
 Row = Mapping[str, Any]
+#: Stages that run a detector.
+DETECTING = frozenset({"start-up", "detector", "scan"})
 
 
 class Listener:
@@ -76,19 +78,20 @@ class Run:
         self._options, self._listener = options, listener
         self._workers = options.workers or suitable_workers()
         self._labels: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._scorers: dict[tuple[str, ...], Scorer] = {}
 
     def perform(self, paths: Sequence[bytes], folder: Path) -> None:
         """Choose the files, describe them and the machine, and measure stage by stage."""
         load = machine.load()
         chosen = self._look(paths or self._made(folder), load)
-        scans = self._possible()
+        scans = self._possible() if DETECTING & set(self._options.stages) else []
         if not cuda_devices():
             self._listener.note("no GPU here: what one would do is not measured")
         steps: dict[str, Callable[[], object]] = {
             "start-up": lambda: self._measure([*whole.start_up(scans[0], chosen[0])]),
             "decode": lambda: self._decode(chosen),
             "faces": lambda: self._faces(chosen),
-            "detector": lambda: self._detector(scans),
+            "detector": self._detector,
             "scan": lambda: self._scan(chosen, scans),
         }
         for stage, step in steps.items():
@@ -127,17 +130,21 @@ class Run:
         return chosen
 
     def _possible(self) -> list[ScanOptions]:
-        """Return the scans whose detector can be loaded, and note what it is; one of them can be."""
-        impossible: dict[tuple[str, ...], UsageError] = {}
+        """Return the scans whose detector can be loaded, one at least; keep those that are timed alone."""
+        impossible: dict[tuple[str, ...], UsageError | MissingError] = {}
         for options in self._options.scans():
             way = _way(options)
             if way in self._labels or way in impossible:
                 continue
             try:
-                self._labels[way] = _labels(None if options.model == NO_MODEL else load_scorer(options))
-            except UsageError as error:
+                scorer = None if options.model == NO_MODEL else load_scorer(options)
+            except (UsageError, MissingError) as error:
                 self._listener.note(f"left out: {error.message}")
                 impossible[way] = error
+                continue
+            self._labels[way] = _labels(scorer)
+            if scorer is not None and "detector" in self._options.stages:
+                self._scorers[way] = scorer
         if not self._labels:
             raise next(iter(impossible.values()))
         return [options for options in self._options.scans() if _way(options) in self._labels]
@@ -176,10 +183,10 @@ class Run:
                 ]
             )
 
-    def _detector(self, scans: Sequence[ScanOptions]) -> None:
-        ways = {_way(options): options for options in scans if options.model != NO_MODEL}
-        scorers = {way: load_scorer(options) for way, options in ways.items()}
-        batches = [(way, batch) for way in ways for batch in self._options.batches]
+    def _detector(self) -> None:
+        # They go with this stage: a scan loads its own.
+        scorers, self._scorers = self._scorers, {}
+        batches = [(way, batch) for way in scorers for batch in self._options.batches]
         cases = [
             stages.judging(scorers[way], batch, {"stage": "detector", **self._labels[way]})
             for way, batch in batches
