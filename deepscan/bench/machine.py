@@ -88,7 +88,7 @@ def files(paths: Sequence[bytes], reports: Sequence[DecodeReport]) -> list[dict[
 def _engines() -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     for name in ENGINES.names:
         # Torch takes seconds to import, and its version is among the libraries.
-        if ENGINES.get(name).file == "torch":
+        if ENGINES.get(name).package == "torch":
             continue
         try:
             yield name, dict(ENGINES.get(name).describe())

@@ -1,7 +1,7 @@
 """The torch-compile engine: the torch engine's network, compiled for a GPU by torch."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from deepscan.cards import ModelCard
 from deepscan.detectors.inputs import make_inputs
@@ -27,6 +27,7 @@ class CompiledEngine(TorchEngine):
     """
 
     name = "torch-compile"
+    automatic: ClassVar = False
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
         if device not in ("auto", DEVICE):

@@ -1,7 +1,7 @@
 """The engine protocol: a network that runs on named arrays, and says on what it really runs."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ class Engine(Protocol):
 
     Attributes:
         name: Registered name of the engine.
-        file: Which of the card's files it reads: `onnx`, `torch`.
+        package: What it runs on: `onnxruntime`, `torch`.
+        files: Precision that it offers -> which of a card's files it reads then: `onnx`, `torch`, ...
+        automatic: Whether `auto` may take it: what builds or compiles for minutes is asked for by name.
+        file: Which of the card's files it has read.
         device: `cpu` or `cuda`, as it is and not as it was asked for.
         precision: `fp32`, `bf16`, ...
         providers: What executes the network, in order, such as ONNX Runtime's execution providers.
@@ -24,6 +27,9 @@ class Engine(Protocol):
     """
 
     name: str
+    package: ClassVar[str]
+    files: ClassVar[Mapping[str, str]]
+    automatic: ClassVar[bool]
     file: str
     device: str
     precision: str

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,9 @@ class OnnxEngine:
     """Runs a card's `onnx` file, or in int8 its `onnx-int8`, with ONNX Runtime."""
 
     name = "onnx"
-    file = "onnx"
+    package: ClassVar = "onnxruntime"
+    files: ClassVar[Mapping[str, str]] = PRECISIONS
+    automatic: ClassVar = True
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
         self.precision = "fp32" if precision == "auto" else precision

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,9 @@ class TensorrtEngine:
     """
 
     name = "tensorrt"
+    package: ClassVar = "onnxruntime"
+    files: ClassVar[Mapping[str, str]] = dict.fromkeys(TOLERANCES, "onnx")
+    automatic: ClassVar = False
     file = "onnx"
     note = ""
 

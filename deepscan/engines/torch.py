@@ -1,7 +1,7 @@
 """The torch engine: a card's network rebuilt from its weights."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
 class TorchEngine:
     """Runs a card's `torch` file (safetensors) with the network of its method."""
 
-    name = "torch"
-    file = "torch"
+    name = file = "torch"
+    package: ClassVar = "torch"
+    files: ClassVar[Mapping[str, str]] = dict.fromkeys(PRECISIONS, "torch")
+    automatic: ClassVar = True
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
         torch = _torch()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL, ModelCard
+from deepscan.engines import ENGINES
 from deepscan.engines.device import cuda_devices
+from deepscan.engines.selection import engine_for
+from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import catalogue
 
@@ -45,47 +48,60 @@ def choose(
 
     Args:
         device: As it is asked for: `auto`, `cpu` or `cuda`.
-        engine: `auto`, or one that the model must have a file for.
-        precision: `auto`, or one that the model must have.
+        engine: `auto`, or one that must be able to run the model.
+        precision: `auto`, or one that an engine must be able to run the model in.
         store: Where installed models are; None for the user's folder.
         gpus: Says how many GPUs there are.
+
+    Raises:
+        ContractError: The card of an installed one that has a rank cannot be read: whether it is the best one
+            is not known then, and a scan by a lesser one would not be what its user has set up.
     """
     ranked = [(known.rank, name) for name, known in catalogue().items() if known.rank is not None]
     folders = {folder.name: folder for folder in cards.installed(store)}
     there = [name for _, name in sorted(ranked) if name in folders]
     if not there:
         return Choice(DEFAULT_MODEL, "embedded; no published model that scans faces is installed")
-    runnable = [name for name in there if _runs(cards.load(folders[name]), engine, precision)]
+    engines = {name: _engine(_card(folders[name]), engine, precision) for name in there}
+    runnable = {name: found for name, found in engines.items() if found}
     if not runnable:
         asked = f"engine {engine}, precision {precision}"
         return Choice(DEFAULT_MODEL, f"embedded; {', '.join(there)} cannot run here with {asked}")
     has_gpu = device != "cpu" and gpus() > 0
     quick = [
         name
-        for name in runnable
-        if catalogue()[name].device == "cpu" or (has_gpu and _on_gpu(cards.load(folders[name]), engine))
+        for name, found in runnable.items()
+        if catalogue()[name].device == "cpu" or (has_gpu and _on_gpu(found))
     ]
     if not quick:
+        first = next(iter(runnable))
         return Choice(
             DEFAULT_MODEL,
-            f"embedded; {runnable[0]} is installed, but takes about a second a face without a GPU: "
-            f"--model {runnable[0]} takes it nonetheless",
+            f"embedded; {first} is installed, but takes about a second a face without a GPU: "
+            f"--model {first} takes it nonetheless",
         )
     return Choice(quick[0], f"installed, and the first by the catalogue's rank of {', '.join(quick)}")
 
 
-def _runs(card: ModelCard, engine: str, precision: str) -> bool:
-    """Return whether a model has a file for what is asked for, and what reads it is installed."""
-    if precision == "int8":
-        return "onnx-int8" in card.files
-    if engine != AUTO:
-        return engine in card.files
-    return "onnx" in card.files or ("torch" in card.files and importlib.util.find_spec("torch") is not None)
+def _card(folder: Path) -> ModelCard:
+    try:
+        return cards.load(folder)
+    except ContractError as error:
+        raise ContractError(
+            error.message,
+            f"restore the folder, or run: deepscan models remove {folder.name}; --model takes another",
+        )
 
 
-def _on_gpu(card: ModelCard, engine: str) -> bool:
-    """Return whether the framework that would run a model can use the GPU that the driver shows."""
-    if "onnx" in card.files and engine != "torch":
+def _engine(card: ModelCard, engine: str, precision: str) -> str:
+    """Return the engine that would run a model, empty where none would or its package is not installed."""
+    name = engine_for(card, engine, precision)
+    return name if name and importlib.util.find_spec(ENGINES.get(name).package) else ""
+
+
+def _on_gpu(engine: str) -> bool:
+    """Return whether the framework of an engine can use the GPU that the driver shows."""
+    if ENGINES.get(engine).package != "torch":
         # ONNX Runtime is asked when it loads the model; it comes with its GPU support wherever that exists.
         return True
     import torch

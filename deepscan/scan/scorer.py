@@ -13,6 +13,7 @@ from deepscan.engines.device import resolve
 from deepscan.engines.engine import Engine
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.precision import choose
+from deepscan.engines.selection import engine_for
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.recipe import CropRecipe
 from deepscan.scan.explanation import Evidence, Explanation, check_evidence, explanations
@@ -23,7 +24,8 @@ class Scorer:
 
     Args:
         card: The model, with a crop recipe.
-        engine: Name of an engine, or `auto` for the first one that the model has a file for.
+        engine: Name of an engine, or `auto` for the first one that the model has a file for, in the precision
+            that is asked for.
         device: `auto`, `cpu` or `cuda`.
         precision: `auto` for what `engines.precision` chooses, or one that the engine offers.
         threads: Threads of one run, None for as many as there are cores.
@@ -52,7 +54,7 @@ class Scorer:
         self.card = card
         self.recipe: CropRecipe = card.crop
         self._inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
-        name = _first_with_file(card) if engine == "auto" else engine
+        name = engine_for(card, engine, precision) or _unfit(card, engine)
         self.chosen = ""
         if precision == "auto":
             precision, self.chosen = choose(card, name, resolve(device))
@@ -137,8 +139,9 @@ class Scorer:
         return evidence
 
 
-def _first_with_file(card: ModelCard) -> str:
-    for name in ENGINES.names:
-        if name in card.files:
-            return name
-    raise MissingError(f"model {card.name!r} has no file that an engine runs", "name another model")
+def _unfit(card: ModelCard, engine: str) -> str:
+    """Return the engine that says itself why it cannot do what is asked of it."""
+    name = engine_for(card) if engine == "auto" else engine
+    if name is None:
+        raise MissingError(f"model {card.name!r} has no file that an engine runs", "name another model")
+    return name

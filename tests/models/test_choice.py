@@ -12,8 +12,10 @@ import torch
 
 from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL, ModelFile
+from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
 from deepscan.models.choice import Choice, choose
+from deepscan.models.store import remove
 from deepscan.scan import run as scanning
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.output import Output
@@ -79,6 +81,44 @@ def test_weights_of_torch_need_torch_and_its_gpu(store, monkeypatch):
     assert taken(store).model == DEFAULT_MODEL
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "cannot run here" in taken(store).reason
+
+
+def test_an_engine_that_is_named_reads_the_file_that_it_reads(store, monkeypatch):
+    """Engines are called otherwise than the files that they read."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    install(store, "gend", "torch")
+    assert taken(store, engine="torch-compile").model == "gend"
+    assert taken(store, precision="bf16").model == "gend"
+    choice = taken(store, engine="tensorrt")
+    assert choice.model == DEFAULT_MODEL and "cannot run here with engine tensorrt" in choice.reason
+    install(store, "gend-pe", "onnx")
+    assert taken(store, engine="tensorrt").model == "gend-pe"
+    assert taken(store, engine="tensorrt", precision="fp16").model == "gend-pe"
+    assert taken(store, engine="torch-compile", gpus=0).model == DEFAULT_MODEL
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_precision_that_no_engine_has_for_its_file_is_not_run(precision, store):
+    install(store, "gend", "onnx")
+    choice = taken(store, precision=precision)
+    assert choice.model == DEFAULT_MODEL and f"precision {precision}" in choice.reason
+
+
+def test_a_torn_card_of_a_ranked_one_is_no_reason_to_take_another(store):
+    install(store, "gend-pe")
+    install(store, "gend")
+    (store / "gend" / cards.CARD).write_text("name: [")
+    with pytest.raises(ContractError, match="not a model card") as raised:
+        taken(store)
+    assert "deepscan models remove gend" in raised.value.hint
+    remove("gend", store)
+    assert taken(store).model == "gend-pe"
+
+
+def test_a_torn_card_of_one_without_a_rank_is_in_nobodys_way(store):
+    install(store, "mine")
+    (store / "mine" / cards.CARD).write_text("name: [")
+    assert taken(store).model == DEFAULT_MODEL
 
 
 def test_the_choice_is_recorded_told_and_kept_when_the_run_goes_on(tmp_path, monkeypatch):
