@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -270,6 +271,11 @@ def embedded_folder() -> Path:
     raise MissingError("the embedded models are not there", install_hint())
 
 
+def is_embedded(folder: Path) -> bool:
+    """Return whether there is a model in a folder, and it came with deepscan."""
+    return folder.resolve().parent == embedded_folder().resolve() and (folder / CARD).is_file()
+
+
 def user_folder() -> Path:
     """Return the folder that the user's own models are installed in, below the user's cache."""
     return cache_folder("models")
@@ -311,9 +317,22 @@ def find(model: str) -> Path:
             f"model {model!r} is not installed", f"deepscan models info {model} tells how to get it"
         )
     close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
-    detectors = ", ".join(name for name, folder in named.items() if load(folder).crop)
-    hint = f"did you mean {close[0]!r}?" if close else f"name one of {detectors}, or a folder with a {CARD}"
+    hint = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"name one of {_detectors(named)}, or a folder with a {CARD}"
+    )
     raise UsageError(f"there is no model {model!r}", hint)
+
+
+def _detectors(named: Mapping[str, Path]) -> str:
+    """Return the names of the detectors, past cards that cannot be read."""
+    names = []
+    for name, folder in named.items():
+        with suppress(ContractError):
+            if load(folder).crop:
+                names.append(name)
+    return ", ".join(names)
 
 
 def load(model: str | Path) -> ModelCard:

@@ -161,7 +161,7 @@ def _models() -> Iterator[Check]:
         try:
             card = cards.load(folder)
             card.verify()
-            if folder.parent != cards.embedded_folder():
+            if not cards.is_embedded(folder):
                 # Large: a scan checks its golden score when it loads it.
                 yield Check(name, "ok", f"installed ({card.method}), hashes as stated")
             elif card.method == "mtcnn":

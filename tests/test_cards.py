@@ -1,6 +1,7 @@
 """Model cards: found from anywhere, verified, and round-tripped."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -72,6 +73,15 @@ def test_a_missing_default_model_is_missing_weights_and_no_wrong_usage(monkeypat
     monkeypatch.setattr(cards, "embedded_folder", lambda: tmp_path)
     with pytest.raises(MissingError, match=cards.DEFAULT_MODEL):
         cards.load(cards.DEFAULT_MODEL)
+
+
+def test_embedded_is_what_lies_where_the_embedded_ones_do_and_has_a_card(monkeypatch, tmp_path):
+    embedded, mine = toy.model(tmp_path / "embedded" / "toy"), toy.model(tmp_path / "mine" / "toy")
+    (tmp_path / "embedded" / "empty").mkdir()
+    monkeypatch.setattr(cards, "embedded_folder", lambda: tmp_path / "embedded")
+    monkeypatch.chdir(tmp_path / "embedded")
+    assert cards.is_embedded(embedded) and cards.is_embedded(Path("toy"))
+    assert not cards.is_embedded(mine) and not cards.is_embedded(Path("empty"))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def perform_protocol(asked: "Evaluation", options: "ScanOptions", board: "Scoreb
 
 def check_calibrated(model: str) -> None:
     """Refuse to calibrate a model whose card is not the user's to write."""
-    if not Path(model).is_dir() and cards.find(model).parent == cards.embedded_folder():
+    if cards.is_embedded(cards.find(model)):
         raise UsageError(
             f"--calibrate writes into the model's card, and {model} came with deepscan",
             f"copy {cards.load(model).folder} and name the copy with --model",

@@ -215,7 +215,12 @@ def test_crops_that_are_not_where_a_file_says_are_named(place, tmp_path):
     assert "given out" not in ran.err, "the data set is there, its crops are not"
 
 
-def test_the_model_that_came_with_deepscan_is_not_calibrated_anew(place):
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_model_that_came_with_deepscan_is_not_calibrated_anew(beside, place, tmp_path):
+    """Nor where a folder of its name lies there, which is no model."""
+    if beside:
+        (tmp_path / "convnet").mkdir()
+        place = tmp_path
     ran = deepscan("eval", "--calibrate", "temperature", "--set", "Celeb-DF-v2", cwd=place)
     error, hint = failed(ran, ExitCode.USAGE)
     assert "came with deepscan" in error
