@@ -57,9 +57,9 @@ def listing(context: typer.Context) -> None:
 @models.command()
 def info(name: Name) -> None:
     """Show all that is known of a model: its card, where it is from, its terms, how to get it."""
-    from deepscan.models.store import find
+    from deepscan.models.store import find, listed
 
-    said = find(name, cards.user_folder()).describe()
+    said = find(name, listed(cards.user_folder())).describe()
     typer.echo(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110), nl=False)
 
 
@@ -140,15 +140,14 @@ def verify(
     ] = None,
 ) -> int:
     """Check the files of models against the hashes that their cards state."""
-    from deepscan.models.store import find, here
+    from deepscan.models.store import find, listed
 
-    store = cards.user_folder()
+    among = list(listed(cards.user_folder()))
     worst = ExitCode.OK
-    for name in names or here(store):
+    for name in names or [each.name for each in among if each.place]:
         try:
-            card = cards.load(find(name, store).folder)
-            card.verify()
-            typer.echo(f"{name}  ok  {len(card.files)} files")
+            count = find(name, among).verify()
+            typer.echo(f"{name}  ok  {count} files")
         except DeepscanError as error:
             typer.echo(f"{name}  FAILED  {error.message}")
             typer.echo(f"hint: {error.hint}", err=True)

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +12,17 @@ import yaml
 
 from deepscan import cards
 from deepscan.cards import ModelCard
-from deepscan.errors import ContractError, MissingError, UsageError, choice_hint
+from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError, choice_hint
+from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import Known, catalogue
 from deepscan.scan.journal import replaced
+from deepscan.scan.options import NO_MODEL
 
 State = Literal["embedded", "installed", "known", "refused"]
 #: Hashes of downloads, kept when a model goes: what comes later under its name must be the same file.
 HASHES = "hashes.json"
+#: What a model cannot be called: `--model` takes the first two as something else, and the last is a file.
+RESERVED = (NO_MODEL, AUTO, HASHES)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -31,7 +35,7 @@ class Listed:
         state: `embedded`, `installed`, `known` (it can be pulled or imported) or `refused`.
         card: Of a model that is here.
         known: What the catalogue says, None where it knows none of that name.
-        fault: Why its card cannot be read, empty where it can.
+        fault: Why its card cannot be read, None where it can.
         place: Its folder, None where it is not here.
     """
 
@@ -39,22 +43,25 @@ class Listed:
     state: State
     card: ModelCard | None = None
     known: Known | None = None
-    fault: str = ""
+    fault: DeepscanError | None = None
     place: Path | None = None
 
-    @property
-    def folder(self) -> Path:
-        """Where it lies.
+    def verify(self) -> int:
+        """Check the hash of every file, and return how many there are.
 
         Raises:
-            MissingError: It is not here.
+            MissingError: It, or one of its files, is not here.
+            ContractError: Its card cannot be read, or names another file.
         """
-        if self.place is None:
+        if self.fault:
+            raise self.fault
+        if self.card is None:
             raise MissingError(
                 f"model {self.name!r} is not installed",
                 f"deepscan models info {self.name} tells how to get it",
             )
-        return self.place
+        self.card.verify()
+        return len(self.card.files)
 
     def describe(self) -> dict[str, Any]:
         """Return all that is known of it, for people and programs."""
@@ -62,7 +69,7 @@ class Listed:
         if self.place:
             said["folder"] = str(self.place)
         if self.fault:
-            said["fault"] = self.fault
+            said["fault"] = self.fault.message
         if self.card:
             said["card"] = yaml.safe_load(self.card.to_yaml())
         if self.known:
@@ -79,40 +86,36 @@ class Listed:
             "state": self.state,
             "method": self.card.method if self.card else None,
             "license": said.license if said else None,
-            "summary": self.fault or (said.summary if said else ""),
+            "summary": self.fault.message if self.fault else said.summary if said else "",
             "folder": str(self.place) if self.place else None,
         }
 
 
 def listed(store: Path) -> Iterator[Listed]:
     """Yield the embedded models, the installed ones and the others that are known."""
-    embedded = {folder.parent for folder in cards.embedded_folder().glob(f"*/{cards.CARD}")}
     seen = set()
     for folder in cards.installed(store):
         seen.add(folder.name)
-        state: State = "embedded" if folder in embedded else "installed"
+        state: State = "embedded" if cards.is_embedded(folder) else "installed"
         known = catalogue().get(folder.name) if state == "installed" else None
         try:
             yield Listed(folder.name, state, cards.load(folder), known, place=folder)
         except ContractError as error:
-            yield Listed(folder.name, state, None, known, error.message, folder)
+            yield Listed(folder.name, state, None, known, error, folder)
     for name, known in catalogue().items():
         if name not in seen:
             yield Listed(name, "refused" if known.refused else "known", None, known)
 
 
-def here(store: Path) -> list[str]:
-    """Return the names of the embedded models and the installed ones."""
-    return [each.name for each in listed(store) if each.place]
-
-
-def find(name: str, store: Path) -> Listed:
-    """Return the model of that name.
+def find(name: str, among: Iterable[Listed]) -> Listed:
+    """Return the model of that name; of two the first, which is the embedded one.
 
     Raises:
         UsageError: There is none, and none is known.
     """
-    there = {each.name: each for each in listed(store)}
+    there: dict[str, Listed] = {}
+    for each in among:
+        there.setdefault(each.name, each)
     if name not in there:
         raise UsageError(f"no model is installed or known as {name!r}", choice_hint(name, there))
     return there[name]
@@ -129,14 +132,16 @@ def check_free(name: str, store: Path) -> None:
             f"{name!r} is no name of a model",
             "take small letters, digits, points and dashes, such as my-gend",
         )
-    if (cards.embedded_folder() / name).exists():
+    if name in RESERVED:
+        raise UsageError(f"{name!r} means something else", "take another name")
+    if cards.is_embedded(cards.embedded_folder() / name):
         raise UsageError(f"{name!r} is the name of an embedded model", "take another name")
     if (store / name).exists():
         raise UsageError(f"{name} is installed already", f"deepscan models remove {name}")
 
 
 def remove(name: str, store: Path, *, forget: bool = False) -> Path:
-    """Delete an installed model and return its folder.
+    """Delete an installed model, or what is left of one without a card, and return its folder.
 
     Args:
         name: Its name.
@@ -148,7 +153,7 @@ def remove(name: str, store: Path, *, forget: bool = False) -> Path:
     """
     recorded = hashes(store)
     folder = store / name
-    there = (folder / cards.CARD).is_file() and _NAME.fullmatch(name) is not None
+    there = folder.is_dir() and _NAME.fullmatch(name) is not None
     if not there and not (forget and name in recorded):
         installed = [each.name for each in listed(store) if each.state == "installed"]
         raise UsageError(f"no model {name!r} is installed in {store}", choice_hint(name, installed))

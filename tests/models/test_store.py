@@ -8,7 +8,7 @@ from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models.catalogue import catalogue
-from deepscan.models.store import HASHES, find, hashes, here, listed, record_hash, remove
+from deepscan.models.store import HASHES, check_free, find, hashes, listed, record_hash, remove
 from tests import toy
 
 
@@ -26,18 +26,18 @@ def test_embedded_installed_and_known_models_are_listed(store):
     assert states["gend"] == states["mine"] == "installed"
     assert states["unifd"] == "known" and states["forensics-adapter"] == "refused"
     assert set(states) == {DEFAULT_MODEL, "mtcnn", "mine", *catalogue()}
-    assert here(store) == [DEFAULT_MODEL, "mtcnn", "gend", "mine"]
+    assert [each.name for each in listed(store) if each.place] == [DEFAULT_MODEL, "mtcnn", "gend", "mine"]
 
 
 def test_all_that_is_known_is_told(store):
     toy.model(store / "gend")
-    installed = find("gend", store).describe()
+    installed = find("gend", listed(store)).describe()
     assert installed["folder"] == str(store / "gend") and installed["card"]["method"] == "qtfp"
     assert installed["published"]["source"]["sha256"] == catalogue()["gend"].source.sha256
     assert "get" not in installed
-    assert find("unifd", store).describe()["get"] == "deepscan models pull unifd --accept-license"
-    assert "by hand" in find("dfd-hr", store).describe()["get"]
-    assert "not at all: its scores" in find("forensics-adapter", store).describe()["get"]
+    assert find("unifd", listed(store)).describe()["get"] == "deepscan models pull unifd --accept-license"
+    assert "by hand" in find("dfd-hr", listed(store)).describe()["get"]
+    assert "not at all: its scores" in find("forensics-adapter", listed(store)).describe()["get"]
 
 
 def test_a_card_that_cannot_be_read_hides_no_other(store):
@@ -46,6 +46,47 @@ def test_a_card_that_cannot_be_read_hides_no_other(store):
     toy.model(store / "whole")
     there = {each.name: each for each in listed(store)}
     assert "not a model card" in there["torn"].to_json()["summary"] and there["whole"].card
+    with pytest.raises(ContractError, match="not a model card"):
+        there["torn"].verify()
+    assert there["whole"].verify() == 1
+
+
+def test_a_card_that_cannot_be_read_does_not_break_what_is_said_of_an_unknown_name(store, monkeypatch):
+    monkeypatch.setattr(cards, "user_folder", lambda: store)
+    toy.model(store / "torn")
+    (store / "torn" / cards.CARD).write_text("name: [")
+    toy.model(store / "whole")
+    with pytest.raises(UsageError, match="no model 'zzzzz'") as raised:
+        cards.find("zzzzz")
+    assert raised.value.hint == f"name one of {DEFAULT_MODEL}, whole, or a folder with a card.yaml"
+
+
+def test_each_card_is_read_once_however_many_are_looked_up(store, monkeypatch):
+    toy.model(store / "mine")
+    among = list(listed(store))
+    monkeypatch.setattr(cards, "load", lambda folder: pytest.fail("read again"))
+    assert [find(name, among).verify() for name in (DEFAULT_MODEL, "mine", "mine")] == [3, 1, 1]
+
+
+def test_of_two_models_of_one_name_the_embedded_one_is_found(store):
+    toy.model(store / DEFAULT_MODEL)
+    assert find(DEFAULT_MODEL, listed(store)).state == "embedded"
+
+
+@pytest.mark.parametrize("name", ["none", "auto", HASHES])
+def test_a_name_that_means_something_else_is_no_models(name, store):
+    with pytest.raises(UsageError, match="means something else"):
+        check_free(name, store)
+    check_free(f"{name}-1", store)
+
+
+def test_a_folder_without_a_card_can_be_removed_and_its_name_taken(store):
+    (store / "mine").mkdir(parents=True)
+    with pytest.raises(UsageError) as raised:
+        check_free("mine", store)
+    assert raised.value.hint == "deepscan models remove mine"
+    remove("mine", store)
+    check_free("mine", store)
 
 
 def test_an_installed_model_is_found_by_its_name(store, monkeypatch):
@@ -65,8 +106,8 @@ def test_a_known_model_that_is_not_installed_is_missing(store, monkeypatch):
     with pytest.raises(MissingError) as raised:
         cards.find("gend")
     assert "deepscan models info gend" in raised.value.hint
-    with pytest.raises(MissingError):
-        _ = find("gend", store).folder
+    with pytest.raises(MissingError, match="not installed"):
+        find("gend", listed(store)).verify()
 
 
 def test_the_users_folder_is_in_their_cache(monkeypatch, tmp_path):
