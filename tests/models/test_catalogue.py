@@ -1,5 +1,8 @@
 """The catalogue against the layouts: what it counts is what a file of the full size holds."""
 
+import re
+from importlib.resources import files
+
 import pytest
 import torch
 
@@ -40,8 +43,33 @@ def test_what_is_known_of_a_model_is_whole(name):
     assert not (cards.embedded_folder() / name).exists()
     assert not (wanted.refused and wanted.rank)
     assert wanted.terms and wanted.not_for and wanted.trained["data"]
-    # What a scan takes by itself was trained on faces, and every use of it is open to those who accept terms.
-    assert wanted.rank is None or "FaceForensics" in wanted.trained["data"]
+
+
+@pytest.mark.parametrize("name", [name for name, each in catalogue().items() if each.rank])
+def test_a_scan_takes_by_itself_what_was_trained_on_faces_and_may_be_used_for_money(name):
+    assert "FaceForensics" in known(name).trained["data"]
+    assert not any("commercial" in use for use in known(name).not_for)
+    assert "-NC" not in known(name).license
+
+
+def test_what_its_licence_keeps_from_commercial_use_says_so():
+    for each in catalogue().values():
+        assert ("-NC" in each.license) == any("commercial" in use for use in each.not_for), each.name
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_what_is_done_otherwise_is_told_to_the_end(name):
+    """And where frames are left out, which."""
+    wanted = known(name)
+    last = wanted.deviates.split()[-1]
+    assert last not in ("its", "and", "the", "where", "of", "a"), wanted.deviates
+    assert "over 8 frames" not in wanted.video_rule
+
+
+def test_every_anchor_of_the_catalogue_is_used():
+    text = files("deepscan.models").joinpath("catalogue.yaml").read_text(encoding="utf-8")
+    anchors = set(re.findall(r"&(\w+)", text))
+    assert anchors == set(re.findall(r"\*(\w+)", text))
 
 
 def test_ranks_are_an_order():

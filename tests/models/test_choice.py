@@ -45,10 +45,10 @@ def test_without_an_installed_one_it_is_the_embedded_one(store):
 
 
 def test_of_several_it_is_the_first_by_rank(store):
-    for name in ("effort-ff", "gend", "dfd-hr"):
+    for name in ("gend-dinov3", "gend", "gend-pe"):
         install(store, name)
     choice = taken(store)
-    assert choice.model == "gend" and choice.reason.endswith("gend, dfd-hr, effort-ff")
+    assert choice.model == "gend" and choice.reason.endswith("gend, gend-pe, gend-dinov3")
 
 
 @pytest.mark.parametrize("asked", [{"gpus": 0}, {"device": "cpu"}])
@@ -59,7 +59,7 @@ def test_a_large_one_waits_for_a_gpu_or_for_being_named(asked, store):
     assert "second a face" in choice.reason and "--model gend" in choice.reason
 
 
-@pytest.mark.parametrize("name", ["mine", "unifd", "effort-genimage"])
+@pytest.mark.parametrize("name", ["mine", "unifd", "effort-genimage", "effort-ff", "dfd-hr"])
 def test_one_without_a_rank_is_only_ever_named(name, store):
     install(store, name)
     assert taken(store).model == DEFAULT_MODEL
@@ -67,8 +67,8 @@ def test_one_without_a_rank_is_only_ever_named(name, store):
 
 def test_it_has_what_is_asked_for(store):
     install(store, "gend", "torch")
-    install(store, "dfd-hr")
-    assert taken(store, engine="onnx").model == "dfd-hr"
+    install(store, "gend-pe")
+    assert taken(store, engine="onnx").model == "gend-pe"
     choice = taken(store, precision="int8")
     assert choice.model == DEFAULT_MODEL and "precision int8" in choice.reason
 
