@@ -61,7 +61,7 @@ def choose(
     folders = {folder.name: folder for folder in cards.installed(store)}
     there = [name for _, name in sorted(ranked) if name in folders]
     if not there:
-        return Choice(DEFAULT_MODEL, "embedded; no published model that scans faces is installed")
+        return Choice(DEFAULT_MODEL, "embedded; none is installed that is taken without being named")
     engines = {name: _engine(_card(folders[name]), engine, precision) for name in there}
     runnable = {name: found for name, found in engines.items() if found}
     if not runnable:
