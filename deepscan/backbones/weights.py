@@ -95,12 +95,13 @@ def locate(name: str, weights: str) -> Path:
     return Path(weights)
 
 
-def fetch_tower(name: str, offline: bool = False) -> Path:
+def fetch_tower(name: str, offline: bool = False, instead: str = "and give it as weights=FILE") -> Path:
     """Return the file of a backbone's published weights, from the cache or else from the hub.
 
     Args:
         name: The backbone's name.
         offline: Whether the hub is not to be asked.
+        instead: What is to be done with a file that was fetched elsewhere, for the hint.
 
     Raises:
         UsageError: None are published.
@@ -114,10 +115,13 @@ def fetch_tower(name: str, offline: bool = False) -> Path:
         kept = huggingface_hub.try_to_load_from_cache(found.repository, file)
         if isinstance(kept, str):
             return Path(kept)
+    hint = f"fetch {_named(found)} where there is a network, {instead}"
+    if offline:
+        raise MissingError(
+            f"the weights of {name} are not in the hub's cache, and --offline fetches nothing", hint
+        )
     reason: Exception | None = None
     try:
-        if offline:
-            raise ConnectionError("they are not in its cache, and --offline fetches nothing")
         # Asked once, with an end: a download asks for what it cannot reach again and again, for minutes.
         huggingface_hub.HfApi().model_info(found.repository, timeout=PATIENCE)
         for file in found.files:
@@ -127,7 +131,4 @@ def fetch_tower(name: str, offline: bool = False) -> Path:
                 reason = error
     except Exception as error:  # whatever its HTTP client raises, of which it has changed
         reason = error
-    raise MissingError(
-        f"cannot fetch the weights of {name} from the hub: {first_line(reason)}",
-        f"fetch {_named(found)} where there is a network, and give it as weights=FILE",
-    )
+    raise MissingError(f"cannot fetch the weights of {name} from the hub: {first_line(reason)}", hint)

@@ -84,9 +84,7 @@ def pull(
 def bring(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="The publisher's file.", exists=True, dir_okay=False, show_default=False
-        ),
+        typer.Argument(metavar="FILE", help="The publisher's file.", show_default=False),
     ],
     name: Annotated[
         str,
@@ -124,12 +122,12 @@ def bring(
 
     deepscan models import fc_weights.pth --as unifd --tower hub
     """
-    from deepscan.models.fetch import NEEDED, tower_file
+    from deepscan.models.fetch import NEEDED, tower_source
 
     require(NEEDED, "torch", "installing a published model")
     from deepscan.models.importing import Origin, import_model
 
-    origin = Origin(file, layout=layout, tower=tower_file(tower, offline=offline))
+    origin = Origin(file, layout=layout, tower=tower_source(tower, offline=offline))
     _installed(import_model(origin, name, cards.user_folder(), license=license, tell=_tell))
 
 

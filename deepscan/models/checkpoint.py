@@ -10,12 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepscan.errors import ContractError, MissingError, first_line
+from deepscan.errors import ContractError, UsageError, first_line
 
 #: What training code calls the weights in a file that holds more.
 _WRAPPERS = ("state_dict", "model")
-#: What says how GenD's files are to be read, where one lies beside them.
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +22,21 @@ class Checkpoint:
 
     Attributes:
         weights: By their publisher's names.
-        stated: What the file, or one beside it, states of itself.
+        stated: What the file states of itself.
     """
 
     weights: Mapping[str, Tensor]
     stated: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_there(path: Path) -> None:
+    """Make sure that there is a file.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", "name the file that you have fetched")
 
 
 def read(path: Path) -> Checkpoint:
@@ -38,11 +46,8 @@ def read(path: Path) -> Checkpoint:
         path: A safetensors file, or one of torch, of which nothing is run.
 
     Raises:
-        MissingError: It is not there.
         ContractError: It cannot be read, holds code, or holds no weights.
     """
-    if not path.is_file():
-        raise MissingError(f"there is no file {path}", "name the file that you have fetched")
     try:
         content = _content(path)
     except pickle.UnpicklingError as error:
@@ -58,7 +63,7 @@ def read(path: Path) -> Checkpoint:
     weights = _bare(content)
     if not weights:
         raise ContractError(f"{path} holds no weights", "give the publisher's file of weights")
-    return Checkpoint(weights, stated if isinstance(stated, Mapping) and stated else _beside(path))
+    return Checkpoint(weights, stated if isinstance(stated, Mapping) else {})
 
 
 def _content(path: Path) -> Any:
@@ -105,13 +110,17 @@ def _bare(content: Any) -> dict[str, Tensor]:
     return weights
 
 
-def _beside(path: Path) -> Mapping[str, Any]:
-    """Return what a config beside the file states; nothing where there is none.
+def stated_beside(path: Path, name: str) -> Mapping[str, Any]:
+    """Return what a config beside a file states of it; nothing where there is none.
+
+    Args:
+        path: The file.
+        name: Of the config.
 
     Raises:
         ContractError: There is one that cannot be read.
     """
-    config = path.with_name(CONFIG)
+    config = path.with_name(name)
     if not config.is_file():
         return {}
     try:

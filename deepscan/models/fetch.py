@@ -6,13 +6,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from deepscan.cards import ModelCard
+from deepscan.cards import ModelCard, sha256_of
 from deepscan.errors import ContractError, MissingError, UsageError, first_line, require
 from deepscan.models.catalogue import Known, check_refused, known
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.store import check_free
+from deepscan.models.store import check_free, hashes
 
 #: What reading and writing weights needs.
 NEEDED = ("torch", "safetensors", "huggingface_hub")
@@ -60,11 +61,9 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
 
     downloads = store / DOWNLOADS / name
     downloads.mkdir(parents=True, exist_ok=True)
-    path, revision = _fetched(wanted, downloads, offline, tell)
-    tower = LAYOUTS.get(wanted.layout).tower
-    origin = Origin(
-        path, revision=revision, accepted=True, tower=_published_tower(tower, offline) if tower else None
-    )
+    path, revision = _fetched(wanted, store, offline, tell)
+    tower = tower_source("hub", offline=offline) if LAYOUTS.get(wanted.layout).tower else None
+    origin = Origin(path, revision=revision, accepted=True, tower=tower)
     try:
         card = import_model(origin, name, store, tell=tell)
     except ContractError:
@@ -75,7 +74,7 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
     return card
 
 
-def _fetched(wanted: Known, folder: Path, offline: bool, tell: Tell) -> tuple[Path, str]:
+def _fetched(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Path, str]:
     """Return the file and the commit that it is of, empty where it has none.
 
     Raises:
@@ -83,8 +82,8 @@ def _fetched(wanted: Known, folder: Path, offline: bool, tell: Tell) -> tuple[Pa
     """
     try:
         if wanted.source.hub:
-            return _from_hub(wanted, folder, offline, tell)
-        return _from_address(wanted, folder, offline, tell), ""
+            return _from_hub(wanted, store, offline, tell)
+        return _from_address(wanted, store, offline, tell), ""
     except MissingError:
         raise
     # What huggingface_hub's HTTP client raises has changed from version to version.
@@ -96,36 +95,71 @@ def _fetched(wanted: Known, folder: Path, offline: bool, tell: Tell) -> tuple[Pa
         )
 
 
-def _from_hub(wanted: Known, folder: Path, offline: bool, tell: Tell) -> tuple[Path, str]:
+def _from_hub(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Path, str]:
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     source = wanted.source
-    # Another program may have fetched it already.
-    kept = huggingface_hub.try_to_load_from_cache(source.hub, source.file, revision=source.revision)
-    if isinstance(kept, str):
-        tell(f"{source.file} of {source.hub} is in the hub's cache")
-        return Path(kept), Path(kept).parent.name
+    kept = _in_cache(wanted, store, offline, tell)
+    if kept:
+        # What lies beside it goes there too: it is looked for beside the file.
+        commit, folder = kept.parent.name, None
+        lacking = [file for file in source.beside if not kept.with_name(file).is_file()]
+    else:
+        commit, folder, lacking = "", store / DOWNLOADS / wanted.name, list(source.beside)
     if offline:
-        raise _absent(wanted)
-    # Asked once, with an end: a download asks for what it cannot reach again and again, for minutes.
-    commit = huggingface_hub.HfApi().model_info(source.hub, revision=source.revision, timeout=PATIENCE).sha
-    size = f", {source.bytes / 1e9:.1f} GB" if source.bytes else ""
-    tell(f"fetching {source.file} of {source.hub} at {commit}{size}")
+        if not kept:
+            raise _absent(wanted)
+        for file in lacking:
+            tell(f"note: {file} of {source.hub} is not here, and --offline fetches nothing")
+        return kept, commit
+    if lacking or not kept:
+        # Asked once, with an end: a download asks for what it cannot reach again and again, for minutes.
+        asked = huggingface_hub.HfApi().model_info(
+            source.hub, revision=commit or source.revision, timeout=PATIENCE
+        )
+        commit = commit or asked.sha or ""
 
     def get(file: str) -> Path:
         return Path(huggingface_hub.hf_hub_download(source.hub, file, revision=commit, local_dir=folder))
 
-    for file in source.beside:
+    for file in lacking:
         try:
             get(file)
+        except LocalEntryNotFoundError:  # a kind of the next, and means: out of reach
+            raise
         except EntryNotFoundError:
             tell(f"note: {source.hub} has no {file}")
-    return get(source.file), commit or ""
+    if kept:
+        return kept, commit
+    size = f", {source.bytes / 1e9:.1f} GB" if source.bytes else ""
+    tell(f"fetching {source.file} of {source.hub} at {commit}{size}")
+    return get(source.file), commit
 
 
-def _from_address(wanted: Known, folder: Path, offline: bool, tell: Tell) -> Path:
-    path = folder / wanted.source.file
+def _in_cache(wanted: Known, store: Path, offline: bool, tell: Tell) -> Path | None:
+    """Return the file that another program has fetched, where its hash is right or nothing may be fetched.
+
+    One that is cut short, or of which nothing is known, would be taken again by every later attempt.
+    """
+    import huggingface_hub
+
+    source = wanted.source
+    kept = huggingface_hub.try_to_load_from_cache(source.hub, source.file, revision=source.revision)
+    if not isinstance(kept, str):
+        return None
+    expected = source.sha256 or hashes(store).get(wanted.name)
+    if offline or (expected and sha256_of(Path(kept)) == expected):
+        tell(f"{source.file} of {source.hub} is in the hub's cache")
+        return Path(kept)
+    tell(
+        f"{source.file} in the hub's cache is not taken: its hash is {'another' if expected else 'not known'}"
+    )
+    return None
+
+
+def _from_address(wanted: Known, store: Path, offline: bool, tell: Tell) -> Path:
+    path = store / DOWNLOADS / wanted.name / wanted.source.file
     if not path.is_file():
         if offline:
             raise _absent(wanted)
@@ -179,30 +213,16 @@ def _absent(wanted: Known) -> MissingError:
     )
 
 
-def tower_file(stated: str, *, offline: bool) -> Path | None:
-    """Return the file of a tower that `--tower` names.
+def tower_source(stated: str, *, offline: bool) -> Path | Callable[[str], Path] | None:
+    """Return where an importer takes the tower of a head from, as `--tower` states it.
 
     Args:
-        stated: `hub` for the published one that heads alone need, a path, or empty for none.
+        stated: `hub` for what fetches the published one once it is asked for, a path, or empty for none.
         offline: Whether only what is here already may be used.
-
-    Raises:
-        MissingError: It cannot be had.
     """
     if stated != "hub":
         return Path(stated) if stated else None
-    return _published_tower(
-        next(tower for name in LAYOUTS.names if (tower := LAYOUTS.get(name).tower)), offline
-    )
-
-
-def _published_tower(name: str, offline: bool) -> Path:
     from deepscan.backbones.weights import fetch_tower
 
-    try:
-        return fetch_tower(name, offline)
-    except MissingError as error:
-        fetched = error.hint.partition(", and")[0]
-        raise MissingError(
-            error.message, f"{fetched}, then: deepscan models import HEAD --as NAME --tower FILE"
-        )
+    instead = "then: deepscan models import HEAD --as NAME --tower FILE"
+    return partial(fetch_tower, offline=offline, instead=instead)

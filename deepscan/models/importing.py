@@ -21,7 +21,7 @@ from deepscan.errors import ContractError, DeepscanError, MissingError, UsageErr
 from deepscan.faces.recipe import CropRecipe
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
-from deepscan.models.checkpoint import Checkpoint, read
+from deepscan.models.checkpoint import Checkpoint, check_there, read, stated_beside
 from deepscan.models.layouts import LAYOUTS
 from deepscan.models.layouts.layout import Layout, Weights
 from deepscan.training.checkpoint import WEIGHTS, save_weights
@@ -39,14 +39,15 @@ class Origin:
     Attributes:
         path: The file.
         layout: Whose names it has; empty for what its names say.
-        tower: A file with the tower of a head, None where the file holds both.
+        tower: A file with the tower of a head, or what returns that of a backbone's name when it is needed;
+            None where the file holds both.
         revision: The commit that it is of there, empty where there is none.
         accepted: Whether its terms were accepted.
     """
 
     path: Path
     layout: str = ""
-    tower: Path | None = None
+    tower: Path | Callable[[str], Path] | None = None
     revision: str = ""
     accepted: bool = False
 
@@ -72,15 +73,14 @@ def import_model(
         tell: Is told, a line each, what is being done and what was assumed.
 
     Raises:
-        UsageError: The name is taken or no name, or the layout is unknown.
-        MissingError: The file is not there, or the tower that its head needs.
+        UsageError: The name is taken or no name, the file is not there, or the layout is unknown.
+        MissingError: The tower that its head needs is not given, or not to be had.
         ContractError: It is not the file that is known by that name, cannot be read, or does not fit.
     """
     stores.check_free(name, store)
     listed = catalogue().get(name)
     check_refused(listed)
-    if not origin.path.is_file():
-        raise MissingError(f"there is no file {origin.path}", "name the file that you have fetched")
+    check_there(origin.path)
     if listed and not origin.accepted:
         tell(listed.told)
     tell(f"reading {origin.path}")
@@ -91,12 +91,14 @@ def import_model(
     like = listed or known(layout.like)
     needed = layout.needed(checkpoint.weights)
     _check_counts(needed, listed)
-    weights, left = _renamed(_with_tower(layout, needed, origin), layout, origin)
-    stated, assumed = layout.network(weights, checkpoint.stated)
+    said = checkpoint.stated or (stated_beside(origin.path, layout.config) if layout.config else {})
+    tower = _tower(layout, needed, origin)
+    weights, left = _renamed({**_tower_weights(tower), **layout.worked_out(needed)}, layout, origin)
+    stated, assumed = layout.network(weights, said)
     _check_tower(stated["backbone"], layout, listed)
     for line in assumed:
         tell(f"note: assumed {line}")
-    source = _source(origin, sha256, called, like, listed is not None, assumed)
+    source = _source(origin, tower, sha256, called, like, listed is not None, assumed)
     with _folder(store, name) as folder:
         card = ModelCard(
             folder=folder,
@@ -181,13 +183,12 @@ def _check_tower(stated: Mapping[str, Any], layout: Layout, listed: Known | None
         )
 
 
-def _with_tower(layout: Layout, needed: Weights, origin: Origin) -> Weights:
-    """Return what the rules are for: the file's own weights, and those of a tower from elsewhere.
+def _tower(layout: Layout, needed: Weights, origin: Origin) -> Path | None:
+    """Return the file of a head's tower, fetched only now if it is to be; None where the file has its own.
 
     Raises:
-        MissingError: It needs a tower, and none is given.
+        MissingError: It needs a tower, and none is given or to be had.
         UsageError: A tower is given and none is needed.
-        ContractError: The tower's file holds none as open_clip names it.
     """
     alone = bool(layout.tower) and not any(".visual." in f".{name}" for name in needed)
     if alone and origin.tower is None:
@@ -197,20 +198,35 @@ def _with_tower(layout: Layout, needed: Weights, origin: Origin) -> Weights:
         )
     if origin.tower is not None and not alone:
         raise UsageError(f"{origin.path} brings its own tower", "leave out --tower")
-    worked = layout.worked_out(needed)
-    if origin.tower is None:
-        return worked
-    tower = read(origin.tower).weights
-    if not any(name.startswith("visual.") for name in tower):
+    return origin.tower(layout.tower) if callable(origin.tower) else origin.tower
+
+
+def _tower_weights(path: Path | None) -> Weights:
+    """Return the weights of the tower in a file of the whole of CLIP; none where there is no file.
+
+    Raises:
+        UsageError: It is not there.
+        ContractError: It holds no tower as open_clip names it.
+    """
+    if path is None:
+        return {}
+    check_there(path)
+    tower = {name: value for name, value in read(path).weights.items() if name.startswith("visual.")}
+    if not tower:
         raise ContractError(
-            f"{origin.tower} has no vision tower by open_clip's names",
-            "give open_clip's file of the whole of CLIP",
+            f"{path} has no vision tower by open_clip's names", "give open_clip's file of the whole of CLIP"
         )
-    return {**{name: value for name, value in tower.items() if name.startswith("visual.")}, **worked}
+    return tower
 
 
 def _source(
-    origin: Origin, sha256: str, layout: str, like: Known, listed: bool, assumed: tuple[str, ...]
+    origin: Origin,
+    tower: Path | None,
+    sha256: str,
+    layout: str,
+    like: Known,
+    listed: bool,
+    assumed: tuple[str, ...],
 ) -> dict[str, Any]:
     """Return what the card says of where the model is from; of a file that is not known only what is so."""
     said: dict[str, Any] = {"preprocessing": f"as published with {like.name}"}
@@ -225,7 +241,6 @@ def _source(
             "published": [dict(each) for each in like.published],
             "published_in": like.published_in,
         }
-    tower = origin.tower
     return {
         **said,
         **({"revision": origin.revision} if origin.revision else {}),

@@ -10,14 +10,15 @@ from typing import ClassVar
 import huggingface_hub
 import pytest
 import torch
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from deepscan import cards
 from deepscan.backbones import weights
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import fetch, importing
 from deepscan.models.catalogue import catalogue
-from deepscan.models.fetch import DOWNLOADS, download, pull, tower_file
+from deepscan.models.fetch import DOWNLOADS, download, pull, tower_source
+from deepscan.models.store import record_hash, remove
 from tests.models import replicas
 
 CONTENT = bytes(range(256)) * 40
@@ -27,7 +28,8 @@ class Hub:
     """A repository with files of its own, in the place of the hub."""
 
     def __init__(self, folder):
-        self.folder, self.asked, self.commit = folder, [], "c0ffee" + "0" * 34
+        self.folder, self.asked, self.fetched, self.commit = folder, [], [], "c0ffee" + "0" * 34
+        self.snapshot = folder.parent / "snapshots" / self.commit
 
     def model_info(self, repository, *, revision, timeout):
         self.asked.append((repository, revision))
@@ -35,6 +37,8 @@ class Hub:
 
     def hf_hub_download(self, repository, file, *, revision, local_dir):
         assert revision == self.commit
+        local_dir = local_dir or self.snapshot
+        self.fetched.append(file)
         if not (self.folder / file).is_file():
             raise EntryNotFoundError.__new__(EntryNotFoundError)  # its arguments change with versions
         return shutil.copy(self.folder / file, Path(local_dir) / file)
@@ -95,8 +99,7 @@ def test_terms_are_shown_and_must_be_accepted(hub, store):
 
 def test_what_is_fetched_later_must_be_what_came_first(hub, store):
     pulled(store)
-    fetch_again = shutil.rmtree(store / "gend")
-    assert fetch_again is None
+    remove("gend", store)
     torch.save(replicas.gend(seed=9), hub.folder / "model.pth")
     with pytest.raises(ContractError, match="not the file that was gend at first"):
         pulled(store)
@@ -112,14 +115,61 @@ def test_offline_nothing_is_asked_for(hub, store):
     assert not hub.asked
 
 
-def test_what_the_hubs_cache_has_is_not_fetched(hub, store, monkeypatch):
-    snapshot = hub.folder.parent / "snapshots" / hub.commit
-    shutil.copytree(hub.folder, snapshot)
-    monkeypatch.setattr(
-        huggingface_hub, "try_to_load_from_cache", lambda repository, file, revision: str(snapshot / file)
-    )
-    card, _ = pulled(store, offline=True)
-    assert not hub.asked and card.source["revision"] == hub.commit and (snapshot / "model.pth").is_file()
+@pytest.fixture
+def cached(hub, store, monkeypatch):
+    """Another program has fetched the file into the hub's cache; what it first was is known."""
+    hub.snapshot.mkdir(parents=True)
+    store.mkdir()
+    shutil.copy(hub.folder / "model.pth", hub.snapshot)
+    record_hash("gend", cards.sha256_of(hub.folder / "model.pth"), store)
+
+    def kept(repository, file, revision):
+        return str(hub.snapshot / file) if (hub.snapshot / file).is_file() else None
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", kept)
+    return hub.snapshot
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_what_the_hubs_cache_has_is_not_fetched(offline, hub, cached, store):
+    shutil.copy(hub.folder / "config.json", cached)
+    card, _ = pulled(store, offline=offline)
+    assert not hub.asked and not hub.fetched
+    assert card.source["revision"] == hub.commit and (cached / "model.pth").is_file()
+    assert card.network["normalise"] is False
+
+
+def test_what_says_how_it_is_read_is_fetched_where_the_cache_lacks_it(hub, cached, store):
+    card, _ = pulled(store)
+    assert hub.fetched == ["config.json"] and hub.asked == [("yermandy/GenD_CLIP_L_14", hub.commit)]
+    assert card.network["normalise"] is False and "assumed" not in card.source
+
+
+def test_offline_what_the_cache_lacks_is_said_and_assumed(hub, cached, store):
+    card, said = pulled(store, offline=True)
+    assert not hub.asked and card.source["assumed"]
+    assert any("config.json" in line and "--offline" in line for line in said)
+
+
+def test_what_says_how_it_is_read_being_out_of_reach_is_not_its_absence(hub, cached, store, monkeypatch):
+    def refuse(*asked, **how):
+        raise LocalEntryNotFoundError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(MissingError, match="no route to host"):
+        pulled(store)
+
+
+@pytest.mark.parametrize("fault", ["cut", "unknown"])
+def test_a_file_in_the_hubs_cache_is_no_dead_end(fault, hub, cached, store):
+    """One that is bad, or of which nobody knows whether it is, is fetched in its place."""
+    if fault == "unknown":
+        remove("gend", store, forget=True)
+    (cached / "model.pth").write_bytes((hub.folder / "model.pth").read_bytes()[:1000])
+    card, said = pulled(store)
+    assert hub.fetched == ["config.json", "model.pth"]
+    assert card.source["sha256"] == cards.sha256_of(hub.folder / "model.pth")
+    assert any("cache is not taken" in line for line in said)
 
 
 def test_a_hub_out_of_reach_is_missing_and_says_what_to_do(hub, store, monkeypatch):
@@ -145,22 +195,46 @@ def test_what_cannot_be_pulled_says_why(name, kind, word, store):
         pulled(store, name)
 
 
-def test_a_tower_is_taken_from_the_hub_or_a_file(monkeypatch):
+def test_a_tower_is_fetched_only_where_a_head_needs_it(tmp_path, store, monkeypatch):
+    """And after all that can be said against the file, or its name."""
     asked = []
-    monkeypatch.setattr(
-        weights, "fetch_tower", lambda name, offline: asked.append((name, offline)) or Path("x")
-    )
-    assert tower_file("", offline=False) is None
-    assert tower_file("clip.pt", offline=False) == Path("clip.pt")
-    assert tower_file("hub", offline=True) == Path("x")
-    assert asked == [("clip-vit-l14", True)]
+
+    def fetched(name, offline, instead):
+        asked.append((name, offline))
+        return tmp_path / "clip.pth"
+
+    monkeypatch.setattr(weights, "fetch_tower", fetched)
+    torch.save(replicas.open_clip(), tmp_path / "clip.pth")
+    head, whole = tmp_path / "head.pth", tmp_path / "whole.pth"
+    torch.save(replicas.unifd(), head)
+    torch.save(replicas.gend(), whole)
+    tower = tower_source("hub", offline=True)
+    for path, name, kind in (
+        (head, "convnet", UsageError),
+        (head, "forensics-adapter", ContractError),
+        (tmp_path / "none.pth", "mine", UsageError),
+        (head, "unifd", ContractError),
+        (whole, "mine", UsageError),
+    ):
+        with pytest.raises(kind):
+            importing.import_model(importing.Origin(path, tower=tower), name, store)
+    assert not asked
+    card = importing.import_model(importing.Origin(head, tower=tower), "mine", store)
+    assert asked == [("clip-vit-l14", True)] and card.source["tower"]["file"] == "clip.pth"
+
+
+def test_a_tower_is_a_file_or_none(tmp_path):
+    assert tower_source("", offline=False) is None
+    assert tower_source("clip.pt", offline=False) == Path("clip.pt")
 
 
 def test_a_tower_that_cannot_be_had_says_how_to_go_on(hub, store):
-    with pytest.raises(MissingError, match="cannot fetch the weights of clip-vit-l14") as raised:
-        tower_file("hub", offline=True)
-    assert (
-        "timm/vit_large_patch14_clip_224.openai" in raised.value.hint and "--tower FILE" in raised.value.hint
+    with pytest.raises(MissingError, match="weights of clip-vit-l14 are not in the hub's cache") as raised:
+        tower_source("hub", offline=True)("clip-vit-l14")
+    assert raised.value.hint == (
+        "fetch open_clip_model.safetensors of the Hugging Face repository "
+        "timm/vit_large_patch14_clip_224.openai where there is a network, "
+        "then: deepscan models import HEAD --as NAME --tower FILE"
     )
 
 
@@ -226,7 +300,7 @@ def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
     small = {"unifd": dataclasses.replace(known, source=source)}
     monkeypatch.setattr(importing, "catalogue", lambda: small)
     monkeypatch.setattr(fetch, "known", small.__getitem__)
-    monkeypatch.setattr(weights, "fetch_tower", lambda name, offline: tmp_path / "clip.pth")
+    monkeypatch.setattr(weights, "fetch_tower", lambda name, **how: tmp_path / "clip.pth")
     with pytest.raises(ContractError, match="another than that of unifd"):
         pulled(store, "unifd")
     # One of the full size takes gigabytes.

@@ -1,6 +1,7 @@
 """Files are recognised, held to what is known of them, or refused with the reason; nothing half stays."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -222,14 +223,15 @@ def test_names_that_nobody_uses_are_shown(tmp_path, store):
     assert "layer1.0.conv1.weight" in error.message and "effort" in error.hint
 
 
-def test_a_file_that_is_not_there_is_missing(tmp_path, store):
-    refusal(tmp_path / "none.pth", store, kind=MissingError)
+def test_a_file_that_is_not_there_is_told(tmp_path, store):
+    assert "no file" in refusal(tmp_path / "none.pth", store, kind=UsageError).message
 
 
 def test_a_head_alone_needs_its_tower(tmp_path, store):
     head = saved(replicas.unifd(), tmp_path)
     assert "--tower hub" in refusal(head, store, kind=MissingError).hint
-    refusal(head, store, kind=MissingError, tower=tmp_path / "none.safetensors")
+    gone = tmp_path / "none.safetensors"
+    assert str(gone) in refusal(head, store, kind=UsageError, tower=gone).message
     wrong = saved(replicas.gend(), tmp_path, "gend.pth")
     assert "no vision tower" in refusal(head, store, tower=wrong).message
     clip = replicas.open_clip()
@@ -242,3 +244,33 @@ def test_a_head_alone_needs_its_tower(tmp_path, store):
 def test_a_config_that_cannot_be_read_is_no_config_that_is_not_there(tmp_path, store):
     (tmp_path / "config.json").write_text("{head")
     assert "config.json" in refusal(saved(replicas.gend(), tmp_path), store).message
+
+
+def test_a_config_is_read_only_where_the_layout_has_one(tmp_path, store):
+    """A folder of downloads may hold anybody's config.json."""
+    (tmp_path / "config.json").write_text("{head")
+    assert import_model(Origin(saved(replicas.effort(), tmp_path)), "mine", store).method == "effort"
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").write_text("{head")
+    (tmp_path / "config.json").unlink()
+    tower = saved(replicas.open_clip(), tmp_path / "clip")
+    assert import_model(Origin(saved(replicas.unifd(), tmp_path), tower=tower), "head", store)
+
+
+@pytest.mark.parametrize("head", [{"name": "linear"}, ["linear"], 3, "mlp"], ids=str)
+def test_a_config_that_names_no_known_head_is_refused(head, tmp_path, store):
+    (tmp_path / "config.json").write_text(json.dumps({"head": head}))
+    assert f"head is {head!r}" in refusal(saved(replicas.gend(), tmp_path), store).message
+
+
+@pytest.mark.parametrize("positions", [0, 1, 11])
+def test_positions_must_be_of_a_square(positions, tmp_path, store):
+    name = "feature_extractor.vision_model.embeddings.position_embedding.weight"
+    weights = replicas.gend() | {name: torch.zeros(positions, 128)}
+    assert f"{positions} positions" in refusal(saved(weights, tmp_path), store).message
+
+
+def test_a_tower_of_no_width_is_refused(tmp_path, store):
+    name = "feature_extractor.vision_model.embeddings.class_embedding"
+    weights = replicas.gend() | {name: torch.zeros(0)}
+    assert "0 wide" in refusal(saved(weights, tmp_path), store).message

@@ -29,7 +29,7 @@ def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
     head = stated.get("head")
     if head is None:
         return True, ("head: LinearNorm, as published; neither the file nor a config.json beside it says so",)
-    if head not in HEADS:
+    if not isinstance(head, str) or head not in HEADS:
         raise ContractError(
             f"the file's head is {head!r}",
             f"known are {', '.join(HEADS)}: report it, with where the file is from",
@@ -42,6 +42,7 @@ class GenD(Layout):
     """GenD on CLIP's towers, as transformers names them."""
 
     method = like = "gend"
+    config = "config.json"
     rules = (
         *within(CLIP_RULES, _VISION),
         _HEAD,

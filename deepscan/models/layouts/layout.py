@@ -1,6 +1,7 @@
 """What every layout says of its files: how they are recognised, their names, the network that they fill."""
 
 import inspect
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -44,11 +45,13 @@ class Layout(Recognised):
         method: The detector that they are for.
         rules: Its names -> our network's.
         spare: Pattern of names that a file may have or not, and that nothing needs.
+        config: Name of what lies beside a file and says how it is to be read; empty where nothing does.
     """
 
     method: ClassVar[str]
     rules: ClassVar[Sequence[Rule]]
     spare: ClassVar[str] = SPARE
+    config: ClassVar[str] = ""
 
     def needed(self, weights: Weights) -> dict[str, Tensor]:
         """Return the weights without the spare ones."""
@@ -92,13 +95,19 @@ def clip_tower(weights: Weights, *, projected: bool) -> dict[str, Any]:
         ContractError: What tells the sizes is not there, or there is no such tower.
     """
     patch = size(weights, "backbone.stem.weight", -1)
+    positions = size(weights, "backbone.position", -2)
+    grid = math.isqrt(max(positions - 1, 0))
+    if grid < 1 or grid**2 != positions - 1:
+        raise ContractError(
+            f"the file's tower has {positions} positions, which is no CLS token and a square of patches",
+            "the file is incomplete, or of another network: fetch it again",
+        )
     if patch not in CLIP:
         raise ContractError(
             f"the file's tower has patches of {patch} px",
             f"CLIP's towers here have {', '.join(map(str, CLIP))}",
         )
     projection = size(weights, "backbone.projection.weight", 0) if projected else 0
-    grid = round((size(weights, "backbone.position", -2) - 1) ** 0.5)
     return stated_tower(weights, CLIP[patch], side=grid * patch, projection=projection)
 
 
@@ -114,7 +123,7 @@ def stated_tower(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
         ContractError: What tells the sizes is not there.
     """
     width = size(weights, "backbone.cls", -1)
-    if width % HEAD:
+    if width < 1 or width % HEAD:
         raise ContractError(
             f"the file's tower is {width} wide, which is no number of heads of {HEAD}",
             "import a file of another tower",
