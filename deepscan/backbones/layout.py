@@ -19,14 +19,22 @@ class Rule:
         transposed: Whether the matrix is the other way round.
         optional: Whether a tower may have nothing of that name.
         part: Number of the pattern's group, whole numbers, by which weights that are apart there are put
-            together here, along the first axis; 0 where they are not.
+            together here, along a new first axis; 0 where they are not.
+        joined: Whether that axis and the next are one here.
     """
 
     def __init__(
-        self, pattern: str, *targets: str, transposed: bool = False, optional: bool = False, part: int = 0
+        self,
+        pattern: str,
+        *targets: str,
+        transposed: bool = False,
+        optional: bool = False,
+        part: int = 0,
+        joined: bool = False,
     ) -> None:
         self.pattern = re.compile(pattern)
-        self.targets, self.transposed, self.optional, self.part = targets, transposed, optional, part
+        self.targets, self.transposed, self.optional = targets, transposed, optional
+        self.part, self.joined = part, joined
 
     def within(self, theirs: str, ours: str) -> "Rule":
         """Return the rule for weights under another name: a pattern before theirs, a prefix before ours."""
@@ -36,6 +44,7 @@ class Rule:
             transposed=self.transposed,
             optional=self.optional,
             part=self.part,
+            joined=self.joined,
         )
 
 
@@ -65,7 +74,7 @@ def rename(
         own: What there is here, so that the optional can be left out; None for all that rules name.
     """
     renamed: dict[str, Tensor] = {}
-    parts: dict[str, dict[int, Tensor]] = {}
+    parts: dict[str, tuple[Rule, dict[int, Tensor]]] = {}
     left: list[str] = []
     for name, value in weights.items():
         found = next(((rule, match) for rule in rules if (match := rule.pattern.fullmatch(name))), None)
@@ -77,23 +86,20 @@ def rename(
         for target, piece in zip((match.expand(target) for target in rule.targets), pieces, strict=False):
             turned = piece.T if rule.transposed else piece
             if rule.part:
-                parts.setdefault(target, {})[int(match[rule.part])] = turned
+                parts.setdefault(target, (rule, {}))[1][int(match[rule.part])] = turned
             elif target in renamed:
                 left.append(name)
             elif own is None or target in own or not rule.optional:
                 renamed[target] = turned
-    for target, found_parts in parts.items():
-        renamed[target] = torch.stack([found_parts[number] for number in sorted(found_parts)])
+    for target, (rule, numbered) in parts.items():
+        together = torch.stack([numbered[number] for number in sorted(numbered)])
+        renamed[target] = together.flatten(0, 1) if rule.joined else together
     return renamed, left
 
 
 def shaped(value: Tensor, own: Tensor | None) -> Tensor:
-    """Return weights with the axes that ours have: more of length 1 in front, or the first two as one."""
-    if own is None:
-        return value
-    padded = value.reshape((1,) * (own.ndim - value.ndim) + value.shape)
-    joined = value.flatten(0, 1) if value.ndim > 1 else value
-    return next((seen for seen in (padded, joined) if seen.shape == own.shape), value)
+    """Return weights with as many axes as ours have, the first of them of length 1."""
+    return value if own is None else value.reshape((1,) * (own.ndim - value.ndim) + value.shape)
 
 
 def fill(

@@ -274,3 +274,14 @@ def test_a_tower_of_no_width_is_refused(tmp_path, store):
     name = "feature_extractor.vision_model.embeddings.class_embedding"
     weights = replicas.gend() | {name: torch.zeros(0)}
     assert "0 wide" in refusal(saved(weights, tmp_path), store).message
+
+
+@pytest.mark.parametrize(("shape", "told"), [((2, 64), "(2, 64)"), ((1, 128), "(1, 128)")])
+def test_numbers_in_another_shape_are_of_another_network(shape, told, tmp_path, store):
+    """As many of them as are wanted, in a table where a vector is."""
+    name = "feature_extractor.vision_model.pre_layrnorm.weight"
+    weights = replicas.gend() | {name: torch.ones(shape)}
+    assert (
+        f"mis-shaped backbone.ln_pre.weight {told} for (128,)"
+        in refusal(saved(weights, tmp_path), store).message
+    )

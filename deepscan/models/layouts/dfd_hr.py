@@ -15,7 +15,7 @@ def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
     before, ours = rf"adapters_{theirs}\.(\d+)\.", rf"branch.adapters.\1.{place}."
     return (
         Rule(before + r"gate\.(weight|bias)", ours + r"gate.\2"),
-        Rule(before + r"experts\.(\d+)\.0\.(weight|bias)", ours + r"down.\3", part=2),
+        Rule(before + r"experts\.(\d+)\.0\.(weight|bias)", ours + r"down.\3", part=2, joined=True),
         Rule(before + r"experts\.(\d+)\.2\.weight", ours + "up", part=2, transposed=True),
         Rule(before + r"experts\.(\d+)\.2\.bias", ours + "bias", part=2),
     )
