@@ -14,14 +14,14 @@ from deepscan.models.catalogue import catalogue
 from deepscan.models.importing import Origin, import_model
 from deepscan.models.layouts import LAYOUTS
 from deepscan.models.store import hashes
-from tests.models import replicas
+from tests.models import replicas, rotary_replicas
 
 ADAPTER = {"clip_post_process.0.weight": torch.zeros(2), "adapter.query_embed": torch.zeros(1)}
 #: Layout -> what makes a small file of it.
 LAYOUT_FILES = {
     "gend": replicas.gend,
-    "gend-dinov3": replicas.gend_dinov3,
-    "gend-pe": replicas.gend_pe,
+    "gend-dinov3": rotary_replicas.gend_dinov3,
+    "gend-pe": rotary_replicas.gend_pe,
     "gend-predecessor": replicas.predecessor,
     "effort": replicas.effort,
     "dfd-hr": replicas.dfd_hr,
@@ -140,7 +140,7 @@ def test_a_head_that_is_not_known_is_refused(tmp_path, store):
 
 @pytest.mark.parametrize("count", [0, 1, 500])
 def test_positions_of_no_grid_are_refused(count, tmp_path, store):
-    weights = replicas.gend_pe() | {"feature_extractor.backbone.pos_embed": torch.zeros(1, count, 128)}
+    weights = rotary_replicas.gend_pe() | {"feature_extractor.backbone.pos_embed": torch.zeros(1, count, 128)}
     assert f"backbone.position (1, {count}, 128)" in refusal(saved(weights, tmp_path), store).message
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from deepscan.engines.golden import normalised
 from deepscan.models.importing import Origin, import_model
 from deepscan.scan.scorer import Scorer
-from tests.models import replicas
+from tests.models import replicas, rotary_replicas
 from tests.models.replicas import CLIP_MEAN, CLIP_STD, HALF_MEAN, HALF_STD, IMAGENET_MEAN, IMAGENET_STD
 
 # Both sides compute in float32 and add in another order; what a trap costs is a thousand times as much.
@@ -72,18 +72,18 @@ def test_gend_reads_its_head_from_the_config_beside_it(head, tmp_path):
 
 @pytest.mark.parametrize("layer", ["layer", "model.layer"])
 def test_gend_on_dinov3(layer, tmp_path):
-    weights = replicas.gend_dinov3(layer=layer)
+    weights = rotary_replicas.gend_dinov3(layer=layer)
     card = imported(weights, tmp_path, ".safetensors")
-    held(card, partial(replicas.gend_dinov3_logits, weights), IMAGENET, count=3)
+    held(card, partial(rotary_replicas.gend_dinov3_logits, weights), IMAGENET, count=3)
 
 
 @pytest.mark.parametrize("grid", [24, 16])
 def test_gend_on_pe(grid, tmp_path):
     """With positions of the grid that PE was trained on, or of the one that it is used on."""
-    weights = replicas.gend_pe(grid=grid)
+    weights = rotary_replicas.gend_pe(grid=grid)
     card = imported(weights, tmp_path, ".safetensors")
     assert card.crop.input_side == 224
-    held(card, partial(replicas.gend_pe_logits, weights), HALF, count=3)
+    held(card, partial(rotary_replicas.gend_pe_logits, weights), HALF, count=3)
 
 
 @pytest.mark.parametrize("head", ["LinearNorm", "linear"])
