@@ -80,7 +80,7 @@ def test_a_build_of_torch_without_the_gpu_is_told_and_only_auto_goes_on_with_the
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_no_engine_loads_a_file_that_the_card_does_not_name(published, name, tmp_path):
-    kind = ENGINES.get(name).file
+    kind = ENGINES.get(name).files["fp32"]
     for file in published.card.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     card = cards.load(tmp_path)
