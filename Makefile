@@ -21,7 +21,8 @@ help:
 
 demo: $(LIGHT)/.done
 	@mkdir -p demo
-	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --overwrite
+	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --explain --overwrite
+	$(LIGHT)/bin/deepscan report demo/records.jsonl --overwrite
 
 test: $(FULL)/.done
 	$(FULL)/bin/python -m pytest -n auto --dist loadfile

@@ -11,11 +11,12 @@ from pathlib import Path
 from rich.console import Console
 
 from deepscan.cards import DEFAULT_MODEL
-from deepscan.cli.table import row, table
+from deepscan.cli.table import table
 from deepscan.scan.inputs import collect
 from deepscan.scan.journal import read_journal
 from deepscan.scan.options import ScanOptions
 from deepscan.scan.output import Output
+from deepscan.scan.rows import row
 from deepscan.scan.run import execute
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"

@@ -19,6 +19,7 @@ from deepscan.cli.eval import evaluate
 from deepscan.cli.export import export
 from deepscan.cli.models import models
 from deepscan.cli.prepare import prepare
+from deepscan.cli.report import report
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
 from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
     "eval": evaluate,
     "export": export,
+    "report": report,
     "bench": bench,
     "doctor": doctor,
 }

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from deepscan.cli.table import Row, printable, row, shown_path, table
+from deepscan.cli.table import shown_path, table
 from deepscan.errors import DeepscanError, Unread
 from deepscan.media.frames import FAILURES
 from deepscan.scan.inputs import Inputs
 from deepscan.scan.records import dump_line
+from deepscan.scan.rows import Row, printable, row
 from deepscan.scan.run import Listener, Summary
 
 #: Seconds between two lines of plain progress.
@@ -70,6 +71,26 @@ class Speaker:
     ) -> None:
         if self._style == "bar":
             self._bar.stop()
+
+
+class WorkProgress(Speaker):
+    """Tells how much of each kind of work is done.
+
+    Args:
+        style: As `Speaker` takes it.
+        first: What is done before it is known how much there is.
+    """
+
+    def __init__(self, style: str, first: str) -> None:
+        super().__init__(style, first)
+        self._told = time.monotonic()
+
+    def count(self, work: str, done: int, total: int) -> None:
+        """Tell how much of a kind of work is done."""
+        self._bar.update(self._task, description=work, completed=done, total=total)
+        if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
+            self._told = time.monotonic()
+            self.note(f"{work}: {done}/{total}")
 
 
 class VideoProgress(Speaker):
@@ -209,6 +230,7 @@ class Display(VideoProgress, Listener):
             self.note(f"the models agree on {same} of {videos(len(votes))}")
         if self._out:
             self.note(f"records: {self._out}")
+            self.note(f"a page of them: deepscan report {self._out.with_suffix('.jsonl')}")
 
 
 def hand_on(text: str, out: Path | None) -> None:

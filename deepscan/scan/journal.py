@@ -105,7 +105,7 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
             if not known:
                 raise ContractError(
                     f"{path}, line {number}, is not a record of this version",
-                    "name another file with --out",
+                    "name another file, or scan anew",
                 )
             yield offset, line, record
             offset += len(line)

@@ -57,18 +57,18 @@ def describe(
         finder: The face finder.
         choice: Why this model, where none was named.
     """
-    models = {one.card.name: {**_model(one.card), "evidence": list(one.evidence)} for one in scorers}
+    models = {one.card.name: _detector(one) for one in scorers}
     engines = {one.card.name: dict(one.describe()) for one in scorers}
     several: dict[str, Any] = {}
     model, engine = next(iter(models.values()), None), next(iter(engines.values()), None)
     if len(scorers) > 1:
         model, engine = {"name": fused_name([*models]), "method": FUSED, "rule": RULE}, None
         several = {"models": models, "engines": engines}
-    return {
+    run = {
         "schema": 1,
         "id": uuid.uuid4().hex[:12],
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
-        "parameters": json.loads(json.dumps(options.to_json())),
+        "parameters": options.to_json(),
         "choice": choice and choice.to_json(),
         "model": model,
         "faces": {**_model(finder.card), "device": finder.device},
@@ -77,6 +77,9 @@ def describe(
         "seed": None,  # nothing in a scan is drawn at random
         "sessions": [],
     }
+    # As a file gives it back, so that a resumed run can be held against it.
+    stated: dict[str, Any] = json.loads(json.dumps(run))
+    return stated
 
 
 def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
@@ -164,6 +167,17 @@ def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 for key, value in stated.items()
                 if f"{part}.{key}" not in FREE
             )
+
+
+def _detector(scorer: Scorer) -> dict[str, Any]:
+    """Return what decided a detector's scores and verdicts, and what its card says against their use."""
+    card = scorer.card
+    return {
+        **_model(card),
+        "calibration": card.calibration and card.calibration.to_json(),
+        "not_for": list(card.not_for),
+        "evidence": list(scorer.evidence),
+    }
 
 
 def _model(card: ModelCard) -> dict[str, Any]:

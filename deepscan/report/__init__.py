@@ -1,0 +1,1 @@
+"""The HTML page of a scan, made from its records only."""

@@ -1,0 +1,97 @@
+"""`deepscan report`: from a real scan to its page, and what it refuses."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests import toy
+from tests.command import SAMPLES, deepscan
+from tests.report.made import Page, journal, video
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory):
+    """Records of two models that disagree, explained, and their page."""
+    folder = tmp_path_factory.mktemp("scan")
+    models = [
+        toy.model(folder / name, bias, evidence=True) for name, bias in (("fake", 4.0), ("clear", -4.0))
+    ]
+    named = [part for model in models for part in ("--model", model)]
+    out = folder / "out.jsonl"
+    ran = deepscan("scan", SAMPLES, *named, "--frames", "3", "--explain", "--out", out)
+    assert ran.code == 0, ran.err
+    made = deepscan("report", out)
+    assert made.code == 0, made.err
+    assert made.out == f"{folder / 'out.html'}  5 videos\n"
+    return out, Page(folder / "out.html")
+
+
+def test_the_page_of_a_scan_says_what_its_records_say(scanned):
+    out, page = scanned
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    for record in records:
+        assert record["sha256"] in page.text
+        assert record["path"].rpartition("/")[2] in page.text
+    # each of the five has four frames of a person at most, and both models are in every chart
+    charted = [track for record in records for track in record["tracks"] if track["sightings"] > 1]
+    assert len(page.all("polyline")) == 3 * len(charted) > 0
+    faces = sum(min(3, track["sightings"]) for record in records for track in record["tracks"])
+    # three maps a model, one a colour channel, of each person's three highest faces
+    assert len(page.all("image")) == 6 * faces
+    judged = [record for record in records if record["verdict"]]
+    assert f"say the verdict of all together in 0 of {len(judged)} videos" in page.words
+    assert "the models disagree on person 0" in page.words
+    run = json.loads(out.with_suffix(".run.json").read_text())
+    assert " ".join(run["sessions"][0]["command"]) in page.words
+
+
+def test_the_runs_file_says_what_decided_the_verdicts(scanned):
+    run = json.loads(scanned[0].with_suffix(".run.json").read_text())
+    assert run["models"]["fake"]["calibration"] == toy.CALIBRATION.to_json()
+
+
+def test_a_run_with_an_isotonic_calibration_is_gone_on_with(tmp_path):
+    knots = ((0.1, 0.2), (0.9, 0.8))
+    fitted = replace(toy.CALIBRATION, method="isotonic", knots=knots)
+    model = toy.model(tmp_path / "toy", calibration=fitted)
+    options = ("--model", model, "--frames", "2", "--out", tmp_path / "out.jsonl")
+    assert deepscan("scan", SAMPLES / "real_hopper.mp4", *options).code == 0
+    again = deepscan("scan", SAMPLES / "real_hopper.mp4", SAMPLES / "swapped.mp4", *options, "--resume")
+    assert again.code == 0, again.err
+
+
+def test_a_page_that_is_there_is_replaced_only_when_asked(scanned, tmp_path):
+    out, _ = scanned
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    refused = deepscan("report", out, "--out", page)
+    assert refused.code == 2
+    assert "--overwrite" in refused.error_lines[1]
+    assert page.read_text() == "mine"
+    assert deepscan("report", out, "--out", page, "--overwrite", "--videos", "1").code == 0
+    assert len(Page(page).all("article")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "hint"),
+    [
+        ("none.jsonl", None, 2, "scan --out wrote"),
+        ("a.csv", "path\n", 2, "a.jsonl"),
+        ("a.jsonl", '{"schema": 0}\n', 4, "scan anew"),
+    ],
+)
+def test_what_is_no_journal_is_refused_with_what_to_do(tmp_path, name, content, code, hint):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    ran = deepscan("report", tmp_path / name)
+    assert ran.code == code
+    assert hint in ran.error_lines[1]
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_page_that_cannot_be_written_leaves_an_error(tmp_path):
+    path = journal(tmp_path, video())
+    ran = deepscan("report", path, "--out", tmp_path / "none" / "a.html")
+    assert ran.code == 1
+    assert "cannot be written" in ran.error_lines[0]

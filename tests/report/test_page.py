@@ -1,0 +1,257 @@
+"""The page of a scan: whole, harmless, and what it says is what the records say."""
+
+import base64
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.cards import Calibration
+from deepscan.errors import ContractError
+from deepscan.faces.recipe import CropRecipe
+from deepscan.report import chart
+from deepscan.report.page import write_page
+from deepscan.scan.calibration import calibrate
+from deepscan.scan.fusion import pooled
+from tests.report.made import CROP, MODEL, THRESHOLDS, Page, described, face, journal, track, video
+
+BAD = {"verdict": None, "score": None, "tracks": [], "frames": [], "calibrated": False}
+
+
+def page(folder, *records, run=None, most=9):
+    path = journal(folder, *records, run=described() if run is None else run)
+    assert write_page(path, folder / "a.html", most=most) == len(records)
+    return Page(folder / "a.html")
+
+
+def test_nothing_in_a_record_becomes_markup(tmp_path):
+    name = b"/v/<script>alert(1)</script>\"'&\x1b[31m\xe2\x80\xae.mp4"
+    made = page(tmp_path, video(name, warnings=("<img src=x>",)))
+    assert len(made.all("script")) == 1
+    assert not made.all("img")
+    assert "\x1b" not in made.source
+    assert "\u202e" not in made.source
+    assert "<script>alert(1)</script>\"'&\\x1b[31m\\u202e.mp4" in made.text
+    assert "<img src=x>" in made.text
+
+
+def test_the_page_reaches_for_nothing_outside_it(tmp_path):
+    made = page(tmp_path, video())
+    (policy,) = (attrs["content"] for attrs in made.all("meta") if attrs.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    links = {attrs[key] for _, attrs in made.tags for key in ("href", "src") if key in attrs}
+    assert links == {"#v1"}
+    assert "url(" not in made.source
+
+
+def test_videos_are_worst_first_and_each_kind_is_counted(tmp_path):
+    failed = video(b"/v/broken.mp4", **BAD, model=None)
+    failed |= {"status": "decode_error", "detail": "nothing decodable"}
+    records = [
+        video(b"/v/clear.mp4", "no_evidence", 0.1),
+        failed,
+        video(b"/v/fake.mp4", "fake", 0.8),
+        video(b"/v/worse.mp4", "fake", 0.95),
+        video(b"/v/unsure.mp4", "inconclusive", 0.5),
+    ]
+    made = page(tmp_path, *records)
+    rows = [attrs["data-kind"] for attrs in made.all("tr") if "data-kind" in attrs]
+    assert rows == ["fake", "fake", "inconclusive", "failed", "no_evidence"]
+    order = [made.text.index(f"{name}.mp4") for name in ("worse", "fake", "unsure", "broken", "clear")]
+    assert order == sorted(order)
+    assert {attrs["data-kind"]: 1 for attrs in made.all("button")}.keys() == {"", *rows}
+    assert "fake 2" in made.words
+    assert "nothing decodable" in made.text
+    assert "Below /v/" in made.words
+
+
+def test_only_so_many_are_shown_in_detail_and_the_page_says_so(tmp_path):
+    records = [video(f"/v/{at}.mp4".encode(), "fake", 0.9 - at / 100) for at in range(5)]
+    made = page(tmp_path, *records, most=2)
+    assert len(made.all("tr")) == 1 + 5
+    assert [attrs["id"] for attrs in made.all("article")] == ["v1", "v2"]
+    assert [attrs["href"] for attrs in made.all("a")] == ["#v1", "#v2"]
+    assert "The first 2 of the table" in made.words
+
+
+def test_a_chart_has_calibrated_scores_at_their_times_between_the_thresholds(tmp_path):
+    made = page(tmp_path, video())
+    first, second = made.all("circle")
+    calibration = Calibration.from_json(THRESHOLDS)
+    for point, raw, seconds in ((first, 0.5, 0.0), (second, 0.9, 2.0)):
+        wide = chart.WIDTH - chart.LEFT - chart.RIGHT
+        # a tenth of a unit is what the page rounds to
+        assert float(point["cx"]) == pytest.approx(chart.LEFT + wide * seconds / 4.0, abs=0.06)
+        high = chart.HEIGHT - chart.TOP - chart.BOTTOM
+        score = calibrate(raw, calibration)
+        assert float(point["cy"]) == pytest.approx(chart.HEIGHT - chart.BOTTOM - high * score, abs=0.06)
+    assert (first["class"], second["class"]) == ("inconclusive", "fake")
+    (fake,), (clear,) = made.all("rect", **{"class": "fake"}), made.all("rect", **{"class": "no_evidence"})
+    assert float(fake["y"]) + float(fake["height"]) == pytest.approx(chart.down(0.7))
+    assert float(clear["y"]) == pytest.approx(chart.down(0.3))
+    assert f"highest: {calibrate(0.9, calibration):.2f} at 0:02.00 (frame 20)" in made.words
+    assert "fake from 0.7, no evidence below 0.3, by its scores on <b>hand-made</b>" in made.words
+    assert "deciding <by itself>" in made.text
+
+
+def test_where_a_person_is_stays_within_the_frame(tmp_path):
+    wide = [face(0, 0.5, box=(-10.0, 20.0, 60.0, 90.0)), face(20, 0.1)]
+    made = page(tmp_path, video(frames=wide))
+    (box,) = made.all("rect", **{"class": "here"})
+    assert [float(box[key]) for key in ("x", "y", "width", "height")] == [0, 20, 60, 60]
+
+
+def together(path, verdicts, scores=(0.9, 0.2), calibrated=(True, True)):
+    """Return the record of two models."""
+    named = zip("ab", verdicts, scores, calibrated, strict=True)
+    models = [
+        {**MODEL, "name": name, "verdict": said, "score": score, "calibrated": votes}
+        for name, said, score, votes in named
+    ]
+    each = dict(zip("ab", scores, strict=True))
+    frames = [face(at, 0.6, scores=each) for at in (0, 20)]
+    tracks = [track(0.6, scores={name: {"score": score, "raw": score} for name, score in each.items()})]
+    one = verdicts[0] if verdicts[0] == verdicts[1] else "inconclusive"
+    model = {"name": "a+b", "method": "fused"}
+    return video(path, one, 0.6, model=model, models=models, frames=frames, tracks=tracks)
+
+
+def test_how_far_models_agree_is_told_of_all_and_of_each_video(tmp_path):
+    made = page(
+        tmp_path,
+        together(b"/v/same.mp4", ("fake", "fake")),
+        together(b"/v/near.mp4", ("fake", "inconclusive")),
+        together(b"/v/apart.mp4", ("fake", "no_evidence")),
+        run=described("a", "b"),
+    )
+    assert "say the verdict of all together in 1 of 3 videos" in made.words
+    assert "a and b 1 of 3 1" in made.words
+    assert "models disagree 2" in made.words
+    rows = [attrs["data-kind"] for attrs in made.all("tr") if "data-kind" in attrs]
+    assert rows == ["fake", "inconclusive disagree", "inconclusive disagree"]
+    assert "0 of 2 models with a vote say so: a 0.90 fake b 0.20 no evidence" in made.words
+    assert "by vote" in made.text
+
+
+def test_a_model_without_a_vote_is_not_counted(tmp_path):
+    made = page(
+        tmp_path,
+        together(b"/v/a.mp4", ("fake", "inconclusive"), calibrated=(True, False)),
+        run=described("a", "b"),
+    )
+    assert "a and b" not in made.words
+    assert "b 0.20 no vote" in made.words
+
+
+def test_the_chart_of_several_has_a_line_each_and_one_of_all(tmp_path):
+    made = page(tmp_path, together(b"/v/a.mp4", ("fake", "no_evidence")), run=described("a", "b"))
+    own = [calibrate(score, Calibration.from_json(THRESHOLDS)) for score in (0.9, 0.2)]
+    heights = [
+        float(line["points"].split()[0].split(",")[1])
+        for kind in ("m0", "m1", "all")
+        for line in made.all("polyline", **{"class": kind})
+    ]
+    # a tenth of a unit is what the page rounds to
+    assert heights == pytest.approx([chart.down(score) for score in (*own, pooled(own))], abs=0.06)
+    assert not made.all("rect", **{"class": "band"})
+
+
+def test_maps_are_drawn_with_the_landmarks_in_their_places(tmp_path):
+    steps = [0, 85, 170, 255]
+    explanation = {"margins": {"grid": 2, "range": [-1.0, 2.0], "maps": [steps] * 6}, "depth": 3.25}
+    made = page(tmp_path, video(frames=[face(0, 0.5), face(20, 0.9, explanation=explanation)]))
+    images = [attrs["href"] for attrs in made.all("image")]
+    assert len(images) == 4, "a detector with a map a query does not fill the page"
+    png = base64.b64decode(images[0].partition("base64,")[2])
+    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
+    assert pixels.shape == (2, 2, 3)
+    # -1 is blue, 0 white, 1 reddish, 2 the reddest
+    below, zero, above, most = pixels.reshape(4, 3)
+    assert below[2] > below[0]
+    assert zero.min() >= 245
+    assert above[0] > above[2] > most[2]
+    template = CropRecipe.from_json(CROP).template
+    placed = [attrs["d"] for attrs in made.all("path", **{"class": "cross"})][:5]
+    points = np.array([path[1:].split("h")[0].split() for path in placed], dtype=float) + np.array([0.02, 0])
+    # these landmarks are near the template's, up to turn, size and place
+    assert points == pytest.approx((template + 0.5) / 64, abs=0.05)
+    assert "depth 3.25" in made.words
+
+
+def test_a_histogram_holds_every_video_with_a_score(tmp_path):
+    few = [video(f"/v/{at}.mp4".encode(), "fake", at / 12) for at in range(9)]
+    assert "Scores" not in page(tmp_path, *few).words
+    many = [*few, *(video(f"/w/{at}.mp4".encode(), "no_evidence", 1.0) for at in range(4))]
+    made = page(tmp_path, *many, most=0)
+    counts = [int(told.split()[0]) for told in made.source.split("<title>")[2:]]
+    assert sum(counts) == len(many)
+
+
+def test_a_scan_that_found_faces_only_has_a_page_too(tmp_path):
+    bare = {"verdict": None, "score": None, "calibrated": False, "model": None}
+    frames = [face(0, None), face(20, None)]
+    run = described() | {"model": None}
+    made = page(tmp_path, video(**bare, frames=frames, tracks=[track(None)]), run=run)
+    assert "in 2 frames from 0:00.00 to 0:02.00" in made.words
+    assert not made.all("polyline")
+
+
+def test_a_scan_of_nothing_has_a_page(tmp_path):
+    assert "0 videos" in page(tmp_path).words
+
+
+def test_without_the_runs_file_it_says_what_is_not_known(tmp_path):
+    path = journal(tmp_path, video())
+    write_page(path, tmp_path / "a.html", most=9)
+    made = Page(tmp_path / "a.html")
+    assert "a.run.json, which describes the run, is not beside the records" in made.words
+    assert "its thresholds are not known here" in made.words
+    assert not made.all("rect", **{"class": "band"})
+
+
+def test_a_run_that_goes_on_is_told_of(tmp_path):
+    run = described()
+    run["sessions"][-1]["ended"] = None
+    assert "the run has not ended" in page(tmp_path, video(), run=run).words
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [({"id": "other"}, "another run"), ({"id": "r1"}, "does not describe a run as this version does")],
+)
+def test_what_does_not_belong_together_is_refused(tmp_path, run, why):
+    path = journal(tmp_path, video(), run=run)
+    with pytest.raises(ContractError, match=why):
+        write_page(path, tmp_path / "a.html", most=9)
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    path = journal(tmp_path, video(), run=described())
+    with path.open("a") as file:
+        file.write(json.dumps(video(b"/v/b.mp4"))[:50])
+    assert write_page(path, tmp_path / "a.html", most=9) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "digits", "shown"),
+    [(0, 2, "0:00.00"), (59.996, 2, "1:00.00"), (61.5, 1, "1:01.5"), (3600, 0, "1:00:00"), (75, 0, "1:15")],
+)
+def test_times_are_told_as_a_player_shows_them(seconds, digits, shown):
+    assert chart.clock(seconds, digits) == shown
+
+
+@pytest.mark.parametrize("duration", [0.04, 0.5, 4, 61, 600, 7200, 90000])
+def test_a_chart_of_any_length_has_a_few_ticks(duration):
+    drawn = chart.timeline([], duration, None)
+    assert 1 <= len(drawn.ticks) <= 10
+    assert len({words for _, words in drawn.ticks}) == len(drawn.ticks)
+    assert all(chart.LEFT <= x <= chart.WIDTH - chart.RIGHT + 1e-6 for x, _ in drawn.ticks)
+
+
+def test_a_still_image_is_in_the_middle():
+    drawn = chart.timeline([("", [(0, 0.0, 0.5)], None)], 0.0, None)
+    ((point,),) = (line.points for line in drawn.lines)
+    assert point.x == chart.across(0.5, 1.0)
+    assert drawn.ticks == ()
