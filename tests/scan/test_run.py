@@ -227,6 +227,8 @@ def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):
     while not (tmp_path / "out.run.json").exists():
         assert process.poll() is None, process.stderr.read().decode()
         time.sleep(0.02)
+    # Held, so that it has not ended before the other begins, however busy the machine is.
+    process.send_signal(signal.SIGSTOP)
     described = (tmp_path / "out.run.json").read_bytes()
     second = deepscan(*command(videos, model, out, "--overwrite"))
     assert second.code == 4
