@@ -1,6 +1,7 @@
 """What is shown while videos are worked on, and of a scan when it has ended: data on stdout, else stderr."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -55,11 +56,19 @@ class Speaker:
         self._style = "bar" if style == "auto" and at_terminal else style
         self._bar = counter(self._stderr, *columns)
         self._task = self._bar.add_task(first, total=None)
+        self._told = time.monotonic()
 
     def note(self, line: str) -> None:
         """Say something, unless nothing is to be said."""
         if self._style != "none":
             self._stderr.print(Text(printable(line)), soft_wrap=True, highlight=False)
+
+    def _due(self) -> bool:
+        """Return whether it is time for the next line, where lines are told."""
+        due = self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL
+        if due:
+            self._told = time.monotonic()
+        return due
 
     def __enter__(self) -> Self:
         if self._style == "bar":
@@ -74,22 +83,12 @@ class Speaker:
 
 
 class WorkProgress(Speaker):
-    """Tells how much of each kind of work is done.
-
-    Args:
-        style: As `Speaker` takes it.
-        first: What is done before it is known how much there is.
-    """
-
-    def __init__(self, style: str, first: str) -> None:
-        super().__init__(style, first)
-        self._told = time.monotonic()
+    """Tells how much of each kind of work is done."""
 
     def count(self, work: str, done: int, total: int) -> None:
         """Tell how much of a kind of work is done."""
         self._bar.update(self._task, description=work, completed=done, total=total)
-        if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
-            self._told = time.monotonic()
+        if self._due():
             self.note(f"{work}: {done}/{total}")
 
 
@@ -118,8 +117,7 @@ class VideoProgress(Speaker):
         self._bar.update(self._task, completed=self._done)
         if status in FAILURES:
             self.note(f"{name}: {status}: {detail}")
-        if self._style in ("auto", "plain") and time.monotonic() - self._told >= INTERVAL:
-            self._told = time.monotonic()
+        if self._due():
             rate = self._done / (self._told - self._begun)
             seconds = (self._total - self._done) / rate
             left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
@@ -230,7 +228,7 @@ class Display(VideoProgress, Listener):
             self.note(f"the models agree on {same} of {videos(len(votes))}")
         if self._out:
             self.note(f"records: {self._out}")
-            self.note(f"a page of them: deepscan report {self._out.with_suffix('.jsonl')}")
+            self.note(f"a page of them: deepscan report {shlex.quote(str(self._out.with_suffix('.jsonl')))}")
 
 
 def hand_on(text: str, out: Path | None) -> None:

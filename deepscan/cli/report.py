@@ -8,6 +8,8 @@ import typer
 from deepscan.cli.options import OUTPUT, Overwrite, progress_option
 from deepscan.errors import UsageError
 
+SUFFIXES = (".html", ".htm")
+
 
 def report(
     records: Annotated[
@@ -38,13 +40,29 @@ def report(
     from deepscan.cli.progress import videos as counted
     from deepscan.report.page import write_page
 
-    page = out or records.with_suffix(".html")
-    if not records.is_file():
-        raise UsageError(f"{records} is not there", "name the records that scan --out wrote")
-    if records.suffix != ".jsonl":
-        raise UsageError(f"{records} is no journal of a scan", f"name {records.with_suffix('.jsonl').name}")
-    if page.exists() and not overwrite:
+    _check_records(records)
+    page = (out or records.with_suffix(".html")).resolve()
+    if page.suffix not in SUFFIXES:
+        raise UsageError(f"--out {page} is no page", f"name a file with {' or '.join(SUFFIXES)}")
+    if not page.parent.is_dir():
+        raise UsageError(f"{page.parent} is no folder", "make it, or name another file with --out")
+    if page.exists() and not (overwrite and page.is_file()):
         raise UsageError(f"{page} is there already", "name another file with --out, or give --overwrite")
     with WorkProgress(progress, "loading") as told:
         count = write_page(records, page, most=videos, progress=told.count)
-    typer.echo(f"{page}  {counted(count)}")
+    typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
+
+
+def _check_records(path: Path) -> None:
+    """Make sure that a file may be a journal.
+
+    Raises:
+        UsageError: It is not there, or another file of a scan.
+    """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name the records that scan --out wrote")
+    if path.suffix != ".jsonl":
+        journal = path.name.removesuffix(".run.json").removesuffix(path.suffix) + ".jsonl"
+        raise UsageError(f"{path} is no journal of a scan", f"name its records, such as {journal}")

@@ -70,11 +70,15 @@ class QualityRule:
 
     def admits(self, face: Face) -> bool:
         """Return whether a face is good enough."""
+        return self.passes(face.quality, face.detection.probability)
+
+    def passes(self, quality: Quality, probability: float) -> bool:
+        """Return whether a face of that quality, found with that confidence, is good enough."""
         return (
-            face.quality.size >= self.min_size
-            and face.quality.sharpness >= self.min_sharpness
-            and face.quality.pose <= self.max_pose
-            and face.detection.probability >= self.min_probability
+            quality.size >= self.min_size
+            and quality.sharpness >= self.min_sharpness
+            and quality.pose <= self.max_pose
+            and probability >= self.min_probability
         )
 
     def to_json(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from deepscan.cards import Calibration
@@ -12,10 +12,29 @@ from deepscan.scan.rows import Row
 #: Of a chart in its own units, and what its axes take at each side.
 WIDTH, HEIGHT = 720.0, 140.0
 LEFT, RIGHT, TOP, BOTTOM = 34.0, 24.0, 8.0, 20.0
-#: Seconds between two ticks, of which the first that gives few enough is taken.
-_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-_MOST_TICKS = 9
+#: Seconds between two ticks, of which the first that gives few enough is taken; beyond them so many days.
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200)
+_DAY, _MOST_TICKS = 86400, 9
 BINS = 20
+#: Least height of a bar: one video among thousands is to be seen.
+_LEAST = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A face's score.
+
+    Attributes:
+        index: Of its frame.
+        seconds: When it is shown.
+        score: In [0, 1].
+        counts: Whether the face is good enough to count.
+    """
+
+    index: int
+    seconds: float
+    score: float
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +44,24 @@ class Point:
     Attributes:
         x: To the right.
         y: Down.
-        kind: Verdict that the score alone would give, which colours it.
+        kind: Verdict that the score alone would give; empty where no thresholds are known, or not one's.
+        counts: Whether the face is good enough to count.
         told: What it is, for people.
     """
 
     x: float
     y: float
     kind: str
+    counts: bool
     told: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Scores of one model over time.
+    """Scores over time.
 
     Attributes:
-        name: Of the model, empty for all together.
+        name: Of one of several models, empty for what is the person's own: of the one, or of all together.
         points: In order of time.
     """
 
@@ -58,7 +79,7 @@ class Timeline:
     """One person's scores over a video.
 
     Attributes:
-        lines: Of each of several models, then of all together; of one model its own.
+        lines: Of each of several models, then the person's own.
         ticks: Place and words of times.
         bands: Heights of the thresholds `fake` and `no_evidence`, None where they are not known or not one's.
     """
@@ -80,61 +101,59 @@ class Bar:
     told: str
 
 
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many videos have which score.
+
+    Attributes:
+        bars: Parted by verdict.
+        most: Videos in the highest bar.
+    """
+
+    bars: tuple[Bar, ...]
+    most: int
+
+
 def timeline(
-    lines: Iterable[tuple[str, Sequence[tuple[int, float, float]], Calibration | None]],
-    duration: float,
-    thresholds: Calibration | None,
+    lines: Iterable[tuple[str, Sequence[Score]]], duration: float, calibration: Calibration | None
 ) -> Timeline:
     """Return a chart of scores.
 
     Args:
-        lines: Name of each model, frame index, seconds and score in [0, 1] of each face, and the calibration
-            that the scores have gone through.
+        lines: Name and scores of each line, see `Line`.
         duration: Of the video in seconds.
-        thresholds: Of the one model, None where there are several or they are not known.
+        calibration: That the scores have gone through, None where that is several, none or not known.
     """
     drawn = tuple(
-        Line(
-            name,
-            tuple(
-                Point(
-                    across(seconds, duration),
-                    down(score),
-                    verdict(score, calibration),
-                    f"{f'{name}: ' if name else ''}{score:.2f} at {clock(seconds)}, frame {index}",
-                )
-                for index, seconds, score in scores
-            ),
-        )
-        for name, scores, calibration in lines
+        Line(name, tuple(_point(name, score, duration, calibration) for score in scores))
+        for name, scores in lines
     )
-    bands = None if thresholds is None else (down(thresholds.fake), down(thresholds.no_evidence))
+    bands = None if calibration is None else (down(calibration.fake), down(calibration.no_evidence))
     return Timeline(drawn, tuple(_ticks(duration)), bands)
 
 
-def histogram(rows: Iterable[Row]) -> tuple[Bar, ...]:
-    """Return how many videos have which score, the bars parted by verdict."""
+def histogram(rows: Iterable[Row]) -> Histogram:
+    """Return how many videos have which score."""
     counts: Counter[tuple[int, str]] = Counter(
         (min(int(row.score * BINS), BINS - 1), row.kind) for row in rows if row.score is not None
     )
     totals: Counter[int] = Counter()
     for (at, _), count in counts.items():
         totals[at] += count
-    room, wide = HEIGHT - TOP - BOTTOM, (WIDTH - LEFT - RIGHT) / BINS
-    bars, stacked = [], Counter[int]()
+    most, room, wide = max(totals.values(), default=1), HEIGHT - TOP - BOTTOM, (WIDTH - LEFT - RIGHT) / BINS
+    bars = []
+    tops = dict.fromkeys(totals, HEIGHT - BOTTOM)
     for (at, kind), count in sorted(counts.items()):
-        height = room * count / max(totals.values())
-        y = HEIGHT - BOTTOM - room * stacked[at] / max(totals.values()) - height
-        stacked[at] += count
+        height = max(room * count / most, _LEAST)
+        tops[at] -= height
         told = f"{count} {kind.replace('_', ' ')}, score {at / BINS:.2f} to {(at + 1) / BINS:.2f}"
-        bars.append(Bar(LEFT + at * wide + 1, y, wide - 2, height, kind, told))
-    return tuple(bars)
+        bars.append(Bar(LEFT + at * wide + 1, tops[at], wide - 2, height, kind, told))
+    return Histogram(tuple(bars), most)
 
 
-def across(seconds: float, duration: float) -> float:
-    """Return how far to the right a time is; that of a still image is in the middle."""
-    share = min(max(seconds / duration, 0.0), 1.0) if duration > 0 else 0.5
-    return LEFT + share * (WIDTH - LEFT - RIGHT)
+def across(share: float) -> float:
+    """Return how far to the right a share of the width is."""
+    return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT)
 
 
 def down(score: float) -> float:
@@ -151,9 +170,23 @@ def clock(seconds: float, digits: int = 2) -> str:
     return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
 
 
-def _ticks(duration: float) -> Iterable[tuple[float, str]]:
+def _point(name: str, score: Score, duration: float, calibration: Calibration | None) -> Point:
+    whose = f"{name}: " if name else ""
+    aside = "" if score.counts else ", not good enough to count"
+    return Point(
+        # A still image is in the middle.
+        across(score.seconds / duration if duration > 0 else 0.5),
+        down(score.score),
+        "" if calibration is None else verdict(score.score, calibration),
+        score.counts,
+        f"{whose}{score.score:.2f} at {clock(score.seconds)}, frame {score.index}{aside}",
+    )
+
+
+def _ticks(duration: float) -> Iterator[tuple[float, str]]:
     if duration <= 0:
         return
-    step = next((step for step in _TICKS if duration / step <= _MOST_TICKS), duration / _MOST_TICKS)
+    days = _DAY * math.ceil(duration / _DAY / _MOST_TICKS)
+    step = next((step for step in _STEPS if duration / step <= _MOST_TICKS), days)
     for at in range(math.floor(duration / step + 1e-9) + 1):
-        yield across(at * step, duration), clock(at * step, digits=1 if step < 1 else 0)
+        yield across(at * step / duration), clock(at * step, digits=1 if step < 1 else 0)

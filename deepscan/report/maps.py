@@ -70,6 +70,8 @@ def maps_of(frame: Mapping[str, Any], run: Run) -> FaceMaps | None:
                 maps += list(_maps(whose, value))
             else:
                 numbers.append(f"{whose} {'not finite' if value is None else f'{value:.4g}'}")
+    if not maps and not numbers:
+        return None
     told = f"frame {frame['index']}, {clock(frame['pts'])}"
     return FaceMaps(told, tuple(maps), tuple(numbers), _landmarks(frame, run))
 
@@ -94,7 +96,7 @@ def _png(steps: list[int], grid: int, low: float, high: float) -> str:
 
 
 def _landmarks(frame: Mapping[str, Any], run: Run) -> tuple[tuple[float, float], ...]:
-    # Models with crops of their own share one picture of the landmarks only where these lie alike.
+    # The landmarks lie alike only in crops that are cut alike.
     recipes = {model.recipe for model in run.models.values()}
     recipe = recipes.pop() if len(recipes) == 1 else None
     if recipe is None:

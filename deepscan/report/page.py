@@ -3,7 +3,8 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import combinations
 from os.path import commonpath, dirname
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import jinja2
 
 import deepscan
+from deepscan.cards import Calibration
+from deepscan.errors import ContractError
 from deepscan.report import chart
 from deepscan.report.run import Run, read_run
 from deepscan.report.video import Video, video_of
+from deepscan.scan.aggregation import verdict
 from deepscan.scan.journal import read_journal, replaced
 from deepscan.scan.records import utc_now
 from deepscan.scan.rows import KINDS, Row, printable, row
@@ -44,32 +48,6 @@ class Pair:
     opposite: int
 
 
-@dataclass(slots=True)
-class Overview:
-    """What the first reading finds.
-
-    Attributes:
-        rows: Row of each video, and where its line begins.
-        first: One of the records with a model, else any, None where there is none.
-    """
-
-    rows: list[tuple[Row, int]] = field(default_factory=list)
-    first: Mapping[str, Any] | None = None
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """How every two models that have a vote agree."""
-        said: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
-        for one, _ in self.rows:
-            voting = [(each.name, each.verdict) for each in one.models if each.votes and each.verdict]
-            for (a, of_a), (b, of_b) in combinations(voting, 2):
-                said[a, b].append({of_a, of_b})
-        return tuple(
-            Pair(names, len(both), sum(len(each) == 1 for each in both), both.count(OPPOSITES))
-            for names, both in said.items()
-        )
-
-
 def write_page(records: Path, out: Path, *, most: int, progress: Progress | None = None) -> int:
     """Write the page of a scan, whole or not at all.
 
@@ -86,65 +64,114 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
         ContractError: The records, or the run's, are not of this version or not of one run.
         DeepscanError: The page cannot be written.
     """
-    overview = _overview(records, progress)
-    run = read_run(records, overview.first)
-    ordered = sorted(overview.rows, key=lambda each: each[0].rank)
-    rows = [one for one, _ in ordered]
+    found, first = _read(records, progress)
+    run = read_run(records, first, len(found))
+    found.sort(key=lambda each: each[0].rank)
+    rows = [one for one, _ in found]
     kinds = Counter(one.kind for one in rows)
-    agreements = [one.agreement for one in rows if one.agreement]
+    votes = [one.agreement for one in rows if one.agreement]
     scored = [one for one in rows if one.score is not None]
-    page = _template().generate(
+    page = _template(run.calibration).render(
         name=records.name,
         made=utc_now(),
         version=deepscan.__version__,
         run=run,
-        described=bool(run.facts),
         rows=rows,
         folder=_shared_folder(rows),
         kinds={kind: kinds[kind] for kind in KINDS if kinds[kind]},
         words=KINDS | {"failed": "failed", "outcome": "without a score"},
-        agreed=sum(said == voting for said, voting in agreements),
-        votes=len(agreements),
-        pairs=overview.pairs,
-        histogram=chart.histogram(scored) if len(scored) >= ENOUGH else (),
+        agreed=sum(said == voting for said, voting in votes),
+        votes=len(votes),
+        pairs=_pairs(rows),
+        histogram=chart.histogram(scored) if len(scored) >= ENOUGH else None,
         chart=chart,
-        videos=_videos(records, [offset for _, offset in ordered[:most]], run, progress),
-        shown=len(ordered[:most]),
+        videos=_videos(records, [offset for _, offset in found[:most]], run, progress),
+        shown=len(found[:most]),
     )
     with replaced(out) as file:
-        for part in page:
-            file.write(part.encode("utf-8", "replace"))
+        file.write(page.encode())
     return len(rows)
 
 
-def _overview(records: Path, progress: Progress | None) -> Overview:
-    found, size = Overview(), records.stat().st_size
+def _read(records: Path, progress: Progress | None) -> tuple[list[tuple[Row, int]], Mapping[str, Any] | None]:
+    """Return the row of each video with the place of its line, and the first record."""
+    rows: list[tuple[Row, int]] = []
+    first, size = None, records.stat().st_size
     for offset, line, record in read_journal(records):
-        found.rows.append((row(record), offset))
-        if found.first is None or (found.first["model"] is None and record["model"]):
-            found.first = record
+        first = first or record
+        with _understood(records, record):
+            if record["run"] != first["run"]:
+                raise ContractError(
+                    f"{records} holds records of two runs, {first['run']} and {record['run']}",
+                    "make a page of each run",
+                )
+            found = row(record)
+            if found.kind not in KINDS:
+                raise ValueError(f"verdict {found.verdict!r}")
+            rows.append((found, offset))
         if progress is not None:
             progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
-    return found
+    return rows, first
 
 
 def _videos(records: Path, offsets: Sequence[int], run: Run, progress: Progress | None) -> Iterator[Video]:
     with records.open("rb") as file:
         for done, offset in enumerate(offsets, start=1):
             file.seek(offset)
-            yield video_of(json.loads(file.readline()), run)
+            record = json.loads(file.readline())
+            with _understood(records, record):
+                video = video_of(record, run)
+            yield video
             if progress is not None:
                 progress("videos drawn", done, len(offsets))
 
 
+@contextmanager
+def _understood(records: Path, record: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ContractError(
+            f"{records}: the record of {record['path']} is not as this version writes it: {error!r}",
+            "scan with this version",
+        )
+
+
+def _pairs(rows: Sequence[Row]) -> list[Pair]:
+    """Return how every two models that have a vote agree."""
+    said: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
+    for models in (one.models for one in rows):
+        voting = [(each.name, each.verdict) for each in models if each.votes and each.verdict]
+        for (a, of_a), (b, of_b) in combinations(voting, 2):
+            said[a, b].append({of_a, of_b})
+    return [
+        Pair(names, len(both), sum(len(each) == 1 for each in both), both.count(OPPOSITES))
+        for names, both in said.items()
+    ]
+
+
 def _shared_folder(rows: Sequence[Row]) -> str:
     """Return the folder that all videos are below, with its last slash; empty where they share none."""
-    folders = [dirname(one.path) for one in rows]
-    shared = commonpath(folders) if folders and all(folder.startswith("/") for folder in folders) else ""
-    return f"{shared.rstrip('/')}/" if shared else ""
+    folders = {dirname(one.path) for one in rows}
+    absolute = bool(folders) and all(folder.startswith("/") for folder in folders)
+    shared = f"{commonpath(folders).rstrip('/')}/" if absolute else ""
+    # A path may begin with two slashes, of which this leaves one.
+    return shared if all(one.path.startswith(shared) for one in rows) else ""
 
 
-def _template() -> jinja2.Template:
+def _score(score: float | None, calibration: Calibration | None) -> str:
+    """Return a score with two decimals, and with more where these would put it past a threshold."""
+    if score is None:
+        return ""
+    shown = (f"{score:.{digits}f}" for digits in range(2, 7))
+    if calibration is None:
+        return next(shown)
+    return next(
+        (text for text in shown if verdict(float(text), calibration) == verdict(score, calibration)), ""
+    )
+
+
+def _template(calibration: Calibration | None) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepscan", "report"),
         autoescape=True,
@@ -153,4 +180,6 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["printable"] = printable
+    environment.filters["below"] = lambda path, folder: printable(path.removeprefix(folder))
+    environment.filters["score"] = lambda score: _score(score, calibration)
     return environment.get_template("page.html")

@@ -1,16 +1,21 @@
 """What a report says of a run: its models with their thresholds, and how it was made."""
 
 import json
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepscan.cards import Calibration
-from deepscan.errors import ContractError
+from deepscan.errors import ContractError, ExitCode
+from deepscan.faces.quality import QualityRule
 from deepscan.faces.recipe import CropRecipe
 from deepscan.scan.output import Output
 from deepscan.scan.runfile import read
+
+#: Exit codes of scans that came to their end.
+WHOLE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,98 +43,120 @@ class Run:
 
     Attributes:
         models: By name, none where faces only were found.
-        rule: How several models come to one verdict, empty for one.
-        facts: What else there is to know, by name.
+        together: How several models come to one verdict, empty for one.
+        quality: Which faces count, None where the run is not described.
+        facts: What else there is to know, by name; nothing where the run is not described.
         notes: What a reader must be told before anything else.
     """
 
     models: Mapping[str, Model] = field(default_factory=dict)
-    rule: str = ""
-    facts: Sequence[tuple[str, str]] = ()
+    together: str = ""
+    quality: QualityRule | None = None
+    facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """That of the only model; None where there are several, or none is known."""
+        return next(iter(self.models.values())).calibration if len(self.models) == 1 else None
 
-def read_run(records: Path, first: Mapping[str, Any] | None) -> Run:
+    @property
+    def described(self) -> bool:
+        """Whether the run's own record was there."""
+        return bool(self.facts)
+
+
+def read_run(records: Path, first: Mapping[str, Any] | None, count: int) -> Run:
     """Return the run that records are of, from `*.run.json` beside them.
 
     Args:
         records: The journal.
         first: One of its records, None where there is none.
+        count: How many there are.
 
     Raises:
-        ContractError: The run's record is there and cannot be read.
+        ContractError: The run's record is there, and cannot be read or is of another run.
     """
     path = Output(records).run
-    stated = first or {"model": None, "run": ""}
-    models = stated.get("models") or ([stated["model"]] if stated["model"] else [])
+    ran = _ran(first) if first else {}
     if not path.exists():
         note = (
-            f"{path.name}, which describes the run, is not beside the records: thresholds are not known here"
+            f"{path.name}, which describes the run, is not beside the records: thresholds are not known "
+            "here, and scores over time are raw"
         )
-        return Run({each["name"]: _model(each, {}) for each in models}, notes=(note,))
+        return Run({name: Model(name, tuple(_engine(one))) for name, one in ran.items()}, notes=(note,))
     run = read(path)
-    if first is not None and first["run"] != run.get("id"):
-        raise ContractError(
-            f"{path} describes another run than these records are of", "put the two of one run side by side"
-        )
     try:
-        return Run(
-            {each["name"]: _model(each, _described(run, each["name"])) for each in models},
-            (run["model"] or {}).get("rule", ""),
-            list(_facts(run)),
-            tuple(_notes(run)),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if first is not None and first["run"] != run["id"]:
+            raise ContractError(
+                f"{path} describes another run than these records are of",
+                "put the records and the file of one run side by side",
+            )
+        return _described(run, ran, count)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
             f"{path} does not describe a run as this version does: {error!r}", "scan with this version"
         )
 
 
-def _described(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    described: Mapping[str, Any] = run["models"][name] if "models" in run else run["model"]
-    return described
+def _ran(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what a record says of each model, by name."""
+    models = record.get("models") or ([record["model"]] if record["model"] else [])
+    return {model["name"]: model for model in models}
 
 
-def _model(each: Mapping[str, Any], described: Mapping[str, Any]) -> Model:
-    crop, stated = described.get("crop"), described.get("calibration")
-    fitted = Calibration.from_json(stated) if stated else None
+def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], count: int) -> Run:
+    one = run["model"]
+    several = run.get("models") or ({one["name"]: one} if one else {})
+    engines = run.get("engines") or dict.fromkeys(several, run["engine"])
+    return Run(
+        {name: _model(stated, {**engines[name], **ran.get(name, {})}) for name, stated in several.items()},
+        run["model"]["rule"] if len(several) > 1 else "",
+        QualityRule(**run["parameters"]["quality"]),
+        tuple(_facts(run)),
+        tuple(_notes(run["sessions"][-1], count)),
+    )
+
+
+def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> Model:
+    fitted = Calibration.from_json(stated["calibration"]) if stated["calibration"] else None
     facts = [
-        ("method", each["method"]),
-        ("ran by", f"{each['engine']} engine, {each['device']}, {each['precision']}"),
-        ("weights", each["sha256"]),
-        *([("licence", described["license"])] if described else []),
+        ("method", stated["method"]),
+        *_engine(ran),
+        ("licence", stated["license"]),
         *([("calibration", f"{fitted.method} on {fitted.n} {fitted.level}s")] if fitted else []),
         *([("rule", fitted.rule)] if fitted else []),
     ]
     return Model(
-        each["name"],
-        tuple(facts),
-        fitted,
-        CropRecipe.from_json(crop) if crop else None,
-        tuple(described.get("not_for", ())),
+        stated["name"], tuple(facts), fitted, CropRecipe.from_json(stated["crop"]), tuple(stated["not_for"])
     )
 
 
-def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _engine(ran: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "ran by", f"{ran.get('engine') or ran['name']} engine, {ran['device']}, {ran['precision']}"
+    if "sha256" in ran:
+        yield "weights", ran["sha256"]
+
+
+def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tool, last = run["tool"], run["sessions"][-1]
-    commit = f", commit {tool['commit'][:12]}" if tool.get("commit") else ""
-    choice = run.get("choice")
-    return [
-        ("tool", f"{tool['name']} {tool['version']}{commit}"),
-        ("run", run["id"]),
-        *([("model chosen", choice["reason"])] if choice else []),
-        *((f"command {at}", " ".join(each["command"])) for at, each in enumerate(run["sessions"], start=1)),
-        ("in folder", last["folder"] or ""),
-        ("begun", run["sessions"][0]["started"]),
-        ("ended", last["ended"] or ""),
-        ("parameters", json.dumps(run["parameters"])),
-        ("face finder", f"{run['faces']['name']}, {run['faces']['device']}"),
-        ("machine", "{system}, Python {python}, {cores} cores".format(**last["machine"])),
-        ("libraries", ", ".join(f"{name} {version}" for name, version in last["libraries"].items())),
-    ]
+    yield "tool", " ".join(filter(None, (tool["name"], tool["version"], tool["commit"])))
+    yield "run", run["id"]
+    if run["choice"]:
+        yield "model chosen", run["choice"]["reason"]
+    for at, each in enumerate(run["sessions"], start=1):
+        yield (f"command {at}" if len(run["sessions"]) > 1 else "command"), shlex.join(each["command"])
+        yield "from, to", f"{each['started']}, {each['ended'] or 'not ended'}, exit code {each['exit_code']}"
+    yield "in folder", last["folder"] or "one that is gone"
+    yield "parameters", json.dumps(run["parameters"])
+    yield "face finder", f"{run['faces']['name']}, {run['faces']['device']}"
+    yield "machine", "{system}, Python {python}, {cores} cores".format(**last["machine"])
+    yield "libraries", ", ".join(f"{name} {version}" for name, version in last["libraries"].items())
 
 
-def _notes(run: Mapping[str, Any]) -> list[str]:
-    return (
-        [] if run["sessions"][-1]["ended"] else ["the run has not ended: this is what it had written so far"]
-    )
+def _notes(last: Mapping[str, Any], count: int) -> Iterator[str]:
+    planned = last["videos"] + last["kept"]
+    if last["ended"] is None:
+        yield f"the run has not ended: {count} of {planned} videos are here"
+    elif last["exit_code"] not in WHOLE or count < planned:
+        yield f"the run was cut short: {count} of {planned} videos are here"

@@ -21,3 +21,13 @@ if (filter) {
   });
   search.addEventListener("input", show);
 }
+
+// What is folded away belongs on paper too.
+const folded = () => document.querySelectorAll("details");
+addEventListener("beforeprint", () => folded().forEach((each) => {
+  each.dataset.open = each.open;
+  each.open = true;
+}));
+addEventListener("afterprint", () => folded().forEach((each) => {
+  each.open = each.dataset.open === "true";
+}));

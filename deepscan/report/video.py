@@ -1,15 +1,17 @@
 """What a report says of one video: its persons, where and when they were seen, and their scores over time."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepscan.cards import Calibration
-from deepscan.report.chart import Timeline, clock, timeline
+from deepscan.faces.face import Quality
+from deepscan.report.chart import Score, Timeline, clock, timeline
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run import Run
+from deepscan.scan.aggregation import sightings_needed
 from deepscan.scan.calibration import calibrate
-from deepscan.scan.fusion import pooled
+from deepscan.scan.fusion import pooled, voices
 from deepscan.scan.rows import Row, row
 
 Frame = Mapping[str, Any]
@@ -28,10 +30,10 @@ class Person:
         opinions: Each of several models' score, by name.
         seen: How often and when, in words.
         quality: Of the faces, in words.
-        aside: Why the video's score was not taken from this person, empty where it was.
-        highest: The faces of the highest scores, in words.
-        box: Of the face of the highest score, as far as it lies in the frame: left, top, width, height in its
-            pixels.
+        aside: Why the video's score was not taken from this person, or not from every face, in words.
+        highest: The faces of the highest scores among those that count, in words.
+        box: Of the first of these, as far as it lies in the frame: left, top, width, height in its pixels.
+        when: When that is, in words.
         chart: None without a model, or of a single face.
         maps: What the highest scores were taken from, where the record has it.
     """
@@ -44,6 +46,7 @@ class Person:
     aside: str
     highest: tuple[str, ...]
     box: tuple[float, float, float, float]
+    when: str
     chart: Timeline | None
     maps: tuple[FaceMaps, ...]
 
@@ -79,13 +82,11 @@ def video_of(record: Mapping[str, Any], run: Run) -> Video:
     media = record["media"] or {}
     tracks = sorted(record["tracks"], key=lambda track: (not track["counted"], -(track["score"] or 0.0)))
     size = (media["width"], media["height"]) if media.get("width") and media.get("height") else None
-    last = max((frame["pts"] for frame in record["frames"]), default=0.0)
-    duration = media.get("duration") or last
     return Video(
         row(record),
         tuple(_facts(record, media)),
         tuple(record["warnings"]),
-        tuple(_person(track, record["frames"], run, duration, size) for track in tracks[:PERSONS]),
+        tuple(_person(track, record, run, size) for track in tracks[:PERSONS]),
         len(tracks[PERSONS:]),
         size,
     )
@@ -102,50 +103,46 @@ def _facts(record: Mapping[str, Any], media: Mapping[str, Any]) -> Iterator[tupl
         turned = f", turned by {media['rotation']}°" if media.get("rotation") else ""
         length = f", {clock(media['duration'])}" if media.get("duration") else ""
         rate = f", {media['fps']} frames/s" if media.get("fps") else ""
-        yield (
-            "video",
-            (
-                f"{media.get('codec')} in {media.get('container')}, "
-                f"{media.get('width')} × {media.get('height')}{turned}{rate}{length}"
-            ),
-        )
-        yield (
-            "frames",
-            (
-                f"{media['frames_decoded']} of {media['frames_sampled']} sampled frames decoded "
-                f"by {media.get('decoder')}"
-            ),
-        )
+        shape = f"{media.get('width')} × {media.get('height')}"
+        yield "video", f"{media.get('codec')} in {media.get('container')}, {shape}{turned}{rate}{length}"
+        decoded = f"{media['frames_decoded']} of {media['frames_sampled']} sampled frames decoded"
+        yield "frames", f"{decoded} by {media.get('decoder')}"
 
 
 def _person(
-    track: Mapping[str, Any],
-    frames: Sequence[Frame],
-    run: Run,
-    duration: float,
-    size: tuple[int, int] | None,
+    track: Mapping[str, Any], record: Mapping[str, Any], run: Run, size: tuple[int, int] | None
 ) -> Person:
-    own = [frame for frame in frames if frame["track"] == track["id"]]
-    highest = sorted(own, key=lambda frame: -(frame["score"] or 0.0))
-    lines = list(_lines(own, run))
-    together = {index: score for index, _, score in (lines[-1][1] if lines else ())}
-    one = next(iter(run.models.values())).calibration if len(run.models) == 1 else None
+    frames = [frame for frame in record["frames"] if frame["track"] == track["id"]]
+    counts = [track["poor"] or _good(frame, run) for frame in frames]
+    lines = list(_lines(frames, counts, record, run))
+    own = {score.index: score.score for score in (lines[-1][1] if lines else ())}
+    # Those that count come first: a face without a part in the score does not explain it.
+    ranked = sorted(zip(counts, frames, strict=True), key=lambda each: -own.get(each[1]["index"], 0.0))
+    highest = [frame for good, frame in ranked if good][:FACES] or [ranked[0][1]]
+    last = max(frame["pts"] for frame in record["frames"])
+    duration = (record["media"] or {}).get("duration") or last
     return Person(
         id=track["id"],
         score=track["score"],
         opinions={name: each["score"] for name, each in track.get("scores", {}).items()},
         seen=_seen(track),
         quality="size {size:.0f} px, sharpness {sharpness:.0f}, pose {pose:.2f}".format(**track["quality"]),
-        aside=_aside(track),
+        aside=_aside(track, row(record).sampled),
         highest=tuple(
-            f"{together[frame['index']]:.2f} at {clock(frame['pts'])} (frame {frame['index']})"
-            for frame in highest[:FACES]
-            if together
+            f"{own[frame['index']]:.2f} at {clock(frame['pts'])} (frame {frame['index']})"
+            for frame in highest
+            if own
         ),
         box=_within(highest[0]["box"], size),
-        chart=timeline(lines, duration, one) if len(together) > 1 else None,
-        maps=tuple(maps for frame in highest[:FACES] if (maps := maps_of(frame, run)) is not None),
+        when=clock(highest[0]["pts"]),
+        chart=timeline(lines, duration, run.calibration) if len(own) > 1 else None,
+        maps=tuple(maps for frame in highest if (maps := maps_of(frame, run)) is not None),
     )
+
+
+def _good(frame: Frame, run: Run) -> bool:
+    """Return whether a face counts; all do where it is not known which."""
+    return run.quality is None or run.quality.passes(Quality(**frame["quality"]), frame["probability"])
 
 
 def _within(box: Sequence[float], size: tuple[int, int] | None) -> tuple[float, float, float, float]:
@@ -162,37 +159,33 @@ def _seen(track: Mapping[str, Any]) -> str:
     return f"in {track['sightings']} frames from {clock(track['first'])} to {clock(track['last'])}"
 
 
-def _aside(track: Mapping[str, Any]) -> str:
+def _aside(track: Mapping[str, Any], sampled: int) -> str:
     if track["counted"]:
         return "" if track["used"] == track["sightings"] else f"{track['used']} of them good enough to count"
-    why = "never seen well" if track["poor"] else "seen too seldom"
-    return f"not counted: {why}"
+    seldom = track["sightings"] < sightings_needed(sampled)
+    return f"not counted: {'seen too seldom' if seldom else 'never seen well'}"
 
 
 def _lines(
-    frames: Sequence[Frame], run: Run
-) -> Iterator[tuple[str, list[tuple[int, float, float]], Calibration | None]]:
-    """Yield the calibrated scores of each model and then of all together; of one model its own."""
-    scored = [frame for frame in frames if frame["score"] is not None]
-    if not scored or not run.models:
-        return
-    raws = {name: [_raw(frame, name) for frame in scored] for name in run.models}
-    scores = {name: _calibrated(raw, run.models[name].calibration) for name, raw in raws.items()}
-    at = [(frame["index"], frame["pts"]) for frame in scored]
-    several = len(scores) > 1
-    for name, own in scores.items():
-        placed = [(*place, score) for place, score in zip(at, own, strict=True)]
-        yield name if several else "", placed, run.models[name].calibration
-    if several:
-        heard = {name for name, model in run.models.items() if model.calibration} or set(scores)
-        fused = [pooled(each) for each in zip(*(scores[name] for name in heard), strict=True)]
-        yield "", [(*place, score) for place, score in zip(at, fused, strict=True)], None
+    frames: Sequence[Frame], counts: Sequence[bool], record: Mapping[str, Any], run: Run
+) -> Iterator[tuple[str, list[Score]]]:
+    """Yield the scores of each of several models by name, and then the person's own."""
+    scores = {
+        name: [
+            _score(frame, name, good, model.calibration) for frame, good in zip(frames, counts, strict=True)
+        ]
+        for name, model in run.models.items()
+    }
+    if len(scores) > 1:
+        yield from scores.items()
+        heard = voices({model["name"]: model["calibrated"] for model in record["models"]})
+        same = zip(*(scores[name] for name in heard), strict=True)
+        yield "", [replace(each[0], score=pooled([one.score for one in each])) for each in same]
+    elif scores:
+        yield "", next(iter(scores.values()))
 
 
-def _raw(frame: Frame, name: str) -> float:
-    raw: float = frame["scores"][name] if "scores" in frame else frame["score"]
-    return raw
-
-
-def _calibrated(raws: Sequence[float], calibration: Calibration | None) -> list[float]:
-    return [raw if calibration is None else calibrate(raw, calibration) for raw in raws]
+def _score(frame: Frame, name: str, good: bool, calibration: Calibration | None) -> Score:
+    raw = frame["scores"][name] if "scores" in frame else frame["score"]
+    score = raw if calibration is None else calibrate(raw, calibration)
+    return Score(frame["index"], frame["pts"], score, good)

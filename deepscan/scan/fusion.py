@@ -61,9 +61,19 @@ def vote(verdicts: Sequence[Verdict]) -> Verdict:
     return "inconclusive"
 
 
+def voices(calibrated: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the names of the models that scores are taken from: the calibrated ones, all where none is.
+
+    Args:
+        calibrated: Whether each model is, by its name.
+    """
+    return tuple(name for name, is_calibrated in calibrated.items() if is_calibrated) or tuple(calibrated)
+
+
 def heard(opinions: Mapping[str, Opinion]) -> dict[str, Opinion]:
-    """Return the opinions that the scores are taken from: the calibrated ones, all where none is."""
-    return {name: opinion for name, opinion in opinions.items() if opinion.calibration} or dict(opinions)
+    """Return the opinions that the scores are taken from, see `voices`."""
+    calibrated = {name: opinion.calibration is not None for name, opinion in opinions.items()}
+    return {name: opinions[name] for name in voices(calibrated)}
 
 
 def fuse(opinions: Mapping[str, Opinion], sampled: int) -> Judgement:

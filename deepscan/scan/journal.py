@@ -96,7 +96,7 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                record = json.loads(line)
+                record = json.loads(line, parse_constant=_no_number)
                 known = record["schema"] == SCHEMA and "path" in record and "status" in record
             except (ValueError, KeyError, TypeError):
                 known = False
@@ -109,6 +109,10 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
                 )
             yield offset, line, record
             offset += len(line)
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
 
 
 def entries(path: Path) -> Iterator[Entry]:
@@ -180,9 +184,11 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except OSError as error:
+    except BaseException as error:
         fresh.unlink(missing_ok=True)
-        raise _unwritable(path, error)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error)
+        raise
 
 
 def _locked(name: Path) -> IO[bytes]:

@@ -36,9 +36,11 @@ BINDING = ("tool", "parameters", "model", "faces", "engine")
 #: The same of each of several models, by name.
 EACH = ("models", "engines")
 #: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
-#: device of the face finder it counts what they came to, not what was asked for.
+#: device of the face finder it counts what they came to, not what was asked for. What a model is not for is
+#: there to be read.
 FREE = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
+    | {"model.not_for", "models.not_for"}
     | {
         f"parameters.{name}"
         for name in ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
@@ -130,7 +132,7 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ContractError(
             f"{path}, which describes the run, cannot be read: {error}",
-            "start anew: name another file with --out, or give --overwrite",
+            "restore it, or scan anew",
         )
     return run
 
@@ -170,7 +172,7 @@ def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _detector(scorer: Scorer) -> dict[str, Any]:
-    """Return what decided a detector's scores and verdicts, and what its card says against their use."""
+    """Return what decides a detector's scores and verdicts, and what its card says that they are not for."""
     card = scorer.card
     return {
         **_model(card),

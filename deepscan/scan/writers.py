@@ -6,6 +6,7 @@ from itertools import chain, islice
 from typing import Any, TextIO
 
 from deepscan.registry import Registry
+from deepscan.scan import rows
 from deepscan.scan.records import dump_line
 
 Writer = Callable[[Iterable[Mapping[str, Any]], TextIO], None]
@@ -51,14 +52,12 @@ def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
 
 def row(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cells of a record; None becomes an empty cell, a path that is no text its bytes in hex."""
-    media = record["media"] or {}
+    media, seen = record["media"] or {}, rows.row(record)
     own = {name: record[name] for name in COLUMNS if name in record}
     return own | {
         "path": record["path"] if "path_bytes" not in record else f"hex:{record['path_bytes']}",
         "warnings": "; ".join(record["warnings"]),
-        "persons": len(record["tracks"]),
-        "faces": sum(frame["track"] is not None for frame in record["frames"]),
-        "sampled": len({frame["index"] for frame in record["frames"]}),
+        **{name: getattr(seen, name) for name in ("persons", "faces", "sampled")},
         **{name: media.get(name) for name in ("container", "codec", "width", "height", "fps", "duration")},
         "decoder": media.get("decoder"),
         "model": (record["model"] or {}).get("name"),

@@ -7,7 +7,7 @@ import pytest
 
 from tests import toy
 from tests.command import SAMPLES, deepscan
-from tests.report.made import Page, journal, video
+from tests.report.made import Page, described, journal, video
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_a_page_that_is_there_is_replaced_only_when_asked(scanned, tmp_path):
     ("name", "content", "code", "hint"),
     [
         ("none.jsonl", None, 2, "scan --out wrote"),
+        (".", None, 2, "scan --out wrote"),
         ("a.csv", "path\n", 2, "a.jsonl"),
+        ("a.run.json", "{}", 2, "a.jsonl"),
         ("a.jsonl", '{"schema": 0}\n', 4, "scan anew"),
     ],
 )
@@ -90,8 +92,21 @@ def test_what_is_no_journal_is_refused_with_what_to_do(tmp_path, name, content, 
     assert not list(tmp_path.glob("*.html"))
 
 
-def test_a_page_that_cannot_be_written_leaves_an_error(tmp_path):
-    path = journal(tmp_path, video())
-    ran = deepscan("report", path, "--out", tmp_path / "none" / "a.html")
-    assert ran.code == 1
-    assert "cannot be written" in ran.error_lines[0]
+@pytest.mark.parametrize("out", ["none/a.html", "a.jsonl", "a.run.json", "-", "folder.html"])
+def test_no_other_file_is_written_over(tmp_path, out):
+    path = journal(tmp_path, video(), run=described())
+    (tmp_path / "folder.html").mkdir()
+    before = path.read_bytes()
+    ran = deepscan("report", path, "--out", tmp_path / out, "--overwrite")
+    assert ran.code == 2
+    assert "--out" in ran.err
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.jsonl", "a.run.json", "folder.html"]
+
+
+def test_a_link_is_followed(tmp_path):
+    path = journal(tmp_path, video(), run=described())
+    (tmp_path / "link.html").symlink_to("page.html")
+    assert deepscan("report", path, "--out", tmp_path / "link.html").code == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert len(Page(tmp_path / "page.html").all("article")) == 1

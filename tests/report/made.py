@@ -26,11 +26,13 @@ THRESHOLDS = {
 CROP = {"side": 64, "scale": 1.3, "shift": [0.0, 0.0], "interpolation": "linear", "border": "black"}
 
 
-def face(index, score, track=0, *, box=(10.0, 20.0, 60.0, 90.0), **more):
+def face(index, score, track=0, *, box=(10.0, 20.0, 60.0, 90.0), size=50, **more):
     landmarks = [[20, 40], [45, 40], [33, 55], [23, 70], [43, 70]]
     return {"index": index, "pts": index / 10, "track": track, "score": score, **more} | {
         "box": list(box),
         "landmarks": landmarks,
+        "probability": 1.0,
+        "quality": {"size": size, "sharpness": 99, "pose": 0.1},
     }
 
 
@@ -71,20 +73,25 @@ def video(path=b"/v/a.mp4", verdict="fake", score=0.9, **more):
         | {"duration": 4.0, "frames_sampled": 2, "frames_decoded": 2, "decoder": "pyav"},
         "model": MODEL,
     }
-    return Record(path, "ok", "", "r1", **{**given, **more}).to_json()
+    return Record(path, "ok", "", **{"run": "r1", **given, **more}).to_json()
 
 
 def described(*models, calibration=THRESHOLDS):
     """Return a run's record."""
+    engine = {"name": "onnx", "device": "cpu", "precision": "fp32"}
     stated = {"name": "m", "method": "qtfp", "license": "MIT", "crop": CROP, "calibration": calibration}
     stated["not_for"] = ["deciding <by itself>"]
-    several = {"models": {name: {**stated, "name": name} for name in models}} if models else {}
+    several = {}
+    if models:
+        several = {"models": {name: {**stated, "name": name} for name in models}}
+        several["engines"] = dict.fromkeys(models, engine)
     return {
         "id": "r1",
         "tool": {"name": "deepscan", "version": "1", "commit": None},
-        "parameters": {"frames": 2},
+        "parameters": {"frames": 2, "quality": {"min_size": 40}},
         "choice": None,
         "model": {"rule": "by vote"} if models else stated,
+        "engine": engine,
         "faces": {"name": "mtcnn", "device": "cpu"},
         **several,
         "sessions": [
@@ -93,6 +100,9 @@ def described(*models, calibration=THRESHOLDS):
                 "folder": "/v",
                 "started": "2026-01-01",
                 "ended": "2026-01-02",
+                "exit_code": 0,
+                "videos": 0,
+                "kept": 0,
                 "machine": {"system": "s", "python": "3", "cores": 2},
                 "libraries": {"numpy": "2"},
             }

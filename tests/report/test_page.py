@@ -36,6 +36,12 @@ def test_nothing_in_a_record_becomes_markup(tmp_path):
     assert "<img src=x>" in made.text
 
 
+def test_the_command_can_be_repeated(tmp_path):
+    run = described()
+    run["sessions"][0]["command"] = ["deepscan", "scan", "my videos/a b.mp4"]
+    assert "deepscan scan 'my videos/a b.mp4'" in page(tmp_path, video(), run=run).words
+
+
 def test_the_page_reaches_for_nothing_outside_it(tmp_path):
     made = page(tmp_path, video())
     (policy,) = (attrs["content"] for attrs in made.all("meta") if attrs.get("http-equiv"))
@@ -95,6 +101,43 @@ def test_a_chart_has_calibrated_scores_at_their_times_between_the_thresholds(tmp
     assert "deciding <by itself>" in made.text
 
 
+def test_a_face_without_a_part_in_the_score_does_not_explain_it(tmp_path):
+    frames = [face(0, 0.2), face(10, 0.3), face(20, 0.99, size=30)]
+    made = page(tmp_path, video(frames=frames, tracks=[{**track(0.25, sightings=3), "used": 2}]))
+    calibration = Calibration.from_json(THRESHOLDS)
+    low, high = (f"{calibrate(raw, calibration):.2f}" for raw in (0.2, 0.3))
+    assert f"highest: {high} at 0:01.00 (frame 10), {low} at 0:00.00 (frame 0)" in made.words
+    assert "2 of them good enough to count" in made.words
+    assert ["aside" in (point["class"] or "") for point in made.all("circle")] == [False, False, True]
+    # where no face of a person is good enough, all of them count
+    poor = page(tmp_path, video(frames=frames, tracks=[{**track(0.25, sightings=3), "poor": True}]))
+    assert not poor.all("circle", **{"class": "aside"})
+
+
+@pytest.mark.parametrize(
+    ("sightings", "poor", "why"), [(1, True, "seen too seldom"), (3, True, "never seen well")]
+)
+def test_why_a_person_does_not_count(tmp_path, sightings, poor, why):
+    frames = [face(at, 0.5) for at in range(12)]
+    left = {**track(0.5, sightings=sightings, counted=False), "poor": poor}
+    assert f"not counted: {why}" in page(tmp_path, video(frames=frames, tracks=[left])).words
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"), [(0.69, "0.69"), (0.6999, "0.6999"), (0.7, "0.70"), (0.2999, "0.2999")]
+)
+def test_a_score_is_never_shown_past_a_threshold(tmp_path, score, shown):
+    kind = "fake" if score >= 0.7 else "no_evidence" if score < 0.3 else "inconclusive"
+    row = page(tmp_path, video(verdict=kind, score=score), most=0)
+    assert f"{kind.replace('_', ' ')} {shown} a.mp4" in row.words
+
+
+def test_paths_that_begin_oddly_are_shown_whole(tmp_path):
+    made = page(tmp_path, video(b"//v/a.mp4"), video(b"//v/b.mp4"), most=0)
+    assert "//v/a.mp4" in made.words
+    assert "Below" not in made.words
+
+
 def test_where_a_person_is_stays_within_the_frame(tmp_path):
     wide = [face(0, 0.5, box=(-10.0, 20.0, 60.0, 90.0)), face(20, 0.1)]
     made = page(tmp_path, video(frames=wide))
@@ -140,7 +183,7 @@ def test_a_model_without_a_vote_is_not_counted(tmp_path):
         together(b"/v/a.mp4", ("fake", "inconclusive"), calibrated=(True, False)),
         run=described("a", "b"),
     )
-    assert "a and b" not in made.words
+    assert "How far the models agree" not in made.words
     assert "b 0.20 no vote" in made.words
 
 
@@ -155,6 +198,18 @@ def test_the_chart_of_several_has_a_line_each_and_one_of_all(tmp_path):
     # a tenth of a unit is what the page rounds to
     assert heights == pytest.approx([chart.down(score) for score in (*own, pooled(own))], abs=0.06)
     assert not made.all("rect", **{"class": "band"})
+
+
+def test_the_highest_are_so_by_the_scores_that_are_shown(tmp_path):
+    run = described("a", "b")
+    run["models"]["b"]["calibration"] = {**THRESHOLDS, "temperature": 0.5}
+    record = together(b"/v/a.mp4", ("fake", "fake"))
+    # by the raw scores the first would be the higher one
+    for frame, logits in zip(record["frames"], ((3, -1), (0, 1)), strict=True):
+        raws = [1 / (1 + np.exp(-logit)) for logit in logits]
+        frame |= {"scores": dict(zip("ab", raws, strict=True)), "score": pooled(raws)}
+    made = page(tmp_path, record, run=run)
+    assert "highest: 0.73 at 0:02.00 (frame 20), 0.44 at 0:00.00 (frame 0)" in made.words
 
 
 def test_maps_are_drawn_with_the_landmarks_in_their_places(tmp_path):
@@ -186,6 +241,9 @@ def test_a_histogram_holds_every_video_with_a_score(tmp_path):
     made = page(tmp_path, *many, most=0)
     counts = [int(told.split()[0]) for told in made.source.split("<title>")[2:]]
     assert sum(counts) == len(many)
+    crowd = [video(f"/w/{at}.mp4".encode(), "no_evidence", 0.1) for at in range(300)]
+    bars = page(tmp_path, video(), *crowd, most=0).all("rect")
+    assert min(float(bar["height"]) for bar in bars) >= 2, "one among hundreds is seen"
 
 
 def test_a_scan_that_found_faces_only_has_a_page_too(tmp_path):
@@ -198,7 +256,9 @@ def test_a_scan_that_found_faces_only_has_a_page_too(tmp_path):
 
 
 def test_a_scan_of_nothing_has_a_page(tmp_path):
-    assert "0 videos" in page(tmp_path).words
+    made = page(tmp_path)
+    assert "0 videos" in made.words
+    assert "fake from 0.7" in made.words
 
 
 def test_without_the_runs_file_it_says_what_is_not_known(tmp_path):
@@ -210,21 +270,53 @@ def test_without_the_runs_file_it_says_what_is_not_known(tmp_path):
     assert not made.all("rect", **{"class": "band"})
 
 
-def test_a_run_that_goes_on_is_told_of(tmp_path):
+@pytest.mark.parametrize(
+    ("session", "said"),
+    [
+        ({"ended": None, "exit_code": None, "videos": 3}, "the run has not ended: 1 of 4 videos are here"),
+        ({"exit_code": 130, "videos": 3}, "the run was cut short: 1 of 4 videos are here"),
+        ({"exit_code": 3, "videos": 3}, "the run was cut short: 1 of 4 videos are here"),
+        ({"exit_code": 3, "kept": 0, "videos": 1}, ""),
+    ],
+)
+def test_a_run_without_all_of_its_videos_is_told_of(tmp_path, session, said):
     run = described()
-    run["sessions"][-1]["ended"] = None
-    assert "the run has not ended" in page(tmp_path, video(), run=run).words
+    run["sessions"][-1] |= {"kept": 1, **session}
+    words = page(tmp_path, video(), run=run).words
+    assert (said or "1 video From") in words
+    assert ("videos are here" in words) is bool(said)
+
+
+def without(run, *keys):
+    *above, last = keys
+    part = run
+    for key in above:
+        part = part[key]
+    del part[last]
+    return run
 
 
 @pytest.mark.parametrize(
-    ("run", "why"),
-    [({"id": "other"}, "another run"), ({"id": "r1"}, "does not describe a run as this version does")],
+    ("records", "run", "why"),
+    [
+        ([video()], {**described(), "id": "other"}, "another run"),
+        ([video()], {"id": "r1"}, "does not describe a run as this version does"),
+        ([video()], [], "does not describe a run as this version does"),
+        ([video()], {**described(), "sessions": []}, "does not describe a run as this version does"),
+        # a run of before calibrations were stated says nothing of them, which is not that there is none
+        ([video()], without(described(), "model", "calibration"), "does not describe a run"),
+        ([video(), video(run="r2")], described(), "two runs, r1 and r2"),
+        ([without(video(), "verdict")], described(), "not as this version writes it"),
+        ([video(verdict="authentic")], described(), "not as this version writes it"),
+        ([without(video(), "frames", 1, "quality")], described(), "not as this version writes it"),
+        ([{**video(), "score": float("nan")}], described(), "line 1, is not a record of this version"),
+    ],
 )
-def test_what_does_not_belong_together_is_refused(tmp_path, run, why):
-    path = journal(tmp_path, video(), run=run)
+def test_what_is_not_of_one_run_of_this_version_is_refused(tmp_path, records, run, why):
+    path = journal(tmp_path, *records, run=run)
     with pytest.raises(ContractError, match=why):
         write_page(path, tmp_path / "a.html", most=9)
-    assert not (tmp_path / "a.html").exists()
+    assert {file.name for file in tmp_path.iterdir()} == {"a.jsonl", "a.run.json"}
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):
@@ -242,7 +334,7 @@ def test_times_are_told_as_a_player_shows_them(seconds, digits, shown):
     assert chart.clock(seconds, digits) == shown
 
 
-@pytest.mark.parametrize("duration", [0.04, 0.5, 4, 61, 600, 7200, 90000])
+@pytest.mark.parametrize("duration", [0.04, 0.5, 4, 61, 600, 7200, 90000, 1e6, 5e6])
 def test_a_chart_of_any_length_has_a_few_ticks(duration):
     drawn = chart.timeline([], duration, None)
     assert 1 <= len(drawn.ticks) <= 10
@@ -251,7 +343,7 @@ def test_a_chart_of_any_length_has_a_few_ticks(duration):
 
 
 def test_a_still_image_is_in_the_middle():
-    drawn = chart.timeline([("", [(0, 0.0, 0.5)], None)], 0.0, None)
+    drawn = chart.timeline([("", [chart.Score(0, 0.0, 0.5, True)])], 0.0, None)
     ((point,),) = (line.points for line in drawn.lines)
-    assert point.x == chart.across(0.5, 1.0)
+    assert point.x == chart.across(0.5)
     assert drawn.ticks == ()
