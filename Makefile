@@ -1,7 +1,7 @@
 # make demo    a light environment, and a scan of sample_videos/
 # make test    the full environment, and the tests
 # make lint    format, lint and types
-# make model   train the embedded detector, from DATA=DIR with faces.csv
+# make model   train the embedded detector, from DATA=DIR with faces.csv and faces/portraits
 # make help    all targets
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ help:
 	@echo "make demo     scan sample_videos/ with the scanner alone (no torch)"
 	@echo "make test     install everything and run the tests"
 	@echo "make lint     check format, lint and types"
-	@echo "make model    train the embedded detector: DATA=DIR has faces.csv (hours on a CPU)"
+	@echo "make model    train the embedded detector: DATA=DIR has faces.csv, faces/portraits (hours)"
 	@echo "make format   reformat"
 	@echo "make samples  make sample_videos/ again"
 	@echo "make clean    remove both environments and what a demo left"
@@ -35,8 +35,10 @@ lint: $(FULL)/.done
 # Goes on where it was interrupted.
 model: $(FULL)/.done
 	$(FULL)/bin/deepscan train --recipe convnet-start --data $(DATA) --out runs/convnet-start --resume
-	$(FULL)/bin/deepscan train --recipe convnet --data $(DATA) --out runs/convnet --resume \
+	$(FULL)/bin/deepscan train --recipe convnet-middle --data $(DATA) --out runs/convnet-middle --resume \
 		weights=runs/convnet-start/run/best.safetensors
+	$(FULL)/bin/deepscan train --recipe convnet --data $(DATA) --out runs/convnet --resume \
+		weights=runs/convnet-middle/run/best.safetensors
 
 format: $(FULL)/.done
 	$(FULL)/bin/ruff format .

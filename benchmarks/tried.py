@@ -7,15 +7,19 @@ mirror image, compressed as frames of videos, and its reals against fakes made o
 redraw some of these are none that a model has learnt from: they have a seed of their own, are trained at
 first use, in minutes, and are kept in the cache. Where `DIR` has clips.csv, and `MODEL.jsonl` beside a
 model's folder holds what `deepscan scan DIR/clips --model MODEL --out MODEL.jsonl` wrote, the clips are
-measured as well, one vote a group and label. Rows of other models in the table stay.
+measured as well, one vote a group and label. Rows of other models in the table stay. With --card the figures
+go into the card too: of each kind of own fakes, of the clips by tier and by method, and what it misses.
 """
 
 import argparse
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +31,10 @@ from deepscan.data.augment import Codec
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import read_pictures
 from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
+from deepscan.evaluation.figures import Measurement, measure_all, measure_kinds
 from deepscan.evaluation.labelled import read_labels, read_records, votes
-from deepscan.evaluation.metrics import auc, bootstrap
+from deepscan.evaluation.metrics import METRICS, auc
+from deepscan.evaluation.scores import Scores
 from deepscan.scan.journal import read_journal
 from deepscan.scan.records import recorded_path
 from deepscan.scan.scorer import Scorer
@@ -36,9 +42,50 @@ from deepscan.training.autoencoders import autoencoders
 from deepscan.training.samples import halves
 
 Image = NDArray[np.uint8]
+Floats = NDArray[np.float64]
 TABLE = Path(__file__).parent / "tried.csv"
 #: Crops of `val` are made into fakes with the faces of each other.
 SEED = 7
+AUC = {"auc": METRICS["auc"]}
+#: How the card's results begin that are written here.
+OWN = "DFDC: the reals of the second half of the validation groups, against a fake made of each"
+CLIPS = "clips of the web and of data sets, one vote a group and label"
+TIERS = {
+    "A": "swaps and reenactments in real footage, and clean reals",
+    "A,B": "the same with talking heads driven from one photograph, and stylised reals",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Scores of the half of `val` that chose nothing.
+
+    Attributes:
+        labels: 0 or 1, shape (N,).
+        groups: Of each crop, length N.
+        plain: Scores of the crops as they are, shape (N,).
+        mirrored: Of their mirror images.
+        packed: Of the crops as a video codec leaves them.
+        made: Kind of own fakes -> scores of one made of each real.
+    """
+
+    labels: NDArray[np.int64]
+    groups: Sequence[str]
+    plain: Floats
+    mirrored: Floats
+    packed: Floats
+    made: Mapping[str, Floats]
+
+    def auc(self, scores: Floats) -> Measurement:
+        """Return the AUC of scores of the crops, with its interval by group."""
+        return measure_all(self.labels, scores, self.groups, measures=AUC)[0]
+
+    def auc_of(self, kind: str) -> Measurement:
+        """Return the AUC of the reals against own fakes of a kind; a fake is of its real's group."""
+        real = self.labels == 0
+        truth = np.repeat([0, 1], real.sum())
+        groups = [group for group, is_real in zip(self.groups, real, strict=True) if is_real] * 2
+        return measure_all(truth, np.append(self.plain[real], self.made[kind]), groups, measures=AUC)[0]
 
 
 def main() -> None:
@@ -48,6 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv")
     parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
+    parser.add_argument("--card", action="store_true", help="write the figures into the card too")
     parser.add_argument("models", nargs="+", type=Path, help="model folders")
     given = parser.parse_args()
     rows: dict[str, Mapping[str, object]] = {}
@@ -56,8 +104,12 @@ def main() -> None:
             rows = {row["model"]: row for row in csv.DictReader(file)}
     for folder in given.models:
         card = cards.load(folder)
-        rows[card.name] = {**_of_crops(card, given.data, given.cache), **_of_clips(card, given.data)}
+        look = _look(card, given.data, given.cache)
+        clips = _clips(card, given.data)
+        rows[card.name] = {**_row(card, look), **_row_of_clips(clips)}
         print(rows[card.name])
+        if given.card:
+            cards.save(_told(card, look, clips))
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     with TABLE.open("w", newline="") as file:
         table = csv.DictWriter(file, names, restval="", lineterminator="\n")
@@ -65,24 +117,28 @@ def main() -> None:
         table.writerows(rows.values())
 
 
-def _of_crops(card: ModelCard, data: Path, cache: Path) -> dict[str, object]:
-    recipe = card.trained["recipe"]
+def _look(card: ModelCard, data: Path, cache: Path) -> Look:
     assert card.crop is not None
-    crops = prepare_crops(read_pictures(data, recipe["sources"]), card.crop, cache)
+    crops = prepare_crops(read_pictures(data, card.trained["recipe"]["sources"]), card.crop, cache)
     rows = halves(crops)[1]
     labels, images = crops.labels[rows], np.asarray(crops.crops[rows])
-    scorer = Scorer(card, engine="onnx", device="cpu")
-    plain, mirrored = _scores(scorer, images), _scores(scorer, images[:, :, ::-1])
-    interval = bootstrap(auc, labels, plain, [crops.groups[at] for at in rows])
+    scorer = Scorer(card, engine="onnx", device="cpu", precision="fp32")
     rng, codec = np.random.default_rng(SEED), Codec(23, 36)
-    packed = _scores(scorer, np.stack([codec(image, rng) for image in images]))
-    real = labels == 0
-    redrawers = _redrawers(crops, cache)
-    truth = np.repeat([0, 1], real.sum())
-    made = {
-        f"auc_{kind}": round(auc(truth, np.append(plain[real], _scores(scorer, fakes))), 4)
-        for kind, fakes in _made(crops, images[real], card, redrawers).items()
-    }
+    packed = np.stack([codec(image, rng) for image in images])
+    fakes = _made(crops, images[labels == 0], card, _redrawers(crops, cache))
+    return Look(
+        labels,
+        [crops.groups[at] for at in rows],
+        _scores(scorer, images),
+        _scores(scorer, images[:, :, ::-1]),
+        _scores(scorer, packed),
+        {kind: _scores(scorer, made) for kind, made in fakes.items()},
+    )
+
+
+def _row(card: ModelCard, look: Look) -> dict[str, object]:
+    recipe, found = card.trained["recipe"], look.auc(look.plain)
+    assert found.interval is not None
     return {
         "model": card.name,
         "backbone": recipe["network"]["backbone"]["name"],
@@ -91,12 +147,12 @@ def _of_crops(card: ModelCard, data: Path, cache: Path) -> dict[str, object]:
         "own_fakes": recipe["blend"],
         "kinds": " ".join(recipe.get("forgeries", ["blend"])),
         "epochs": recipe["epochs"],
-        "auc": round(interval.value, 4),
-        "low": round(interval.low, 4),
-        "high": round(interval.high, 4),
-        "auc_mirrored": round(auc(labels, (plain + mirrored) / 2), 4),
-        "auc_codec": round(auc(labels, packed), 4),
-        **made,
+        "auc": round(found.interval.value, 4),
+        "low": round(found.interval.low, 4),
+        "high": round(found.interval.high, 4),
+        "auc_mirrored": round(auc(look.labels, (look.plain + look.mirrored) / 2), 4),
+        "auc_codec": round(auc(look.labels, look.packed), 4),
+        **{f"auc_{kind}": look.auc_of(kind).to_json()["value"] for kind in look.made},
     }
 
 
@@ -120,33 +176,100 @@ def _made(crops: CropSet, reals: Image, card: ModelCard, redrawers: Sequence[Red
     }
 
 
-def _scores(scorer: Scorer, images: Image) -> NDArray[np.float64]:
+def _scores(scorer: Scorer, images: Image) -> Floats:
     parts = [scorer.score(np.ascontiguousarray(images[at : at + 64])) for at in range(0, len(images), 64)]
     return np.concatenate(parts).astype(np.float64)
 
 
-def _of_clips(card: ModelCard, data: Path) -> dict[str, object]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Clips:
+    """What a scan said of the clips.
+
+    Attributes:
+        votes: Tiers -> their votes.
+        called: Label and group -> the verdicts of its clips, in tiers A and B.
+    """
+
+    votes: Mapping[str, Scores]
+    called: Mapping[tuple[str, str], set[str]]
+
+    def kinds(self, tiers: str) -> dict[str, Measurement]:
+        """Return the AUC of each method against all reals of those tiers."""
+        given = self.votes[tiers]
+        found = measure_kinds(given.labels, given.scores, given.kind.texts(), given.groups(), measures=AUC)
+        return {kind: figures[0] for kind, figures in found.items()}
+
+    def fakes(self, label: str) -> str:
+        """Return how many votes of a label are called fake, in words."""
+        votes = [verdicts for (of, _), verdicts in self.called.items() if of == label]
+        return f"{sum('fake' in each for each in votes)} of {len(votes)}"
+
+
+def _clips(card: ModelCard, data: Path) -> Clips | None:
     records = card.folder.with_suffix(".jsonl")
     if not records.exists():
-        return {}
-    found: dict[str, object] = {}
-    for tiers in ("A", "A,B"):
+        return None
+    found = {}
+    for tiers in TIERS:
         given = votes(read_records(records, read_labels(data / "clips.csv", [f"tier={tiers}"]), "clips"))
-        there = ~np.isnan(given.scores)
-        interval = bootstrap(auc, given.labels[there], given.scores[there], given.groups()[there])
-        name = f"clips_{tiers.lower().replace(',', '')}"
-        found |= {name: round(interval.value, 4), f"{name}_low": round(interval.low, 4)}
-        found[f"{name}_high"] = round(interval.high, 4)
+        found[tiers] = given.take(np.flatnonzero(~np.isnan(given.scores)))
     labels = read_labels(data / "clips.csv", ["tier=A,B"])
     called: dict[tuple[str, str], set[str]] = defaultdict(set)
     for _, _, record in read_journal(records):
         row = labels.get(Path(recorded_path(record).decode()).resolve())
         if row is not None:
             called[row["label"], row["group"]].add(record["verdict"])
-    for label in ("fake", "real"):
-        votes_of = [verdicts for (of, _), verdicts in called.items() if of == label]
-        found[f"{label}s_called_fake"] = f"{sum('fake' in each for each in votes_of)} of {len(votes_of)}"
-    return found
+    return Clips(found, called)
+
+
+def _row_of_clips(clips: Clips | None) -> dict[str, object]:
+    if clips is None:
+        return {}
+    row: dict[str, object] = {}
+    for tiers, given in clips.votes.items():
+        found = measure_all(given.labels, given.scores, given.groups(), measures=AUC)[0]
+        assert found.interval is not None
+        name = f"clips_{tiers.lower().replace(',', '')}"
+        row |= {name: round(found.interval.value, 4), f"{name}_low": round(found.interval.low, 4)}
+        row[f"{name}_high"] = round(found.interval.high, 4)
+    return {**row, **{f"{label}s_called_fake": clips.fakes(label) for label in ("fake", "real")}}
+
+
+def _told(card: ModelCard, look: Look, clips: Clips | None) -> ModelCard:
+    """Return the card with the figures, in the place of earlier ones."""
+    kept = [each for each in card.results if not str(each["data"]).startswith((OWN, CLIPS))]
+    own = [_result(look.auc_of(kind), "frame", OWN, kind) for kind in look.made]
+    told = replace(card, results=(*kept, *own, *(_results_of_clips(clips) if clips else ())))
+    if clips is None:
+        return told
+    unseen = [
+        f"{kind} (AUC {one.value:.2f})" for kind, one in clips.kinds("A,B").items() if (one.value or 1) < 0.5
+    ]
+    misses = (
+        f"on clips of the web (tiers A and B) {clips.fakes('fake')} fakes are called fake, and "
+        f"{clips.fakes('real')} reals; below most reals score: {', '.join(unseen) or 'no method'}"
+    )
+    return replace(told, trained={**card.trained, "misses": misses})
+
+
+def _results_of_clips(clips: Clips) -> Iterator[dict[str, Any]]:
+    day = datetime.now(UTC).date()
+    for tiers, given in clips.votes.items():
+        data = f"{CLIPS}, tier {tiers}: {TIERS[tiers]}; looked at on {day}"
+        measures = {name: METRICS[name] for name in ("auc", "average_precision")}
+        for found in measure_all(given.labels, given.scores, given.groups(), measures=measures):
+            yield _result(found, "video", data)
+    for kind, found in clips.kinds("A,B").items():
+        yield _result(found, "video", data, kind)
+
+
+def _result(found: Measurement, level: str, data: str, kind: str = "") -> dict[str, Any]:
+    stated = found.to_json()
+    # A method of one clip has no interval, and its card need not say so each time.
+    stated.pop("reason", None)
+    return {"metric": stated.pop("metric"), "level": level, **stated, "data": data} | (
+        {"kind": kind} if kind else {}
+    )
 
 
 if __name__ == "__main__":

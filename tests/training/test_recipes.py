@@ -215,24 +215,29 @@ def test_the_papers_preset_is_the_papers_form():
     assert (settings.adapter_init, settings.judge_bias) == ("zero", 1.0)
 
 
-def test_the_embedded_detector_goes_on_from_its_first_stage():
-    start, embedded = load_recipe(None, "convnet-start"), load_recipe(None, "convnet")
-    differ = ("blend", "lr", "warmup", "epochs", "quantise")
-    alike = {name: value for name, value in embedded.to_json().items() if name not in differ}
-    assert alike == {name: value for name, value in start.to_json().items() if name not in differ}
-    assert embedded.blend < start.blend
-    assert set(start.forgeries) == {"blend", "swap", "warp", "render"}
+@pytest.mark.parametrize(
+    ("before", "after", "differ"),
+    [
+        ("convnet-start", "convnet-middle", {"blend", "lr", "warmup", "epochs"}),
+        (
+            "convnet-middle",
+            "convnet",
+            {"blend", "epochs", "ema", "forgeries", "pairs_only", "terms", "quantise"},
+        ),
+    ],
+)
+def test_each_stage_of_the_embedded_detector_goes_on_from_the_one_before(before, after, differ):
+    first, second = (load_recipe(None, name).to_json() for name in (before, after))
+    assert {name for name in second if second[name] != first.get(name)} == differ
 
 
-def test_the_stage_that_redraws_goes_on_from_the_embedded_detector():
-    embedded, redraw = load_recipe(None, "convnet"), load_recipe(None, "convnet-redraw")
-    differ = ("blend", "epochs", "forgeries", "pairs_only", "terms")
-    alike = {name: value for name, value in redraw.to_json().items() if name not in differ}
-    assert alike == {name: value for name, value in embedded.to_json().items() if name not in differ}
-    counted = {kind: redraw.forgeries.count(kind) for kind in FORGERIES}
+def test_only_the_last_stage_redraws_faces_and_is_quantised():
+    start, middle, last = (load_recipe(None, name) for name in ("convnet-start", "convnet-middle", "convnet"))
+    assert set(start.forgeries) == set(middle.forgeries) == set(FORGERIES) - {"redraw"}
+    counted = {kind: last.forgeries.count(kind) for kind in FORGERIES}
     assert counted == {**dict.fromkeys(FORGERIES, 1), "redraw": 2}
-    assert redraw.redraws
-    assert not embedded.redraws
+    assert [stage.redraws for stage in (start, middle, last)] == [False, False, True]
+    assert [stage.quantise for stage in (start, middle, last)] == [False, False, True]
 
 
 def test_every_recipe_says_what_to_expect():
