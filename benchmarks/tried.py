@@ -17,7 +17,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +187,12 @@ class Clips:
     Attributes:
         votes: Tiers -> their votes.
         called: Label and group -> the verdicts of its clips, in tiers A and B.
+        scanned: When, and in which precision, in words.
     """
 
     votes: Mapping[str, Scores]
     called: Mapping[tuple[str, str], set[str]]
+    scanned: str
 
     def kinds(self, tiers: str) -> dict[str, Measurement]:
         """Return the AUC of each method against all reals of those tiers."""
@@ -215,11 +216,15 @@ def _clips(card: ModelCard, data: Path) -> Clips | None:
         found[tiers] = given.take(np.flatnonzero(~np.isnan(given.scores)))
     labels = read_labels(data / "clips.csv", ["tier=A,B"])
     called: dict[tuple[str, str], set[str]] = defaultdict(set)
+    scanned = ""
     for _, _, record in read_journal(records):
+        if record["model"].get("sha256") not in {file.sha256 for file in card.files.values()}:
+            raise SystemExit(f"{records} is not of {card.folder}: scan anew")
+        scanned = f"scanned on {record['started'][:10]} in {record['model']['precision']}"
         row = labels.get(Path(recorded_path(record).decode()).resolve())
         if row is not None:
             called[row["label"], row["group"]].add(record["verdict"])
-    return Clips(found, called)
+    return Clips(found, called, scanned)
 
 
 def _row_of_clips(clips: Clips | None) -> dict[str, object]:
@@ -237,25 +242,29 @@ def _row_of_clips(clips: Clips | None) -> dict[str, object]:
 
 def _told(card: ModelCard, look: Look, clips: Clips | None) -> ModelCard:
     """Return the card with the figures, in the place of earlier ones."""
-    kept = [each for each in card.results if not str(each["data"]).startswith((OWN, CLIPS))]
+    replaced = (OWN, CLIPS) if clips else (OWN,)
+    kept = [each for each in card.results if not str(each["data"]).startswith(replaced)]
     own = [_result(look.auc_of(kind), "frame", OWN, kind) for kind in look.made]
     told = replace(card, results=(*kept, *own, *(_results_of_clips(clips) if clips else ())))
     if clips is None:
         return told
     unseen = [
-        f"{kind} (AUC {one.value:.2f})" for kind, one in clips.kinds("A,B").items() if (one.value or 1) < 0.5
+        f"{kind} (AUC {one.value:.2f})"
+        for kind, one in clips.kinds("A,B").items()
+        if one.value is not None and one.value < 0.5
     ]
     misses = (
         f"on clips of the web (tiers A and B) {clips.fakes('fake')} fakes are called fake, and "
         f"{clips.fakes('real')} reals; below most reals score: {', '.join(unseen) or 'no method'}"
     )
-    return replace(told, trained={**card.trained, "misses": misses})
+    # What a training says of itself, that it was measured on nothing else, holds no longer.
+    trained = {name: value for name, value in card.trained.items() if name != "not_tested_on"}
+    return replace(told, trained={**trained, "misses": misses})
 
 
 def _results_of_clips(clips: Clips) -> Iterator[dict[str, Any]]:
-    day = datetime.now(UTC).date()
     for tiers, given in clips.votes.items():
-        data = f"{CLIPS}, tier {tiers}: {TIERS[tiers]}; looked at on {day}"
+        data = f"{CLIPS}, tier {tiers}: {TIERS[tiers]}; {clips.scanned}"
         measures = {name: METRICS[name] for name in ("auc", "average_precision")}
         for found in measure_all(given.labels, given.scores, given.groups(), measures=measures):
             yield _result(found, "video", data)

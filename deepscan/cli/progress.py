@@ -103,7 +103,7 @@ class VideoProgress(Speaker):
     def __init__(self, style: str, first: str) -> None:
         super().__init__(style, first, Rate())
         self._done = self._total = 0
-        self._begun = self._told = time.monotonic()
+        self._begun = time.monotonic()
 
     def _begin(self, work: str, todo: int) -> None:
         """Begin to count."""

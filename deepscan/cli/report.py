@@ -42,11 +42,11 @@ def report(
 
     _check_records(records)
     page = (out or records.with_suffix(".html")).resolve()
-    if page.suffix not in SUFFIXES:
+    if page.suffix.lower() not in SUFFIXES or page.is_dir():
         raise UsageError(f"--out {page} is no page", f"name a file with {' or '.join(SUFFIXES)}")
     if not page.parent.is_dir():
         raise UsageError(f"{page.parent} is no folder", "make it, or name another file with --out")
-    if page.exists() and not (overwrite and page.is_file()):
+    if page.exists() and not overwrite:
         raise UsageError(f"{page} is there already", "name another file with --out, or give --overwrite")
     with WorkProgress(progress, "loading") as told:
         count = write_page(records, page, most=videos, progress=told.count)

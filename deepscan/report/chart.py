@@ -161,6 +161,20 @@ def down(score: float) -> float:
     return TOP + (1 - score) * (HEIGHT - TOP - BOTTOM)
 
 
+def shown(score: float, calibration: Calibration | None) -> str:
+    """Return a score with two decimals, and with more where these would put it past a threshold.
+
+    Args:
+        score: In [0, 1].
+        calibration: That it has gone through, None for a score that no threshold is held against.
+    """
+    texts = [f"{score:.{digits}f}" for digits in range(2, 7)]
+    if calibration is None:
+        return texts[0]
+    said = verdict(score, calibration)
+    return next((text for text in texts if verdict(float(text), calibration) == said), texts[-1])
+
+
 def clock(seconds: float, digits: int = 2) -> str:
     """Return a time as minutes and seconds, with hours where there are any."""
     # Rounded first, so that no 59.996 seconds are shown as 60.
@@ -179,7 +193,7 @@ def _point(name: str, score: Score, duration: float, calibration: Calibration | 
         down(score.score),
         "" if calibration is None else verdict(score.score, calibration),
         score.counts,
-        f"{whose}{score.score:.2f} at {clock(score.seconds)}, frame {score.index}{aside}",
+        f"{whose}{shown(score.score, calibration)} at {clock(score.seconds)}, frame {score.index}{aside}",
     )
 
 

@@ -13,12 +13,10 @@ from typing import Any
 import jinja2
 
 import deepscan
-from deepscan.cards import Calibration
 from deepscan.errors import ContractError
 from deepscan.report import chart
 from deepscan.report.run import Run, read_run
 from deepscan.report.video import Video, video_of
-from deepscan.scan.aggregation import verdict
 from deepscan.scan.journal import read_journal, replaced
 from deepscan.scan.records import utc_now
 from deepscan.scan.rows import KINDS, Row, printable, row
@@ -71,7 +69,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
     kinds = Counter(one.kind for one in rows)
     votes = [one.agreement for one in rows if one.agreement]
     scored = [one for one in rows if one.score is not None]
-    page = _template(run.calibration).render(
+    page = _template(run).render(
         name=records.name,
         made=utc_now(),
         version=deepscan.__version__,
@@ -106,8 +104,6 @@ def _read(records: Path, progress: Progress | None) -> tuple[list[tuple[Row, int
                     "make a page of each run",
                 )
             found = row(record)
-            if found.kind not in KINDS:
-                raise ValueError(f"verdict {found.verdict!r}")
             rows.append((found, offset))
         if progress is not None:
             progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
@@ -159,19 +155,7 @@ def _shared_folder(rows: Sequence[Row]) -> str:
     return shared if all(one.path.startswith(shared) for one in rows) else ""
 
 
-def _score(score: float | None, calibration: Calibration | None) -> str:
-    """Return a score with two decimals, and with more where these would put it past a threshold."""
-    if score is None:
-        return ""
-    shown = (f"{score:.{digits}f}" for digits in range(2, 7))
-    if calibration is None:
-        return next(shown)
-    return next(
-        (text for text in shown if verdict(float(text), calibration) == verdict(score, calibration)), ""
-    )
-
-
-def _template(calibration: Calibration | None) -> jinja2.Template:
+def _template(run: Run) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepscan", "report"),
         autoescape=True,
@@ -181,5 +165,7 @@ def _template(calibration: Calibration | None) -> jinja2.Template:
     )
     environment.filters["printable"] = printable
     environment.filters["below"] = lambda path, folder: printable(path.removeprefix(folder))
-    environment.filters["score"] = lambda score: _score(score, calibration)
+    environment.filters["score"] = lambda score, name="": (
+        "" if score is None else chart.shown(score, run.calibration_of(name))
+    )
     return environment.get_template("page.html")

@@ -55,10 +55,11 @@ class Run:
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def calibration(self) -> Calibration | None:
-        """That of the only model; None where there are several, or none is known."""
-        return next(iter(self.models.values())).calibration if len(self.models) == 1 else None
+    def calibration_of(self, name: str = "") -> Calibration | None:
+        """Return a model's; without a name that of the only one, None where there are several."""
+        if not name and len(self.models) == 1:
+            (name,) = self.models
+        return self.models[name].calibration if name else None
 
     @property
     def described(self) -> bool:
@@ -139,19 +140,20 @@ def _engine(ran: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    tool, last = run["tool"], run["sessions"][-1]
+    tool = run["tool"]
     yield "tool", " ".join(filter(None, (tool["name"], tool["version"], tool["commit"])))
     yield "run", run["id"]
     if run["choice"]:
         yield "model chosen", run["choice"]["reason"]
-    for at, each in enumerate(run["sessions"], start=1):
-        yield (f"command {at}" if len(run["sessions"]) > 1 else "command"), shlex.join(each["command"])
-        yield "from, to", f"{each['started']}, {each['ended'] or 'not ended'}, exit code {each['exit_code']}"
-    yield "in folder", last["folder"] or "one that is gone"
     yield "parameters", json.dumps(run["parameters"])
     yield "face finder", f"{run['faces']['name']}, {run['faces']['device']}"
-    yield "machine", "{system}, Python {python}, {cores} cores".format(**last["machine"])
-    yield "libraries", ", ".join(f"{name} {version}" for name, version in last["libraries"].items())
+    for each in run["sessions"]:
+        yield "command", shlex.join(each["command"])
+        yield "in folder", each["folder"] or "one that is gone"
+        ended = f"to {each['ended']}, exit code {each['exit_code']}" if each["ended"] else "not ended"
+        yield "from", f"{each['started']} {ended}"
+        yield "machine", "{system}, Python {python}, {cores} cores".format(**each["machine"])
+        yield "libraries", ", ".join(f"{name} {version}" for name, version in each["libraries"].items())
 
 
 def _notes(last: Mapping[str, Any], count: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ if (filter) {
   const show = () => {
     const part = search.value.toLowerCase();
     rows.forEach((row, at) => {
-      const named = row.querySelector(".name").textContent.toLowerCase().includes(part);
+      const named = row.querySelector(".path").textContent.toLowerCase().includes(part);
       row.hidden = !named || (kind && !row.dataset.kind.split(" ").includes(kind));
       const detail = document.getElementById(`v${at + 1}`);
       if (detail) detail.hidden = row.hidden;

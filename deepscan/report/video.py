@@ -6,7 +6,7 @@ from typing import Any
 
 from deepscan.cards import Calibration
 from deepscan.faces.face import Quality
-from deepscan.report.chart import Score, Timeline, clock, timeline
+from deepscan.report.chart import Score, Timeline, clock, shown, timeline
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run import Run
 from deepscan.scan.aggregation import sightings_needed
@@ -121,21 +121,22 @@ def _person(
     highest = [frame for good, frame in ranked if good][:FACES] or [ranked[0][1]]
     last = max(frame["pts"] for frame in record["frames"])
     duration = (record["media"] or {}).get("duration") or last
+    calibration = run.calibration_of()
     return Person(
         id=track["id"],
         score=track["score"],
         opinions={name: each["score"] for name, each in track.get("scores", {}).items()},
         seen=_seen(track),
         quality="size {size:.0f} px, sharpness {sharpness:.0f}, pose {pose:.2f}".format(**track["quality"]),
-        aside=_aside(track, row(record).sampled),
+        aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
         highest=tuple(
-            f"{own[frame['index']]:.2f} at {clock(frame['pts'])} (frame {frame['index']})"
+            f"{shown(own[frame['index']], calibration)} at {clock(frame['pts'])} (frame {frame['index']})"
             for frame in highest
             if own
         ),
         box=_within(highest[0]["box"], size),
         when=clock(highest[0]["pts"]),
-        chart=timeline(lines, duration, run.calibration) if len(own) > 1 else None,
+        chart=timeline(lines, duration, calibration) if len(own) > 1 else None,
         maps=tuple(maps for frame in highest if (maps := maps_of(frame, run)) is not None),
     )
 

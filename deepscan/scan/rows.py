@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from deepscan.scan.aggregation import Verdict
 from deepscan.scan.fusion import agreement
 
 #: What is said of a video, worst first -> its words; empty where the status says it.
@@ -32,6 +33,9 @@ class Opinion:
     score: float | None
     votes: bool
 
+    def __post_init__(self) -> None:
+        _check(self.verdict, self.score)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -50,6 +54,9 @@ class Row:
     sampled: int
     models: tuple[Opinion, ...] = ()
     agreement: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.verdict, self.score)
 
     @property
     def kind(self) -> str:
@@ -86,6 +93,13 @@ def row(record: Mapping[str, Any]) -> Row:
         ),
         agreement=agreement(record),
     )
+
+
+def _check(verdict: str | None, score: float | None) -> None:
+    if verdict not in (None, *get_args(Verdict)):
+        raise ValueError(f"unknown verdict {verdict!r}")
+    if (score is None) != (verdict is None) or (score is not None and not 0 <= score <= 1):
+        raise ValueError(f"verdict {verdict} with score {score}")
 
 
 def printable(text: str) -> str:

@@ -31,7 +31,7 @@ from deepscan.training.scores import predict, video_means
 
 #: Crops that are read at a time.
 PART = 1024
-HELD = "second half of the validation groups, used for nothing else"
+HELD = "second half of the validation groups, which chose neither epoch nor thresholds"
 NOT_FOR = (
     "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
     "showing that a video is authentic: a low score says that this model found nothing",

@@ -132,6 +132,24 @@ def test_a_score_is_never_shown_past_a_threshold(tmp_path, score, shown):
     assert f"{kind.replace('_', ' ')} {shown} a.mp4" in row.words
 
 
+def test_no_score_of_a_model_or_a_face_is_shown_past_its_threshold(tmp_path):
+    near = together(b"/v/a.mp4", ("inconclusive", "inconclusive"), scores=(0.6999, 0.5))
+    assert "a 0.6999 inconclusive b 0.50 inconclusive" in page(tmp_path, near, run=described("a", "b")).words
+    plain = described(calibration={**THRESHOLDS, "temperature": 1.0})
+    made = page(tmp_path, video(frames=[face(0, 0.2), face(20, 0.6999)]), run=plain)
+    assert "highest: 0.6999 at 0:02.00" in made.words
+    assert "0.6999 at 0:02.00, frame 20" in made.source
+
+
+def test_each_session_of_a_run_is_told_whole(tmp_path):
+    run = described()
+    run["sessions"].insert(0, {**run["sessions"][0], "folder": "/elsewhere", "exit_code": 130})
+    words = page(tmp_path, video(), run=run).words
+    assert words.count("in folder") == words.count("s, Python 3, 2 cores") == 2
+    assert "/elsewhere" in words
+    assert "exit code 130" in words
+
+
 def test_paths_that_begin_oddly_are_shown_whole(tmp_path):
     made = page(tmp_path, video(b"//v/a.mp4"), video(b"//v/b.mp4"), most=0)
     assert "//v/a.mp4" in made.words
@@ -184,6 +202,7 @@ def test_a_model_without_a_vote_is_not_counted(tmp_path):
         run=described("a", "b"),
     )
     assert "How far the models agree" not in made.words
+    assert "Together: by vote" in made.words
     assert "b 0.20 no vote" in made.words
 
 
@@ -308,6 +327,14 @@ def without(run, *keys):
         ([video(), video(run="r2")], described(), "two runs, r1 and r2"),
         ([without(video(), "verdict")], described(), "not as this version writes it"),
         ([video(verdict="authentic")], described(), "not as this version writes it"),
+        ([{**video(), "score": "0.9"}], described(), "not as this version writes it"),
+        ([{**video(), "score": 3.0}], described(), "not as this version writes it"),
+        ([{**video(), "score": None}], described(), "not as this version writes it"),
+        (
+            [{**video(), "models": [{**MODEL, "verdict": "real", "score": 0.9, "calibrated": True}]}],
+            described(),
+            "not as this version writes it",
+        ),
         ([without(video(), "frames", 1, "quality")], described(), "not as this version writes it"),
         ([{**video(), "score": float("nan")}], described(), "line 1, is not a record of this version"),
     ],
