@@ -49,10 +49,13 @@ AUC = {"auc": METRICS["auc"]}
 #: How the card's results begin that are written here.
 OWN = "DFDC: the reals of the second half of the validation groups, against a fake made of each"
 CLIPS = "clips of the web and of data sets, one vote a group and label"
+#: What the card tells of.
 TIERS = {
     "A": "swaps and reenactments in real footage, and clean reals",
     "A,B": "the same with talking heads driven from one photograph, and stylised reals",
 }
+#: Tiny, dark and illustrated faces too: of these the table tells what they change.
+ALL = "A,B,C"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +214,7 @@ def _clips(card: ModelCard, data: Path) -> Clips | None:
     if not records.exists():
         return None
     found = {}
-    for tiers in TIERS:
+    for tiers in (*TIERS, ALL):
         given = votes(read_records(records, read_labels(data / "clips.csv", [f"tier={tiers}"]), "clips"))
         found[tiers] = given.take(np.flatnonzero(~np.isnan(given.scores)))
     labels = read_labels(data / "clips.csv", ["tier=A,B"])
@@ -263,8 +266,9 @@ def _told(card: ModelCard, look: Look, clips: Clips | None) -> ModelCard:
 
 
 def _results_of_clips(clips: Clips) -> Iterator[dict[str, Any]]:
-    for tiers, given in clips.votes.items():
-        data = f"{CLIPS}, tier {tiers}: {TIERS[tiers]}; {clips.scanned}"
+    for tiers, told in TIERS.items():
+        given = clips.votes[tiers]
+        data = f"{CLIPS}, tier {tiers}: {told}; {clips.scanned}"
         measures = {name: METRICS[name] for name in ("auc", "average_precision")}
         for found in measure_all(given.labels, given.scores, given.groups(), measures=measures):
             yield _result(found, "video", data)
