@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from tried import scored
 
 from deepscan import cards
 from deepscan.cards import DEFAULT_MODEL
@@ -79,11 +80,14 @@ def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, objec
     crops = prepare_crops(read_pictures(data, card.trained["recipe"]["sources"]), card.crop, cache)
     held = halves(crops)[1]
     labels, images = crops.labels[held], np.asarray(crops.crops[held])
-    alone = _scores(card, images)
-    mirrored = _scores(card, images[:, :, ::-1])
-    zoomed = [_scores(card, _view(images, zoom, (0.0, 0.0))) for zoom in ZOOMS]
-    moved = [_scores(card, _view(images, 1.0, move)) for move in MOVES]
-    second = _scores(cards.load(beside), images)
+    own, other = (
+        Scorer(each, engine="onnx", device="cpu", precision="fp32") for each in (card, cards.load(beside))
+    )
+    alone = scored(own, images)
+    mirrored = scored(own, images[:, :, ::-1])
+    zoomed = [scored(own, _view(images, zoom, (0.0, 0.0))) for zoom in ZOOMS]
+    moved = [scored(own, _view(images, 1.0, move)) for move in MOVES]
+    second = scored(other, images)
     means = {
         "alone": [alone],
         "with its mirror image": [alone, mirrored],
@@ -109,12 +113,6 @@ def _view(images: Images, zoom: float, move: tuple[float, float]) -> Images:
             for image in images
         ]
     ).astype(np.uint8)
-
-
-def _scores(card: cards.ModelCard, images: Images) -> Floats:
-    scorer = Scorer(card, engine="onnx", device="cpu", precision="fp32")
-    parts = [scorer.score(np.ascontiguousarray(images[at : at + 64])) for at in range(0, len(images), 64)]
-    return np.concatenate(parts).astype(np.float64)
 
 
 def _of_persons(records: Path, index: Path, tiers: str) -> Iterator[dict[str, object]]:

@@ -131,10 +131,10 @@ def _look(card: ModelCard, data: Path, cache: Path) -> Look:
     return Look(
         labels,
         [crops.groups[at] for at in rows],
-        _scores(scorer, images),
-        _scores(scorer, images[:, :, ::-1]),
-        _scores(scorer, packed),
-        {kind: _scores(scorer, made) for kind, made in fakes.items()},
+        scored(scorer, images),
+        scored(scorer, images[:, :, ::-1]),
+        scored(scorer, packed),
+        {kind: scored(scorer, made) for kind, made in fakes.items()},
     )
 
 
@@ -178,7 +178,8 @@ def _made(crops: CropSet, reals: Image, card: ModelCard, redrawers: Sequence[Red
     }
 
 
-def _scores(scorer: Scorer, images: Image) -> Floats:
+def scored(scorer: Scorer, images: Image) -> Floats:
+    """Return the raw scores of crops, RGB, shape (N, S, S, 3), uint8."""
     parts = [scorer.score(np.ascontiguousarray(images[at : at + 64])) for at in range(0, len(images), 64)]
     return np.concatenate(parts).astype(np.float64)
 
