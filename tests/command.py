@@ -45,7 +45,8 @@ def deepscan(
         capture_output=True,
         cwd=cwd,
         env={**os.environ, **env},
-        timeout=120,
+        # Against a command that hangs, not a slow one: `bench` takes a minute where others work on the machine.
+        timeout=300,
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
