@@ -46,14 +46,17 @@ def smi(tmp_path, monkeypatch):
     return put
 
 
-def test_a_gpus_load_is_the_mean_of_what_was_seen_since(smi):
-    smi("echo 10\nsleep 0.6\necho 60\necho 80\nexec sleep 60")
+def test_a_gpus_load_is_the_mean_of_what_was_seen_since(smi, tmp_path):
+    go, until = tmp_path / "go", time.monotonic() + 30
+    smi(f"echo 10\nuntil test -e {go}; do sleep 0.05; done\necho 60\necho 80\nexec sleep 60")
     with accelerator.Watch() as watch:
-        time.sleep(0.3)
+        while watch.busy(0) != 10 and time.monotonic() < until:
+            time.sleep(0.02)
         since = time.perf_counter()
-        time.sleep(1.2)
-    assert watch.busy(since) == 70
-    assert watch.busy(0) == 50
+        go.touch()
+        while watch.busy(0) != 50 and time.monotonic() < until:
+            time.sleep(0.02)
+    assert (watch.busy(0), watch.busy(since)) == (50, 70)
 
 
 def test_no_gpu_is_no_load():
