@@ -45,7 +45,7 @@ def deepscan(
         capture_output=True,
         cwd=cwd,
         env={**os.environ, **env},
-        # Against a command that hangs, not a slow one: `bench` takes a minute on a busy machine.
+        # Against a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
         timeout=300,
         check=False,
     )
