@@ -109,6 +109,10 @@ _AT_ONCE: Mapping[str, Mapping[str, str]] = {
 }
 
 
+#: HEVC's encoder takes no smaller side.
+_LEAST_FRAME = 16
+
+
 def _as_frame(image: Image, encoder: str, decoder: str, rate: int) -> Image:
     import av
 
@@ -130,15 +134,25 @@ def _as_frame(image: Image, encoder: str, decoder: str, rate: int) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Shrink:
-    """Average down by a random factor in [smallest, 1] and resize back: a face small in its frame."""
+    """Average down by a random factor in [smallest, 1] and resize back: a face small in its frame.
+
+    Attributes:
+        smallest: Least factor.
+        codec: How often it is compressed as a frame of a video while it is small, if not too small for that.
+    """
 
     smallest: float = 0.4
+    codec: float = 0.0
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         """Return the image with its fine detail lost."""
         height, width = image.shape[:2]
         factor = rng.uniform(self.smallest, 1)
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        small = np.asarray(
+            cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8
+        )
+        if self.codec and rng.random() < self.codec and min(small.shape[:2]) >= _LEAST_FRAME:
+            small = Codec(18, 34)(small, rng)
         return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
@@ -289,12 +303,12 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "clips": (
         (0.5, flip),
         (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
-        (0.3, Shrink(0.4)),
+        (0.4, Shrink(0.25, codec=0.5)),
         (0.05, blur),
         (0.3, colour),
         (0.05, noise),
         (0.2, Jpeg(40, 100)),
-        (0.3, Codec()),
+        (0.25, Codec()),
         (0.2, erase),
     ),
 }

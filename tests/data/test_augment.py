@@ -96,6 +96,21 @@ def test_shrinking_takes_fine_detail_out():
     assert Shrink(0.5)(checks, Half()).std() < checks.std() / 10
 
 
+def test_a_small_face_is_compressed_at_the_size_that_it_has_in_its_frame(image, monkeypatch):
+    seen = []
+
+    def as_frame(small, *_):
+        seen.append(small.shape[0])
+        return small
+
+    monkeypatch.setattr(augment, "_as_frame", as_frame)
+    kept, packed = (Shrink(0.25, codec=codec)(image, np.random.default_rng(5)) for codec in (0.0, 1.0))
+    assert 0.25 * len(image) <= seen[0] < len(image)
+    assert len(seen) == 1
+    # What the codec leaves is what is resized back.
+    assert np.array_equal(kept, packed)
+
+
 def test_fancy_pca_shifts_all_pixels_alike(image):
     grey_image = np.clip(image // 3 + 80, 0, 255).astype(np.uint8)
     shifted = augment.fancy_pca(grey_image, np.random.default_rng(3)).astype(int) - grey_image
