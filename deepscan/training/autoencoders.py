@@ -48,12 +48,15 @@ class Plan:
     steps: int
 
 
-#: Three decoders of different traces, as generators have them: 0.18, 0.34 and 0.23 M parameters, and minutes
-#: each on a core.
+#: Decoders of different traces, as generators have them: 0.18 to 0.36 M parameters, and minutes each on a
+#: core. The last three have a wider code: what they draw is nearer to the original, and harder to tell.
 PLANS = (
     Plan("nearest", 12, 0.0, 1700),
     Plan("shuffle", 16, 0.005, 2700),
     Plan("transposed", 20, 0.005, 2700),
+    Plan("nearest", 48, 0.005, 2700),
+    Plan("shuffle", 40, 0.01, 2700),
+    Plan("transposed", 64, 0.01, 2700),
 )
 
 
