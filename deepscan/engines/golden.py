@@ -39,5 +39,8 @@ def normalised(crops: NDArray[np.uint8], mean: Sequence[float], std: Sequence[fl
     """
     scale = 1 / (255 * np.asarray(std, dtype=np.float32))
     offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
-    values = crops.astype(np.float32) * scale - offset
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
+    # Channels first: arithmetic over a last axis of three takes NumPy six times as long.
+    values = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
+    values *= scale[:, None, None]
+    values -= offset[:, None, None]
+    return values
