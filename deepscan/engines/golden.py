@@ -41,6 +41,5 @@ def normalised(crops: NDArray[np.uint8], mean: Sequence[float], std: Sequence[fl
     offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
     # Channels first: arithmetic over a last axis of three takes NumPy six times as long.
     values = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
-    values *= scale[:, None, None]
-    values -= offset[:, None, None]
-    return values
+    np.multiply(values, scale[:, None, None], out=values)
+    return np.subtract(values, offset[:, None, None], out=values)

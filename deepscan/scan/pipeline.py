@@ -28,9 +28,8 @@ from deepscan.scan.scorer import Scorer
 
 T = TypeVar("T")
 
-#: Frames that go through the face finder together, and crops that go through the detector together.
+#: Frames that go through the face finder together.
 FRAME_BATCH = 8
-CROP_BATCH = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +153,9 @@ class Pipeline:
         self._pool = pool
         self._faces: FaceStage[Video] = FaceStage(finder)
         self._scorers = tuple(scorers)
-        self._portions = {scorer.card.name: Portions(CROP_BATCH) for scorer in self._scorers}
+        # Crops that go through the detectors together.
+        self._batch = max((scorer.batch for scorer in self._scorers), default=1)
+        self._portions = {scorer.card.name: Portions(self._batch) for scorer in self._scorers}
         self._run, self._warn = run, warn
         self._videos: dict[int, Video] = {}
         self._crops: deque[Crop] = deque()
@@ -191,9 +192,9 @@ class Pipeline:
             quiet = not self._take(self._pool.poll(waiting))
             # A batch is run when it is full, or when nothing more has come to fill it. A crowd's crops may
             # not pile up: with two batches of them waiting, no more faces are looked for.
-            if len(self._crops) >= CROP_BATCH or (quiet and self._crops and not self._faces):
-                self._score(wait=len(self._crops) >= 2 * CROP_BATCH)
-            if len(self._crops) < 2 * CROP_BATCH and (
+            if len(self._crops) >= self._batch or (quiet and self._crops and not self._faces):
+                self._score(wait=len(self._crops) >= 2 * self._batch)
+            if len(self._crops) < 2 * self._batch and (
                 len(self._faces) >= FRAME_BATCH or (quiet and self._faces)
             ):
                 begun = time.monotonic()
@@ -233,7 +234,7 @@ class Pipeline:
         """Give the detectors a batch of crops, unless they are at work and are not waited for."""
         self._collect(wait=wait)
         if self._scoring is None:
-            batch = _first(self._crops, CROP_BATCH)
+            batch = _first(self._crops, self._batch)
             self._scoring = batch, self._detector.submit(self._judged, batch)
 
     def _judged(self, batch: list[Crop]) -> Judged:

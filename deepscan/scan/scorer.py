@@ -18,6 +18,10 @@ from deepscan.errors import ContractError, DeepscanError, MissingError, UsageErr
 from deepscan.faces.recipe import CropRecipe
 from deepscan.scan.explanation import Evidence, Explanation, check_evidence, explanations
 
+#: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
+#: a folder with the embedded model takes 5 % longer than with 8.
+BATCH = {"cpu": 8, "cuda": 32}
+
 
 class Scorer:
     """A model that is ready to score crops; its golden score has been checked.
@@ -33,6 +37,7 @@ class Scorer:
     Attributes:
         chosen: Why `auto` stands for the precision that is used, empty where one was named.
         evidence: Names of what the model gives beside its scores.
+        batch: How many crops are best scored at once.
 
     Raises:
         ContractError: The engine does not give the golden score of the card.
@@ -60,6 +65,7 @@ class Scorer:
             precision, self.chosen = choose(card, name, resolve(device))
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
         self.evidence = tuple(self._check_golden())
+        self.batch = BATCH[self.engine.device]
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of fake of each crop.

@@ -11,7 +11,7 @@ from deepscan.faces.recipe import CropRecipe
 from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.pool import Ended, FrameReady
 from deepscan.scan.options import ScanOptions
-from deepscan.scan.pipeline import CROP_BATCH, FRAME_BATCH, Pipeline
+from deepscan.scan.pipeline import FRAME_BATCH, Pipeline
 
 POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
 
@@ -64,7 +64,7 @@ class Finder:
 class Scorer:
     """Scores a crop by the frame's second pixel, which the finder's landmarks leave in place."""
 
-    recipe = CropRecipe(side=64)
+    recipe, batch = CropRecipe(side=64), 32
 
     def __init__(self, score=0.25):
         self.value, self.batches = score, []
@@ -111,7 +111,7 @@ def test_frames_and_crops_of_several_videos_go_through_together():
     scorer = Scorer()
     _, _, finder = run(videos, scorer, slots=4)
     assert max(finder.batches) == FRAME_BATCH
-    assert max(scorer.batches) == CROP_BATCH
+    assert max(scorer.batches) == Scorer.batch
     assert sum(scorer.batches) == 160
 
 
@@ -223,7 +223,7 @@ def test_a_detector_that_runs_out_of_memory_goes_on_with_smaller_batches_and_say
     scorer, warnings = Large(), []
     records, _, _ = run({b"a": (frames(100), report())}, scorer, warn=warnings.append)
     assert (records[b"a"].status, len(records[b"a"].frames)) == ("ok", 100)
-    assert max(scorer.batches) == CROP_BATCH // 4
+    assert max(scorer.batches) == Scorer.batch // 4
     (warning,) = warnings
     assert "the detector told: memory ran out with 32 at once" in warning and "2.00 GiB" in warning
 
