@@ -37,8 +37,10 @@ model: $(FULL)/.done
 	$(FULL)/bin/deepscan train --recipe convnet-start --data $(DATA) --out runs/convnet-start --resume
 	$(FULL)/bin/deepscan train --recipe convnet-middle --data $(DATA) --out runs/convnet-middle --resume \
 		weights=runs/convnet-start/run/best.safetensors
-	$(FULL)/bin/deepscan train --recipe convnet --data $(DATA) --out runs/convnet --resume \
+	$(FULL)/bin/deepscan train --recipe convnet-late --data $(DATA) --out runs/convnet-late --resume \
 		weights=runs/convnet-middle/run/best.safetensors
+	$(FULL)/bin/deepscan train --recipe convnet --data $(DATA) --out runs/convnet --resume \
+		weights=runs/convnet-late/run/best.safetensors
 
 format: $(FULL)/.done
 	$(FULL)/bin/ruff format .
