@@ -16,7 +16,8 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
     card, own = cards.load(out), cards.load(cards.DEFAULT_MODEL)
     assert set(card.files) == {"onnx"}
     assert (card.name, card.calibration, card.golden) == ("light", own.calibration, own.golden)
-    crops = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3)).astype(np.uint8)
+    side = card.crop.input_side
+    crops = np.random.default_rng(0).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
     expected = Scorer(own, engine="torch", device="cpu").score(crops)
     # Two runtimes in float32; the export's gate allows 1e-3.
     np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=1e-4)

@@ -110,7 +110,8 @@ def test_it_runs_in_parts_that_it_was_built_for(gpu):
     card = cards.load(cards.DEFAULT_MODEL)
     running = engine(card)
     running._session.batches.clear()
-    crops = np.random.default_rng(0).normal(size=(MOST + 3, 3, 160, 160)).astype(np.float32)
+    side = card.crop.input_side
+    crops = np.random.default_rng(0).normal(size=(MOST + 3, 3, side, side)).astype(np.float32)
     found = running.run({"crops": crops})
     assert running._session.batches == [MOST, 3]
     expected = open_session(card.path("onnx")).run(["probability"], {"crops": crops})[0]
