@@ -91,13 +91,18 @@ class Codec:
     high: int = 38
 
     def __call__(self, image: Image, rng: Generator) -> Image:
-        """Return what is left after compression; the last row or column of an odd side stays as it is."""
+        """Return what is left after compression; the last row or column of an odd side stays as it is.
+
+        An image that is too small for a frame stays as it is, too.
+        """
         encoder, decoder, stretch = (
             ("libx264", "h264", 1.0),
             ("libx265", "hevc", 1.0),
             ("libvpx-vp9", "vp9", 1.2),
         )[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
         rate = round(float(rng.uniform(self.low, self.high)) * stretch)
+        if min(image.shape[:2]) < _LEAST_FRAME:
+            return image
         return _as_frame(image, encoder, decoder, rate)
 
 
@@ -138,7 +143,7 @@ class Shrink:
 
     Attributes:
         smallest: Least factor.
-        codec: How often it is compressed as a frame of a video while it is small, if not too small for that.
+        codec: How often it is compressed as a frame of a video while it is small.
     """
 
     smallest: float = 0.4
@@ -151,7 +156,7 @@ class Shrink:
         small = np.asarray(
             cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8
         )
-        if self.codec and rng.random() < self.codec and min(small.shape[:2]) >= _LEAST_FRAME:
+        if self.codec and rng.random() < self.codec:
             small = Codec(18, 34)(small, rng)
         return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 

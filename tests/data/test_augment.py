@@ -111,6 +111,15 @@ def test_a_small_face_is_compressed_at_the_size_that_it_has_in_its_frame(image, 
     assert np.array_equal(kept, packed)
 
 
+def test_what_is_too_small_for_a_frame_of_a_video_stays_as_it_is():
+    tiny = np.random.default_rng(1).integers(0, 256, (15, 15, 3), np.uint8)
+    frame = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
+    # Each of the three encoders is drawn.
+    for seed in range(12):
+        assert np.array_equal(Codec()(tiny, np.random.default_rng(seed)), tiny)
+        assert not np.array_equal(Codec()(frame, np.random.default_rng(seed)), frame)
+
+
 def test_fancy_pca_shifts_all_pixels_alike(image):
     grey_image = np.clip(image // 3 + 80, 0, 255).astype(np.uint8)
     shifted = augment.fancy_pca(grey_image, np.random.default_rng(3)).astype(int) - grey_image
