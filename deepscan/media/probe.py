@@ -1,10 +1,7 @@
 """Reads what a file is and when its frames are shown, by walking its packets, not by trusting its header."""
 
 import codecs
-import contextlib
-import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -12,12 +9,11 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from deepscan.media.container import decode_packets, open_container, video_stream
 from deepscan.media.decoders import Probe, reason
 from deepscan.media.frames import MediaError, MediaInfo
 from deepscan.media.source import Source
@@ -26,13 +22,6 @@ MAX_PIXELS = 64_000_000
 #: A damaged file that gives fewer frames than this is not scored.
 FEWEST_OF_DAMAGED = 4
 _SNIFFED = 4096
-# libav knows some 350 formats; among the others are scripts that name further files or addresses to open.
-_CONTAINERS = (
-    "3g2,3gp,aac,apng,asf,av1,avi,bmp_pipe,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4a,m4v,matroska,mj2,mjpeg,"
-    "mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webm,webp_pipe,wtv,yuv4mpegpipe"
-)
-# Metadata are in any encoding, or in none. From 19 on PyAV takes them as they are and knows no such option.
-_LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +51,7 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
     _refuse_by_head(source, max_pixels)
     try:
         with open_container(source.url()) as container:
-            stream = _video_stream(container)
+            stream = video_stream(container)
             # libav has none for a codec that it does not know, whatever PyAV's annotations say.
             if (context := getattr(stream, "codec_context", None)) is None:
                 raise MediaError("decode_error", "its video codec is unknown")
@@ -75,61 +64,6 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
             return _conclude(container, container.streams.video[index], walk, first)
     except av.FFmpegError as error:
         raise MediaError("decode_error", f"nothing can be decoded: {reason(error)}") from None
-
-
-def open_container(url: str) -> InputContainer:
-    """Open a file with libav from its beginning, confined to the file itself and to known containers.
-
-    Args:
-        url: The file, as `Source.url` names it.
-
-    Raises:
-        av.FFmpegError: It cannot be opened.
-        MediaError: `unsupported`: the container is none of those known.
-    """
-    # Where /dev/fd duplicates instead of reopening (macOS), the position is shared with whoever read before.
-    os.lseek(int(url.removeprefix("/dev/fd/")), 0, os.SEEK_SET)
-    confined = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
-    try:
-        container: InputContainer = av.open(url, "r", container_options=confined, **_LENIENT)
-    except av.FFmpegError as error:
-        # PyAV's class for it has changed its name.
-        if error.errno != errno.EINVAL:
-            raise
-        raise MediaError("unsupported", "it is no video or image container that is known here") from None
-    return container
-
-
-def decode_packets(
-    container: InputContainer,
-    stream: VideoStream,
-    needed: "Callable[[Packet[VideoStream]], bool] | None" = None,
-) -> Iterator[VideoFrame]:
-    """Yield the frames of a stream in presentation order, passing over packets that cannot be decoded.
-
-    Args:
-        container: The file, where reading is to go on.
-        stream: One of its streams.
-        needed: Which packets' frames must be decoded; of the others, those that no frame is built on are not.
-    """
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            # Where reading breaks off, the decoder still holds the last frames.
-            with contextlib.suppress(av.FFmpegError):
-                yield from stream.codec_context.decode(None)
-            return
-        # A cut-off packet is no frame of the probe's, and its error can cost the frames before it.
-        if packet.is_corrupt:
-            continue
-        if needed is not None:
-            stream.codec_context.skip_frame = "DEFAULT" if needed(packet) else "NONREF"
-        with contextlib.suppress(av.FFmpegError):
-            yield from (frame for frame in packet.decode() if isinstance(frame, VideoFrame))
 
 
 def _refuse_by_head(source: Source, max_pixels: int) -> None:
@@ -162,16 +96,6 @@ def _is_text(head: bytes) -> bool:
 def _refuse_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise MediaError("unsupported", f"{width}x{height} is over the limit of {max_pixels} pixels")
-
-
-def _video_stream(container: InputContainer) -> VideoStream:
-    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if moving:
-        best = container.streams.best("video")
-        return best if isinstance(best, VideoStream) and best in moving else moving[0]
-    if container.streams.audio:
-        raise MediaError("unsupported", "audio only: it has no video stream")
-    raise MediaError("unsupported", "it has no video stream")
 
 
 def _walk(container: InputContainer, stream: VideoStream) -> _Walk:

@@ -162,7 +162,7 @@ class PyavDecoder:
                 yield position, frame
 
     def _seek(self, start: int) -> None:
-        from deepscan.media.probe import decode_packets
+        from deepscan.media.container import decode_packets
 
         self._pending = None
         self._damage = -1
@@ -176,7 +176,7 @@ class PyavDecoder:
         self._next = start
 
     def _rewind(self) -> None:
-        from deepscan.media.probe import decode_packets, open_container
+        from deepscan.media.container import decode_packets, open_container
 
         self._container = open_container(self._url)
         self._stream = self._container.streams.video[self._probe.stream]
