@@ -16,12 +16,25 @@ Image = NDArray[np.uint8]
 WIDTH, HEIGHT = 160, 96
 _BITS = 9
 _BLOCK = 16
-_MATRICES = {
-    0: (1, 0, 0, 0, 1, 0),
-    90: (0, 1, 0, -1, 0, 0),
-    180: (-1, 0, 0, 0, -1, 0),
-    270: (0, -1, 0, 1, 0, 0),
+_FLV_HEADER = 13
+# EXIF orientation -> how an upright picture is stored so that it is shown upright again, and a, b, c and d of
+# the display matrix that says the same.
+_STORED: dict[int, tuple[Callable[[Image], Image], tuple[int, int, int, int]]] = {
+    1: (lambda image: image, (1, 0, 0, 1)),
+    2: (lambda image: image[:, ::-1], (-1, 0, 0, 1)),
+    3: (lambda image: image[::-1, ::-1], (-1, 0, 0, -1)),
+    4: (lambda image: image[::-1], (1, 0, 0, -1)),
+    5: (lambda image: image.swapaxes(0, 1), (0, 1, 1, 0)),
+    6: (lambda image: image.swapaxes(0, 1)[::-1], (0, 1, -1, 0)),
+    7: (lambda image: image[::-1, ::-1].swapaxes(0, 1), (0, -1, -1, 0)),
+    8: (lambda image: image[::-1].swapaxes(0, 1), (0, -1, 1, 0)),
 }
+_ROTATIONS = {0: 1, 90: 6, 180: 3, 270: 8}
+
+
+def stored_as(image: Image, orientation: int) -> Image:
+    """Return how a picture is stored that an EXIF orientation (1 to 8) turns upright."""
+    return np.ascontiguousarray(_STORED[orientation][0](image))
 
 
 def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
@@ -63,10 +76,14 @@ def video(
     size: tuple[int, int] = (WIDTH, HEIGHT),
     gop: int = 10,
     ticks: Sequence[int] | None = None,
-    turn: int = 0,
+    orientation: int = 1,
     faststart: bool = False,
     container: str | None = None,
     audio: bool = False,
+    audio_first: bool = False,
+    aspect: Fraction | None = None,
+    draw: Callable[[int], Image] | None = None,
+    tags: dict[str, int] | None = None,
     title: str = "",
     options: dict[str, str] | None = None,
 ) -> Path:
@@ -81,34 +98,91 @@ def video(
         size: Width and height of the upright picture.
         gop: Largest distance between keyframes.
         ticks: Presentation times in milliseconds, one a frame, for a variable frame rate.
-        turn: Quarter turns counter-clockwise in which frames are stored (a player must turn them back).
+        orientation: EXIF orientation (1 to 8) that would turn the stored frames upright; it is not written.
         faststart: Put the index of an MP4 in front.
         container: Container format.
         audio: Add a track of silence.
+        audio_first: Add it in front of the video.
+        aspect: Width of a pixel divided by its height.
+        draw: Number -> the upright frame, shape (height, width, 3), uint8 or uint16; `picture` by default.
+        tags: Attributes of the codec context and of each frame, such as `color_trc`.
         title: What to call the file and its track.
         options: More encoder options.
     """
     settings = {"threads": "1", **(options or {})}
     muxing = {"movflags": "faststart"} if faststart else {}
+    draw = draw or (lambda number: picture(number, *size))
     with av.open(str(path), "w", format=container, container_options=muxing) as output:
+        sound: Any = output.add_stream("aac", rate=16000) if audio_first else None
         stream: Any = output.add_stream(codec, rate=1000 if ticks is not None else fps, options=settings)
-        stored = np.rot90(picture(0, *size), turn)
+        stored = stored_as(draw(0), orientation)
         stream.width, stream.height, stream.pix_fmt = stored.shape[1], stored.shape[0], pixel_format
         stream.gop_size = gop
         step = Fraction(1, 1000) if ticks is not None else Fraction(1, fps)
         stream.time_base = stream.codec_context.time_base = step
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for name, value in (tags or {}).items():
+            setattr(stream.codec_context, name, value)
         if title:
             output.metadata["title"] = stream.metadata["title"] = stream.metadata["handler_name"] = title
-        sound: Any = output.add_stream("aac", rate=16000) if audio else None
+        if audio:
+            sound = output.add_stream("aac", rate=16000)
         for number in range(count):
-            image = np.ascontiguousarray(np.rot90(picture(number, *size), turn))
-            frame: Any = av.VideoFrame.from_ndarray(image, format="rgb24")
+            image = stored_as(draw(number), orientation)
+            depth = "rgb24" if image.dtype == np.uint8 else "rgb48le"
+            frame: Any = av.VideoFrame.from_ndarray(image, format=depth)
+            if tags:
+                frame = frame.reformat(format=pixel_format, dst_colorspace=tags.get("colorspace"))
+                for name, value in tags.items():
+                    setattr(frame, name, value)
             frame.pts = number if ticks is None else ticks[number]
             frame.time_base = step
             output.mux(stream.encode(frame.reformat(format=pixel_format)))
         output.mux(stream.encode(None))
         if sound is not None:
             _silence(output, sound)
+    return path
+
+
+def two_videos(path: Path) -> Path:
+    """Write an MP4 of silence, then a video of 12 frames, then a smaller one of 20 grey frames."""
+    with av.open(str(path), "w") as output:
+        sound: Any = output.add_stream("aac", rate=16000)
+        grey = np.full((HEIGHT // 2, WIDTH // 2, 3), 128, np.uint8)
+        films = [[picture(number) for number in range(12)], [grey] * 20]
+        streams: list[Any] = []
+        for film in films:
+            streams.append(output.add_stream("libx264", rate=25, options={"threads": "1"}))
+            streams[-1].height, streams[-1].width = film[0].shape[:2]
+            streams[-1].pix_fmt = "yuv420p"
+        for stream, film in zip(streams, films, strict=True):
+            for image in film:
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            output.mux(stream.encode(None))
+        _silence(output, sound)
+    return path
+
+
+def joined_twice(path: Path) -> Path:
+    """Write a stream of frames 0 to 29, then one of 100 to 129 whose time stamps begin again."""
+    codec = "mpeg2video" if path.suffix == ".mpg" else "libx264"
+    parts = [
+        video(
+            path.with_stem(f"part{first}"),
+            30,
+            codec=codec,
+            draw=lambda number, first=first: picture(first + number),
+        )
+        for first in (0, 100)
+    ]
+    data = [part.read_bytes() for part in parts]
+    if path.suffix == ".flv":
+        # A writer that connects again goes on with tags, and writes no second header.
+        data[1] = data[1][_FLV_HEADER:]
+    path.write_bytes(b"".join(data))
+    for part in parts:
+        part.unlink()
     return path
 
 
@@ -120,15 +194,20 @@ def _silence(output: Any, stream: Any, blocks: int = 20) -> None:
     output.mux(stream.encode(None))
 
 
-def rotated(path: Path, rotation: int, count: int = 12) -> Path:
-    """Write an MP4 to be turned clockwise by `rotation` degrees, after which it shows a `picture`."""
-    video(path, count, turn=rotation // 90)
+def oriented(path: Path, orientation: int, count: int = 12) -> Path:
+    """Write an MP4 whose display matrix says what an EXIF orientation (1 to 8) does, to show a `picture`."""
+    video(path, count, orientation=orientation)
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4 + 40
-    a, b, u, c, d, v = _MATRICES[rotation]
-    data[start : start + 36] = struct.pack(">9i", a << 16, b << 16, u, c << 16, d << 16, v, 0, 0, 1 << 30)
+    a, b, c, d = _STORED[orientation][1]
+    data[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path
+
+
+def rotated(path: Path, rotation: int, count: int = 12) -> Path:
+    """Write an MP4 to be turned clockwise by `rotation` degrees, after which it shows a `picture`."""
+    return oriented(path, _ROTATIONS[rotation], count)
 
 
 def vfr(path: Path, count: int = 24) -> Path:
@@ -333,8 +412,8 @@ def still(path: Path, number: int = 5) -> Path:
 
 
 def exif_jpeg(path: Path, orientation: int = 6, number: int = 5) -> Path:
-    """Write a JPEG stored a quarter turn counter-clockwise, as EXIF orientation 6 says."""
-    turned = np.ascontiguousarray(np.rot90(picture(number), 1))
+    """Write a JPEG that an EXIF orientation (1 to 8) turns into a `picture`."""
+    turned = stored_as(picture(number), orientation)
     context: Any = av.CodecContext.create("mjpeg", "w")
     context.width, context.height, context.pix_fmt = turned.shape[1], turned.shape[0], "yuvj420p"
     context.time_base = Fraction(1, 25)

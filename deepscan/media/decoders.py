@@ -3,13 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.media.frames import Image, MediaInfo
+from deepscan.media.timeline import Segment
 from deepscan.registry import Registry
+
+
+class StreamKey(NamedTuple):
+    """What one video stream of a file is known by when the file is opened again.
+
+    Attributes:
+        place: Its place among the file's video streams, from 0; streams of other kinds do not count.
+        codec: Its codec's canonical name, such as `h264`.
+        width: Its width in pixels, as the container states it.
+        height: Its height in pixels, as the container states it.
+    """
+
+    place: int
+    codec: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,23 +35,28 @@ class Probe:
 
     Attributes:
         info: The facts for the record.
-        stream: Which of the container's video streams it is, from 0.
+        stream: The stream that was looked at.
         ticks: Presentation time stamps in units of the stream's time base, ascending; None where the packets
             carry none to rely on, so that frames can only be counted.
         seconds: Presentation times in seconds from the first frame, shape (n,), float64.
         keys: Whether decoding can start at the frame, shape (n,), bool.
+        segments: The pieces between which time stamps jump, none where they do not. `ticks` are shifted as
+            they say, and the file is to be read from its beginning.
         still: Whether it is a still image.
         damaged: Whether data are missing or corrupt.
+        beyond_libav: Why libav cannot read it, None where it can.
         warnings: What a reader of the record must know, one line each.
     """
 
     info: MediaInfo
-    stream: int
+    stream: StreamKey
     ticks: NDArray[np.int64] | None
     seconds: NDArray[np.float64]
     keys: NDArray[np.bool_]
+    segments: tuple[Segment, ...]
     still: bool
     damaged: bool
+    beyond_libav: str | None
     warnings: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -132,7 +154,12 @@ AUTO = "auto"
 #: `auto` tries them in this order, but for a file of which one need not decode every frame (`leaves_out`), or
 #: whose frames are larger than one takes (`most_pixels`).
 DECODERS: Registry[type[Decoder]] = Registry(
-    "decoder", {"decord": "deepscan.media.decord", "pyav": "deepscan.media.pyav"}
+    "decoder",
+    {
+        "decord": "deepscan.media.decord",
+        "pyav": "deepscan.media.pyav",
+        "pillow": "deepscan.media.pillow",
+    },
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deepscan.media.decoders import DECODERS, DecoderError, FrameError, Probe, reason
-from deepscan.media.frames import Image
+from deepscan.media.frames import HDR, Image
 
 # 0 and 1 behave as -1, which silently replaces damaged frames by copies of others; only a fraction complains.
 _FAULT_TOLERANCE = 1e-9
@@ -58,11 +58,20 @@ class DecordDecoder:
     @staticmethod
     def unfit(probe: Probe) -> str | None:
         """Return why decord is not to be trusted with such a file, or None."""
-        if probe.info.container not in _CONTAINERS:
-            return f"decord is not used for {probe.info.container}"
-        if probe.info.codec in _UNKNOWN_CODECS:
-            return f"decord cannot decode {probe.info.codec}"
-        return "decord needs time stamps" if probe.ticks is None else None
+        info = probe.info
+        reasons = {
+            f"decord is not used for {info.container}": info.container not in _CONTAINERS,
+            f"decord cannot decode {info.codec}": info.codec in _UNKNOWN_CODECS,
+            "decord needs time stamps": probe.ticks is None,
+            "decord needs time stamps that do not jump": bool(probe.segments),
+            "decord chooses among several video streams by itself": info.other_videos > 0,
+            "decord does not mirror": info.mirrored,
+            f"decord does not turn {info.container}": info.rotation != 0 and "mp4" not in info.container,
+            f"decord does not make pixels of {info.pixel_aspect} square": info.pixel_aspect != 1,
+            f"decord does not convert {info.transfer}": info.transfer in HDR,
+            "decord does not deinterlace": info.field_order != "progressive",
+        }
+        return next((reason for reason, holds in reasons.items() if holds), None)
 
     @staticmethod
     def leaves_out(probe: Probe) -> bool:

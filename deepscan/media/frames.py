@@ -15,6 +15,9 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 #: Statuses that count as failed inputs (exit code 3); `no_face` and `too_short` are outcomes.
 FAILURES: frozenset[Status] = frozenset({"decode_error", "timeout", "unsupported", "changed", "error"})
 
+#: Transfer characteristics of high dynamic range (ITU-R BT.2100: PQ, HLG), as `MediaInfo.transfer` has them.
+HDR = frozenset({"smpte2084", "arib-std-b67"})
+
 
 class MediaError(Exception):
     """A file that gives no frames; becomes that file's status and never ends the batch.
@@ -38,15 +41,25 @@ class MediaInfo:
         container: Format as the demuxer names it, such as `mov,mp4,m4a,3gp,3g2,mj2`.
         codec: Codec of the video stream, such as `h264`.
         pixel_format: Pixel format as decoded, such as `yuv420p10le`.
-        width: Width in pixels as displayed, that is with the rotation applied.
+        width: Width in pixels as displayed: pixels made square, the rotation applied. Frames that leave
+            this room have it.
         height: Height in pixels as displayed.
-        rotation: Degrees clockwise (0, 90, 180 or 270) that the file asks a player to turn its frames.
-            Frames that leave the media room are already turned.
+        stored_width: Width in pixels as stored.
+        stored_height: Height in pixels as stored.
+        pixel_aspect: Width of a stored pixel divided by its height.
+        rotation: Degrees clockwise (0, 90, 180 or 270) by which the file asks a player to turn its frames.
+        mirrored: Whether it asks to mirror them left to right, too, once they are turned.
+        transfer: Transfer characteristics as libav names them, such as `smpte2084` (PQ) or `arib-std-b67`
+            (HLG), None where the file states none.
+        field_order: `progressive`, the order of fields of interlaced frames (`tt`, `bb`, `tb` or `bt`: first
+            as coded, then as displayed), or `interlaced` where the file does not state it.
+        start: Presentation time in seconds that the file gives its first frame, None where it gives none.
         fps: Average frame rate in frames a second, None for a still image.
         duration: Seconds from the first to the end of the last frame, None for a still image.
         frames_stated: Frame count that the header claims, None where it claims none.
         frames_decodable: Frames whose data are there, by reading every packet.
         keyframes: How many of those are keyframes.
+        other_videos: How many further video streams the file has, which are not looked at.
     """
 
     container: str
@@ -54,16 +67,26 @@ class MediaInfo:
     pixel_format: str
     width: int
     height: int
+    stored_width: int
+    stored_height: int
+    pixel_aspect: Fraction
     rotation: int
+    mirrored: bool
+    transfer: str | None
+    field_order: str
+    start: float | None
     fps: Fraction | None
     duration: float | None
     frames_stated: int | None
     frames_decodable: int
     keyframes: int
+    other_videos: int
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
+        if min(self.width, self.height, self.stored_width, self.stored_height) < 1:
             raise ValueError(f"a frame has at least one pixel, not {self.width}x{self.height}")
+        if self.pixel_aspect <= 0:
+            raise ValueError(f"pixel_aspect must be positive, not {self.pixel_aspect}")
         if self.rotation not in (0, 90, 180, 270):
             raise ValueError(f"rotation must be a multiple of 90 in 0..270, not {self.rotation}")
         if self.frames_decodable < 0:
@@ -72,22 +95,31 @@ class MediaInfo:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
         """Return the facts that `to_json` wrote."""
-        return cls(**{**facts, "fps": None if facts["fps"] is None else Fraction(facts["fps"])})
+        rate = None if facts["fps"] is None else Fraction(facts["fps"])
+        return cls(**{**facts, "fps": rate, "pixel_aspect": Fraction(facts["pixel_aspect"])})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as JSON types, the frame rate as a fraction such as `30000/1001`."""
+        """Return the facts as JSON types, rates and ratios as fractions such as `30000/1001`."""
         return {
             "container": self.container,
             "codec": self.codec,
             "pixel_format": self.pixel_format,
             "width": self.width,
             "height": self.height,
+            "stored_width": self.stored_width,
+            "stored_height": self.stored_height,
+            "pixel_aspect": f"{self.pixel_aspect.numerator}/{self.pixel_aspect.denominator}",
             "rotation": self.rotation,
+            "mirrored": self.mirrored,
+            "transfer": self.transfer,
+            "field_order": self.field_order,
+            "start": None if self.start is None else round(self.start, 6),
             "fps": None if self.fps is None else f"{self.fps.numerator}/{self.fps.denominator}",
             "duration": None if self.duration is None else round(self.duration, 6),
             "frames_stated": self.frames_stated,
             "frames_decodable": self.frames_decodable,
             "keyframes": self.keyframes,
+            "other_videos": self.other_videos,
         }
 
 

@@ -1,10 +1,7 @@
 """Reads what a file is and when its frames are shown, by walking its packets, not by trusting its header."""
 
 import codecs
-from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
 import numpy as np
@@ -13,28 +10,32 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from deepscan.media.container import decode_packets, open_container, video_stream
-from deepscan.media.decoders import Probe, reason
-from deepscan.media.frames import MediaError, MediaInfo
+from deepscan.media.container import (
+    decode_packets,
+    in_tiles,
+    is_known,
+    key_of,
+    open_container,
+    raise_if_ours,
+    reopened_stream,
+    video_streams,
+)
+from deepscan.media.decoders import Probe, StreamKey, reason
+from deepscan.media.frames import HDR, MediaError, MediaInfo
+from deepscan.media.pictures import BOXED, Picture, look
+from deepscan.media.shape import field_order_of, fraction, orientation_of, shape_of, transfer_of
 from deepscan.media.source import Source
+from deepscan.media.timeline import Timeline, lay_out
+from deepscan.media.walk import Walk, walk
 
 MAX_PIXELS = 64_000_000
 #: A damaged file that gives fewer frames than this is not scored.
 FEWEST_OF_DAMAGED = 4
 _SNIFFED = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """What walking all packets of a video stream found; ticks and keys in the order of the file."""
-
-    ticks: list[int | None]
-    keys: list[bool]
-    discarded: int
-    corrupt: int
-    last_duration: int
-    end: float
-    error: str | None
+#: Containers of broadcasts and live streams, whose clocks are set again and again.
+_BROADCAST = ("mpegts", "mpeg", "flv")
+#: Seconds from one frame to the next from which on such a clock was set rather than nothing shown.
+_JUMP = 10
 
 
 def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
@@ -42,27 +43,31 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
 
     Args:
         source: The opened file.
-        max_pixels: Largest width times height that is accepted.
+        max_pixels: Largest width times height that is accepted, as stored and as displayed.
 
     Raises:
         MediaError: `decode_error` if nothing (or too little of a damaged file) can be decoded, `unsupported`
-            if it is text, has no picture, or is too large.
+            if it is text, has no picture, or is too large, `error` if this process lacks memory.
     """
     _refuse_by_head(source, max_pixels)
+    picture = look(source)
+    if picture is not None and picture.beyond_libav:
+        return _of_picture(picture, picture.beyond_libav, max_pixels)
     try:
         with open_container(source.url()) as container:
-            stream = video_stream(container)
-            # libav has none for a codec that it does not know, whatever PyAV's annotations say.
-            if (context := getattr(stream, "codec_context", None)) is None:
-                raise MediaError("decode_error", "its video codec is unknown")
-            _refuse_size(context.width, context.height, max_pixels)
-            index = container.streams.video.index(stream)
-            walk = _walk(container, stream)
+            if picture is not None and (why := _beyond_libav(container, picture)):
+                return _of_picture(picture, why, max_pixels)
+            for stream in filter(is_known, video_streams(container)):
+                _refuse_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
+            found = walk(container)
+            key = key_of(container, found.moving(container)[0])
         # Opened anew instead of rewound: not every format can seek.
         with open_container(source.url()) as container:
-            first = _first_frame(container, container.streams.video[index], max_pixels)
-            return _conclude(container, container.streams.video[index], walk, first)
+            stream = reopened_stream(container, key)
+            first = _first_frame(container, stream, max_pixels)
+            return _conclude(container, stream, found, first, picture, max_pixels)
     except av.FFmpegError as error:
+        raise_if_ours(error)
         raise MediaError("decode_error", f"nothing can be decoded: {reason(error)}") from None
 
 
@@ -72,6 +77,9 @@ def _refuse_by_head(source: Source, max_pixels: int) -> None:
         raise MediaError("decode_error", "the file is empty")
     if _is_text(head):
         raise MediaError("unsupported", "it is text, not a video")
+    # libav finds the pictures in it.
+    if head.startswith(b"%PDF-"):
+        raise MediaError("unsupported", "it is a PDF document, not a video")
     # libav refuses the largest pictures by itself, and then does not tell their size.
     if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
         _refuse_size(int.from_bytes(head[16:20]), int.from_bytes(head[20:24]), max_pixels)
@@ -98,42 +106,7 @@ def _refuse_size(width: int, height: int, max_pixels: int) -> None:
         raise MediaError("unsupported", f"{width}x{height} is over the limit of {max_pixels} pixels")
 
 
-def _walk(container: InputContainer, stream: VideoStream) -> _Walk:
-    ticks: list[int | None] = []
-    keys: list[bool] = []
-    discarded = corrupt = last_duration = 0
-    end, error = 0.0, None
-    # All streams, since only together do they tell whether the file goes on for as long as it states.
-    packets: Iterator[Any] = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            break
-        except av.FFmpegError as failure:
-            error = reason(failure)
-            break
-        if not packet.size:
-            continue
-        time = packet.dts if packet.pts is None else packet.pts
-        if time is not None and packet.time_base:
-            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
-        if packet.stream_index != stream.index:
-            continue
-        if packet.is_corrupt:
-            corrupt += 1
-        elif packet.is_discard:
-            discarded += 1
-        else:
-            ticks.append(packet.pts)
-            keys.append(packet.is_keyframe)
-            last_duration = packet.duration or last_duration
-    return _Walk(ticks, keys, discarded, corrupt, last_duration, end, error)
-
-
 def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame:
-    stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = 2
     # Larger than any picture that passes, because libav counts its padding, too.
     stream.codec_context.options = {"max_pixels": str(2 * max_pixels + (1 << 20))}
     for frame in decode_packets(container, stream):
@@ -142,53 +115,127 @@ def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: int
     raise MediaError("decode_error", "not one frame can be decoded")
 
 
-def _conclude(container: InputContainer, stream: VideoStream, walk: _Walk, first: VideoFrame) -> Probe:
+def _conclude(
+    container: InputContainer,
+    stream: VideoStream,
+    found: Walk,
+    first: VideoFrame,
+    picture: Picture | None,
+    max_pixels: int,
+) -> Probe:
     still = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
     # Several JPEGs in a row are a photograph with its previews far more often than a film without times.
     still = still or container.format.name == "mjpeg"
-    # AVI has no presentation times: where frames are reordered, its packets' time stamps are those of others.
-    timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
-    ticks, keys = _present(walk, still, timed)
-    count = len(keys)
+    boxed = picture is not None and picture.kind in BOXED
+    still = still or boxed
+    key = key_of(container, stream)
+    base = fraction(stream.time_base) or Fraction(1)
+    line = _timeline(container, stream, found, base, still=still)
+    count = len(line.keys)
     still = still or (count == 1 and container.format.name in ("gif", "apng"))
-    warnings = _warnings(container, stream, walk, still)
+    warnings = _damage(container, stream, found, line, still)
     damaged = bool(warnings)
     if count == 0 or (damaged and count < FEWEST_OF_DAMAGED):
         raise MediaError("decode_error", "; ".join([*warnings, f"only {count} frames are left of it"]))
-    if not still and (stated := stream.frames or 0) and stated < count:
-        warnings.append(f"the header states {stated} frames, {count} are there")
-    if still and len(walk.keys) > 1:
-        warnings.append(f"pictures behind the first one left out: {len(walk.keys) - 1}")
-    rate = None if still else _rate(stream, ticks)
-    base = _fraction(stream.time_base) or Fraction(1)
+    pages = picture.pages if picture and still else 1
+    warnings += _oddities(container, stream, found, line, pages, still=still)
+    rate = None if still else _rate(stream, line.ticks)
     period = 1 / float(rate) if rate else 0.0
-    if ticks is None:
+    if line.ticks is None:
         seconds, last = np.arange(count, dtype=np.float64) * period, period
     else:
-        seconds = (ticks - ticks[0]).astype(np.float64) * float(base)
-        last = float(walk.last_duration * base) or period
-    rotation = -90 * round(first.rotation / 90) % 360
-    turned = rotation in (90, 270)
+        seconds = (line.ticks - line.ticks[0]).astype(np.float64) * float(base)
+        last = float(found.last_duration[stream.index] * base) or period
+    # libav applies the boxes that turn a HEIF or AVIF, and passes on no mirroring of the other formats.
+    turned = (
+        picture.orientation if picture and picture.kind not in ("AVIF", "HEIF") else orientation_of(first)
+    )
+    shape = shape_of(stream, first, turned, still=still)
+    _refuse_size(shape.width, shape.height, max_pixels)
     info = MediaInfo(
         container=container.format.name,
-        codec=stream.codec_context.codec.canonical_name,
+        codec=key.codec,
         pixel_format=first.format.name,
-        width=first.height if turned else first.width,
-        height=first.width if turned else first.height,
-        rotation=rotation,
+        width=shape.width,
+        height=shape.height,
+        stored_width=first.width,
+        stored_height=first.height,
+        pixel_aspect=shape.pixel_aspect,
+        rotation=shape.orientation.rotation,
+        mirrored=shape.orientation.mirrored,
+        transfer=transfer_of(first),
+        field_order=field_order_of(stream, first),
+        start=None if still or line.ticks is None else float(line.ticks[0] * base),
         fps=rate,
         duration=None if still else float(seconds[-1]) + last,
         frames_stated=stream.frames or None,
         frames_decodable=count,
-        keyframes=int(np.count_nonzero(keys)),
+        keyframes=int(np.count_nonzero(line.keys)),
+        other_videos=0 if still else len(found.others(container, stream)),
     )
-    return Probe(info, stream.index, ticks, seconds, keys, still, damaged, tuple(warnings))
+    segments = line.segments if len(line.segments) > 1 else ()
+    return Probe(info, key, line.ticks, seconds, line.keys, segments, still, damaged, None, tuple(warnings))
+
+
+def _beyond_libav(container: InputContainer, picture: Picture) -> str | None:
+    """Return why an HEIF or AVIF is not left to libav, or None."""
+    if picture.kind not in BOXED:
+        return None
+    first = video_streams(container)[0].codec_context
+    if in_tiles(container):
+        why = "libav gives each tile of a picture by itself"
+    elif picture.misleading:
+        why = "libav turns a HEIF by its EXIF data"
+    elif sorted((first.width, first.height)) != sorted((picture.width, picture.height)):
+        why = "libav does not crop a HEIF"
+    else:
+        return None
+    if transfer_of(first) in HDR:
+        raise MediaError("unsupported", f"it is a picture of high dynamic range, and {why}")
+    return why
+
+
+def _of_picture(picture: Picture, why: str, max_pixels: int) -> Probe:
+    """Return the facts of what Pillow reads in libav's place."""
+    _refuse_size(picture.width, picture.height, max_pixels)
+    width, height = picture.width, picture.height
+    if picture.orientation.swaps_sides:
+        width, height = height, width
+    still = not picture.begins
+    begins = np.array(picture.begins or (0,), np.int64)
+    seconds = picture.length / 1000
+    info = MediaInfo(
+        container=picture.kind.lower(),
+        codec=picture.kind.lower(),
+        pixel_format=picture.mode.lower(),
+        width=width,
+        height=height,
+        stored_width=picture.width,
+        stored_height=picture.height,
+        pixel_aspect=Fraction(1),
+        rotation=picture.orientation.rotation,
+        mirrored=picture.orientation.mirrored,
+        transfer=None,
+        field_order="progressive",
+        start=None,
+        fps=None if still else Fraction(1000 * len(begins), picture.length).limit_denominator(1001),
+        duration=None if still else seconds,
+        frames_stated=None if still else picture.pages,
+        frames_decodable=len(begins),
+        keyframes=1,
+        other_videos=0,
+    )
+    key = StreamKey(0, info.codec, picture.width, picture.height)
+    keys = np.arange(len(begins)) == 0
+    pages = f"pictures behind the first one left out: {picture.pages - 1}"
+    warnings = (pages,) if still and picture.pages > 1 else ()
+    return Probe(info, key, begins, begins / 1000, keys, (), still, False, why, warnings)
 
 
 def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
     """Return the average frame rate, from the header only where the time stamps bear it out."""
-    stated = _fraction(stream.average_rate) or _fraction(stream.guessed_rate) or Fraction(25)
-    base = _fraction(stream.time_base)
+    stated = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
+    base = fraction(stream.time_base)
     if ticks is None or len(ticks) < 2 or base is None:
         return stated
     found = (len(ticks) - 1) / (int(ticks[-1] - ticks[0]) * base)
@@ -196,40 +243,61 @@ def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
     return stated if abs(stated / found - 1) < max(0.02, 1 / len(ticks)) else found.limit_denominator(1001)
 
 
-def _fraction(value: Any) -> Fraction | None:
-    """Return a rational number of PyAV's as Python's, None for one that is not set."""
-    # Up to 18 PyAV gives a Fraction or None, from 19 on a type of its own, which knows 1/0, too.
-    return Fraction(value.numerator, value.denominator) if value else None
+def _timeline(
+    container: InputContainer, stream: VideoStream, found: Walk, base: Fraction, *, still: bool
+) -> Timeline:
+    packets = found.packets[stream.index]
+    if still:
+        intact = [number for number, packet in enumerate(packets) if not packet.corrupt]
+        key = next((number for number in intact if packets[number].key), intact[0] if intact else 0)
+        packets = packets[key : key + 1]
+    # AVI has no presentation times: where frames are reordered, its packets' time stamps are those of others.
+    timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
+    gap = int(_JUMP / base) if container.format.name in _BROADCAST else None
+    return lay_out(packets, timed=timed, gap=gap)
 
 
-def _present(walk: _Walk, still: bool, timed: bool) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_]]:
-    """Return time stamps and key flags in presentation order, less what no decoder can show."""
-    # Frames before the first keyframe have nothing to start from. A photograph may carry more pictures
-    # (a preview, a clip of the moment) behind its own.
-    start = walk.keys.index(True) if True in walk.keys else 0
-    end = start + 1 if still else len(walk.keys)
-    keys = np.array(walk.keys[start:end], dtype=np.bool_)
-    stamps = [tick for tick in walk.ticks[start:end] if tick is not None]
-    if len(stamps) < len(keys) or not stamps or not timed:
-        return None, keys
-    ticks, where = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
-    shown = ticks >= stamps[0] if keys[0] else np.ones(len(ticks), dtype=np.bool_)
-    return ticks[shown], keys[where][shown]
-
-
-def _warnings(container: InputContainer, stream: VideoStream, walk: _Walk, still: bool) -> list[str]:
+def _damage(
+    container: InputContainer, stream: VideoStream, found: Walk, line: Timeline, still: bool
+) -> list[str]:
     """Return what shows that data are missing; nothing here may be said of a healthy file."""
-    found = len(walk.keys) + walk.discarded
+    intact = len(found.packets[stream.index]) - line.corrupt
     lines = []
-    if not still and stream.frames > found:
-        lines.append(f"the header states {stream.frames} frames, {found} are there")
-    if walk.corrupt:
-        lines.append(f"corrupt packets left out: {walk.corrupt}")
-    if walk.error:
-        lines.append(f"reading stopped early: {walk.error}")
+    if not still and stream.frames > intact:
+        lines.append(f"the header states {stream.frames} frames, {intact} are there")
+    if line.corrupt:
+        lines.append(f"corrupt packets left out: {line.corrupt}")
+    if found.error:
+        lines.append(f"reading stopped early: {found.error}")
     # Matroska states no frame count; its length is exact, unlike that of formats where libav must guess.
     stated = (container.duration or 0) / av.time_base
     start = (container.start_time or 0) / av.time_base
-    if "matroska" in container.format.name and stated - (walk.end - start) > max(0.5, 0.02 * stated):
-        lines.append(f"the header states {stated:.2f} s, the data end after {walk.end - start:.2f} s")
+    if "matroska" in container.format.name and stated - (found.end - start) > max(0.5, 0.02 * stated):
+        lines.append(f"the header states {stated:.2f} s, the data end after {found.end - start:.2f} s")
     return lines
+
+
+def _oddities(
+    container: InputContainer, stream: VideoStream, found: Walk, line: Timeline, pages: int, *, still: bool
+) -> list[str]:
+    """Return what a reader must know of a file although no data are missing."""
+    lines = []
+    if not still and 0 < stream.frames < len(line.keys):
+        lines.append(f"the header states {stream.frames} frames, {len(line.keys)} are there")
+    # A photograph may carry more pictures (a preview, a clip of the moment) behind its own.
+    if still and (behind := max(len(found.packets[stream.index]), pages) - 1) > 0:
+        lines.append(f"pictures behind the first one left out: {behind}")
+    if line.jumps:
+        how = "the frames are counted" if line.ticks is None else "the pieces are put one after another"
+        lines.append(f"time stamps that jump: {line.jumps}; {how}")
+    if not still and (others := found.others(container, stream)):
+        named = ", ".join(f"{each.index} ({_brief(each)})" for each in others)
+        lines.append(f"further video streams, not looked at: {named}")
+    return lines
+
+
+def _brief(stream: VideoStream) -> str:
+    if not is_known(stream):
+        return "unknown codec"
+    context = stream.codec_context
+    return f"{context.codec.canonical_name} {context.width}x{context.height}"

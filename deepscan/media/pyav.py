@@ -1,7 +1,7 @@
 """Decodes with libav through PyAV: whatever the probe can read, this can."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from deepscan.media.decoders import DECODERS, DecoderError, FrameError, Probe, r
 from deepscan.media.frames import Image
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -44,27 +45,40 @@ class PyavDecoder:
     def __init__(self, url: str, probe: Probe, threads: int) -> None:
         from av.error import FFmpegError
 
+        from deepscan.media.container import raise_if_ours
+        from deepscan.media.conversion import FrameConverter
+
         self._url = url
         self._probe = probe
         self._threads = threads
+        self._converter = FrameConverter(probe.info)
+        self._container: InputContainer | None = None
+        self._frames: Generator[VideoFrame] | None = None
         self._pending: VideoFrame | None = None
+        self._interlaced = probe.info.field_order != "progressive"
+        self._recent: dict[int, VideoFrame] = {}
         self._damage = -1
         self._expected: set[int] | None = None
         self.doubtful: set[int] = set()
+        if why := self.unfit(probe):
+            raise DecoderError(why)
         try:
             self._rewind()
         except FFmpegError as error:
+            raise_if_ours(error)
             raise DecoderError(reason(error)) from None
 
     @staticmethod
     def unfit(probe: Probe) -> str | None:
-        """Return None: libav has read the file already."""
-        return None
+        """Return why libav is not to be trusted with such a file, or None."""
+        return probe.beyond_libav
 
     @staticmethod
     def leaves_out(probe: Probe) -> bool:
-        """Return whether the packets say which frames the others need."""
-        return probe.info.codec in _SAYS_WHAT_IS_NEEDED and probe.ticks is not None and not probe.damaged
+        """Return whether the packets say which frames others need, and no frame's neighbours are needed."""
+        progressive = probe.info.field_order == "progressive"
+        says = probe.info.codec in _SAYS_WHAT_IS_NEEDED
+        return says and progressive and probe.ticks is not None and not probe.damaged
 
     def expect(self, indices: Sequence[int]) -> None:
         """Take note of the only frames that will be asked for, as long as all can be decoded."""
@@ -76,36 +90,57 @@ class PyavDecoder:
 
         Raises:
             FrameError: This frame cannot be decoded.
+            MediaError: `error`: this process lacks memory.
         """
         from av.error import FFmpegError
+
+        from deepscan.media.container import raise_if_ours
 
         if not 0 <= index < self._probe.count:
             raise FrameError(f"there is no frame {index}")
         try:
             found, before = self._find(index)
-            if found is None and self._expected is not None:
+            # The frames around one that turns out to be interlaced are needed, too.
+            mixed = found is not None and found.interlaced_frame
+            if self._expected is not None and (found is None or mixed):
                 found, before = self._find_among_all(index)
-        except FFmpegError as error:
+            if found is None:
+                raise FrameError("its data cannot be decoded", before)
+            if self._damage >= 0 and not self._probe.keys[self._damage + 1 : index + 1].any():
+                self.doubtful.add(index)
+            if found.interlaced_frame:
+                return self._converter.convert(found, self._neighbour(index - 1), self._neighbour(index + 1))
+            return self._converter.convert(found)
+        except (FFmpegError, MemoryError) as error:
+            raise_if_ours(error)
             raise FrameError(reason(error)) from None
-        if found is None:
-            raise FrameError("its data cannot be decoded", before)
-        if self._damage >= 0 and not self._probe.keys[self._damage + 1 : index + 1].any():
-            self.doubtful.add(index)
-        return self._upright(found)
 
     def close(self) -> None:
-        """Free what libav holds."""
+        """Free what libav holds, its threads too."""
+        self._recent = {}
         self._pending = None
-        self._container.close()
+        # The generator refers to this object: they would wait for the garbage collector, threads and all.
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _neighbour(self, index: int) -> "VideoFrame | None":
+        return self._find(index)[0] if 0 <= index < self._probe.count else None
 
     def _find_among_all(self, index: int) -> "tuple[VideoFrame | None, int | None]":
         """Leave nothing out any more, and start again in front of the frame."""
         self._expected = None
+        self._recent = {}
         self._next = self._probe.count
         return self._find(index)
 
     def _find(self, index: int) -> "tuple[VideoFrame | None, int | None]":
         """Return the frame, or None and the last one that was decoded before it."""
+        if index in self._recent:
+            return self._recent[index], None
         starts = self._starts(index)
         if self._next <= index and starts[0] <= self._next:
             return self._read_on(index)
@@ -120,9 +155,11 @@ class PyavDecoder:
 
     def _starts(self, index: int) -> list[int]:
         """Return where to start in order to reach a frame: the last two keyframes or the beginning."""
-        if self._probe.ticks is None:
+        if self._probe.ticks is None or self._probe.segments:
             return [0]
-        keys = np.flatnonzero(self._probe.keys[: index + 1])[::-1][:2]
+        # The frame in front of an interlaced one is needed as well.
+        reach = max(index - 1, 0) if self._interlaced else index
+        keys = np.flatnonzero(self._probe.keys[: reach + 1])[::-1][:2]
         return [*(int(key) for key in keys if key > 0), 0]
 
     def _read_on(self, index: int) -> "tuple[VideoFrame | None, int | None]":
@@ -145,6 +182,7 @@ class PyavDecoder:
             frame, self._pending = self._pending, None
             yield self._next, frame
         ticks = self._probe.ticks
+        assert self._frames is not None
         for frame in self._frames:
             if ticks is None:
                 position = self._counted
@@ -159,39 +197,49 @@ class PyavDecoder:
                 # What is built upon this frame, up to the next keyframe, may show its damage.
                 self._damage = position
             else:
+                self._keep(position, frame)
                 yield position, frame
 
-    def _seek(self, start: int) -> None:
-        from deepscan.media.container import decode_packets
+    def _keep(self, position: int, frame: "VideoFrame") -> None:
+        """Keep the last frames where those around a frame are needed for it."""
+        self._interlaced = self._interlaced or frame.interlaced_frame
+        if self._interlaced:
+            self._recent = {
+                at: kept for at, kept in self._recent.items() if at in (position - 1, position - 2)
+            }
+            self._recent[position] = frame
 
+    def _seek(self, start: int) -> None:
         self._pending = None
+        self._recent = {}
         self._damage = -1
         if start == 0 or self._probe.ticks is None:
             # Opened anew, since not every format can seek.
-            self._container.close()
             self._rewind()
             return
+        assert self._container is not None
         self._container.seek(int(self._probe.ticks[start]), stream=self._stream, backward=True)
-        self._frames = decode_packets(self._container, self._stream, self._needed)
-        self._next = start
+        self._read_from(start)
 
     def _rewind(self) -> None:
-        from deepscan.media.container import decode_packets, open_container
+        from deepscan.media.container import open_container, reopened_stream
 
+        self.close()
         self._container = open_container(self._url)
-        self._stream = self._container.streams.video[self._probe.stream]
-        self._stream.thread_type = "AUTO"
+        self._stream = reopened_stream(self._container, self._probe.stream)
         self._stream.codec_context.thread_count = self._threads
-        self._frames = decode_packets(self._container, self._stream, self._needed)
-        self._next = self._counted = 0
+        self._counted = 0
+        self._read_from(0)
+
+    def _read_from(self, start: int) -> None:
+        from deepscan.media.container import decode_packets
+
+        if self._frames is not None:
+            self._frames.close()
+        assert self._container is not None
+        self._frames = decode_packets(self._container, self._stream, self._probe.segments, self._needed)
+        self._next = start
 
     def _needed(self, packet: "Packet[VideoStream]") -> bool:
         # The second field of a frame may come without a time of its own.
         return self._expected is None or packet.pts is None or packet.pts in self._expected
-
-    def _upright(self, frame: "VideoFrame") -> Image:
-        info = self._probe.info
-        turned = info.rotation in (90, 270)
-        width, height = (info.height, info.width) if turned else (info.width, info.height)
-        image = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
-        return np.rot90(image, -info.rotation // 90).astype(np.uint8, copy=False)

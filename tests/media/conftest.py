@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     **{
         f"turned{turn}.mp4": lambda path, turn=turn: awkward.rotated(path, turn) for turn in (0, 90, 180, 270)
     },
+    **{f"lies{way}.mp4": lambda path, way=way: awkward.oriented(path, way) for way in (2, 4, 5, 7)},
+    "soundfirst.mp4": lambda path: awkward.video(path, audio_first=True),
+    "soundfirst.mkv": lambda path: awkward.video(path, audio_first=True),
+    "soundfirst.ts": lambda path: awkward.video(path, audio_first=True),
+    "two.mp4": awkward.two_videos,
+    "wide.mp4": lambda path: awkward.video(path, aspect=Fraction(2)),
+    "high.mkv": lambda path: awkward.video(path, aspect=Fraction(1, 2)),
+    **{f"joined{suffix}": awkward.joined_twice for suffix in (".ts", ".mpg", ".flv", ".mkv")},
     "open.mp4": lambda path: awkward.video(path, 60, gop=12, options=OPEN),
     "open.mkv": lambda path: awkward.video(path, 60, gop=12, codec="libx265", options=OPEN_HEVC),
     "refresh.mp4": lambda path: awkward.video(path, 60, options={"x264-params": "intra-refresh=1"}),
@@ -56,6 +65,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "huge.png": lambda path: awkward.png(path, 20000, 20000),
     **{f"still{suffix}": awkward.still for suffix in (".jpg", ".png", ".bmp", ".tiff", ".webp")},
     "exif.jpg": awkward.exif_jpeg,
+    **{f"exif{way}.jpg": lambda path, way=way: awkward.exif_jpeg(path, way) for way in range(1, 9)},
     "still.gif": lambda path: awkward.gif(path, 1),
 }
 

@@ -113,7 +113,7 @@ def test_options_check_themselves(wrong):
 def test_an_unknown_decoder_is_refused_with_the_choices():
     with pytest.raises(UsageError, match="'opencv'") as caught:
         DecodeOptions(decoder="opencv")
-    assert caught.value.hint == "choose from: auto, decord, pyav"
+    assert caught.value.hint == "choose from: auto, decord, pyav, pillow"
 
 
 def test_a_job_that_names_frames_gets_these_and_those_past_the_end_are_left_out(media):

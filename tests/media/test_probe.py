@@ -1,12 +1,15 @@
 """What a file is, and when its frames are shown."""
 
+import errno
 import os
 import struct
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
+from deepscan.media.container import open_container
 from deepscan.media.decoders import Probe
 from deepscan.media.frames import MediaError, MediaInfo
 from deepscan.media.probe import probe
@@ -33,12 +36,20 @@ def test_facts_of_a_plain_video(media):
         pixel_format="yuv420p",
         width=awkward.WIDTH,
         height=awkward.HEIGHT,
+        stored_width=awkward.WIDTH,
+        stored_height=awkward.HEIGHT,
+        pixel_aspect=Fraction(1),
         rotation=0,
+        mirrored=False,
+        transfer=None,
+        field_order="progressive",
+        start=0.0,
         fps=Fraction(25),
         duration=pytest.approx(1.2),
         frames_stated=30,
         frames_decodable=30,
         keyframes=3,
+        other_videos=0,
     )
     # B-frames are stored out of order; a keyframe every 10 frames shows that they are sorted.
     assert np.flatnonzero(found.keys).tolist() == [0, 10, 20]
@@ -85,9 +96,84 @@ def test_still_images_are_one_frame(media, suffix):
     assert (found.count, found.info.fps, found.info.duration) == (1, None, None)
 
 
-def test_exif_orientation_counts_as_rotation(media):
-    info = look(media("exif.jpg")).info
-    assert (info.rotation, info.width, info.height) == (90, awkward.WIDTH, awkward.HEIGHT)
+WAYS = [(0, False), (0, True), (180, False), (180, True), (90, True), (90, False), (270, True), (270, False)]
+
+
+@pytest.mark.parametrize(("orientation", "way"), list(enumerate(WAYS, start=1)))
+def test_exif_orientation_counts_as_rotation_and_mirroring(media, orientation, way):
+    info = look(media(f"exif{orientation}.jpg")).info
+    assert (info.rotation, info.mirrored, info.width, info.height) == (*way, awkward.WIDTH, awkward.HEIGHT)
+
+
+@pytest.mark.parametrize("orientation", [2, 4, 5, 7])
+def test_a_display_matrix_that_mirrors_is_no_rotation(media, orientation):
+    info = look(media(f"lies{orientation}.mp4")).info
+    assert (info.rotation, info.mirrored) == WAYS[orientation - 1]
+    assert (info.width, info.height) == (awkward.WIDTH, awkward.HEIGHT)
+
+
+@pytest.mark.parametrize(("name", "aspect"), [("wide.mp4", Fraction(2)), ("high.mkv", Fraction(1, 2))])
+def test_the_size_as_displayed_has_square_pixels(media, name, aspect):
+    info = look(media(name)).info
+    assert (info.stored_width, info.stored_height) == (awkward.WIDTH, awkward.HEIGHT)
+    assert (info.pixel_aspect, info.width, info.height) == (aspect, awkward.WIDTH * aspect, awkward.HEIGHT)
+    assert MediaInfo.from_json(info.to_json()) == info
+
+
+def test_the_size_limit_is_for_the_displayed_size(media):
+    limit = awkward.WIDTH * awkward.HEIGHT
+    assert refusal(media("wide.mp4"), max_pixels=limit)[0] == "unsupported"
+    assert look(media("high.mkv"), max_pixels=limit).count == 30
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_a_video_behind_a_sound_is_the_first_of_the_videos(media, suffix):
+    found = look(media(f"soundfirst{suffix}"))
+    assert (found.stream.place, found.count, found.warnings) == (0, 30, ())
+
+
+def test_a_further_video_is_named(media):
+    found = look(media("two.mp4"))
+    assert (found.count, found.info.other_videos) == (12, 1)
+    assert found.warnings == ("further video streams, not looked at: 2 (h264 80x48)",)
+
+
+def test_a_file_that_shows_other_streams_when_it_is_opened_again(media, monkeypatch):
+    """As an FLV does whose header lies about what is in it."""
+    opened = []
+
+    def another(url):
+        opened.append(url)
+        name = "two.mp4" if len(opened) == 1 else "audio.mp4"
+        return open_container(f"/dev/fd/{os.open(media(name), os.O_RDONLY)}")
+
+    monkeypatch.setattr("deepscan.media.probe.open_container", another)
+    assert refusal(media("two.mp4")) == ("decode_error", "it shows other streams each time it is opened")
+
+
+JOINED = ("joined.ts", "joined.mpg", "joined.flv", "joined.mkv")
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_time_stamps_that_begin_again_are_unfolded(media, name):
+    found = look(media(name))
+    assert found.count == 60
+    # FLV and Matroska count milliseconds.
+    assert found.seconds == pytest.approx(np.arange(60) / 25, abs=0.001)
+    assert found.warnings == ("time stamps that jump: 1; the pieces are put one after another",)
+    assert not found.damaged
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(errno.ENOMEM, "error"), (errno.EAGAIN, "error"), (errno.EIO, "decode_error")]
+)
+def test_want_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, status):
+    def short(*_, **__):
+        raise av.FFmpegError(error, os.strerror(error))
+
+    path = media("plain.mp4")
+    monkeypatch.setattr(av, "open", short)
+    assert refusal(path)[0] == status
 
 
 def test_a_picture_behind_a_photograph_is_not_a_second_frame(media, tmp_path):

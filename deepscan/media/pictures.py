@@ -1,0 +1,176 @@
+"""Still pictures and animations that libav cannot read, or not whole: what Pillow says of them."""
+
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepscan.media.orientation import Orientation
+from deepscan.media.source import Source
+
+# Most files are videos: a process that decodes only these does without Pillow.
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: EXIF's tag of it.
+ORIENTATION = 0x0112
+#: What `Image.convert` turns into 8-bit RGB without losing levels; libav reads the others (16 bits, floats).
+_PLAIN = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+#: Formats that turn, crop and tile a picture by boxes around it (ISO/IEC 23008-12).
+BOXED = frozenset({"AVIF", "HEIF"})
+_BRANDS = {
+    b"avif": "AVIF",
+    b"heic": "HEIF",
+    b"heix": "HEIF",
+    b"heim": "HEIF",
+    b"heis": "HEIF",
+    b"mif1": "HEIF",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What Pillow says of a picture.
+
+    Attributes:
+        kind: Its format as Pillow names it, such as `JPEG`.
+        mode: Its pixels as Pillow names them, such as `RGB`.
+        width: Width in pixels as stored; of HEIF as displayed.
+        height: Height in pixels as stored; of HEIF as displayed.
+        orientation: How it is to be turned.
+        pages: How many pictures the file holds.
+        begins: When each frame of an animation begins, in milliseconds; empty for a still picture.
+        length: How long an animation lasts, in milliseconds.
+        misleading: Whether its EXIF data state an orientation that its format ignores, and libav does not.
+    """
+
+    kind: str
+    mode: str
+    width: int
+    height: int
+    orientation: Orientation
+    pages: int
+    begins: tuple[int, ...] = ()
+    length: int = 0
+    misleading: bool = False
+
+    @property
+    def beyond_libav(self) -> str | None:
+        """Why it is not left to libav, None where it is."""
+        if self.kind == "TIFF" and self.mode in _PLAIN:
+            return "libav does not read every kind of TIFF"
+        if self.begins:
+            return "libav does not read animated WebP"
+        return None
+
+
+def look(source: Source) -> Picture | None:
+    """Return what a picture file holds, None for what is none that Pillow knows.
+
+    Args:
+        source: The opened file.
+    """
+    kind = kind_of(source.head(32))
+    if kind is None:
+        return None
+    from PIL import Image
+
+    try:
+        if kind == "HEIF":
+            return _of_heif(source)
+        with opened(source.url(), kind) as image:
+            pages = getattr(image, "n_frames", 1)
+            begins, length = _times(source) if kind == "WEBP" and pages > 1 else ((), 0)
+            turned = _orientation(image, kind, source)
+            return Picture(kind, image.mode, *image.size, turned, pages, begins, length)
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
+        return None
+
+
+def _of_heif(source: Source) -> Picture:
+    import pi_heif
+    from PIL import Image
+
+    with open(source.url(), "rb") as file:
+        heif = pi_heif.open_heif(file)
+        exif = Image.Exif()
+        exif.load(heif.info.get("exif") or b"")
+        misleading = exif.get(ORIENTATION, 1) != 1
+        # libheif has turned it already.
+        width, height = heif.size
+        return Picture("HEIF", heif.mode, width, height, Orientation(), len(heif), misleading=misleading)
+
+
+def kind_of(head: bytes) -> str | None:
+    """Return the picture format that a file's first 32 bytes state, as Pillow names it, None for others."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
+
+
+@contextmanager
+def opened(url: str, kind: str) -> "Iterator[Image.Image]":
+    """Open a picture of a known format.
+
+    Args:
+        url: The file, as `Source.url` names it.
+        kind: Its format, as `kind_of` names it.
+
+    Raises:
+        OSError: Pillow cannot read it; of damaged files it raises other kinds of errors, too.
+    """
+    from PIL import Image
+
+    with open(url, "rb") as file, warnings.catch_warnings():
+        # Its limit on pixels is ours to keep, and damage becomes an error or a warning of the record.
+        warnings.simplefilter("ignore")
+        if kind == "HEIF":
+            import pi_heif
+
+            yield pi_heif.open_heif(file).to_pillow()
+        else:
+            with Image.open(file, formats=[kind, "MPO"] if kind == "JPEG" else [kind]) as image:
+                yield image
+
+
+def _times(source: Source) -> tuple[tuple[int, ...], int]:
+    """Return when each frame of an animated WebP begins, and how long it lasts, in milliseconds.
+
+    Pillow would have to decode all frames for it; their chunks (ANMF) state it.
+    """
+    begins, now, at = [], 0, 12
+    while len(chunk := os.pread(source.fd, 23, at)) == 23:
+        name, size = struct.unpack_from("<4sI", chunk)
+        if name == b"ANMF":
+            begins.append(now)
+            now += max(1, int.from_bytes(chunk[20:23], "little"))
+        at += 8 + size + size % 2
+    return tuple(begins), now
+
+
+def _orientation(image: "Image.Image", kind: str, source: Source) -> Orientation:
+    # AVIF turns by boxes of its own and ignores EXIF (ISO/IEC 23008-12, 6.5.10). Pillow gives them in EXIF's
+    # words, and where there are none what EXIF says.
+    if kind == "AVIF" and not _has_turning_box(source):
+        return Orientation()
+    return Orientation.from_exif(image.getexif().get(ORIENTATION, 1))
+
+
+def _has_turning_box(source: Source) -> bool:
+    head = source.head(1 << 16)
+    at = 0
+    while at + 8 <= len(head):
+        size, name = struct.unpack_from(">I4s", head, at)
+        if name == b"meta":
+            return b"irot" in head[at : at + size] or b"imir" in head[at : at + size]
+        at += max(size, 8)
+    return False

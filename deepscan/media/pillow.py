@@ -1,0 +1,82 @@
+"""Decodes with Pillow what libav cannot: pictures in tiles, TIFF in any compression, animated WebP."""
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import ClassVar
+
+import numpy as np
+
+from deepscan.media.decoders import DECODERS, DecoderError, FrameError, Probe, reason
+from deepscan.media.frames import Image
+from deepscan.media.orientation import Orientation
+from deepscan.media.pictures import ORIENTATION, kind_of, opened
+
+
+@DECODERS.register("pillow")
+class PillowDecoder:
+    """Reads a picture, or the frames of an animation one after another.
+
+    Args:
+        url: The file, as `Source.url` names it.
+        probe: What the file holds.
+        threads: Not used: Pillow has one.
+
+    Raises:
+        DecoderError: libav reads the file, or Pillow cannot.
+    """
+
+    package: ClassVar[str] = "pillow"
+    module: ClassVar[str] = "PIL"
+    may_hang: ClassVar[bool] = False
+    most_pixels: ClassVar[float] = math.inf
+
+    def __init__(self, url: str, probe: Probe, threads: int) -> None:
+        del threads
+        self.doubtful: set[int] = set()
+        if why := self.unfit(probe):
+            raise DecoderError(why)
+        self._probe = probe
+        self._orientation = Orientation(probe.info.rotation, probe.info.mirrored)
+        with open(url, "rb") as file:
+            kind = kind_of(file.read(32)) or ""
+        self._open = ExitStack()
+        try:
+            self._image = self._open.enter_context(opened(url, kind))
+        except Exception as error:
+            raise DecoderError(reason(error)) from None
+
+    @staticmethod
+    def unfit(probe: Probe) -> str | None:
+        """Return why Pillow is not used for such a file, or None."""
+        return None if probe.beyond_libav else "Pillow is used for what libav cannot read"
+
+    @staticmethod
+    def leaves_out(probe: Probe) -> bool:
+        """Return False: each frame of an animation is drawn over the one before."""
+        return False
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Do nothing: no frame can be left out."""
+
+    def read(self, index: int) -> Image:
+        """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.
+
+        Raises:
+            FrameError: This frame cannot be decoded.
+        """
+        if not 0 <= index < self._probe.count:
+            raise FrameError(f"there is no frame {index}")
+        try:
+            self._image.seek(index)
+            self._image.load()
+            image = np.asarray(self._image.convert("RGB"))
+        except Exception as error:
+            raise FrameError(reason(error)) from None
+        # Of a TIFF Pillow turns the pixels by itself, and of the others never.
+        turned = self._image.format == "TIFF" and self._image.getexif().get(ORIENTATION, 1) == 1
+        return image if turned else self._orientation.apply(image)
+
+    def close(self) -> None:
+        """Free what Pillow holds."""
+        self._open.close()

@@ -1,0 +1,85 @@
+"""Reads all packets of a file without decoding them: what is there, whatever the header says."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from deepscan.media.container import raise_if_ours, video_streams
+from deepscan.media.decoders import reason
+from deepscan.media.timeline import PacketTimes
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What walking all packets of a file found.
+
+    Attributes:
+        packets: Those of each stream by its index, in the order of the file.
+        last_duration: The last stated duration of a packet of each stream, in ticks.
+        end: When the last packet of any stream ends, in seconds.
+        reached: How far into the file packets lie, in bytes, 0 where that is not known.
+        error: Why reading broke off, None where it did not.
+    """
+
+    packets: dict[int, list[PacketTimes]]
+    last_duration: dict[int, int]
+    end: float
+    reached: int
+    error: str | None
+
+    def moving(self, container: InputContainer) -> list[VideoStream]:
+        """Return the video streams, best first; those of one picture, such as covers, come last.
+
+        Raises:
+            MediaError: `unsupported`: the file has none.
+        """
+        return sorted(video_streams(container), key=lambda each: len(self.packets[each.index]) < 2)
+
+    def others(self, container: InputContainer, chosen: VideoStream) -> list[VideoStream]:
+        """Return the further video streams of more than one picture."""
+        streams = self.moving(container)
+        return [each for each in streams if each is not chosen and len(self.packets[each.index]) > 1]
+
+
+def walk(container: InputContainer) -> Walk:
+    """Read the packets of all streams, for only together do they tell whether the file is whole.
+
+    Args:
+        container: The file, just opened.
+
+    Raises:
+        MediaError: `error`: this process lacks memory.
+    """
+    found: dict[int, list[PacketTimes]] = defaultdict(list)
+    last_duration: dict[int, int] = defaultdict(int)
+    # Matroska stores no decoding stamps, and what libav guesses in their place goes astray at a joint.
+    guessed = "matroska" in container.format.name
+    end, reached, error = 0.0, 0, None
+    packets: Iterator[Any] = container.demux()
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.FFmpegError as failure:
+            raise_if_ours(failure)
+            error = reason(failure)
+            break
+        if not packet.size:
+            continue
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None and packet.time_base:
+            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+        if packet.pos is not None:
+            reached = max(reached, packet.pos + packet.size)
+        decoding = None if guessed else packet.dts
+        times = PacketTimes(decoding, packet.pts, packet.is_keyframe, packet.is_corrupt, packet.is_discard)
+        found[packet.stream_index].append(times)
+        if packet.duration and not (times.corrupt or times.discarded):
+            last_duration[packet.stream_index] = packet.duration
+    return Walk(found, last_duration, end, reached, error)
