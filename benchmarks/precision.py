@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -29,6 +28,7 @@ from deepscan.detectors.inputs import Inputs
 from deepscan.engines import ENGINES
 from deepscan.engines.export import export_model
 from deepscan.engines.quantise import quantise
+from deepscan.offline import import_onnxruntime
 from deepscan.training.checkpoint import save_weights
 from deepscan.training.recipe import load_recipe
 
@@ -119,7 +119,7 @@ def line(
         "turns": len(seconds[form]),
         "cpu": cpu(),
         "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": import_onnxruntime().__version__,
         "python": platform.python_version(),
     }
 

@@ -9,6 +9,7 @@ from deepscan.backbones.layout import fill, translate
 from deepscan.backbones.published import PUBLISHED, Published, published
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import ContractError, MissingError, first_line
+from deepscan.offline import turn_reports_off
 
 #: Seconds that the hub may take to answer before it counts as out of reach.
 PATIENCE = 10
@@ -107,6 +108,7 @@ def fetch_tower(name: str, offline: bool = False, instead: str = "and give it as
         UsageError: None are published.
         MissingError: The hub cannot be reached, or has them no more.
     """
+    turn_reports_off()
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError
 

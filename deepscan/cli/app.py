@@ -23,6 +23,7 @@ from deepscan.cli.report import report
 from deepscan.cli.scan import scan
 from deepscan.cli.train import train
 from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
+from deepscan.offline import turn_reports_off
 
 DEBUG = "--debug"
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Without the program's name; None for those of this process.
     """
+    turn_reports_off()
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = given[: given.index("--")] if "--" in given else given
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -11,6 +11,7 @@ from deepscan.cards import DEFAULT_MODEL
 from deepscan.cli.modes import calibrate_model, check_calibrated, look_into, measure_given, perform_protocol
 from deepscan.cli.options import MODEL, OUTPUT, Device, progress_option
 from deepscan.errors import UsageError, require
+from deepscan.offline import keep_matplotlib_out_of_home
 
 DATA, COUNT, OTHER = "Data", "Counting", "Instead of a protocol"
 COUNTED = ("corrected", "as-published")
@@ -288,6 +289,7 @@ def evaluate(
     if tables:
         show_tables(words or [])
         return
+    keep_matplotlib_out_of_home()  # before it is imported
     require(("sklearn", "matplotlib"), "eval", "evaluating")
     from deepscan.evaluation.labelled import read_given
     from deepscan.evaluation.protocols import PROTOCOLS

@@ -43,6 +43,17 @@ def scan(
         int,
         typer.Option(min=1, help="A video with fewer decodable frames is too_short.", rich_help_panel=LOOK),
     ] = 1,
+    min_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Least share of the sampled frames with a face good enough to count. With less, the verdict "
+            "is inconclusive and warnings say why: a face in 1 of 8 frames is often a mistake, as in a video "
+            "that is upside down. Lower it for videos that show a person only now and then; 0 asks for none.",
+            rich_help_panel=LOOK,
+        ),
+    ] = 0.3,
     faces: Annotated[
         str,
         typer.Option(
@@ -169,6 +180,7 @@ def scan(
         device=device,
         precision=precision,
         min_frames=min_frames,
+        min_share=min_share,
         timeout=timeout,
         max_megapixels=max_megapixels,
         explain=explain,

@@ -18,6 +18,7 @@ from deepscan.detectors.inputs import Inputs
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, UsageError
+from deepscan.offline import import_onnxruntime, turn_reports_off
 
 #: Largest difference of probabilities between ONNX and torch, both float32 on a CPU; of evidence the same,
 #: times the largest magnitude of that output, which is far below a step of the maps that a scan keeps.
@@ -81,6 +82,8 @@ def export_onnx(network: Network, path: Path, *, inputs: Inputs, metadata: Mappi
     """
     import onnx
 
+    # Before torch's exporter, which may import ONNX Runtime itself.
+    turn_reports_off()
     network.eval().to("cpu", torch.float32)
     _check_size(network)
     side = inputs.crop.input_side
@@ -187,9 +190,7 @@ def quiet() -> Iterator[None]:
 
 
 def _compare(network: Network, path: Path, arrays: Arrays) -> Parity:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     with torch.no_grad():
         outputs = network.predict(**{name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -13,7 +13,8 @@ from deepscan.cards import ModelCard
 from deepscan.engines import ENGINES
 from deepscan.engines.device import cuda_devices, resolve
 from deepscan.engines.engine import Arrays
-from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.offline import import_onnxruntime
 
 #: Precision -> which of a card's files is in it.
 PRECISIONS = {"fp32": "onnx", "int8": "onnx-int8"}
@@ -47,7 +48,7 @@ def open_session(
         MissingError: ONNX Runtime is not installed, or the device's provider does not start.
         ContractError: The file is not one that ONNX Runtime can load.
     """
-    runtime = _runtime()
+    runtime = import_onnxruntime()
     wanted = PROVIDERS[device] if provider is None else provider[0]
     if device == "cuda":
         # It prints what it cannot find, and stdout is for data.
@@ -116,17 +117,9 @@ class OnnxEngine:
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
         """Return ONNX Runtime's version and the providers that it was built with."""
-        runtime = _runtime()
+        runtime = import_onnxruntime()
         return {
             "onnxruntime": runtime.__version__,
             "available": runtime.get_available_providers(),
             "gpus": cuda_devices(),
         }
-
-
-def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingError(f"ONNX Runtime cannot be imported: {error}", install_hint())
-    return onnxruntime

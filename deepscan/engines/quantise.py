@@ -18,6 +18,7 @@ from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import open_session
 from deepscan.errors import UsageError
+from deepscan.offline import import_onnxruntime
 
 #: Name of a model's quantised file.
 GRAPH = "model.int8.onnx"
@@ -59,10 +60,9 @@ def quantise(card: ModelCard, inputs: Inputs, crops: NDArray[np.uint8]) -> Model
     path, exact = card.folder / GRAPH, open_session(card.path("onnx"))
     expected = _scores(exact, inputs, rest)
     with tempfile.TemporaryDirectory() as scratch, _quiet():
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-
         prepared = Path(scratch) / "prepared.onnx"
-        quant_pre_process(str(card.path("onnx")), str(prepared), skip_symbolic_shape=True)
+        shapes = import_onnxruntime("quantization.shape_inference")
+        shapes.quant_pre_process(str(card.path("onnx")), str(prepared), skip_symbolic_shape=True)
         layers = _layers(prepared)
         if not layers:
             raise UsageError(
@@ -90,20 +90,19 @@ def _layers(path: Path) -> list[str]:
 
 
 def _write(prepared: Path, made: Path, layers: Sequence[str], crops: "_Crops", covered: float) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-
-    quantize_static(
+    quantization = import_onnxruntime("quantization")
+    quantization.quantize_static(
         str(prepared),
         str(made),
         crops,
-        quant_format=QuantFormat.QDQ,
+        quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=list(KINDS),
         nodes_to_quantize=list(layers),
         per_channel=True,
         reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.Percentile,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        calibrate_method=quantization.CalibrationMethod.Percentile,
         extra_options={
             "CalibPercentile": covered,
             "CalibTensorRangeSymmetric": False,

@@ -19,6 +19,7 @@ from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import open_session
 from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.offline import import_onnxruntime
 
 #: Precision -> how far a probability may be from float32's on a CPU before an engine is used at all.
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 2e-2}
@@ -132,16 +133,15 @@ class TensorrtEngine:
             import tensorrt
         except ImportError as error:
             raise MissingError(f"TensorRT cannot be imported: {error}", hint)
-        import onnxruntime
-
-        if PROVIDER not in onnxruntime.get_available_providers():
+        runtime = import_onnxruntime()
+        if PROVIDER not in runtime.get_available_providers():
             raise MissingError(
                 "this build of ONNX Runtime has no TensorRT",
                 "run: pip install onnxruntime-gpu, on Linux x86-64",
             )
         return {
             "tensorrt": tensorrt.__version__,
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": runtime.__version__,
             "gpus": cuda_devices(),
         }
 

@@ -67,8 +67,20 @@ class Source:
             raise _unreadable(error) from None
 
     def change(self, digest: str) -> str | None:
-        """Return how the file differs from its first `digest`, in words, or None if it does not."""
-        now = os.fstat(self.fd)
+        """Return how the file differs from its first `digest`, in words, or None if it does not.
+
+        A copy with the same content in the file's place is no change: the record says what that content is.
+
+        Args:
+            digest: What `digest` returned before the file was decoded.
+
+        Raises:
+            MediaError: Status `error`: it cannot be read again, or what is in its place now cannot.
+        """
+        try:
+            now = os.fstat(self.fd)
+        except OSError as error:
+            raise _unreadable(error) from None
         if now.st_size != self.size:
             return f"its size went from {self.size} to {now.st_size} bytes while it was read"
         if self.digest() != digest:
@@ -77,9 +89,13 @@ class Source:
             named = os.stat(self._path)
         except OSError:
             return "it was removed while it was read"
-        if (named.st_dev, named.st_ino) != (now.st_dev, now.st_ino):
-            return "it was replaced by another file while it was read"
-        return None
+        if _identity(named) == _identity(now):
+            return None
+        if stat.S_ISREG(named.st_mode) and named.st_size == self.size:
+            with Source(self._path) as other:
+                if other.digest() == digest:
+                    return None
+        return "it was replaced by another file while it was read"
 
     def close(self) -> None:
         """Close the descriptor; a second call does nothing."""
@@ -94,6 +110,15 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    """Return what is the same for one file that did not change.
+
+    Where it differs, only the content tells. Some file systems (FUSE, SMB) number a file anew at each look,
+    others give all files one number; so size and time are part of it.
+    """
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _demand_regular(mode: int) -> None:

@@ -15,8 +15,8 @@ from deepscan.scan.calibration import logit
 RULE = (
     "score: the mean of the models' calibrated scores in log-odds, person by person; verdict: fake where of "
     "one person more than half of the models say so and none says no_evidence, no_evidence where of every "
-    "person more than half say so and none says fake, else inconclusive; a model without calibration has no "
-    "vote, and no part in the score unless all lack one"
+    "person more than half say so and none says fake, else inconclusive, and where too little was seen to "
+    "judge; a model without calibration has no vote, and no part in the score unless all lack one"
 )
 #: The `method` of several models.
 FUSED = "fused"
@@ -76,30 +76,30 @@ def heard(opinions: Mapping[str, Opinion]) -> dict[str, Opinion]:
     return {name: opinions[name] for name in voices(calibrated)}
 
 
-def fuse(opinions: Mapping[str, Opinion], sampled: int) -> Judgement:
+def fuse(opinions: Mapping[str, Opinion], sampled: int, min_share: float = 0.0) -> Judgement:
     """Return what several models say of a video together, by `RULE`.
 
     Args:
         opinions: By the models' names, of the same persons in the same order.
         sampled: How many frames were looked at.
+        min_share: As for `judge`.
     """
     voters = {name: opinion for name, opinion in opinions.items() if opinion.calibration}
     part = [opinion.judgement.tracks for opinion in heard(opinions).values()]
-    judged = judge([_together(same) for same in zip(*part, strict=True)], sampled, None)
-    votes: list[Verdict] = []
-    warnings = []
-    for at, track in enumerate(judged.tracks):
-        if track.track.id in judged.counted:
-            said = {name: _said(opinion, at) for name, opinion in voters.items()}
-            votes.append(vote(list(said.values())))
-            warnings += _disagreement(track.track.id, said)
-    fake, clear = "fake" in votes, set(votes) == {"no_evidence"}
-    return replace(
-        judged,
-        verdict="fake" if fake else "no_evidence" if clear else "inconclusive",
-        calibrated=bool(voters),
-        warnings=(*judged.warnings, *warnings),
-    )
+    together = [_together(same) for same in zip(*part, strict=True)]
+    said = {
+        track.track.id: {name: _said(opinion, at) for name, opinion in voters.items()}
+        for at, track in enumerate(together)
+    }
+    votes = {person: vote(list(verdicts.values())) for person, verdicts in said.items()}
+    judged = judge(together, sampled, None, min_share=min_share, votes=votes)
+    warnings = [
+        line
+        for person, verdicts in said.items()
+        if person in judged.counted
+        for line in _disagreement(person, verdicts)
+    ]
+    return replace(judged, calibrated=bool(voters), warnings=(*judged.warnings, *warnings))
 
 
 def agreement(record: Mapping[str, Any]) -> tuple[int, int] | None:

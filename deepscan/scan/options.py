@@ -8,6 +8,7 @@ from deepscan.engines.device import DEVICES, FACE_DEVICES
 from deepscan.errors import UsageError
 from deepscan.faces.quality import QualityRule
 from deepscan.media.decoders import AUTO, DECODERS
+from deepscan.scan.aggregation import MIN_SHARE
 
 Faces = Literal["fast", "exact"]
 #: Finds faces and scores nothing.
@@ -29,6 +30,8 @@ class ScanOptions:
         device: `auto`, `cpu` or `cuda`.
         precision: `auto`, or one that the engine offers.
         min_frames: A video with fewer decodable frames is `too_short`.
+        min_share: Least share of the sampled frames with a face that counts, in [0, 1]; with less the verdict
+            is `inconclusive`.
         timeout: Seconds that a video's decoding may take.
         max_megapixels: A frame with more is `unsupported`.
         explain: Whether what each face's score was taken from is kept with it.
@@ -45,6 +48,7 @@ class ScanOptions:
     device: str = AUTO
     precision: str = AUTO
     min_frames: int = 1
+    min_share: float = MIN_SHARE
     timeout: float = 120.0
     max_megapixels: float = 64.0
     explain: bool = False
@@ -57,6 +61,11 @@ class ScanOptions:
                     f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}",
                     "leave the option out for its default",
                 )
+        if not 0 <= self.min_share <= 1:
+            raise UsageError(
+                f"--min-share must be from 0 to 1, not {self.min_share}",
+                "leave the option out for its default",
+            )
         allowed = {
             "faces": get_args(Faces),
             "faces_device": FACE_DEVICES,

@@ -39,6 +39,7 @@ def outcome(
     sightings: Sequence[Sighting],
     scorers: Sequence[Scorer],
     rule: QualityRule,
+    min_share: float,
     failure: str,
     run: str,
     started: str,
@@ -53,6 +54,7 @@ def outcome(
         sightings: The faces found in them.
         scorers: The detectors, none where faces only were wanted.
         rule: Which faces count.
+        min_share: Least share of the sampled frames with a face that counts for a verdict, in [0, 1].
         failure: What a stage after decoding could not do, empty where none failed.
         run: Identifier of the run.
         started: When its scan began.
@@ -80,10 +82,11 @@ def outcome(
         return Record(**common, **_models(scorers, {}), warnings=report.warnings)
     tracks = link([sighting.face for sighting in sightings])
     opinions = {
-        scorer.card.name: _opinion(scorer, tracks, sightings, rule, len(sampled)) for scorer in scorers
+        scorer.card.name: _opinion(scorer, tracks, sightings, rule, len(sampled), min_share)
+        for scorer in scorers
     }
     if len(opinions) > 1:
-        judgement = fuse(opinions, len(sampled))
+        judgement = fuse(opinions, len(sampled), min_share)
     elif opinions:
         (judgement,) = (opinion.judgement for opinion in opinions.values())
     else:
@@ -115,13 +118,18 @@ def _status(
 
 
 def _opinion(
-    scorer: Scorer, tracks: Sequence[Track], sightings: Sequence[Sighting], rule: QualityRule, sampled: int
+    scorer: Scorer,
+    tracks: Sequence[Track],
+    sightings: Sequence[Sighting],
+    rule: QualityRule,
+    sampled: int,
+    min_share: float,
 ) -> Opinion:
     """Return what one detector says of a video."""
     calibration = scorer.card.calibration
     raw = {sighting.face: sighting.raws[scorer.card.name] for sighting in sightings}
     scored = [score_track(track, raw, rule, calibration) for track in tracks]
-    return Opinion(judge(scored, sampled, calibration), calibration)
+    return Opinion(judge(scored, sampled, calibration, min_share=min_share), calibration)
 
 
 def _models(scorers: Sequence[Scorer], opinions: Mapping[str, Opinion]) -> dict[str, Any]:

@@ -289,6 +289,7 @@ class Pipeline:
                 sightings=video.sightings,
                 scorers=self._scorers,
                 rule=self._options.quality,
+                min_share=self._options.min_share,
                 failure=video.failure,
                 run=self._run,
                 started=video.started,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops, normalised
 from deepscan.errors import ContractError, UsageError
 from deepscan.faces.recipe import CropRecipe
+from deepscan.offline import import_onnxruntime
 from tests.backbones.tiny import TINY as TOWERS
 from tests.detectors.test_contract import TINY
 from tests.tiny import pictures, recipe_of, trained
@@ -53,7 +53,7 @@ def attributes(node):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_batch_gives_what_torch_gives(published, count):
     given = published.given(pictures(count, published.network.side, seed=1))
-    session = onnxruntime.InferenceSession(
+    session = import_onnxruntime().InferenceSession(
         str(published.card.path("onnx")), providers=["CPUExecutionProvider"]
     )
     assert [taken.name for taken in session.get_inputs()] == list(published.network.inputs)

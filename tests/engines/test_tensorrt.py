@@ -13,6 +13,7 @@ from deepscan.engines import tensorrt as module
 from deepscan.engines.onnx import open_session
 from deepscan.engines.tensorrt import MOST, STATED, Identity, check, options, state
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
+from deepscan.offline import import_onnxruntime
 
 BUILT = Identity("weights", "a GPU", "10.1", "1.30", "fp16")
 
@@ -95,7 +96,7 @@ def gpu(monkeypatch, tmp_path):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.1"))
-    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [module.PROVIDER])
+    monkeypatch.setattr(import_onnxruntime(), "get_available_providers", lambda: [module.PROVIDER])
     monkeypatch.setattr(device, "cuda_devices", lambda: 1)
     monkeypatch.setattr(module, "gpu_name", lambda: "a GPU")
     monkeypatch.setattr(module, "open_session", opened)

@@ -1,13 +1,43 @@
 """Files are opened without harm, and changes noticed."""
 
 import hashlib
+import itertools
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from deepscan.media.frames import MediaError
 from deepscan.media.source import Source
+
+
+def write(path, suffix, content):
+    other = path.with_suffix(suffix)
+    other.write_bytes(content)
+    return other
+
+
+def replace(path, content):
+    write(path, ".new", content).replace(path)
+
+
+def number_files(monkeypatch, numbers):
+    """Number files and devices as a network file system may: anew at each look, or all with one number."""
+    look = itertools.count(1000)
+
+    def numbered(original):
+        def stat(*arguments, **options):
+            found = original(*arguments, **options)
+            fields = {name: getattr(found, name) for name in dir(found) if name.startswith("st_")}
+            if numbers != "kept":
+                fields |= {name: 1 if numbers == "one" else next(look) for name in ("st_ino", "st_dev")}
+            return SimpleNamespace(**fields)
+
+        return stat
+
+    monkeypatch.setattr(os, "stat", numbered(os.stat))
+    monkeypatch.setattr(os, "fstat", numbered(os.fstat))
 
 
 def refusal(path):
@@ -59,19 +89,75 @@ def test_digest_and_head(tmp_path):
         (lambda path: path.open("ab").write(b"more"), "its size went from 3 to 7 bytes"),
         (lambda path: path.open("r+b").write(b"xyz"), "its content changed"),
         (lambda path: path.unlink(), "it was removed"),
-        (
-            lambda path: (path.with_suffix(".b").write_bytes(b"abc"), path.with_suffix(".b").replace(path)),
-            "replaced",
-        ),
+        (lambda path: replace(path, b"xyz"), "it was replaced"),
+        (lambda path: replace(path, b"abcd"), "it was replaced"),
+        (lambda path: replace(path, b""), "it was replaced"),
+        (lambda path: (path.unlink(), path.mkdir()), "it was replaced"),
+        # Opening a pipe that nobody writes to would block here for ever.
+        (lambda path: (path.unlink(), os.mkfifo(path)), "it was replaced"),
+        (lambda path: (path.unlink(), path.symlink_to(path.parent / "none")), "it was removed"),
+        (lambda path: (path.unlink(), path.symlink_to(write(path, ".other", b"xyz"))), "it was replaced"),
     ],
 )
-def test_changes_are_noticed(tmp_path, act, words):
+@pytest.mark.parametrize("numbers", ["kept", "moving", "one"])
+def test_changes_are_noticed(tmp_path, act, words, numbers, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
+    number_files(monkeypatch, numbers)
     with Source(os.fsencode(path)) as source:
         digest = source.digest()
         act(path)
         assert words in source.change(digest)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda path: None,
+        lambda path: os.utime(path, (1, 1)),
+        lambda path: os.link(path, path.with_suffix(".link")),
+        lambda path: replace(path, b"abc"),
+        lambda path: (path.unlink(), path.symlink_to(write(path, ".copy", b"abc"))),
+    ],
+)
+@pytest.mark.parametrize("numbers", ["kept", "moving", "one"])
+def test_what_is_no_change_is_none(tmp_path, act, numbers, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    number_files(monkeypatch, numbers)
+    with Source(os.fsencode(path)) as source:
+        digest = source.digest()
+        act(path)
+        assert source.change(digest) is None
+
+
+def test_a_link_that_is_followed_may_point_elsewhere_meanwhile(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(write(link, ".first", b"abc"))
+    with Source(os.fsencode(link)) as source:
+        digest = source.digest()
+        link.unlink()
+        link.symlink_to(write(link, ".copy", b"abc"))
+        assert source.change(digest) is None
+        link.unlink()
+        link.symlink_to(write(link, ".other", b"xyz"))
+        assert source.change(digest) == "it was replaced by another file while it was read"
+
+
+def test_what_takes_the_place_and_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    with Source(os.fsencode(path)) as source:
+        digest = source.digest()
+        replace(path, b"abc")
+
+        def fail(*_):
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(os, "open", fail)
+        with pytest.raises(MediaError) as caught:
+            source.change(digest)
+    assert (caught.value.status, caught.value.detail) == ("error", "cannot be read: Too many open files")
 
 
 def test_closing_twice_leaves_other_descriptors_alone(tmp_path):

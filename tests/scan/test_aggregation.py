@@ -7,7 +7,7 @@ from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
 from deepscan.faces.tracks import Track
-from deepscan.scan.aggregation import judge, score_track, sightings_needed, verdict
+from deepscan.scan.aggregation import frames_needed, judge, score_track, sightings_needed, verdict
 
 RULE = QualityRule()
 CALIBRATION = Calibration("frame", "hand-made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.7)
@@ -110,3 +110,94 @@ def test_without_a_detector_there_is_neither_score_nor_verdict():
     faces = (face(0), face(1))
     judged = judge([score_track(Track(0, faces), None, RULE, None)], 2, None)
     assert (judged.score, judged.verdict, judged.calibrated) == (None, None, False)
+
+
+def at(number, indices, raw=0.98, size=200.0):
+    """A person seen at these frames, every face with one raw score."""
+    faces = tuple(face(index, size) for index in indices)
+    return score_track(Track(number, faces), dict.fromkeys(faces, raw), RULE, CALIBRATION)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "share", "needed"),
+    # 0.1 * 30 is 3.0000000000000004 in floating point.
+    [(8, 0.25, 2), (32, 0.25, 8), (1, 0.25, 1), (5, 0.25, 2), (30, 0.1, 3), (32, 0.0, 0), (7, 1.0, 7)],
+)
+def test_the_least_share_is_a_number_of_frames(sampled, share, needed):
+    assert frames_needed(sampled, share) == needed
+
+
+def test_one_face_of_eight_frames_is_no_verdict_and_the_score_stays():
+    judged = judge([at(0, [3])], 8, CALIBRATION, min_share=0.25)
+    assert (judged.verdict, judged.calibrated, judged.counted) == ("inconclusive", True, {0})
+    assert judged.score == pytest.approx(0.98)
+    reason = "too little to judge: a face counts in 1 of 8 sampled frames, a verdict needs 2"
+    assert judged.warnings[-1] == reason
+
+
+@pytest.mark.parametrize(
+    ("seen", "sampled", "said"),
+    [
+        *[(1, 1, "fake"), (1, 2, "fake"), (1, 4, "fake"), (1, 5, "inconclusive"), (2, 5, "fake")],
+        *[(2, 8, "fake"), (7, 32, "inconclusive"), (8, 32, "fake"), (74, 300, "inconclusive")],
+        (75, 300, "fake"),
+    ],
+)
+def test_a_still_and_a_short_video_need_their_share_too(seen, sampled, said):
+    judged = judge([at(0, range(seen))], sampled, CALIBRATION, min_share=0.25)
+    assert judged.verdict == said
+    assert bool(judged.warnings) == (said == "inconclusive")
+
+
+@pytest.mark.parametrize(("raw", "said"), [(0.98, "fake"), (0.5, "inconclusive"), (0.02, "no_evidence")])
+def test_frames_of_several_persons_make_the_share_together(raw, said):
+    persons = [at(0, range(0, 4), raw), at(1, range(4, 8), raw)]
+    judged = judge(persons, 32, CALIBRATION, min_share=0.25)
+    assert (judged.verdict, judged.warnings) == (said, ())
+    # Four frames that both are in are four frames.
+    both = judge([at(0, range(4), raw), at(1, range(4), raw)], 32, CALIBRATION, min_share=0.25)
+    assert both.verdict == "inconclusive"
+    assert "in 4 of 32 sampled frames, a verdict needs 8" in both.warnings[0]
+
+
+def test_faces_that_do_not_count_make_no_share():
+    # Of eight faces one is good; a person seen once and one that is never seen well have no part.
+    poor = tracked(0, [0.98] * 8, sizes=[200.0] + [20.0] * 7)
+    judged = judge([poor, at(1, [9]), at(2, range(10, 32), size=20.0)], 32, CALIBRATION, min_share=0.25)
+    assert judged.counted == {0}
+    assert judged.verdict == "inconclusive"
+    assert "in 1 of 32 sampled frames" in judged.warnings[-1]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_persons_of_one_frame_each_do_not_decide_however_many_there_are(share):
+    persons = [at(number, [number], raw=0.1) for number in range(31)] + [at(31, [31], raw=0.98)]
+    judged = judge(persons, 32, CALIBRATION, min_share=share)
+    assert judged.score == pytest.approx(0.98)
+    assert judged.verdict == "inconclusive"
+    assert judged.warnings[-1] == (
+        "too little to judge: the verdict would rest on person 31, seen in 1 of 32 sampled frames, "
+        "1 with a face that counts"
+    )
+
+
+@pytest.mark.parametrize(("good", "said"), [(1, "inconclusive"), (2, "fake")])
+def test_one_good_face_beside_another_person_does_not_decide(good, said):
+    thin = tracked(1, [0.98] * 3, sizes=[200.0] * good + [20.0] * (3 - good))
+    judged = judge([at(0, range(32), raw=0.1), thin], 32, CALIBRATION, min_share=0.25)
+    assert judged.score == pytest.approx(0.98)
+    assert judged.verdict == said
+
+
+def test_what_another_person_is_enough_for_is_said():
+    thin = tracked(1, [0.98] * 3, sizes=[200.0, 20.0, 20.0])
+    judged = judge([at(0, range(32), raw=0.8), thin], 32, CALIBRATION, min_share=0.25)
+    assert (judged.verdict, judged.warnings) == ("fake", ())
+    clear = tracked(1, [0.02] * 3, sizes=[200.0, 20.0, 20.0])
+    judged = judge([at(0, range(32), raw=0.1), clear], 32, CALIBRATION, min_share=0.25)
+    assert (judged.verdict, judged.warnings) == ("no_evidence", ())
+
+
+def test_without_a_detector_there_is_nothing_to_hold_back():
+    track = score_track(Track(0, (face(0),)), None, RULE, None)
+    assert "too little" not in " ".join(judge([track], 8, None, min_share=0.25).warnings)

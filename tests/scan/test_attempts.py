@@ -5,10 +5,12 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from deepscan.errors import ContractError
+from deepscan.offline import import_onnxruntime
 from deepscan.scan.attempts import PASSED, Portions, attempt, is_short
+
+RuntimeException = import_onnxruntime("capi.onnxruntime_pybind11_state").RuntimeException
 
 ARENA = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running MatMul node. "

@@ -122,3 +122,15 @@ def test_agreement_counts_those_with_a_vote():
     assert agreement({"verdict": UNSURE, "models": models}) == (1, 2)
     assert agreement({"verdict": UNSURE, "models": models[2:]}) is None
     assert agreement({"verdict": FAKE}) is None
+
+
+def test_models_that_agree_say_nothing_of_too_little():
+    tracks = [tracked(0, [0.99])]
+    one = Opinion(judge(tracks, 8, CALIBRATION, min_share=0.25), CALIBRATION)
+    judged = fuse({"a": one, "b": one}, 8, min_share=0.25)
+    assert (one.judgement.verdict, judged.verdict, judged.calibrated) == (UNSURE, UNSURE, True)
+    assert judged.score == pytest.approx(0.99)
+    assert sum("too little to judge" in warning for warning in judged.warnings) == 1
+    # A vote of fake on a person seen well is not held back by another seen once.
+    more = Opinion(judge([*tracks, tracked(1, [0.9] * 8)], 8, CALIBRATION, min_share=0.25), CALIBRATION)
+    assert fuse({"a": more, "b": more}, 8, min_share=0.25).verdict == FAKE

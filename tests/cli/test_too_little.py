@@ -1,0 +1,112 @@
+"""`scan` of videos with few faces: no verdict, and the reason wherever a person or a program looks."""
+
+import csv
+import json
+
+import av
+import numpy as np
+import pytest
+
+from deepscan.errors import ExitCode
+from tests import toy
+from tests.command import SAMPLES, deepscan
+from tests.report.made import Page
+from tests.terminal import at_a_terminal
+
+REASON = "too little to judge: a face counts in 1 of 8 sampled frames, a verdict needs 3"
+
+
+def clip(path, count, faces):
+    """A video of `count` frames that is black but for the frames `faces`, which show a portrait."""
+    with av.open(str(SAMPLES / "real_hopper.mp4")) as container:
+        portrait = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    with av.open(str(path), "w") as output:
+        # Every frame by itself: no portrait shines through the black.
+        stream = output.add_stream("mjpeg", rate=25)
+        stream.height, stream.width = portrait.shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for index in range(count):
+            image = portrait if index in faces else np.zeros_like(portrait)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        output.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """One that calls every face fake."""
+    return toy.model(tmp_path_factory.mktemp("model") / "toy", 4.0)
+
+
+@pytest.fixture(scope="module")
+def seldom(tmp_path_factory):
+    """A video with a face in the first of eight sampled frames."""
+    return clip(tmp_path_factory.mktemp("clips") / "seldom.avi", 80, range(10))
+
+
+def scan(model, *more):
+    return deepscan("scan", "--model", model, "--progress", "none", *more)
+
+
+def test_a_face_in_one_of_eight_frames_is_no_verdict(model, seldom):
+    (record,) = scan(model, seldom, "--frames", "8").records
+    assert (record["status"], record["verdict"], record["calibrated"]) == ("ok", "inconclusive", True)
+    assert record["score"] > 0.9
+    assert record["warnings"][-1] == REASON
+
+
+def test_a_share_that_is_reached_gives_the_verdict(model, tmp_path):
+    video = clip(tmp_path / "half.avi", 80, range(40))
+    (record,) = scan(model, video, "--frames", "8", "--min-share", "0.5").records
+    assert (record["verdict"], record["warnings"]) == ("fake", [])
+    (record,) = scan(model, video, "--frames", "8", "--min-share", "0.51").records
+    assert record["verdict"] == "inconclusive"
+    assert record["warnings"] == [
+        "too little to judge: a face counts in 4 of 8 sampled frames, a verdict needs 5"
+    ]
+
+
+def test_the_reason_is_in_the_table_the_csv_and_the_page(model, seldom, tmp_path):
+    out = tmp_path / "out.csv"
+    ran = scan(model, seldom, "--frames", "8", "--out", out, "--fail-on", "fake")
+    assert ran.code == ExitCode.OK, "it is not called fake"
+    with out.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["verdict"] == "inconclusive"
+    assert REASON in row["warnings"]
+    assert deepscan("report", out.with_suffix(".jsonl")).code == 0
+    assert REASON in Page(tmp_path / "out.html").words
+    shown = at_a_terminal("-m", "deepscan", "scan", seldom, "--model", model, "--frames", "8", columns=200)
+    assert "inconclusive" in shown.screen
+    assert "too little to judge" in shown.screen
+
+
+def test_a_run_is_resumed_with_the_share_that_it_was_begun_with(model, seldom, tmp_path):
+    options = ("--frames", "8", "--out", tmp_path / "out.jsonl")
+    assert scan(model, seldom, *options).code == 0
+    run = json.loads((tmp_path / "out.run.json").read_text())
+    assert run["parameters"]["min_share"] == 0.3
+    assert scan(model, seldom, *options, "--resume").code == 0
+    other = scan(model, seldom, *options, "--resume", "--min-share", "0.1")
+    assert other.code == ExitCode.CONTRACT
+    assert "parameters.min_share was 0.3, is 0.1" in other.err
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.1", "nan", "half"])
+def test_a_share_is_from_0_to_1(model, seldom, share):
+    ran = scan(model, seldom, "--min-share", share)
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert [line.split(":")[0] for line in ran.error_lines] == ["error", "hint"]
+
+
+def test_a_picture_is_judged_by_its_one_frame(model, tmp_path):
+    with av.open(str(SAMPLES / "real_hopper.mp4")) as container:
+        next(container.decode(video=0)).to_image().save(tmp_path / "still.png")
+    (record,) = scan(model, tmp_path / "still.png").records
+    assert (record["verdict"], record["warnings"]) == ("fake", [])
+
+
+def test_a_single_frame_is_not_the_black_first_one(model, tmp_path):
+    video = clip(tmp_path / "faded.avi", 30, range(5, 30))
+    (record,) = scan(model, video, "--frames", "1").records
+    assert (record["verdict"], [frame["index"] for frame in record["frames"]]) == ("fake", [14])
