@@ -228,6 +228,13 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
+def cut_late(path: Path) -> Path:
+    """Write a video of a container that states no frame count, and take away its last two percent."""
+    codec = {".gif": "gif", ".webm": "libvpx", ".ogv": "libvpx", ".avi": "mpeg4"}
+    pixels = "rgb8" if path.suffix == ".gif" else "yuv420p"
+    return cut(video(path, 30, codec=codec.get(path.suffix, "libx264"), pixel_format=pixels), 0.98)
+
+
 def truncated(path: Path, share: float = 0.6, count: int = 60) -> Path:
     """Write an MP4 with its index in front, then cut it: the index promises frames that are not there."""
     return cut(video(path, count, faststart=True), share)

@@ -6,7 +6,7 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, Colorspace, VideoReformatter
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
 
 from deepscan.media.frames import HDR, Image, MediaInfo
 from deepscan.media.orientation import Orientation
@@ -32,6 +32,7 @@ class FrameConverter:
         self._size = (info.height, info.width) if turned else (info.width, info.height)
         # Threads of its own would outlive the file, and gain nothing on a frame.
         self._reformatter = VideoReformatter()
+        self._transfer = info.transfer
         self._toned: tuple[tuple[object, ...], Graph] | None = None
 
     def convert(
@@ -46,7 +47,7 @@ class FrameConverter:
         """
         if frame.interlaced_frame:
             frame = _progressive(frame, before, after)
-        if transfer_of(frame) in HDR:
+        if (transfer_of(frame) or self._transfer) in HDR:
             frame = self._standard_range(frame)
         width, height = self._size
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
@@ -54,7 +55,9 @@ class FrameConverter:
 
     def _standard_range(self, frame: VideoFrame) -> VideoFrame:
         """Return a PQ or HLG frame (ITU-R BT.2100) in BT.709: its white at 203 nits becomes white."""
-        if frame.color_primaries == _UNSTATED:
+        if frame.color_trc == ColorTrc.UNSPECIFIED:
+            frame.color_trc = ColorTrc.SMPTE2084 if self._transfer == "smpte2084" else ColorTrc.ARIB_STD_B67
+        if frame.color_primaries == ColorPrimaries.UNSPECIFIED:
             frame.color_primaries = ColorPrimaries.BT2020
         if frame.colorspace == _UNSTATED:
             frame.colorspace = Colorspace.BT2020

@@ -6,13 +6,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from deepscan.media.decoders import Probe, StreamKey
+from deepscan.media.frames import HDR, MediaError, MediaInfo
 from deepscan.media.orientation import Orientation
 from deepscan.media.source import Source
 
 # Most files are videos: a process that decodes only these does without Pillow.
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from PIL import Image
 
 #: EXIF's tag of it.
@@ -174,3 +180,69 @@ def _has_turning_box(source: Source) -> bool:
             return b"irot" in head[at : at + size] or b"imir" in head[at : at + size]
         at += max(size, 8)
     return False
+
+
+def beyond_libav(picture: Picture, container: "InputContainer") -> str | None:
+    """Return why an HEIF or AVIF that libav opens is not left to it, or None.
+
+    Raises:
+        MediaError: `unsupported`: nobody else reads it well.
+    """
+    from deepscan.media.container import in_tiles, video_streams
+    from deepscan.media.shape import transfer_of
+
+    if picture.kind not in BOXED:
+        return None
+    first = video_streams(container)[0].codec_context
+    if in_tiles(container):
+        why = "libav gives each tile of a picture by itself"
+    elif picture.misleading:
+        why = "libav turns a HEIF by its EXIF data"
+    elif sorted((first.width, first.height)) != sorted((picture.width, picture.height)):
+        why = "libav does not crop a HEIF"
+    else:
+        return None
+    if transfer_of(first) in HDR:
+        raise MediaError("unsupported", f"it is a picture of high dynamic range, and {why}")
+    return why
+
+
+def probe_of(picture: Picture, why: str) -> Probe:
+    """Return the facts of what Pillow reads in libav's place.
+
+    Args:
+        picture: What Pillow says of it.
+        why: Why libav cannot read it.
+    """
+    width, height = picture.width, picture.height
+    if picture.orientation.swaps_sides:
+        width, height = height, width
+    still = not picture.begins
+    begins = np.array(picture.begins or (0,), np.int64)
+    seconds = picture.length / 1000
+    info = MediaInfo(
+        container=picture.kind.lower(),
+        codec=picture.kind.lower(),
+        pixel_format=picture.mode.lower(),
+        width=width,
+        height=height,
+        stored_width=picture.width,
+        stored_height=picture.height,
+        pixel_aspect=Fraction(1),
+        rotation=picture.orientation.rotation,
+        mirrored=picture.orientation.mirrored,
+        transfer=None,
+        field_order="progressive",
+        start=None,
+        fps=None if still else Fraction(1000 * len(begins), picture.length).limit_denominator(1001),
+        duration=None if still else seconds,
+        frames_stated=None if still else picture.pages,
+        frames_decodable=len(begins),
+        keyframes=1,
+        other_videos=0,
+    )
+    key = StreamKey(0, info.codec, picture.width, picture.height)
+    keys = np.arange(len(begins)) == 0
+    pages = f"pictures behind the first one left out: {picture.pages - 1}"
+    warnings = (pages,) if still and picture.pages > 1 else ()
+    return Probe(info, key, begins, begins / 1000, keys, (), still, False, why, warnings)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from deepscan.media.container import (
     decode_packets,
-    in_tiles,
     is_known,
     key_of,
     open_container,
@@ -20,9 +19,11 @@ from deepscan.media.container import (
     reopened_stream,
     video_streams,
 )
-from deepscan.media.decoders import Probe, StreamKey, reason
-from deepscan.media.frames import HDR, MediaError, MediaInfo
-from deepscan.media.pictures import BOXED, Picture, look
+from deepscan.media.decoders import Probe, reason
+from deepscan.media.defects import BROADCAST, damage, oddities
+from deepscan.media.endings import shortfall
+from deepscan.media.frames import MediaError, MediaInfo
+from deepscan.media.pictures import BOXED, Picture, beyond_libav, look, probe_of
 from deepscan.media.shape import field_order_of, fraction, orientation_of, shape_of, transfer_of
 from deepscan.media.source import Source
 from deepscan.media.timeline import Timeline, lay_out
@@ -32,9 +33,7 @@ MAX_PIXELS = 64_000_000
 #: A damaged file that gives fewer frames than this is not scored.
 FEWEST_OF_DAMAGED = 4
 _SNIFFED = 4096
-#: Containers of broadcasts and live streams, whose clocks are set again and again.
-_BROADCAST = ("mpegts", "mpeg", "flv")
-#: Seconds from one frame to the next from which on such a clock was set rather than nothing shown.
+#: Seconds from one frame to the next from which on a broadcast's clock was set rather than nothing shown.
 _JUMP = 10
 
 
@@ -51,12 +50,14 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
     """
     _refuse_by_head(source, max_pixels)
     picture = look(source)
-    if picture is not None and picture.beyond_libav:
-        return _of_picture(picture, picture.beyond_libav, max_pixels)
+    if picture is not None:
+        _refuse_size(picture.width, picture.height, max_pixels)
+        if picture.beyond_libav:
+            return probe_of(picture, picture.beyond_libav)
     try:
         with open_container(source.url()) as container:
-            if picture is not None and (why := _beyond_libav(container, picture)):
-                return _of_picture(picture, why, max_pixels)
+            if picture is not None and (why := beyond_libav(picture, container)):
+                return probe_of(picture, why)
             for stream in filter(is_known, video_streams(container)):
                 _refuse_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
             found = walk(container)
@@ -64,8 +65,12 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
         # Opened anew instead of rewound: not every format can seek.
         with open_container(source.url()) as container:
             stream = reopened_stream(container, key)
-            first = _first_frame(container, stream, max_pixels)
-            return _conclude(container, stream, found, first, picture, max_pixels)
+            # Larger than any picture that passes, because libav counts its padding, too.
+            stream.codec_context.options = {"max_pixels": str(2 * max_pixels + (1 << 20))}
+            made = _conclude(source, container, stream, found, picture)
+        _refuse_size(made.info.stored_width, made.info.stored_height, max_pixels)
+        _refuse_size(made.info.width, made.info.height, max_pixels)
+        return made
     except av.FFmpegError as error:
         raise_if_ours(error)
         raise MediaError("decode_error", f"nothing can be decoded: {reason(error)}") from None
@@ -106,54 +111,40 @@ def _refuse_size(width: int, height: int, max_pixels: int) -> None:
         raise MediaError("unsupported", f"{width}x{height} is over the limit of {max_pixels} pixels")
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: int) -> VideoFrame:
-    # Larger than any picture that passes, because libav counts its padding, too.
-    stream.codec_context.options = {"max_pixels": str(2 * max_pixels + (1 << 20))}
+def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
     for frame in decode_packets(container, stream):
-        _refuse_size(frame.width, frame.height, max_pixels)
         return frame
     raise MediaError("decode_error", "not one frame can be decoded")
 
 
 def _conclude(
-    container: InputContainer,
-    stream: VideoStream,
-    found: Walk,
-    first: VideoFrame,
-    picture: Picture | None,
-    max_pixels: int,
+    source: Source, container: InputContainer, stream: VideoStream, found: Walk, picture: Picture | None
 ) -> Probe:
-    still = container.format.name.endswith("_pipe") and container.format.name != "yuv4mpegpipe"
-    # Several JPEGs in a row are a photograph with its previews far more often than a film without times.
-    still = still or container.format.name == "mjpeg"
-    boxed = picture is not None and picture.kind in BOXED
-    still = still or boxed
+    # What the container states, before the codec's own header, which may be silent on it, takes its place.
+    transfer = transfer_of(stream.codec_context)
+    first = _first_frame(container, stream)
     key = key_of(container, stream)
     base = fraction(stream.time_base) or Fraction(1)
-    line = _timeline(container, stream, found, base, still=still)
+    still = _is_still(found, stream, picture)
+    missing = shortfall(source, found.format)
+    line = _timeline(stream, found, base, still=still, cut=missing is not None)
     count = len(line.keys)
-    still = still or (count == 1 and container.format.name in ("gif", "apng"))
-    warnings = _damage(container, stream, found, line, still)
+    still = still or (count == 1 and found.format in ("gif", "apng"))
+    warnings = damage(found, stream.index, stream.frames, line, missing, still=still)
     damaged = bool(warnings)
     if count == 0 or (damaged and count < FEWEST_OF_DAMAGED):
         raise MediaError("decode_error", "; ".join([*warnings, f"only {count} frames are left of it"]))
-    pages = picture.pages if picture and still else 1
-    warnings += _oddities(container, stream, found, line, pages, still=still)
+    others = [f"{each.index} ({_brief(each)})" for each in found.others(container, stream)]
+    pages = (picture.pages if picture else 1) if still else 0
+    warnings += oddities(source, found, stream.index, stream.frames, line, others, pages)
     rate = None if still else _rate(stream, line.ticks)
-    period = 1 / float(rate) if rate else 0.0
-    if line.ticks is None:
-        seconds, last = np.arange(count, dtype=np.float64) * period, period
-    else:
-        seconds = (line.ticks - line.ticks[0]).astype(np.float64) * float(base)
-        last = float(found.last_duration[stream.index] * base) or period
-    # libav applies the boxes that turn a HEIF or AVIF, and passes on no mirroring of the other formats.
-    turned = (
-        picture.orientation if picture and picture.kind not in ("AVIF", "HEIF") else orientation_of(first)
-    )
+    seconds, length = _times(line, base, rate, found.last_duration[stream.index])
+    # libav passes on the boxes that turn a HEIF or AVIF, but no mirroring by EXIF.
+    by_exif = picture is not None and picture.kind not in BOXED
+    turned = picture.orientation if picture is not None and by_exif else orientation_of(first)
     shape = shape_of(stream, first, turned, still=still)
-    _refuse_size(shape.width, shape.height, max_pixels)
     info = MediaInfo(
-        container=container.format.name,
+        container=found.format,
         codec=key.codec,
         pixel_format=first.format.name,
         width=shape.width,
@@ -161,75 +152,40 @@ def _conclude(
         stored_width=first.width,
         stored_height=first.height,
         pixel_aspect=shape.pixel_aspect,
-        rotation=shape.orientation.rotation,
-        mirrored=shape.orientation.mirrored,
-        transfer=transfer_of(first),
+        rotation=turned.rotation,
+        mirrored=turned.mirrored,
+        transfer=transfer_of(first) or transfer,
         field_order=field_order_of(stream, first),
         start=None if still or line.ticks is None else float(line.ticks[0] * base),
         fps=rate,
-        duration=None if still else float(seconds[-1]) + last,
+        duration=None if still else length,
         frames_stated=stream.frames or None,
         frames_decodable=count,
         keyframes=int(np.count_nonzero(line.keys)),
-        other_videos=0 if still else len(found.others(container, stream)),
+        other_videos=0 if still else len(others),
     )
     segments = line.segments if len(line.segments) > 1 else ()
     return Probe(info, key, line.ticks, seconds, line.keys, segments, still, damaged, None, tuple(warnings))
 
 
-def _beyond_libav(container: InputContainer, picture: Picture) -> str | None:
-    """Return why an HEIF or AVIF is not left to libav, or None."""
-    if picture.kind not in BOXED:
-        return None
-    first = video_streams(container)[0].codec_context
-    if in_tiles(container):
-        why = "libav gives each tile of a picture by itself"
-    elif picture.misleading:
-        why = "libav turns a HEIF by its EXIF data"
-    elif sorted((first.width, first.height)) != sorted((picture.width, picture.height)):
-        why = "libav does not crop a HEIF"
+def _is_still(found: Walk, stream: VideoStream, picture: Picture | None) -> bool:
+    if picture is not None and picture.kind in BOXED:
+        return len(found.packets[stream.index]) == 1
+    # Several JPEGs in a row are a photograph with its previews far more often than a film without times.
+    return found.format == "mjpeg" or (found.format.endswith("_pipe") and found.format != "yuv4mpegpipe")
+
+
+def _times(
+    line: Timeline, base: Fraction, rate: Fraction | None, last_duration: int
+) -> tuple[NDArray[np.float64], float]:
+    """Return when each frame is shown in seconds from the first, shape (n,), and how long all of it lasts."""
+    period = 1 / float(rate) if rate else 0.0
+    if line.ticks is None:
+        seconds, last = np.arange(len(line.keys), dtype=np.float64) * period, period
     else:
-        return None
-    if transfer_of(first) in HDR:
-        raise MediaError("unsupported", f"it is a picture of high dynamic range, and {why}")
-    return why
-
-
-def _of_picture(picture: Picture, why: str, max_pixels: int) -> Probe:
-    """Return the facts of what Pillow reads in libav's place."""
-    _refuse_size(picture.width, picture.height, max_pixels)
-    width, height = picture.width, picture.height
-    if picture.orientation.swaps_sides:
-        width, height = height, width
-    still = not picture.begins
-    begins = np.array(picture.begins or (0,), np.int64)
-    seconds = picture.length / 1000
-    info = MediaInfo(
-        container=picture.kind.lower(),
-        codec=picture.kind.lower(),
-        pixel_format=picture.mode.lower(),
-        width=width,
-        height=height,
-        stored_width=picture.width,
-        stored_height=picture.height,
-        pixel_aspect=Fraction(1),
-        rotation=picture.orientation.rotation,
-        mirrored=picture.orientation.mirrored,
-        transfer=None,
-        field_order="progressive",
-        start=None,
-        fps=None if still else Fraction(1000 * len(begins), picture.length).limit_denominator(1001),
-        duration=None if still else seconds,
-        frames_stated=None if still else picture.pages,
-        frames_decodable=len(begins),
-        keyframes=1,
-        other_videos=0,
-    )
-    key = StreamKey(0, info.codec, picture.width, picture.height)
-    keys = np.arange(len(begins)) == 0
-    pages = f"pictures behind the first one left out: {picture.pages - 1}"
-    warnings = (pages,) if still and picture.pages > 1 else ()
-    return Probe(info, key, begins, begins / 1000, keys, (), still, False, why, warnings)
+        seconds = (line.ticks - line.ticks[0]).astype(np.float64) * float(base)
+        last = float(last_duration * base) or period
+    return seconds, float(seconds[-1]) + last
 
 
 def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
@@ -243,57 +199,19 @@ def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
     return stated if abs(stated / found - 1) < max(0.02, 1 / len(ticks)) else found.limit_denominator(1001)
 
 
-def _timeline(
-    container: InputContainer, stream: VideoStream, found: Walk, base: Fraction, *, still: bool
-) -> Timeline:
+def _timeline(stream: VideoStream, found: Walk, base: Fraction, *, still: bool, cut: bool) -> Timeline:
     packets = found.packets[stream.index]
+    if cut and found.format == "gif" and packets:
+        # libav fills up what is missing of the last one, and does not say so.
+        packets = [*packets[:-1], packets[-1]._replace(corrupt=True)]
     if still:
         intact = [number for number, packet in enumerate(packets) if not packet.corrupt]
         key = next((number for number in intact if packets[number].key), intact[0] if intact else 0)
         packets = packets[key : key + 1]
     # AVI has no presentation times: where frames are reordered, its packets' time stamps are those of others.
-    timed = container.format.name != "avi" or not stream.codec_context.has_b_frames
-    gap = int(_JUMP / base) if container.format.name in _BROADCAST else None
+    timed = found.format != "avi" or not stream.codec_context.has_b_frames
+    gap = int(_JUMP / base) if found.format in BROADCAST else None
     return lay_out(packets, timed=timed, gap=gap)
-
-
-def _damage(
-    container: InputContainer, stream: VideoStream, found: Walk, line: Timeline, still: bool
-) -> list[str]:
-    """Return what shows that data are missing; nothing here may be said of a healthy file."""
-    intact = len(found.packets[stream.index]) - line.corrupt
-    lines = []
-    if not still and stream.frames > intact:
-        lines.append(f"the header states {stream.frames} frames, {intact} are there")
-    if line.corrupt:
-        lines.append(f"corrupt packets left out: {line.corrupt}")
-    if found.error:
-        lines.append(f"reading stopped early: {found.error}")
-    # Matroska states no frame count; its length is exact, unlike that of formats where libav must guess.
-    stated = (container.duration or 0) / av.time_base
-    start = (container.start_time or 0) / av.time_base
-    if "matroska" in container.format.name and stated - (found.end - start) > max(0.5, 0.02 * stated):
-        lines.append(f"the header states {stated:.2f} s, the data end after {found.end - start:.2f} s")
-    return lines
-
-
-def _oddities(
-    container: InputContainer, stream: VideoStream, found: Walk, line: Timeline, pages: int, *, still: bool
-) -> list[str]:
-    """Return what a reader must know of a file although no data are missing."""
-    lines = []
-    if not still and 0 < stream.frames < len(line.keys):
-        lines.append(f"the header states {stream.frames} frames, {len(line.keys)} are there")
-    # A photograph may carry more pictures (a preview, a clip of the moment) behind its own.
-    if still and (behind := max(len(found.packets[stream.index]), pages) - 1) > 0:
-        lines.append(f"pictures behind the first one left out: {behind}")
-    if line.jumps:
-        how = "the frames are counted" if line.ticks is None else "the pieces are put one after another"
-        lines.append(f"time stamps that jump: {line.jumps}; {how}")
-    if not still and (others := found.others(container, stream)):
-        named = ", ".join(f"{each.index} ({_brief(each)})" for each in others)
-        lines.append(f"further video streams, not looked at: {named}")
-    return lines
 
 
 def _brief(stream: VideoStream) -> str:

@@ -19,15 +19,21 @@ class Walk:
     """What walking all packets of a file found.
 
     Attributes:
+        format: The container's format, as libav names it.
         packets: Those of each stream by its index, in the order of the file.
         last_duration: The last stated duration of a packet of each stream, in ticks.
+        start: When the first packet of any stream begins, in seconds.
+        stated: How long the header says the file is, in seconds, 0 where it does not.
         end: When the last packet of any stream ends, in seconds.
         reached: How far into the file packets lie, in bytes, 0 where that is not known.
         error: Why reading broke off, None where it did not.
     """
 
+    format: str
     packets: dict[int, list[PacketTimes]]
     last_duration: dict[int, int]
+    start: float
+    stated: float
     end: float
     reached: int
     error: str | None
@@ -82,4 +88,5 @@ def walk(container: InputContainer) -> Walk:
         found[packet.stream_index].append(times)
         if packet.duration and not (times.corrupt or times.discarded):
             last_duration[packet.stream_index] = packet.duration
-    return Walk(found, last_duration, end, reached, error)
+    start, stated = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
+    return Walk(container.format.name, found, last_duration, start, stated, end, reached, error)

@@ -55,6 +55,11 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "truncated.mp4": awkward.truncated,
     "truncated.mkv": lambda path: awkward.cut(awkward.video(path, 60), 0.5),
     "stump.mp4": awkward.stump,
+    **{
+        f"cut{suffix}": awkward.cut_late
+        for suffix in (".gif", ".mkv", ".webm", ".flv", ".ts", ".ogv", ".avi")
+    },
+    "cut.jpg": lambda path: awkward.cut(awkward.still(path), 0.9),
     "indexless.mp4": awkward.indexless,
     "lying.mp4": awkward.lying,
     "damaged.mp4": awkward.damaged,

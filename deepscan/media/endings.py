@@ -1,0 +1,174 @@
+"""Whether a file is cut short, by what its own structure says of its end."""
+
+import os
+import re
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+from deepscan.media.source import Source
+
+#: Share of a stream's bytes behind its last packet from which on they are something that was not read.
+_UNREAD = 0.1
+#: Lengths of a transport stream's packets, and where in the first one its sync byte stands.
+_TS_PACKETS = ((188, 0), (192, 4), (204, 0))
+_TS_SYNC = 0x47
+_JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD8)}
+_OGG_LAST = 4
+_LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
+
+
+def shortfall(source: Source, container: str) -> str | None:
+    """Return in words what is missing at the end of a file, None where nothing says so.
+
+    Args:
+        source: The opened file.
+        container: Its format, as libav names it.
+    """
+    check = next((check for names, check in _CHECKS.items() if container in names), None)
+    if check is None:
+        return None
+    with open(source.url(), "rb") as file:
+        file.seek(0)
+        try:
+            return check(file, source.size)
+        except (struct.error, IndexError):
+            return "it ends in the middle of a block"
+
+
+def unread(source: Source, reached: int) -> str | None:
+    """Return in words what lies behind the last packet of a stream, None where that is little.
+
+    Args:
+        source: The opened file.
+        reached: How far into the file its packets lie, in bytes, 0 where that is not known.
+    """
+    rest = source.size - reached
+    if not reached or rest <= _UNREAD * source.size:
+        return None
+    return f"data that are not read, perhaps of another recording: the last {rest} of {source.size} bytes"
+
+
+def _gif(file: BinaryIO, size: int) -> str | None:
+    """GIF89a, sections 15 to 27: blocks up to a trailer."""
+    del size
+    flags = file.read(13)[10]
+    file.seek(_colours(flags), os.SEEK_CUR)
+    while (kind := file.read(1)) != b"\x3b":
+        if kind == b"\x21":
+            file.seek(1, os.SEEK_CUR)
+        elif kind == b"\x2c":
+            file.seek(_colours(file.read(9)[8]) + 1, os.SEEK_CUR)
+        else:
+            return "it ends without the GIF trailer"
+        while count := file.read(1)[0]:
+            file.seek(count, os.SEEK_CUR)
+    return None
+
+
+def _colours(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _jpeg(file: BinaryIO, size: int) -> str | None:
+    """ITU-T T.81, annex B: segments up to the marker EOI."""
+    data, at = file.read(size), 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        marker = data[at + 1]
+        if marker == _JPEG_END:
+            return None
+        if marker == 0xFF:
+            at += 1
+        elif marker in _JPEG_ALONE or marker == 0:
+            at += 2
+        else:
+            (length,) = struct.unpack_from(">H", data, at + 2)
+            at += 2 + length
+            if marker == _JPEG_SCAN:
+                following = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search(data, at)
+                at = following.start() if following else len(data)
+    return "it ends without the JPEG marker EOI"
+
+
+def _matroska(file: BinaryIO, size: int) -> str | None:
+    """RFC 8794 and RFC 9559: one Segment behind the EBML header, which states its size unless it was live."""
+    for _ in range(2):
+        identifier = _vint(file, marker=True)
+        length = _vint(file)
+        if identifier == 0x18538067:
+            end = None if length is None else file.tell() + length
+            return None if end is None else _stated(end, size)
+        file.seek(length or 0, os.SEEK_CUR)
+    return None
+
+
+def _vint(file: BinaryIO, *, marker: bool = False) -> int | None:
+    """Return a number of EBML, with its length marker or without; None for one that says 'unknown'."""
+    first = file.read(1)[0]
+    more = 8 - first.bit_length()
+    value = int.from_bytes(bytes([first if marker else first ^ (0x80 >> more)]) + file.read(more))
+    return None if not marker and value == 2 ** (7 * (more + 1)) - 1 else value
+
+
+def _flv(file: BinaryIO, size: int) -> str | None:
+    """Adobe Flash Video 10.1, annex E.3: the last four bytes are the length of the last tag."""
+    file.seek(max(0, size - 4))
+    (length,) = struct.unpack(">I", file.read(4))
+    start = size - 4 - length
+    if start >= 13:
+        file.seek(start + 1)
+        if int.from_bytes(file.read(3)) + 11 == length:
+            return None
+    return "it ends within an FLV tag"
+
+
+def _mpegts(file: BinaryIO, size: int) -> str | None:
+    head = file.read(3 * max(length for length, _ in _TS_PACKETS))
+    for length, sync in _TS_PACKETS:
+        if all(head[at] == _TS_SYNC for at in range(sync, len(head), length)):
+            rest = size % length
+            return f"it ends within a packet: {rest} of {length} bytes" if rest else None
+    return None
+
+
+def _mxf(file: BinaryIO, size: int) -> str | None:
+    """SMPTE ST 377-1, section 7.1: the header states where the footer lies, once the file is complete."""
+    head = file.read(16 + 9 + 32)
+    at = 17 + (head[16] & 0x7F if head[16] & 0x80 else 0)
+    (footer,) = struct.unpack_from(">Q", head, at + 24)
+    return f"its footer at byte {footer} is missing" if footer >= size else None
+
+
+def _ogg(file: BinaryIO, size: int) -> str | None:
+    """RFC 3533, section 6: the last page is whole, and is marked as the last of its stream."""
+    file.seek(max(0, size - _LARGEST_OGG_PAGE))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0 or at + 27 > len(tail):
+        return "it ends within an Ogg page"
+    table = tail[at + 27 : at + 27 + tail[at + 26]]
+    if at + 27 + tail[at + 26] + sum(table) > len(tail):
+        return "it ends within an Ogg page"
+    return None if tail[at + 5] & _OGG_LAST else "it ends without the last Ogg page"
+
+
+def _riff(file: BinaryIO, size: int) -> str | None:
+    file.seek(4)
+    (length,) = struct.unpack("<I", file.read(4))
+    return _stated(8 + length, size)
+
+
+def _stated(end: int, size: int) -> str | None:
+    return f"the header states {end} bytes, {size} are there" if end > size else None
+
+
+_CHECKS: dict[tuple[str, ...], Callable[[BinaryIO, int], str | None]] = {
+    ("gif",): _gif,
+    ("jpeg_pipe", "mjpeg"): _jpeg,
+    ("matroska,webm",): _matroska,
+    ("flv",): _flv,
+    ("mpegts",): _mpegts,
+    ("mxf",): _mxf,
+    ("ogg",): _ogg,
+    ("avi", "webp_pipe"): _riff,
+}

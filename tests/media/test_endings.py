@@ -1,0 +1,99 @@
+"""What the end of a file says of its whole."""
+
+import os
+
+import pytest
+
+from deepscan.media.endings import shortfall, unread
+from deepscan.media.frames import MediaError
+from deepscan.media.probe import probe
+from deepscan.media.source import Source
+from tests import awkward
+
+# Names of `MAKERS` in conftest.
+WHOLE = [
+    *("anim.gif", "still.gif", "plain.mkv", "vp9.webm", "plain.ts", "still.jpg", "exif.jpg", "plain.avi"),
+    "still.webp",
+]
+CUT = ["cut.gif", "cut.mkv", "cut.webm", "cut.flv", "cut.ts", "cut.ogv", "cut.avi"]
+LIBAV = {
+    ".gif": "gif",
+    ".mkv": "matroska,webm",
+    ".webm": "matroska,webm",
+    ".flv": "flv",
+    ".ts": "mpegts",
+    ".ogv": "ogg",
+    ".mxf": "mxf",
+    ".avi": "avi",
+    ".jpg": "jpeg_pipe",
+    ".webp": "webp_pipe",
+}
+
+
+def missing(path):
+    with Source(os.fsencode(path)) as source:
+        return shortfall(source, LIBAV[path.suffix])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_file_lacks_nothing(media, name):
+    assert missing(media(name)) is None
+
+
+@pytest.mark.parametrize("suffix", [".flv", ".ogv", ".mxf"])
+def test_what_this_program_s_own_libraries_write_is_whole(tmp_path, suffix):
+    codec = {".flv": "libx264", ".ogv": "libvpx", ".mxf": "mpeg2video"}[suffix]
+    assert missing(awkward.video(tmp_path / f"whole{suffix}", codec=codec)) is None
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_file_that_is_cut_short_says_so(media, name):
+    with Source(os.fsencode(media(name))) as source:
+        found = probe(source)
+    assert found.damaged
+    assert any(line.startswith("it is cut short: ") for line in found.warnings), found.warnings
+    # Two percent of the bytes are no more than a page of a few frames.
+    assert 20 <= found.count <= 30
+
+
+def test_an_mxf_that_is_cut_short_lacks_its_footer(tmp_path):
+    path = awkward.video(tmp_path / "cut.mxf", codec="mpeg2video")
+    assert "footer" in missing(awkward.cut(path, 0.9))
+
+
+@pytest.mark.parametrize("share", [0.97, 0.8, 0.5, 0.2, 0.07])
+@pytest.mark.parametrize("name", ["anim.gif", "plain.mkv", "still.jpg"])
+def test_wherever_it_is_cut(media, tmp_path, name, share):
+    path = tmp_path / name
+    path.write_bytes(media(name).read_bytes())
+    awkward.cut(path, share)
+    with Source(os.fsencode(path)) as source:
+        try:
+            assert probe(source).warnings
+        except MediaError as error:
+            assert error.status == "decode_error"
+
+
+def test_the_frame_in_which_a_gif_is_cut_is_not_decodable(media):
+    with Source(os.fsencode(media("cut.gif"))) as source:
+        found = probe(source)
+    assert found.count == 29
+
+
+def test_what_stands_behind_the_end_of_a_picture_is_no_damage(media, tmp_path):
+    for name in ("still.jpg", "anim.gif"):
+        path = tmp_path / name
+        path.write_bytes(media(name).read_bytes() + b"a trailer of the camera's own\xff\xd9" + bytes(64))
+        assert missing(path) is None
+
+
+def test_a_recording_behind_another_one_that_is_not_read_is_named(media, tmp_path):
+    path = tmp_path / "two.flv"
+    part = awkward.video(tmp_path / "part.flv").read_bytes()
+    # With a second header libav takes the rest for rubbish.
+    path.write_bytes(part + part)
+    with Source(os.fsencode(path)) as source:
+        found = probe(source)
+        assert unread(source, source.size) is None
+    assert found.count == 30
+    assert any("perhaps of another recording" in line for line in found.warnings)
