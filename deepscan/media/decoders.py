@@ -92,20 +92,19 @@ class FrameError(Exception):
 class Decoder(Protocol):
     """Gives single frames of one file by their position in presentation order.
 
-    All decoders give the same picture for the same index, turned upright once, in the first frame's size.
+    All decoders give the same picture for the same index, turned upright once, in the first frame's size, and
+    of a damaged file the same in every run: hence one thread, for several pass damage on in any order.
     They run in a process of their own, because they may crash, leak, or never return. Its parent reads what a
     class states about itself, so a decoder's module imports no library before a file is opened.
 
     Args:
         url: The file, as `Source.url` names it.
         probe: What the file holds.
-        threads: How many threads the decoder may use.
 
     Attributes:
         package: The distribution that brings the library.
         module: The library's name when it is imported.
-        may_hang: Whether it must leave half of a file's time to the decoder after it.
-        most_pixels: Larger frames are left to another decoder where one fits.
+        automatic: Whether it is chosen without being asked for by name.
         doubtful: Frames that were given although they build on damaged data, as far as the decoder can tell.
 
     Raises:
@@ -114,20 +113,14 @@ class Decoder(Protocol):
 
     package: ClassVar[str]
     module: ClassVar[str]
-    may_hang: ClassVar[bool]
-    most_pixels: ClassVar[float]
+    automatic: ClassVar[bool]
     doubtful: set[int]
 
-    def __init__(self, url: str, probe: Probe, threads: int) -> None: ...
+    def __init__(self, url: str, probe: Probe) -> None: ...
 
     @staticmethod
     def unfit(probe: Probe) -> str | None:
         """Return why it is not to be trusted with such a file, or None."""
-        ...
-
-    @staticmethod
-    def leaves_out(probe: Probe) -> bool:
-        """Return whether it need not decode each frame of such a file in order to give some of them."""
         ...
 
     def expect(self, indices: Sequence[int]) -> None:
@@ -151,8 +144,7 @@ class Decoder(Protocol):
 
 
 AUTO = "auto"
-#: `auto` tries them in this order, but for a file of which one need not decode every frame (`leaves_out`), or
-#: whose frames are larger than one takes (`most_pixels`).
+#: `auto` takes the first of these that is automatic and suits the file.
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder",
     {

@@ -26,7 +26,6 @@ class DecordDecoder:
     Args:
         url: The file, as `Source.url` names it.
         probe: What the file holds.
-        threads: How many threads decord may use.
 
     Raises:
         DecoderError: decord cannot be loaded, cannot open the file, or counts other frames than the probe.
@@ -34,11 +33,10 @@ class DecordDecoder:
 
     package: ClassVar[str] = "decord"
     module: ClassVar[str] = "decord"
-    may_hang: ClassVar[bool] = True
-    # It decodes on while its frames wait to be looked at, and holds what comes of it: at 4K several GB.
-    most_pixels: ClassVar[float] = 1 << 22
+    # It can hang, conceals damage, and took longer than libav itself for each of seven codecs.
+    automatic: ClassVar[bool] = False
 
-    def __init__(self, url: str, probe: Probe, threads: int) -> None:
+    def __init__(self, url: str, probe: Probe) -> None:
         self._shape = (probe.info.height, probe.info.width, 3)
         self._count = probe.count
         self.doubtful: set[int] = set()
@@ -50,7 +48,7 @@ class DecordDecoder:
             raise DecoderError(f"decord cannot be loaded: {reason(error)}") from None
         decord.logging.set_level(decord.logging.QUIET)
         try:
-            self._reader: Any = decord.VideoReader(url, num_threads=threads, fault_tol=_FAULT_TOLERANCE)
+            self._reader: Any = decord.VideoReader(url, num_threads=1, fault_tol=_FAULT_TOLERANCE)
         except Exception as error:
             raise DecoderError(_brief(error)) from None
         self._agree(probe)
@@ -72,11 +70,6 @@ class DecordDecoder:
             "decord does not deinterlace": info.field_order != "progressive",
         }
         return next((reason for reason, holds in reasons.items() if holds), None)
-
-    @staticmethod
-    def leaves_out(probe: Probe) -> bool:
-        """Return False: decord decodes every frame from the keyframe on."""
-        return False
 
     def expect(self, indices: Sequence[int]) -> None:
         """Do nothing: no frame can be left out."""

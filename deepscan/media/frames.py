@@ -157,8 +157,7 @@ class DecodeReport:
         sha256: Hex digest of the file as it was before decoding, None if it could not be read.
         size: Size of the file in bytes, None if it could not be read.
         info: Facts about the file, None if it could not be opened.
-        decoder: The decoder that gave the frames, None if none did, `decord+pyav` if the one took over from
-            the other.
+        decoder: The decoder that gave the frames, None if none did.
         asked: Number of frames that were to be sampled.
         decoded: Number of distinct frames that were handed on.
         seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`, and `wait` for frames that

@@ -14,13 +14,12 @@ class DecodeOptions:
 
     Attributes:
         frames: How many frames to sample, at least 1.
-        decoder: A decoder's name, or `auto` for the first that works.
+        decoder: A decoder's name, or `auto` for the first that suits the file.
         timeout: Seconds that a file may take from when a process takes it up, not counting those in which its
             frames wait to be released.
         min_frames: Fewest decodable frames of a file that is not `too_short`.
         max_pixels: Largest width times height.
         recycle_after: Files after which a process is replaced, since decoders leak.
-        threads: Threads of each decoder.
         buffer_bytes: Memory for the frames of each process; two frames are held in any case.
 
     Raises:
@@ -33,14 +32,13 @@ class DecodeOptions:
     min_frames: int = 1
     max_pixels: int = 64_000_000
     recycle_after: int = 50
-    threads: int = 2
     buffer_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         choices = (AUTO, *DECODERS.names)
         if self.decoder not in choices:
             raise UsageError(f"unknown decoder {self.decoder!r}", f"choose from: {', '.join(choices)}")
-        for name in ("frames", "min_frames", "max_pixels", "recycle_after", "threads", "buffer_bytes"):
+        for name in ("frames", "min_frames", "max_pixels", "recycle_after", "buffer_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not self.timeout > 0:

@@ -1,6 +1,5 @@
 """Decodes with Pillow what libav cannot: pictures in tiles, TIFF in any compression, animated WebP."""
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import ClassVar
@@ -20,7 +19,6 @@ class PillowDecoder:
     Args:
         url: The file, as `Source.url` names it.
         probe: What the file holds.
-        threads: Not used: Pillow has one.
 
     Raises:
         DecoderError: libav reads the file, or Pillow cannot.
@@ -28,11 +26,9 @@ class PillowDecoder:
 
     package: ClassVar[str] = "pillow"
     module: ClassVar[str] = "PIL"
-    may_hang: ClassVar[bool] = False
-    most_pixels: ClassVar[float] = math.inf
+    automatic: ClassVar[bool] = True
 
-    def __init__(self, url: str, probe: Probe, threads: int) -> None:
-        del threads
+    def __init__(self, url: str, probe: Probe) -> None:
         self.doubtful: set[int] = set()
         if why := self.unfit(probe):
             raise DecoderError(why)
@@ -50,11 +46,6 @@ class PillowDecoder:
     def unfit(probe: Probe) -> str | None:
         """Return why Pillow is not used for such a file, or None."""
         return None if probe.beyond_libav else "Pillow is used for what libav cannot read"
-
-    @staticmethod
-    def leaves_out(probe: Probe) -> bool:
-        """Return False: each frame of an animation is drawn over the one before."""
-        return False
 
     def expect(self, indices: Sequence[int]) -> None:
         """Do nothing: no frame can be left out."""

@@ -145,8 +145,6 @@ class DecodePool:
             self._drop(fence)
             if task.sent is not None:
                 self._fail(task, "error", "the decoding process did not start")
-            elif task.limit < self._options.timeout:
-                self._hand_over(task, f"{task.stage} gave no answer in half of the time")
             else:
                 self._start()
                 self._fail(task, "timeout", f"gave no answer within {self._options.timeout:g} s")
@@ -183,8 +181,6 @@ class DecodePool:
         elif killed:
             self._start()
             self._fail(task, "error", f"{_KILLED}, twice")
-        elif task.then is not None:
-            self._hand_over(task, f"the decoding process {words} while {task.stage} decoded")
         else:
             self._start()
             self._fail(task, "decode_error", f"the decoding process {words}")
@@ -196,12 +192,6 @@ class DecodePool:
         else:
             task.restarted = True
             self._begin(self._start(), task)
-
-    def _hand_over(self, task: Task, failure: str) -> None:
-        """Go on in a new process without the decoder at work."""
-        task.warnings.append(f"{failure}; {task.then} took over")
-        task.without.append(task.stage)
-        self._begin(self._start(), task)
 
     def _take(self, fence: Fence, task: Task, message: Message) -> None:
         kind, at = message["kind"], message["at"]
@@ -219,11 +209,6 @@ class DecodePool:
             task.need = message
             task.clock.pause(at)
             self._lay_out(fence, task)
-        elif kind == "decoder":
-            task.stage, task.then, task.limit = message["name"], message["then"], self._options.timeout
-            # Where another can still take over, one that is known to hang may not spend all the time.
-            if message["may_hang"] and task.then is not None:
-                task.limit = (task.clock.spent(at) + self._options.timeout) / 2
         elif kind == "frame":
             self._take_frame(fence, task, message)
         elif kind == "ended":
@@ -257,8 +242,7 @@ class DecodePool:
         slot = message["slot"]
         image = fence.buffer.view(slot, (task.info.height, task.info.width, 3))
         task.done.append(message["index"])
-        if message["by"] not in task.givers:
-            task.givers.append(message["by"])
+        task.giver = message["by"]
         fence.held.add(slot)
         if len(fence.held) >= task.slots:
             task.clock.pause(message["at"])
@@ -294,7 +278,7 @@ class DecodePool:
             status=status,
             detail=detail,
             warnings=tuple(task.warnings),
-            decoder="+".join(task.givers) or None,
+            decoder=task.giver,
             asked=task.asked,
             decoded=len(task.done),
             seconds=task.seconds,

@@ -1,6 +1,5 @@
 """Decodes with libav through PyAV: whatever the probe can read, this can."""
 
-import math
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,7 +30,6 @@ class PyavDecoder:
     Args:
         url: The file, as `Source.url` names it.
         probe: What the file holds.
-        threads: How many threads libav may use.
 
     Raises:
         DecoderError: libav cannot open the file.
@@ -39,10 +37,9 @@ class PyavDecoder:
 
     package: ClassVar[str] = "av"
     module: ClassVar[str] = "av"
-    may_hang: ClassVar[bool] = False
-    most_pixels: ClassVar[float] = math.inf
+    automatic: ClassVar[bool] = True
 
-    def __init__(self, url: str, probe: Probe, threads: int) -> None:
+    def __init__(self, url: str, probe: Probe) -> None:
         from av.error import FFmpegError
 
         from deepscan.media.container import raise_if_ours
@@ -50,7 +47,6 @@ class PyavDecoder:
 
         self._url = url
         self._probe = probe
-        self._threads = threads
         self._converter = FrameConverter(probe.info)
         self._container: InputContainer | None = None
         self._frames: Generator[VideoFrame] | None = None
@@ -73,16 +69,11 @@ class PyavDecoder:
         """Return why libav is not to be trusted with such a file, or None."""
         return probe.beyond_libav
 
-    @staticmethod
-    def leaves_out(probe: Probe) -> bool:
-        """Return whether the packets say which frames others need, and no frame's neighbours are needed."""
-        progressive = probe.info.field_order == "progressive"
-        says = probe.info.codec in _SAYS_WHAT_IS_NEEDED
-        return says and progressive and probe.ticks is not None and not probe.damaged
-
     def expect(self, indices: Sequence[int]) -> None:
         """Take note of the only frames that will be asked for, as long as all can be decoded."""
-        if self._probe.ticks is not None and self.leaves_out(self._probe):
+        says = self._probe.info.codec in _SAYS_WHAT_IS_NEEDED and not self._probe.damaged
+        # An interlaced frame's neighbours are needed for it.
+        if self._probe.ticks is not None and says and not self._interlaced:
             self._expected = set(self._probe.ticks[list(indices)].tolist())
 
     def read(self, index: int) -> Image:
@@ -227,7 +218,7 @@ class PyavDecoder:
         self.close()
         self._container = open_container(self._url)
         self._stream = reopened_stream(self._container, self._probe.stream)
-        self._stream.codec_context.thread_count = self._threads
+        self._stream.codec_context.thread_count = 1
         self._counted = 0
         self._read_from(0)
 

@@ -24,14 +24,11 @@ class Task:
         sha256: Its digest, once known.
         size: Its size in bytes, once known.
         seconds: Stage -> seconds spent in it, as far as told before the end.
-        stage: The decoder at work, empty before the first.
-        then: The decoder that can take over from it.
-        limit: Seconds on the clock after which the attempt has hung.
-        without: Decoders that are not to be tried again.
+        limit: Seconds on the clock after which it has hung.
         restarted: Whether a process ended before it took the job up.
         killed: Whether a process was killed from outside while it worked.
         done: Frames that were handed on.
-        givers: Decoders that gave them.
+        giver: The decoder that gave them, None before the first.
         warnings: For the report.
         asked: How many frames are sampled.
         need: The process's demand for memory, while that is still in use.
@@ -45,14 +42,11 @@ class Task:
     sha256: str | None = None
     size: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    stage: str = ""
-    then: str | None = None
     limit: float = 0.0
-    without: list[str] = field(default_factory=list)
     restarted: bool = False
     killed: bool = False
     done: list[int] = field(default_factory=list)
-    givers: list[str] = field(default_factory=list)
+    giver: str | None = None
     warnings: list[str] = field(default_factory=list)
     asked: int = 0
     need: Message | None = None
@@ -61,8 +55,7 @@ class Task:
     def begin_anew(self, limit: float, now: float) -> None:
         """Set what belongs to an attempt; its time begins when a process takes it up."""
         self.need, self.slots = None, 0
-        self.stage, self.then, self.limit = "", None, limit
-        self.sent = now
+        self.limit, self.sent = limit, now
         self.clock.pause(now)
 
     def left(self, now: float) -> float | None:
@@ -74,13 +67,11 @@ class Task:
         return {
             "path": os.fsdecode(self.job.path),
             "decoder": options.decoder,
-            "without": self.without,
             "frames": options.frames,
             "indices": self.job.indices,
             "min_frames": options.min_frames,
             "max_pixels": options.max_pixels,
-            "threads": options.threads,
             "done": self.done,
-            "givers": self.givers,
+            "giver": self.giver,
             "warnings": self.warnings,
         }

@@ -111,9 +111,8 @@ class Work:
         self._wanted: list[int] = []
         self._decoder: Decoder | None = None
         self._doubtful: set[int] = set()
-        self._givers: list[str] = list(job["givers"])
-        self._current = ""
-        self._left: list[str] = []
+        self._name = ""
+        self._giver: str | None = job["giver"]
 
     def run(self) -> None:
         """Do the work and send the report, whatever happens on the way."""
@@ -145,7 +144,7 @@ class Work:
             status=status,
             detail=detail,
             warnings=[*self._warnings, *self._conclusions()],
-            decoder="+".join(self._givers) or None,
+            decoder=self._giver,
             asked=self._tally.asked,
             decoded=len(self._done),
             seconds=self._seconds,
@@ -163,31 +162,29 @@ class Work:
         chosen = self._job["indices"] or sample_indices(found.count, self._job["frames"])
         wanted = [index for index in chosen if index < found.count]
         self._wanted, self._tally.asked = wanted, len(wanted)
-        self._left = self._order(found)
+        name = self._choice(found)
         self._reserve(found.info, len(wanted))
         with self._timed("decode"):
-            self._switch(source, found, None)
+            self._open(name, source, found)
             for index in wanted:
                 # An earlier attempt may have given it, or one in its place.
                 if index not in self._done and index > max(self._done, default=-1):
-                    self._give(source, found, index)
+                    self._give(found, index)
         enough = min(FEWEST_OF_DAMAGED, len(wanted))
         if len(self._done) < (enough if self._tally.lost or found.damaged else 1):
             raise MediaError(
                 "decode_error", f"only {len(self._done)} of {len(wanted)} sampled frames can be decoded"
             )
 
-    def _order(self, found: Probe) -> list[str]:
-        """Return the names of the decoders to try, one after another."""
+    def _choice(self, found: Probe) -> str:
+        """Return the name of the decoder that was asked for, or of the first that suits the file."""
         if self._job["decoder"] != AUTO:
-            return [self._job["decoder"]]
-        offered = {name: DECODERS.get(name) for name in DECODERS.names if name not in self._job["without"]}
-        fit = {name: kind for name, kind in offered.items() if installed(kind) and kind.unfit(found) is None}
-        # The pictures are the same; what need not decode every frame for them is the quicker one, and needs
-        # nobody behind it: it reads whatever the probe does.
-        quick = [name for name, kind in fit.items() if kind.leaves_out(found) and not kind.may_hang]
-        pixels = found.info.width * found.info.height
-        return quick[:1] or [name for name, kind in fit.items() if pixels <= kind.most_pixels] or list(fit)
+            return str(self._job["decoder"])
+        for name in DECODERS.names:
+            kind = DECODERS.get(name)
+            if kind.automatic and installed(kind) and kind.unfit(found) is None:
+                return name
+        raise MediaError("decode_error", "no decoder suits it")
 
     def _reserve(self, info: MediaInfo, frames: int) -> None:
         self._tell("need", bytes=info.width * info.height * 3, frames=frames)
@@ -196,28 +193,15 @@ class Work:
         self._slots.attach(reply["slots"], reply["bytes"])
         self._free = list(range(reply["slots"]))
 
-    def _switch(self, source: Source, found: Probe, failure: str | None) -> None:
-        """Open the next decoder that works on the file, saying why the one before it was left."""
-        words = "no decoder fits"
-        while self._left:
-            if failure:
-                self._warnings.append(f"{failure}; {self._left[0]} took over")
-            self._close_decoder()
-            name = self._left.pop(0)
-            kind = DECODERS.get(name)
-            # Told before, so that the parent knows whom to blame for a hang or a crash, and who is left.
-            self._tell("decoder", name=name, may_hang=kind.may_hang, then=next(iter(self._left), None))
-            try:
-                self._decoder = kind(source.url(), found, self._job["threads"])
-                self._decoder.expect(self._wanted)
-            except DecoderError as error:
-                failure = words = f"{name} cannot decode it: {reason(error)}"
-            else:
-                self._current = name
-                return
-        raise MediaError("decode_error", words)
+    def _open(self, name: str, source: Source, found: Probe) -> None:
+        try:
+            self._decoder = DECODERS.get(name)(source.url(), found)
+            self._decoder.expect(self._wanted)
+        except DecoderError as error:
+            raise MediaError("decode_error", f"{name} cannot decode it: {reason(error)}") from None
+        self._name = name
 
-    def _give(self, source: Source, found: Probe, index: int) -> None:
+    def _give(self, found: Probe, index: int) -> None:
         """Hand on a sampled frame or, if it cannot be decoded, the last one before it that can."""
         slot = self._slot()
         before: int | None = index
@@ -227,10 +211,7 @@ class Work:
             try:
                 self._put(slot, before, found)
             except FrameError as error:
-                if self._left:
-                    self._switch(source, found, f"{self._current} failed at frame {before}: {reason(error)}")
-                else:
-                    before = error.before if error.before is not None else before - 1
+                before = error.before if error.before is not None else before - 1
             else:
                 self._tally.replaced += before != index
                 return
@@ -247,9 +228,8 @@ class Work:
             raise FrameError(reason(error)) from None
         np.copyto(self._slots.view(slot, (found.info.height, found.info.width, 3)), image)
         self._done.add(index)
-        if self._current not in self._givers:
-            self._givers.append(self._current)
-        self._tell("frame", slot=slot, index=index, pts=float(found.seconds[index]), by=self._current)
+        self._giver = self._name
+        self._tell("frame", slot=slot, index=index, pts=float(found.seconds[index]), by=self._name)
 
     def _slot(self) -> int:
         begun = time.monotonic()

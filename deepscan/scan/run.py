@@ -179,8 +179,8 @@ def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
 
 
 def suitable_workers() -> int:
-    """Return how many decoders at once suit this machine: each has two threads."""
-    return max(1, (os.cpu_count() or 2) // 2)
+    """Return how many decoders at once suit this machine: one a core, for each has one thread."""
+    return os.cpu_count() or 1
 
 
 def _decoding(options: ScanOptions) -> DecodeOptions:

@@ -38,24 +38,19 @@ def stub(name: str) -> type:
 
     class Stub:
         package = "none"
-        module = "absent_from_here" if f"no-{name}" in sys.argv else "sys"
-        may_hang = name == "decord"
-        most_pixels = 1 << 40
+        module = "sys"
+        automatic = name == "pyav"
 
-        def __init__(self, url: str, probe: Probe, threads: int) -> None:
+        def __init__(self, url: str, probe: Probe) -> None:
             self.doubtful: set[int] = set()
             self._file = os.readlink(f"/proc/self/fd/{url.rpartition('/')[2]}")
             orders = re.findall(rf"{name}-(\w+)@(\d+)", os.path.basename(self._file))
             self._orders = [(what, int(at)) for what, at in orders]
-            self._real = PyavDecoder(url, probe, threads)
+            self._real = PyavDecoder(url, probe)
 
         @staticmethod
         def unfit(probe: Probe) -> str | None:
             return None
-
-        @staticmethod
-        def leaves_out(probe: Probe) -> bool:
-            return False
 
         def expect(self, indices: list[int]) -> None:
             self._real.expect(indices)

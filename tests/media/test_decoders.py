@@ -55,7 +55,7 @@ ANY_ORDER = ("plain", "anim", "open", "refresh", "reordered")
 def frames(decoder, path, indices=None):
     with Source(os.fsencode(path)) as source:
         found = probe(source)
-        reader = DECODERS.get(decoder)(source.url(), found, 2)
+        reader = DECODERS.get(decoder)(source.url(), found)
         try:
             chosen = range(found.count) if indices is None else indices
             return [reader.read(index).copy() for index in chosen]
@@ -67,14 +67,10 @@ def frames(decoder, path, indices=None):
 def test_every_decoder_states_what_its_callers_must_know(media, decoder):
     kind = DECODERS.get(decoder)
     assert kind.package
-    assert isinstance(kind.may_hang, bool)
+    assert isinstance(kind.automatic, bool)
     assert installed(kind) == (decoder in HERE)
     with Source(os.fsencode(media("plain.mp4"))) as source:
         assert (kind.unfit(probe(source)) is None) == (decoder != "pillow")
-
-
-def test_a_decoder_that_may_hang_has_one_behind_it():
-    assert not DECODERS.get(DECODERS.names[-1]).may_hang
 
 
 @pytest.mark.parametrize(("decoder", "name"), CASES)
@@ -98,7 +94,7 @@ def test_frames_that_are_expected_are_the_same(media, decoder, name):
     chosen = list(range(0, len(whole), 3))
     order = [*chosen, *(index for index in (1, 0, 4) if index < len(whole)), *chosen]
     with Source(os.fsencode(media(name))) as source:
-        reader = DECODERS.get(decoder)(source.url(), probe(source), 2)
+        reader = DECODERS.get(decoder)(source.url(), probe(source))
         reader.expect(chosen)
         for index in order:
             np.testing.assert_array_equal(reader.read(index), whole[index])
@@ -118,10 +114,9 @@ def test_pyav_decodes_no_frame_that_nobody_needs(media, monkeypatch):
     ways = []
     with Source(os.fsencode(media("plain.mp4"))) as source:
         found = probe(source)
-        assert pyav.PyavDecoder.leaves_out(found)
         for expected in ([], [0, 29]):
             decoded: list[int] = []
-            reader = pyav.PyavDecoder(source.url(), found, 2)
+            reader = pyav.PyavDecoder(source.url(), found)
             if expected:
                 reader.expect(expected)
             assert [awkward.number_of(reader.read(index)) for index in (0, 29)] == [0, 29]
@@ -215,7 +210,7 @@ def test_pyav_gives_every_frame_that_is_left(media, name):
 def test_pyav_reports_damage(media):
     with Source(os.fsencode(media("damaged.mp4"))) as source:
         found = probe(source)
-        reader = DECODERS.get("pyav")(source.url(), found, 2)
+        reader = DECODERS.get("pyav")(source.url(), found)
         failed = {}
         for index in range(found.count):
             try:

@@ -99,7 +99,7 @@ def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
         for name in DECODERS.names:
             kind = DECODERS.get(name)
             if installed(kind) and kind.unfit(probe(source)) is None:
-                kind(source.url(), probe(source), 1).read(3)
+                kind(source.url(), probe(source)).read(3)
         banned = "torch torchvision onnxruntime typer rich cv2 scipy yaml PIL".split()
         print(sorted(set(banned) & set(sys.modules)))
     """
@@ -115,7 +115,7 @@ def test_the_parent_loads_no_decoder():
         from deepscan.media import pool
         from deepscan.media.decoders import DECODERS, installed
         assert installed(DECODERS.get("pyav"))
-        facts = [(kind.package, kind.module, kind.may_hang) for kind in map(DECODERS.get, DECODERS.names)]
+        facts = [(kind.package, kind.module, kind.automatic) for kind in map(DECODERS.get, DECODERS.names)]
         print(sorted({"av", *(module for _, module, _ in facts)} & set(sys.modules)))
     """
     done = subprocess.run(
@@ -130,7 +130,7 @@ from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
 if sys.argv[1] == "file":
     del os.memfd_create
 tempfile.tempdir = sys.argv[2]
-pool = DecodePool(DecodeOptions(decoder="pyav", threads=1), 2, [sys.executable, "-m", "tests.media.stub"])
+pool = DecodePool(DecodeOptions(decoder="pyav"), 2, [sys.executable, "-m", "tests.media.stub"])
 assert pool.buffer_kind == sys.argv[1]
 pool.submit(DecodeJob(0, os.fsencode(sys.argv[3])))
 while not any(isinstance(event, FrameReady) for event in pool.poll(1.0)):

@@ -12,14 +12,13 @@ from tests.media.conftest import STUB, children, collect, drain, run
 
 @pytest.mark.parametrize("decoder", ["auto", "pyav"])
 def test_a_hang_is_ended_at_the_deadline(stubbed, decoder):
-    hangs = "decord-hang@4-pyav-hang@5" if decoder == "auto" else "pyav-hang@4"
     with DecodePool(DecodeOptions(timeout=1.5, decoder=decoder), 2, STUB) as pool:
         start = time.monotonic()
-        stuck, fine, after = run(pool, stubbed(hangs), stubbed("fine"), stubbed("after"))
+        stuck, fine, after = run(pool, stubbed("pyav-hang@4"), stubbed("fine"), stubbed("after"))
         took = time.monotonic() - start
     assert stuck.report.status == "timeout"
     assert stuck.report.detail == "gave no answer within 1.5 s"
-    assert stuck.numbers == list(range(5 if decoder == "auto" else 4))
+    assert stuck.numbers == list(range(4))
     assert stuck.report.decoded == len(stuck.numbers)
     assert stuck.report.sha256 is not None
     assert fine.report.status == after.report.status == "ok"
@@ -28,15 +27,11 @@ def test_a_hang_is_ended_at_the_deadline(stubbed, decoder):
 
 def test_a_crash_costs_one_video(stubbed):
     with DecodePool(DecodeOptions(), 1, STUB) as pool:
-        crash, decord, after = run(
-            pool, stubbed("decord-crash@3-pyav-crash@7"), stubbed("decord-crash@3"), stubbed("after")
-        )
+        crash, after = run(pool, stubbed("pyav-crash@7"), stubbed("after"))
     assert crash.report.status == "decode_error"
     assert crash.report.detail == "the decoding process was ended by SIGSEGV"
     assert crash.numbers == list(range(7))
-    assert decord.report.status == after.report.status == "ok"
-    assert decord.numbers == list(range(30))
-    assert "SIGSEGV while decord decoded; pyav took over" in decord.report.warnings[0]
+    assert after.report.status == "ok"
 
 
 def test_a_worker_that_cannot_start(stubbed):
@@ -61,15 +56,13 @@ def test_a_process_that_never_begins(stubbed, monkeypatch):
     assert outs[1].report.detail == "the decoding process did not start"
 
 
-@pytest.mark.parametrize("decoder", ["decord", "pyav"])
-def test_a_process_killed_from_outside_is_replaced_without_duplicates(stubbed, decoder):
+def test_a_process_killed_from_outside_is_replaced_without_duplicates(stubbed):
     with DecodePool(DecodeOptions(), 1, STUB) as pool:
-        # Reading on with pyav needs decord to have failed before.
-        (out,) = run(pool, stubbed(f"decord-{'once' if decoder == 'decord' else 'fail'}@7-pyav-once@12"))
+        (out,) = run(pool, stubbed("pyav-once@12"))
     assert out.report.status == "ok"
     assert out.indices == out.numbers == list(range(30))
     assert "was killed from outside, perhaps for lack of memory" in out.report.warnings[0]
-    assert out.report.decoder == ("decord" if decoder == "decord" else "decord+pyav")
+    assert out.report.decoder == "pyav"
 
 
 def test_a_process_killed_twice_is_no_fault_of_the_file(stubbed):

@@ -1,4 +1,4 @@
-"""Which decoder gives the frames, what happens when it cannot, and that the report tells."""
+"""Which decoder gives the frames, what happens when it cannot, and that the report says so."""
 
 import os
 
@@ -7,35 +7,22 @@ import pytest
 from deepscan.errors import MissingError
 from deepscan.media.decoders import DECODERS, installed
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool
-from tests import awkward
 from tests.media.conftest import STUB, drain, run
 
 
-def test_auto_says_when_decord_failed_and_only_then(media, pools):
-    lying, gif, plain = run(pools("auto"), media("lying.mp4"), media("anim.gif"), media("plain.mp4"))
-    assert lying.report.decoder == "pyav"
-    assert any("decord cannot decode it" in line for line in lying.report.warnings)
-    assert lying.numbers == list(range(30))
-    assert (gif.report.decoder, gif.report.warnings) == ("pyav", ())
-    assert plain.report.warnings == ()
+def test_auto_never_takes_a_decoder_that_can_hang(media, pools):
+    names = ("plain.mp4", "vp9.webm", "lying.mp4", "anim.gif", "still.tiff")
+    outs = run(pools("auto"), *map(media, names))
+    assert [out.report.decoder for out in outs] == ["pyav"] * 4 + ["pillow"]
+    assert not DECODERS.get("decord").automatic
 
 
-def test_auto_takes_the_one_that_need_not_decode_every_frame(media, pools):
-    b_frames, vp9 = run(pools("auto"), media("plain.mp4"), media("vp9.webm"))
-    assert (b_frames.report.decoder, b_frames.report.warnings) == ("pyav", ())
-    assert vp9.report.decoder == ("decord" if installed(DECODERS.get("decord")) else "pyav")
-
-
-def test_auto_leaves_large_frames_to_the_decoder_that_holds_few(pools, tmp_path):
-    small, large = (
-        awkward.video(tmp_path / f"{width}.mp4", 4, codec="libx265", size=(width, 1600))
-        for width in (160, 2720)
-    )
-    decord = "decord" if installed(DECODERS.get("decord")) else "pyav"
-    assert [out.report.decoder for out in run(pools("auto"), small, large)] == [decord, "pyav"]
-    if decord == "decord":
-        (named,) = run(pools("decord"), large)
-        assert (named.report.decoder, named.report.decoded) == ("decord", 4)
+@pytest.mark.skipif(not installed(DECODERS.get("decord")), reason="decord has no wheels for this platform")
+def test_a_decoder_asked_for_by_name_says_why_it_does_not_take_a_file(media, pools):
+    fine, gif = run(pools("decord"), media("vp9.webm"), media("anim.gif"))
+    assert (fine.report.decoder, fine.report.decoded, fine.report.warnings) == ("decord", 12, ())
+    assert (gif.report.status, gif.report.decoder) == ("decode_error", None)
+    assert gif.report.detail == "decord cannot decode it: decord is not used for gif"
 
 
 def test_a_decoder_asked_for_by_name_is_never_replaced(stubbed, monkeypatch):
@@ -55,29 +42,6 @@ def test_a_decoder_that_is_not_installed_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("deepscan.media.pool.installed", lambda _: False)
     with pytest.raises(MissingError, match="decord"):
         DecodePool(DecodeOptions(decoder="decord"), 1)
-
-
-def test_decord_failing_midway_is_replaced_without_duplicates(stubbed):
-    with DecodePool(DecodeOptions(), 1, STUB) as pool:
-        (out,) = run(pool, stubbed("decord-fail@12"))
-    assert out.indices == out.numbers == list(range(30))
-    assert out.report.decoder == "decord+pyav"
-    assert out.report.warnings == ("decord failed at frame 12: as told; pyav took over",)
-
-
-def test_an_absent_decord_needs_no_warning(stubbed):
-    with DecodePool(DecodeOptions(), 1, [*STUB, "no-decord"]) as pool:
-        (out,) = run(pool, stubbed("decord-fail@0"))
-    assert (out.report.decoder, out.report.warnings) == ("pyav", ())
-
-
-def test_decord_hanging_leaves_time_for_pyav(stubbed):
-    with DecodePool(DecodeOptions(timeout=6.0), 1, STUB) as pool:
-        (out,) = run(pool, stubbed("decord-hang@12"))
-    assert out.report.status == "ok"
-    assert out.indices == out.numbers == list(range(30))
-    assert out.report.decoder == "decord+pyav"
-    assert out.report.warnings == ("decord gave no answer in half of the time; pyav took over",)
 
 
 @pytest.mark.parametrize("what", ["fail", "break"])

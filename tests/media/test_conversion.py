@@ -1,0 +1,139 @@
+"""Frames as a viewer sees them: HDR brought to BT.709, fields taken apart."""
+
+import os
+
+import numpy as np
+import pytest
+
+from deepscan.media.decoders import DECODERS
+from deepscan.media.probe import probe
+from deepscan.media.source import Source
+from tests import awkward
+
+# ITU-R BT.2087: BT.709 light to that of BT.2020.
+TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+#: ITU-R BT.2408: white of standard range, in nits.
+WHITE = 203
+BT2020, PQ, HLG = 9, 16, 18
+
+
+def pq(nits):
+    """ITU-R BT.2100, table 4: display light to signal."""
+    light = (nits / 10_000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * light) / (1 + 18.6875 * light)) ** 78.84375
+
+
+def hlg(nits):
+    """ITU-R BT.2100, table 5, for a display of 1000 nits: display light to signal."""
+    light = np.maximum(nits / 1000, 1e-9)
+    luminance = light @ np.array([0.2627, 0.6780, 0.0593])
+    scene = light * luminance[..., None] ** ((1 - 1.2) / 1.2)
+    high = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), high)
+
+
+def portrait(number):
+    """Return a picture with soft shades and no pure colours, so that its colours fit into every gamut."""
+    rows, columns = np.mgrid[0:96, 0:160]
+    red = 120 + 80 * np.sin(columns / 23 + number / 9)
+    green = 110 + 60 * np.sin(rows / 17 + columns / 31)
+    blue = 100 + 50 * np.cos(rows / 13 - number / 7)
+    return np.stack((red, green, blue), axis=-1).astype(np.uint8)
+
+
+def high_range(signal):
+    def draw(number):
+        light = ((portrait(number) / 255) ** 2.4) @ TO_BT2020.T
+        return np.rint(signal(light * WHITE) * 65535).astype(np.uint16)
+
+    return draw
+
+
+def frames(path, indices):
+    with Source(os.fsencode(path)) as source:
+        found = probe(source)
+        reader = DECODERS.get("pyav")(source.url(), found)
+        images = [reader.read(index).astype(int) for index in indices]
+        reader.close()
+    return found, images
+
+
+@pytest.mark.parametrize(("transfer", "signal", "name"), [(PQ, pq, "smpte2084"), (HLG, hlg, "arib-std-b67")])
+def test_high_dynamic_range_looks_like_its_standard_twin(tmp_path, transfer, signal, name):
+    tags = {"color_trc": transfer, "color_primaries": BT2020, "colorspace": BT2020, "color_range": 1}
+    path = awkward.video(
+        tmp_path / "hdr.mkv",
+        3,
+        codec="libx265",
+        pixel_format="yuv420p10le",
+        draw=high_range(signal),
+        tags=tags,
+        options={"x265-params": "log-level=none", "crf": "8"},
+    )
+    found, images = frames(path, [0, 2])
+    assert found.info.transfer == name
+    for number, image in zip((0, 2), images, strict=True):
+        twin = portrait(number).astype(int)
+        # As it is stored it is 20 to 35 levels off, with half of the contrast. 4 levels are those of 10 bits,
+        # of compression, and of a curve of libav's that bends a little below white.
+        assert np.abs(image - twin).mean() < 4
+        assert 0.95 < image.std() / twin.std() < 1.05
+
+
+def test_standard_range_stays_as_it_is(tmp_path):
+    path = awkward.video(tmp_path / "sdr.mkv", 3, draw=portrait, options={"crf": "8"})
+    found, (image, _) = frames(path, [0, 2])
+    assert found.info.transfer is None
+    assert np.abs(image - portrait(0)).mean() < 3  # compression alone
+
+
+def bar(at):
+    """Return a moment of a bright bar on its way to the right, 6 pixels a moment."""
+    image = np.full((96, 160, 3), 60, np.uint8)
+    image[:, 10 + 6 * at : 34 + 6 * at] = 200
+    return image
+
+
+def woven(number):
+    """Return two moments in one frame: the upper field's lines are the earlier one's."""
+    image = bar(2 * number).copy()
+    image[1::2] = bar(2 * number + 1)[1::2]
+    return image
+
+
+def combing(image):
+    """Return how much more lines differ from their neighbours than from the next ones, in levels."""
+    near = np.abs(image[1:-1] - image[:-2]).mean()
+    return near - np.abs(image[2:] - image[:-2]).mean()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_fields_of_two_moments_are_taken_apart(tmp_path, suffix):
+    options = {"x264-params": "tff=1", "crf": "8"}
+    path = awkward.video(tmp_path / f"fields{suffix}", 8, draw=woven, options=options)
+    found, images = frames(path, [0, 3, 4, 7])
+    assert found.info.field_order in ("tt", "interlaced")
+    assert combing(woven(3).astype(int)) > 10
+    for number, image in zip((0, 3, 4, 7), images, strict=True):
+        assert combing(image) < 2
+        # One of the two moments, whole; the other one is 10 levels off.
+        assert min(np.abs(image - bar(2 * number + field)).mean() for field in (0, 1)) < 2
+    # Whichever way a frame is reached, it is the same picture.
+    for order in ([4, 3], [7, 4, 0, 3]):
+        _, again = frames(path, order)
+        for number, image in zip(order, again, strict=True):
+            np.testing.assert_array_equal(image, images[[0, 3, 4, 7].index(number)])
+
+
+def test_progressive_frames_of_a_progressive_file_are_not_touched(tmp_path):
+    path = awkward.video(tmp_path / "plain.mp4", 4, draw=bar, options={"crf": "8"})
+    found, images = frames(path, [1, 2])
+    assert found.info.field_order == "progressive"
+    # Compression, and chroma at half of the size, at the two edges.
+    assert max(np.abs(image - bar(n)).mean() for n, image in zip((1, 2), images, strict=True)) < 2
+
+
+def test_decord_leaves_what_it_would_show_as_it_is_stored_to_others(tmp_path):
+    path = awkward.video(tmp_path / "fields.mp4", 4, options={"x264-params": "tff=1"})
+    with Source(os.fsencode(path)) as source:
+        assert DECODERS.get("decord").unfit(probe(source)) == "decord does not deinterlace"
