@@ -6,7 +6,7 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from deepscan.media.frames import HDR, Image, MediaInfo
 from deepscan.media.orientation import Orientation
@@ -50,7 +50,9 @@ class FrameConverter:
         if (transfer_of(frame) or self._transfer) in HDR:
             frame = self._standard_range(frame)
         width, height = self._size
-        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+        # Bilinear blurs what is made wider.
+        how = None if (frame.width, frame.height) == self._size else Interpolation.BICUBIC
+        rgb = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1)
         return self._orientation.apply(rgb.to_ndarray().astype(np.uint8, copy=False))
 
     def _standard_range(self, frame: VideoFrame) -> VideoFrame:

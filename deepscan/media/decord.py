@@ -65,7 +65,7 @@ class DecordDecoder:
             "decord chooses among several video streams by itself": info.other_videos > 0,
             "decord does not mirror": info.mirrored,
             f"decord does not turn {info.container}": info.rotation != 0 and "mp4" not in info.container,
-            f"decord does not make pixels of {info.pixel_aspect} square": info.pixel_aspect != 1,
+            f"decord does not make pixels of {info.pixel_aspect} square": not info.stored_as_shown,
             f"decord does not convert {info.transfer}": info.transfer in HDR,
             "decord does not deinterlace": info.field_order != "progressive",
         }

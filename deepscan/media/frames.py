@@ -46,7 +46,7 @@ class MediaInfo:
         height: Height in pixels as displayed.
         stored_width: Width in pixels as stored.
         stored_height: Height in pixels as stored.
-        pixel_aspect: Width of a stored pixel divided by its height.
+        pixel_aspect: Width of a stored pixel divided by its height, as the file states it.
         rotation: Degrees clockwise (0, 90, 180 or 270) by which the file asks a player to turn its frames.
         mirrored: Whether it asks to mirror them left to right, too, once they are turned.
         transfer: Transfer characteristics as libav names them, such as `smpte2084` (PQ) or `arib-std-b67`
@@ -91,6 +91,11 @@ class MediaInfo:
             raise ValueError(f"rotation must be a multiple of 90 in 0..270, not {self.rotation}")
         if self.frames_decodable < 0:
             raise ValueError(f"frames_decodable must not be negative, not {self.frames_decodable}")
+
+    @property
+    def stored_as_shown(self) -> bool:
+        """Whether frames are stored with as many pixels to a side as they are shown with."""
+        return sorted((self.width, self.height)) == sorted((self.stored_width, self.stored_height))
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:

@@ -14,6 +14,9 @@ from deepscan.media.orientation import Orientation
 
 #: A pixel that is more times as wide as it is high, or as high as it is wide, is a slip of the header.
 _ODDEST_PIXEL = 8
+#: How far from 1 the aspect of pixels that pass for square may lie. Encoders that round sizes to whole blocks
+#: state 63/64 or 1280/1281; resampling by as little moved the scores of four clips by 0.2 to 0.34.
+_NEARLY_SQUARE = Fraction(1, 20)
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
@@ -24,7 +27,7 @@ class Shape:
     Attributes:
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
-        pixel_aspect: Width of a stored pixel divided by its height.
+        pixel_aspect: Width of a stored pixel divided by its height, as the file states it.
         orientation: How the picture is turned, once its pixels are square.
     """
 
@@ -37,8 +40,8 @@ class Shape:
 def shape_of(stream: VideoStream, frame: VideoFrame, orientation: Orientation, *, still: bool) -> Shape:
     """Return how the frames of a stream are shown.
 
-    The height of stored frames is kept, and their width changed, as players do. A still picture's density is
-    left alone, as viewers do: it is one of print.
+    The height of stored frames is kept, and their width changed where pixels are not nearly square. A still
+    picture's density is left alone, as viewers do: it is one of print.
 
     Args:
         stream: The stream.
@@ -49,7 +52,8 @@ def shape_of(stream: VideoStream, frame: VideoFrame, orientation: Orientation, *
     aspect = Fraction(1) if still else fraction(stream.sample_aspect_ratio) or Fraction(1)
     if not Fraction(1, _ODDEST_PIXEL) <= aspect <= _ODDEST_PIXEL:
         aspect = Fraction(1)
-    width, height = max(1, round(frame.width * aspect)), frame.height
+    shown = Fraction(1) if abs(aspect - 1) < _NEARLY_SQUARE else aspect
+    width, height = max(1, round(frame.width * shown)), frame.height
     if orientation.swaps_sides:
         width, height = height, width
     return Shape(width, height, aspect, orientation)

@@ -40,6 +40,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "soundfirst.ts": lambda path: awkward.video(path, audio_first=True),
     "two.mp4": awkward.two_videos,
     "wide.mp4": lambda path: awkward.video(path, aspect=Fraction(2)),
+    "nearly.mp4": lambda path: awkward.video(path, aspect=Fraction(63, 64)),
     "high.mkv": lambda path: awkward.video(path, aspect=Fraction(1, 2)),
     **{f"joined{suffix}": awkward.joined_twice for suffix in (".ts", ".mpg", ".flv", ".mkv")},
     "open.mp4": lambda path: awkward.video(path, 60, gop=12, options=OPEN),

@@ -120,6 +120,11 @@ def test_the_size_as_displayed_has_square_pixels(media, name, aspect):
     assert MediaInfo.from_json(info.to_json()) == info
 
 
+def test_pixels_that_are_nearly_square_are_left_alone(media):
+    info = look(media("nearly.mp4")).info
+    assert (info.pixel_aspect, info.width, info.height) == (Fraction(63, 64), awkward.WIDTH, awkward.HEIGHT)
+
+
 def test_the_size_limit_is_for_the_displayed_size(media):
     limit = awkward.WIDTH * awkward.HEIGHT
     assert refusal(media("wide.mp4"), max_pixels=limit)[0] == "unsupported"
