@@ -33,7 +33,9 @@ def bench(
     faces_device: Annotated[
         str, typer.Option(help="cpu or cuda: where faces are found.", rich_help_panel=LOOK)
     ] = "cpu",
-    decoder: Annotated[str, typer.Option(help="auto, decord or pyav.", rich_help_panel=LOOK)] = "auto",
+    decoder: Annotated[
+        str, typer.Option(help="auto, pyav, pillow or decord.", rich_help_panel=LOOK)
+    ] = "auto",
     limit: Annotated[
         int,
         typer.Option(min=1, help="Of more files, so many are taken, spread evenly.", rich_help_panel=LOOK),

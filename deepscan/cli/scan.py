@@ -72,8 +72,9 @@ def scan(
     decoder: Annotated[
         str,
         typer.Option(
-            help="auto, decord or pyav; auto takes the quicker one, pyav for large frames and where decord "
-            "fails, and says which.",
+            help="auto takes pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
+            "comparison: it is slower, and refuses what it cannot show as players do.",
+            metavar="auto|pyav|pillow|decord",
             rich_help_panel=LOOK,
         ),
     ] = "auto",

@@ -6,6 +6,7 @@ from typing import Any
 
 from deepscan.cards import Calibration
 from deepscan.faces.face import Quality
+from deepscan.media.frames import HDR
 from deepscan.report.chart import Score, Timeline, clock, shown, timeline
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run import Run
@@ -101,12 +102,28 @@ def _facts(record: Mapping[str, Any], media: Mapping[str, Any]) -> Iterator[tupl
         yield "size", f"{record['bytes']:,} bytes"
     if media:
         turned = f", turned by {media['rotation']}°" if media.get("rotation") else ""
+        turned += ", mirrored" if media.get("mirrored") else ""
         length = f", {clock(media['duration'])}" if media.get("duration") else ""
         rate = f", {media['fps']} frames/s" if media.get("fps") else ""
         shape = f"{media.get('width')} × {media.get('height')}"
         yield "video", f"{media.get('codec')} in {media.get('container')}, {shape}{turned}{rate}{length}"
+        if changed := _changes(media):
+            yield "shown as", f"{shape}, {', '.join(changed)}"
         decoded = f"{media['frames_decoded']} of {media['frames_sampled']} sampled frames decoded"
         yield "frames", f"{decoded} by {media.get('decoder')}"
+
+
+def _changes(media: Mapping[str, Any]) -> list[str]:
+    """Return what was done to the stored frames so that they are seen as a player shows them."""
+    changed = []
+    if media.get("pixel_aspect", "1/1") != "1/1":
+        stored = f"{media['stored_width']} × {media['stored_height']}"
+        changed.append(f"stored as {stored} with pixels of {media['pixel_aspect']}")
+    if media.get("field_order", "progressive") != "progressive":
+        changed.append("deinterlaced")
+    if media.get("transfer") in HDR:
+        changed.append(f"brought from high dynamic range ({media['transfer']}) to BT.709")
+    return changed
 
 
 def _person(

@@ -374,3 +374,22 @@ def test_a_still_image_is_in_the_middle():
     ((point,),) = (line.points for line in drawn.lines)
     assert point.x == chart.across(0.5)
     assert drawn.ticks == ()
+
+
+def test_what_was_done_to_stored_frames_is_said(tmp_path):
+    record = video()
+    assert "shown as" not in page(tmp_path, record).words
+    record["media"] |= {
+        "mirrored": True,
+        "stored_width": 50,
+        "stored_height": 80,
+        "pixel_aspect": "2/1",
+        "field_order": "tt",
+        "transfer": "smpte2084",
+    }
+    words = page(tmp_path, record).words
+    assert (
+        "100 × 80, stored as 50 × 80 with pixels of 2/1, deinterlaced, brought from high dynamic range"
+        in words
+    )
+    assert "100 × 80, mirrored" in words
