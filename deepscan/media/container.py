@@ -24,7 +24,7 @@ _CONTAINERS = (
 )
 # Not what a player shows: cover art, and pictures of a moment each.
 _ASIDE = Disposition.attached_pic | Disposition.timed_thumbnails
-_OURS = (errno.ENOMEM, errno.EAGAIN)
+_OURS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 # Metadata are in any encoding, or in none. From 19 on PyAV takes them as they are and knows no such option.
 _LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
@@ -152,7 +152,7 @@ def reopened_stream(container: InputContainer, key: StreamKey) -> VideoStream:
 
 
 def raise_if_ours(error: BaseException) -> None:
-    """Raise what is no fault of the file: this process has no memory, or no room for another thread.
+    """Raise what is no fault of the file: this process has no memory, no room for a thread, or no descriptor.
 
     Args:
         error: What a library raised.
@@ -160,7 +160,6 @@ def raise_if_ours(error: BaseException) -> None:
     Raises:
         MediaError: `error`.
     """
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) in _OURS:
-        raise MediaError(
-            "error", "memory is short: give the decoding process more of it, then use --retry error"
-        )
+    code = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
+    if code in _OURS:
+        raise MediaError("error", f"the decoding process is short of resources: {os.strerror(code)}")

@@ -39,6 +39,8 @@ class PillowDecoder:
         self._open = ExitStack()
         try:
             self._image = self._open.enter_context(opened(url, kind))
+        except MemoryError:
+            raise
         except Exception as error:
             raise DecoderError(reason(error)) from None
 
@@ -62,6 +64,8 @@ class PillowDecoder:
             self._image.seek(index)
             self._image.load()
             image = np.asarray(self._image.convert("RGB"))
+        except MemoryError:
+            raise
         except Exception as error:
             raise FrameError(reason(error)) from None
         # Of a TIFF Pillow turns the pixels by itself, and of the others never.

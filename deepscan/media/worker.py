@@ -18,6 +18,7 @@ import numpy as np
 
 from deepscan.media.buffer import SharedSlots
 from deepscan.media.channel import Channel, Message
+from deepscan.media.container import raise_if_ours
 from deepscan.media.decoders import (
     AUTO,
     DECODERS,
@@ -222,9 +223,10 @@ class Work:
         assert self._decoder is not None
         try:
             image = self._decoder.read(index)
-        except FrameError:
+        except (FrameError, MediaError):
             raise
         except Exception as error:
+            raise_if_ours(error)
             raise FrameError(reason(error)) from None
         np.copyto(self._slots.view(slot, (found.info.height, found.info.width, 3)), image)
         self._done.add(index)

@@ -187,6 +187,19 @@ def test_pixels_come_out_square(media, name):
         assert np.abs(back.astype(int) - stored).mean() < 3
 
 
+@pytest.mark.parametrize("name", ["plain.mp4", "open.mkv", "vp9.webm", "av1.webm"])
+def test_libav_decodes_with_one_thread(media, name):
+    """With several a damaged file gives another picture in another run."""
+    with Source(os.fsencode(media(name))) as source:
+        found = probe(source)
+        gc.collect()
+        before = len(os.listdir("/proc/self/task"))
+        reader = DECODERS.get("pyav")(source.url(), found)
+        reader.read(5)
+        assert len(os.listdir("/proc/self/task")) == before
+        reader.close()
+
+
 @pytest.mark.parametrize("decoder", FILM)
 def test_a_closed_decoder_leaves_no_thread_behind(media, decoder):
     gc.collect()

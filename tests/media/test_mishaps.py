@@ -3,11 +3,17 @@
 import os
 import signal
 import time
+import zlib
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
 from tests.media.conftest import STUB, children, collect, drain, run
+
+# Files of others, which are not there for everybody.
+CASES = Path(__file__).parents[3] / "shared" / "cases"
 
 
 @pytest.mark.parametrize("decoder", ["auto", "pyav"])
@@ -127,3 +133,45 @@ def test_ctrl_c_is_not_for_workers(media):
         for event in held:
             event.release()
         assert drain(pool)[-1].report.status == "ok"
+
+
+def scrambled(path, source, seed):
+    """Write a file with some of its bytes behind the header overwritten."""
+    rng = np.random.default_rng(seed)
+    data = bytearray(source.read_bytes())
+    for at in rng.integers(len(data) // 5, len(data) - 40, 4):
+        data[at : at + 12] = rng.integers(0, 256, 12, np.uint8).tobytes()
+    path.write_bytes(data)
+    return path
+
+
+def fingerprints(path, times):
+    """Decode a file some times, with two processes at once, and return what came of it each time."""
+    made: dict[int, list[object]] = {number: [] for number in range(times)}
+    with DecodePool(DecodeOptions(frames=16), 2) as pool:
+        waiting = list(made)
+        while waiting or pool.busy:
+            while waiting and pool.idle:
+                pool.submit(DecodeJob(waiting.pop(), os.fsencode(path)))
+            for event in pool.poll(0.5):
+                if isinstance(event, FrameReady):
+                    frame = event.frame
+                    made[event.job.id].append((frame.index, frame.pts, zlib.crc32(frame.image.tobytes())))
+                    event.release()
+                elif isinstance(event, Ended):
+                    report = event.report
+                    made[event.job.id].append((report.status, report.detail, report.warnings, report.decoder))
+    return list(made.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["plain.mkv", "open.mkv", "vp9.webm", "damaged.mp4", "plain.avi"])
+def test_a_damaged_file_gives_the_same_in_every_run(media, tmp_path, name, seed):
+    first, *others = fingerprints(scrambled(tmp_path / name, media(name), seed), 4)
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("path", sorted(CASES.glob("*.[jm][po][gv]")), ids=lambda path: path.name)
+def test_damaged_files_that_once_differed_from_run_to_run(path):
+    first, *others = fingerprints(path, 6)
+    assert all(other == first for other in others)
