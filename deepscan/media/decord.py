@@ -63,6 +63,7 @@ class DecordDecoder:
             "decord needs time stamps": probe.ticks is None,
             "decord needs time stamps that do not jump": bool(probe.segments),
             "decord chooses among several video streams by itself": info.other_videos > 0,
+            "decord loses palettes": info.pixel_format == "pal8",
             "decord does not mirror": info.mirrored,
             f"decord does not turn {info.container}": info.rotation != 0 and "mp4" not in info.container,
             f"decord does not make pixels of {info.pixel_aspect} square": not info.stored_as_shown,

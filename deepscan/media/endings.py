@@ -9,7 +9,7 @@ from typing import BinaryIO
 from deepscan.media.source import Source
 
 #: Share of a stream's bytes behind its last packet from which on they are something that was not read.
-_UNREAD = 0.1
+_UNREAD = 0.25
 #: Lengths of a transport stream's packets, and where in the first one its sync byte stands.
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
@@ -43,10 +43,18 @@ def unread(source: Source, reached: int) -> str | None:
         source: The opened file.
         reached: How far into the file its packets lie, in bytes, 0 where that is not known.
     """
-    rest = source.size - reached
-    if not reached or rest <= _UNREAD * source.size:
+    if not reached or source.size - reached <= _UNREAD * source.size:
         return None
-    return f"data that are not read, perhaps of another recording: the last {rest} of {source.size} bytes"
+    with open(source.url(), "rb") as file:
+        file.seek(reached)
+        rest = file.read()
+    # Broadcasts fill up with packets of nothing (ISO/IEC 13818-1, 2.4.3.3: PID 0x1FFF).
+    filling = rest.count(b"\x47\x1f\xff") * _TS_PACKETS[0][0]
+    if len(rest) - filling <= _UNREAD * source.size:
+        return None
+    return (
+        f"data that are not read, perhaps of another recording: the last {len(rest)} of {source.size} bytes"
+    )
 
 
 def _gif(file: BinaryIO, size: int) -> str | None:

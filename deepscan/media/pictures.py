@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: EXIF's tag of it.
 ORIENTATION = 0x0112
+_WIDTH, _HEIGHT = 0x0100, 0x0101
 #: What `Image.convert` turns into 8-bit RGB without losing levels; libav reads the others (16 bits, floats).
 _PLAIN = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 #: Formats that turn, crop and tile a picture by boxes around it (ISO/IEC 23008-12).
@@ -91,7 +92,8 @@ def look(source: Source) -> Picture | None:
             pages = getattr(image, "n_frames", 1)
             begins, length = _times(source) if kind == "WEBP" and pages > 1 else ((), 0)
             turned = _orientation(image, kind, source)
-            return Picture(kind, image.mode, *image.size, turned, pages, begins, length)
+            width, height = _stored_size(image)
+            return Picture(kind, image.mode, width, height, turned, pages, begins, length)
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
         return None
 
@@ -169,6 +171,12 @@ def _orientation(image: "Image.Image", kind: str, source: Source) -> Orientation
     if kind == "AVIF" and not _has_turning_box(source):
         return Orientation()
     return Orientation.from_exif(image.getexif().get(ORIENTATION, 1))
+
+
+def _stored_size(image: "Image.Image") -> tuple[int, int]:
+    # Of a TIFF Pillow states the size as turned.
+    tags = getattr(image, "tag_v2", None)
+    return (tags[_WIDTH], tags[_HEIGHT]) if tags else image.size
 
 
 def _has_turning_box(source: Source) -> bool:

@@ -146,7 +146,8 @@ class PyavDecoder:
 
     def _starts(self, index: int) -> list[int]:
         """Return where to start in order to reach a frame: the last two keyframes or the beginning."""
-        if self._probe.ticks is None or self._probe.segments:
+        # A palette may come with the first packet alone.
+        if self._probe.ticks is None or self._probe.segments or self._probe.info.pixel_format == "pal8":
             return [0]
         # The frame in front of an interlaced one is needed as well.
         reach = max(index - 1, 0) if self._interlaced else index

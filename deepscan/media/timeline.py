@@ -172,11 +172,12 @@ def _presented(packets: Sequence[PacketTimes], *, whole: bool) -> dict[int, bool
         packets: Those of one piece.
         whole: Whether decoding goes on from the piece before, so that all of its frames can be shown.
     """
-    intact = _intact(packets)
+    # Where an edit list begins within a group of pictures, decoding starts in front of what is shown.
+    intact = [packet for packet in packets if not packet.corrupt]
     start = 0 if whole else next((n for n, packet in enumerate(intact) if packet.key), 0)
     presented: dict[int, bool] = {}
     for packet in intact[start:]:
-        if packet.presentation is not None:
+        if packet.presentation is not None and not packet.discarded:
             presented.setdefault(packet.presentation, packet.key)
     first = intact[start].presentation if intact and intact[start].key else None
     if whole or first is None:

@@ -56,6 +56,9 @@ def test_all_eight_orientations_once(tmp_path, suffix, orientation):
     assert image.shape == (awkward.HEIGHT, awkward.WIDTH, 3)
     assert awkward.number_of(image) == 5
     assert found.info.mirrored == (orientation in (2, 4, 5, 7))
+    assert (found.info.width, found.info.height) == (awkward.WIDTH, awkward.HEIGHT)
+    stored = (awkward.WIDTH, awkward.HEIGHT)[:: -1 if orientation > 4 else 1]
+    assert (found.info.stored_width, found.info.stored_height) == stored
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])

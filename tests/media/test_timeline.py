@@ -102,6 +102,13 @@ def test_a_corrupt_packet_within_a_group_stays_corrupt():
     assert (len(line.ticks), line.corrupt) == (29, 1)
 
 
+def test_an_edit_list_that_begins_within_a_group_shows_the_group_s_rest():
+    packets = [packet._replace(discarded=n < 14) for n, packet in enumerate(even(30))]
+    line = lay_out(packets, timed=True, gap=None)
+    assert line.ticks.tolist() == [STEP * n for n in range(14, 30)]
+    assert np.flatnonzero(line.keys).tolist() == [6]
+
+
 def test_frames_are_counted_where_stamps_are_lacking():
     packets = even(30)
     packets[3] = packets[3]._replace(presentation=None)
