@@ -87,7 +87,7 @@ def _decoding_failure(decoder: str) -> str:
     """Return why a decoder does not decode a clip made for it, as a scan would; empty where it does."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            clip = Path(folder) / "clip.mp4"
+            clip = Path(folder) / f"clip{DECODERS.get(decoder).takes}"
             _make_clip(clip)
             with DecodePool(DecodeOptions(frames=2, decoder=decoder, timeout=20), 1) as pool:
                 pool.submit(DecodeJob(0, os.fsencode(clip)))
@@ -105,6 +105,11 @@ def _decoding_failure(decoder: str) -> str:
 def _make_clip(path: Path) -> None:
     import av
 
+    if path.suffix == ".tiff":
+        from PIL import Image
+
+        Image.new("RGB", (64, 64)).save(path)
+        return
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"

@@ -104,6 +104,7 @@ class Decoder(Protocol):
     Attributes:
         package: The distribution that brings the library.
         module: The library's name when it is imported.
+        takes: Suffix of a file that it takes, by which to try whether it works.
         automatic: Whether it is chosen without being asked for by name.
         doubtful: Frames that were given although they build on damaged data, as far as the decoder can tell.
 
@@ -113,6 +114,7 @@ class Decoder(Protocol):
 
     package: ClassVar[str]
     module: ClassVar[str]
+    takes: ClassVar[str]
     automatic: ClassVar[bool]
     doubtful: set[int]
 

@@ -33,6 +33,7 @@ class DecordDecoder:
 
     package: ClassVar[str] = "decord"
     module: ClassVar[str] = "decord"
+    takes: ClassVar[str] = ".mp4"
     # It can hang, conceals damage, and took longer than libav itself for each of seven codecs.
     automatic: ClassVar[bool] = False
 

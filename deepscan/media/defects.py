@@ -11,9 +11,9 @@ from deepscan.media.walk import Walk
 BROADCAST = ("mpegts", "mpeg", "flv")
 #: Those of them of which libav tells where packets lie, to a packet.
 _EXACT_PLACE = ("mpegts", "flv")
-#: Containers that state no frame count, and whose length is exact, where libav guesses that of others.
+#: States no frame count; its length is exact, unlike that of formats where libav must guess.
+_EXACT_LENGTH = "matroska,webm"
 _PLACEHOLDER = 1 << 30
-_EXACT = ("matroska,webm", "flv")
 
 
 def damage(
@@ -41,11 +41,10 @@ def damage(
         lines.append(f"reading stopped early: {found.error}")
     if missing:
         lines.append(f"it is cut short: {missing}")
-    lacking = found.stated - (found.end - found.start)
-    if found.format in _EXACT and lacking > max(0.5, 0.02 * found.stated):
-        lines.append(
-            f"the header states {found.stated:.2f} s, the data end after {found.end - found.start:.2f} s"
-        )
+    # The header's length counts from 0, or from the first packet.
+    ends = max(found.end, found.end - found.start)
+    if found.format == _EXACT_LENGTH and found.stated - ends > max(0.5, 0.02 * found.stated):
+        lines.append(f"the header states {found.stated:.2f} s, the data end after {ends:.2f} s")
     return lines
 
 

@@ -15,6 +15,7 @@ _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
 _JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD8)}
 _OGG_LAST = 4
+_RIFF_PLACEHOLDER = 0xFFFFFFF0
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 
 
@@ -163,7 +164,8 @@ def _ogg(file: BinaryIO, size: int) -> str | None:
 def _riff(file: BinaryIO, size: int) -> str | None:
     file.seek(4)
     (length,) = struct.unpack("<I", file.read(4))
-    return _stated(8 + length, size)
+    # A writer that could not seek back left a placeholder.
+    return None if length >= _RIFF_PLACEHOLDER else _stated(8 + length, size)
 
 
 def _stated(end: int, size: int) -> str | None:

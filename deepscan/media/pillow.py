@@ -26,6 +26,7 @@ class PillowDecoder:
 
     package: ClassVar[str] = "pillow"
     module: ClassVar[str] = "PIL"
+    takes: ClassVar[str] = ".tiff"
     automatic: ClassVar[bool] = True
 
     def __init__(self, url: str, probe: Probe) -> None:

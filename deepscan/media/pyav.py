@@ -37,6 +37,7 @@ class PyavDecoder:
 
     package: ClassVar[str] = "av"
     module: ClassVar[str] = "av"
+    takes: ClassVar[str] = ".mp4"
     automatic: ClassVar[bool] = True
 
     def __init__(self, url: str, probe: Probe) -> None:

@@ -65,6 +65,7 @@ def walk(container: InputContainer) -> Walk:
     last_duration: dict[int, int] = defaultdict(int)
     # Matroska stores no decoding stamps, and what libav guesses in their place goes astray at a joint.
     guessed = "matroska" in container.format.name
+    before: dict[int, int] = {}
     end, reached, error = 0.0, 0, None
     packets: Iterator[Any] = container.demux()
     while True:
@@ -80,7 +81,10 @@ def walk(container: InputContainer) -> Walk:
             continue
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None and packet.time_base:
-            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+            # Where no length is stated, a picture stays for as long as the one before it did.
+            length = packet.duration or max(0, time - before.get(packet.stream_index, time))
+            before[packet.stream_index] = time
+            end = max(end, float((time + length) * packet.time_base))
         if packet.pos is not None:
             reached = max(reached, packet.pos + packet.size)
         decoding = None if guessed else packet.dts

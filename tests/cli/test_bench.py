@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
 
 
 def test_a_pipe_gets_the_machine_and_a_row_a_measurement(folder):
-    ran = deepscan("bench", folder, *QUICK, "--batch", "2", "--precision", "fp32,int8,fp99")
+    some = ("--batch", "2", "--precision", "fp32,int8,fp99", "--workers", "1")
+    ran = deepscan("bench", folder, *QUICK, *some)
     assert ran.code == 0, ran.err
     (environment, *rows) = ran.records
     files = environment["environment"]["files"]
@@ -57,6 +58,8 @@ def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_
             *QUICK,
             "--only",
             "decode,scan",
+            "--workers",
+            "1",
             "--model",
             "none",
             "--out",

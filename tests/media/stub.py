@@ -39,6 +39,7 @@ def stub(name: str) -> type:
     class Stub:
         package = "none"
         module = "sys"
+        takes = ".mp4"
         automatic = name == "pyav"
 
         def __init__(self, url: str, probe: Probe) -> None:
