@@ -33,11 +33,13 @@ class Affine:
         degrees: Largest turn either way.
         scale: Smallest and largest factor.
         shift: Largest shift as a fraction of the side.
+        stretch: Largest change of the width alone, as of a video whose aspect is wrong.
     """
 
     degrees: float = 10.0
     scale: tuple[float, float] = (1.0, 1.0)
     shift: float = 0.0
+    stretch: float = 0.0
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         """Return the moved image."""
@@ -45,6 +47,9 @@ class Affine:
         angle, factor = rng.uniform(-self.degrees, self.degrees), rng.uniform(*self.scale)
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor)
         shift = rng.uniform(-self.shift, self.shift, 2) * (width, height)
+        if self.stretch:
+            factor = rng.uniform(1 - self.stretch, 1 + self.stretch)
+            matrix[0] = matrix[0] * factor + (0, 0, (1 - factor) * (width - 1) / 2)
         moved = cv2.warpAffine(
             image,
             np.column_stack((matrix[:, :2], matrix[:, 2] + shift)),
@@ -268,10 +273,27 @@ def glass_blur(image: Image, rng: Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(moved, (0, 0), 0.7), dtype=np.uint8)
 
 
+def coarsened(image: Image, own: int, least: int) -> Image:
+    """Return a face as if the video had shown it smaller, at the size of the image.
+
+    Args:
+        image: RGB crop, shape (S, S, 3), uint8.
+        own: Side of the face in its video, in pixels; 0 for not known.
+        least: Side that it should have had. The image stays as it is if its face was no larger, or if either
+            is not known.
+    """
+    side = image.shape[0]
+    wanted = round(side * least / min(own, side)) if own else side
+    if not least or wanted >= side:
+        return image
+    small = cv2.resize(image, (wanted, wanted), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
 #: papers train with; `effort` that of Effort and DFD-HR; `gend` that of GenD; `compact` adds to the first
 #: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
-#: compression; `clips` adds to that what video codecs do.
+#: compression; `clips` adds to that what video codecs do; `web` is stronger, against what files give away.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
@@ -314,6 +336,17 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.05, noise),
         (0.2, Jpeg(40, 100)),
         (0.25, Codec()),
+        (0.2, erase),
+    ),
+    "web": (
+        (0.5, flip),
+        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        (0.5, Shrink(0.3, codec=0.5)),
+        (0.05, blur),
+        (0.35, colour),
+        (0.05, noise),
+        (0.3, Jpeg(35, 100)),
+        (0.3, Codec()),
         (0.2, erase),
     ),
 }
