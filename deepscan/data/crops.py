@@ -52,7 +52,8 @@ class CropSet:
         dropped: Pictures without a face that could be found.
         key: What they depend on, hashed: recipe and pictures.
         layers: `forged`, what was forged in each, and `face`, where its face is, if that is known of any.
-        origins: Who published each, length N; empty where that is not known, as are the next three.
+        origins: Who published each, its source where the index does not say, length N. Like the next three,
+            empty where nothing is known of any crop.
         pairs: Name that a real shares with the fakes made of it, empty for none, length N.
         methods: How each fake was made, length N.
         face_px: Shorter side of each face in the original video, 0 for not known, shape (N,), int64.
@@ -185,7 +186,7 @@ def prepare_crops(
         dropped=len(pictures) - len(kept),
         key=key,
         layers=layers,
-        origins=tuple(picture.origin for picture in chosen),
+        origins=tuple(picture.origin or picture.source for picture in chosen),
         pairs=tuple(picture.pair for picture in chosen),
         methods=tuple(picture.method for picture in chosen),
         face_px=np.array([picture.face_px for picture in chosen], dtype=np.int64),

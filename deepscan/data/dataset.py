@@ -36,7 +36,7 @@ class Picture:
         face: Where its face is: such a picture, or the face's landmarks in its pixels, shape (N, 2), in an
             .npy file; None where that is not known.
         aligned: By which recipe it was cut out already; None for a picture in which the face is to be found.
-        origin: Who published it, such as a repository; the source where the index does not say.
+        origin: Who published it, such as a repository; empty where the index does not say.
         pair: Name that a real video shares with the fakes made of it, empty where none are known.
         method: How the fake was made, empty where that is not known.
         face_px: Shorter side of the face in the original video, in pixels; 0 where that is not known.
@@ -220,7 +220,7 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         row.get("video") or row["file"],
         mask=layers[0],
         face=layers[1],
-        origin=row.get("origin") or row.get("source") or "",
+        origin=row.get("origin") or "",
         pair=row.get("pair") or "",
         method=row.get("method") or "",
         face_px=_face_px(folder, number, row),

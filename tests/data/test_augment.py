@@ -15,6 +15,7 @@ from deepscan.data.augment import (
     Jpeg,
     Shrink,
     augmented,
+    coarsened,
     steps_of,
 )
 from deepscan.errors import UsageError
@@ -349,3 +350,33 @@ def test_each_codec_has_its_turn():
     )
     frames = {Codec(30, 30)(image, np.random.default_rng(seed)).tobytes() for seed in range(12)}
     assert len(frames) == 3
+
+
+def test_a_coarsened_face_has_the_detail_of_the_smaller_one():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+
+    def detail(picture):
+        return float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
+
+    halved = coarsened(image, 96, 48)
+    assert halved.shape == image.shape
+    assert detail(halved) < 0.5 * detail(image)
+    # A face that was no larger than its crop anyhow counts by its own size.
+    assert np.array_equal(coarsened(image, 48, 24), halved)
+    assert np.array_equal(coarsened(image, 400, 48), halved)
+
+
+@pytest.mark.parametrize(("own", "least"), [(96, 96), (40, 40), (96, 200), (0, 40), (96, 0)])
+def test_a_face_that_is_no_larger_or_of_unknown_size_stays_as_it_is(image, own, least):
+    assert np.array_equal(coarsened(image, own, least), image)
+
+
+def test_a_stretch_changes_the_width_alone():
+    picture = np.zeros((65, 65, 3), np.uint8)
+    picture[12:53, 12:53] = 255
+    moved = Affine(degrees=0.0, stretch=0.2)(picture, np.random.default_rng(3))
+    wide, tall = (int((moved[..., 0] > 127).any(axis=axis).sum()) for axis in (0, 1))
+    assert tall == 41
+    assert abs(wide - 41) > 2
+    assert np.array_equal(Affine(degrees=0.0)(picture, np.random.default_rng(3)), picture)
