@@ -39,6 +39,15 @@ class Seen:
             frozenset(picture.origin or picture.source for picture in train),
         )
 
+    @classmethod
+    def of_crops(cls, crops: CropSet) -> "Seen":
+        """Return what the training crops among these have, whose methods and origins are known."""
+        train = crops.where("train").tolist()
+        return cls(
+            frozenset(crops.methods[at] for at in train if crops.labels[at] == FAKE),
+            frozenset(crops.origins[at] for at in train),
+        )
+
     def unseen(self, crops: CropSet) -> NDArray[np.bool_]:
         """Return which crops are fakes of another method, or reals of another origin, shape (N,)."""
         methods = np.array([method not in self.methods for method in crops.methods])

@@ -21,7 +21,7 @@ Optimiser = Literal["adam", "adamw", "sgd"]
 Decay = Literal["all", "matrices"]
 Schedule = Literal["constant", "cosine", "tail"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Select = Literal["auc", "video_auc"]
+Select = Literal["auc", "video_auc", "unseen_auc"]
 _CHOICES: Mapping[str, Any] = {
     "sampling": Sampling,
     "balance": Balance,
@@ -101,7 +101,8 @@ class Recipe:
         ema: Decay a step of the averaged weights, which are then what is validated and kept; 0 for none.
         precision: Of the network's arithmetic in training: `float32`, `bfloat16` (autocast), or `auto`,
             bfloat16 on a GPU and float32 on a CPU, where autocast is slow; losses and weights are float32.
-        select: What chooses the best epoch on the validation crops: `auc` of crops or of videos.
+        select: What chooses the best epoch on the validation crops: `auc` of crops, `video_auc`, or
+            `unseen_auc`, figure U of `evaluation.unseen`.
     """
 
     method: str
