@@ -150,7 +150,7 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
         raise MissingError(
             f"there is no {folder / INDEX}, and {error.message}",
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
-            "and, if known, source,video,mask,face; or run: "
+            "and, if known, source,video,mask,face,origin,pair,method,source_face_px; or run: "
             f"deepscan prepare {next(iter(names), USUAL)} --root DIR --out {folder}",
         )
     pictures = []
