@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from deepscan import cards
 from deepscan.cards import ModelCard
 from deepscan.cli.teller import Teller
-from deepscan.data.augment import Codec
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import read_pictures
+from deepscan.data.degrade import Codec
 from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
 from deepscan.evaluation.figures import Measurement, measure_all, measure_kinds
 from deepscan.evaluation.labelled import read_labels, read_records, votes

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepscan.data.augment import augmented, coarsened
+from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet, Sampling
 from deepscan.data.dataset import PAIRS
+from deepscan.data.degrade import coarsened
 from deepscan.data.forgeries import Means, Redrawer
 from deepscan.data.forgeries import forged as forge
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network

@@ -6,18 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.data import augment
+from deepscan.data import augment, degrade
 from deepscan.data.augment import (
     AUGMENTATIONS,
     Affine,
     BrightnessContrast,
-    Codec,
-    Jpeg,
-    Shrink,
     augmented,
-    coarsened,
     steps_of,
 )
+from deepscan.data.degrade import Codec, Jpeg, Shrink
 from deepscan.errors import UsageError
 
 STEPS = {step for steps in AUGMENTATIONS.values() for _, step in steps}
@@ -104,7 +101,7 @@ def test_a_small_face_is_compressed_at_the_size_that_it_has_in_its_frame(image, 
         seen.append(small.shape[0])
         return small
 
-    monkeypatch.setattr(augment, "_as_frame", as_frame)
+    monkeypatch.setattr(degrade, "_as_frame", as_frame)
     kept, packed = (Shrink(0.25, codec=codec)(image, np.random.default_rng(5)) for codec in (0.0, 1.0))
     assert 0.25 * len(image) <= seen[0] < len(image)
     assert len(seen) == 1
@@ -350,26 +347,6 @@ def test_each_codec_has_its_turn():
     )
     frames = {Codec(30, 30)(image, np.random.default_rng(seed)).tobytes() for seed in range(12)}
     assert len(frames) == 3
-
-
-def test_a_coarsened_face_has_the_detail_of_the_smaller_one():
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-
-    def detail(picture):
-        return float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
-
-    halved = coarsened(image, 96, 48)
-    assert halved.shape == image.shape
-    assert detail(halved) < 0.5 * detail(image)
-    # A face that was no larger than its crop anyhow counts by its own size.
-    assert np.array_equal(coarsened(image, 48, 24), halved)
-    assert np.array_equal(coarsened(image, 400, 48), halved)
-
-
-@pytest.mark.parametrize(("own", "least"), [(96, 96), (40, 40), (96, 200), (0, 40), (96, 0)])
-def test_a_face_that_is_no_larger_or_of_unknown_size_stays_as_it_is(image, own, least):
-    assert np.array_equal(coarsened(image, own, least), image)
 
 
 def test_a_stretch_changes_the_width_alone():
