@@ -140,9 +140,9 @@ def _look(card: ModelCard, data: Path, cache: Path) -> Look:
     )
 
 
-def _row(card: ModelCard, look: Look) -> dict[str, object]:
-    recipe, found = card.trained["recipe"], look.auc(look.plain)
-    assert found.interval is not None
+def stated(card: ModelCard) -> dict[str, object]:
+    """Return what a row says of the training."""
+    recipe = card.trained["recipe"]
     return {
         "model": card.name,
         "backbone": recipe["network"]["backbone"]["name"],
@@ -151,6 +151,14 @@ def _row(card: ModelCard, look: Look) -> dict[str, object]:
         "own_fakes": recipe["blend"],
         "kinds": " ".join(recipe.get("forgeries", ["blend"])),
         "epochs": recipe["epochs"],
+    }
+
+
+def _row(card: ModelCard, look: Look) -> dict[str, object]:
+    found = look.auc(look.plain)
+    assert found.interval is not None
+    return {
+        **stated(card),
         "auc": round(found.interval.value, 4),
         "low": round(found.interval.low, 4),
         "high": round(found.interval.high, 4),

@@ -1,6 +1,6 @@
 """Measures models on faces of the web that they cannot know, for their rows in tried.csv.
 
-    python benchmarks/unseen.py --data DIR MODEL...          # folders, as `deepscan train` leaves them
+    python benchmarks/unseen.py --data DIR MODEL...          # after tried.py, which writes a row anew
 
 `DIR/faces.csv` has the sources DFDC and WEB. All figures are of `val`. Its groups are in two halves, by the
 lowest bit of the first byte of the SHA-256 of its name: the first half chooses epochs and thresholds, the
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tried import TABLE, scored
+from tried import TABLE, scored, stated
 
 from deepscan import cards
 from deepscan.cards import Calibration, ModelCard
@@ -72,7 +72,7 @@ def main() -> None:
         card = cards.load(folder)
         found = dict(measured(card, pictures, given.cache, given.precision))
         row = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
-        rows[card.name] = {**rows.get(card.name, {"model": card.name}), **row}
+        rows[card.name] = {**rows.get(card.name, {}), **stated(card), **row}
         for name, value in found.items():
             print(name, value)
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
