@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from deepscan import cards
 from deepscan.cards import ModelCard
 from deepscan.cli.teller import Teller
-from deepscan.data.augment import Codec
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import read_pictures
+from deepscan.data.degrade import Codec
 from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
 from deepscan.evaluation.figures import Measurement, measure_all, measure_kinds
 from deepscan.evaluation.labelled import read_labels, read_records, votes
@@ -140,9 +140,9 @@ def _look(card: ModelCard, data: Path, cache: Path) -> Look:
     )
 
 
-def _row(card: ModelCard, look: Look) -> dict[str, object]:
-    recipe, found = card.trained["recipe"], look.auc(look.plain)
-    assert found.interval is not None
+def stated(card: ModelCard) -> dict[str, object]:
+    """Return what a row says of the training."""
+    recipe = card.trained["recipe"]
     return {
         "model": card.name,
         "backbone": recipe["network"]["backbone"]["name"],
@@ -151,6 +151,14 @@ def _row(card: ModelCard, look: Look) -> dict[str, object]:
         "own_fakes": recipe["blend"],
         "kinds": " ".join(recipe.get("forgeries", ["blend"])),
         "epochs": recipe["epochs"],
+    }
+
+
+def _row(card: ModelCard, look: Look) -> dict[str, object]:
+    found = look.auc(look.plain)
+    assert found.interval is not None
+    return {
+        **stated(card),
         "auc": round(found.interval.value, 4),
         "low": round(found.interval.low, 4),
         "high": round(found.interval.high, 4),

@@ -1,4 +1,4 @@
-"""ViT towers, driven token by token and block by block, and how they are tuned."""
+"""Backbones: vision transformers, driven token by token, convolutional networks, and how they are tuned."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from deepscan.backbones.vit import VisionTransformer
 
 _CLIP, _TIMM = "deepscan.backbones.clip", "deepscan.backbones.timm"
+_EFFICIENTNET = "deepscan.backbones.efficientnet"
 #: Name -> what builds the tower, with random weights, from the keyword arguments that `network.backbone`
 #: states beside its name.
 BACKBONES: "Registry[Callable[..., VisionTransformer]]" = Registry(
@@ -24,5 +25,8 @@ BACKBONES: "Registry[Callable[..., VisionTransformer]]" = Registry(
         "imagenet-vit-l16": _TIMM,
         "compact": "deepscan.backbones.compact",
         "convnet": "deepscan.backbones.convnet",
+        "efficientnet-lite0": _EFFICIENTNET,
+        "efficientnet-lite1": _EFFICIENTNET,
+        "efficientnet-lite2": _EFFICIENTNET,
     },
 )

@@ -22,7 +22,7 @@ class Published:
     """The published weights of a tower.
 
     Attributes:
-        layout: Whose layout they have: open_clip or timm.
+        layout: Whose layout they have: open_clip, timm (its transformers) or efficientnet (timm's too).
         model: Their name there.
         repository: Where they lie on the Hugging Face hub.
         files: Their names there, the preferred one first; each holds all of them.
@@ -46,6 +46,11 @@ def _timm(model: str, side: int, normalisation: tuple[Triple, Triple]) -> Publis
     return Published("timm", model, f"timm/{model}", _TIMM_FILES, side, normalisation)
 
 
+def _lite(number: int) -> Published:
+    model = f"tf_efficientnet_lite{number}"
+    return Published("efficientnet", model, f"timm/{model}.in1k", _TIMM_FILES, 224, _HALF)
+
+
 #: Name of a backbone -> what is published of it.
 PUBLISHED = {
     "clip-vit-l14": _clip("ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai"),
@@ -56,6 +61,7 @@ PUBLISHED = {
     "dinov3-vit-l16": _timm("vit_large_patch16_dinov3.lvd1689m", 224, _IMAGENET),
     "beitv2-vit-l16": _timm("beitv2_large_patch16_224.in1k_ft_in22k_in1k", 224, _IMAGENET),
     "imagenet-vit-l16": _timm("vit_large_patch16_224.augreg_in21k_ft_in1k", 224, _HALF),
+    **{f"efficientnet-lite{number}": _lite(number) for number in range(3)},
 }
 
 

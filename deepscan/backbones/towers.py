@@ -16,8 +16,9 @@ def build_tower(stated: Mapping[str, Any], weights: str = "random") -> VisionTra
 
     Args:
         stated: Its `name`, and arguments of its builder.
-        weights: `hub` for the published weights of that name, `random`, or the path of a file: of the
-            publisher's layout, or a checkpoint of a network with such a tower.
+        weights: `hub` for the published weights of that name, `random`, `package:NAME` for those in an
+            installed package, or the path of a file: of the publisher's layout, or a checkpoint of a network
+            with such a tower.
 
     Raises:
         UsageError: The name, a key or a value is wrong, or no weights are published.

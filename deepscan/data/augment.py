@@ -3,13 +3,13 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from deepscan.data.degrade import Codec, Jpeg, Shrink, dither, expose, fade, sharpen
 from deepscan.errors import UsageError, choice_hint
 
 Image = NDArray[np.uint8]
@@ -33,11 +33,13 @@ class Affine:
         degrees: Largest turn either way.
         scale: Smallest and largest factor.
         shift: Largest shift as a fraction of the side.
+        stretch: Largest change of the width alone, as of a video whose aspect is wrong.
     """
 
     degrees: float = 10.0
     scale: tuple[float, float] = (1.0, 1.0)
     shift: float = 0.0
+    stretch: float = 0.0
 
     def __call__(self, image: Image, rng: Generator) -> Image:
         """Return the moved image."""
@@ -45,6 +47,9 @@ class Affine:
         angle, factor = rng.uniform(-self.degrees, self.degrees), rng.uniform(*self.scale)
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor)
         shift = rng.uniform(-self.shift, self.shift, 2) * (width, height)
+        if self.stretch:
+            factor = rng.uniform(1 - self.stretch, 1 + self.stretch)
+            matrix[0] = matrix[0] * factor + (0, 0, (1 - factor) * (width - 1) / 2)
         moved = cv2.warpAffine(
             image,
             np.column_stack((matrix[:, :2], matrix[:, 2] + shift)),
@@ -59,106 +64,6 @@ def blur(image: Image, rng: Generator) -> Image:
     """Blur with a Gaussian of kernel 3, 5 or 7."""
     side = int(rng.choice((3, 5, 7)))
     return np.asarray(cv2.GaussianBlur(image, (side, side), 0), dtype=np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Jpeg:
-    """Compress and decompress at a random quality in [low, high]."""
-
-    low: int = 40
-    high: int = 100
-
-    def __call__(self, image: Image, rng: Generator) -> Image:
-        """Return what is left after compression."""
-        quality = int(rng.integers(self.low, self.high + 1))
-        _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
-        return np.ascontiguousarray(decoded[..., ::-1])
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """Compress and decompress as one frame of a video, by H.264, HEVC or VP9 at a random rate.
-
-    It works in blocks of many sizes, each predicted from its neighbours: traces that JPEG does not leave.
-
-    Attributes:
-        low: Least constant rate factor of H.264 and HEVC, 0 to 51; VP9's scale is longer by a fifth.
-        high: Largest.
-    """
-
-    low: int = 18
-    high: int = 38
-
-    def __call__(self, image: Image, rng: Generator) -> Image:
-        """Return what is left after compression; the last row or column of an odd side stays as it is.
-
-        An image that is too small for a frame stays as it is, too.
-        """
-        encoder, decoder, stretch = (
-            ("libx264", "h264", 1.0),
-            ("libx265", "hevc", 1.0),
-            ("libvpx-vp9", "vp9", 1.2),
-        )[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
-        rate = round(float(rng.uniform(self.low, self.high)) * stretch)
-        if min(image.shape[:2]) < _LEAST_FRAME:
-            return image
-        return _as_frame(image, encoder, decoder, rate)
-
-
-#: What makes each encoder give a frame at once, by one thread: the same bytes for the same picture.
-_AT_ONCE: Mapping[str, Mapping[str, str]] = {
-    "libx264": {"preset": "veryfast", "tune": "zerolatency", "threads": "1"},
-    "libx265": {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none:pools=none"},
-    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "b": "0", "lag-in-frames": "0"},
-}
-
-
-#: HEVC's encoder takes no smaller side.
-_LEAST_FRAME = 16
-
-
-def _as_frame(image: Image, encoder: str, decoder: str, rate: int) -> Image:
-    import av
-
-    height, width = (side // 2 * 2 for side in image.shape[:2])
-    writer = av.CodecContext.create(encoder, "w")
-    assert isinstance(writer, av.VideoCodecContext)
-    writer.width, writer.height, writer.pix_fmt = width, height, "yuv420p"
-    writer.time_base, writer.options = Fraction(1, 25), {**_AT_ONCE[encoder], "crf": str(rate)}
-    reader = av.CodecContext.create(decoder, "r")
-    assert isinstance(reader, av.VideoCodecContext)
-    reader.thread_count = 1
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), "rgb24")
-    packets = [*writer.encode(frame), *writer.encode(None)]
-    frames = [seen for packet in [*packets, None] for seen in reader.decode(packet)]
-    left = image.copy()
-    left[:height, :width] = frames[-1].to_ndarray(format="rgb24")
-    return left
-
-
-@dataclass(frozen=True, slots=True)
-class Shrink:
-    """Average down by a random factor in [smallest, 1] and resize back: a face small in its frame.
-
-    Attributes:
-        smallest: Least factor.
-        codec: How often it is compressed as a frame of a video while it is small.
-    """
-
-    smallest: float = 0.4
-    codec: float = 0.0
-
-    def __call__(self, image: Image, rng: Generator) -> Image:
-        """Return the image with its fine detail lost."""
-        height, width = image.shape[:2]
-        factor = rng.uniform(self.smallest, 1)
-        small = np.asarray(
-            cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8
-        )
-        if self.codec and rng.random() < self.codec:
-            small = Codec(18, 34)(small, rng)
-        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def noise(image: Image, rng: Generator) -> Image:
@@ -271,7 +176,8 @@ def glass_blur(image: Image, rng: Generator) -> Image:
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
 #: papers train with; `effort` that of Effort and DFD-HR; `gend` that of GenD; `compact` adds to the first
 #: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
-#: compression; `clips` adds to that what video codecs do.
+#: compression; `clips` adds to that what video codecs do; `web` is stronger, against what files give away,
+#: and `wild` has what cameras, editors and formats do beside.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
@@ -315,6 +221,32 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.2, Jpeg(40, 100)),
         (0.25, Codec()),
         (0.2, erase),
+    ),
+    "web": (
+        (0.5, flip),
+        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        (0.5, Shrink(0.3, codec=0.5)),
+        (0.05, blur),
+        (0.35, colour),
+        (0.05, noise),
+        (0.3, Jpeg(35, 100)),
+        (0.3, Codec()),
+        (0.2, erase),
+    ),
+    "wild": (
+        (0.5, flip),
+        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        (0.2, expose),
+        (0.15, fade),
+        (0.1, sharpen),
+        (0.5, Shrink(0.3, codec=0.5)),
+        (0.05, blur),
+        (0.3, colour),
+        (0.05, noise),
+        (0.04, dither),
+        (0.3, Jpeg(35, 100)),
+        (0.3, Codec()),
+        (0.15, erase),
     ),
 }
 

@@ -52,6 +52,11 @@ class CropSet:
         dropped: Pictures without a face that could be found.
         key: What they depend on, hashed: recipe and pictures.
         layers: `forged`, what was forged in each, and `face`, where its face is, if that is known of any.
+        origins: Who published each, its source where the index does not say, length N. Like the next three,
+            empty where nothing is known of any crop.
+        pairs: Name that a real shares with the fakes made of it, empty for none, length N.
+        methods: How each fake was made, length N.
+        face_px: Shorter side of each face in the original video, 0 for not known, shape (N,), int64.
     """
 
     crops: Image
@@ -62,9 +67,15 @@ class CropSet:
     dropped: int
     key: str
     layers: Mapping[str, Layer] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    face_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         beside = {name: len(getattr(self, name)) for name in ("labels", "groups", "videos", "splits")}
+        optional = ("origins", "pairs", "methods", "face_px")
+        beside |= {name: count for name in optional if (count := len(getattr(self, name)))}
         beside |= {name: len(layer.values) for name, layer in self.layers.items()}
         if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
             raise ValueError(f"{self.crops.shape} crops do not belong with so many of: {beside}")
@@ -73,6 +84,7 @@ class CropSet:
     def stated(self) -> str:
         """What the index says of the crops, hashed."""
         said = [self.labels.tolist(), self.groups, self.videos, self.splits]
+        said += [self.origins, self.pairs, self.face_px.tolist()]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
     def where(self, split: str, frames: int = 0, sampling: Sampling = "even") -> NDArray[np.int64]:
@@ -174,6 +186,10 @@ def prepare_crops(
         dropped=len(pictures) - len(kept),
         key=key,
         layers=layers,
+        origins=tuple(picture.origin or picture.source for picture in chosen),
+        pairs=tuple(picture.pair for picture in chosen),
+        methods=tuple(picture.method for picture in chosen),
+        face_px=np.array([picture.face_px for picture in chosen], dtype=np.int64),
     )
 
 

@@ -36,6 +36,10 @@ class Picture:
         face: Where its face is: such a picture, or the face's landmarks in its pixels, shape (N, 2), in an
             .npy file; None where that is not known.
         aligned: By which recipe it was cut out already; None for a picture in which the face is to be found.
+        origin: Who published it, such as a repository; empty where the index does not say.
+        pair: Name that a real video shares with the fakes made of it, empty where none are known.
+        method: How the fake was made, empty where that is not known.
+        face_px: Shorter side of the face in the original video, in pixels; 0 where that is not known.
     """
 
     path: Path
@@ -47,6 +51,10 @@ class Picture:
     mask: Path | None = None
     face: Path | None = None
     aligned: CropRecipe | None = None
+    origin: str = ""
+    pair: str = ""
+    method: str = ""
+    face_px: int = 0
 
     @property
     def layers(self) -> dict[str, Path]:
@@ -67,7 +75,8 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
 
     The index has the columns file (relative to the folder), label (real or fake), group, split (train or
     val) and, optionally, source, video (pictures of one video stand in the order of its frames), mask and
-    face (files, relative to the folder); other columns are not read.
+    face (files, relative to the folder), origin, pair, method and source_face_px, as `Picture` has them;
+    other columns are not read.
 
     Args:
         folder: Where the index is.
@@ -141,7 +150,7 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
         raise MissingError(
             f"there is no {folder / INDEX}, and {error.message}",
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
-            "and, if known, source,video,mask,face; or run: "
+            "and, if known, source,video,mask,face,origin,pair,method,source_face_px; or run: "
             f"deepscan prepare {next(iter(names), USUAL)} --root DIR --out {folder}",
         )
     pictures = []
@@ -211,7 +220,21 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         row.get("video") or row["file"],
         mask=layers[0],
         face=layers[1],
+        origin=row.get("origin") or "",
+        pair=row.get("pair") or "",
+        method=row.get("method") or "",
+        face_px=_face_px(folder, number, row),
     )
+
+
+def _face_px(folder: Path, number: int, row: dict[str, str]) -> int:
+    stated = row.get("source_face_px") or "0"
+    if not stated.isdecimal():
+        raise UsageError(
+            f"{folder / INDEX}, line {number}: source_face_px {stated!r}",
+            "give a whole number of pixels, or leave it empty",
+        )
+    return int(stated)
 
 
 def _check_groups(index: Path, pictures: tuple[Picture, ...]) -> None:

@@ -21,7 +21,6 @@ from deepscan.data.forgeries import Redrawer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError
-from deepscan.evaluation.metrics import auc
 from deepscan.training import checkpoint
 from deepscan.training.checkpoint import BEST, LAST, Progress
 from deepscan.training.features import FeatureSource, cacheable, fingerprint
@@ -30,7 +29,7 @@ from deepscan.training.optimiser import CALM, Stepper, learning_rate, make_optim
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import CropSource, Indices, arrange, halves
-from deepscan.training.scores import video_means
+from deepscan.training.scores import choosing_figures, unseen_rows
 from deepscan.training.signals import Waiting, waiting
 
 #: Seconds after which a checkpoint is written within an epoch.
@@ -219,7 +218,13 @@ def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
         return training, arrange(crops, held, recipe, (recipe.seed,))
     training = np.concatenate((training, crops.where(PAIRS)))
     choosing, _ = halves(crops, recipe.frames["val"], recipe.sampling)
-    return training, np.column_stack((choosing, crops.labels[choosing], choosing))
+    rows = np.column_stack((choosing, crops.labels[choosing], choosing))
+    if recipe.select == "unseen_auc" and not len(unseen_rows(crops, rows)):
+        raise UsageError(
+            "select=unseen_auc: no validation crop is of a method or an origin that is not trained on",
+            "give faces.csv the columns method and origin, or choose select=auc",
+        )
+    return training, rows
 
 
 def _epochs(run: Run, listener: Listener | None) -> None:
@@ -327,7 +332,7 @@ def _means(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
 
 
 def _validate(run: Run) -> dict[str, float]:
-    """Return the AUC of crops and of videos, each process having scored its share."""
+    """Return the figures of the validation crops, each process having scored its share."""
     run.processes.share_buffers(run.kept)
     rank, count = run.processes.rank, run.processes.count
     run.kept.eval()
@@ -337,9 +342,7 @@ def _validate(run: Run) -> dict[str, float]:
         scores[at::count] = share
     if not np.isfinite(scores).all():
         raise UsageError(f"{np.isnan(scores).sum()} of {len(scores)} validation scores are no numbers", CALM)
-    positions, labels = run.choosing[:, 0], run.choosing[:, 1]
-    videos = video_means(labels, scores, [run.crops.videos[at] for at in positions])
-    return {"auc": auc(labels, scores), "video_auc": auc(*videos)}
+    return choosing_figures(run.crops, run.choosing, scores)
 
 
 @torch.no_grad()

@@ -15,13 +15,13 @@ from deepscan.errors import UsageError
 from deepscan.faces.recipe import CropRecipe
 from deepscan.training.stated import state
 
-Balance = Literal["natural", "equal", "paired"]
+Balance = Literal["natural", "equal", "paired", "origins"]
 Labels = Literal["given", "none"]
 Optimiser = Literal["adam", "adamw", "sgd"]
 Decay = Literal["all", "matrices"]
 Schedule = Literal["constant", "cosine", "tail"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Select = Literal["auc", "video_auc"]
+Select = Literal["auc", "video_auc", "unseen_auc"]
 _CHOICES: Mapping[str, Any] = {
     "sampling": Sampling,
     "balance": Balance,
@@ -54,7 +54,7 @@ class Recipe:
     Attributes:
         method: Registered detector method.
         seed: Of the initial weights, the order of the samples and their augmentation.
-        weights: Where the backbone's weights come from: `hub`, `random`, or a file.
+        weights: Where the backbone's weights come from: `hub`, `random`, `package:NAME` or a file.
         network: What the method builds its network from.
         loss: Settings of the method's loss.
         inputs: What is made of a crop before the network: the `kind`, and its arguments.
@@ -78,7 +78,9 @@ class Recipe:
             by autoencoders, which are first trained on the real crops.
         balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats,
             half of each batch being real; `paired` does so too, and a batch holds a real and a fake of each
-            of its groups, as far as there are both, and varies the two alike.
+            of its groups, as far as there are both, and varies the two alike; `origins` draws couples of a
+            real and a fake so that neither the origin nor the size of a face tells the label, see
+            `training.couples`, and an epoch is as many couples as half the crops.
         labels: `given`, or `none`: every crop counts as real and its fake is itself blended with itself, so
             that no label is read. For pretraining a backbone; no model comes of it.
         optimiser: `adam`, `adamw` or `sgd`.
@@ -99,7 +101,8 @@ class Recipe:
         ema: Decay a step of the averaged weights, which are then what is validated and kept; 0 for none.
         precision: Of the network's arithmetic in training: `float32`, `bfloat16` (autocast), or `auto`,
             bfloat16 on a GPU and float32 on a CPU, where autocast is slow; losses and weights are float32.
-        select: What chooses the best epoch on the validation crops: `auc` of crops or of videos.
+        select: What chooses the best epoch on the validation crops: `auc` of crops, `video_auc`, or
+            `unseen_auc`, figure U of `evaluation.unseen`.
     """
 
     method: str

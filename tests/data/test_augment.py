@@ -6,17 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.data import augment
+from deepscan.data import augment, degrade
 from deepscan.data.augment import (
     AUGMENTATIONS,
     Affine,
     BrightnessContrast,
-    Codec,
-    Jpeg,
-    Shrink,
     augmented,
     steps_of,
 )
+from deepscan.data.degrade import Codec, Jpeg, Shrink
 from deepscan.errors import UsageError
 
 STEPS = {step for steps in AUGMENTATIONS.values() for _, step in steps}
@@ -103,7 +101,7 @@ def test_a_small_face_is_compressed_at_the_size_that_it_has_in_its_frame(image, 
         seen.append(small.shape[0])
         return small
 
-    monkeypatch.setattr(augment, "_as_frame", as_frame)
+    monkeypatch.setattr(degrade, "_as_frame", as_frame)
     kept, packed = (Shrink(0.25, codec=codec)(image, np.random.default_rng(5)) for codec in (0.0, 1.0))
     assert 0.25 * len(image) <= seen[0] < len(image)
     assert len(seen) == 1
@@ -349,3 +347,13 @@ def test_each_codec_has_its_turn():
     )
     frames = {Codec(30, 30)(image, np.random.default_rng(seed)).tobytes() for seed in range(12)}
     assert len(frames) == 3
+
+
+def test_a_stretch_changes_the_width_alone():
+    picture = np.zeros((65, 65, 3), np.uint8)
+    picture[12:53, 12:53] = 255
+    moved = Affine(degrees=0.0, stretch=0.2)(picture, np.random.default_rng(3))
+    wide, tall = (int((moved[..., 0] > 127).any(axis=axis).sum()) for axis in (0, 1))
+    assert tall == 41
+    assert abs(wide - 41) > 2
+    assert np.array_equal(Affine(degrees=0.0)(picture, np.random.default_rng(3)), picture)

@@ -38,6 +38,20 @@ def test_sources_are_chosen(tmp_path):
     assert "DFDC, web" in raised.value.hint
 
 
+def test_where_a_picture_comes_from_is_read_where_it_is_known(tmp_path):
+    header = "file,label,group,split,source,origin,pair,method,source_face_px\n"
+    rows = "a.jpg,fake,g1,train,WEB,some/page,p1,LIA,120\nb.jpg,real,g2,train,DFDC,,,,\n"
+    fake, real = read_pictures(_folder(tmp_path, rows, header))
+    assert (fake.origin, fake.pair, fake.method, fake.face_px) == ("some/page", "p1", "LIA", 120)
+    assert (real.origin, real.pair, real.method, real.face_px) == ("", "", "", 0)
+
+
+def test_a_size_that_is_no_number_is_refused(tmp_path):
+    header = "file,label,group,split,source_face_px\n"
+    with pytest.raises(UsageError, match=r"line 2: source_face_px '12\.5'"):
+        read_pictures(_folder(tmp_path, "a.jpg,fake,g1,train,12.5\n", header))
+
+
 def test_folders_of_reals_serve_in_pairs_only(tmp_path):
     (tmp_path / "faces" / "web").mkdir(parents=True)
     for name in ("b.PNG", "a.jpg", "notes.txt"):

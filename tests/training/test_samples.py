@@ -144,6 +144,51 @@ def test_a_pair_is_varied_alike(crops, paired):
     assert not torch.equal(images[0], images[1])
 
 
+@pytest.fixture
+def published(crops):
+    """The crops, of two origins, one of them of small faces in each couple."""
+    sizes = np.where(crops.labels == REAL, 32, 8)
+    origins = tuple(f"origin-{at % 2}" for at in range(96))
+    return dataclasses.replace(crops, origins=origins, pairs=("",) * 96, face_px=sizes)
+
+
+def test_couples_of_many_origins_alternate_and_know_each_other(published, paired):
+    balanced = dataclasses.replace(paired, balance="origins")
+    order = arrange(published, published.where("train"), balanced, (0,))
+    assert len(order) == 56
+    _pairs(order)
+    assert order[::2, 2].tolist() == order[1::2, 0].tolist()
+    assert order[1::2, 2].tolist() == order[::2, 0].tolist()
+    assert np.array_equal(order, arrange(published, published.where("train"), balanced, (0,)))
+
+
+def test_balancing_origins_needs_them(crops, paired):
+    with pytest.raises(UsageError, match="needs the origin"):
+        arrange(crops, crops.where("train"), dataclasses.replace(paired, balance="origins"), (0,))
+
+
+def test_a_couple_is_treated_alike_and_its_real_otherwise_in_another_couple(published, paired):
+    varied = dataclasses.replace(paired, augment="web", balance="origins")
+    same = dataclasses.replace(
+        published, crops=np.repeat(published.crops[:1], 96, axis=0), face_px=np.full(96, 20)
+    )
+    order = np.array([[0, 0, 1], [1, 1, 0], [0, 0, 3], [3, 1, 0]] * 2)
+    images = _batches(same, order, varied)[0].inputs["crops"]
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[2], images[3])
+    assert not torch.equal(images[0], images[2])
+
+
+def test_a_large_face_is_made_as_coarse_as_the_small_one_beside_it(published, paired):
+    balanced = dataclasses.replace(paired, balance="origins")
+    order = np.array([[0, 0, 1], [1, 1, 0]] * 4)
+    coarse = _batches(published, order, balanced)[0].inputs["crops"]
+    equal = dataclasses.replace(published, face_px=np.full(96, 8))
+    sharp = _batches(equal, order, balanced)[0].inputs["crops"]
+    assert coarse[0].diff(dim=-1).abs().mean() < 0.5 * sharp[0].diff(dim=-1).abs().mean()
+    assert torch.equal(coarse[1], sharp[1])
+
+
 def test_what_serves_only_in_pairs_stands_beside_a_fake_made_from_it_in_every_epoch(crops, paired):
     there = dataclasses.replace(crops, splits=("pairs",) * 3 + crops.splits[3:])
     there = dataclasses.replace(there, labels=np.append([0, 0, 0], crops.labels[3:]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.errors import UsageError
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from deepscan.training.samples import CropSource, halves
@@ -64,3 +65,31 @@ def test_the_epoch_that_comes_back_is_the_best_one(recipe, filmed, tmp_path, mon
         all(torch.equal(value, state[name]) for name, value in network.state_dict().items()) for state in seen
     ]
     assert same == [at == best for at in range(4)]
+
+
+def test_figure_u_of_the_half_that_chooses_can_choose(recipe, filmed, tmp_path, monkeypatch):
+    choosing, _ = halves(filmed)
+    groups = sorted({filmed.groups[at] for at in choosing})
+    # Only the first group's fakes are of a method, and its reals of an origin, that training has not seen.
+    new = [
+        name == groups[0] and split == "val" for name, split in zip(filmed.groups, filmed.splits, strict=True)
+    ]
+    known = dataclasses.replace(
+        filmed,
+        methods=tuple("new" if each else "old" for each in new),
+        origins=tuple("there" if each else "here" for each in new),
+    )
+    labels = filmed.labels[choosing]
+    inside = np.array(new)[choosing]
+    given = [np.where(inside, labels, 1 - labels), np.where(inside, 1 - labels, labels)]
+    monkeypatch.setattr(CropSource, "scores", lambda source, network, rows: given.pop(0).astype(float))
+    chosen = dataclasses.replace(recipe, epochs=2, select="unseen_auc", frames={"train": 0, "val": 0})
+    _, progress = train(chosen, known, tmp_path, processes=CPU)
+    assert [row["unseen_auc"] for row in progress.history] == [1, 0]
+    assert progress.best == 1
+
+
+def test_figure_u_cannot_choose_where_nothing_is_unseen(recipe, filmed, tmp_path):
+    chosen = dataclasses.replace(recipe, epochs=1, select="unseen_auc")
+    with pytest.raises(UsageError, match="unseen_auc"):
+        train(chosen, filmed, tmp_path, processes=CPU)

@@ -1,0 +1,136 @@
+"""Measures models on faces of the web that they cannot know, for their rows in tried.csv.
+
+    python benchmarks/unseen.py --data DIR MODEL...          # after tried.py, which writes a row anew
+
+`DIR/faces.csv` has the sources DFDC and WEB. All figures are of `val`. Its groups are in two halves, by the
+lowest bit of the first byte of the SHA-256 of its name: the first half chooses epochs and thresholds, the
+second is reported. A vote is the mean of a group's crops of one label.
+
+Figure U (`u`) is the AUC of the votes of fakes whose method no row of `train` has, against those of reals
+whose origin no row of `train` has. `seen` is that of the other crops of the web, `web` that of all, `dfdc`
+that of DFDC's crops. Shares of verdicts are of the votes of the web, at the card's thresholds, and (`refit`)
+at thresholds that the first half's votes of the web give.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tried import TABLE, scored, stated
+
+from deepscan import cards
+from deepscan.cards import Calibration, ModelCard
+from deepscan.data.crops import CropSet, prepare_crops
+from deepscan.data.dataset import Picture, read_pictures
+from deepscan.evaluation.figures import Measurement, measure_all
+from deepscan.evaluation.metrics import METRICS
+from deepscan.evaluation.unseen import Seen, Votes, auc_of_votes, by_origin, verdict_shares, votes
+from deepscan.scan.calibration import fit, second_half
+from deepscan.scan.scorer import Scorer
+
+#: In the order in which `faces.csv` has them.
+SOURCES = ("DFDC", "WEB")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """The crops of `val` from one source, and a model's scores of them.
+
+    Attributes:
+        crops: The crops.
+        scores: Probability of fake, shape (N,).
+    """
+
+    crops: CropSet
+    scores: NDArray[np.float64]
+
+    def votes(self, which: NDArray[np.bool_]) -> Votes:
+        """Return the votes of a part of the crops."""
+        rows = np.flatnonzero(which)
+        return votes(self.crops.labels[rows], self.scores[rows], [self.crops.groups[at] for at in rows])
+
+
+def main() -> None:
+    """Measure what is named and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv")
+    parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "int8"), help="of the ONNX file")
+    parser.add_argument("models", nargs="+", type=Path, help="model folders")
+    given = parser.parse_args()
+    pictures = read_pictures(given.data, SOURCES)
+    with TABLE.open(newline="") as file:
+        rows: dict[str, dict[str, Any]] = {row["model"]: row for row in csv.DictReader(file)}
+    for folder in given.models:
+        card = cards.load(folder)
+        found = dict(measured(card, pictures, given.cache, given.precision))
+        row = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
+        rows[card.name] = {**rows.get(card.name, {}), **stated(card), **row}
+        for name, value in found.items():
+            print(name, value)
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    with TABLE.open("w", newline="") as file:
+        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows.values())
+
+
+def measured(
+    card: ModelCard, pictures: tuple[Picture, ...], cache: Path, precision: str
+) -> Iterator[tuple[str, Any]]:
+    """Yield the figures of a model by name; those of origins are mappings."""
+    scorer, seen = Scorer(card, engine="onnx", device="cpu", precision=precision), Seen.of(pictures)
+    dfdc, web = (_scored(scorer, pictures, source, cache) for source in SOURCES)
+    assert card.calibration is not None
+    yield from figures(dfdc, web, seen, card.calibration)
+
+
+def figures(dfdc: Scored, web: Scored, seen: Seen, calibration: Calibration) -> Iterator[tuple[str, Any]]:
+    """Yield figures by name.
+
+    Args:
+        dfdc: Crops of DFDC.
+        web: Crops of the web.
+        seen: What was trained on.
+        calibration: Of the model.
+    """
+    unseen, second = seen.unseen(web.crops), second_half(web.crops.groups)
+    u = auc_of_votes(web.votes(unseen & second))
+    yield "u", _rounded(u)
+    assert u.interval is not None
+    yield "u_low", round(u.interval.low, 4)
+    yield "u_high", round(u.interval.high, 4)
+    yield "u_choosing", _rounded(auc_of_votes(web.votes(unseen & ~second)))
+    yield "seen", _rounded(auc_of_votes(web.votes(~unseen & second)))
+    yield "web", _rounded(auc_of_votes(web.votes(second)))
+    rows = np.flatnonzero(second_half(dfdc.crops.groups))
+    of_crops = measure_all(dfdc.crops.labels[rows], dfdc.scores[rows], measures={"auc": METRICS["auc"]})[0]
+    yield "dfdc", _rounded(of_crops)
+    first = web.votes(~second)
+    refit = fit(first.labels, first.scores, level="video", data="the first half's votes of the web")
+    for name, thresholds in (("", calibration), ("refit_", refit)):
+        for verdict, share in verdict_shares(web.votes(second), thresholds).items():
+            yield name + verdict, round(share, 3)
+    held = np.flatnonzero(second)
+    yield "origins", by_origin(web.crops, web.scores, refit, held)
+
+
+def _scored(scorer: Scorer, pictures: tuple[Picture, ...], source: str, cache: Path) -> Scored:
+    chosen = [each for each in pictures if each.source == source and each.split == "val"]
+    crops = prepare_crops(chosen, scorer.recipe, cache, workers=1)
+    return Scored(crops, scored(scorer, crops.crops))
+
+
+def _rounded(found: Measurement) -> float | None:
+    return None if found.value is None else round(found.value, 4)
+
+
+if __name__ == "__main__":
+    main()

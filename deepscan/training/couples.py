@@ -1,0 +1,78 @@
+"""Couples of a real and a fake, drawn so that the origin of a crop says little of its label."""
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from deepscan.data.crops import CropSet
+from deepscan.detectors.detector import FAKE, REAL
+
+Indices = NDArray[np.int64]
+#: How much more often an origin with both labels is drawn than one of as many groups with one label.
+BOTH = 1.5
+
+
+class _Pool:
+    """Crops of one label: draws an origin, of this a group, and of the group a crop.
+
+    An origin's share grows with the root of its number of groups: a large data set does not drown the small
+    ones, and a single clip does not count as much as a data set.
+    """
+
+    def __init__(self, crops: CropSet, positions: Indices, favoured: set[str]) -> None:
+        groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for at in positions.tolist():
+            groups[crops.origins[at]][crops.groups[at]].append(at)
+        self._groups = [list(of_group.values()) for of_group in groups.values()]
+        weights = np.array(
+            [len(of_group) ** 0.5 * (BOTH if name in favoured else 1) for name, of_group in groups.items()]
+        )
+        self._shares = weights / weights.sum()
+
+    def draw(self, count: int, rng: Generator) -> list[int]:
+        """Return that many positions."""
+        return [
+            int(rng.choice(groups[rng.integers(len(groups))]))
+            for groups in (self._groups[at] for at in rng.choice(len(self._groups), count, p=self._shares))
+        ]
+
+
+def couples(crops: CropSet, positions: Indices, count: int, rng: Generator) -> Indices:
+    """Return couples (real, fake), shape (count, 2).
+
+    Fakes are drawn by origin. The real of a couple is the nearest there is: of the same pair, else of the
+    same group, else of the same origin. So an origin with both labels has as many reals as fakes, and tells
+    nothing. A fake of an origin without reals takes the place of a real from an origin without fakes.
+
+    Args:
+        crops: The crops, with origins.
+        positions: Which of them to use; both labels occur.
+        count: How many couples.
+        rng: Draws them.
+    """
+    of_label = {label: positions[crops.labels[positions] == label] for label in (REAL, FAKE)}
+    origins = {label: {crops.origins[at] for at in given.tolist()} for label, given in of_label.items()}
+    both = origins[REAL] & origins[FAKE]
+    near: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for at in of_label[REAL].tolist():
+        for key in _nearness(crops, at):
+            near[key].append(at)
+    alone = np.array([at for at in of_label[REAL].tolist() if crops.origins[at] not in both], dtype=np.int64)
+    others = _Pool(crops, alone if len(alone) else of_label[REAL], set())
+    paired = []
+    for fake in _Pool(crops, of_label[FAKE], both).draw(count, rng):
+        found = next((near[key] for key in _nearness(crops, fake) if key in near), None)
+        paired.append((int(rng.choice(found)) if found else others.draw(1, rng)[0], fake))
+    return np.array(paired, dtype=np.int64).reshape(-1, 2)
+
+
+def _nearness(crops: CropSet, at: int) -> list[tuple[str, ...]]:
+    """Return what a real and a fake may share, the nearest first."""
+    origin, pair = crops.origins[at], crops.pairs[at]
+    return [
+        *([("pair", origin, pair)] if pair else []),
+        ("group", origin, crops.groups[at]),
+        ("origin", origin),
+    ]

