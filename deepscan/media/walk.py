@@ -20,7 +20,7 @@ class Walk:
 
     Attributes:
         format: The container's format, as libav names it.
-        packets: Those of each stream by its index, in the order of the file.
+        packets: Those of each video stream by its index, in the order of the file.
         last_duration: The last stated duration of a packet of each stream, in ticks.
         start: When the first packet of any stream begins, in seconds.
         stated: How long the header says the file is, in seconds, 0 where it does not.
@@ -87,6 +87,9 @@ def walk(container: InputContainer) -> Walk:
             end = max(end, float((time + length) * packet.time_base))
         if packet.pos is not None:
             reached = max(reached, packet.pos + packet.size)
+        # Hours of sound have millions of packets.
+        if packet.stream.type != "video":
+            continue
         decoding = None if guessed else packet.dts
         times = PacketTimes(decoding, packet.pts, packet.is_keyframe, packet.is_corrupt, packet.is_discard)
         found[packet.stream_index].append(times)
