@@ -14,6 +14,8 @@ _UNREAD = 0.25
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
 _JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD8)}
+_LARGEST_JPEG = 1 << 28
+_BLOCK = 188 << 12
 _OGG_LAST = 4
 _RIFF_PLACEHOLDER = 0xFFFFFFF0
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
@@ -46,16 +48,15 @@ def unread(source: Source, reached: int) -> str | None:
     """
     if not reached or source.size - reached <= _UNREAD * source.size:
         return None
+    # Broadcasts fill up with packets of nothing (ISO/IEC 13818-1, 2.4.3.3: PID 0x1FFF).
+    rest = source.size - reached
     with open(source.url(), "rb") as file:
         file.seek(reached)
-        rest = file.read()
-    # Broadcasts fill up with packets of nothing (ISO/IEC 13818-1, 2.4.3.3: PID 0x1FFF).
-    filling = rest.count(b"\x47\x1f\xff") * _TS_PACKETS[0][0]
-    if len(rest) - filling <= _UNREAD * source.size:
+        blocks = iter(lambda: file.read(_BLOCK), b"")
+        filling = sum(block.count(b"\x47\x1f\xff") for block in blocks) * _TS_PACKETS[0][0]
+    if rest - filling <= _UNREAD * source.size:
         return None
-    return (
-        f"data that are not read, perhaps of another recording: the last {len(rest)} of {source.size} bytes"
-    )
+    return f"data that are not read, perhaps of another recording: the last {rest} of {source.size} bytes"
 
 
 def _gif(file: BinaryIO, size: int) -> str | None:
@@ -81,6 +82,8 @@ def _colours(flags: int) -> int:
 
 def _jpeg(file: BinaryIO, size: int) -> str | None:
     """ITU-T T.81, annex B: segments up to the marker EOI."""
+    if size > _LARGEST_JPEG:
+        return None
     data, at = file.read(size), 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
         marker = data[at + 1]

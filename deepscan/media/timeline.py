@@ -92,14 +92,21 @@ def lay_out(packets: Sequence[PacketTimes], *, timed: bool, gap: int | None) -> 
         segments = [Segment(first, 0) for first in sorted({0, *joints, *jumps})]
         return Timeline(None, keys, tuple(segments), corrupt, len(jumps))
     pieces = list(pairwise([0, *jumps, len(packets)]))
-    segments = []
+    shifts: dict[int, int] = {}
     shown: dict[int, bool] = {}
+    newest: int | None = None
     for number, (first, stop) in enumerate(pieces):
         piece = _presented(packets[first:stop], whole=_goes_on(packets, pieces, number))
-        shift = max(shown) + step - min(piece) if shown and piece else 0
-        segments += [Segment(at, shift) for at in sorted({first, *joints}) if first <= at < stop]
+        shift = 0 if newest is None or not piece else newest + step - min(piece)
+        shifts[first] = shift
+        if piece:
+            newest = max(piece) + shift
         for tick, key in piece.items():
             shown.setdefault(tick + shift, key)
+    segments, shift = [], 0
+    for first in sorted({*shifts, *joints}):
+        shift = shifts.get(first, shift)
+        segments.append(Segment(first, shift))
     order = sorted(shown)
     ticks, keys = np.array(order, np.int64), np.array([shown[tick] for tick in order], np.bool_)
     return Timeline(ticks if order else None, keys, tuple(segments), corrupt, len(jumps))
