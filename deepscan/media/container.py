@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import av
@@ -25,6 +25,8 @@ _CONTAINERS = (
 # Not what a player shows: cover art, and pictures of a moment each.
 _ASIDE = Disposition.attached_pic | Disposition.timed_thumbnails
 _OURS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+#: How often in a row a file may have no packet "just now".
+_PATIENCE = 1000
 # Metadata are in any encoding, or in none. From 19 on PyAV takes them as they are and knows no such option.
 _LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
@@ -48,7 +50,7 @@ def open_container(url: str) -> InputContainer:
         # PyAV's class for it has changed its name.
         if error.errno != errno.EINVAL:
             raise
-        raise MediaError("unsupported", "it is no video or image container that is known here") from None
+        raise MediaError("unsupported", "unknown video or image container") from None
     return container
 
 
@@ -67,15 +69,14 @@ def decode_packets(
             first packet.
         needed: Which packets' frames must be decoded; of the others, those that no frame is built on are not.
     """
-    packets = container.demux(stream)
+    packets = packets_of(container, stream)
     coming, shift, number = list(reversed(segments)), 0, 0
     while True:
         try:
             packet = next(packets)
         except StopIteration:
             return
-        except av.FFmpegError as error:
-            raise_if_ours(error)
+        except av.FFmpegError:
             # Where reading breaks off, the decoder still holds the last frames.
             with contextlib.suppress(av.FFmpegError):
                 yield from stream.codec_context.decode(None)
@@ -98,6 +99,32 @@ def decode_packets(
             yield from (frame for frame in packet.decode() if isinstance(frame, VideoFrame))
         except av.FFmpegError as error:
             raise_if_ours(error)
+
+
+def packets_of(container: InputContainer, *streams: VideoStream) -> "Iterator[Packet[Any]]":
+    """Yield the packets of a file, those without data too.
+
+    Args:
+        container: The file, where reading is to go on.
+        streams: Only of these streams, of all where there are none.
+
+    Raises:
+        av.FFmpegError: Reading breaks off.
+        MediaError: `error`: this process lacks memory.
+    """
+    vain = 0
+    while vain < _PATIENCE:
+        try:
+            for packet in container.demux(*streams):
+                vain = 0
+                yield packet
+            return
+        except av.BlockingIOError:
+            # In a stretch of zeros libav has no packet just now, and PyAV's generator ends with that.
+            vain += 1
+        except av.FFmpegError as error:
+            raise_if_ours(error)
+            raise
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:

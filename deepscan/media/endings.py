@@ -13,9 +13,11 @@ _UNREAD = 0.25
 #: Lengths of a transport stream's packets, and where in the first one its sync byte stands.
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
-_JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD8)}
-_LARGEST_JPEG = 1 << 28
+_JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD9)}
+_MARKER, _IN_SCAN = re.compile(rb"\xff[^\x00\xff]"), re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BLOCK = 188 << 12
+_FLV_TAGS = (8, 9, 18)
+_MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")
 _OGG_LAST = 4
 _RIFF_PLACEHOLDER = 0xFFFFFFF0
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
@@ -56,7 +58,7 @@ def unread(source: Source, reached: int) -> str | None:
         filling = sum(block.count(b"\x47\x1f\xff") for block in blocks) * _TS_PACKETS[0][0]
     if rest - filling <= _UNREAD * source.size:
         return None
-    return f"data that are not read, perhaps of another recording: the last {rest} of {source.size} bytes"
+    return f"the last {rest} of {source.size} bytes were not read; they may be another recording"
 
 
 def _gif(file: BinaryIO, size: int) -> str | None:
@@ -65,6 +67,8 @@ def _gif(file: BinaryIO, size: int) -> str | None:
     flags = file.read(13)[10]
     file.seek(_colours(flags), os.SEEK_CUR)
     while (kind := file.read(1)) != b"\x3b":
+        if kind == b"\0":
+            continue
         if kind == b"\x21":
             file.seek(1, os.SEEK_CUR)
         elif kind == b"\x2c":
@@ -82,23 +86,24 @@ def _colours(flags: int) -> int:
 
 def _jpeg(file: BinaryIO, size: int) -> str | None:
     """ITU-T T.81, annex B: segments up to the marker EOI."""
-    if size > _LARGEST_JPEG:
-        return None
-    data, at = file.read(size), 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
-        marker = data[at + 1]
+    at, within = 2, False
+    while at < size:
+        file.seek(at)
+        block = file.read(_BLOCK)
+        # Within a scan a marker is what is neither stuffed nor a restart; between segments any byte may fill.
+        found = (_IN_SCAN if within else _MARKER).search(block)
+        if found is None:
+            # The last byte may be the first of a marker.
+            at += max(1, len(block) - 1)
+            continue
+        marker, at = block[found.end() - 1], at + found.end()
         if marker == _JPEG_END:
             return None
-        if marker == 0xFF:
-            at += 1
-        elif marker in _JPEG_ALONE or marker == 0:
-            at += 2
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            at += 2 + length
-            if marker == _JPEG_SCAN:
-                following = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search(data, at)
-                at = following.start() if following else len(data)
+        within = within and marker in _JPEG_ALONE
+        if marker not in _JPEG_ALONE:
+            file.seek(at)
+            at += struct.unpack(">H", file.read(2))[0]
+            within = marker == _JPEG_SCAN
     return "it ends without the JPEG marker EOI"
 
 
@@ -110,7 +115,9 @@ def _matroska(file: BinaryIO, size: int) -> str | None:
         if identifier == 0x18538067:
             end = None if length is None else file.tell() + length
             return None if end is None else _stated(end, size)
-        file.seek(length or 0, os.SEEK_CUR)
+        if length is None or length > size:
+            return None
+        file.seek(length, os.SEEK_CUR)
     return None
 
 
@@ -126,12 +133,21 @@ def _flv(file: BinaryIO, size: int) -> str | None:
     """Adobe Flash Video 10.1, annex E.3: the last four bytes are the length of the last tag."""
     file.seek(max(0, size - 4))
     (length,) = struct.unpack(">I", file.read(4))
-    start = size - 4 - length
-    if start >= 13:
+    if (start := size - 4 - length) >= 13:
         file.seek(start + 1)
         if int.from_bytes(file.read(3)) + 11 == length:
             return None
-    return "it ends within an FLV tag"
+    # Some writers leave the lengths out: then from tag to tag, as far as there are some.
+    at = 13
+    while at < size:
+        file.seek(at)
+        head = file.read(4)
+        if head[0] & 0x1F not in _FLV_TAGS:
+            return None
+        if len(head) < 4 or size - at < 11:
+            return "it ends within an FLV tag"
+        at += 11 + int.from_bytes(head[1:]) + 4
+    return "it ends within an FLV tag" if at - 4 > size else None
 
 
 def _mpegts(file: BinaryIO, size: int) -> str | None:
@@ -139,13 +155,19 @@ def _mpegts(file: BinaryIO, size: int) -> str | None:
     for length, sync in _TS_PACKETS:
         if all(head[at] == _TS_SYNC for at in range(sync, len(head), length)):
             rest = size % length
-            return f"it ends within a packet: {rest} of {length} bytes" if rest else None
+            file.seek(size - rest + sync)
+            # Zeros at the end are the file system's.
+            begun = file.read(1) == bytes([_TS_SYNC])
+            return f"it ends within a packet: {rest} of {length} bytes" if begun else None
     return None
 
 
 def _mxf(file: BinaryIO, size: int) -> str | None:
     """SMPTE ST 377-1, section 7.1: the header states where the footer lies, once the file is complete."""
     head = file.read(16 + 9 + 32)
+    # A run-in may stand in front of it.
+    if not head.startswith(_MXF_HEADER):
+        return None
     at = 17 + (head[16] & 0x7F if head[16] & 0x80 else 0)
     (footer,) = struct.unpack_from(">Q", head, at + 24)
     return f"its footer at byte {footer} is missing" if footer >= size else None
@@ -168,11 +190,12 @@ def _riff(file: BinaryIO, size: int) -> str | None:
     file.seek(4)
     (length,) = struct.unpack("<I", file.read(4))
     # A writer that could not seek back left a placeholder.
-    return None if length >= _RIFF_PLACEHOLDER else _stated(8 + length, size)
+    # Some count their own header in.
+    return None if length >= _RIFF_PLACEHOLDER or length <= size else _stated(8 + length, size)
 
 
 def _stated(end: int, size: int) -> str | None:
-    return f"the header states {end} bytes, {size} are there" if end > size else None
+    return f"the header says {end} bytes, the file has {size}" if end > size else None
 
 
 _CHECKS: dict[tuple[str, ...], Callable[[BinaryIO, int], str | None]] = {

@@ -83,7 +83,7 @@ def look(source: Source) -> Picture | None:
     kind = kind_of(source.head(32))
     if kind is None:
         return None
-    from PIL import Image
+    from deepscan.media.container import raise_if_ours
 
     try:
         if kind == "HEIF":
@@ -94,7 +94,9 @@ def look(source: Source) -> Picture | None:
             turned = _orientation(image, kind, source)
             width, height = _stored_size(image)
             return Picture(kind, image.mode, width, height, turned, pages, begins, length)
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
+    except Exception as error:
+        # They raise whatever a damaged header leads to.
+        raise_if_ours(error)
         return None
 
 
@@ -146,7 +148,7 @@ def opened(url: str, kind: str) -> "Iterator[Image.Image]":
 
             yield pi_heif.open_heif(file).to_pillow()
         else:
-            with Image.open(file, formats=[kind, "MPO"] if kind == "JPEG" else [kind]) as image:
+            with Image.open(file, formats=[kind]) as image:
                 yield image
 
 
@@ -156,7 +158,8 @@ def _times(source: Source) -> tuple[tuple[int, ...], int]:
     Pillow would have to decode all frames for it; their chunks (ANMF) state it.
     """
     begins, now, at = [], 0, 12
-    while len(chunk := os.pread(source.fd, 23, at)) == 23:
+    end = 8 + int.from_bytes(os.pread(source.fd, 4, 4), "little")
+    while at < end and len(chunk := os.pread(source.fd, 23, at)) == 23:
         name, size = struct.unpack_from("<4sI", chunk)
         if name == b"ANMF":
             begins.append(now)
@@ -196,12 +199,15 @@ def beyond_libav(picture: Picture, container: "InputContainer") -> str | None:
     Raises:
         MediaError: `unsupported`: nobody else reads it well.
     """
-    from deepscan.media.container import in_tiles, video_streams
+    from deepscan.media.container import in_tiles, is_known, video_streams
     from deepscan.media.shape import transfer_of
 
     if picture.kind not in BOXED:
         return None
-    first = video_streams(container)[0].codec_context
+    stream = video_streams(container)[0]
+    if not is_known(stream):
+        return None
+    first = stream.codec_context
     if in_tiles(container):
         why = "libav gives each tile of a picture by itself"
     elif picture.misleading:

@@ -133,7 +133,7 @@ def _conclude(
     warnings = damage(found, stream.index, stream.frames, line, missing, still=still)
     damaged = bool(warnings)
     if count == 0 or (damaged and count < FEWEST_OF_DAMAGED):
-        raise MediaError("decode_error", "; ".join([*warnings, f"only {count} frames are left of it"]))
+        raise MediaError("decode_error", "; ".join([*warnings, f"too few frames are left of it: {count}"]))
     others = [f"{each.index} ({_brief(each)})" for each in found.others(container, stream)]
     pages = (picture.pages if picture else 1) if still else 0
     warnings += oddities(source, found, stream.index, stream.frames, line, others, pages)

@@ -28,13 +28,11 @@ class Shape:
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
         pixel_aspect: Width of a stored pixel divided by its height, as the file states it.
-        orientation: How the picture is turned, once its pixels are square.
     """
 
     width: int
     height: int
     pixel_aspect: Fraction
-    orientation: Orientation
 
 
 def shape_of(stream: VideoStream, frame: VideoFrame, orientation: Orientation, *, still: bool) -> Shape:
@@ -56,7 +54,7 @@ def shape_of(stream: VideoStream, frame: VideoFrame, orientation: Orientation, *
     width, height = max(1, round(frame.width * shown)), frame.height
     if orientation.swaps_sides:
         width, height = height, width
-    return Shape(width, height, aspect, orientation)
+    return Shape(width, height, aspect)
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:

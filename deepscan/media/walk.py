@@ -1,15 +1,13 @@
 """Reads all packets of a file without decoding them: what is there, whatever the header says."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from deepscan.media.container import raise_if_ours, video_streams
+from deepscan.media.container import packets_of, video_streams
 from deepscan.media.decoders import reason
 from deepscan.media.timeline import PacketTimes
 
@@ -67,14 +65,13 @@ def walk(container: InputContainer) -> Walk:
     guessed = "matroska" in container.format.name
     before: dict[int, int] = {}
     end, reached, error = 0.0, 0, None
-    packets: Iterator[Any] = container.demux()
+    packets = packets_of(container)
     while True:
         try:
             packet = next(packets)
         except StopIteration:
             break
         except av.FFmpegError as failure:
-            raise_if_ours(failure)
             error = reason(failure)
             break
         if not packet.size:

@@ -116,7 +116,8 @@ def _facts(record: Mapping[str, Any], media: Mapping[str, Any]) -> Iterator[tupl
 def _changes(media: Mapping[str, Any]) -> list[str]:
     """Return what was done to the stored frames so that they are seen as a player shows them."""
     changed = []
-    if media.get("pixel_aspect", "1/1") != "1/1":
+    sizes = [sorted((media.get(f"{of}width") or 0, media.get(f"{of}height") or 0)) for of in ("", "stored_")]
+    if media.get("stored_width") and sizes[0] != sizes[1]:
         stored = f"{media['stored_width']} × {media['stored_height']}"
         changed.append(f"stored as {stored} with pixels of {media['pixel_aspect']}")
     if media.get("field_order", "progressive") != "progressive":

@@ -25,6 +25,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "plain.mkv": awkward.video,
     "plain.avi": lambda path: awkward.video(path, codec="mpeg4"),
     "plain.ts": awkward.video,
+    "plain.flv": awkward.video,
     "plain.h264": lambda path: awkward.video(path, container="h264"),
     "sound.mp4": lambda path: awkward.video(path, audio=True),
     "mistitled.mp4": awkward.mistitled,

@@ -56,6 +56,43 @@ def test_a_file_that_is_cut_short_says_so(media, name):
     assert 20 <= found.count <= 30
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("plain.ts", lambda data: data + bytes(100)),
+        ("anim.gif", lambda data: data[:-1] + b"\0\0;"),
+        (
+            "plain.avi",
+            lambda data: (
+                data[:4] + (int.from_bytes(data[4:8], "little") + 8).to_bytes(4, "little") + data[8:]
+            ),
+        ),
+        ("plain.flv", lambda data: data[:-4] + bytes(4)),
+        ("plain.flv", lambda data: data[:-4]),
+    ],
+    ids=["padding", "gif-filling", "riff-counts-itself", "flv-zero-length", "flv-no-length"],
+)
+def test_a_habit_of_some_writers_is_no_damage(media, tmp_path, name, change):
+    path = tmp_path / name
+    path.write_bytes(change(media(name).read_bytes()))
+    assert missing(path) is None
+
+
+def test_a_stretch_of_zeros_is_read_over(media, tmp_path):
+    """As in a recorder's file that was made as large as it might become."""
+    path = tmp_path / "long.ts"
+    path.write_bytes(media("plain.ts").read_bytes() + bytes(188_000))
+    with Source(os.fsencode(path)) as source:
+        assert probe(source).count == 30
+
+
+def test_a_jpeg_with_fill_bytes_and_restarts_is_whole(media, tmp_path):
+    data = media("still.jpg").read_bytes()
+    path = tmp_path / "filled.jpg"
+    path.write_bytes(data[:2] + b"\xff" * 1000 + data[2:])
+    assert missing(path) is None
+
+
 def test_an_mxf_that_is_cut_short_lacks_its_footer(tmp_path):
     path = awkward.video(tmp_path / "cut.mxf", codec="mpeg2video")
     assert "footer" in missing(awkward.cut(path, 0.9))
@@ -96,4 +133,4 @@ def test_a_recording_behind_another_one_that_is_not_read_is_named(media, tmp_pat
         found = probe(source)
         assert unread(source, source.size) is None
     assert found.count == 30
-    assert any("perhaps of another recording" in line for line in found.warnings)
+    assert any("may be another recording" in line for line in found.warnings)

@@ -205,7 +205,7 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(media, name):
 def test_too_little_of_a_truncated_file(media):
     status, detail = refusal(media("stump.mp4"))
     assert status == "decode_error"
-    assert "frames are left" in detail
+    assert "too few frames are left of it: 3" in detail
 
 
 def test_one_healthy_frame_is_enough(media):
@@ -260,6 +260,15 @@ def test_text_is_recognised_whatever_its_encoding(tmp_path, content):
     path = tmp_path / "text.mp4"
     path.write_bytes(content)
     assert refusal(path)[0] == "unsupported"
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JFIF", b"II*\0\x08\0\0\0", b"RIFF\x10\0\0\0WEBP"]
+)
+def test_the_mere_beginning_of_a_picture_is_no_internal_error(tmp_path, head):
+    path = tmp_path / "stub"
+    path.write_bytes(head + bytes(40))
+    assert refusal(path)[0] in ("decode_error", "unsupported")
 
 
 def test_only_known_containers_are_read(tmp_path):
