@@ -16,6 +16,8 @@ _TS_SYNC = 0x47
 _JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD9)}
 _MARKER, _IN_SCAN = re.compile(rb"\xff[^\x00\xff]"), re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BLOCK = 188 << 12
+#: Formats of one frame after another, all of one size.
+_FRAMES_ALONE = ("yuv4mpegpipe",)
 _FLV_TAGS = (8, 9, 18)
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")
 _OGG_LAST = 4
@@ -23,13 +25,16 @@ _RIFF_PLACEHOLDER = 0xFFFFFFF0
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 
 
-def shortfall(source: Source, container: str) -> str | None:
+def shortfall(source: Source, container: str, reached: int = 0) -> str | None:
     """Return in words what is missing at the end of a file, None where nothing says so.
 
     Args:
         source: The opened file.
         container: Its format, as libav names it.
+        reached: How far into the file whole packets lie, in bytes, 0 where that is not known.
     """
+    if container in _FRAMES_ALONE and 0 < reached < source.size:
+        return "it ends within a frame"
     check = next((check for names, check in _CHECKS.items() if container in names), None)
     if check is None:
         return None

@@ -126,7 +126,7 @@ def _conclude(
     key = key_of(container, stream)
     base = fraction(stream.time_base) or Fraction(1)
     still = _is_still(found, stream, picture)
-    missing = shortfall(source, found.format)
+    missing = shortfall(source, found.format, found.reached)
     line = _timeline(stream, found, base, still=still, cut=missing is not None)
     count = len(line.keys)
     still = still or (count == 1 and found.format in ("gif", "apng"))

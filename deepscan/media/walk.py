@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -88,9 +89,16 @@ def walk(container: InputContainer) -> Walk:
         if packet.stream.type != "video":
             continue
         decoding = None if guessed else packet.dts
-        times = PacketTimes(decoding, packet.pts, packet.is_keyframe, packet.is_corrupt, packet.is_discard)
+        hidden = packet.is_discard or _is_header(packet)
+        times = PacketTimes(decoding, packet.pts, packet.is_keyframe, packet.is_corrupt, hidden)
         found[packet.stream_index].append(times)
         if packet.duration and not (times.corrupt or times.discarded):
             last_duration[packet.stream_index] = packet.duration
     start, stated = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
     return Walk(container.format.name, found, last_duration, start, stated, end, reached, error)
+
+
+def _is_header(packet: Any) -> bool:
+    # Theora I, section 6.1: where streams are chained, the headers of the next one come as packets.
+    context = getattr(packet.stream, "codec_context", None)
+    return context is not None and context.name == "theora" and bool(bytes(packet)[0] & 0x80)

@@ -124,6 +124,16 @@ def test_what_stands_behind_the_end_of_a_picture_is_no_damage(media, tmp_path):
         assert missing(path) is None
 
 
+def test_uncompressed_frames_that_are_cut_short(tmp_path):
+    path = tmp_path / "plain.y4m"
+    path.write_bytes(b"YUV4MPEG2 W64 H64 F25:1 C420\n" + (b"FRAME\n" + b"d" * 6144) * 6)
+    with Source(os.fsencode(path)) as source:
+        assert probe(source).warnings == ()
+    with Source(os.fsencode(awkward.cut(path, 0.9))) as source:
+        found = probe(source)
+    assert (found.count, found.warnings) == (5, ("it is cut short: it ends within a frame",))
+
+
 def test_a_recording_behind_another_one_that_is_not_read_is_named(media, tmp_path):
     path = tmp_path / "two.flv"
     part = awkward.video(tmp_path / "part.flv").read_bytes()
