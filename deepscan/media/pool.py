@@ -127,19 +127,19 @@ class DecodePool:
 
     def _begin(self, fence: Fence, task: Task) -> None:
         self._tasks[fence] = task
-        task.begin_anew(self._options.timeout, time.monotonic())
+        task.begin_anew(time.monotonic())
         # Where nobody is there to take it, the channel's end is heard in poll.
         fence.channel.send(task.order(self._options))
 
     def _remaining(self) -> list[float]:
         now = time.monotonic()
-        running = [task.left(now) for task in self._tasks.values() if task]
+        running = [task.left(self._options.timeout, now) for task in self._tasks.values() if task]
         return [max(0.0, left) for left in running if left is not None]
 
     def _enforce(self) -> None:
         now = time.monotonic()
         for fence, task in list(self._tasks.items()):
-            left = task.left(now) if task else None
+            left = task.left(self._options.timeout, now) if task else None
             if task is None or left is None or left > 0:
                 continue
             self._drop(fence)

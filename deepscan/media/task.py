@@ -24,7 +24,6 @@ class Task:
         sha256: Its digest, once known.
         size: Its size in bytes, once known.
         seconds: Stage -> seconds spent in it, as far as told before the end.
-        limit: Seconds on the clock after which it has hung.
         restarted: Whether a process ended before it took the job up.
         killed: Whether a process was killed from outside while it worked.
         done: Frames that were handed on.
@@ -42,7 +41,6 @@ class Task:
     sha256: str | None = None
     size: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
-    limit: float = 0.0
     restarted: bool = False
     killed: bool = False
     done: list[int] = field(default_factory=list)
@@ -52,15 +50,15 @@ class Task:
     need: Message | None = None
     slots: int = 0
 
-    def begin_anew(self, limit: float, now: float) -> None:
+    def begin_anew(self, now: float) -> None:
         """Set what belongs to an attempt; its time begins when a process takes it up."""
         self.need, self.slots = None, 0
-        self.limit, self.sent = limit, now
+        self.sent = now
         self.clock.pause(now)
 
-    def left(self, now: float) -> float | None:
+    def left(self, timeout: float, now: float) -> float | None:
         """Return in how many seconds the process must be given up, None while it waits for its parent."""
-        return self.clock.left(self.limit, now) if self.sent is None else self.sent + START_LIMIT - now
+        return self.clock.left(timeout, now) if self.sent is None else self.sent + START_LIMIT - now
 
     def order(self, options: DecodeOptions) -> Message:
         """Return the message that tells a process what to do, and what earlier ones have done."""
