@@ -19,6 +19,10 @@ _BLOCK = 188 << 12
 #: Formats of one frame after another, all of one size.
 _FRAMES_ALONE = ("yuv4mpegpipe",)
 _FLV_TAGS = (8, 9, 18)
+#: A size above this was not written as one.
+_FLV_LARGEST = 2.0**53
+#: Of an FLV file's metadata: the key's length and name, then the type of a number.
+_FLV_SIZE, _FLV_METADATA = b"\x00\x08filesize\x00", 1 << 16
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")
 _OGG_LAST = 4
 _RIFF_PLACEHOLDER = 0xFFFFFFF0
@@ -135,7 +139,13 @@ def _vint(file: BinaryIO, *, marker: bool = False) -> int | None:
 
 
 def _flv(file: BinaryIO, size: int) -> str | None:
-    """Adobe Flash Video 10.1, annex E.3: the last four bytes are the length of the last tag."""
+    """Adobe Flash Video 10.1, annexes E.3 and E.5: the last four bytes are the length of the last tag.
+
+    A file cut between two tags looks whole, but for the size that most writers state; streams state 0.
+    """
+    _, found, rest = file.read(_FLV_METADATA).partition(_FLV_SIZE)
+    if found and size + 4 < (states := struct.unpack(">d", rest[:8])[0]) < _FLV_LARGEST:
+        return f"it has {size:,} of the {states:,.0f} bytes that its header states"
     file.seek(max(0, size - 4))
     (length,) = struct.unpack(">I", file.read(4))
     if (start := size - 4 - length) >= 13:

@@ -1,6 +1,7 @@
 """What the end of a file says of its whole."""
 
 import os
+import struct
 
 import pytest
 
@@ -132,6 +133,23 @@ def test_uncompressed_frames_that_are_cut_short(tmp_path):
     with Source(os.fsencode(awkward.cut(path, 0.9))) as source:
         found = probe(source)
     assert (found.count, found.warnings) == (5, ("it is cut short: it ends within a frame",))
+
+
+def test_a_flash_video_cut_at_any_byte_is_cut_short(media, tmp_path):
+    data, path = media("plain.flv").read_bytes(), tmp_path / "cut.flv"
+    # Between two tags it looks whole. Only the length of the last tag may be missing.
+    for left in range(len(data) - 200, len(data) - 4):
+        path.write_bytes(data[:left])
+        assert missing(path), left
+
+
+def test_a_stream_recorded_as_flash_video_states_no_size(media, tmp_path):
+    data, path = media("plain.flv").read_bytes(), tmp_path / "live.flv"
+    key, number = b"\x00\x08filesize\x00", struct.Struct(">d")
+    at = data.index(key) + len(key)
+    for stated in (0.0, float("nan"), float("inf"), -1.0, len(data) / 2):
+        path.write_bytes(data[:at] + number.pack(stated) + data[at + 8 :])
+        assert missing(path) is None
 
 
 def test_a_recording_behind_another_one_that_is_not_read_is_named(media, tmp_path):
