@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from deepscan.faces.boxes import iou
-from deepscan.scan.journal import read_journal
+from deepscan.scanning.journal import read_journal
 
 Record = Mapping[str, Any]
 Line = Mapping[str, Any]

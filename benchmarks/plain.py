@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from facenet_pytorch import MTCNN
 
-from deepscan.faces.recipe import CropRecipe
+from deepscan.crop_recipe import CropRecipe
 
 Images = npt.NDArray[np.uint8]
 #: Frames of a video.

@@ -24,15 +24,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tried import scored
 
-from deepscan import cards
-from deepscan.cards import DEFAULT_MODEL
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import read_pictures
+from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.labelled import read_labels
-from deepscan.scan.fusion import pooled
-from deepscan.scan.journal import read_journal
-from deepscan.scan.records import recorded_path
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
+from deepscan.scanning.fusion import pooled
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.records import recorded_path
 from deepscan.training.samples import halves
 
 Images = NDArray[np.uint8]
@@ -75,13 +74,13 @@ def main() -> None:
 
 
 def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, object]]:
-    card = cards.load(DEFAULT_MODEL)
+    card = load_card(DEFAULT_MODEL)
     assert card.crop is not None
     crops = prepare_crops(read_pictures(data, card.trained["recipe"]["sources"]), card.crop, cache)
     held = halves(crops)[1]
     labels, images = crops.labels[held], np.asarray(crops.crops[held])
     own, other = (
-        Scorer(each, engine="onnx", device="cpu", precision="fp32") for each in (card, cards.load(beside))
+        Scorer(each, engine="onnx", device="cpu", precision="fp32") for each in (card, load_card(beside))
     )
     alone = scored(own, images)
     mirrored = scored(own, images[:, :, ::-1])

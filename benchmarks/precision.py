@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deepscan import cards
 from deepscan.bench.machine import processor
-from deepscan.cards import ModelCard, ModelFile, sha256_of
+from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.weights import save_weights
 from deepscan.engines import ENGINES
 from deepscan.engines.export import export_model
 from deepscan.engines.quantise import quantise
+from deepscan.models.lookup import load_card
 from deepscan.offline import import_onnxruntime
-from deepscan.training.checkpoint import save_weights
 from deepscan.training.recipe import load_recipe
 
 HERE = Path(__file__).parent
@@ -73,8 +73,8 @@ def main() -> None:
 
 def model(folder: Path, inputs: Inputs, crops: NDArray[np.uint8]) -> ModelCard:
     """Return the card of the folder, with a file for every form."""
-    if (folder / cards.CARD).exists():
-        return cards.load(folder)
+    if (folder / CARD).exists():
+        return load_card(folder)
     recipe = load_recipe("qtfp")
     torch.manual_seed(0)
     stated = {key: value for key, value in recipe.network.items() if key != "tuning"}
@@ -96,7 +96,7 @@ def model(folder: Path, inputs: Inputs, crops: NDArray[np.uint8]) -> ModelCard:
     graph, _ = export_model(card, network, inputs, folder)
     card = dataclasses.replace(card, files={"onnx": graph, **card.files})
     card = dataclasses.replace(card, files={**card.files, "onnx-int8": quantise(card, inputs, crops)})
-    cards.save(card)
+    write_card(card)
     return card
 
 

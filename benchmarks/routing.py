@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepscan.analyses.operations import multiply_adds
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.dfd_hr import DfdHrNetwork
-from deepscan.evaluation.analyses.operations import multiply_adds
 from deepscan.training.recipe import load_recipe
 
 HERE = Path(__file__).parent

@@ -23,20 +23,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan import cards
-from deepscan.cards import ModelCard
+from deepscan.cards import ModelCard, write_card
 from deepscan.cli.teller import Teller
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import read_pictures
 from deepscan.data.degrade import Codec
 from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
+from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.figures import Measurement, measure_all, measure_kinds
 from deepscan.evaluation.labelled import read_labels, read_records, votes
-from deepscan.evaluation.metrics import METRICS, auc
 from deepscan.evaluation.scores import Scores
-from deepscan.scan.journal import read_journal
-from deepscan.scan.records import recorded_path
-from deepscan.scan.scorer import Scorer
+from deepscan.metrics.binary import METRICS, auc
+from deepscan.models.lookup import load_card
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.records import recorded_path
 from deepscan.training.autoencoders import PLANS, autoencoders
 from deepscan.training.samples import halves
 
@@ -107,13 +107,13 @@ def main() -> None:
         with TABLE.open(newline="") as file:
             rows = {row["model"]: row for row in csv.DictReader(file)}
     for folder in given.models:
-        card = cards.load(folder)
+        card = load_card(folder)
         look = _look(card, given.data, given.cache)
         clips = _clips(card, given.data)
         rows[card.name] = {**_row(card, look), **_row_of_clips(clips)}
         print(rows[card.name])
         if given.card:
-            cards.save(_told(card, look, clips))
+            write_card(_told(card, look, clips))
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     with TABLE.open("w", newline="") as file:
         table = csv.DictWriter(file, names, restval="", lineterminator="\n")

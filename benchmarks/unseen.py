@@ -23,15 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tried import TABLE, scored, stated
 
-from deepscan import cards
+from deepscan.calibration import fit, second_half
 from deepscan.cards import Calibration, ModelCard
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import Picture, read_pictures
+from deepscan.data.unseen import Seen, Votes, votes
+from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.figures import Measurement, measure_all
-from deepscan.evaluation.metrics import METRICS
-from deepscan.evaluation.unseen import Seen, Votes, auc_of_votes, by_origin, verdict_shares, votes
-from deepscan.scan.calibration import fit, second_half
-from deepscan.scan.scorer import Scorer
+from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
+from deepscan.metrics.binary import METRICS
+from deepscan.models.lookup import load_card
 
 #: In the order in which `faces.csv` has them.
 SOURCES = ("DFDC", "WEB")
@@ -69,7 +70,7 @@ def main() -> None:
     with TABLE.open(newline="") as file:
         rows: dict[str, dict[str, Any]] = {row["model"]: row for row in csv.DictReader(file)}
     for folder in given.models:
-        card = cards.load(folder)
+        card = load_card(folder)
         found = dict(measured(card, pictures, given.cache, given.precision))
         row = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
         rows[card.name] = {**rows.get(card.name, {}), **stated(card), **row}

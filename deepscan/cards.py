@@ -1,9 +1,7 @@
-"""Model cards: find a model by name or folder, verify its files, load what it states about itself."""
+"""Model cards: what a model states about itself, in the file beside its weights."""
 
-import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,13 +10,11 @@ from typing import Any
 import yaml
 
 import deepscan
-from deepscan.cache import cache_folder
-from deepscan.errors import ContractError, MissingError, UsageError, install_hint
-from deepscan.faces.recipe import CropRecipe
+from deepscan.crop_recipe import CropRecipe
+from deepscan.errors import ContractError, MissingError, install_hint
+from deepscan.files import atomic_write
 
 CARD = "card.yaml"
-#: The model that `scan` uses when none is named.
-DEFAULT_MODEL = "convnet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,79 +267,12 @@ def embedded_folder() -> Path:
     raise MissingError("the embedded models are not there", install_hint())
 
 
-def is_embedded(folder: Path) -> bool:
-    """Return whether there is a model in a folder, and it came with deepscan."""
-    return folder.resolve().parent == embedded_folder().resolve() and (folder / CARD).is_file()
-
-
-def user_folder() -> Path:
-    """Return the folder that the user's own models are installed in, below the user's cache."""
-    return cache_folder("models")
-
-
-def installed(store: Path | None = None) -> Iterator[Path]:
-    """Yield the folder of each model that can be named, the embedded ones first.
-
-    Args:
-        store: Where the user's are; None for `user_folder`.
-    """
-    for folder in (embedded_folder(), store or user_folder()):
-        for card in sorted(folder.glob(f"*/{CARD}")):
-            # What begins with a point is not whole yet.
-            if not card.parent.name.startswith("."):
-                yield card.parent
-
-
-def find(model: str) -> Path:
-    """Return the folder of a model given by name or by path.
+def read_card(folder: Path) -> ModelCard:
+    """Return the card in a model's folder; `ModelCard.path` verifies each file that is used.
 
     Raises:
-        MissingError: The default model is not there, or the model is known and not installed.
-        UsageError: No model has that name and no folder with a card is at that path.
-    """
-    named: dict[str, Path] = {}
-    for folder in installed():
-        named.setdefault(folder.name, folder)
-    if model in named:
-        return named[model]
-    if (Path(model) / CARD).is_file():
-        return Path(model)
-    if model == DEFAULT_MODEL:
-        raise MissingError(f"the default model {model!r} is not there", install_hint())
-    from deepscan.models.catalogue import catalogue
-
-    if model in catalogue():
-        raise MissingError(
-            f"model {model!r} is not installed", f"deepscan models info {model} tells how to get it"
-        )
-    close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
-    hint = (
-        f"did you mean {close[0]!r}?"
-        if close
-        else f"name one of {_detectors(named)}, or a folder with a {CARD}"
-    )
-    raise UsageError(f"there is no model {model!r}", hint)
-
-
-def _detectors(named: Mapping[str, Path]) -> str:
-    """Return the names of the detectors, past cards that cannot be read."""
-    names = []
-    for name, folder in named.items():
-        with suppress(ContractError):
-            if load(folder).crop:
-                names.append(name)
-    return ", ".join(names)
-
-
-def load(model: str | Path) -> ModelCard:
-    """Return the card of a model given by name or folder; `ModelCard.path` verifies each file that is used.
-
-    Raises:
-        MissingError: The default model is not there.
-        UsageError: There is no such model.
         ContractError: The card cannot be read.
     """
-    folder = model if isinstance(model, Path) else find(model)
     try:
         stated = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
         return _from_stated(folder, stated)
@@ -351,16 +280,13 @@ def load(model: str | Path) -> ModelCard:
         raise ContractError(f"{folder / CARD} is not a model card: {error!r}", "restore the model's folder")
 
 
-def save(card: ModelCard) -> None:
+def write_card(card: ModelCard) -> None:
     """Write a card into its folder, whole or not at all.
 
     Raises:
         DeepscanError: It cannot be written; the one that was there stays.
     """
-    # What writes files reads cards.
-    from deepscan.scan.journal import replaced
-
-    with replaced(card.folder / CARD) as file:
+    with atomic_write(card.folder / CARD) as file:
         file.write(card.to_yaml().encode())
 
 

@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 
 import deepscan
-from deepscan import cards
+from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
-from deepscan.engines.device import cuda_devices
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import DeepscanError, ExitCode, install_hint
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.decoders import DECODERS
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
 
 State = Literal["ok", "optional", "failed"]
 #: Modules of the extra that training and the torch engine need.
@@ -149,13 +149,13 @@ def _extra() -> Check:
 
 def _models() -> Iterator[Check]:
     try:
-        folders = list(cards.installed())
+        folders = list(installed_models())
     except DeepscanError as error:
         yield Check("models", "failed", error.message, error.hint, error.exit_code)
         return
-    if cards.DEFAULT_MODEL not in [folder.name for folder in folders]:
+    if DEFAULT_MODEL not in [folder.name for folder in folders]:
         yield Check(
-            f"model {cards.DEFAULT_MODEL}",
+            f"model {DEFAULT_MODEL}",
             "failed",
             "the default detector is not there",
             install_hint(),
@@ -164,9 +164,9 @@ def _models() -> Iterator[Check]:
     for folder in folders:
         name = f"model {folder.name}"
         try:
-            card = cards.load(folder)
+            card = load_card(folder)
             card.verify()
-            if not cards.is_embedded(folder):
+            if not is_embedded(folder):
                 # Large: a scan checks its golden score when it loads it.
                 yield Check(name, "ok", f"installed ({card.method}), hashes as stated")
             elif card.method == "mtcnn":

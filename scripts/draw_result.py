@@ -10,14 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deepscan.cards import DEFAULT_MODEL
 from deepscan.cli.table import table
-from deepscan.scan.inputs import collect
-from deepscan.scan.journal import read_journal
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.output import Output
-from deepscan.scan.rows import row
-from deepscan.scan.run import execute
+from deepscan.models.lookup import DEFAULT_MODEL
+from deepscan.scanning.inputs import collect
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.output import Output
+from deepscan.scanning.rows import row
+from deepscan.scanning.run import execute
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 WIDTH = 80

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from deepscan.backbones import BACKBONES
+from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
-from deepscan.faces.recipe import CropRecipe
 from deepscan.training.recipe import load_recipe
 
 PAGE = (Path(__file__).parents[1] / "docs" / "ablations.md").read_text(encoding="utf-8")

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deepscan import cards
-from deepscan.cards import Calibration, Golden
+from deepscan.cards import Calibration, Golden, write_card
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
+from deepscan.models import lookup
+from deepscan.models.lookup import DEFAULT_MODEL, find_model, installed_models, is_embedded, load_card
 from tests import toy
 
 
@@ -24,7 +25,7 @@ def edited(folder, **changes):
 
 
 def test_what_a_card_states_is_what_is_loaded(folder):
-    card = cards.load(folder)
+    card = load_card(folder)
     assert (card.name, card.method, card.license) == ("toy", "qtfp", "Apache-2.0")
     assert card.calibration == toy.CALIBRATION
     assert card.golden == Golden(0.5, 0.01)
@@ -33,11 +34,11 @@ def test_what_a_card_states_is_what_is_loaded(folder):
 
 
 def test_the_embedded_models_are_found_by_name_and_are_what_their_cards_say():
-    names = [folder.name for folder in cards.installed()]
+    names = [folder.name for folder in installed_models()]
     assert "mtcnn" in names
-    assert cards.DEFAULT_MODEL in names
+    assert DEFAULT_MODEL in names
     for name in names:
-        card = cards.load(name)
+        card = load_card(name)
         card.verify()
         assert card.name == name
         assert card.license
@@ -47,15 +48,15 @@ def test_the_embedded_models_are_found_by_name_and_are_what_their_cards_say():
 def test_embedded_weights_stay_within_their_budget():
     total = sum(
         (folder / file.path).stat().st_size
-        for folder in cards.installed()
-        for file in cards.load(folder).files.values()
+        for folder in installed_models()
+        for file in load_card(folder).files.values()
     )
     assert total <= 20e6
 
 
 def test_a_near_miss_is_answered_with_the_name_that_was_meant():
     with pytest.raises(UsageError) as caught:
-        cards.find("mtccn")
+        find_model("mtccn")
     assert "'mtcnn'" in caught.value.hint
 
 
@@ -63,25 +64,25 @@ def test_a_file_that_was_changed_or_lost_is_refused(folder):
     with (folder / "model.onnx").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ContractError, match="SHA-256"):
-        cards.load(folder).path("onnx")
+        load_card(folder).path("onnx")
     (folder / "model.onnx").unlink()
     with pytest.raises(MissingError, match="is not there"):
-        cards.load(folder).verify()
+        load_card(folder).verify()
 
 
 def test_a_missing_default_model_is_missing_weights_and_no_wrong_usage(monkeypatch, tmp_path):
-    monkeypatch.setattr(cards, "embedded_folder", lambda: tmp_path)
-    with pytest.raises(MissingError, match=cards.DEFAULT_MODEL):
-        cards.load(cards.DEFAULT_MODEL)
+    monkeypatch.setattr(lookup, "embedded_folder", lambda: tmp_path)
+    with pytest.raises(MissingError, match=DEFAULT_MODEL):
+        load_card(DEFAULT_MODEL)
 
 
 def test_embedded_is_what_lies_where_the_embedded_ones_do_and_has_a_card(monkeypatch, tmp_path):
     embedded, mine = toy.model(tmp_path / "embedded" / "toy"), toy.model(tmp_path / "mine" / "toy")
     (tmp_path / "embedded" / "empty").mkdir()
-    monkeypatch.setattr(cards, "embedded_folder", lambda: tmp_path / "embedded")
+    monkeypatch.setattr(lookup, "embedded_folder", lambda: tmp_path / "embedded")
     monkeypatch.chdir(tmp_path / "embedded")
-    assert cards.is_embedded(embedded) and cards.is_embedded(Path("toy"))
-    assert not cards.is_embedded(mine) and not cards.is_embedded(Path("empty"))
+    assert is_embedded(embedded) and is_embedded(Path("toy"))
+    assert not is_embedded(mine) and not is_embedded(Path("empty"))
 
 
 @pytest.mark.parametrize(
@@ -99,13 +100,13 @@ def test_embedded_is_what_lies_where_the_embedded_ones_do_and_has_a_card(monkeyp
 )
 def test_a_card_that_is_wrong_is_refused_and_named(folder, changes):
     with pytest.raises(ContractError):
-        cards.load(edited(folder, **changes))
+        load_card(edited(folder, **changes))
 
 
 def test_a_card_that_is_no_yaml_is_refused(folder):
     (folder / "card.yaml").write_text("name: [unclosed")
     with pytest.raises(ContractError, match="not a model card"):
-        cards.load(folder)
+        load_card(folder)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +122,14 @@ def test_a_calibration_checks_itself(changes):
 
 def test_a_use_that_the_model_has_no_file_for_names_those_it_has(folder):
     with pytest.raises(MissingError) as caught:
-        cards.load(folder).path("tensorrt")
+        load_card(folder).path("tensorrt")
     assert "onnx" in caught.value.hint
 
 
 def test_a_card_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    card = cards.load(toy.model(tmp_path / "toy"))
+    card = load_card(toy.model(tmp_path / "toy"))
     before = (card.folder / "card.yaml").read_bytes()
     (card.folder / "card.yaml.part").symlink_to("/dev/full")
     with pytest.raises(DeepscanError, match="No space left"):
-        cards.save(replace(card, summary="another"))
+        write_card(replace(card, summary="another"))
     assert (card.folder / "card.yaml").read_bytes() == before

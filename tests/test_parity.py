@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan import cards
 from deepscan.data.cutting import Cutter, find_landmarks
 from deepscan.data.dataset import Picture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import SAMPLES
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -22,7 +22,7 @@ LIMIT = 0.03
 
 @pytest.fixture(scope="module")
 def recipe():
-    return cards.load(cards.DEFAULT_MODEL).crop
+    return load_card(DEFAULT_MODEL).crop
 
 
 @pytest.fixture(scope="module")

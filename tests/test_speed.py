@@ -13,7 +13,6 @@ import tracemalloc
 
 import pytest
 
-from deepscan import cards
 from deepscan.bench import stages, whole
 from deepscan.bench.clips import Clip, make_clip, pictures
 from deepscan.bench.timing import Case, measure, timed
@@ -21,9 +20,10 @@ from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeOptions
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.pipeline import Pipeline
-from deepscan.scan.run import load_scorer
+from deepscan.models.lookup import DEFAULT_MODEL
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.run import load_scorer
 from tests.scan import test_pipeline as told
 
 FRAMES = 16
@@ -65,7 +65,7 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
     paths = [os.fsencode(tmp_path / f"{name}.mp4") for name in range(3)]
     for path in paths:
         os.link(clip, path)
-    options = ScanOptions(model=cards.DEFAULT_MODEL, frames=FRAMES)
+    options = ScanOptions(model=DEFAULT_MODEL, frames=FRAMES)
     decoding = DecodeOptions(frames=FRAMES)
     finding = stages.finding(stages.hold(paths, decoding), FaceFinder(), {})
     judging = stages.judging(load_scorer(options), FRAMES, {})
@@ -79,7 +79,7 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
 
 def test_a_scan_is_ready_soon_after_its_libraries():
     """Measured: 1.3. Torch, imported by mistake, would make it 5."""
-    ready = python("-c", whole.READY, json.dumps({"model": cards.DEFAULT_MODEL}))
+    ready = python("-c", whole.READY, json.dumps({"model": DEFAULT_MODEL}))
     assert ratio(ready, python("-c", whole.LIBRARIES)) < 2
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepscan.calibration import second_half
 from deepscan.cards import Calibration
 from deepscan.data.crops import CropSet
-from deepscan.evaluation.unseen import Seen
-from deepscan.scan.calibration import second_half
+from deepscan.data.unseen import Seen
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SEEN = Seen(frozenset({"old"}), frozenset({"here"}))

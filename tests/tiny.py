@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from deepscan.cards import ModelCard
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops import CropSet
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import INPUTS, Inputs
-from deepscan.faces.recipe import CropRecipe
 from deepscan.training import publish
 from deepscan.training.recipe import Recipe, load_recipe
 from tests.detectors.test_contract import TINY

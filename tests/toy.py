@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of
-from deepscan.faces.recipe import CropRecipe
+from deepscan.crop_recipe import CropRecipe
 
 CALIBRATION = Calibration("frame", "hand-made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.7)
 

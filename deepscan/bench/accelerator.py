@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deepscan.engines.device import cuda_devices
+from deepscan.devices import cuda_devices
 
 #: Milliseconds between two looks at a GPU.
 EVERY = 200
@@ -38,9 +38,9 @@ print(2 * side**3 / best)
 """
 _OPERATIONS = """
 import sys
-from deepscan import cards
-from deepscan.evaluation.analyses.operations import bare, counted
-card = cards.load(sys.argv[1])
+from deepscan.models.lookup import load_card
+from deepscan.analyses.operations import bare, counted
+card = load_card(sys.argv[1])
 print(counted(bare(card.method, card.network)))
 """
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
-from deepscan.engines.device import cuda_devices
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import DECODERS, installed
 from deepscan.media.frames import DecodeReport
-from deepscan.scan.runfile import commit, libraries
+from deepscan.scanning.runfile import commit, libraries
 
 #: What is asked of nvidia-smi.
 _GPU = ("name", "memory.total", "driver_version", "power.limit")

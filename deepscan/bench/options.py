@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from deepscan.cards import DEFAULT_MODEL
 from deepscan.errors import UsageError, choice_hint
 from deepscan.media.decoders import AUTO
 from deepscan.media.jobs import DecodeOptions
-from deepscan.scan.options import NO_MODEL, Faces, ScanOptions
+from deepscan.models.choice import NO_MODEL
+from deepscan.models.lookup import DEFAULT_MODEL
+from deepscan.scanning.options import Faces, ScanOptions
 
 STAGES = ("start-up", "decode", "faces", "detector", "scan")
 

@@ -12,12 +12,13 @@ from deepscan.bench.clips import CLIPS, make_clip
 from deepscan.bench.options import BenchOptions
 from deepscan.bench.timing import Case, Measurement, measure
 from deepscan.detectors.inputs import make_inputs
-from deepscan.engines.device import cuda_devices
+from deepscan.devices import cuda_devices
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.scan.options import NO_MODEL, ScanOptions
-from deepscan.scan.run import load_scorer, suitable_workers
-from deepscan.scan.scorer import Scorer
+from deepscan.models.choice import NO_MODEL
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.run import load_scorer, suitable_workers
 
 #: The columns of the table. What a row has no value for is empty.
 # fmt: off

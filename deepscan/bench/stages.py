@@ -8,12 +8,12 @@ import numpy as np
 
 from deepscan.bench.timing import Case, Sample, timed
 from deepscan.engines.golden import golden_crops
+from deepscan.engines.scorer import Scorer
 from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.stage import FRAME_BATCH
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
-from deepscan.scan.pipeline import FRAME_BATCH
-from deepscan.scan.scorer import Scorer
 
 #: Bytes of decoded frames that are held at once, to be searched again and again.
 HELD = 1 << 30

@@ -11,9 +11,9 @@ from deepscan.bench.accelerator import Watch
 from deepscan.bench.timing import Case, Sample, cpu_seconds, timed
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import AUTO
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.output import Output
-from deepscan.scan.run import Listener, execute
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.output import Output
+from deepscan.scanning.run import Listener, execute
 
 #: What a scan with an ONNX model imports of others, bare; one of them through the function that quiets it.
 LIBRARIES = """
@@ -25,8 +25,8 @@ import_onnxruntime()
 READY = """
 import json, sys
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.run import load_scorers
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.run import load_scorers
 options = ScanOptions(**json.loads(sys.argv[1]))
 finder = FaceFinder(options.faces, options.faces_device)
 scorers = load_scorers(options)

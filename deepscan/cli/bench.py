@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from deepscan.cards import DEFAULT_MODEL
 from deepscan.cli.options import MODEL, OUTPUT, Device, Overwrite, progress_option
 from deepscan.errors import UsageError
+from deepscan.models.lookup import DEFAULT_MODEL
 
 LOOK, MEASURE = "What is looked at", "How it is measured"
 SIDE_BY_SIDE = "Several, with commas between them, are measured side by side."
@@ -103,7 +103,7 @@ def bench(
     from deepscan.bench.output import RowFile
     from deepscan.bench.run import perform
     from deepscan.cli.stopwatch import Stopwatch
-    from deepscan.scan.inputs import collect
+    from deepscan.scanning.inputs import collect
 
     options = BenchOptions(
         frames=_numbers("--frames", frames),

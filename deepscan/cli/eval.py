@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from deepscan import cards
-from deepscan.cards import DEFAULT_MODEL
 from deepscan.cli.modes import calibrate_model, check_calibrated, look_into, measure_given, perform_protocol
 from deepscan.cli.options import MODEL, OUTPUT, Device, progress_option
 from deepscan.errors import UsageError, require
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
 
 DATA, COUNT, OTHER = "Data", "Counting", "Instead of a protocol"
@@ -315,7 +314,7 @@ def evaluate(
         return
     if calibrate:
         check_calibrated(model)
-    card = cards.load(model)
+    card = load_card(model)
     known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
     name = "-".join([card.name, *(analysis or [known.name]), *(only or ()), data.resolve().name])
     asked = Evaluation(
@@ -336,7 +335,7 @@ def evaluate(
     if analysis:
         look_into(analysis, words or [], asked, card, tuple(runs or ()), board)
         return
-    from deepscan.scan.options import ScanOptions
+    from deepscan.scanning.options import ScanOptions
 
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
     report = perform_protocol(asked, options, board)

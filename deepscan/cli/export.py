@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepscan import cards
-from deepscan.cards import ModelCard
+from deepscan.cards import CARD, ModelCard, write_card
 from deepscan.errors import UsageError, require
+from deepscan.models.lookup import load_card
 
 if TYPE_CHECKING:
-    from deepscan.faces.recipe import CropRecipe
+    from deepscan.crop_recipe import CropRecipe
 
 #: Crops on which a reduced precision is compared.
 COMPARED = 512
@@ -54,19 +54,19 @@ def export(
     deepscan export --model runs/mine --precision int8 --data faces --out runs/mine
     """
     _check(to, precision, data)
-    card = cards.load(model)
+    card = load_card(model)
     if card.crop is None:
         raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
     folder = out or Path(f"{card.name}-onnx")
     own = folder.resolve() == card.folder.resolve()
-    if (folder / cards.CARD).exists() and not (own and precision == "int8"):
+    if (folder / CARD).exists() and not (own and precision == "int8"):
         raise UsageError(f"{folder} holds a model already", "name another folder with --out")
     require(("torch", "safetensors", "onnx", "onnxscript"), "torch", "exporting")
     quantised = _quantiser(data, cache, card.crop) if data is not None else None
     made, told = (card, "") if own and "onnx" in card.files else _exported(card, folder, own)
     if quantised is not None:
         made, told = quantised(made)
-    cards.save(made)
+    write_card(made)
     typer.echo(f"{folder}  {told}")
 
 
@@ -94,7 +94,7 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
     from deepscan.data.crops import prepare_crops
     from deepscan.data.dataset import read_pictures
     from deepscan.engines.precision import told, too_coarse
-    from deepscan.scan.rounding import add_int8
+    from deepscan.engines.rounding import add_int8
 
     with Teller("auto") as teller:
         crops = prepare_crops(read_pictures(data), recipe, cache, progress=teller.crops)

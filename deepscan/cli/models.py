@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 import yaml
 
-from deepscan import cards
+from deepscan.cards import ModelCard
 from deepscan.errors import DeepscanError, ExitCode, require
 from deepscan.models.layouts import LAYOUTS
+from deepscan.models.lookup import user_folder
 
 Name = Annotated[str, typer.Argument(help="Name of a model, as in the list.", show_default=False)]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine already.")]
@@ -38,7 +39,7 @@ def listing(context: typer.Context) -> None:
 
     from deepscan.models.store import listed
 
-    rows = [each.to_json() for each in listed(cards.user_folder())]
+    rows = [each.to_json() for each in listed(user_folder())]
     if not sys.stdout.isatty():
         for row in rows:
             typer.echo(json.dumps(row))
@@ -59,7 +60,7 @@ def info(name: Name) -> None:
     """Show all that is known of a model: its card, where it is from, its terms, how to get it."""
     from deepscan.models.store import find, listed
 
-    said = find(name, listed(cards.user_folder())).describe()
+    said = find(name, listed(user_folder())).describe()
     typer.echo(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110), nl=False)
 
 
@@ -77,7 +78,7 @@ def pull(
     """
     from deepscan.models.fetch import pull
 
-    _installed(pull(name, cards.user_folder(), accepted=accept_license, offline=offline, tell=_tell))
+    _installed(pull(name, user_folder(), accepted=accept_license, offline=offline, tell=_tell))
 
 
 @models.command("import")
@@ -128,7 +129,7 @@ def bring(
     from deepscan.models.importing import Origin, import_model
 
     origin = Origin(file, layout=layout, tower=tower_source(tower, offline=offline))
-    _installed(import_model(origin, name, cards.user_folder(), license=license, tell=_tell))
+    _installed(import_model(origin, name, user_folder(), license=license, tell=_tell))
 
 
 @models.command()
@@ -140,7 +141,7 @@ def verify(
     """Check the files of models against the hashes that their cards state."""
     from deepscan.models.store import find, listed
 
-    among = list(listed(cards.user_folder()))
+    among = list(listed(user_folder()))
     worst = ExitCode.OK
     for name in names or [each.name for each in among if each.place]:
         try:
@@ -164,14 +165,14 @@ def remove(
     """Delete an installed model; embedded ones stay."""
     from deepscan.models.store import remove
 
-    typer.echo(f"removed {remove(name, cards.user_folder(), forget=forget)}")
+    typer.echo(f"removed {remove(name, user_folder(), forget=forget)}")
 
 
 def _tell(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _installed(card: cards.ModelCard) -> None:
+def _installed(card: ModelCard) -> None:
     if card.calibration is None:
         _tell("it is not calibrated: its scores are raw, its verdicts inconclusive; see eval --calibrate")
     _tell(f"scan with it: deepscan scan PATH --model {card.name}")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deepscan import cards
-from deepscan.cards import ModelCard
+from deepscan.cards import CARD, ModelCard, write_card
 from deepscan.errors import UsageError
+from deepscan.models.lookup import find_model, is_embedded, load_card
 
 if TYPE_CHECKING:
     from deepscan.cli.scoreboard import Scoreboard
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.run import Evaluation
     from deepscan.evaluation.scores import Scores
-    from deepscan.scan.options import ScanOptions
+    from deepscan.scanning.options import ScanOptions
 
 
 def measure_given(
@@ -55,7 +55,7 @@ def measure_given(
 def perform_protocol(asked: "Evaluation", options: "ScanOptions", board: "Scoreboard") -> "Report":
     """Score crops by a protocol, and show what comes of it."""
     from deepscan.evaluation.run import perform
-    from deepscan.scan.run import load_scorer
+    from deepscan.scanning.run import load_scorer
 
     with board:
         report = perform(asked, load_scorer(options), board)
@@ -65,10 +65,10 @@ def perform_protocol(asked: "Evaluation", options: "ScanOptions", board: "Scoreb
 
 def check_calibrated(model: str) -> None:
     """Refuse to calibrate a model whose card is not the user's to write."""
-    if cards.is_embedded(cards.find(model)):
+    if is_embedded(find_model(model)):
         raise UsageError(
             f"--calibrate writes into the model's card, and {model} came with deepscan",
-            f"copy {cards.load(model).folder} and name the copy with --model",
+            f"copy {load_card(model).folder} and name the copy with --model",
         )
 
 
@@ -86,11 +86,11 @@ def calibrate_model(
         false_alarms=false_alarms,
         misses=misses,
     )
-    cards.save(made)
+    write_card(made)
     found = made.calibration
     assert found is not None
     typer.echo(
-        f"{card.folder / cards.CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
+        f"{card.folder / CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
         f"by {found.method} on {found.n} {found.level}s"
     )
 
@@ -117,8 +117,8 @@ def look_into(
     board: "Scoreboard",
 ) -> None:
     """Look into a model by analyses, and write the table and the plot of each."""
-    from deepscan.evaluation.analyses import make_analysis
-    from deepscan.evaluation.analyses.analysis import Subject, write
+    from deepscan.analyses import make_analysis
+    from deepscan.analyses.analysis import Subject, write
     from deepscan.evaluation.run import gather
 
     if len(names) > 1 and options:

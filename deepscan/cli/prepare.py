@@ -11,9 +11,9 @@ from deepscan.errors import ExitCode, MissingError, UsageError
 from deepscan.media.frames import STATUSES
 
 if TYPE_CHECKING:
+    from deepscan.crop_recipe import CropRecipe
     from deepscan.data.layouts.layout import Layout
     from deepscan.data.prepare import PrepareOptions
-    from deepscan.faces.recipe import CropRecipe
 
 INPUT, CROPS, RUN = "Input", "What is cut", "Run"
 
@@ -176,12 +176,12 @@ def prepare(
 
 
 def _recipe(model: str | None) -> "CropRecipe":
-    from deepscan import cards
-    from deepscan.faces.recipe import CropRecipe
+    from deepscan.crop_recipe import CropRecipe
+    from deepscan.models.lookup import load_card
 
     if model is None:
         return CropRecipe()
-    card = cards.load(model)
+    card = load_card(model)
     if card.crop is None:
         raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
     return card.crop

@@ -16,10 +16,10 @@ from rich.text import Text
 from deepscan.cli.table import shown_path, table
 from deepscan.errors import DeepscanError, Unread
 from deepscan.media.frames import FAILURES
-from deepscan.scan.inputs import Inputs
-from deepscan.scan.records import dump_line
-from deepscan.scan.rows import Row, printable, row
-from deepscan.scan.run import Listener, Summary
+from deepscan.scanning.inputs import Inputs
+from deepscan.scanning.records import dump_line
+from deepscan.scanning.rows import Row, printable, row
+from deepscan.scanning.run import Listener, Summary
 
 #: Seconds between two lines of plain progress.
 INTERVAL = 10.0

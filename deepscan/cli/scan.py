@@ -164,10 +164,11 @@ def scan(
     deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
     from deepscan.cli.progress import Display
-    from deepscan.scan.inputs import collect, open_list
-    from deepscan.scan.options import NO_MODEL, ScanOptions
-    from deepscan.scan.output import Output
-    from deepscan.scan.run import execute
+    from deepscan.models.choice import NO_MODEL
+    from deepscan.scanning.inputs import collect, open_list
+    from deepscan.scanning.options import ScanOptions
+    from deepscan.scanning.output import Output
+    from deepscan.scanning.run import execute
 
     first, *others = model or [AUTO]
     options = ScanOptions(

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deepscan.scan.rows import KINDS, Row, printable
+from deepscan.scanning.rows import KINDS, Row, printable
 
 #: Key of `rows.KINDS` -> its style.
 STYLES = {

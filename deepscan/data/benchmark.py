@@ -12,7 +12,7 @@ from typing import Any, Literal
 from deepscan.data.benchmark_file import BenchmarkFile, Entry, label_of, split_level, unknown
 from deepscan.data.crop_paths import CropPaths, frame_order
 from deepscan.errors import MissingError
-from deepscan.scan.journal import replaced
+from deepscan.files import atomic_write
 
 SPLITS = ("train", "val", "test")
 #: Folder, beside the data sets', in which DeepfakeBench and DF40 keep their files.
@@ -247,7 +247,7 @@ def write_benchmark(path: Path, videos: Iterable[FaceVideo], *, nested: bool) ->
             for part in splits.values():
                 part.update({level: part.get(level, {}) for level in levels})
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps({split_level(path.stem)[0]: data}).encode("ascii") + b"\n")
 
 

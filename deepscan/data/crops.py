@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.cutting import MARGIN, Image, cut_all, unreadable
 from deepscan.data.dataset import Picture
 from deepscan.errors import MissingError, UsageError
-from deepscan.faces.recipe import CropRecipe
-from deepscan.scan.journal import replaced
+from deepscan.files import atomic_write
 
 _BATCH = 32
 
@@ -165,7 +165,7 @@ def prepare_crops(
         store.mkdir(parents=True, exist_ok=True)
         _check(pictures)
         kept = _fill(data, pictures, recipe, workers, progress)
-        with replaced(index) as file:
+        with atomic_write(index) as file:
             file.write(json.dumps({"recipe": recipe.to_json(), "kept": kept}).encode())
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
     chosen = [pictures[at] for at in kept]

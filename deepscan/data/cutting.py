@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.dataset import Picture
-from deepscan.detectors.regions import hull_mask
 from deepscan.errors import UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Floats
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.regions import hull_mask
 
 #: A picture that is cut tight around its face shows the face finder no edge of it: a quarter of the side is
 #: reflected around it first.

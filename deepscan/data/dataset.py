@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import FaceVideo, find_benchmark, footage_of, read_benchmark
 from deepscan.data.prepared import read_crop_recipe
 from deepscan.data.universal import PICTURES
 from deepscan.errors import MissingError, UsageError
-from deepscan.faces.recipe import CropRecipe
 
 INDEX = "faces.csv"
 LABELS = {"real": 0, "fake": 1}

@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepscan.batching import attempt
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.cutting import find_landmarks
 from deepscan.data.layouts.files import pictures_in
 from deepscan.data.listing import WHAT, Place
@@ -20,12 +22,10 @@ from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
 from deepscan.faces.face import Detection, Floats
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.faces.trails import Trail
 from deepscan.media.frames import DecodeReport, Frame, Image, Status
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
-from deepscan.scan.attempts import attempt
-from deepscan.scan.pipeline import FRAME_BATCH, FaceStage
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augment import Image
-from deepscan.data.blend import Mask, face_outline, self_blended, soft_mask
-from deepscan.detectors.regions import canonical_face
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.blend import Mask, face_outline, self_blended, soft_mask
+from deepscan.faces.regions import canonical_face
 
 #: Draws a real crop of somebody else, aligned by the same recipe.
 Donor = Callable[[], Image]

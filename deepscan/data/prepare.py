@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import deepscan
-from deepscan import cards
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import SPLITS, write_benchmark
 from deepscan.data.benchmark_file import COMPRESSIONS, USUAL
 from deepscan.data.extract import Extract, Extractor, Source
@@ -23,14 +23,15 @@ from deepscan.data.prepared import (
     place_of,
     read_crop_recipe,
 )
-from deepscan.engines.device import FACE_DEVICES
+from deepscan.devices import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, choice_hint
 from deepscan.faces.mtcnn import FaceFinder, Mode
-from deepscan.faces.recipe import CropRecipe
+from deepscan.files import exclusive_lock
 from deepscan.media.frames import FAILURES, STATUSES, Status
 from deepscan.media.pool import DecodeOptions, DecodePool
-from deepscan.scan.journal import Journal, claimed
-from deepscan.scan.records import SCHEMA, dump_line, path_fields, recorded_path
+from deepscan.models.lookup import load_card
+from deepscan.scanning.journal import Journal
+from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
 
 __all__ = ["Listener", "PrepareOptions", "Prepared", "prepare", "read_crop_recipe"]
 
@@ -142,7 +143,7 @@ def prepare(
     target = Target(out, options.name or layout.dataset)
     options = _checked(layout, root, target, options)
     root = root.resolve()
-    with claimed(target.journal):
+    with exclusive_lock(target.journal):
         stated = _stated(layout, root, options)
         lines = {} if options.overwrite else target.earlier(stated)
         owners = {crops_of(line): recorded_path(line) for line in lines.values()}
@@ -211,7 +212,7 @@ def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, An
         "crop": options.recipe.to_json(),
         "frames": options.frames,
         "faces": options.faces if options.faces_device == "cpu" else f"{options.faces} on a GPU",
-        "mtcnn": {name: file.sha256 for name, file in cards.load("mtcnn").files.items()},
+        "mtcnn": {name: file.sha256 for name, file in load_card("mtcnn").files.items()},
         "deepscan": deepscan.__version__,
     }
 

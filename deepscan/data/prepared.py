@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import FaceVideo
 from deepscan.data.layouts.layout import Layout
 from deepscan.data.listing import Crops, Key, Place
 from deepscan.errors import ContractError, UsageError
-from deepscan.faces.recipe import CropRecipe
-from deepscan.scan.journal import read_journal, replaced
-from deepscan.scan.records import recorded_path
+from deepscan.files import atomic_write
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.records import recorded_path
 
 #: One line of the journal: a video of a kind, split and compression, and what became of it.
 Line = dict[str, Any]
@@ -93,7 +94,7 @@ class Target:
             for path in (self.json, self.sidecar, self.journal):
                 path.unlink(missing_ok=True)
         if not self.sidecar.exists():
-            with replaced(self.sidecar) as file:
+            with atomic_write(self.sidecar) as file:
                 file.write(json.dumps(stated, indent=1).encode("ascii") + b"\n")
 
 

@@ -7,11 +7,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.data.blend import self_blended
-from deepscan.detectors.inputs import INPUTS, Arrays, Crops, Faces, Inputs
-from deepscan.detectors.regions import CENTRE, canonical_face, coverage, partition, random_partition
-from deepscan.engines.golden import normalised
-from deepscan.faces.recipe import CropRecipe
+from deepscan.crop_recipe import CropRecipe
+from deepscan.detectors.inputs import INPUTS, Arrays, Crops, Faces, Inputs, normalised
+from deepscan.faces.blend import self_blended
+from deepscan.faces.regions import CENTRE, canonical_face, coverage, partition, random_partition
 
 Face = Literal["canonical", "center", "given"]
 Parts = Literal["face", "random"]

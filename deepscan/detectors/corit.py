@@ -20,8 +20,8 @@ from deepscan.detectors.detector import (
     require_steps,
     split_network,
 )
-from deepscan.detectors.regions import REGIONS
 from deepscan.errors import UsageError
+from deepscan.faces.regions import REGIONS
 
 Threshold = Literal["relative", "deviation", "cosine"]
 Pooling = Literal["average", "max"]

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from deepscan.cards import ModelCard
 from deepscan.detectors.inputs import make_inputs
+from deepscan.devices import resolve
 from deepscan.engines import ENGINES
-from deepscan.engines.device import resolve
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.torch import TorchEngine
 from deepscan.errors import DeepscanError, MissingError, UsageError

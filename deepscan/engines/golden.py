@@ -1,7 +1,5 @@
 """The golden input: synthetic crops from a closed formula, the same everywhere, to check engines with."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,22 +22,3 @@ def golden_crops(side: int) -> NDArray[np.uint8]:
     crop, y, x, channel = np.indices((COUNT, side, side, 3), dtype=np.int64)
     phase = (1 + crop) ** 2 * (3 * x + 2 * y) + (x * y * (1 + crop)) // 16 + 90 * channel + 40 * crop
     return np.asarray(np.abs(phase % 510 - 255), dtype=np.uint8)
-
-
-def normalised(crops: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Return crops as networks take them.
-
-    Args:
-        crops: RGB crops, shape (B, S, S, 3), uint8.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
-
-    Returns:
-        (pixel / 255 - mean) / std, shape (B, 3, S, S), float32, contiguous.
-    """
-    scale = 1 / (255 * np.asarray(std, dtype=np.float32))
-    offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
-    # Channels first: arithmetic over a last axis of three takes NumPy six times as long.
-    values = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
-    np.multiply(values, scale[:, None, None], out=values)
-    return np.subtract(values, offset[:, None, None], out=values)

@@ -16,9 +16,9 @@ from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.inputs import Inputs
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
-from deepscan.engines.onnx import open_session
 from deepscan.errors import UsageError
 from deepscan.offline import import_onnxruntime
+from deepscan.onnx_session import open_session
 
 #: Name of a model's quantised file.
 GRAPH = "model.int8.onnx"

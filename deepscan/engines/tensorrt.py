@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from deepscan.cache import cache_folder
 from deepscan.cards import ModelCard, sha256_of
 from deepscan.detectors.inputs import make_inputs
+from deepscan.devices import cuda_devices, gpu_name, resolve
 from deepscan.engines import ENGINES
-from deepscan.engines.device import cuda_devices, gpu_name, resolve
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
-from deepscan.engines.onnx import open_session
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.offline import import_onnxruntime
+from deepscan.onnx_session import open_session
 
 #: Precision -> how far a probability may be from float32's on a CPU before an engine is used at all.
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 2e-2}
@@ -208,9 +208,9 @@ def check(folder: Path, identity: Identity) -> bool:
 
 def state(folder: Path, identity: Identity) -> None:
     """Write of what the engines in a folder were built, and their hashes."""
-    from deepscan.scan.journal import replaced
+    from deepscan.files import atomic_write
 
-    with replaced(folder / STATED) as file:
+    with atomic_write(folder / STATED) as file:
         file.write(json.dumps({"built": asdict(identity), "files": _engines(folder)}, indent=1).encode())
 
 

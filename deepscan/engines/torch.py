@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
+from deepscan.devices import cuda_devices, resolve
 from deepscan.engines import ENGINES
-from deepscan.engines.device import cuda_devices, resolve
 from deepscan.engines.engine import Arrays
 from deepscan.errors import MissingError, UsageError, missing_extra
 

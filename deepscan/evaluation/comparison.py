@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.metrics import Interval, checked, draws
-from deepscan.evaluation.ranking import Ranking, area
 from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Scores, by_video
+from deepscan.metrics.binary import Interval, checked, draws
+from deepscan.metrics.ranking import Ranking, area
 
 
 @dataclass(frozen=True, slots=True)

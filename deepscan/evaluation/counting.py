@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from deepscan.data.crops import Sampling
 from deepscan.errors import UsageError
-from deepscan.evaluation.metrics import METRICS, PUBLISHED, Measure
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.scores import Scores, by_video
+from deepscan.metrics.binary import METRICS, PUBLISHED, Measure
 from deepscan.registry import Registry
 
 #: What makes frames those of one video: `full`, its data set, kind and name; `parent`, the name of the folder

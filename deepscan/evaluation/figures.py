@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.evaluation.metrics import METRICS, Interval, Measure, bootstrap_all, checked
-from deepscan.scan.calibration import calibrate
+from deepscan.metrics.binary import METRICS, Interval, Measure, bootstrap_all, checked
 
 Missing = Literal["exclude", "as-real", "as-fake"]
 MISSING: tuple[Missing, ...] = ("exclude", "as-real", "as-fake")

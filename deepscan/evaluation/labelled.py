@@ -12,9 +12,9 @@ import numpy as np
 
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import LABELS, Column, Scores, by_video, read_scores
-from deepscan.scan.fusion import alone
-from deepscan.scan.journal import read_journal
-from deepscan.scan.records import recorded_path
+from deepscan.scanning.fusion import alone
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.records import recorded_path
 
 NEEDED = ("file", "label")
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from deepscan.cards import ModelCard
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import Drop, FaceVideo, find_benchmark, footage_of, read_benchmark
 from deepscan.data.benchmark_file import label_of
 from deepscan.data.crops import prepare_crops
@@ -20,8 +21,7 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols.protocol import TestSet
 from deepscan.evaluation.stream import Image, Reader
 from deepscan.faces.align import align, similarity
-from deepscan.faces.recipe import CropRecipe
-from deepscan.scan.journal import read_journal
+from deepscan.scanning.journal import read_journal
 
 #: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.
 SLACK = 0.01

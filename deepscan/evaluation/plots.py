@@ -30,8 +30,8 @@ from deepscan.evaluation.canvas import (
     shortened,
     styled,
 )
-from deepscan.evaluation.metrics import auc, checked
 from deepscan.evaluation.robustness import Robustness
+from deepscan.metrics.binary import auc, checked
 
 Floats = NDArray[np.float64]
 REAL, FAKE = COLOURS[0], COLOURS[1]

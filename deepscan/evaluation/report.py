@@ -17,7 +17,7 @@ from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import Column, Scores, write_scores
 from deepscan.evaluation.tables import Figure
-from deepscan.scan.journal import replaced
+from deepscan.files import atomic_write
 
 #: Name of the file that holds all of it.
 REPORT = "report.json"
@@ -180,7 +180,7 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
     from deepscan.evaluation import plots
 
     make_folder(folder)
-    with replaced(folder / REPORT) as file:
+    with atomic_write(folder / REPORT) as file:
         file.write(json.dumps(report.to_json(), indent=1).encode())
     made = [folder / REPORT, *_write_videos(report, folder)]
     results = report.of(report.results[0].counting, level)

@@ -16,6 +16,7 @@ import deepscan
 from deepscan.cards import ModelCard
 from deepscan.data.benchmark import FaceVideo, find_benchmark
 from deepscan.data.dataset import INDEX
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.counting import COUNTINGS, Counting, VideoKey, sample
 from deepscan.evaluation.figures import Missing
@@ -27,9 +28,8 @@ from deepscan.evaluation.report import Report, Result, file_name, make_folder
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
 from deepscan.evaluation.stream import Change, Image, score_videos
-from deepscan.scan.journal import claimed, replaced
-from deepscan.scan.records import utc_now
-from deepscan.scan.scorer import Scorer
+from deepscan.files import atomic_write, exclusive_lock
+from deepscan.scanning.records import utc_now
 
 #: What says what the scores in a folder are of.
 STATED = "run.json"
@@ -163,7 +163,7 @@ def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None)
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
     make_folder(asked.out)
-    with claimed(asked.out / STATED):
+    with exclusive_lock(asked.out / STATED):
         _begin(asked, stated, former, materials)
         for material in materials:
             _score(asked, material, scorer, changes, listener)
@@ -251,7 +251,7 @@ def _begin(
         if keys.setdefault(_journal(material), material.key) != material.key:
             raise _another(asked.out, f"the videos or crops of {material.name} were others")
     if former.get("keys") != keys:
-        with replaced(asked.out / STATED) as file:
+        with atomic_write(asked.out / STATED) as file:
             file.write(json.dumps({**stated, "keys": keys}, indent=1).encode())
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.errors import UsageError
-from deepscan.scan.journal import replaced
+from deepscan.files import atomic_write
 
 NEEDED = ("video", "label", "score")
 #: Columns of text, which a file may have.
@@ -244,7 +244,7 @@ def write_scores(path: Path, scores: Scores) -> None:
     cells = {name: getattr(scores, name).texts() for name in names if name in TEXTS}
     cells |= {"label": scores.labels.tolist(), "frames": scores.frames.tolist()}
     cells["score"] = ["" if math.isnan(score) else repr(score) for score in scores.scores.tolist()]
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(names)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.data.benchmark import FaceVideo
-from deepscan.scan.scorer import Scorer
+from deepscan.engines.scorer import Scorer
 
 Image = NDArray[np.uint8]
 #: What is made of a crop before the network: the crop, its video and the frame's number to another crop.

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.crop_recipe import LARGEST, SMALLEST, CropRecipe
 from deepscan.faces.face import Floats
-from deepscan.faces.recipe import LARGEST, SMALLEST, CropRecipe
 from deepscan.faces.resample import resample
 from deepscan.media.frames import Image
 

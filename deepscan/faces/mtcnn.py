@@ -8,15 +8,15 @@ from typing import Literal, Protocol, cast, get_args
 import cv2
 import numpy as np
 
-from deepscan import cards
-from deepscan.engines.device import resolve
-from deepscan.engines.onnx import open_session
+from deepscan.cards import embedded_folder, read_card
+from deepscan.devices import resolve
 from deepscan.errors import UsageError
 from deepscan.faces.area import AreaTable
 from deepscan.faces.boxes import iou, refined, squared
 from deepscan.faces.candidates import Candidates
 from deepscan.faces.face import Detection, Floats
 from deepscan.media.frames import Image
+from deepscan.onnx_session import open_session
 
 Mode = Literal["fast", "exact"]
 
@@ -118,7 +118,7 @@ class FaceFinder:
         self._bounds = BOUNDS[self.device]
         self._search = SEARCHES[mode]
         self.every = self._search.every
-        self.card = cards.load("mtcnn")
+        self.card = read_card(embedded_folder() / "mtcnn")
         self._pnet, self._rnet, self._onet = (
             open_session(self.card.path(name), device=self.device, threads=threads)
             for name in ("pnet", "rnet", "onet")

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError, UsageError, choice_hint
-from deepscan.faces.recipe import CropRecipe
 
 Device = Literal["cpu", "cuda"]
 

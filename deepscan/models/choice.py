@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepscan import cards
-from deepscan.cards import DEFAULT_MODEL, ModelCard
+from deepscan.cards import ModelCard
+from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
-from deepscan.engines.device import cuda_devices
 from deepscan.engines.selection import engine_for
 from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import catalogue
+from deepscan.models.lookup import DEFAULT_MODEL, installed_models, load_card
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def choose(
             is not known then, and a scan by a lesser one would not be what its user has set up.
     """
     ranked = [(known.rank, name) for name, known in catalogue().items() if known.rank is not None]
-    folders = {folder.name: folder for folder in cards.installed(store)}
+    folders = {folder.name: folder for folder in installed_models(store)}
     there = [name for _, name in sorted(ranked) if name in folders]
     if not there:
         return Choice(DEFAULT_MODEL, "embedded; none is installed that is taken without being named")
@@ -85,7 +85,7 @@ def choose(
 
 def _card(folder: Path) -> ModelCard:
     try:
-        return cards.load(folder)
+        return load_card(folder)
     except ContractError as error:
         raise ContractError(
             error.message,
@@ -107,3 +107,7 @@ def _on_gpu(engine: str) -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+#: Finds faces and scores nothing.
+NO_MODEL = "none"

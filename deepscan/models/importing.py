@@ -11,21 +11,22 @@ from typing import Any
 from torch import Tensor
 
 from deepscan.backbones.layout import fill, rename, shaped
-from deepscan.cards import Golden, ModelCard, ModelFile, load, save, sha256_of
+from deepscan.cards import Golden, ModelCard, ModelFile, sha256_of, write_card
+from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.scores import predict
+from deepscan.detectors.weights import WEIGHTS, save_weights
 from deepscan.engines.export import TOLERANCE
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError, first_line
-from deepscan.faces.recipe import CropRecipe
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
 from deepscan.models.checkpoint import Checkpoint, check_there, read, stated_beside
 from deepscan.models.layouts import LAYOUTS
 from deepscan.models.layouts.layout import Layout, Weights
-from deepscan.training.checkpoint import WEIGHTS, save_weights
-from deepscan.training.scores import predict
+from deepscan.models.lookup import load_card
 
 #: Names of missing and left-over weights that an error lists of each kind.
 LISTED = 12
@@ -117,7 +118,7 @@ def import_model(
         tell(f"building {layout.method} on {stated['backbone']['name']}")
         _write(card, like.crop, weights, left, origin.path)
     stores.record_hash(name, sha256, store)
-    return load(store / name)
+    return load_card(store / name)
 
 
 def _check_file(path: Path, sha256: str, name: str, store: Path, listed: Known | None) -> None:
@@ -272,7 +273,7 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
     score = float(predict(load_network(card), golden_crops(crop.input_side), inputs).mean())
     if not 0 <= score <= 1:
         raise ContractError(f"{origin} give no score: {score}", "fetch it again: some numbers in it are none")
-    save(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
+    write_card(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
 
 
 def _shaped(weights: Weights, network: Network) -> Weights:

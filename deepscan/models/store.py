@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import yaml
 
-from deepscan import cards
-from deepscan.cards import ModelCard
+from deepscan.cards import ModelCard, embedded_folder
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError, choice_hint
+from deepscan.files import atomic_write
 from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import Known, catalogue
-from deepscan.scan.journal import replaced
-from deepscan.scan.options import NO_MODEL
+from deepscan.models.choice import NO_MODEL
+from deepscan.models.lookup import installed_models, is_embedded, load_card
 
 State = Literal["embedded", "installed", "known", "refused"]
 #: Hashes of downloads, kept when a model goes: what comes later under its name must be the same file.
@@ -94,12 +94,12 @@ class Listed:
 def listed(store: Path) -> Iterator[Listed]:
     """Yield the embedded models, the installed ones and the others that are known."""
     seen = set()
-    for folder in cards.installed(store):
+    for folder in installed_models(store):
         seen.add(folder.name)
-        state: State = "embedded" if cards.is_embedded(folder) else "installed"
+        state: State = "embedded" if is_embedded(folder) else "installed"
         known = catalogue().get(folder.name) if state == "installed" else None
         try:
-            yield Listed(folder.name, state, cards.load(folder), known, place=folder)
+            yield Listed(folder.name, state, load_card(folder), known, place=folder)
         except ContractError as error:
             yield Listed(folder.name, state, None, known, error, folder)
     for name, known in catalogue().items():
@@ -134,7 +134,7 @@ def check_free(name: str, store: Path) -> None:
         )
     if name in RESERVED:
         raise UsageError(f"{name!r} means something else", "take another name")
-    if cards.is_embedded(cards.embedded_folder() / name):
+    if is_embedded(embedded_folder() / name):
         raise UsageError(f"{name!r} is the name of an embedded model", "take another name")
     if (store / name).exists():
         raise UsageError(f"{name} is installed already", f"deepscan models remove {name}")
@@ -209,5 +209,5 @@ def record_hash(name: str, sha256: str, store: Path) -> None:
 
 
 def _write(store: Path, recorded: Mapping[str, str]) -> None:
-    with replaced(store / HASHES) as file:
+    with atomic_write(store / HASHES) as file:
         file.write(json.dumps(recorded, indent=1, sort_keys=True).encode() + b"\n")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from deepscan.cards import Calibration
-from deepscan.scan.aggregation import verdict
-from deepscan.scan.rows import Row
+from deepscan.scanning.aggregation import verdict
+from deepscan.scanning.rows import Row
 
 #: Of a chart in its own units, and what its axes take at each side.
 WIDTH, HEIGHT = 720.0, 140.0

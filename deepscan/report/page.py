@@ -14,12 +14,13 @@ import jinja2
 
 import deepscan
 from deepscan.errors import ContractError
+from deepscan.files import atomic_write
 from deepscan.report import chart
 from deepscan.report.run import Run, read_run
 from deepscan.report.video import Video, video_of
-from deepscan.scan.journal import read_journal, replaced
-from deepscan.scan.records import utc_now
-from deepscan.scan.rows import KINDS, Row, printable, row
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.records import utc_now
+from deepscan.scanning.rows import KINDS, Row, printable, row
 
 #: Told a kind of work, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]
@@ -86,7 +87,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
         videos=_videos(records, [offset for _, offset in found[:most]], run, progress),
         shown=len(found[:most]),
     )
-    with replaced(out) as file:
+    with atomic_write(out) as file:
         file.write(page.encode())
     return len(rows)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from deepscan.cards import Calibration
+from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError, ExitCode
 from deepscan.faces.quality import QualityRule
-from deepscan.faces.recipe import CropRecipe
-from deepscan.scan.output import Output
-from deepscan.scan.runfile import read
+from deepscan.scanning.output import Output
+from deepscan.scanning.runfile import read
 
 #: Exit codes of scans that came to their end.
 WHOLE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)

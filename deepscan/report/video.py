@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.faces.face import Quality
 from deepscan.media.frames import HDR
 from deepscan.report.chart import Score, Timeline, clock, shown, timeline
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run import Run
-from deepscan.scan.aggregation import sightings_needed
-from deepscan.scan.calibration import calibrate
-from deepscan.scan.fusion import pooled, voices
-from deepscan.scan.rows import Row, row
+from deepscan.scanning.aggregation import sightings_needed
+from deepscan.scanning.fusion import pooled, voices
+from deepscan.scanning.rows import Row, row
 
 Frame = Mapping[str, Any]
 

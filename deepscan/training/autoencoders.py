@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from deepscan.data.augment import Image
 from deepscan.data.crops import CropSet, Progress
 from deepscan.engines.export import OPSET, quiet
-from deepscan.engines.onnx import open_session
 from deepscan.errors import UsageError
-from deepscan.scan.journal import replaced
+from deepscan.files import atomic_write
+from deepscan.onnx_session import open_session
 from deepscan.training.samples import Indices
 
 #: Side of the parts of crops that they learn from, and how many of these a step takes.
@@ -276,7 +276,7 @@ def _write(network: _Network, side: int, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    with replaced(path) as file:
+    with atomic_write(path) as file:
         file.write(program.model_proto.SerializeToString())
 
 

@@ -6,19 +6,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from deepscan.detectors.detector import FrozenNetwork
-from deepscan.errors import ContractError, DeepscanError, MissingError
+from deepscan.detectors.weights import write_tensors
+from deepscan.errors import ContractError, MissingError
 from deepscan.training.stated import leaves_of
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-#: Name of the weights in a model folder.
-WEIGHTS = "model.safetensors"
 _BACKBONE = "backbone."
 
 
@@ -67,34 +65,7 @@ def save(
     for at, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{at}.{key}": value for key, value in state.items()}
     stated = {**asdict(progress), "identity": identity}
-    _write(path, tensors, {"deepscan": json.dumps(stated)})
-
-
-def round_weights(network: nn.Module) -> None:
-    """Round kernels and matrices, in place, to what half precision holds; norms and biases stay."""
-    with torch.no_grad():
-        for value in network.parameters():
-            if value.ndim > 1:
-                value.copy_(value.half())
-
-
-def save_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
-    """Write the weights of a network alone, float32.
-
-    Args:
-        path: The file.
-        network: The network.
-        half: Whether kernels and matrices are written in half precision: see `round_weights`, after which
-            nothing is lost.
-
-    Raises:
-        DeepscanError: There is no room for them.
-    """
-    kernels = {name for name, value in network.named_parameters() if value.ndim > 1} if half else set()
-    stored = {
-        name: value.half() if name in kernels else value for name, value in network.state_dict().items()
-    }
-    _write(path, stored, {"format": "pt"})
+    write_tensors(path, tensors, {"deepscan": json.dumps(stated)})
 
 
 def save_best(path: Path, network: nn.Module) -> None:
@@ -103,7 +74,7 @@ def save_best(path: Path, network: nn.Module) -> None:
     Raises:
         DeepscanError: There is no room for it.
     """
-    _write(path, kept(network), {"format": "pt"})
+    write_tensors(path, kept(network), {"format": "pt"})
 
 
 def load_best(path: Path, network: nn.Module) -> None:
@@ -135,30 +106,6 @@ def _load(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None
         raise ContractError(
             f"{path} is of another network: {str(error).splitlines()[-1].strip()}",
             "resume with the recipe of the run",
-        )
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    try:
-        # safetensors wants each tensor in its plain order and in memory of its own; channels_last is neither.
-        save_file(
-            {
-                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for name, value in tensors.items()
-            },
-            temporary,
-            metadata,
-        )
-        # safetensors makes its files readable for their owner alone.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise DeepscanError(
-            f"{path} cannot be written: {error}",
-            "make room, and go on with --resume from the checkpoint before, if there was one",
         )
 
 

@@ -10,24 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.backbones.tuning import fold
-from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, save, sha256_of
+from deepscan.calibration import calibrate, fit
+from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops import CropSet
 from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.scores import predict
+from deepscan.detectors.weights import WEIGHTS, round_weights, save_weights
+from deepscan.engines import rounding
 from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.precision import too_coarse
 from deepscan.engines.quantise import GRAPH
 from deepscan.errors import ContractError, UsageError
-from deepscan.evaluation.metrics import METRICS, auc, bootstrap
-from deepscan.scan import rounding
-from deepscan.scan.calibration import calibrate, fit
-from deepscan.training.checkpoint import WEIGHTS, round_weights, save_weights
+from deepscan.metrics.binary import METRICS, auc, bootstrap
 from deepscan.training.recipe import Recipe
 from deepscan.training.samples import halves
-from deepscan.training.scores import predict, video_means
+from deepscan.training.scores import video_means
 
 #: Crops that are read at a time.
 PART = 1024
@@ -114,14 +115,14 @@ def publish(
     loaded = load_network(card)
     score = predict(loaded, golden_crops(recipe.crop.input_side), inputs).mean()
     card = replace(card, golden=Golden(round(float(score), 6), TOLERANCE))
-    save(card)
+    write_card(card)
     graph, parity = export_model(card, loaded, inputs, folder)
     told = f"{parity.probability:.1e} on {parity.samples} crops"
     card = replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
-    save(card)
+    write_card(card)
     if recipe.quantise:
         card = _quantised(card, crops, fitted, held, data)
-        save(card)
+        write_card(card)
     return card
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augment import steps_of
 from deepscan.data.crops import Sampling
 from deepscan.data.forgeries import FORGERIES, STRIDE
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import UsageError
-from deepscan.faces.recipe import CropRecipe
 from deepscan.training.stated import state
 
 Balance = Literal["natural", "equal", "paired", "origins"]

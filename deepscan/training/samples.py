@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from deepscan.calibration import second_half
 from deepscan.data.augment import augmented
-from deepscan.data.blend import self_blended
 from deepscan.data.crops import CropSet, Sampling
 from deepscan.data.dataset import PAIRS
 from deepscan.data.degrade import coarsened
@@ -19,11 +19,11 @@ from deepscan.data.forgeries import Means, Redrawer
 from deepscan.data.forgeries import forged as forge
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.scores import predict
 from deepscan.errors import UsageError
-from deepscan.scan.calibration import second_half
+from deepscan.faces.blend import self_blended
 from deepscan.training.couples import couples
 from deepscan.training.recipe import Recipe
-from deepscan.training.scores import predict
 
 Indices = NDArray[np.int64]
 Image = NDArray[np.uint8]

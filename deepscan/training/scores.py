@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from deepscan.data.crops import CropSet
-from deepscan.detectors.detector import FAKE, REAL, Network
-from deepscan.detectors.inputs import Faces, Inputs
-from deepscan.evaluation.metrics import auc
-from deepscan.evaluation.unseen import Seen, votes
+from deepscan.data.unseen import Seen, votes
+from deepscan.detectors.detector import FAKE, REAL
+from deepscan.metrics.binary import auc
 
 
 def video_means(
@@ -57,30 +55,3 @@ def choosing_figures(
         voted = votes(labels[unseen], scores[unseen], groups)
         figures["unseen_auc"] = auc(voted.labels, voted.scores)
     return figures
-
-
-def predict(
-    network: Network, crops: NDArray[np.uint8], inputs: Inputs, faces: Faces = None, batch: int = 64
-) -> NDArray[np.float64]:
-    """Return the probability of fake of crops in float32 arithmetic, the mean over all views.
-
-    Args:
-        network: The network.
-        crops: RGB, shape (N, S, S, 3), uint8.
-        inputs: Makes its inputs.
-        faces: Where the face of each is, as `Inputs` takes it.
-        batch: Crops at a time.
-    """
-    network.eval()
-    device = next(network.parameters()).device
-    scores: list[NDArray[np.float64]] = []
-    with torch.inference_mode():
-        for start in range(0, len(crops), batch):
-            views = []
-            for view in range(inputs.views):
-                known = None if faces is None else faces[start : start + batch]
-                arrays = inputs(np.asarray(crops[start : start + batch]), view, known)
-                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-                views.append(network.predict(**given)["probability"].double().cpu().numpy())
-            scores.append(np.mean(views, axis=0))
-    return np.concatenate(scores)

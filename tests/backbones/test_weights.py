@@ -11,8 +11,8 @@ from torch import nn
 from deepscan.backbones import weights
 from deepscan.backbones.published import PUBLISHED
 from deepscan.backbones.towers import build_tower
+from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.training.checkpoint import save_weights
 from tests.backbones.tiny import COMPACT, TINY, publishers
 
 CLIP, DINO = TINY["clip-vit-l14"], TINY["dinov2-vit-l14"]

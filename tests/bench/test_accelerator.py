@@ -5,9 +5,9 @@ import time
 import pytest
 import torch
 
-from deepscan import cards
+from deepscan.analyses.operations import bare, counted
 from deepscan.bench import accelerator, machine
-from deepscan.evaluation.analyses.operations import bare, counted
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 
 
 def test_the_rate_of_matrix_products_is_measured_or_it_is_said_why_not(monkeypatch):
@@ -27,7 +27,7 @@ def test_torch_that_takes_too_long_is_left_out(monkeypatch):
 
 
 def test_operations_are_those_of_the_models_network():
-    card = cards.load(cards.DEFAULT_MODEL)
+    card = load_card(DEFAULT_MODEL)
     assert accelerator.operations(card.folder) == counted(bare(card.method, card.network))
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from deepscan.scan.records import recorded_path
+from deepscan.scanning.records import recorded_path
 from tests import awkward
 from tests.command import SAMPLES, deepscan, journal, without_privileges
 

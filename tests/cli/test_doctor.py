@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
-from deepscan import cards
+from deepscan.cards import embedded_folder
 from deepscan.doctor import examine
 from deepscan.errors import ExitCode
+from deepscan.models import lookup
+from deepscan.models.lookup import DEFAULT_MODEL
 from tests import toy
 from tests.command import deepscan
 
@@ -13,7 +15,7 @@ from tests.command import deepscan
 def test_a_sound_installation_ends_with_0_and_names_every_part():
     ran = deepscan("doctor")
     assert ran.code == ExitCode.OK, ran.out + ran.err
-    for part in ("python", "decoder pyav", "engine onnx", "model mtcnn", f"model {cards.DEFAULT_MODEL}"):
+    for part in ("python", "decoder pyav", "engine onnx", "model mtcnn", f"model {DEFAULT_MODEL}"):
         assert part in ran.out
     assert "golden score as stated" in ran.out
     assert "FAILED" not in ran.out
@@ -21,15 +23,15 @@ def test_a_sound_installation_ends_with_0_and_names_every_part():
 
 def test_a_damaged_model_is_named_with_its_remedy_and_the_scans_exit_code(tmp_path, monkeypatch):
     models = tmp_path / "models"
-    shutil.copytree(cards.embedded_folder(), models)
+    shutil.copytree(embedded_folder(), models)
     with (models / "mtcnn" / "pnet.onnx").open("ab") as file:
         file.write(b"\0")
-    monkeypatch.setattr(cards, "embedded_folder", lambda: Path(models))
+    monkeypatch.setattr(lookup, "embedded_folder", lambda: Path(models))
     checks = {check.name: check for check in examine()}
     broken = checks["model mtcnn"]
     assert (broken.state, broken.code) == ("failed", ExitCode.CONTRACT)
     assert broken.advice
-    assert checks[f"model {cards.DEFAULT_MODEL}"].state == "ok"
+    assert checks[f"model {DEFAULT_MODEL}"].state == "ok"
 
 
 def test_a_decoder_that_does_not_decode_is_found_though_it_is_installed(monkeypatch):
@@ -47,7 +49,7 @@ def test_what_a_scan_can_do_without_is_advice_and_no_failure(monkeypatch):
 
 
 def test_an_installed_model_is_held_to_its_hashes(tmp_path, monkeypatch):
-    monkeypatch.setattr(cards, "user_folder", lambda: tmp_path)
+    monkeypatch.setattr(lookup, "user_folder", lambda: tmp_path)
     for name in ("sound", "damaged"):
         toy.model(tmp_path / name)
     (tmp_path / "damaged" / "model.onnx").write_bytes(b"")

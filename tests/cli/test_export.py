@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from deepscan import cards
-from deepscan.scan.scorer import Scorer
+from deepscan.engines.scorer import Scorer
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import deepscan as run
 
 
 def test_an_exported_model_gives_the_models_scores(tmp_path):
     out = tmp_path / "light"
-    done = run("export", "--model", cards.DEFAULT_MODEL, "--out", out)
+    done = run("export", "--model", DEFAULT_MODEL, "--out", out)
     assert done.code == 0, done.err
     assert done.out.startswith(f"{out}  within ")
-    card, own = cards.load(out), cards.load(cards.DEFAULT_MODEL)
+    card, own = load_card(out), load_card(DEFAULT_MODEL)
     assert set(card.files) == {"onnx"}
     assert (card.name, card.calibration, card.golden) == ("light", own.calibration, own.golden)
     side = card.crop.input_side
@@ -22,7 +22,7 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
     # Two runtimes in float32; the export's gate allows 1e-3.
     np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=1e-4)
     assert Scorer(card, device="cpu").engine.precision == "fp32", "the file in 8 bits stayed behind"
-    again = run("export", "--model", cards.DEFAULT_MODEL, "--out", out)
+    again = run("export", "--model", DEFAULT_MODEL, "--out", out)
     assert again.code == 2
     assert "holds a model already" in again.err
 
@@ -30,11 +30,11 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--model", cards.DEFAULT_MODEL, "--to", "pickle"), "no form"),
+        (("--model", DEFAULT_MODEL, "--to", "pickle"), "no form"),
         (("--model", "mtcnn"), "no detector"),
-        (("--model", cards.DEFAULT_MODEL, "--precision", "int8"), "fitted to crops"),
-        (("--model", cards.DEFAULT_MODEL, "--precision", "int3"), "no precision"),
-        (("--model", cards.DEFAULT_MODEL, "--data", "x"), "for --precision int8"),
+        (("--model", DEFAULT_MODEL, "--precision", "int8"), "fitted to crops"),
+        (("--model", DEFAULT_MODEL, "--precision", "int3"), "no precision"),
+        (("--model", DEFAULT_MODEL, "--data", "x"), "for --precision int8"),
         (("--model", "convne"), "did you mean"),
     ],
 )

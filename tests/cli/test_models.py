@@ -4,7 +4,7 @@ import pytest
 import torch
 import yaml
 
-from deepscan import cards
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import deepscan as run
 from tests.models import replicas
 
@@ -23,14 +23,14 @@ def test_importing_says_where_the_model_is(installed):
     assert done.code == 0, done.err
     folder = cache / "deepscan" / "models" / "mine"
     assert done.out == f"{folder}\n" and "not calibrated" in done.err
-    assert cards.load(folder).method == "effort"
+    assert load_card(folder).method == "effort"
 
 
 def test_the_list_is_json_when_piped(installed):
     done = run("models", XDG_CACHE_HOME=str(installed[0]))
     assert done.code == 0, done.err
     states = {line["name"]: line["state"] for line in done.records}
-    assert states["mine"] == "installed" and states[cards.DEFAULT_MODEL] == "embedded"
+    assert states["mine"] == "installed" and states[DEFAULT_MODEL] == "embedded"
     assert states["gend"] == "known"
 
 
@@ -48,7 +48,7 @@ def test_a_changed_file_does_not_verify(installed, tmp_path):
     weights = tmp_path / "deepscan" / "models" / "other" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     bad = run("models", "verify", XDG_CACHE_HOME=str(tmp_path))
-    assert bad.code == 4 and "other  FAILED" in bad.out and f"{cards.DEFAULT_MODEL}  ok" in bad.out
+    assert bad.code == 4 and "other  FAILED" in bad.out and f"{DEFAULT_MODEL}  ok" in bad.out
     gone = run("models", "remove", "other", XDG_CACHE_HOME=str(tmp_path))
     assert gone.code == 0 and not weights.exists()
 

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import read_benchmark
 from deepscan.data.prepare import read_crop_recipe
 from deepscan.errors import ExitCode
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.faces.recipe import CropRecipe
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import Frame
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady

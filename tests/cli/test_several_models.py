@@ -7,7 +7,7 @@ import re
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.scan.fusion import alone
+from deepscan.scanning.fusion import alone
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal
 from tests.terminal import at_a_terminal

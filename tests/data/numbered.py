@@ -4,9 +4,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.layouts.layout import Layout, SourceVideo
 from deepscan.faces.face import Detection
-from deepscan.faces.recipe import CropRecipe
 
 RECIPE = CropRecipe(side=64)
 #: Where the finder sees a face in frames of 160 x 96, a little turned; on wider ones it sees none.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deepscan.data.blend import RATIOS, face_outline, self_blended, soft_mask
-from deepscan.detectors.regions import CENTRE, canonical_face
-from deepscan.faces.recipe import CropRecipe
+from deepscan.crop_recipe import CropRecipe
+from deepscan.faces.blend import RATIOS, face_outline, self_blended, soft_mask
+from deepscan.faces.regions import CENTRE, canonical_face
 
 RECIPE = CropRecipe(side=96, scale=0.75, shift=(0.0, -0.16), interpolation="area", border="reflect")
 

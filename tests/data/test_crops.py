@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data import crops as crops_module
 from deepscan.data import cutting
 from deepscan.data.crops import CropSet, cache_key, prepare_crops
@@ -15,7 +16,6 @@ from deepscan.data.dataset import Picture
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection
-from deepscan.faces.recipe import CropRecipe
 
 RECIPE = CropRecipe(side=32, scale=0.75, shift=(0.0, -0.16), interpolation="area", border="reflect")
 #: Five dots of as many colours stand for eyes, nose and mouth corners, as (x, y) in a picture of 64: where

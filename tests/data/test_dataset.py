@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import FaceVideo, write_benchmark
 from deepscan.data.dataset import Picture, read_pairs_only, read_pictures
 from deepscan.errors import MissingError, UsageError
-from deepscan.faces.recipe import CropRecipe
 
 HEADER = "file,label,group,split,source,note\n"
 

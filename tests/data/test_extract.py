@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import read_benchmark
 from deepscan.data.extract import in_crop
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection
-from deepscan.faces.recipe import CropRecipe
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
 from tests import awkward
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.forgeries import FORGERIES, Means, forged
-from deepscan.faces.recipe import CropRecipe
 
 RECIPE = CropRecipe(side=96, scale=0.75, shift=(0.0, -0.16), interpolation="area", border="reflect")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import cv2
 import pytest
 
+from deepscan import devices
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data import prepare as prepare_module
 from deepscan.data.benchmark import read_benchmark
 from deepscan.data.layouts.layout import SourceVideo
 from deepscan.data.prepare import Listener, PrepareOptions, prepare, read_crop_recipe
-from deepscan.engines import device
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.mtcnn import FaceFinder
-from deepscan.faces.recipe import CropRecipe
 
 from .numbered import Finder, Replica
 
@@ -212,7 +212,7 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(data):
 
 def test_a_device_that_is_not_there_leaves_nothing_that_says_it_was_used(data, monkeypatch):
     data.put("other", "c23/R_real/train/one.mp4")
-    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     monkeypatch.setattr(prepare_module, "FaceFinder", FaceFinder)
     with pytest.raises(MissingError, match="--faces-device cuda"):
         data.prepare(faces_device="cuda")

@@ -9,8 +9,8 @@ import torch
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Batch, Detector
+from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError, UsageError
-from deepscan.training.checkpoint import save_weights
 from deepscan.training.recipe import load_recipe
 
 BACKBONE = {

@@ -6,11 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.contrast import ContrastInputs
-from deepscan.detectors.inputs import make_inputs
-from deepscan.engines.golden import normalised
+from deepscan.detectors.inputs import make_inputs, normalised
 from deepscan.errors import UsageError
-from deepscan.faces.recipe import CropRecipe
 
 RECIPE = CropRecipe(side=48)
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

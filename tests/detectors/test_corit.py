@@ -7,13 +7,13 @@ from torch import nn
 
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
-from deepscan.data.blend import self_blended
+from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.contrast import ContrastInputs
 from deepscan.detectors.corit import Corit, CoritNetwork, Refinement, pooled, projected
 from deepscan.detectors.detector import Batch, FrozenOutput
 from deepscan.errors import UsageError
-from deepscan.evaluation.metrics import auc
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.blend import self_blended
+from deepscan.metrics.binary import auc
 
 THRESHOLDS = ("relative", "deviation", "cosine")
 #: Foreground, boundary and background of a grid of 4 patches a side.

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from deepscan.detectors.regions import (
+from deepscan.crop_recipe import CropRecipe
+from deepscan.errors import UsageError
+from deepscan.faces.regions import (
     CENTRE,
     Ellipse,
     canonical_face,
@@ -12,8 +14,6 @@ from deepscan.detectors.regions import (
     partition,
     random_partition,
 )
-from deepscan.errors import UsageError
-from deepscan.faces.recipe import CropRecipe
 
 
 def test_the_face_of_deepfakebenchs_crop_is_the_known_ellipse():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan.engines import ENGINES, compiled, device
+from deepscan import devices
+from deepscan.engines import ENGINES, compiled
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
-from deepscan.scan.scorer import Scorer
 from tests.tiny import pictures
 
 
@@ -21,7 +22,7 @@ def traced(monkeypatch):
 
     monkeypatch.setattr(compiled, "DEVICE", "cpu")
     monkeypatch.setattr(compiled, "BACKEND", compiler)
-    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     torch._dynamo.reset()
     return graphs
 
@@ -85,13 +86,13 @@ def test_what_cannot_be_compiled_is_an_error_and_nothing_runs_in_its_place(card,
 def test_it_is_for_a_gpu_alone(card, monkeypatch):
     with pytest.raises(UsageError, match="GPU"):
         engine(card, device="cpu")
-    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     for asked in ("auto", "cuda"):
         with pytest.raises(MissingError, match="shows no"):
             engine(card, device=asked)
     with pytest.raises(MissingError, match="shows none"):
         ENGINES.get("torch-compile").describe()
-    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for asked in ("auto", "cuda"):
         with pytest.raises(MissingError, match="this build of torch cannot use it"):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan import cards
-from deepscan.engines import ENGINES, device
+from deepscan import devices
+from deepscan.engines import ENGINES
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import load_card
 from tests.tiny import pictures
 
 #: The others have tests of their own: they run on a GPU alone.
@@ -64,13 +65,13 @@ def test_no_engine_replaces_a_precision_or_a_device(published, name, monkeypatch
         engine(published.card, name, precision="int3")
     with pytest.raises(UsageError, match="tpu"):
         engine(published.card, name, device="tpu")
-    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     with pytest.raises(MissingError, match="GPU"):
         engine(published.card, name, device="cuda")
 
 
 def test_a_build_of_torch_without_the_gpu_is_told_and_only_auto_goes_on_with_the_cpu(published, monkeypatch):
-    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     running = engine(published.card, "torch", device="auto")
     assert running.device == "cpu" and "cannot use it" in running.note
@@ -83,7 +84,7 @@ def test_no_engine_loads_a_file_that_the_card_does_not_name(published, name, tmp
     kind = ENGINES.get(name).files["fp32"]
     for file in published.card.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    card = cards.load(tmp_path)
+    card = load_card(tmp_path)
     damaged = tmp_path / card.files[kind].path
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\0\0")
     with pytest.raises(ContractError, match="SHA-256"):
@@ -110,7 +111,7 @@ def test_the_scorer_prepares_crops_as_the_card_says(published, name):
         engine(published.card, name).run(published.inputs(crops, view))["probability"]
         for view in range(published.inputs.views)
     ]
-    scorer = Scorer(cards.load(published.card.folder), engine=name, device="cpu")
+    scorer = Scorer(load_card(published.card.folder), engine=name, device="cpu")
     assert scorer.score(crops) == pytest.approx(np.mean(views, axis=0), abs=1e-6)
     assert scorer.to_json()["sha256"] == published.card.files[scorer.engine.file].sha256
 
@@ -140,16 +141,16 @@ def test_a_model_with_other_inputs_than_its_card_states_is_told(published, tmp_p
     text = (tmp_path / "card.yaml").read_text()
     (tmp_path / "card.yaml").write_text(text.replace(f"side: {published.network.side}\n", "side: 48\n"))
     with pytest.raises(ContractError, match="does not take the crops that its card states"):
-        Scorer(cards.load(tmp_path), engine="onnx", device="cpu")
+        Scorer(load_card(tmp_path), engine="onnx", device="cpu")
 
 
 def test_a_scan_with_the_exported_file_loads_no_torch(published):
     code = (
         "import sys\n"
         "import numpy as np\n"
-        "from deepscan import cards\n"
-        "from deepscan.scan.scorer import Scorer\n"
-        "scorer = Scorer(cards.load(sys.argv[1]), device='cpu')\n"
+        "from deepscan.models.lookup import load_card\n"
+        "from deepscan.engines.scorer import Scorer\n"
+        "scorer = Scorer(load_card(sys.argv[1]), device='cpu')\n"
         "scores, explained = scorer.explain(np.zeros((2, *[scorer.recipe.input_side] * 2, 3), np.uint8))\n"
         "assert np.isfinite(scores).all() and len(explained) == 2\n"
         "sys.exit('torch' in sys.modules)\n"

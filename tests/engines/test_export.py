@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import deepscan
+from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import CropInputs
+from deepscan.detectors.inputs import CropInputs, normalised
 from deepscan.engines import export
 from deepscan.engines.export import TOLERANCE, export_onnx
-from deepscan.engines.golden import COUNT, golden_crops, normalised
+from deepscan.engines.golden import COUNT, golden_crops
 from deepscan.errors import ContractError, UsageError
-from deepscan.faces.recipe import CropRecipe
 from deepscan.offline import import_onnxruntime
 from tests.backbones.tiny import TINY as TOWERS
 from tests.detectors.test_contract import TINY

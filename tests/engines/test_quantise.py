@@ -6,12 +6,13 @@ import numpy as np
 import onnx
 import pytest
 
-from deepscan import cards
+from deepscan.cards import write_card
 from deepscan.engines import ENGINES
 from deepscan.engines import quantise as module
 from deepscan.engines.quantise import quantise
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import load_card
 from tests.tiny import pictures
 
 
@@ -21,11 +22,11 @@ def small(published, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LEAST", 64)
     for file in published.card.folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    card = cards.load(tmp_path)
+    card = load_card(tmp_path)
     file = quantise(card, published.inputs, pictures(32, published.network.side))
     made = dataclasses.replace(card, files={**card.files, "onnx-int8": file})
-    cards.save(made)
-    return cards.load(tmp_path)
+    write_card(made)
+    return load_card(tmp_path)
 
 
 def test_scores_are_near_and_not_the_same(small, published):

@@ -2,12 +2,13 @@
 
 import pytest
 
-from deepscan.cards import DEFAULT_MODEL, ModelCard, ModelFile, load
+from deepscan.cards import ModelCard, ModelFile
+from deepscan.crop_recipe import CropRecipe
 from deepscan.engines import ENGINES
+from deepscan.engines.scorer import Scorer
 from deepscan.engines.selection import engine_for
 from deepscan.errors import MissingError, UsageError
-from deepscan.faces.recipe import CropRecipe
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 
 
 def card(tmp_path, *kinds):
@@ -61,6 +62,6 @@ def test_a_scorer_takes_the_same_engine(tmp_path):
         Scorer(card(tmp_path))
     with pytest.raises(UsageError, match="the onnx engine has no precision 'bf16'"):
         Scorer(card(tmp_path, "onnx"), precision="bf16")
-    embedded = load(DEFAULT_MODEL)
+    embedded = load_card(DEFAULT_MODEL)
     assert {"onnx", "torch"} < set(embedded.files)
     assert Scorer(embedded, precision="bf16", device="cpu").engine.name == "torch"

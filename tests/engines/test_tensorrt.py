@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deepscan import cards
-from deepscan.engines import ENGINES, device
+from deepscan import devices
+from deepscan.engines import ENGINES
 from deepscan.engines import tensorrt as module
-from deepscan.engines.onnx import open_session
 from deepscan.engines.tensorrt import MOST, STATED, Identity, check, options, state
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import import_onnxruntime
+from deepscan.onnx_session import open_session
 
 BUILT = Identity("weights", "a GPU", "10.1", "1.30", "fp16")
 
@@ -97,7 +98,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.1"))
     monkeypatch.setattr(import_onnxruntime(), "get_available_providers", lambda: [module.PROVIDER])
-    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setattr(module, "gpu_name", lambda: "a GPU")
     monkeypatch.setattr(module, "open_session", opened)
     return moved
@@ -108,7 +109,7 @@ def engine(card, **options):
 
 
 def test_it_runs_in_parts_that_it_was_built_for(gpu):
-    card = cards.load(cards.DEFAULT_MODEL)
+    card = load_card(DEFAULT_MODEL)
     running = engine(card)
     running._session.batches.clear()
     side = card.crop.input_side
@@ -122,7 +123,7 @@ def test_it_runs_in_parts_that_it_was_built_for(gpu):
 
 
 def test_an_engine_is_checked_once_and_one_that_fails_is_not_kept(gpu):
-    card = cards.load(cards.DEFAULT_MODEL)
+    card = load_card(DEFAULT_MODEL)
     assert engine(card)._session.batches, "compared before it is used"
     assert not engine(card)._session.batches, "and not again"
     gpu.by = 0.01
@@ -135,15 +136,15 @@ def test_an_engine_is_checked_once_and_one_that_fails_is_not_kept(gpu):
 
 
 def test_what_is_not_there_is_told_with_exit_code_5(monkeypatch):
-    card = cards.load(cards.DEFAULT_MODEL)
+    card = load_card(DEFAULT_MODEL)
     with pytest.raises(UsageError, match="not run on a CPU"):
         engine(card, device="cpu")
     with pytest.raises(UsageError, match="int3"):
         engine(card, precision="int3")
-    monkeypatch.setattr(device, "cuda_devices", lambda: 0)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     with pytest.raises(MissingError, match="GPU"):
         engine(card, device="cuda")
-    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingError, match="TensorRT") as caught:
         engine(card)
@@ -152,6 +153,6 @@ def test_what_is_not_there_is_told_with_exit_code_5(monkeypatch):
 
 
 def test_a_provider_that_does_not_start_is_not_replaced():
-    path = cards.load(cards.DEFAULT_MODEL).path("onnx")
+    path = load_card(DEFAULT_MODEL).path("onnx")
     with pytest.raises((MissingError, ContractError)):
         open_session(path, provider=(module.PROVIDER, {}))

@@ -8,13 +8,13 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from deepscan import cards
 from deepscan.data.benchmark import FaceVideo, write_benchmark
 from deepscan.data.benchmark_file import label_of
+from deepscan.engines.scorer import Scorer
 from deepscan.evaluation import material
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.run import Evaluation
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import load_card
 from tests import toy
 
 SIDE = 64
@@ -63,7 +63,7 @@ def benchmark(data: Path, dataset: str, kinds: dict, *, level: str = "") -> Path
 
 def toy_scorer(folder: Path, **more) -> Scorer:
     """The toy detector, in a new folder."""
-    return Scorer(cards.load(str(toy.model(folder, **more))))
+    return Scorer(load_card(str(toy.model(folder, **more))))
 
 
 def asked(data, out, *only, protocol=CROSS, row="qtfp", **more) -> Evaluation:

@@ -6,8 +6,8 @@ from scipy.stats import norm
 
 from deepscan.errors import UsageError
 from deepscan.evaluation.comparison import bootstrap_difference, compare, delong
-from deepscan.evaluation.metrics import auc, bootstrap
 from deepscan.evaluation.scores import read_scores
+from deepscan.metrics.binary import auc, bootstrap
 
 
 def by_all_pairs(labels, first, second):

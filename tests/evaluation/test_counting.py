@@ -8,7 +8,7 @@ import pytest
 from deepscan.data.benchmark import read_benchmark
 from deepscan.errors import UsageError
 from deepscan.evaluation.counting import COUNTINGS, FrameRows, group, sample, video_key
-from deepscan.evaluation.metrics import equal_error_rate, published_equal_error_rate
+from deepscan.metrics.binary import equal_error_rate, published_equal_error_rate
 
 CORRECTED, PUBLISHED = COUNTINGS.get("corrected"), COUNTINGS.get("as-published")
 METHODS = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")

@@ -10,7 +10,7 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.labelled import read_labels, read_records, votes
 from deepscan.evaluation.measuring import of_scores
 from deepscan.evaluation.scores import read_scores
-from deepscan.scan.records import Record
+from deepscan.scanning.records import Record
 
 INDEX = """\
 file,label,group,method,tier

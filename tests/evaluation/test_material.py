@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data import cutting
 from deepscan.data.benchmark import FaceVideo
 from deepscan.data.prepared import sidecar
@@ -16,7 +17,6 @@ from deepscan.evaluation import material as material_module
 from deepscan.evaluation.material import crop_reader, from_benchmark, from_generator, from_pictures
 from deepscan.evaluation.protocols.protocol import TestSet as AskedSet
 from deepscan.faces.align import align
-from deepscan.faces.recipe import CropRecipe
 from tests.data.test_crops import COLOURS, DOTS, RECIPE, DotFinder
 from tests.evaluation.replica import benchmark, toy_scorer, write_crop
 

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from deepscan.errors import UsageError
-from deepscan.evaluation import metrics
-from deepscan.evaluation.metrics import (
+from deepscan.metrics import binary
+from deepscan.metrics.binary import (
     METRICS,
     PUBLISHED,
     accuracy,
@@ -234,4 +234,4 @@ def test_every_metric_of_the_list_tells_good_scores_from_bad_ones_as_it_says():
         good, bad = (measure.function(labels, given, *more) for given in (scores, 1 - scores))
         assert (good > bad) == (measure.better == "higher"), name
     assert {measure.function for of in (METRICS, PUBLISHED) for measure in of.values()} >= set(ALL)
-    assert set(metrics._OF_CURVE) == set(RANKING), "a figure that sorts is drawn without sorting again"
+    assert set(binary._OF_CURVE) == set(RANKING), "a figure that sorts is drawn without sorting again"

@@ -11,7 +11,6 @@ from matplotlib.collections import LineCollection
 
 from deepscan.errors import UsageError
 from deepscan.evaluation.canvas import COLOURS, DPI, WIDTH, line_of, save, shortened
-from deepscan.evaluation.metrics import auc
 from deepscan.evaluation.plots import (
     Bar,
     Scored,
@@ -25,6 +24,7 @@ from deepscan.evaluation.plots import (
     roc_figure,
 )
 from deepscan.evaluation.robustness import DISTORTIONS, Robustness
+from deepscan.metrics.binary import auc
 from tests.evaluation.pictures import check, drawn
 
 #: The longest name that a published set has, and one that a user might give.

@@ -5,11 +5,11 @@ import pytest
 from deepscan.data.layouts import LAYOUTS
 from deepscan.data.universal import GENERATORS
 from deepscan.errors import UsageError
-from deepscan.evaluation.metrics import METRICS
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.protocols.protocol import Protocol, named
 from deepscan.evaluation.protocols.protocol import TestSet as AskedSet
 from deepscan.evaluation.tables import expected, expected_mean
+from deepscan.metrics.binary import METRICS
 
 ROWS = [(name, row) for name in PROTOCOLS.names for row in PROTOCOLS.get(name).sets]
 

@@ -8,7 +8,8 @@ import pytest
 from deepscan.cards import Calibration
 from deepscan.data.crops import CropSet
 from deepscan.data.dataset import Picture
-from deepscan.evaluation.unseen import Seen, Votes, auc_of_votes, by_origin, verdict_shares, votes
+from deepscan.data.unseen import Seen, Votes, votes
+from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 
 #: Scores are calibrated as they are; fake from 0.8, no_evidence below 0.2.
 CALIBRATION = Calibration("video", "data", 10, "rule", 1.0, 0.2, 0.8)

@@ -6,8 +6,8 @@ import PIL.Image
 import pytest
 from skimage.transform import SimilarityTransform
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.faces.align import align, similarity
-from deepscan.faces.recipe import CropRecipe
 
 POINTS = np.array([[30, 40], [70, 38], [52, 60], [35, 80], [66, 79]], np.float32)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from facenet_pytorch.models import mtcnn
 
-from deepscan import cards
-from deepscan.engines.onnx import open_session
+from deepscan.models.lookup import load_card
+from deepscan.onnx_session import open_session
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "convert_mtcnn.py"
@@ -27,7 +27,7 @@ def test_the_script_writes_what_is_shipped(tmp_path):
 
 
 def test_card_names_the_licence_and_the_origin():
-    card = cards.load("mtcnn")
+    card = load_card("mtcnn")
     assert card.method == "mtcnn" and card.license == "MIT" and set(card.files) == {"pnet", "rnet", "onet"}
     assert "facenet-pytorch 2.5.3" in card.trained["source"]
     notice = (card.folder / "NOTICE").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_card_names_the_licence_and_the_origin():
 )
 def test_nets_equal_facenet_pytorch(name, size, shapes):
     pixels = np.random.default_rng(1).uniform(0, 255, (3, *size, 3)).astype(np.float32)
-    session = open_session(cards.load("mtcnn").path(name), threads=1)
+    session = open_session(load_card("mtcnn").path(name), threads=1)
     outputs = dict(zip(shapes, session.run(list(shapes), {"pixels": pixels}), strict=True))
     assert {key: value.shape for key, value in outputs.items()} == shapes
     net = getattr(mtcnn, {"pnet": "PNet", "rnet": "RNet", "onet": "ONet"}[name])()

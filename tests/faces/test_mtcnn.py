@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from facenet_pytorch import MTCNN
 
-from deepscan.engines import device
-from deepscan.engines.device import cuda_devices
-from deepscan.engines.onnx import open_session
+from deepscan.devices import cuda_devices
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces import mtcnn
 from deepscan.faces.area import AreaTable
 from deepscan.faces.boxes import iou
 from deepscan.faces.mtcnn import BOUNDS, SEARCHES, Bounds, FaceFinder
+from deepscan.onnx_session import open_session
 
 # Both sides compute in float32 on pixels up to a few thousand wide: a unit in the last place there is 2e-4.
 PIXELS = 5e-3
@@ -231,7 +230,7 @@ def test_on_a_gpu_the_same_faces_take_fewer_and_larger_runs(scenes, monkeypatch)
             return self.session.run(names, feed)
 
     nets, devices = [], []
-    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr("deepscan.devices.cuda_devices", lambda: 1)
     monkeypatch.setattr(mtcnn, "open_session", Counted)
     images = [scenes["crowd"]] * 4
     cpu, gpu = (FaceFinder("exact", name).detect(images) for name in ("cpu", "cuda"))

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import REFERENCE
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule, assess, turned
-from deepscan.faces.recipe import REFERENCE
 
 
 def detection(landmarks=None, box=(10, 20, 70, 100), probability=0.99):

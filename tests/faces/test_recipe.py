@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError
-from deepscan.faces.recipe import CropRecipe
 
 
 @pytest.mark.parametrize(

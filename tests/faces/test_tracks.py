@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import REFERENCE
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face, Quality
-from deepscan.faces.recipe import REFERENCE
 from deepscan.faces.tracks import LIMIT, PLACE, Track, appearance, link
 
 #: Looks at right angles to each other: four persons who differ clearly.

@@ -6,8 +6,8 @@ from importlib.resources import files
 import pytest
 import torch
 
-from deepscan import cards
 from deepscan.backbones.published import PUBLISHED
+from deepscan.cards import embedded_folder
 from deepscan.errors import UsageError
 from deepscan.models.catalogue import Source, catalogue, known
 from deepscan.models.layouts import LAYOUTS
@@ -40,7 +40,7 @@ def test_counts_are_those_of_the_full_size(name, full_size):
 def test_what_is_known_of_a_model_is_whole(name):
     wanted = known(name)
     assert wanted.layout in LAYOUTS.names
-    assert not (cards.embedded_folder() / name).exists()
+    assert not (embedded_folder() / name).exists()
     assert not (wanted.refused and wanted.rank)
     assert wanted.terms and wanted.not_for and wanted.trained["data"]
 

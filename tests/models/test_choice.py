@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan import cards
-from deepscan.cards import DEFAULT_MODEL, ModelFile
+from deepscan.cards import CARD, ModelFile, write_card
 from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
 from deepscan.models.choice import Choice, choose
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.models.store import remove
-from deepscan.scan import run as scanning
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.output import Output
-from deepscan.scan.run import Listener
+from deepscan.scanning import run as scanning
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.output import Output
+from deepscan.scanning.run import Listener
 from tests import toy
 
 
@@ -30,9 +30,9 @@ def store(tmp_path):
 
 def install(store, name, kind="onnx"):
     """Install a model whose one file is for that."""
-    card = cards.load(toy.model(store / name))
+    card = load_card(toy.model(store / name))
     file = next(iter(card.files.values()))
-    cards.save(dataclasses.replace(card, files={kind: ModelFile(file.path, file.sha256)}))
+    write_card(dataclasses.replace(card, files={kind: ModelFile(file.path, file.sha256)}))
 
 
 def taken(store, gpus=1, **asked):
@@ -107,7 +107,7 @@ def test_a_precision_that_no_engine_has_for_its_file_is_not_run(precision, store
 def test_a_torn_card_of_a_ranked_one_is_no_reason_to_take_another(store):
     install(store, "gend-pe")
     install(store, "gend")
-    (store / "gend" / cards.CARD).write_text("name: [")
+    (store / "gend" / CARD).write_text("name: [")
     with pytest.raises(ContractError, match="not a model card") as raised:
         taken(store)
     assert "deepscan models remove gend" in raised.value.hint
@@ -117,7 +117,7 @@ def test_a_torn_card_of_a_ranked_one_is_no_reason_to_take_another(store):
 
 def test_a_torn_card_of_one_without_a_rank_is_in_nobodys_way(store):
     install(store, "mine")
-    (store / "mine" / cards.CARD).write_text("name: [")
+    (store / "mine" / CARD).write_text("name: [")
     assert taken(store).model == DEFAULT_MODEL
 
 

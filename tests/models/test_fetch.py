@@ -12,8 +12,8 @@ import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-from deepscan import cards
 from deepscan.backbones import weights
+from deepscan.cards import sha256_of
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import fetch, importing
 from deepscan.models.catalogue import catalogue
@@ -121,7 +121,7 @@ def cached(hub, store, monkeypatch):
     hub.snapshot.mkdir(parents=True)
     store.mkdir()
     shutil.copy(hub.folder / "model.pth", hub.snapshot)
-    record_hash("gend", cards.sha256_of(hub.folder / "model.pth"), store)
+    record_hash("gend", sha256_of(hub.folder / "model.pth"), store)
 
     def kept(repository, file, revision):
         return str(hub.snapshot / file) if (hub.snapshot / file).is_file() else None
@@ -168,7 +168,7 @@ def test_a_file_in_the_hubs_cache_is_no_dead_end(fault, hub, cached, store):
     (cached / "model.pth").write_bytes((hub.folder / "model.pth").read_bytes()[:1000])
     card, said = pulled(store)
     assert hub.fetched == ["config.json", "model.pth"]
-    assert card.source["sha256"] == cards.sha256_of(hub.folder / "model.pth")
+    assert card.source["sha256"] == sha256_of(hub.folder / "model.pth")
     assert any("cache is not taken" in line for line in said)
 
 
@@ -295,7 +295,7 @@ def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
     torch.save(replicas.open_clip(), tmp_path / "clip.pth")
     monkeypatch.setitem(globals(), "CONTENT", (tmp_path / "head.pth").read_bytes())
     known = catalogue()["unifd"]
-    sha256 = cards.sha256_of(tmp_path / "head.pth")
+    sha256 = sha256_of(tmp_path / "head.pth")
     source = dataclasses.replace(known.source, url=address, bytes=len(CONTENT), sha256=sha256)
     small = {"unifd": dataclasses.replace(known, source=source)}
     monkeypatch.setattr(importing, "catalogue", lambda: small)

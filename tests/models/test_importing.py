@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepscan import cards
+from deepscan.cards import sha256_of
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import importing
 from deepscan.models.catalogue import catalogue
 from deepscan.models.importing import Origin, import_model
 from deepscan.models.layouts import LAYOUTS
+from deepscan.models.lookup import load_card
 from deepscan.models.store import hashes
 from tests.models import replicas, rotary_replicas
 
@@ -64,9 +65,9 @@ def test_the_card_is_complete(tmp_path, store, monkeypatch):
     path = saved(weights, tmp_path)
     said = []
     card = import_model(Origin(path, accepted=True), "effort-ff", store, tell=said.append)
-    assert card == cards.load(store / "effort-ff")
+    assert card == load_card(store / "effort-ff")
     assert (card.license, card.calibration) == ("CC-BY-NC-4.0", None)
-    assert card.source["sha256"] == cards.sha256_of(path) == hashes(store)["effort-ff"]
+    assert card.source["sha256"] == sha256_of(path) == hashes(store)["effort-ff"]
     assert card.source["threshold"] == 0.5 and card.source["terms_accepted"]
     assert {"value": 0.917}.items() <= card.source["published"][0].items()
     assert card.golden is not None and "commercial" in card.not_for[-1]

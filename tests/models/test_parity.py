@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepscan.engines.golden import normalised
+from deepscan.detectors.inputs import normalised
+from deepscan.engines.scorer import Scorer
 from deepscan.models.importing import Origin, import_model
-from deepscan.scan.scorer import Scorer
 from tests.models import replicas, rotary_replicas
 from tests.models.replicas import CLIP_MEAN, CLIP_STD, HALF_MEAN, HALF_STD, IMAGENET_MEAN, IMAGENET_STD
 

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from deepscan import cards
-from deepscan.cards import DEFAULT_MODEL
+from deepscan.cards import CARD, embedded_folder
 from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.models import lookup
 from deepscan.models.catalogue import catalogue
+from deepscan.models.lookup import DEFAULT_MODEL, find_model, load_card, user_folder
 from deepscan.models.store import HASHES, check_free, find, hashes, listed, record_hash, remove
 from tests import toy
 
@@ -42,7 +43,7 @@ def test_all_that_is_known_is_told(store):
 
 def test_a_card_that_cannot_be_read_hides_no_other(store):
     (store / "torn").mkdir(parents=True)
-    (store / "torn" / cards.CARD).write_text("name: [")
+    (store / "torn" / CARD).write_text("name: [")
     toy.model(store / "whole")
     there = {each.name: each for each in listed(store)}
     assert "not a model card" in there["torn"].to_json()["summary"] and there["whole"].card
@@ -52,19 +53,19 @@ def test_a_card_that_cannot_be_read_hides_no_other(store):
 
 
 def test_a_card_that_cannot_be_read_does_not_break_what_is_said_of_an_unknown_name(store, monkeypatch):
-    monkeypatch.setattr(cards, "user_folder", lambda: store)
+    monkeypatch.setattr(lookup, "user_folder", lambda: store)
     toy.model(store / "torn")
-    (store / "torn" / cards.CARD).write_text("name: [")
+    (store / "torn" / CARD).write_text("name: [")
     toy.model(store / "whole")
     with pytest.raises(UsageError, match="no model 'zzzzz'") as raised:
-        cards.find("zzzzz")
+        find_model("zzzzz")
     assert raised.value.hint == f"name one of {DEFAULT_MODEL}, whole, or a folder with a card.yaml"
 
 
 def test_each_card_is_read_once_however_many_are_looked_up(store, monkeypatch):
     toy.model(store / "mine")
     among = list(listed(store))
-    monkeypatch.setattr(cards, "load", lambda folder: pytest.fail("read again"))
+    monkeypatch.setattr("deepscan.models.store.load_card", lambda folder: pytest.fail("read again"))
     assert [find(name, among).verify() for name in (DEFAULT_MODEL, "mine", "mine")] == [3, 1, 1]
 
 
@@ -90,21 +91,21 @@ def test_a_folder_without_a_card_can_be_removed_and_its_name_taken(store):
 
 
 def test_an_installed_model_is_found_by_its_name(store, monkeypatch):
-    monkeypatch.setattr(cards, "user_folder", lambda: store)
+    monkeypatch.setattr(lookup, "user_folder", lambda: store)
     toy.model(store / "mine")
     toy.model(store / DEFAULT_MODEL)
-    assert cards.load("mine").folder == store / "mine"
+    assert load_card("mine").folder == store / "mine"
     # Nothing takes the place of an embedded one.
-    assert cards.find(DEFAULT_MODEL) == cards.embedded_folder() / DEFAULT_MODEL
+    assert find_model(DEFAULT_MODEL) == embedded_folder() / DEFAULT_MODEL
     with pytest.raises(UsageError) as raised:
-        cards.find("min")
+        find_model("min")
     assert "'mine'" in raised.value.hint
 
 
 def test_a_known_model_that_is_not_installed_is_missing(store, monkeypatch):
-    monkeypatch.setattr(cards, "user_folder", lambda: store)
+    monkeypatch.setattr(lookup, "user_folder", lambda: store)
     with pytest.raises(MissingError) as raised:
-        cards.find("gend")
+        find_model("gend")
     assert "deepscan models info gend" in raised.value.hint
     with pytest.raises(MissingError, match="not installed"):
         find("gend", listed(store)).verify()
@@ -112,10 +113,10 @@ def test_a_known_model_that_is_not_installed_is_missing(store, monkeypatch):
 
 def test_the_users_folder_is_in_their_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cards.user_folder() == tmp_path / "deepscan" / "models"
+    assert user_folder() == tmp_path / "deepscan" / "models"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cards.user_folder() == tmp_path / "home" / ".cache" / "deepscan" / "models"
+    assert user_folder() == tmp_path / "home" / ".cache" / "deepscan" / "models"
 
 
 @pytest.mark.parametrize("name", [DEFAULT_MODEL, "none", "..", ""])
@@ -123,7 +124,7 @@ def test_only_an_installed_model_is_removed(name, store):
     toy.model(store / "mine")
     with pytest.raises(UsageError):
         remove(name, store)
-    assert (store / "mine" / cards.CARD).is_file()
+    assert (store / "mine" / CARD).is_file()
     remove("mine", store)
     assert not (store / "mine").exists()
 

@@ -4,7 +4,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
-from deepscan.scan.records import Record
+from deepscan.scanning.records import Record
 
 MODEL = {
     "name": "m",

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
+from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError
-from deepscan.faces.recipe import CropRecipe
 from deepscan.report import chart
 from deepscan.report.page import write_page
-from deepscan.scan.calibration import calibrate
-from deepscan.scan.fusion import pooled
+from deepscan.scanning.fusion import pooled
 from tests.report.made import CROP, MODEL, THRESHOLDS, Page, described, face, journal, track, video
 
 BAD = {"verdict": None, "score": None, "tracks": [], "frames": [], "calibrated": False}

@@ -7,7 +7,7 @@ from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
 from deepscan.faces.tracks import Track
-from deepscan.scan.aggregation import frames_needed, judge, score_track, sightings_needed, verdict
+from deepscan.scanning.aggregation import frames_needed, judge, score_track, sightings_needed, verdict
 
 RULE = QualityRule()
 CALIBRATION = Calibration("frame", "hand-made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.7)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.batching import PASSED, Portions, attempt, is_short
 from deepscan.errors import ContractError
 from deepscan.offline import import_onnxruntime
-from deepscan.scan.attempts import PASSED, Portions, attempt, is_short
 
 RuntimeException = import_onnxruntime("capi.onnxruntime_pybind11_state").RuntimeException
 

@@ -7,20 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepscan import cards
-from deepscan.cards import Calibration
+from deepscan.calibration import FALSE_ALARMS, METHODS, MISSES, calibrate, fit, rule, second_half
+from deepscan.cards import Calibration, write_card
 from deepscan.errors import ContractError, UsageError
-from deepscan.evaluation.metrics import METRICS, accuracy_from, auc, calibration_error
-from deepscan.scan.calibration import (
-    FALSE_ALARMS,
-    METHODS,
-    MISSES,
-    calibrate,
-    fit,
-    recalibrate,
-    rule,
-    second_half,
-)
+from deepscan.evaluation.recalibration import recalibrate
+from deepscan.metrics.binary import METRICS, accuracy_from, auc, calibration_error
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests import toy
 
 
@@ -101,7 +93,7 @@ def test_the_rule_repeats_the_rates_that_were_asked_for():
 
 
 def test_the_rule_is_worded_as_in_the_cards_that_are_out_there():
-    assert cards.load(cards.DEFAULT_MODEL).calibration.rule == rule()
+    assert load_card(DEFAULT_MODEL).calibration.rule == rule()
 
 
 def test_thresholds_of_weak_scores_are_no_looser_than_they_must_be():
@@ -204,14 +196,14 @@ def test_a_card_keeps_the_calibration(tmp_path, method):
     labels, raw = _sample(500, 2.0)
     found = fit(labels, raw.astype(np.float32), level="video", data="made up", method=method)
     folder = toy.model(tmp_path / "toy", calibration=found)
-    loaded = cards.load(folder).calibration
+    loaded = load_card(folder).calibration
     assert loaded == found
     np.testing.assert_array_equal(calibrate(raw, loaded), calibrate(raw, found))
     assert ("knots" in (folder / "card.yaml").read_text()) == (method == "isotonic")
 
 
 def test_a_card_without_a_method_is_one_of_temperature_and_is_written_as_it_was():
-    calibration = cards.load(cards.DEFAULT_MODEL).calibration
+    calibration = load_card(DEFAULT_MODEL).calibration
     assert (calibration.method, calibration.knots) == ("temperature", ())
     stated = ["level", "data", "n", "rule", "temperature", "no_evidence", "fake"]
     assert list(calibration.to_json()) == stated
@@ -244,7 +236,7 @@ def test_a_card_with_wrong_knots_is_refused(tmp_path, knots):
     assert "knots" in text
     (folder / "card.yaml").write_text(text)
     with pytest.raises(ContractError, match="not a model card"):
-        cards.load(folder)
+        load_card(folder)
 
 
 def _grouped(n=600):
@@ -270,7 +262,7 @@ def test_a_groups_half_hangs_on_its_name_alone():
 @pytest.fixture
 def model(tmp_path):
     """A model's card with results, on disk."""
-    card = cards.load(toy.model(tmp_path / "toy"))
+    card = load_card(toy.model(tmp_path / "toy"))
     result = {"metric": "auc", "level": "frame", "value": 0.7, "data": "elsewhere"}
     return replace(card, results=(result, result | {"metric": "calibration_error"}))
 
@@ -309,8 +301,8 @@ def test_results_that_no_longer_hold_leave_the_card(model):
     assert [result["data"] for result in made.results].count("elsewhere") == 1
     again = recalibrate(made, labels, raw, groups, level="frame", data="mine")
     assert again == made
-    cards.save(made)
-    assert cards.load(made.folder) == made
+    write_card(made)
+    assert load_card(made.folder) == made
 
 
 def test_halves_without_both_classes_are_refused(model):
@@ -322,7 +314,7 @@ def test_halves_without_both_classes_are_refused(model):
 
 def test_the_apply_side_needs_no_scientific_stack():
     code = (
-        "import sys, deepscan.scan.calibration as module; from deepscan.cards import Calibration; "
+        "import sys, deepscan.calibration as module; from deepscan.cards import Calibration; "
         "module.calibrate(0.5, Calibration('frame', '', 1, '', 1.0, 0.5, 0.5, 'isotonic', ((0.1, 0.2),))); "
         "print([name for name in ('torch', 'sklearn', 'scipy') if name in sys.modules])"
     )

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from deepscan import cards
+from deepscan.engines import scorer
+from deepscan.engines.explanation import check_evidence, explanations
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
-from deepscan.scan import scorer
-from deepscan.scan.explanation import check_evidence, explanations
-from deepscan.scan.records import dump_line
-from deepscan.scan.scorer import Scorer
+from deepscan.models.lookup import load_card
+from deepscan.scanning.records import dump_line
 from tests import toy
 
 
@@ -67,7 +67,7 @@ def test_evidence_of_another_shape_is_told(shape):
 def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
     crops = np.zeros((2, 64, 64, 3), np.uint8)
     crops[1, 16:32, 48:, 2] = 255  # the second row of patches, its last column, blue
-    scores, kept = Scorer(cards.load(model), device="cpu").explain(crops)
+    scores, kept = Scorer(load_card(model), device="cpu").explain(crops)
     np.testing.assert_allclose(scores, toy.expected(crops, 0), atol=1e-6)
     assert kept[0]["mean"] == -1
     patches = decoded(kept[1]["patches"])
@@ -78,7 +78,7 @@ def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
 
 
 def test_scores_and_evidence_are_means_over_the_views(model, monkeypatch):
-    class Twice(scorer.make_inputs({}, cards.load(model).crop, (0.5,) * 3, (0.5,) * 3).__class__):
+    class Twice(scorer.make_inputs({}, load_card(model).crop, (0.5,) * 3, (0.5,) * 3).__class__):
         """The crop, and the crop in black."""
 
         views = 2
@@ -88,7 +88,7 @@ def test_scores_and_evidence_are_means_over_the_views(model, monkeypatch):
 
     monkeypatch.setattr(scorer, "make_inputs", lambda stated, *rest: Twice(*rest))
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    found, kept = Scorer(cards.load(model), device="cpu").explain(crops)
+    found, kept = Scorer(load_card(model), device="cpu").explain(crops)
     expected = (toy.expected(crops, 0) + toy.expected(crops * 0, 0)) / 2
     np.testing.assert_allclose(found, expected, atol=1e-6)
     means = [((crop / 255 - 0.5) / 0.5).mean() for crop in crops]

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from deepscan.scan.aggregation import judge
-from deepscan.scan.fusion import Opinion, agreement, fuse, fused_name, pooled, vote
+from deepscan.scanning.aggregation import judge
+from deepscan.scanning.fusion import Opinion, agreement, fuse, fused_name, pooled, vote
 from tests.scan.test_aggregation import CALIBRATION, tracked
 
 FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"

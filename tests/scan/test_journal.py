@@ -6,8 +6,9 @@ import json
 import pytest
 
 from deepscan.errors import ContractError, DeepscanError, UsageError
-from deepscan.scan.journal import Journal, claimed, entries, lines, read_journal, replaced
-from deepscan.scan.records import Record
+from deepscan.files import atomic_write, exclusive_lock
+from deepscan.scanning.journal import Journal, entries, lines, read_journal
+from deepscan.scanning.records import Record
 
 
 def line(path: bytes, **changes):
@@ -74,28 +75,31 @@ def test_an_entry_is_what_resuming_goes_by(tmp_path):
 
 def test_an_output_has_one_owner_at_a_time(tmp_path):
     path = tmp_path / "out.jsonl"
-    with claimed(path), pytest.raises(ContractError, match="another run"), claimed(path):
+    with exclusive_lock(path), pytest.raises(ContractError, match="another run"), exclusive_lock(path):
         pass
-    with claimed(path):
+    with exclusive_lock(path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_that_a_killed_run_left_behind_holds_nobody_up(tmp_path):
     (tmp_path / ".out.jsonl.lock").touch()
-    with claimed(tmp_path / "out.jsonl"):
+    with exclusive_lock(tmp_path / "out.jsonl"):
         pass
 
 
 def test_a_folder_that_is_not_there_is_the_users_error(tmp_path):
-    with pytest.raises(UsageError, match="cannot be written"), claimed(tmp_path / "nowhere" / "out.jsonl"):
+    with (
+        pytest.raises(UsageError, match="cannot be written"),
+        exclusive_lock(tmp_path / "nowhere" / "out.jsonl"),
+    ):
         pass
 
 
 def test_what_is_replaced_badly_stays_as_it_was(tmp_path):
     path = tmp_path / "out.csv"
     path.write_text("before")
-    with pytest.raises(DeepscanError, match="No space"), replaced(path) as file:
+    with pytest.raises(DeepscanError, match="No space"), atomic_write(path) as file:
         file.write(b"half")
         raise OSError(28, "No space left on device")
     assert path.read_text() == "before"
@@ -104,7 +108,7 @@ def test_what_is_replaced_badly_stays_as_it_was(tmp_path):
 
 def test_a_full_disk_is_told_as_such_and_not_as_a_defect(tmp_path, monkeypatch):
     (tmp_path / "out.jsonl").symlink_to("/dev/full")
-    monkeypatch.setattr("deepscan.scan.journal.replaced", lambda path: contextlib.nullcontext())
+    monkeypatch.setattr("deepscan.scanning.journal.atomic_write", lambda path: contextlib.nullcontext())
     with pytest.raises(DeepscanError, match="No space") as caught, Journal(tmp_path / "out.jsonl") as journal:
         journal.append(line(b"a"))
     assert "--resume" in caught.value.hint

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError
 from deepscan.faces.face import Detection
-from deepscan.faces.recipe import CropRecipe
+from deepscan.faces.stage import FRAME_BATCH
 from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.pool import Ended, FrameReady
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.pipeline import FRAME_BATCH, Pipeline
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.pipeline import Pipeline
 
 POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from deepscan.scan.records import Record, recorded_path
+from deepscan.scanning.records import Record, recorded_path
 
 # fmt: off
 KEYS = [

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from deepscan.scan.journal import Entry
-from deepscan.scan.resume import plan
+from deepscan.scanning.journal import Entry
+from deepscan.scanning.resume import plan
 
 
 def scanned(path, status="ok", content=None):

@@ -11,12 +11,12 @@ import time
 import pytest
 
 from deepscan.cli.progress import Display
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
-from deepscan.scan import runfile
-from deepscan.scan.options import ScanOptions
-from deepscan.scan.output import Output
-from deepscan.scan.run import Summary, execute
-from deepscan.scan.scorer import Scorer
+from deepscan.scanning import runfile
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.output import Output
+from deepscan.scanning.run import Summary, execute
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal, start
 

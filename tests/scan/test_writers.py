@@ -6,8 +6,8 @@ import io
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.scan.records import Record
-from deepscan.scan.writers import WRITERS
+from deepscan.scanning.records import Record
+from deepscan.scanning.writers import WRITERS
 
 
 def records():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops import CropSet
 from deepscan.data.forgeries import Means, forged
 from deepscan.errors import UsageError
-from deepscan.faces.recipe import CropRecipe
 from deepscan.training.autoencoders import PLANS, autoencoders
 
 #: As many as the slowest takes to draw crops of 16 px that it has seen.

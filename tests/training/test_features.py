@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from deepscan.detectors import DETECTORS
+from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError
 from deepscan.training import features
-from deepscan.training.checkpoint import save_weights
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import Picture
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.qtfp import Qtfp
 from deepscan.errors import ContractError, UsageError
-from deepscan.faces.recipe import CropRecipe
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from tests.detectors.test_contract import TINY

@@ -8,32 +8,32 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deepscan import cards
+from deepscan.calibration import calibrate, fit
+from deepscan.cards import CARD
 from deepscan.detectors import load_network
-from deepscan.engines import precision, quantise
+from deepscan.detectors.scores import predict
+from deepscan.engines import precision, quantise, rounding
 from deepscan.engines.golden import golden_crops
+from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
-from deepscan.evaluation.metrics import auc, bootstrap, calibration_error
-from deepscan.scan import rounding
-from deepscan.scan.calibration import calibrate, fit
-from deepscan.scan.scorer import Scorer
+from deepscan.metrics.binary import auc, bootstrap, calibration_error
+from deepscan.models.lookup import load_card
 from deepscan.training import publish as module
 from deepscan.training.publish import figures, publish
 from deepscan.training.samples import halves
-from deepscan.training.scores import predict
 from tests.tiny import crop_set, pictures, recipe_of, trained
 from tests.toy import CALIBRATION
 
 
 def test_a_card_states_all_that_rebuilds_the_model(published):
-    card = cards.load(published.card.folder)
+    card = load_card(published.card.folder)
     assert card == published.card
     assert card.inputs == published.recipe.inputs
     assert card.crop == published.recipe.crop
     assert (card.mean, card.std) == (published.recipe.mean, published.recipe.std)
     assert "tuning" not in card.network
     assert card.trained["recipe"]["network"] == published.recipe.network, "which still says how it was tuned"
-    text = (card.folder / cards.CARD).read_text()
+    text = (card.folder / CARD).read_text()
     assert "&id" not in text, "a person reads it: no anchors"
     assert card.summary.startswith(f"{card.method} on the backbone compact, ")
 
@@ -136,7 +136,7 @@ def test_a_model_that_does_not_pass_the_exports_gate_can_be_scanned_with_in_torc
     monkeypatch.setattr(module, "export_model", refuse)
     with pytest.raises(ContractError, match="differs"):
         publish(*parts, name="made", data="noise", trained={})
-    card = cards.load(parts[-1])
+    card = load_card(parts[-1])
     assert tuple(card.files) == ("torch",)
     scorer = Scorer(card, device="cpu")
     assert scorer.engine.name == "torch"
@@ -162,7 +162,7 @@ def _allow(monkeypatch, lost):
 def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, monkeypatch):
     _allow(monkeypatch, 1.0)
     card = publish(*small, name="made", data="noise", trained={})
-    assert card == cards.load(small[-1])
+    assert card == load_card(small[-1])
     assert tuple(card.files) == ("onnx", "torch", "onnx-int8")
     (told,) = [result for result in card.results if "in int8" in result["data"]]
     held = halves(small[2], small[1].frames["val"])[1]
@@ -200,4 +200,4 @@ def test_a_file_in_8_bits_that_loses_more_is_not_kept_and_the_card_says_so(small
     assert tuple(card.files) == ("onnx", "torch")
     assert card.trained["int8"].startswith("none: ")
     assert not (small[-1] / "model.int8.onnx").exists()
-    assert card == cards.load(small[-1])
+    assert card == load_card(small[-1])

@@ -7,9 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from deepscan import cards
 from deepscan.cli.train import train
 from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from deepscan.models.lookup import load_card
 from deepscan.training import session
 from tests.training.conftest import TINY
 
@@ -63,7 +63,7 @@ def test_it_leaves_a_model_folder_and_says_where(tiny, tmp_path):
     lines = [line for line in done.stderr.splitlines() if "AUC" in line]
     assert [line.split()[3] for line in lines] == ["1/2", "2/2"]
     assert all(word in lines[0] for word in ("loss", "images/s", "min left"))
-    card = cards.load(tmp_path / "made")
+    card = load_card(tmp_path / "made")
     assert (card.name, card.method, card.trained["seed"]) == ("made", "qtfp", 1024)
     assert "research" in card.trained["terms"]
     assert card.trained["crops"] == 56
@@ -71,11 +71,11 @@ def test_it_leaves_a_model_folder_and_says_where(tiny, tmp_path):
 
 def test_resuming_a_finished_run_publishes_the_same_model(tiny, tmp_path):
     assert _run("--progress", "none", *tiny).exit_code == 0
-    first = cards.load(tmp_path / "made")
+    first = load_card(tmp_path / "made")
     done = _run("--progress", "none", *tiny, "--resume")
     assert done.exit_code == 0, done.exception
     assert done.stderr == ""
-    again = cards.load(tmp_path / "made")
+    again = load_card(tmp_path / "made")
     assert (again.files["torch"], again.golden, again.calibration) == (
         first.files["torch"],
         first.golden,
@@ -88,7 +88,7 @@ def test_the_card_names_the_command_but_not_how_often_it_was_begun(tiny, tmp_pat
     words = ["deepscan", "train", "--out", "my model", "--resume", "--finish", "epochs=2"]
     monkeypatch.setattr(sys, "argv", words)
     assert _run("--progress", "none", *tiny).exit_code == 0
-    trained = cards.load(tmp_path / "made").trained
+    trained = load_card(tmp_path / "made").trained
     assert trained["command"] == "deepscan train --out 'my model' epochs=2"
 
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from deepscan.errors import UsageError
 
 PAPERS = ("qtfp", "dfd-hr", "corit")
-#: Metrics that `deepscan.evaluation.metrics` has, by its functions' names -> as people write them.
+#: Metrics that `deepscan.metrics.binary` has, by its functions' names -> as people write them.
 METRICS = {"auc": "AUC", "average_precision": "AP", "accuracy": "accuracy"}
 Asides = Literal["", "change", "rank"]
 _NUMBER = re.compile(r"(?P<plain>[+-]?[\d,]*\.?\d+)(?P<million>M?)|(?P<minutes>\d+)min(?P<seconds>\d+)s")

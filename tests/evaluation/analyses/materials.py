@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from deepscan.analyses.analysis import Subject
 from deepscan.backbones.tuning import fold
 from deepscan.cards import ModelCard, ModelFile, sha256_of
+from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmark import FaceVideo
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
-from deepscan.evaluation.analyses.analysis import Subject
+from deepscan.detectors.weights import save_weights
 from deepscan.evaluation.material import Material
 from deepscan.evaluation.stream import Reader
-from deepscan.faces.recipe import CropRecipe
-from deepscan.training.checkpoint import save_weights
 from tests.detectors.test_contract import TINY
 from tests.tiny import recipe_of
 

@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.analyses import ANALYSES
+from deepscan.analyses.analysis import write
+from deepscan.analyses.attention import Attention, divergence, effective, entropy, looks, top_share
+from deepscan.analyses.crops import batches, draw, open_network
+from deepscan.analyses.rand_cls import compare, split_halves
 from deepscan.errors import UsageError
-from deepscan.evaluation.analyses import ANALYSES
-from deepscan.evaluation.analyses.analysis import write
-from deepscan.evaluation.analyses.attention import (
-    Attention,
-    divergence,
-    effective,
-    entropy,
-    looks,
-    top_share,
-)
-from deepscan.evaluation.analyses.crops import batches, draw, open_network
-from deepscan.evaluation.analyses.rand_cls import compare, split_halves
 from tests.evaluation.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check
 

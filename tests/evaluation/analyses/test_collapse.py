@@ -9,22 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from deepscan.analyses.analysis import write
+from deepscan.analyses.collapse import Collapse
+from deepscan.analyses.crops import open_network
+from deepscan.analyses.features import FOLDS, Case, distinct, forgeries, see
+from deepscan.analyses.gradients import Geometry, critical, geometry
+from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes, trained_of
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.analyses.analysis import write
-from deepscan.evaluation.analyses.collapse import Collapse
-from deepscan.evaluation.analyses.crops import open_network
-from deepscan.evaluation.analyses.features import FOLDS, Case, distinct, forgeries, see
-from deepscan.evaluation.analyses.gradients import Geometry, critical, geometry
-from deepscan.evaluation.analyses.heads import (
-    Plan,
-    Probe,
-    judged,
-    margins,
-    train_head,
-    train_probes,
-    trained_of,
-)
 from deepscan.training.sam import SAM
 from tests.evaluation.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deepscan.analyses import ANALYSES, cost
+from deepscan.analyses.analysis import Findings, write
+from deepscan.analyses.cost import Cost, Item, count_operations, count_parameters, recipe_of
+from deepscan.analyses.cost_figure import draw_cost
+from deepscan.analyses.operations import bare, multiply_adds
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
-from deepscan.evaluation.analyses import ANALYSES, cost
-from deepscan.evaluation.analyses.analysis import Findings, write
-from deepscan.evaluation.analyses.cost import Cost, Item, count_operations, count_parameters, recipe_of
-from deepscan.evaluation.analyses.cost_figure import draw_cost
-from deepscan.evaluation.analyses.operations import bare, multiply_adds
 from tests.detectors.test_contract import BACKBONE, TINY
 from tests.evaluation.analyses.materials import model, subject
 from tests.evaluation.pictures import check

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepscan.analyses.crops import batches, draw, unread
 from deepscan.data.benchmark import FaceVideo
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.analyses.crops import batches, draw, unread
 from tests.evaluation.analyses.materials import material, read, subject
 
 

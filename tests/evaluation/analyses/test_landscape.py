@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.analyses.analysis import write
+from deepscan.analyses.crops import open_network
+from deepscan.analyses.heads import trained_of
+from deepscan.analyses.landscape import Landscape, Loss, climb, direction, surface
+from deepscan.analyses.landscape_figure import figure_of
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
-from deepscan.evaluation.analyses.analysis import write
-from deepscan.evaluation.analyses.crops import open_network
-from deepscan.evaluation.analyses.heads import trained_of
-from deepscan.evaluation.analyses.landscape import Landscape, Loss, climb, direction, surface
-from deepscan.evaluation.analyses.landscape_figure import figure_of
 from deepscan.training.checkpoint import save_best
 from tests.detectors.test_contract import TINY
 from tests.evaluation.analyses.materials import kept, material, model, subject

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from deepscan.analyses import ANALYSES
+from deepscan.analyses.analysis import Findings, write
+from deepscan.analyses.crops import draw, open_network
+from deepscan.analyses.routing import Routing, follow, keep_rates, printed
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
-from deepscan.evaluation.analyses import ANALYSES
-from deepscan.evaluation.analyses.analysis import Findings, write
-from deepscan.evaluation.analyses.crops import draw, open_network
-from deepscan.evaluation.analyses.routing import Routing, follow, keep_rates, printed
 from tests.detectors.test_contract import BACKBONE, TINY
 from tests.evaluation.analyses.materials import kept, material, model, subject
 from tests.evaluation.pictures import check

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
+from deepscan.analyses.analysis import write
+from deepscan.analyses.runs import read_run, read_runs
+from deepscan.analyses.stability import Stability, measured
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.analyses.analysis import write
-from deepscan.evaluation.analyses.runs import read_run, read_runs
-from deepscan.evaluation.analyses.stability import Stability, measured
 from deepscan.training.checkpoint import Progress, save
 from tests.detectors.test_contract import TINY
 from tests.evaluation.analyses.logs import training

@@ -5,9 +5,9 @@ import shlex
 
 import pytest
 
+from deepscan.analyses.analysis import write
+from deepscan.analyses.weights import SPAN, Weights, sweep
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.analyses.analysis import write
-from deepscan.evaluation.analyses.weights import SPAN, Weights, sweep
 from deepscan.training.recipe import load_recipe
 from tests.evaluation.analyses.logs import training
 from tests.evaluation.analyses.materials import subject

@@ -1,0 +1,50 @@
+"""Looks into models, one file each: why a detector judges as it does, and what its training did."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from deepscan.errors import UsageError, choice_hint, require
+from deepscan.registry import Registry
+
+if TYPE_CHECKING:
+    from deepscan.analyses.analysis import Analysis
+
+_HERE = "deepscan.analyses"
+#: Name -> what looks.
+ANALYSES: "Registry[type[Analysis]]" = Registry(
+    "analysis",
+    {
+        name: f"{_HERE}.{name}"
+        for name in ("attention", "collapse", "landscape", "stability", "routing", "weights", "cost")
+    },
+)
+
+
+def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
+    """Return an analysis with its options.
+
+    Args:
+        name: As `--analysis` takes it.
+        options: `key=value` each, the value as YAML.
+
+    Raises:
+        UsageError: The name, a key or a value is wrong.
+        MissingError: Torch is not installed.
+    """
+    import yaml
+
+    if name in ANALYSES.names:
+        require(("torch",), "torch", "looking into a model")
+    kind = ANALYSES.get(name)
+    known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
+    stated = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or key not in known:
+            raise UsageError(f"analysis {name} has no option {option!r}", choice_hint(key, known))
+        stated[key] = yaml.safe_load(value)
+    try:
+        return kind(**stated)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bad options of analysis {name}: {error}", "correct them")

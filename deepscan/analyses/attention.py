@@ -1,0 +1,315 @@
+"""Where a detector looks: how far the CLS token's attention spreads, and that of the queries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepscan.analyses import ANALYSES
+from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
+from deepscan.analyses.crops import LABELS, Crop, Opened, batches, draw, open_network, unread
+from deepscan.analyses.rand_cls import ARMS, Point, compare, split_halves
+from deepscan.detectors.detector import Output
+from deepscan.detectors.linear import LinearOutput
+from deepscan.detectors.qtfp import QtfpOutput
+from deepscan.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+#: A token and a label.
+Kind = tuple[str, int]
+CLS, QUERIES = "CLS", "queries"
+#: Bins of a patch's weight, in multiples of what it has where all weigh the same.
+EDGES = np.geomspace(1e-3, 1e2, 51)
+#: What a crop's attention is told by.
+MEASURES = ("entropy", "effective", "top", "divergence")
+
+
+def entropy(attention: Floats) -> Floats:
+    """Return the entropy in nats, shape (...), of weights that sum to 1, shape (..., P)."""
+    terms = np.where(attention > 0, attention * np.log(np.maximum(attention, 1e-300)), 0.0)
+    # Adding 0 turns the -0 of a single patch into 0.
+    return np.asarray(-terms.sum(axis=-1) + 0.0)
+
+
+def effective(attention: Floats) -> Floats:
+    """Return the effective number of patches, exp of the entropy: P where all weigh the same, 1 for one."""
+    return np.asarray(np.exp(entropy(attention)))
+
+
+def top_share(attention: Floats, count: int) -> Floats:
+    """Return what the heaviest patches hold together, in (0, 1], shape (...), of weights (..., P)."""
+    return np.asarray(np.sort(attention, axis=-1)[..., -count:].sum(axis=-1))
+
+
+def divergence(given: Floats, reference: Floats) -> Floats:
+    """Return the Kullback-Leibler divergence in nats, clamped as in training (QTFP, RAAL), shape (...)."""
+    # 1e-8 is where the loss clamps, too.
+    logs = np.log(np.maximum(given, 1e-8)) - np.log(np.maximum(reference, 1e-8))
+    return np.asarray((given * logs).sum(axis=-1))
+
+
+def looks(output: Output) -> dict[str, Floats]:
+    """Return where each token of a network looked, shape (B, P), by name: CLS, query 1, query 2, ...
+
+    Raises:
+        UsageError: The network does not say where it looked.
+    """
+    if "attention" not in output.evidence:
+        raise UsageError(
+            "this model does not tell where it looks",
+            "name one of qtfp, unifd, effort, gend, lora or fft; or see --analysis routing",
+        )
+    attention = _array(output.evidence["attention"])
+    if isinstance(output, QtfpOutput) and output.pooled is not None:
+        named = {f"query {at}": attention[:, at - 1] for at in range(1, attention.shape[1] + 1)}
+        return {CLS: _array(output.tokens.attention), **named}
+    if isinstance(output, QtfpOutput | LinearOutput):
+        return {CLS: _array(output.tokens.attention)}
+    return {CLS: attention[:, 0]}
+
+
+def _array(given: Tensor) -> Floats:
+    return np.asarray(given.detach().double().cpu())
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """What is kept of the crops that were looked at.
+
+    Attributes:
+        top: How many patches are the heaviest ones.
+        measures: (Data set, label, token) -> measures of each crop, in the order of `MEASURES`.
+        maps: Token and label -> sum of the weights, shape (P,); the queries all together.
+        counts: Token and label -> patches in each of the bins that `EDGES` part, and those beyond.
+    """
+
+    top: int
+    measures: dict[tuple[str, int, str], list[Floats]] = field(default_factory=dict)
+    maps: dict[Kind, Floats] = field(default_factory=dict)
+    counts: dict[Kind, NDArray[np.int64]] = field(default_factory=dict)
+
+    def add(self, crops: Sequence[Crop], looked: dict[str, Floats]) -> None:
+        """Take in where the tokens looked on some crops."""
+        told = {
+            token: np.stack(
+                (
+                    entropy(weights),
+                    effective(weights),
+                    top_share(weights, self.top),
+                    divergence(weights, looked[CLS]),
+                ),
+                axis=1,
+            )
+            for token, weights in looked.items()
+        }
+        asked = [token for token in looked if token != CLS]
+        if asked:
+            told[QUERIES] = np.mean([told[token] for token in asked], axis=0)
+        for token, measured in told.items():
+            for crop, values in zip(crops, measured, strict=True):
+                self.measures.setdefault((crop.material, crop.label, token), []).append(values)
+        labels = np.array([crop.label for crop in crops])
+        for token, weights in looked.items():
+            for label in set(labels.tolist()):
+                self._draw((CLS if token == CLS else QUERIES, label), weights[labels == label])
+
+    def of(self, label: int, token: str) -> Floats:
+        """Return the measures of all data sets' crops of a label, shape (N, 4)."""
+        rows = [
+            row for (_, kind, name), given in self.measures.items() if (kind, name) == (label, token)
+            for row in given
+        ]  # fmt: skip
+        return np.stack(rows)
+
+    def _draw(self, kind: Kind, weights: Floats) -> None:
+        patches = weights.shape[1]
+        self.maps[kind] = self.maps.get(kind, np.zeros(patches)) + weights.sum(axis=0)
+        where = np.searchsorted(EDGES, weights.ravel() * patches)
+        self.counts[kind] = self.counts.get(kind, 0) + np.bincount(where, minlength=len(EDGES) + 1)
+
+
+@ANALYSES.register("attention")
+@dataclass(frozen=True)
+class Attention(Analysis):
+    """How far attention spreads, real against fake, and what the CLS token's beginning has to do with it.
+
+    Attributes:
+        top: Share of the patches that are the heaviest ones.
+        epochs: Epochs in which RandCLS and PreCLS learn; 0 leaves them out.
+        learnt: Crops that they learn from and are judged by, half each, at most.
+        lr: Learning rate of the two.
+    """
+
+    top: float = 0.1
+    epochs: int = 5
+    learnt: int = 512
+    lr: float = 1e-3
+    summary = "spread of the CLS token's attention against the queries', and RandCLS against PreCLS"
+    source = "QTFP, Fig. 2; supplement, Sec. 2.2, Fig. 1"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.top <= 1 or self.epochs < 0 or self.learnt < 4 or self.lr <= 0:
+            raise UsageError(
+                f"top {self.top}, epochs {self.epochs}, learnt {self.learnt} or lr {self.lr} is out of range",
+                "0 < top <= 1, epochs from 0, learnt from 4, lr above 0",
+            )
+
+    def look(self, subject: Subject) -> Findings:
+        """Return the measures by data set, label and token, and the course of the two CLS tokens.
+
+        Raises:
+            UsageError: The model does not tell where it looks, or the crops lack a class.
+            MissingError: Crops, the model's `torch` file or a package are not there.
+            ContractError: That file does not fit.
+        """
+        from deepscan.analyses.attention_figure import draw_attention
+
+        drawn, opened = draw(subject), open_network(subject.card)
+        patches = opened.network.backbone.grid**2
+        seen = Seen(max(1, round(self.top * patches)))
+        kept: list[tuple[Crop, NDArray[np.uint8]]] = []
+        read = 0
+        picked = _picked(drawn, self.learnt if self.epochs else 0, subject.seed)
+        halves = split_halves([crop for crop in drawn if id(crop) in picked], subject.seed)
+        learns = halves.whole and opened.network.backbone.cls is not None
+        pieces = Pieces(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
+        for crops, pixels in batches(drawn, progress=pieces.reached):
+            with torch.no_grad():
+                output = opened.network(**opened.given(pixels))
+            seen.add(crops, looks(output))
+            read += len(crops)
+            kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
+        told = [*unread(len(drawn), read), *_spreads(seen, patches)]
+        points, said = self._compared(opened, kept, subject, pieces)
+        pieces.end()
+        rows = [*_rows(seen), *_courses(points, patches, seen.top)]
+        figure: Figure = draw_attention(seen, points, opened.network.backbone.grid)
+        return Findings(rows, figure, (*told, *said))
+
+    def _compared(
+        self,
+        opened: Opened,
+        kept: Sequence[tuple[Crop, NDArray[np.uint8]]],
+        subject: Subject,
+        pieces: Pieces,
+    ) -> tuple[list[Point], tuple[str, ...]]:
+        """Return what RandCLS and PreCLS come to, and what is to be told of it."""
+        if not self.epochs:
+            return [], ()
+        if opened.network.backbone.cls is None:
+            return [], ("RandCLS against PreCLS is left out: this backbone has no CLS token",)
+        halves = split_halves([crop for crop, _ in kept], subject.seed)
+        if not halves.whole:
+            return [], ("RandCLS against PreCLS is left out: too few crops for two halves with both labels",)
+        points = compare(
+            opened,
+            halves,
+            np.stack([image for _, image in kept]),
+            epochs=self.epochs,
+            lr=self.lr,
+            seed=subject.seed,
+            told=pieces.more,
+        )
+        return points, _verdict(points, halves.learnt.size, halves.held.size, subject)
+
+
+def _picked(drawn: Sequence[Crop], most: int, seed: int) -> set[int]:
+    """Return which crops are kept to learn from, as many of each label as there are."""
+    rng = np.random.default_rng(seed)
+    picked: set[int] = set()
+    for label in (0, 1):
+        own = [crop for crop in drawn if crop.label == label]
+        picked |= {id(own[at]) for at in rng.permutation(len(own))[: most // 2]}
+    return picked
+
+
+def _rows(seen: Seen) -> list[dict[str, Cell]]:
+    sets = list(dict.fromkeys(name for name, _, _ in seen.measures))
+    rows = [
+        _row("spread", name, LABELS[label], token, np.stack(given))
+        for (name, label, token), given in sorted(
+            seen.measures.items(), key=lambda item: (sets.index(item[0][0]), item[0][1])
+        )
+    ]
+    if len(sets) > 1:
+        kinds = dict.fromkeys((label, token) for _, label, token in sorted(seen.measures))
+        rows += [_row("spread", "all", LABELS[kind[0]], kind[1], seen.of(*kind)) for kind in kinds]
+    return rows
+
+
+def _row(part: str, name: str, label: str, token: str, given: Floats, **more: Cell) -> dict[str, Cell]:
+    means, low, high = given.mean(axis=0), *np.quantile(given[:, 1], (0.25, 0.75))
+    return {
+        "part": part,
+        "dataset": name,
+        "label": label,
+        "token": token,
+        "epoch": more.get("epoch", ""),
+        "crops": len(given),
+        "entropy": round(float(means[0]), 4),
+        "effective_patches": round(float(means[1]), 2),
+        "effective_low": round(float(low), 2),
+        "effective_high": round(float(high), 2),
+        "top_share": round(float(means[2]), 4),
+        "divergence": round(float(means[3]), 4),
+        "auc": more.get("auc", ""),
+    }
+
+
+def _courses(points: Sequence[Point], patches: int, top: int) -> list[dict[str, Cell]]:
+    """Return the rows of RandCLS and PreCLS; their divergence is from the model's own CLS token."""
+    rows = []
+    for point in points:
+        look, own = point.attention, points[0].attention
+        given = (entropy(look), effective(look), top_share(look, top), divergence(look, own))
+        more: dict[str, Any] = {"epoch": point.epoch, "auc": round(point.auc, 4)}
+        rows.append(_row("course", "held out", "both", point.arm, np.stack(given, axis=1), **more))
+    return rows
+
+
+def _spreads(seen: Seen, patches: int) -> list[str]:
+    lines = []
+    for token in (CLS, QUERIES):
+        if (token, 0) in seen.maps:
+            real, fake = (seen.of(label, token).mean(axis=0) for label in (0, 1))
+            lines.append(
+                f"{token}: effective number of patches {real[1]:.1f} on reals, {fake[1]:.1f} on fakes, of "
+                f"{patches}; the heaviest {seen.top} hold {real[2]:.1%} and {fake[2]:.1%}"
+            )
+    if (QUERIES, 0) in seen.maps:
+        real, fake = (seen.of(label, QUERIES).mean(axis=0) for label in (0, 1))
+        lines.append(
+            f"the queries are {real[3]:.3f} nats from CLS on reals, where RAAL aligns them, and "
+            f"{fake[3]:.3f} on fakes"
+        )
+    lines.append("the paper shows CLS spread over nearly all patches (Fig. 2a), and prints no number")
+    return lines
+
+
+def _verdict(points: Sequence[Point], learnt: int, held: int, subject: Subject) -> tuple[str, ...]:
+    last = points[-1].epoch
+    at = {(point.arm, point.epoch): point for point in points}
+    pre, rand = (at[arm, last] for arm in ARMS)
+    apart = [
+        float(divergence(at["RandCLS", epoch].attention, points[0].attention).mean()) for epoch in (0, last)
+    ]
+    tower = subject.card.network.get("backbone", {}).get("name", "")
+    lines = [
+        f"AUC of a linear head on CLS after {last} epochs: PreCLS {pre.auc:.3f}, RandCLS {rand.auc:.3f} "
+        f"({learnt} crops to learn from, {held} others to judge by)",
+        f"RandCLS looks {apart[0]:.3f} nats away from the model's CLS before it learns, {apart[1]:.3f} after",
+        "the paper's AUC curves meet after several epochs (Fig. 2b, no numbers printed)",
+        "only the token and the head learn here; the paper trains Effort's part of the tower, too",
+    ]
+    if tower == "compact":
+        lines.append(
+            "this tower was not pre-trained on other data: PreCLS is the token that its training left"
+        )
+    return tuple(lines)

@@ -1,0 +1,143 @@
+"""The picture of where a detector looks."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from deepscan.analyses.crops import LABELS
+from deepscan.analyses.rand_cls import ARMS, Point
+from deepscan.evaluation.canvas import (
+    COLOURS,
+    GREY,
+    MARKS,
+    add_legend,
+    add_maps,
+    new_figure,
+    percent,
+    plain_log,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from deepscan.analyses.attention import Seen
+
+
+def draw_attention(seen: "Seen", points: Sequence[Point], grid: int) -> Figure:
+    """Return the weights' distribution, the effective number of patches, mean maps, and the two CLS tokens.
+
+    Args:
+        seen: What was seen.
+        points: The course of RandCLS and PreCLS; none leaves their panels out.
+        grid: Patches along a side.
+    """
+    kinds = sorted(seen.maps, key=lambda kind: (kind[0] != "CLS", kind[1]))
+    tokens = list(dict.fromkeys(token for token, _ in kinds))
+    panels: list[Any] = [["weights"] * 2 + ["effective"] * 2, [f"map {at}" for at in range(4)]]
+    heights = [2.5, 2.1]
+    if len(kinds) == 2:
+        panels[1] = ["map 0", "map 0", "map 1", "map 1"]
+    if points:
+        panels.append(["auc"] * 2 + ["spread"] * 2)
+        heights.append(2.4)
+    with styled():
+        figure = new_figure(sum(heights))
+        axes = figure.subplot_mosaic(panels, height_ratios=heights)
+        _draw_weights(axes["weights"], seen, tokens)
+        _draw_effective(axes["effective"], seen, tokens, grid**2)
+        _draw_maps(figure, [axes[f"map {at}"] for at in range(len(kinds))], seen, kinds, grid)
+        if points:
+            _draw_course(axes["auc"], axes["spread"], points, grid**2)
+        handles = [
+            Line2D([], [], color=COLOURS[label], linestyle="-" if token == "CLS" else "--")
+            for token in tokens
+            for label in (0, 1)
+        ]
+        labels = [f"{token}, {label}" for token in tokens for label in LABELS]
+        add_legend(figure, handles, labels, side="outside upper center")
+    return figure
+
+
+def _draw_weights(axes: Axes, seen: "Seen", tokens: Sequence[str]) -> None:
+    from deepscan.analyses.attention import EDGES
+
+    centres = np.sqrt(EDGES[1:] * EDGES[:-1])
+    reached = np.zeros(len(centres), dtype=bool)
+    for token in tokens:
+        for label in (0, 1):
+            counts = seen.counts[token, label]
+            share = counts[1:-1] / counts.sum()
+            reached |= share > 1e-4
+            axes.plot(centres, share, color=COLOURS[label], linestyle="-" if token == "CLS" else "--")
+    axes.axvline(1, color=GREY, linewidth=0.8, zorder=1)
+    axes.set_xscale("log")
+    if reached.any():
+        axes.set_xlim(centres[reached][0] / 1.3, centres[reached][-1] * 1.3)
+    axes.set_ylim(bottom=0)
+    plain_log(axes.xaxis)
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.set_xlabel("Weight of a patch (1: all weigh the same)")
+    axes.set_ylabel("Share of the patches")
+
+
+def _draw_effective(axes: Axes, seen: "Seen", tokens: Sequence[str], patches: int) -> None:
+    named = [(token, label) for token in tokens for label in (0, 1)]
+    drawn = axes.boxplot(
+        [seen.of(label, token)[:, 1] for token, label in named],
+        widths=0.6,
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        medianprops={"color": "black"},
+    )
+    for box, (_, label) in zip(drawn["boxes"], named, strict=True):
+        box.set(facecolor=f"{COLOURS[label]}55", edgecolor=COLOURS[label])
+    _mark_uniform(axes, patches)
+    axes.set_xticks(range(1, len(named) + 1), [f"{token}\n{LABELS[label]}" for token, label in named])
+    axes.grid(axis="x", visible=False)
+
+
+def _draw_maps(
+    figure: Figure, panels: Sequence[Axes], seen: "Seen", kinds: Sequence[tuple[str, int]], grid: int
+) -> None:
+    maps = {
+        f"{token}, {LABELS[label]}": given.reshape(grid, grid) / given.mean()
+        for token, label in kinds
+        for given in [seen.maps[token, label]]
+    }
+    bar = add_maps(figure, panels, maps, 0, max(float(each.max()) for each in maps.values()))
+    bar.set_label("Mean weight\n(1: all weigh the same)")
+
+
+def _draw_course(left: Axes, right: Axes, points: Sequence[Point], patches: int) -> None:
+    from deepscan.analyses.attention import effective
+
+    for at, arm in enumerate(ARMS):
+        own = [point for point in points if point.arm == arm]
+        epochs = [point.epoch for point in own]
+        look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKS[at], "label": arm}
+        look |= {"linestyle": ("-", "--")[at], "markerfacecolor": (COLOURS[2], "none")[at]}
+        left.plot(epochs, [point.auc for point in own], **look)
+        spread = [float(effective(point.attention).mean()) for point in own]
+        right.plot(epochs, spread, **look)
+    left.axhline(0.5, color=GREY, linewidth=0.8, zorder=1)
+    left.set_ylabel("AUC on held-out crops")
+    _mark_uniform(right, patches)
+    for axes in (left, right):
+        axes.set_xlabel("Epochs that the token has learnt")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="best")
+
+
+def _mark_uniform(axes: Axes, patches: int) -> None:
+    axes.axhline(patches, color=GREY, linewidth=0.8, zorder=1)
+    axes.annotate(
+        "all weigh the same", (0.98, patches), (0, -3), ("axes fraction", "data"), "offset points",
+        ha="right", va="top", fontsize=8, color="#555555",
+    )  # fmt: skip
+    axes.set_ylim(0, patches * 1.05)
+    axes.set_ylabel(f"Effective patches of {patches}")

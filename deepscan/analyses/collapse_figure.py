@@ -1,0 +1,129 @@
+"""The picture of `collapse`: AUC by radius, critical radii by layer, signal-to-noise ratio by step."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from deepscan.analyses.analysis import Cell
+from deepscan.evaluation.canvas import (
+    GREY,
+    MARKS,
+    add_legend,
+    line_of,
+    new_figure,
+    plain_log,
+    shortened,
+    styled,
+)
+
+Panels = Any
+Rows = Sequence[Mapping[str, Any]]
+#: Measured steps on either side over which a ratio is smoothed.
+NEAR = 3
+
+
+def figure_of(rows: Sequence[Mapping[str, Cell]]) -> Figure:
+    """Return AUC by radius, COR by layer, and GSNR by step: of each kind, and of the layers of the first.
+
+    Args:
+        rows: The table of the analysis.
+    """
+    kinds = list(dict.fromkeys((str(row["data"]), str(row["kind"])) for row in rows))
+    with styled():
+        figure = new_figure(5.6)
+        panels = figure.subplots(2, 2)
+        handles = [
+            _draw_kind(panels, [row for row in rows if (row["data"], row["kind"]) == kind], at, len(kinds))
+            for at, kind in enumerate(kinds)
+        ]
+        _draw_layers(panels[1, 1], [row for row in rows if (row["data"], row["kind"]) == kinds[0]])
+        _label(panels, rows, kinds[0])
+        add_legend(figure, handles, [shortened(", ".join(kind), 40) for kind in kinds])
+    return figure
+
+
+def _draw_kind(panels: Panels, rows: Rows, at: int, count: int) -> Artist:
+    look, mark = line_of(at), MARKS[at % len(MARKS)]
+    head = [row for row in rows if row["what"] == "radius"]
+    # Beside one another: many kinds have the same radius.
+    aside = (at - (count - 1) / 2) * min(0.1, 0.5 / count)
+    drawn: Artist = panels[0, 0].errorbar(
+        [place + aside for place in range(len(head))],
+        [row["auc"] for row in head],
+        [row["spread"] for row in head],
+        marker=mark,
+        capsize=3,
+        **look,
+    )
+    layers = [row for row in rows if row["what"] == "layer"]
+    numbers = [row["layer"] for row in layers]
+    moved = [number + aside for number in numbers]
+    radii = [row["cor"] for row in layers]
+    panels[0, 1].plot(moved, radii, marker=mark, markersize=5, color=look["color"], clip_on=False)
+    panels[0, 1].plot(numbers, [row["cor_theory"] for row in layers], "--", color=look["color"])
+    above = [row for row in layers if row["reached"] == "no"]
+    panels[0, 1].plot(
+        [row["layer"] + aside for row in above],
+        [row["cor"] * 1.7 for row in above],
+        linestyle="none",
+        marker=6,
+        color=look["color"],
+    )
+    last = [row for row in rows if row["what"] == "step" and row["layer"] == numbers[-1]]
+    _draw_steps(panels[1, 0], last, **look)
+    return drawn
+
+
+def _draw_steps(axes: Axes, rows: Rows, **look: Any) -> None:
+    """Draw a ratio over steps, its mean over neighbours in front of it: from step to step it leaps."""
+    there = [row for row in rows if 0 < row["gsnr"] < np.inf]
+    steps, logs = [row["step"] for row in there], np.log([row["gsnr"] for row in there])
+    axes.plot(steps, np.exp(logs), **{**look, "linewidth": 0.6, "alpha": 0.4})
+    reach = range(len(logs))
+    smooth = [logs[max(0, at - NEAR) : at + NEAR + 1].mean() for at in reach]
+    axes.plot(steps, np.exp(smooth), **look)
+
+
+def _draw_layers(axes: Axes, rows: Rows) -> None:
+    steps = [row for row in rows if row["what"] == "step"]
+    count = max(row["layer"] for row in steps)
+    shades = ScalarMappable(Normalize(1, max(2, count)), colormaps["viridis_r"])
+    for layer in sorted({round(value) for value in np.linspace(1, count, 6)}):
+        of_layer = [row for row in steps if row["layer"] == layer]
+        _draw_steps(axes, of_layer, color=shades.to_rgba(layer))
+    bar = axes.figure.colorbar(shades, ax=axes, label="Layer", ticks=MaxNLocator(6, integer=True))
+    bar.outline.set_visible(False)
+
+
+def _label(panels: Panels, rows: Rows, first: tuple[str, str]) -> None:
+    radii = list(dict.fromkeys(row["radius"] for row in rows if row["what"] == "radius"))
+    panels[0, 0].axhline(0.5, color=GREY, linewidth=0.8, zorder=1)
+    panels[0, 0].set_xticks(range(len(radii)), [f"{radius:g}" for radius in radii])
+    panels[0, 0].set(title="Trained anew at each radius", xlabel="Radius of SAM", ylabel="Held-out AUC")
+    panels[0, 1].set_yscale("symlog", linthresh=1e-3)
+    panels[0, 1].set_ylim(bottom=0)
+    plain_log(panels[0, 1].yaxis)
+    panels[0, 1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0, 1].set(
+        title="Measured (arrow: at least); by Eq. 11 (dashed)",
+        xlabel="Layer",
+        ylabel="Critical optimisation radius",
+    )
+    for axes, title in (
+        (panels[1, 0], "Last layer"),
+        (panels[1, 1], f"Layers, {shortened(', '.join(first), 32)}"),
+    ):
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_yscale("log")
+        axes.set_xlim(left=0)
+        plain_log(axes.xaxis)
+        plain_log(axes.yaxis)
+        axes.set(title=title, xlabel="Step of training (log scale)", ylabel="GSNR of the gradients")

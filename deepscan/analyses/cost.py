@@ -1,0 +1,318 @@
+"""What a model costs: parameters, operations a crop, time a crop and an epoch, beside what papers print."""
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from deepscan.analyses import ANALYSES
+from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
+from deepscan.analyses.crops import Opened, open_network
+from deepscan.analyses.operations import bare, counted, multiply_adds
+from deepscan.cards import ModelCard
+from deepscan.detectors import DETECTORS
+from deepscan.detectors.detector import Batch, FrozenNetwork, Network
+from deepscan.detectors.dfd_hr import DfdHrNetwork
+from deepscan.engines.golden import golden_crops
+from deepscan.errors import UsageError
+from deepscan.evaluation.tables import table
+from deepscan.training.optimiser import FEATURES, Stepper, make_optimiser
+from deepscan.training.processes import Processes
+from deepscan.training.recipe import Recipe, load_recipe
+
+#: What the card's own recipe does not state for a training step.
+_ELSEWHERE = ("crop", "mean", "std", "sources", "method")
+#: Type of tuning -> what QTFP's table of costs calls it.
+_SETTINGS = {"effort": "Effort", "lora": "LoRA", "fft": "FFT"}
+MEGABYTE = 2**20
+#: What the papers' figures are of.
+TOWER = "CLIP ViT-L/14"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A figure of the table.
+
+    Attributes:
+        measure: What is counted.
+        of: Of what, or how.
+        value: How much.
+        unit: Of the value.
+        paper: The paper's figure, in the same unit, None where it prints none.
+        source: Where that stands.
+    """
+
+    measure: str
+    of: str
+    value: float
+    unit: str
+    paper: float | None = None
+    source: str = ""
+
+    def row(self) -> dict[str, Cell]:
+        """Return it as a row of the table."""
+        return {
+            "measure": self.measure,
+            "of": self.of,
+            "value": self.value,
+            "unit": self.unit,
+            "paper": "" if self.paper is None else self.paper,
+            "source": self.source,
+        }
+
+
+@ANALYSES.register("cost")
+@dataclass(frozen=True)
+class Cost(Analysis):
+    """What a model costs on this machine.
+
+    Attributes:
+        batch: Crops that are judged together.
+        repeats: How often each is timed, after it has run once untimed; the median counts.
+        frames: Frames of an epoch, 28,800 being FaceForensics++ with 8 of each of 3,600 videos.
+        train: Whether a step of the training is timed.
+    """
+
+    batch: int = 8
+    repeats: int = 5
+    frames: int = 28_800
+    train: bool = True
+    summary = "parameters, GFLOPs, time a crop and an epoch, beside the papers'"
+    source = "QTFP, supplement, Sec. 4, Table 5; DFD-HR, supplement B; CoRIT, Sec. V-B5"
+    needs = frozenset({"model"})
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.repeats, self.frames) < 1:
+            raise UsageError(
+                f"batch {self.batch}, repeats {self.repeats} or frames {self.frames} is below 1",
+                "give at least 1 each",
+            )
+
+    def look(self, subject: Subject) -> Findings:
+        """Return the figures.
+
+        Raises:
+            UsageError: The card's method is unknown.
+            MissingError: The model's `torch` file or a package is not there.
+            ContractError: That file does not fit.
+        """
+        from deepscan.analyses.cost_figure import draw_cost
+
+        progress = subject.progress or (lambda done, of: None)
+        card, recipe = subject.card, recipe_of(subject.card)
+        total = 3 + (recipe is not None and self.train)
+        items = [*count_parameters(card, recipe), *count_operations(card)]
+        progress(1, total)
+        opened = open_network(card)
+        items += self._judging(opened)
+        device = opened.device
+        told = [f"timed on {_machine(device)}, {self.repeats} times after one run untimed, the median"]
+        if isinstance(opened.network, DfdHrNetwork):
+            told.append(self._depth(opened))
+        progress(2, total)
+        # Two networks do not lie in memory side by side.
+        del opened
+        gc.collect()
+        if recipe is None:
+            told.append("the card states no recipe: what trains, and how long, is not known")
+        elif self.train:
+            items += self._training(card, recipe, device)
+            progress(3, total)
+        figure = draw_cost(items, self.frames)
+        progress(total, total)
+        return Findings([item.row() for item in items], figure, (*_told(items, self.frames), *told))
+
+    def _judging(self, opened: Opened) -> list[Item]:
+        crops = _crops(opened.network.side, self.batch)
+        given = opened.given(crops)
+        views = opened.inputs.views
+
+        def judge() -> None:
+            with torch.inference_mode():
+                opened.network.predict(**given)
+
+        made = self._timed(lambda: opened.given(crops), opened.device) / self.batch * views
+        judged = self._timed(judge, opened.device) / self.batch * views
+        return [
+            Item("time a crop", "its inputs", made, "s"),
+            Item("time a crop", "the network", judged, "s"),
+            Item(f"time of {self.frames:,} frames", "judged", (made + judged) * self.frames, "s"),
+        ]
+
+    def _depth(self, opened: Opened) -> str:
+        with torch.inference_mode():
+            given = opened.given(_crops(opened.network.side, self.batch))
+            depth = opened.network.predict(**given)["depth"].mean()
+        blocks = len(opened.network.backbone.blocks)
+        return (
+            f"the crops that were timed, which show no faces, go {float(depth):.1f} of {blocks} blocks deep"
+        )
+
+    def _training(self, card: ModelCard, recipe: Recipe, device: str) -> list[Item]:
+        detector = DETECTORS.get(recipe.method)(**recipe.loss)
+        network = detector.build(recipe.network).to(device).train()
+        processes = Processes(0, 1, torch.device(device))
+        stepper = Stepper(recipe, network, detector.loss, make_optimiser(recipe, network), processes)
+        batches = list(_batches(recipe, network, detector.wants_masks))
+        seeds = list(range(len(batches)))
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        step = self._timed(lambda: stepper.step(batches, seeds, 1.0), device)
+        paper = _printed(card, recipe, "Training Time Per Epoch")
+        epoch = f"training epoch of {self.frames:,} frames"
+        items = [
+            Item("time of a training step", f"batch of {recipe.batch}", step, "s"),
+            Item(epoch, "the network", step * self.frames / recipe.batch, "s", *paper),
+        ]
+        if device == "cuda":
+            memory = torch.cuda.max_memory_allocated() / MEGABYTE
+            printed = table("corit-memory").cell("Ours", "MB").number if card.method == "corit" else None
+            paper = (None, "") if printed is None else (float(printed), "CoRIT, Sec. V-B5")
+            items.append(Item("memory of training", "GPU", memory, "MB", *paper))
+        if isinstance(network, FrozenNetwork):
+            kept = []
+            for part in batches:
+                features, _ = network.extract(**part.to(processes.device).inputs)
+                kept.append(Batch({FEATURES: features}, part.labels))
+            step = self._timed(lambda: stepper.step(kept, seeds, 1.0), device)
+            items.append(Item(epoch, "features kept", step * self.frames / recipe.batch, "s"))
+        return items
+
+    def _timed(self, run: Callable[[], object], device: str) -> float:
+        """Return the median seconds of a run, the first of which is not timed."""
+        run()
+        taken = []
+        for _ in range(self.repeats):
+            _settle(device)
+            begun = time.perf_counter()
+            run()
+            _settle(device)
+            taken.append(time.perf_counter() - begun)
+        return statistics.median(taken)
+
+
+def recipe_of(card: ModelCard) -> Recipe | None:
+    """Return the recipe that a card states, None where it states none that can be read."""
+    stated = card.trained.get("recipe")
+    if not isinstance(stated, Mapping) or card.crop is None:
+        return None
+    own = load_recipe(card.method)
+    given: dict[str, Any] = {
+        name: value for name, value in stated.items() if name not in _ELSEWHERE and hasattr(own, name)
+    }
+    return replace(own, **given, crop=card.crop, mean=card.mean, std=card.std)
+
+
+def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[Item]:
+    """Return how many parameters a card's network has, and how many of them its recipe trains."""
+    whole = sum(value.numel() for value in bare(card.method, card.network).parameters())
+    items = [Item("parameters", "all", whole, "")]
+    if recipe is not None:
+        network = bare(card.method, recipe.network)
+        trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
+        items.append(Item("parameters", "trained", trained, "", *_printed(card, recipe, "#Params")))
+    return items
+
+
+def count_operations(card: ModelCard) -> list[Item]:
+    """Return the GFLOPs of one crop as a counter finds them, and by formula, DFD-HR's for every exit too."""
+    network = bare(card.method, card.network)
+    printed = _printed(card, recipe_of(card), "GFLOPs")
+    items = [
+        Item("GFLOPs a crop", "counted", counted(network) / 1e9, "", *printed),
+        Item("GFLOPs a crop", "by formula", 2 * multiply_adds(network) / 1e9, ""),
+    ]
+    if isinstance(network, DfdHrNetwork) and network.settings.pruning:
+        blocks = len(network.backbone.blocks)
+        items += [
+            Item(
+                "GFLOPs a crop",
+                f"by formula, {depth} of {blocks} blocks",
+                2 * multiply_adds(network, depth) / 1e9,
+                "",
+            )
+            for depth in range(blocks - len(network.branch.routed), blocks)
+        ]
+    return items
+
+
+def _batches(recipe: Recipe, network: Network, masked: bool) -> Iterator[Batch]:
+    """Yield the parts of a training batch, of crops that show no faces."""
+    size = recipe.batch // recipe.accumulate
+    made = recipe.make_inputs()(_crops(network.side, size))
+    inputs = {name: torch.from_numpy(array) for name, array in made.items()}
+    labels = torch.arange(size) % 2
+    masks = labels[:, None, None].float().expand(-1, network.side, network.side) if masked else None
+    for _ in range(recipe.accumulate):
+        yield Batch(inputs, labels, masks)
+
+
+def _crops(side: int, count: int) -> Any:
+    golden = golden_crops(side)
+    return np.resize(golden, (count, *golden.shape[1:]))
+
+
+def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | None, str]:
+    """Return what QTFP prints of a method with a tuning, on CLIP ViT-L/14, and where; None for nothing."""
+    tuning = recipe.network.get("tuning", {}).get("type", "") if recipe is not None else ""
+    setting = _SETTINGS.get(tuning)
+    if setting is None or card.method not in ("qtfp", tuning):
+        return None, ""
+    given = table("qtfp-cost")
+    column = f"{setting}+Ours" if card.method == "qtfp" else setting
+    value = given.cell(row, column).number
+    return None if value is None else float(value), f"QTFP, {given.number}, {column}"
+
+
+def _told(items: list[Item], frames: int) -> list[str]:
+    def value(measure: str, of: str) -> float:
+        return next(item.value for item in items if (item.measure, item.of) == (measure, of))
+
+    found, formula = (value("GFLOPs a crop", of) for of in ("counted", "by formula"))
+    lines = [
+        f"{item.measure}, {item.of}: {shown(item.value, item)}"
+        + (f"; printed {shown(item.paper, item)} ({item.source})" if item.paper is not None else "")
+        for item in items
+    ]
+    lines.append(
+        f"the formula leaves out {found - formula:.4g} of the {found:.4g} GFLOPs that are counted: what "
+        "makes patches of a crop, projections, judges and the head"
+    )
+    if any(item.source.startswith("QTFP") for item in items):
+        lines.append(
+            f"QTFP's figures are of {TOWER} on its authors' machine; its counter leaves out queries and, it "
+            "seems, the products of attention: the tower has 155.5 GFLOPs without these, 162.0 with them"
+        )
+    if any(item.measure.startswith("training epoch") for item in items):
+        lines.append("epochs are steps of the network alone: reading and augmenting crops comes beside them")
+    return lines
+
+
+def shown(value: float, item: Item) -> str:
+    """Return a value as people read it."""
+    if item.unit == "MB":
+        return f"{value:,.0f} MB"
+    if item.unit != "s":
+        return f"{value:,.0f}" if item.measure == "parameters" else f"{value:.4g}"
+    if value < 1:
+        return f"{1000 * value:.3g} ms"
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
+
+
+def _machine(device: str) -> str:
+    if device == "cuda":
+        return f"a GPU ({torch.cuda.get_device_name()})"
+    return f"a CPU ({torch.get_num_threads()} threads on {os.cpu_count()} cores)"
+
+
+def _settle(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

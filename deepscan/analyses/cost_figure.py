@@ -1,0 +1,74 @@
+"""The picture of what a model costs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from deepscan.evaluation.canvas import COLOURS, add_legend, new_figure, styled
+
+if TYPE_CHECKING:
+    from deepscan.analyses.cost import Item
+
+
+def draw_cost(items: Sequence["Item"], frames: int) -> Figure:
+    """Return a panel for each kind of cost, measured bars beside printed ones, each with its value.
+
+    Args:
+        items: The figures.
+        frames: Frames of an epoch.
+    """
+    from deepscan.analyses.cost import TOWER
+
+    panels = {
+        "Parameters (millions)": ("parameters", 1e-6),
+        "GFLOPs a crop": ("GFLOPs a crop", 1.0),
+        "Time a crop (ms)": ("time a crop", 1e3),
+        f"Training epoch of {frames:,} frames (min)": ("training epoch", 1 / 60),
+        "Memory of training (MB)": ("memory of training", 1.0),
+    }
+    there = {
+        title: ([item for item in items if item.measure.startswith(measure)], scale)
+        for title, (measure, scale) in panels.items()
+    }
+    there = {title: given for title, given in there.items() if given[0]}
+    bars = [sum(1 + (item.paper is not None) for item in given) for given, _ in there.values()]
+    with styled():
+        figure = new_figure(sum(0.27 * count + 0.75 for count in bars))
+        axes = figure.subplots(len(bars), 1, squeeze=False, height_ratios=[count + 1.2 for count in bars])
+        for panel, (title, (given, scale)) in zip(axes.flat, there.items(), strict=True):
+            _draw(panel, given, scale)
+            panel.set_title(title, loc="left")
+        if any(item.paper is not None for item in items):
+            handles = [Patch(color=COLOURS[0]), Patch(facecolor="white", edgecolor=COLOURS[1], hatch="/////")]
+            add_legend(figure, handles, ["measured", f"paper, {TOWER}"], side="outside upper center")
+    return figure
+
+
+def _draw(axes: Axes, items: Sequence["Item"], scale: float) -> None:
+    from deepscan.analyses.cost import shown
+
+    names: list[str] = []
+    most = max(max(item.value, item.paper or 0.0) for item in items) * scale
+    for item in items:
+        axes.barh(len(names), item.value * scale, 0.7, color=COLOURS[0])
+        _write(axes, len(names), item.value * scale, most, shown(item.value, item))
+        names.append(item.of)
+        if item.paper is not None:
+            drawn = axes.barh(len(names), item.paper * scale, 0.7, color="white", edgecolor=COLOURS[1])
+            drawn.patches[0].set_hatch("/////")
+            _write(axes, len(names), item.paper * scale, most, shown(item.paper, item))
+            names.append(f"paper: {item.source.rpartition(', ')[2]}")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, most * 1.17)
+    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def _write(axes: Axes, at: int, value: float, most: float, text: str) -> None:
+    axes.text(value + 0.01 * most, at, text, va="center", fontsize=8)

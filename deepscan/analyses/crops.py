@@ -1,0 +1,196 @@
+"""The crops that an analysis looks at, drawn evenly over videos, and the network that is looked into."""
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.analyses.analysis import Subject
+from deepscan.cards import ModelCard
+from deepscan.data.benchmark import FaceVideo
+from deepscan.detectors import load_network
+from deepscan.detectors.inputs import Inputs, make_inputs
+from deepscan.errors import MissingError, UsageError
+from deepscan.evaluation.material import Material
+from deepscan.evaluation.stream import Image, Reader
+
+if TYPE_CHECKING:
+    import torch
+
+    from deepscan.detectors.detector import Network
+
+#: Names of the labels 0 and 1.
+LABELS = ("real", "fake")
+#: Crops that go through a network together, and batches that are read ahead of it.
+BATCH, AHEAD = 32, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A crop that is looked at.
+
+    Attributes:
+        material: Name of its data set.
+        video: Its video, with the label and the manipulation.
+        number: Number of its frame in the video's list, from 0.
+        reader: Reads it.
+        group: What its video was made from, in whichever data set that lies; where that is not known, all of
+            its name in its data set. Crops of one group never part in a split.
+    """
+
+    material: str
+    video: FaceVideo
+    number: int
+    reader: Reader
+    group: str
+
+    @property
+    def label(self) -> int:
+        """0 for real, 1 for fake."""
+        return self.video.label
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A network in evaluation mode, and what makes its inputs of crops.
+
+    Attributes:
+        network: The network, on the device.
+        inputs: Makes its inputs.
+        device: `cpu` or `cuda`.
+    """
+
+    network: "Network"
+    inputs: Inputs
+    device: str
+
+    def given(self, crops: NDArray[np.uint8], view: int = 0) -> "dict[str, torch.Tensor]":
+        """Return the network's inputs by name, on its device, of crops, shape (B, S, S, 3), uint8."""
+        import torch
+
+        made = self.inputs(crops, view)
+        return {name: torch.from_numpy(array).to(self.device) for name, array in made.items()}
+
+
+def open_network(card: ModelCard) -> Opened:
+    """Return a card's network, float32, on a GPU where torch can use one.
+
+    Raises:
+        UsageError: The card's method or its inputs are unknown.
+        MissingError: The model's `torch` file is not there.
+        ContractError: The file does not fit, or the model takes no crops.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = load_network(card).to(device)
+    assert card.crop is not None
+    return Opened(network, make_inputs(card.inputs, card.crop, card.mean, card.std), device)
+
+
+def draw(subject: Subject, both: bool = True) -> list[Crop]:
+    """Return the crops to look at: of each data set and label at most `subject.most`, drawn by its seed.
+
+    Each video gives one frame before any gives a second, and so on. What is drawn of a data set does not hang
+    on the others.
+
+    Args:
+        subject: The materials, how many, and the seed.
+        both: Whether both labels are needed; one data set may have the reals and another the fakes.
+
+    Raises:
+        MissingError: There is no crop.
+        UsageError: A label is needed and not there.
+    """
+    drawn = [
+        crop
+        for material in subject.materials
+        for label in (0, 1)
+        for crop in _of(material, label, subject.most, subject.seed)
+    ]
+    if not drawn:
+        raise MissingError(
+            "there are no crops to look at",
+            "name a folder of prepared data by --data; deepscan prepare makes one",
+        )
+    absent = [name for label, name in enumerate(LABELS) if all(crop.label != label for crop in drawn)]
+    if both and absent:
+        raise UsageError(f"there is no {absent[0]} crop to look at", "add a data set that has some")
+    return drawn
+
+
+def batches(
+    crops: Sequence[Crop], size: int = BATCH, progress: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[list[Crop], NDArray[np.uint8]]]:
+    """Yield the crops in batches with their pixels, shape (B, S, S, 3), read ahead by threads.
+
+    Those that cannot be read are left out; `unread` says what is to be said of them.
+
+    Args:
+        crops: The crops.
+        size: At most so many in a batch.
+        progress: Told how many of how many are done, after each batch.
+    """
+    workers = max(1, os.cpu_count() or 1)
+    waiting = iter(crops)
+    ahead: deque[tuple[Crop, Future[Image | None]]] = deque()
+    done = 0
+    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
+        try:
+            while True:
+                for crop in islice(waiting, AHEAD * size - len(ahead)):
+                    ahead.append((crop, pool.submit(crop.reader, crop.video, crop.number)))
+                if not ahead:
+                    return
+                batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
+                done += len(batch)
+                read = [(crop, image) for crop, given in batch if (image := given.result()) is not None]
+                if read:
+                    yield [crop for crop, _ in read], np.stack([image for _, image in read])
+                if progress:
+                    progress(done, len(crops))
+        finally:
+            for _, given in ahead:
+                given.cancel()
+
+
+def unread(wanted: int, read: int) -> tuple[str, ...]:
+    """Return what is to be told of the crops that could not be read, nothing where all were.
+
+    Raises:
+        MissingError: None could be read.
+    """
+    if not read:
+        raise MissingError(
+            f"none of the {wanted:,} crops could be read", "check the paths in the data set's file"
+        )
+    return (f"{wanted - read:,} of {wanted:,} crops could not be read and are left out",) * (read < wanted)
+
+
+def _of(material: Material, label: int, most: int, seed: int) -> Iterator[Crop]:
+    """Yield the drawn crops of one data set and label."""
+    videos = [video for video in material.videos if video.label == label and video.frames]
+    rng = np.random.default_rng([seed, label, zlib.crc32(material.name.encode())])
+    videos = [videos[at] for at in rng.permutation(len(videos))]
+    # Only of videos that are reached: a large set has millions of frames.
+    shuffled: dict[int, NDArray[np.int64]] = {}
+    left = most or sum(len(video.frames) for video in videos)
+    turn = 0
+    while left and videos:
+        videos = [video for video in videos if len(video.frames) > turn]
+        for video in videos[:left]:
+            if id(video) not in shuffled:
+                shuffled[id(video)] = rng.permutation(len(video.frames))
+            number = int(shuffled[id(video)][turn])
+            stated = material.groups.get((video.kind, video.name))
+            group = stated or f"{material.name}/{video.name}"
+            yield Crop(material.name, video, number, material.read, group)
+        left -= min(left, len(videos))
+        turn += 1

@@ -1,0 +1,219 @@
+"""What a network sees in crops: its own features, and its tokens after every layer; once, for many heads."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from deepscan.analyses.analysis import Subject
+from deepscan.analyses.crops import Crop, Opened, batches, draw, unread
+from deepscan.detectors.corit import CoritNetwork
+from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
+from deepscan.detectors.dfd_hr import halved
+from deepscan.errors import UsageError
+
+Indices = NDArray[np.int64]
+#: Parts into which the groups go; one of them is held out.
+FOLDS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forgery:
+    """Crops of one kind of fake, and as many reals to tell them from.
+
+    Attributes:
+        data: Name of the data set.
+        kind: Name of its label.
+        crops: Reals and fakes, alternating.
+    """
+
+    data: str
+    kind: str
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A forgery among the crops that were seen.
+
+    Attributes:
+        data: Name of the data set.
+        kind: Name of its label.
+        rows: Which of the seen crops, shape (n,).
+        groups: What each was made from, length n.
+    """
+
+    data: str
+    kind: str
+    rows: Indices
+    groups: tuple[str, ...]
+
+    def split(self, labels: Indices, seed: int) -> tuple[Indices, Indices]:
+        """Return which of the seen crops a head is trained on, and which are held out; no group is in both.
+
+        Raises:
+            UsageError: There are too few groups.
+        """
+        truth = labels[self.rows]
+        try:
+            folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+            trained, held = next(folds.split(truth, truth, self.groups))
+        except ValueError:
+            trained = held = np.empty(0, dtype=np.int64)
+        if any(set(truth[part]) != {REAL, FAKE} for part in (trained, held)):
+            raise UsageError(
+                f"{self.data}, {self.kind}: {len(self.rows)} crops of {len(set(self.groups))} groups are too "
+                "few to train on some and hold out others",
+                "name data with more videos of both labels",
+            )
+        return self.rows[trained], self.rows[held]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What a network sees in crops.
+
+    Attributes:
+        crops: The crops, length N.
+        own: What the head of a frozen network is trained on, shape (N, ...); of another network, the last
+            layer's.
+        layers: After each of L layers, shape (N, L, D): the CLS token, or without one the patches' mean; of
+            CoRIT, CLS and region tokens side by side. All have passed the final norm, so that a radius
+            means the same at every layer.
+    """
+
+    crops: tuple[Crop, ...]
+    own: Tensor
+    layers: Tensor
+
+    @property
+    def labels(self) -> Indices:
+        """0 for real, 1 for fake, shape (N,)."""
+        return np.array([crop.label for crop in self.crops], dtype=np.int64)
+
+    def case(self, forgery: Forgery) -> Case:
+        """Return which of the crops are a forgery's."""
+        position = {_identity(crop): at for at, crop in enumerate(self.crops)}
+        there = [crop for crop in forgery.crops if _identity(crop) in position]
+        rows = np.array([position[_identity(crop)] for crop in there], dtype=np.int64)
+        return Case(forgery.data, forgery.kind, rows, tuple(crop.group for crop in there))
+
+
+def forgeries(subject: Subject) -> list[Forgery]:
+    """Return the crops of each kind of fake, at most `subject.most` of it, and as many reals.
+
+    The reals are those of its own data set, or of all where that has none.
+
+    Raises:
+        MissingError: There is no crop.
+        UsageError: There are no reals or no fakes.
+    """
+    everyone = draw(subject)
+    found = []
+    for material in subject.materials:
+        of_data = [crop for crop in everyone if crop.material == material.name]
+        reals = [crop for crop in of_data if not crop.label] or [crop for crop in everyone if not crop.label]
+        for kind in sorted({video.kind for video in material.videos if video.label and video.frames}):
+            alone = replace(material, videos=[video for video in material.videos if video.kind == kind])
+            fakes = draw(replace(subject, materials=(alone,)), both=False)
+            crops = tuple(crop for pair in zip(reals, fakes, strict=False) for crop in pair)
+            found.append(Forgery(material.name, kind, crops))
+    return found
+
+
+def distinct(found: Sequence[Forgery]) -> list[Crop]:
+    """Return the crops of forgeries, each once: the same reals serve many."""
+    return list({_identity(crop): crop for forgery in found for crop in forgery.crops}.values())
+
+
+def see(opened: Opened, crops: Sequence[Crop], progress: Callable[[int, int], None] | None = None) -> Seen:
+    """Return what a network sees in crops; those that cannot be read are left out.
+
+    Args:
+        opened: The network.
+        crops: The crops.
+        progress: Told how many of how many crops are done.
+
+    Raises:
+        MissingError: No crop could be read.
+    """
+    read, found = _gathered(opened, crops, partial(_seen, opened.network), progress)
+    return Seen(read, found[0], found[1])
+
+
+def features_of(
+    opened: Opened, crops: Sequence[Crop], progress: Callable[[int, int], None] | None = None
+) -> tuple[tuple[Crop, ...], Tensor]:
+    """Return the crops that could be read, and of these what the head of a frozen network is trained on.
+
+    Args:
+        opened: A `FrozenNetwork`.
+        crops: The crops.
+        progress: Told how many of how many crops are done.
+
+    Raises:
+        MissingError: No crop could be read.
+    """
+    network = opened.network
+    assert isinstance(network, FrozenNetwork)
+    read, found = _gathered(opened, crops, lambda given: network.extract(**given)[:1], progress)
+    return read, found[0]
+
+
+def _gathered(
+    opened: Opened,
+    crops: Sequence[Crop],
+    look: Callable[[dict[str, Tensor]], tuple[Any, ...]],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[tuple[Crop, ...], list[Tensor]]:
+    read: list[Crop] = []
+    parts = []
+    with torch.inference_mode():
+        for part, pixels in batches(crops, progress=progress):
+            read += part
+            parts.append([tensor.cpu() for tensor in look(opened.given(pixels))])
+    unread(len(crops), len(read))
+    # Cloned out of inference mode: heads are trained on them.
+    return tuple(read), [torch.cat(columns).clone() for columns in zip(*parts, strict=True)]
+
+
+def _seen(network: Network, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    if isinstance(network, CoritNetwork):
+        taken, depth = network.layers, len(network.backbone.blocks)
+        network.layers = tuple(range(1, depth + 1))
+        try:
+            tokens = network.extract(**given)[0]
+        finally:
+            network.layers = taken
+        tokens = tokens.reshape(len(tokens), depth, -1, tokens.shape[-1])
+        return tokens[:, [layer - 1 for layer in taken]].flatten(1, 2), tokens.flatten(2)
+    tokens = _tokens(network, given["crops"])
+    if isinstance(network, FrozenNetwork):
+        return network.extract(**given)[0], tokens
+    return tokens[:, -1], tokens
+
+
+def _tokens(network: Network, crops: Tensor) -> Tensor:
+    """Return the tower's CLS token, or where it pools its tokens' mean, after every block, shape (B, L, D).
+
+    A tower without blocks has one layer, its last.
+    """
+    tower = network.backbone
+    if network.side != tower.side:
+        crops = halved(crops)
+    x, rotary, found = tower.embed(crops), tower.places(), []
+    for block in [*tower.blocks] or [None]:
+        x = x if block is None else block(x, rotary)
+        normed = tower.ln_post(x)
+        found.append(normed[:, 0] if tower.pool is None else normed.mean(dim=1))
+    return torch.stack(found, dim=1)
+
+
+def _identity(crop: Crop) -> tuple[str, str, str, str, int]:
+    return crop.material, crop.video.split, crop.video.kind, crop.video.name, crop.number

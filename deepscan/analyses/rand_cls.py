@@ -1,0 +1,170 @@
+"""RandCLS against PreCLS: what a CLS token that begins at random comes to in a tower that stays as it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepscan.analyses.crops import Crop, Opened
+from deepscan.analyses.heads import judged
+from deepscan.detectors.detector import FAKE, REAL
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+#: The tokens that are compared: the model's own, and one drawn at random.
+ARMS = ("PreCLS", "RandCLS")
+#: Crops a step.
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """What a token has come to after an epoch, on the crops that it has not learnt from.
+
+    Attributes:
+        arm: One of `ARMS`.
+        epoch: Epochs that it has learnt, 0 for none.
+        auc: Of a linear head on it.
+        attention: Where it looks, shape (N, P), rows summing to 1.
+    """
+
+    arm: str
+    epoch: int
+    auc: float
+    attention: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Halves:
+    """Crops to learn from and crops to judge by; no group is in both.
+
+    Attributes:
+        labels: 0 for real, 1 for fake, shape (N,).
+        learnt: Rows to learn from.
+        held: The other rows.
+    """
+
+    labels: NDArray[np.int64]
+    learnt: NDArray[np.int64]
+    held: NDArray[np.int64]
+
+    def passes(self, epochs: int) -> int:
+        """Return how often a crop goes through the tower until both tokens have learnt so many epochs."""
+        return len(ARMS) * (epochs * len(self.learnt) + (epochs + 1) * len(self.held))
+
+    @property
+    def whole(self) -> bool:
+        """Whether both halves have both labels."""
+        return all(len(np.unique(self.labels[rows])) == 2 for rows in (self.learnt, self.held))
+
+
+def split_halves(crops: Sequence[Crop], seed: int) -> Halves:
+    """Return crops in two halves, group by group as the seed has it."""
+    names = sorted({crop.group for crop in crops})
+    rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
+    order = np.array(sorted(range(len(crops)), key=lambda at: rank[crops[at].group]), dtype=np.int64)
+    groups = [crops[at].group for at in order]
+    cut = len(order) // 2
+    while 0 < cut < len(order) and groups[cut] == groups[cut - 1]:
+        cut += 1
+    labels = np.array([crop.label for crop in crops], dtype=np.int64)
+    return Halves(labels, order[:cut], order[cut:])
+
+
+def compare(
+    opened: Opened,
+    halves: Halves,
+    pixels: Pixels,
+    *,
+    epochs: int,
+    lr: float,
+    seed: int,
+    told: Callable[[int], None] = lambda count: None,
+) -> list[Point]:
+    """Return what both tokens come to, epoch by epoch (QTFP, Fig. 2b).
+
+    The token and a linear head on it learn by cross-entropy and Adam; the tower stays as it is. Both begin
+    with the same head, of zeros, and see the same batches. What is random is all by which the token enters
+    the tower, its learnt position too, in the magnitude of the model's own. The network is left as it was.
+
+    Args:
+        opened: The network; its tower has a CLS token.
+        halves: The crops.
+        pixels: RGB of these, shape (N, S, S, 3), uint8.
+        epochs: How often each crop is learnt from.
+        lr: Learning rate.
+        seed: Of the random token and the order of the crops.
+        told: Told after each batch of how many crops it was.
+    """
+    tower = opened.network.backbone
+    own = tower.cls
+    assert own is not None
+    place = torch.zeros_like(own) if tower.position is None else tower.position[:, :1].detach()
+    drawn = torch.randn(own.shape, generator=torch.Generator().manual_seed(seed)).to(own)
+    magnitude = (own.detach() + place).square().mean().sqrt()
+    starts = (own.detach(), drawn * magnitude - place)
+    points: list[Point] = []
+    trained = [value for value in tower.parameters() if value.requires_grad]
+    tower.requires_grad_(False)
+    try:
+        for arm, start in zip(ARMS, starts, strict=True):
+            tower.cls = nn.Parameter(start.clone())
+            head = nn.Linear(tower.width, 2).to(own.device)
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+            optimiser = torch.optim.Adam([tower.cls, *head.parameters()], lr)
+            rng = np.random.default_rng(seed)
+            points.append(_judged(arm, 0, opened, head, halves, pixels, told))
+            for epoch in range(1, epochs + 1):
+                for rows in _parts(rng.permutation(halves.learnt)):
+                    _learn(opened, head, pixels[rows], halves.labels[rows], optimiser)
+                    told(len(rows))
+                points.append(_judged(arm, epoch, opened, head, halves, pixels, told))
+    finally:
+        tower.cls = own
+        for value in trained:
+            value.requires_grad_(True)
+    return points
+
+
+def _learn(
+    opened: Opened,
+    head: nn.Module,
+    pixels: Pixels,
+    labels: NDArray[np.int64],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    logits: Tensor = head(opened.network.backbone(opened.given(pixels)["crops"]).cls)
+    loss = F.cross_entropy(logits, torch.from_numpy(labels).to(logits.device))
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+
+
+@torch.no_grad()
+def _judged(
+    arm: str,
+    epoch: int,
+    opened: Opened,
+    head: nn.Module,
+    halves: Halves,
+    pixels: Pixels,
+    told: Callable[[int], None],
+) -> Point:
+    margins, looks = [], []
+    for rows in _parts(halves.held):
+        tokens = opened.network.backbone(opened.given(pixels[rows])["crops"])
+        logits = head(tokens.cls).double()
+        margins.append(logits[:, FAKE] - logits[:, REAL])
+        looks.append(tokens.attention.double().cpu().numpy())
+        told(len(rows))
+    auc, _ = judged(halves.labels[halves.held], torch.cat(margins))
+    return Point(arm, epoch, auc, np.concatenate(looks))
+
+
+def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]

@@ -1,0 +1,155 @@
+"""The pictures of how crops are routed."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from deepscan.analyses.crops import LABELS
+from deepscan.evaluation.canvas import (
+    COLOURS,
+    GREY,
+    MARKS,
+    add_legend,
+    add_maps,
+    new_figure,
+    percent,
+    shortened,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from deepscan.analyses.routing import Masks, Routes
+
+#: The data set of the paper's figures that are drawn beside the measured ones.
+BESIDE = "Celeb-DF-v2"
+
+
+def draw_routes(routes: "Routes", grid: int) -> Figure:
+    """Return exits, the patches that routed blocks work on, the experts' weights, and depths by data set."""
+    names = list(dict.fromkeys(routes.crops.sets.tolist()))
+    panels: list[Any] = [["exits"] * 2 + ["experts"] * 2, ["map 0"] * 2 + ["map 1"] * 2]
+    heights = [2.6, 2.4]
+    if not routes.experts.shape[3]:
+        panels[0] = ["exits"] * 4
+    if len(names) > 1:
+        panels.append(["sets"] * 4)
+        heights.append(0.8 + 0.25 * len(names))
+    with styled():
+        figure = new_figure(sum(heights))
+        axes = figure.subplot_mosaic(panels, height_ratios=heights)
+        _draw_exits(axes["exits"], routes)
+        handles: list[Artist] = [Patch(color=COLOURS[label]) for label in (0, 1)]
+        labels = list(LABELS)
+        if routes.experts.shape[3]:
+            handles += _draw_experts(axes["experts"], routes)
+            labels += [f"paper, {BESIDE}, {label}" for label in LABELS]
+        maps = {f"Patches worked on, {LABELS[label]}": _worked(routes, label, grid) for label in (0, 1)}
+        _add_shares(figure, axes, maps, "Share of routed blocks")
+        if len(names) > 1:
+            _draw_sets(axes["sets"], routes, names)
+        add_legend(figure, handles, labels, side="outside upper center")
+    return figure
+
+
+def draw_masks(masks: "Masks", grid: int) -> Figure:
+    """Return what is kept of each region layer by layer, and which patches the last masks hold."""
+    with styled():
+        figure = new_figure(5.4)
+        axes = figure.subplot_mosaic([["rates", "rates"], ["map 0", "map 1"]], height_ratios=[2.8, 2.4])
+        layers = np.arange(1, masks.rates.shape[1] + 1)
+        rates = [masks.rates[masks.crops.labels == label].mean(axis=0) for label in (0, 1)]
+        # Little is dropped where the threshold is low: the axis begins at the tenth below.
+        low = min(0.9, float(np.floor(10 * min(each.min() for each in rates)) / 10))
+        handles: list[Artist] = []
+        labels = []
+        for at, region in enumerate(masks.regions):
+            for label in (0, 1):
+                look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKS[at]}
+                look |= {"linestyle": ("-", "--")[label], "markersize": 4}
+                look |= {"markerfacecolor": (COLOURS[2 + at], "white")[label]}
+                handles += axes["rates"].plot(layers, rates[label][:, at], **look)
+                labels.append(f"{region}, {LABELS[label]}")
+        axes["rates"].set(xlabel="Layer", ylabel="Kept of the region", ylim=(low, 1 + 0.03 * (1 - low)))
+        axes["rates"].yaxis.set_major_formatter(FuncFormatter(percent))
+        axes["rates"].xaxis.set_major_locator(MaxNLocator(integer=True))
+        maps = {
+            f"Patches kept, {LABELS[label]}": held.mean(axis=0).reshape(grid, grid)
+            for label in (0, 1)
+            for held in [masks.held[masks.crops.labels == label]]
+        }
+        _add_shares(figure, axes, maps, "Share of layers", low)
+        add_legend(figure, handles, labels, side="outside upper center")
+    return figure
+
+
+def _worked(routes: "Routes", label: int, grid: int) -> Any:
+    """Return which share of the routed blocks that a label's crops go through works on each patch, (G, G)."""
+    rows = routes.crops.labels == label
+    passed = routes.alive[:, routes.routed][rows].sum()
+    return routes.kept[rows].sum(axis=(0, 1)).reshape(grid, grid) / max(1, passed)
+
+
+def _draw_exits(axes: Axes, routes: "Routes") -> None:
+    blocks = routes.alive.shape[1]
+    depths = np.arange(blocks - len(routes.routed), blocks + 1)
+    for label in (0, 1):
+        own = routes.depth[routes.crops.labels == label]
+        shares = [(own == depth).mean() for depth in depths]
+        axes.bar(depths + (label - 0.5) * 0.4, shares, 0.38, color=COLOURS[label])
+    axes.set(xlabel=f"Blocks that a crop goes through, of {blocks}", ylabel="Share of the crops", ylim=(0, 1))
+    axes.set_xticks(depths)
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.grid(axis="x", visible=False)
+
+
+def _draw_experts(axes: Axes, routes: "Routes") -> list[Artist]:
+    """Draw the weights in the first routed block and the paper's; return what stands for the latter."""
+    from deepscan.analyses.routing import printed
+
+    first, count = routes.routed[0], routes.experts.shape[3]
+    places = np.arange(1, count + 1)
+    handles: list[Artist] = []
+    for label in (0, 1):
+        rows = (routes.crops.labels == label) & routes.alive[:, first]
+        if rows.any():
+            means = routes.experts[rows, first].mean(axis=(0, 1))
+            axes.plot(places + (label - 0.5) * 0.24, means, MARKS[label], color=COLOURS[label])
+        theirs = [printed(BESIDE, LABELS[label], expert) for expert in places.tolist()]
+        shown = [np.nan if value == "" else float(value) for value in theirs]
+        look: dict[str, Any] = {"marker": MARKS[label], "markerfacecolor": "none", "linestyle": "none"}
+        look |= {"color": COLOURS[label], "markersize": 8}
+        axes.plot(places + (label - 0.5) * 0.72, shown, **look)
+        handles.append(Line2D([], [], **look))
+    axes.axhline(1 / count, color=GREY, linewidth=0.8, zorder=1)
+    axes.set_xticks(places)
+    axes.set_xlim(0.4, count + 0.6)
+    axes.grid(axis="x", visible=False)
+    axes.set(xlabel="Expert", ylabel=f"Weight at layer {first + 1}")
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    return handles
+
+
+def _draw_sets(axes: Axes, routes: "Routes", names: Sequence[str]) -> None:
+    for at, name in enumerate(names):
+        for label in (0, 1):
+            rows = (routes.crops.sets == name) & (routes.crops.labels == label)
+            if rows.any():
+                axes.plot(routes.depth[rows].mean(), at, MARKS[label], color=COLOURS[label])
+    axes.set_yticks(range(len(names)), [shortened(name, 30) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("Mean number of blocks")
+
+
+def _add_shares(
+    figure: Figure, panels: Mapping[Any, Axes], maps: Mapping[str, Any], of: str, low: float = 0.0
+) -> None:
+    bar = add_maps(figure, [panels["map 0"], panels["map 1"]], maps, low, 1)
+    bar.set_label(of)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(percent))

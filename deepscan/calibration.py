@@ -1,0 +1,167 @@
+"""Calibration: what turns raw scores into believable probabilities, and the thresholds of verdicts."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deepscan.cards import Calibration
+from deepscan.errors import UsageError
+
+Method = Literal["temperature", "isotonic"]
+METHODS: tuple[Method, ...] = ("temperature", "isotonic")
+
+#: Beyond this a float32 probability of 0 or 1 has no finite logit.
+_EDGE = 1e-7
+#: What the thresholds promise on the data of the fit, where nothing else is asked for.
+FALSE_ALARMS, MISSES = 0.05, 0.10
+
+
+def rule(false_alarms: float = FALSE_ALARMS, misses: float = MISSES) -> str:
+    """Return in words how thresholds are chosen for these error rates."""
+    return (
+        f"fake: at most {100 * false_alarms:g}% of the reals score at or above it; "
+        f"no_evidence: at most {100 * misses:g}% of the fakes score below it; "
+        "where the two cross they change places, and fake is at least 0.5, no_evidence at most 0.5: "
+        "both promises then hold all the more"
+    )
+
+
+def logit(raw: ArrayLike) -> NDArray[np.float64]:
+    """Return the log-odds of probabilities, finite: 0 and 1 count as what is next to them in float32."""
+    clipped = np.clip(np.asarray(raw, dtype=np.float64), _EDGE, 1 - _EDGE)
+    odds: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
+    return odds
+
+
+@overload
+def calibrate(raw: float, calibration: Calibration) -> float: ...
+@overload
+def calibrate(raw: NDArray[np.floating], calibration: Calibration) -> NDArray[np.float64]: ...
+def calibrate(raw: ArrayLike, calibration: Calibration) -> float | NDArray[np.float64]:
+    """Return calibrated scores.
+
+    By temperature the raw scores' logits are divided by it ("On Calibration of Modern Neural Networks", ICML
+    2017, Eq. 9, for two classes): that keeps the order of scores, and 0.5 where it is. An isotonic one goes
+    along its knots, and stays level before the first and behind the last: scores may come to be equal.
+
+    Args:
+        raw: Probability of fake in [0, 1], any shape.
+        calibration: What the model's card states.
+    """
+    if calibration.method == "isotonic":
+        knots = np.array(calibration.knots)
+        scaled = np.asarray(np.interp(np.asarray(raw, dtype=np.float64), knots[:, 0], knots[:, 1]))
+    else:
+        scaled = 1 / (1 + np.exp(-logit(raw) / calibration.temperature))
+    return float(scaled) if scaled.ndim == 0 else scaled
+
+
+def fit(
+    labels: ArrayLike,
+    raw: ArrayLike,
+    *,
+    level: Literal["frame", "video"],
+    data: str,
+    method: Method = "temperature",
+    false_alarms: float = FALSE_ALARMS,
+    misses: float = MISSES,
+) -> Calibration:
+    """Return the calibration that fits scores with known labels.
+
+    The temperature has the least negative log-likelihood. The isotonic one is the rising curve of least
+    squared error (Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability
+    Estimates", KDD 2002), held off 0 and 1 by one part in N + 2: N samples say no more. Thresholds follow
+    `rule`.
+
+    Args:
+        labels: 0 for real, 1 for fake, shape (N,).
+        raw: Probability of fake, in [0, 1], shape (N,).
+        level: What one sample is.
+        data: The data, named.
+        method: `temperature`, which a few samples settle, or `isotonic`, which needs a thousand or more.
+        false_alarms: Share of the reals that may be called fake, in [0, 1).
+        misses: Share of the fakes that may be given no_evidence, in [0, 1).
+
+    Raises:
+        UsageError: Shapes differ, a score is not a probability, a class is missing, the method is unknown or
+            a rate is out of range.
+    """
+    truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
+    if truth.shape != given.shape or truth.ndim != 1 or set(np.unique(truth)) != {0, 1}:
+        raise UsageError(
+            f"labels {truth.shape} and scores {given.shape} are no sample of both classes",
+            "fit on scores of real (0) and of fake (1) samples",
+        )
+    if not ((given >= 0) & (given <= 1)).all():
+        raise UsageError("a score to fit on is not in [0, 1]", "fit on probabilities of fake")
+    if method not in METHODS:
+        raise UsageError(f"unknown way to calibrate: {method!r}", f"choose {' or '.join(METHODS)}")
+    for name, rate in (("false alarms", false_alarms), ("misses", misses)):
+        if not 0 <= rate < 1:
+            raise UsageError(
+                f"a rate of {name} of {rate:g} is not in [0, 1)", "give a share, such as 0.05 for 5 %"
+            )
+    if method == "isotonic":
+        fitted = Calibration(
+            level, data, len(truth), "", 1.0, 0.5, 0.5, method="isotonic", knots=_isotonic(truth, given)
+        )
+    else:
+        fitted = Calibration(level, data, len(truth), "", _temperature(truth, given), 0.5, 0.5)
+    scaled = calibrate(given, fitted)
+    low, high = _thresholds(scaled[truth == 0], scaled[truth == 1], false_alarms, misses)
+    return replace(
+        fitted,
+        rule=rule(false_alarms, misses),
+        temperature=round(fitted.temperature, 4),
+        no_evidence=low,
+        fake=high,
+    )
+
+
+def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which samples are of the second half of the groups, shape (N,); no group is in both.
+
+    The first half fits a calibration, the second, on which nothing was fitted, is reported. A group's half
+    hangs on the hash of its name, so that it does not change with what else is in the data.
+
+    Args:
+        groups: Group of each sample, length N.
+    """
+    half = {name: bool(hashlib.sha256(name.encode()).digest()[0] & 1) for name in set(groups)}
+    return np.array([half[name] for name in groups], dtype=bool)
+
+
+def _temperature(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
+    from scipy.optimize import minimize_scalar
+
+    margin = np.where(truth == 1, 1, -1) * logit(given)
+
+    def cost(log_temperature: float) -> float:
+        return float(np.logaddexp(0, -margin / np.exp(log_temperature)).mean())
+
+    return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def _isotonic(truth: NDArray[np.int64], given: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    from sklearn.isotonic import IsotonicRegression
+
+    edge = 1 / (len(truth) + 2)
+    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(given, truth)
+    knots = zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist(), strict=True)
+    return tuple((raw, round(calibrated, 6)) for raw, calibrated in knots)
+
+
+def _thresholds(
+    real: NDArray[np.float64], fake: NDArray[np.float64], false_alarms: float, misses: float
+) -> tuple[float, float]:
+    """Return the thresholds `no_evidence` and `fake` of calibrated scores, rounded away from the samples."""
+    reals, fakes = np.sort(real)[::-1], np.sort(fake)
+    # Just above the first real that may not sound the alarm, and at the first fake that may not be missed.
+    alarm = np.ceil(reals[int(false_alarms * len(reals))] * 1e4 + 1) / 1e4
+    miss = np.floor(fakes[int(misses * len(fakes))] * 1e4 - 1) / 1e4
+    low, high = sorted((float(miss), float(alarm)))
+    return max(min(low, 0.5), 0.0), min(max(high, 0.5), 1.0)

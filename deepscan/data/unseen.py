@@ -1,0 +1,82 @@
+"""Which crops show methods and origins that the training crops lack."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepscan.data.crops import CropSet
+from deepscan.data.dataset import LABELS, Picture
+
+REAL, FAKE = LABELS["real"], LABELS["fake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the rows of `train` have.
+
+    Attributes:
+        methods: Of their fakes.
+        origins: Of their reals and fakes.
+    """
+
+    methods: frozenset[str]
+    origins: frozenset[str]
+
+    @classmethod
+    def of(cls, pictures: Iterable[Picture]) -> "Seen":
+        """Return what the training pictures among these have."""
+        train = [picture for picture in pictures if picture.split == "train"]
+        return cls(
+            frozenset(picture.method for picture in train if picture.label == FAKE),
+            frozenset(picture.origin or picture.source for picture in train),
+        )
+
+    @classmethod
+    def of_crops(cls, crops: CropSet) -> "Seen":
+        """Return what the training crops among these have, whose methods and origins are known."""
+        train = crops.where("train").tolist()
+        return cls(
+            frozenset(crops.methods[at] for at in train if crops.labels[at] == FAKE),
+            frozenset(crops.origins[at] for at in train),
+        )
+
+    def unseen(self, crops: CropSet) -> NDArray[np.bool_]:
+        """Return which crops are fakes of another method, or reals of another origin, shape (N,)."""
+        methods = np.array([method not in self.methods for method in crops.methods])
+        origins = np.array([origin not in self.origins for origin in crops.origins])
+        return np.where(crops.labels == FAKE, methods, origins)
+
+
+class Votes(NamedTuple):
+    """One vote a group and label: the mean score of its crops.
+
+    Attributes:
+        labels: Shape (V,), int64.
+        scores: Probability of fake, shape (V,).
+        groups: Length V; a group with both labels has two votes.
+    """
+
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    groups: tuple[str, ...]
+
+
+def votes(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: Sequence[str]) -> Votes:
+    """Return the votes of scored crops, in the order in which group and label first occur.
+
+    Args:
+        labels: 0 or 1, shape (N,).
+        scores: Probability of fake, shape (N,).
+        groups: Of each crop, length N.
+    """
+    of_vote: dict[tuple[str, int], list[float]] = {}
+    for group, label, score in zip(groups, labels.tolist(), scores.tolist(), strict=True):
+        of_vote.setdefault((group, label), []).append(score)
+    return Votes(
+        np.array([label for _, label in of_vote], dtype=np.int64),
+        np.array([np.mean(given) for given in of_vote.values()]),
+        tuple(group for group, _ in of_vote),
+    )

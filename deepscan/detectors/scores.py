@@ -1,0 +1,35 @@
+"""Scores of a network that torch runs."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from deepscan.detectors.detector import Network
+from deepscan.detectors.inputs import Faces, Inputs
+
+
+def predict(
+    network: Network, crops: NDArray[np.uint8], inputs: Inputs, faces: Faces = None, batch: int = 64
+) -> NDArray[np.float64]:
+    """Return the probability of fake of crops in float32 arithmetic, the mean over all views.
+
+    Args:
+        network: The network.
+        crops: RGB, shape (N, S, S, 3), uint8.
+        inputs: Makes its inputs.
+        faces: Where the face of each is, as `Inputs` takes it.
+        batch: Crops at a time.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    scores: list[NDArray[np.float64]] = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), batch):
+            views = []
+            for view in range(inputs.views):
+                known = None if faces is None else faces[start : start + batch]
+                arrays = inputs(np.asarray(crops[start : start + batch]), view, known)
+                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+                views.append(network.predict(**given)["probability"].double().cpu().numpy())
+            scores.append(np.mean(views, axis=0))
+    return np.concatenate(scores)

@@ -1,0 +1,83 @@
+"""Writing files: whole or not at all, and by one process at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from deepscan.errors import ContractError, DeepscanError, UsageError
+
+
+@contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Keep every other run off an output, for as long as the context lasts.
+
+    Raises:
+        ContractError: Another run has it.
+        UsageError: Its folder cannot be written to.
+    """
+    name = path.with_name(f".{path.name}.lock")
+    try:
+        held = _locked(name)
+    except BlockingIOError:
+        raise ContractError(f"another run is writing {path}", "wait for it, or name another --out")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
+    try:
+        yield
+    finally:
+        name.unlink(missing_ok=True)
+        held.close()
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the path's place when the context ends well, whole and on disk.
+
+    Raises:
+        DeepscanError: It cannot be written; what was there before stays.
+    """
+    fresh = path.with_name(path.name + ".part")
+    try:
+        with fresh.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        # The name is on disk only when its folder is.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException as error:
+        fresh.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise write_error(path, error)
+        raise
+
+
+def _locked(name: Path) -> IO[bytes]:
+    while True:
+        file = name.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it before may have removed its name while this run was taking it.
+            if os.path.samestat(os.fstat(file.fileno()), name.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:
+            file.close()
+            raise
+        file.close()
+
+
+def write_error(path: Path, error: OSError) -> DeepscanError:
+    """Return the error for a file that could not be written."""
+    return DeepscanError(
+        f"{path} cannot be written: {error.strerror}",
+        "make room or mend it, then repeat the command, with --resume where it has that",
+    )

@@ -1,0 +1,87 @@
+"""Which models there are: those that come with deepscan, and those that the user has installed."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deepscan.cache import cache_folder
+from deepscan.cards import CARD, ModelCard, embedded_folder, read_card
+from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from deepscan.models.catalogue import catalogue
+
+#: The model that `scan` uses when none is named.
+DEFAULT_MODEL = "convnet"
+
+
+def is_embedded(folder: Path) -> bool:
+    """Return whether there is a model in a folder, and it came with deepscan."""
+    return folder.resolve().parent == embedded_folder().resolve() and (folder / CARD).is_file()
+
+
+def user_folder() -> Path:
+    """Return the folder that the user's own models are installed in, below the user's cache."""
+    return cache_folder("models")
+
+
+def installed_models(store: Path | None = None) -> Iterator[Path]:
+    """Yield the folder of each model that can be named, the embedded ones first.
+
+    Args:
+        store: Where the user's are; None for `user_folder`.
+    """
+    for folder in (embedded_folder(), store or user_folder()):
+        for card in sorted(folder.glob(f"*/{CARD}")):
+            # What begins with a point is not whole yet.
+            if not card.parent.name.startswith("."):
+                yield card.parent
+
+
+def find_model(model: str) -> Path:
+    """Return the folder of a model given by name or by path.
+
+    Raises:
+        MissingError: The default model is not there, or the model is known and not installed.
+        UsageError: No model has that name and no folder with a card is at that path.
+    """
+    named: dict[str, Path] = {}
+    for folder in installed_models():
+        named.setdefault(folder.name, folder)
+    if model in named:
+        return named[model]
+    if (Path(model) / CARD).is_file():
+        return Path(model)
+    if model == DEFAULT_MODEL:
+        raise MissingError(f"the default model {model!r} is not there", install_hint())
+    if model in catalogue():
+        raise MissingError(
+            f"model {model!r} is not installed", f"deepscan models info {model} tells how to get it"
+        )
+    close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
+    hint = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else f"name one of {_detectors(named)}, or a folder with a {CARD}"
+    )
+    raise UsageError(f"there is no model {model!r}", hint)
+
+
+def _detectors(named: Mapping[str, Path]) -> str:
+    """Return the names of the detectors, past cards that cannot be read."""
+    names = []
+    for name, folder in named.items():
+        with suppress(ContractError):
+            if read_card(folder).crop:
+                names.append(name)
+    return ", ".join(names)
+
+
+def load_card(model: str | Path) -> ModelCard:
+    """Return the card of a model given by name or folder.
+
+    Raises:
+        MissingError: The default model is not there, or the model is known and not installed.
+        UsageError: There is no such model.
+        ContractError: The card cannot be read.
+    """
+    return read_card(model if isinstance(model, Path) else find_model(model))

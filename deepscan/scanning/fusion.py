@@ -1,0 +1,172 @@
+"""Several models over the same faces: one score and one verdict, by a rule that is stated here alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from deepscan.calibration import logit
+from deepscan.cards import Calibration
+from deepscan.errors import UsageError
+from deepscan.scanning.aggregation import Judgement, TrackScore, Verdict, judge, verdict
+
+#: The rule, for the run's record and for people.
+RULE = (
+    "score: the mean of the models' calibrated scores in log-odds, person by person; verdict: fake where of "
+    "one person more than half of the models say so and none says no_evidence, no_evidence where of every "
+    "person more than half say so and none says fake, else inconclusive, and where too little was seen to "
+    "judge; a model without calibration has no vote, and no part in the score unless all lack one"
+)
+#: The `method` of several models.
+FUSED = "fused"
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one model says of a video.
+
+    Attributes:
+        judgement: As in a scan with this model alone.
+        calibration: Of the model, None where it has none: it has no vote then.
+    """
+
+    judgement: Judgement
+    calibration: Calibration | None
+
+
+def fused_name(names: Sequence[str]) -> str:
+    """Return what several models are called together, whatever their order."""
+    return "+".join(sorted(names))
+
+
+def pooled(scores: Sequence[float]) -> float:
+    """Return the mean of probabilities in log-odds (the logarithmic opinion pool of equal weights).
+
+    "Combining Probability Distributions: A Critique and an Annotated Bibliography", Statistical Science 1986.
+    It keeps the score of models that agree, and 0.5 of two that differ by as much.
+
+    Args:
+        scores: In [0, 1], at least one.
+    """
+    return float(1 / (1 + np.exp(-np.mean(logit(scores)))))
+
+
+def vote(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict that more than half say while none says the opposite, else `inconclusive`."""
+    opposites: tuple[tuple[Verdict, Verdict], ...] = (("fake", "no_evidence"), ("no_evidence", "fake"))
+    for said, opposite in opposites:
+        if 2 * verdicts.count(said) > len(verdicts) and opposite not in verdicts:
+            return said
+    return "inconclusive"
+
+
+def voices(calibrated: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the names of the models that scores are taken from: the calibrated ones, all where none is.
+
+    Args:
+        calibrated: Whether each model is, by its name.
+    """
+    return tuple(name for name, is_calibrated in calibrated.items() if is_calibrated) or tuple(calibrated)
+
+
+def heard(opinions: Mapping[str, Opinion]) -> dict[str, Opinion]:
+    """Return the opinions that the scores are taken from, see `voices`."""
+    calibrated = {name: opinion.calibration is not None for name, opinion in opinions.items()}
+    return {name: opinions[name] for name in voices(calibrated)}
+
+
+def fuse(opinions: Mapping[str, Opinion], sampled: int, min_share: float = 0.0) -> Judgement:
+    """Return what several models say of a video together, by `RULE`.
+
+    Args:
+        opinions: By the models' names, of the same persons in the same order.
+        sampled: How many frames were looked at.
+        min_share: As for `judge`.
+    """
+    voters = {name: opinion for name, opinion in opinions.items() if opinion.calibration}
+    part = [opinion.judgement.tracks for opinion in heard(opinions).values()]
+    together = [_together(same) for same in zip(*part, strict=True)]
+    said = {
+        track.track.id: {name: _said(opinion, at) for name, opinion in voters.items()}
+        for at, track in enumerate(together)
+    }
+    votes = {person: vote(list(verdicts.values())) for person, verdicts in said.items()}
+    judged = judge(together, sampled, None, min_share=min_share, votes=votes)
+    warnings = [
+        line
+        for person, verdicts in said.items()
+        if person in judged.counted
+        for line in _disagreement(person, verdicts)
+    ]
+    return replace(judged, calibrated=bool(voters), warnings=(*judged.warnings, *warnings))
+
+
+def agreement(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return how many of a record's models say its verdict, and how many have a vote; None where none has.
+
+    Args:
+        record: A parsed line of a journal.
+    """
+    said = [model["verdict"] for model in record.get("models", ()) if model["calibrated"]]
+    return (said.count(record["verdict"]), len(said)) if said else None
+
+
+def alone(record: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return the record that a scan with one of a record's models alone would have left, but for warnings.
+
+    Args:
+        record: A parsed line of a journal, of one model or of several.
+        model: The name of one of them.
+
+    Raises:
+        UsageError: It has no scores of that model.
+    """
+    several = {each["name"]: dict(each) for each in record.get("models", ())}
+    own = record["model"] or {}
+    if model not in (several or {own.get("name")}):
+        raise UsageError(
+            f"the records have no scores of a model {model!r}",
+            f"they are of: {', '.join(several or [str(own.get('name'))])}",
+        )
+    if not several:
+        return dict(record)
+    kept = {key: value for key, value in record.items() if key != "models"}
+    said = {key: several[model].pop(key) for key in ("verdict", "score", "calibrated")}
+    tracks = [{**_without(track), **track["scores"][model]} for track in record["tracks"]]
+    frames = [_of_one(frame, model) for frame in record["frames"]]
+    return {**kept, **said, "tracks": tracks, "frames": frames, "model": several[model]}
+
+
+def _together(same: Sequence[TrackScore]) -> TrackScore:
+    """Return one person's score from what each model gives."""
+    scores = [track.score for track in same if track.score is not None]
+    raws = [track.raw for track in same if track.raw is not None]
+    return replace(same[0], score=pooled(scores), raw=pooled(raws))
+
+
+def _said(opinion: Opinion, at: int) -> Verdict:
+    score = opinion.judgement.tracks[at].score
+    assert score is not None
+    return verdict(score, opinion.calibration)
+
+
+def _disagreement(person: int, said: Mapping[str, Verdict]) -> list[str]:
+    if not {"fake", "no_evidence"} <= set(said.values()):
+        return []
+    told = [
+        f"{kind} by {', '.join(name for name, one in said.items() if one == kind)}"
+        for kind in ("fake", "no_evidence")
+    ]
+    return [f"the models disagree on person {person}: {'; '.join(told)}"]
+
+
+def _without(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key != "scores"}
+
+
+def _of_one(frame: Mapping[str, Any], model: str) -> dict[str, Any]:
+    if "scores" not in frame:
+        return dict(frame)
+    own = {**_without(frame), "score": frame["scores"][model]}
+    return {**own, "explanation": frame["explanation"][model]} if "explanation" in frame else own

@@ -1,0 +1,199 @@
+"""From all that was seen of one video to its record."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepscan.engines.explanation import Explanation
+from deepscan.engines.scorer import Scorer
+from deepscan.faces.face import Face
+from deepscan.faces.quality import QualityRule
+from deepscan.faces.tracks import Track, link
+from deepscan.media.frames import DecodeReport, Status
+from deepscan.scanning.aggregation import Judgement, judge, score_track
+from deepscan.scanning.fusion import FUSED, Opinion, fuse, fused_name, heard, pooled
+from deepscan.scanning.records import Record
+
+
+@dataclass(slots=True, eq=False)
+class Sighting:
+    """A face in a frame and the raw scores that it got.
+
+    Attributes:
+        face: Where it is and how good.
+        raws: Probability of fake in [0, 1] by each detector's name; empty before, or without, detectors.
+        explanations: What each score was taken from, likewise; empty unless that was asked for.
+    """
+
+    face: Face
+    raws: dict[str, float] = field(default_factory=dict)
+    explanations: dict[str, Explanation] = field(default_factory=dict)
+
+
+def outcome(
+    report: DecodeReport,
+    *,
+    path: bytes,
+    sampled: Sequence[tuple[int, float]],
+    sightings: Sequence[Sighting],
+    scorers: Sequence[Scorer],
+    rule: QualityRule,
+    min_share: float,
+    failure: str,
+    run: str,
+    started: str,
+    seconds: Mapping[str, float],
+) -> Record:
+    """Return the record of a video whose stages have all ended.
+
+    Args:
+        report: How its decoding ended.
+        path: As it was named or found.
+        sampled: Index and presentation time of each frame that was looked at.
+        sightings: The faces found in them.
+        scorers: The detectors, none where faces only were wanted.
+        rule: Which faces count.
+        min_share: Least share of the sampled frames with a face that counts for a verdict, in [0, 1].
+        failure: What a stage after decoding could not do, empty where none failed.
+        run: Identifier of the run.
+        started: When its scan began.
+        seconds: Stage -> seconds.
+    """
+    status, detail = _status(report, failure, len(sampled), sightings)
+    media = report.info and {
+        **report.info.to_json(),
+        "frames_sampled": report.asked,
+        "frames_decoded": report.decoded,
+        "decoder": report.decoder,
+    }
+    common: dict[str, Any] = {
+        "path": path,
+        "status": status,
+        "detail": detail,
+        "run": run,
+        "sha256": report.sha256,
+        "size": report.size,
+        "media": media,
+        "started": started,
+        "seconds": seconds,
+    }
+    if status != "ok":
+        return Record(**common, **_models(scorers, {}), warnings=report.warnings)
+    tracks = link([sighting.face for sighting in sightings])
+    opinions = {
+        scorer.card.name: _opinion(scorer, tracks, sightings, rule, len(sampled), min_share)
+        for scorer in scorers
+    }
+    if len(opinions) > 1:
+        judgement = fuse(opinions, len(sampled), min_share)
+    elif opinions:
+        (judgement,) = (opinion.judgement for opinion in opinions.values())
+    else:
+        judgement = judge([score_track(track, None, rule, None) for track in tracks], len(sampled), None)
+    return Record(
+        **common,
+        **_models(scorers, opinions),
+        warnings=(*report.warnings, *judgement.warnings),
+        verdict=judgement.verdict,
+        score=judgement.score,
+        calibrated=judgement.calibrated,
+        tracks=_tracks(judgement, opinions),
+        frames=_frames(sampled, tracks, {sighting.face: sighting for sighting in sightings}, heard(opinions)),
+    )
+
+
+def _status(
+    report: DecodeReport, failure: str, sampled: int, sightings: Sequence[Sighting]
+) -> tuple[Status, str]:
+    if report.status != "ok":
+        return report.status, report.detail
+    if failure:
+        return "error", " ".join(failure.split())
+    if not sightings:
+        return "no_face", f"no face was found in {sampled} sampled frames"
+    if not all(math.isfinite(raw) for sighting in sightings for raw in sighting.raws.values()):
+        return "error", "the detector gave no finite score for a face"
+    return "ok", ""
+
+
+def _opinion(
+    scorer: Scorer,
+    tracks: Sequence[Track],
+    sightings: Sequence[Sighting],
+    rule: QualityRule,
+    sampled: int,
+    min_share: float,
+) -> Opinion:
+    """Return what one detector says of a video."""
+    calibration = scorer.card.calibration
+    raw = {sighting.face: sighting.raws[scorer.card.name] for sighting in sightings}
+    scored = [score_track(track, raw, rule, calibration) for track in tracks]
+    return Opinion(judge(scored, sampled, calibration, min_share=min_share), calibration)
+
+
+def _models(scorers: Sequence[Scorer], opinions: Mapping[str, Opinion]) -> dict[str, Any]:
+    """Return what a record says of its models: of one what it is, of several also what each says."""
+    if len(scorers) < 2:
+        return {"model": scorers[0].to_json() if scorers else None}
+    each = [{**scorer.to_json(), **_said(opinions.get(scorer.card.name))} for scorer in scorers]
+    name = fused_name([scorer.card.name for scorer in scorers])
+    return {"model": {"name": name, "method": FUSED}, "models": each}
+
+
+def _said(opinion: Opinion | None) -> dict[str, Any]:
+    if opinion is None:
+        return {"verdict": None, "score": None, "calibrated": False}
+    judgement = opinion.judgement
+    score = None if judgement.score is None else round(judgement.score, 6)
+    return {"verdict": judgement.verdict, "score": score, "calibrated": judgement.calibrated}
+
+
+def _tracks(judgement: Judgement, opinions: Mapping[str, Opinion]) -> list[dict[str, Any]]:
+    lines = []
+    for at, track in enumerate(judgement.tracks):
+        line = {**track.to_json(), "counted": track.track.id in judgement.counted}
+        if len(opinions) > 1:
+            own = {name: opinion.judgement.tracks[at].to_json() for name, opinion in opinions.items()}
+            line["scores"] = {name: {key: one[key] for key in ("score", "raw")} for name, one in own.items()}
+        lines.append(line)
+    return lines
+
+
+def _frames(
+    sampled: Sequence[tuple[int, float]],
+    tracks: Sequence[Track],
+    sightings: Mapping[Face, Sighting],
+    heard: Collection[str],
+) -> list[dict[str, Any]]:
+    lines = []
+    for track in tracks:
+        for face in track.faces:
+            line = face.to_json()
+            lines.append(
+                {
+                    "index": line.pop("index"),
+                    "pts": line.pop("pts"),
+                    "track": track.id,
+                    **_scored(sightings[face], line, heard),
+                }
+            )
+    seen = {line["index"] for line in lines}
+    lines += [
+        {"index": index, "pts": round(pts, 6), "track": None, "score": None, "box": None, "landmarks": None}
+        for index, pts in sampled
+        if index not in seen
+    ]
+    return sorted(lines, key=lambda line: (line["index"], -1 if line["track"] is None else line["track"]))
+
+
+def _scored(sighting: Sighting, line: Mapping[str, Any], heard: Collection[str]) -> dict[str, Any]:
+    """Return a face's line with its scores before it: of one model as they are, of several by name."""
+    raws, explained = sighting.raws, sighting.explanations
+    if len(raws) > 1:
+        each = {name: round(raw, 6) for name, raw in raws.items()}
+        scores = {"score": round(pooled([raws[name] for name in heard]), 6), "scores": each}
+        return {**scores, **line, **({"explanation": explained} if explained else {})}
+    score = next((round(raw, 6) for raw in raws.values()), None)
+    one = next(iter(explained.values()), None)
+    return {"score": score, **line, **({} if one is None else {"explanation": one})}

@@ -1,0 +1,90 @@
+"""Where the records of a run go: the journal, the run's description beside it, and what is made from them."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepscan.errors import UsageError
+from deepscan.files import atomic_write, exclusive_lock
+from deepscan.media.frames import Status
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.writers import WRITERS
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where the records go.
+
+    Attributes:
+        out: The file that was asked for, `.jsonl` or made from one, None to only hand records on.
+        resume: Go on with the run that is there.
+        overwrite: Replace what is there.
+        retry: Statuses that a resumed run scans again.
+    """
+
+    out: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    retry: frozenset[Status] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.out is None and (self.resume or self.overwrite or self.retry):
+            raise UsageError("--resume, --retry and --overwrite need --out FILE", "name the run's file")
+        if self.out is None:
+            return
+        WRITERS.get(self.out.suffix.removeprefix("."))
+        if self.retry and not self.resume:
+            raise UsageError("--retry belongs to --resume", "add --resume to scan those videos again")
+        if self.resume and self.overwrite:
+            raise UsageError("--resume and --overwrite exclude each other", "leave one of them out")
+
+    @property
+    def journal(self) -> Path:
+        """The journal: the output itself, or the `.jsonl` that it is made from; links are followed."""
+        assert self.out is not None
+        return self.out.with_suffix(".jsonl").resolve()
+
+    @property
+    def run(self) -> Path:
+        """The file that describes the run.
+
+        It carries the output's name, so that two scans into one folder do not overwrite each other's.
+        """
+        return self.journal.with_suffix(".run.json")
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """All files that are written, links followed; none without an output."""
+        return frozenset({self.out.resolve(), self.journal, self.run}) if self.out else frozenset()
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep other runs off the files, and make sure that they may be written.
+
+        Raises:
+            UsageError: They are there already and are to be neither resumed nor replaced, or their folder
+                cannot be written to.
+            ContractError: Another run has them.
+        """
+        if self.out is None:
+            yield
+            return
+        with exclusive_lock(self.journal):
+            there = sorted(path for path in self.files if path.exists())
+            if there and not (self.resume or self.overwrite):
+                raise UsageError(
+                    f"{there[0]} is there already", "go on with it by --resume, or replace it by --overwrite"
+                )
+            yield
+
+    def convert(self) -> None:
+        """Make the output from the journal, where the output is not the journal itself."""
+        if self.out is None or self.out.resolve() == self.journal or not self.journal.exists():
+            return
+        with atomic_write(self.out.resolve()) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+            write = WRITERS.get(self.out.suffix.removeprefix("."))
+            write((record for _, _, record in read_journal(self.journal)), text)
+            text.detach()

@@ -1,0 +1,239 @@
+"""The road of a scan: decode -> find faces -> score -> judge, batched over frames and over videos."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from deepscan.batching import Portions, attempt
+from deepscan.crop_recipe import REFERENCE, CropRecipe
+from deepscan.engines.explanation import Explanation
+from deepscan.engines.scorer import Scorer
+from deepscan.faces.align import align
+from deepscan.faces.face import Detection, Face
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.quality import assess
+from deepscan.faces.stage import FRAME_BATCH, FaceStage, _first
+from deepscan.faces.tracks import appearance
+from deepscan.faces.trails import Trail
+from deepscan.media.frames import DecodeReport, Frame, Image
+from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.outcome import Sighting, outcome
+from deepscan.scanning.records import Record, utc_now
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Video:
+    """A video on its way: what has been found of it so far.
+
+    Attributes:
+        path: As it was named or found.
+        started: When its scan began, UTC.
+        clock: The same on the monotonic clock, in seconds.
+        sampled: Index and presentation time of each frame that was looked at.
+        sightings: The faces found, with their raw scores as they come.
+        waiting: Frames and crops that have not been through their stage yet.
+        report: How its decoding ended, None while it goes on.
+        failure: What a stage of ours could not do with it, empty where none failed.
+        trail: Where its faces were last.
+        seconds: Stage -> seconds of it that fell to this video.
+    """
+
+    path: bytes
+    started: str = field(default_factory=utc_now)
+    clock: float = field(default_factory=time.monotonic)
+    sampled: list[tuple[int, float]] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
+    waiting: int = 0
+    report: DecodeReport | None = None
+    failure: str = ""
+    trail: Trail = field(default_factory=Trail)
+    seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
+
+
+#: A face on its way to the detectors, cut as each wants it, and what became of a batch of them by each one's
+#: name, with the seconds that it took.
+Crop = tuple[Video, Sighting, Mapping[CropRecipe, Image]]
+Judged = tuple[dict[str, list[tuple[float, Explanation | None] | Exception]], float]
+
+
+class Pipeline:
+    """Scans videos with one face finder, some detectors and one pool of decoders.
+
+    Args:
+        options: The scan's parameters.
+        pool: The decoders, fenced.
+        finder: The face finder.
+        scorers: The detectors, none to find faces only.
+        run: Identifier of the run, for the records.
+        warn: Takes what a user must be told while the scan goes on.
+    """
+
+    def __init__(
+        self,
+        options: ScanOptions,
+        pool: DecodePool,
+        finder: FaceFinder,
+        scorers: Sequence[Scorer],
+        run: str,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._options = options
+        self._pool = pool
+        self._faces: FaceStage[Video] = FaceStage(finder)
+        self._scorers = tuple(scorers)
+        # Crops that go through the detectors together.
+        self._batch = max((scorer.batch for scorer in self._scorers), default=1)
+        self._portions = {scorer.card.name: Portions(self._batch) for scorer in self._scorers}
+        self._run, self._warn = run, warn
+        self._videos: dict[int, Video] = {}
+        self._crops: deque[Crop] = deque()
+        self._scoring: tuple[list[Crop], Future[Judged]] | None = None
+        # A thread of its own: the detectors work on one batch, one after the other, while faces are found
+        # for the next.
+        self._detector = ThreadPoolExecutor(1, thread_name_prefix="detector")
+
+    def scan(self, paths: Iterable[bytes], emit: Callable[[Record], None]) -> None:
+        """Scan videos and hand on the record of each as it ends.
+
+        Args:
+            paths: Files, encoded as the file system has them.
+            emit: Takes one record for each path, in the order in which they end.
+        """
+        try:
+            self._work_off(iter(enumerate(paths)), emit)
+        finally:
+            self._detector.shutdown(wait=False, cancel_futures=True)
+
+    def _work_off(self, queue: Iterator[tuple[int, bytes]], emit: Callable[[Record], None]) -> None:
+        exhausted = False
+        while not exhausted or self._videos:
+            while not exhausted and self._pool.idle:
+                number, path = next(queue, (-1, b""))
+                if exhausted := number < 0:
+                    break
+                self._videos[number] = Video(path)
+                self._pool.submit(DecodeJob(number, path))
+            if self._faces or (self._crops and not self._scoring):
+                waiting = 0.0
+            else:
+                waiting = 0.01 if self._scoring else 0.5
+            quiet = not self._take(self._pool.poll(waiting))
+            # A batch is run when it is full, or when nothing more has come to fill it. A crowd's crops may
+            # not pile up: with two batches of them waiting, no more faces are looked for.
+            if len(self._crops) >= self._batch or (quiet and self._crops and not self._faces):
+                self._score(wait=len(self._crops) >= 2 * self._batch)
+            if len(self._crops) < 2 * self._batch and (
+                len(self._faces) >= FRAME_BATCH or (quiet and self._faces)
+            ):
+                begun = time.monotonic()
+                videos = self._faces.run(self._keep)
+                self._charge("faces", time.monotonic() - begun, videos)
+            self._collect(wait=False)
+            self._finish(emit)
+
+    def _take(self, events: Sequence[object]) -> bool:
+        for event in events:
+            if isinstance(event, FrameReady):
+                self._faces.add(self._videos[event.job.id], event)
+            elif isinstance(event, Ended):
+                self._videos[event.job.id].report = event.report
+        return bool(events)
+
+    def _keep(self, video: Video, frame: Frame, detections: list[Detection]) -> None:
+        video.sampled.append((frame.index, frame.pts))
+        for cut in attempt(lambda part: [self._cut(frame, detection) for detection in part], detections):
+            if isinstance(cut, Exception):
+                video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
+                continue
+            sighting, crops = cut
+            video.sightings.append(sighting)
+            if crops:
+                video.waiting += 1
+                self._crops.append((video, sighting, crops))
+
+    def _cut(self, frame: Frame, detection: Detection) -> tuple[Sighting, dict[CropRecipe, Image]]:
+        # One crop for quality and look whatever the model, so that the persons are the same for all.
+        seen = align(frame.image, detection.landmarks, REFERENCE)
+        face = Face(frame.index, frame.pts, detection, assess(seen, detection), appearance(seen))
+        recipes = {scorer.recipe for scorer in self._scorers}
+        return Sighting(face), {wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes}
+
+    def _score(self, *, wait: bool) -> None:
+        """Give the detectors a batch of crops, unless they are at work and are not waited for."""
+        self._collect(wait=wait)
+        if self._scoring is None:
+            batch = _first(self._crops, self._batch)
+            self._scoring = batch, self._detector.submit(self._judged, batch)
+
+    def _judged(self, batch: list[Crop]) -> Judged:
+        begun = time.monotonic()
+        judged = {
+            scorer.card.name: self._portions[scorer.card.name].run(partial(self._judge, scorer), batch)
+            for scorer in self._scorers
+        }
+        return judged, time.monotonic() - begun
+
+    def _collect(self, *, wait: bool) -> None:
+        """Take what the detectors have made of their batch, if they have ended or are waited for."""
+        if self._scoring is None or not (wait or self._scoring[1].done()):
+            return
+        batch, (judged, seconds) = self._scoring[0], self._scoring[1].result()
+        self._scoring = None
+        for name, each in judged.items():
+            if warning := self._portions[name].warning:
+                self._portions[name].warning = ""
+                self._warn(f"the detector {name}: {warning}")
+            for (video, sighting, _), found in zip(batch, each, strict=True):
+                if isinstance(found, Exception):
+                    video.failure = f"the detector {name} failed at frame {sighting.face.index}: {found}"
+                    continue
+                sighting.raws[name], explanation = found
+                if explanation is not None:
+                    sighting.explanations[name] = explanation
+        for video, _, _ in batch:
+            video.waiting -= 1
+        self._charge("detector", seconds, [video for video, _, _ in batch])
+
+    def _judge(self, scorer: Scorer, batch: list[Crop]) -> list[tuple[float, Explanation | None]]:
+        crops = np.stack([cut[scorer.recipe] for _, _, cut in batch])
+        if not self._options.explain:
+            return [(raw, None) for raw in scorer.score(crops).tolist()]
+        scores, explained = scorer.explain(crops)
+        return list(zip(scores.tolist(), explained, strict=True))
+
+    def _charge(self, stage: str, seconds: float, videos: Sequence[Video]) -> None:
+        for video in videos:
+            video.seconds[stage] += seconds / len(videos)
+
+    def _finish(self, emit: Callable[[Record], None]) -> None:
+        done = [number for number, video in self._videos.items() if video.report and not video.waiting]
+        for number in done:
+            video = self._videos.pop(number)
+            assert video.report is not None
+            record = outcome(
+                video.report,
+                path=video.path,
+                sampled=video.sampled,
+                sightings=video.sightings,
+                scorers=self._scorers,
+                rule=self._options.quality,
+                min_share=self._options.min_share,
+                failure=video.failure,
+                run=self._run,
+                started=video.started,
+                seconds={
+                    **video.report.seconds,
+                    **video.seconds,
+                    "total": time.monotonic() - video.clock,
+                },
+            )
+            emit(record)

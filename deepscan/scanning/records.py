@@ -1,0 +1,124 @@
+"""The record of one video: a JSON object a line, the same whatever writes it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from deepscan.media.frames import STATUSES, Status
+from deepscan.scanning.aggregation import Verdict
+
+SCHEMA = 1
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of one video when its scan has ended.
+
+    Attributes:
+        path: Absolute, links not followed, encoded as the file system has it.
+        status: `ok`, or why there is no score.
+        detail: One line for a status other than `ok`, else empty.
+        run: Identifier of the run, see `run.json`.
+        sha256: Of the file as it was before decoding, None where it could not be read.
+        size: In bytes, None where it could not be read.
+        warnings: What weakens the outcome although the status is `ok`.
+        verdict: None unless the status is `ok` and there is a detector.
+        score: Probability of fake in [0, 1]; None likewise.
+        calibrated: Whether the score is calibrated.
+        tracks: One for each person.
+        frames: One for each face, and one for each frame without any.
+        media: Facts about the file and the decoder used.
+        model: Name and weights of the model, None without one; of several the name of all.
+        models: Of several models what each says, as `model` is of one, with its verdict, score and whether
+            that is calibrated.
+        started: When its scan began, UTC.
+        seconds: Stage -> seconds.
+    """
+
+    path: bytes
+    status: Status
+    detail: str
+    run: str
+    sha256: str | None = None
+    size: int | None = None
+    warnings: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    score: float | None = None
+    calibrated: bool = False
+    tracks: Sequence[Mapping[str, Any]] = ()
+    frames: Sequence[Mapping[str, Any]] = ()
+    media: Mapping[str, Any] | None = None
+    model: Mapping[str, Any] | None = None
+    models: Sequence[Mapping[str, Any]] = ()
+    started: str = field(default_factory=utc_now)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"unknown status {self.status!r}")
+        if self.status != "ok" and (self.score is not None or self.verdict is not None):
+            raise ValueError(f"a video with status {self.status!r} has no score and no verdict")
+        if self.status != "ok" and not self.detail:
+            raise ValueError(f"a video with status {self.status!r} needs a detail that says why")
+        if self.score is not None and not (math.isfinite(self.score) and 0 <= self.score <= 1):
+            raise ValueError(f"a score is in [0, 1], not {self.score}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record with its keys in the order of the contract."""
+        text, raw = path_fields(self.path)
+        return {
+            "schema": SCHEMA,
+            "path": text,
+            **({} if raw is None else {"path_bytes": raw}),
+            "sha256": self.sha256,
+            "bytes": self.size,
+            "status": self.status,
+            "detail": self.detail,
+            "warnings": list(self.warnings),
+            "verdict": self.verdict,
+            "score": None if self.score is None else round(self.score, 6),
+            "calibrated": self.calibrated,
+            "tracks": list(self.tracks),
+            "frames": list(self.frames),
+            "media": None if self.media is None else dict(self.media),
+            "model": None if self.model is None else dict(self.model),
+            **({"models": list(self.models)} if self.models else {}),
+            "run": self.run,
+            "started": self.started,
+            "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
+        }
+
+    def to_line(self) -> str:
+        """Return the record as one line of JSON, without the newline."""
+        return dump_line(self.to_json())
+
+
+def dump_line(record: Mapping[str, Any]) -> str:
+    """Return a record as one line of JSON that any reader takes: ASCII, no bare NaN."""
+    return json.dumps(record, allow_nan=False, separators=(",", ":"))
+
+
+def path_fields(path: bytes) -> tuple[str, str | None]:
+    """Return a path as text and, only where that text is not the path, its bytes in hexadecimal."""
+    try:
+        return path.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return path.decode("utf-8", "replace"), path.hex()
+
+
+def recorded_path(record: Mapping[str, Any]) -> bytes:
+    """Return the path of a record as the file system has it.
+
+    Args:
+        record: A parsed line of a journal.
+    """
+    raw = record.get("path_bytes")
+    return bytes.fromhex(raw) if raw is not None else str(record["path"]).encode("utf-8")

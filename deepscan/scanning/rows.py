@@ -1,0 +1,107 @@
+"""What an overview of a scan needs of each record, in the order in which a person wants to see it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from deepscan.scanning.aggregation import Verdict
+from deepscan.scanning.fusion import agreement
+
+#: What is said of a video, worst first -> its words; empty where the status says it.
+KINDS = {
+    "fake": "fake",
+    "inconclusive": "inconclusive",
+    "failed": "",
+    "no_evidence": "no evidence",
+    "outcome": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one of several models says of a video.
+
+    Attributes:
+        name: Of the model.
+        verdict: None where the video has none.
+        score: Probability of fake in [0, 1], None likewise.
+        votes: Whether it has a vote: a model without a calibration has none.
+    """
+
+    name: str
+    verdict: str | None
+    score: float | None
+    votes: bool
+
+    def __post_init__(self) -> None:
+        _check(self.verdict, self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What an overview needs of a record, for ten thousand whole records would fill the memory.
+
+    Of several models it has what each says, and how far they agree.
+    """
+
+    path: str
+    status: str
+    verdict: str | None
+    score: float | None
+    note: str
+    persons: int
+    faces: int
+    sampled: int
+    models: tuple[Opinion, ...] = ()
+    agreement: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.verdict, self.score)
+
+    @property
+    def kind(self) -> str:
+        """The key of what is said of the video, in `KINDS`."""
+        if self.status in ("no_face", "too_short"):
+            return "outcome"
+        return "failed" if self.status != "ok" else self.verdict or "outcome"
+
+    @property
+    def words(self) -> str:
+        """What is said of the video, in words."""
+        return KINDS[self.kind] or self.status
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """Where it stands among others."""
+        return list(KINDS).index(self.kind), -(self.score or 0.0), self.path
+
+
+def row(record: Mapping[str, Any]) -> Row:
+    """Return the row of a record."""
+    return Row(
+        path=record["path"],
+        status=record["status"],
+        verdict=record["verdict"],
+        score=record["score"],
+        note=record["detail"] or "; ".join(record["warnings"]),
+        persons=len(record["tracks"]),
+        faces=sum(frame["track"] is not None for frame in record["frames"]),
+        sampled=len({frame["index"] for frame in record["frames"]}),
+        models=tuple(
+            Opinion(model["name"], model["verdict"], model["score"], model["calibrated"])
+            for model in record.get("models", ())
+        ),
+        agreement=agreement(record),
+    )
+
+
+def _check(verdict: str | None, score: float | None) -> None:
+    if verdict not in (None, *get_args(Verdict)):
+        raise ValueError(f"unknown verdict {verdict!r}")
+    if (score is None) != (verdict is None) or (score is not None and not 0 <= score <= 1):
+        raise ValueError(f"verdict {verdict} with score {score}")
+
+
+def printable(text: str) -> str:
+    """Return a line with its control characters spelled out: a name may hold what changes a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

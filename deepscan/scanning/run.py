@@ -1,0 +1,258 @@
+"""One run of `scan`: loads what it needs, resumes, scans, writes, and says how it ended."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from deepscan.cards import ModelCard
+from deepscan.engines.scorer import Scorer
+from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.media.decoders import AUTO
+from deepscan.media.frames import FAILURES
+from deepscan.media.pool import DecodeOptions, DecodePool
+from deepscan.models.choice import NO_MODEL, Choice, choose
+from deepscan.models.lookup import load_card
+from deepscan.scanning import runfile
+from deepscan.scanning.inputs import resolved
+from deepscan.scanning.journal import Entry, Journal, entries, lines
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.output import Output
+from deepscan.scanning.pipeline import Pipeline
+from deepscan.scanning.records import Record
+from deepscan.scanning.resume import Plan, plan
+
+
+@dataclass(slots=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        statuses: Status -> how many videos, earlier sessions of a resumed run included.
+        verdicts: Verdict -> how many videos, likewise.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    def count(self, status: str, verdict: str | None) -> None:
+        """Count a video."""
+        self.statuses[status] += 1
+        if verdict:
+            self.verdicts[verdict] += 1
+
+    def exit_code(self, fail_on: Collection[str] = ()) -> ExitCode:
+        """Return what the run tells the shell.
+
+        Args:
+            fail_on: Verdicts that are to end in `FOUND_FAKE`, which wins over `SOME_FAILED`.
+        """
+        if any(self.verdicts[verdict] for verdict in fail_on):
+            return ExitCode.FOUND_FAKE
+        failed = any(self.statuses[status] for status in FAILURES)
+        return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+class Listener:
+    """What a run tells whoever started it; each method may be overridden."""
+
+    def loaded(self, run: Mapping[str, Any]) -> None:
+        """Everything is loaded; `run` is the run's record."""
+
+    def checking(self, recorded: int) -> None:
+        """So many records of an interrupted run are being held against their files, which must be read."""
+
+    def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
+        """So many videos are to be scanned, and these records of an interrupted run stand."""
+
+    def warned(self, line: str) -> None:
+        """Something is not as it should be, and the scan goes on."""
+
+    def ended(self, record: Mapping[str, Any]) -> None:
+        """A video has ended; its record is on disk."""
+
+
+def execute(
+    paths: Sequence[bytes],
+    options: ScanOptions,
+    output: Output,
+    *,
+    command: Sequence[str] = (),
+    listener: Listener | None = None,
+    workers: int | None = None,
+    fail_on: Collection[str] = (),
+) -> Summary:
+    """Scan videos.
+
+    Args:
+        paths: The files, see `inputs.collect`.
+        options: The parameters.
+        output: Where the records go.
+        command: The command line, for the run's record.
+        listener: Is told what happens.
+        workers: Decoders at once, None for a number that suits the machine.
+        fail_on: See `Summary.exit_code`.
+
+    Raises:
+        DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.
+    """
+    listener = listener or Listener()
+    written = {os.fsencode(path) for path in output.files}
+    if overlap := [path for path in paths if resolved(path) in written]:
+        raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
+    with output.claim():
+        finder = FaceFinder(options.faces, device=options.faces_device)
+        resumed = output.resume and output.journal.exists()
+        earlier = runfile.read(output.run) if resumed else {}
+        choice = None
+        if options.model == AUTO:
+            choice = chosen(options, earlier)
+            options = replace(options, model=choice.model)
+        scorers = load_scorers(options)
+        run = runfile.describe(options, scorers, finder, choice)
+        if resumed:
+            runfile.check_same(earlier, run)
+            run = earlier
+        listener.loaded(run)
+        planned = _resumed(paths, output, run["id"], listener) if resumed else Plan((), tuple(paths))
+        count = workers or suitable_workers()
+        with DecodePool(_decoding(options), count) as pool:
+            runfile.begin(
+                run,
+                command,
+                videos=len(planned.todo),
+                kept=len(planned.kept),
+                timeout=options.timeout,
+                workers=count,
+                frame_buffer=pool.buffer_kind,
+            )
+            pipeline = Pipeline(options, pool, finder, scorers, run["id"], listener.warned)
+            return _scan(pipeline, planned, output, run, listener, fail_on)
+
+
+def chosen(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
+    """Return the model for a scan that names none; a run that is gone on with keeps the one that it chose.
+
+    Args:
+        options: The scan's parameters.
+        earlier: The record of the run to go on with, empty for a new one.
+    """
+    if earlier.get("choice"):
+        return Choice(**earlier["choice"])
+    return choose(device=options.device, engine=options.engine, precision=options.precision)
+
+
+def load_scorer(options: ScanOptions) -> Scorer:
+    """Return the detector that the options name, its golden score checked; of several the first."""
+    return _ready(load_card(options.model), options)
+
+
+def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
+    """Return all detectors that the options name, by name whatever their order; none to find faces only.
+
+    They are loaded one after the other.
+
+    Raises:
+        UsageError: Two of them have one name, which is what the record tells them apart by.
+    """
+    if options.model == NO_MODEL:
+        return ()
+    named: dict[str, ModelCard] = {}
+    for model in (options.model, *options.also):
+        card = load_card(model)
+        if card.name in named:
+            raise UsageError(
+                f"two models are called {card.name!r}: {named[card.name].folder} and {card.folder}",
+                "name each model once, and give a copy another name in its card.yaml",
+            )
+        named[card.name] = card
+    return tuple(_ready(named[name], options) for name in sorted(named))
+
+
+def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
+    return Scorer(card, engine=options.engine, device=options.device, precision=options.precision)
+
+
+def suitable_workers() -> int:
+    """Return how many decoders at once suit this machine: one a core, for each has one thread."""
+    return os.cpu_count() or 1
+
+
+def _decoding(options: ScanOptions) -> DecodeOptions:
+    return DecodeOptions(
+        frames=options.frames,
+        decoder=options.decoder,
+        timeout=options.timeout,
+        min_frames=options.min_frames,
+        max_pixels=int(options.max_megapixels * 1e6),
+    )
+
+
+def _resumed(paths: Sequence[bytes], output: Output, run: str, listener: Listener) -> Plan:
+    recorded = list(entries(output.journal))
+    if strangers := {entry.run for entry in recorded} - {run}:
+        raise ContractError(
+            f"{output.journal} holds records of another run, {strangers.pop()}, than {output.run.name}",
+            "start anew with another --out or --overwrite",
+        )
+    listener.checking(len(recorded))
+    return plan(paths, recorded, output.retry)
+
+
+def _scan(
+    pipeline: Pipeline,
+    planned: Plan,
+    output: Output,
+    run: dict[str, Any],
+    listener: Listener,
+    fail_on: Collection[str],
+) -> Summary:
+    summary = Summary()
+    for entry in planned.kept:
+        summary.count(entry.status, entry.verdict)
+    if output.out is None:
+        listener.planned(len(planned.todo), iter(()))
+
+        def tell(record: Record) -> None:
+            summary.count(record.status, record.verdict)
+            listener.ended(record.to_json())
+
+        pipeline.scan(planned.todo, tell)
+        return summary
+    with Journal(output.journal, lines(output.journal, planned.kept) if planned.kept else ()) as journal:
+        runfile.write(run, output.run)
+        listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
+
+        def keep(record: Record) -> None:
+            line = record.to_json()
+            journal.append(line)
+            summary.count(record.status, record.verdict)
+            listener.ended(line)
+
+        try:
+            pipeline.scan(planned.todo, keep)
+        except BaseException as error:
+            # What ended the run is what must be told, even if the rest cannot be written either.
+            with suppress(Exception):
+                _finish(output, run, exit_code_of(error))
+            raise
+    _finish(output, run, summary.exit_code(fail_on))
+    return summary
+
+
+def _kept(journal: Path, kept: Sequence[Entry]) -> Iterator[Mapping[str, Any]]:
+    # Read anew from their places at the journal's beginning, where they now stand in this order.
+    with journal.open("rb") as file:
+        for _ in kept:
+            yield json.loads(file.readline())
+
+
+def _finish(output: Output, run: dict[str, Any], exit_code: int) -> None:
+    runfile.end(run, exit_code)
+    runfile.write(run, output.run)
+    output.convert()

@@ -1,0 +1,234 @@
+"""The run's record, `*.run.json` beside the journal: all that decided the outcome, and when it ran."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import deepscan
+from deepscan.cards import ModelCard
+from deepscan.engines.scorer import Scorer
+from deepscan.errors import ContractError
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.files import atomic_write
+from deepscan.models.choice import Choice
+from deepscan.scanning.fusion import FUSED, RULE, fused_name
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.records import utc_now
+
+LIBRARIES = (
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "av",
+    "decord",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "torch",
+)
+#: What a resumed run must share with the run that it goes on with.
+BINDING = ("tool", "parameters", "model", "faces", "engine")
+#: The same of each of several models, by name.
+EACH = ("models", "engines")
+#: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
+#: device of the face finder it counts what they came to, not what was asked for. What a model is not for is
+#: there to be read.
+FREE = frozenset(
+    {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
+    | {"model.not_for", "models.not_for"}
+    | {
+        f"parameters.{name}"
+        for name in ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
+    }
+)
+
+
+def describe(
+    options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder, choice: Choice | None = None
+) -> dict[str, Any]:
+    """Return a new run's record, without sessions.
+
+    Args:
+        options: The scan's parameters.
+        scorers: The detectors; of several the record has `models` and `engines` by name.
+        finder: The face finder.
+        choice: Why this model, where none was named.
+    """
+    models = {one.card.name: _detector(one) for one in scorers}
+    engines = {one.card.name: dict(one.describe()) for one in scorers}
+    several: dict[str, Any] = {}
+    model, engine = next(iter(models.values()), None), next(iter(engines.values()), None)
+    if len(scorers) > 1:
+        model, engine = {"name": fused_name([*models]), "method": FUSED, "rule": RULE}, None
+        several = {"models": models, "engines": engines}
+    run = {
+        "schema": 1,
+        "id": uuid.uuid4().hex[:12],
+        "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
+        "parameters": options.to_json(),
+        "choice": choice and choice.to_json(),
+        "model": model,
+        "faces": {**_model(finder.card), "device": finder.device},
+        "engine": engine,
+        **several,
+        "seed": None,  # nothing in a scan is drawn at random
+        "sessions": [],
+    }
+    # As a file gives it back, so that a resumed run can be held against it.
+    stated: dict[str, Any] = json.loads(json.dumps(run))
+    return stated
+
+
+def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
+    """Add a session that starts now, on this machine.
+
+    Args:
+        run: The run's record; changed in place.
+        command: The command line.
+        facts: What else is said of the session.
+    """
+    session = {
+        "command": list(command),
+        "folder": _folder(),
+        "started": utc_now(),
+        "ended": None,
+        "exit_code": None,
+        **facts,
+        "libraries": libraries(),
+        "machine": {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "nvidia_driver": _nvidia_driver(),
+        },
+    }
+    run["sessions"].append(session)
+
+
+def end(run: dict[str, Any], exit_code: int | None) -> None:
+    """Close the last session of a run's record with the exit code that it ends with; changed in place."""
+    run["sessions"][-1] |= {"ended": utc_now(), "exit_code": exit_code}
+
+
+def write(run: Mapping[str, Any], path: Path) -> None:
+    """Write a run's record whole, or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(run, indent=1).encode("ascii") + b"\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a run's record.
+
+    Raises:
+        ContractError: It is not there or cannot be read.
+    """
+    try:
+        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ContractError(
+            f"{path}, which describes the run, cannot be read: {error}",
+            "restore it, or scan anew",
+        )
+    return run
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Make sure that a run may be gone on with.
+
+    Raises:
+        ContractError: Something that decides the outcome differs; the message names what.
+    """
+    before, now = dict(_bound(old)), dict(_bound(new))
+    differing = [
+        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
+    if differing:
+        raise ContractError(
+            f"the run was begun otherwise: {'; '.join(differing[:4])}",
+            "repeat the first command with --resume, or start anew with another --out or --overwrite",
+        )
+
+
+def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what a resumed run must share with a run, by name."""
+    for part in BINDING:
+        for key, value in (run.get(part) or {}).items():
+            if f"{part}.{key}" not in FREE:
+                yield f"{part}.{key}", value
+    for part in EACH:
+        for name, stated in (run.get(part) or {}).items():
+            yield from (
+                (f"{part}.{name}.{key}", value)
+                for key, value in stated.items()
+                if f"{part}.{key}" not in FREE
+            )
+
+
+def _detector(scorer: Scorer) -> dict[str, Any]:
+    """Return what decides a detector's scores and verdicts, and what its card says that they are not for."""
+    card = scorer.card
+    return {
+        **_model(card),
+        "calibration": card.calibration and card.calibration.to_json(),
+        "not_for": list(card.not_for),
+        "evidence": list(scorer.evidence),
+    }
+
+
+def _model(card: ModelCard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "method": card.method,
+        "license": card.license,
+        "files": {kind: file.sha256 for kind, file in card.files.items()},
+        "crop": card.crop.to_json() if card.crop else None,
+    }
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries that a scan may use and that are installed."""
+    return {name: version for name in LIBRARIES if (version := _version(name))}
+
+
+def commit() -> str | None:
+    """Return the commit that this is a checkout of, None where it is none."""
+    checkout = Path(deepscan.__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(checkout), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+def _nvidia_driver() -> str | None:
+    version = Path("/sys/module/nvidia/version")
+    return version.read_text().strip() if version.is_file() else None

@@ -1,0 +1,70 @@
+"""Formats that are made from a journal: adding one is a function here and a line in the registry."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, islice
+from typing import Any, TextIO
+
+from deepscan.registry import Registry
+from deepscan.scanning import rows
+from deepscan.scanning.records import dump_line
+
+Writer = Callable[[Iterable[Mapping[str, Any]], TextIO], None]
+
+#: Suffix of the file without its dot -> what writes it.
+WRITERS: Registry[Writer] = Registry(
+    "output format",
+    {
+        "jsonl": "deepscan.scanning.writers",
+        "csv": "deepscan.scanning.writers",
+    },
+)
+
+COLUMNS = (
+    *("path", "status", "verdict", "score", "calibrated", "detail", "warnings"),
+    *("persons", "faces", "sampled", "sha256", "bytes", "container", "codec", "width", "height"),
+    *("fps", "duration", "decoder", "model", "run", "started", "seconds"),
+)
+
+
+@WRITERS.register("jsonl")
+def write_jsonl(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    """Write one JSON object a line."""
+    for record in records:
+        file.write(dump_line(record) + "\n")
+
+
+@WRITERS.register("csv")
+def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    """Write one row a video, without its faces: `persons` and `faces` count them.
+
+    Of several models each has its own columns behind the others, `score:NAME` and `verdict:NAME`.
+    """
+    lines = iter(records)
+    # All records of a run are of the same models.
+    first = list(islice(lines, 1))
+    names = [model["name"] for record in first for model in record.get("models", ())]
+    own = [f"{what}:{name}" for name in names for what in ("score", "verdict")]
+    table = csv.DictWriter(file, (*COLUMNS, *own), lineterminator="\n")
+    table.writeheader()
+    table.writerows(row(record) for record in chain(first, lines))
+
+
+def row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cells of a record; None becomes an empty cell, a path that is no text its bytes in hex."""
+    media, seen = record["media"] or {}, rows.row(record)
+    own = {name: record[name] for name in COLUMNS if name in record}
+    return own | {
+        "path": record["path"] if "path_bytes" not in record else f"hex:{record['path_bytes']}",
+        "warnings": "; ".join(record["warnings"]),
+        **{name: getattr(seen, name) for name in ("persons", "faces", "sampled")},
+        **{name: media.get(name) for name in ("container", "codec", "width", "height", "fps", "duration")},
+        "decoder": media.get("decoder"),
+        "model": (record["model"] or {}).get("name"),
+        "seconds": record["seconds"].get("total"),
+        **{
+            f"{what}:{model['name']}": model[what]
+            for model in record.get("models", ())
+            for what in ("score", "verdict")
+        },
+    }
