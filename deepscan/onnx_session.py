@@ -10,8 +10,6 @@ from deepscan.errors import ContractError, MissingError
 from deepscan.offline import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-
-
 #: TF32 keeps 10 bits of a mantissa: what is called fp32 must be it. And by default every algorithm of a
 #: convolution is timed anew for each shape of its input, of which the face finder has one a level and a face.
 CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}

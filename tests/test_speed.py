@@ -24,7 +24,7 @@ from deepscan.models.lookup import DEFAULT_MODEL
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.run import load_scorer
-from tests.scan import test_pipeline as told
+from tests.scanning import test_pipeline as told
 
 FRAMES = 16
 CLIP = Clip(1280, 720, frames=64, faces=1, fps=16)

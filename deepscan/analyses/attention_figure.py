@@ -1,7 +1,7 @@
 """The picture of where a detector looks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from deepscan.analyses.attended import EDGES, Seen, effective
 from deepscan.analyses.crops import LABELS
 from deepscan.analyses.rand_cls import ARMS, Point
 from deepscan.evaluation.canvas import (
@@ -23,11 +24,8 @@ from deepscan.evaluation.canvas import (
     styled,
 )
 
-if TYPE_CHECKING:
-    from deepscan.analyses.attention import Seen
 
-
-def draw_attention(seen: "Seen", points: Sequence[Point], grid: int) -> Figure:
+def draw_attention(seen: Seen, points: Sequence[Point], grid: int) -> Figure:
     """Return the weights' distribution, the effective number of patches, mean maps, and the two CLS tokens.
 
     Args:
@@ -37,7 +35,7 @@ def draw_attention(seen: "Seen", points: Sequence[Point], grid: int) -> Figure:
     """
     kinds = sorted(seen.maps, key=lambda kind: (kind[0] != "CLS", kind[1]))
     tokens = list(dict.fromkeys(token for token, _ in kinds))
-    panels: list[Any] = [["weights"] * 2 + ["effective"] * 2, [f"map {at}" for at in range(4)]]
+    panels: list[Any] = [["weights"] * 2 + [effective] * 2, [f"map {at}" for at in range(4)]]
     heights = [2.5, 2.1]
     if len(kinds) == 2:
         panels[1] = ["map 0", "map 0", "map 1", "map 1"]
@@ -48,7 +46,7 @@ def draw_attention(seen: "Seen", points: Sequence[Point], grid: int) -> Figure:
         figure = new_figure(sum(heights))
         axes = figure.subplot_mosaic(panels, height_ratios=heights)
         _draw_weights(axes["weights"], seen, tokens)
-        _draw_effective(axes["effective"], seen, tokens, grid**2)
+        _draw_effective(axes[effective], seen, tokens, grid**2)
         _draw_maps(figure, [axes[f"map {at}"] for at in range(len(kinds))], seen, kinds, grid)
         if points:
             _draw_course(axes["auc"], axes["spread"], points, grid**2)
@@ -62,9 +60,7 @@ def draw_attention(seen: "Seen", points: Sequence[Point], grid: int) -> Figure:
     return figure
 
 
-def _draw_weights(axes: Axes, seen: "Seen", tokens: Sequence[str]) -> None:
-    from deepscan.analyses.attention import EDGES
-
+def _draw_weights(axes: Axes, seen: Seen, tokens: Sequence[str]) -> None:
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
     reached = np.zeros(len(centres), dtype=bool)
     for token in tokens:
@@ -84,7 +80,7 @@ def _draw_weights(axes: Axes, seen: "Seen", tokens: Sequence[str]) -> None:
     axes.set_ylabel("Share of the patches")
 
 
-def _draw_effective(axes: Axes, seen: "Seen", tokens: Sequence[str], patches: int) -> None:
+def _draw_effective(axes: Axes, seen: Seen, tokens: Sequence[str], patches: int) -> None:
     named = [(token, label) for token in tokens for label in (0, 1)]
     drawn = axes.boxplot(
         [seen.of(label, token)[:, 1] for token, label in named],
@@ -102,7 +98,7 @@ def _draw_effective(axes: Axes, seen: "Seen", tokens: Sequence[str], patches: in
 
 
 def _draw_maps(
-    figure: Figure, panels: Sequence[Axes], seen: "Seen", kinds: Sequence[tuple[str, int]], grid: int
+    figure: Figure, panels: Sequence[Axes], seen: Seen, kinds: Sequence[tuple[str, int]], grid: int
 ) -> None:
     maps = {
         f"{token}, {LABELS[label]}": given.reshape(grid, grid) / given.mean()
@@ -114,8 +110,6 @@ def _draw_maps(
 
 
 def _draw_course(left: Axes, right: Axes, points: Sequence[Point], patches: int) -> None:
-    from deepscan.analyses.attention import effective
-
     for at, arm in enumerate(ARMS):
         own = [point for point in points if point.arm == arm]
         epochs = [point.epoch for point in own]

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
+from deepscan.analyses.analysis import Analysis, Findings, Subject
+from deepscan.analyses.cost_items import MEGABYTE, TOWER, Item, shown
 from deepscan.analyses.crops import Opened, open_network
 from deepscan.analyses.operations import bare, counted, multiply_adds
 from deepscan.cards import ModelCard
@@ -30,41 +31,6 @@ from deepscan.training.recipe import Recipe, load_recipe
 _ELSEWHERE = ("crop", "mean", "std", "sources", "method")
 #: Type of tuning -> what QTFP's table of costs calls it.
 _SETTINGS = {"effort": "Effort", "lora": "LoRA", "fft": "FFT"}
-MEGABYTE = 2**20
-#: What the papers' figures are of.
-TOWER = "CLIP ViT-L/14"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A figure of the table.
-
-    Attributes:
-        measure: What is counted.
-        of: Of what, or how.
-        value: How much.
-        unit: Of the value.
-        paper: The paper's figure, in the same unit, None where it prints none.
-        source: Where that stands.
-    """
-
-    measure: str
-    of: str
-    value: float
-    unit: str
-    paper: float | None = None
-    source: str = ""
-
-    def row(self) -> dict[str, Cell]:
-        """Return it as a row of the table."""
-        return {
-            "measure": self.measure,
-            "of": self.of,
-            "value": self.value,
-            "unit": self.unit,
-            "paper": "" if self.paper is None else self.paper,
-            "source": self.source,
-        }
 
 
 @ANALYSES.register("cost")
@@ -292,19 +258,6 @@ def _told(items: list[Item], frames: int) -> list[str]:
     if any(item.measure.startswith("training epoch") for item in items):
         lines.append("epochs are steps of the network alone: reading and augmenting crops comes beside them")
     return lines
-
-
-def shown(value: float, item: Item) -> str:
-    """Return a value as people read it."""
-    if item.unit == "MB":
-        return f"{value:,.0f} MB"
-    if item.unit != "s":
-        return f"{value:,.0f}" if item.measure == "parameters" else f"{value:.4g}"
-    if value < 1:
-        return f"{1000 * value:.3g} ms"
-    if value < 120:
-        return f"{value:.3g} s"
-    return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
 
 
 def _machine(device: str) -> str:

@@ -1,28 +1,23 @@
 """The picture of what a model costs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from deepscan.analyses.cost_items import TOWER, Item, shown
 from deepscan.evaluation.canvas import COLOURS, add_legend, new_figure, styled
 
-if TYPE_CHECKING:
-    from deepscan.analyses.cost import Item
 
-
-def draw_cost(items: Sequence["Item"], frames: int) -> Figure:
+def draw_cost(items: Sequence[Item], frames: int) -> Figure:
     """Return a panel for each kind of cost, measured bars beside printed ones, each with its value.
 
     Args:
         items: The figures.
         frames: Frames of an epoch.
     """
-    from deepscan.analyses.cost import TOWER
-
     panels = {
         "Parameters (millions)": ("parameters", 1e-6),
         "GFLOPs a crop": ("GFLOPs a crop", 1.0),
@@ -48,9 +43,7 @@ def draw_cost(items: Sequence["Item"], frames: int) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, items: Sequence["Item"], scale: float) -> None:
-    from deepscan.analyses.cost import shown
-
+def _draw(axes: Axes, items: Sequence[Item], scale: float) -> None:
     names: list[str] = []
     most = max(max(item.value, item.paper or 0.0) for item in items) * scale
     for item in items:

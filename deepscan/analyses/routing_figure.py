@@ -1,7 +1,7 @@
 """The pictures of how crops are routed."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepscan.analyses.crops import LABELS
+from deepscan.analyses.routes import Masks, Routes, printed
 from deepscan.evaluation.canvas import (
     COLOURS,
     GREY,
@@ -24,14 +25,11 @@ from deepscan.evaluation.canvas import (
     styled,
 )
 
-if TYPE_CHECKING:
-    from deepscan.analyses.routing import Masks, Routes
-
 #: The data set of the paper's figures that are drawn beside the measured ones.
 BESIDE = "Celeb-DF-v2"
 
 
-def draw_routes(routes: "Routes", grid: int) -> Figure:
+def draw_routes(routes: Routes, grid: int) -> Figure:
     """Return exits, the patches that routed blocks work on, the experts' weights, and depths by data set."""
     names = list(dict.fromkeys(routes.crops.sets.tolist()))
     panels: list[Any] = [["exits"] * 2 + ["experts"] * 2, ["map 0"] * 2 + ["map 1"] * 2]
@@ -58,7 +56,7 @@ def draw_routes(routes: "Routes", grid: int) -> Figure:
     return figure
 
 
-def draw_masks(masks: "Masks", grid: int) -> Figure:
+def draw_masks(masks: Masks, grid: int) -> Figure:
     """Return what is kept of each region layer by layer, and which patches the last masks hold."""
     with styled():
         figure = new_figure(5.4)
@@ -89,14 +87,14 @@ def draw_masks(masks: "Masks", grid: int) -> Figure:
     return figure
 
 
-def _worked(routes: "Routes", label: int, grid: int) -> Any:
+def _worked(routes: Routes, label: int, grid: int) -> Any:
     """Return which share of the routed blocks that a label's crops go through works on each patch, (G, G)."""
     rows = routes.crops.labels == label
     passed = routes.alive[:, routes.routed][rows].sum()
     return routes.kept[rows].sum(axis=(0, 1)).reshape(grid, grid) / max(1, passed)
 
 
-def _draw_exits(axes: Axes, routes: "Routes") -> None:
+def _draw_exits(axes: Axes, routes: Routes) -> None:
     blocks = routes.alive.shape[1]
     depths = np.arange(blocks - len(routes.routed), blocks + 1)
     for label in (0, 1):
@@ -109,10 +107,8 @@ def _draw_exits(axes: Axes, routes: "Routes") -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _draw_experts(axes: Axes, routes: "Routes") -> list[Artist]:
+def _draw_experts(axes: Axes, routes: Routes) -> list[Artist]:
     """Draw the weights in the first routed block and the paper's; return what stands for the latter."""
-    from deepscan.analyses.routing import printed
-
     first, count = routes.routed[0], routes.experts.shape[3]
     places = np.arange(1, count + 1)
     handles: list[Artist] = []
@@ -136,7 +132,7 @@ def _draw_experts(axes: Axes, routes: "Routes") -> list[Artist]:
     return handles
 
 
-def _draw_sets(axes: Axes, routes: "Routes", names: Sequence[str]) -> None:
+def _draw_sets(axes: Axes, routes: Routes, names: Sequence[str]) -> None:
     for at, name in enumerate(names):
         for label in (0, 1):
             rows = (routes.crops.sets == name) & (routes.crops.labels == label)

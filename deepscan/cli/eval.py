@@ -292,7 +292,7 @@ def evaluate(
     require(("sklearn", "matplotlib"), "eval", "evaluating")
     from deepscan.evaluation.labelled import read_given
     from deepscan.evaluation.protocols import PROTOCOLS
-    from deepscan.evaluation.run import Evaluation
+    from deepscan.evaluation.request import Evaluation
 
     if compare:
         show_comparison(*compare)

@@ -103,7 +103,9 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
 
     def add(card: ModelCard) -> tuple[ModelCard, str]:
         typer.echo(f"quantising {card.name}: for a large network this takes many minutes", err=True)
-        added = add_int8(card, crops, rows, f"{data}: crops of split val")
+        added = add_int8(
+            card, crops.crops, crops.labels, crops.where("train"), rows, f"{data}: crops of split val"
+        )
         rounding = added.rounding["onnx-int8"]
         objection = too_coarse(rounding)
         taken = f"auto does not take it: {objection}" if objection else "auto takes it on a CPU"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deepscan.cli.scoreboard import Scoreboard
     from deepscan.evaluation.protocols.protocol import Level
     from deepscan.evaluation.report import Report
-    from deepscan.evaluation.run import Evaluation
+    from deepscan.evaluation.request import Evaluation
     from deepscan.evaluation.scores import Scores
     from deepscan.scanning.options import ScanOptions
 

@@ -116,10 +116,11 @@ class Scoreboard(Listener):
 
 def show_tables(names: Sequence[str]) -> None:
     """Print the papers' tables of these names, or the list of all."""
-    from deepscan.evaluation import tables
+    from deepscan.cli import paper_tables
+    from deepscan.evaluation.tables import table
 
     console = _stdout()
-    for shown in [tables.render(tables.table(name)) for name in names] or [tables.index()]:
+    for shown in [paper_tables.render(table(name)) for name in names] or [paper_tables.index()]:
         console.print(shown)
 
 

@@ -7,25 +7,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, Rounding
-from deepscan.data.crops import CropSet
 from deepscan.detectors.inputs import make_inputs
 from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.precision import SAMPLES
 from deepscan.engines.quantise import quantise
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import UsageError
+from deepscan.metrics.binary import auc
 
 #: Crops that are scored at a time, and training crops that a file in 8 bits is fitted to.
 BATCH, FITTED = 32, 512
 
 
-def add_int8(card: ModelCard, crops: CropSet, rows: NDArray[np.int64], data: str) -> ModelCard:
+def add_int8(
+    card: ModelCard,
+    crops: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    train: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    data: str,
+) -> ModelCard:
     """Write a model's ONNX file in 8 bits, and return the card with it and with how far it moves scores.
 
     Args:
         card: The model, with a file `onnx`.
-        crops: Cut by its recipe; the file is fitted to some of split `train`.
-        rows: Crops of split `val` to compare on.
+        crops: Cut by its recipe: RGB, shape (N, S, S, 3), uint8; they may lie on disk.
+        labels: Of all crops, 0 or 1, shape (N,).
+        train: Crops of split `train`: the file is fitted to some of them, shape (T,).
+        rows: Crops of split `val` to compare on, shape (M,).
         data: What these are, for the card.
 
     Raises:
@@ -33,7 +42,6 @@ def add_int8(card: ModelCard, crops: CropSet, rows: NDArray[np.int64], data: str
         UsageError: There are too few crops, or the model has no layer that is large enough.
     """
     assert card.crop is not None
-    train = crops.where("train")
     if min(len(train), len(rows)) < SAMPLES:
         raise UsageError(
             f"{len(train)} crops to fit 8 bits to and {len(rows)} to compare on are too few",
@@ -41,10 +49,8 @@ def add_int8(card: ModelCard, crops: CropSet, rows: NDArray[np.int64], data: str
         )
     some = train[np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int)]
     kind, inputs = PRECISIONS["int8"], make_inputs(card.inputs, card.crop, card.mean, card.std)
-    added = replace(card, files={**card.files, kind: quantise(card, inputs, crops.crops[some])})
-    rounding = measure(
-        added, crops.crops, rows, engine="onnx", precision="int8", data=data, labels=crops.labels
-    )
+    added = replace(card, files={**card.files, kind: quantise(card, inputs, crops[some])})
+    rounding = measure(added, crops, rows, engine="onnx", precision="int8", data=data, labels=labels)
     return replace(added, rounding={**card.rounding, kind: rounding})
 
 
@@ -74,8 +80,6 @@ def measure(
     )
     lost = None
     if labels is not None and len(np.unique(labels[rows])) == 2:
-        from deepscan.metrics.binary import auc
-
         lost = round(auc(labels[rows], exact) - auc(labels[rows], coarse), 4)
     apart = np.abs(coarse - exact)
     return Rounding(round(float(apart.mean()), 5), round(float(apart.max()), 5), len(rows), data, lost)

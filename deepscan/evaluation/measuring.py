@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,15 @@ from deepscan.evaluation.material import Material
 from deepscan.evaluation.protocols.protocol import Level, Protocol, TestSet
 from deepscan.evaluation.recalibration import recalibrate
 from deepscan.evaluation.report import Report, Result, measure_scores
+from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness
 from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Column, Scores
 from deepscan.evaluation.tables import Figure, expected, expected_mean
 from deepscan.metrics.binary import auc
 
-if TYPE_CHECKING:
-    from deepscan.evaluation.run import Evaluation
-
 
 def results_of(
-    frames: Scores, test: TestSet, material: Material, asked: "Evaluation", card: ModelCard
+    frames: Scores, test: TestSet, material: Material, asked: Evaluation, card: ModelCard
 ) -> Iterator[Result]:
     """Yield the results of a test set: each way to count, per frame and per video.
 
@@ -172,7 +170,7 @@ def robustness_of(
     distorted: Callable[[str, int], Scores],
     test: TestSet,
     material: Material,
-    asked: "Evaluation",
+    asked: Evaluation,
 ) -> list[Robustness]:
     """Return how the distortions move the AUC, at the level of the row's paper, by the first way to count.
 
@@ -265,7 +263,7 @@ def _is(column: Column, *values: str) -> NDArray[np.bool_]:
     return wanted[column.codes]
 
 
-def _looked_at(frames: Scores, asked: "Evaluation", material: Material, way: Counting) -> Scores:
+def _looked_at(frames: Scores, asked: Evaluation, material: Material, way: Counting) -> Scores:
     """Return the frames that a way to count looks at, of those that any of them does."""
     if len({each.sampling for each in asked.ways}) == 1:
         return frames

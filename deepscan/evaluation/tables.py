@@ -1,8 +1,7 @@
 """The papers' tables as data: every figure as it is printed, what it is of, and where it stands."""
 
 import re
-import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -11,10 +10,8 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import yaml
-from rich.table import Table as Grid
-from rich.text import Text
 
-from deepscan.evaluation.papers.table import METRICS, PAPERS, Cell, Row, Table, chosen, number, unit
+from deepscan.evaluation.papers.table import PAPERS, Cell, Row, Table, chosen, number, unit
 
 Kind = Literal["mean", "change"]
 _CELL = re.compile(r"(?P<printed>[^()]+)(?:\((?P<aside>[^()]+)\))?")
@@ -183,42 +180,6 @@ def deviations() -> tuple[Deviation, ...]:
     return tuple(found for given in load_tables().values() for found in (*_means(given), *_changes(given)))
 
 
-def index() -> Grid:
-    """Return the list of all tables."""
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("table", no_wrap=True)
-    grid.add_column("figures", max_width=14)
-    grid.add_column("from", overflow="fold")
-    for given in load_tables().values():
-        source = Text(f"{given.number}: ", style="dim").append(given.title, style="not dim")
-        grid.add_row(Text(given.name), _figures(given) if given.rows else "lost", source)
-    return grid
-
-
-def render(table: Table, width: int = 80) -> Grid:
-    """Return a table for people, turned around where it is too wide.
-
-    Args:
-        table: The table.
-        width: Characters that it should fit.
-    """
-    wrong = [entry for entry in known_deviations() if entry.table == table.name]
-    page = Grid.grid()
-    page.add_column(max_width=width, overflow="fold")
-    page.add_row(Text(f"{table.title} ({_figures(table)})", style="bold"))
-    page.add_row(Text(f"{table.name}: {table.paper}, {table.number}", style="dim"))
-    if table.rows:
-        page.add_row()
-        page.add_row(_laid_out(table, {(entry.row, entry.column) for entry in wrong}, width))
-        page.add_row()
-    for entry in wrong:
-        star = f"* {entry.row}, {entry.column}: {entry.printed}, {_arithmetic(entry)}; {entry.why}"
-        page.add_row(Text(star))
-    for note in (*table.notes, *([f"Not here: {table.lost}."] if table.lost else ())):
-        page.add_row(Text(note, style="dim"))
-    return page
-
-
 def _read(name: str) -> Any:
     text = (files("deepscan.evaluation.papers") / name).read_text(encoding="utf-8")
     # The loader that leaves every value the text it is: 0.980 as a number would lose its last digit.
@@ -289,60 +250,3 @@ def _changes(given: Table) -> Iterator[Deviation]:
             if cell.number is not None and base is not None:
                 change = cell.number - base
                 yield Deviation(given.name, row.name, column, "change", change, 1, cell.aside)
-
-
-def _figures(given: Table) -> str:
-    return f"{given.level} {METRICS.get(given.metric, given.metric)}".strip()
-
-
-def _arithmetic(entry: KnownDeviation) -> str:
-    if entry.kind == "change":
-        return f"but the change is {entry.computed}"
-    return f"but {entry.sum} / {entry.count} = {entry.computed}"
-
-
-def _laid_out(given: Table, starred: Collection[tuple[str, str]], width: int) -> Grid:
-    def shown(row: Row) -> list[str]:
-        cells = zip(given.columns, row.cells, strict=True)
-        return [row.name, *(f"{cell}{'*' * ((row.name, column) in starred)}" for column, cell in cells)]
-
-    upright = [shown(row) for row in given.rows]
-    names, *columns = zip(*upright, strict=True)
-    turned = [[head, *figures] for head, figures in zip(given.columns, columns, strict=True)]
-    if _least(upright) <= max(width, _least(turned)):
-        return _grid([given.heading, *given.columns], upright, width)
-    return _grid(["", *names], turned, width)
-
-
-def _least(body: Sequence[Sequence[str]]) -> int:
-    # Names fold at 14 characters, figures never; two figures stand one space apart.
-    columns = [[len(cell) for cell in column] for column in zip(*body, strict=True)]
-    return min(14, max(columns[0])) + sum(1 + max(column) for column in columns[1:])
-
-
-def _grid(heads: Sequence[str], body: Sequence[Sequence[str]], width: int) -> Grid:
-    """Return a grid whose gaps, names and heads are narrowed, in this order, as far as the width asks."""
-    figures = [max(len(cell) for cell in column) for column in zip(*body, strict=True)][1:]
-    longest = max(len(row[0]) for row in (heads, *body))
-
-    def folded(fold: int) -> list[list[str]]:
-        return [textwrap.wrap(head, max(fold, size)) for head, size in zip(heads[1:], figures, strict=True)]
-
-    def taken(fold: int, gap: int, name: int) -> int:
-        return name + sum(
-            gap + max(size, *map(len, head)) for head, size in zip(folded(fold), figures, strict=True)
-        )
-
-    layouts = [
-        (fold, gap, min(longest, name))
-        for fold in range(max(map(len, heads)), 0, -1)
-        for gap, name in ((2, longest), (1, longest), (1, 24), (1, 14))
-    ]
-    fold, gap, name = next((layout for layout in layouts if taken(*layout) <= width), layouts[-1])
-    grid = Grid(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
-    grid.add_column(heads[0], max_width=name, overflow="fold")
-    for head in folded(fold):
-        grid.add_column("\n".join(head), justify="right", no_wrap=True)
-    for row in body:
-        grid.add_row(*map(Text, row))
-    return grid

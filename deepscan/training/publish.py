@@ -136,7 +136,14 @@ def _quantised(
     """Return the card with a file in 8 bits, its AUC and how far it moves scores; or with why none."""
     objection, trial = "", card
     try:
-        trial = rounding.add_int8(card, crops, fitted, f"{data}: first half of the validation groups")
+        trial = rounding.add_int8(
+            card,
+            crops.crops,
+            crops.labels,
+            crops.where("train"),
+            fitted,
+            f"{data}: first half of the validation groups",
+        )
         objection = too_coarse(trial.rounding[PRECISIONS["int8"]])
     except UsageError as error:
         objection = error.message

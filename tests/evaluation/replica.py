@@ -13,7 +13,7 @@ from deepscan.data.benchmark_file import label_of
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation import material
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.run import Evaluation
+from deepscan.evaluation.request import Evaluation
 from deepscan.models.lookup import load_card
 from tests import toy
 

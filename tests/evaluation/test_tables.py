@@ -6,16 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
+from deepscan.cli.paper_tables import index, render
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.tables import (
-    expected,
-    expected_mean,
-    index,
-    load_tables,
-    render,
-    table,
-)
+from deepscan.evaluation.tables import expected, expected_mean, load_tables, table
 
 
 def shown(grid, width):

@@ -14,7 +14,8 @@ from deepscan.data.prepare import PrepareOptions, prepare
 from deepscan.errors import MissingError
 from deepscan.evaluation import report as report_module
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.run import Evaluation, Listener, perform
+from deepscan.evaluation.request import Evaluation
+from deepscan.evaluation.run import Listener, perform
 from tests import toy
 from tests.evaluation.replica import SIDE, toy_scorer
 

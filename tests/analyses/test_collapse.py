@@ -18,7 +18,7 @@ from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, tr
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.sam import SAM
-from tests.evaluation.analyses.materials import material, model, subject
+from tests.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check
 
 PLAN = Plan(steps=60, batch=8, lr=0.05, momentum=0.9)

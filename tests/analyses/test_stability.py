@@ -11,9 +11,9 @@ from deepscan.analyses.stability import Stability, measured
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.checkpoint import Progress, save
+from tests.analyses.logs import training
+from tests.analyses.materials import subject
 from tests.detectors.test_contract import TINY
-from tests.evaluation.analyses.logs import training
-from tests.evaluation.analyses.materials import subject
 from tests.evaluation.pictures import check
 
 

@@ -9,8 +9,8 @@ from deepscan.analyses.analysis import write
 from deepscan.analyses.weights import SPAN, Weights, sweep
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe
-from tests.evaluation.analyses.logs import training
-from tests.evaluation.analyses.materials import subject
+from tests.analyses.logs import training
+from tests.analyses.materials import subject
 from tests.evaluation.pictures import check
 
 

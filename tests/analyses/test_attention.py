@@ -10,11 +10,12 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import write
-from deepscan.analyses.attention import Attention, divergence, effective, entropy, looks, top_share
+from deepscan.analyses.attended import divergence, effective, entropy, looks, top_share
+from deepscan.analyses.attention import Attention
 from deepscan.analyses.crops import batches, draw, open_network
 from deepscan.analyses.rand_cls import compare, split_halves
 from deepscan.errors import UsageError
-from tests.evaluation.analyses.materials import material, model, subject
+from tests.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check
 
 UNIFORM, ONE = np.full((2, 49), 1 / 49), np.eye(49)[[3, 5]]

@@ -10,7 +10,7 @@ import pytest
 from deepscan.analyses.crops import batches, draw, unread
 from deepscan.data.benchmark import FaceVideo
 from deepscan.errors import MissingError, UsageError
-from tests.evaluation.analyses.materials import material, read, subject
+from tests.analyses.materials import material, read, subject
 
 
 def test_a_video_gives_a_second_crop_only_after_all_have_given_one() -> None:

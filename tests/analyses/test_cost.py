@@ -10,13 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepscan.analyses import ANALYSES, cost
 from deepscan.analyses.analysis import Findings, write
-from deepscan.analyses.cost import Cost, Item, count_operations, count_parameters, recipe_of
+from deepscan.analyses.cost import Cost, count_operations, count_parameters, recipe_of
 from deepscan.analyses.cost_figure import draw_cost
+from deepscan.analyses.cost_items import Item
 from deepscan.analyses.operations import bare, multiply_adds
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
+from tests.analyses.materials import model, subject
 from tests.detectors.test_contract import BACKBONE, TINY
-from tests.evaluation.analyses.materials import model, subject
 from tests.evaluation.pictures import check
 
 #: Five tokens of width 16, two blocks with an MLP as wide.

@@ -7,7 +7,7 @@ import pytest
 
 from deepscan.scanning.aggregation import judge
 from deepscan.scanning.fusion import Opinion, agreement, fuse, fused_name, pooled, vote
-from tests.scan.test_aggregation import CALIBRATION, tracked
+from tests.scanning.test_aggregation import CALIBRATION, tracked
 
 FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"
 

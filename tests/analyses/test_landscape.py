@@ -15,8 +15,8 @@ from deepscan.analyses.landscape_figure import figure_of
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.checkpoint import save_best
+from tests.analyses.materials import kept, material, model, subject
 from tests.detectors.test_contract import TINY
-from tests.evaluation.analyses.materials import kept, material, model, subject
 from tests.evaluation.pictures import check
 
 QUICK = Landscape(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)

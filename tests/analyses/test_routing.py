@@ -9,12 +9,13 @@ import torch
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Findings, write
 from deepscan.analyses.crops import draw, open_network
-from deepscan.analyses.routing import Routing, follow, keep_rates, printed
+from deepscan.analyses.routes import follow, keep_rates, printed
+from deepscan.analyses.routing import Routing
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
+from tests.analyses.materials import kept, material, model, subject
 from tests.detectors.test_contract import BACKBONE, TINY
-from tests.evaluation.analyses.materials import kept, material, model, subject
 from tests.evaluation.pictures import check
 
 #: Five blocks, of which the last three are routed; 2 x 2 patches and the CLS token, of which 3 are kept.

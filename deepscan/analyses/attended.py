@@ -1,0 +1,127 @@
+"""Where attention goes: measures of its weights, taken over crops."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepscan.analyses.crops import Crop
+from deepscan.detectors.detector import Output
+from deepscan.detectors.linear import LinearOutput
+from deepscan.detectors.qtfp import QtfpOutput
+from deepscan.errors import UsageError
+
+Floats = NDArray[np.float64]
+#: A token and a label.
+Kind = tuple[str, int]
+CLS, QUERIES = "CLS", "queries"
+#: Bins of a patch's weight, in multiples of what it has where all weigh the same.
+EDGES = np.geomspace(1e-3, 1e2, 51)
+#: What a crop's attention is told by.
+MEASURES = ("entropy", "effective", "top", "divergence")
+
+
+def entropy(attention: Floats) -> Floats:
+    """Return the entropy in nats, shape (...), of weights that sum to 1, shape (..., P)."""
+    terms = np.where(attention > 0, attention * np.log(np.maximum(attention, 1e-300)), 0.0)
+    # Adding 0 turns the -0 of a single patch into 0.
+    return np.asarray(-terms.sum(axis=-1) + 0.0)
+
+
+def effective(attention: Floats) -> Floats:
+    """Return the effective number of patches, exp of the entropy: P where all weigh the same, 1 for one."""
+    return np.asarray(np.exp(entropy(attention)))
+
+
+def top_share(attention: Floats, count: int) -> Floats:
+    """Return what the heaviest patches hold together, in (0, 1], shape (...), of weights (..., P)."""
+    return np.asarray(np.sort(attention, axis=-1)[..., -count:].sum(axis=-1))
+
+
+def divergence(given: Floats, reference: Floats) -> Floats:
+    """Return the Kullback-Leibler divergence in nats, clamped as in training (QTFP, RAAL), shape (...)."""
+    # 1e-8 is where the loss clamps, too.
+    logs = np.log(np.maximum(given, 1e-8)) - np.log(np.maximum(reference, 1e-8))
+    return np.asarray((given * logs).sum(axis=-1))
+
+
+def looks(output: Output) -> dict[str, Floats]:
+    """Return where each token of a network looked, shape (B, P), by name: CLS, query 1, query 2, ...
+
+    Raises:
+        UsageError: The network does not say where it looked.
+    """
+    if "attention" not in output.evidence:
+        raise UsageError(
+            "this model does not tell where it looks",
+            "name one of qtfp, unifd, effort, gend, lora or fft; or see --analysis routing",
+        )
+    attention = _array(output.evidence["attention"])
+    if isinstance(output, QtfpOutput) and output.pooled is not None:
+        named = {f"query {at}": attention[:, at - 1] for at in range(1, attention.shape[1] + 1)}
+        return {CLS: _array(output.tokens.attention), **named}
+    if isinstance(output, QtfpOutput | LinearOutput):
+        return {CLS: _array(output.tokens.attention)}
+    return {CLS: attention[:, 0]}
+
+
+def _array(given: Tensor) -> Floats:
+    return np.asarray(given.detach().double().cpu())
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """What is kept of the crops that were looked at.
+
+    Attributes:
+        top: How many patches are the heaviest ones.
+        measures: (Data set, label, token) -> measures of each crop, in the order of `MEASURES`.
+        maps: Token and label -> sum of the weights, shape (P,); the queries all together.
+        counts: Token and label -> patches in each of the bins that `EDGES` part, and those beyond.
+    """
+
+    top: int
+    measures: dict[tuple[str, int, str], list[Floats]] = field(default_factory=dict)
+    maps: dict[Kind, Floats] = field(default_factory=dict)
+    counts: dict[Kind, NDArray[np.int64]] = field(default_factory=dict)
+
+    def add(self, crops: Sequence[Crop], looked: dict[str, Floats]) -> None:
+        """Take in where the tokens looked on some crops."""
+        told = {
+            token: np.stack(
+                (
+                    entropy(weights),
+                    effective(weights),
+                    top_share(weights, self.top),
+                    divergence(weights, looked[CLS]),
+                ),
+                axis=1,
+            )
+            for token, weights in looked.items()
+        }
+        asked = [token for token in looked if token != CLS]
+        if asked:
+            told[QUERIES] = np.mean([told[token] for token in asked], axis=0)
+        for token, measured in told.items():
+            for crop, values in zip(crops, measured, strict=True):
+                self.measures.setdefault((crop.material, crop.label, token), []).append(values)
+        labels = np.array([crop.label for crop in crops])
+        for token, weights in looked.items():
+            for label in set(labels.tolist()):
+                self._draw((CLS if token == CLS else QUERIES, label), weights[labels == label])
+
+    def of(self, label: int, token: str) -> Floats:
+        """Return the measures of all data sets' crops of a label, shape (N, 4)."""
+        rows = [
+            row for (_, kind, name), given in self.measures.items() if (kind, name) == (label, token)
+            for row in given
+        ]  # fmt: skip
+        return np.stack(rows)
+
+    def _draw(self, kind: Kind, weights: Floats) -> None:
+        patches = weights.shape[1]
+        self.maps[kind] = self.maps.get(kind, np.zeros(patches)) + weights.sum(axis=0)
+        where = np.searchsorted(EDGES, weights.ravel() * patches)
+        self.counts[kind] = self.counts.get(kind, 0) + np.bincount(where, minlength=len(EDGES) + 1)
