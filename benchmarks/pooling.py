@@ -27,7 +27,7 @@ from tried import scored
 from deepscan.data.crops import prepare_crops
 from deepscan.data.dataset import read_pictures
 from deepscan.engines.scorer import Scorer
-from deepscan.evaluation.labelled import read_labels
+from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.scanning.fusion import pooled
 from deepscan.scanning.journal import read_journal

@@ -250,7 +250,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 def draw(folder: Path) -> None:
     """Draw the seconds of all clips, and how many times as fast each clip is."""
-    from deepscan.evaluation.canvas import COLOURS, GREY, MARKS, new_figure, styled
+    from deepscan.evaluation.plot_style import COLOURS, GREY, MARKS, new_figure, styled
 
     with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
         told = {line["what"]: line for line in csv.DictReader(file)}

@@ -30,8 +30,8 @@ from deepscan.data.dataset import read_pictures
 from deepscan.data.degrade import Codec
 from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
 from deepscan.engines.scorer import Scorer
-from deepscan.evaluation.figures import Measurement, measure_all, measure_kinds
-from deepscan.evaluation.labelled import read_labels, read_records, votes
+from deepscan.evaluation.measurements import Measurement, measure_all, measure_kinds
+from deepscan.evaluation.scan_records import read_labels, read_records, votes
 from deepscan.evaluation.scores import Scores
 from deepscan.metrics.binary import METRICS, auc
 from deepscan.models.lookup import load_card

@@ -29,7 +29,7 @@ from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import Picture, read_pictures
 from deepscan.data.unseen import Seen, Votes, votes
 from deepscan.engines.scorer import Scorer
-from deepscan.evaluation.figures import Measurement, measure_all
+from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 from deepscan.metrics.binary import METRICS
 from deepscan.models.lookup import load_card

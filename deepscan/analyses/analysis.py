@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepscan.cards import ModelCard
-from deepscan.evaluation.material import Material
+from deepscan.evaluation.testsets import Material
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ def write(name: str, findings: Findings, folder: Path) -> tuple[Path, Path]:
     Raises:
         UsageError: The folder cannot be made.
     """
-    from deepscan.evaluation.canvas import save
+    from deepscan.evaluation.plot_style import save
     from deepscan.evaluation.report import make_folder
 
     make_folder(folder)

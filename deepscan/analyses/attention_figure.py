@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from deepscan.analyses.attended import EDGES, Seen, effective
 from deepscan.analyses.crops import LABELS
 from deepscan.analyses.rand_cls import ARMS, Point
-from deepscan.evaluation.canvas import (
+from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
     MARKS,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from deepscan.analyses.analysis import Cell
-from deepscan.evaluation.canvas import (
+from deepscan.evaluation.plot_style import (
     GREY,
     MARKS,
     add_legend,

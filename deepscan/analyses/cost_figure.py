@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepscan.analyses.cost_items import TOWER, Item, shown
-from deepscan.evaluation.canvas import COLOURS, add_legend, new_figure, styled
+from deepscan.evaluation.plot_style import COLOURS, add_legend, new_figure, styled
 
 
 def draw_cost(items: Sequence[Item], frames: int) -> Figure:

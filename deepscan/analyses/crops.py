@@ -18,8 +18,8 @@ from deepscan.data.benchmark import FaceVideo
 from deepscan.detectors import load_network
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.material import Material
-from deepscan.evaluation.stream import Image, Reader
+from deepscan.evaluation.scoring import Image, Reader
+from deepscan.evaluation.testsets import Material
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from deepscan.evaluation.canvas import COLOURS, MARKS, new_figure, shortened, styled
+from deepscan.evaluation.plot_style import COLOURS, MARKS, new_figure, shortened, styled
 
 _RISES = tuple(digit * 10.0**power for power in range(-3, 1) for digit in (1, 2, 5))
 #: Between which rises a colour stands; the same for every model, so that two pictures can lie side by side.

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepscan.analyses.crops import LABELS
 from deepscan.analyses.routes import Masks, Routes, printed
-from deepscan.evaluation.canvas import (
+from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
     MARKS,

@@ -16,7 +16,7 @@ from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.analyses.runs import Run, read_runs
 from deepscan.errors import UsageError
-from deepscan.evaluation.canvas import MARKS, add_legend, line_of, new_figure, shortened, styled
+from deepscan.evaluation.plot_style import MARKS, add_legend, line_of, new_figure, shortened, styled
 from deepscan.training.recipe import Select
 
 Floats = NDArray[np.float64]

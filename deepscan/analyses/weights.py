@@ -12,7 +12,7 @@ from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.analyses.runs import FREE, Run, read_runs
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.canvas import MARKS, add_legend, line_of, new_figure, styled
+from deepscan.evaluation.plot_style import MARKS, add_legend, line_of, new_figure, styled
 from deepscan.training.stated import leaves_of
 
 #: The weights by their names in a recipe's loss -> the switch that is `none` where there is no such loss.

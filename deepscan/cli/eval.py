@@ -290,9 +290,9 @@ def evaluate(
         return
     keep_matplotlib_out_of_home()  # before it is imported
     require(("sklearn", "matplotlib"), "eval", "evaluating")
-    from deepscan.evaluation.labelled import read_given
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.request import Evaluation
+    from deepscan.evaluation.scan_records import read_given
 
     if compare:
         show_comparison(*compare)

@@ -32,9 +32,9 @@ def measure_given(
     board: "Scoreboard",
 ) -> None:
     """Measure scores that somebody has."""
-    from deepscan.evaluation.counting import COUNTINGS
-    from deepscan.evaluation.measuring import of_scores
+    from deepscan.evaluation.aggregation import COUNTINGS
     from deepscan.evaluation.protocols import PROTOCOLS
+    from deepscan.evaluation.results import of_scores
 
     named = PROTOCOLS.get(protocol) if protocol else None
     row = named.of(sets, "") if named else sets
@@ -76,7 +76,7 @@ def calibrate_model(
     report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
 ) -> None:
     """Write a calibration into a model's card, and say what it is."""
-    from deepscan.evaluation.measuring import calibrated_on
+    from deepscan.evaluation.results import calibrated_on
 
     made = calibrated_on(
         report,

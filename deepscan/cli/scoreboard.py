@@ -18,7 +18,7 @@ from deepscan.errors import MissingError
 from deepscan.evaluation.run import Listener
 
 if TYPE_CHECKING:
-    from deepscan.evaluation.figures import Measurement
+    from deepscan.evaluation.measurements import Measurement
     from deepscan.evaluation.protocols.protocol import Level, TestSet
     from deepscan.evaluation.report import Report, Result
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.canvas import (
+from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
     MARKS,

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from deepscan.calibration import FALSE_ALARMS, MISSES, Method, fit, second_half
 from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
-from deepscan.evaluation.figures import measure_all
+from deepscan.evaluation.measurements import measure_all
 from deepscan.metrics.binary import METRICS
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.evaluation.counting import Counting
-from deepscan.evaluation.figures import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
+from deepscan.evaluation.aggregation import Counting
+from deepscan.evaluation.measurements import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import Column, Scores, write_scores

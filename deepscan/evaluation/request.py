@@ -7,8 +7,8 @@ from pathlib import Path
 from deepscan.data.benchmark import find_benchmark
 from deepscan.data.dataset import INDEX
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.counting import COUNTINGS, Counting, VideoKey
-from deepscan.evaluation.figures import Missing
+from deepscan.evaluation.aggregation import COUNTINGS, Counting, VideoKey
+from deepscan.evaluation.measurements import Missing
 from deepscan.evaluation.protocols.protocol import Protocol, TestSet
 
 

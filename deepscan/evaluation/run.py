@@ -17,16 +17,16 @@ from deepscan.cards import ModelCard
 from deepscan.data.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.evaluation.counting import Counting, sample
+from deepscan.evaluation.aggregation import Counting, sample
 from deepscan.evaluation.journal import FrameJournal, key_of, read_frames
-from deepscan.evaluation.material import Material, from_benchmark, from_generator, from_pictures
-from deepscan.evaluation.measuring import printed_means, results_of, robustness_of
 from deepscan.evaluation.protocols.protocol import TestSet
 from deepscan.evaluation.report import Report, Result, file_name, make_folder
 from deepscan.evaluation.request import Evaluation
+from deepscan.evaluation.results import printed_means, results_of, robustness_of
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
-from deepscan.evaluation.stream import Change, Image, score_videos
+from deepscan.evaluation.scoring import Change, Image, score_videos
+from deepscan.evaluation.testsets import Material, from_benchmark, from_generator, from_pictures
 from deepscan.files import atomic_write, exclusive_lock
 from deepscan.scanning.records import utc_now
 

@@ -9,7 +9,7 @@ from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.data.crops import CropSet
 from deepscan.data.unseen import FAKE, REAL, Votes
-from deepscan.evaluation.figures import Measurement, measure_all
+from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.metrics.binary import METRICS
 
 _AUC = {"auc": METRICS["auc"]}

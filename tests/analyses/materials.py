@@ -15,8 +15,8 @@ from deepscan.data.benchmark import FaceVideo
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
 from deepscan.detectors.weights import save_weights
-from deepscan.evaluation.material import Material
-from deepscan.evaluation.stream import Reader
+from deepscan.evaluation.scoring import Reader
+from deepscan.evaluation.testsets import Material
 from tests.detectors.test_contract import TINY
 from tests.tiny import recipe_of
 

@@ -15,7 +15,7 @@ from deepscan.evaluation.tables import load_tables
 from tests import toy
 from tests.command import deepscan
 from tests.evaluation.replica import benchmark
-from tests.evaluation.test_labelled import INDEX, record, track
+from tests.evaluation.test_scan_records import INDEX, record, track
 from tests.terminal import at_a_terminal
 
 CELEB = {

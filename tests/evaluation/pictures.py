@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from deepscan.evaluation.canvas import styled
+from deepscan.evaluation.plot_style import styled
 
 
 def drawn(figure: Figure) -> np.ndarray:

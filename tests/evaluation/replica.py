@@ -11,7 +11,7 @@ import numpy as np
 from deepscan.data.benchmark import FaceVideo, write_benchmark
 from deepscan.data.benchmark_file import label_of
 from deepscan.engines.scorer import Scorer
-from deepscan.evaluation import material
+from deepscan.evaluation import testsets
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.request import Evaluation
 from deepscan.models.lookup import load_card
@@ -93,8 +93,8 @@ class Reads:
     def __init__(self, monkeypatch) -> None:
         self.seen: Counter[str] = Counter()
         self._lock = Lock()
-        self._read = material._read
-        monkeypatch.setattr(material, "_read", self)
+        self._read = testsets._read
+        monkeypatch.setattr(testsets, "_read", self)
 
     def __call__(self, path, *how):
         with self._lock:

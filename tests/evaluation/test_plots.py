@@ -10,7 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.canvas import COLOURS, DPI, WIDTH, line_of, save, shortened
+from deepscan.evaluation.plot_style import COLOURS, DPI, WIDTH, line_of, save, shortened
 from deepscan.evaluation.plots import (
     Bar,
     Scored,

@@ -9,10 +9,10 @@ import pytest
 
 from deepscan.cards import Calibration, ModelCard
 from deepscan.errors import UsageError
-from deepscan.evaluation.counting import COUNTINGS
-from deepscan.evaluation.measuring import calibrated_on, of_scores
+from deepscan.evaluation.aggregation import COUNTINGS
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.report import file_name, measure_scores, write
+from deepscan.evaluation.results import calibrated_on, of_scores
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import read_scores
 from deepscan.evaluation.tables import expected, expected_mean

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
-from deepscan.evaluation import stream
+from deepscan.evaluation import scoring
 from deepscan.evaluation.run import Listener, perform
 from tests.evaluation.replica import CELEB, DFD, Reads, asked, benchmark, one, scores_of, toy_scorer
 
@@ -32,8 +32,8 @@ class StopAfter(Listener):
 def test_an_interrupted_evaluation_goes_on_and_reads_no_judged_crop_again(
     tmp_path, scorer, stop, monkeypatch
 ):
-    monkeypatch.setattr(stream, "BATCH", 2)
-    monkeypatch.setattr(stream, "AHEAD", 2)
+    monkeypatch.setattr(scoring, "BATCH", 2)
+    monkeypatch.setattr(scoring, "AHEAD", 2)
     benchmark(tmp_path, "Celeb-DF-v2", CELEB)
     whole = perform(asked(tmp_path, tmp_path / "whole", "Celeb-DF-v2"), scorer)
     reads, here = Reads(monkeypatch), asked(tmp_path, tmp_path / "out", "Celeb-DF-v2")

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from deepscan.calibration import FALSE_ALARMS, MISSES, Method
 from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
-from deepscan.evaluation.counting import COUNTINGS, Counting, sample, videos_of
-from deepscan.evaluation.figures import Missing, cover
-from deepscan.evaluation.material import Material
+from deepscan.evaluation.aggregation import COUNTINGS, Counting, sample, videos_of
+from deepscan.evaluation.measurements import Missing, cover
 from deepscan.evaluation.protocols.protocol import Level, Protocol, TestSet
 from deepscan.evaluation.recalibration import recalibrate
 from deepscan.evaluation.report import Report, Result, measure_scores
@@ -21,6 +20,7 @@ from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness
 from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Column, Scores
 from deepscan.evaluation.tables import Figure, expected, expected_mean
+from deepscan.evaluation.testsets import Material
 from deepscan.metrics.binary import auc
 
 

@@ -6,7 +6,7 @@ import pytest
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.evaluation.figures import Measurement, cover, measure_all, measure_kinds
+from deepscan.evaluation.measurements import Measurement, cover, measure_all, measure_kinds
 from deepscan.metrics.binary import METRICS, Interval, accuracy_from, auc, bootstrap, calibration_error
 
 CALIBRATION = Calibration("video", "made up", 10, "by hand", temperature=2.0, no_evidence=0.3, fake=0.6)

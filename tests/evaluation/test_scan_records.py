@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.labelled import read_labels, read_records, votes
-from deepscan.evaluation.measuring import of_scores
+from deepscan.evaluation.results import of_scores
+from deepscan.evaluation.scan_records import read_labels, read_records, votes
 from deepscan.evaluation.scores import read_scores
 from deepscan.scanning.records import Record
 

@@ -19,7 +19,7 @@ from deepscan.data.prepared import Target, read_crop_recipe, sidecar
 from deepscan.data.universal import centre_crop, read_generator
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols.protocol import TestSet
-from deepscan.evaluation.stream import Image, Reader
+from deepscan.evaluation.scoring import Image, Reader
 from deepscan.faces.align import align, similarity
 from deepscan.scanning.journal import read_journal
 

@@ -13,9 +13,9 @@ from deepscan.data import cutting
 from deepscan.data.benchmark import FaceVideo
 from deepscan.data.prepared import sidecar
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
-from deepscan.evaluation import material as material_module
-from deepscan.evaluation.material import crop_reader, from_benchmark, from_generator, from_pictures
+from deepscan.evaluation import testsets as material_module
 from deepscan.evaluation.protocols.protocol import TestSet as AskedSet
+from deepscan.evaluation.testsets import crop_reader, from_benchmark, from_generator, from_pictures
 from deepscan.faces.align import align
 from tests.data.test_crops import COLOURS, DOTS, RECIPE, DotFinder
 from tests.evaluation.replica import benchmark, toy_scorer, write_crop

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepscan.data.benchmark import FaceVideo
-from deepscan.evaluation import stream
-from deepscan.evaluation.stream import score_videos
+from deepscan.evaluation import scoring
+from deepscan.evaluation.scoring import score_videos
 
 
 @dataclass
@@ -48,8 +48,8 @@ def all_of(count):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(stream, "BATCH", 4)
-    monkeypatch.setattr(stream, "AHEAD", 6)
+    monkeypatch.setattr(scoring, "BATCH", 4)
+    monkeypatch.setattr(scoring, "AHEAD", 6)
 
 
 def test_videos_come_out_in_order_with_each_frames_score():
