@@ -1,11 +1,13 @@
-"""What goes into the pool of decoders, and what comes out."""
+"""Decoding jobs: what goes into the pool of decoders, what it keeps of each, and what comes out."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deepscan.errors import UsageError
 from deepscan.media.decoders import AUTO, DECODERS
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo
+from deepscan.media.ipc import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +94,103 @@ class Ended:
 
 
 Event = Opened | FrameReady | Ended
+
+
+class Clock:
+    """Counts the seconds that a process spends on a job, but not those in which it waits for its parent.
+
+    It stands still at first. All times are in seconds of `time.monotonic`, which processes share.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._spent = 0.0
+
+    def spent(self, now: float) -> float:
+        """Return the seconds counted up to now."""
+        return self._spent + (max(0.0, now - self._since) if self._since is not None else 0.0)
+
+    def left(self, limit: float, now: float) -> float | None:
+        """Return after how many seconds the limit is reached, None while the clock stands still."""
+        return None if self._since is None else limit - self.spent(now)
+
+    def pause(self, at: float) -> None:
+        """Stand still from `at` on."""
+        self._spent = self.spent(at)
+        self._since = None
+
+    def resume(self, at: float) -> None:
+        """Go on from `at`, if it stood still."""
+        if self._since is None:
+            self._since = at
+
+
+#: Seconds until a process must have taken a job up: ample for its start on a busy machine.
+START_LIMIT = 60.0
+
+
+@dataclass(eq=False)
+class Task:
+    """One job on its way to its report.
+
+    Attributes:
+        job: The file.
+        clock: Seconds spent on it, not counting the start of processes.
+        dispatched_at: When it was given to the process that has not yet taken it up, None once that has.
+        info: What the file is, once known.
+        sha256: Its digest, once known.
+        size: Its size in bytes, once known.
+        seconds: Stage -> seconds spent in it, as far as told before the end.
+        restarted: Whether a process ended before it took the job up.
+        killed: Whether a process was killed from outside while it worked.
+        decoded: Frames that were handed on.
+        decoder_used: The decoder that gave them, None before the first.
+        warnings: For the report.
+        asked: How many frames are sampled.
+        pending_layout: The slots that the process asked for, while the memory is still in use.
+        slots: Into how many parts the memory is divided.
+    """
+
+    job: DecodeJob
+    clock: Clock = field(default_factory=Clock)
+    dispatched_at: float | None = None
+    info: MediaInfo | None = None
+    sha256: str | None = None
+    size: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    restarted: bool = False
+    killed: bool = False
+    decoded: list[int] = field(default_factory=list)
+    decoder_used: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    asked: int = 0
+    pending_layout: Message | None = None
+    slots: int = 0
+
+    def start_attempt(self, now: float) -> None:
+        """Set what belongs to an attempt; its time begins when a process takes it up."""
+        self.pending_layout, self.slots = None, 0
+        self.dispatched_at = now
+        self.clock.pause(now)
+
+    def left(self, timeout: float, now: float) -> float | None:
+        """Return in how many seconds the process must be given up, None while it waits for its parent."""
+        return (
+            self.clock.left(timeout, now)
+            if self.dispatched_at is None
+            else self.dispatched_at + START_LIMIT - now
+        )
+
+    def request(self, options: DecodeOptions) -> Message:
+        """Return the message that tells a process what to do, and what earlier ones have done."""
+        return {
+            "path": os.fsdecode(self.job.path),
+            "decoder": options.decoder,
+            "frames": options.frames,
+            "indices": self.job.indices,
+            "min_frames": options.min_frames,
+            "max_pixels": options.max_pixels,
+            "done": self.decoded,
+            "decoder_used": self.decoder_used,
+            "warnings": self.warnings,
+        }

@@ -9,13 +9,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from deepscan.errors import MissingError
-from deepscan.media.buffer import Kind, slot_count
-from deepscan.media.channel import Message
 from deepscan.media.decoders import AUTO, DECODERS, installed
-from deepscan.media.fence import Clock, Fence, worker_command
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo, Status
-from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, Event, FrameReady, Opened
-from deepscan.media.task import Task
+from deepscan.media.ipc import Kind, Message, slot_count
+from deepscan.media.jobs import Clock, DecodeJob, DecodeOptions, Ended, Event, FrameReady, Opened, Task
+from deepscan.media.worker_process import WorkerProcess, worker_command
 
 __all__ = ["DecodeJob", "DecodeOptions", "DecodePool", "Ended", "Event", "FrameReady", "Opened"]
 
@@ -47,8 +45,8 @@ class DecodePool:
         self._command = list(command or worker_command())
         self._selector = selectors.DefaultSelector()
         self._events: deque[Event] = deque()
-        self._tasks: dict[Fence, Task | None] = {}
-        self._dying: list[Fence] = []
+        self._tasks: dict[WorkerProcess, Task | None] = {}
+        self._exiting: list[WorkerProcess] = []
         self._kind: Kind = "memory"
         self._workers = workers
         for _ in range(workers):
@@ -67,7 +65,7 @@ class DecodePool:
     @property
     def buffer_kind(self) -> Kind:
         """What frames cross in: anonymous `memory`, or an unlinked temporary `file`."""
-        return next((fence.buffer.kind for fence in self._tasks), self._kind)
+        return next((process.buffer.kind for process in self._tasks), self._kind)
 
     def submit(self, job: DecodeJob) -> None:
         """Begin a job.
@@ -77,8 +75,10 @@ class DecodePool:
         """
         if not self.idle:
             raise RuntimeError("submit needs an idle worker")
-        fence = next((fence for fence, task in self._tasks.items() if task is None), None) or self._start()
-        self._begin(fence, Task(job))
+        process = (
+            next((process for process, task in self._tasks.items() if task is None), None) or self._start()
+        )
+        self._dispatch(process, Task(job))
 
     def poll(self, timeout: float) -> list[Event]:
         """Return what has happened, waiting for it at most `timeout` seconds.
@@ -88,21 +88,21 @@ class DecodePool:
         until = time.monotonic() + timeout
         while True:
             wait = 0.0 if self._events else max(0.0, until - time.monotonic())
-            for key, _ in self._selector.select(min([wait, *self._remaining()])):
-                self._hear(key.data)
-            self._enforce()
-            self._dying = [fence for fence in self._dying if not fence.gone()]
+            for key, _ in self._selector.select(min([wait, *self._seconds_left()])):
+                self._receive(key.data)
+            self._enforce_deadlines()
+            self._exiting = [process for process in self._exiting if not process.gone()]
             if self._events or time.monotonic() >= until:
                 events, self._events = list(self._events), deque()
                 return events
 
     def close(self) -> None:
         """End all processes and drop what they were doing; frames that were handed out stay valid."""
-        for fence in list(self._tasks):
-            self._drop(fence)
-        for fence in self._dying:
-            fence.gone(5.0)
-        self._dying = []
+        for process in list(self._tasks):
+            self._kill(process)
+        for process in self._exiting:
+            process.gone(5.0)
+        self._exiting = []
         self._selector.close()
 
     def __enter__(self) -> Self:
@@ -113,71 +113,71 @@ class DecodePool:
     ) -> None:
         self.close()
 
-    def _start(self) -> Fence:
-        fence = Fence(self._command, self._kind)
-        self._tasks[fence] = None
-        self._selector.register(fence.channel, selectors.EVENT_READ, fence)
-        return fence
+    def _start(self) -> WorkerProcess:
+        process = WorkerProcess(self._command, self._kind)
+        self._tasks[process] = None
+        self._selector.register(process.channel, selectors.EVENT_READ, process)
+        return process
 
-    def _drop(self, fence: Fence) -> None:
-        self._selector.unregister(fence.channel)
-        fence.kill()
-        self._dying.append(fence)
-        del self._tasks[fence]
+    def _kill(self, process: WorkerProcess) -> None:
+        self._selector.unregister(process.channel)
+        process.kill()
+        self._exiting.append(process)
+        del self._tasks[process]
 
-    def _begin(self, fence: Fence, task: Task) -> None:
-        self._tasks[fence] = task
-        task.begin_anew(time.monotonic())
+    def _dispatch(self, process: WorkerProcess, task: Task) -> None:
+        self._tasks[process] = task
+        task.start_attempt(time.monotonic())
         # Where nobody is there to take it, the channel's end is heard in poll.
-        fence.channel.send(task.order(self._options))
+        process.channel.send(task.request(self._options))
 
-    def _remaining(self) -> list[float]:
+    def _seconds_left(self) -> list[float]:
         now = time.monotonic()
         running = [task.left(self._options.timeout, now) for task in self._tasks.values() if task]
         return [max(0.0, left) for left in running if left is not None]
 
-    def _enforce(self) -> None:
+    def _enforce_deadlines(self) -> None:
         now = time.monotonic()
-        for fence, task in list(self._tasks.items()):
+        for process, task in list(self._tasks.items()):
             left = task.left(self._options.timeout, now) if task else None
             if task is None or left is None or left > 0:
                 continue
-            self._drop(fence)
-            if task.sent is not None:
+            self._kill(process)
+            if task.dispatched_at is not None:
                 self._fail(task, "error", "the decoding process did not start")
             else:
                 self._start()
                 self._fail(task, "timeout", f"gave no answer within {self._options.timeout:g} s")
 
-    def _hear(self, fence: Fence) -> None:
-        messages = fence.channel.receive()
+    def _receive(self, process: WorkerProcess) -> None:
+        messages = process.channel.receive()
         if messages is None:
-            self._bury(fence)
+            self._handle_exit(process)
             return
         for message in messages:
             if message["kind"] == "ready":
-                fence.ready = True
-            elif (task := self._tasks[fence]) is not None:
-                self._take(fence, task, message)
+                process.ready = True
+            elif (task := self._tasks[process]) is not None:
+                self._handle(process, task, message)
                 # The memory could not be had, and another process has taken the job.
-                if fence not in self._tasks:
+                if process not in self._tasks:
                     return
 
-    def _bury(self, fence: Fence) -> None:
+    def _handle_exit(self, process: WorkerProcess) -> None:
         """Answer for a process that ended by itself."""
-        task, words, killed = self._tasks[fence], fence.last_words(), fence.was_killed()
-        self._drop(fence)
+        task, words, killed = self._tasks[process], process.last_words(), process.was_killed()
+        self._kill(process)
         if task is None:
             return
-        if task.sent is not None:
-            what = "ended before it began the file" if fence.ready else "could not start"
-            self._start_again(task, _KILLED if killed else f"the decoding process {what}: it {words}")
+        if task.dispatched_at is not None:
+            what = "ended before it began the file" if process.ready else "could not start"
+            self._redispatch(task, _KILLED if killed else f"the decoding process {what}: it {words}")
         elif killed and not task.killed:
             task.killed = True
             task.warnings.append(f"{_KILLED}; a second one went on")
             # The lost time was not the file's.
             task.clock = Clock()
-            self._begin(self._start(), task)
+            self._dispatch(self._start(), task)
         elif killed:
             self._start()
             self._fail(task, "error", f"{_KILLED}, twice")
@@ -185,18 +185,18 @@ class DecodePool:
             self._start()
             self._fail(task, "decode_error", f"the decoding process {words}")
 
-    def _start_again(self, task: Task, detail: str) -> None:
+    def _redispatch(self, task: Task, detail: str) -> None:
         """Give a job that was not begun to another process, once."""
         if task.restarted:
             self._fail(task, "error", detail)
         else:
             task.restarted = True
-            self._begin(self._start(), task)
+            self._dispatch(self._start(), task)
 
-    def _take(self, fence: Fence, task: Task, message: Message) -> None:
+    def _handle(self, process: WorkerProcess, task: Task, message: Message) -> None:
         kind, at = message["kind"], message["at"]
         if kind == "begin":
-            task.sent = None
+            task.dispatched_at = None
             task.clock.resume(at)
         elif kind == "hashed":
             task.sha256, task.size = message["sha256"], message["size"]
@@ -206,69 +206,69 @@ class DecodePool:
                 task.info = MediaInfo.from_json(message["info"])
                 self._events.append(Opened(task.job, task.info))
         elif kind == "need":
-            task.need = message
+            task.pending_layout = message
             task.clock.pause(at)
-            self._lay_out(fence, task)
+            self._lay_out(process, task)
         elif kind == "frame":
-            self._take_frame(fence, task, message)
+            self._handle_frame(process, task, message)
         elif kind == "ended":
-            self._end(fence, task, message)
+            self._end(process, task, message)
 
-    def _lay_out(self, fence: Fence, task: Task) -> None:
+    def _lay_out(self, process: WorkerProcess, task: Task) -> None:
         """Divide the memory for a file, once no frame of the file before it is in use."""
-        if task.need is None or fence.held:
+        if task.pending_layout is None or process.unreleased:
             return
-        size, task.asked = task.need["bytes"], task.need["frames"]
-        task.need = None
+        size, task.asked = task.pending_layout["bytes"], task.pending_layout["frames"]
+        task.pending_layout = None
         slots = slot_count(size, task.asked, self._options.buffer_bytes)
         try:
-            fence.buffer.lay_out(slots, size)
+            process.buffer.lay_out(slots, size)
         except OSError as error:
-            self._drop(fence)
-            if fence.buffer.kind == "memory":
+            self._kill(process)
+            if process.buffer.kind == "memory":
                 self._kind = "file"
                 task.warnings.append("memory is short: its frames crossed in a temporary file")
-                self._begin(self._start(), task)
+                self._dispatch(self._start(), task)
             else:
                 self._start()
                 self._fail(task, "error", f"no room for frames of {size} bytes: {error.strerror}")
             return
         task.slots = slots
-        fence.channel.send({"slots": slots, "bytes": size})
+        process.channel.send({"slots": slots, "bytes": size})
         task.clock.resume(time.monotonic())
 
-    def _take_frame(self, fence: Fence, task: Task, message: Message) -> None:
+    def _handle_frame(self, process: WorkerProcess, task: Task, message: Message) -> None:
         assert task.info is not None
         slot = message["slot"]
-        image = fence.buffer.view(slot, (task.info.height, task.info.width, 3))
-        task.done.append(message["index"])
-        task.giver = message["by"]
-        fence.held.add(slot)
-        if len(fence.held) >= task.slots:
+        image = process.buffer.view(slot, (task.info.height, task.info.width, 3))
+        task.decoded.append(message["index"])
+        task.decoder_used = message["decoder"]
+        process.unreleased.add(slot)
+        if len(process.unreleased) >= task.slots:
             task.clock.pause(message["at"])
         frame = Frame(message["index"], message["pts"], image)
-        self._events.append(FrameReady(task.job, frame, partial(self._release, fence, task, slot, [slot])))
+        self._events.append(FrameReady(task.job, frame, partial(self._release, process, task, slot, [slot])))
 
-    def _release(self, fence: Fence, owner: Task, slot: int, once: list[int]) -> None:
+    def _release(self, process: WorkerProcess, owner: Task, slot: int, once: list[int]) -> None:
         if not once:
             return
         once.clear()
-        fence.held.discard(slot)
-        task = self._tasks.get(fence)
+        process.unreleased.discard(slot)
+        task = self._tasks.get(process)
         if task is None:
             return
         if task is owner:
-            fence.channel.send({"free": slot})
+            process.channel.send({"free": slot})
             task.clock.resume(time.monotonic())
         else:
-            self._lay_out(fence, task)
+            self._lay_out(process, task)
 
-    def _end(self, fence: Fence, task: Task, message: Message) -> None:
+    def _end(self, process: WorkerProcess, task: Task, message: Message) -> None:
         report = {key: message[key] for key in ("status", "detail", "decoder", "asked", "decoded")}
-        self._tasks[fence] = None
-        fence.finished += 1
-        if fence.finished >= self._options.recycle_after:
-            self._drop(fence)
+        self._tasks[process] = None
+        process.finished += 1
+        if process.finished >= self._options.recycle_after:
+            self._kill(process)
             self._start()
         self._report(task, warnings=tuple(message["warnings"]), seconds=message["seconds"], **report)
 
@@ -278,9 +278,9 @@ class DecodePool:
             status=status,
             detail=detail,
             warnings=tuple(task.warnings),
-            decoder=task.giver,
+            decoder=task.decoder_used,
             asked=task.asked,
-            decoded=len(task.done),
+            decoded=len(task.decoded),
             seconds=task.seconds,
         )
 

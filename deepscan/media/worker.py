@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from deepscan.media.buffer import SharedSlots
-from deepscan.media.channel import Channel, Message
 from deepscan.media.container import raise_if_ours
 from deepscan.media.decoders import (
     AUTO,
@@ -30,6 +28,7 @@ from deepscan.media.decoders import (
     reason,
 )
 from deepscan.media.frames import MediaError, MediaInfo, Status
+from deepscan.media.ipc import Channel, Message, SharedSlots
 from deepscan.media.probe import FEWEST_OF_DAMAGED, probe
 from deepscan.media.sampling import sample_indices
 from deepscan.media.source import Source
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         message = inbox.get()
         # A slot freed after the last report is of no interest any more.
         if "path" in message:
-            Work(message, channel, inbox, slots).run()
+            DecodeSession(message, channel, inbox, slots).run()
 
 
 def _confine() -> None:
@@ -87,7 +86,7 @@ class _Tally:
     lost: int = 0
 
 
-class Work:
+class DecodeSession:
     """One file, from its first byte to the report.
 
     Args:
@@ -112,19 +111,19 @@ class Work:
         self._wanted: list[int] = []
         self._decoder: Decoder | None = None
         self._doubtful: set[int] = set()
-        self._name = ""
-        self._giver: str | None = job["giver"]
+        self._decoder_name = ""
+        self._decoder_used: str | None = job["decoder_used"]
 
     def run(self) -> None:
         """Do the work and send the report, whatever happens on the way."""
-        self._tell("begin")
+        self._send("begin")
         status: Status = "ok"
         detail = ""
         try:
             with Source(os.fsencode(self._job["path"])) as source:
                 with self._timed("hash"):
                     digest = source.digest()
-                self._tell("hashed", sha256=digest, size=source.size, seconds=self._seconds["hash"])
+                self._send("hashed", sha256=digest, size=source.size, seconds=self._seconds["hash"])
                 try:
                     self._open_and_decode(source)
                 except MediaError as error:
@@ -140,12 +139,12 @@ class Work:
             status, detail = error.status, error.detail
         except Exception as error:
             status, detail = "error", f"internal error in the decoding process: {error!r:.200}"
-        self._tell(
+        self._send(
             "ended",
             status=status,
             detail=detail,
-            warnings=[*self._warnings, *self._conclusions()],
-            decoder=self._giver,
+            warnings=[*self._warnings, *self._final_warnings()],
+            decoder=self._decoder_used,
             asked=self._tally.asked,
             decoded=len(self._done),
             seconds=self._seconds,
@@ -154,7 +153,7 @@ class Work:
     def _open_and_decode(self, source: Source) -> None:
         with self._timed("probe"):
             found = probe(source, self._job["max_pixels"])
-        self._tell("opened", info=found.info.to_json())
+        self._send("opened", info=found.info.to_json())
         self._warnings += (line for line in found.warnings if line not in self._warnings)
         if found.count < self._job["min_frames"]:
             raise MediaError(
@@ -163,21 +162,21 @@ class Work:
         chosen = self._job["indices"] or sample_indices(found.count, self._job["frames"])
         wanted = [index for index in chosen if index < found.count]
         self._wanted, self._tally.asked = wanted, len(wanted)
-        name = self._choice(found)
-        self._reserve(found.info, len(wanted))
+        name = self._choose_decoder(found)
+        self._request_slots(found.info, len(wanted))
         with self._timed("decode"):
             self._open(name, source, found)
             for index in wanted:
                 # An earlier attempt may have given it, or one in its place.
                 if index not in self._done and index > max(self._done, default=-1):
-                    self._give(found, index)
+                    self._deliver(found, index)
         enough = min(FEWEST_OF_DAMAGED, len(wanted))
         if len(self._done) < (enough if self._tally.lost or found.damaged else 1):
             raise MediaError(
                 "decode_error", f"only {len(self._done)} of {len(wanted)} sampled frames can be decoded"
             )
 
-    def _choice(self, found: Probe) -> str:
+    def _choose_decoder(self, found: Probe) -> str:
         """Return the name of the decoder that was asked for, or of the first that suits the file."""
         if self._job["decoder"] != AUTO:
             return str(self._job["decoder"])
@@ -187,8 +186,8 @@ class Work:
                 return name
         raise MediaError("decode_error", "no decoder suits it")
 
-    def _reserve(self, info: MediaInfo, frames: int) -> None:
-        self._tell("need", bytes=info.width * info.height * 3, frames=frames)
+    def _request_slots(self, info: MediaInfo, frames: int) -> None:
+        self._send("need", bytes=info.width * info.height * 3, frames=frames)
         while "slots" not in (reply := self._inbox.get()):
             continue
         self._slots.attach(reply["slots"], reply["bytes"])
@@ -200,17 +199,17 @@ class Work:
             self._decoder.expect(self._wanted)
         except DecoderError as error:
             raise MediaError("decode_error", f"{name} cannot decode it: {reason(error)}") from None
-        self._name = name
+        self._decoder_name = name
 
-    def _give(self, found: Probe, index: int) -> None:
+    def _deliver(self, found: Probe, index: int) -> None:
         """Hand on a sampled frame or, if it cannot be decoded, the last one before it that can."""
-        slot = self._slot()
+        slot = self._free_slot()
         before: int | None = index
         for _ in range(_STEPS_BACK):
             if before is None or before <= max(self._done, default=-1):
                 break
             try:
-                self._put(slot, before, found)
+                self._decode_into(slot, before, found)
             except FrameError as error:
                 before = error.before if error.before is not None else before - 1
             else:
@@ -219,7 +218,7 @@ class Work:
         self._free.append(slot)
         self._tally.lost += 1
 
-    def _put(self, slot: int, index: int, found: Probe) -> None:
+    def _decode_into(self, slot: int, index: int, found: Probe) -> None:
         assert self._decoder is not None
         try:
             image = self._decoder.read(index)
@@ -230,10 +229,12 @@ class Work:
             raise FrameError(reason(error)) from None
         np.copyto(self._slots.view(slot, (found.info.height, found.info.width, 3)), image)
         self._done.add(index)
-        self._giver = self._name
-        self._tell("frame", slot=slot, index=index, pts=float(found.seconds[index]), by=self._name)
+        self._decoder_used = self._decoder_name
+        self._send(
+            "frame", slot=slot, index=index, pts=float(found.seconds[index]), decoder=self._decoder_name
+        )
 
-    def _slot(self) -> int:
+    def _free_slot(self) -> int:
         begun = time.monotonic()
         while not self._free or not self._inbox.empty():
             self._free.append(self._inbox.get()["free"])
@@ -248,7 +249,7 @@ class Work:
             self._decoder.close()
             self._decoder = None
 
-    def _conclusions(self) -> Iterator[str]:
+    def _final_warnings(self) -> Iterator[str]:
         tally = self._tally
         if tally.replaced or tally.lost:
             yield (
@@ -269,7 +270,7 @@ class Work:
     def _count(self, stage: str, seconds: float) -> None:
         self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 
-    def _tell(self, kind: str, **content: Any) -> None:
+    def _send(self, kind: str, **content: Any) -> None:
         self._channel.send({"kind": kind, "at": time.monotonic(), **content})
 
 

@@ -55,7 +55,7 @@ def test_the_start_of_a_process_is_not_the_file_s_time(stubbed):
 
 
 def test_a_process_that_never_begins(stubbed, monkeypatch):
-    monkeypatch.setattr("deepscan.media.task.START_LIMIT", 0.3)
+    monkeypatch.setattr("deepscan.media.jobs.START_LIMIT", 0.3)
     with DecodePool(DecodeOptions(), 1, [*STUB, "late=1000"]) as pool:
         outs = run(pool, stubbed("a"), stubbed("b"))
     assert [out.report.status for out in outs] == ["error"] * 2

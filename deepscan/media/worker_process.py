@@ -9,40 +9,10 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepscan.media.buffer import FrameBuffer, Kind
-from deepscan.media.channel import Channel
+from deepscan.media.ipc import Channel, FrameBuffer, Kind
 
 
-class Clock:
-    """Counts the seconds that a process spends on a job, but not those in which it waits for its parent.
-
-    It stands still at first. All times are in seconds of `time.monotonic`, which processes share.
-    """
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._spent = 0.0
-
-    def spent(self, now: float) -> float:
-        """Return the seconds counted up to now."""
-        return self._spent + (max(0.0, now - self._since) if self._since is not None else 0.0)
-
-    def left(self, limit: float, now: float) -> float | None:
-        """Return after how many seconds the limit is reached, None while the clock stands still."""
-        return None if self._since is None else limit - self.spent(now)
-
-    def pause(self, at: float) -> None:
-        """Stand still from `at` on."""
-        self._spent = self.spent(at)
-        self._since = None
-
-    def resume(self, at: float) -> None:
-        """Go on from `at`, if it stood still."""
-        if self._since is None:
-            self._since = at
-
-
-class Fence:
+class WorkerProcess:
     """One decoding process with its memory. It is not restarted: whoever needs another one makes it.
 
     Args:
@@ -57,7 +27,7 @@ class Fence:
         self.ready = False
         self.finished = 0
         #: Slots that hold a frame which is not released.
-        self.held: set[int] = set()
+        self.unreleased: set[int] = set()
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(self.buffer.fd)],

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from deepscan.media.channel import Channel
-from deepscan.media.fence import Clock, Fence, worker_command
+from deepscan.media.ipc import Channel
+from deepscan.media.jobs import Clock
+from deepscan.media.worker_process import WorkerProcess, worker_command
 
 
 def alive(pid: int) -> bool:
@@ -58,34 +59,34 @@ def test_channel_puts_messages_together():
 
 
 def test_worker_ends_with_its_channel():
-    fence = Fence(worker_command(), "memory")
-    assert fence.channel.receive() == [{"kind": "ready"}]
-    fence.channel.close()
-    assert fence.gone(10.0)
-    fence.buffer.close()
+    process = WorkerProcess(worker_command(), "memory")
+    assert process.channel.receive() == [{"kind": "ready"}]
+    process.channel.close()
+    assert process.gone(10.0)
+    process.buffer.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_terminal_s_signals_do_not_reach_the_worker(number):
     # A new session has no terminal; Ctrl-C is also ignored when it is sent to the process itself.
-    fence = Fence(worker_command(), "memory")
-    assert fence.channel.receive() == [{"kind": "ready"}]
-    assert os.getsid(fence.pid) == fence.pid
+    process = WorkerProcess(worker_command(), "memory")
+    assert process.channel.receive() == [{"kind": "ready"}]
+    assert os.getsid(process.pid) == process.pid
     if number == signal.SIGINT:
-        os.kill(fence.pid, number)
-        assert not fence.gone(0.3)
-    fence.kill()
-    assert fence.last_words() == "was ended by SIGKILL"
-    assert fence.was_killed()
+        os.kill(process.pid, number)
+        assert not process.gone(0.3)
+    process.kill()
+    assert process.last_words() == "was ended by SIGKILL"
+    assert process.was_killed()
 
 
 def test_the_scanned_folder_is_no_source_of_code(tmp_path, monkeypatch):
     for name in ("numpy", "av", "decord", "deepscan"):
         (tmp_path / f"{name}.py").write_text("import os; os._exit(66)")
     monkeypatch.chdir(tmp_path)
-    fence = Fence(worker_command(), "memory")
-    assert fence.channel.receive() == [{"kind": "ready"}]
-    fence.kill()
+    process = WorkerProcess(worker_command(), "memory")
+    assert process.channel.receive() == [{"kind": "ready"}]
+    process.kill()
 
 
 def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):

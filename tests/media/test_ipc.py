@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from deepscan.media.buffer import FrameBuffer, SharedSlots, slot_count
+from deepscan.media.ipc import FrameBuffer, SharedSlots, slot_count
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
