@@ -5,7 +5,7 @@ import mmap
 import os
 import socket
 import tempfile
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -54,47 +54,17 @@ class Channel:
         self._socket.close()
 
 
-class FrameBuffer:
-    """Equal slots in one anonymous file that two processes map.
-
-    It has no name, neither in /dev/shm (which a container may hold down to 64 MB, and where touching a page
-    too many is a SIGBUS) nor elsewhere, so that nothing is left behind whoever is killed.
+class SharedSlots:
+    """Equal slots in an anonymous file, mapped by a process that has its descriptor.
 
     Args:
-        kind: `memory`, or `file` for an unlinked temporary file. Without anonymous memory it is a file.
+        fd: Descriptor of the file, as long as the process that lays it out makes it.
     """
 
-    def __init__(self, kind: Kind = "memory") -> None:
-        self._file: IO[bytes] | None = None
-        if kind == "memory" and hasattr(os, "memfd_create"):
-            self.kind: Kind = "memory"
-            self.fd = os.memfd_create("deepscan-frames", os.MFD_CLOEXEC)
-        else:
-            self.kind = "file"
-            self._file = tempfile.TemporaryFile(prefix="deepscan-frames-")  # noqa: SIM115 (closed by close)
-            self.fd = self._file.fileno()
-        self._size = 0
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
         self._slot_bytes = 0
         self._map: mmap.mmap | None = None
-
-    def lay_out(self, slots: int, slot_bytes: int) -> None:
-        """Divide the memory anew, growing it if need be. Views of it stay valid, what they show may change.
-
-        Args:
-            slots: Number of slots, at least 1.
-            slot_bytes: Size of each, at least 1.
-
-        Raises:
-            OSError: There is no room for it.
-        """
-        size = slots * slot_bytes
-        if size > self._size:
-            os.ftruncate(self.fd, size)
-            # Demanded now, for a page that cannot be had later kills whoever touches it.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self.fd, 0, size)
-            self._size = size
-        self.attach(slots, slot_bytes)
 
     def attach(self, slots: int, slot_bytes: int) -> None:
         """Map the slots that the owner of the memory has laid out."""
@@ -118,22 +88,49 @@ class FrameBuffer:
     def close(self) -> None:
         """Let go of the memory; it lives on as long as a view of it does."""
         self._map = None
-        if self._file is not None:
-            self._file.close()
-        elif self.fd >= 0:
+        if self.fd >= 0:
             os.close(self.fd)
         self.fd = -1
 
 
-class SharedSlots(FrameBuffer):
-    """The other end: the memory of another process, by an inherited descriptor."""
+class FrameBuffer(SharedSlots):
+    """The memory of frames, as the process that makes it has it.
 
-    def __init__(self, fd: int) -> None:
-        self._file = None
-        self.kind = "memory"
-        self.fd = fd
-        self._size = self._slot_bytes = 0
-        self._map = None
+    It has no name, neither in /dev/shm (which a container may hold down to 64 MB, and where touching a page
+    too many is a SIGBUS) nor elsewhere, so that nothing is left behind whoever is killed.
+
+    Args:
+        kind: `memory`, or `file` for an unlinked temporary file. Without anonymous memory it is a file.
+    """
+
+    def __init__(self, kind: Kind = "memory") -> None:
+        if kind == "memory" and hasattr(os, "memfd_create"):
+            self.kind: Kind = "memory"
+            super().__init__(os.memfd_create("deepscan-frames", os.MFD_CLOEXEC))
+        else:
+            self.kind = "file"
+            with tempfile.TemporaryFile(prefix="deepscan-frames-") as file:
+                super().__init__(os.dup(file.fileno()))
+        self._size = 0
+
+    def lay_out(self, slots: int, slot_bytes: int) -> None:
+        """Divide the memory into slots, growing it if need be. Views stay valid, what they show may change.
+
+        Args:
+            slots: Number of slots, at least 1.
+            slot_bytes: Size of each, at least 1.
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        size = slots * slot_bytes
+        if size > self._size:
+            os.ftruncate(self.fd, size)
+            # Demanded now, for a page that cannot be had later kills whoever touches it.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self.fd, 0, size)
+            self._size = size
+        self.attach(slots, slot_bytes)
 
 
 def slot_count(frame_bytes: int, frames: int, budget: int) -> int:

@@ -130,59 +130,77 @@ START_LIMIT = 60.0
 
 
 @dataclass(eq=False)
+class Attempt:
+    """One process's attempt at a job.
+
+    Attributes:
+        dispatched_at: When the process was given the job, None once it has begun.
+        pending_layout: The slots that the process asked for, while frames of the file before are in use.
+        slots: Number of slots that the memory is divided into, 0 before that.
+    """
+
+    dispatched_at: float | None = None
+    pending_layout: Message | None = None
+    slots: int = 0
+
+
+@dataclass(eq=False)
+class Progress:
+    """What is known of a file so far, over all attempts; a report is made of it where none can end.
+
+    Attributes:
+        info: What the file is, once known.
+        sha256: Its digest, once known.
+        size: Its size in bytes, once known.
+        seconds: Stage -> seconds spent in it, as far as reported.
+        asked: How many frames are sampled.
+        decoded: Indices of the frames that were handed on.
+        decoder_used: The decoder that gave them, None before the first.
+        warnings: For the report.
+    """
+
+    info: MediaInfo | None = None
+    sha256: str | None = None
+    size: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    asked: int = 0
+    decoded: list[int] = field(default_factory=list)
+    decoder_used: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(eq=False)
 class Task:
     """One job on its way to its report.
 
     Attributes:
         job: The file.
         clock: Seconds spent on it, not counting the start of processes.
-        dispatched_at: When it was given to the process that has not yet taken it up, None once that has.
-        info: What the file is, once known.
-        sha256: Its digest, once known.
-        size: Its size in bytes, once known.
-        seconds: Stage -> seconds spent in it, as far as told before the end.
-        restarted: Whether a process ended before it took the job up.
+        attempt: The current attempt.
+        progress: What all attempts have found.
+        redispatched: Whether a process ended before it began the job.
         killed: Whether a process was killed from outside while it worked.
-        decoded: Frames that were handed on.
-        decoder_used: The decoder that gave them, None before the first.
-        warnings: For the report.
-        asked: How many frames are sampled.
-        pending_layout: The slots that the process asked for, while the memory is still in use.
-        slots: Into how many parts the memory is divided.
     """
 
     job: DecodeJob
     clock: Clock = field(default_factory=Clock)
-    dispatched_at: float | None = None
-    info: MediaInfo | None = None
-    sha256: str | None = None
-    size: int | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    restarted: bool = False
+    attempt: Attempt = field(default_factory=Attempt)
+    progress: Progress = field(default_factory=Progress)
+    redispatched: bool = False
     killed: bool = False
-    decoded: list[int] = field(default_factory=list)
-    decoder_used: str | None = None
-    warnings: list[str] = field(default_factory=list)
-    asked: int = 0
-    pending_layout: Message | None = None
-    slots: int = 0
 
     def start_attempt(self, now: float) -> None:
-        """Set what belongs to an attempt; its time begins when a process takes it up."""
-        self.pending_layout, self.slots = None, 0
-        self.dispatched_at = now
+        """Begin another attempt; its time counts from when the process begins the job."""
+        self.attempt = Attempt(dispatched_at=now)
         self.clock.pause(now)
 
     def left(self, timeout: float, now: float) -> float | None:
         """Return in how many seconds the process must be given up, None while it waits for its parent."""
-        return (
-            self.clock.left(timeout, now)
-            if self.dispatched_at is None
-            else self.dispatched_at + START_LIMIT - now
-        )
+        dispatched = self.attempt.dispatched_at
+        return self.clock.left(timeout, now) if dispatched is None else dispatched + START_LIMIT - now
 
     def request(self, options: DecodeOptions) -> Message:
-        """Return the message that tells a process what to do, and what earlier ones have done."""
+        """Return the message that starts a process on the job: what to do, and what is done already."""
         return {
             "path": os.fsdecode(self.job.path),
             "decoder": options.decoder,
@@ -190,7 +208,7 @@ class Task:
             "indices": self.job.indices,
             "min_frames": options.min_frames,
             "max_pixels": options.max_pixels,
-            "done": self.decoded,
-            "decoder_used": self.decoder_used,
-            "warnings": self.warnings,
+            "done": self.progress.decoded,
+            "decoder_used": self.progress.decoder_used,
+            "warnings": self.progress.warnings,
         }

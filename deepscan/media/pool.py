@@ -143,7 +143,7 @@ class DecodePool:
             if task is None or left is None or left > 0:
                 continue
             self._kill(process)
-            if task.dispatched_at is not None:
+            if task.attempt.dispatched_at is not None:
                 self._fail(task, "error", "the decoding process did not start")
             else:
                 self._start()
@@ -169,12 +169,12 @@ class DecodePool:
         self._kill(process)
         if task is None:
             return
-        if task.dispatched_at is not None:
+        if task.attempt.dispatched_at is not None:
             what = "ended before it began the file" if process.ready else "could not start"
             self._redispatch(task, _KILLED if killed else f"the decoding process {what}: it {words}")
         elif killed and not task.killed:
             task.killed = True
-            task.warnings.append(f"{_KILLED}; a second one went on")
+            task.progress.warnings.append(f"{_KILLED}; a second one went on")
             # The lost time was not the file's.
             task.clock = Clock()
             self._dispatch(self._start(), task)
@@ -187,26 +187,26 @@ class DecodePool:
 
     def _redispatch(self, task: Task, detail: str) -> None:
         """Give a job that was not begun to another process, once."""
-        if task.restarted:
+        if task.redispatched:
             self._fail(task, "error", detail)
         else:
-            task.restarted = True
+            task.redispatched = True
             self._dispatch(self._start(), task)
 
     def _handle(self, process: WorkerProcess, task: Task, message: Message) -> None:
         kind, at = message["kind"], message["at"]
         if kind == "begin":
-            task.dispatched_at = None
+            task.attempt.dispatched_at = None
             task.clock.resume(at)
         elif kind == "hashed":
-            task.sha256, task.size = message["sha256"], message["size"]
-            task.seconds["hash"] = message["seconds"]
+            task.progress.sha256, task.progress.size = message["sha256"], message["size"]
+            task.progress.seconds["hash"] = message["seconds"]
         elif kind == "opened":
-            if task.info is None:
-                task.info = MediaInfo.from_json(message["info"])
-                self._events.append(Opened(task.job, task.info))
+            if task.progress.info is None:
+                task.progress.info = MediaInfo.from_json(message["info"])
+                self._events.append(Opened(task.job, task.progress.info))
         elif kind == "need":
-            task.pending_layout = message
+            task.attempt.pending_layout = message
             task.clock.pause(at)
             self._lay_out(process, task)
         elif kind == "frame":
@@ -216,35 +216,36 @@ class DecodePool:
 
     def _lay_out(self, process: WorkerProcess, task: Task) -> None:
         """Divide the memory for a file, once no frame of the file before it is in use."""
-        if task.pending_layout is None or process.unreleased:
+        wanted = task.attempt.pending_layout
+        if wanted is None or process.unreleased:
             return
-        size, task.asked = task.pending_layout["bytes"], task.pending_layout["frames"]
-        task.pending_layout = None
-        slots = slot_count(size, task.asked, self._options.buffer_bytes)
+        task.attempt.pending_layout = None
+        size, task.progress.asked = wanted["bytes"], wanted["frames"]
+        slots = slot_count(size, task.progress.asked, self._options.buffer_bytes)
         try:
             process.buffer.lay_out(slots, size)
         except OSError as error:
             self._kill(process)
             if process.buffer.kind == "memory":
                 self._kind = "file"
-                task.warnings.append("memory is short: its frames crossed in a temporary file")
+                task.progress.warnings.append("memory is short: its frames crossed in a temporary file")
                 self._dispatch(self._start(), task)
             else:
                 self._start()
                 self._fail(task, "error", f"no room for frames of {size} bytes: {error.strerror}")
             return
-        task.slots = slots
+        task.attempt.slots = slots
         process.channel.send({"slots": slots, "bytes": size})
         task.clock.resume(time.monotonic())
 
     def _handle_frame(self, process: WorkerProcess, task: Task, message: Message) -> None:
-        assert task.info is not None
+        assert task.progress.info is not None
         slot = message["slot"]
-        image = process.buffer.view(slot, (task.info.height, task.info.width, 3))
-        task.decoded.append(message["index"])
-        task.decoder_used = message["decoder"]
+        image = process.buffer.view(slot, (task.progress.info.height, task.progress.info.width, 3))
+        task.progress.decoded.append(message["index"])
+        task.progress.decoder_used = message["decoder"]
         process.unreleased.add(slot)
-        if len(process.unreleased) >= task.slots:
+        if len(process.unreleased) >= task.attempt.slots:
             task.clock.pause(message["at"])
         frame = Frame(message["index"], message["pts"], image)
         self._events.append(FrameReady(task.job, frame, partial(self._release, process, task, slot, [slot])))
@@ -277,13 +278,15 @@ class DecodePool:
             task,
             status=status,
             detail=detail,
-            warnings=tuple(task.warnings),
-            decoder=task.decoder_used,
-            asked=task.asked,
-            decoded=len(task.decoded),
-            seconds=task.seconds,
+            warnings=tuple(task.progress.warnings),
+            decoder=task.progress.decoder_used,
+            asked=task.progress.asked,
+            decoded=len(task.progress.decoded),
+            seconds=task.progress.seconds,
         )
 
     def _report(self, task: Task, **content: Any) -> None:
-        report = DecodeReport(sha256=task.sha256, size=task.size, info=task.info, **content)
+        report = DecodeReport(
+            sha256=task.progress.sha256, size=task.progress.size, info=task.progress.info, **content
+        )
         self._events.append(Ended(task.job, report))
