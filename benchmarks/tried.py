@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, write_card
-from deepscan.cli.teller import Teller
+from deepscan.cli.train_view import TrainView
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import read_pictures
 from deepscan.data.degrade import Codec
@@ -170,14 +170,14 @@ def _row(card: ModelCard, look: Look) -> dict[str, object]:
 
 def _redrawers(crops: CropSet, cache: Path) -> Sequence[Redrawer]:
     train = crops.where("train")
-    with Teller("auto") as teller:
+    with TrainView("auto") as view:
         return autoencoders(
             crops,
             train[crops.labels[train] == 0],
             cache,
             seed=SEED,
             plans=REDRAWING,
-            progress=teller.autoencoders,
+            progress=view.autoencoders,
         )
 
 

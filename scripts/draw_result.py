@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deepscan.cli.table import table
+from deepscan.cli.scan_table import scan_table
 from deepscan.models.lookup import DEFAULT_MODEL
 from deepscan.scanning.inputs import collect
 from deepscan.scanning.journal import read_journal
@@ -35,7 +35,7 @@ def main(picture: Path) -> None:
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=WIDTH, force_terminal=True, file=nowhere)
         console.print("[bold]$[/] deepscan scan sample_videos\n")
-        console.print(table(rows, None, None))
+        console.print(scan_table(rows, None, None))
         svg = console.export_svg(title="deepscan")
     # The reader's own fonts will do: a page must not fetch any.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")

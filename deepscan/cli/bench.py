@@ -102,7 +102,7 @@ def bench(
     from deepscan.bench.options import STAGES, BenchOptions
     from deepscan.bench.output import RowFile
     from deepscan.bench.run import perform
-    from deepscan.cli.stopwatch import Stopwatch
+    from deepscan.cli.bench_view import BenchView
     from deepscan.scanning.inputs import collect
 
     options = BenchOptions(
@@ -124,13 +124,13 @@ def bench(
     if paths and not found:
         raise UsageError("there is no video in what was named", "name videos, or nothing for made-up clips")
     file = None if out is None else RowFile(out, overwrite=overwrite)
-    with tempfile.TemporaryDirectory() as folder, Stopwatch(progress, file) as stopwatch:
+    with tempfile.TemporaryDirectory() as folder, BenchView(progress, file) as view:
         try:
-            perform(found, options, stopwatch, Path(folder))
+            perform(found, options, view, Path(folder))
         finally:
             if file is not None:
                 file.close()
-    stopwatch.show_table()
+    view.show_table()
 
 
 def _words(given: str) -> Any:

@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from deepscan.cli.modes import calibrate_model, check_calibrated, look_into, measure_given, perform_protocol
+from deepscan.cli.eval_modes import (
+    calibrate_model,
+    check_calibrated,
+    look_into,
+    measure_given,
+    perform_protocol,
+)
 from deepscan.cli.options import MODEL, OUTPUT, Device, progress_option
 from deepscan.errors import UsageError, require
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
@@ -261,7 +267,7 @@ def evaluate(
 
     deepscan eval --tables qtfp-cross-dataset
     """
-    from deepscan.cli.scoreboard import Scoreboard, show_comparison, show_tables
+    from deepscan.cli.eval_view import EvalView, show_comparison, show_tables
 
     for option, value, allowed in (
         ("--counting", counting, (*COUNTED, "both")),
@@ -298,7 +304,7 @@ def evaluate(
         show_comparison(*compare)
         return
     countings = COUNTED if counting == "both" else (counting,)
-    board = Scoreboard(progress)
+    view = EvalView(progress)
     if scores or records:
         source = context.get_parameter_source("model")
         named = source is not None and source.name == "COMMANDLINE"
@@ -310,7 +316,7 @@ def evaluate(
             **({"model": model} if named else {}),
         }
         found = read_given(scores, records, labels, where or (), vote, model if named else None)
-        measure_given(found, protocol, sets, countings, missing, available, stated, out, board)
+        measure_given(found, protocol, sets, countings, missing, available, stated, out, view)
         return
     if calibrate:
         check_calibrated(model)
@@ -333,12 +339,12 @@ def evaluate(
         overwrite=overwrite,
     )
     if analysis:
-        look_into(analysis, words or [], asked, card, tuple(runs or ()), board)
+        look_into(analysis, words or [], asked, card, tuple(runs or ()), view)
         return
     from deepscan.scanning.options import ScanOptions
 
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
-    report = perform_protocol(asked, options, board)
+    report = perform_protocol(asked, options, view)
     if calibrate:
         calibrate_model(report, card, known.level(asked.row), calibrate, false_alarms, misses)
 

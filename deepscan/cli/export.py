@@ -90,14 +90,14 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
     """Return what adds a file in 8 bits to a card, its crops having been cut."""
     import numpy as np
 
-    from deepscan.cli.teller import Teller
+    from deepscan.cli.train_view import TrainView
     from deepscan.data.crops import prepare_crops
     from deepscan.data.dataset import read_pictures
     from deepscan.engines.precision import told, too_coarse
     from deepscan.engines.rounding import add_int8
 
-    with Teller("auto") as teller:
-        crops = prepare_crops(read_pictures(data), recipe, cache, progress=teller.crops)
+    with TrainView("auto") as view:
+        crops = prepare_crops(read_pictures(data), recipe, cache, progress=view.crops)
     val = crops.where("val")
     rows = val[np.linspace(0, len(val) - 1, min(COMPARED, len(val))).astype(int)]
 

@@ -188,21 +188,21 @@ def _recipe(model: str | None) -> "CropRecipe":
 
 
 def _all(layouts: Sequence["Layout"], root: Path, out: Path, options: "PrepareOptions", progress: str) -> int:
-    from deepscan.cli.tally import Tally
+    from deepscan.cli.prepare_view import PrepareView
     from deepscan.data.prepare import prepare as prepare_one
 
     worst, absent = ExitCode.OK, []
     for layout in layouts:
-        with Tally(progress, options.name or layout.dataset, root) as tally:
+        with PrepareView(progress, options.name or layout.dataset, root) as view:
             try:
-                prepared = prepare_one(layout, root, out, options, tally)
+                prepared = prepare_one(layout, root, out, options, view)
             except MissingError as error:
                 if len(layouts) == 1:
                     raise
                 absent.append(error)
-                tally.note(f"left out: {error.message}")
+                view.note(f"left out: {error.message}")
                 continue
-        tally.show_summary(prepared)
+        view.show_summary(prepared)
         worst = max(worst, prepared.exit_code)
         typer.echo(prepared.json)
     if len(absent) == len(layouts):

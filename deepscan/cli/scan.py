@@ -163,7 +163,7 @@ def scan(
 
     deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
-    from deepscan.cli.progress import Display
+    from deepscan.cli.scan_view import ScanView
     from deepscan.models.choice import NO_MODEL
     from deepscan.scanning.inputs import collect, open_list
     from deepscan.scanning.options import ScanOptions
@@ -203,18 +203,18 @@ def scan(
         raise UsageError(
             "--null says how a list is separated, and there is none", "add - or --from-list FILE"
         )
-    with Display(progress, out) as display:
+    with ScanView(progress, out) as view:
         inputs = collect(named, lists, null=null)
-        display.show_inputs(inputs)
+        view.show_inputs(inputs)
         try:
             summary = execute(
-                inputs.paths, options, output, command=sys.argv, listener=display, fail_on=verdicts
+                inputs.paths, options, output, command=sys.argv, listener=view, fail_on=verdicts
             )
         except (KeyboardInterrupt, Terminated):
-            display.show_table()
+            view.show_table()
             raise
-    display.show_table()
-    display.show_summary(summary)
+    view.show_table()
+    view.show_summary(summary)
     return int(summary.exit_code(verdicts))
 
 

@@ -127,7 +127,7 @@ def train(
     import torch
 
     from deepscan.cards import ModelCard
-    from deepscan.cli.teller import Teller
+    from deepscan.cli.train_view import TrainView
     from deepscan.training.processes import join
     from deepscan.training.recipe import load_recipe
     from deepscan.training.session import Session, perform
@@ -148,14 +148,14 @@ def train(
         finish=finish,
         overwrite=overwrite,
     )
-    with join(device) as processes, Teller(progress if processes.first else "none") as teller:
+    with join(device) as processes, TrainView(progress if processes.first else "none") as view:
         made = perform(
             session,
             processes,
-            crops_told=teller.crops,
-            autoencoders_told=teller.autoencoders,
-            features_told=teller.features,
-            told=teller.step,
+            crops_told=view.crops,
+            autoencoders_told=view.autoencoders,
+            features_told=view.features,
+            told=view.step,
         )
     if isinstance(made, ModelCard):
         auc = made.results[0]

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from deepscan.cli.progress import Display
+from deepscan.cli.scan_view import ScanView
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
 from deepscan.scanning import runfile
@@ -175,9 +175,9 @@ def test_memory_that_runs_out_is_said_once_and_fails_no_video(model, tmp_path, m
     score = Scorer.score
     monkeypatch.setattr(Scorer, "score", cramped)
     out, samples = tmp_path / "out.jsonl", sorted(SAMPLES.glob("*.mp4"))
-    with Display("plain", out) as display:
+    with ScanView("plain", out) as view:
         options = ScanOptions(model=str(model), frames=8)
-        execute([os.fsencode(path) for path in samples], options, Output(out), listener=display, workers=1)
+        execute([os.fsencode(path) for path in samples], options, Output(out), listener=view, workers=1)
     told = capfd.readouterr()
     assert told.err.count("memory ran out") == 1
     assert "warning: the detector toy" in told.err and told.out == ""

@@ -12,7 +12,7 @@ from deepscan.errors import UsageError
 from deepscan.models.lookup import find_model, is_embedded, load_card
 
 if TYPE_CHECKING:
-    from deepscan.cli.scoreboard import Scoreboard
+    from deepscan.cli.eval_view import EvalView
     from deepscan.evaluation.protocols.protocol import Level
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.request import Evaluation
@@ -29,7 +29,7 @@ def measure_given(
     available: bool,
     stated: Mapping[str, object],
     out: Path | None,
-    board: "Scoreboard",
+    view: "EvalView",
 ) -> None:
     """Measure scores that somebody has."""
     from deepscan.evaluation.aggregation import COUNTINGS
@@ -48,18 +48,18 @@ def measure_given(
         stated=stated,
     )
     _show(
-        report, out, named.metrics if named else ("auc",), named.level(row or "") if named else "video", board
+        report, out, named.metrics if named else ("auc",), named.level(row or "") if named else "video", view
     )
 
 
-def perform_protocol(asked: "Evaluation", options: "ScanOptions", board: "Scoreboard") -> "Report":
+def perform_protocol(asked: "Evaluation", options: "ScanOptions", view: "EvalView") -> "Report":
     """Score crops by a protocol, and show what comes of it."""
     from deepscan.evaluation.run import perform
     from deepscan.scanning.run import load_scorer
 
-    with board:
-        report = perform(asked, load_scorer(options), board)
-    _show(report, asked.out, asked.protocol.metrics, asked.protocol.level(asked.row), board)
+    with view:
+        report = perform(asked, load_scorer(options), view)
+    _show(report, asked.out, asked.protocol.metrics, asked.protocol.level(asked.row), view)
     return report
 
 
@@ -96,16 +96,16 @@ def calibrate_model(
 
 
 def _show(
-    report: "Report", folder: Path | None, metrics: Sequence[str], level: "Level", board: "Scoreboard"
+    report: "Report", folder: Path | None, metrics: Sequence[str], level: "Level", view: "EvalView"
 ) -> None:
-    from deepscan.cli.scoreboard import show_report
+    from deepscan.cli.eval_view import show_report
     from deepscan.evaluation.report import write
 
     # Written first: whoever reads stdout may go before its end.
     paths = write(report, folder, metrics[0], level) if folder else []
     show_report(report, metrics, level)
     if paths:
-        board.wrote(paths)
+        view.wrote(paths)
 
 
 def look_into(
@@ -114,7 +114,7 @@ def look_into(
     asked: "Evaluation",
     card: ModelCard,
     runs: tuple[Path, ...],
-    board: "Scoreboard",
+    view: "EvalView",
 ) -> None:
     """Look into a model by analyses, and write the table and the plot of each."""
     from deepscan.analyses import make_analysis
@@ -124,13 +124,13 @@ def look_into(
     if len(names) > 1 and options:
         raise UsageError("options are those of one analysis", "name one --analysis, or no options")
     looks = [make_analysis(name, options) for name in names]
-    with board:
-        materials = gather(asked, card, board) if any("crops" in look.needs for look in looks) else []
+    with view:
+        materials = gather(asked, card, view) if any("crops" in look.needs for look in looks) else []
     for name, look in zip(names, looks, strict=True):
-        subject = Subject(card, materials, asked.out, runs, progress=partial(board.scored, name))
-        with board:
+        subject = Subject(card, materials, asked.out, runs, progress=partial(view.scored, name))
+        with view:
             findings = look.look(subject)
         paths = write(name, findings, asked.out)
         for line in findings.told:
             typer.echo(line)
-        board.wrote(paths)
+        view.wrote(paths)

@@ -16,7 +16,7 @@ from deepscan.cli.progress import Speaker, hand_on, is_terminal
 RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
 
 
-class Stopwatch(Speaker, Listener):
+class BenchView(Speaker, Listener):
     """Tells a person, or a pipe, what was measured; a context manager.
 
     Args:

@@ -32,7 +32,7 @@ BESIDE = {
 }
 
 
-class Scoreboard(Listener):
+class EvalView(Listener):
     """Tells a person, or a log, how an evaluation goes; a context manager.
 
     Args:
@@ -98,7 +98,7 @@ class Scoreboard(Listener):
         if self._style != "none":
             self._console.print(Text(line), soft_wrap=True, highlight=False)
 
-    def __enter__(self) -> "Scoreboard":
+    def __enter__(self) -> "EvalView":
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_REASONS = 8
 
 
-class Tally(VideoProgress, Listener):
+class PrepareView(VideoProgress, Listener):
     """Tells a person, or a log, how the preparing of one data set goes; a context manager.
 
     Args:

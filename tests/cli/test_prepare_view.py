@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepscan.cli.tally import MOST_REASONS, Tally
+from deepscan.cli.prepare_view import MOST_REASONS, PrepareView
 from deepscan.data.prepare import Prepared
 
 
@@ -20,12 +20,12 @@ def told(capsys, *lines, style="plain", **more):
         **{"videos": 1, "repeated": 0, "same": (), **more},
         lines=lines,
     )
-    with Tally(style, "x", Path("raw")) as tally:
-        tally.planned(len(lines), 0)
+    with PrepareView(style, "x", Path("raw")) as view:
+        view.planned(len(lines), 0)
         for each in lines:
-            tally.ended(each)
+            view.ended(each)
     capsys.readouterr()
-    tally.show_summary(prepared)
+    view.show_summary(prepared)
     captured = capsys.readouterr()
     assert captured.out == ""
     return captured.err.splitlines()

@@ -22,7 +22,7 @@ TAKEN = 4
 SHORTEST_BAR = 3
 
 
-class Teller:
+class TrainView:
     """Tells a person, or a log, how far a training is; a context manager.
 
     Its methods are listeners. A piece of work is shown from the first word of it until it is done.
@@ -146,7 +146,7 @@ class Teller:
                 self._style = "none"
             self._bar.remove_task(task)
 
-    def __enter__(self) -> "Teller":
+    def __enter__(self) -> "TrainView":
         return self
 
     def __exit__(

@@ -10,8 +10,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from deepscan.cli import teller as module
-from deepscan.cli.teller import Teller
+from deepscan.cli import train_view as module
+from deepscan.cli.train_view import TrainView
 from deepscan.training.loop import Step
 from tests.command import SAMPLES
 from tests.terminal import at_a_terminal
@@ -23,15 +23,15 @@ WIDE = {"epochs": 100, "steps": 4104, "loss": 0.73714, "rate": 1234.4, "left": 3
 TRAINING = """
 import os, sys, time
 os.close(os.open(os.ttyname(2), os.O_RDWR))
-from deepscan.cli.teller import Teller
+from deepscan.cli.train_view import TrainView
 from types import SimpleNamespace as Step
 figures = {{"epoch": 1, "epochs": 2, "steps": 1000, "loss": 0.7, "rate": 20.0, "left": 6600.0, "row": None}}
 try:
-    with Teller("auto") as teller:
-        teller.crops(1, 2)
-        teller.crops(2, 2)
+    with TrainView("auto") as view:
+        view.crops(1, 2)
+        view.crops(2, 2)
         for at in range(1, 1000):
-            teller.step(Step(step=at, **figures))
+            view.step(Step(step=at, **figures))
             time.sleep(0.02)
             {then}
 except BaseException as error:
@@ -108,12 +108,12 @@ def screen(shown, columns=80):
 
 def test_a_terminal_shows_every_figure_in_one_line(clock):
     console = terminal()
-    with Teller("auto", console) as teller:
-        teller.step(step(1))
+    with TrainView("auto", console) as view:
+        view.step(step(1))
         assert words(looks(console)[-1]) == "training epoch 1/6 loss 0.7371 20 images/s 110 min left"
-        teller.step(step(10, {"auc": 0.91234}))
+        view.step(step(10, {"auc": 0.91234}))
         clock.now += 1
-        teller.step(step(1, epoch=2, left=30.0, rate=3.14))
+        view.step(step(1, epoch=2, left=30.0, rate=3.14))
         line = looks(console)[-1]
     assert words(line) == "training epoch 2/6 loss 0.7371 3.1 images/s AUC 0.9123 <1 min left"
     assert "\u2501" in line
@@ -122,12 +122,12 @@ def test_a_terminal_shows_every_figure_in_one_line(clock):
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_widest_figures_fit(clock, width):
     console = terminal(width)
-    with Teller("auto", console) as teller:
-        teller.step(step(4104, {"auc": 0.91234}, epoch=99, **WIDE))
-        teller.step(step(4104, epoch=100, **WIDE))
+    with TrainView("auto", console) as view:
+        view.step(step(4104, {"auc": 0.91234}, epoch=99, **WIDE))
+        view.step(step(4104, epoch=100, **WIDE))
         validating = looks(console)[-1]
         clock.now += 1
-        teller.step(step(1, epoch=100, **WIDE))
+        view.step(step(1, epoch=100, **WIDE))
         training = looks(console)[-1]
     figures = "epoch 100/100 loss 0.7371 1234 images/s AUC 0.9123 583 min left"
     assert [words(validating), words(training)] == [f"validating {figures}", f"training {figures}"]
@@ -136,34 +136,34 @@ def test_the_widest_figures_fit(clock, width):
 
 def test_a_narrow_terminal_keeps_where_it_is_and_when_it_ends(clock):
     console = terminal(45)
-    with Teller("auto", console) as teller:
-        teller.step(step(10, {"auc": 0.9}))
+    with TrainView("auto", console) as view:
+        view.step(step(10, {"auc": 0.9}))
     assert words(looks(console)[0]) == "training epoch 1/6 110 min left"
     assert max(map(len, looks(console))) <= 45
 
 
 def test_nothing_stands_there_that_was_never_told_of(clock):
     console = terminal()
-    with Teller("auto", console) as teller:
+    with TrainView("auto", console) as view:
         assert console.file.getvalue() == ""
-        teller.step(step(1))
-        teller.step(step(2))
+        view.step(step(1))
+        view.step(step(2))
     assert {line.split()[0] for line in looks(console)} == {"training"}
-    with Teller("auto", terminal()) as teller:
+    with TrainView("auto", terminal()) as view:
         pass
-    assert teller._console.file.getvalue() == ""
+    assert view._console.file.getvalue() == ""
 
 
 def test_work_goes_from_the_screen_when_it_is_done(clock):
     console = terminal()
-    with Teller("auto", console) as teller:
-        for work in (teller.crops, teller.features):
+    with TrainView("auto", console) as view:
+        for work in (view.crops, view.features):
             work(100, 300)
             clock.now += 2
             work(200, 300)
             work(300, 300)
         assert screen(console.file.getvalue()) == [""]
-        teller.step(step(1))
+        view.step(step(1))
         assert len(screen(console.file.getvalue())) == 1
     shown = [words(line) for line in looks(console)]
     assert "crops 200/300 50 images/s <1 min left" in shown
@@ -173,48 +173,48 @@ def test_work_goes_from_the_screen_when_it_is_done(clock):
 
 def test_the_rate_is_not_of_what_was_done_before_the_first_word(clock):
     console = terminal()
-    with Teller("auto", console) as teller:
-        teller.crops(9000, 9200)
+    with TrainView("auto", console) as view:
+        view.crops(9000, 9200)
         clock.now += 10
-        teller.crops(9100, 9200)
+        view.crops(9100, 9200)
         line = looks(console)[-1]
     assert words(line) == "crops 9100/9200 10 images/s <1 min left"
 
 
 def test_it_is_drawn_ten_times_a_second_at_most(clock):
     console = terminal()
-    with Teller("auto", console) as teller:
-        teller.step(step(1, steps=1001))
+    with TrainView("auto", console) as view:
+        view.step(step(1, steps=1001))
         before = len(looks(console))
         for at in range(2, 1001):
             clock.now += 0.001
-            teller.step(step(at, steps=1001))
+            view.step(step(at, steps=1001))
         assert 5 <= len(looks(console)) - before <= 10
 
 
 def test_validation_is_told_of_at_once(clock):
     console = terminal()
-    with Teller("auto", console) as teller:
-        teller.step(step(9))
-        teller.step(step(10))
+    with TrainView("auto", console) as view:
+        view.step(step(9))
+        view.step(step(10))
         assert looks(console)[-1].startswith("validating ")
-        teller.step(step(10, {"auc": 0.9}))
+        view.step(step(10, {"auc": 0.9}))
         assert looks(console)[-1].startswith("training ")
 
 
 @pytest.mark.parametrize(("style", "console"), [("plain", terminal), ("plain", log), ("auto", log)])
 def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, console):
     told = console()
-    with Teller(style, told) as teller:
-        teller.crops(32, 64)
+    with TrainView(style, told) as view:
+        view.crops(32, 64)
         clock.now += 4
-        teller.crops(64, 64)
+        view.crops(64, 64)
         for at in range(1, 11):
             clock.now += 3
-            teller.step(step(at))
-        teller.step(step(10, {"auc": 0.9}))
+            view.step(step(at))
+        view.step(step(10, {"auc": 0.9}))
         clock.now += 10
-        teller.step(step(1, epoch=2))
+        view.step(step(1, epoch=2))
     assert told.file.getvalue().splitlines() == [
         "crops 64/64 8.0 images/s 0 min left",
         "training 4/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
@@ -227,18 +227,18 @@ def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, con
 @pytest.mark.parametrize("console", [terminal, log])
 def test_none_is_nothing(clock, console):
     told = console()
-    with Teller("none", told) as teller:
-        teller.crops(64, 64)
-        teller.features(64, 64)
+    with TrainView("none", told) as view:
+        view.crops(64, 64)
+        view.features(64, 64)
         clock.now += 20
-        teller.step(step(10, {"auc": 0.9}))
+        view.step(step(10, {"auc": 0.9}))
     assert told.file.getvalue() == ""
 
 
 def test_a_long_time_is_told_in_hours(clock):
     told = log()
-    with Teller("plain", told) as teller:
-        teller.step(step(10, {"auc": 0.9}, left=45000.0))
+    with TrainView("plain", told) as view:
+        view.step(step(10, {"auc": 0.9}, left=45000.0))
     assert told.file.getvalue().endswith(" 12.5 h left\n")
 
 
@@ -256,9 +256,9 @@ def test_a_stream_that_is_closed_does_not_end_the_training(clock, style, error, 
 
     before = sys.stderr
     console = Console(file=Closed(), force_terminal=True, force_interactive=True, width=80)
-    with Teller(style, console) as teller:
+    with TrainView(style, console) as view:
         for epoch in range(1, 9):
-            teller.step(step(10, {"auc": 0.9}, epoch=epoch, epochs=8))
+            view.step(step(10, {"auc": 0.9}, epoch=epoch, epochs=8))
     assert console.file.left < 0
     assert sys.stderr is before
 
@@ -294,8 +294,8 @@ def test_no_color_takes_the_colour(monkeypatch, clock, no_color, coloured):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TERM", "xterm-256color")
     console = terminal()
-    with Teller("auto", console) as teller:
-        teller.step(step(5))
+    with TrainView("auto", console) as view:
+        view.step(step(5))
     assert bool(re.search(r"\x1b\[(?:\d+;)*[39]\d", console.file.getvalue())) == coloured
 
 

@@ -21,7 +21,7 @@ STYLES = {
 }
 
 
-def table(rows: Sequence[Row], most: int | None, out: Path | None) -> RenderableType:
+def scan_table(rows: Sequence[Row], most: int | None, out: Path | None) -> RenderableType:
     """Return the table of a scan.
 
     Args:
