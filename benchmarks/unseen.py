@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tried import TABLE, scored, stated
 
-from deepscan.calibration import fit, second_half
+from deepscan.calibration import fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard
 from deepscan.data.crops import CropSet, prepare_crops
 from deepscan.data.dataset import Picture, read_pictures
@@ -115,7 +115,9 @@ def figures(dfdc: Scored, web: Scored, seen: Seen, calibration: Calibration) -> 
     of_crops = measure_all(dfdc.crops.labels[rows], dfdc.scores[rows], measures={"auc": METRICS["auc"]})[0]
     yield "dfdc", _rounded(of_crops)
     first = web.votes(~second)
-    refit = fit(first.labels, first.scores, level="video", data="the first half's votes of the web")
+    refit = fit_calibration(
+        first.labels, first.scores, level="video", data="the first half's votes of the web"
+    )
     for name, thresholds in (("", calibration), ("refit_", refit)):
         for verdict, share in verdict_shares(web.votes(second), thresholds).items():
             yield name + verdict, round(share, 3)

@@ -1,4 +1,4 @@
-"""Calibration: what turns raw scores into believable probabilities, and the thresholds of verdicts."""
+"""Calibration: from raw scores to probabilities, and the thresholds of verdicts."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from numpy.typing import ArrayLike, NDArray
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
 
-Method = Literal["temperature", "isotonic"]
-METHODS: tuple[Method, ...] = ("temperature", "isotonic")
+CalibrationMethod = Literal["temperature", "isotonic"]
+CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = ("temperature", "isotonic")
 
 #: Beyond this a float32 probability of 0 or 1 has no finite logit.
 _EDGE = 1e-7
-#: What the thresholds promise on the data of the fit, where nothing else is asked for.
-FALSE_ALARMS, MISSES = 0.05, 0.10
+#: Default error rates of the thresholds on the data of the fit.
+MAX_FPR, MAX_FNR = 0.05, 0.10
 
 
-def rule(false_alarms: float = FALSE_ALARMS, misses: float = MISSES) -> str:
-    """Return in words how thresholds are chosen for these error rates."""
+def threshold_rule(fpr: float = MAX_FPR, fnr: float = MAX_FNR) -> str:
+    """Return a sentence that says how thresholds are chosen for these error rates."""
     return (
-        f"fake: at most {100 * false_alarms:g}% of the reals score at or above it; "
-        f"no_evidence: at most {100 * misses:g}% of the fakes score below it; "
+        f"fake: at most {100 * fpr:g}% of the reals score at or above it; "
+        f"no_evidence: at most {100 * fnr:g}% of the fakes score below it; "
         "where the two cross they change places, and fake is at least 0.5, no_evidence at most 0.5: "
         "both promises then hold all the more"
     )
@@ -44,13 +44,13 @@ def calibrate(raw: NDArray[np.floating], calibration: Calibration) -> NDArray[np
 def calibrate(raw: ArrayLike, calibration: Calibration) -> float | NDArray[np.float64]:
     """Return calibrated scores.
 
-    By temperature the raw scores' logits are divided by it ("On Calibration of Modern Neural Networks", ICML
-    2017, Eq. 9, for two classes): that keeps the order of scores, and 0.5 where it is. An isotonic one goes
-    along its knots, and stays level before the first and behind the last: scores may come to be equal.
+    A temperature divides the logits of the raw scores ("On Calibration of Modern Neural Networks", ICML
+    2017, Eq. 9, for two classes): the order of scores stays, and so does 0.5. An isotonic calibration
+    interpolates between its knots and is constant outside them: different scores may become equal.
 
     Args:
         raw: Probability of fake in [0, 1], any shape.
-        calibration: What the model's card states.
+        calibration: From the model's card.
     """
     if calibration.method == "isotonic":
         knots = np.array(calibration.knots)
@@ -60,31 +60,31 @@ def calibrate(raw: ArrayLike, calibration: Calibration) -> float | NDArray[np.fl
     return float(scaled) if scaled.ndim == 0 else scaled
 
 
-def fit(
+def fit_calibration(
     labels: ArrayLike,
     raw: ArrayLike,
     *,
     level: Literal["frame", "video"],
     data: str,
-    method: Method = "temperature",
-    false_alarms: float = FALSE_ALARMS,
-    misses: float = MISSES,
+    method: CalibrationMethod = "temperature",
+    fpr: float = MAX_FPR,
+    fnr: float = MAX_FNR,
 ) -> Calibration:
     """Return the calibration that fits scores with known labels.
 
-    The temperature has the least negative log-likelihood. The isotonic one is the rising curve of least
+    The temperature has the least negative log-likelihood. The isotonic curve is the rising one of least
     squared error (Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability
-    Estimates", KDD 2002), held off 0 and 1 by one part in N + 2: N samples say no more. Thresholds follow
-    `rule`.
+    Estimates", KDD 2002), kept off 0 and 1 by 1 / (N + 2), as N samples say no more. Thresholds follow
+    `threshold_rule`.
 
     Args:
         labels: 0 for real, 1 for fake, shape (N,).
         raw: Probability of fake, in [0, 1], shape (N,).
         level: What one sample is.
-        data: The data, named.
-        method: `temperature`, which a few samples settle, or `isotonic`, which needs a thousand or more.
-        false_alarms: Share of the reals that may be called fake, in [0, 1).
-        misses: Share of the fakes that may be given no_evidence, in [0, 1).
+        data: Name of the data.
+        method: `temperature`, for few samples, or `isotonic`, which needs a thousand or more.
+        fpr: Share of the reals that may be called fake, in [0, 1).
+        fnr: Share of the fakes that may be given no_evidence, in [0, 1).
 
     Raises:
         UsageError: Shapes differ, a score is not a probability, a class is missing, the method is unknown or
@@ -93,14 +93,16 @@ def fit(
     truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
     if truth.shape != given.shape or truth.ndim != 1 or set(np.unique(truth)) != {0, 1}:
         raise UsageError(
-            f"labels {truth.shape} and scores {given.shape} are no sample of both classes",
+            f"need labels {truth.shape} and scores {given.shape} of equal length, with both classes present",
             "fit on scores of real (0) and of fake (1) samples",
         )
     if not ((given >= 0) & (given <= 1)).all():
         raise UsageError("a score to fit on is not in [0, 1]", "fit on probabilities of fake")
-    if method not in METHODS:
-        raise UsageError(f"unknown way to calibrate: {method!r}", f"choose {' or '.join(METHODS)}")
-    for name, rate in (("false alarms", false_alarms), ("misses", misses)):
+    if method not in CALIBRATION_METHODS:
+        raise UsageError(
+            f"unknown calibration method {method!r}", f"choose {' or '.join(CALIBRATION_METHODS)}"
+        )
+    for name, rate in (("false alarms", fpr), ("misses", fnr)):
         if not 0 <= rate < 1:
             raise UsageError(
                 f"a rate of {name} of {rate:g} is not in [0, 1)", "give a share, such as 0.05 for 5 %"
@@ -112,10 +114,10 @@ def fit(
     else:
         fitted = Calibration(level, data, len(truth), "", _temperature(truth, given), 0.5, 0.5)
     scaled = calibrate(given, fitted)
-    low, high = _thresholds(scaled[truth == 0], scaled[truth == 1], false_alarms, misses)
+    low, high = _thresholds(scaled[truth == 0], scaled[truth == 1], fpr, fnr)
     return replace(
         fitted,
-        rule=rule(false_alarms, misses),
+        rule=threshold_rule(fpr, fnr),
         temperature=round(fitted.temperature, 4),
         no_evidence=low,
         fake=high,
@@ -123,10 +125,10 @@ def fit(
 
 
 def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which samples are of the second half of the groups, shape (N,); no group is in both.
+    """Return which samples belong to the second half of the groups, shape (N,); no group is in both.
 
-    The first half fits a calibration, the second, on which nothing was fitted, is reported. A group's half
-    hangs on the hash of its name, so that it does not change with what else is in the data.
+    A calibration is fitted on the first half and reported on the second. The half of a group depends only on
+    the hash of its name, not on the other groups.
 
     Args:
         groups: Group of each sample, length N.
@@ -156,12 +158,12 @@ def _isotonic(truth: NDArray[np.int64], given: NDArray[np.float64]) -> tuple[tup
 
 
 def _thresholds(
-    real: NDArray[np.float64], fake: NDArray[np.float64], false_alarms: float, misses: float
+    real: NDArray[np.float64], fake: NDArray[np.float64], fpr: float, fnr: float
 ) -> tuple[float, float]:
     """Return the thresholds `no_evidence` and `fake` of calibrated scores, rounded away from the samples."""
     reals, fakes = np.sort(real)[::-1], np.sort(fake)
     # Just above the first real that may not sound the alarm, and at the first fake that may not be missed.
-    alarm = np.ceil(reals[int(false_alarms * len(reals))] * 1e4 + 1) / 1e4
-    miss = np.floor(fakes[int(misses * len(fakes))] * 1e4 - 1) / 1e4
+    alarm = np.ceil(reals[int(fpr * len(reals))] * 1e4 + 1) / 1e4
+    miss = np.floor(fakes[int(fnr * len(fakes))] * 1e4 - 1) / 1e4
     low, high = sorted((float(miss), float(alarm)))
     return max(min(low, 0.5), 0.0), min(max(high, 0.5), 1.0)

@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepscan.calibration import FALSE_ALARMS, METHODS, MISSES, calibrate, fit, rule, second_half
+from deepscan.calibration import (
+    CALIBRATION_METHODS,
+    MAX_FNR,
+    MAX_FPR,
+    calibrate,
+    fit_calibration,
+    second_half,
+    threshold_rule,
+)
 from deepscan.cards import Calibration, write_card
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.recalibration import recalibrate
@@ -63,19 +71,19 @@ def test_certainty_stays_finite():
 @pytest.mark.parametrize("overconfidence", [0.5, 1.0, 3.0])
 def test_the_fit_finds_how_overconfident_scores_are(overconfidence):
     labels, raw = _sample(20_000, overconfidence)
-    found = fit(labels, raw, level="frame", data="made up")
+    found = fit_calibration(labels, raw, level="frame", data="made up")
     # With 20,000 samples of this spread the estimate's standard error is about 2 %.
     assert found.temperature == pytest.approx(overconfidence, rel=0.07)
     assert (found.level, found.n, found.data) == ("frame", 20_000, "made up")
 
 
-@pytest.mark.parametrize("rates", [(FALSE_ALARMS, MISSES), (0.01, 0.2), (0.3, 0.0), (0.0, 0.005)])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rates", [(MAX_FPR, MAX_FNR), (0.01, 0.2), (0.3, 0.0), (0.0, 0.005)])
+@pytest.mark.parametrize("method", CALIBRATION_METHODS)
 @pytest.mark.parametrize("spread", [0.3, 1.0, 2.0, 6.0])
 def test_thresholds_keep_their_promises_on_the_data_of_the_fit(spread, method, rates):
     labels, raw = _sample(2_000, 1.5, spread)
-    found = fit(
-        labels, raw, level="frame", data="made up", method=method, false_alarms=rates[0], misses=rates[1]
+    found = fit_calibration(
+        labels, raw, level="frame", data="made up", method=method, fpr=rates[0], fnr=rates[1]
     )
     scores = calibrate(raw, found)
     assert np.mean(scores[labels == 0] >= found.fake) <= rates[0]
@@ -85,29 +93,29 @@ def test_thresholds_keep_their_promises_on_the_data_of_the_fit(spread, method, r
 
 def test_the_rule_repeats_the_rates_that_were_asked_for():
     labels, raw = _sample(200, 1.0)
-    found = fit(labels, raw, level="frame", data="made up", false_alarms=0.005, misses=0.2)
-    assert found.rule == rule(0.005, 0.2)
+    found = fit_calibration(labels, raw, level="frame", data="made up", fpr=0.005, fnr=0.2)
+    assert found.rule == threshold_rule(0.005, 0.2)
     assert "at most 0.5% of the reals" in found.rule
     assert "at most 20% of the fakes" in found.rule
-    assert found.fake > fit(labels, raw, level="frame", data="made up").fake
+    assert found.fake > fit_calibration(labels, raw, level="frame", data="made up").fake
 
 
 def test_the_rule_is_worded_as_in_the_cards_that_are_out_there():
-    assert load_card(DEFAULT_MODEL).calibration.rule == rule()
+    assert load_card(DEFAULT_MODEL).calibration.rule == threshold_rule()
 
 
 def test_thresholds_of_weak_scores_are_no_looser_than_they_must_be():
     labels, raw = _sample(20_000, 1.0, 1.0)
-    found = fit(labels, raw, level="frame", data="made up")
+    found = fit_calibration(labels, raw, level="frame", data="made up")
     scores = calibrate(raw, found)
     # Thresholds lie on a grid of 1e-4, below which few of 10,000 samples fall.
-    assert np.mean(scores[labels == 0] >= found.fake) == pytest.approx(FALSE_ALARMS, abs=0.002)
-    assert np.mean(scores[labels == 1] < found.no_evidence) == pytest.approx(MISSES, abs=0.002)
+    assert np.mean(scores[labels == 0] >= found.fake) == pytest.approx(MAX_FPR, abs=0.002)
+    assert np.mean(scores[labels == 1] < found.no_evidence) == pytest.approx(MAX_FNR, abs=0.002)
 
 
 def test_scores_that_separate_leave_a_sensible_band():
     raw = np.r_[np.linspace(0.001, 0.05, 100), np.linspace(0.95, 0.999, 100)]
-    found = fit(np.repeat([0, 1], 100), raw, level="video", data="made up")
+    found = fit_calibration(np.repeat([0, 1], 100), raw, level="video", data="made up")
     assert found.no_evidence <= 0.5 <= found.fake
     scores = calibrate(raw, found)
     assert (scores[:100] < found.fake).all()
@@ -115,7 +123,7 @@ def test_scores_that_separate_leave_a_sensible_band():
 
 
 def test_a_handful_of_samples_is_enough():
-    found = fit([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], level="frame", data="made up")
+    found = fit_calibration([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], level="frame", data="made up")
     assert calibrate(0.6, found) < found.fake
     assert calibrate(0.4, found) >= found.no_evidence
 
@@ -126,21 +134,21 @@ def test_a_handful_of_samples_is_enough():
 )
 def test_what_cannot_be_fitted_is_refused(labels, raw):
     with pytest.raises(UsageError):
-        fit(labels, raw, level="frame", data="made up")
+        fit_calibration(labels, raw, level="frame", data="made up")
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"method": "platt"}, "'platt'"),
-        ({"false_alarms": 1.0}, "false alarms of 1 is not"),
-        ({"misses": -0.1}, "misses of -0.1 is not"),
-        ({"misses": float("nan")}, "misses of nan is not"),
+        ({"fpr": 1.0}, "false alarms of 1 is not"),
+        ({"fnr": -0.1}, "misses of -0.1 is not"),
+        ({"fnr": float("nan")}, "misses of nan is not"),
     ],
 )
 def test_what_cannot_be_promised_is_refused(asked, message):
     with pytest.raises(UsageError, match=message):
-        fit([0, 1], [0.1, 0.9], level="frame", data="made up", **asked)
+        fit_calibration([0, 1], [0.1, 0.9], level="frame", data="made up", **asked)
 
 
 def _bent(n, seed=0):
@@ -152,7 +160,7 @@ def _bent(n, seed=0):
 
 def test_isotonic_scores_keep_their_order_up_to_ties():
     labels, raw = _bent(3_000)
-    found = fit(labels, raw, level="frame", data="made up", method="isotonic")
+    found = fit_calibration(labels, raw, level="frame", data="made up", method="isotonic")
     scores = calibrate(raw, found)
     assert (np.diff(scores[np.argsort(raw)]) >= 0).all()
     # Where scores are levelled, the labels had no order to speak of: the AUC moves by what ties are worth.
@@ -168,8 +176,8 @@ def test_isotonic_scores_are_believable_where_a_temperature_does_not_help():
     labels, raw = _bent(6_000)
     later = _bent(6_000, seed=1)
     errors = {}
-    for method in METHODS:
-        found = fit(labels, raw, level="frame", data="made up", method=method)
+    for method in CALIBRATION_METHODS:
+        found = fit_calibration(labels, raw, level="frame", data="made up", method=method)
         errors[method] = calibration_error(later[0], calibrate(later[1], found))
     # Ten bins of 600: the standard error of a bin's share is at most 0.02.
     assert errors["isotonic"] < 0.03
@@ -186,15 +194,15 @@ def test_isotonic_scores_go_along_the_knots():
 
 
 def test_scores_that_are_all_alike_are_calibrated_to_the_share_of_fakes():
-    found = fit([0, 0, 0, 1], [0.9] * 4, level="frame", data="made up", method="isotonic")
+    found = fit_calibration([0, 0, 0, 1], [0.9] * 4, level="frame", data="made up", method="isotonic")
     assert found.knots == ((0.9, 0.25),)
     assert calibrate(0.1, found) == 0.25
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALIBRATION_METHODS)
 def test_a_card_keeps_the_calibration(tmp_path, method):
     labels, raw = _sample(500, 2.0)
-    found = fit(labels, raw.astype(np.float32), level="video", data="made up", method=method)
+    found = fit_calibration(labels, raw.astype(np.float32), level="video", data="made up", method=method)
     folder = toy.model(tmp_path / "toy", calibration=found)
     loaded = load_card(folder).calibration
     assert loaded == found
@@ -267,20 +275,18 @@ def model(tmp_path):
     return replace(card, results=(result, result | {"metric": "calibration_error"}))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CALIBRATION_METHODS)
 def test_one_half_fits_the_calibration_and_the_other_is_reported(model, method):
     labels, raw, groups = _grouped()
-    made = recalibrate(
-        model, labels, raw, groups, level="frame", data="mine", method=method, false_alarms=0.1
-    )
+    made = recalibrate(model, labels, raw, groups, level="frame", data="mine", method=method, fpr=0.1)
     second = second_half(groups)
-    assert made.calibration == fit(
+    assert made.calibration == fit_calibration(
         labels[~second],
         raw[~second],
         level="frame",
         data="mine: first half of the groups",
         method=method,
-        false_alarms=0.1,
+        fpr=0.1,
     )
     found = {result["metric"]: result for result in made.results if "mine" in result["data"]}
     assert list(found) == list(METRICS)

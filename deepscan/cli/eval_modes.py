@@ -83,8 +83,8 @@ def calibrate_model(
         card,
         level,
         method,  # type: ignore[arg-type]  # one of those allowed
-        false_alarms=false_alarms,
-        misses=misses,
+        fpr=false_alarms,
+        fnr=misses,
     )
     write_card(made)
     found = made.calibration

@@ -13,7 +13,7 @@ from deepscan.data.crops import Sampling
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.scores import Scores, by_video
-from deepscan.metrics.binary import METRICS, PUBLISHED, Measure
+from deepscan.metrics.binary import METRICS, PUBLISHED_METRICS, Measure
 from deepscan.registry import Registry
 
 #: What makes frames those of one video: `full`, its data set, kind and name; `parent`, the name of the folder
@@ -72,7 +72,7 @@ COUNTINGS.register("as-published")(
         sampling="first",
         video_key="parent",
         per_video=frozenset({"auc"}),
-        measures=PUBLISHED,
+        measures=PUBLISHED_METRICS,
         explained="As-published counting, which is what DeepfakeBench does, for figures that can stand "
         "beside published ones: where a video has more frames than are asked for, the first ones are "
         "taken, not an even spread. Frames make a video when the folders that they lie in have the same "

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepscan.errors import UsageError
 from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Scores, by_video
-from deepscan.metrics.binary import Interval, checked, draws
-from deepscan.metrics.ranking import Ranking, area
+from deepscan.metrics.binary import Interval, bootstrap_weights, check_samples
+from deepscan.metrics.ranking import RankedSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, level: float 
         level: Share of chance's differences inside the interval.
 
     Raises:
-        UsageError: See `metrics.checked`, or there is one sample only of a class.
+        UsageError: See `metrics.binary.check_samples`, or there is one sample only of a class.
     """
     from scipy.stats import norm
 
-    truth, one = checked(labels, first)
-    _, other = checked(labels, second)
+    truth, one = check_samples(labels, first)
+    _, other = check_samples(labels, second)
     fakes = int(truth.sum())
     reals = len(truth) - fakes
     if min(fakes, reals) < 2:
@@ -128,15 +128,15 @@ def bootstrap_difference(
         seed: Of the draws.
 
     Raises:
-        UsageError: See `metrics.checked`, or the groups are not one a sample.
+        UsageError: See `metrics.binary.check_samples`, or the groups are not one a sample.
     """
-    truth, one = checked(labels, first)
-    rankings = Ranking(truth, one), Ranking(truth, checked(labels, second)[1])
+    truth, one = check_samples(labels, first)
+    rankings = RankedSamples(truth, one), RankedSamples(truth, check_samples(labels, second)[1])
 
     def difference(weights: NDArray[np.int32]) -> float:
-        return area(rankings[0].curve(weights)) - area(rankings[1].curve(weights))
+        return rankings[0].roc_curve(weights).auc() - rankings[1].roc_curve(weights).auc()
 
-    drawn = [difference(weights) for weights in draws(truth, groups, rounds, seed)]
+    drawn = [difference(weights) for weights in bootstrap_weights(truth, groups, rounds, seed)]
     low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
     return Interval(difference(np.ones(len(truth), dtype=np.int32)), float(low), float(high), level)
 

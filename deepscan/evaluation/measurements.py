@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.metrics.binary import METRICS, Interval, Measure, bootstrap_all, checked
+from deepscan.metrics.binary import METRICS, Interval, Measure, bootstrap_all, check_samples
 
 Missing = Literal["exclude", "as-real", "as-fake"]
 MISSING: tuple[Missing, ...] = ("exclude", "as-real", "as-fake")
@@ -83,7 +83,7 @@ def measure_all(
     truth = np.asarray(labels)
     if truth.shape == (0,):
         return [Measurement(name, 0, 0, None, None, "there are no samples") for name in measures]
-    truth, given = checked(truth, raw, both_classes=False)
+    truth, given = check_samples(truth, raw, both_classes=False)
     of = np.arange(len(truth)) if groups is None else np.asarray(groups)
     number = len(np.unique(of))
     scores = {"raw": given}

@@ -31,7 +31,7 @@ from deepscan.evaluation.plot_style import (
     styled,
 )
 from deepscan.evaluation.robustness import Robustness
-from deepscan.metrics.binary import auc, checked
+from deepscan.metrics.binary import auc, check_samples
 
 Floats = NDArray[np.float64]
 REAL, FAKE = COLOURS[0], COLOURS[1]
@@ -56,7 +56,7 @@ class Scored:
 
     def __post_init__(self) -> None:
         try:
-            labels, scores = checked(self.labels, self.scores)
+            labels, scores = check_samples(self.labels, self.scores)
         except UsageError as error:
             raise UsageError(f"{self.name}: {error.message}", error.hint)
         object.__setattr__(self, "labels", labels)

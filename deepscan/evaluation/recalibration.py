@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepscan.calibration import FALSE_ALARMS, MISSES, Method, fit, second_half
+from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod, fit_calibration, second_half
 from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
 from deepscan.evaluation.measurements import measure_all
@@ -23,9 +23,9 @@ def recalibrate(
     *,
     level: Literal["frame", "video"],
     data: str,
-    method: Method = "temperature",
-    false_alarms: float = FALSE_ALARMS,
-    misses: float = MISSES,
+    method: CalibrationMethod = "temperature",
+    fpr: float = MAX_FPR,
+    fnr: float = MAX_FNR,
 ) -> ModelCard:
     """Return a model's card with a new calibration, fitted as at the end of a training.
 
@@ -39,12 +39,12 @@ def recalibrate(
         groups: Group of each sample, length N.
         level: What one sample is.
         data: The data, named.
-        method: As `fit` takes it.
-        false_alarms: As `fit` takes it.
-        misses: As `fit` takes it.
+        method: As `fit_calibration` takes it.
+        fpr: As `fit_calibration` takes it.
+        fnr: As `fit_calibration` takes it.
 
     Raises:
-        UsageError: See `fit`, a half lacks a class, or the first is too small to show the rates.
+        UsageError: See `fit_calibration`, a half lacks a class, or the first is too small to show the rates.
     """
     truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
     if not truth.shape == given.shape == (len(groups),):
@@ -59,21 +59,21 @@ def recalibrate(
                 f"of {len(truth)} samples the {name} half has {len(part)} and lacks real or fake ones",
                 "calibrate on more groups, of both labels",
             )
-    for name, label, rate in (("reals", 0, false_alarms), ("fakes", 1, misses)):
+    for name, label, rate in (("reals", 0, fpr), ("fakes", 1, fnr)):
         count = int((truth[~second] == label).sum())
         if rate and count * rate < 1:
             raise UsageError(
                 f"{count} {name} in the half to fit on cannot show an error rate of {rate:.3g}",
                 f"measure on more of them, at least {2 * math.ceil(1 / rate)}, or state a higher rate",
             )
-    calibration = fit(
+    calibration = fit_calibration(
         truth[~second],
         given[~second],
         level=level,
         data=f"{data}: first half of the groups",
         method=method,
-        false_alarms=false_alarms,
-        misses=misses,
+        fpr=fpr,
+        fnr=fnr,
     )
     where = f"{data}: second half of the groups, on which nothing was fitted"
     figures = measure_all(truth[second], given[second], np.asarray(groups)[second], calibration)

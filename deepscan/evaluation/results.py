@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.calibration import FALSE_ALARMS, MISSES, Method
+from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod
 from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
 from deepscan.evaluation.aggregation import COUNTINGS, Counting, sample, videos_of
@@ -119,10 +119,10 @@ def calibrated_on(
     report: Report,
     card: ModelCard,
     level: Level,
-    method: Method,
+    method: CalibrationMethod,
     *,
-    false_alarms: float = FALSE_ALARMS,
-    misses: float = MISSES,
+    fpr: float = MAX_FPR,
+    fnr: float = MAX_FNR,
 ) -> ModelCard:
     """Return a model's card with a calibration on what a report has measured, by its first way to count.
 
@@ -134,8 +134,8 @@ def calibrated_on(
         card: The model's card.
         level: What one sample is.
         method: As `scan.calibration.recalibrate` takes it.
-        false_alarms: See there.
-        misses: See there.
+        fpr: See there.
+        fnr: See there.
 
     Raises:
         UsageError: See there.
@@ -160,8 +160,8 @@ def calibrated_on(
         level=level,
         data=", ".join(each.test for each in results),
         method=method,
-        false_alarms=false_alarms,
-        misses=misses,
+        fpr=fpr,
+        fnr=fnr,
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures of merit of fake probabilities, and how far chance may have moved them."""
+"""Metrics of fake probabilities, and their bootstrap intervals."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,27 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepscan.errors import UsageError
-from deepscan.metrics.ranking import (
-    Curve,
-    Ranking,
-    area,
-    crossing,
-    partial_area,
-    precision_mean,
-    published_crossing,
-    recall,
-)
+from deepscan.metrics.ranking import RankedSamples, RocCurve
 
 #: Takes labels and scores, both of shape (N,).
 Metric = Callable[[ArrayLike, ArrayLike], float]
-#: False positive rates up to which the partial AUC and the recall look.
-PARTIAL_FPR, RECALL_FPR = 0.1, 0.01
+#: Greatest false positive rates of `partial_auc` and of `tpr_at_fpr`.
+PARTIAL_FPR, LOW_FPR = 0.1, 0.01
 
 
-def checked(
+def check_samples(
     labels: ArrayLike, scores: ArrayLike, *, both_classes: bool = True
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return labels and scores as arrays, refused where a figure of them would mean nothing.
+    """Return labels and scores as arrays; refuse those that no metric is defined for.
 
     Args:
         labels: 0 for real, 1 for fake, shape (N,).
@@ -37,8 +28,8 @@ def checked(
         both_classes: Whether both labels must occur.
 
     Raises:
-        UsageError: Shapes differ, nothing is there, a score is NaN or outside [0, 1], a label is neither 0
-            nor 1, or only one class is there.
+        UsageError: Shapes differ, there are no samples, a score is NaN or outside [0, 1], a label is
+            neither 0 nor 1, or a class is missing.
     """
     truth, given = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     hint = "give one label (0 real, 1 fake) and one finite probability for each sample"
@@ -62,22 +53,22 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve (trapezoid, ties count half), in [0, 1].
 
     Raises:
-        UsageError: See `checked`.
+        UsageError: See `check_samples`.
     """
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(*checked(labels, scores)))
+    return float(roc_auc_score(*check_samples(labels, scores)))
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the average precision (sum of steps, not of trapezoids), in [0, 1].
 
     Raises:
-        UsageError: See `checked`.
+        UsageError: See `check_samples`.
     """
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(*checked(labels, scores)))
+    return float(average_precision_score(*check_samples(labels, scores)))
 
 
 def partial_auc(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -87,91 +78,92 @@ def partial_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     Making 1989): chance gives 0.5, a perfect order 1. The curve is a straight line between two points.
 
     Raises:
-        UsageError: See `checked`.
+        UsageError: See `check_samples`.
     """
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(*checked(labels, scores), max_fpr=PARTIAL_FPR))
+    return float(roc_auc_score(*check_samples(labels, scores), max_fpr=PARTIAL_FPR))
 
 
-def recall_at_low_fpr(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the share of fakes found where at most `RECALL_FPR` of the reals are taken for fake, in [0, 1].
+def tpr_at_fpr(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the true positive rate at a false positive rate of at most `LOW_FPR`, in [0, 1].
 
-    Samples of one score are taken together or not at all, and there is nothing between two points of the ROC
-    curve: with fewer than 1 / `RECALL_FPR` reals, it is the share of fakes above every real.
+    Samples of equal score are taken together, and nothing is interpolated: with fewer than 1 / `LOW_FPR`
+    reals, it is the share of fakes that score above every real.
 
     Raises:
-        UsageError: See `checked`.
+        UsageError: See `check_samples`.
     """
     from sklearn.metrics import roc_curve
 
-    false_positive, true_positive, _ = roc_curve(*checked(labels, scores), drop_intermediate=False)
-    return float(true_positive[false_positive <= RECALL_FPR][-1])
+    false_positive, true_positive, _ = roc_curve(*check_samples(labels, scores), drop_intermediate=False)
+    return float(true_positive[false_positive <= LOW_FPR][-1])
 
 
-def equal_error_rate(labels: ArrayLike, scores: ArrayLike) -> float:
+def eer(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the false positive rate at the ROC point where |FNR - FPR| is smallest, in [0, 1].
 
-    There is a point for each score that occurs, and no interpolation between them.
+    Every score that occurs is a point; nothing is interpolated.
 
     Raises:
-        UsageError: See `checked`.
+        UsageError: See `check_samples`.
     """
-    return _crossing(labels, scores, every_point=True)
+    return _eer(labels, scores, every_point=True)
 
 
-def published_equal_error_rate(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the equal error rate as DeepfakeBench has it, and with it published figures, in [0, 1].
+def published_eer(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the equal error rate as DeepfakeBench, and so published results, compute it, in [0, 1].
 
-    Of a straight run of the ROC curve only the ends are points, those that scikit-learn keeps. Of a few
-    dozen samples the rates may cross far from either: four fakes, one of them below two of four reals, then
+    Only the ends of a straight run of the ROC curve are points, as scikit-learn keeps them. With a few dozen
+    samples the rates may be equal far from either end: four fakes, one of them below two of four reals, then
     have a rate of 0.
 
     Raises:
-        UsageError: See `checked`.
+        UsageError: See `check_samples`.
     """
-    return _crossing(labels, scores, every_point=False)
+    return _eer(labels, scores, every_point=False)
 
 
-def _crossing(labels: ArrayLike, scores: ArrayLike, *, every_point: bool) -> float:
+def _eer(labels: ArrayLike, scores: ArrayLike, *, every_point: bool) -> float:
     from sklearn.metrics import roc_curve
 
-    false_positive, true_positive, _ = roc_curve(*checked(labels, scores), drop_intermediate=not every_point)
-    at = int(np.argmin(np.abs(1 - true_positive - false_positive)))
-    return float(false_positive[at])
+    false_positive, true_positive, _ = roc_curve(
+        *check_samples(labels, scores), drop_intermediate=not every_point
+    )
+    return float(false_positive[np.argmin(np.abs(1 - true_positive - false_positive))])
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the share of samples on their side of 0.5, fake being strictly above it.
+    """Return the share of samples that are on the right side of 0.5; fake is strictly above it.
 
     Raises:
-        UsageError: See `checked`; one class alone is allowed.
+        UsageError: See `check_samples`; one class alone is allowed.
     """
-    truth, given = checked(labels, scores, both_classes=False)
+    truth, given = check_samples(labels, scores, both_classes=False)
     return float(np.mean((given > 0.5) == truth))
 
 
 def accuracy_from(labels: ArrayLike, scores: ArrayLike, threshold: float) -> float:
-    """Return the share of samples on their side of a threshold, fake being at least it, as a verdict has it.
+    """Return the share of samples on the right side of a threshold; fake is at or above it, as in verdicts.
 
     Raises:
-        UsageError: See `checked`; one class alone is allowed.
+        UsageError: See `check_samples`; one class alone is allowed.
     """
-    truth, given = checked(labels, scores, both_classes=False)
+    truth, given = check_samples(labels, scores, both_classes=False)
     return float(np.mean((given >= threshold) == truth))
 
 
 def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
     """Return the expected calibration error of the probability of fake, in [0, 1].
 
-    Equal-width bins of the score; each weighs in with its share of the samples times the distance between
-    its mean score and its share of fakes ("On Calibration of Modern Neural Networks", ICML 2017, Eq. 3,
-    on the probability of fake rather than on the winner's).
+    The bins of the score have equal width; each counts with its share of the samples times the distance
+    between its mean score and its share of fakes ("On Calibration of Modern Neural Networks", ICML
+    2017, Eq. 3, on the probability of fake rather than of the winning class).
 
     Raises:
-        UsageError: See `checked`; one class alone is allowed.
+        UsageError: See `check_samples`; one class alone is allowed.
     """
-    truth, given = checked(labels, scores, both_classes=False)
+    truth, given = check_samples(labels, scores, both_classes=False)
     inside = np.minimum((given * bins).astype(np.int64), bins - 1)
     gaps = np.bincount(inside, weights=given - truth, minlength=bins)
     return float(np.abs(gaps).sum() / len(given))
@@ -179,7 +171,7 @@ def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> f
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A metric under the name that cards and reports give it, and what it is taken of.
+    """A metric under the name that cards and reports give it, and the scores that it needs.
 
     Attributes:
         function: The metric; it takes a threshold as well where `needs` says so.
@@ -200,45 +192,45 @@ class Measure:
         return partial(self.function, threshold=threshold) if self.needs == "threshold" else self.function
 
 
-#: What is measured, in the order in which it is told.
+#: What is measured, in the order of reports. The names are keys of cards and reports.
 METRICS: Mapping[str, Measure] = {
     "auc": Measure(auc, "raw", "higher"),
     "partial_auc": Measure(partial_auc, "raw", "higher"),
     "average_precision": Measure(average_precision, "raw", "higher"),
-    "equal_error_rate": Measure(equal_error_rate, "raw", "lower"),
-    "recall_at_1_percent_fpr": Measure(recall_at_low_fpr, "raw", "higher"),
+    "equal_error_rate": Measure(eer, "raw", "lower"),
+    "recall_at_1_percent_fpr": Measure(tpr_at_fpr, "raw", "higher"),
     "accuracy": Measure(accuracy, "raw", "higher"),
     "accuracy_at_threshold": Measure(accuracy_from, "threshold", "higher"),
     "calibration_error_raw": Measure(calibration_error, "raw", "lower"),
     "calibration_error": Measure(calibration_error, "calibrated", "lower"),
 }
 
-#: The same where figures are to stand beside published ones.
-PUBLISHED: Mapping[str, Measure] = {
+#: The same, to compare with published results.
+PUBLISHED_METRICS: Mapping[str, Measure] = {
     **METRICS,
-    "equal_error_rate": Measure(published_equal_error_rate, "raw", "lower"),
+    "equal_error_rate": Measure(published_eer, "raw", "lower"),
 }
 
-#: The same figures of a curve: a thousand draws need not sort the samples a thousand times.
-_OF_CURVE: Mapping[Metric, Callable[[Curve], float]] = {
-    auc: area,
-    partial_auc: partial(partial_area, max_fpr=PARTIAL_FPR),
-    average_precision: precision_mean,
-    equal_error_rate: crossing,
-    published_equal_error_rate: published_crossing,
-    recall_at_low_fpr: partial(recall, max_fpr=RECALL_FPR),
+#: The same metrics of a ROC curve: a thousand draws need not sort the samples a thousand times.
+_OF_CURVE: Mapping[Metric, Callable[[RocCurve], float]] = {
+    auc: RocCurve.auc,
+    partial_auc: partial(RocCurve.partial_auc, max_fpr=PARTIAL_FPR),
+    average_precision: RocCurve.average_precision,
+    eer: RocCurve.eer,
+    published_eer: RocCurve.published_eer,
+    tpr_at_fpr: partial(RocCurve.tpr_at_fpr, max_fpr=LOW_FPR),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure and the interval in which resampled data put it.
+    """A value and its bootstrap interval.
 
     Attributes:
-        value: The figure on the data as they are.
+        value: The value on the data itself.
         low: Lower bound.
         high: Upper bound.
-        level: Share of the resampled figures between the bounds.
+        level: Share of the resampled values between the bounds.
     """
 
     value: float
@@ -257,10 +249,10 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return a figure with its percentile bootstrap interval, resampled by group.
+    """Return a metric with its percentile bootstrap interval, resampled by group.
 
-    Samples of one source share its look, so whole groups are drawn with replacement: drawing samples would
-    make the interval too narrow. Where there are both classes, draws that hold one only are drawn again.
+    Samples of one source look alike, so whole groups are drawn with replacement: drawing single samples
+    would make the interval too narrow. Draws without both classes are repeated, if the data have both.
 
     Args:
         metric: A function of labels and scores; those of this module that rank are drawn fastest.
@@ -272,7 +264,7 @@ def bootstrap(
         seed: Of the draws.
 
     Raises:
-        UsageError: See `checked`, the metric refuses the samples, or the groups are not one a sample.
+        UsageError: See `check_samples`, the metric refuses the samples, or the groups are not one a sample.
     """
     return bootstrap_all([metric], labels, scores, groups, rounds=rounds, level=level, seed=seed)[0]
 
@@ -287,7 +279,7 @@ def bootstrap_all(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Return several figures of the same samples, each as `bootstrap` gives it, from the same draws.
+    """Return several metrics of the same samples, as `bootstrap` does, all from the same draws.
 
     Args:
         metrics: As `bootstrap` takes one.
@@ -301,18 +293,18 @@ def bootstrap_all(
     Raises:
         UsageError: See `bootstrap`.
     """
-    truth, given = checked(labels, scores, both_classes=False)
+    truth, given = check_samples(labels, scores, both_classes=False)
     values = [metric(truth, given) for metric in metrics]
-    ranking = Ranking(truth, given)
+    ranking = RankedSamples(truth, given)
     others = any(metric not in _OF_CURVE for metric in metrics)
     drawn = np.empty((rounds, len(metrics)))
-    for row, weights in zip(drawn, draws(truth, groups, rounds, seed), strict=True):
-        curve = ranking.curve(weights)
+    for row, weights in zip(drawn, bootstrap_weights(truth, groups, rounds, seed), strict=True):
+        curve = ranking.roc_curve(weights)
         # In the order of the samples, which changes no figure but by rounding.
         again = np.repeat(np.arange(len(truth), dtype=np.int32), weights) if others else None
-        for at, metric in enumerate(metrics):
+        for column, metric in enumerate(metrics):
             of_curve = _OF_CURVE.get(metric)
-            row[at] = metric(truth[again], given[again]) if of_curve is None else of_curve(curve)
+            row[column] = metric(truth[again], given[again]) if of_curve is None else of_curve(curve)
     bounds = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2), axis=0).T
     return [
         Interval(value, float(low), float(high), level)
@@ -320,12 +312,12 @@ def bootstrap_all(
     ]
 
 
-def draws(
+def bootstrap_weights(
     labels: NDArray[np.int64], groups: Sequence[str] | NDArray[np.int64], rounds: int, seed: int
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield how often each sample is drawn as whole groups are drawn with replacement, shape (N,).
+    """Yield how often each sample is drawn when whole groups are drawn with replacement, shape (N,).
 
-    Where there are both classes, a draw that holds one only is drawn again.
+    Draws without both classes are repeated, if the data have both.
 
     Args:
         labels: 0 or 1, shape (N,).
@@ -334,7 +326,7 @@ def draws(
         seed: Of the draws.
 
     Raises:
-        UsageError: The groups are not one a sample.
+        UsageError: There is not one group for each sample.
     """
     if len(groups) != len(labels):
         raise UsageError(f"{len(groups)} groups for {len(labels)} samples", "give one group for each sample")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.backbones.tuning import fold
-from deepscan.calibration import calibrate, fit
+from deepscan.calibration import calibrate, fit_calibration
 from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops import CropSet
 from deepscan.detectors import load_network
@@ -78,7 +78,7 @@ def publish(
     if recipe.quantise:
         round_weights(network)
     fitted, held = halves(crops, recipe.frames["val"], recipe.sampling)
-    calibration = fit(
+    calibration = fit_calibration(
         crops.labels[fitted],
         _scores(network, crops, fitted, inputs),
         level="frame",

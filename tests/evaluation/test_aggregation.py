@@ -8,7 +8,7 @@ import pytest
 from deepscan.data.benchmark import read_benchmark
 from deepscan.errors import UsageError
 from deepscan.evaluation.aggregation import COUNTINGS, FrameRows, group, sample, video_key
-from deepscan.metrics.binary import equal_error_rate, published_equal_error_rate
+from deepscan.metrics.binary import eer, published_eer
 
 CORRECTED, PUBLISHED = COUNTINGS.get("corrected"), COUNTINGS.get("as-published")
 METHODS = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
@@ -172,7 +172,7 @@ def test_corrected_gives_every_figure_at_both_levels_and_as_published_only_the_a
 
 def test_the_equal_error_rate_is_that_of_deepfakebench_in_as_published_counting_alone():
     at = {way.name: way.measures["equal_error_rate"].function for way in (CORRECTED, PUBLISHED)}
-    assert at == {"corrected": equal_error_rate, "as-published": published_equal_error_rate}
+    assert at == {"corrected": eer, "as-published": published_eer}
     assert list(CORRECTED.measures) == list(PUBLISHED.measures)
 
 

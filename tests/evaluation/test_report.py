@@ -210,4 +210,4 @@ def test_too_few_samples_are_no_promise_of_an_error_rate(tmp_path):
     ) as raised:
         calibrated_on(report, card, "video", "temperature")
     assert "at least 40" in raised.value.hint
-    assert calibrated_on(report, card, "video", "temperature", false_alarms=0.2, misses=0.2).calibration
+    assert calibrated_on(report, card, "video", "temperature", fpr=0.2, fnr=0.2).calibration

@@ -8,7 +8,7 @@ from deepscan.errors import UsageError
 from deepscan.metrics import binary
 from deepscan.metrics.binary import (
     METRICS,
-    PUBLISHED,
+    PUBLISHED_METRICS,
     accuracy,
     accuracy_from,
     auc,
@@ -16,19 +16,19 @@ from deepscan.metrics.binary import (
     bootstrap,
     bootstrap_all,
     calibration_error,
-    equal_error_rate,
+    eer,
     partial_auc,
-    published_equal_error_rate,
-    recall_at_low_fpr,
+    published_eer,
+    tpr_at_fpr,
 )
 
 RANKING = (
     auc,
     partial_auc,
     average_precision,
-    equal_error_rate,
-    published_equal_error_rate,
-    recall_at_low_fpr,
+    eer,
+    published_eer,
+    tpr_at_fpr,
 )
 ALL = (*RANKING, accuracy, calibration_error)
 
@@ -57,16 +57,16 @@ def test_equal_error_rate_does_not_interpolate():
     # ROC points (FPR, TPR): (0, 0), (0, .5), (1/3, .5), (1/3, 1), (1, 1). |FNR - FPR| is smallest, 1/6, at
     # (1/3, .5); between the points the rates would meet elsewhere.
     labels, scores = [0, 0, 0, 1, 1], [0.1, 0.2, 0.8, 0.7, 0.9]
-    assert equal_error_rate(labels, scores) == pytest.approx(1 / 3)
-    assert equal_error_rate([0, 1], [0.1, 0.9]) == 0
+    assert eer(labels, scores) == pytest.approx(1 / 3)
+    assert eer([0, 1], [0.1, 0.9]) == 0
 
 
 def test_equal_error_rate_looks_at_every_threshold():
     # Three fakes, two reals, a fake, two reals: at 0.6 a quarter of the reals and of the fakes is wrong.
     labels, scores = [1, 1, 1, 0, 0, 1, 0, 0], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
-    assert equal_error_rate(labels, scores) == 0.25
+    assert eer(labels, scores) == 0.25
     # DeepfakeBench looks at (0, 0.75) and (0.5, 0.75), the ends of that run, alone.
-    assert published_equal_error_rate(labels, scores) == 0
+    assert published_eer(labels, scores) == 0
 
 
 def test_partial_auc_looks_at_few_false_positives_alone():
@@ -84,11 +84,11 @@ def test_recall_at_low_fpr_takes_ties_together():
     # 100 reals may lose one: the real at 0.8 is let through, the two at 0.6 are one too many.
     reals = np.r_[0.8, 0.6, 0.6, np.zeros(97)]
     labels = np.r_[np.zeros(100, int), np.ones(4, int)]
-    assert recall_at_low_fpr(labels, np.r_[reals, 0.9, 0.7, 0.6, 0.1]) == 0.5
+    assert tpr_at_fpr(labels, np.r_[reals, 0.9, 0.7, 0.6, 0.1]) == 0.5
     # A fake that ties with a real that may be lost counts; with 99 reals none may be.
-    assert recall_at_low_fpr(labels, np.r_[reals, 0.9, 0.8, 0.6, 0.1]) == 0.5
-    assert recall_at_low_fpr(labels[1:], np.r_[reals[:-1], 0.9, 0.8, 0.6, 0.1]) == 0.25
-    assert recall_at_low_fpr([0, 1], [0.5, 0.5]) == 0
+    assert tpr_at_fpr(labels, np.r_[reals, 0.9, 0.8, 0.6, 0.1]) == 0.5
+    assert tpr_at_fpr(labels[1:], np.r_[reals[:-1], 0.9, 0.8, 0.6, 0.1]) == 0.25
+    assert tpr_at_fpr([0, 1], [0.5, 0.5]) == 0
 
 
 def test_accuracy_takes_a_half_for_real():
@@ -233,5 +233,5 @@ def test_every_metric_of_the_list_tells_good_scores_from_bad_ones_as_it_says():
         more = (0.5,) if measure.needs == "threshold" else ()
         good, bad = (measure.function(labels, given, *more) for given in (scores, 1 - scores))
         assert (good > bad) == (measure.better == "higher"), name
-    assert {measure.function for of in (METRICS, PUBLISHED) for measure in of.values()} >= set(ALL)
+    assert {measure.function for of in (METRICS, PUBLISHED_METRICS) for measure in of.values()} >= set(ALL)
     assert set(binary._OF_CURVE) == set(RANKING), "a figure that sorts is drawn without sorting again"

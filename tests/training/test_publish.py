@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deepscan.calibration import calibrate, fit
+from deepscan.calibration import calibrate, fit_calibration
 from deepscan.cards import CARD
 from deepscan.detectors import load_network
 from deepscan.detectors.scores import predict
@@ -64,7 +64,7 @@ def test_one_half_of_the_groups_fits_the_calibration_and_the_other_is_reported(p
     parts = halves(crops, published.recipe.frames["val"])
     scores = [predict(published.network, crops.crops[rows], published.inputs) for rows in parts]
     fits = [
-        fit(crops.labels[rows], raw, level="frame", data=card.calibration.data)
+        fit_calibration(crops.labels[rows], raw, level="frame", data=card.calibration.data)
         for rows, raw in zip(parts, scores, strict=True)
     ]
     reported = [
