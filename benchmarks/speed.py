@@ -250,7 +250,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 def draw(folder: Path) -> None:
     """Draw the seconds of all clips, and how many times as fast each clip is."""
-    from deepscan.evaluation.plot_style import COLOURS, GREY, MARKS, new_figure, styled
+    from deepscan.evaluation.plot_style import COLOURS, GREY, MARKERS, new_figure, styled
 
     with (folder / "speed.csv").open(newline="", encoding="utf-8") as file:
         told = {line["what"]: line for line in csv.DictReader(file)}
@@ -287,7 +287,7 @@ def draw(folder: Path) -> None:
                 [int(clip["width"]) * int(clip["height"]) / 1e6 for clip in clips],
                 [float(clip[PLAIN]) / float(clip[name]) for clip in clips],
                 s=14,
-                marker=MARKS[at],
+                marker=MARKERS[at],
                 color=COLOURS[(0, 2)[at]],
                 label=words[name],
             )

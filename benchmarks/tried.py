@@ -31,7 +31,7 @@ from deepscan.data.degrade import Codec
 from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all, measure_kinds
-from deepscan.evaluation.scan_records import read_labels, read_records, votes
+from deepscan.evaluation.scan_records import group_votes, read_labels, read_records
 from deepscan.evaluation.scores import Scores
 from deepscan.metrics.binary import METRICS, auc
 from deepscan.models.lookup import load_card
@@ -231,7 +231,9 @@ def _clips(card: ModelCard, data: Path) -> Clips | None:
         return None
     found = {}
     for tiers in (*TIERS, ALL):
-        given = votes(read_records(records, read_labels(data / "clips.csv", [f"tier={tiers}"]), "clips"))
+        given = group_votes(
+            read_records(records, read_labels(data / "clips.csv", [f"tier={tiers}"]), "clips")
+        )
         found[tiers] = given.take(np.flatnonzero(~np.isnan(given.scores)))
     labels = read_labels(data / "clips.csv", ["tier=A,B"])
     called: dict[tuple[str, str], set[str]] = defaultdict(set)

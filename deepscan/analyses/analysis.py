@@ -109,13 +109,13 @@ class Analysis(ABC):
         """
 
 
-def write(name: str, findings: Findings, folder: Path) -> tuple[Path, Path]:
+def write_findings(name: str, findings: Findings, folder: Path) -> tuple[Path, Path]:
     """Write NAME.csv and NAME.png into a folder and return their paths.
 
     Raises:
         UsageError: The folder cannot be made.
     """
-    from deepscan.evaluation.plot_style import save
+    from deepscan.evaluation.plot_style import save_figure
     from deepscan.evaluation.report import make_folder
 
     make_folder(folder)
@@ -124,5 +124,5 @@ def write(name: str, findings: Findings, folder: Path) -> tuple[Path, Path]:
         writer: csv.DictWriter[Any] = csv.DictWriter(file, list(findings.rows[0]))
         writer.writeheader()
         writer.writerows(findings.rows)
-    save(findings.figure, picture)
+    save_figure(findings.figure, picture)
     return table, picture

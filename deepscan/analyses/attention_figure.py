@@ -15,7 +15,7 @@ from deepscan.analyses.rand_cls import ARMS, Point
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
-    MARKS,
+    MARKERS,
     add_legend,
     add_maps,
     new_figure,
@@ -113,7 +113,7 @@ def _draw_course(left: Axes, right: Axes, points: Sequence[Point], patches: int)
     for at, arm in enumerate(ARMS):
         own = [point for point in points if point.arm == arm]
         epochs = [point.epoch for point in own]
-        look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKS[at], "label": arm}
+        look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKERS[at], "label": arm}
         look |= {"linestyle": ("-", "--")[at], "markerfacecolor": (COLOURS[2], "none")[at]}
         left.plot(epochs, [point.auc for point in own], **look)
         spread = [float(effective(point.attention).mean()) for point in own]

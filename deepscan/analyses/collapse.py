@@ -16,7 +16,7 @@ from deepscan.analyses.gradients import Geometry, critical, geometry
 from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.errors import UsageError
-from deepscan.evaluation.tables import table
+from deepscan.evaluation.tables import paper_table
 
 #: Steps of the training at which gradients are measured, the first and the last among them.
 MEASURED = 40
@@ -246,7 +246,7 @@ def _row(case: Case, **cells: Cell) -> dict[str, Cell]:
 
 def _paper() -> tuple[str, ...]:
     """Return what the paper prints to hold this against; its Fig. 1 to 3 and 6 are only drawn."""
-    printed = table("corit-cor")
+    printed = paper_table("corit-cor")
     radii = [f"{row.name} {' '.join(str(cell) for cell in row.cells)}" for row in printed.rows]
     layers = ", ".join(column.removeprefix("L") for column in printed.columns)
     return (

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from deepscan.analyses.analysis import Cell
 from deepscan.evaluation.plot_style import (
     GREY,
-    MARKS,
+    MARKERS,
     add_legend,
     line_of,
     new_figure,
@@ -51,7 +51,7 @@ def figure_of(rows: Sequence[Mapping[str, Cell]]) -> Figure:
 
 
 def _draw_kind(panels: Panels, rows: Rows, at: int, count: int) -> Artist:
-    look, mark = line_of(at), MARKS[at % len(MARKS)]
+    look, mark = line_of(at), MARKERS[at % len(MARKERS)]
     head = [row for row in rows if row["what"] == "radius"]
     # Beside one another: many kinds have the same radius.
     aside = (at - (count - 1) / 2) * min(0.1, 0.5 / count)

@@ -22,7 +22,7 @@ from deepscan.detectors.detector import Batch, FrozenNetwork, Network
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import UsageError
-from deepscan.evaluation.tables import table
+from deepscan.evaluation.tables import paper_table
 from deepscan.training.optimiser import FEATURES, Stepper, make_optimiser
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe, load_recipe
@@ -138,7 +138,9 @@ class Cost(Analysis):
         ]
         if device == "cuda":
             memory = torch.cuda.max_memory_allocated() / MEGABYTE
-            printed = table("corit-memory").cell("Ours", "MB").number if card.method == "corit" else None
+            printed = (
+                paper_table("corit-memory").cell("Ours", "MB").number if card.method == "corit" else None
+            )
             paper = (None, "") if printed is None else (float(printed), "CoRIT, Sec. V-B5")
             items.append(Item("memory of training", "GPU", memory, "MB", *paper))
         if isinstance(network, FrozenNetwork):
@@ -230,7 +232,7 @@ def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | 
     setting = _SETTINGS.get(tuning)
     if setting is None or card.method not in ("qtfp", tuning):
         return None, ""
-    given = table("qtfp-cost")
+    given = paper_table("qtfp-cost")
     column = f"{setting}+Ours" if card.method == "qtfp" else setting
     value = given.cell(row, column).number
     return None if value is None else float(value), f"QTFP, {given.number}, {column}"

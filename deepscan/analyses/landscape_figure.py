@@ -10,7 +10,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from deepscan.evaluation.plot_style import COLOURS, MARKS, new_figure, shortened, styled
+from deepscan.evaluation.plot_style import COLOURS, MARKERS, new_figure, shortened, styled
 
 _RISES = tuple(digit * 10.0**power for power in range(-3, 1) for digit in (1, 2, 5))
 #: Between which rises a colour stands; the same for every model, so that two pictures can lie side by side.
@@ -67,8 +67,8 @@ def _draw_rise(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     highest = [max(row["rise"] for row in rows if row["radius"] == radius) for radius in radii]
     own = [row["rise"] for row in rows if row["start"] == "gradient"]
     places = range(len(radii))
-    axes.plot(places, highest, marker=MARKS[0], color=COLOURS[0], label="highest of all ascents")
-    axes.plot(places, own, "--", marker=MARKS[1], color=COLOURS[1], label="from the gradient", markersize=4)
+    axes.plot(places, highest, marker=MARKERS[0], color=COLOURS[0], label="highest of all ascents")
+    axes.plot(places, own, "--", marker=MARKERS[1], color=COLOURS[1], label="from the gradient", markersize=4)
     axes.set_xticks(places, [f"{radius:g}" for radius in radii])
     axes.set_ylim(bottom=0)
     axes.set(title="Highest rise found", xlabel="Distance from the weights", ylabel="Rise (nats)")

@@ -14,7 +14,7 @@ from deepscan.analyses.crops import LABELS, Crop, Opened, batches, unread
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.detectors.routing import Branch
-from deepscan.evaluation.tables import load_tables, table
+from deepscan.evaluation.tables import load_tables, paper_table
 from deepscan.faces.regions import REGIONS
 
 Floats = NDArray[np.float64]
@@ -191,7 +191,7 @@ def _experts(noted: dict[tuple[int, int], Tensor], alive: NDArray[np.bool_], cou
 
 def printed(dataset: str, label: str, expert: int) -> Cell:
     """Return the weight that the paper prints for an expert on a data set, "" where it prints none."""
-    given = table(PAPER)
+    given = paper_table(PAPER)
     names = {
         column: name
         for other in load_tables().values()

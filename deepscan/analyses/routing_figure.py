@@ -16,7 +16,7 @@ from deepscan.analyses.routes import Masks, Routes, printed
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
-    MARKS,
+    MARKERS,
     add_legend,
     add_maps,
     new_figure,
@@ -69,7 +69,7 @@ def draw_masks(masks: Masks, grid: int) -> Figure:
         labels = []
         for at, region in enumerate(masks.regions):
             for label in (0, 1):
-                look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKS[at]}
+                look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKERS[at]}
                 look |= {"linestyle": ("-", "--")[label], "markersize": 4}
                 look |= {"markerfacecolor": (COLOURS[2 + at], "white")[label]}
                 handles += axes["rates"].plot(layers, rates[label][:, at], **look)
@@ -116,10 +116,10 @@ def _draw_experts(axes: Axes, routes: Routes) -> list[Artist]:
         rows = (routes.crops.labels == label) & routes.alive[:, first]
         if rows.any():
             means = routes.experts[rows, first].mean(axis=(0, 1))
-            axes.plot(places + (label - 0.5) * 0.24, means, MARKS[label], color=COLOURS[label])
+            axes.plot(places + (label - 0.5) * 0.24, means, MARKERS[label], color=COLOURS[label])
         theirs = [printed(BESIDE, LABELS[label], expert) for expert in places.tolist()]
         shown = [np.nan if value == "" else float(value) for value in theirs]
-        look: dict[str, Any] = {"marker": MARKS[label], "markerfacecolor": "none", "linestyle": "none"}
+        look: dict[str, Any] = {"marker": MARKERS[label], "markerfacecolor": "none", "linestyle": "none"}
         look |= {"color": COLOURS[label], "markersize": 8}
         axes.plot(places + (label - 0.5) * 0.72, shown, **look)
         handles.append(Line2D([], [], **look))
@@ -137,7 +137,7 @@ def _draw_sets(axes: Axes, routes: Routes, names: Sequence[str]) -> None:
         for label in (0, 1):
             rows = (routes.crops.sets == name) & (routes.crops.labels == label)
             if rows.any():
-                axes.plot(routes.depth[rows].mean(), at, MARKS[label], color=COLOURS[label])
+                axes.plot(routes.depth[rows].mean(), at, MARKERS[label], color=COLOURS[label])
     axes.set_yticks(range(len(names)), [shortened(name, 30) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("Mean number of blocks")

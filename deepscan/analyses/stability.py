@@ -16,7 +16,7 @@ from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.analyses.runs import Run, read_runs
 from deepscan.errors import UsageError
-from deepscan.evaluation.plot_style import MARKS, add_legend, line_of, new_figure, shortened, styled
+from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, shortened, styled
 from deepscan.training.recipe import Select
 
 Floats = NDArray[np.float64]
@@ -167,6 +167,6 @@ def _draw(axes: Axes, curve: Curve, at: int) -> Artist:
         axes.fill_between(epochs, low, high, color=look["color"], alpha=0.18, linewidth=0)
     best = int(curve.mean.argmax())
     (line,) = axes.plot(
-        epochs, curve.mean, marker=MARKS[at % len(MARKS)], markevery=[best], markersize=7, **look
+        epochs, curve.mean, marker=MARKERS[at % len(MARKERS)], markevery=[best], markersize=7, **look
     )
     return line

@@ -12,7 +12,7 @@ from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.analyses.runs import FREE, Run, read_runs
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.plot_style import MARKS, add_legend, line_of, new_figure, styled
+from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, styled
 from deepscan.training.stated import leaves_of
 
 #: The weights by their names in a recipe's loss -> the switch that is `none` where there is no such loss.
@@ -204,7 +204,7 @@ def _draw(axes: Axes, points: Sequence[Point], axis: int, held: bool, first: int
         if len(along) < min(2, longest):
             continue
         at = first + len(drawn)
-        look, mark = line_of(at), MARKS[at % len(MARKS)]
+        look, mark = line_of(at), MARKERS[at % len(MARKERS)]
         for value, found in along.items():
             axes.plot(
                 [place[value]] * len(found),

@@ -34,11 +34,11 @@ def measure_given(
     """Measure scores that somebody has."""
     from deepscan.evaluation.aggregation import COUNTINGS
     from deepscan.evaluation.protocols import PROTOCOLS
-    from deepscan.evaluation.results import of_scores
+    from deepscan.evaluation.results import report_scores
 
     named = PROTOCOLS.get(protocol) if protocol else None
     row = named.of(sets, "") if named else sets
-    report = of_scores(
+    report = report_scores(
         given,
         missing=missing,  # type: ignore[arg-type]  # one of those allowed
         ways=[COUNTINGS.get(name) for name in countings],
@@ -54,11 +54,11 @@ def measure_given(
 
 def perform_protocol(asked: "Evaluation", options: "ScanOptions", view: "EvalView") -> "Report":
     """Score crops by a protocol, and show what comes of it."""
-    from deepscan.evaluation.run import perform
+    from deepscan.evaluation.run import run_evaluation
     from deepscan.scanning.run import load_scorer
 
     with view:
-        report = perform(asked, load_scorer(options), view)
+        report = run_evaluation(asked, load_scorer(options), view)
     _show(report, asked.out, asked.protocol.metrics, asked.protocol.level(asked.row), view)
     return report
 
@@ -76,9 +76,9 @@ def calibrate_model(
     report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
 ) -> None:
     """Write a calibration into a model's card, and say what it is."""
-    from deepscan.evaluation.results import calibrated_on
+    from deepscan.evaluation.results import calibrate_from_report
 
-    made = calibrated_on(
+    made = calibrate_from_report(
         report,
         card,
         level,
@@ -99,10 +99,10 @@ def _show(
     report: "Report", folder: Path | None, metrics: Sequence[str], level: "Level", view: "EvalView"
 ) -> None:
     from deepscan.cli.eval_view import show_report
-    from deepscan.evaluation.report import write
+    from deepscan.evaluation.report import write_report
 
     # Written first: whoever reads stdout may go before its end.
-    paths = write(report, folder, metrics[0], level) if folder else []
+    paths = write_report(report, folder, metrics[0], level) if folder else []
     show_report(report, metrics, level)
     if paths:
         view.wrote(paths)
@@ -118,19 +118,19 @@ def look_into(
 ) -> None:
     """Look into a model by analyses, and write the table and the plot of each."""
     from deepscan.analyses import make_analysis
-    from deepscan.analyses.analysis import Subject, write
-    from deepscan.evaluation.run import gather
+    from deepscan.analyses.analysis import Subject, write_findings
+    from deepscan.evaluation.run import load_testsets
 
     if len(names) > 1 and options:
         raise UsageError("options are those of one analysis", "name one --analysis, or no options")
     looks = [make_analysis(name, options) for name in names]
     with view:
-        materials = gather(asked, card, view) if any("crops" in look.needs for look in looks) else []
+        materials = load_testsets(asked, card, view) if any("crops" in look.needs for look in looks) else []
     for name, look in zip(names, looks, strict=True):
         subject = Subject(card, materials, asked.out, runs, progress=partial(view.scored, name))
         with view:
             findings = look.look(subject)
-        paths = write(name, findings, asked.out)
+        paths = write_findings(name, findings, asked.out)
         for line in findings.told:
             typer.echo(line)
         view.wrote(paths)

@@ -15,7 +15,7 @@ from rich.text import Text
 from deepscan.cli.progress import INTERVAL, Rate, counter
 from deepscan.data.layouts import LAYOUTS
 from deepscan.errors import MissingError
-from deepscan.evaluation.run import Listener
+from deepscan.evaluation.run import EvaluationListener
 
 if TYPE_CHECKING:
     from deepscan.evaluation.measurements import Measurement
@@ -32,7 +32,7 @@ BESIDE = {
 }
 
 
-class EvalView(Listener):
+class EvalView(EvaluationListener):
     """Tells a person, or a log, how an evaluation goes; a context manager.
 
     Args:
@@ -117,10 +117,10 @@ class EvalView(Listener):
 def show_tables(names: Sequence[str]) -> None:
     """Print the papers' tables of these names, or the list of all."""
     from deepscan.cli import paper_tables
-    from deepscan.evaluation.tables import table
+    from deepscan.evaluation.tables import paper_table
 
     console = _stdout()
-    for shown in [paper_tables.render(table(name)) for name in names] or [paper_tables.index()]:
+    for shown in [paper_tables.render(paper_table(name)) for name in names] or [paper_tables.index()]:
         console.print(shown)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from rich.table import Table as Grid
 from rich.text import Text
 
-from deepscan.evaluation.papers.table import METRICS, Row, Table
+from deepscan.evaluation.papers.table import METRIC_LABELS, PaperTable, PrintedRow
 from deepscan.evaluation.tables import KnownDeviation, known_deviations, load_tables
 
 
@@ -22,7 +22,7 @@ def index() -> Grid:
     return grid
 
 
-def render(table: Table, width: int = 80) -> Grid:
+def render(table: PaperTable, width: int = 80) -> Grid:
     """Return a table for people, turned around where it is too wide.
 
     Args:
@@ -46,8 +46,8 @@ def render(table: Table, width: int = 80) -> Grid:
     return page
 
 
-def _figures(given: Table) -> str:
-    return f"{given.level} {METRICS.get(given.metric, given.metric)}".strip()
+def _figures(given: PaperTable) -> str:
+    return f"{given.level} {METRIC_LABELS.get(given.metric, given.metric)}".strip()
 
 
 def _arithmetic(entry: KnownDeviation) -> str:
@@ -56,8 +56,8 @@ def _arithmetic(entry: KnownDeviation) -> str:
     return f"but {entry.sum} / {entry.count} = {entry.computed}"
 
 
-def _laid_out(given: Table, starred: Collection[tuple[str, str]], width: int) -> Grid:
-    def shown(row: Row) -> list[str]:
+def _laid_out(given: PaperTable, starred: Collection[tuple[str, str]], width: int) -> Grid:
+    def shown(row: PrintedRow) -> list[str]:
         cells = zip(given.columns, row.cells, strict=True)
         return [row.name, *(f"{cell}{'*' * ((row.name, column) in starred)}" for column, cell in cells)]
 

@@ -15,18 +15,18 @@ from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.evaluation.scores import Scores, parse
 
 #: `frames` is how many lines the video has: its last one tells that it is whole.
-COLUMNS = (
+JOURNAL_COLUMNS = (
     *("dataset", "kind", "label", "split", "video", "group"),
     *("frames", "frame", "path", "status", "score"),
 )
-_HEADER = ",".join(COLUMNS).encode("ascii") + b"\n"
+_HEADER = ",".join(JOURNAL_COLUMNS).encode("ascii") + b"\n"
 #: What tells one video from another: data set, kind, split and name.
-Key = tuple[str, str, str, str]
+FaceVideoKey = tuple[str, str, str, str]
 #: Why a frame has no score, and why a video has none.
 UNREADABLE, NO_FRAMES = "unreadable", "no_frames"
 
 
-def key_of(video: FaceVideo) -> Key:
+def face_video_key(video: FaceVideo) -> FaceVideoKey:
     """Return what tells a video from another in a journal."""
     return video.dataset, video.kind, video.split, video.name
 
@@ -42,7 +42,7 @@ class FrameJournal:
         resume: Whether to go on with the file, if it is there; else it must not be.
 
     Attributes:
-        done: The videos that the file holds, as `key_of` has them.
+        done: The videos that the file holds, as `face_video_key` has them.
 
     Raises:
         ContractError: The file is no such journal, or was changed.
@@ -52,7 +52,7 @@ class FrameJournal:
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.path = path
-        self.done: set[Key] = set()
+        self.done: set[FaceVideoKey] = set()
         try:
             if not resume:
                 self._file: IO[bytes] = path.open("xb")
@@ -97,7 +97,7 @@ class FrameJournal:
             ValueError: Frames and scores differ in number.
             DeepscanError: There is no room for it.
         """
-        key = key_of(video)
+        key = face_video_key(video)
         if key in self.done:
             raise UsageError(f"{self.path} has the scores of {'/'.join(key)}", "give every video once")
         numbers, given = np.asarray(frames, dtype=np.int64).tolist(), np.asarray(scores, dtype=np.float64)
@@ -158,11 +158,11 @@ def _lines(file: IO[bytes], end: int) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _whole(path: Path) -> Iterator[tuple[Key, int]]:
+def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
     """Yield each whole video of a journal, and the offset of its end."""
     at, left = 0, 0
-    current: Key | None = None
-    seen: set[Key] = set()
+    current: FaceVideoKey | None = None
+    seen: set[FaceVideoKey] = set()
     with path.open("rb") as file:
         header = file.readline()
         if header != _HEADER:

@@ -21,7 +21,7 @@ DPI, WIDTH = 150, 7.0
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 #: Lines of one colour differ by their dashes, points also by their shape.
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
-MARKS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#888888"
 #: What the user's own settings of matplotlib do not change. A name may hold a dollar sign: it is no formula.
 STYLE: Mapping[str, Any] = {
@@ -54,7 +54,7 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained", dpi=DPI)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; the file tells nothing of time, place or program."""
     with styled():
         figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})

@@ -21,12 +21,12 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
-    MARKS,
+    MARKERS,
     add_legend,
     line_of,
     new_figure,
     percent,
-    save,
+    save_figure,
     shortened,
     styled,
 )
@@ -38,7 +38,7 @@ REAL, FAKE = COLOURS[0], COLOURS[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class ScoredSet:
     """A set of samples with their scores.
 
     Attributes:
@@ -68,12 +68,12 @@ class Scored:
         return chosen
 
 
-def roc(path: Path, sets: Sequence[Scored]) -> None:
+def plot_roc(path: Path, sets: Sequence[ScoredSet]) -> None:
     """Write `roc_figure`."""
-    save(roc_figure(sets), path)
+    save_figure(roc_figure(sets), path)
 
 
-def roc_figure(sets: Sequence[Scored]) -> Figure:
+def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
     """Return the ROC curves of sets: whole, and beside it with the low false positive rates spread out.
 
     In the second panel a curve begins at one false positive among its reals: below that they show nothing.
@@ -126,9 +126,9 @@ def _spread(false: Floats, true: Floats, start: float) -> tuple[Floats, Floats]:
     return x[order], y[order]
 
 
-def robustness(path: Path, results: Sequence[Robustness]) -> None:
+def plot_robustness(path: Path, results: Sequence[Robustness]) -> None:
     """Write `robustness_figure`."""
-    save(robustness_figure(results), path)
+    save_figure(robustness_figure(results), path)
 
 
 def robustness_figure(results: Sequence[Robustness]) -> Figure:
@@ -147,7 +147,10 @@ def robustness_figure(results: Sequence[Robustness]) -> Figure:
         handles = []
         for at, result in enumerate(results):
             handles += axes.plot(
-                list(result.aucs), list(result.aucs.values()), marker=MARKS[at % len(MARKS)], **line_of(at)
+                list(result.aucs),
+                list(result.aucs.values()),
+                marker=MARKERS[at % len(MARKERS)],
+                **line_of(at),
             )
         values = [value for result in results for value in result.aucs.values()]
         labels = [f"{_signed(100 * result.figure, 1)} %  {result.distortion}" for result in results]
@@ -165,12 +168,12 @@ def robustness_figure(results: Sequence[Robustness]) -> Figure:
     return figure
 
 
-def distributions(path: Path, sets: Sequence[Scored], bins: int = 25) -> None:
+def plot_distributions(path: Path, sets: Sequence[ScoredSet], bins: int = 25) -> None:
     """Write `distributions_figure`."""
-    save(distributions_figure(sets, bins), path)
+    save_figure(distributions_figure(sets, bins), path)
 
 
-def distributions_figure(sets: Sequence[Scored], bins: int = 25) -> Figure:
+def distributions_figure(sets: Sequence[ScoredSet], bins: int = 25) -> Figure:
     """Return how the scores of reals and of fakes are spread, a panel for each set.
 
     Args:
@@ -206,7 +209,7 @@ def distributions_figure(sets: Sequence[Scored], bins: int = 25) -> Figure:
     return figure
 
 
-def _draw_scores(axes: Axes, each: Scored, bins: int, most: int) -> None:
+def _draw_scores(axes: Axes, each: ScoredSet, bins: int, most: int) -> None:
     edges = np.linspace(0, 1, bins + 1)
     for label, colour, dashes in ((0, REAL, "-"), (1, FAKE, "--")):
         given = each.of(label)
@@ -222,7 +225,7 @@ def _draw_scores(axes: Axes, each: Scored, bins: int, most: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class PaperBar:
     """A figure of a set as it was measured, and as a paper has it.
 
     Attributes:
@@ -242,12 +245,14 @@ class Bar:
             raise ValueError(f"{self.interval} is no interval")
 
 
-def bars(path: Path, given: Sequence[Bar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> None:
+def plot_papers(
+    path: Path, given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3
+) -> None:
     """Write `bars_figure`."""
-    save(bars_figure(given, figure, chance=chance, decimals=decimals), path)
+    save_figure(bars_figure(given, figure, chance=chance, decimals=decimals), path)
 
 
-def bars_figure(given: Sequence[Bar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
+def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
     """Return measured figures with their intervals above the paper's, and the numbers beside them.
 
     Args:

@@ -16,7 +16,7 @@ from deepscan.evaluation.measurements import Coverage, Measurement, Missing, cov
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import Column, Scores, write_scores
-from deepscan.evaluation.tables import Figure
+from deepscan.evaluation.tables import PrintedFigure
 from deepscan.files import atomic_write
 
 #: Name of the file that holds all of it.
@@ -49,7 +49,7 @@ class Result:
     figures: Mapping[str, Measurement]
     samples: Scores
     kinds: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
-    paper: Figure | None = None
+    paper: PrintedFigure | None = None
     notes: tuple[str, ...] = ()
     videos: Scores | None = None
 
@@ -86,7 +86,7 @@ class Report:
     stated: Mapping[str, Any]
     results: tuple[Result, ...]
     robustness: Mapping[str, Sequence[Robustness]] = field(default_factory=dict)
-    papers_means: Mapping[tuple[str, Level], Figure] = field(default_factory=dict)
+    papers_means: Mapping[tuple[str, Level], PrintedFigure] = field(default_factory=dict)
 
     def of(self, counting: str, level: Level) -> tuple[Result, ...]:
         """Return the results of a way to count at a level."""
@@ -127,7 +127,7 @@ def measure_scores(
     level: Level,
     calibration: Calibration | None,
     missing: Missing,
-    paper: Figure | None = None,
+    paper: PrintedFigure | None = None,
     notes: tuple[str, ...] = (),
 ) -> Result:
     """Return the figures of scores, all that are defined at that level.
@@ -161,7 +161,7 @@ def measure_scores(
     return Result(test, dataset, counting.name, level, covered, figures, kept, kinds, paper, notes, videos)
 
 
-def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]:
+def write_report(report: Report, folder: Path, metric: str, level: Level) -> list[Path]:
     """Write a report into a folder and return the paths.
 
     It is report.json, the scores of the videos of each test set under each way to count, as `read_scores`
@@ -185,17 +185,17 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
     made = [folder / REPORT, *_write_videos(report, folder)]
     results = report.of(report.results[0].counting, level)
     sets = [
-        plots.Scored(each.test, each.samples.labels, each.samples.scores)
+        plots.ScoredSet(each.test, each.samples.labels, each.samples.scores)
         for each in results
         if each.value("auc") is not None
     ]
     if sets:
-        plots.roc(folder / "roc.png", sets)
-        plots.distributions(folder / "scores.png", sets)
+        plots.plot_roc(folder / "roc.png", sets)
+        plots.plot_distributions(folder / "scores.png", sets)
         made += [folder / "roc.png", folder / "scores.png"]
     if any(each.paper for each in results):
         bars = [
-            plots.Bar(
+            plots.PaperBar(
                 each.test,
                 each.value(metric),
                 each.paper.value if each.paper else None,
@@ -204,12 +204,12 @@ def write(report: Report, folder: Path, metric: str, level: Level) -> list[Path]
             for each in results
         ]
         chance = 0.5 if metric == "auc" else 0.0
-        plots.bars(folder / "papers.png", bars, f"{metric} per {level}", chance=chance)
+        plots.plot_papers(folder / "papers.png", bars, f"{metric} per {level}", chance=chance)
         made.append(folder / "papers.png")
     for test, of in report.robustness.items():
         name = "robustness" if len(report.robustness) == 1 else f"robustness-{test}"
         path = folder / f"{file_name(name)}.png"
-        plots.robustness(path, of)
+        plots.plot_robustness(path, of)
         made.append(path)
     return made
 
@@ -254,7 +254,7 @@ def file_name(name: str) -> str:
     return quote(name, safe=" ()+")
 
 
-def _paper(figure: Figure | None) -> dict[str, Any] | None:
+def _paper(figure: PrintedFigure | None) -> dict[str, Any] | None:
     if figure is None:
         return None
     return {

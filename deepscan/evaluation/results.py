@@ -19,7 +19,7 @@ from deepscan.evaluation.report import Report, Result, measure_scores
 from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness
 from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Column, Scores
-from deepscan.evaluation.tables import Figure, expected, expected_mean
+from deepscan.evaluation.tables import PrintedFigure, expected, expected_mean
 from deepscan.evaluation.testsets import Material
 from deepscan.metrics.binary import auc
 
@@ -59,7 +59,7 @@ def results_of(
             )
 
 
-def of_scores(
+def report_scores(
     scores: Scores,
     *,
     missing: Missing,
@@ -115,7 +115,7 @@ def of_scores(
     return Report(stated or {}, tuple(results), papers_means=dict(means))
 
 
-def calibrated_on(
+def calibrate_from_report(
     report: Report,
     card: ModelCard,
     level: Level,
@@ -201,7 +201,7 @@ def robustness_of(
 
 def printed_means(
     results: Sequence[Result], method: str, metric: str
-) -> Iterator[tuple[tuple[str, Level], Figure]]:
+) -> Iterator[tuple[tuple[str, Level], PrintedFigure]]:
     """Yield counting, level and the mean that a paper prints over exactly the test sets of these results."""
     for counting, level in dict.fromkeys((each.counting, each.level) for each in results):
         datasets = [each.dataset for each in results if (each.counting, each.level) == (counting, level)]
@@ -224,7 +224,9 @@ def _notes(material: Material, way: Counting, level: Level, looked: Scores, scor
             yield f"{material.name}: {way.name} counting does not know of {without} videos without frames"
 
 
-def _training(protocol: Protocol, test: TestSet, card: ModelCard, paper: Figure | None) -> Iterator[str]:
+def _training(
+    protocol: Protocol, test: TestSet, card: ModelCard, paper: PrintedFigure | None
+) -> Iterator[str]:
     """Yield what keeps a figure from being one of a data set that the model does not know, or a paper's."""
     said = str(card.trained.get("data") or "")
     # A name within another is another: DFDC is not DFDCP.
@@ -279,7 +281,7 @@ def _looked_at(frames: Scores, asked: Evaluation, material: Material, way: Count
     return frames.take(np.flatnonzero((numbers < 0) | np.isin(of_row * width + numbers, kept)))
 
 
-def _printed(protocol: Protocol | None, test: TestSet, method: str, level: Level) -> Figure | None:
+def _printed(protocol: Protocol | None, test: TestSet, method: str, level: Level) -> PrintedFigure | None:
     # No paper has seen the folder that stands in for its data set.
     if test.local and test.split == "val":
         return None

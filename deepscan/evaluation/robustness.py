@@ -19,11 +19,11 @@ Image = NDArray[np.uint8]
 #: draws what is random about it.
 Distortion = Callable[[Image, int, Generator], Image]
 
-#: Name -> what each level, from 1 to 5, means: the kernel in pixels, the number of squares, the gain, the
-#: quality in percent, the factor. All but the quality are those of the distortions published with
-#: DeeperForensics-1.0 (CVPR 2020), whose "JPEG" is `resizing`. Its authors distort whole frames, here a crop
-#: is distorted; what is in pixels there is meant for a crop of `SIDE` pixels here, and scales with the crop's
-#: side, so that a level takes as much of the same face away at any resolution.
+#: Name -> what levels 1 to 5 mean: the kernel in pixels, the number of squares, the gain, the quality in
+#: percent, the factor. All but the quality are those of the distortions published with DeeperForensics-1.0
+#: (CVPR 2020), whose "JPEG" is `resizing`. Its authors distort whole frames; here a crop is distorted. Pixels
+#: are meant for a crop of `REFERENCE_SIDE` and scale with the crop's side, so that a level removes as much of
+#: a face at any resolution.
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "blur": (7, 9, 13, 17, 21),
     "block-wise": (16, 32, 48, 64, 80),
@@ -32,8 +32,8 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "resizing": (2, 3, 4, 5, 6),
 }
 LEVELS = (1, 2, 3, 4, 5)
-SIDE = 256
-#: Side of a square of `block-wise` in a crop of `SIDE` pixels, and its grey.
+REFERENCE_SIDE = 256
+#: Side of a square of `block-wise` in a crop of `REFERENCE_SIDE` pixels, and its grey.
 SQUARE, GREY = 8, 128
 
 #: Name of a distortion -> what distorts.
@@ -53,13 +53,13 @@ def strength(name: str, level: int) -> float:
 
 
 @DISTORTIONS.register("blur")
-def blur(crop: Image, level: int, rng: Generator) -> Image:
+def gaussian_blur(crop: Image, level: int, rng: Generator) -> Image:
     """Blur with a Gaussian: k = 7 to 21 pixels across, a standard deviation of k / 6.
 
     In a crop of S pixels the standard deviation is k / 6 * S / 256, and the kernel the next odd number from
     k * S / 256 on, so that it never ends within three standard deviations.
     """
-    across = strength("blur", level) * crop.shape[0] / SIDE
+    across = strength("blur", level) * crop.shape[0] / REFERENCE_SIDE
     kernel = 2 * int(np.ceil((across - 1) / 2)) + 1
     return np.asarray(cv2.GaussianBlur(crop, (kernel, kernel), across / 6), dtype=np.uint8)
 
@@ -72,7 +72,7 @@ def block_wise(crop: Image, level: int, rng: Generator) -> Image:
     drawn: together they are as large as 1.6 to 7.8 % of the crop.
     """
     side = crop.shape[0]
-    square = max(1, round(SQUARE * side / SIDE))
+    square = max(1, round(SQUARE * side / REFERENCE_SIDE))
     covered = crop.copy()
     for top, left in rng.integers(side - square + 1, size=(int(strength("block-wise", level)), 2)):
         covered[top : top + square, left : left + square] = GREY
@@ -173,7 +173,7 @@ def variation(original: float, distorted: float) -> float:
     return (distorted - original) / original
 
 
-def robustness(aucs_by_level: Mapping[int, float]) -> float:
+def mean_variation(aucs_by_level: Mapping[int, float]) -> float:
     """Return the relative variation of AUC, averaged over a distortion's levels; 0 is robust.
 
     The paper draws `variation` level by level; its mean over the levels is our one figure for all of them.
@@ -207,7 +207,7 @@ class Robustness:
         aucs: Level -> AUC in [0, 1]; level 0 is the original.
 
     Raises:
-        UsageError: There is no such distortion, or see `robustness`.
+        UsageError: There is no such distortion, or see `mean_variation`.
     """
 
     distortion: str
@@ -226,7 +226,7 @@ class Robustness:
     @property
     def figure(self) -> float:
         """The mean of the variations."""
-        return robustness(self.aucs)
+        return mean_variation(self.aucs)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a report keeps: each level with its strength, AUC and variation, and the figure."""

@@ -18,7 +18,7 @@ from deepscan.data.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.aggregation import Counting, sample
-from deepscan.evaluation.journal import FrameJournal, key_of, read_frames
+from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
 from deepscan.evaluation.protocols.protocol import TestSet
 from deepscan.evaluation.report import Report, Result, file_name, make_folder
 from deepscan.evaluation.request import Evaluation
@@ -31,13 +31,13 @@ from deepscan.files import atomic_write, exclusive_lock
 from deepscan.scanning.records import utc_now
 
 #: What says what the scores in a folder are of.
-STATED = "run.json"
+RUN_FILE = "run.json"
 #: Folder in it for the scores of every frame.
 FRAMES = "frames"
 SEED = 1024
 
 
-class Listener:
+class EvaluationListener:
     """What an evaluation tells whoever started it; each method may be overridden."""
 
     def absent(self, test: TestSet, error: MissingError) -> None:
@@ -53,7 +53,7 @@ class Listener:
         """A test set's figures are being worked out."""
 
 
-def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None) -> Report:
+def run_evaluation(asked: Evaluation, scorer: Scorer, listener: EvaluationListener | None = None) -> Report:
     """Score all test sets, from where an earlier run of the same evaluation was stopped, and count.
 
     Args:
@@ -69,16 +69,16 @@ def perform(asked: Evaluation, scorer: Scorer, listener: Listener | None = None)
         ContractError: The folder holds another evaluation, or crops do not suit the model.
         UsageError: A name is unknown, or data cannot be read.
     """
-    listener = listener or Listener()
+    listener = listener or EvaluationListener()
     ways = asked.ways
     stated = _stated(asked, scorer)
     former = {} if asked.overwrite else _former(asked.out, stated)
-    materials = gather(asked, scorer.card, listener)
+    materials = load_testsets(asked, scorer.card, listener)
     changes = _changes() if asked.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
     make_folder(asked.out)
-    with exclusive_lock(asked.out / STATED):
+    with exclusive_lock(asked.out / RUN_FILE):
         _begin(asked, stated, former, materials)
         for material in materials:
             _score(asked, material, scorer, changes, listener)
@@ -138,7 +138,7 @@ def _former(out: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ContractError: They are those of another evaluation.
     """
-    path = out / STATED
+    path = out / RUN_FILE
     if not path.is_file():
         return {}
     try:
@@ -166,7 +166,7 @@ def _begin(
         if keys.setdefault(_journal(material), material.key) != material.key:
             raise _another(asked.out, f"the videos or crops of {material.name} were others")
     if former.get("keys") != keys:
-        with atomic_write(asked.out / STATED) as file:
+        with atomic_write(asked.out / RUN_FILE) as file:
             file.write(json.dumps({**stated, "keys": keys}, indent=1).encode())
 
 
@@ -177,7 +177,7 @@ def _another(out: Path, how: str) -> ContractError:
     )
 
 
-def gather(asked: Evaluation, card: ModelCard, listener: Listener) -> list[Material]:
+def load_testsets(asked: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[Material]:
     """Return what the test sets are measured on, each data set once.
 
     Args:
@@ -229,7 +229,7 @@ def _changes() -> dict[str, Change]:
         return crop
 
     def changed(crop: Image, video: FaceVideo, number: int, *, name: str, level: int) -> Image:
-        key = "/".join(key_of(video))
+        key = "/".join(face_video_key(video))
         return distorted(crop, name, level, seed=SEED, video=key, frame=number)
 
     each = {
@@ -254,7 +254,11 @@ def _frames_under(out: Path, material: Material, name: str, level: int) -> Score
 
 
 def _score(
-    asked: Evaluation, material: Material, scorer: Scorer, changes: Mapping[str, Change], listener: Listener
+    asked: Evaluation,
+    material: Material,
+    scorer: Scorer,
+    changes: Mapping[str, Change],
+    listener: EvaluationListener,
 ) -> None:
     """Write the scores of every frame that any way to count looks at, those that are missing yet."""
     names = list(changes) or [""]
@@ -267,7 +271,7 @@ def _score(
         todo = [
             video
             for video in material.videos
-            if any(key_of(video) not in journal.done for journal in journals)
+            if any(face_video_key(video) not in journal.done for journal in journals)
         ]
         done, total = len(material.videos) - len(todo), len(material.videos)
         coming = score_videos(todo, material.read, scorer, partial(_sampled, asked), list(changes.values()))
@@ -276,7 +280,7 @@ def _score(
             known = (video.kind, video.name)
             group = (material.groups.get(known) or video.name) if material.groups else ""
             for journal, scores in zip(journals, found.scores, strict=True):
-                if key_of(video) not in journal.done:
+                if face_video_key(video) not in journal.done:
                     status = material.without.get(known, "")
                     journal.append(video, found.frames, scores, group=group, status=status)
             listener.scored(material.name, done + count, total)

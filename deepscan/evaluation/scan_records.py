@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from deepscan.errors import ContractError, UsageError
-from deepscan.evaluation.scores import LABELS, Column, Scores, by_video, read_scores
+from deepscan.evaluation.scores import LABEL_VALUES, Column, Scores, by_video, read_scores
 from deepscan.scanning.fusion import alone
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
 
-NEEDED = ("file", "label")
+LABEL_COLUMNS = ("file", "label")
 
 
 def read_given(
@@ -47,7 +47,7 @@ def read_given(
     else:
         assert scores is not None
         given = read_scores(scores)
-    return votes(given) if vote == "group" else given
+    return group_votes(given) if vote == "group" else given
 
 
 def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, str]]:
@@ -74,14 +74,14 @@ def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, s
             raise UsageError(f"{condition!r} is not column=value", "write for example: --where tier=A,B")
         wanted[column] = set(values.split(","))
     known = list(rows[0]) if rows else []
-    for column in (*NEEDED, *wanted):
+    for column in (*LABEL_COLUMNS, *wanted):
         if column not in known:
             raise UsageError(f"{path} has no column {column!r}", f"its columns are: {', '.join(known)}")
     chosen = [row for row in rows if all(row[column] in values for column, values in wanted.items())]
     if not chosen:
         raise UsageError(f"{path} has no row with {', '.join(where) or 'a video'}", "leave --where out")
     for row in chosen:
-        if row["label"].strip().lower() not in LABELS:
+        if row["label"].strip().lower() not in LABEL_VALUES:
             raise UsageError(f"{path}: {row['file']} has the label {row['label']!r}", "write real or fake")
     labels: dict[Path, dict[str, str]] = {}
     for row in chosen:
@@ -125,7 +125,7 @@ def read_records(
     count = len(rows)
     nothing = Column.constant("", count)
     return Scores(
-        labels=np.array([LABELS[row["label"].strip().lower()] for _, row, _ in rows], dtype=np.int64),
+        labels=np.array([LABEL_VALUES[row["label"].strip().lower()] for _, row, _ in rows], dtype=np.int64),
         scores=np.array(scores, dtype=np.float64),
         frames=np.array([0 if np.isnan(score) else 1 for score in scores], dtype=np.int64),
         dataset=Column.of([name] * count),
@@ -139,7 +139,7 @@ def read_records(
     )
 
 
-def votes(scores: Scores) -> Scores:
+def group_votes(scores: Scores) -> Scores:
     """Return one score for each group and label: the mean of its videos' scores.
 
     Several clips of one footage say little more than one; each group then counts once. A video without a

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write
 
-NEEDED = ("video", "label", "score")
+SCORE_COLUMNS = ("video", "label", "score")
 #: Columns of text, which a file may have.
 TEXTS = ("dataset", "kind", "split", "video", "frame", "group", "status", "folder")
 #: What tells one video from another, and one frame.
@@ -25,8 +25,8 @@ FRAME_KEY = (*VIDEO_KEY, "frame")
 #: What `write_scores` writes.
 WRITTEN = ("dataset", "kind", "label", "split", "video", "frame", "group", "frames", "status", "score")
 #: Lines that are taken together, column by column: so few that they stay in the processor's cache.
-PART = 256
-LABELS = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1}
+CHUNK_LINES = 256
+LABEL_VALUES = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +255,7 @@ def write_scores(path: Path, scores: Scores) -> None:
 def _header(row: Sequence[str], path: Path) -> dict[str, int]:
     """Return where each column is that is read; under the empty name, how many there are."""
     names = [name.strip().lower() for name in row]
-    if lacking := [name for name in NEEDED if name not in names]:
+    if lacking := [name for name in SCORE_COLUMNS if name not in names]:
         raise UsageError(
             f"{path} has no column {', '.join(lacking)}; its first line is {','.join(row)[:80]!r}",
             "begin the file with a line such as video,label,score and separate cells by commas",
@@ -276,7 +276,7 @@ def _parts(reader: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
         if row:
             rows.append(row)
             numbers.append(reader.line_num)
-        if len(rows) == PART:
+        if len(rows) == CHUNK_LINES:
             yield numbers, rows
             numbers, rows = [], []
     if rows:
@@ -297,7 +297,7 @@ def _check_cells(
 
 def _labels(texts: Sequence[str], lines: Sequence[int], path: Path) -> list[int]:
     try:
-        return [LABELS[text] for text in texts]
+        return [LABEL_VALUES[text] for text in texts]
     except KeyError:
         return [_label(text, path, line) for text, line in zip(texts, lines, strict=True)]
 
@@ -312,7 +312,7 @@ def _probabilities(texts: Sequence[str], lines: Sequence[int], path: Path) -> li
 
 
 def _label(text: str, path: Path, line: int) -> int:
-    label = LABELS.get(text.strip().lower())
+    label = LABEL_VALUES.get(text.strip().lower())
     if label is None:
         raise _wrong(path, line, f"has the label {text!r}", "write 0 or real, 1 or fake")
     return label

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import yaml
 
-from deepscan.evaluation.papers.table import PAPERS, Cell, Row, Table, chosen, number, unit
+from deepscan.evaluation.papers.table import PAPERS, PaperTable, PrintedCell, PrintedRow, chosen, number, unit
 
 Kind = Literal["mean", "change"]
 _CELL = re.compile(r"(?P<printed>[^()]+)(?:\((?P<aside>[^()]+)\))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PrintedFigure:
     """A figure that a paper prints for a method.
 
     Attributes:
@@ -108,9 +108,9 @@ class KnownDeviation:
 
 
 @cache
-def load_tables() -> Mapping[str, Table]:
+def load_tables() -> Mapping[str, PaperTable]:
     """Return all tables by name, paper by paper, each paper's main results first."""
-    tables: dict[str, Table] = {}
+    tables: dict[str, PaperTable] = {}
     for paper in PAPERS:
         stated = _read(f"{paper}.yaml")
         for name, entries in stated["tables"].items():
@@ -128,7 +128,7 @@ def known_deviations() -> tuple[KnownDeviation, ...]:
     )
 
 
-def table(name: str) -> Table:
+def paper_table(name: str) -> PaperTable:
     """Return a table by name.
 
     Raises:
@@ -139,7 +139,7 @@ def table(name: str) -> Table:
 
 def expected(
     method: str, dataset: str, level: str, metric: str = "auc", paper: str | None = None
-) -> Figure | None:
+) -> PrintedFigure | None:
     """Return a method's result on a data set as a paper prints it, None where no paper does.
 
     Args:
@@ -158,7 +158,7 @@ def expected(
 
 def expected_mean(
     method: str, datasets: Collection[str], level: str, metric: str = "auc", paper: str | None = None
-) -> Figure | None:
+) -> PrintedFigure | None:
     """Return a method's printed mean over exactly these data sets, None where no paper prints it.
 
     Args:
@@ -186,9 +186,9 @@ def _read(name: str) -> Any:
     return yaml.load(text, Loader=yaml.BaseLoader)
 
 
-def _table(name: str, entries: Mapping[str, Any], stated: Mapping[str, Any]) -> Table:
+def _table(name: str, entries: Mapping[str, Any], stated: Mapping[str, Any]) -> PaperTable:
     columns = tuple(entries["columns"])
-    return Table(
+    return PaperTable(
         **{
             **entries,
             "name": name,
@@ -205,36 +205,36 @@ def _table(name: str, entries: Mapping[str, Any], stated: Mapping[str, Any]) -> 
     )
 
 
-def _row(line: str) -> Row:
+def _row(line: str) -> PrintedRow:
     name, _, values = line.partition("|")
-    return Row(name.strip(), tuple(_cell(value) for value in values.split()))
+    return PrintedRow(name.strip(), tuple(_cell(value) for value in values.split()))
 
 
-def _cell(value: str) -> Cell:
+def _cell(value: str) -> PrintedCell:
     if value == "-":
-        return Cell("")
+        return PrintedCell("")
     if not (found := _CELL.fullmatch(value)):
         raise ValueError(f"{value!r} is no value of a table")
-    return Cell(found["printed"], found["aside"] or "")
+    return PrintedCell(found["printed"], found["aside"] or "")
 
 
-def _results(method: str, level: str, metric: str, paper: str | None) -> Iterator[tuple[Table, str]]:
+def _results(method: str, level: str, metric: str, paper: str | None) -> Iterator[tuple[PaperTable, str]]:
     for given in load_tables().values():
         wanted = (given.level, given.metric) == (level, metric) and paper in (None, given.paper)
         if wanted and method in given.methods:
             yield given, given.methods[method]
 
 
-def _figure(given: Table, row: str, column: str) -> Figure | None:
+def _figure(given: PaperTable, row: str, column: str) -> PrintedFigure | None:
     printed = given.cell(row, column).printed
     if not printed:
         return None
     scale = given.scale or 1
     value, digit = float(number(printed) / scale), float(unit(printed) / scale)
-    return Figure(value, digit, printed, given.name, given.paper, given.number, row, column)
+    return PrintedFigure(value, digit, printed, given.name, given.paper, given.number, row, column)
 
 
-def _means(given: Table) -> Iterator[Deviation]:
+def _means(given: PaperTable) -> Iterator[Deviation]:
     for row in given.rows if given.mean else ():
         if printed := given.cell(row.name, given.mean).printed:
             shown = [given.cell(row.name, column).number for column in given.over]
@@ -243,7 +243,7 @@ def _means(given: Table) -> Iterator[Deviation]:
             yield Deviation(given.name, row.name, given.mean, "mean", total, len(terms), printed)
 
 
-def _changes(given: Table) -> Iterator[Deviation]:
+def _changes(given: PaperTable) -> Iterator[Deviation]:
     for row in given.rows if given.asides == "change" else ():
         for column, cell in zip(given.columns, row.cells, strict=True):
             base = given.cell(given.against, column).number

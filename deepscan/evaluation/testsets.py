@@ -26,7 +26,7 @@ from deepscan.scanning.journal import read_journal
 #: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.
 SLACK = 0.01
 #: Name of a label in an index that knows no manipulations.
-KINDS = ("real", "fake")
+LABEL_KINDS = ("real", "fake")
 HALVES = (
     "half of the groups of val chose the epoch and fitted the calibration of a model that was trained on "
     "this folder; its card has the figures of the other half"
@@ -185,14 +185,14 @@ def from_pictures(
         for at, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
             positions[key].append(f"{key[0]}/{at}")
         videos = [
-            FaceVideo(source, KINDS[label], label, "val", video, tuple(found))
+            FaceVideo(source, LABEL_KINDS[label], label, "val", video, tuple(found))
             for (video, label), found in positions.items()
         ]
 
         def read(video: FaceVideo, number: int, crops: Image = crops.crops) -> Image:
             return np.asarray(crops[int(video.frames[number].rpartition("/")[2])])
 
-        groups = {(KINDS[item.label], item.video): item.group for item in pictures}
+        groups = {(LABEL_KINDS[item.label], item.video): item.group for item in pictures}
         test = TestSet(source, source, split="val", local=True)
         without = {(video.kind, video.name): "no_face" for video in videos if not video.frames}
         depends = f"{crops.key}-{crops.stated}"

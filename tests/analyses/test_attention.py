@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import write
+from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.attended import divergence, effective, entropy, looks, top_share
 from deepscan.analyses.attention import Attention
 from deepscan.analyses.crops import batches, draw, open_network
@@ -74,7 +74,7 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
     assert told[-1] == (18 + 2 * (18 + held), 18 + 2 * (18 + held))
     assert told == sorted(set(told))
     assert {total for _, total in told} == {told[-1][1]}
-    table, picture = write("attention", found, tmp_path / "out")
+    table, picture = write_findings("attention", found, tmp_path / "out")
     assert len(list(csv.DictReader(table.open()))) == len(found.rows)
     assert picture.read_bytes().startswith(b"\x89PNG")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepscan.analyses.analysis import write
+from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.collapse import Collapse
 from deepscan.analyses.crops import open_network
 from deepscan.analyses.features import FOLDS, Case, distinct, forgeries, see
@@ -268,7 +268,7 @@ def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
         [row[name] for row in rows["layer"]] for name in ("cor", "cor_theory")
     ]
     check(findings.figure)
-    table, picture = write("collapse", findings, tmp_path)
+    table, picture = write_findings("collapse", findings, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
     assert QUICK.look(given).rows == findings.rows
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscan.analyses import ANALYSES, cost
-from deepscan.analyses.analysis import Findings, write
+from deepscan.analyses.analysis import Findings, write_findings
 from deepscan.analyses.cost import Cost, count_operations, count_parameters, recipe_of
 from deepscan.analyses.cost_figure import draw_cost
 from deepscan.analyses.cost_items import Item
@@ -147,7 +147,7 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     assert epoch["paper"] == 8 * 60 + 51
     assert said[-1] == (4, 4)
     assert any("threads on" in line or "GPU" in line for line in found.told)
-    assert write("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
+    assert write_findings("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
 
 
 def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_tower_they_are_of() -> None:

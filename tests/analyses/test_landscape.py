@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan.analyses.analysis import write
+from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.crops import open_network
 from deepscan.analyses.heads import trained_of
 from deepscan.analyses.landscape import Landscape, Loss, climb, direction, surface
@@ -100,7 +100,7 @@ def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, t
     assert told[-1] == (total, total)
     assert told == sorted(set(told))
     assert found.rows == QUICK.look(given).rows
-    table, picture = write("landscape", found, tmp_path)
+    table, picture = write_findings("landscape", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from deepscan.analyses.analysis import write
+from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.runs import read_run, read_runs
 from deepscan.analyses.stability import Stability, measured
 from deepscan.detectors import DETECTORS
@@ -61,7 +61,7 @@ def test_trainings_of_one_recipe_make_a_band(tmp_path):
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.6, 0.8)
     # Of three epochs a quarter is one, of which nothing is a spread.
     assert found.told[0] == "a: best 0.8000 after epoch 2 of 3, last 0.7000, spread 0.1000 over the last 2"
-    table, picture = write("stability", found, tmp_path)
+    table, picture = write_findings("stability", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
 
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from deepscan.analyses.analysis import write
+from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.weights import SPAN, Weights, sweep
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe
@@ -48,7 +48,7 @@ def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
     assert all(row["auc_held_out"] == "" for row in found.rows)
     assert "chose the epoch" in found.told[0]
     assert "prints no figure" in found.told[-1]
-    table, picture = write("weights", found, tmp_path)
+    table, picture = write_findings("weights", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
 
 

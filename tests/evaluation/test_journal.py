@@ -5,7 +5,7 @@ import pytest
 
 from deepscan.data.benchmark import FaceVideo
 from deepscan.errors import ContractError, DeepscanError, UsageError
-from deepscan.evaluation.journal import FrameJournal, key_of, read_frames
+from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
 from deepscan.evaluation.scores import by_video, read_scores
 
 
@@ -20,7 +20,7 @@ VIDEOS = (video("one"), video("two, or 2", 0), video("thrée", frames=1))
 def write(path, videos=VIDEOS, **options):
     with FrameJournal(path, **options) as journal:
         for at, item in enumerate(videos):
-            if key_of(item) not in journal.done:
+            if face_video_key(item) not in journal.done:
                 numbers = np.arange(len(item.frames))
                 journal.append(item, numbers, np.float32(0.1) * (at + 1) + numbers / 100, group=f"g{at}")
 
@@ -149,4 +149,4 @@ def test_a_full_disk_is_told(path, monkeypatch):
         monkeypatch.setattr(journal, "_file", Full())
         with pytest.raises(DeepscanError, match="No space left"):
             journal.append(video("a"), [0], [0.5])
-        assert key_of(video("a")) not in journal.done
+        assert face_video_key(video("a")) not in journal.done

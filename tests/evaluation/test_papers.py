@@ -7,14 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from deepscan.evaluation.papers.table import PAPERS, Cell, Row, Table, number
-from deepscan.evaluation.tables import (
-    Deviation,
-    deviations,
-    known_deviations,
-    load_tables,
-    table,
-)
+from deepscan.evaluation.papers.table import PAPERS, PaperTable, PrintedCell, PrintedRow, number
+from deepscan.evaluation.tables import Deviation, deviations, known_deviations, load_tables, paper_table
 
 #: The tables that the papers' texts name or number.
 NUMBERED = {
@@ -31,7 +25,7 @@ NUMBERED = {
 LOST = {
     *("qtfp-backbones", "dfd-hr-token-rivals", "dfd-hr-scale-rivals", "dfd-hr-designs", "corit-symbols"),
 }
-SMALL = Table(
+SMALL = PaperTable(
     name="small",
     paper="corit",
     number="Table 0",
@@ -40,8 +34,8 @@ SMALL = Table(
     heading="Method",
     columns=("A", "B", "Avg."),
     rows=(
-        Row("one", (Cell("1.0"), Cell("2.0"), Cell("1.5"))),
-        Row("two", (Cell("1.0"), Cell(""), Cell(""))),
+        PrintedRow("one", (PrintedCell("1.0"), PrintedCell("2.0"), PrintedCell("1.5"))),
+        PrintedRow("two", (PrintedCell("1.0"), PrintedCell(""), PrintedCell(""))),
     ),
     level="video",
     scale=100,
@@ -116,7 +110,7 @@ def test_a_table_without_figures_says_what_is_lost():
     ],
 )
 def test_a_row_is_the_papers(name, row, printed):
-    assert " ".join(map(str, table(name).row(row).cells)) == printed
+    assert " ".join(map(str, paper_table(name).row(row).cells)) == printed
 
 
 def test_printed_means_and_changes_follow_but_for_the_listed():
@@ -168,7 +162,7 @@ def test_a_mean_deviates_beyond_half_a_unit_of_its_last_digit(total, count, prin
 
 
 def test_ranks_and_shares_of_the_experts_agree():
-    for row in table("dfd-hr-gate-weights").rows:
+    for row in paper_table("dfd-hr-gate-weights").rows:
         weights = [cell.number for cell in row.cells]
         assert [int(cell.aside) for cell in row.cells] == [
             1 + sum(other > weight for other in weights) for weight in weights
@@ -206,8 +200,8 @@ def test_what_is_no_number_is_refused(printed):
         {"columns": ("A", "A", "Avg.")},
         {"rows": (SMALL.rows[0], SMALL.rows[0])},
         {"rows": ()},
-        {"rows": (*SMALL.rows, Row("three", (Cell("1.0"), Cell("2.0"))))},
-        {"rows": (*SMALL.rows, Row("", SMALL.rows[0].cells))},
+        {"rows": (*SMALL.rows, PrintedRow("three", (PrintedCell("1.0"), PrintedCell("2.0"))))},
+        {"rows": (*SMALL.rows, PrintedRow("", SMALL.rows[0].cells))},
         {"datasets": {"C": "c"}},
         {"methods": {"corit": "three"}},
         {"metric": "cost"},

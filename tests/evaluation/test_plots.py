@@ -10,17 +10,17 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.plot_style import COLOURS, DPI, WIDTH, line_of, save, shortened
+from deepscan.evaluation.plot_style import COLOURS, DPI, WIDTH, line_of, save_figure, shortened
 from deepscan.evaluation.plots import (
-    Bar,
-    Scored,
-    bars,
+    PaperBar,
+    ScoredSet,
     bars_figure,
-    distributions,
     distributions_figure,
-    robustness,
+    plot_distributions,
+    plot_papers,
+    plot_robustness,
+    plot_roc,
     robustness_figure,
-    roc,
     roc_figure,
 )
 from deepscan.evaluation.robustness import DISTORTIONS, Robustness
@@ -34,7 +34,9 @@ NAMES = ("DeeperForensics-1.0", "_my set_ of videos from $5 and $6 cameras, seco
 def scored(name="Celeb-DF-v2", count=200, apart=1.0, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3 > 0
-    return Scored(name, labels.astype(int), 1 / (1 + np.exp(-rng.normal(np.where(labels, apart, -apart), 1))))
+    return ScoredSet(
+        name, labels.astype(int), 1 / (1 + np.exp(-rng.normal(np.where(labels, apart, -apart), 1)))
+    )
 
 
 def many(count):
@@ -50,7 +52,7 @@ def results():
 
 
 def rows(count):
-    return [Bar(each.name, 0.9 - 0.02 * at, 0.92, (0.86, 0.95)) for at, each in enumerate(many(count))]
+    return [PaperBar(each.name, 0.9 - 0.02 * at, 0.92, (0.86, 0.95)) for at, each in enumerate(many(count))]
 
 
 FIGURES = {
@@ -73,10 +75,10 @@ def test_nothing_is_cut_off_covered_or_small(name):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda path: roc(path, [scored()]),
-        lambda path: robustness(path, results()),
-        lambda path: distributions(path, [scored()]),
-        lambda path: bars(path, rows(3), "Video AUC"),
+        lambda path: plot_roc(path, [scored()]),
+        lambda path: plot_robustness(path, results()),
+        lambda path: plot_distributions(path, [scored()]),
+        lambda path: plot_papers(path, rows(3), "Video AUC"),
     ],
 )
 def test_files_are_png_and_tell_nothing_of_time_place_or_program(write, tmp_path):
@@ -102,7 +104,7 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(write, tmp_path
 def test_plots_do_without_pyplot_and_a_window():
     code = (
         "import sys, deepscan.evaluation.plots as plots;"
-        "plots.bars_figure([plots.Bar('a', 0.9, 0.9)], 'AUC');"
+        "plots.bars_figure([plots.PaperBar('a', 0.9, 0.9)], 'AUC');"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -110,7 +112,7 @@ def test_plots_do_without_pyplot_and_a_window():
 
 def test_making_a_plot_leaves_the_settings_of_matplotlib_alone(tmp_path):
     before = dict(matplotlib.rcParams)
-    save(roc_figure([scored()]), tmp_path / "plot.png")
+    save_figure(roc_figure([scored()]), tmp_path / "plot.png")
     assert dict(matplotlib.rcParams) == before
 
 
@@ -132,7 +134,7 @@ def test_low_false_positive_rates_begin_at_one_real():
     # 10 reals, the highest of them above one of 4 fakes.
     labels = [0] * 10 + [1] * 4
     scores = [*np.linspace(0.01, 0.1, 9), 0.6, 0.5, 0.7, 0.8, 0.9]
-    low = roc_figure([Scored("few", labels, scores)]).axes[1]
+    low = roc_figure([ScoredSet("few", labels, scores)]).axes[1]
     x, y = low.lines[0].get_data()
     # Three of four fakes without a false alarm; with one of ten, all.
     assert (x[0], y[0]) == (pytest.approx(0.1), 0.75)
@@ -142,7 +144,7 @@ def test_low_false_positive_rates_begin_at_one_real():
 
 
 def test_a_curve_of_ties_bends_on_the_log_axis():
-    figure = roc_figure([Scored("constant", [0] * 50 + [1] * 7, [0.3] * 57)])
+    figure = roc_figure([ScoredSet("constant", [0] * 50 + [1] * 7, [0.3] * 57)])
     x, y = figure.axes[1].lines[0].get_data()
     # A straight ROC: rates are equal all along, also between its two points.
     assert np.allclose(x, y) and len(x) >= 100 and x[0] == pytest.approx(1 / 50)
@@ -183,7 +185,7 @@ def test_equal_aucs_are_a_flat_line_inside_the_axes():
 
 def test_distributions_draw_each_class_as_shares():
     labels = [0] * 4 + [1] * 2
-    figure = distributions_figure([Scored("few", labels, [0.05, 0.1, 0.15, 0.9, 0.95, 1.0])], 5)
+    figure = distributions_figure([ScoredSet("few", labels, [0.05, 0.1, 0.15, 0.9, 0.95, 1.0])], 5)
     axes = figure.axes[0]
     shares = [patch.get_data().values for patch in axes.patches]
     reals, fakes = [0.75, 0, 0, 0, 0.25], [0, 0, 0, 0, 1]
@@ -207,9 +209,9 @@ def test_every_set_has_its_panel_and_every_column_its_scale(count):
 
 def test_bars_draw_measured_paper_interval_and_difference():
     given = [
-        Bar("Celeb-DF-v2", 0.9312, 0.96, (0.9, 0.95)),
-        Bar("FFIW", 0.4, None),
-        Bar("DFDC", None, 0.869),
+        PaperBar("Celeb-DF-v2", 0.9312, 0.96, (0.9, 0.95)),
+        PaperBar("FFIW", 0.4, None),
+        PaperBar("DFDC", None, 0.869),
     ]
     figure = bars_figure(given, "Video AUC")
     axes, numbers = figure.axes
@@ -232,26 +234,26 @@ def test_bars_draw_measured_paper_interval_and_difference():
 
 
 def test_bars_without_intervals_promise_none():
-    figure = bars_figure([Bar("a", 91.0, 91.02)], "Average precision in percent", chance=50, decimals=1)
+    figure = bars_figure([PaperBar("a", 91.0, 91.02)], "Average precision in percent", chance=50, decimals=1)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured", "paper"]
     assert [text.get_text() for text in figure.axes[1].texts] == ["91.0", "91.0", "+0.0"]
 
 
 def test_an_interval_that_is_none_is_refused():
     with pytest.raises(ValueError, match="no interval"):
-        Bar("a", 0.5, 0.5, (0.6, 0.4))
+        PaperBar("a", 0.5, 0.5, (0.6, 0.4))
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_is_refused_by_name(label):
     only = "fake" if label else "real"
     with pytest.raises(UsageError, match=f"^FFIW: all 2 samples are {only}"):
-        roc_figure([scored(), Scored("FFIW", [label, label], [0.2, 0.4])])
+        roc_figure([scored(), ScoredSet("FFIW", [label, label], [0.2, 0.4])])
 
 
 def test_a_score_that_is_none_is_refused_by_name():
     with pytest.raises(UsageError, match=r"^FFIW: 1 of 2 scores are NaN"):
-        Scored("FFIW", [0, 1], [0.2, float("nan")])
+        ScoredSet("FFIW", [0, 1], [0.2, float("nan")])
 
 
 @pytest.mark.parametrize(
@@ -270,14 +272,14 @@ def test_nothing_to_draw_is_refused(draw):
 
 def test_a_name_is_no_formula():
     # As a formula this could not be set at all.
-    drawn(roc_figure([Scored(r"$\frac$", [0, 1], [0.1, 0.9])]))
-    drawn(distributions_figure([Scored(r"$\frac$", [0, 1], [0.1, 0.9])]))
-    drawn(bars_figure([Bar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
+    drawn(roc_figure([ScoredSet(r"$\frac$", [0, 1], [0.1, 0.9])]))
+    drawn(distributions_figure([ScoredSet(r"$\frac$", [0, 1], [0.1, 0.9])]))
+    drawn(bars_figure([PaperBar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
 
 
 @pytest.mark.parametrize("name", ["distributions", "roc"])
 def test_constant_scores_are_drawn(name):
-    each = Scored("constant", [0, 0, 1], [0.3, 0.3, 0.3])
+    each = ScoredSet("constant", [0, 0, 1], [0.3, 0.3, 0.3])
     figure = {
         "distributions": lambda: distributions_figure([each]),
         "roc": lambda: roc_figure([each]),

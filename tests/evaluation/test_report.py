@@ -11,8 +11,8 @@ from deepscan.cards import Calibration, ModelCard
 from deepscan.errors import UsageError
 from deepscan.evaluation.aggregation import COUNTINGS
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.report import file_name, measure_scores, write
-from deepscan.evaluation.results import calibrated_on, of_scores
+from deepscan.evaluation.report import file_name, measure_scores, write_report
+from deepscan.evaluation.results import calibrate_from_report, report_scores
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import read_scores
 from deepscan.evaluation.tables import expected, expected_mean
@@ -37,7 +37,7 @@ def scores(tmp_path):
 
 
 def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
-    report = of_scores(scores, missing="exclude", row="qtfp")
+    report = report_scores(scores, missing="exclude", row="qtfp")
     assert [(each.test, each.level, each.value("auc")) for each in report.results] == [
         ("UADFV", "video", 0.75),
         ("FaceShifter", "video", 1.0),
@@ -45,21 +45,21 @@ def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
     assert report.mean("corrected", "video", "auc") == pytest.approx(0.875)
     assert [each.paper.printed for each in report.results] == ["0.989", "0.913"]
     assert report.results[1].coverage.missing == {"no_score": 1}
-    assert of_scores(scores, missing="as-real").results[1].value("auc") == 0.5
-    assert [each.paper for each in of_scores(scores, missing="exclude").results] == [None, None]
+    assert report_scores(scores, missing="as-real").results[1].value("auc") == 0.5
+    assert [each.paper for each in report_scores(scores, missing="exclude").results] == [None, None]
 
 
 def test_anybodys_scores_go_through_a_protocol(scores):
     protocol = PROTOCOLS.get("cross-dataset")
     with pytest.raises(UsageError, match="no scores of Celeb-DF-v1") as raised:
-        of_scores(scores, missing="exclude", protocol=protocol, row="qtfp")
+        report_scores(scores, missing="exclude", protocol=protocol, row="qtfp")
     assert "--available" in raised.value.hint
-    report = of_scores(scores, missing="exclude", protocol=protocol, row="qtfp", available=True)
+    report = report_scores(scores, missing="exclude", protocol=protocol, row="qtfp", available=True)
     # In the protocol's order, and only its sets.
     assert [each.test for each in report.results] == ["FaceShifter", "UADFV"]
     assert [each.paper.printed for each in report.results] == ["0.913", "0.989"]
     with pytest.raises(UsageError, match="Celeb-DF-v1"):
-        of_scores(
+        report_scores(
             scores.take(np.flatnonzero(scores.labels < 0)), missing="exclude", protocol=protocol, row="corit"
         )
 
@@ -74,14 +74,14 @@ def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one
             for kind in ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
         ]
     (tmp_path / "s.csv").write_text("\n".join(rows))
-    report = of_scores(
+    report = report_scores(
         read_scores(tmp_path / "s.csv"),
         missing="as-real",
         protocol=PROTOCOLS.get("cross-manipulation"),
         row="corit",
     )
     card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
-    made = calibrated_on(report, card, "video", "temperature")
+    made = calibrate_from_report(report, card, "video", "temperature")
     (auc,) = [result for result in made.results if result["metric"] == "auc"]
     # Either half: 80 reals and 4 x 79 fakes together.
     assert made.calibration.n + auc["n"] == 80 + 4 * 79
@@ -89,7 +89,7 @@ def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one
 
 def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
     (tmp_path / "s.csv").write_text("video,label,frame,score\nr,0,0,0.2\nr,0,1,0.6\nf,1,0,0.5\nf,1,1,0.7\n")
-    report = of_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
+    report = report_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
     assert [(each.level, each.value("auc"), each.coverage.n) for each in report.results] == [
         ("frame", 0.75, 4),
         ("video", 1.0, 2),
@@ -101,7 +101,7 @@ def test_a_mean_of_sets_of_which_one_has_no_figure_is_none(scores):
     real_only = scores.take(
         np.flatnonzero((scores.labels == 0) | (np.array(scores.dataset.texts()) == "UADFV"))
     )
-    report = of_scores(real_only, missing="exclude")
+    report = report_scores(real_only, missing="exclude")
     assert [each.value("auc") for each in report.results] == [0.75, None]
     assert report.mean("corrected", "video", "auc") is None
     (means,) = report.to_json()["means"]
@@ -141,13 +141,13 @@ def test_as_published_counting_gives_only_the_auc_per_video(scores):
 
 
 def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
-    report = of_scores(scores, missing="exclude", row="qtfp", stated={"scores": "mine.csv"})
+    report = report_scores(scores, missing="exclude", row="qtfp", stated={"scores": "mine.csv"})
     mean = expected_mean("dfd-hr", ["FaceShifter", "Celeb-DF-v2"], "video")
     aucs = {0: 0.9, 1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6, 5: 0.5}
     report = replace(
         report, papers_means={("corrected", "video"): mean}, robustness={"a/b": [Robustness("blur", aucs)]}
     )
-    made = write(report, tmp_path / "out", "auc", "video")
+    made = write_report(report, tmp_path / "out", "auc", "video")
     names = ["report.json", "videos-corrected", "roc.png", "scores.png", "papers.png", "robustness.png"]
     assert [path.name for path in made] == names
     for path in made:
@@ -181,15 +181,15 @@ def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
     assert rows.status.texts() == ["ok", "ok", ""]
     assert rows.scores.tolist() == pytest.approx([0.2, 0.3, np.nan], nan_ok=True)
     both = replace(report, robustness={"a/b": report.robustness["a/b"], "c": report.robustness["a/b"]})
-    assert {path.name for path in write(both, tmp_path / "out", "auc", "video")} >= {
+    assert {path.name for path in write_report(both, tmp_path / "out", "auc", "video")} >= {
         "robustness-a%2Fb.png",
         "robustness-c.png",
     }
 
 
 def test_a_report_without_figures_is_written_without_plots(tmp_path, scores):
-    reals = of_scores(scores.take(np.flatnonzero(scores.labels == 0)), missing="exclude")
-    made = write(reals, tmp_path / "out", "auc", "video")
+    reals = report_scores(scores.take(np.flatnonzero(scores.labels == 0)), missing="exclude")
+    made = write_report(reals, tmp_path / "out", "auc", "video")
     assert [path.name for path in made] == ["report.json", "videos-corrected"]
     reasons = {each["reason"] for each in json.loads(made[0].read_text())["results"][0]["figures"][:1]}
     assert reasons == {"all 2 samples are real"}
@@ -203,11 +203,11 @@ def test_names_of_files_are_names_of_files():
 def test_too_few_samples_are_no_promise_of_an_error_rate(tmp_path):
     rows = [f"r{number},0,{number / 40}\nf{number},1,{1 - number / 40}" for number in range(20)]
     (tmp_path / "s.csv").write_text("video,label,score\n" + "\n".join(rows))
-    report = of_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
+    report = report_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
     card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
     with pytest.raises(
         UsageError, match=r"reals in the half to fit on cannot show an error rate of 0\.05"
     ) as raised:
-        calibrated_on(report, card, "video", "temperature")
+        calibrate_from_report(report, card, "video", "temperature")
     assert "at least 40" in raised.value.hint
-    assert calibrated_on(report, card, "video", "temperature", fpr=0.2, fnr=0.2).calibration
+    assert calibrate_from_report(report, card, "video", "temperature", fpr=0.2, fnr=0.2).calibration

@@ -17,7 +17,7 @@ from deepscan.evaluation.robustness import (
     STRENGTHS,
     Robustness,
     distorted,
-    robustness,
+    mean_variation,
     strength,
     variation,
 )
@@ -239,8 +239,8 @@ def test_variation_is_relative_and_signed():
 def test_robustness_is_the_mean_variation_over_the_levels():
     aucs = {0: 0.8, 1: 0.8, 2: 0.76, 3: 0.72, 4: 0.64, 5: 0.6}
     # 0, -0.05, -0.1, -0.2, -0.25.
-    assert robustness(aucs) == pytest.approx(-0.12)
-    assert robustness({5: 0.6, 0: 0.8}) == pytest.approx(-0.25)
+    assert mean_variation(aucs) == pytest.approx(-0.12)
+    assert mean_variation({5: 0.6, 0: 0.8}) == pytest.approx(-0.25)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_robustness_is_the_mean_variation_over_the_levels():
 )
 def test_aucs_that_show_nothing_are_refused(aucs, message):
     with pytest.raises(UsageError, match=message):
-        robustness(aucs)
+        mean_variation(aucs)
     with pytest.raises(UsageError, match=message):
         Robustness("blur", aucs)
 

@@ -10,9 +10,9 @@ import pytest
 from deepscan.data.benchmark import FaceVideo, write_benchmark
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.report import write
+from deepscan.evaluation.report import write_report
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS
-from deepscan.evaluation.run import perform
+from deepscan.evaluation.run import run_evaluation
 from deepscan.evaluation.scores import read_scores
 from tests.evaluation.replica import (
     CELEB,
@@ -41,7 +41,7 @@ def with_card(scorer, **changed):
 def test_figures_are_those_that_were_worked_out_by_hand(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", CELEB)
     benchmark(tmp_path, "DeepFakeDetection", DFD, level="c23")
-    report = perform(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", "DeepFakeDetection"), scorer)
+    report = run_evaluation(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", "DeepFakeDetection"), scorer)
     celeb, dfd = one(report, "Celeb-DF-v2"), one(report, "DeepFakeDetection")
     assert scores_of(celeb) == pytest.approx(
         {(kind, name): score_of(*values) for kind, of in CELEB.items() for name, values in of.items()},
@@ -73,7 +73,7 @@ def test_each_manipulation_is_held_against_all_reals(tmp_path, scorer):
     )
     by_hand = {"FF-DF": 3 / 4, "FF-F2F": 0, "FF-FS": 1, "FF-NT": 1 / 2}
     protocol = PROTOCOLS.get("cross-manipulation")
-    report = perform(asked(tmp_path, tmp_path / "a", protocol=protocol, row="corit"), scorer)
+    report = run_evaluation(asked(tmp_path, tmp_path / "a", protocol=protocol, row="corit"), scorer)
     assert {each.test: each.value("auc") for each in report.of("corrected", "frame")} == pytest.approx(
         by_hand
     )
@@ -81,16 +81,18 @@ def test_each_manipulation_is_held_against_all_reals(tmp_path, scorer):
     assert one(report, "FF-NT").coverage.n == 4
 
     whole = PROTOCOLS.get("in-domain")
-    kinds = one(perform(asked(tmp_path, tmp_path / "b", protocol=whole), scorer), "FaceForensics++").kinds
+    kinds = one(
+        run_evaluation(asked(tmp_path, tmp_path / "b", protocol=whole), scorer), "FaceForensics++"
+    ).kinds
     assert {kind: figures["auc"].value for kind, figures in kinds.items()} == pytest.approx(by_hand)
 
 
 def test_the_papers_mean_stands_beside_exactly_its_sets(tmp_path, scorer):
     for test in CROSS.sets["corit"]:
         benchmark(tmp_path, test.dataset, {"a_real": {"r": [9]}, "a_fake": {"f": [99]}})
-    report = perform(asked(tmp_path, tmp_path / "out", row="corit"), with_card(scorer, method="corit"))
+    report = run_evaluation(asked(tmp_path, tmp_path / "out", row="corit"), with_card(scorer, method="corit"))
     assert report.papers_means["corrected", "frame"].printed == "88.9"
-    written = json.loads(write(report, tmp_path / "out", "auc", "frame")[0].read_text())
+    written = json.loads(write_report(report, tmp_path / "out", "auc", "frame")[0].read_text())
     means = {each["level"]: each["paper"] and each["paper"]["printed"] for each in written["means"]}
     assert means == {"frame": "88.9", "video": None}
 
@@ -113,7 +115,7 @@ def test_both_ways_to_count_give_their_own_figures_of_one_reading(tmp_path, scor
         frames=2,
         countings=("corrected", "as-published"),
     )
-    report = perform(here, scorer)
+    report = run_evaluation(here, scorer)
     assert sorted(path.split("/")[-1] for path in reads.seen) == sorted(["000.png", "001.png", "003.png"] * 3)
     assert set(reads.seen.values()) == {1}
 
@@ -146,14 +148,14 @@ def test_one_way_alone_reads_its_own_frames_only(tmp_path, scorer, monkeypatch):
     for counting, names in (("corrected", {"000.png", "003.png"}), ("as-published", {"000.png", "001.png"})):
         reads = Reads(monkeypatch)
         here = asked(tmp_path, tmp_path / counting, protocol=PROTOCOLS.get("in-domain"), frames=2)
-        perform(replace(here, countings=(counting,)), scorer)
+        run_evaluation(replace(here, countings=(counting,)), scorer)
         assert {path.split("/")[-1] for path in reads.seen} == names
         monkeypatch.undo()
 
 
 def test_a_video_key_that_nothing_counts_by_is_refused(tmp_path, scorer):
     with pytest.raises(UsageError, match="not by parent2") as caught:
-        perform(asked(tmp_path, tmp_path / "out", video_key="parent2"), scorer)
+        run_evaluation(asked(tmp_path, tmp_path / "out", video_key="parent2"), scorer)
     assert "as-published" in caught.value.hint
 
 
@@ -169,7 +171,7 @@ def test_parent2_keeps_apart_what_parent_merges(tmp_path, scorer):
     write_benchmark(tmp_path / "Mine.json", videos, nested=False)
     for key, labels in ((None, [0, 1]), ("parent", [0, 1]), ("parent2", [0, 1, 1])):
         here = asked(tmp_path, tmp_path / f"out-{key}", "Mine", countings=("as-published",), video_key=key)
-        found = one(perform(here, scorer), "Mine", counting="as-published")
+        found = one(run_evaluation(here, scorer), "Mine", counting="as-published")
         assert found.samples.labels.tolist() == labels, "where real and fake merge the video is real"
 
 
@@ -178,7 +180,7 @@ def test_every_distortion_is_measured_on_crops_that_are_read_once(tmp_path, scor
     benchmark(tmp_path, "FaceForensics++", values, level="c23")
     reads = Reads(monkeypatch)
     here = asked(tmp_path, tmp_path / "out", protocol=PROTOCOLS.get("robustness"))
-    report = perform(here, scorer)
+    report = run_evaluation(here, scorer)
     assert list(reads.seen.values()) == [1] * 4
     assert len(list((tmp_path / "out" / "frames").iterdir())) == 1 + len(DISTORTIONS.names) * len(LEVELS)
     of = {each.distortion: each for each in report.robustness["FaceForensics++"]}
@@ -188,17 +190,17 @@ def test_every_distortion_is_measured_on_crops_that_are_read_once(tmp_path, scor
         assert of[name].aucs == pytest.approx(dict.fromkeys((0, *LEVELS), 3 / 4)), name
         assert of[name].figure == 0
     reads.seen.clear()
-    again = perform(here, scorer)
+    again = run_evaluation(here, scorer)
     assert not reads.seen
     assert again.to_json()["robustness"] == report.to_json()["robustness"]
-    names = {path.name for path in write(report, tmp_path / "out", "auc", "video")}
+    names = {path.name for path in write_report(report, tmp_path / "out", "auc", "video")}
     assert "robustness.png" in names
 
 
 def test_a_distortions_figure_is_that_of_its_level(tmp_path, scorer):
     values = {"FF-real": {"000": [1]}, "FF-DF": {"000_001": [2]}}
     benchmark(tmp_path, "FaceForensics++", values, level="c23")
-    report = perform(asked(tmp_path, tmp_path / "out", protocol=PROTOCOLS.get("robustness")), scorer)
+    report = run_evaluation(asked(tmp_path, tmp_path / "out", protocol=PROTOCOLS.get("robustness")), scorer)
     (contrast,) = [each for each in report.robustness["FaceForensics++"] if each.distortion == "contrast"]
     # 2 * 0.85, 0.725 and 0.6 are 1 and 1 * them 0; from 0.475 on both are 0.
     assert contrast.aucs == {0: 1, 1: 1, 2: 1, 3: 1, 4: 0.5, 5: 0.5}
@@ -212,8 +214,8 @@ def test_videos_are_written_with_and_without_scores(tmp_path, scorer):
     (frames / "f2" / "000.png").write_bytes(b"no picture")
     (frames / "f2" / "001.png").unlink()
     here = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", countings=("corrected", "as-published"))
-    report = perform(here, scorer)
-    made = write(report, tmp_path / "out", "auc", "video")
+    report = run_evaluation(here, scorer)
+    made = write_report(report, tmp_path / "out", "auc", "video")
     for counting in here.countings:
         folder = tmp_path / "out" / f"videos-{counting}"
         assert folder in made
@@ -231,7 +233,7 @@ def test_videos_are_written_with_and_without_scores(tmp_path, scorer):
 def test_the_report_states_what_its_figures_are_of(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", CELEB)
     here = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", frames=1, missing="as-fake")
-    stated = perform(here, scorer).to_json()
+    stated = run_evaluation(here, scorer).to_json()
     assert {name: stated[name] for name in ("protocol", "sets", "level", "frames", "missing", "seed")} == {
         "protocol": "cross-dataset",
         "sets": "qtfp",
@@ -257,7 +259,7 @@ def test_the_report_states_what_its_figures_are_of(tmp_path, scorer):
 def test_a_set_that_the_model_was_trained_on_is_no_unseen_one(tmp_path, scorer, data, warned):
     for name in ("DFDC", "Celeb-DF-v1"):
         benchmark(tmp_path, name, {"a_real": {"r": [9]}, "a_fake": {"f": [99]}})
-    report = perform(
+    report = run_evaluation(
         asked(tmp_path, tmp_path / "out", "DFDC", "Celeb-DF-v1"), with_card(scorer, trained={"data": data})
     )
     told = [

@@ -6,8 +6,8 @@ import pytest
 
 from deepscan.errors import ExitCode, MissingError
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.report import write
-from deepscan.evaluation.run import Listener, perform
+from deepscan.evaluation.report import write_report
+from deepscan.evaluation.run import EvaluationListener, run_evaluation
 from tests.evaluation.replica import (
     CELEB,
     CROSS,
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.usefixtures("few_draws")
 def test_missing_sets_are_told_one_by_one_and_nothing_is_begun(tmp_path, scorer):
     told = []
 
-    class Told(Listener):
+    class Told(EvaluationListener):
         def absent(self, test, error):
             told.append((test.name, error.hint))
 
     data = tmp_path / "data"
     benchmark(data, "Celeb-DF-v2", CELEB)
     with pytest.raises(MissingError, match="9 of the 10 test sets") as caught:
-        perform(asked(data, tmp_path / "out"), scorer, Told())
+        run_evaluation(asked(data, tmp_path / "out"), scorer, Told())
     assert caught.value.exit_code == ExitCode.MISSING
     assert "--available" in caught.value.hint
     assert [name for name, _ in told] == [
@@ -39,21 +39,21 @@ def test_missing_sets_are_told_one_by_one_and_nothing_is_begun(tmp_path, scorer)
     assert all(f"deepscan prepare {name} --root" in hint for name, hint in told)
     assert not (tmp_path / "out").exists(), "else another --frames would be refused next time"
     with pytest.raises(MissingError) as caught:
-        perform(asked(tmp_path / "none", tmp_path / "out", available=True), scorer)
+        run_evaluation(asked(tmp_path / "none", tmp_path / "out", available=True), scorer)
     assert "--available" not in caught.value.hint
 
 
 def test_a_set_of_one_class_has_a_word_instead_of_a_figure(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", {"CelebDFv2_real": {"r0": [10], "r1": [200]}})
     benchmark(tmp_path, "DeepFakeDetection", DFD, level="c23")
-    report = perform(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", "DeepFakeDetection"), scorer)
+    report = run_evaluation(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", "DeepFakeDetection"), scorer)
     celeb = one(report, "Celeb-DF-v2")
     assert celeb.value("auc") is None
     assert celeb.figures["auc"].reason == "all 2 samples are real"
     assert celeb.value("accuracy") == 1 / 2
     assert report.mean("corrected", "video", "auc") is None, "a mean over fewer sets is another figure"
     assert report.mean("corrected", "video", "accuracy") == pytest.approx((1 / 2 + 2 / 3) / 2)
-    written = {path.name for path in write(report, tmp_path / "out", "auc", "video")}
+    written = {path.name for path in write_report(report, tmp_path / "out", "auc", "video")}
     assert {"report.json", "roc.png", "papers.png"} <= written
 
 
@@ -61,10 +61,10 @@ def test_nothing_but_one_class_is_told_and_written(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", {"CelebDFv2_fake": {"f0": [10], "f1": [200]}})
     for name in ("cross-dataset", "robustness"):
         here = asked(tmp_path, tmp_path / name, "Celeb-DF-v2", protocol=PROTOCOLS.get(name))
-        report = perform(here, scorer)
+        report = run_evaluation(here, scorer)
         assert one(report, "Celeb-DF-v2").value("auc") is None
         assert not report.robustness
-        write(report, tmp_path / name, "auc", "video")
+        write_report(report, tmp_path / name, "auc", "video")
     assert any("all 2 samples are fake" in note for note in one(report, "Celeb-DF-v2").notes)
 
 
@@ -82,7 +82,8 @@ def test_videos_without_a_score_are_counted_as_is_asked_for(tmp_path, scorer, mi
     stated["Celeb-DF-v2"]["CelebDFv2_fake"]["test"]["f2"]["frames"] = []
     path.write_text(json.dumps(stated))
     found = one(
-        perform(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", missing=missing), scorer), "Celeb-DF-v2"
+        run_evaluation(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", missing=missing), scorer),
+        "Celeb-DF-v2",
     )
     assert dict(found.coverage.missing) == {"unreadable": 1, "no_frames": 1}
     assert (found.coverage.n, found.coverage.scored, found.figures["auc"].n) == (4, 2, n)
@@ -98,7 +99,7 @@ def test_a_repeated_video_is_a_counted_drop_and_backslashes_are_read(tmp_path, s
     for entry in fakes.values():
         entry["frames"] = [".\\datasets\\rgb\\" + frame.replace("/", "\\") for frame in entry["frames"]]
     path.write_text(json.dumps(stated))
-    found = one(perform(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), scorer), "Celeb-DF-v2")
+    found = one(run_evaluation(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), scorer), "Celeb-DF-v2")
     assert found.value("auc") == pytest.approx(5 / 6)
     assert found.coverage.n == 5
     assert "Celeb-DF-v2: left out: 1 duplicate" in found.notes
@@ -110,7 +111,7 @@ def test_frameless_videos_have_no_place_in_as_published_counting_and_stop_nothin
     stated["Celeb-DF-v2"]["CelebDFv2_fake"]["test"]["f1"]["frames"] = []
     path.write_text(json.dumps(stated))
     here = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", countings=("corrected", "as-published"))
-    report = perform(here, scorer)
+    report = run_evaluation(here, scorer)
     assert one(report, "Celeb-DF-v2").coverage.n == 5
     published = one(report, "Celeb-DF-v2", counting="as-published")
     assert published.coverage.n == 4
@@ -124,7 +125,7 @@ def test_frameless_videos_are_no_frames_of_as_published_counting_either(tmp_path
     stated["Celeb-DF-v2"]["CelebDFv2_fake"]["test"]["f1"]["frames"] = []
     path.write_text(json.dumps(stated))
     here = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2", countings=("as-published",), missing=missing)
-    frames = one(perform(here, scorer), "Celeb-DF-v2", "frame", "as-published")
+    frames = one(run_evaluation(here, scorer), "Celeb-DF-v2", "frame", "as-published")
     # Four frames of reals, four of f0 and f2.
     assert (frames.coverage.n, len(frames.samples)) == (8, 8)
 
@@ -132,6 +133,6 @@ def test_frameless_videos_are_no_frames_of_as_published_counting_either(tmp_path
 def test_crops_that_cannot_be_read_are_told_where_their_video_has_a_score(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", CELEB)
     (tmp_path / "Celeb-DF-v2" / "CelebDFv2_fake" / "frames" / "f1" / "000.png").write_bytes(b"no picture")
-    found = one(perform(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), scorer), "Celeb-DF-v2")
+    found = one(run_evaluation(asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), scorer), "Celeb-DF-v2")
     assert (found.coverage.scored, found.coverage.missing) == (5, {})
     assert "Celeb-DF-v2: 1 of 10 crops could not be read" in found.notes

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.results import of_scores
-from deepscan.evaluation.scan_records import read_labels, read_records, votes
+from deepscan.evaluation.results import report_scores
+from deepscan.evaluation.scan_records import group_votes, read_labels, read_records
 from deepscan.evaluation.scores import read_scores
 from deepscan.scanning.records import Record
 
@@ -83,10 +83,10 @@ def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
     assert [
         (name, label, None if np.isnan(score) else score, status) for name, label, score, status in told
     ] == expected
-    (result,) = of_scores(scores, missing="exclude").results
+    (result,) = report_scores(scores, missing="exclude").results
     assert dict(result.coverage.missing) == {"no_face": 1, "not_scanned": 1}
     assert (result.coverage.n, result.coverage.scored, result.value("auc")) == (6, 4, 1)
-    (as_fake,) = of_scores(scores, missing="as-fake").results
+    (as_fake,) = report_scores(scores, missing="as-fake").results
     # The real without a score now lies above three of four fakes and level with the one that was not scanned.
     assert as_fake.value("auc") == pytest.approx((4 + 0.5) / 8)
 
@@ -113,7 +113,7 @@ def test_of_several_models_one_can_be_named(tmp_path):
 
 
 def test_each_group_and_label_votes_once(clips):
-    counted = votes(read(clips))
+    counted = group_votes(read(clips))
     told = {
         (group, label): (kind, score)
         for group, label, kind, score in zip(
@@ -130,7 +130,7 @@ def test_each_group_and_label_votes_once(clips):
     assert np.isnan(told["E", 0][1])
     assert np.isnan(told["E", 1][1])
     assert len(told) == 5
-    (result,) = of_scores(counted, missing="exclude").results
+    (result,) = report_scores(counted, missing="exclude").results
     assert (result.figures["auc"].n, result.value("auc")) == (3, 1)
 
 
@@ -138,7 +138,7 @@ def test_a_video_of_many_frames_has_no_more_say_in_its_group_than_one_of_few(tmp
     rows = [("v", 1, "g", at, 0.9) for at in range(8)] + [("w", 1, "g", 0, 0.1), ("x", 0, "g", 0, 0.3)]
     lines = ["video,label,group,frame,score", *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "frames.csv").write_text("\n".join(lines) + "\n")
-    counted = votes(read_scores(tmp_path / "frames.csv"))
+    counted = group_votes(read_scores(tmp_path / "frames.csv"))
     assert counted.labels.tolist() == [1, 0]
     assert counted.scores.tolist() == pytest.approx([0.5, 0.3])
 
@@ -146,7 +146,7 @@ def test_a_video_of_many_frames_has_no_more_say_in_its_group_than_one_of_few(tmp
 def test_without_groups_there_is_no_vote_by_group(tmp_path):
     (tmp_path / "s.csv").write_text("video,label,score\na,0,0.1\nb,1,0.9\n")
     with pytest.raises(UsageError, match="no groups") as caught:
-        votes(read_scores(tmp_path / "s.csv"))
+        group_votes(read_scores(tmp_path / "s.csv"))
     assert "--vote video" in caught.value.hint
 
 

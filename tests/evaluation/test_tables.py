@@ -9,7 +9,7 @@ from rich.console import Console
 from deepscan.cli.paper_tables import index, render
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.tables import expected, expected_mean, load_tables, table
+from deepscan.evaluation.tables import expected, expected_mean, load_tables, paper_table
 
 
 def shown(grid, width):
@@ -44,8 +44,8 @@ def test_a_methods_result_is_found(method, dataset, level, metric, paper, value,
     figure = expected(method, dataset, level, metric, paper)
     # Division by 100 of a decimal of four digits, as a float.
     assert figure.value == pytest.approx(value, abs=1e-12)
-    assert (figure.table, figure.number) == (where, table(where).number)
-    assert figure.paper == table(where).paper
+    assert (figure.table, figure.number) == (where, paper_table(where).number)
+    assert figure.paper == paper_table(where).paper
 
 
 def test_a_figure_says_what_its_last_digit_is_worth():
@@ -102,11 +102,11 @@ def test_a_baselines_mean_over_ten_sets_is_found_where_nine_are_known():
 @pytest.mark.parametrize(
     ("asked", "hint"),
     [
-        (lambda: table("corit-frames"), "did you mean 'corit-frame'?"),
-        (lambda: table("corit-frame").row("Ours"), "did you mean 'Ours†'?"),
-        (lambda: table("corit-frame").cell("Ours†", "CDF-v2"), "did you mean 'CDFv2'?"),
-        (lambda: table("?"), "deepscan eval --tables"),
-        (lambda: table("qtfp-ablation").cell("× × ×", "?"), "choose from: CDF-v1, FSh, DFDCP, Avg"),
+        (lambda: paper_table("corit-frames"), "did you mean 'corit-frame'?"),
+        (lambda: paper_table("corit-frame").row("Ours"), "did you mean 'Ours†'?"),
+        (lambda: paper_table("corit-frame").cell("Ours†", "CDF-v2"), "did you mean 'CDFv2'?"),
+        (lambda: paper_table("?"), "deepscan eval --tables"),
+        (lambda: paper_table("qtfp-ablation").cell("× × ×", "?"), "choose from: CDF-v1, FSh, DFDCP, Avg"),
     ],
 )
 def test_an_unknown_name_is_refused_with_its_neighbour(asked, hint):
@@ -117,7 +117,7 @@ def test_an_unknown_name_is_refused_with_its_neighbour(asked, hint):
 
 @pytest.mark.parametrize("name", load_tables())
 def test_a_table_shows_every_figure_in_80_columns(name):
-    given = table(name)
+    given = paper_table(name)
     lines = shown(render(given, 80), 200).splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
     words = " ".join(lines).replace("*", "").split()
@@ -126,21 +126,21 @@ def test_a_table_shows_every_figure_in_80_columns(name):
 
 
 def test_a_wide_table_is_turned_around_and_a_narrow_one_is_not():
-    assert re.search(r"^ProGAN +100\.0", shown(render(table("corit-universal-ap")), 80), re.M)
-    assert re.search(r"^UniFD +82\.7 +91\.4", shown(render(table("corit-df40-cdf")), 80), re.M)
-    unfolded = shown(render(table("corit-universal-ap"), 300), 300)
+    assert re.search(r"^ProGAN +100\.0", shown(render(paper_table("corit-universal-ap")), 80), re.M)
+    assert re.search(r"^UniFD +82\.7 +91\.4", shown(render(paper_table("corit-df40-cdf")), 80), re.M)
+    unfolded = shown(render(paper_table("corit-universal-ap"), 300), 300)
     assert re.search(r"^CNN-Spot +100\.0 +93\.47", unfolded, re.M)
 
 
 def test_a_figure_that_does_not_follow_is_starred_and_explained():
-    page = shown(render(table("corit-df40-cdf")), 80)
+    page = shown(render(paper_table("corit-df40-cdf")), 80)
     assert "76.5  80.0*" in page
     assert "* UniFD, Avg.: 80.0, but 414.1 / 5 = 82.82; misprint" in page
-    assert shown(render(table("corit-frame")), 80).count("*") == 0
+    assert shown(render(paper_table("corit-frame")), 80).count("*") == 0
 
 
 def test_what_is_lost_is_said():
-    assert "Not here: every number" in shown(render(table("dfd-hr-designs")), 80)
+    assert "Not here: every number" in shown(render(paper_table("dfd-hr-designs")), 80)
 
 
 def test_the_index_names_every_table_and_where_it_is_from():

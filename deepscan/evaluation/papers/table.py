@@ -11,7 +11,7 @@ from deepscan.errors import UsageError
 
 PAPERS = ("qtfp", "dfd-hr", "corit")
 #: Metrics that `deepscan.metrics.binary` has, by its functions' names -> as people write them.
-METRICS = {"auc": "AUC", "average_precision": "AP", "accuracy": "accuracy"}
+METRIC_LABELS = {"auc": "AUC", "average_precision": "AP", "accuracy": "accuracy"}
 Asides = Literal["", "change", "rank"]
 _NUMBER = re.compile(r"(?P<plain>[+-]?[\d,]*\.?\d+)(?P<million>M?)|(?P<minutes>\d+)min(?P<seconds>\d+)s")
 
@@ -35,7 +35,7 @@ def unit(printed: str) -> Decimal:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PrintedCell:
     """One figure of a table.
 
     Attributes:
@@ -60,15 +60,15 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PrintedRow:
     """One row of a table: its name as printed, without marks of citation, and a cell for each column."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[PrintedCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PaperTable:
     """A table of a paper, or figures of its text that stand for one.
 
     Attributes:
@@ -76,7 +76,7 @@ class Table:
         paper: One of `PAPERS`.
         number: Its number there, or where else its figures come from.
         title: What it shows, in our words.
-        metric: A key of `METRICS`, or in words what else its figures are.
+        metric: A key of `METRIC_LABELS`, or in words what else its figures are.
         heading: Over the names of the rows.
         columns: As printed.
         rows: Empty only where all is lost.
@@ -99,7 +99,7 @@ class Table:
     metric: str
     heading: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[PrintedRow, ...]
     level: str = ""
     scale: int | None = None
     mean: str = ""
@@ -118,7 +118,7 @@ class Table:
             f"level {self.level!r}": self.level not in ("", "video", "frame"),
             f"scale {self.scale}": self.scale not in (None, 1, 100),
             f"asides {self.asides!r}": self.asides not in get_args(Asides),
-            "a figure that measures a detector has a level and a scale": self.metric in METRICS
+            "a figure that measures a detector has a level and a scale": self.metric in METRIC_LABELS
             and not (self.level and self.scale),
             "two rows of one name": len(set(names)) < len(names),
             "two columns of one name": len(set(self.columns)) < len(self.columns),
@@ -126,7 +126,8 @@ class Table:
             f"mean {self.mean!r}": self.mean not in ("", *self.columns),
             f"against {self.against!r}": (self.asides == "change") != (self.against in names),
             "a data set that is no column": not set(self.datasets) <= set(self.columns),
-            "a method's result that does not measure it": bool(self.methods) and self.metric not in METRICS,
+            "a method's result that does not measure it": bool(self.methods)
+            and self.metric not in METRIC_LABELS,
             "a method whose row is not there": not set(self.methods.values()) <= set(names),
         }
         faults |= {f"row {r.name!r}": not r.name or len(r.cells) != len(self.columns) for r in self.rows}
@@ -139,7 +140,7 @@ class Table:
         """The columns that the printed mean is of."""
         return tuple(column for column in self.columns if column != self.mean) if self.mean else ()
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> PrintedRow:
         """Return a row by its name.
 
         Raises:
@@ -148,7 +149,7 @@ class Table:
         rows = {row.name: row for row in self.rows}
         return rows[chosen(f"row of table {self.name}", name, rows)]
 
-    def cell(self, row: str, column: str) -> Cell:
+    def cell(self, row: str, column: str) -> PrintedCell:
         """Return the cell of a row and a column.
 
         Raises:

@@ -15,7 +15,7 @@ from deepscan.errors import MissingError
 from deepscan.evaluation import report as report_module
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.request import Evaluation
-from deepscan.evaluation.run import Listener, perform
+from deepscan.evaluation.run import EvaluationListener, run_evaluation
 from tests import toy
 from tests.evaluation.replica import SIDE, toy_scorer
 
@@ -104,7 +104,7 @@ def test_a_data_set_is_prepared_and_evaluated(road, clips, scorer, tmp_path):
     shares = [moved_alike(*pair) for video in masked for pair in zip(video.frames, video.masks, strict=True)]
     assert min(shares, default=1) > 0.95
 
-    report = perform(asked(data, road.protocol, road.row, road.dataset), scorer)
+    report = run_evaluation(asked(data, road.protocol, road.row, road.dataset), scorer)
     (of_videos,), (of_frames,) = (report.of("corrected", level) for level in ("video", "frame"))
     for of, numbers in ((of_videos, road.videos), (of_frames, road.frames)):
         assert tuple(np.bincount(of.samples.labels)) == numbers
@@ -154,19 +154,19 @@ def test_pictures_of_generators_are_evaluated_where_they_lie(tmp_path):
     pictures(data / "diffusion_datasets/guided/1_fake", 130)
     (data / "diffusion_datasets/dalle/1_fake/1.png").write_bytes(b"no picture")
 
-    class Told(Listener):
+    class Told(EvaluationListener):
         def absent(self, test, error):
             told.append(test.name)
 
     scorer = toy_scorer(tmp_path / "toy")
     with pytest.raises(MissingError, match="16 of the 19 test sets") as caught:
-        perform(asked(data, "universal", "corit"), scorer, Told())
+        run_evaluation(asked(data, "universal", "corit"), scorer, Told())
     assert "--available" in caught.value.hint
     # Of one generator there are no fakes, of the other no reals that go with it.
     assert len(told) == 16 and {"cyclegan", "guided"} < set(told)
     assert not (data / "out").exists()
 
-    report = perform(asked(data, "universal", "corit", available=True), scorer, Told())
+    report = run_evaluation(asked(data, "universal", "corit", available=True), scorer, Told())
     found = {each.test: each for each in report.of("corrected", "frame")}
     assert {name: tuple(np.bincount(each.samples.labels)) for name, each in found.items()} == {
         "progan": (2, 2),
