@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tried import scored
 
-from deepscan.data.crops import prepare_crops
-from deepscan.data.dataset import read_pictures
+from deepscan.data.crops.crop_cache import prepare_crops
+from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card

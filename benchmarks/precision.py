@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from deepscan.bench.machine import processor
 from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of, write_card
-from deepscan.data.crops import prepare_crops
-from deepscan.data.dataset import read_pictures
+from deepscan.data.crops.crop_cache import prepare_crops
+from deepscan.data.pictures import read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.inputs import Inputs
 from deepscan.detectors.weights import save_weights

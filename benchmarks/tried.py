@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, write_card
 from deepscan.cli.train_view import TrainView
-from deepscan.data.crops import CropSet, prepare_crops
-from deepscan.data.dataset import read_pictures
-from deepscan.data.degrade import Codec
-from deepscan.data.forgeries import FORGERIES, Means, Redrawer, forged
+from deepscan.data.augmentation.degrade import Codec
+from deepscan.data.augmentation.forgeries import FORGERIES, Means, Redrawer, forged
+from deepscan.data.crops.crop_cache import CropSet, prepare_crops
+from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all, measure_kinds
 from deepscan.evaluation.scan_records import group_votes, read_labels, read_records

@@ -25,8 +25,8 @@ from tried import TABLE, scored, stated
 
 from deepscan.calibration import fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard
-from deepscan.data.crops import CropSet, prepare_crops
-from deepscan.data.dataset import Picture, read_pictures
+from deepscan.data.crops.crop_cache import CropSet, prepare_crops
+from deepscan.data.pictures import Picture, read_pictures
 from deepscan.data.unseen import Seen, Votes, votes
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all

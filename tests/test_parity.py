@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.data.cutting import Cutter, find_landmarks
-from deepscan.data.dataset import Picture
+from deepscan.data.crops.crop_pictures import Cutter, find_landmarks
+from deepscan.data.pictures import Picture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady

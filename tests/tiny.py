@@ -13,7 +13,7 @@ import torch
 
 from deepscan.cards import ModelCard
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import INPUTS, Inputs

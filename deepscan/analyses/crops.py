@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepscan.analyses.analysis import Subject
 from deepscan.cards import ModelCard
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import load_network
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import MissingError, UsageError

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepscan.cli.progress import INTERVAL, Rate, counter
-from deepscan.data.layouts import LAYOUTS
+from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import MissingError
 from deepscan.evaluation.run import EvaluationListener
 

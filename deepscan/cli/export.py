@@ -91,8 +91,8 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
     import numpy as np
 
     from deepscan.cli.train_view import TrainView
-    from deepscan.data.crops import prepare_crops
-    from deepscan.data.dataset import read_pictures
+    from deepscan.data.crops.crop_cache import prepare_crops
+    from deepscan.data.pictures import read_pictures
     from deepscan.engines.precision import told, too_coarse
     from deepscan.engines.rounding import add_int8
 

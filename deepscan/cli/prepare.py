@@ -12,8 +12,8 @@ from deepscan.media.frames import STATUSES
 
 if TYPE_CHECKING:
     from deepscan.crop_recipe import CropRecipe
-    from deepscan.data.layouts.layout import Layout
-    from deepscan.data.prepare import PrepareOptions
+    from deepscan.data.crops.prepare import PrepareOptions
+    from deepscan.data.datasets.layout import Layout
 
 INPUT, CROPS, RUN = "Input", "What is cut", "Run"
 
@@ -137,7 +137,7 @@ def prepare(
 
     deepscan prepare folders --root mine --out crops --name mine
     """
-    from deepscan.data.layouts import LAYOUTS, names_of
+    from deepscan.data.datasets import LAYOUTS, names_of
 
     if list_all:
         typer.echo(_catalogue([LAYOUTS.get(found) for found in LAYOUTS.names]))
@@ -156,7 +156,7 @@ def prepare(
         raise UsageError("--out is missing", "name a folder for the crops and the benchmark file")
     if name is not None and len(layouts) > 1:
         raise UsageError(f"{dataset} is {len(layouts)} data sets, --name is one", "leave --name out")
-    from deepscan.data.prepare import PrepareOptions
+    from deepscan.data.crops.prepare import PrepareOptions
 
     options = PrepareOptions(
         recipe=_recipe(model),
@@ -189,7 +189,7 @@ def _recipe(model: str | None) -> "CropRecipe":
 
 def _all(layouts: Sequence["Layout"], root: Path, out: Path, options: "PrepareOptions", progress: str) -> int:
     from deepscan.cli.prepare_view import PrepareView
-    from deepscan.data.prepare import prepare as prepare_one
+    from deepscan.data.crops.prepare import prepare as prepare_one
 
     worst, absent = ExitCode.OK, []
     for layout in layouts:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from deepscan.cli.progress import VideoProgress, videos
-from deepscan.data.prepare import Listener
+from deepscan.data.crops.prepare import Listener
 from deepscan.media.frames import STATUSES
 
 if TYPE_CHECKING:
-    from deepscan.data.prepare import Prepared
+    from deepscan.data.crops.prepare import Prepared
 
 #: Reasons for drops that are shown, the most frequent first.
 MOST_REASONS = 8

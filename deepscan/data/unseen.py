@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.data.crops import CropSet
-from deepscan.data.dataset import LABELS, Picture
+from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.pictures import LABELS, Picture
 
 REAL, FAKE = LABELS["real"], LABELS["fake"]
 

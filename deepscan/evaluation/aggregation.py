@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.data.crops import Sampling
+from deepscan.data.crops.crop_cache import Sampling
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols.protocol import Level
 from deepscan.evaluation.scores import Scores, by_video

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.evaluation.scores import Scores, parse
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepscan.data.benchmark import find_benchmark
-from deepscan.data.dataset import INDEX
+from deepscan.data.benchmarks.benchmark import find_benchmark
+from deepscan.data.pictures import INDEX
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.aggregation import COUNTINGS, Counting, VideoKey
 from deepscan.evaluation.measurements import Missing

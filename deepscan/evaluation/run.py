@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import deepscan
 from deepscan.cards import ModelCard
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.aggregation import Counting, sample

@@ -11,12 +11,12 @@ import numpy as np
 
 from deepscan.cards import ModelCard
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.benchmark import Drop, FaceVideo, find_benchmark, footage_of, read_benchmark
-from deepscan.data.benchmark_file import label_of
-from deepscan.data.crops import prepare_crops
-from deepscan.data.dataset import Picture, read_pictures
-from deepscan.data.prepared import Target, read_crop_recipe, sidecar
-from deepscan.data.universal import centre_crop, read_generator
+from deepscan.data.benchmarks.benchmark import Drop, FaceVideo, find_benchmark, footage_of, read_benchmark
+from deepscan.data.benchmarks.benchmark_file import label_of
+from deepscan.data.benchmarks.forensynths import centre_crop, read_generator
+from deepscan.data.crops.crop_cache import prepare_crops
+from deepscan.data.crops.target import Target, read_crop_recipe, sidecar
+from deepscan.data.pictures import Picture, read_pictures
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols.protocol import TestSet
 from deepscan.evaluation.scoring import Image, Reader

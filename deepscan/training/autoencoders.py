@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from deepscan.data.augment import Image
-from deepscan.data.crops import CropSet, Progress
+from deepscan.data.augmentation.augment import Image
+from deepscan.data.crops.crop_cache import CropSet, Progress
 from deepscan.engines.export import OPSET, quiet
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors.detector import FAKE, REAL
 
 Indices = NDArray[np.int64]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors.detector import Batch, FrozenNetwork
 from deepscan.detectors.inputs import Inputs
 from deepscan.training.optimiser import FEATURES, judge

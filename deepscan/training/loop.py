@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepscan.data.crops import CropSet
-from deepscan.data.dataset import PAIRS
-from deepscan.data.forgeries import Redrawer
+from deepscan.data.augmentation.forgeries import Redrawer
+from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.pictures import PAIRS
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deepscan.backbones.tuning import fold
 from deepscan.calibration import calibrate, fit_calibration
 from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of, write_card
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
 from deepscan.detectors.inputs import Inputs

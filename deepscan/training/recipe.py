@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.augment import steps_of
-from deepscan.data.crops import Sampling
-from deepscan.data.forgeries import FORGERIES, STRIDE
+from deepscan.data.augmentation.augment import steps_of
+from deepscan.data.augmentation.forgeries import FORGERIES, STRIDE
+from deepscan.data.crops.crop_cache import Sampling
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import UsageError
 from deepscan.training.stated import state

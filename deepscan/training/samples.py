@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from deepscan.calibration import second_half
-from deepscan.data.augment import augmented
-from deepscan.data.crops import CropSet, Sampling
-from deepscan.data.dataset import PAIRS
-from deepscan.data.degrade import coarsened
-from deepscan.data.forgeries import Means, Redrawer
-from deepscan.data.forgeries import forged as forge
+from deepscan.data.augmentation.augment import augmented
+from deepscan.data.augmentation.degrade import coarsened
+from deepscan.data.augmentation.forgeries import Means, Redrawer
+from deepscan.data.augmentation.forgeries import forged as forge
+from deepscan.data.crops.crop_cache import CropSet, Sampling
+from deepscan.data.pictures import PAIRS
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.inputs import Inputs
 from deepscan.detectors.scores import predict

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.data.unseen import Seen, votes
 from deepscan.detectors.detector import FAKE, REAL
 from deepscan.metrics.binary import auc

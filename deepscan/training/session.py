@@ -12,8 +12,8 @@ import torch
 
 from deepscan.backbones.weights import locate
 from deepscan.cards import CARD, ModelCard
-from deepscan.data.crops import CropSet, prepare_crops
-from deepscan.data.dataset import LABELS, PAIRS, Picture, read_pairs_only, read_pictures
+from deepscan.data.crops.crop_cache import CropSet, prepare_crops
+from deepscan.data.pictures import LABELS, PAIRS, Picture, read_pairs_only, read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 from deepscan.training import checkpoint

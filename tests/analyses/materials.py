@@ -11,7 +11,7 @@ from deepscan.analyses.analysis import Subject
 from deepscan.backbones.tuning import fold
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
 from deepscan.detectors.weights import save_weights

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepscan.analyses.crops import batches, draw, unread
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import MissingError, UsageError
 from tests.analyses.materials import material, read, subject
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.data.layouts import LAYOUTS
-from deepscan.data.universal import GENERATORS
+from deepscan.data.benchmarks.forensynths import GENERATORS
+from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import ExitCode
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.tables import load_tables

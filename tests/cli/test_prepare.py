@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.benchmark import read_benchmark
-from deepscan.data.prepare import read_crop_recipe
+from deepscan.data.benchmarks.benchmark import read_benchmark
+from deepscan.data.crops.prepare import read_crop_recipe
 from deepscan.errors import ExitCode
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import FaceFinder

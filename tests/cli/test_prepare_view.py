@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deepscan.cli.prepare_view import MOST_REASONS, PrepareView
-from deepscan.data.prepare import Prepared
+from deepscan.data.crops.prepare import Prepared
 
 
 def line(name, status="ok", detail="", **more):

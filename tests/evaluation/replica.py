@@ -8,8 +8,8 @@ from threading import Lock
 import cv2
 import numpy as np
 
-from deepscan.data.benchmark import FaceVideo, write_benchmark
-from deepscan.data.benchmark_file import label_of
+from deepscan.data.benchmarks.benchmark import FaceVideo, write_benchmark
+from deepscan.data.benchmarks.benchmark_file import label_of
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation import testsets
 from deepscan.evaluation.protocols import PROTOCOLS

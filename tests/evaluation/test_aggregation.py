@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from deepscan.data.benchmark import read_benchmark
+from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.errors import UsageError
 from deepscan.evaluation.aggregation import COUNTINGS, FrameRows, group, sample, video_key
 from deepscan.metrics.binary import eer, published_eer

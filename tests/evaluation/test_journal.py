@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
 from deepscan.evaluation.scores import by_video, read_scores

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deepscan.data.layouts import LAYOUTS
-from deepscan.data.universal import GENERATORS
+from deepscan.data.benchmarks.forensynths import GENERATORS
+from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.protocols.protocol import Protocol, named

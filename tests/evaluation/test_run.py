@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepscan.data.benchmark import FaceVideo, write_benchmark
+from deepscan.data.benchmarks.benchmark import FaceVideo, write_benchmark
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.report import write_report

@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 import pytest
 
-from deepscan.data.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.evaluation import scoring
 from deepscan.evaluation.scoring import score_videos
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data import cutting
-from deepscan.data.benchmark import FaceVideo
-from deepscan.data.prepared import sidecar
+from deepscan.data.benchmarks.benchmark import FaceVideo
+from deepscan.data.crops import crop_pictures
+from deepscan.data.crops.target import sidecar
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
 from deepscan.evaluation import testsets as material_module
 from deepscan.evaluation.protocols.protocol import TestSet as AskedSet
 from deepscan.evaluation.testsets import crop_reader, from_benchmark, from_generator, from_pictures
 from deepscan.faces.align import align
-from tests.data.test_crops import COLOURS, DOTS, RECIPE, DotFinder
+from tests.data.crops.test_crop_cache import COLOURS, DOTS, RECIPE, DotFinder
 from tests.evaluation.replica import benchmark, toy_scorer, write_crop
 
 #: DeepfakeBench's own, which is meant where nothing is stated.
@@ -225,7 +225,7 @@ def dotted(path, grey):
 @pytest.fixture
 def faces(tmp_path, monkeypatch):
     """A folder with faces.csv: two sources, two splits, a video of two frames and one without a face."""
-    monkeypatch.setattr(cutting, "FaceFinder", DotFinder)
+    monkeypatch.setattr(crop_pictures, "FaceFinder", DotFinder)
     in_here = partial(material_module.prepare_crops, workers=0)
     monkeypatch.setattr(material_module, "prepare_crops", in_here)
     data = tmp_path / "faces"

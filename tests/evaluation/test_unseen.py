@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deepscan.cards import Calibration
-from deepscan.data.crops import CropSet
-from deepscan.data.dataset import Picture
+from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.pictures import Picture
 from deepscan.data.unseen import Seen, Votes, votes
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.training.recipe import load_recipe
 from tests.detectors.test_contract import BACKBONE
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.crops import CropSet
-from deepscan.data.forgeries import Means, forged
+from deepscan.data.augmentation.forgeries import Means, forged
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.errors import UsageError
 from deepscan.training.autoencoders import PLANS, autoencoders
 

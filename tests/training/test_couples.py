@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from deepscan.data.crops import CropSet
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.training.couples import couples
 
 COUNT = 4000

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.crops import prepare_crops
-from deepscan.data.dataset import Picture
+from deepscan.data.crops.crop_cache import prepare_crops
+from deepscan.data.pictures import Picture
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.qtfp import Qtfp
 from deepscan.errors import ContractError, UsageError

@@ -6,7 +6,7 @@ from operator import getitem
 
 import pytest
 
-from deepscan.data.forgeries import FORGERIES
+from deepscan.data.augmentation.forgeries import FORGERIES
 from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.training.recipe import load_recipe
 from deepscan.training.stated import packaged

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan.data.crops import CropSet, Layer
-from deepscan.data.forgeries import FORGERIES
+from deepscan.data.augmentation.forgeries import FORGERIES
+from deepscan.data.crops.crop_cache import CropSet, Layer
 from deepscan.detectors.detector import REAL, UNKNOWN
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
@@ -223,7 +223,7 @@ def test_a_swapped_face_comes_from_a_real_training_crop(crops, paired, monkeypat
         donors.extend(means.donor() for _ in range(8))
         return donors[-1].copy(), np.ones(crop.shape[:2], np.float32)
 
-    monkeypatch.setattr("deepscan.data.forgeries.FORGERIES", {**FORGERIES, "swap": spy})
+    monkeypatch.setattr("deepscan.data.augmentation.forgeries.FORGERIES", {**FORGERIES, "swap": spy})
     swapped = dataclasses.replace(paired, blend=1.0, forgeries=("swap",))
     order = arrange(crops, crops.where("train"), swapped, (0, 0))
     _batches(crops, order[: swapped.batch], swapped)

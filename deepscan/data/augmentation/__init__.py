@@ -1,0 +1,1 @@
+"""What training does to crops: random changes, and fakes made from real faces."""

@@ -1,0 +1,222 @@
+"""Fakes made from real crops: each kind leaves the traces of another way of forging."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from deepscan.crop_recipe import CropRecipe
+from deepscan.data.augmentation.augment import Image
+from deepscan.faces.blend import Mask, face_outline, self_blended, soft_mask
+from deepscan.faces.regions import canonical_face
+
+#: Draws a real crop of somebody else, aligned by the same recipe.
+Donor = Callable[[], Image]
+#: Takes an image through a trained autoencoder: RGB, shape (S, S, 3), uint8, in and out.
+Redrawer = Callable[[Image], Image]
+#: What divides S there: by how much the code of such an autoencoder is coarser than the image.
+STRIDE = 8
+#: Of so many donors the one that looks most like the face takes its place.
+_DONORS = 4
+#: Side of the copies that are compared to find it.
+_GLANCE = 8
+#: Enlargement of a re-rendered face: what follows a generator of 64 to 128 pixels.
+_COARSER = (1.2, 2.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a forgery takes beside the crop.
+
+    Attributes:
+        donor: Draws other people's crops.
+        redrawers: Autoencoders that were trained on crops of the same recipe; only `redraw` needs them.
+    """
+
+    donor: Donor
+    redrawers: Sequence[Redrawer] = ()
+
+
+Forgery = Callable[[Image, Means, CropRecipe, Generator], tuple[Image, Mask]]
+
+
+def blend(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+    """Blend the face with a slightly changed copy of itself; see `self_blended`."""
+    return self_blended(crop, recipe, rng)
+
+
+def swap(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+    """Put the face of the most alike of a few other people over this one, in its colours, more or less sharp.
+
+    After "Face X-ray for More General Face Forgery Detection" (CVPR 2020, Sec. 3.3): two real faces, a mask,
+    a colour transfer. Crops that are aligned need no landmarks to lie over each other.
+    """
+    other = _alike(crop, means.donor)
+    mask = soft_mask(face_outline(canonical_face(recipe), rng), crop.shape[0], rng)
+    source = _recoloured(other, crop, mask, rng)
+    if rng.random() < 0.6:
+        source = _rerendered(source, rng)
+    return _laid(crop, source, mask), mask
+
+
+def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+    """Pull mouth, eyes or middle of the face into another expression, and smooth what moved."""
+    side, face = crop.shape[0], canonical_face(recipe)
+    y, x = np.indices((side, side), dtype=np.float32)
+    moves = np.zeros((side, side, 2), np.float32)
+    mask = np.zeros((side, side), np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        # Units of the face's ellipse: eyes above its middle, the mouth below.
+        places = ((-0.45, -0.3), (0.45, -0.3), (0.0, 0.45), (0.0, 0.1))
+        across, down = places[rng.integers(len(places))]
+        centre = (np.array((across, down)) * face.radii + face.centre) * side
+        reach = rng.uniform(0.25, 0.6) * face.radii[0] * side
+        weight = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * (reach / 1.5) ** 2))
+        angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.07) * side
+        moves += weight[..., None] * np.array((np.cos(angle), np.sin(angle)), np.float32) * np.float32(length)
+        if rng.random() < 0.5:
+            stretch = np.float32(rng.uniform(-0.25, 0.25))
+            moves += weight[..., None] * stretch * np.stack((x - centre[0], y - centre[1]), axis=-1)
+        mask = np.maximum(mask, weight)
+    moved = cv2.remap(
+        crop, x + moves[..., 0], y + moves[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    soft = np.clip(mask * 2, 0, 1).astype(np.float32)
+    return _laid(crop, _rerendered(np.asarray(moved, dtype=np.uint8), rng), soft), soft
+
+
+def render(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+    """Draw the face, or all that is seen, anew from fewer pixels, as the decoder of a generator does."""
+    side = crop.shape[0]
+    mask = (
+        np.ones((side, side), np.float32)
+        if rng.random() < 0.4
+        else soft_mask(face_outline(canonical_face(recipe), rng), side, rng)
+    )
+    return _laid(crop, _rerendered(crop, rng), mask), mask
+
+
+def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+    """Take the face, or all that is seen, through an autoencoder: what a neural decoder leaves.
+
+    What goes through it is the crop itself, its face in another expression, or, where the face alone is
+    replaced, the face of somebody alike in its colours, as in the first face swaps by autoencoders.
+
+    Raises:
+        ValueError: There is no autoencoder among the means.
+    """
+    if not means.redrawers:
+        raise ValueError("redraw needs trained autoencoders")
+    side = crop.shape[0]
+    source = warp(crop, means, recipe, rng)[0] if rng.random() < 0.3 else crop
+    if rng.random() < 0.6:
+        mask = np.ones((side, side), np.float32)
+    else:
+        mask = soft_mask(face_outline(canonical_face(recipe), rng), side, rng)
+        if rng.random() < 0.5:
+            source = _recoloured(_alike(crop, means.donor), crop, mask, rng)
+    drawn = means.redrawers[int(rng.integers(len(means.redrawers)))](source)
+    if rng.random() < 0.35:
+        drawn = _sharpened(drawn, rng)
+    return _laid(crop, drawn, mask), mask
+
+
+#: Name in a recipe's `forgeries` -> how one is made.
+FORGERIES: Mapping[str, Forgery] = {
+    "blend": blend,
+    "swap": swap,
+    "warp": warp,
+    "render": render,
+    "redraw": redraw,
+}
+
+
+def forged(
+    kinds: Sequence[str], crop: Image, means: Means, recipe: CropRecipe, rng: Generator
+) -> tuple[Image, Mask]:
+    """Return a fake of one of some kinds made from a real crop, and how much of each pixel was forged.
+
+    Args:
+        kinds: Keys of `FORGERIES`, each as likely as it is often named.
+        crop: RGB, aligned by the recipe, shape (S, S, 3), uint8; it is left as it is.
+        means: What it is made with.
+        recipe: The crop recipe.
+        rng: Draws everything else.
+
+    Returns:
+        The fake, and its mask, shape (S, S), float32 in [0, 1].
+    """
+    kind = kinds[0] if len(kinds) == 1 else kinds[int(rng.integers(len(kinds)))]
+    return FORGERIES[kind](crop, means, recipe, rng)
+
+
+def _laid(crop: Image, source: Image, mask: Mask) -> Image:
+    laid = crop.astype(np.float32)
+    laid += mask[..., None] * (source - laid)
+    return np.rint(laid).astype(np.uint8)
+
+
+def _alike(crop: Image, donor: Donor) -> Image:
+    """Return the most alike of a few donors."""
+    here = _glance(crop)
+    others = (donor() for _ in range(_DONORS))
+    return min(others, key=lambda other: float(np.abs(_glance(other) - here).mean()))
+
+
+def _glance(crop: Image) -> NDArray[np.float32]:
+    small = cv2.resize(crop, (_GLANCE, _GLANCE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32)
+
+
+def _recoloured(source: Image, target: Image, mask: Mask, rng: Generator) -> Image:
+    """Return the source with mean and spread of the target's colours inside the mask, mostly."""
+    inside = mask > 0.5 * mask.max()
+    values, wanted = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32) for image in (source, target))
+    mean, aim = values[inside].mean(0), wanted[inside].mean(0)
+    spread = np.clip((wanted[inside].std(0) + 1) / (values[inside].std(0) + 1), 0.5, 2.0)
+    strength = np.float32(rng.uniform(0.7, 1.0))
+    moved = (values - mean) * (1 + strength * (spread - 1)) + mean + strength * (aim - mean)
+    lab = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
+
+
+def _rerendered(image: Image, rng: Generator) -> Image:
+    """Return the picture as a generator of fewer pixels leaves it: smoothed, and enlarged."""
+    side = image.shape[0]
+    small = max(8, round(side / rng.uniform(*_COARSER)))
+    coarse = np.asarray(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    if rng.random() < 0.5:
+        spread = float(rng.uniform(10, 40))
+        coarse = np.asarray(cv2.bilateralFilter(coarse, 5, spread, 3.0), dtype=np.uint8)
+    way = rng.integers(4)
+    if way < 3:
+        kind = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)[way]
+        grown = cv2.resize(coarse, (side, side), interpolation=kind)
+    else:
+        # A transposed convolution of stride 2 whose kernel does not tile: the chequered pattern of
+        # "Deconvolution and Checkerboard Artifacts" (Distill, 2016).
+        grown = _transposed(coarse, rng)
+        grown = cv2.resize(grown, (side, side), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        return _sharpened(np.asarray(grown, dtype=np.uint8), rng)
+    return np.asarray(grown, dtype=np.uint8)
+
+
+def _sharpened(image: Image, rng: Generator) -> Image:
+    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+    gain = float(rng.uniform(0.2, 1.0))
+    return np.asarray(cv2.addWeighted(image, 1 + gain, soft, -gain, 0), dtype=np.uint8)
+
+
+def _transposed(image: Image, rng: Generator) -> Image:
+    height, width = image.shape[:2]
+    spread = np.zeros((height * 2, width * 2, 3), np.float32)
+    spread[::2, ::2] = image
+    # The four phases differ by some hundredths: no trained decoder leaves a grid that stands out.
+    tap = np.array([1, 2, 1], np.float32) * (1 + rng.uniform(-0.05, 0.05, 3).astype(np.float32))
+    kernel = np.outer(tap, tap)
+    filled = cv2.filter2D(spread, -1, kernel / kernel.sum() * 4)
+    return np.asarray(np.clip(np.rint(filled), 0, 255), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Benchmarks that others give out: files that list face crops, and folders of pictures."""

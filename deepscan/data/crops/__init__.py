@@ -1,0 +1,1 @@
+"""Aligned face crops, cut and kept: for training from pictures, for benchmarks from videos."""

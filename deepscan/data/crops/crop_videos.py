@@ -1,0 +1,354 @@
+"""The road from a source video to its aligned crops on disk: decode -> find faces -> align -> write."""
+
+import hashlib
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deepscan.batching import attempt
+from deepscan.crop_recipe import CropRecipe
+from deepscan.data.crops.crop_pictures import find_landmarks
+from deepscan.data.crops.plan import WHAT, Place
+from deepscan.data.datasets.files import pictures_in
+from deepscan.errors import DeepscanError
+from deepscan.faces.align import align, similarity
+from deepscan.faces.face import Detection, Floats
+from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.stage import FRAME_BATCH, FaceStage
+from deepscan.faces.trails import Trail
+from deepscan.media.frames import DecodeReport, Frame, Image, Status
+from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video that is to be cut.
+
+    Attributes:
+        path: The video; of a sequence of pictures, its folder.
+        place: Where its crops go.
+        mask: Video or folder of pictures that shows frame by frame what was forged; None where there is none.
+        pictures: Position and file of each picture that is looked at; empty for a video.
+    """
+
+    path: Path
+    place: Place
+    mask: Path | None = None
+    pictures: tuple[tuple[int, Path], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What has become of a source.
+
+    Attributes:
+        status: `ok` if it has at least one crop, or why it has none.
+        detail: One line for a status other than `ok`, else empty.
+        warnings: What a user of the crops must know although the status is `ok`.
+        sha256: Of the file; of a sequence, of the pictures that were looked at, one behind the other; None
+            where it could not be read.
+        size: In bytes of the same.
+        sampled: How many frames were looked at.
+        indices: Frames whose crops were written, ascending.
+        masks: Those of them whose masks were written too.
+    """
+
+    status: Status
+    detail: str
+    warnings: tuple[str, ...]
+    sha256: str | None
+    size: int | None
+    sampled: int
+    indices: tuple[int, ...]
+    masks: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Extraction:
+    """A source on its way: what has been made of it so far.
+
+    Attributes:
+        source: Which.
+        report: How its decoding ended, None while it goes on.
+        waiting: Frames that have not been through the face finder yet.
+        failure: What a stage of ours could not do with it, empty where none failed.
+        trail: Where its faces were last.
+        sampled: How many frames were looked at.
+        landmarks: Index of each frame with a face -> its landmarks in the frame's pixels.
+        size: Height and width of its frames.
+        masked: Frames whose masks were written.
+        unmasked: Why masks are missing, as far as that is known.
+    """
+
+    source: Source
+    report: DecodeReport | None = None
+    waiting: int = 0
+    failure: str = ""
+    trail: Trail = field(default_factory=Trail)
+    sampled: int = 0
+    landmarks: dict[int, Floats] = field(default_factory=dict)
+    size: tuple[int, ...] = ()
+    masked: set[int] = field(default_factory=set)
+    unmasked: str = ""
+
+
+Emit = Callable[[Source, Extract], None]
+
+
+class Extractor:
+    """Cuts the largest face out of each sampled frame of many videos, as a scan cuts it.
+
+    Args:
+        pool: The decoders, fenced; its options say how many frames are sampled.
+        finder: The face finder.
+        recipe: How faces are cut out.
+    """
+
+    def __init__(self, pool: DecodePool, finder: FaceFinder, recipe: CropRecipe) -> None:
+        self._pool = pool
+        self._finder = finder
+        self._recipe = recipe
+        self._jobs = count()
+        self._videos: dict[int, Extraction] = {}
+        self._faces: FaceStage[Extraction] = FaceStage(finder)
+        # Those whose faces are known and whose mask video waits for a decoder, and is being decoded.
+        self._unmasked: deque[Extraction] = deque()
+        self._masks: dict[int, Extraction] = {}
+
+    def extract(self, sources: Iterable[Source], emit: Emit) -> None:
+        """Cut sources and say what became of each as it ends.
+
+        Args:
+            sources: No two with the same place.
+            emit: Called as each ends, when all that is written of it is written whole.
+
+        Raises:
+            DeepscanError: A file cannot be written.
+        """
+        queue = iter(sources)
+        exhausted = False
+        while not exhausted or self._videos or self._unmasked or self._masks:
+            pictures = False
+            while self._pool.idle and not pictures:
+                if self._unmasked:
+                    self._decode_masks(self._unmasked.popleft())
+                    continue
+                source = None if exhausted else next(queue, None)
+                if exhausted := source is None:
+                    break
+                # After a sequence, which is read here, the decoders are heard before the next is begun.
+                pictures = bool(source.pictures)
+                self._begin(source, emit)
+            waits = self._pool.busy and not self._faces and not pictures
+            quiet = not self._take(self._pool.poll(0.5 if waits else 0.0), emit)
+            if len(self._faces) >= FRAME_BATCH or (quiet and self._faces):
+                self._faces.run(self._keep)
+            self._finish(emit)
+
+    def _begin(self, source: Source, emit: Emit) -> None:
+        # An earlier attempt may have left other frames.
+        source.place.clear(*WHAT)
+        video = Extraction(source)
+        if source.pictures:
+            self._read_pictures(video)
+            self._end(video, emit)
+        else:
+            job = next(self._jobs)
+            self._videos[job] = video
+            self._pool.submit(DecodeJob(job, os.fsencode(source.path)))
+
+    def _take(self, events: Sequence[object], emit: Emit) -> bool:
+        for event in events:
+            if not isinstance(event, FrameReady | Ended):
+                continue
+            job = event.job.id
+            if isinstance(event, FrameReady) and job in self._videos:
+                self._faces.add(self._videos[job], event)
+            elif isinstance(event, FrameReady):
+                grey = cv2.cvtColor(event.frame.image, cv2.COLOR_RGB2GRAY)
+                self._keep_mask(self._masks[job], event.frame.index, np.asarray(grey, np.uint8))
+                event.release()
+            elif job in self._videos:
+                self._videos[job].report = event.report
+            else:
+                video = self._masks.pop(job)
+                video.unmasked = video.unmasked or event.report.detail
+                emit(video.source, _concluded(video))
+        return bool(events)
+
+    def _keep(self, video: Extraction, frame: Frame, faces: Sequence[Detection]) -> None:
+        self._cut(video, frame.index, frame.image, faces[0].landmarks if faces else None)
+
+    def _cut(self, video: Extraction, index: int, image: Image, landmarks: Floats | None) -> None:
+        video.sampled += 1
+        if landmarks is None:
+            return
+        (crop,) = attempt(lambda part: [align(image, points, self._recipe) for points in part], [landmarks])
+        if isinstance(crop, Exception):
+            video.failure = f"cutting a face out failed at frame {index}: {crop}"
+            return
+        place, points = video.source.place, io.BytesIO()
+        _write(place.file("frames", index), _png(crop[..., ::-1]))
+        np.save(points, in_crop(landmarks, self._recipe))
+        _write(place.file("landmarks", index), points.getvalue())
+        # A copy: the finder's landmarks are a view of those of a whole batch.
+        video.landmarks[index], video.size = landmarks.copy(), image.shape[:2]
+
+    def _read_pictures(self, video: Extraction) -> None:
+        pictures, lost = video.source.pictures, 0
+        size, digest = 0, hashlib.sha256()
+        for start in range(0, len(pictures), FRAME_BATCH):
+            read = []
+            for at, path in pictures[start : start + FRAME_BATCH]:
+                content = _content(path)
+                size += len(content)
+                digest.update(content)
+                read.append((at, _picture(content, cv2.IMREAD_COLOR)))
+            images = [
+                (at, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+                for at, bgr in read
+                if bgr is not None
+            ]
+            lost += len(read) - len(images)
+            found = attempt(partial(find_landmarks, finder=self._finder), [image for _, image in images])
+            for (index, image), landmarks in zip(images, found, strict=True):
+                if isinstance(landmarks, Exception):
+                    video.failure = f"finding faces failed at frame {index}: {landmarks}"
+                else:
+                    self._cut(video, index, image, landmarks)
+        none, warning = lost == len(pictures), f"pictures that cannot be read: {lost} of {len(pictures)}"
+        video.report = DecodeReport(
+            status="decode_error" if none else "ok",
+            detail=f"none of its {lost} pictures can be read" if none else "",
+            warnings=(warning,) if lost and not none else (),
+            sha256=digest.hexdigest(),
+            size=size,
+            info=None,
+            decoder=None,
+            asked=len(pictures),
+            decoded=len(pictures) - lost,
+            seconds={},
+        )
+
+    def _finish(self, emit: Emit) -> None:
+        for job in [job for job, video in self._videos.items() if video.report and not video.waiting]:
+            self._end(self._videos.pop(job), emit)
+
+    def _end(self, video: Extraction, emit: Emit) -> None:
+        """Go on to the masks of a video whose faces are known, if there is anything to mask."""
+        mask = video.source.mask
+        if mask is not None and _status(video)[0] == "ok" and not mask.is_dir():
+            self._unmasked.append(video)
+            return
+        if mask is not None and _status(video)[0] == "ok":
+            self._read_masks(video, mask)
+        emit(video.source, _concluded(video))
+
+    def _decode_masks(self, video: Extraction) -> None:
+        assert video.source.mask is not None
+        job = next(self._jobs)
+        self._masks[job] = video
+        path = os.fsencode(video.source.mask)
+        self._pool.submit(DecodeJob(job, path, tuple(sorted(video.landmarks))))
+
+    def _read_masks(self, video: Extraction, folder: Path) -> None:
+        ordered = pictures_in(folder)
+        named = {path.stem: path for path in ordered}
+        stems = {index: path.stem for index, path in video.source.pictures}
+        for index in video.landmarks:
+            # Those of a sequence are called like its pictures, those of a video follow its frames.
+            path = named.get(stems[index]) if stems else next(iter(ordered[index : index + 1]), None)
+            grey = None if path is None else _picture(_content(path), cv2.IMREAD_GRAYSCALE)
+            if grey is None:
+                video.unmasked = f"frame {index} has none that can be read in {folder}"
+            else:
+                self._keep_mask(video, index, grey)
+
+    def _keep_mask(self, video: Extraction, index: int, grey: Image) -> None:
+        if grey.shape != video.size:
+            (height, width), (h, w) = video.size, grey.shape
+            video.unmasked = f"they are {w} x {h} pixels, the frames {width} x {height}"
+        elif index in video.landmarks:
+            crop = align(grey, video.landmarks[index], self._recipe)
+            _write(video.source.place.file("masks", index), _png(crop))
+            video.masked.add(index)
+
+
+def in_crop(landmarks: Floats, recipe: CropRecipe) -> Floats:
+    """Return where a frame's landmarks lie in the crop that a recipe cuts by them, shape (5, 2), float32.
+
+    Args:
+        landmarks: In the frame's pixels, shape (5, 2).
+        recipe: How the crop is cut.
+    """
+    matrix = similarity(landmarks, recipe.template)
+    points = landmarks @ matrix[:, :2].T + matrix[:, 2]
+    # Pixels are counted from the middle of the first.
+    points = (points + 0.5) * (recipe.input_side / recipe.side) - 0.5
+    placed: Floats = points.astype(np.float32)
+    return placed
+
+
+def _status(video: Extraction) -> tuple[Status, str]:
+    assert video.report is not None
+    if video.report.status != "ok":
+        return video.report.status, video.report.detail
+    if video.failure:
+        return "error", " ".join(video.failure.split())
+    if not video.landmarks:
+        return "no_face", f"no face was found in {video.sampled} sampled frames"
+    return "ok", ""
+
+
+def _concluded(video: Extraction) -> Extract:
+    """Return what became of a source, and remove what nobody is to use of what was written."""
+    assert video.report is not None
+    status, detail = _status(video)
+    report, warnings = video.report, video.report.warnings
+    if status != "ok":
+        video.source.place.clear(*WHAT)
+        return Extract(status, detail, warnings, report.sha256, report.size, video.sampled, (), ())
+    missing = len(video.landmarks) - len(video.masked)
+    if video.source.mask is not None and missing:
+        why = video.unmasked or "the masks end before the frames"
+        warnings = (*warnings, f"masks that are missing: {missing} of {len(video.landmarks)}: {why}")
+    indices, masks = tuple(sorted(video.landmarks)), tuple(sorted(video.masked))
+    return Extract("ok", "", warnings, report.sha256, report.size, video.sampled, indices, masks)
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds, nothing where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _picture(content: bytes, how: int) -> Image | None:
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), how) if content else None
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _png(image: Image) -> bytes:
+    return bytes(cv2.imencode(".png", np.ascontiguousarray(image))[1])
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise DeepscanError(
+            f"{path} cannot be written: {error.strerror}", "make room or mend it, then repeat the command"
+        )

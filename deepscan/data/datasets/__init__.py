@@ -1,0 +1,96 @@
+"""Data sets as their authors lay them out on disk: which video is what, and in which split."""
+
+import difflib
+from typing import TYPE_CHECKING
+
+from deepscan.errors import UsageError
+from deepscan.registry import Registry
+
+if TYPE_CHECKING:
+    from deepscan.data.datasets.layout import Layout
+
+_HERE = "deepscan.data.datasets"
+#: The methods of DF40 that were run on videos of FaceForensics++ and of Celeb-DF: swaps, reenactments and
+#: syntheses of whole faces.
+# fmt: off
+DF40_METHODS = (
+    "uniface", "blendface", "mobileswap", "e4s", "facedancer", "fsgan", "inswap", "simswap", "faceswap",
+    "fomm", "facevid2vid", "wav2lip", "MRAA", "one_shot_free", "pirender", "tpsm", "lia", "danet",
+    "sadtalker", "mcnet", "hyperreenact",
+    "VQGAN", "StyleGAN2", "StyleGAN3", "StyleGANXL", "sd2.1", "ddim", "rddm", "pixart", "DiT", "SiT",
+)
+# fmt: on
+#: The two kinds of videos that they were run on, as they end the name of a benchmark file.
+DF40_DOMAINS = ("ff", "cdf")
+
+_WHOLE = {
+    "FaceForensics++": f"{_HERE}.faceforensics",
+    "FaceShifter": f"{_HERE}.faceforensics",
+    "DeepFakeDetection": f"{_HERE}.faceforensics",
+    "Celeb-DF-v1": f"{_HERE}.celeb_df",
+    "Celeb-DF-v2": f"{_HERE}.celeb_df",
+    "DFDC": f"{_HERE}.dfdc",
+    "DFDCP": f"{_HERE}.dfdc",
+    "UADFV": f"{_HERE}.folders",
+    "DeeperForensics-1.0": f"{_HERE}.faceforensics",
+    "WildDeepfake": f"{_HERE}.folders",
+    "FFIW": f"{_HERE}.ffiw",
+    "folders": f"{_HERE}.folders",
+}
+_SINGLE = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
+_DF40 = tuple(f"{method}_{domain}" for domain in DF40_DOMAINS for method in DF40_METHODS)
+
+#: Name of a data set -> how its files lie.
+LAYOUTS: "Registry[Layout]" = Registry(
+    "data set",
+    _WHOLE | dict.fromkeys(_SINGLE, f"{_HERE}.faceforensics") | dict.fromkeys(_DF40, f"{_HERE}.df40"),
+)
+
+#: What people write for a name, without case and punctuation -> the data sets that they mean.
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "ff": ("FaceForensics++",),
+    "ffpp": ("FaceForensics++",),
+    "faceforensics": ("FaceForensics++",),
+    "fsh": ("FaceShifter",),
+    "dfd": ("DeepFakeDetection",),
+    "cdfv1": ("Celeb-DF-v1",),
+    "cdfv2": ("Celeb-DF-v2",),
+    "dfdcpreview": ("DFDCP",),
+    "deeperforensics": ("DeeperForensics-1.0",),
+    "dfo": ("DeeperForensics-1.0",),
+    "wdf": ("WildDeepfake",),
+    "ffiw10k": ("FFIW",),
+    "df40": _DF40,
+    "df40ff": tuple(name for name in _DF40 if name.endswith("_ff")),
+    "df40cdf": tuple(name for name in _DF40 if name.endswith("_cdf")),
+}
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names of the data sets that a user means.
+
+    Case and punctuation do not count, short names of the field are known (`dfd`, `wdf`), and `df40`,
+    `df40-ff` and `df40-cdf` mean all of their methods.
+
+    Args:
+        text: What was typed.
+
+    Raises:
+        UsageError: No data set is called that.
+    """
+    plain = {_plain(name): (name,) for name in LAYOUTS.names} | _ALIASES
+    if text in LAYOUTS.names:
+        return (text,)
+    if _plain(text) in plain:
+        return plain[_plain(text)]
+    close = difflib.get_close_matches(_plain(text), plain, n=1)
+    if close and len(plain[close[0]]) == 1:
+        raise UsageError(f"unknown data set {text!r}", f"did you mean {plain[close[0]][0]!r}?")
+    raise UsageError(
+        f"unknown data set {text!r}",
+        f"choose from: {', '.join((*_WHOLE, *_SINGLE))}, df40, or a method of it such as {_DF40[0]}",
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())

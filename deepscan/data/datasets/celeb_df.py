@@ -1,0 +1,75 @@
+"""Celeb-DF, versions 1 and 2."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets.files import distinct, read_lines, subfolder, unread, videos_in
+from deepscan.data.datasets.layout import Layout, SourceVideo
+
+LIST = "List_of_testing_videos.txt"
+#: Its folders -> 0 for real, 1 for fake.
+FOLDERS = {"Celeb-real": 0, "YouTube-real": 0, "Celeb-synthesis": 1}
+
+
+class CelebDF(Layout):
+    """Videos of celebrities: those of its list are `test` and `val`, all others `train`.
+
+    Args:
+        version: 1 or 2.
+    """
+
+    origin = "https://github.com/yuezunli/celeb-deepfakeforensics (a form), under the Terms to Use Celeb-DF"
+    expects = f"the folders {', '.join(FOLDERS)} and {LIST}"
+
+    def __init__(self, version: int) -> None:
+        self.dataset = f"Celeb-DF-v{version}"
+        self._kinds = (f"CelebDFv{version}_real", f"CelebDFv{version}_fake")
+        self.labels = {kind: label for label, kind in enumerate(self._kinds)}
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        yield from distinct(self._videos(root))
+
+    def _videos(self, root: Path) -> Iterator[SourceVideo]:
+        homes, found = {}, {}
+        for folder in FOLDERS:
+            home = subfolder(root, folder)
+            if home is None:
+                raise self.missing(root / folder)
+            homes[folder], found[folder] = home, videos_in(home)
+            if not found[folder]:
+                raise self.missing(home, f"put its videos into {home}", "holds no video")
+        tested = self.listed(root)
+        for folder, label in FOLDERS.items():
+            for name, path in found[folder].items():
+                if (folder, name) not in tested:
+                    yield SourceVideo(path, self._kinds[label], "train", name)
+        for split in ("val", "test"):
+            for folder, name in tested:
+                path = found[folder].get(name, homes[folder] / f"{name}.mp4")
+                yield SourceVideo(path, self._kinds[FOLDERS[folder]], split, name)
+
+    def listed(self, root: Path) -> dict[tuple[str, str], None]:
+        """Return the folders and names of the videos in its list, in its order.
+
+        Raises:
+            MissingError: The list is not there.
+            UsageError: It cannot be read.
+        """
+        path = root / LIST
+        if not path.is_file():
+            raise self.missing(path)
+        folders = {folder.lower(): folder for folder in FOLDERS}
+        listed: dict[tuple[str, str], None] = {}
+        for line in read_lines(path):
+            # The number before it says the same as the folder, but the other way round: 1 is real.
+            folder, _, name = line.split(maxsplit=1)[-1].partition("/")
+            if folder.lower() not in folders or not name:
+                raise unread(path, f"no folder of {self.dataset} in {line!r}")
+            listed[folders[folder.lower()], Path(name).stem] = None
+        return listed
+
+
+for _version in (1, 2):
+    LAYOUTS.register(f"Celeb-DF-v{_version}")(CelebDF(_version))

@@ -1,0 +1,206 @@
+"""FaceForensics++, what is given out with it (FaceShifter, DeepFakeDetection), and DeeperForensics-1.0."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from deepscan.data.benchmarks.benchmark import SPLITS
+from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS
+from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets.files import nearby, read_json, read_lines, subfolder, unread, videos_in
+from deepscan.data.datasets.layout import Layout, SourceVideo
+
+REAL = "original_sequences/youtube"
+_FORM = (
+    "https://github.com/ondyari/FaceForensics (a form, then a script that downloads), for non-commercial"
+    " research and education"
+)
+_SPLITS_FROM = "https://github.com/ondyari/FaceForensics/tree/master/dataset/splits"
+_METHODS = {
+    "FF-DF": "manipulated_sequences/Deepfakes",
+    "FF-F2F": "manipulated_sequences/Face2Face",
+    "FF-FS": "manipulated_sequences/FaceSwap",
+    "FF-NT": "manipulated_sequences/NeuralTextures",
+}
+
+
+class _Sequences(Layout):
+    """Folders of videos, each in up to three compressions, with masks beside them.
+
+    Args:
+        dataset: Its name.
+        real: Name of the label of `reals`.
+        reals: Folder of the originals.
+        fakes: Name of each fake label -> its folder.
+    """
+
+    nested = True
+    origin = _FORM
+
+    def __init__(self, dataset: str, real: str, reals: str, fakes: Mapping[str, str]) -> None:
+        self.dataset = dataset
+        self.labels = {real: 0} | dict.fromkeys(fakes, 1)
+        self._folders = {real: reals} | dict(fakes)
+        names = ", ".join(Path(folder).name for folder in fakes.values())
+        fake = f"manipulated_sequences with {names}" if len(fakes) > 1 else next(iter(fakes.values()))
+        self.expects = (
+            f"{reals} and {fake}, in each raw, c23 or c40 with videos in it, and for masks masks/videos"
+        )
+
+    def _compressed(self, root: Path, kind: str) -> Iterator[tuple[str, Path, dict[str, Path]]]:
+        """Yield the compressions of a kind that are there, their folders and the videos in them."""
+        home = subfolder(root, self._folders[kind]) or root / self._folders[kind]
+        found = {name: videos_in(home / name / "videos") for name in COMPRESSIONS}
+        if not any(found.values()):
+            raise self.missing(
+                home / "c23" / "videos", self._remedy(kind), "holds no video, nor do raw and c40 beside it"
+            )
+        for name, videos in found.items():
+            if videos:
+                yield name, home, videos
+
+    def _remedy(self, kind: str) -> str:
+        return f"download the videos of {self._folders[kind]}"
+
+
+class FaceForensics(_Sequences):
+    """Manipulations of the 1,000 videos, in the 720, 140 and 140 of its lists.
+
+    Every video of the lists is given for each compression that is there.
+    """
+
+    def __init__(self, dataset: str, real: str, reals: str, fakes: Mapping[str, str]) -> None:
+        super().__init__(dataset, real, reals, fakes)
+        self.expects = f"train.json, val.json and test.json; {self.expects}"
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        pairs = pairs_of(root, self)
+        for kind, label in self.labels.items():
+            for compression, home, found in self._compressed(root, kind):
+                masks = videos_in(home / "masks" / "videos")
+                for split in SPLITS:
+                    for name in _names(pairs[split], label):
+                        path = found.get(name, home / compression / "videos" / f"{name}.mp4")
+                        yield SourceVideo(path, kind, split, name, compression, masks.get(name))
+
+    def _remedy(self, kind: str) -> str:
+        alone = f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.labels) > 2 else ""
+        return f"{super()._remedy(kind)}{alone}"
+
+
+class DeepFakeDetection(_Sequences):
+    """Videos of actors, with no lists: all are in every split."""
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        for kind in self.labels:
+            for compression, home, found in self._compressed(root, kind):
+                masks = videos_in(home / "masks" / "videos")
+                for split in SPLITS:
+                    for name, path in found.items():
+                        yield SourceVideo(path, kind, split, name, compression, masks.get(name))
+
+
+def pairs_of(
+    root: Path, layout: Layout, splits: tuple[str, ...] = SPLITS
+) -> dict[str, list[tuple[str, str]]]:
+    """Return the pairs of ids that the lists of FaceForensics++ put into each split.
+
+    Args:
+        root: Its folder.
+        layout: Whose videos they are, for errors.
+        splits: Which lists are needed.
+
+    Raises:
+        MissingError: A list is not there.
+        UsageError: A list cannot be read.
+    """
+    pairs = {}
+    for split in splits:
+        places = [root / folder / f"{split}.json" for folder in (".", "splits", "dataset/splits")]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise layout.missing(places[0], f"put {split}.json of {_SPLITS_FROM} into {root}")
+        pairs[split] = [_pair(path, pair) for pair in _list(path)]
+    return pairs
+
+
+def _list(path: Path) -> list[object]:
+    said = read_json(path)
+    if not isinstance(said, list) or not said:
+        raise unread(path, "it is no list of pairs of ids")
+    return said
+
+
+def _pair(path: Path, pair: object) -> tuple[str, str]:
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+        raise unread(path, f"{pair!r} is no pair of ids")
+    return pair[0], pair[1]
+
+
+def _names(pairs: list[tuple[str, str]], label: int) -> dict[str, None]:
+    """Return the names of the videos of some pairs, each once: both ids, or both ways of swapping them."""
+    each = (names for a, b in pairs for names in ((f"{a}_{b}", f"{b}_{a}") if label else (a, b)))
+    return dict.fromkeys(each)
+
+
+class DeeperForensics(Layout):
+    """Swaps of end_to_end, without perturbations, against the videos of FaceForensics++ that they change.
+
+    Its own source videos show the actors whose faces were taken; its makers say that they are not the real
+    part. That is the targets, videos of FaceForensics++ in c23, each in the split of its swap.
+    """
+
+    dataset = "DeeperForensics-1.0"
+    labels = MappingProxyType({"DF_real": 0, "DF_fake": 1})
+    origin = (
+        "https://github.com/EndlessSora/DeeperForensics-1.0/tree/master/dataset (a form), under its Terms of"
+        " Use; the real videos: https://github.com/ondyari/FaceForensics (a form)"
+    )
+    expects = (
+        "manipulated_videos/end_to_end, lists/splits and, here or in a folder FaceForensics++ in it or beside"
+        f" it, {REAL}/c23/videos"
+    )
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        listed = {split: self._listed(root, split) for split in SPLITS}
+        home = subfolder(root, "manipulated_videos/end_to_end")
+        if home is None:
+            raise self.missing(root / "manipulated_videos" / "end_to_end")
+        part = f"{REAL}/c23/videos"
+        base = nearby(root, "FaceForensics++", part)
+        if base is None:
+            raise self.missing(root / part, f"put {part} of FaceForensics++, the real videos, into {root}")
+        targets = {split: dict.fromkeys(name.partition("_")[0] for name in listed[split]) for split in SPLITS}
+        for kind, folder, names in (("DF_real", base / part, targets), ("DF_fake", home, listed)):
+            found = videos_in(folder)
+            if not found:
+                raise self.missing(folder, f"put its videos into {folder}", "holds no video")
+            for split in SPLITS:
+                for name in names[split]:
+                    yield SourceVideo(found.get(name, folder / f"{name}.mp4"), kind, split, name)
+
+    def _listed(self, root: Path, split: str) -> dict[str, None]:
+        path = root / "lists" / "splits" / f"{split}.txt"
+        if not path.is_file():
+            raise self.missing(path)
+        return dict.fromkeys(Path(line).stem for line in read_lines(path))
+
+
+LAYOUTS.register("FaceForensics++")(FaceForensics("FaceForensics++", "FF-real", REAL, _METHODS))
+for _kind, _folder in _METHODS.items():
+    LAYOUTS.register(_kind)(FaceForensics(_kind, "FF-real", REAL, {_kind: _folder}))
+LAYOUTS.register("FaceShifter")(
+    FaceForensics("FaceShifter", "FF-real", REAL, {"FF-FH": "manipulated_sequences/FaceShifter"})
+)
+LAYOUTS.register("DeepFakeDetection")(
+    DeepFakeDetection(
+        "DeepFakeDetection",
+        "DFD_real",
+        "original_sequences/actors",
+        {"DFD_fake": "manipulated_sequences/DeepFakeDetection"},
+    )
+)
+LAYOUTS.register("DeeperForensics-1.0")(DeeperForensics())

@@ -1,0 +1,121 @@
+"""Data sets that are folders of reals and folders of fakes: your own, UADFV, WildDeepfake."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+from deepscan.data.benchmarks.benchmark import SPLITS
+from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets.files import below, natural, subfolder, videos_or_sequences
+from deepscan.data.datasets.layout import Layout, SourceVideo
+
+#: Split -> what its folder may be called.
+_SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+class Folders(Layout):
+    """Anybody's videos, folders of frames and pictures, in `real` and `fake`.
+
+    Where the root holds folders of splits, `real` and `fake` lie in each of them; else all videos are `test`.
+    A folder, at whatever depth, that holds pictures is one video; pictures that lie in `real` or `fake`
+    itself are one each.
+    """
+
+    dataset = "folders"
+    labels = MappingProxyType({"real": 0, "fake": 1})
+    origin = "no place: they are your own videos"
+    expects = (
+        "the folders real and fake, in train, val and test or with no such folders, with videos or folders"
+        " of frames in them; one of the two may be empty"
+    )
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        parts = {split: subfolder(root, *names) for split, names in _SPLITS.items()}
+        homes = {split: home for split, home in parts.items() if home} or {"test": root}
+        anything = False
+        for split, home in homes.items():
+            for kind in self.labels:
+                folder = subfolder(home, kind)
+                if folder is None:
+                    raise self.missing(home / kind)
+                for name, item in below(folder).items():
+                    anything = True
+                    yield SourceVideo(item.path, kind, split, name, frames=item.frames)
+        if not anything:
+            raise self.missing(root, "put videos into its folders real and fake", "holds no video")
+
+
+class UADFV(Layout):
+    """49 videos and a swap of each, with no lists: all are in every split."""
+
+    dataset = "UADFV"
+    labels = MappingProxyType({"UADFV_Real": 0, "UADFV_Fake": 1})
+    origin = (
+        "https://docs.google.com/forms/d/e/1FAIpQLScKPoOv15TIZ9Mn0nGScIVgKRM9tFWOmjh9eHKx57Yp-XcnxA/viewform"
+        " (its makers' form), under the terms agreed to there"
+    )
+    expects = "the folders real and fake, with the videos in them"
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the videos under a folder; see the base class."""
+        for kind, folder in zip(self.labels, ("real", "fake"), strict=True):
+            home = subfolder(root, folder)
+            if home is None:
+                raise self.missing(root / folder)
+            found = videos_or_sequences(home)
+            if not found:
+                raise self.missing(home, f"put its videos into {home}", "holds no video")
+            for split in SPLITS:
+                for name, item in found.items():
+                    yield SourceVideo(item.path, kind, split, name, frames=item.frames)
+
+
+_PACKED = (".tar.gz", ".tgz", ".tar")
+
+
+class WildDeepfake(Layout):
+    """Sequences of pictures, whose names are the numbers of frames, in its own two splits."""
+
+    dataset = "WildDeepfake"
+    labels = MappingProxyType({"WDF_Real": 0, "WDF_Fake": 1})
+    origin = (
+        "https://github.com/OpenTAI/wild-deepfake (an agreement to sign), for research alone; as cut-out"
+        " faces"
+    )
+    expects = (
+        "the folders real_test and fake_test, and where it is wanted real_train and fake_train, each with its"
+        " archives unpacked in it"
+    )
+
+    def videos(self, root: Path) -> Iterator[SourceVideo]:
+        """Yield the sequences under a folder; see the base class."""
+        train = any(self._part(root, word, "train") for word in ("real", "fake"))
+        for split in ("train", "test") if train else ("test",):
+            for kind, word in zip(self.labels, ("real", "fake"), strict=True):
+                folder = self._part(root, word, split)
+                if folder is None:
+                    raise self.missing(root / f"{word}_{split}")
+                self._check_unpacked(folder)
+                found = {name: item for name, item in below(folder).items() if item.path.is_dir()}
+                if not found:
+                    raise self.missing(folder, f"put its sequences into {folder}", "holds no picture")
+                for name, item in found.items():
+                    yield SourceVideo(item.path, kind, split, name, frames=item.frames)
+
+    @staticmethod
+    def _part(root: Path, word: str, split: str) -> Path | None:
+        return subfolder(root, f"{word}_{split}", f"{word} {split}", f"{word}/{split}", f"{split}/{word}")
+
+    def _check_unpacked(self, folder: Path) -> None:
+        """Refuse a folder with archives of which some are not unpacked, rather than measure on a part."""
+        for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
+            suffix = next((end for end in _PACKED if path.name.lower().endswith(end)), "")
+            if suffix and not (folder / path.name[: -len(suffix)]).is_dir():
+                remedy = f"tar -xf {path.name} in {folder}, or move it away if that is done elsewhere"
+                raise self.missing(path, remedy, "is not unpacked")
+
+
+LAYOUTS.register("folders")(Folders())
+LAYOUTS.register("UADFV")(UADFV())
+LAYOUTS.register("WildDeepfake")(WildDeepfake())

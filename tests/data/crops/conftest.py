@@ -1,0 +1,69 @@
+"""What a small data set goes through: it is put together of clips, prepared and looked at."""
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+
+from deepscan.data.crops import prepare as prepare_module
+from deepscan.data.crops.prepare import PrepareOptions, prepare
+from deepscan.media.pool import DecodePool
+from tests import awkward
+
+from .numbered import FACELESS, RECIPE, Finder, Replica
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    return {
+        "plain": awkward.video(folder / "plain.mp4", 7),
+        "other": awkward.video(folder / "other.mp4", 4, gop=1),
+        "faceless": awkward.video(folder / "faceless.mp4", 4, size=FACELESS),
+        "empty": awkward.empty(folder / "empty.mp4"),
+    }
+
+
+@pytest.fixture
+def data(tmp_path, clips, monkeypatch):
+    """Puts clips of the data set in their places, and prepares it."""
+    monkeypatch.setattr(prepare_module, "FaceFinder", Finder)
+
+    class Data:
+        root, out = tmp_path / "raw", tmp_path / "out"
+
+        def put(self, clip, place):
+            path = self.root / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(clips.get(clip, clip), path)
+            return path
+
+        def prepare(self, listener=None, **options):
+            there = tuple(kind for kind in Replica.labels if (self.root / "c23" / kind).exists())
+            given = {"recipe": RECIPE, "frames": 3, "workers": 1, "kinds": there}
+            options = PrepareOptions(**{**given, **options})
+            return prepare(Replica(), self.root, self.out, options, listener)
+
+        def journal(self):
+            lines = (self.out / "Replica.videos.jsonl").read_text().splitlines()
+            return sorted((json.loads(line) for line in lines), key=json.dumps)
+
+        def files(self):
+            return {str(path.relative_to(self.out)) for path in self.out.rglob("*") if path.is_file()}
+
+    return Data()
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts what the pool is given to decode."""
+    counts = Counter()
+    submit = DecodePool.submit
+
+    def counting(pool, job):
+        counts[job.path.decode().rsplit("/", 1)[1]] += 1
+        submit(pool, job)
+
+    monkeypatch.setattr(DecodePool, "submit", counting)
+    return counts

@@ -1,0 +1,187 @@
+"""Every data set goes the whole road, from its files to figures, on a replica of clips counted by hand."""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.data.benchmarks.benchmark import read_benchmark
+from deepscan.data.crops.prepare import PrepareOptions, prepare
+from deepscan.data.datasets import DF40_DOMAINS, DF40_METHODS, LAYOUTS
+from deepscan.errors import MissingError
+from deepscan.evaluation import report as report_module
+from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.evaluation.request import Evaluation
+from deepscan.evaluation.run import EvaluationListener, run_evaluation
+from tests import toy
+from tests.evaluation.replica import SIDE, toy_scorer
+
+from .clips import make
+from .roads import ROADS
+
+#: Read by their own names, FF-DF and so on are parts of FaceForensics++; of DF40 one method stands for all.
+PARTS = {"FF-DF", "FF-FS", "FF-NT"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory):
+    """Takes crops as they are prepared, and finds the brighter ones fake."""
+    return toy_scorer(tmp_path_factory.mktemp("models") / "toy", side=256)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Nothing here is said of intervals, and a thousand draws of each take seconds."""
+    monkeypatch.setattr(report_module, "measure_all", partial(report_module.measure_all, rounds=5))
+    monkeypatch.setattr(report_module, "measure_kinds", partial(report_module.measure_kinds, rounds=5))
+
+
+def asked(data: Path, protocol: str, row: str, *only: str, **more) -> Evaluation:
+    return Evaluation(
+        protocol=PROTOCOLS.get(protocol),
+        row=row,
+        data=data,
+        root=None,
+        out=data / "out",
+        cache=data / "cache",
+        only=only,
+        **more,
+    )
+
+
+def counted(became):
+    """`ok 2, error 1` of each kind and split, as what a set of lines comes to."""
+    return {
+        (*key.split(), status): int(number)
+        for key, counts in became.items()
+        for status, number in (count.split() for count in counts.split(", "))
+    }
+
+
+def moved_alike(crop: str, mask: str) -> float:
+    """How much of what is green in a crop and of what is white in its mask is the same."""
+    blue, green, red = cv2.split(cv2.imread(crop).astype(int))
+    marked = green - np.maximum(blue, red) > 100
+    white = cv2.imread(mask, cv2.IMREAD_UNCHANGED) > 127
+    assert white.shape == marked.shape and marked.any()
+    return float((marked & white).sum() / (marked | white).sum())
+
+
+def test_every_layout_goes_the_road():
+    gone = {road.dataset for road in ROADS.values()}
+    df40 = {f"{method}_{domain}" for method in DF40_METHODS for domain in DF40_DOMAINS}
+    assert set(LAYOUTS.names) - gone == PARTS | df40 - gone
+    assert {name.rpartition("_")[2] for name in df40 & gone} == set(DF40_DOMAINS)
+
+
+@pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
+def test_a_data_set_is_prepared_and_evaluated(road, clips, scorer, tmp_path):
+    root, data = clips.lay(tmp_path / "raw", road.files), tmp_path / "data"
+    layout = LAYOUTS.get(road.dataset)
+
+    prepared = prepare(layout, root, data, PrepareOptions(frames=2, workers=1))
+    assert int(prepared.exit_code) == 3, "files that cannot be read are failures"
+    became = Counter((line["kind"], line["split"], line["status"]) for line in prepared.lines)
+    assert became == counted(road.became)
+    assert {line["compression"] for line in prepared.lines} == {"c23" if layout.nested else ""}
+
+    videos = read_benchmark(prepared.json).videos
+    assert len(videos) == prepared.videos
+    found = Counter((video.kind, video.split, "ok") for video in videos)
+    assert found == {key: number for key, number in counted(road.became).items() if key[2] == "ok"}
+    assert all(video.label == layout.labels[video.kind] for video in videos)
+    masked = [video for video in videos if video.masks]
+    assert Counter(video.kind for video in masked) == road.masks
+    # The mark is blurred at its edge; of the frame before it would be the same by three fifths.
+    shares = [moved_alike(*pair) for video in masked for pair in zip(video.frames, video.masks, strict=True)]
+    assert min(shares, default=1) > 0.95
+
+    report = run_evaluation(asked(data, road.protocol, road.row, road.dataset), scorer)
+    (of_videos,), (of_frames,) = (report.of("corrected", level) for level in ("video", "frame"))
+    for of, numbers in ((of_videos, road.videos), (of_frames, road.frames)):
+        assert tuple(np.bincount(of.samples.labels)) == numbers
+        # A video without a crop stands once among the frames, too.
+        assert of.coverage.missing == road.missing
+        assert (of.coverage.n, of.coverage.scored) == (
+            sum(numbers) + sum(road.missing.values()),
+            sum(numbers),
+        )
+        assert of.value("auc") == 1, "the fake clip is the brighter one"
+    every = of_videos.videos
+    judged = Counter(zip(every.kind.texts(), every.split.texts(), every.status.texts(), strict=True))
+    assert judged == {key: number for key, number in counted(road.became).items() if key[1] == "test"}
+
+    samples = of_videos.samples
+    keys = zip(samples.kind.texts(), samples.video.texts(), strict=True)
+    tested = {(video.kind, video.name): video.frames for video in videos if video.split == "test"}
+    # The toy's mean over 200,000 values is taken in float32.
+    assert dict(zip(keys, samples.scores.tolist(), strict=True)) == pytest.approx(
+        {key: score_of_crops(frames) for key, frames in tested.items()}, abs=1e-5
+    )
+
+
+def score_of_crops(frames) -> float:
+    return float(toy.expected(np.stack([cv2.imread(frame) for frame in frames]), 0).mean())
+
+
+def pictures(folder: Path, *values: int) -> None:
+    """Write pictures whose middle is of one grey, and which are otherwise to be taken for the contrary."""
+    folder.mkdir(parents=True)
+    for at, value in enumerate(values):
+        picture = np.full((SIDE + 30, SIDE + 41, 3), 255 - value, np.uint8)
+        picture[15:-15, 20:-20] = value
+        assert cv2.imwrite(str(folder / f"{at}.png"), picture)
+
+
+def test_pictures_of_generators_are_evaluated_where_they_lie(tmp_path):
+    data, told = tmp_path / "data", []
+    pictures(data / "test/progan/airplane/0_real", 50)
+    pictures(data / "test/progan/bird/0_real", 150)
+    pictures(data / "test/progan/airplane/1_fake", 100)
+    pictures(data / "test/progan/bird/1_fake", 200)
+    pictures(data / "test/cyclegan/horse/0_real", 60, 70, 80)
+    pictures(data / "diffusion_datasets/laion/0_real", 90, 110)
+    pictures(data / "diffusion_datasets/ldm_200/1_fake", 100, 140)
+    pictures(data / "diffusion_datasets/dalle/1_fake", 130, 220, 230)
+    pictures(data / "diffusion_datasets/guided/1_fake", 130)
+    (data / "diffusion_datasets/dalle/1_fake/1.png").write_bytes(b"no picture")
+
+    class Told(EvaluationListener):
+        def absent(self, test, error):
+            told.append(test.name)
+
+    scorer = toy_scorer(tmp_path / "toy")
+    with pytest.raises(MissingError, match="16 of the 19 test sets") as caught:
+        run_evaluation(asked(data, "universal", "corit"), scorer, Told())
+    assert "--available" in caught.value.hint
+    # Of one generator there are no fakes, of the other no reals that go with it.
+    assert len(told) == 16 and {"cyclegan", "guided"} < set(told)
+    assert not (data / "out").exists()
+
+    report = run_evaluation(asked(data, "universal", "corit", available=True), scorer, Told())
+    found = {each.test: each for each in report.of("corrected", "frame")}
+    assert {name: tuple(np.bincount(each.samples.labels)) for name, each in found.items()} == {
+        "progan": (2, 2),
+        "ldm_200": (2, 2),
+        "dalle": (2, 2),
+    }
+    assert {name: dict(each.coverage.missing) for name, each in found.items() if each.coverage.missing} == {
+        "dalle": {"unreadable": 1}
+    }
+    # From the brightest on: fake, real, fake, real; fake, real, fake, real; fakes before reals.
+    assert {name: each.value("average_precision") for name, each in found.items()} == pytest.approx(
+        {"progan": (1 + 2 / 3) / 2, "ldm_200": (1 + 2 / 3) / 2, "dalle": 1}
+    )
+    # 0.5 is the grey 127.5: 50 and 200 are right; 90, 110 and 140; all.
+    assert {name: each.value("accuracy") for name, each in found.items()} == pytest.approx(
+        {"progan": 2 / 4, "ldm_200": 3 / 4, "dalle": 1}
+    )
+    assert report.mean("corrected", "frame", "accuracy") == pytest.approx(3 / 4)
