@@ -29,7 +29,7 @@ from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
-from deepscan.scanning.fusion import pooled
+from deepscan.scanning.fusion import logit_mean
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
 from deepscan.training.samples import halves
@@ -42,7 +42,7 @@ ZOOMS = (0.94, 1.06)
 MOVES = ((0.02, 0.0), (-0.02, 0.0), (0.0, 0.02), (0.0, -0.02))
 PERSON: Mapping[str, Callable[[Floats], float]] = {
     "mean": lambda scores: scores.mean(),
-    "mean in log-odds": lambda scores: pooled(scores.tolist()),
+    "mean in log-odds": lambda scores: logit_mean(scores.tolist()),
     "median": lambda scores: np.quantile(scores, 0.5),
     "highest": lambda scores: scores.max(),
     "mean of the highest three": lambda scores: np.sort(scores)[-3:].mean(),

@@ -33,7 +33,7 @@ from pathlib import Path
 from deepscan.bench import machine
 from deepscan.bench.clips import Clip, make_clip
 from deepscan.bench.timing import cpu_seconds
-from deepscan.scanning.inputs import collect
+from deepscan.scanning.paths import collect
 
 HERE = Path(__file__).parent
 #: Names of the programs, and what deepscan is told for each of its own.

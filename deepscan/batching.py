@@ -26,7 +26,7 @@ SHORT = (
 PASSED = 64
 
 
-def attempt(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
+def run_isolating_failures(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
     """Return what a stage makes of each item of a batch, or the exception that it raises for that item alone.
 
     A batch that fails is taken apart, so that a frame that some library chokes on costs its own video and no
@@ -40,7 +40,7 @@ def attempt(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R |
         return [error] if len(batch) == 1 else _apart(stage, batch)
 
 
-class Portions:
+class AdaptiveBatcher:
     """Runs a stage on as many items at once as memory allows.
 
     When memory runs out the portion is halved, and the next ones keep to that; after `PASSED` of them it is
@@ -101,4 +101,4 @@ def is_short(error: BaseException) -> bool:
 
 
 def _apart(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
-    return [result for item in batch for result in attempt(stage, [item])]
+    return [result for item in batch for result in run_isolating_failures(stage, [item])]

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from deepscan.cli.scan_table import scan_table
 from deepscan.models.lookup import DEFAULT_MODEL
-from deepscan.scanning.inputs import collect
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.output import Output
-from deepscan.scanning.rows import row
-from deepscan.scanning.run import execute
+from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.paths import collect
+from deepscan.scanning.run import run_scan
+from deepscan.scanning.summary import summarise
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 WIDTH = 80
@@ -26,10 +26,10 @@ WIDTH = 80
 def main(picture: Path) -> None:
     """Scan the sample videos and draw what `deepscan scan sample_videos` prints."""
     with tempfile.TemporaryDirectory() as folder:
-        output = Output(Path(folder) / "out.jsonl")
-        execute(collect([str(SAMPLES)]).paths, ScanOptions(model=DEFAULT_MODEL), output)
+        output = ScanOutput(Path(folder) / "out.jsonl")
+        run_scan(collect([str(SAMPLES)]).paths, ScanOptions(model=DEFAULT_MODEL), output)
         rows = [
-            row({**record, "path": Path(record["path"]).name})
+            summarise({**record, "path": Path(record["path"]).name})
             for _, _, record in read_journal(output.journal)
         ]
     with Path("/dev/null").open("w") as nowhere:

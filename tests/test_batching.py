@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan.batching import PASSED, Portions, attempt, is_short
+from deepscan.batching import PASSED, AdaptiveBatcher, is_short, run_isolating_failures
 from deepscan.errors import ContractError
 from deepscan.offline import import_onnxruntime
 
@@ -62,14 +62,14 @@ def test_real_runtimes_say_so_in_these_words():
 
 @pytest.mark.parametrize("room", [1, 3, 5, 16])
 def test_all_items_come_through_in_their_order_whatever_the_room(room):
-    stage, portions = Stage(room), Portions(16)
+    stage, portions = Stage(room), AdaptiveBatcher(16)
     assert portions.run(stage, list(range(50))) == [2 * item for item in range(50)]
     assert portions.size <= room
     assert bool(portions.warning) is (room < 16)
 
 
 def test_what_fits_is_remembered_for_the_next_batches():
-    stage, portions = Stage(5), Portions(16)
+    stage, portions = Stage(5), AdaptiveBatcher(16)
     portions.run(stage, list(range(16)))
     assert stage.sizes == [16, 8, 4, 4, 4, 4]
     stage.sizes.clear()
@@ -78,7 +78,7 @@ def test_what_fits_is_remembered_for_the_next_batches():
 
 
 def test_portions_grow_back_when_there_is_room_again_and_no_further():
-    stage, portions = Stage(4), Portions(16)
+    stage, portions = Stage(4), AdaptiveBatcher(16)
     portions.run(stage, [1] * 16)
     stage.room = 100
     seen = []
@@ -90,7 +90,7 @@ def test_portions_grow_back_when_there_is_room_again_and_no_further():
 
 
 def test_a_short_batch_that_passes_says_nothing_of_a_larger_one():
-    stage, portions = Stage(4), Portions(16)
+    stage, portions = Stage(4), AdaptiveBatcher(16)
     portions.run(stage, [1] * 16)
     for _ in range(2 * PASSED):
         portions.run(stage, [1])
@@ -98,7 +98,7 @@ def test_a_short_batch_that_passes_says_nothing_of_a_larger_one():
 
 
 def test_a_user_is_told_once():
-    stage, portions = Stage(1), Portions(16)
+    stage, portions = Stage(1), AdaptiveBatcher(16)
     portions.run(stage, [1] * 16)
     assert "with 16 at once" in portions.warning
     assert "no room for 16" in portions.warning
@@ -111,22 +111,24 @@ def test_a_user_is_told_once():
 
 
 def test_an_item_that_never_fits_is_its_own_failure():
-    found = Portions(4).run(Stage(0), [1, 2])
+    found = AdaptiveBatcher(4).run(Stage(0), [1, 2])
     assert [type(one) for one in found] == [MemoryError] * 2
 
 
 def test_a_failure_of_another_kind_takes_the_batch_apart_and_leaves_its_size():
-    portions = Portions(4)
+    portions = AdaptiveBatcher(4)
     found = portions.run(Stage(4), [1, -1, 3, 4, 5])
     assert [one if isinstance(one, int) else type(one) for one in found] == [2, ValueError, 6, 8, 10]
     assert (portions.size, portions.warning) == (4, "")
 
 
 def test_results_that_are_missing_are_not_made_up_by_those_of_other_items():
-    assert Portions(2).run(lambda batch: batch[:1], [1, 2, 3, 4]) == [1, 3], "whoever pairs them is told"
+    assert AdaptiveBatcher(2).run(lambda batch: batch[:1], [1, 2, 3, 4]) == [1, 3], (
+        "whoever pairs them is told"
+    )
 
 
-@pytest.mark.parametrize("through", [attempt, Portions(4).run])
+@pytest.mark.parametrize("through", [run_isolating_failures, AdaptiveBatcher(4).run])
 def test_what_is_no_fault_of_an_item_is_raised(through):
     def broken(batch):
         raise ContractError("the weights changed: out of memory", "restore them")
@@ -146,5 +148,5 @@ def test_what_a_failed_batch_held_is_given_back_before_the_next_try():
             raise MemoryError
         return batch
 
-    assert Portions(8).run(stage, [1] * 8) == [1] * 8
+    assert AdaptiveBatcher(8).run(stage, [1] * 8) == [1] * 8
     assert len(alive) > 3

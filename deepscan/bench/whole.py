@@ -12,8 +12,8 @@ from deepscan.bench.timing import Case, Sample, cpu_seconds, timed
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import AUTO
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.output import Output
-from deepscan.scanning.run import Listener, execute
+from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.run import ScanListener, run_scan
 
 #: What a scan with an ONNX model imports of others, bare; one of them through the function that quiets it.
 LIBRARIES = """
@@ -33,7 +33,7 @@ scorers = load_scorers(options)
 """
 
 
-class Timekeeper(Listener):
+class Timekeeper(ScanListener):
     """Notes when a scan has loaded what it needs, and what its records say of each stage."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def scanning(
     def run() -> Sample:
         keeper = Timekeeper()
         with Watch() as watch:
-            execute(paths, options, Output(None), listener=keeper, workers=workers)
+            run_scan(paths, options, ScanOutput(None), listener=keeper, workers=workers)
             ended = time.perf_counter()
         return Sample(
             ended - keeper.loaded_at, cpu_seconds() - keeper.spent, keeper.parts, watch.busy(keeper.loaded_at)

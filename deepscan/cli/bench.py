@@ -103,7 +103,7 @@ def bench(
     from deepscan.bench.output import RowFile
     from deepscan.bench.run import perform
     from deepscan.cli.bench_view import BenchView
-    from deepscan.scanning.inputs import collect
+    from deepscan.scanning.paths import collect
 
     options = BenchOptions(
         frames=_numbers("--frames", frames),

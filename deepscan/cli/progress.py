@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deepscan.errors import DeepscanError, Unread
 from deepscan.media.frames import FAILURES
-from deepscan.scanning.rows import printable
+from deepscan.scanning.summary import printable
 
 #: Seconds between two lines of plain progress.
 INTERVAL = 10.0

@@ -165,10 +165,10 @@ def scan(
     """
     from deepscan.cli.scan_view import ScanView
     from deepscan.models.choice import NO_MODEL
-    from deepscan.scanning.inputs import collect, open_list
     from deepscan.scanning.options import ScanOptions
-    from deepscan.scanning.output import Output
-    from deepscan.scanning.run import execute
+    from deepscan.scanning.output import ScanOutput
+    from deepscan.scanning.paths import collect, open_list
+    from deepscan.scanning.run import run_scan
 
     first, *others = model or [AUTO]
     options = ScanOptions(
@@ -188,7 +188,7 @@ def scan(
         explain=explain,
     )
     statuses = frozenset(_one_of("--retry", status, STATUSES) for status in retry or ())
-    output = Output(out, resume=resume, overwrite=overwrite, retry=statuses)
+    output = ScanOutput(out, resume=resume, overwrite=overwrite, retry=statuses)
     verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
     if verdicts and options.model == NO_MODEL:
         raise UsageError("--fail-on needs verdicts, and without a model there are none", "name a model")
@@ -207,7 +207,7 @@ def scan(
         inputs = collect(named, lists, null=null)
         view.show_inputs(inputs)
         try:
-            summary = execute(
+            summary = run_scan(
                 inputs.paths, options, output, command=sys.argv, listener=view, fail_on=verdicts
             )
         except (KeyboardInterrupt, Terminated):

@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deepscan.scanning.rows import KINDS, Row, printable
+from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable
 
-#: Key of `rows.KINDS` -> its style.
+#: Key of `summary.VERDICT_LABELS` -> its style.
 STYLES = {
     "fake": "bold red",
     "inconclusive": "yellow",
@@ -21,7 +21,7 @@ STYLES = {
 }
 
 
-def scan_table(rows: Sequence[Row], most: int | None, out: Path | None) -> RenderableType:
+def scan_table(rows: Sequence[VideoSummary], most: int | None, out: Path | None) -> RenderableType:
     """Return the table of a scan.
 
     Args:
@@ -46,7 +46,7 @@ def scan_table(rows: Sequence[Row], most: int | None, out: Path | None) -> Rende
             video.append(f"\n  {row.note}", style="dim")
         seen = row.status == "ok"
         grid.add_row(
-            Text(row.words, style=STYLES[row.kind]),
+            Text(row.label, style=STYLES[row.kind]),
             "" if row.score is None else f"{row.score:.2f}",
             *([] if not several else ["{}/{}".format(*row.agreement) if row.agreement else ""]),
             video,
@@ -57,11 +57,12 @@ def scan_table(rows: Sequence[Row], most: int | None, out: Path | None) -> Rende
     return Group(grid, Text(f"... and {left} more in {out}", style="dim")) if left else grid
 
 
-def _opinions(row: Row) -> Text:
+def _opinions(row: VideoSummary) -> Text:
     """Return what each of several models says, on a line of its own."""
     said = [
         Text.assemble(
-            (f"{printable(each.name)} {each.score:.2f} ", "dim"), (KINDS[each.verdict], STYLES[each.verdict])
+            (f"{printable(each.name)} {each.score:.2f} ", "dim"),
+            (VERDICT_LABELS[each.verdict], STYLES[each.verdict]),
         )
         for each in row.models
         if each.verdict is not None and each.score is not None

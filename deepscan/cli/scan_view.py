@@ -10,16 +10,16 @@ from rich.console import Console
 
 from deepscan.cli.progress import VideoProgress, hand_on, is_terminal, videos
 from deepscan.cli.scan_table import scan_table, shown_path
-from deepscan.scanning.inputs import Inputs
+from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.records import dump_line
-from deepscan.scanning.rows import Row, row
-from deepscan.scanning.run import Listener, Summary
+from deepscan.scanning.run import RunSummary, ScanListener
+from deepscan.scanning.summary import VideoSummary, summarise
 
 #: Rows of the table when all records are in a file anyway.
 MOST_ROWS = 50
 
 
-class ScanView(VideoProgress, Listener):
+class ScanView(VideoProgress, ScanListener):
     """Tells a person, or a pipe, how a scan goes; a context manager.
 
     Args:
@@ -34,9 +34,9 @@ class ScanView(VideoProgress, Listener):
         at_terminal = is_terminal(sys.stdout)
         self._stdout = Console(force_terminal=at_terminal)
         self._lines = out is None and not at_terminal
-        self._rows: list[Row] = []
+        self._rows: list[VideoSummary] = []
 
-    def show_inputs(self, inputs: Inputs) -> None:
+    def show_inputs(self, inputs: ScanPaths) -> None:
         """Say what was left out of what the command line means."""
         if inputs.skipped:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in inputs.skipped.most_common(5))
@@ -79,7 +79,7 @@ class ScanView(VideoProgress, Listener):
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Begin to count."""
-        self._rows += [row(record) for record in kept]
+        self._rows += [summarise(record) for record in kept]
         self._begin("scanning", todo)
         if self._rows:
             self.note(f"{videos(len(self._rows))} done before, {todo} to scan")
@@ -93,7 +93,7 @@ class ScanView(VideoProgress, Listener):
         if self._lines:
             hand_on(dump_line(record) + "\n", self._out)
         else:
-            self._rows.append(row(record))
+            self._rows.append(summarise(record))
         self._count(shown_path(record["path"]), record["status"], record["detail"])
 
     def show_table(self) -> None:
@@ -104,7 +104,7 @@ class ScanView(VideoProgress, Listener):
                 self._stdout.print(scan_table(self._rows, most, self._out))
             hand_on(capture.get(), self._out)
 
-    def show_summary(self, summary: Summary) -> None:
+    def show_summary(self, summary: RunSummary) -> None:
         """Say how many there were of each outcome, and where the records are."""
         counts = {**summary.verdicts, **{k: v for k, v in summary.statuses.items() if k != "ok"}}
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

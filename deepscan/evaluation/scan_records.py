@@ -12,7 +12,7 @@ import numpy as np
 
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import LABEL_VALUES, Column, Scores, by_video, read_scores
-from deepscan.scanning.fusion import alone
+from deepscan.scanning.fusion import select_model
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
 
@@ -119,7 +119,7 @@ def read_records(
             "scan the very files that the index names, relative to its own folder",
         )
     if model is not None:
-        found = {path: alone(record, model) for path, record in found.items()}
+        found = {path: select_model(record, model) for path, record in found.items()}
     rows = [(path, row, found.get(path)) for path, row in labels.items()]
     scores = [_raw(record) for _, _, record in rows]
     count = len(rows)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from deepscan.batching import attempt
+from deepscan.batching import run_isolating_failures
 from deepscan.faces.face import Detection
 from deepscan.faces.mtcnn import FaceFinder
 from deepscan.faces.trails import Trail, find_faces
@@ -62,7 +62,7 @@ class FaceStage(Generic[V]):
             The videos that the frames are from, one a frame.
         """
         batch = _first(self._frames, FRAME_BATCH)
-        found = attempt(self._find, batch)
+        found = run_isolating_failures(self._find, batch)
         for (video, event), detections in zip(batch, found, strict=True):
             if isinstance(detections, Exception):
                 video.failure = f"finding faces failed at frame {event.frame.index}: {detections}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deepscan.cards import Calibration
 from deepscan.scanning.aggregation import verdict
-from deepscan.scanning.rows import Row
+from deepscan.scanning.summary import VideoSummary
 
 #: Of a chart in its own units, and what its axes take at each side.
 WIDTH, HEIGHT = 720.0, 140.0
@@ -132,7 +132,7 @@ def timeline(
     return Timeline(drawn, tuple(_ticks(duration)), bands)
 
 
-def histogram(rows: Iterable[Row]) -> Histogram:
+def histogram(rows: Iterable[VideoSummary]) -> Histogram:
     """Return how many videos have which score."""
     counts: Counter[tuple[int, str]] = Counter(
         (min(int(row.score * BINS), BINS - 1), row.kind) for row in rows if row.score is not None

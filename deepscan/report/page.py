@@ -20,7 +20,7 @@ from deepscan.report.run import Run, read_run
 from deepscan.report.video import Video, video_of
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import utc_now
-from deepscan.scanning.rows import KINDS, Row, printable, row
+from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, summarise
 
 #: Told a kind of work, how much of it is done and how much there is.
 Progress = Callable[[str, int, int], None]
@@ -77,8 +77,8 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
         run=run,
         rows=rows,
         folder=_shared_folder(rows),
-        kinds={kind: kinds[kind] for kind in KINDS if kinds[kind]},
-        words=KINDS | {"failed": "failed", "outcome": "without a score"},
+        kinds={kind: kinds[kind] for kind in VERDICT_LABELS if kinds[kind]},
+        words=VERDICT_LABELS | {"failed": "failed", "outcome": "without a score"},
         agreed=sum(said == voting for said, voting in votes),
         votes=len(votes),
         pairs=_pairs(rows),
@@ -92,9 +92,11 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
     return len(rows)
 
 
-def _read(records: Path, progress: Progress | None) -> tuple[list[tuple[Row, int]], Mapping[str, Any] | None]:
+def _read(
+    records: Path, progress: Progress | None
+) -> tuple[list[tuple[VideoSummary, int]], Mapping[str, Any] | None]:
     """Return the row of each video with the place of its line, and the first record."""
-    rows: list[tuple[Row, int]] = []
+    rows: list[tuple[VideoSummary, int]] = []
     first, size = None, records.stat().st_size
     for offset, line, record in read_journal(records):
         first = first or record
@@ -104,7 +106,7 @@ def _read(records: Path, progress: Progress | None) -> tuple[list[tuple[Row, int
                     f"{records} holds records of two runs, {first['run']} and {record['run']}",
                     "make a page of each run",
                 )
-            found = row(record)
+            found = summarise(record)
             rows.append((found, offset))
         if progress is not None:
             progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
@@ -134,7 +136,7 @@ def _understood(records: Path, record: Mapping[str, Any]) -> Iterator[None]:
         )
 
 
-def _pairs(rows: Sequence[Row]) -> list[Pair]:
+def _pairs(rows: Sequence[VideoSummary]) -> list[Pair]:
     """Return how every two models that have a vote agree."""
     said: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
     for models in (one.models for one in rows):
@@ -147,7 +149,7 @@ def _pairs(rows: Sequence[Row]) -> list[Pair]:
     ]
 
 
-def _shared_folder(rows: Sequence[Row]) -> str:
+def _shared_folder(rows: Sequence[VideoSummary]) -> str:
     """Return the folder that all videos are below, with its last slash; empty where they share none."""
     folders = {dirname(one.path) for one in rows}
     absolute = bool(folders) and all(folder.startswith("/") for folder in folders)

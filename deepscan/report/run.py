@@ -11,7 +11,7 @@ from deepscan.cards import Calibration
 from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError, ExitCode
 from deepscan.faces.quality import QualityRule
-from deepscan.scanning.output import Output
+from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.runfile import read
 
 #: Exit codes of scans that came to their end.
@@ -78,7 +78,7 @@ def read_run(records: Path, first: Mapping[str, Any] | None, count: int) -> Run:
     Raises:
         ContractError: The run's record is there, and cannot be read or is of another run.
     """
-    path = Output(records).run
+    path = ScanOutput(records).run
     ran = _ran(first) if first else {}
     if not path.exists():
         note = (

@@ -12,8 +12,8 @@ from deepscan.report.chart import Score, Timeline, clock, shown, timeline
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run import Run
 from deepscan.scanning.aggregation import sightings_needed
-from deepscan.scanning.fusion import pooled, voices
-from deepscan.scanning.rows import Row, row
+from deepscan.scanning.fusion import logit_mean, scoring_models
+from deepscan.scanning.summary import VideoSummary, summarise
 
 Frame = Mapping[str, Any]
 
@@ -65,7 +65,7 @@ class Video:
         size: Of a frame, in pixels; None where it is not known.
     """
 
-    row: Row
+    row: VideoSummary
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     persons: tuple[Person, ...]
@@ -84,7 +84,7 @@ def video_of(record: Mapping[str, Any], run: Run) -> Video:
     tracks = sorted(record["tracks"], key=lambda track: (not track["counted"], -(track["score"] or 0.0)))
     size = (media["width"], media["height"]) if media.get("width") and media.get("height") else None
     return Video(
-        row(record),
+        summarise(record),
         tuple(_facts(record, media)),
         tuple(record["warnings"]),
         tuple(_person(track, record, run, size) for track in tracks[:PERSONS]),
@@ -197,9 +197,9 @@ def _lines(
     }
     if len(scores) > 1:
         yield from scores.items()
-        heard = voices({model["name"]: model["calibrated"] for model in record["models"]})
-        same = zip(*(scores[name] for name in heard), strict=True)
-        yield "", [replace(each[0], score=pooled([one.score for one in each])) for each in same]
+        models = scoring_models({model["name"]: model["calibrated"] for model in record["models"]})
+        same = zip(*(scores[name] for name in models), strict=True)
+        yield "", [replace(each[0], score=logit_mean([one.score for one in each])) for each in same]
     elif scores:
         yield "", next(iter(scores.values()))
 

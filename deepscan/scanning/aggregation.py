@@ -123,7 +123,7 @@ def frames_needed(sampled: int, min_share: float) -> int:
     return math.ceil(round(sampled * min_share, 9))
 
 
-def judge(
+def judge_video(
     tracks: Sequence[TrackScore],
     sampled: int,
     calibration: Calibration | None,

@@ -9,7 +9,7 @@ import numpy as np
 from deepscan.calibration import logit
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.scanning.aggregation import Judgement, TrackScore, Verdict, judge, verdict
+from deepscan.scanning.aggregation import Judgement, TrackScore, Verdict, judge_video, verdict
 
 #: The rule, for the run's record and for people.
 RULE = (
@@ -23,8 +23,8 @@ FUSED = "fused"
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one model says of a video.
+class ModelVerdict:
+    """The verdict of one model on a video.
 
     Attributes:
         judgement: As in a scan with this model alone.
@@ -40,7 +40,7 @@ def fused_name(names: Sequence[str]) -> str:
     return "+".join(sorted(names))
 
 
-def pooled(scores: Sequence[float]) -> float:
+def logit_mean(scores: Sequence[float]) -> float:
     """Return the mean of probabilities in log-odds (the logarithmic opinion pool of equal weights).
 
     "Combining Probability Distributions: A Critique and an Annotated Bibliography", Statistical Science 1986.
@@ -61,7 +61,7 @@ def vote(verdicts: Sequence[Verdict]) -> Verdict:
     return "inconclusive"
 
 
-def voices(calibrated: Mapping[str, bool]) -> tuple[str, ...]:
+def scoring_models(calibrated: Mapping[str, bool]) -> tuple[str, ...]:
     """Return the names of the models that scores are taken from: the calibrated ones, all where none is.
 
     Args:
@@ -70,29 +70,29 @@ def voices(calibrated: Mapping[str, bool]) -> tuple[str, ...]:
     return tuple(name for name, is_calibrated in calibrated.items() if is_calibrated) or tuple(calibrated)
 
 
-def heard(opinions: Mapping[str, Opinion]) -> dict[str, Opinion]:
-    """Return the opinions that the scores are taken from, see `voices`."""
-    calibrated = {name: opinion.calibration is not None for name, opinion in opinions.items()}
-    return {name: opinions[name] for name in voices(calibrated)}
+def scoring_only(models: Mapping[str, ModelVerdict]) -> dict[str, ModelVerdict]:
+    """Return the models that the scores are taken from, see `scoring_models`."""
+    calibrated = {name: model.calibration is not None for name, model in models.items()}
+    return {name: models[name] for name in scoring_models(calibrated)}
 
 
-def fuse(opinions: Mapping[str, Opinion], sampled: int, min_share: float = 0.0) -> Judgement:
+def fuse(models: Mapping[str, ModelVerdict], sampled: int, min_share: float = 0.0) -> Judgement:
     """Return what several models say of a video together, by `RULE`.
 
     Args:
-        opinions: By the models' names, of the same persons in the same order.
+        models: What each says, by name, of the same persons in the same order.
         sampled: How many frames were looked at.
-        min_share: As for `judge`.
+        min_share: As for `judge_video`.
     """
-    voters = {name: opinion for name, opinion in opinions.items() if opinion.calibration}
-    part = [opinion.judgement.tracks for opinion in heard(opinions).values()]
+    voters = {name: model for name, model in models.items() if model.calibration}
+    part = [model.judgement.tracks for model in scoring_only(models).values()]
     together = [_together(same) for same in zip(*part, strict=True)]
     said = {
-        track.track.id: {name: _said(opinion, at) for name, opinion in voters.items()}
+        track.track.id: {name: _said(model, at) for name, model in voters.items()}
         for at, track in enumerate(together)
     }
     votes = {person: vote(list(verdicts.values())) for person, verdicts in said.items()}
-    judged = judge(together, sampled, None, min_share=min_share, votes=votes)
+    judged = judge_video(together, sampled, None, min_share=min_share, votes=votes)
     warnings = [
         line
         for person, verdicts in said.items()
@@ -112,7 +112,7 @@ def agreement(record: Mapping[str, Any]) -> tuple[int, int] | None:
     return (said.count(record["verdict"]), len(said)) if said else None
 
 
-def alone(record: Mapping[str, Any], model: str) -> dict[str, Any]:
+def select_model(record: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return the record that a scan with one of a record's models alone would have left, but for warnings.
 
     Args:
@@ -142,13 +142,13 @@ def _together(same: Sequence[TrackScore]) -> TrackScore:
     """Return one person's score from what each model gives."""
     scores = [track.score for track in same if track.score is not None]
     raws = [track.raw for track in same if track.raw is not None]
-    return replace(same[0], score=pooled(scores), raw=pooled(raws))
+    return replace(same[0], score=logit_mean(scores), raw=logit_mean(raws))
 
 
-def _said(opinion: Opinion, at: int) -> Verdict:
-    score = opinion.judgement.tracks[at].score
+def _said(model: ModelVerdict, at: int) -> Verdict:
+    score = model.judgement.tracks[at].score
     assert score is not None
-    return verdict(score, opinion.calibration)
+    return verdict(score, model.calibration)
 
 
 def _disagreement(person: int, said: Mapping[str, Verdict]) -> list[str]:

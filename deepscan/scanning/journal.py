@@ -15,7 +15,7 @@ from deepscan.scanning.records import SCHEMA, dump_line, recorded_path
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A record in a journal: where its line is, and what a resumed run goes by.
 
     Attributes:
@@ -114,14 +114,14 @@ def _no_number(word: str) -> float:
     raise ValueError(f"{word} is no number")
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path) -> Iterator[JournalEntry]:
     """Yield what a resumed run goes by of each record.
 
     Raises:
         ContractError: The file is no journal of this version.
     """
     for offset, line, record in read_journal(path):
-        yield Entry(
+        yield JournalEntry(
             offset,
             len(line),
             recorded_path(record),
@@ -133,7 +133,7 @@ def entries(path: Path) -> Iterator[Entry]:
         )
 
 
-def lines(path: Path, chosen: Iterable[Entry]) -> Iterator[bytes]:
+def lines(path: Path, chosen: Iterable[JournalEntry]) -> Iterator[bytes]:
     """Yield the lines of entries of a journal."""
     with path.open("rb") as file:
         for entry in chosen:

@@ -11,13 +11,13 @@ from deepscan.faces.face import Face
 from deepscan.faces.quality import QualityRule
 from deepscan.faces.tracks import Track, link
 from deepscan.media.frames import DecodeReport, Status
-from deepscan.scanning.aggregation import Judgement, judge, score_track
-from deepscan.scanning.fusion import FUSED, Opinion, fuse, fused_name, heard, pooled
+from deepscan.scanning.aggregation import Judgement, judge_video, score_track
+from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
 from deepscan.scanning.records import Record
 
 
 @dataclass(slots=True, eq=False)
-class Sighting:
+class FaceObservation:
     """A face in a frame and the raw scores that it got.
 
     Attributes:
@@ -31,12 +31,12 @@ class Sighting:
     explanations: dict[str, Explanation] = field(default_factory=dict)
 
 
-def outcome(
+def build_record(
     report: DecodeReport,
     *,
     path: bytes,
     sampled: Sequence[tuple[int, float]],
-    sightings: Sequence[Sighting],
+    observations: Sequence[FaceObservation],
     scorers: Sequence[Scorer],
     rule: QualityRule,
     min_share: float,
@@ -51,7 +51,7 @@ def outcome(
         report: How its decoding ended.
         path: As it was named or found.
         sampled: Index and presentation time of each frame that was looked at.
-        sightings: The faces found in them.
+        observations: The faces found in them.
         scorers: The detectors, none where faces only were wanted.
         rule: Which faces count.
         min_share: Least share of the sampled frames with a face that counts for a verdict, in [0, 1].
@@ -60,7 +60,7 @@ def outcome(
         started: When its scan began.
         seconds: Stage -> seconds.
     """
-    status, detail = _status(report, failure, len(sampled), sightings)
+    status, detail = _status(report, failure, len(sampled), observations)
     media = report.info and {
         **report.info.to_json(),
         "frames_sampled": report.asked,
@@ -80,81 +80,88 @@ def outcome(
     }
     if status != "ok":
         return Record(**common, **_models(scorers, {}), warnings=report.warnings)
-    tracks = link([sighting.face for sighting in sightings])
-    opinions = {
-        scorer.card.name: _opinion(scorer, tracks, sightings, rule, len(sampled), min_share)
+    tracks = link([observation.face for observation in observations])
+    models = {
+        scorer.card.name: _model_verdict(scorer, tracks, observations, rule, len(sampled), min_share)
         for scorer in scorers
     }
-    if len(opinions) > 1:
-        judgement = fuse(opinions, len(sampled), min_share)
-    elif opinions:
-        (judgement,) = (opinion.judgement for opinion in opinions.values())
+    if len(models) > 1:
+        judgement = fuse(models, len(sampled), min_share)
+    elif models:
+        (judgement,) = (model.judgement for model in models.values())
     else:
-        judgement = judge([score_track(track, None, rule, None) for track in tracks], len(sampled), None)
+        judgement = judge_video(
+            [score_track(track, None, rule, None) for track in tracks], len(sampled), None
+        )
     return Record(
         **common,
-        **_models(scorers, opinions),
+        **_models(scorers, models),
         warnings=(*report.warnings, *judgement.warnings),
         verdict=judgement.verdict,
         score=judgement.score,
         calibrated=judgement.calibrated,
-        tracks=_tracks(judgement, opinions),
-        frames=_frames(sampled, tracks, {sighting.face: sighting for sighting in sightings}, heard(opinions)),
+        tracks=_tracks(judgement, models),
+        frames=_frames(
+            sampled,
+            tracks,
+            {observation.face: observation for observation in observations},
+            scoring_only(models),
+        ),
     )
 
 
 def _status(
-    report: DecodeReport, failure: str, sampled: int, sightings: Sequence[Sighting]
+    report: DecodeReport, failure: str, sampled: int, observations: Sequence[FaceObservation]
 ) -> tuple[Status, str]:
     if report.status != "ok":
         return report.status, report.detail
     if failure:
         return "error", " ".join(failure.split())
-    if not sightings:
+    if not observations:
         return "no_face", f"no face was found in {sampled} sampled frames"
-    if not all(math.isfinite(raw) for sighting in sightings for raw in sighting.raws.values()):
+    if not all(math.isfinite(raw) for observation in observations for raw in observation.raws.values()):
         return "error", "the detector gave no finite score for a face"
     return "ok", ""
 
 
-def _opinion(
+def _model_verdict(
     scorer: Scorer,
     tracks: Sequence[Track],
-    sightings: Sequence[Sighting],
+    observations: Sequence[FaceObservation],
     rule: QualityRule,
     sampled: int,
     min_share: float,
-) -> Opinion:
+) -> ModelVerdict:
     """Return what one detector says of a video."""
     calibration = scorer.card.calibration
-    raw = {sighting.face: sighting.raws[scorer.card.name] for sighting in sightings}
+    raw = {observation.face: observation.raws[scorer.card.name] for observation in observations}
     scored = [score_track(track, raw, rule, calibration) for track in tracks]
-    return Opinion(judge(scored, sampled, calibration, min_share=min_share), calibration)
+    return ModelVerdict(judge_video(scored, sampled, calibration, min_share=min_share), calibration)
 
 
-def _models(scorers: Sequence[Scorer], opinions: Mapping[str, Opinion]) -> dict[str, Any]:
+def _models(scorers: Sequence[Scorer], models: Mapping[str, ModelVerdict]) -> dict[str, Any]:
     """Return what a record says of its models: of one what it is, of several also what each says."""
     if len(scorers) < 2:
         return {"model": scorers[0].to_json() if scorers else None}
-    each = [{**scorer.to_json(), **_said(opinions.get(scorer.card.name))} for scorer in scorers]
+    each = [{**scorer.to_json(), **_said(models.get(scorer.card.name))} for scorer in scorers]
     name = fused_name([scorer.card.name for scorer in scorers])
     return {"model": {"name": name, "method": FUSED}, "models": each}
 
 
-def _said(opinion: Opinion | None) -> dict[str, Any]:
-    if opinion is None:
+def _said(model: ModelVerdict | None) -> dict[str, Any]:
+    if model is None:
         return {"verdict": None, "score": None, "calibrated": False}
-    judgement = opinion.judgement
+    judgement = model.judgement
     score = None if judgement.score is None else round(judgement.score, 6)
     return {"verdict": judgement.verdict, "score": score, "calibrated": judgement.calibrated}
 
 
-def _tracks(judgement: Judgement, opinions: Mapping[str, Opinion]) -> list[dict[str, Any]]:
+def _tracks(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[dict[str, Any]]:
     lines = []
     for at, track in enumerate(judgement.tracks):
         line = {**track.to_json(), "counted": track.track.id in judgement.counted}
-        if len(opinions) > 1:
-            own = {name: opinion.judgement.tracks[at].to_json() for name, opinion in opinions.items()}
+        if len(models) > 1:
+            own = {name: model.judgement.tracks[at].to_json() for name, model in models.items()}
             line["scores"] = {name: {key: one[key] for key in ("score", "raw")} for name, one in own.items()}
         lines.append(line)
     return lines
@@ -163,8 +170,8 @@ def _tracks(judgement: Judgement, opinions: Mapping[str, Opinion]) -> list[dict[
 def _frames(
     sampled: Sequence[tuple[int, float]],
     tracks: Sequence[Track],
-    sightings: Mapping[Face, Sighting],
-    heard: Collection[str],
+    observations: Mapping[Face, FaceObservation],
+    models: Collection[str],
 ) -> list[dict[str, Any]]:
     lines = []
     for track in tracks:
@@ -175,7 +182,7 @@ def _frames(
                     "index": line.pop("index"),
                     "pts": line.pop("pts"),
                     "track": track.id,
-                    **_scored(sightings[face], line, heard),
+                    **_scored(observations[face], line, models),
                 }
             )
     seen = {line["index"] for line in lines}
@@ -187,12 +194,12 @@ def _frames(
     return sorted(lines, key=lambda line: (line["index"], -1 if line["track"] is None else line["track"]))
 
 
-def _scored(sighting: Sighting, line: Mapping[str, Any], heard: Collection[str]) -> dict[str, Any]:
+def _scored(observation: FaceObservation, line: Mapping[str, Any], models: Collection[str]) -> dict[str, Any]:
     """Return a face's line with its scores before it: of one model as they are, of several by name."""
-    raws, explained = sighting.raws, sighting.explanations
+    raws, explained = observation.raws, observation.explanations
     if len(raws) > 1:
         each = {name: round(raw, 6) for name, raw in raws.items()}
-        scores = {"score": round(pooled([raws[name] for name in heard]), 6), "scores": each}
+        scores = {"score": round(logit_mean([raws[name] for name in models]), 6), "scores": each}
         return {**scores, **line, **({"explanation": explained} if explained else {})}
     score = next((round(raw, 6) for raw in raws.values()), None)
     one = next(iter(explained.values()), None)

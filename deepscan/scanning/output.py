@@ -14,7 +14,7 @@ from deepscan.scanning.writers import WRITERS
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class ScanOutput:
     """Where the records go.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from deepscan.batching import Portions, attempt
+from deepscan.batching import AdaptiveBatcher, run_isolating_failures
 from deepscan.crop_recipe import REFERENCE, CropRecipe
 from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
@@ -24,14 +24,14 @@ from deepscan.faces.trails import Trail
 from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.outcome import Sighting, outcome
+from deepscan.scanning.outcome import FaceObservation, build_record
 from deepscan.scanning.records import Record, utc_now
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
-class Video:
+class VideoState:
     """A video on its way: what has been found of it so far.
 
     Attributes:
@@ -39,7 +39,7 @@ class Video:
         started: When its scan began, UTC.
         clock: The same on the monotonic clock, in seconds.
         sampled: Index and presentation time of each frame that was looked at.
-        sightings: The faces found, with their raw scores as they come.
+        observations: The faces found, with their raw scores as they come.
         waiting: Frames and crops that have not been through their stage yet.
         report: How its decoding ended, None while it goes on.
         failure: What a stage of ours could not do with it, empty where none failed.
@@ -51,7 +51,7 @@ class Video:
     started: str = field(default_factory=utc_now)
     clock: float = field(default_factory=time.monotonic)
     sampled: list[tuple[int, float]] = field(default_factory=list)
-    sightings: list[Sighting] = field(default_factory=list)
+    observations: list[FaceObservation] = field(default_factory=list)
     waiting: int = 0
     report: DecodeReport | None = None
     failure: str = ""
@@ -61,7 +61,7 @@ class Video:
 
 #: A face on its way to the detectors, cut as each wants it, and what became of a batch of them by each one's
 #: name, with the seconds that it took.
-Crop = tuple[Video, Sighting, Mapping[CropRecipe, Image]]
+FaceCrop = tuple[VideoState, FaceObservation, Mapping[CropRecipe, Image]]
 Judged = tuple[dict[str, list[tuple[float, Explanation | None] | Exception]], float]
 
 
@@ -88,15 +88,15 @@ class Pipeline:
     ) -> None:
         self._options = options
         self._pool = pool
-        self._faces: FaceStage[Video] = FaceStage(finder)
+        self._faces: FaceStage[VideoState] = FaceStage(finder)
         self._scorers = tuple(scorers)
         # Crops that go through the detectors together.
         self._batch = max((scorer.batch for scorer in self._scorers), default=1)
-        self._portions = {scorer.card.name: Portions(self._batch) for scorer in self._scorers}
+        self._batchers = {scorer.card.name: AdaptiveBatcher(self._batch) for scorer in self._scorers}
         self._run, self._warn = run, warn
-        self._videos: dict[int, Video] = {}
-        self._crops: deque[Crop] = deque()
-        self._scoring: tuple[list[Crop], Future[Judged]] | None = None
+        self._videos: dict[int, VideoState] = {}
+        self._crops: deque[FaceCrop] = deque()
+        self._scoring: tuple[list[FaceCrop], Future[Judged]] | None = None
         # A thread of its own: the detectors work on one batch, one after the other, while faces are found
         # for the next.
         self._detector = ThreadPoolExecutor(1, thread_name_prefix="detector")
@@ -120,7 +120,7 @@ class Pipeline:
                 number, path = next(queue, (-1, b""))
                 if exhausted := number < 0:
                     break
-                self._videos[number] = Video(path)
+                self._videos[number] = VideoState(path)
                 self._pool.submit(DecodeJob(number, path))
             if self._faces or (self._crops and not self._scoring):
                 waiting = 0.0
@@ -148,24 +148,28 @@ class Pipeline:
                 self._videos[event.job.id].report = event.report
         return bool(events)
 
-    def _keep(self, video: Video, frame: Frame, detections: list[Detection]) -> None:
+    def _keep(self, video: VideoState, frame: Frame, detections: list[Detection]) -> None:
         video.sampled.append((frame.index, frame.pts))
-        for cut in attempt(lambda part: [self._cut(frame, detection) for detection in part], detections):
+        for cut in run_isolating_failures(
+            lambda part: [self._cut(frame, detection) for detection in part], detections
+        ):
             if isinstance(cut, Exception):
                 video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
                 continue
-            sighting, crops = cut
-            video.sightings.append(sighting)
+            observation, crops = cut
+            video.observations.append(observation)
             if crops:
                 video.waiting += 1
-                self._crops.append((video, sighting, crops))
+                self._crops.append((video, observation, crops))
 
-    def _cut(self, frame: Frame, detection: Detection) -> tuple[Sighting, dict[CropRecipe, Image]]:
+    def _cut(self, frame: Frame, detection: Detection) -> tuple[FaceObservation, dict[CropRecipe, Image]]:
         # One crop for quality and look whatever the model, so that the persons are the same for all.
         seen = align(frame.image, detection.landmarks, REFERENCE)
         face = Face(frame.index, frame.pts, detection, assess(seen, detection), appearance(seen))
         recipes = {scorer.recipe for scorer in self._scorers}
-        return Sighting(face), {wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes}
+        return FaceObservation(face), {
+            wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes
+        }
 
     def _score(self, *, wait: bool) -> None:
         """Give the detectors a batch of crops, unless they are at work and are not waited for."""
@@ -174,10 +178,10 @@ class Pipeline:
             batch = _first(self._crops, self._batch)
             self._scoring = batch, self._detector.submit(self._judged, batch)
 
-    def _judged(self, batch: list[Crop]) -> Judged:
+    def _judged(self, batch: list[FaceCrop]) -> Judged:
         begun = time.monotonic()
         judged = {
-            scorer.card.name: self._portions[scorer.card.name].run(partial(self._judge, scorer), batch)
+            scorer.card.name: self._batchers[scorer.card.name].run(partial(self._judge, scorer), batch)
             for scorer in self._scorers
         }
         return judged, time.monotonic() - begun
@@ -189,28 +193,28 @@ class Pipeline:
         batch, (judged, seconds) = self._scoring[0], self._scoring[1].result()
         self._scoring = None
         for name, each in judged.items():
-            if warning := self._portions[name].warning:
-                self._portions[name].warning = ""
+            if warning := self._batchers[name].warning:
+                self._batchers[name].warning = ""
                 self._warn(f"the detector {name}: {warning}")
-            for (video, sighting, _), found in zip(batch, each, strict=True):
+            for (video, observation, _), found in zip(batch, each, strict=True):
                 if isinstance(found, Exception):
-                    video.failure = f"the detector {name} failed at frame {sighting.face.index}: {found}"
+                    video.failure = f"the detector {name} failed at frame {observation.face.index}: {found}"
                     continue
-                sighting.raws[name], explanation = found
+                observation.raws[name], explanation = found
                 if explanation is not None:
-                    sighting.explanations[name] = explanation
+                    observation.explanations[name] = explanation
         for video, _, _ in batch:
             video.waiting -= 1
         self._charge("detector", seconds, [video for video, _, _ in batch])
 
-    def _judge(self, scorer: Scorer, batch: list[Crop]) -> list[tuple[float, Explanation | None]]:
+    def _judge(self, scorer: Scorer, batch: list[FaceCrop]) -> list[tuple[float, Explanation | None]]:
         crops = np.stack([cut[scorer.recipe] for _, _, cut in batch])
         if not self._options.explain:
             return [(raw, None) for raw in scorer.score(crops).tolist()]
         scores, explained = scorer.explain(crops)
         return list(zip(scores.tolist(), explained, strict=True))
 
-    def _charge(self, stage: str, seconds: float, videos: Sequence[Video]) -> None:
+    def _charge(self, stage: str, seconds: float, videos: Sequence[VideoState]) -> None:
         for video in videos:
             video.seconds[stage] += seconds / len(videos)
 
@@ -219,11 +223,11 @@ class Pipeline:
         for number in done:
             video = self._videos.pop(number)
             assert video.report is not None
-            record = outcome(
+            record = build_record(
                 video.report,
                 path=video.path,
                 sampled=video.sampled,
-                sightings=video.sightings,
+                observations=video.observations,
                 scorers=self._scorers,
                 rule=self._options.quality,
                 min_share=self._options.min_share,

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deepscan.media.frames import Status
-from deepscan.scanning.inputs import resolved
-from deepscan.scanning.journal import Entry
+from deepscan.scanning.journal import JournalEntry
+from deepscan.scanning.paths import resolved
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ResumePlan:
     """What a resumed run keeps and what it does.
 
     Attributes:
@@ -20,11 +20,13 @@ class Plan:
         todo: Paths that are left to scan.
     """
 
-    kept: tuple[Entry, ...]
+    kept: tuple[JournalEntry, ...]
     todo: tuple[bytes, ...]
 
 
-def plan(paths: Sequence[bytes], recorded: Iterable[Entry], retry: Collection[Status] = ()) -> Plan:
+def plan(
+    paths: Sequence[bytes], recorded: Iterable[JournalEntry], retry: Collection[Status] = ()
+) -> ResumePlan:
     """Hold a journal against the files as they are now.
 
     A record stands while its file has the SHA-256 that it states. One without a SHA-256 (no permission, a
@@ -42,13 +44,13 @@ def plan(paths: Sequence[bytes], recorded: Iterable[Entry], retry: Collection[St
     with ThreadPoolExecutor() as threads:
         stood = threads.map(lambda key: _unchanged(key, known[key]), again)
         standing = {key for key, same in zip(again, stood, strict=True) if same}
-    return Plan(
+    return ResumePlan(
         kept=tuple(entry for key, entry in known.items() if key in standing or key not in wanted),
         todo=tuple(path for key, path in wanted.items() if key not in standing),
     )
 
 
-def _unchanged(path: bytes, entry: Entry) -> bool:
+def _unchanged(path: bytes, entry: JournalEntry) -> bool:
     # Only a regular file is ever opened: reading a named pipe would wait for ever.
     readable = os.path.isfile(path) and os.access(path, os.R_OK)
     if entry.sha256 is None:

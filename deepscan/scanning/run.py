@@ -19,17 +19,17 @@ from deepscan.media.pool import DecodeOptions, DecodePool
 from deepscan.models.choice import NO_MODEL, Choice, choose
 from deepscan.models.lookup import load_card
 from deepscan.scanning import runfile
-from deepscan.scanning.inputs import resolved
-from deepscan.scanning.journal import Entry, Journal, entries, lines
+from deepscan.scanning.journal import Journal, JournalEntry, entries, lines
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.output import Output
+from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.paths import resolved
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.records import Record
-from deepscan.scanning.resume import Plan, plan
+from deepscan.scanning.resume import ResumePlan, plan
 
 
 @dataclass(slots=True)
-class Summary:
+class RunSummary:
     """How a run ended.
 
     Attributes:
@@ -58,7 +58,7 @@ class Summary:
         return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
-class Listener:
+class ScanListener:
     """What a run tells whoever started it; each method may be overridden."""
 
     def loaded(self, run: Mapping[str, Any]) -> None:
@@ -77,16 +77,16 @@ class Listener:
         """A video has ended; its record is on disk."""
 
 
-def execute(
+def run_scan(
     paths: Sequence[bytes],
     options: ScanOptions,
-    output: Output,
+    output: ScanOutput,
     *,
     command: Sequence[str] = (),
-    listener: Listener | None = None,
+    listener: ScanListener | None = None,
     workers: int | None = None,
     fail_on: Collection[str] = (),
-) -> Summary:
+) -> RunSummary:
     """Scan videos.
 
     Args:
@@ -101,7 +101,7 @@ def execute(
     Raises:
         DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.
     """
-    listener = listener or Listener()
+    listener = listener or ScanListener()
     written = {os.fsencode(path) for path in output.files}
     if overlap := [path for path in paths if resolved(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
@@ -111,15 +111,15 @@ def execute(
         earlier = runfile.read(output.run) if resumed else {}
         choice = None
         if options.model == AUTO:
-            choice = chosen(options, earlier)
+            choice = chosen_model(options, earlier)
             options = replace(options, model=choice.model)
         scorers = load_scorers(options)
         run = runfile.describe(options, scorers, finder, choice)
         if resumed:
-            runfile.check_same(earlier, run)
+            runfile.require_compatible(earlier, run)
             run = earlier
         listener.loaded(run)
-        planned = _resumed(paths, output, run["id"], listener) if resumed else Plan((), tuple(paths))
+        planned = _resumed(paths, output, run["id"], listener) if resumed else ResumePlan((), tuple(paths))
         count = workers or suitable_workers()
         with DecodePool(_decoding(options), count) as pool:
             runfile.begin(
@@ -135,7 +135,7 @@ def execute(
             return _scan(pipeline, planned, output, run, listener, fail_on)
 
 
-def chosen(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
+def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
     """Return the model for a scan that names none; a run that is gone on with keeps the one that it chose.
 
     Args:
@@ -193,7 +193,7 @@ def _decoding(options: ScanOptions) -> DecodeOptions:
     )
 
 
-def _resumed(paths: Sequence[bytes], output: Output, run: str, listener: Listener) -> Plan:
+def _resumed(paths: Sequence[bytes], output: ScanOutput, run: str, listener: ScanListener) -> ResumePlan:
     recorded = list(entries(output.journal))
     if strangers := {entry.run for entry in recorded} - {run}:
         raise ContractError(
@@ -206,13 +206,13 @@ def _resumed(paths: Sequence[bytes], output: Output, run: str, listener: Listene
 
 def _scan(
     pipeline: Pipeline,
-    planned: Plan,
-    output: Output,
+    planned: ResumePlan,
+    output: ScanOutput,
     run: dict[str, Any],
-    listener: Listener,
+    listener: ScanListener,
     fail_on: Collection[str],
-) -> Summary:
-    summary = Summary()
+) -> RunSummary:
+    summary = RunSummary()
     for entry in planned.kept:
         summary.count(entry.status, entry.verdict)
     if output.out is None:
@@ -245,14 +245,14 @@ def _scan(
     return summary
 
 
-def _kept(journal: Path, kept: Sequence[Entry]) -> Iterator[Mapping[str, Any]]:
+def _kept(journal: Path, kept: Sequence[JournalEntry]) -> Iterator[Mapping[str, Any]]:
     # Read anew from their places at the journal's beginning, where they now stand in this order.
     with journal.open("rb") as file:
         for _ in kept:
             yield json.loads(file.readline())
 
 
-def _finish(output: Output, run: dict[str, Any], exit_code: int) -> None:
+def _finish(output: ScanOutput, run: dict[str, Any], exit_code: int) -> None:
     runfile.end(run, exit_code)
     runfile.write(run, output.run)
     output.convert()

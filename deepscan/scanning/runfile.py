@@ -32,13 +32,13 @@ LIBRARIES = (
     "torch",
 )
 #: What a resumed run must share with the run that it goes on with.
-BINDING = ("tool", "parameters", "model", "faces", "engine")
+RESUME_KEYS = ("tool", "parameters", "model", "faces", "engine")
 #: The same of each of several models, by name.
-EACH = ("models", "engines")
+PER_MODEL_KEYS = ("models", "engines")
 #: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
 #: device of the face finder it counts what they came to, not what was asked for. What a model is not for is
 #: there to be read.
-FREE = frozenset(
+IGNORED_KEYS = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
     | {"model.not_for", "models.not_for"}
     | {
@@ -137,7 +137,7 @@ def read(path: Path) -> dict[str, Any]:
     return run
 
 
-def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Make sure that a run may be gone on with.
 
     Raises:
@@ -158,16 +158,16 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield what a resumed run must share with a run, by name."""
-    for part in BINDING:
+    for part in RESUME_KEYS:
         for key, value in (run.get(part) or {}).items():
-            if f"{part}.{key}" not in FREE:
+            if f"{part}.{key}" not in IGNORED_KEYS:
                 yield f"{part}.{key}", value
-    for part in EACH:
+    for part in PER_MODEL_KEYS:
         for name, stated in (run.get(part) or {}).items():
             yield from (
                 (f"{part}.{name}.{key}", value)
                 for key, value in stated.items()
-                if f"{part}.{key}" not in FREE
+                if f"{part}.{key}" not in IGNORED_KEYS
             )
 
 

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Any, TextIO
 
 from deepscan.registry import Registry
-from deepscan.scanning import rows
+from deepscan.scanning import summary
 from deepscan.scanning.records import dump_line
 
 Writer = Callable[[Iterable[Mapping[str, Any]], TextIO], None]
@@ -20,7 +20,7 @@ WRITERS: Registry[Writer] = Registry(
     },
 )
 
-COLUMNS = (
+CSV_COLUMNS = (
     *("path", "status", "verdict", "score", "calibrated", "detail", "warnings"),
     *("persons", "faces", "sampled", "sha256", "bytes", "container", "codec", "width", "height"),
     *("fps", "duration", "decoder", "model", "run", "started", "seconds"),
@@ -45,15 +45,15 @@ def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
     first = list(islice(lines, 1))
     names = [model["name"] for record in first for model in record.get("models", ())]
     own = [f"{what}:{name}" for name in names for what in ("score", "verdict")]
-    table = csv.DictWriter(file, (*COLUMNS, *own), lineterminator="\n")
+    table = csv.DictWriter(file, (*CSV_COLUMNS, *own), lineterminator="\n")
     table.writeheader()
-    table.writerows(row(record) for record in chain(first, lines))
+    table.writerows(csv_row(record) for record in chain(first, lines))
 
 
-def row(record: Mapping[str, Any]) -> dict[str, Any]:
+def csv_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cells of a record; None becomes an empty cell, a path that is no text its bytes in hex."""
-    media, seen = record["media"] or {}, rows.row(record)
-    own = {name: record[name] for name in COLUMNS if name in record}
+    media, seen = record["media"] or {}, summary.summarise(record)
+    own = {name: record[name] for name in CSV_COLUMNS if name in record}
     return own | {
         "path": record["path"] if "path_bytes" not in record else f"hex:{record['path_bytes']}",
         "warnings": "; ".join(record["warnings"]),

@@ -157,7 +157,7 @@ def test_0_a_scan_under_nohup_survives_its_terminal(tmp_path):
 
 def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
     broken = (
-        "import deepscan.scanning.inputs as i, deepscan.cli as c\ni.collect = lambda *a, **k: {}['oops']\n"
+        "import deepscan.scanning.paths as i, deepscan.cli as c\ni.collect = lambda *a, **k: {}['oops']\n"
     )
     for debug in ("", "'--debug', "):
         code = f"{broken}c.main(['scan', {debug}'x'])"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.scanning.fusion import alone
+from deepscan.scanning.fusion import select_model
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal
 from tests.terminal import at_a_terminal
@@ -39,13 +39,13 @@ def test_each_model_says_what_it_says_alone(models, video):
     assert [model["name"] for model in together["models"]] == sorted(named)
     for name in named:
         (own,) = scan(SAMPLES / video, models[name], more=["--explain"]).records
-        seen = alone(together, name)
+        seen = select_model(together, name)
         assert seen.keys() == own.keys()
         for key in own.keys() - {"run", "started", "seconds", "warnings"}:
             assert seen[key] == own[key], key
-        assert alone(own, name) == own
+        assert select_model(own, name) == own
     with pytest.raises(UsageError, match="no scores of a model 'other'"):
-        alone(together, "other")
+        select_model(together, "other")
 
 
 def test_one_verdict_from_all_and_how_they_disagree(models):

@@ -18,8 +18,8 @@ from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.models.store import remove
 from deepscan.scanning import run as scanning
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.output import Output
-from deepscan.scanning.run import Listener
+from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.run import ScanListener
 from tests import toy
 
 
@@ -128,14 +128,14 @@ def test_the_choice_is_recorded_told_and_kept_when_the_run_goes_on(tmp_path, mon
     first, second = (str(toy.model(tmp_path / name)) for name in ("first", "second"))
     told = []
 
-    class Told(Listener):
+    class Told(ScanListener):
         def loaded(self, run):
             told.append(run)
 
     def scan(installed, resume):
         monkeypatch.setattr(scanning, "choose", lambda **asked: Choice(installed, f"for {asked['device']}"))
-        output = Output(tmp_path / "out.jsonl", resume=resume)
-        scanning.execute(
+        output = ScanOutput(tmp_path / "out.jsonl", resume=resume)
+        scanning.run_scan(
             [os.fsencode(picture)], ScanOptions(model=AUTO, device="cpu"), output, listener=Told()
         )
 

@@ -13,7 +13,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import ContractError
 from deepscan.report import chart
 from deepscan.report.page import write_page
-from deepscan.scanning.fusion import pooled
+from deepscan.scanning.fusion import logit_mean
 from tests.report.made import CROP, MODEL, THRESHOLDS, Page, described, face, journal, track, video
 
 BAD = {"verdict": None, "score": None, "tracks": [], "frames": [], "calibrated": False}
@@ -215,7 +215,7 @@ def test_the_chart_of_several_has_a_line_each_and_one_of_all(tmp_path):
         for line in made.all("polyline", **{"class": kind})
     ]
     # a tenth of a unit is what the page rounds to
-    assert heights == pytest.approx([chart.down(score) for score in (*own, pooled(own))], abs=0.06)
+    assert heights == pytest.approx([chart.down(score) for score in (*own, logit_mean(own))], abs=0.06)
     assert not made.all("rect", **{"class": "band"})
 
 
@@ -226,7 +226,7 @@ def test_the_highest_are_so_by_the_scores_that_are_shown(tmp_path):
     # by the raw scores the first would be the higher one
     for frame, logits in zip(record["frames"], ((3, -1), (0, 1)), strict=True):
         raws = [1 / (1 + np.exp(-logit)) for logit in logits]
-        frame |= {"scores": dict(zip("ab", raws, strict=True)), "score": pooled(raws)}
+        frame |= {"scores": dict(zip("ab", raws, strict=True)), "score": logit_mean(raws)}
     made = page(tmp_path, record, run=run)
     assert "highest: 0.73 at 0:02.00 (frame 20), 0.44 at 0:00.00 (frame 0)" in made.words
 

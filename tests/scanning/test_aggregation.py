@@ -7,7 +7,7 @@ from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
 from deepscan.faces.tracks import Track
-from deepscan.scanning.aggregation import frames_needed, judge, score_track, sightings_needed, verdict
+from deepscan.scanning.aggregation import frames_needed, judge_video, score_track, sightings_needed, verdict
 
 RULE = QualityRule()
 CALIBRATION = Calibration("frame", "hand-made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.7)
@@ -38,7 +38,7 @@ def test_where_all_faces_are_poor_all_count_and_the_track_says_so():
     track = tracked(0, [0.2, 0.4], sizes=[4.0, 4.0])
     assert track.raw == pytest.approx(0.3)
     assert (track.used, track.poor) == (2, True)
-    assert "small" in judge([track], 2, CALIBRATION).warnings[0]
+    assert "small" in judge_video([track], 2, CALIBRATION).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -50,21 +50,21 @@ def test_a_person_must_be_seen_in_a_quarter_of_the_frames_or_thrice(sampled, nee
 
 def test_the_worst_of_the_persons_seen_often_enough_decides():
     often, seldom = tracked(0, [0.4] * 3), tracked(1, [0.99] * 2)
-    judged = judge([often, seldom], 32, CALIBRATION)
+    judged = judge_video([often, seldom], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.4)
     assert judged.warnings == ()
-    assert judge([often, seldom], 8, CALIBRATION).score == pytest.approx(0.99)
+    assert judge_video([often, seldom], 8, CALIBRATION).score == pytest.approx(0.99)
 
 
 def test_where_nobody_is_seen_often_enough_the_most_seen_decides_with_a_warning():
-    judged = judge([tracked(0, [0.2, 0.2]), tracked(1, [0.9])], 32, CALIBRATION)
+    judged = judge_video([tracked(0, [0.2, 0.2]), tracked(1, [0.9])], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.2)
     assert "3 of 32" in judged.warnings[0]
 
 
 def test_a_face_that_the_finder_saw_in_the_background_does_not_decide_but_is_told_of():
     person, wallpaper = tracked(0, [0.2] * 3), tracked(1, [0.99] * 20, sizes=[20.0] * 20)
-    judged = judge([wallpaper, person], 32, CALIBRATION)
+    judged = judge_video([wallpaper, person], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.2)
     assert judged.counted == {0}
     assert "person 1, seen 20 times" in judged.warnings[0]
@@ -72,7 +72,7 @@ def test_a_face_that_the_finder_saw_in_the_background_does_not_decide_but_is_tol
 
 def test_a_person_with_few_good_faces_among_many_poor_ones_counts_by_the_good_ones():
     fake = tracked(1, [0.99] * 2 + [0.1] * 28, sizes=[200.0] * 2 + [20.0] * 28)
-    judged = judge([tracked(0, [0.05] * 32), fake], 32, CALIBRATION)
+    judged = judge_video([tracked(0, [0.05] * 32), fake], 32, CALIBRATION)
     assert judged.score == pytest.approx(0.99)
     assert judged.verdict == "fake"
 
@@ -94,7 +94,7 @@ def test_the_bands_meet_without_a_gap(score, said):
 
 @pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
 def test_a_model_without_calibration_is_always_inconclusive(score):
-    judged = judge([tracked(0, [score] * 3, calibration=None)], 3, None)
+    judged = judge_video([tracked(0, [score] * 3, calibration=None)], 3, None)
     assert (judged.verdict, judged.calibrated, judged.score) == ("inconclusive", False, score)
 
 
@@ -108,7 +108,7 @@ def test_temperature_takes_confidence_back_without_changing_sides():
 
 def test_without_a_detector_there_is_neither_score_nor_verdict():
     faces = (face(0), face(1))
-    judged = judge([score_track(Track(0, faces), None, RULE, None)], 2, None)
+    judged = judge_video([score_track(Track(0, faces), None, RULE, None)], 2, None)
     assert (judged.score, judged.verdict, judged.calibrated) == (None, None, False)
 
 
@@ -128,7 +128,7 @@ def test_the_least_share_is_a_number_of_frames(sampled, share, needed):
 
 
 def test_one_face_of_eight_frames_is_no_verdict_and_the_score_stays():
-    judged = judge([at(0, [3])], 8, CALIBRATION, min_share=0.25)
+    judged = judge_video([at(0, [3])], 8, CALIBRATION, min_share=0.25)
     assert (judged.verdict, judged.calibrated, judged.counted) == ("inconclusive", True, {0})
     assert judged.score == pytest.approx(0.98)
     reason = "too little to judge: a face counts in 1 of 8 sampled frames, a verdict needs 2"
@@ -144,7 +144,7 @@ def test_one_face_of_eight_frames_is_no_verdict_and_the_score_stays():
     ],
 )
 def test_a_still_and_a_short_video_need_their_share_too(seen, sampled, said):
-    judged = judge([at(0, range(seen))], sampled, CALIBRATION, min_share=0.25)
+    judged = judge_video([at(0, range(seen))], sampled, CALIBRATION, min_share=0.25)
     assert judged.verdict == said
     assert bool(judged.warnings) == (said == "inconclusive")
 
@@ -152,10 +152,10 @@ def test_a_still_and_a_short_video_need_their_share_too(seen, sampled, said):
 @pytest.mark.parametrize(("raw", "said"), [(0.98, "fake"), (0.5, "inconclusive"), (0.02, "no_evidence")])
 def test_frames_of_several_persons_make_the_share_together(raw, said):
     persons = [at(0, range(0, 4), raw), at(1, range(4, 8), raw)]
-    judged = judge(persons, 32, CALIBRATION, min_share=0.25)
+    judged = judge_video(persons, 32, CALIBRATION, min_share=0.25)
     assert (judged.verdict, judged.warnings) == (said, ())
     # Four frames that both are in are four frames.
-    both = judge([at(0, range(4), raw), at(1, range(4), raw)], 32, CALIBRATION, min_share=0.25)
+    both = judge_video([at(0, range(4), raw), at(1, range(4), raw)], 32, CALIBRATION, min_share=0.25)
     assert both.verdict == "inconclusive"
     assert "in 4 of 32 sampled frames, a verdict needs 8" in both.warnings[0]
 
@@ -163,7 +163,7 @@ def test_frames_of_several_persons_make_the_share_together(raw, said):
 def test_faces_that_do_not_count_make_no_share():
     # Of eight faces one is good; a person seen once and one that is never seen well have no part.
     poor = tracked(0, [0.98] * 8, sizes=[200.0] + [20.0] * 7)
-    judged = judge([poor, at(1, [9]), at(2, range(10, 32), size=20.0)], 32, CALIBRATION, min_share=0.25)
+    judged = judge_video([poor, at(1, [9]), at(2, range(10, 32), size=20.0)], 32, CALIBRATION, min_share=0.25)
     assert judged.counted == {0}
     assert judged.verdict == "inconclusive"
     assert "in 1 of 32 sampled frames" in judged.warnings[-1]
@@ -172,7 +172,7 @@ def test_faces_that_do_not_count_make_no_share():
 @pytest.mark.parametrize("share", [0.0, 0.25])
 def test_persons_of_one_frame_each_do_not_decide_however_many_there_are(share):
     persons = [at(number, [number], raw=0.1) for number in range(31)] + [at(31, [31], raw=0.98)]
-    judged = judge(persons, 32, CALIBRATION, min_share=share)
+    judged = judge_video(persons, 32, CALIBRATION, min_share=share)
     assert judged.score == pytest.approx(0.98)
     assert judged.verdict == "inconclusive"
     assert judged.warnings[-1] == (
@@ -184,20 +184,20 @@ def test_persons_of_one_frame_each_do_not_decide_however_many_there_are(share):
 @pytest.mark.parametrize(("good", "said"), [(1, "inconclusive"), (2, "fake")])
 def test_one_good_face_beside_another_person_does_not_decide(good, said):
     thin = tracked(1, [0.98] * 3, sizes=[200.0] * good + [20.0] * (3 - good))
-    judged = judge([at(0, range(32), raw=0.1), thin], 32, CALIBRATION, min_share=0.25)
+    judged = judge_video([at(0, range(32), raw=0.1), thin], 32, CALIBRATION, min_share=0.25)
     assert judged.score == pytest.approx(0.98)
     assert judged.verdict == said
 
 
 def test_what_another_person_is_enough_for_is_said():
     thin = tracked(1, [0.98] * 3, sizes=[200.0, 20.0, 20.0])
-    judged = judge([at(0, range(32), raw=0.8), thin], 32, CALIBRATION, min_share=0.25)
+    judged = judge_video([at(0, range(32), raw=0.8), thin], 32, CALIBRATION, min_share=0.25)
     assert (judged.verdict, judged.warnings) == ("fake", ())
     clear = tracked(1, [0.02] * 3, sizes=[200.0, 20.0, 20.0])
-    judged = judge([at(0, range(32), raw=0.1), clear], 32, CALIBRATION, min_share=0.25)
+    judged = judge_video([at(0, range(32), raw=0.1), clear], 32, CALIBRATION, min_share=0.25)
     assert (judged.verdict, judged.warnings) == ("no_evidence", ())
 
 
 def test_without_a_detector_there_is_nothing_to_hold_back():
     track = score_track(Track(0, (face(0),)), None, RULE, None)
-    assert "too little" not in " ".join(judge([track], 8, None, min_share=0.25).warnings)
+    assert "too little" not in " ".join(judge_video([track], 8, None, min_share=0.25).warnings)

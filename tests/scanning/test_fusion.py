@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from deepscan.scanning.aggregation import judge
-from deepscan.scanning.fusion import Opinion, agreement, fuse, fused_name, pooled, vote
+from deepscan.scanning.aggregation import judge_video
+from deepscan.scanning.fusion import ModelVerdict, agreement, fuse, fused_name, logit_mean, vote
 from tests.scanning.test_aggregation import CALIBRATION, tracked
 
 FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"
@@ -15,7 +15,7 @@ FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"
 def opinion(*raws, calibration=CALIBRATION, sightings=4):
     """What a model says of as many persons as it has raw scores."""
     tracks = [tracked(at, [raw] * sightings, calibration=calibration) for at, raw in enumerate(raws)]
-    return Opinion(judge(tracks, sightings, calibration), calibration)
+    return ModelVerdict(judge_video(tracks, sightings, calibration), calibration)
 
 
 def fused(*opinions):
@@ -28,13 +28,13 @@ def fused(*opinions):
     [([0.9], 0.9), ([0.8] * 3, 0.8), ([0.9, 0.8], 6 / 7), ([0.9, 0.1], 0.5)],
 )
 def test_scores_are_pooled_in_log_odds(scores, expected):
-    assert pooled(scores) == pytest.approx(expected)
+    assert logit_mean(scores) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("scores", "expected"), [([0.0, 1.0], 0.5), ([1.0, 1.0], 1.0), ([0.0], 0.0)])
 def test_a_certain_model_does_not_silence_the_others(scores, expected):
     # A certain score counts as the nearest that float32 tells from it.
-    assert pooled(scores) == pytest.approx(expected, abs=1e-6)
+    assert logit_mean(scores) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_no_evidence_is_said_of_every_person():
 def test_a_person_seen_too_seldom_has_no_part_in_the_verdict():
     often = tracked(0, [0.1] * 8)
     seldom = tracked(1, [0.99])
-    one = Opinion(judge([often, seldom], 8, CALIBRATION), CALIBRATION)
+    one = ModelVerdict(judge_video([often, seldom], 8, CALIBRATION), CALIBRATION)
     judged = fuse({"a": one, "b": one}, 8)
     assert (judged.verdict, judged.counted) == (CLEAR, {0})
     assert judged.score == pytest.approx(0.1)
@@ -126,11 +126,13 @@ def test_agreement_counts_those_with_a_vote():
 
 def test_models_that_agree_say_nothing_of_too_little():
     tracks = [tracked(0, [0.99])]
-    one = Opinion(judge(tracks, 8, CALIBRATION, min_share=0.25), CALIBRATION)
+    one = ModelVerdict(judge_video(tracks, 8, CALIBRATION, min_share=0.25), CALIBRATION)
     judged = fuse({"a": one, "b": one}, 8, min_share=0.25)
     assert (one.judgement.verdict, judged.verdict, judged.calibrated) == (UNSURE, UNSURE, True)
     assert judged.score == pytest.approx(0.99)
     assert sum("too little to judge" in warning for warning in judged.warnings) == 1
     # A vote of fake on a person seen well is not held back by another seen once.
-    more = Opinion(judge([*tracks, tracked(1, [0.9] * 8)], 8, CALIBRATION, min_share=0.25), CALIBRATION)
+    more = ModelVerdict(
+        judge_video([*tracks, tracked(1, [0.9] * 8)], 8, CALIBRATION, min_share=0.25), CALIBRATION
+    )
     assert fuse({"a": more, "b": more}, 8, min_share=0.25).verdict == FAKE

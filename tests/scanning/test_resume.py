@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from deepscan.scanning.journal import Entry
+from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.resume import plan
 
 
@@ -15,7 +15,7 @@ def scanned(path, status="ok", content=None):
 
 
 def entry(path, status="ok", sha256=None, size=None):
-    return Entry(0, 0, os.fsencode(path), status, None, sha256, size, "run")
+    return JournalEntry(0, 0, os.fsencode(path), status, None, sha256, size, "run")
 
 
 @pytest.fixture

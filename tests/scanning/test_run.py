@@ -15,8 +15,8 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
 from deepscan.scanning import runfile
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.output import Output
-from deepscan.scanning.run import Summary, execute
+from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.run import RunSummary, run_scan
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal, start
 
@@ -177,7 +177,7 @@ def test_memory_that_runs_out_is_said_once_and_fails_no_video(model, tmp_path, m
     out, samples = tmp_path / "out.jsonl", sorted(SAMPLES.glob("*.mp4"))
     with ScanView("plain", out) as view:
         options = ScanOptions(model=str(model), frames=8)
-        execute([os.fsencode(path) for path in samples], options, Output(out), listener=view, workers=1)
+        run_scan([os.fsencode(path) for path in samples], options, ScanOutput(out), listener=view, workers=1)
     told = capfd.readouterr()
     assert told.err.count("memory ran out") == 1
     assert "warning: the detector toy" in told.err and told.out == ""
@@ -188,19 +188,19 @@ def test_memory_that_runs_out_is_said_once_and_fails_no_video(model, tmp_path, m
 
 def test_a_run_that_was_begun_otherwise_is_named_in_full():
     run = {"parameters": {"frames": 8, "timeout": 1}, "model": {"name": "a"}, "tool": {"version": "1"}}
-    runfile.check_same(run, {**run, "parameters": {"frames": 8, "timeout": 99}})
+    runfile.require_compatible(run, {**run, "parameters": {"frames": 8, "timeout": 99}})
     with pytest.raises(ContractError, match=r"parameters.frames was 8, is 32"):
-        runfile.check_same(run, {**run, "parameters": {"frames": 32, "timeout": 1}})
+        runfile.require_compatible(run, {**run, "parameters": {"frames": 32, "timeout": 1}})
     run["faces"], asked = {"device": "cpu"}, {"parameters": {**run["parameters"], "faces_device": "cpu"}}
-    runfile.check_same(run, {**run, **asked})
+    runfile.require_compatible(run, {**run, **asked})
     with pytest.raises(ContractError, match=r"faces.device was 'cpu', is 'cuda'"):
-        runfile.check_same(run, {**run, "faces": {"device": "cuda"}})
+        runfile.require_compatible(run, {**run, "faces": {"device": "cuda"}})
     with pytest.raises(ContractError, match=r"model.name was 'a', is None"):
-        runfile.check_same(run, {**run, "model": None})
+        runfile.require_compatible(run, {**run, "model": None})
 
 
 def test_the_exit_code_weighs_findings_over_failures():
-    summary = Summary()
+    summary = RunSummary()
     summary.count("ok", "fake")
     assert summary.exit_code() == 0
     summary.count("timeout", None)
@@ -209,7 +209,7 @@ def test_the_exit_code_weighs_findings_over_failures():
 
 
 def test_outputs_of_two_scans_into_one_folder_do_not_share_a_run_file(tmp_path):
-    one, other = Output(tmp_path / "a.jsonl"), Output(tmp_path / "b.csv")
+    one, other = ScanOutput(tmp_path / "a.jsonl"), ScanOutput(tmp_path / "b.csv")
     assert not one.files & other.files
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepscan.batching import attempt
+from deepscan.batching import run_isolating_failures
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_pictures import find_landmarks
 from deepscan.data.crops.plan import WHAT, Place
@@ -191,7 +191,9 @@ class Extractor:
         video.sampled += 1
         if landmarks is None:
             return
-        (crop,) = attempt(lambda part: [align(image, points, self._recipe) for points in part], [landmarks])
+        (crop,) = run_isolating_failures(
+            lambda part: [align(image, points, self._recipe) for points in part], [landmarks]
+        )
         if isinstance(crop, Exception):
             video.failure = f"cutting a face out failed at frame {index}: {crop}"
             return
@@ -218,7 +220,9 @@ class Extractor:
                 if bgr is not None
             ]
             lost += len(read) - len(images)
-            found = attempt(partial(find_landmarks, finder=self._finder), [image for _, image in images])
+            found = run_isolating_failures(
+                partial(find_landmarks, finder=self._finder), [image for _, image in images]
+            )
             for (index, image), landmarks in zip(images, found, strict=True):
                 if isinstance(landmarks, Exception):
                     video.failure = f"finding faces failed at frame {index}: {landmarks}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from deepscan.data.datasets.layout import SourceVideo
 from deepscan.errors import UsageError
-from deepscan.scanning.inputs import STILLS, VIDEOS
+from deepscan.scanning.paths import STILLS, VIDEOS
 
 #: Folders beside a benchmark's crops that hold other pictures of the same faces.
 _BESIDE = frozenset({"masks", "landmarks"})

@@ -21,7 +21,7 @@ EXTENSIONS = frozenset({*VIDEOS, *STILLS})
 
 
 @dataclass(slots=True)
-class Inputs:
+class ScanPaths:
     """The files of a scan, each once, in the order in which they were found.
 
     Attributes:
@@ -67,7 +67,7 @@ class Inputs:
                     self.skipped[suffix or "no suffix"] += 1
 
 
-def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool = False) -> Inputs:
+def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool = False) -> ScanPaths:
     """Return the files that a command line means.
 
     Args:
@@ -79,7 +79,7 @@ def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool 
         UsageError: A named path is not there (a missing line of a list becomes a record instead), or a list
             is separated otherwise than was said.
     """
-    inputs = Inputs()
+    inputs = ScanPaths()
     for name in named:
         path = os.fsencode(name)
         if not os.path.lexists(path):
@@ -108,7 +108,7 @@ def open_list(name: str) -> BinaryIO:
         raise UsageError(f"the list {name!r} cannot be read: {error.strerror}", "check --from-list")
 
 
-def _take(inputs: Inputs, path: bytes) -> None:
+def _take(inputs: ScanPaths, path: bytes) -> None:
     if os.path.isdir(path):
         inputs.add_folder(path)
     else:

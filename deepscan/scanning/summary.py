@@ -7,8 +7,8 @@ from typing import Any, get_args
 from deepscan.scanning.aggregation import Verdict
 from deepscan.scanning.fusion import agreement
 
-#: What is said of a video, worst first -> its words; empty where the status says it.
-KINDS = {
+#: Kind of outcome, worst first -> its label; empty where the status is the label.
+VERDICT_LABELS = {
     "fake": "fake",
     "inconclusive": "inconclusive",
     "failed": "",
@@ -18,8 +18,8 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one of several models says of a video.
+class ModelSummary:
+    """The verdict of one of several models on a video.
 
     Attributes:
         name: Of the model.
@@ -38,7 +38,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VideoSummary:
     """What an overview needs of a record, for ten thousand whole records would fill the memory.
 
     Of several models it has what each says, and how far they agree.
@@ -52,7 +52,7 @@ class Row:
     persons: int
     faces: int
     sampled: int
-    models: tuple[Opinion, ...] = ()
+    models: tuple[ModelSummary, ...] = ()
     agreement: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -60,25 +60,25 @@ class Row:
 
     @property
     def kind(self) -> str:
-        """The key of what is said of the video, in `KINDS`."""
+        """The kind of outcome, a key of `VERDICT_LABELS`."""
         if self.status in ("no_face", "too_short"):
             return "outcome"
         return "failed" if self.status != "ok" else self.verdict or "outcome"
 
     @property
-    def words(self) -> str:
-        """What is said of the video, in words."""
-        return KINDS[self.kind] or self.status
+    def label(self) -> str:
+        """The verdict, or the status where there is none, for people."""
+        return VERDICT_LABELS[self.kind] or self.status
 
     @property
     def rank(self) -> tuple[int, float, str]:
         """Where it stands among others."""
-        return list(KINDS).index(self.kind), -(self.score or 0.0), self.path
+        return list(VERDICT_LABELS).index(self.kind), -(self.score or 0.0), self.path
 
 
-def row(record: Mapping[str, Any]) -> Row:
-    """Return the row of a record."""
-    return Row(
+def summarise(record: Mapping[str, Any]) -> VideoSummary:
+    """Return what an overview needs of a record."""
+    return VideoSummary(
         path=record["path"],
         status=record["status"],
         verdict=record["verdict"],
@@ -88,7 +88,7 @@ def row(record: Mapping[str, Any]) -> Row:
         faces=sum(frame["track"] is not None for frame in record["frames"]),
         sampled=len({frame["index"] for frame in record["frames"]}),
         models=tuple(
-            Opinion(model["name"], model["verdict"], model["score"], model["calibrated"])
+            ModelSummary(model["name"], model["verdict"], model["score"], model["calibrated"])
             for model in record.get("models", ())
         ),
         agreement=agreement(record),

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.scanning.inputs import collect
+from deepscan.scanning.paths import collect
 
 
 def touch(*paths):
