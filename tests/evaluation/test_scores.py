@@ -80,7 +80,7 @@ def test_what_is_wrong_is_told_by_line(written, lines, message, hint):
 
 
 def test_lines_are_counted_through_breaks_and_beyond_what_is_read_at_a_time(written):
-    many = [f"v{at},{at % 2},0.5" for at in range(2 * module.PART)]
+    many = [f"v{at},{at % 2},0.5" for at in range(2 * module.CHUNK_LINES)]
     with pytest.raises(UsageError, match=rf"line {len(many) + 5}, has the score"):
         written("video,label,score", *many, "", '"two', 'lines",0,0.5', "last,0,2")
 
