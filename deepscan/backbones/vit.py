@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscan.backbones.attention import Attention, RelativeBias, Rotary
-from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.backbone import Tokens
 
 
 class QuickGELU(nn.Module):

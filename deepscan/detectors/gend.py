@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.backbone import Tokens
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Classifier, Network, Output, assemble, exact, split_network

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deepscan.backbones.effort import penalties
-from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.backbone import Tokens
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (

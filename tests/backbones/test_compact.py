@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscan.backbones import BACKBONES
-from deepscan.backbones.tokens import Tokens
+from deepscan.backbones.backbone import Tokens
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
