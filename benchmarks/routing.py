@@ -144,7 +144,7 @@ def forced(form: Form, backbone: str, batch: int) -> tuple[DfdHrNetwork, Tensor]
     stated |= {"backbone": SMALL if backbone == "small" else {"name": backbone}, **form.stated}
     network = DETECTORS.get("dfd-hr")().build(stated).eval()
     assert isinstance(network, DfdHrNetwork)
-    blocks = len(network.backbone.blocks)
+    blocks = network.backbone.depth
     left = torch.tensor(form.left).repeat(batch // len(form.left) + 1)[:batch]
     for number in network.branch.routed:
         network.branch.layer_judges[str(number)] = Forced(blocks - left, number)

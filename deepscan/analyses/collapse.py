@@ -88,7 +88,7 @@ class Collapse(Analysis):
         opened = open_network(subject.card)
         found = forgeries(subject)
         drawn = distinct(found)
-        layers = max(1, len(opened.network.backbone.blocks))
+        layers = opened.network.backbone.depth
         heads = len(self.radii) * self.repeats + layers
         pieces = Pieces(subject, len(drawn) + len(found) * heads)
         seen = see(opened, drawn, pieces.reached)

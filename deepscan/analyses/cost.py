@@ -16,6 +16,7 @@ from deepscan.analyses.analysis import Analysis, Findings, Subject
 from deepscan.analyses.cost_items import MEGABYTE, TOWER, Item, shown
 from deepscan.analyses.crops import Opened, open_network
 from deepscan.analyses.operations import bare, counted, multiply_adds
+from deepscan.backbones.vit import VisionTransformer
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, FrozenNetwork, Network
@@ -115,7 +116,7 @@ class Cost(Analysis):
         with torch.inference_mode():
             given = opened.given(_crops(opened.network.side, self.batch))
             depth = opened.network.predict(**given)["depth"].mean()
-        blocks = len(opened.network.backbone.blocks)
+        blocks = opened.network.backbone.depth
         return (
             f"the crops that were timed, which show no faces, go {float(depth):.1f} of {blocks} blocks deep"
         )
@@ -192,12 +193,12 @@ def count_operations(card: ModelCard) -> list[Item]:
     """Return the GFLOPs of one crop as a counter finds them, and by formula, DFD-HR's for every exit too."""
     network = bare(card.method, card.network)
     printed = _printed(card, recipe_of(card), "GFLOPs")
-    items = [
-        Item("GFLOPs a crop", "counted", counted(network) / 1e9, "", *printed),
-        Item("GFLOPs a crop", "by formula", 2 * multiply_adds(network) / 1e9, ""),
-    ]
+    items = [Item("GFLOPs a crop", "counted", counted(network) / 1e9, "", *printed)]
+    if isinstance(network.backbone, VisionTransformer):
+        # The formula is that of a transformer's blocks.
+        items.append(Item("GFLOPs a crop", "by formula", 2 * multiply_adds(network) / 1e9, ""))
     if isinstance(network, DfdHrNetwork) and network.settings.pruning:
-        blocks = len(network.backbone.blocks)
+        blocks = network.backbone.depth
         items += [
             Item(
                 "GFLOPs a crop",

@@ -185,7 +185,7 @@ def _gathered(
 
 def _seen(network: Network, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     if isinstance(network, CoritNetwork):
-        taken, depth = network.layers, len(network.backbone.blocks)
+        taken, depth = network.layers, network.backbone.depth
         network.layers = tuple(range(1, depth + 1))
         try:
             tokens = network.extract(**given)[0]
@@ -200,19 +200,9 @@ def _seen(network: Network, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _tokens(network: Network, crops: Tensor) -> Tensor:
-    """Return the tower's CLS token, or where it pools its tokens' mean, after every block, shape (B, L, D).
-
-    A tower without blocks has one layer, its last.
-    """
-    tower = network.backbone
-    if network.side != tower.side:
-        crops = halved(crops)
-    x, rotary, found = tower.embed(crops), tower.places(), []
-    for block in [*tower.blocks] or [None]:
-        x = x if block is None else block(x, rotary)
-        normed = tower.ln_post(x)
-        found.append(normed[:, 0] if tower.pool is None else normed.mean(dim=1))
-    return torch.stack(found, dim=1)
+    """Return the backbone's tokens after each of its layers, shape (B, L, D), of a network's crops."""
+    backbone = network.backbone
+    return backbone.layers(crops if network.side == backbone.side else halved(crops))
 
 
 def _identity(crop: Crop) -> tuple[str, str, str, str, int]:

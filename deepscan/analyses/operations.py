@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from deepscan.backbones.vit import as_transformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.detector import Network
@@ -40,9 +41,12 @@ def multiply_adds(network: Network, depth: int | None = None) -> int:
     Args:
         network: The network.
         depth: Blocks that a crop and its tiles go through in DFD-HR; None for all.
+
+    Raises:
+        UsageError: Its backbone has no transformer blocks.
     """
-    tower = network.backbone
-    blocks, width, patches = len(tower.blocks), tower.width, tower.grid**2
+    tower = as_transformer(network.backbone, "the formula of the operations")
+    blocks, width, patches = tower.depth, tower.width, tower.grid**2
     hidden = int(tower.blocks[0].get_submodule("mlp.0").out_features)  # type: ignore[arg-type]
     tokens = patches + tower.prefix
     if isinstance(network, DfdHrNetwork):
@@ -59,7 +63,7 @@ def multiply_adds(network: Network, depth: int | None = None) -> int:
 
 def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
     settings, tower = network.settings, network.backbone
-    blocks, width, prefix = len(tower.blocks), tower.width, tower.prefix
+    blocks, width, prefix = tower.depth, tower.width, tower.prefix
     kept = tokens
     if settings.selection != "none":
         held = 0 if settings.candidates == "all" else prefix

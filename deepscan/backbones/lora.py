@@ -8,8 +8,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.tuning import MATRICES, TUNINGS, matrices
-from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import MissingError, install_hint, missing_extra
 
 ALL = tuple(MATRICES)
@@ -24,7 +24,7 @@ _LORAS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _inject(tower: VisionTransformer, config: str, targets: Sequence[str], **options: Any) -> None:
+def _inject(tower: Backbone, config: str, targets: Sequence[str], **options: Any) -> None:
     try:
         import peft
     except ModuleNotFoundError:
@@ -42,7 +42,7 @@ def _inject(tower: VisionTransformer, config: str, targets: Sequence[str], **opt
 
 def _lora(
     options: Mapping[str, Any],
-    tower: VisionTransformer,
+    tower: Backbone,
     /,
     *,
     rank: int = 4,
@@ -75,7 +75,7 @@ for _kind, _options in _LORAS.items():
 
 def _product(
     config: str,
-    tower: VisionTransformer,
+    tower: Backbone,
     /,
     *,
     rank: int = 4,
@@ -99,7 +99,7 @@ TUNINGS.register("lokr")(functools.partial(_product, "LoKrConfig"))
 
 
 @TUNINGS.register("ia3")
-def ia3(tower: VisionTransformer, *, targets: Sequence[str] = ("k", "v", "mlp.2")) -> None:
+def ia3(tower: Backbone, *, targets: Sequence[str] = ("k", "v", "mlp.2")) -> None:
     """Scale keys, values and the MLP's hidden activations by learnt vectors ("(IA)^3", NeurIPS 2022).
 
     Args:
@@ -113,7 +113,7 @@ def ia3(tower: VisionTransformer, *, targets: Sequence[str] = ("k", "v", "mlp.2"
 
 
 @TUNINGS.register("oft")
-def oft(tower: VisionTransformer, *, block: int = 32, targets: Sequence[str] = ALL) -> None:
+def oft(tower: Backbone, *, block: int = 32, targets: Sequence[str] = ALL) -> None:
     """Turn the inputs of matrices by learnt orthogonal blocks ("Orthogonal Finetuning", NeurIPS 2023).
 
     Args:

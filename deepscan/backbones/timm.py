@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.attention import Rotary
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.layout import Rule
-from deepscan.backbones.vit import Block, MapPool, VisionTransformer, patch_tower
+from deepscan.backbones.vit import Block, MapPool, VisionTransformer, as_transformer, patch_tower
 
 _BLOCK = r"blocks\.(\d+)\."
 #: timm's names, in its classes VisionTransformer, Eva and Beit -> ours.
@@ -173,7 +174,7 @@ def reference(model: str, tower: VisionTransformer) -> nn.Module:
     return built
 
 
-def read(path: Path, model: str, tower: VisionTransformer) -> dict[str, Tensor]:
+def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
     """Return the weights in a file that timm takes, by timm's names.
 
     Args:
@@ -184,7 +185,7 @@ def read(path: Path, model: str, tower: VisionTransformer) -> dict[str, Tensor]:
     from timm.models import load_state_dict
 
     with torch.device("meta"):
-        like = reference(model, tower)
+        like = reference(model, as_transformer(tower, model))
     turn = importlib.import_module(type(like).__module__).checkpoint_filter_fn
     # On what it drops from Meta's own layout it prints to stdout, which carries data alone.
     with contextlib.redirect_stdout(io.StringIO()):

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepscan.backbones import BACKBONES
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.published import normalisation, published
-from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import UsageError
 
 __all__ = ["build_tower", "normalisation"]
 
 
-def build_tower(stated: Mapping[str, Any], weights: str = "random") -> VisionTransformer:
+def build_tower(stated: Mapping[str, Any], weights: str = "random") -> Backbone:
     """Return the tower that a network's `backbone` states.
 
     Args:

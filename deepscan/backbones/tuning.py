@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.backbone import Backbone
+from deepscan.backbones.vit import as_transformer
 from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
@@ -55,7 +56,7 @@ class TunedLinear(nn.Module, ABC):
         """Return the linear map that it amounts to."""
 
 
-def tune(tower: VisionTransformer, stated: Mapping[str, Any]) -> None:
+def tune(tower: Backbone, stated: Mapping[str, Any]) -> None:
     """Make a tower tunable in place, as `network.tuning` states.
 
     On the meta device too, where nothing is computed from weights: a tuned checkpoint then goes into it.
@@ -79,7 +80,7 @@ def tune(tower: VisionTransformer, stated: Mapping[str, Any]) -> None:
         raise UsageError(f"bad arguments for tuning {kind!r}: {error}", "correct network.tuning")
 
 
-def fold(tower: VisionTransformer) -> None:
+def fold(tower: Backbone) -> None:
     """Put what was tuned back into plain matrices, in place.
 
     The tower then has the names of one that was never tuned, and gives the same tokens up to rounding.
@@ -95,39 +96,41 @@ def fold(tower: VisionTransformer) -> None:
     vars(tower).pop("peft_config", None)
 
 
-def matrices(tower: VisionTransformer, targets: Sequence[str]) -> dict[str, nn.Linear]:
+def matrices(tower: Backbone, targets: Sequence[str]) -> dict[str, nn.Linear]:
     """Return the linear maps of all blocks that a tuning's targets name, by their names in the tower.
 
     Raises:
         ValueError: A target is none of `MATRICES`, or there is none.
+        UsageError: The backbone has no transformer blocks.
     """
+    depth = as_transformer(tower, "this type of tuning").depth
     wrong = [target for target in targets if target not in MATRICES]
     if wrong or not targets or isinstance(targets, str):
         raise ValueError(f"targets are a list of {', '.join(MATRICES)}, not {targets!r}")
-    names = [f"blocks.{at}.{MATRICES[target]}" for at in range(len(tower.blocks)) for target in targets]
+    names = [f"blocks.{at}.{MATRICES[target]}" for at in range(depth) for target in targets]
     return {name: cast(nn.Linear, tower.get_submodule(name)) for name in names}
 
 
-def replace(tower: VisionTransformer, name: str, module: nn.Module) -> None:
+def replace(tower: nn.Module, name: str, module: nn.Module) -> None:
     """Put a module into a tower in the place of the one of that name."""
     parent, _, child = name.rpartition(".")
     setattr(tower.get_submodule(parent), child, module)
 
 
 @TUNINGS.register("fft")
-def fft(tower: VisionTransformer) -> None:
+def fft(tower: Backbone) -> None:
     """Train everything."""
     tower.requires_grad_(True)
 
 
 @TUNINGS.register("frozen")
-def frozen(tower: VisionTransformer) -> None:
+def frozen(tower: Backbone) -> None:
     """Train nothing."""
     tower.requires_grad_(False)
 
 
 @TUNINGS.register("norm")
-def norm(tower: VisionTransformer) -> None:
+def norm(tower: Backbone) -> None:
     """Train the layer norms ("Strong Baselines for Parameter-Efficient Few-Shot Fine-Tuning", 2023)."""
     tower.requires_grad_(False)
     for module in tower.modules():
@@ -136,14 +139,14 @@ def norm(tower: VisionTransformer) -> None:
 
 
 @TUNINGS.register("bias")
-def bias(tower: VisionTransformer) -> None:
+def bias(tower: Backbone) -> None:
     """Train the biases, those of norms among them ("BitFit", ACL 2022)."""
     for name, value in tower.named_parameters():
         value.requires_grad_(name.endswith(".bias"))
 
 
 @TUNINGS.register("partial")
-def partial(tower: VisionTransformer, *, blocks: int = 4) -> None:
+def partial(tower: Backbone, *, blocks: int = 4) -> None:
     """Train the last blocks and the norm after them ("Visual Prompt Tuning", ECCV 2022, Partial-k).
 
     Args:
@@ -152,9 +155,11 @@ def partial(tower: VisionTransformer, *, blocks: int = 4) -> None:
 
     Raises:
         ValueError: The tower has fewer.
+        UsageError: It has none.
     """
-    if not 1 <= blocks <= len(tower.blocks):
-        raise ValueError(f"blocks must be 1 to {len(tower.blocks)}, not {blocks}")
+    last = as_transformer(tower, "this type of tuning").blocks
+    if not 1 <= blocks <= len(last):
+        raise ValueError(f"blocks must be 1 to {len(last)}, not {blocks}")
     tower.requires_grad_(False)
-    for module in (*tower.blocks[-blocks:], tower.ln_post):
+    for module in (*last[-blocks:], tower.ln_post):
         module.requires_grad_(True)

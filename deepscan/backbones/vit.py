@@ -1,13 +1,15 @@
 """One vision transformer for every tower, token by token and block by block."""
 
-from collections.abc import Callable
-from typing import Any, Self, cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from deepscan.backbones import TRANSFORMERS
 from deepscan.backbones.attention import Attention, RelativeBias, Rotary
-from deepscan.backbones.backbone import Tokens
+from deepscan.backbones.backbone import Backbone, Tokens
+from deepscan.errors import UsageError
 
 
 class QuickGELU(nn.Module):
@@ -109,16 +111,7 @@ class MapPool(nn.Module):
         return pooled[:, 0], weights.mean(dim=1)[:, 0]
 
 
-class MeanPool(nn.Module):
-    """The mean of the patches, which looks at all of them alike."""
-
-    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean, shape (B, D), and the weights, shape (B, P), of (B, P, D)."""
-        weights = torch.full_like(patches[..., 0], 1 / patches.shape[1])
-        return patches.mean(dim=1), weights
-
-
-class VisionTransformer(nn.Module):
+class VisionTransformer(Backbone):
     """A tower that turns normalised crops (B, 3, S, S) into `Tokens`, whole or step by step.
 
     A method that puts its own tokens or its own layers into the tower drives it by `embed`, `blocks` and
@@ -129,7 +122,7 @@ class VisionTransformer(nn.Module):
         side: Side S in pixels of the crops it takes.
         grid: Patches G along a side; P = G * G.
         width: Width D of its tokens.
-        depth: Blocks; a tower without any needs no CLS token.
+        depth: Blocks.
         heads: Attention heads, a divisor of the width.
         hidden: Width inside the blocks' MLP.
         prefix: Tokens before the patches: the CLS token first, then registers.
@@ -172,13 +165,13 @@ class VisionTransformer(nn.Module):
         relative: bool = False,
         rotary: Rotary | None = None,
         projection: int = 0,
-        pool: MapPool | MeanPool | None = None,
+        pool: MapPool | None = None,
         drop: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(grid, depth + (not prefix)) < 1:
+        if min(grid, depth) < 1:
             raise ValueError(f"a tower has patches and blocks, not a grid of {grid} and a depth of {depth}")
-        self.side, self.grid, self.width, self.prefix = side, grid, width, prefix
+        self.side, self.grid, self.width, self.depth, self.prefix = side, grid, width, depth, prefix
         self.stem = stem
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if prefix else None
         self.registers = nn.Parameter(torch.randn(1, prefix - 1, width) * 0.02) if prefix > 1 else None
@@ -207,19 +200,9 @@ class VisionTransformer(nn.Module):
             pool = MapPool(width, heads, hidden, activation=activation, eps=eps)
         self.pool = pool
         self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
-        #: Width of the projected CLS token.
         self.projected = projection or width
         #: Whether the blocks take the whole grid and nothing else.
         self.relative = relative
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode; what does not train stays in evaluation mode, so that it stays the same function."""
-        trains = any(value.requires_grad for value in self.parameters())
-        super().train(mode and trains)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
-                module.eval()
-        return self
 
     def embed(self, crops: Tensor) -> Tensor:
         """Return the tokens before the first block, shape (B, prefix + P, D), of crops (B, 3, S, S)."""
@@ -241,13 +224,7 @@ class VisionTransformer(nn.Module):
         return torch.cat((self.rotary, still), dim=1)
 
     def forward(self, crops: Tensor, normed: bool = True) -> Tokens:
-        """Return the tokens of normalised crops.
-
-        Args:
-            crops: Shape (B, 3, S, S), float.
-            normed: Whether the patches are taken after the final norm, or as they enter it; the CLS token, or
-                what is pooled in its place, has passed it either way.
-        """
+        """Return the tokens of normalised crops, as `Backbone.forward` has it."""
         x, rotary = self.embed(crops), self.places()
         before = entering = x
         for block in self.blocks:
@@ -265,6 +242,42 @@ class VisionTransformer(nn.Module):
         with torch.no_grad():
             row = last.look(x, rotary)[:, self.prefix :]
         return Tokens(after[:, 0], patches, row / row.sum(dim=-1, keepdim=True))
+
+    def layers(self, crops: Tensor) -> Tensor:
+        """Return the CLS token, or the mean of all tokens where they are pooled, after each block."""
+        x, rotary, found = self.embed(crops), self.places(), []
+        for block in self.blocks:
+            x = block(x, rotary)
+            normed = self.ln_post(x)
+            found.append(normed[:, 0] if self.pool is None else normed.mean(dim=1))
+        return torch.stack(found, dim=1)
+
+    def freeze_unread(self, *, projected: bool, cls: bool = True, normed: bool = True) -> None:
+        """Stop the training of parts whose output nobody reads, the pool among them."""
+        super().freeze_unread(projected=projected, cls=cls, normed=normed)
+        if self.pool is not None and not cls:
+            self.pool.requires_grad_(False)
+
+
+def as_transformer(
+    backbone: Backbone, purpose: str, fitting: Sequence[str] = TRANSFORMERS
+) -> VisionTransformer:
+    """Return a backbone whose transformer blocks are needed.
+
+    Args:
+        backbone: The backbone.
+        purpose: What needs them, as the subject of the message.
+        fitting: Names of the backbones that fit.
+
+    Raises:
+        UsageError: It has no transformer blocks.
+    """
+    if not isinstance(backbone, VisionTransformer):
+        raise UsageError(
+            f"{purpose} needs the blocks of a transformer, and this backbone has none",
+            f"choose a backbone from: {', '.join(fitting)}",
+        )
+    return backbone
 
 
 def patch_tower(

@@ -6,9 +6,9 @@ from pathlib import Path
 from torch import Tensor
 
 from deepscan.backbones import clip, efficientnet, timm
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.layout import fill, translate
 from deepscan.backbones.published import PUBLISHED, Published, published
-from deepscan.backbones.vit import VisionTransformer
 from deepscan.errors import ContractError, MissingError, first_line
 from deepscan.offline import turn_reports_off
 
@@ -23,7 +23,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _READERS = {"open_clip": clip, "timm": timm, "efficientnet": efficientnet}
 
 
-def load(tower: VisionTransformer, name: str, path: Path) -> None:
+def load(tower: Backbone, name: str, path: Path) -> None:
     """Fill a tower from a file: its publisher's, or a checkpoint of ours.
 
     Args:
@@ -53,7 +53,7 @@ def load(tower: VisionTransformer, name: str, path: Path) -> None:
     fill(tower, given, left, f"the weights in {path}, for the backbone {name},")
 
 
-def _read(path: Path, name: str, tower: VisionTransformer) -> tuple[dict[str, Tensor], list[str]]:
+def _read(path: Path, name: str, tower: Backbone) -> tuple[dict[str, Tensor], list[str]]:
     ours = _ours(path)
     if ours or name not in PUBLISHED:
         return ours, []

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
@@ -174,10 +175,11 @@ class CoritNetwork(FrozenNetwork):
     """
 
     inputs = ("crops", "counterparts", "regions")
+    backbone: VisionTransformer
 
     def __init__(
         self,
-        backbone: VisionTransformer,
+        backbone: Backbone,
         rsi: bool = True,
         rrm: bool = True,
         hri: bool = True,
@@ -193,7 +195,7 @@ class CoritNetwork(FrozenNetwork):
         heads: int = 8,
     ) -> None:
         super().__init__()
-        require_steps(backbone, "CoRIT")
+        self.backbone = require_steps(backbone, "CoRIT")
         if any(value.requires_grad for value in backbone.parameters()):
             raise ValueError("the backbone must not train: state the tuning type frozen")
         for name, value, kinds in (("pooling", pooling, Pooling), ("start", start, Start)):
@@ -202,11 +204,10 @@ class CoritNetwork(FrozenNetwork):
         chosen = [REGIONS.index(name) for name in regions if name in REGIONS]
         if not regions or len(set(chosen)) < len(regions):
             raise ValueError(f"regions are some of {', '.join(REGIONS)}, each once, not {list(regions)}")
-        depth = len(backbone.blocks)
+        depth = backbone.depth
         taken = [max(1, depth * 3 // 4), depth] if layers is None else list(layers)
         if not taken or taken != sorted({*taken} & {*range(1, depth + 1)}):
             raise ValueError(f"layers rise from 1 to at most {depth}, not {taken}")
-        self.backbone = backbone
         self.rsi, self.rrm, self.shared = rsi, rsi and rrm, shared
         self.chosen = chosen if rsi else []
         self.pooling, self.start = pooling, start
@@ -340,9 +341,7 @@ class CoritNetwork(FrozenNetwork):
         return torch.cat((x[:, :1], x[:, self.backbone.prefix + self.backbone.grid**2 :]), dim=1)
 
 
-def _head(
-    tower: VisionTransformer, kind: HeadKind, layers: int, tokens: int, hidden: int, heads: int
-) -> nn.Module:
+def _head(tower: Backbone, kind: HeadKind, layers: int, tokens: int, hidden: int, heads: int) -> nn.Module:
     if kind not in get_args(HeadKind):
         raise ValueError(f"head must be one of {', '.join(get_args(HeadKind))}, not {kind!r}")
     if kind == "attention":

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deepscan.backbones import STEPWISE
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.towers import build_tower
 from deepscan.backbones.tuning import tune
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.vit import VisionTransformer, as_transformer
 from deepscan.errors import UsageError
 
 #: The columns of the logits, and the labels of a training sample.
@@ -80,7 +82,7 @@ class Network(nn.Module, ABC):
     """
 
     inputs: tuple[str, ...] = ("crops",)
-    backbone: VisionTransformer
+    backbone: Backbone
     export_note: str = ""
 
     @property
@@ -217,7 +219,7 @@ def cross_entropy(output: Output, batch: Batch, label_smoothing: float = 0.0) ->
         return F.cross_entropy(output.logits.float(), batch.labels, label_smoothing=label_smoothing)
 
 
-def split_network(network: Mapping[str, Any], weights: str) -> tuple[VisionTransformer, dict[str, Any]]:
+def split_network(network: Mapping[str, Any], weights: str) -> tuple[Backbone, dict[str, Any]]:
     """Return the tuned tower that a network states under `backbone` and `tuning`, and its other arguments.
 
     Raises:
@@ -231,7 +233,7 @@ def split_network(network: Mapping[str, Any], weights: str) -> tuple[VisionTrans
     return tower, arguments
 
 
-def assemble(kind: type[Network], tower: VisionTransformer, arguments: Mapping[str, Any]) -> Network:
+def assemble(kind: type[Network], tower: Backbone, arguments: Mapping[str, Any]) -> Network:
     """Return a network of a tower and the arguments that its method states.
 
     Raises:
@@ -243,19 +245,20 @@ def assemble(kind: type[Network], tower: VisionTransformer, arguments: Mapping[s
         raise UsageError(f"bad arguments for {kind.__name__}: {error}", "correct `network` in the recipe")
 
 
-def require_steps(tower: VisionTransformer, method: str) -> None:
-    """Check that a method can drive a tower step by step with tokens of its own.
+def require_steps(tower: Backbone, method: str) -> VisionTransformer:
+    """Return a backbone that a method can drive step by step with tokens of its own.
 
     Raises:
-        UsageError: The tower pools its tokens, or its blocks have a relative position bias.
+        UsageError: It has no transformer blocks, pools its tokens, or has a relative position bias.
     """
-    if tower.pool is not None:
+    transformer = as_transformer(tower, method, STEPWISE)
+    hint = f"choose a backbone from: {', '.join(STEPWISE)}; or --method qtfp"
+    if transformer.pool is not None:
         raise UsageError(
-            f"{method} classifies the CLS token, and this backbone pools its tokens instead",
-            "choose a backbone that gives a CLS token, or --method qtfp",
+            f"{method} classifies the CLS token, and this backbone pools its tokens instead", hint
         )
-    if tower.relative:
+    if transformer.relative:
         raise UsageError(
-            f"{method} adds or drops tokens, which a backbone with relative position bias cannot do",
-            "choose a backbone with absolute or rotary positions, or --method qtfp",
+            f"{method} adds or drops tokens, which a backbone with relative position bias cannot do", hint
         )
+    return transformer

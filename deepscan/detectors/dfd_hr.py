@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
@@ -116,20 +117,22 @@ class DfdHrNetwork(Network):
     Raises:
         TypeError: An attribute is unknown.
         ValueError: A value is out of range.
+        UsageError: The backbone cannot be driven step by step.
     """
 
+    backbone: VisionTransformer
     export_note = "exits are masked: a sample that has left is computed nonetheless, so that none saves time"
 
-    def __init__(self, backbone: VisionTransformer, preset: str = "paper", **stated: Any) -> None:
+    def __init__(self, backbone: Backbone, preset: str = "paper", **stated: Any) -> None:
         super().__init__()
         settings = settings_of(preset, stated)
-        self.settings, self.backbone = settings, backbone
+        self.settings, self.backbone = settings, require_steps(backbone, "DFD-HR")
         #: Whether samples that have left are computed nonetheless, for a graph without choices.
         self.masked = False
         apart = settings.split and not settings.share_branches
         judged, compared = settings.routed == "both" or not apart, settings.split and not apart
-        self.branch = Branch(backbone, settings, judged=judged, compared=compared)
-        self.split_branch = Branch(backbone, settings) if apart else None
+        self.branch = Branch(self.backbone, settings, judged=judged, compared=compared)
+        self.split_branch = Branch(self.backbone, settings) if apart else None
         width = backbone.projected
         self.pooling = TilePooling(width, settings.heads, settings.pooling) if settings.split else None
         self.head = nn.Linear(2 * width if settings.split else width, 2)
@@ -212,7 +215,6 @@ class DfdHr(Detector[DfdHrOutput]):
             ContractError: The weights do not fit.
         """
         tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        require_steps(tower, "DFD-HR")
         return assemble(DfdHrNetwork, tower, arguments)
 
     def loss(self, output: DfdHrOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepscan.backbones.backbone import Tokens
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.backbone import Backbone, Tokens
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Classifier, Network, Output, assemble, exact, split_network
 from deepscan.detectors.linear import Feature, feature_of, make_head
@@ -45,13 +44,12 @@ class GenDNetwork(Network):
     """
 
     def __init__(
-        self, backbone: VisionTransformer, feature: Feature = "cls", layers: int = 1, normalise: bool = True
+        self, backbone: Backbone, feature: Feature = "cls", layers: int = 1, normalise: bool = True
     ) -> None:
         super().__init__()
         self.backbone, self.feature, self.normalise = backbone, feature, normalise
         self.head = make_head(backbone, feature, layers)
-        if feature == "cls":
-            backbone.projection.requires_grad_(False)
+        backbone.freeze_unread(projected=feature == "projected")
 
     def forward(self, crops: Tensor) -> GenDOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""

@@ -8,9 +8,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from deepscan.backbones.backbone import Backbone, Tokens
 from deepscan.backbones.effort import penalties
-from deepscan.backbones.backbone import Tokens
-from deepscan.backbones.vit import MeanPool, VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
@@ -27,7 +26,7 @@ from deepscan.detectors.detector import (
 Feature = Literal["cls", "projected"]
 
 
-def make_head(backbone: VisionTransformer, feature: Feature, layers: int) -> nn.Sequential:
+def make_head(backbone: Backbone, feature: Feature, layers: int) -> nn.Sequential:
     """Return what goes from the CLS token to logits.
 
     Args:
@@ -51,7 +50,7 @@ def make_head(backbone: VisionTransformer, feature: Feature, layers: int) -> nn.
     return nn.Sequential(*steps[:-1])
 
 
-def feature_of(backbone: VisionTransformer, tokens: Tokens, feature: Feature) -> Tensor:
+def feature_of(backbone: Backbone, tokens: Tokens, feature: Feature) -> Tensor:
     """Return what a head of `make_head` takes of a tower's tokens, shape (B, D)."""
     seen: Tensor = backbone.projection(tokens.cls) if feature == "projected" else tokens.cls
     return seen
@@ -69,7 +68,7 @@ class LinearOutput(Output):
     """
 
     tokens: Tokens
-    backbone: VisionTransformer
+    backbone: Backbone
     margins: Tensor | None = None
 
     @property
@@ -89,19 +88,18 @@ class LinearNetwork(Network):
         layers: As `make_head` takes it.
     """
 
-    def __init__(self, backbone: VisionTransformer, feature: Feature = "cls", layers: int = 1) -> None:
+    def __init__(self, backbone: Backbone, feature: Feature = "cls", layers: int = 1) -> None:
         super().__init__()
         self.backbone, self.feature = backbone, feature
         self.head = make_head(backbone, feature, layers)
-        if feature == "cls":
-            backbone.projection.requires_grad_(False)
+        backbone.freeze_unread(projected=feature == "projected")
 
     def forward(self, crops: Tensor) -> LinearOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens: Tokens = self.backbone(crops)
         seen = feature_of(self.backbone, tokens, self.feature)
         margins = None
-        if isinstance(self.backbone.pool, MeanPool) and self.feature == "cls" and len(self.head) == 1:
+        if self.backbone.averages and self.feature == "cls" and len(self.head) == 1:
             # A linear head on a mean is the mean of the head on what it is of.
             margins = self.head(tokens.patches).diff(dim=-1).transpose(1, 2)
         return LinearOutput(self.head(seen), tokens, self.backbone, margins)
@@ -119,7 +117,7 @@ class FrozenLinearNetwork(FrozenNetwork):
         ValueError: The tower trains, or an argument is out of range.
     """
 
-    def __init__(self, backbone: VisionTransformer, feature: Feature = "projected", layers: int = 1) -> None:
+    def __init__(self, backbone: Backbone, feature: Feature = "projected", layers: int = 1) -> None:
         super().__init__()
         if any(value.requires_grad for value in backbone.parameters()):
             raise ValueError("the backbone must not train: state the tuning type frozen, or take method fft")

@@ -7,9 +7,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from deepscan.backbones.backbone import Backbone, Tokens
 from deepscan.backbones.effort import penalties
-from deepscan.backbones.backbone import Tokens
-from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
@@ -82,7 +81,7 @@ class QtfpOutput(Output):
     attention: Tensor
     pooled: Tensor | None
     tokens: Tokens
-    backbone: VisionTransformer
+    backbone: Backbone
 
     @property
     def evidence(self) -> dict[str, Tensor]:
@@ -109,7 +108,7 @@ class QtfpNetwork(Network):
 
     def __init__(
         self,
-        backbone: VisionTransformer,
+        backbone: Backbone,
         queries: int = 4,
         heads: int = 8,
         fusion: Fusion = "global",
@@ -125,13 +124,8 @@ class QtfpNetwork(Network):
         self.pooling = None if fusion == "cls" else QueryPooling(backbone.width, queries, heads)
         self.mix = nn.Parameter(torch.zeros(2)) if fusion == "weighted" else None
         self.head = nn.Linear(backbone.width * (2 if fusion == "concat" else 1), 2)
-        backbone.projection.requires_grad_(False)
-        if fusion == "global":
-            # The alignments take CLS and its attention as they are; no gradient comes that way.
-            if backbone.pool is not None:
-                backbone.pool.requires_grad_(False)
-            if not self.normed:
-                backbone.ln_post.requires_grad_(False)
+        # The alignments take CLS and its attention as they are; no gradient comes that way.
+        backbone.freeze_unread(projected=False, cls=fusion != "global", normed=self.normed)
 
     def forward(self, crops: Tensor) -> QtfpOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""

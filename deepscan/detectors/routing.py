@@ -139,7 +139,7 @@ class Branch(nn.Module):
         self, tower: VisionTransformer, settings: Settings, *, judged: bool = True, compared: bool = True
     ) -> None:
         super().__init__()
-        depth, width = len(tower.blocks), tower.width
+        depth, width = tower.depth, tower.width
         self.settings, self.prefix = settings, tower.prefix
         self.routed, self.ranked = settings.routed_blocks(depth), settings.ranked_blocks(depth)
         self.adapters = nn.ModuleList(

@@ -198,7 +198,7 @@ def test_the_last_layers_token_is_the_towers_own(qtfp):
     assert torch.equal(seen.own, seen.layers[:, -1])
 
 
-def test_a_tower_without_blocks_has_one_layer(tmp_path):
+def test_a_convolutional_network_has_one_layer(tmp_path):
     tower = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
     card = model("fft", tmp_path, backbone=tower)
     found = QUICK.look(subject([material("A", [2] * 12, [2] * 12)], card))

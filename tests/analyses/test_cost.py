@@ -105,6 +105,14 @@ def test_the_counter_sees_dfd_hr_with_every_block_and_its_judges(tmp_path: Path)
     assert len(items) == 3
 
 
+def test_a_convolutional_network_is_counted_and_has_no_formula(tmp_path: Path) -> None:
+    backbone = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
+    card = model("fft", tmp_path, backbone=backbone)
+    assert [item.of for item in count_operations(card)] == ["counted"]
+    with pytest.raises(UsageError, match="blocks of a transformer"):
+        multiply_adds(bare("fft", card.network))
+
+
 def test_what_trains_is_what_the_recipe_says(tmp_path: Path) -> None:
     def parameters(method: str, **stated: object) -> dict[str, float]:
         card = model(method, tmp_path, **stated)

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from deepscan.backbones import STEPWISE, TRANSFORMERS
 from deepscan.backbones.towers import build_tower
+from deepscan.backbones.tuning import tune
 from deepscan.backbones.vit import patch_tower
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
@@ -57,9 +59,23 @@ def test_the_score_is_the_mean_of_what_each_place_says(tower):
 
 
 @pytest.mark.parametrize("method", ["corit", "dfd-hr"])
-def test_methods_with_tokens_of_their_own_refuse_it(method):
-    with pytest.raises(UsageError, match="CLS token"):
-        DETECTORS.get(method)().build({"backbone": TINY, "tuning": {"type": "frozen"}})
+@pytest.mark.parametrize("backbone", [TINY, {"name": "efficientnet-lite0", "side": 32}], ids=str)
+def test_methods_with_tokens_of_their_own_refuse_it_and_name_what_fits(method, backbone):
+    with pytest.raises(UsageError, match="blocks of a transformer") as raised:
+        DETECTORS.get(method)().build({"backbone": backbone, "tuning": {"type": "frozen"}})
+    assert all(name in raised.value.hint for name in STEPWISE)
+
+
+@pytest.mark.parametrize("kind", ["effort", "partial", "lora", "ia3"])
+def test_tunings_of_blocks_refuse_it_and_name_what_fits(tower, kind):
+    with pytest.raises(UsageError, match="blocks of a transformer") as raised:
+        tune(tower, {"type": kind})
+    assert all(name in raised.value.hint for name in TRANSFORMERS)
+
+
+def test_it_has_one_layer_which_is_its_last(tower):
+    crops = torch.randn(2, 3, 32, 32)
+    assert torch.equal(tower.layers(crops), tower(crops).cls[:, None])
 
 
 @pytest.mark.parametrize("wrong", [{"side": 36}, {"pairs": [1]}, {"channels": []}], ids=str)

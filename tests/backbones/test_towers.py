@@ -1,5 +1,6 @@
 """Every tower gives what its publisher's own class gives, token by token and block by block."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -9,11 +10,12 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from deepscan.backbones import BACKBONES
+from deepscan.backbones import BACKBONES, STEPWISE, TRANSFORMERS
 from deepscan.backbones.attention import rotated
 from deepscan.backbones.published import PUBLISHED, normalisation
 from deepscan.backbones.timm import reference
 from deepscan.backbones.towers import build_tower
+from deepscan.detectors.detector import require_steps
 from deepscan.errors import UsageError
 from tests.backbones.tiny import COMPACT, TINY, publishers
 
@@ -206,6 +208,16 @@ def test_normalisations_need_no_torch():
 def test_what_cannot_be_built_is_a_usage_error(wrong, said):
     with torch.device("meta"), pytest.raises(UsageError, match=said):
         build_tower(wrong)
+
+
+def test_those_that_a_method_can_drive_step_by_step_are_named():
+    taken = []
+    for stated in (*TINY.values(), COMPACT):
+        with contextlib.suppress(UsageError):
+            require_steps(build_tower(stated), "a method")
+            taken.append(stated["name"])
+    assert sorted(taken) == sorted(STEPWISE)
+    assert {*TINY, COMPACT["name"]} == set(TRANSFORMERS)
 
 
 def test_what_does_not_train_stays_as_it_is():
