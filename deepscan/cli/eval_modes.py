@@ -13,7 +13,7 @@ from deepscan.models.lookup import find_model, is_embedded, load_card
 
 if TYPE_CHECKING:
     from deepscan.cli.eval_view import EvalView
-    from deepscan.evaluation.protocols.protocol import Level
+    from deepscan.evaluation.protocols import Level
     from deepscan.evaluation.report import Report
     from deepscan.evaluation.request import Evaluation
     from deepscan.evaluation.scores import Scores

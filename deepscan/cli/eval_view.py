@@ -19,7 +19,7 @@ from deepscan.evaluation.run import EvaluationListener
 
 if TYPE_CHECKING:
     from deepscan.evaluation.measurements import Measurement
-    from deepscan.evaluation.protocols.protocol import Level, TestSet
+    from deepscan.evaluation.protocols import Level, TestSet
     from deepscan.evaluation.report import Report, Result
 
 #: Figures that stand in the table beside the main one, and how they are headed.

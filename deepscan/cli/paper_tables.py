@@ -1,13 +1,13 @@
 """The papers' tables as a terminal shows them."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rich.table import Table as Grid
 from rich.text import Text
 
-from deepscan.evaluation.papers.table import METRIC_LABELS, PaperTable, PrintedRow
-from deepscan.evaluation.tables import KnownDeviation, known_deviations, load_tables
+from deepscan.evaluation.papers.table import METRIC_LABELS, PaperTable
+from deepscan.evaluation.tables import load_tables
 
 
 def index() -> Grid:
@@ -23,24 +23,20 @@ def index() -> Grid:
 
 
 def render(table: PaperTable, width: int = 80) -> Grid:
-    """Return a table for people, turned around where it is too wide.
+    """Return a table for people, transposed if it is too wide.
 
     Args:
         table: The table.
         width: Characters that it should fit.
     """
-    wrong = [entry for entry in known_deviations() if entry.table == table.name]
     page = Grid.grid()
     page.add_column(max_width=width, overflow="fold")
     page.add_row(Text(f"{table.title} ({_figures(table)})", style="bold"))
     page.add_row(Text(f"{table.name}: {table.paper}, {table.number}", style="dim"))
     if table.rows:
         page.add_row()
-        page.add_row(_laid_out(table, {(entry.row, entry.column) for entry in wrong}, width))
+        page.add_row(_laid_out(table, width))
         page.add_row()
-    for entry in wrong:
-        star = f"* {entry.row}, {entry.column}: {entry.printed}, {_arithmetic(entry)}; {entry.why}"
-        page.add_row(Text(star))
     for note in (*table.notes, *([f"Not here: {table.lost}."] if table.lost else ())):
         page.add_row(Text(note, style="dim"))
     return page
@@ -50,18 +46,8 @@ def _figures(given: PaperTable) -> str:
     return f"{given.level} {METRIC_LABELS.get(given.metric, given.metric)}".strip()
 
 
-def _arithmetic(entry: KnownDeviation) -> str:
-    if entry.kind == "change":
-        return f"but the change is {entry.computed}"
-    return f"but {entry.sum} / {entry.count} = {entry.computed}"
-
-
-def _laid_out(given: PaperTable, starred: Collection[tuple[str, str]], width: int) -> Grid:
-    def shown(row: PrintedRow) -> list[str]:
-        cells = zip(given.columns, row.cells, strict=True)
-        return [row.name, *(f"{cell}{'*' * ((row.name, column) in starred)}" for column, cell in cells)]
-
-    upright = [shown(row) for row in given.rows]
+def _laid_out(given: PaperTable, width: int) -> Grid:
+    upright = [[row.name, *map(str, row.cells)] for row in given.rows]
     names, *columns = zip(*upright, strict=True)
     turned = [[head, *figures] for head, figures in zip(given.columns, columns, strict=True)]
     if _least(upright) <= max(width, _least(turned)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepscan.data.crops.crop_cache import Sampling
 from deepscan.errors import UsageError
-from deepscan.evaluation.protocols.protocol import Level
+from deepscan.evaluation.protocols import Level
 from deepscan.evaluation.scores import Scores, by_video
 from deepscan.metrics.binary import METRICS, PUBLISHED_METRICS, Measure
 from deepscan.registry import Registry

@@ -13,7 +13,7 @@ from deepscan.cards import Calibration
 from deepscan.errors import UsageError
 from deepscan.evaluation.aggregation import Counting
 from deepscan.evaluation.measurements import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
-from deepscan.evaluation.protocols.protocol import Level
+from deepscan.evaluation.protocols import Level
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import Column, Scores, write_scores
 from deepscan.evaluation.tables import PrintedFigure

@@ -9,7 +9,7 @@ from deepscan.data.pictures import INDEX
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.aggregation import COUNTINGS, Counting, VideoKey
 from deepscan.evaluation.measurements import Missing
-from deepscan.evaluation.protocols.protocol import Protocol, TestSet
+from deepscan.evaluation.protocols import Protocol, TestSet
 
 
 @dataclass(frozen=True, slots=True)

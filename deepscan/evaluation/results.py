@@ -13,7 +13,7 @@ from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
 from deepscan.evaluation.aggregation import COUNTINGS, Counting, sample, videos_of
 from deepscan.evaluation.measurements import Missing, cover
-from deepscan.evaluation.protocols.protocol import Level, Protocol, TestSet
+from deepscan.evaluation.protocols import Level, Protocol, TestSet
 from deepscan.evaluation.recalibration import recalibrate
 from deepscan.evaluation.report import Report, Result, measure_scores
 from deepscan.evaluation.request import Evaluation

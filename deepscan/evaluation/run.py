@@ -19,7 +19,7 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.aggregation import Counting, sample
 from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
-from deepscan.evaluation.protocols.protocol import TestSet
+from deepscan.evaluation.protocols import TestSet
 from deepscan.evaluation.report import Report, Result, file_name, make_folder
 from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.results import printed_means, results_of, robustness_of

@@ -1,19 +1,16 @@
-"""The papers' tables as data: every figure as it is printed, what it is of, and where it stands."""
+"""The papers' tables: loads them, and finds the printed result of a method on a data set."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from deepscan.evaluation.papers.table import PAPERS, PaperTable, PrintedCell, PrintedRow, chosen, number, unit
 
-Kind = Literal["mean", "change"]
 _CELL = re.compile(r"(?P<printed>[^()]+)(?:\((?P<aside>[^()]+)\))?")
 
 
@@ -42,71 +39,6 @@ class PrintedFigure:
     column: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """A printed figure that follows from others, beside what follows from them.
-
-    Attributes:
-        table: The table's name.
-        row: As printed.
-        column: As printed.
-        kind: `mean` of the row's figures, or `change` from the figure of another row.
-        sum: Of the row's figures that are given; for a change, the difference.
-        count: How many these are; for a change, 1.
-        printed: The figure that should follow.
-    """
-
-    table: str
-    row: str
-    column: str
-    kind: Kind
-    sum: Decimal
-    count: int
-    printed: str
-
-    @property
-    def computed(self) -> Fraction:
-        """The arithmetic mean, or the change."""
-        return Fraction(self.sum) / self.count
-
-    @property
-    def difference(self) -> float:
-        """The printed figure less the computed one."""
-        return float(Fraction(number(self.printed)) - self.computed)
-
-    @property
-    def deviates(self) -> bool:
-        """Whether they are further apart than half a unit of the last printed digit."""
-        return abs(Fraction(number(self.printed)) - self.computed) > Fraction(unit(self.printed)) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class KnownDeviation:
-    """A printed figure of which it is known that it does not follow from the others.
-
-    Attributes:
-        table: As in `Deviation`, and so all but the last two.
-        row: See there.
-        column: See there.
-        kind: See there.
-        sum: As a decimal number.
-        count: See there.
-        printed: See there.
-        computed: `sum` by `count`, rounded to the digits that are stated.
-        why: What is the matter with it.
-    """
-
-    table: str
-    row: str
-    column: str
-    kind: Kind
-    sum: str
-    count: int
-    printed: str
-    computed: str
-    why: str
-
-
 @cache
 def load_tables() -> Mapping[str, PaperTable]:
     """Return all tables by name, paper by paper, each paper's main results first."""
@@ -118,14 +50,6 @@ def load_tables() -> Mapping[str, PaperTable]:
                 raise ValueError(f"two tables are called {name}")
             tables[name] = _table(name, entries, stated)
     return tables
-
-
-@cache
-def known_deviations() -> tuple[KnownDeviation, ...]:
-    """Return the printed figures that do not follow from the others, each with its arithmetic."""
-    return tuple(
-        KnownDeviation(**{**entry, "count": int(entry["count"])}) for entry in _read("exceptions.yaml")
-    )
 
 
 def paper_table(name: str) -> PaperTable:
@@ -173,11 +97,6 @@ def expected_mean(
         if over and set(over) == set(datasets) and (figure := _figure(given, row, given.mean)):
             return figure
     return None
-
-
-def deviations() -> tuple[Deviation, ...]:
-    """Return every printed mean and change, beside what the other printed figures give."""
-    return tuple(found for given in load_tables().values() for found in (*_means(given), *_changes(given)))
 
 
 def _read(name: str) -> Any:
@@ -232,21 +151,3 @@ def _figure(given: PaperTable, row: str, column: str) -> PrintedFigure | None:
     scale = given.scale or 1
     value, digit = float(number(printed) / scale), float(unit(printed) / scale)
     return PrintedFigure(value, digit, printed, given.name, given.paper, given.number, row, column)
-
-
-def _means(given: PaperTable) -> Iterator[Deviation]:
-    for row in given.rows if given.mean else ():
-        if printed := given.cell(row.name, given.mean).printed:
-            shown = [given.cell(row.name, column).number for column in given.over]
-            terms = [term for term in shown if term is not None]
-            total = sum(terms, Decimal(0))
-            yield Deviation(given.name, row.name, given.mean, "mean", total, len(terms), printed)
-
-
-def _changes(given: PaperTable) -> Iterator[Deviation]:
-    for row in given.rows if given.asides == "change" else ():
-        for column, cell in zip(given.columns, row.cells, strict=True):
-            base = given.cell(given.against, column).number
-            if cell.number is not None and base is not None:
-                change = cell.number - base
-                yield Deviation(given.name, row.name, column, "change", change, 1, cell.aside)

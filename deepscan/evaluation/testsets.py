@@ -18,7 +18,7 @@ from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.crops.target import Target, read_crop_recipe, sidecar
 from deepscan.data.pictures import Picture, read_pictures
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.evaluation.protocols.protocol import TestSet
+from deepscan.evaluation.protocols import TestSet
 from deepscan.evaluation.scoring import Image, Reader
 from deepscan.faces.align import align, similarity
 from deepscan.scanning.journal import read_journal

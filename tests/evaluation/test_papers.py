@@ -8,7 +8,8 @@ from importlib.resources import files
 import pytest
 
 from deepscan.evaluation.papers.table import PAPERS, PaperTable, PrintedCell, PrintedRow, number
-from deepscan.evaluation.tables import Deviation, deviations, known_deviations, load_tables, paper_table
+from deepscan.evaluation.tables import load_tables, paper_table
+from tests.evaluation.printed_deviations import Deviation, deviations, known_deviations
 
 #: The tables that the papers' texts name or number.
 NUMBERED = {
@@ -125,10 +126,10 @@ def test_the_arithmetic_of_the_listed_is_right():
     found = {(entry.table, entry.row, entry.column): entry for entry in deviations()}
     for entry in known_deviations():
         actual = found[entry.table, entry.row, entry.column]
-        stated = (entry.kind, Decimal(entry.sum), entry.count, entry.printed)
+        stated = (entry.kind, Decimal(entry.sum), int(entry.count), entry.printed)
         assert stated == (actual.kind, actual.sum, actual.count, actual.printed)
         digits = len(entry.computed.partition(".")[2])
-        assert Decimal(entry.computed) == round(Decimal(entry.sum) / entry.count, digits)
+        assert Decimal(entry.computed) == round(Decimal(entry.sum) / int(entry.count), digits)
         assert entry.why
 
 

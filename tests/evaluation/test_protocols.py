@@ -5,9 +5,8 @@ import pytest
 from deepscan.data.benchmarks.forensynths import GENERATORS
 from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import UsageError
-from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.protocols.protocol import Protocol, named
-from deepscan.evaluation.protocols.protocol import TestSet as AskedSet
+from deepscan.evaluation.protocols import PROTOCOLS, Protocol, named
+from deepscan.evaluation.protocols import TestSet as AskedSet
 from deepscan.evaluation.tables import expected, expected_mean
 from deepscan.metrics.binary import METRICS
 

@@ -14,7 +14,7 @@ from deepscan.data.crops import crop_pictures
 from deepscan.data.crops.target import sidecar
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
 from deepscan.evaluation import testsets as material_module
-from deepscan.evaluation.protocols.protocol import TestSet as AskedSet
+from deepscan.evaluation.protocols import TestSet as AskedSet
 from deepscan.evaluation.testsets import crop_reader, from_benchmark, from_generator, from_pictures
 from deepscan.faces.align import align
 from tests.data.crops.test_crop_cache import COLOURS, DOTS, RECIPE, DotFinder

@@ -1,0 +1,96 @@
+"""Printed means and changes that do not follow from the other printed figures of their table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import yaml
+
+from deepscan.evaluation.papers.table import PaperTable, number, unit
+from deepscan.evaluation.tables import load_tables
+
+LISTED = Path(__file__).with_name("printed_deviations.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A printed mean or change, beside what the other printed figures give.
+
+    Attributes:
+        table: The table's name.
+        row: As printed.
+        column: As printed.
+        kind: `mean` of the row's figures, or `change` from the figure of another row.
+        sum: Of the row's figures that are given; for a change, the difference.
+        count: How many these are; for a change, 1.
+        printed: The figure that should follow.
+    """
+
+    table: str
+    row: str
+    column: str
+    kind: str
+    sum: Decimal
+    count: int
+    printed: str
+
+    @property
+    def computed(self) -> Fraction:
+        """The arithmetic mean, or the change."""
+        return Fraction(self.sum) / self.count
+
+    @property
+    def difference(self) -> float:
+        """The printed figure less the computed one."""
+        return float(Fraction(number(self.printed)) - self.computed)
+
+    @property
+    def deviates(self) -> bool:
+        """Whether they are further apart than half a unit of the last printed digit."""
+        return abs(Fraction(number(self.printed)) - self.computed) > Fraction(unit(self.printed)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDeviation:
+    """An entry of `LISTED`; the fields are those of `Deviation`, and `computed`, rounded, and `why`."""
+
+    table: str
+    row: str
+    column: str
+    kind: str
+    sum: str
+    count: str
+    printed: str
+    computed: str
+    why: str
+
+
+def known_deviations() -> list[KnownDeviation]:
+    # The loader that leaves every value the text it is: 0.980 as a number would lose its last digit.
+    entries = yaml.load(LISTED.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    return [KnownDeviation(**entry) for entry in entries]
+
+
+def deviations() -> list[Deviation]:
+    """Return every printed mean and change of all tables."""
+    return [found for given in load_tables().values() for found in (*_means(given), *_changes(given))]
+
+
+def _means(given: PaperTable) -> Iterator[Deviation]:
+    for row in given.rows if given.mean else ():
+        if printed := given.cell(row.name, given.mean).printed:
+            shown = [given.cell(row.name, column).number for column in given.over]
+            terms = [term for term in shown if term is not None]
+            total = sum(terms, Decimal(0))
+            yield Deviation(given.name, row.name, given.mean, "mean", total, len(terms), printed)
+
+
+def _changes(given: PaperTable) -> Iterator[Deviation]:
+    for row in given.rows if given.asides == "change" else ():
+        for column, cell in zip(given.columns, row.cells, strict=True):
+            base = given.cell(given.against, column).number
+            if cell.number is not None and base is not None:
+                change = cell.number - base
+                yield Deviation(given.name, row.name, column, "change", change, 1, cell.aside)
