@@ -219,6 +219,16 @@ class ModelCard:
         for kind in self.files:
             self.path(kind)
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the record of a run says of the model: name, method, license, file hashes and crop."""
+        return {
+            "name": self.name,
+            "method": self.method,
+            "license": self.license,
+            "files": {kind: file.sha256 for kind, file in self.files.items()},
+            "crop": self.crop.to_json() if self.crop else None,
+        }
+
     def to_yaml(self) -> str:
         """Return the text of the card."""
         stated: dict[str, Any] = {

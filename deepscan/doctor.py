@@ -17,7 +17,7 @@ from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import DeepscanError, ExitCode, install_hint
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.decoders import DECODERS
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
@@ -170,7 +170,7 @@ def _models() -> Iterator[Check]:
                 # Large: a scan checks its golden score when it loads it.
                 yield Check(name, "ok", f"installed ({card.method}), hashes as stated")
             elif card.method == "mtcnn":
-                FaceFinder()
+                Mtcnn()
                 yield Check(name, "ok", "hashes as stated, loads")
             else:
                 scorer = Scorer(card)

@@ -18,7 +18,7 @@ import av
 import cv2
 import numpy as np
 
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Image
 
 FPS = 25
@@ -33,7 +33,7 @@ Points = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 def main(folder: Path) -> None:
     """Write every sample into a folder."""
     astronaut, hopper = portraits()
-    finder = FaceFinder("exact")
+    finder = Mtcnn("exact")
     (astronaut_face,), (hopper_face,) = finder.detect([astronaut, hopper])
     swapped = swap(hopper, hopper_face.landmarks, astronaut, astronaut_face.landmarks)
     shuttle = astronaut[:260, 300:]  # the model of a shuttle and a shoulder, no face

@@ -10,7 +10,7 @@ import pytest
 from deepscan.data.crops.crop_pictures import Cutter, find_landmarks
 from deepscan.data.pictures import Picture
 from deepscan.faces.align import align
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import SAMPLES
@@ -27,12 +27,12 @@ def recipe():
 
 @pytest.fixture(scope="module")
 def finder():
-    return FaceFinder("exact", threads=2)
+    return Mtcnn("exact", threads=2)
 
 
 def sampled(paths, frames):
     """Every frame that a scan would look at, and the faces that it would find there."""
-    finder = FaceFinder("fast", threads=2)
+    finder = Mtcnn("fast", threads=2)
     with DecodePool(DecodeOptions(frames=frames), 1) as pool:
         for number, path in enumerate(paths):
             pool.submit(DecodeJob(number, bytes(path)))

@@ -16,7 +16,7 @@ import pytest
 from deepscan.bench import stages, whole
 from deepscan.bench.clips import Clip, make_clip, pictures
 from deepscan.bench.timing import Case, measure, timed
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.mtcnn import Mtcnn
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeOptions
@@ -54,7 +54,7 @@ def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
     frames = [Frame(at, at / CLIP.fps, image) for at, image in enumerate(pictures(CLIP)) if at % 4 == 0]
 
     def finding(mode):
-        finder = FaceFinder(mode, threads=1)
+        finder = Mtcnn(mode, threads=1)
         return lambda: timed(lambda: find_faces(finder, frames, [Trail()] * len(frames)))
 
     assert ratio(finding("fast"), finding("exact")) < 0.2
@@ -67,7 +67,7 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
         os.link(clip, path)
     options = ScanOptions(model=DEFAULT_MODEL, frames=FRAMES)
     decoding = DecodeOptions(frames=FRAMES)
-    finding = stages.finding(stages.hold(paths, decoding), FaceFinder(), {})
+    finding = stages.finding(stages.hold(paths, decoding), Mtcnn(), {})
     judging = stages.judging(load_scorer(options), FRAMES, {})
     scan = whole.scanning(paths, options, 1, {})
 

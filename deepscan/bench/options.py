@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deepscan.errors import UsageError, choice_hint
+from deepscan.faces.finder import Mode
 from deepscan.media.decoders import AUTO
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.choice import NO_MODEL
 from deepscan.models.lookup import DEFAULT_MODEL
-from deepscan.scanning.options import Faces, ScanOptions
+from deepscan.scanning.options import ScanOptions
 
 STAGES = ("start-up", "decode", "faces", "detector", "scan")
 
@@ -42,7 +43,7 @@ class BenchOptions:
     engines: tuple[str, ...] = (AUTO,)
     devices: tuple[str, ...] = (AUTO,)
     precisions: tuple[str, ...] = (AUTO,)
-    faces: tuple[Faces, ...] = ("fast",)
+    faces: tuple[Mode, ...] = ("fast",)
     faces_device: str = "cpu"
     decoder: str = AUTO
     batches: tuple[int, ...] = (1, 8, 32)

@@ -15,7 +15,7 @@ from deepscan.detectors.inputs import make_inputs
 from deepscan.devices import cuda_devices
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import open_finder
 from deepscan.models.choice import NO_MODEL
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.run import load_scorer, suitable_workers
@@ -166,7 +166,7 @@ class Run:
         )
 
     def _faces(self, paths: Sequence[bytes]) -> None:
-        finders = {mode: FaceFinder(mode, self._options.faces_device) for mode in self._options.faces}
+        finders = {mode: open_finder(mode, self._options.faces_device) for mode in self._options.faces}
         for frames in self._options.frames:
             held = stages.hold(paths, self._options.decoding(frames))
             if held.left_out:

@@ -9,7 +9,7 @@ import numpy as np
 from deepscan.bench.timing import Case, Sample, timed
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.scorer import Scorer
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder
 from deepscan.faces.stage import FRAME_BATCH
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import DecodeReport, Frame

@@ -24,11 +24,11 @@ import_onnxruntime()
 #: What a scan does before it opens the first file.
 READY = """
 import json, sys
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import open_finder
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.run import load_scorers
 options = ScanOptions(**json.loads(sys.argv[1]))
-finder = FaceFinder(options.faces, options.faces_device)
+finder = open_finder(options.faces, options.faces_device)
 scorers = load_scorers(options)
 """
 

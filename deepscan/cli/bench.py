@@ -28,7 +28,8 @@ def bench(
         str, typer.Option(help=f"Frames sampled from each video. {SIDE_BY_SIDE}", rich_help_panel=LOOK)
     ] = "8,32",
     faces: Annotated[
-        str, typer.Option(help="fast or exact, or both.", metavar="MODE[,MODE]", rich_help_panel=LOOK)
+        str,
+        typer.Option(help="fast, exact, facenet, or several.", metavar="MODE[,MODE]", rich_help_panel=LOOK),
     ] = "fast",
     faces_device: Annotated[
         str, typer.Option(help="cpu or cuda: where faces are found.", rich_help_panel=LOOK)

@@ -72,7 +72,9 @@ def prepare(
     frames: Annotated[
         int, typer.Option(min=1, help="Frames sampled evenly from each video.", rich_help_panel=CROPS)
     ] = 32,
-    faces: Annotated[str, typer.Option(help="fast or exact, as in a scan.", rich_help_panel=CROPS)] = "fast",
+    faces: Annotated[
+        str, typer.Option(help="fast, exact or facenet, as in a scan.", rich_help_panel=CROPS)
+    ] = "fast",
     faces_device: Annotated[
         str, typer.Option(help="cpu or cuda, as in a scan.", rich_help_panel=CROPS)
     ] = "cpu",

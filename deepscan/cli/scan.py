@@ -58,7 +58,8 @@ def scan(
         str,
         typer.Option(
             help="fast searches a smaller copy of one sampled frame in eight and follows its faces through "
-            "the others, exact searches every frame itself.",
+            "the others; exact searches every frame itself; facenet does so with facenet-pytorch's own "
+            "MTCNN, as a reference (needs the extra torch).",
             rich_help_panel=LOOK,
         ),
     ] = "fast",

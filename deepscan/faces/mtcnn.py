@@ -87,7 +87,7 @@ class Net(Protocol):
         """Return the named outputs, or all in the order of the model, for `pixels` (n, h, w, 3)."""
 
 
-class FaceFinder:
+class Mtcnn:
     """Finds faces of at least 48 pixels (`fast`) or of at least 20 (`exact`).
 
     The cascade is that of Zhang et al. 2016 (section II): P-Net scans a pyramid of the image, R-Net and O-Net

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from deepscan.batching import run_isolating_failures
 from deepscan.faces.face import Detection
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder
 from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import Frame
 from deepscan.media.pool import FrameReady

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from deepscan.faces.face import Detection
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder
 from deepscan.media.frames import Frame
 
 #: Least confidence of a face that is followed: what the finder doubts is found anew or not at all.

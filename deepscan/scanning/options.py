@@ -1,17 +1,16 @@
 """Everything that decides the outcome of a scan, in one place, and what of it a resumed run must share."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from deepscan.devices import DEVICES, FACE_DEVICES
 from deepscan.engines import ENGINES
 from deepscan.errors import UsageError
+from deepscan.faces.finder import Mode
 from deepscan.faces.quality import QualityRule
 from deepscan.media.decoders import AUTO, DECODERS
 from deepscan.models.choice import NO_MODEL
 from deepscan.scanning.aggregation import MIN_SHARE
-
-Faces = Literal["fast", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,8 @@ class ScanOptions:
         model: Name or folder of the model, `none` to find faces only, `auto` for what `models.choice` says.
         also: Further models, which judge the same faces; `scan.fusion` says how they are taken together.
         frames: How many frames of a video are sampled, evenly.
-        faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself.
+        faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself; `facenet`
+            is facenet-pytorch's own MTCNN on every frame.
         faces_device: `cpu` or `cuda`, of the face finder.
         decoder: `auto`, or one that is then never replaced.
         engine: `auto`, `onnx`, `torch`, `torch-compile` or `tensorrt`.
@@ -40,7 +40,7 @@ class ScanOptions:
     model: str
     also: tuple[str, ...] = ()
     frames: int = 32
-    faces: Faces = "fast"
+    faces: Mode = "fast"
     faces_device: str = "cpu"
     decoder: str = AUTO
     engine: str = AUTO
@@ -66,7 +66,7 @@ class ScanOptions:
                 "leave the option out for its default",
             )
         allowed = {
-            "faces": get_args(Faces),
+            "faces": get_args(Mode),
             "faces_device": FACE_DEVICES,
             "decoder": (AUTO, *DECODERS.names),
             "engine": (AUTO, *ENGINES.names),

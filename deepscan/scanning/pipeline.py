@@ -16,7 +16,7 @@ from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder
 from deepscan.faces.quality import assess
 from deepscan.faces.stage import FRAME_BATCH, FaceStage, _first
 from deepscan.faces.tracks import appearance

@@ -12,7 +12,7 @@ from typing import Any
 from deepscan.cards import ModelCard
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import open_finder
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
 from deepscan.media.pool import DecodeOptions, DecodePool
@@ -106,7 +106,7 @@ def run_scan(
     if overlap := [path for path in paths if resolved(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
-        finder = FaceFinder(options.faces, device=options.faces_device)
+        finder = open_finder(options.faces, device=options.faces_device)
         resumed = output.resume and output.journal.exists()
         earlier = runfile.read(output.run) if resumed else {}
         choice = None

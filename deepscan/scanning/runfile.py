@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import deepscan
-from deepscan.cards import ModelCard
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder, describe_finder
 from deepscan.files import atomic_write
 from deepscan.models.choice import Choice
 from deepscan.scanning.fusion import FUSED, RULE, fused_name
@@ -73,7 +72,7 @@ def describe(
         "parameters": options.to_json(),
         "choice": choice and choice.to_json(),
         "model": model,
-        "faces": {**_model(finder.card), "device": finder.device},
+        "faces": {**describe_finder(finder.mode), "device": finder.device},
         "engine": engine,
         **several,
         "seed": None,  # nothing in a scan is drawn at random
@@ -175,20 +174,10 @@ def _detector(scorer: Scorer) -> dict[str, Any]:
     """Return what decides a detector's scores and verdicts, and what its card says that they are not for."""
     card = scorer.card
     return {
-        **_model(card),
+        **card.facts(),
         "calibration": card.calibration and card.calibration.to_json(),
         "not_for": list(card.not_for),
         "evidence": list(scorer.evidence),
-    }
-
-
-def _model(card: ModelCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "method": card.method,
-        "license": card.license,
-        "files": {kind: file.sha256 for kind, file in card.files.items()},
-        "crop": card.crop.to_json() if card.crop else None,
     }
 
 

@@ -7,14 +7,14 @@ import pytest
 
 from deepscan.bench.clips import Clip, draw_face, make_clip, pictures
 from deepscan.bench.stages import look
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.jobs import DecodeOptions
 
 
 @pytest.mark.parametrize("faces", [0, 1, 2])
 def test_the_finder_finds_the_faces_that_were_drawn_for_sure(faces):
     images = list(pictures(Clip(640, 360, frames=12, faces=faces)))[::4]
-    for found in FaceFinder("exact").detect(images):
+    for found in Mtcnn("exact").detect(images):
         sure = [face for face in found if face.probability > 0.95]
         assert len(sure) == faces
         centres = sorted(float(face.box[[0, 2]].mean()) for face in sure)

@@ -225,7 +225,7 @@ def dotted(path, grey):
 @pytest.fixture
 def faces(tmp_path, monkeypatch):
     """A folder with faces.csv: two sources, two splits, a video of two frames and one without a face."""
-    monkeypatch.setattr(crop_pictures, "FaceFinder", DotFinder)
+    monkeypatch.setattr(crop_pictures, "open_finder", DotFinder)
     in_here = partial(material_module.prepare_crops, workers=0)
     monkeypatch.setattr(material_module, "prepare_crops", in_here)
     data = tmp_path / "faces"

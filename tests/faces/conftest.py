@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 
 from deepscan.faces.face import Detection
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Image
 
 
@@ -25,17 +25,17 @@ def hopper() -> Image:
 
 
 @pytest.fixture(scope="session")
-def exact() -> FaceFinder:
-    return FaceFinder("exact", threads=1)
+def exact() -> Mtcnn:
+    return Mtcnn("exact", threads=1)
 
 
 @pytest.fixture(scope="session")
-def fast() -> FaceFinder:
-    return FaceFinder("fast", threads=1)
+def fast() -> Mtcnn:
+    return Mtcnn("fast", threads=1)
 
 
 @pytest.fixture(scope="session")
-def portraits(astronaut: Image, hopper: Image, exact: FaceFinder) -> dict[str, tuple[Image, Detection]]:
+def portraits(astronaut: Image, hopper: Image, exact: Mtcnn) -> dict[str, tuple[Image, Detection]]:
     """Name -> a picture and the one face in it."""
     found = exact.detect([astronaut, hopper])
     return {"astronaut": (astronaut, found[0][0]), "hopper": (hopper, found[1][0])}

@@ -13,7 +13,7 @@ from deepscan.errors import MissingError, UsageError
 from deepscan.faces import mtcnn
 from deepscan.faces.area import AreaTable
 from deepscan.faces.boxes import iou
-from deepscan.faces.mtcnn import BOUNDS, SEARCHES, Bounds, FaceFinder
+from deepscan.faces.mtcnn import BOUNDS, SEARCHES, Bounds, Mtcnn
 from deepscan.onnx_session import open_session
 
 # Both sides compute in float32 on pixels up to a few thousand wide: a unit in the last place there is 2e-4.
@@ -208,13 +208,13 @@ def test_frames_are_not_written_to(astronaut, exact):
 @pytest.mark.parametrize("options", [{"mode": "quick"}, {"device": "gpu"}, {"device": "cuda:x"}])
 def test_unknown_options(options):
     with pytest.raises(UsageError):
-        FaceFinder(**options)
+        Mtcnn(**options)
 
 
 @pytest.mark.skipif(cuda_devices() > 0, reason="this machine has the GPU whose absence is tested")
 def test_cuda_that_is_not_there_is_an_error():
     with pytest.raises(MissingError, match="--faces-device cuda") as raised:
-        FaceFinder(device="cuda")
+        Mtcnn(device="cuda")
     assert "--faces-device cpu" in raised.value.hint
 
 
@@ -233,7 +233,7 @@ def test_on_a_gpu_the_same_faces_take_fewer_and_larger_runs(scenes, monkeypatch)
     monkeypatch.setattr("deepscan.devices.cuda_devices", lambda: 1)
     monkeypatch.setattr(mtcnn, "open_session", Counted)
     images = [scenes["crowd"]] * 4
-    cpu, gpu = (FaceFinder("exact", name).detect(images) for name in ("cpu", "cuda"))
+    cpu, gpu = (Mtcnn("exact", name).detect(images) for name in ("cpu", "cuda"))
     assert devices == ["cpu"] * 3 + ["cuda"] * 3
     for before, after in zip(nets[:3], nets[3:], strict=True):
         assert len(after.sizes) < len(before.sizes)
@@ -247,7 +247,7 @@ def test_on_a_gpu_the_same_faces_take_fewer_and_larger_runs(scenes, monkeypatch)
 @pytest.mark.skipif(cuda_devices() == 0, reason="needs a GPU")
 def test_cuda_finds_what_the_cpu_finds(scenes, fast):
     images = [scenes["crowd"], scenes["hopper"]]
-    for gpu, cpu in zip(FaceFinder(device="cuda").detect(images), fast.detect(images), strict=True):
+    for gpu, cpu in zip(Mtcnn(device="cuda").detect(images), fast.detect(images), strict=True):
         assert len(gpu) == len(cpu)
         for a, b in zip(gpu, cpu, strict=True):
             # Convolutions sum in another order there; half a pixel moves no crop visibly.
@@ -257,9 +257,9 @@ def test_cuda_finds_what_the_cpu_finds(scenes, fast):
 def test_faces_need_no_torch():
     code = (
         "import sys, numpy as np\n"
-        "from deepscan.faces.mtcnn import FaceFinder\n"
+        "from deepscan.faces.mtcnn import Mtcnn\n"
         "assert 'onnxruntime' not in sys.modules, 'imported before it is needed'\n"
-        "FaceFinder(threads=1).detect([np.zeros((64, 64, 3), np.uint8)])\n"
+        "Mtcnn(threads=1).detect([np.zeros((64, 64, 3), np.uint8)])\n"
         "from deepscan.faces import align, quality, tracks\n"
         "assert not {'torch', 'facenet_pytorch'} & set(sys.modules)\n"
     )

@@ -15,7 +15,7 @@ from deepscan.data.pictures import Picture
 from deepscan.errors import UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Floats
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder, open_finder
 from deepscan.faces.regions import hull_mask
 
 #: A picture that is cut tight around its face shows the face finder no edge of it: a quarter of the side is
@@ -75,7 +75,7 @@ class Cutter:
 
     def __init__(self, recipe: CropRecipe) -> None:
         self.recipe = recipe
-        self._finder = FaceFinder("fast", threads=1)
+        self._finder = open_finder("fast", threads=1)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
         """Return crop and layers of each picture, uint8; None where there is no face."""

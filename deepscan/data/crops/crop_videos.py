@@ -21,7 +21,7 @@ from deepscan.data.datasets.files import pictures_in
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
 from deepscan.faces.face import Detection, Floats
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import FaceFinder
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.faces.trails import Trail
 from deepscan.media.frames import DecodeReport, Frame, Image, Status

@@ -25,11 +25,10 @@ from deepscan.data.crops.target import (
 from deepscan.data.datasets.layout import Layout
 from deepscan.devices import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, choice_hint
-from deepscan.faces.mtcnn import FaceFinder, Mode
+from deepscan.faces.finder import FaceFinder, Mode, describe_finder, open_finder
 from deepscan.files import exclusive_lock
 from deepscan.media.frames import FAILURES, STATUSES, Status
 from deepscan.media.pool import DecodeOptions, DecodePool
-from deepscan.models.lookup import load_card
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
 
@@ -156,7 +155,7 @@ def prepare(
             remedy = "put it there, or ask for another --split, --kind or --compression"
             raise layout.missing(root, remedy, "has no such video")
         # A device that is not there ends it here, before anything says that it was used.
-        finder = FaceFinder(options.faces, device=options.faces_device)
+        finder = open_finder(options.faces, device=options.faces_device)
         target.begin(stated, anew=options.overwrite)
         todo = _plan(items, chosen, lines, target, options.retry)
         listener = listener or Listener()
@@ -212,7 +211,7 @@ def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, An
         "crop": options.recipe.to_json(),
         "frames": options.frames,
         "faces": options.faces if options.faces_device == "cpu" else f"{options.faces} on a GPU",
-        "mtcnn": {name: file.sha256 for name, file in load_card("mtcnn").files.items()},
+        "mtcnn": describe_finder(options.faces)["files"],
         "deepscan": deepscan.__version__,
     }
 

@@ -28,7 +28,7 @@ def clips(tmp_path_factory):
 @pytest.fixture
 def data(tmp_path, clips, monkeypatch):
     """Puts clips of the data set in their places, and prepares it."""
-    monkeypatch.setattr(prepare_module, "FaceFinder", Finder)
+    monkeypatch.setattr(prepare_module, "open_finder", Finder)
 
     class Data:
         root, out = tmp_path / "raw", tmp_path / "out"

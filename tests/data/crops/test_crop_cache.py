@@ -48,7 +48,7 @@ class DotFinder:
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    monkeypatch.setattr(crop_pictures, "FaceFinder", DotFinder)
+    monkeypatch.setattr(crop_pictures, "open_finder", DotFinder)
     made = []
     for at in range(5):
         image = np.full((64, 64, 3), 40 + 20 * at, np.uint8)
@@ -118,7 +118,7 @@ class Interrupted(DotFinder):
 def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, monkeypatch):
     whole = prepare_crops(pictures, RECIPE, tmp_path / "whole", workers=0)
     monkeypatch.setattr(crops_module, "_BATCH", 2)
-    monkeypatch.setattr(crop_pictures, "FaceFinder", Interrupted)
+    monkeypatch.setattr(crop_pictures, "open_finder", Interrupted)
     cache, told = tmp_path / "cache", []
     with pytest.raises(KeyboardInterrupt):
         prepare_crops(pictures, RECIPE, cache, workers=0)
@@ -126,7 +126,7 @@ def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, mon
     (journal,), (crops,) = cache.glob("*.journal"), cache.glob("*.tmp")
     journal.write_text(journal.read_text() + "[2")
     crops.write_bytes(crops.read_bytes() + b"half")
-    monkeypatch.setattr(crop_pictures, "FaceFinder", DotFinder)
+    monkeypatch.setattr(crop_pictures, "open_finder", DotFinder)
     again = prepare_crops(pictures, RECIPE, cache, workers=0, progress=lambda *count: told.append(count))
     assert told == [(4, 5), (5, 5)]
     assert np.array_equal(again.crops, whole.crops)

@@ -15,7 +15,7 @@ from deepscan.data.crops import prepare as prepare_module
 from deepscan.data.crops.prepare import Listener, PrepareOptions, prepare, read_crop_recipe
 from deepscan.data.datasets.layout import SourceVideo
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
-from deepscan.faces.mtcnn import FaceFinder
+from deepscan.faces.finder import open_finder
 
 from .numbered import Finder, Replica
 
@@ -213,10 +213,10 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(data):
 def test_a_device_that_is_not_there_leaves_nothing_that_says_it_was_used(data, monkeypatch):
     data.put("other", "c23/R_real/train/one.mp4")
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
-    monkeypatch.setattr(prepare_module, "FaceFinder", FaceFinder)
+    monkeypatch.setattr(prepare_module, "open_finder", open_finder)
     with pytest.raises(MissingError, match="--faces-device cuda"):
         data.prepare(faces_device="cuda")
-    monkeypatch.setattr(prepare_module, "FaceFinder", Finder)
+    monkeypatch.setattr(prepare_module, "open_finder", Finder)
     data.prepare()
 
 
@@ -282,7 +282,7 @@ def test_a_disk_that_takes_no_crop_ends_the_run_with_a_word(data):
         ({"kinds": ("R_fale",)}, "did you mean 'R_fake'?"),
         ({"splits": ("dev",)}, "choose from: train, val, test"),
         ({"compression": "c32"}, "did you mean 'c23'?"),
-        ({"faces": "quick"}, "choose from: fast, exact"),
+        ({"faces": "quick"}, "choose from: fast, exact, facenet"),
         ({"faces_device": "auto"}, "choose from: cpu, cuda"),
         ({"retry": frozenset({"noface"})}, "did you mean 'no_face'?"),
         ({"frames": 0}, "leave it out for its default"),

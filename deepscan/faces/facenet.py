@@ -1,0 +1,112 @@
+"""facenet-pytorch's own MTCNN: the reference beside `fast` and `exact`, on torch, on a CPU or a GPU."""
+
+import importlib.util
+from collections import defaultdict
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from deepscan.cards import sha256_of
+from deepscan.devices import resolve
+from deepscan.errors import MissingError, install_hint
+from deepscan.faces.face import Detection, Floats
+from deepscan.media.frames import Image
+
+#: Side in pixels of the smallest face, its default; a smaller picture has no level in its pyramid.
+MIN_FACE = 20
+#: Bound on memory: pixels that are searched at once.
+BATCH_PIXELS = 1 << 23
+
+
+class FacenetMtcnn:
+    """Searches every frame with facenet-pytorch's `MTCNN(keep_all=True)`, at its defaults; follows nothing.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+
+    Raises:
+        MissingError: facenet-pytorch is not installed, or CUDA cannot be used.
+    """
+
+    mode: Literal["facenet"] = "facenet"
+    every = 1
+
+    def __init__(self, device: str = "cpu") -> None:
+        try:
+            import torch
+            from facenet_pytorch import MTCNN
+        except ImportError as error:
+            raise MissingError(f"--faces facenet: {error}", install_hint("torch"))
+        self.device = resolve(device, "--faces-device")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise MissingError("--faces-device cuda: torch cannot use the GPU", "use --faces-device cpu")
+        self._mtcnn: Any = MTCNN(keep_all=True, min_face_size=MIN_FACE, device=torch.device(self.device))
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Return the faces of each image, the largest box first.
+
+        Args:
+            images: RGB, shape (h, w, 3), uint8, of any sizes; those of equal size are searched together.
+        """
+        found: dict[int, list[Detection]] = {}
+        for shape, members in _by_shape(images).items():
+            if min(shape) < MIN_FACE:
+                # Its pyramid has no level then, and it fails.
+                found |= {index: [] for index in members}
+                continue
+            size = max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+            for start in range(0, len(members), size):
+                part = members[start : start + size]
+                found |= dict(zip(part, self._detect(np.stack([images[k] for k in part])), strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def follow(
+        self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
+    ) -> list[list[Detection] | None]:
+        """Return None for each image: all of them are searched."""
+        return [None] * len(images)
+
+    def _detect(self, batch: Image) -> list[list[Detection]]:
+        boxes, probabilities, landmarks = self._mtcnn.detect(batch, landmarks=True)
+        return [
+            []
+            if own is None
+            else [
+                Detection(_floats(box), _floats(points), min(1.0, float(probability)))
+                for box, probability, points in zip(own, probabilities[k], landmarks[k], strict=True)
+            ]
+            for k, own in enumerate(boxes)
+        ]
+
+
+def describe() -> dict[str, Any]:
+    """Return what the record of a run says of its networks, which come in the package.
+
+    Raises:
+        MissingError: facenet-pytorch is not installed.
+    """
+    package = importlib.util.find_spec("facenet_pytorch")
+    if package is None or package.origin is None:
+        raise MissingError("--faces facenet: facenet-pytorch is not installed", install_hint("torch"))
+    folder = Path(package.origin).parent / "data"
+    return {
+        "name": f"facenet-pytorch {version('facenet-pytorch')}",
+        "method": "mtcnn",
+        "license": "MIT",
+        "files": {name: sha256_of(folder / f"{name}.pt") for name in ("pnet", "rnet", "onet")},
+        "crop": None,
+    }
+
+
+def _floats(values: Any) -> Floats:
+    return np.asarray(values, dtype=np.float32)
+
+
+def _by_shape(images: Sequence[Image]) -> dict[tuple[int, int], list[int]]:
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        alike[image.shape[0], image.shape[1]].append(index)
+    return alike

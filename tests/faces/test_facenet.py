@@ -1,0 +1,80 @@
+"""`--faces facenet`: facenet-pytorch's MTCNN itself, as the reference beside `fast` and `exact`."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from facenet_pytorch import MTCNN
+
+from deepscan.errors import MissingError, UsageError
+from deepscan.faces.facenet import describe
+from deepscan.faces.finder import describe_finder, open_finder
+from tests.command import SAMPLES, deepscan
+
+# Both compute in float32 on pixels up to a few thousand wide: a unit in the last place there is 2e-4.
+PIXELS = 5e-3
+
+
+@pytest.fixture(scope="module")
+def facenet():
+    return open_finder("facenet")
+
+
+def test_it_gives_what_facenet_pytorch_gives_picture_by_picture(facenet, astronaut, hopper):
+    images = [astronaut, hopper, astronaut[:, ::-1].copy(), np.full((64, 64, 3), 90, np.uint8)]
+    for image, found in zip(images, facenet.detect(images), strict=True):
+        boxes, probabilities, landmarks = MTCNN(keep_all=True).detect(image, landmarks=True)
+        assert len(found) == (0 if boxes is None else len(boxes))
+        for index, face in enumerate(found):
+            np.testing.assert_allclose(face.box, np.float32(boxes[index]), atol=PIXELS)
+            np.testing.assert_allclose(face.landmarks, np.float32(landmarks[index]), atol=PIXELS)
+            assert face.probability == pytest.approx(probabilities[index], abs=1e-4)
+
+
+def test_a_picture_smaller_than_a_face_has_none(facenet):
+    assert facenet.detect([np.zeros((19, 400, 3), np.uint8), np.zeros((400, 8, 3), np.uint8)]) == [[], []]
+
+
+def test_every_frame_is_searched(facenet, hopper):
+    assert facenet.every == 1
+    assert facenet.follow([hopper], [facenet.detect([hopper])[0]]) == [None]
+
+
+def test_its_networks_are_named_with_their_hashes():
+    stated = describe_finder("facenet")
+    assert stated == describe()
+    assert stated["name"] == "facenet-pytorch 2.5.3"
+    assert set(stated["files"]) == set(describe_finder("fast")["files"])
+    assert all(len(value) == 64 for value in stated["files"].values())
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for use in (lambda: open_finder("facenet"), describe):
+        with pytest.raises(MissingError, match="facenet") as raised:
+            use()
+        assert ".[torch]" in raised.value.hint
+
+
+def test_an_unknown_face_finder_is_refused_with_the_names():
+    with pytest.raises(UsageError, match="'best'") as raised:
+        open_finder("best")
+    assert "fast, exact, facenet" in raised.value.hint
+
+
+def test_a_scan_with_it_finds_the_same_persons_and_says_what_found_them(tmp_path):
+    sample, records = SAMPLES / "real_astronaut.mp4", {}
+    for mode in ("exact", "facenet"):
+        out = tmp_path / f"{mode}.jsonl"
+        ran = deepscan("scan", sample, "--faces", mode, "--frames", "4", "--out", out)
+        assert ran.code == 0, ran.err
+        (records[mode],) = [json.loads(line) for line in out.read_text().splitlines()]
+    exact, facenet = ([frame["box"] for frame in records[mode]["frames"]] for mode in ("exact", "facenet"))
+    # Boxes are rounded to a tenth of a pixel.
+    np.testing.assert_allclose(facenet, exact, atol=0.11)
+    assert records["facenet"]["score"] == pytest.approx(records["exact"]["score"], abs=1e-3)
+    run = json.loads((tmp_path / "facenet.run.json").read_text())
+    assert run["faces"]["name"] == "facenet-pytorch 2.5.3"
+    assert run["parameters"]["faces"] == "facenet"
