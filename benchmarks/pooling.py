@@ -32,7 +32,7 @@ from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.scanning.fusion import logit_mean
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
-from deepscan.training.samples import halves
+from deepscan.training.batches import halves
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -38,7 +38,7 @@ from deepscan.models.lookup import load_card
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
 from deepscan.training.autoencoders import PLANS, autoencoders
-from deepscan.training.samples import halves
+from deepscan.training.batches import halves
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -27,12 +27,12 @@ from deepscan.calibration import fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import Picture, read_pictures
-from deepscan.data.unseen import Seen, Votes, votes
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 from deepscan.metrics.binary import METRICS
 from deepscan.models.lookup import load_card
+from deepscan.training.validation import Seen, Votes, votes
 
 #: In the order in which `faces.csv` has them.
 SOURCES = ("DFDC", "WEB")

@@ -9,7 +9,7 @@ import pytest
 from deepscan.calibration import second_half
 from deepscan.cards import Calibration
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.data.unseen import Seen
+from deepscan.training.validation import Seen
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SEEN = Seen(frozenset({"old"}), frozenset({"here"}))

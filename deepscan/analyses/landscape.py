@@ -23,7 +23,7 @@ from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import FrozenNetwork, Network
 from deepscan.errors import ContractError, UsageError
-from deepscan.training.checkpoint import BEST
+from deepscan.training.run_files import BEST
 
 Norm = Literal["filter", "tensor"]
 Floats = NDArray[np.float64]

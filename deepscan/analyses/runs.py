@@ -12,9 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from deepscan.cards import CARD
 from deepscan.errors import MissingError, UsageError
-from deepscan.training.checkpoint import LAST
-from deepscan.training.log import LOG
 from deepscan.training.recipe import Recipe
+from deepscan.training.run_files import LAST, LOG
 
 #: What of a recipe may differ between trainings that are repeats of one.
 FREE = ("seed",)

@@ -13,7 +13,7 @@ from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.analyses.runs import FREE, Run, read_runs
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, styled
-from deepscan.training.stated import leaves_of
+from deepscan.training.recipe_files import leaves_of
 
 #: The weights by their names in a recipe's loss -> the switch that is `none` where there is no such loss.
 SWITCHES = {"lambda_flcl": "contrast", "lambda_raal": "alignment"}

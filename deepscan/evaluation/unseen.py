@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.data.unseen import FAKE, REAL, Votes
+from deepscan.detectors.detector import FAKE, REAL
 from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.metrics.binary import METRICS
+from deepscan.training.validation import Votes
 
 _AUC = {"auc": METRICS["auc"]}
 

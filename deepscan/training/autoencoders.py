@@ -19,7 +19,7 @@ from deepscan.engines.export import OPSET, quiet
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write
 from deepscan.onnx_session import open_session
-from deepscan.training.samples import Indices
+from deepscan.training.batches import Indices
 
 #: Side of the parts of crops that they learn from, and how many of these a step takes.
 _PART, _BATCH = 96, 16

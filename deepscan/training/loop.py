@@ -21,16 +21,14 @@ from deepscan.data.pictures import PAIRS
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError
-from deepscan.training import checkpoint
-from deepscan.training.checkpoint import BEST, LAST, Progress
+from deepscan.training import run_files
+from deepscan.training.batches import CropSource, Indices, arrange, halves
 from deepscan.training.features import FeatureSource, cacheable, fingerprint
-from deepscan.training.log import Log
 from deepscan.training.optimiser import CALM, Stepper, learning_rate, make_optimiser
-from deepscan.training.processes import Processes
+from deepscan.training.processes import Processes, Waiting, waiting
 from deepscan.training.recipe import Recipe
-from deepscan.training.samples import CropSource, Indices, arrange, halves
-from deepscan.training.scores import choosing_figures, unseen_rows
-from deepscan.training.signals import Waiting, waiting
+from deepscan.training.run_files import BEST, LAST, Log, Progress
+from deepscan.training.validation import choosing_figures, unseen_rows
 
 #: Seconds after which a checkpoint is written within an epoch.
 CHECKPOINT_SECONDS = 600.0
@@ -104,7 +102,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint to resume from."""
         if self.processes.first:
-            checkpoint.save(
+            run_files.save(
                 self.folder / LAST,
                 self.network,
                 self.average,
@@ -156,14 +154,14 @@ def train(
     with _one_thread_in_opencv():
         run = _begin(recipe, crops, folder, processes, cache, redrawers, crops_listener)
         if resume or finish:
-            run.progress = checkpoint.restore(
+            run.progress = run_files.restore(
                 folder / LAST, run.network, run.average, run.stepper.optimiser, run.identity
             )
         if not finish and run.progress.epoch < recipe.epochs:
             _epochs(run, listener if processes.first else None)
         processes.wait()
         network = run.network
-        checkpoint.load_best(folder / BEST, network)
+        run_files.load_best(folder / BEST, network)
         return network.to("cpu").eval(), run.progress
 
 
@@ -240,7 +238,7 @@ def _epochs(run: Run, listener: Listener | None) -> None:
             )
             if run.processes.first:
                 if better:
-                    checkpoint.save_best(folder / BEST, run.kept)
+                    run_files.save_best(folder / BEST, run.kept)
                 assert told is not None
                 told.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
             run.save()

@@ -26,9 +26,9 @@ from deepscan.engines.precision import too_coarse
 from deepscan.engines.quantise import GRAPH
 from deepscan.errors import ContractError, UsageError
 from deepscan.metrics.binary import METRICS, auc, bootstrap
+from deepscan.training.batches import halves
 from deepscan.training.recipe import Recipe
-from deepscan.training.samples import halves
-from deepscan.training.scores import video_means
+from deepscan.training.validation import video_means
 
 #: Crops that are read at a time.
 PART = 1024

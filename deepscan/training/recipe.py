@@ -13,7 +13,7 @@ from deepscan.data.augmentation.forgeries import FORGERIES, STRIDE
 from deepscan.data.crops.crop_cache import Sampling
 from deepscan.detectors.inputs import Inputs, make_inputs
 from deepscan.errors import UsageError
-from deepscan.training.stated import state
+from deepscan.training.recipe_files import state
 
 Balance = Literal["natural", "equal", "paired", "origins"]
 Labels = Literal["given", "none"]

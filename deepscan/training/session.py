@@ -16,15 +16,14 @@ from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import LABELS, PAIRS, Picture, read_pairs_only, read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
-from deepscan.training import checkpoint
+from deepscan.training import run_files
 from deepscan.training.autoencoders import Autoencoder, autoencoders
-from deepscan.training.checkpoint import BEST, LAST
-from deepscan.training.log import CURVES, LOG
+from deepscan.training.batches import reals
 from deepscan.training.loop import Listener, train
 from deepscan.training.processes import Processes
 from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
-from deepscan.training.samples import reals
+from deepscan.training.run_files import BEST, CURVES, LAST, LOG
 
 Counted = Callable[[int, int], None]
 #: Crops on which the error of autoencoders is measured.
@@ -166,7 +165,7 @@ def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
             "go on with --resume, begin anew with --overwrite, or name another folder with --out",
         )
     if last.exists() and not session.overwrite:
-        checkpoint.check(last, recipe.to_json())
+        run_files.check(last, recipe.to_json())
     pictures = read_pictures(session.data, recipe.sources)
     trained = {picture.label for picture in pictures if picture.split == "train"}
     if recipe.labels == "given" and trained != set(LABELS.values()):

@@ -14,7 +14,7 @@ from deepscan.analyses.landscape import Landscape, Loss, climb, direction, surfa
 from deepscan.analyses.landscape_figure import figure_of
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
-from deepscan.training.checkpoint import save_best
+from deepscan.training.run_files import save_best
 from tests.analyses.materials import kept, material, model, subject
 from tests.detectors.test_contract import TINY
 from tests.evaluation.pictures import check

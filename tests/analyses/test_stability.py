@@ -10,7 +10,7 @@ from deepscan.analyses.runs import read_run, read_runs
 from deepscan.analyses.stability import Stability, measured
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
-from deepscan.training.checkpoint import Progress, save
+from deepscan.training.run_files import Progress, save
 from tests.analyses.logs import training
 from tests.analyses.materials import subject
 from tests.detectors.test_contract import TINY

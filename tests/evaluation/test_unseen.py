@@ -8,8 +8,8 @@ import pytest
 from deepscan.cards import Calibration
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.data.pictures import Picture
-from deepscan.data.unseen import Seen, Votes, votes
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
+from deepscan.training.validation import Seen, Votes, votes
 
 #: Scores are calibrated as they are; fake from 0.8, no_evidence below 0.2.
 CALIBRATION = Calibration("video", "data", 10, "rule", 1.0, 0.2, 0.8)

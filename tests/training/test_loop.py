@@ -13,11 +13,10 @@ import torch
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
-from deepscan.training import checkpoint
 from deepscan.training.loop import train
 from deepscan.training.optimiser import learning_rate
 from deepscan.training.processes import Processes, join
-from deepscan.training.scores import video_means
+from deepscan.training.validation import video_means
 from tests.training.conftest import TOWER
 
 CPU = Processes(0, 1, torch.device("cpu"))
@@ -167,7 +166,7 @@ def test_a_full_disk_leaves_the_former_checkpoint(recipe, crops, tmp_path, monke
     def full(*given, **named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr("deepscan.detectors.weights.save_file", full)
     with pytest.raises(DeepscanError, match=r"cannot be written.*No space left") as raised:
         train(dataclasses.replace(recipe, epochs=1), crops, tmp_path, processes=CPU)
     assert "--resume" in raised.value.hint

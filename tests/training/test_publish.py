@@ -19,8 +19,8 @@ from deepscan.errors import ContractError
 from deepscan.metrics.binary import auc, bootstrap, calibration_error
 from deepscan.models.lookup import load_card
 from deepscan.training import publish as module
+from deepscan.training.batches import halves
 from deepscan.training.publish import figures, publish
-from deepscan.training.samples import halves
 from tests.tiny import crop_set, pictures, recipe_of, trained
 from tests.toy import CALIBRATION
 

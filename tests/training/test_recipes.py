@@ -9,7 +9,7 @@ import pytest
 from deepscan.data.augmentation.forgeries import FORGERIES
 from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.training.recipe import load_recipe
-from deepscan.training.stated import packaged
+from deepscan.training.recipe_files import packaged
 
 #: What the papers and their released code state, or what stands here where they state nothing; a recipe that
 #: differs trains another method.

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from deepscan.errors import UsageError
+from deepscan.training.batches import CropSource, halves
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
-from deepscan.training.samples import CropSource, halves
 
 CPU = Processes(0, 1, torch.device("cpu"))
 

@@ -1,4 +1,4 @@
-"""The order of the training samples, and their batches, made ahead in threads of their own."""
+"""The order of the training crops, and their batches, made ahead in threads of their own."""
 
 import os
 from collections import defaultdict, deque

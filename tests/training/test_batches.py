@@ -10,8 +10,8 @@ from deepscan.data.augmentation.forgeries import FORGERIES
 from deepscan.data.crops.crop_cache import CropSet, Layer
 from deepscan.detectors.detector import REAL, UNKNOWN
 from deepscan.errors import UsageError
+from deepscan.training.batches import ALONE, CropSource, arrange, halves, reals
 from deepscan.training.recipe import load_recipe
-from deepscan.training.samples import ALONE, CropSource, arrange, halves, reals
 
 
 def _crops(labels, groups, split="train"):
