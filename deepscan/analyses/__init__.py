@@ -25,7 +25,7 @@ def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
     """Return an analysis with its options.
 
     Args:
-        name: As `--analysis` takes it.
+        name: As `deepscan analyse` takes it.
         options: `key=value` each, the value as YAML.
 
     Raises:

@@ -56,7 +56,7 @@ def looks(output: Output) -> dict[str, Floats]:
     if "attention" not in output.evidence:
         raise UsageError(
             "this model does not tell where it looks",
-            "name one of qtfp, unifd, effort, gend, lora or fft; or see --analysis routing",
+            "name one of qtfp, unifd, effort, gend, lora or fft; or analyse routing",
         )
     attention = _array(output.evidence["attention"])
     if isinstance(output, QtfpOutput) and output.pooled is not None:

@@ -45,7 +45,7 @@ class Routing(Analysis):
             return Findings(_rows_masks(masks), draw_masks(masks, network.backbone.grid), told)
         raise UsageError(
             f"model {subject.card.name!r} of method {subject.card.method} sends every crop the same way",
-            "name a model of dfd-hr or corit; or see --analysis attention",
+            "name a model of dfd-hr or corit; or analyse attention",
         )
 
 

@@ -127,7 +127,7 @@ def sweep(
         for (first, second), name in names.items()
     ]
     runs = " ".join(f"--run {name}/run" for name in names.values())
-    return [*made, f"deepscan eval --analysis weights {runs}"]
+    return [*made, f"deepscan analyse weights {runs}"]
 
 
 def _point(run: Run) -> Point:

@@ -13,14 +13,18 @@ import typer
 from typer.exceptions import TyperException
 
 import deepscan
+from deepscan.cli.analyse import analyse
 from deepscan.cli.bench import bench
+from deepscan.cli.calibrate import calibrate
+from deepscan.cli.compare import compare
 from deepscan.cli.doctor import doctor
-from deepscan.cli.eval import evaluate
+from deepscan.cli.eval import evaluate, refuse_moved
 from deepscan.cli.export import export
 from deepscan.cli.models import models
 from deepscan.cli.prepare import prepare
 from deepscan.cli.report import report
 from deepscan.cli.scan import scan
+from deepscan.cli.tables import tables
 from deepscan.cli.train import train
 from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
 from deepscan.offline import turn_reports_off
@@ -28,11 +32,15 @@ from deepscan.offline import turn_reports_off
 DEBUG = "--debug"
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "scan": scan,
+    "report": report,
     "prepare": prepare,
     "train": train,
     "eval": evaluate,
+    "calibrate": calibrate,
+    "analyse": analyse,
+    "compare": compare,
+    "tables": tables,
     "export": export,
-    "report": report,
     "bench": bench,
     "doctor": doctor,
 }
@@ -79,12 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         rest = [argument for argument in options if argument != DEBUG] + given[len(options) :]
+        if options[:1] == ["eval"]:
+            refuse_moved(options[1:])
         code = build()(rest or ["--help"], standalone_mode=False)
         # typer turns Ctrl-C into its own way out, without a word.
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except TyperException as error:
-        code = _report(error.format_message(), _usage_hint(given), ExitCode.USAGE)
+        # pydantic's words, which say nothing to a user.
+        message = error.format_message().replace(": Value error, ", ": ")
+        code = _report(message, _usage_hint(given), ExitCode.USAGE)
     except Unread:
         code = ExitCode.UNREAD
     except (Exception, KeyboardInterrupt, Terminated) as error:

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from deepscan.cli.options import MODEL, OUTPUT, Device, Overwrite, progress_option
+from deepscan.cli.options import (
+    MODEL,
+    OUTPUT,
+    DecoderName,
+    Device,
+    FacesDevice,
+    Overwrite,
+    Style,
+    progress_option,
+)
 from deepscan.errors import UsageError
 from deepscan.models.lookup import DEFAULT_MODEL
 
@@ -18,7 +27,7 @@ def bench(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Videos and folders, as scan takes them. Without any, four clips of ten seconds in 720p and "
             "1080p are made up, the same everywhere, so that machines can be compared.",
             show_default=False,
@@ -32,10 +41,10 @@ def bench(
         typer.Option(help="fast, exact, facenet, or several.", metavar="MODE[,MODE]", rich_help_panel=LOOK),
     ] = "fast",
     faces_device: Annotated[
-        str, typer.Option(help="cpu or cuda: where faces are found.", rich_help_panel=LOOK)
+        FacesDevice, typer.Option(help="Where faces are found.", rich_help_panel=LOOK)
     ] = "cpu",
     decoder: Annotated[
-        str, typer.Option(help="auto, pyav, pillow or decord.", rich_help_panel=LOOK)
+        DecoderName, typer.Option(help="What decodes the videos.", rich_help_panel=LOOK)
     ] = "auto",
     limit: Annotated[
         int,
@@ -82,7 +91,7 @@ def bench(
         ),
     ] = None,
     overwrite: Overwrite = False,
-    progress: Annotated[str, progress_option(OUTPUT)] = "auto",
+    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
 ) -> None:
     """Measure start-up, decoding, face finding and the detector alone, and then the whole scan.
 

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from deepscan.bench.output import RowFile
 from deepscan.bench.run import Listener, Row
-from deepscan.cli.progress import Speaker, hand_on, is_terminal
+from deepscan.cli.progress import Speaker, hand_on, is_terminal, stdout_console
 
 #: Unit of a row -> what is told of it, and how many seconds that is per.
 RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
@@ -67,7 +66,7 @@ class BenchView(Speaker, Listener):
     def show_table(self) -> None:
         """Print the table, where stdout has not got it row by row."""
         if not self._lines:
-            console = Console(force_terminal=is_terminal(sys.stdout))
+            console = stdout_console()
             with console.capture() as capture:
                 console.print(_table(self._rows))
             hand_on(capture.get(), self._out.path if self._out else None)

@@ -1,369 +1,243 @@
 """`deepscan eval`: figures of a model, or of anybody's scores, beside those that the papers print."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from deepscan.cli.eval_modes import (
-    calibrate_model,
-    check_calibrated,
-    look_into,
-    measure_given,
-    perform_protocol,
+from deepscan.cli.options import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    PROTOCOL_NAMES,
+    Available,
+    Cache,
+    Data,
+    Device,
+    Engine,
+    Frames,
+    FullPrecision,
+    Only,
+    ProtocolName,
+    Root,
+    SetsOf,
+    Style,
+    progress_option,
 )
-from deepscan.cli.options import MODEL, OUTPUT, Device, progress_option
 from deepscan.errors import UsageError, require
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
 
-DATA, COUNT, OTHER = "Data", "Counting", "Instead of a protocol"
+COUNT, GIVEN = "Counting", "Measure scores that exist already"
 COUNTED = ("corrected", "as-published")
-#: What is measured where no option names something else: the crops of test sets, by a model.
-CROPS = "scoring test sets"
-#: Parameter -> what it goes with; all that is not named goes with everything.
-GOES_WITH: Mapping[str, tuple[str, ...]] = {
-    "words": ("--tables", "--analysis"),
-    "labels": ("--records",),
-    "where": ("--records",),
-    "vote": ("--scores", "--records"),
-    "runs": ("--analysis",),
-    **dict.fromkeys(("protocol", "sets", "available"), (CROPS, "--analysis", "--scores", "--records")),
-    **dict.fromkeys(("counting", "missing"), (CROPS, "--scores", "--records")),
-    "model": (CROPS, "--analysis", "--records"),
-    **dict.fromkeys(("data", "root", "only", "cache"), (CROPS, "--analysis")),
-    **dict.fromkeys(
-        ("engine", "device", "precision", "frames", "video_key", "calibrate", "overwrite"), (CROPS,)
-    ),
-    **dict.fromkeys(("false_alarms", "misses"), ("--calibrate",)),
-    "out": (CROPS, "--analysis", "--scores", "--records"),
+#: Option that `eval` had once -> the command that does its work now.
+MOVED = {
+    "--analysis": ("analyse",),
+    "--calibrate": ("calibrate", "--fit"),
+    "--compare": ("compare",),
+    "--tables": ("tables",),
 }
+#: Parameters that matter only where a model scores crops.
+OF_CROPS = frozenset(
+    {"engine", "device", "precision", "data", "root", "only", "cache", "frames", "video_key", "overwrite"}
+)
 
 
 def evaluate(
     context: typer.Context,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[WORD]...",
-            help="With --tables: names of tables. With --analysis: its options, KEY=VALUE.",
-            show_default=False,
-        ),
-    ] = None,
     protocol: Annotated[
-        str | None,
+        ProtocolName | None,
         typer.Option(
-            help="cross-dataset, cross-manipulation, df40-ff, df40-cdf, universal, robustness or in-domain.",
-            show_default="cross-dataset; in-domain with --analysis",
+            help=f"What to measure: {PROTOCOL_NAMES}.",
+            metavar="NAME",
+            show_default="cross-dataset",
+            rich_help_panel=DATA,
         ),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            help="Name or folder of a model. With --records of several models: whose scores are measured, by "
-            "its name, those of all together if none is named.",
+            help="Name or folder of a model. With --records: whose scores to measure, where several models "
+            "have judged; without it, the scores of all together.",
             metavar="NAME|DIR",
             rich_help_panel=MODEL,
         ),
     ] = DEFAULT_MODEL,
-    engine: Annotated[
-        str, typer.Option(help="auto, onnx, torch, torch-compile or tensorrt.", rich_help_panel=MODEL)
-    ] = "auto",
+    engine: Engine = "auto",
     device: Device = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(help="fp32, bf16 (torch), int8 (onnx), or auto as in a scan.", rich_help_panel=MODEL),
-    ] = "fp32",
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Folder with benchmark files (Celeb-DF-v2.json ...) as prepare, DeepfakeBench and DF40 make "
-            "them; for in-domain and robustness also one with faces.csv.",
-            metavar="DIR",
-            rich_help_panel=DATA,
-        ),
-    ] = Path("data"),
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder under which the crops of benchmark files lie.",
-            metavar="DIR",
-            show_default="as the files say",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    sets: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose test sets: qtfp, dfd-hr, corit.",
-            show_default="those of the model's method",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Only this test set, or a benchmark file of your own by its name; may be repeated.",
-            metavar="NAME",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    available: Annotated[
-        bool,
-        typer.Option("--available", help="Leave out test sets that are not there.", rich_help_panel=DATA),
-    ] = False,
-    frames: Annotated[
-        int, typer.Option(min=0, help="Frames of a video; 0 for all.", rich_help_panel=COUNT)
-    ] = 32,
+    precision: FullPrecision = "fp32",
+    data: Data = Path("data"),
+    root: Root = None,
+    sets: SetsOf = None,
+    only: Only = None,
+    available: Available = False,
+    frames: Frames = 32,
     counting: Annotated[
-        str,
+        Literal["corrected", "as-published", "both"],
         typer.Option(
-            help="corrected, as-published (as DeepfakeBench counts) or both; the report explains them.",
+            help="corrected: as the papers describe. as-published: as DeepfakeBench's code does.",
             rich_help_panel=COUNT,
         ),
     ] = "corrected",
     video_key: Annotated[
-        str | None,
+        Literal["parent", "parent2"] | None,
         typer.Option(
-            help="With as-published: frames whose folders share the name are one video (parent), or those "
-            "whose last two folders do (parent2).",
+            help="With as-published: count frames as one video where the names of their folders (parent), "
+            "or of their last two folders (parent2), are equal.",
             show_default="parent",
             rich_help_panel=COUNT,
         ),
     ] = None,
     missing: Annotated[
-        str,
-        typer.Option(
-            help="Videos without a score: exclude, as-real or as-fake; they are told in any case.",
-            rich_help_panel=COUNT,
-        ),
+        Literal["exclude", "as-real", "as-fake"],
+        typer.Option(help="What a video without a score counts as.", rich_help_panel=COUNT),
     ] = "exclude",
     vote: Annotated[
-        str,
+        Literal["video", "group"],
         typer.Option(
-            help="With --scores or --records: one vote a video, or one a group and label, the mean of its "
-            "videos.",
-            metavar="video|group",
-            rich_help_panel=COUNT,
+            help="group: the videos of one group and label have one vote, their mean score.",
+            rich_help_panel=GIVEN,
         ),
     ] = "video",
     scores: Annotated[
         Path | None,
         typer.Option(
-            help="Anybody's scores: a CSV with video, label, score and, if known, group, kind, dataset.",
+            help="CSV with the columns video, label, score and, if known, group, kind, dataset.",
             metavar="FILE",
-            rich_help_panel=OTHER,
+            rich_help_panel=GIVEN,
         ),
     ] = None,
     records: Annotated[
         Path | None,
         typer.Option(
-            help="What scan --out FILE.jsonl has written; needs --labels.",
-            metavar="FILE",
-            rich_help_panel=OTHER,
+            help="Records of scan --out FILE.jsonl; needs --labels.", metavar="FILE", rich_help_panel=GIVEN
         ),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="With --records: a CSV with file, label and, if known, group, method.",
+            help="CSV with the columns file, label and, if known, group, method.",
             metavar="FILE",
-            rich_help_panel=OTHER,
+            rich_help_panel=GIVEN,
         ),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --labels: only rows of these values, such as tier=A,B.",
+            help="Keep only rows of --labels with these values: tier=A,B.",
             metavar="COLUMN=VALUE",
-            rich_help_panel=OTHER,
+            rich_help_panel=GIVEN,
         ),
     ] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            help="Hold two files of scores against each other on what both have (DeLong's test).",
-            metavar="FILE FILE",
-            rich_help_panel=OTHER,
-        ),
-    ] = None,
-    analysis: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Look into the model: attention, collapse, landscape, stability, routing, weights or cost; "
-            "each gives a table and a plot.",
-            metavar="NAME",
-            rich_help_panel=OTHER,
-        ),
-    ] = None,
-    runs: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--run",
-            help="With --analysis: a training's folder; may be repeated.",
-            metavar="DIR",
-            rich_help_panel=OTHER,
-        ),
-    ] = None,
-    tables: Annotated[
-        bool,
-        typer.Option(
-            "--tables", help="Show the papers' tables that are named, or list all.", rich_help_panel=OTHER
-        ),
-    ] = False,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(
-            help="Calibrate the model on half of what was measured, by temperature or isotonic, and write it "
-            "into its card with the figures of the other half.",
-            metavar="METHOD",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    false_alarms: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="With --calibrate: share of reals that may be called fake.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = 0.05,
-    misses: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="With --calibrate: share of fakes that may get no_evidence.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = 0.10,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for scores, figures and plots; what was stopped goes on there.",
+            help="Folder for scores, figures and plots. Repeat the command to resume there.",
             metavar="DIR",
             show_default="runs/eval/MODEL-PROTOCOL-DATA",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    cache: Annotated[
-        Path,
-        typer.Option(help="Folder for crops of pictures.", metavar="DIR", rich_help_panel=OUTPUT),
-    ] = Path("runs/crops"),
+    cache: Cache = Path("runs/crops"),
     overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Begin anew where there is an evaluation.", rich_help_panel=OUTPUT),
+        bool, typer.Option("--overwrite", help="Discard the scores in --out.", rich_help_panel=OUTPUT)
     ] = False,
-    progress: Annotated[str, progress_option(OUTPUT, "")] = "auto",
+    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
 ) -> None:
     """Measure a model by the field's protocols, beside the figures that the papers print.
 
+    Also measures scores that exist already: anybody's (--scores), or those of a scan (--records).
+
     deepscan eval --model runs/mine --data DIR --protocol cross-dataset
 
+    deepscan eval --scores theirs.csv
+
     deepscan eval --records clips.jsonl --labels clips.csv
-
-    deepscan eval --tables qtfp-cross-dataset
     """
-    from deepscan.cli.eval_view import EvalView, show_comparison, show_tables
-
-    for option, value, allowed in (
-        ("--counting", counting, (*COUNTED, "both")),
-        ("--video-key", video_key, (None, "parent", "parent2")),
-        ("--missing", missing, ("exclude", "as-real", "as-fake")),
-        ("--vote", vote, ("video", "group")),
-        ("--calibrate", calibrate, (None, "temperature", "isotonic")),
-    ):
-        if value not in allowed:
-            raise UsageError(
-                f"{option} {value!r} is unknown", f"choose from: {', '.join(filter(None, allowed))}"
-            )
-    given = {
-        "--scores": scores,
-        "--records": records,
-        "--compare": compare,
-        "--analysis": analysis,
-        "--tables": tables,
-    }
-    modes = [name for name, value in given.items() if value] or [CROPS]
-    if len(modes) > 1:
-        raise UsageError(f"{' and '.join(modes)} exclude each other", "leave one of them out")
-    _check_options(context, [*modes, *(["--calibrate"] if calibrate else [])])
-    if tables:
-        show_tables(words or [])
-        return
+    _check_options(context)
     keep_matplotlib_out_of_home()  # before it is imported
     require(("sklearn", "matplotlib"), "eval", "evaluating")
-    from deepscan.evaluation.protocols import PROTOCOLS
-    from deepscan.evaluation.request import Evaluation
+    from deepscan.cli.eval_modes import make_request, measure_given, measure_model
+    from deepscan.cli.eval_view import EvalView
     from deepscan.evaluation.scan_records import read_given
+    from deepscan.scanning.options import ScanOptions
 
-    if compare:
-        show_comparison(*compare)
-        return
     countings = COUNTED if counting == "both" else (counting,)
     view = EvalView(progress)
     if scores or records:
-        source = context.get_parameter_source("model")
-        named = source is not None and source.name == "COMMANDLINE"
-        stated = {
+        named = model if _is_given(context, "model") else None
+        settings = {
             "scores": str(scores or records),
             "labels": labels and str(labels),
             "where": list(where or ()),
             "vote": vote,
-            **({"model": model} if named else {}),
+            **({"model": named} if named else {}),
         }
-        found = read_given(scores, records, labels, where or (), vote, model if named else None)
-        measure_given(found, protocol, sets, countings, missing, available, stated, out, view)
+        found = read_given(scores, records, labels, where or (), vote, named)
+        measure_given(found, protocol, sets, countings, missing, available, settings, out, view)
         return
-    if calibrate:
-        check_calibrated(model)
     card = load_card(model)
-    known = PROTOCOLS.get(protocol or ("in-domain" if analysis else "cross-dataset"))
-    name = "-".join([card.name, *(analysis or [known.name]), *(only or ()), data.resolve().name])
-    asked = Evaluation(
-        protocol=known,
-        row=known.of(sets, card.method),
-        data=data,
+    request = make_request(
+        card,
+        protocol or "cross-dataset",
+        sets,
+        data,
+        out,
         root=root,
-        out=out or Path("runs/eval") / name,
         cache=cache,
         only=tuple(only or ()),
         available=available,
         frames=frames,
         countings=countings,
-        video_key=video_key,  # type: ignore[arg-type]  # one of those named above
-        missing=missing,  # type: ignore[arg-type]
+        video_key=video_key,
+        missing=missing,
         overwrite=overwrite,
     )
-    if analysis:
-        look_into(analysis, words or [], asked, card, tuple(runs or ()), view)
-        return
-    from deepscan.scanning.options import ScanOptions
-
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
-    report = perform_protocol(asked, options, view)
-    if calibrate:
-        calibrate_model(report, card, known.level(asked.row), calibrate, false_alarms, misses)
+    measure_model(request, options, view)
 
 
-def _check_options(context: typer.Context, there: Sequence[str]) -> None:
-    """Refuse an option that is given without what it goes with: it would do nothing."""
+def refuse_moved(words: Sequence[str]) -> None:
+    """Name the new command to whoever types an option that `eval` had once.
+
+    Args:
+        words: What follows `eval` on the command line.
+
+    Raises:
+        UsageError: One of the words is such an option.
+    """
+    for at, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if option in MOVED:
+            rest = [*([value] if equals else []), *words[at + 1 :], *words[:at]]
+            command = shlex.join(["deepscan", *MOVED[option], *rest])
+            raise UsageError(f"eval has no option {option}", f"type: {command}")
+
+
+def _check_options(context: typer.Context) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        UsageError: There is one.
+    """
+    sources = [name for name in ("scores", "records") if context.params[name]]
+    if len(sources) > 1:
+        raise UsageError("--scores and --records exclude each other", "leave one of them out")
     for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        needed = GOES_WITH.get(name, there)
-        if source is None or source.name != "COMMANDLINE" or set(needed) & set(there):
+        name, option = parameter.name or "", parameter.opts[0]
+        if not _is_given(context, name):
             continue
-        if name == "words":
-            raise UsageError(
-                f"{context.params[name][0]!r} is no option", "words go with --tables or --analysis"
-            )
-        option = parameter.opts[0]
-        raise UsageError(
-            f"{option} goes with {' or '.join(needed)}, "
-            + ("and there is none" if there[0] == CROPS else f"not with {there[0]}"),
-            f"leave {option} out",
-        )
+        source = f"--{sources[0]}" if sources else ""
+        if source and (name in OF_CROPS or (name == "model" and source == "--scores")):
+            raise UsageError(f"{option} has no effect with {source}", f"leave {option} out")
+        needed = {"labels": ["records"], "where": ["records"], "vote": ["scores", "records"]}.get(name)
+        if needed and not set(needed) & set(sources):
+            options = " or ".join(f"--{each}" for each in needed)
+            raise UsageError(f"{option} needs {options}", f"leave {option} out, or add {options}")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,15 +1,10 @@
-"""What `eval` does in each of its modes, and how what it found is shown."""
+"""What `eval`, `calibrate` and `analyse` share: what is asked for, measured and shown."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from deepscan.cards import CARD, ModelCard, write_card
-from deepscan.errors import UsageError
-from deepscan.models.lookup import find_model, is_embedded, load_card
+from deepscan.cards import ModelCard
 
 if TYPE_CHECKING:
     from deepscan.cli.eval_view import EvalView
@@ -20,6 +15,47 @@ if TYPE_CHECKING:
     from deepscan.scanning.options import ScanOptions
 
 
+def make_request(
+    card: ModelCard,
+    protocol: str,
+    sets: str | None,
+    data: Path,
+    out: Path | None,
+    *,
+    work: str = "",
+    only: Sequence[str] = (),
+    **more: Any,
+) -> "Evaluation":
+    """Return what to evaluate.
+
+    Args:
+        card: The model.
+        protocol: Name of a protocol.
+        sets: Method whose test sets to use, None for the model's own.
+        data: Folder with the test sets.
+        out: Folder for the results, None for one below `runs/eval` that is named after all this.
+        work: What that folder is named after instead of the protocol.
+        only: Names of test sets; empty for all.
+        **more: Further fields of the request.
+
+    Raises:
+        UsageError: The protocol has no such test sets.
+    """
+    from deepscan.evaluation.protocols import PROTOCOLS
+    from deepscan.evaluation.request import Evaluation
+
+    known = PROTOCOLS.get(protocol)
+    name = "-".join([card.name, work or protocol, *only, data.resolve().name])
+    return Evaluation(
+        protocol=known,
+        row=known.of(sets, card.method),
+        data=data,
+        out=out or Path("runs/eval") / name,
+        only=tuple(only),
+        **more,
+    )
+
+
 def measure_given(
     given: "Scores",
     protocol: str | None,
@@ -27,11 +63,11 @@ def measure_given(
     countings: Sequence[str],
     missing: str,
     available: bool,
-    stated: Mapping[str, object],
+    settings: Mapping[str, object],
     out: Path | None,
     view: "EvalView",
 ) -> None:
-    """Measure scores that somebody has."""
+    """Measure scores that exist already, and show the report."""
     from deepscan.evaluation.aggregation import COUNTINGS
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.results import report_scores
@@ -40,59 +76,26 @@ def measure_given(
     row = named.of(sets, "") if named else sets
     report = report_scores(
         given,
-        missing=missing,  # type: ignore[arg-type]  # one of those allowed
+        missing=missing,  # type: ignore[arg-type]  # one of the option's choices
         ways=[COUNTINGS.get(name) for name in countings],
         protocol=named,
         row=row,
         available=available,
-        stated=stated,
+        stated=settings,
     )
-    _show(
-        report, out, named.metrics if named else ("auc",), named.level(row or "") if named else "video", view
-    )
+    metrics = named.metrics if named else ("auc",)
+    _show(report, out, metrics, named.level(row or "") if named else "video", view)
 
 
-def perform_protocol(asked: "Evaluation", options: "ScanOptions", view: "EvalView") -> "Report":
-    """Score crops by a protocol, and show what comes of it."""
+def measure_model(request: "Evaluation", options: "ScanOptions", view: "EvalView") -> "Report":
+    """Score the crops of a protocol, and show and return the report."""
     from deepscan.evaluation.run import run_evaluation
     from deepscan.scanning.run import load_scorer
 
     with view:
-        report = run_evaluation(asked, load_scorer(options), view)
-    _show(report, asked.out, asked.protocol.metrics, asked.protocol.level(asked.row), view)
+        report = run_evaluation(request, load_scorer(options), view)
+    _show(report, request.out, request.protocol.metrics, request.protocol.level(request.row), view)
     return report
-
-
-def check_calibrated(model: str) -> None:
-    """Refuse to calibrate a model whose card is not the user's to write."""
-    if is_embedded(find_model(model)):
-        raise UsageError(
-            f"--calibrate writes into the model's card, and {model} came with deepscan",
-            f"copy {load_card(model).folder} and name the copy with --model",
-        )
-
-
-def calibrate_model(
-    report: "Report", card: ModelCard, level: "Level", method: str, false_alarms: float, misses: float
-) -> None:
-    """Write a calibration into a model's card, and say what it is."""
-    from deepscan.evaluation.results import calibrate_from_report
-
-    made = calibrate_from_report(
-        report,
-        card,
-        level,
-        method,  # type: ignore[arg-type]  # one of those allowed
-        fpr=false_alarms,
-        fnr=misses,
-    )
-    write_card(made)
-    found = made.calibration
-    assert found is not None
-    typer.echo(
-        f"{card.folder / CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
-        f"by {found.method} on {found.n} {found.level}s"
-    )
 
 
 def _show(
@@ -105,32 +108,4 @@ def _show(
     paths = write_report(report, folder, metrics[0], level) if folder else []
     show_report(report, metrics, level)
     if paths:
-        view.wrote(paths)
-
-
-def look_into(
-    names: Sequence[str],
-    options: Sequence[str],
-    asked: "Evaluation",
-    card: ModelCard,
-    runs: tuple[Path, ...],
-    view: "EvalView",
-) -> None:
-    """Look into a model by analyses, and write the table and the plot of each."""
-    from deepscan.analyses import make_analysis
-    from deepscan.analyses.analysis import Subject, write_findings
-    from deepscan.evaluation.run import load_testsets
-
-    if len(names) > 1 and options:
-        raise UsageError("options are those of one analysis", "name one --analysis, or no options")
-    looks = [make_analysis(name, options) for name in names]
-    with view:
-        materials = load_testsets(asked, card, view) if any("crops" in look.needs for look in looks) else []
-    for name, look in zip(names, looks, strict=True):
-        subject = Subject(card, materials, asked.out, runs, progress=partial(view.scored, name))
-        with view:
-            findings = look.look(subject)
-        paths = write_findings(name, findings, asked.out)
-        for line in findings.told:
-            typer.echo(line)
         view.wrote(paths)

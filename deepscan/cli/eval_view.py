@@ -12,7 +12,7 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from deepscan.cli.progress import INTERVAL, Rate, counter
+from deepscan.cli.progress import INTERVAL, Rate, counter, stdout_console
 from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import MissingError
 from deepscan.evaluation.run import EvaluationListener
@@ -114,46 +114,9 @@ class EvalView(EvaluationListener):
             self._task = None
 
 
-def show_tables(names: Sequence[str]) -> None:
-    """Print the papers' tables of these names, or the list of all."""
-    from deepscan.cli import paper_tables
-    from deepscan.evaluation.tables import paper_table
-
-    console = _stdout()
-    for shown in [paper_tables.render(paper_table(name)) for name in names] or [paper_tables.index()]:
-        console.print(shown)
-
-
-def show_comparison(first: Path, second: Path) -> None:
-    """Print how two files of scores differ on what both have."""
-    from deepscan.evaluation.comparison import compare
-    from deepscan.evaluation.scores import read_scores
-
-    found = compare(read_scores(first), read_scores(second))
-    test, console, differ = found.test, _stdout(), found.test.difference
-    lines = [
-        f"{first}: AUC {test.first:.4f}",
-        f"{second}: AUC {test.second:.4f}",
-        f"difference {differ.value:+.4f}, 95 % {differ.low:+.4f} to {differ.high:+.4f}"
-        + ("" if test.p is None else f", p {test.p:.3g} (DeLong)"),
-    ]
-    if found.resampled is not None:
-        low, high = found.resampled.low, found.resampled.high
-        lines.append(f"resampled by group: {low:+.4f} to {high:+.4f} ({found.groups} groups)")
-    lines.append(f"on {found.fakes} fakes and {found.reals} reals that both have scored")
-    for path, alone, unscored in (
-        (first, found.only_first, found.unscored_first),
-        (second, found.only_second, found.unscored_second),
-    ):
-        if alone or unscored:
-            lines.append(f"{path}: {alone} that the other lacks, {unscored} of both without a score")
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
-
-
 def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> None:
     """Print a table for each way to count: a row a test set, the papers' figures beside the main one."""
-    console = _stdout()
+    console = stdout_console()
     for counting in dict.fromkeys(each.counting for each in report.results):
         _print(console, _table(report, counting, metrics, level))
         other: Level = "frame" if level == "video" else "video"
@@ -274,7 +237,3 @@ def _interval(figure: "Measurement") -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _stdout() -> Console:
-    return Console(force_terminal=sys.stdout is not None and sys.stdout.isatty())

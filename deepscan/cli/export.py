@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,9 +20,13 @@ COMPARED = 512
 
 def export(
     model: Annotated[str, typer.Option(help="A model by name, or its folder.", metavar="NAME|DIR")],
-    to: Annotated[str, typer.Option(help="Form of the network: onnx.")] = "onnx",
+    to: Annotated[Literal["onnx"], typer.Option(help="Format of the file.")] = "onnx",
     precision: Annotated[
-        str, typer.Option(help="fp32, or int8: a file in 8 bits beside it, which a CPU runs quicker.")
+        Literal["fp32", "int8"],
+        typer.Option(
+            help="int8 adds a file in 8 bits, which a CPU runs quicker. bf16 needs no file: scan with "
+            "--engine torch --precision bf16."
+        ),
     ] = "fp32",
     data: Annotated[
         Path | None,
@@ -53,7 +57,7 @@ def export(
 
     deepscan export --model runs/mine --precision int8 --data faces --out runs/mine
     """
-    _check(to, precision, data)
+    _check(precision, data)
     card = load_card(model)
     if card.crop is None:
         raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
@@ -70,13 +74,7 @@ def export(
     typer.echo(f"{folder}  {told}")
 
 
-def _check(to: str, precision: str, data: Path | None) -> None:
-    if to != "onnx":
-        raise UsageError(f"there is no form {to!r}", "choose from: onnx")
-    if precision == "bf16":
-        raise UsageError("bf16 needs no file", "scan with --engine torch --precision bf16")
-    if precision not in ("fp32", "int8"):
-        raise UsageError(f"there is no precision {precision!r} to export", "choose from: fp32, int8")
+def _check(precision: str, data: Path | None) -> None:
     if precision == "int8" and data is None:
         raise UsageError(
             "8 bits are fitted to crops, and none are given",

@@ -9,8 +9,8 @@ import typer
 import yaml
 
 from deepscan.cards import ModelCard
+from deepscan.cli.options import LayoutName
 from deepscan.errors import DeepscanError, ExitCode, require
-from deepscan.models.layouts import LAYOUTS
 from deepscan.models.lookup import user_folder
 
 Name = Annotated[str, typer.Argument(help="Name of a model, as in the list.", show_default=False)]
@@ -97,13 +97,9 @@ def bring(
         ),
     ],
     layout: Annotated[
-        str,
-        typer.Option(
-            help=f"Whose names the weights have, where these do not show it: {', '.join(LAYOUTS.names)}.",
-            metavar="NAME",
-            show_default=False,
-        ),
-    ] = "",
+        LayoutName | None,
+        typer.Option(help="Whose names the weights have, where the file does not show it."),
+    ] = None,
     tower: Annotated[
         str,
         typer.Option(
@@ -128,14 +124,14 @@ def bring(
     require(NEEDED, "torch", "installing a published model")
     from deepscan.models.importing import Origin, import_model
 
-    origin = Origin(file, layout=layout, tower=tower_source(tower, offline=offline))
+    origin = Origin(file, layout=layout or "", tower=tower_source(tower, offline=offline))
     _installed(import_model(origin, name, user_folder(), license=license, tell=_tell))
 
 
 @models.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME...]", help="Models; all that are here if none.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Models; all that are here if none.")
     ] = None,
 ) -> int:
     """Check the files of models against the hashes that their cards state."""
@@ -174,6 +170,6 @@ def _tell(line: str) -> None:
 
 def _installed(card: ModelCard) -> None:
     if card.calibration is None:
-        _tell("it is not calibrated: its scores are raw, its verdicts inconclusive; see eval --calibrate")
+        _tell("it is not calibrated: its scores are raw, its verdicts inconclusive; see deepscan calibrate")
     _tell(f"scan with it: deepscan scan PATH --model {card.name}")
     typer.echo(str(card.folder))

@@ -1,31 +1,105 @@
 """Options that several commands take in the same words."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from deepscan.errors import UsageError
+from deepscan.analyses import ANALYSES
+from deepscan.detectors import DETECTORS
+from deepscan.engines import ENGINES
+from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.media.decoders import AUTO, DECODERS
+from deepscan.models.layouts import LAYOUTS
 
-MODEL, OUTPUT = "Model", "Output"
-STYLES = ("auto", "plain", "none")
+MODEL, DATA, OUTPUT = "Model", "Data", "Output"
 
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=MODEL)]
+Style = Literal["auto", "plain", "none"]
+#: Every precision that some engine offers; which one does is for the engine to say.
+Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+FacesMode = Literal["fast", "exact", "facenet"]
+FacesDevice = Literal["cpu", "cuda"]
+PROTOCOL_NAMES = ", ".join(PROTOCOLS.names)
+#: Methods whose papers state the test sets of a protocol.
+Sets = Literal["qtfp", "dfd-hr", "corit", "unifd"]
+if TYPE_CHECKING:
+    # A type checker takes no choices that are known only when registries are read.
+    AnalysisName = str
+    DecoderName = str
+    LayoutName = str
+    MethodName = str
+    EngineName = str
+    ProtocolName = str
+else:
+    AnalysisName = Literal[ANALYSES.names]
+    DecoderName = Literal[(AUTO, *DECODERS.names)]
+    LayoutName = Literal[LAYOUTS.names]
+    MethodName = Literal[DETECTORS.names]
+    EngineName = Literal[(AUTO, *ENGINES.names)]
+    ProtocolName = Literal[PROTOCOLS.names]
+
+Model = Annotated[
+    str, typer.Option(help="Name or folder of a model.", metavar="NAME|DIR", rich_help_panel=MODEL)
+]
+Engine = Annotated[EngineName, typer.Option(help="What runs the model.", rich_help_panel=MODEL)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.", rich_help_panel=MODEL)
+]
+FullPrecision = Annotated[
+    Precision,
+    typer.Option(help="bf16 needs torch, int8 onnx; auto chooses as scan does.", rich_help_panel=MODEL),
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of benchmark files (Celeb-DF-v2.json ...) from prepare, DeepfakeBench or DF40. "
+        "in-domain and robustness also take a folder with faces.csv.",
+        metavar="DIR",
+        rich_help_panel=DATA,
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the crops that benchmark files name.",
+        metavar="DIR",
+        show_default="as the files say",
+        rich_help_panel=DATA,
+    ),
+]
+SetsOf = Annotated[
+    Sets | None,
+    typer.Option(
+        help="Use the test sets of this method's paper.",
+        show_default="the model's method",
+        rich_help_panel=DATA,
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Use this test set only, or a benchmark file of your own. Repeat for several.",
+        metavar="NAME",
+        rich_help_panel=DATA,
+    ),
+]
+Available = Annotated[
+    bool, typer.Option("--available", help="Skip test sets that are missing.", rich_help_panel=DATA)
+]
+Frames = Annotated[int, typer.Option(min=0, help="Frames per video; 0 for all.", rich_help_panel=DATA)]
+Cache = Annotated[
+    Path, typer.Option(help="Folder for crops cut from pictures.", metavar="DIR", rich_help_panel=OUTPUT)
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
 ]
 
 
-def progress_option(panel: str, more: str = "; auto is a bar at a terminal, plain lines elsewhere") -> Any:
-    """Return the option --progress, which refuses what is none of `STYLES`.
+def progress_option(panel: str) -> Any:
+    """Return the option --progress.
 
     Args:
-        panel: Of the command's help, where it stands.
-        more: What its help adds to their names.
+        panel: Where it stands in the command's help.
     """
-    return typer.Option(help=f"auto, plain or none{more}.", callback=_known_style, rich_help_panel=panel)
-
-
-def _known_style(style: str) -> str:
-    if style not in STYLES:
-        raise UsageError(f"--progress {style!r} is unknown", f"choose from: {', '.join(STYLES)}")
-    return style
+    return typer.Option(help="auto: a bar at a terminal, plain lines elsewhere.", rich_help_panel=panel)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deepscan.cli.options import progress_option
+from deepscan.cli.options import FacesDevice, FacesMode, Style, progress_option
 from deepscan.errors import ExitCode, MissingError, UsageError
 from deepscan.media.frames import STATUSES
 
@@ -56,9 +56,9 @@ def prepare(
         ),
     ] = None,
     compression: Annotated[
-        str | None,
+        Literal["raw", "c23", "c40"] | None,
         typer.Option(
-            help="raw, c23 or c40, of a data set that has them.",
+            help="Compression, of a data set that has several.",
             show_default="c23",
             rich_help_panel=INPUT,
         ),
@@ -73,10 +73,10 @@ def prepare(
         int, typer.Option(min=1, help="Frames sampled evenly from each video.", rich_help_panel=CROPS)
     ] = 32,
     faces: Annotated[
-        str, typer.Option(help="fast, exact or facenet, as in a scan.", rich_help_panel=CROPS)
+        FacesMode, typer.Option(help="How to find faces, as in scan.", rich_help_panel=CROPS)
     ] = "fast",
     faces_device: Annotated[
-        str, typer.Option(help="cpu or cuda, as in a scan.", rich_help_panel=CROPS)
+        FacesDevice, typer.Option(help="Where faces are found.", rich_help_panel=CROPS)
     ] = "cpu",
     model: Annotated[
         str | None,
@@ -122,9 +122,10 @@ def prepare(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, whatever is in --out.", rich_help_panel=RUN)
+        bool,
+        typer.Option("--overwrite", help="Discard what is in --out, and start again.", rich_help_panel=RUN),
     ] = False,
-    progress: Annotated[str, progress_option(RUN)] = "auto",
+    progress: Annotated[Style, progress_option(RUN)] = "auto",
 ) -> int:
     """Cut the faces out of a data set's videos, as a scan cuts them, and write its benchmark file.
 
@@ -163,14 +164,14 @@ def prepare(
     options = PrepareOptions(
         recipe=_recipe(model),
         frames=frames,
-        faces=faces,  # type: ignore[arg-type]  # it checks itself
+        faces=faces,
         faces_device=faces_device,
         splits=tuple(split or ()),
         kinds=tuple(kind or ()),
         compression=compression,
         name=name,
         limit=limit,
-        retry=frozenset(retry or ()),  # type: ignore[arg-type]  # likewise
+        retry=frozenset(retry or ()),  # type: ignore[arg-type]  # it checks itself
         overwrite=overwrite,
         workers=workers,
     )

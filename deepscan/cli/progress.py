@@ -151,6 +151,11 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def stdout_console() -> Console:
+    """Return a console for data, which a terminal gets in colour and a pipe without markup."""
+    return Console(force_terminal=is_terminal(sys.stdout))
+
+
 def videos(count: int) -> str:
     """Return how many videos that is, in words."""
     return f"{count} video{'' if count == 1 else 's'}"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deepscan.cli.options import OUTPUT, Overwrite, progress_option
+from deepscan.cli.options import OUTPUT, Overwrite, Style, progress_option
 from deepscan.errors import UsageError
 
 SUFFIXES = (".html", ".htm")
@@ -25,7 +25,7 @@ def report(
         typer.Option(help="The page.", metavar="FILE.html", show_default="FILE.html", rich_help_panel=OUTPUT),
     ] = None,
     overwrite: Overwrite = False,
-    progress: Annotated[str, progress_option(OUTPUT)] = "auto",
+    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
 ) -> None:
     """Make one page of a scan: verdicts, scores over time, how far models agree.
 

@@ -7,7 +7,19 @@ from typing import Annotated, BinaryIO, TypeVar
 
 import typer
 
-from deepscan.cli.options import MODEL, OUTPUT, Device, Overwrite, progress_option
+from deepscan.cli.options import (
+    MODEL,
+    OUTPUT,
+    DecoderName,
+    Device,
+    EngineName,
+    FacesDevice,
+    FacesMode,
+    Overwrite,
+    Precision,
+    Style,
+    progress_option,
+)
 from deepscan.errors import Terminated, UsageError
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import STATUSES
@@ -21,7 +33,7 @@ def scan(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Videos, still images, and folders with all below them that has a video's or a picture's "
             "suffix; - reads a list from stdin.",
             show_default=False,
@@ -55,7 +67,7 @@ def scan(
         ),
     ] = 0.3,
     faces: Annotated[
-        str,
+        FacesMode,
         typer.Option(
             help="fast searches a smaller copy of one sampled frame in eight and follows its faces through "
             "the others; exact searches every frame itself; facenet does so with facenet-pytorch's own "
@@ -64,18 +76,18 @@ def scan(
         ),
     ] = "fast",
     faces_device: Annotated[
-        str,
+        FacesDevice,
+        FacesMode,
         typer.Option(
-            help="cpu or cuda: where faces are found; whether a GPU does it quicker has not been measured.",
+            help="Where faces are found. Whether a GPU does it quicker has not been measured.",
             rich_help_panel=LOOK,
         ),
     ] = "cpu",
     decoder: Annotated[
-        str,
+        DecoderName,
         typer.Option(
             help="auto takes pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
             "comparison: it is slower, and refuses what it cannot show as players do.",
-            metavar="auto|pyav|pillow|decord",
             rich_help_panel=LOOK,
         ),
     ] = "auto",
@@ -97,18 +109,17 @@ def scan(
         ),
     ] = None,
     engine: Annotated[
-        str,
+        EngineName,
         typer.Option(
-            help="auto, onnx, torch, torch-compile or tensorrt; the last two build for a GPU, which takes "
-            "its time.",
+            help="What runs the model. torch-compile and tensorrt build it for a GPU first, which is slow.",
             rich_help_panel=MODEL,
         ),
     ] = "auto",
     device: Device = "auto",
     precision: Annotated[
-        str,
+        Precision,
         typer.Option(
-            help="auto, fp32, bf16 (torch) or int8 (onnx, where a model has it); auto takes int8 on a CPU "
+            help="bf16 needs torch, fp16 tensorrt, int8 a model with such a file. auto takes int8 on a CPU "
             "where the model's card shows that scores hardly move.",
             rich_help_panel=MODEL,
         ),
@@ -122,7 +133,7 @@ def scan(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--resume", help="Resume the run in --out.", rich_help_panel=OUTPUT)
     ] = False,
     retry: Annotated[
         list[str] | None,
@@ -142,7 +153,7 @@ def scan(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    progress: Annotated[str, progress_option(OUTPUT)] = "auto",
+    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -176,7 +187,7 @@ def scan(
         model=first,
         also=tuple(others),
         frames=frames,
-        faces=faces,  # type: ignore[arg-type]  # it checks itself
+        faces=faces,
         faces_device=faces_device,
         decoder=decoder,
         engine=engine,

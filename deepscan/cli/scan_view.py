@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from deepscan.cli.progress import VideoProgress, hand_on, is_terminal, videos
+from deepscan.cli.progress import VideoProgress, hand_on, is_terminal, stdout_console, videos
 from deepscan.cli.scan_table import scan_table, shown_path
 from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.records import dump_line
@@ -32,7 +30,7 @@ class ScanView(VideoProgress, ScanListener):
         super().__init__(style, "loading")
         self._out = out
         at_terminal = is_terminal(sys.stdout)
-        self._stdout = Console(force_terminal=at_terminal)
+        self._stdout = stdout_console()
         self._lines = out is None and not at_terminal
         self._rows: list[VideoSummary] = []
 

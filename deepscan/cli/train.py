@@ -3,11 +3,11 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from deepscan.cli.options import progress_option
+from deepscan.cli.options import MethodName, Style, progress_option
 from deepscan.errors import require
 
 DATA, RUN = "Data", "Run"
@@ -17,15 +17,15 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="KEY=VALUE...",
+            metavar="KEY=VALUE",
             help="Values of the recipe to change: lr=0.0005 epochs=10 crop.scale=0.8",
             show_default=False,
         ),
     ] = None,
     method: Annotated[
-        str | None,
+        MethodName | None,
         typer.Option(
-            help="What to train: qtfp, corit, dfd-hr, or a baseline: unifd, effort, gend, lora, fft.",
+            help="What to train. unifd, effort, gend, lora and fft are baselines.",
             show_default="the recipe's, or qtfp",
         ),
     ] = None,
@@ -81,7 +81,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Go on where a run was interrupted; begin where there is none.",
+            help="Resume an interrupted run; start one where there is none.",
             rich_help_panel=RUN,
         ),
     ] = False,
@@ -95,16 +95,15 @@ def train(
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option(
-            "--overwrite", help="Begin anew where there is a run or a model already.", rich_help_panel=RUN
-        ),
+        typer.Option("--overwrite", help="Replace the run and the model in --out.", rich_help_panel=RUN),
     ] = False,
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="The same as seed=N.", show_default=False, rich_help_panel=RUN),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda; auto takes CUDA where there is one.", rich_help_panel=RUN)
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="auto takes CUDA where there is one.", rich_help_panel=RUN),
     ] = "auto",
     threads: Annotated[
         int | None,
@@ -115,7 +114,7 @@ def train(
             rich_help_panel=RUN,
         ),
     ] = None,
-    progress: Annotated[str, progress_option(RUN, "")] = "auto",
+    progress: Annotated[Style, progress_option(RUN)] = "auto",
 ) -> None:
     """Train a detector and write a model folder that scan can use.
 

@@ -58,7 +58,7 @@ def paper_table(name: str) -> PaperTable:
     Raises:
         UsageError: There is no such table.
     """
-    return load_tables()[chosen("table", name, load_tables(), "deepscan eval --tables lists them all")]
+    return load_tables()[chosen("table", name, load_tables(), "deepscan tables lists them all")]
 
 
 def expected(

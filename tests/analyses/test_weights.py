@@ -114,7 +114,7 @@ def test_the_commands_are_of_both_sweeps_and_can_be_run():
         (0.14, 1.0),
         (0.14, 2.0),
     ]
-    assert read.startswith("deepscan eval --analysis weights --run runs/weights/")
+    assert read.startswith("deepscan analyse weights --run runs/weights/")
 
 
 def test_the_defaults_are_the_recipes():

@@ -4,14 +4,12 @@ import json
 import re
 
 import cv2
-import numpy as np
 import pytest
 
 from deepscan.data.benchmarks.forensynths import GENERATORS
 from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import ExitCode
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.evaluation.tables import load_tables
 from tests import toy
 from tests.command import deepscan
 from tests.evaluation.replica import benchmark
@@ -215,18 +213,6 @@ def test_crops_that_are_not_where_a_file_says_are_named(place, tmp_path):
     assert "given out" not in ran.err, "the data set is there, its crops are not"
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_the_model_that_came_with_deepscan_is_not_calibrated_anew(beside, place, tmp_path):
-    """Nor where a folder of its name lies there, which is no model."""
-    if beside:
-        (tmp_path / "convnet").mkdir()
-        place = tmp_path
-    ran = deepscan("eval", "--calibrate", "temperature", "--set", "Celeb-DF-v2", cwd=place)
-    error, hint = failed(ran, ExitCode.USAGE)
-    assert "came with deepscan" in error
-    assert "--model" in hint
-
-
 def test_records_of_a_scan_are_held_against_labels(tmp_path):
     (tmp_path / "clips.csv").write_text(INDEX)
     scored = {"a": 0.4, "b": 0.3, "c": 0.9, "d": 0.7, "e": 0.5, "f": 0.45}
@@ -245,54 +231,13 @@ def test_records_of_a_scan_are_held_against_labels(tmp_path):
     assert rows(some.out)["clips"][:2] == ["1+3", "0.667"]
 
 
-def test_two_files_are_compared_on_what_both_have(tmp_path):
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 2
-    for name, noise in (("a", 0.1), ("b", 2.0)):
-        scores = 1 / (1 + np.exp(-(labels - 0.5 + noise * rng.normal(size=60))))
-        lines = [
-            f"v{at},{label},{score:.5f}" for at, (label, score) in enumerate(zip(labels, scores, strict=True))
-        ]
-        (tmp_path / f"{name}.csv").write_text(
-            "\n".join(["video,label,score", *lines[: 60 - 2 * (name == "b")]]) + "\n"
-        )
-    ran = deepscan("eval", "--compare", "a.csv", "b.csv", cwd=tmp_path)
-    assert ran.code == 0, ran.err
-    first, second, difference, *rest = ran.out.splitlines()
-    assert first == "a.csv: AUC 1.0000"
-    auc = float(second.removeprefix("b.csv: AUC "))
-    assert difference.startswith(f"difference {1 - auc:+.4f}, 95 % ")
-    assert difference.endswith("(DeLong)")
-    assert "on 29 fakes and 29 reals that both have scored" in rest
-    assert "a.csv: 2 that the other lacks, 0 of both without a score" in rest
-
-
-def test_the_papers_tables_are_listed_and_shown(tmp_path):
-    listed = deepscan("eval", "--tables", cwd=tmp_path, COLUMNS="80")
-    assert listed.code == 0
-    assert [name for name in load_tables() if name not in listed.out] == []
-    assert max(map(len, listed.out.splitlines())) <= 80
-    shown = deepscan("eval", "--tables", "corit-frame", "dfd-hr-cross-dataset", cwd=tmp_path, COLUMNS="80")
-    assert shown.code == 0
-    assert "90.9" in shown.out
-    assert ".997" in shown.out
-    error, hint = failed(deepscan("eval", "--tables", "corit-fram", cwd=tmp_path), ExitCode.USAGE)
-    assert "corit-fram" in error
-    assert "did you mean 'corit-frame'" in hint
-
-
 @pytest.mark.parametrize(
     ("options", "error", "hint"),
     [
-        (["--protocol", "cross-datset"], "unknown protocol 'cross-datset'", "did you mean 'cross-dataset'?"),
-        (["--counting", "best"], "--counting 'best' is unknown", "corrected, as-published, both"),
-        (["--missing", "drop"], "--missing 'drop' is unknown", "exclude, as-real, as-fake"),
-        (["--vote", "clip"], "--vote 'clip' is unknown", "video, group"),
-        (["--video-key", "full"], "--video-key 'full' is unknown", "parent, parent2"),
+        (["--protocol", "cross-datset"], "'cross-datset' is not one of 'cross-dataset'", "eval --help"),
+        (["--counting", "best"], "not one of 'corrected', 'as-published', 'both'", "eval --help"),
         (["--video-key", "parent2"], "not by parent2", "as-published"),
-        (["--progress", "loud"], "--progress 'loud' is unknown", "auto, plain, none"),
-        (["--calibrate", "platt"], "--calibrate 'platt' is unknown", "temperature, isotonic"),
-        (["--sets", "fft"], "no test sets of 'fft'", "qtfp, dfd-hr, corit"),
+        (["--sets", "unifd"], "no test sets of 'unifd'", "qtfp, dfd-hr, corit"),
         (["--set", "Celeb"], "no test set 'Celeb'", "Celeb-DF-v1, Celeb-DF-v2"),
         (["--frames", "-1"], "--frames", "eval --help"),
         (
@@ -302,38 +247,28 @@ def test_the_papers_tables_are_listed_and_shown(tmp_path):
         ),
         (["--scores", "absent.csv"], "absent.csv cannot be read", "CSV file of scores"),
         (["--records", "r.jsonl"], "--records and --labels go together", "name both"),
-        (["--compare", "a.csv", "b.csv"], "a.csv cannot be read", "CSV file of scores"),
-        (["words"], "'words' is no option", "--tables or --analysis"),
-        (["--labels", "l.csv"], "--labels goes with --records", "leave --labels out"),
-        (["--where", "tier=A"], "--where goes with --records", "leave --where out"),
-        (["--vote", "group"], "--vote goes with --scores or --records", "leave --vote out"),
-        (["--run", "run"], "--run goes with --analysis", "leave --run out"),
+        (["words"], "unexpected extra argument", "eval --help"),
+        (["--labels", "l.csv"], "--labels needs --records", "leave --labels out, or add --records"),
+        (["--where", "tier=A"], "--where needs --records", "leave --where out"),
+        (["--vote", "group"], "--vote needs --scores or --records", "leave --vote out"),
+        (["--scores", "s.csv", "--set", "DFDC"], "--set has no effect with --scores", "leave --set out"),
+        (["--scores", "s.csv", "--model", "m"], "--model has no effect with --scores", "leave --model out"),
+        (["--scores", "s.csv", "--frames", "8"], "--frames has no effect", "leave --frames out"),
         (
-            ["--scores", "s.csv", "--set", "DFDC"],
-            "--set goes with scoring test sets or --analysis, not with --scores",
-            "leave --set out",
+            ["--analysis", "cost", "depth=2"],
+            "no option --analysis",
+            "deepscan analyse cost depth=2 --model ./toy",
         ),
-        (
-            ["--scores", "s.csv", "--frames", "8"],
-            "--frames goes with scoring test sets, not with --scores",
-            "leave --frames out",
-        ),
-        (["--compare", "a.csv", "b.csv", "--missing", "as-real"], "not with --compare", "leave --missing"),
-        (["--tables", "--data", "x"], "not with --tables", "leave --data out"),
-        (["--misses", "0.2"], "--misses goes with --calibrate, and there is none", "leave --misses out"),
-        (["--analysis", "cost", "--engine", "torch"], "not with --analysis", "leave --engine out"),
-        (["--analysis", "attension"], "attension", "did you mean 'attention'?"),
-        (
-            ["--calibrate", "isotonic", "--scores", "s.csv"],
-            "--calibrate goes with scoring test sets, not with --scores",
-            "leave --calibrate out",
-        ),
+        (["--analysis=cost"], "no option --analysis", "type: deepscan analyse cost --model ./toy"),
+        (["--calibrate", "isotonic"], "no option", "type: deepscan calibrate --fit isotonic --model ./toy"),
+        (["--compare", "a.csv", "b.csv"], "no option --compare", "type: deepscan compare a.csv b.csv"),
+        (["--tables", "corit-frame"], "no option --tables", "type: deepscan tables corit-frame"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
     # What takes no model is called without one.
-    alone = {"--scores", "--records", "--compare", "--tables"} & set(options)
+    alone = {"--scores", "--records"} & set(options)
     told = failed(evaluate(place, *options, model=None if alone else "./toy"), ExitCode.USAGE)
     assert error in told[0]
     assert hint in told[1]
@@ -347,15 +282,12 @@ def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
             "Celeb-DF-v2 2+3 0.833 0.250-1.000 0.960 -0.127 0.917",
         ),
         (("--protocol", "robustness"), "blur 0.625 0.625 0.625 0.625 0.625 0.625 +0.0%"),
-        (("--tables", "qtfp-classification-token"), ".980"),
-        (("--tables",), "qtfp-classification-token"),
     ],
-    ids=["counting", "robustness", "table", "tables"],
+    ids=["counting", "robustness"],
 )
 def test_no_table_is_broken_at_eighty_columns(place, tmp_path, arguments, whole, monkeypatch):
     monkeypatch.chdir(place)
-    of_model = () if "--tables" in arguments else ("--model", "./toy", "--out", tmp_path / "out")
-    ran = at_a_terminal("-m", "deepscan", "eval", *of_model, *arguments)
+    ran = at_a_terminal("-m", "deepscan", "eval", "--model", "./toy", "--out", tmp_path / "out", *arguments)
     assert ran.code == 0, ran.screen
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ran.screen).replace("\r\n", "\n")
     # A line with a carriage return is a bar's; the last one says where files lie, which may be long.

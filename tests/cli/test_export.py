@@ -30,10 +30,10 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--model", DEFAULT_MODEL, "--to", "pickle"), "no form"),
+        (("--model", DEFAULT_MODEL, "--to", "pickle"), "'pickle' is not one of 'onnx'"),
         (("--model", "mtcnn"), "no detector"),
         (("--model", DEFAULT_MODEL, "--precision", "int8"), "fitted to crops"),
-        (("--model", DEFAULT_MODEL, "--precision", "int3"), "no precision"),
+        (("--model", DEFAULT_MODEL, "--precision", "int3"), "not one of 'fp32', 'int8'"),
         (("--model", DEFAULT_MODEL, "--data", "x"), "for --precision int8"),
         (("--model", "convne"), "did you mean"),
     ],

@@ -105,7 +105,7 @@ def test_a_baselines_mean_over_ten_sets_is_found_where_nine_are_known():
         (lambda: paper_table("corit-frames"), "did you mean 'corit-frame'?"),
         (lambda: paper_table("corit-frame").row("Ours"), "did you mean 'Ours†'?"),
         (lambda: paper_table("corit-frame").cell("Ours†", "CDF-v2"), "did you mean 'CDFv2'?"),
-        (lambda: paper_table("?"), "deepscan eval --tables"),
+        (lambda: paper_table("?"), "deepscan tables"),
         (lambda: paper_table("qtfp-ablation").cell("× × ×", "?"), "choose from: CDF-v1, FSh, DFDCP, Avg"),
     ],
 )

@@ -99,14 +99,10 @@ def test_without_data_it_says_what_to_put_where(tmp_path):
     assert "faces.csv" in error.hint
 
 
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [(["epoch=3"], "epochs"), (["--method", "qtpf"], "qtfp"), (["--progress", "loud"], "plain")],
-)
-def test_a_slip_is_a_usage_error_with_a_remedy(tmp_path, arguments, hint):
-    error = _run("--data", tmp_path, *arguments).exception
+def test_a_slip_is_a_usage_error_with_a_remedy(tmp_path):
+    error = _run("--data", tmp_path, "epoch=3").exception
     assert isinstance(error, UsageError)
-    assert hint in error.hint
+    assert "epochs" in error.hint
 
 
 @pytest.mark.parametrize("module", ["torch", "sklearn"])

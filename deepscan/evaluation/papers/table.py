@@ -72,7 +72,7 @@ class PaperTable:
     """A table of a paper, or figures of its text that stand for one.
 
     Attributes:
-        name: What `--tables` takes: `qtfp-cross-dataset`.
+        name: What `deepscan tables` takes: `qtfp-cross-dataset`.
         paper: One of `PAPERS`.
         number: Its number there, or where else its figures come from.
         title: What it shows, in our words.

@@ -1,0 +1,40 @@
+"""`deepscan compare`: whether one detector ranks videos better than another."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    first: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", help="CSV with the columns video, label, score and, if known, group, dataset."
+        ),
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The same of another detector.")],
+) -> None:
+    """Compare the AUC of two detectors on the videos that both have scored (DeLong's test).
+
+    deepscan compare ours.csv theirs.csv
+    """
+    from deepscan.evaluation.comparison import compare as compare_scores
+    from deepscan.evaluation.scores import read_scores
+
+    found = compare_scores(read_scores(first), read_scores(second))
+    test, difference = found.test, found.test.difference
+    typer.echo(f"{first}: AUC {test.first:.4f}")
+    typer.echo(f"{second}: AUC {test.second:.4f}")
+    p = "" if test.p is None else f", p {test.p:.3g} (DeLong)"
+    typer.echo(f"difference {difference.value:+.4f}, 95 % {difference.low:+.4f} to {difference.high:+.4f}{p}")
+    if found.resampled is not None:
+        low, high = found.resampled.low, found.resampled.high
+        typer.echo(f"resampled by group: {low:+.4f} to {high:+.4f} ({found.groups} groups)")
+    typer.echo(f"on {found.fakes} fakes and {found.reals} reals that both have scored")
+    for path, alone, unscored in (
+        (first, found.only_first, found.unscored_first),
+        (second, found.only_second, found.unscored_second),
+    ):
+        if alone or unscored:
+            typer.echo(f"{path}: {alone} not in the other file, {unscored} in both without a score")

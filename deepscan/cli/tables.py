@@ -1,0 +1,26 @@
+"""`deepscan tables`: what the papers print."""
+
+from typing import Annotated
+
+import typer
+
+
+def tables(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Tables to print; none: list all.", show_default=False),
+    ] = None,
+) -> None:
+    """Print tables of the papers, or list all that are known.
+
+    deepscan tables
+
+    deepscan tables qtfp-cross-dataset corit-frame
+    """
+    from deepscan.cli import paper_tables
+    from deepscan.cli.progress import stdout_console
+    from deepscan.evaluation.tables import paper_table
+
+    console = stdout_console()
+    for shown in [paper_tables.render(paper_table(name)) for name in names or ()] or [paper_tables.index()]:
+        console.print(shown)

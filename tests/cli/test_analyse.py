@@ -1,0 +1,37 @@
+"""`deepscan analyse` as a user runs it; what each analysis finds is tested in tests/analyses."""
+
+import cv2
+import pytest
+
+from deepscan.errors import ExitCode
+from tests.analyses.logs import training
+from tests.command import deepscan
+
+
+def test_an_analysis_gives_a_table_a_plot_and_its_main_figures(tmp_path):
+    for name, weight in (("a", 0.07), ("b", 0.28)):
+        loss = {"lambda_flcl": weight, "lambda_raal": 1.0}
+        training(tmp_path / name, [0.6, 0.7], method="qtfp", loss=loss)
+    ran = deepscan("analyse", "weights", "--run", "a", "--run", "b", "--out", "out", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "0.07" in ran.out
+    assert (tmp_path / "out" / "weights.csv").read_text().count("\n") == 3
+    assert cv2.imread(str(tmp_path / "out" / "weights.png")) is not None
+    assert ran.err.splitlines() == ["in out: weights.csv, weights.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        (["attension"], "'attension' is not one of 'attention'", "analyse --help"),
+        ([], "Missing argument 'NAME'", "analyse --help"),
+        (["cost", "deph=2"], "analysis cost has no option 'deph=2'", ""),
+        (["cost", "--engine", "torch"], "No such option: --engine", "analyse --help"),
+    ],
+)
+def test_what_cannot_be_is_one_error_and_one_hint(words, error, hint, tmp_path):
+    ran = deepscan("analyse", *words, cwd=tmp_path)
+    assert ran.code == ExitCode.USAGE, ran.err
+    told = ran.error_lines
+    assert error in told[0]
+    assert hint in told[1]

@@ -1,0 +1,49 @@
+"""`deepscan calibrate` as a user runs it."""
+
+import pytest
+import yaml
+
+from deepscan.cards import read_card
+from deepscan.errors import ExitCode
+from tests import toy
+from tests.command import deepscan
+from tests.evaluation.replica import benchmark
+
+
+def test_a_card_gets_thresholds_fitted_to_half_of_the_groups(tmp_path):
+    toy.model(tmp_path / "toy")
+    kinds = {
+        "CelebDFv2_real": {f"r{at}": [5 * at] for at in range(24)},
+        "CelebDFv2_fake": {f"f{at}": [130 + 5 * at] for at in range(24)},
+    }
+    benchmark(tmp_path / "data", "Celeb-DF-v2", kinds)
+    rates = ("--false-alarms", "0.2", "--misses", "0.2")
+    command = ("calibrate", "--model", "./toy", "--set", "Celeb-DF-v2", "--fit", "isotonic", *rates)
+    ran = deepscan(*command, cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "Celeb-DF-v2" in ran.out
+    assert ran.out.splitlines()[-1].startswith("toy/card.yaml: fake from ")
+    found = read_card(tmp_path / "toy").calibration
+    assert found.method == "isotonic"
+    assert "first half of the groups" in found.data
+    assert yaml.safe_load((tmp_path / "toy" / "card.yaml").read_text())["results"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_card_of_a_model_that_came_with_deepscan_stays_as_it_is(beside, tmp_path):
+    """Also beside a folder of its name that is not a model."""
+    if beside:
+        (tmp_path / "convnet").mkdir()
+    ran = deepscan("calibrate", "--model", "convnet", cwd=tmp_path)
+    error, hint = ran.error_lines
+    assert ran.code == ExitCode.USAGE
+    assert "came with deepscan" in error
+    assert "--model" in hint
+
+
+def test_a_way_to_fit_that_is_unknown_is_refused(tmp_path):
+    ran = deepscan("calibrate", "--model", "m", "--fit", "platt", cwd=tmp_path)
+    error, hint = ran.error_lines
+    assert ran.code == ExitCode.USAGE
+    assert "'platt' is not one of 'temperature', 'isotonic'" in error
+    assert hint == "hint: deepscan calibrate --help shows what there is"
