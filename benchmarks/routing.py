@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepscan.analyses.operations import multiply_adds
+from deepscan.analyses.cost.operations import multiply_adds
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.training.recipe import load_recipe

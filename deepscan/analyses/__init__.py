@@ -1,4 +1,4 @@
-"""Looks into models, one file each: why a detector judges as it does, and what its training did."""
+"""Analyses of models, one module or package each: what a detector looks at, and what training did."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,8 +15,13 @@ _HERE = "deepscan.analyses"
 ANALYSES: "Registry[type[Analysis]]" = Registry(
     "analysis",
     {
-        name: f"{_HERE}.{name}"
-        for name in ("attention", "collapse", "landscape", "stability", "routing", "weights", "cost")
+        "attention": f"{_HERE}.attention.analysis",
+        "collapse": f"{_HERE}.collapse.analysis",
+        "landscape": f"{_HERE}.landscape.analysis",
+        "stability": f"{_HERE}.stability",
+        "routing": f"{_HERE}.routing.analysis",
+        "weights": f"{_HERE}.weights",
+        "cost": f"{_HERE}.cost.analysis",
     },
 )
 

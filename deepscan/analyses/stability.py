@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
-from deepscan.analyses.runs import Run, read_runs
+from deepscan.analyses.trainings import Run, read_runs
 from deepscan.errors import UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, shortened, styled
 from deepscan.training.recipe import Select

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
-from deepscan.analyses.runs import FREE, Run, read_runs
+from deepscan.analyses.trainings import FREE, Run, read_runs
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, styled
 from deepscan.training.recipe_files import leaves_of

@@ -39,7 +39,7 @@ print(2 * side**3 / best)
 _OPERATIONS = """
 import sys
 from deepscan.models.lookup import load_card
-from deepscan.analyses.operations import bare, counted
+from deepscan.analyses.cost.operations import bare, counted
 card = load_card(sys.argv[1])
 print(counted(bare(card.method, card.network)))
 """

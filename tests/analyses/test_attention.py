@@ -10,10 +10,10 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.attended import divergence, effective, entropy, looks, top_share
-from deepscan.analyses.attention import Attention
+from deepscan.analyses.attention.analysis import Attention
+from deepscan.analyses.attention.measures import divergence, effective, entropy, looks, top_share
+from deepscan.analyses.attention.rand_cls import compare, split_halves
 from deepscan.analyses.crops import batches, draw, open_network
-from deepscan.analyses.rand_cls import compare, split_halves
 from deepscan.errors import UsageError
 from tests.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.collapse import Collapse
+from deepscan.analyses.collapse.analysis import Collapse
+from deepscan.analyses.collapse.gradients import Geometry, critical, geometry
 from deepscan.analyses.crops import open_network
 from deepscan.analyses.features import FOLDS, Case, distinct, forgeries, see
-from deepscan.analyses.gradients import Geometry, critical, geometry
 from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes, trained_of
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import MissingError, UsageError

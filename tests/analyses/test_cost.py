@@ -8,12 +8,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepscan.analyses import ANALYSES, cost
+from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Findings, write_findings
-from deepscan.analyses.cost import Cost, count_operations, count_parameters, recipe_of
-from deepscan.analyses.cost_figure import draw_cost
-from deepscan.analyses.cost_items import Item
-from deepscan.analyses.operations import bare, multiply_adds
+from deepscan.analyses.cost import analysis
+from deepscan.analyses.cost.analysis import Cost, count_operations, count_parameters, recipe_of
+from deepscan.analyses.cost.figure import draw_cost
+from deepscan.analyses.cost.items import Item
+from deepscan.analyses.cost.operations import bare, multiply_adds
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
 from tests.analyses.materials import model, subject
@@ -219,7 +220,7 @@ def test_a_card_without_a_recipe_is_counted_but_not_trained(tmp_path: Path) -> N
 def test_the_first_run_is_not_timed_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
     clock = iter([0.0, 5.0, 10.0, 11.0, 20.0, 23.0])
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(analysis.time, "perf_counter", lambda: next(clock))
 
     assert Cost(repeats=3)._timed(lambda: runs.append(1), "cpu") == 3.0
     assert len(runs) == 4

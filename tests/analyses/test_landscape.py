@@ -10,8 +10,8 @@ import torch
 from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.crops import open_network
 from deepscan.analyses.heads import trained_of
-from deepscan.analyses.landscape import Landscape, Loss, climb, direction, surface
-from deepscan.analyses.landscape_figure import figure_of
+from deepscan.analyses.landscape.analysis import Landscape, Loss, climb, direction, surface
+from deepscan.analyses.landscape.figure import figure_of
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.run_files import save_best

@@ -9,8 +9,8 @@ import torch
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Findings, write_findings
 from deepscan.analyses.crops import draw, open_network
-from deepscan.analyses.routes import follow, keep_rates, printed
-from deepscan.analyses.routing import Routing
+from deepscan.analyses.routing.analysis import Routing
+from deepscan.analyses.routing.routes import follow, keep_rates, printed
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError

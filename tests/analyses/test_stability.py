@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.runs import read_run, read_runs
 from deepscan.analyses.stability import Stability, measured
+from deepscan.analyses.trainings import read_run, read_runs
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.run_files import Progress, save

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from deepscan.analyses.operations import bare, counted
+from deepscan.analyses.cost.operations import bare, counted
 from deepscan.bench import accelerator, machine
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 

@@ -13,9 +13,9 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Findings, Subject
-from deepscan.analyses.cost_items import MEGABYTE, TOWER, Item, shown
+from deepscan.analyses.cost.items import MEGABYTE, TOWER, Item, shown
+from deepscan.analyses.cost.operations import bare, counted, multiply_adds
 from deepscan.analyses.crops import Opened, open_network
-from deepscan.analyses.operations import bare, counted, multiply_adds
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
@@ -69,7 +69,7 @@ class Cost(Analysis):
             MissingError: The model's `torch` file or a package is not there.
             ContractError: That file does not fit.
         """
-        from deepscan.analyses.cost_figure import draw_cost
+        from deepscan.analyses.cost.figure import draw_cost
 
         progress = subject.progress or (lambda done, of: None)
         card, recipe = subject.card, recipe_of(subject.card)

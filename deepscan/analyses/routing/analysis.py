@@ -7,7 +7,7 @@ import numpy as np
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
 from deepscan.analyses.crops import LABELS, draw, open_network, unread
-from deepscan.analyses.routes import MIXTURES, Floats, Masks, Routes, follow, keep_rates, printed
+from deepscan.analyses.routing.routes import MIXTURES, Floats, Masks, Routes, follow, keep_rates, printed
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.errors import UsageError
@@ -31,7 +31,7 @@ class Routing(Analysis):
             MissingError: Crops, the model's `torch` file or a package are not there.
             ContractError: That file does not fit.
         """
-        from deepscan.analyses.routing_figure import draw_masks, draw_routes
+        from deepscan.analyses.routing.figure import draw_masks, draw_routes
 
         drawn, opened = draw(subject), open_network(subject.card)
         network = opened.network

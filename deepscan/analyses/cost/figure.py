@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.cost_items import TOWER, Item, shown
+from deepscan.analyses.cost.items import TOWER, Item, shown
 from deepscan.evaluation.plot_style import COLOURS, add_legend, new_figure, styled
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
-from deepscan.analyses.attended import (
+from deepscan.analyses.attention.measures import (
     CLS,
     QUERIES,
     Floats,
@@ -21,8 +21,8 @@ from deepscan.analyses.attended import (
     looks,
     top_share,
 )
+from deepscan.analyses.attention.rand_cls import ARMS, Point, compare, split_halves
 from deepscan.analyses.crops import LABELS, Crop, Opened, batches, draw, open_network, unread
-from deepscan.analyses.rand_cls import ARMS, Point, compare, split_halves
 from deepscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Attention(Analysis):
             MissingError: Crops, the model's `torch` file or a package are not there.
             ContractError: That file does not fit.
         """
-        from deepscan.analyses.attention_figure import draw_attention
+        from deepscan.analyses.attention.figure import draw_attention
 
         drawn, opened = draw(subject), open_network(subject.card)
         patches = opened.network.backbone.grid**2

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepscan.analyses.crops import LABELS
-from deepscan.analyses.routes import Masks, Routes, printed
+from deepscan.analyses.routing.routes import Masks, Routes, printed
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,

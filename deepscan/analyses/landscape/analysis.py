@@ -18,7 +18,7 @@ from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
 from deepscan.analyses.crops import BATCH, Crop, Opened, batches, draw, open_network, unread
 from deepscan.analyses.features import features_of
 from deepscan.analyses.heads import trained_of
-from deepscan.analyses.landscape_figure import figure_of
+from deepscan.analyses.landscape.figure import figure_of
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import FrozenNetwork, Network

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
-from deepscan.analyses.collapse_figure import figure_of
+from deepscan.analyses.collapse.figure import figure_of
+from deepscan.analyses.collapse.gradients import Geometry, critical, geometry
 from deepscan.analyses.crops import open_network, unread
 from deepscan.analyses.features import Case, Indices, Seen, distinct, forgeries, see
-from deepscan.analyses.gradients import Geometry, critical, geometry
 from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.errors import UsageError

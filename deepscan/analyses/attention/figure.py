@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.attended import EDGES, Seen, effective
+from deepscan.analyses.attention.measures import EDGES, Seen, effective
+from deepscan.analyses.attention.rand_cls import ARMS, Point
 from deepscan.analyses.crops import LABELS
-from deepscan.analyses.rand_cls import ARMS, Point
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,

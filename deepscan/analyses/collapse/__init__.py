@@ -1,0 +1,1 @@
+"""Where training by sharpness-aware minimisation collapses."""

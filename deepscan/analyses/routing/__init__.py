@@ -1,0 +1,1 @@
+"""How crops are routed through a network."""
