@@ -1,0 +1,49 @@
+"""docs/architecture.md: the floors and the worked example are true."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from deepscan.media.decoders import DECODERS, DecoderError
+from deepscan.media.probe import probe
+from deepscan.media.source import Source
+from tests import awkward
+from tests.test_floors import FLOORS
+
+PAGE = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_lists_the_floors_in_their_order():
+    rooms = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## The way of a video")[0], re.M)
+    assert (*rooms, "__main__") == FLOORS
+
+
+def test_the_places_to_add_things_are_there():
+    table = PAGE.partition("## Adding things")[2].partition("### ")[0]
+    line = r"^\| [\w ]+ \| `([^`]+)` \| (?:`(\w+)` (?:in `([^`]+)`|there)|[^|]+) \| `([^`]+)` \|"
+    rows = re.findall(line, table, re.M)
+    assert len(rows) == 9
+    for file, registry, place, tests in rows:
+        assert (ROOT / "deepscan" / file).parent.is_dir(), file
+        where = ROOT / "deepscan" / (place or file)
+        assert where.is_file() and registry in where.read_text(encoding="utf-8"), where
+        assert (ROOT / tests).exists(), tests
+
+
+def test_the_worked_example_gives_every_frame_that_is_asked_for(tmp_path, monkeypatch):
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
+    monkeypatch.setitem(DECODERS._modules, "opencv", "deepscan.media.opencv")
+    monkeypatch.delitem(DECODERS._entries, "opencv", raising=False)
+    exec(compile(code, "opencv.py", "exec"), {})
+    order = [5, 2, 2, 4, 0, 29]
+    with Source(os.fsencode(awkward.video(tmp_path / "plain.mp4"))) as source:
+        reader = DECODERS.get("opencv")(source.url(), probe(source))
+        assert [awkward.number_of(reader.read(index)) for index in order] == order
+        reader.close()
+    turned = awkward.rotated(tmp_path / "turned.mp4", 90)
+    with Source(os.fsencode(turned)) as source, pytest.raises(DecoderError, match="as they are stored"):
+        DECODERS.get("opencv")(source.url(), probe(source))
+    monkeypatch.delitem(DECODERS._entries, "opencv")
