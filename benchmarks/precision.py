@@ -23,7 +23,7 @@ from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.pictures import read_pictures
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.preprocess import Inputs
 from deepscan.detectors.weights import save_weights
 from deepscan.engines import ENGINES
 from deepscan.engines.export import export_model

@@ -16,7 +16,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import INPUTS, Inputs
+from deepscan.detectors.preprocess import INPUTS, Inputs
 from deepscan.training import publish
 from deepscan.training.recipe import Recipe, load_recipe
 from tests.detectors.test_contract import TINY

@@ -16,7 +16,7 @@ from deepscan.analyses.analysis import Subject
 from deepscan.cards import ModelCard
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import load_network
-from deepscan.detectors.inputs import Inputs, make_inputs
+from deepscan.detectors.preprocess import Inputs, make_inputs
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.scoring import Image, Reader
 from deepscan.evaluation.testsets import Material

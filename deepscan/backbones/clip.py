@@ -7,8 +7,8 @@ from torch import Tensor
 
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.layout import Rule
 from deepscan.backbones.vit import VisionTransformer, patch_tower
+from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 
 _BLOCK = r"transformer\.resblocks\.(\d+)\."

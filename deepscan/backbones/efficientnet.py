@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.convnet import Convolutional
-from deepscan.backbones.layout import Rule
+from deepscan.backbones.weight_rules import Rule
 
 #: timm's names -> ours.
 RULES = (

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.layout import Rule
 from deepscan.backbones.vit import Block, MapPool, VisionTransformer, as_transformer, patch_tower
+from deepscan.backbones.weight_rules import Rule
 
 _BLOCK = r"blocks\.(\d+)\."
 #: timm's names, in its classes VisionTransformer, Eva and Beit -> ours.

@@ -1,15 +1,17 @@
 """Weights of towers: from the hub, an installed package or a file, and put into a tower."""
 
 import importlib.metadata
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from deepscan.backbones import clip, efficientnet, timm
+from deepscan.backbones import BACKBONES, clip, efficientnet, timm
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.layout import fill, translate
 from deepscan.backbones.published import PUBLISHED, Published, published
-from deepscan.errors import ContractError, MissingError, first_line
+from deepscan.backbones.weight_rules import fill, translate
+from deepscan.errors import ContractError, MissingError, UsageError, first_line
 from deepscan.offline import turn_reports_off
 
 #: Seconds that the hub may take to answer before it counts as out of reach.
@@ -158,3 +160,34 @@ def fetch_tower(name: str, offline: bool = False, instead: str = "and give it as
     except Exception as error:  # whatever its HTTP client raises, of which it has changed
         reason = error
     raise MissingError(f"cannot fetch the weights of {name} from the hub: {first_line(reason)}", hint)
+
+
+def build_backbone(stated: Mapping[str, Any], weights: str = "random") -> Backbone:
+    """Return the tower that a network's `backbone` states.
+
+    Args:
+        stated: Its `name`, and arguments of its builder.
+        weights: `hub` for the published weights of that name, `random`, `package:NAME` for those in an
+            installed package, or the path of a file: of the publisher's layout, or a checkpoint of a network
+            with such a tower.
+
+    Raises:
+        UsageError: The name, a key or a value is wrong, or no weights are published.
+        MissingError: The weights are not there and cannot be fetched.
+        ContractError: The weights are of another tower.
+    """
+    arguments = dict(stated)
+    name = arguments.pop("name", None)
+    if name is None:
+        raise UsageError("the network's backbone has no name", f"choose from: {', '.join(BACKBONES.names)}")
+    builder = BACKBONES.get(name)
+    if weights == "hub":
+        published(name)
+    try:
+        tower = builder(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"bad arguments for backbone {name!r}: {error}", "correct network.backbone")
+    if weights == "random":
+        return tower
+    load(tower, name, locate(name, weights))
+    return tower

@@ -11,7 +11,7 @@ from deepscan.bench import accelerator, machine, stages, whole
 from deepscan.bench.clips import CLIPS, make_clip
 from deepscan.bench.options import BenchOptions
 from deepscan.bench.timing import Case, Measurement, measure
-from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.preprocess import make_inputs
 from deepscan.devices import cuda_devices
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError

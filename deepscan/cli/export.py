@@ -91,8 +91,8 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
     from deepscan.cli.train_view import TrainView
     from deepscan.data.crops.crop_cache import prepare_crops
     from deepscan.data.pictures import read_pictures
-    from deepscan.engines.precision import told, too_coarse
     from deepscan.engines.rounding import add_int8
+    from deepscan.engines.selection import told, too_coarse
 
     with TrainView("auto") as view:
         crops = prepare_crops(read_pictures(data), recipe, cache, progress=view.crops)
@@ -115,7 +115,7 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
 def _exported(card: ModelCard, folder: Path, own: bool) -> tuple[ModelCard, str]:
     """Return the card of a folder with the network as an ONNX file, and how near it is."""
     from deepscan.detectors import load_network
-    from deepscan.detectors.inputs import make_inputs
+    from deepscan.detectors.preprocess import make_inputs
     from deepscan.engines.export import export_model
     from deepscan.training.session import writable
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from deepscan.backbones import STEPWISE
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.towers import build_tower
 from deepscan.backbones.tuning import tune
 from deepscan.backbones.vit import VisionTransformer, as_transformer
+from deepscan.backbones.weights import build_backbone
 from deepscan.errors import UsageError
 
 #: The columns of the logits, and the labels of a training sample.
@@ -161,8 +161,8 @@ class Detector(ABC, Generic[Out]):
 
         Args:
             network: What the recipe and the card state under `network`.
-            weights: Where the backbone's weights come from, as `backbones.towers.build_tower` takes it; the
-                rest is random.
+            weights: Where the backbone's weights come from, as `weights.build_backbone` takes it; the rest is
+                random.
 
         Raises:
             UsageError: A key or a value is not one that the method or its backbone knows.
@@ -228,7 +228,7 @@ def split_network(network: Mapping[str, Any], weights: str) -> tuple[Backbone, d
         ContractError: The weights do not fit.
     """
     arguments = dict(network)
-    tower = build_tower(arguments.pop("backbone", {}), weights)
+    tower = build_backbone(arguments.pop("backbone", {}), weights)
     tune(tower, arguments.pop("tuning", {"type": "fft"}))
     return tower, arguments
 

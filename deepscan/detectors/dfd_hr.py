@@ -23,9 +23,9 @@ from deepscan.detectors.detector import (
     require_steps,
     split_network,
 )
+from deepscan.detectors.dfd_hr_routing import Branch, Passage, Ranking
 from deepscan.detectors.dfd_hr_settings import settings_of
-from deepscan.detectors.ranks import spearman
-from deepscan.detectors.routing import Branch, Passage, Ranking
+from deepscan.detectors.spearman import spearman
 from deepscan.errors import ContractError, UsageError
 
 #: Tiles along a side of the crop.

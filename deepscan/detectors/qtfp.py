@@ -20,7 +20,7 @@ from deepscan.detectors.detector import (
     exact,
     split_network,
 )
-from deepscan.detectors.token_losses import (
+from deepscan.detectors.qtfp_losses import (
     attention_alignment,
     mask_contrast,
     patch_contrast,

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import Faces, Inputs
+from deepscan.detectors.preprocess import Faces, Inputs
 
 
 def predict(

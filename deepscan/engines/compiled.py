@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from deepscan.cards import ModelCard
-from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.preprocess import make_inputs
 from deepscan.devices import resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.golden import golden_crops

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.preprocess import Inputs
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, UsageError

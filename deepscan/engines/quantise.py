@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, ModelFile, sha256_of
-from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.preprocess import Inputs
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import UsageError

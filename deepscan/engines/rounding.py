@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, Rounding
-from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.preprocess import make_inputs
 from deepscan.engines.onnx import PRECISIONS
-from deepscan.engines.precision import SAMPLES
 from deepscan.engines.quantise import quantise
 from deepscan.engines.scorer import Scorer
+from deepscan.engines.selection import SAMPLES
 from deepscan.errors import UsageError
 from deepscan.metrics.binary import auc
 

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.preprocess import make_inputs
 from deepscan.devices import resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Engine
 from deepscan.engines.explanation import Evidence, Explanation, check_evidence, explanations
 from deepscan.engines.golden import golden_crops
-from deepscan.engines.precision import choose
-from deepscan.engines.selection import engine_for
+from deepscan.engines.selection import choose, engine_for
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 
 #: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
@@ -31,7 +30,7 @@ class Scorer:
         engine: Name of an engine, or `auto` for the first one that the model has a file for, in the precision
             that is asked for.
         device: `auto`, `cpu` or `cuda`.
-        precision: `auto` for what `engines.precision` chooses, or one that the engine offers.
+        precision: `auto` for what `engines.selection` chooses, or one that the engine offers.
         threads: Threads of one run, None for as many as there are cores.
 
     Attributes:

@@ -1,6 +1,6 @@
-"""Which engine runs a model: by the files that its card has and the precisions that engines offer."""
+"""Which engine and precision run a model: by its files, what engines offer, and what rounding does."""
 
-from deepscan.cards import ModelCard
+from deepscan.cards import ModelCard, Rounding
 from deepscan.engines import ENGINES
 
 
@@ -23,3 +23,55 @@ def engine_for(card: ModelCard, engine: str = "auto", precision: str = "auto") -
         if wanted in card.files and (offered.automatic or name == engine):
             return name
     return None
+
+
+#: The rule of `auto`, and of what an export keeps: against float32, on at least so many crops, scores move by
+#: at most this in the mean; no single one moves further than from one verdict over the undecided part to the
+#: other; and where labels are known, no more of the AUC is lost.
+SAMPLES, MEAN, LARGEST, LOST = 64, 0.01, 0.2, 0.005
+
+
+#: Engine -> its precisions below float32 that are quicker on a CPU.
+REDUCED = {"onnx": ("int8",)}
+
+
+def choose(card: ModelCard, engine: str, device: str) -> tuple[str, str]:
+    """Return the precision that `auto` stands for, and why.
+
+    On a CPU that is a quicker one which the card shows to be near enough to float32; on a GPU it is float32.
+
+    Args:
+        card: The model.
+        engine: Name of the engine.
+        device: `cpu` or `cuda`.
+    """
+    if device != "cpu":
+        return "fp32", "only a CPU's precisions were measured at export"
+    reasons = []
+    for precision in REDUCED.get(engine, ()):
+        kind = f"{engine}-{precision}"
+        if kind not in card.files:
+            reasons.append(f"the model has no {precision} file")
+        elif kind not in card.rounding:
+            reasons.append(f"its card does not say how far {precision} moves its scores")
+        elif objection := too_coarse(card.rounding[kind]):
+            reasons.append(f"in {precision} {objection}")
+        else:
+            return precision, f"against float32 {told(card.rounding[kind])}"
+    return "fp32", "; ".join(reasons) or f"the {engine} engine has nothing quicker on a CPU"
+
+
+def too_coarse(rounding: Rounding) -> str:
+    """Return which part of the rule a reduced precision breaks, empty for none."""
+    if rounding.samples < SAMPLES:
+        return f"only {rounding.samples} crops were compared, {SAMPLES} are asked for"
+    if rounding.mean > MEAN or rounding.largest > LARGEST:
+        return f"{told(rounding)}; allowed are {MEAN} and {LARGEST}"
+    if rounding.auc_lost is not None and rounding.auc_lost > LOST:
+        return f"{rounding.auc_lost:.4f} of the AUC is lost, allowed is {LOST}"
+    return ""
+
+
+def told(rounding: Rounding) -> str:
+    """Return in words how far scores move."""
+    return f"scores move by {rounding.mean:.4f} in the mean, {rounding.largest:.3f} at most"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepscan.cache import cache_folder
 from deepscan.cards import ModelCard, sha256_of
-from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.preprocess import make_inputs
 from deepscan.devices import cuda_devices, gpu_name, resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Arrays

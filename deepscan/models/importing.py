@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import Tensor
 
-from deepscan.backbones.layout import fill, rename, shaped
+from deepscan.backbones.weight_rules import fill, rename, shaped
 from deepscan.cards import Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import make_inputs
+from deepscan.detectors.preprocess import make_inputs
 from deepscan.detectors.scores import predict
 from deepscan.detectors.weights import WEIGHTS, save_weights
 from deepscan.engines.export import TOLERANCE

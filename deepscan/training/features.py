@@ -12,7 +12,7 @@ from torch import nn
 
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors.detector import Batch, FrozenNetwork
-from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.preprocess import Inputs
 from deepscan.training.batches import Indices, faces_of
 from deepscan.training.optimiser import FEATURES, judge
 from deepscan.training.recipe import Recipe

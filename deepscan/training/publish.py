@@ -15,15 +15,15 @@ from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of,
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import Inputs
+from deepscan.detectors.preprocess import Inputs
 from deepscan.detectors.scores import predict
 from deepscan.detectors.weights import WEIGHTS, round_weights, save_weights
 from deepscan.engines import rounding
 from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import PRECISIONS
-from deepscan.engines.precision import too_coarse
 from deepscan.engines.quantise import GRAPH
+from deepscan.engines.selection import too_coarse
 from deepscan.errors import ContractError, UsageError
 from deepscan.metrics.binary import METRICS, auc, bootstrap
 from deepscan.training.batches import halves

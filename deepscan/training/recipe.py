@@ -11,7 +11,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augmentation.augment import steps_of
 from deepscan.data.augmentation.forgeries import FORGERIES, STRIDE
 from deepscan.data.crops.crop_cache import Sampling
-from deepscan.detectors.inputs import Inputs, make_inputs
+from deepscan.detectors.preprocess import Inputs, make_inputs
 from deepscan.errors import UsageError
 from deepscan.training.recipe_files import state
 
@@ -68,7 +68,7 @@ class Recipe:
         license: SPDX identifier for the weights that come of it; the card repeats it.
         quantise: Whether the model is made small: kernels and matrices rounded to 16 bits, and a file in 8
             bits as well, which a CPU runs in half the time; that is kept where it is near enough to float32
-            (`engines.precision`).
+            (`engines.selection`).
         frames: How many crops of a video are used in `train` and in `val`; 0 for all.
         sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
         augment: Named augmentation of the training crops.
@@ -249,7 +249,7 @@ def load_recipe(
 
 
 def _typed(stated: Mapping[str, Any]) -> dict[str, Any]:
-    from deepscan.backbones.towers import normalisation
+    from deepscan.backbones.published import normalisation
 
     try:
         crop = CropRecipe(**{**stated["crop"], "shift": tuple(stated["crop"]["shift"])})

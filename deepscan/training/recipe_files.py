@@ -160,7 +160,7 @@ def _set(stated: dict[str, Any], key: str, value: Value, where: str) -> None:
 def _offered(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys that the named parts of a recipe take beyond those that it states, None for a value."""
     from deepscan.backbones.tuning import TUNINGS
-    from deepscan.detectors.inputs import INPUTS
+    from deepscan.detectors.preprocess import INPUTS
 
     network = stated.get("network") or {}
     takers: dict[str, tuple[Registry[Any], str | None]] = {

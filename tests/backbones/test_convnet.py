@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from deepscan.backbones import STEPWISE, TRANSFORMERS
-from deepscan.backbones.towers import build_tower
 from deepscan.backbones.tuning import tune
 from deepscan.backbones.vit import patch_tower
+from deepscan.backbones.weights import build_backbone
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 
@@ -16,7 +16,7 @@ TINY = {"name": "convnet", "side": 32, "channels": [4, 8, 16], "pairs": [0, 1, 1
 @pytest.fixture
 def tower():
     torch.manual_seed(0)
-    return build_tower(TINY).eval()
+    return build_backbone(TINY).eval()
 
 
 def test_the_mean_of_the_patches_stands_for_the_cls_token(tower):
@@ -81,7 +81,7 @@ def test_it_has_one_layer_which_is_its_last(tower):
 @pytest.mark.parametrize("wrong", [{"side": 36}, {"pairs": [1]}, {"channels": []}], ids=str)
 def test_bad_arguments_are_refused(wrong):
     with pytest.raises(UsageError, match="convnet"):
-        build_tower({**TINY, **wrong})
+        build_backbone({**TINY, **wrong})
 
 
 def test_a_transformer_without_blocks_is_refused():

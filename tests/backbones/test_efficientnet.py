@@ -13,7 +13,7 @@ from torch import nn
 
 from deepscan.backbones.efficientnet import Depthwise
 from deepscan.backbones.published import PUBLISHED, normalisation
-from deepscan.backbones.towers import build_tower
+from deepscan.backbones.weights import build_backbone
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 
@@ -36,7 +36,7 @@ def path(theirs, tmp_path):
 
 @torch.no_grad()
 def test_patches_are_timms_and_their_mean_stands_for_the_cls_token(theirs, path):
-    tower, crops = build_tower(SMALL, str(path)).eval(), torch.randn(2, 3, 64, 64)
+    tower, crops = build_backbone(SMALL, str(path)).eval(), torch.randn(2, 3, 64, 64)
     tokens, features = tower(crops), theirs.forward_features(crops)
     assert torch.equal(tokens.patches, features.flatten(2).transpose(1, 2))
     torch.testing.assert_close(tokens.cls, features.mean(dim=(2, 3)))
@@ -46,18 +46,18 @@ def test_patches_are_timms_and_their_mean_stands_for_the_cls_token(theirs, path)
 def test_the_same_tensors_under_other_names_are_taken_in_their_order(theirs, path, tmp_path):
     others = {f"_{name}": value for name, value in theirs.state_dict().items()}
     torch.save(others, tmp_path / "package.pth")
-    found = build_tower(SMALL, str(tmp_path / "package.pth")).state_dict()
-    expected = build_tower(SMALL, str(path)).state_dict()
+    found = build_backbone(SMALL, str(tmp_path / "package.pth")).state_dict()
+    expected = build_backbone(SMALL, str(path)).state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     torch.save(dict(list(others.items())[:-7]), tmp_path / "short.pth")
     with pytest.raises(ContractError):
-        build_tower(SMALL, str(tmp_path / "short.pth"))
+        build_backbone(SMALL, str(tmp_path / "short.pth"))
 
 
 @pytest.mark.parametrize("side", [0, 100])
 def test_a_side_that_does_not_divide_is_refused(side):
     with pytest.raises(UsageError, match="multiple of 32"):
-        build_tower({"name": NAME, "side": side})
+        build_backbone({"name": NAME, "side": side})
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -71,7 +71,7 @@ def test_what_is_published_is_what_timm_states(number):
 def test_the_larger_ones_are_larger():
     with torch.device("meta"):
         sizes = [
-            sum(value.numel() for value in build_tower({"name": f"efficientnet-lite{at}"}).parameters())
+            sum(value.numel() for value in build_backbone({"name": f"efficientnet-lite{at}"}).parameters())
             for at in range(3)
         ]
     assert sizes == sorted(sizes)
@@ -107,7 +107,7 @@ def test_it_trains_from_end_to_end_in_bfloat16():
 
 @torch.no_grad()
 def test_with_the_packages_weights_it_knows_a_cat_and_a_cup_of_coffee():
-    tower = build_tower({"name": NAME}, f"package:{PACKAGE}").eval()
+    tower = build_backbone({"name": NAME}, f"package:{PACKAGE}").eval()
     file = next(file for file in importlib.metadata.files(PACKAGE) if file.suffix == ".pth")
     weights = torch.load(file.locate(), weights_only=True)
     for picture, names in ((data.chelsea(), {281, 282, 285}), (data.coffee(), {967})):

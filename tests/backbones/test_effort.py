@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from deepscan.backbones.effort import EffortLinear, least, penalties
-from deepscan.backbones.towers import build_tower
 from deepscan.backbones.tuning import tune
+from deepscan.backbones.weights import build_backbone
 from deepscan.errors import UsageError
 from tests.backbones.tiny import TINY
 
@@ -77,7 +77,7 @@ def test_penalties_are_those_of_the_paper(rank):
 
 
 def test_a_towers_penalties_are_the_mean_and_train_it():
-    tower = build_tower(TINY["clip-vit-l14"])
+    tower = build_backbone(TINY["clip-vit-l14"])
     tune(tower, {"type": "effort", "targets": ["q", "mlp.0"]})
     tuned = [module for module in tower.modules() if isinstance(module, EffortLinear)]
     assert len(tuned) == 6
@@ -94,7 +94,7 @@ def test_a_towers_penalties_are_the_mean_and_train_it():
 
 
 def test_at_the_start_the_penalties_pull_finitely():
-    tower = build_tower(TINY["clip-vit-l14"])
+    tower = build_backbone(TINY["clip-vit-l14"])
     tune(tower, {"type": "effort"})
     sum(penalties(tower)).backward()
     assert all(value.grad.isfinite().all() for value in tower.parameters() if value.requires_grad)
@@ -102,4 +102,4 @@ def test_at_the_start_the_penalties_pull_finitely():
 
 def test_penalties_of_a_tower_without_effort_are_refused():
     with pytest.raises(UsageError, match="Effort"):
-        penalties(build_tower(TINY["clip-vit-l14"]))
+        penalties(build_backbone(TINY["clip-vit-l14"]))

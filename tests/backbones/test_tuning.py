@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from deepscan.backbones.towers import build_tower
 from deepscan.backbones.tuning import TUNINGS, fold, tune
+from deepscan.backbones.weights import build_backbone
 from deepscan.errors import MissingError, UsageError
 from tests.backbones.tiny import COMPACT, TINY
 
@@ -44,7 +44,7 @@ def kind(request):
 
 def tuned(kind, stated=CLIP, **arguments):
     torch.manual_seed(5)
-    tower = build_tower(stated).eval()
+    tower = build_backbone(stated).eval()
     tune(tower, {"type": kind, **STATED.get(kind, {}), **arguments})
     return tower.eval()
 
@@ -72,7 +72,7 @@ def moved(tower, crops):
 
 def test_nothing_changes_at_its_start(kind):
     torch.manual_seed(5)
-    plain, tower, crops = build_tower(CLIP).eval(), tuned(kind), torch.randn(2, 3, 42, 42)
+    plain, tower, crops = build_backbone(CLIP).eval(), tuned(kind), torch.randn(2, 3, 42, 42)
     # Those that take weights apart and put them together again round once more.
     torch.testing.assert_close(everything(tower, crops), everything(plain, crops), atol=1e-5, rtol=1e-5)
 
@@ -80,7 +80,7 @@ def test_nothing_changes_at_its_start(kind):
 def test_its_own_parameters_train_and_no_others(kind):
     tower = tuned(kind)
     if kind in OWN:
-        names = [name for name, _ in build_tower(CLIP).named_parameters()]
+        names = [name for name, _ in build_backbone(CLIP).named_parameters()]
         expected = {name for name in names if re.fullmatch(OWN[kind], name)}
     else:
         expected = {
@@ -115,7 +115,7 @@ def test_it_folds_into_a_plain_tower(kind, stated):
     after = everything(tower, crops).detach()
     assert kind == "frozen" or (after - before).abs().max() > 1e-2
     fold(tower)
-    plain = build_tower(stated).eval()
+    plain = build_backbone(stated).eval()
     plain.load_state_dict(tower.state_dict())
     for folded in (tower, plain):
         # Products are summed in another order.
@@ -166,7 +166,7 @@ def test_the_compact_towers_convolutions_stay_with_lora():
 )
 def test_the_papers_tower_trains_as_many_as_they_say(stated, count):
     with torch.device("meta"):
-        tower = build_tower({"name": "clip-vit-l14", "projection": 0})
+        tower = build_backbone({"name": "clip-vit-l14", "projection": 0})
         tune(tower, stated)
     assert sum(value.numel() for value in tower.parameters() if value.requires_grad) == count
 
@@ -175,7 +175,7 @@ def factors(kind, **arguments):
     """Return a matrix of a tower, and its peft layer's scale and two factors."""
     layer = tuned(kind, **arguments).blocks[0].attention.q
     torch.manual_seed(5)
-    weight = build_tower(CLIP).blocks[0].attention.q.weight
+    weight = build_backbone(CLIP).blocks[0].attention.q.weight
     return weight, layer.scaling["default"], layer.lora_A["default"].weight, layer.lora_B["default"].weight
 
 
@@ -214,13 +214,13 @@ def test_lora_kinds_start_as_their_papers_have_it():
 )
 def test_what_cannot_be_tuned_is_a_usage_error(wrong, said):
     with pytest.raises(UsageError, match=said):
-        tune(build_tower(CLIP), wrong)
+        tune(build_backbone(CLIP), wrong)
 
 
 def test_lora_without_peft_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(MissingError, match="peft") as raised:
-        tune(build_tower(CLIP), {"type": "lora"})
+        tune(build_backbone(CLIP), {"type": "lora"})
     assert "[peft]" in raised.value.hint
 
 
@@ -229,4 +229,4 @@ def test_a_peft_that_does_not_go_with_its_packages_says_why(monkeypatch, tmp_pat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "peft", raising=False)
     with pytest.raises(MissingError, match="HybridCache"):
-        tune(build_tower(CLIP), {"type": "lora"})
+        tune(build_backbone(CLIP), {"type": "lora"})

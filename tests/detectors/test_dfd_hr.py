@@ -12,8 +12,8 @@ from torch import nn
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.dfd_hr import DfdHr, DfdHrNetwork, DfdHrOutput, halved, rank_loss, tiles_of
+from deepscan.detectors.dfd_hr_routing import Ranking
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings
-from deepscan.detectors.routing import Ranking
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
 

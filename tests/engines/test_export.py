@@ -11,7 +11,7 @@ import deepscan
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
-from deepscan.detectors.inputs import CropInputs, normalised
+from deepscan.detectors.preprocess import CropInputs, normalised
 from deepscan.engines import export
 from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops

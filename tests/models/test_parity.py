@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepscan.detectors.inputs import normalised
+from deepscan.detectors.preprocess import normalised
 from deepscan.engines.scorer import Scorer
 from deepscan.models.importing import Origin, import_model
 from tests.models import replicas, rotary_replicas

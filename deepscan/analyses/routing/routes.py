@@ -13,7 +13,7 @@ from deepscan.analyses.analysis import Cell
 from deepscan.analyses.crops import LABELS, Crop, Opened, batches, unread
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
-from deepscan.detectors.routing import Branch
+from deepscan.detectors.dfd_hr_routing import Branch
 from deepscan.evaluation.tables import load_tables, paper_table
 from deepscan.faces.regions import REGIONS
 

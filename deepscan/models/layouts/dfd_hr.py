@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from deepscan.backbones.layout import Rule
-from deepscan.backbones.transformers import CLIP_RULES
+from deepscan.backbones.weight_rules import Rule
 from deepscan.detectors.dfd_hr_settings import Settings
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import Layout, Weights, clip_tower, size, within
+from deepscan.models.layouts.layout import CLIP_RULES, Layout, Weights, clip_tower, size, within
 
 
 def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 
-from deepscan.backbones.layout import Rule
-from deepscan.backbones.transformers import CLIP_RULES
+from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import SPARE, Layout, Weights, clip_tower, within
+from deepscan.models.layouts.layout import CLIP_RULES, SPARE, Layout, Weights, clip_tower, within
 
 _PARTS = ("S_residual", "U_residual", "V_residual")
 

@@ -4,12 +4,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from deepscan.backbones.layout import Rule
 from deepscan.backbones.timm import RULES as TIMM_RULES
-from deepscan.backbones.transformers import CLIP_RULES, DINOV3_RULES
+from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import Layout, Weights, clip_tower, stated_tower, within
+from deepscan.models.layouts.layout import (
+    CLIP_RULES,
+    DINOV3_RULES,
+    Layout,
+    Weights,
+    clip_tower,
+    stated_tower,
+    within,
+)
 
 _HEAD = Rule(r"model\.linear\.(weight|bias)", r"head.0.\1")
 _VISION, _BACKBONE = r"feature_extractor\.vision_model\.", r"feature_extractor\.backbone\."

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from deepscan.backbones import clip
-from deepscan.backbones.layout import Rule
+from deepscan.backbones.weight_rules import Rule
 from deepscan.models.layouts import LAYOUTS
 from deepscan.models.layouts.layout import Layout, Weights, clip_tower, within
 

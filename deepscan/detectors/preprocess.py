@@ -49,8 +49,8 @@ class Inputs(ABC):
 INPUTS: Registry[type[Inputs]] = Registry(
     "kind of inputs",
     {
-        "crops": "deepscan.detectors.inputs",
-        "contrast": "deepscan.detectors.contrast",
+        "crops": "deepscan.detectors.preprocess",
+        "contrast": "deepscan.detectors.corit_inputs",
     },
 )
 

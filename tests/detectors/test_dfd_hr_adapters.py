@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepscan.detectors.adapters import MixtureOfAdapters
+from deepscan.detectors.dfd_hr_adapters import MixtureOfAdapters
 
 
 def one_by_one(mixture, x):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.contrast import ContrastInputs
-from deepscan.detectors.inputs import make_inputs, normalised
+from deepscan.detectors.corit_inputs import ContrastInputs
+from deepscan.detectors.preprocess import make_inputs, normalised
 from deepscan.errors import UsageError
 
 RECIPE = CropRecipe(side=48)
@@ -83,7 +83,7 @@ def test_a_wrong_argument_is_a_usage_error(stated):
 
 
 def test_the_inputs_are_made_without_torch():
-    code = "import sys, deepscan.detectors.contrast; sys.exit('torch' in sys.modules)"
+    code = "import sys, deepscan.detectors.corit_inputs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepscan.detectors.token_losses import (
+from deepscan.detectors.qtfp_losses import (
     anchor_weights,
     attention_alignment,
     mask_contrast,

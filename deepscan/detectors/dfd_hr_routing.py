@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepscan.backbones.vit import Block, VisionTransformer
-from deepscan.detectors.adapters import MixtureOfAdapters
 from deepscan.detectors.detector import exact
+from deepscan.detectors.dfd_hr_adapters import MixtureOfAdapters
 from deepscan.detectors.dfd_hr_settings import Settings
 
 #: Keeps Gumbel noise finite.

@@ -8,8 +8,8 @@ from torch import nn
 
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
+from deepscan.detectors.dfd_hr_routing import Branch, LayerJudge, decide, strongest
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings, settings_of
-from deepscan.detectors.routing import Branch, LayerJudge, decide, strongest
 
 SAMPLES = 6
 #: Block 0 is for all, 1 and 2 are routed, 3 is for all again.

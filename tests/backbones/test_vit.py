@@ -14,7 +14,7 @@ from deepscan.backbones import BACKBONES, STEPWISE, TRANSFORMERS
 from deepscan.backbones.attention import rotated
 from deepscan.backbones.published import PUBLISHED, normalisation
 from deepscan.backbones.timm import reference
-from deepscan.backbones.towers import build_tower
+from deepscan.backbones.weights import build_backbone
 from deepscan.detectors.detector import require_steps
 from deepscan.errors import UsageError
 from tests.backbones.tiny import COMPACT, TINY, publishers
@@ -32,7 +32,7 @@ def filled(name, tmp_path):
     """Return the publisher's model and our tower with its weights, read from a file."""
     theirs = publishers(name)
     save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
-    return theirs, build_tower(TINY[name], str(tmp_path / "theirs.safetensors")).eval()
+    return theirs, build_backbone(TINY[name], str(tmp_path / "theirs.safetensors")).eval()
 
 
 def of_open_clip(visual, crops):
@@ -84,7 +84,7 @@ def test_tokens_are_the_publishers(name, tmp_path):
 
 def test_norms_are_the_publishers(name):
     # Random tokens are too large to show it.
-    theirs, ours = publishers(name), build_tower(TINY[name])
+    theirs, ours = publishers(name), build_backbone(TINY[name])
     if name.startswith("clip-"):
         first = theirs.visual.transformer.resblocks[0].ln_1
     else:
@@ -117,22 +117,22 @@ def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
 
 @torch.no_grad()
 def test_extra_tokens_have_no_place():
-    tower = build_tower(TINY["dinov3-vit-l16"])
+    tower = build_backbone(TINY["dinov3-vit-l16"])
     table = tower.places(2)
     assert table.shape[1] == 1 + 4 + 9 + 2
     queries = torch.randn(1, 4, table.shape[1], 8)
     turned = (rotated(queries, table) - queries).abs().amax(dim=(0, 1, 3))
     # Prefix tokens and what is added stay as they are; of 3 x 3 patches only the middle one has place 0.
     assert (turned > 0).nonzero().flatten().tolist() == [5, 6, 7, 8, 10, 11, 12, 13]
-    assert build_tower(TINY["clip-vit-l14"]).places(2) is None
+    assert build_backbone(TINY["clip-vit-l14"]).places(2) is None
 
 
 @pytest.mark.parametrize("stated", [*TINY.values(), COMPACT], ids=lambda stated: stated["name"])
 @torch.no_grad()
 def test_a_tower_without_values_takes_those_of_another(stated):
-    tower = build_tower(stated).eval()
+    tower = build_backbone(stated).eval()
     with torch.device("meta"):
-        empty = build_tower(stated).eval()
+        empty = build_backbone(stated).eval()
     empty.load_state_dict(tower.state_dict(), assign=True)
     crops = torch.randn(2, 3, tower.side, tower.side)
     assert torch.equal(empty(crops).patches, tower(crops).patches)
@@ -145,7 +145,7 @@ def parameters(module):
 def test_full_size_towers_have_the_publishers_parameters(name):
     model = PUBLISHED[name].model
     with torch.device("meta"):
-        tower = build_tower({"name": name})
+        tower = build_backbone({"name": name})
         if name.startswith("clip-"):
             config = open_clip.get_model_config(model)
             config["text_cfg"]["layers"] = 1
@@ -158,8 +158,8 @@ def test_full_size_towers_have_the_publishers_parameters(name):
 
 def test_the_tower_of_the_papers_has_its_size():
     with torch.device("meta"):
-        tower = build_tower({"name": "clip-vit-l14"})
-        bare = build_tower({"name": "clip-vit-l14", "projection": 0})
+        tower = build_backbone({"name": "clip-vit-l14"})
+        bare = build_backbone({"name": "clip-vit-l14", "projection": 0})
         tokens = tower.embed(torch.zeros(1, 3, 224, 224))
     assert (parameters(tower), parameters(bare)) == (303_966_208, 303_179_776)
     assert tokens.shape == (1, 257, 1024)
@@ -207,21 +207,21 @@ def test_normalisations_need_no_torch():
 )
 def test_what_cannot_be_built_is_a_usage_error(wrong, said):
     with torch.device("meta"), pytest.raises(UsageError, match=said):
-        build_tower(wrong)
+        build_backbone(wrong)
 
 
 def test_those_that_a_method_can_drive_step_by_step_are_named():
     taken = []
     for stated in (*TINY.values(), COMPACT):
         with contextlib.suppress(UsageError):
-            require_steps(build_tower(stated), "a method")
+            require_steps(build_backbone(stated), "a method")
             taken.append(stated["name"])
     assert sorted(taken) == sorted(STEPWISE)
     assert {*TINY, COMPACT["name"]} == set(TRANSFORMERS)
 
 
 def test_what_does_not_train_stays_as_it_is():
-    tower = build_tower({**COMPACT, "drop": 0.5})
+    tower = build_backbone({**COMPACT, "drop": 0.5})
     tower.blocks.requires_grad_(True)
     tower.stem.requires_grad_(False)
     norm = tower.stem[0][1]

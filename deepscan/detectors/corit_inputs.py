@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.inputs import INPUTS, Arrays, Crops, Faces, Inputs, normalised
+from deepscan.detectors.preprocess import INPUTS, Arrays, Crops, Faces, Inputs, normalised
 from deepscan.faces.blend import self_blended
 from deepscan.faces.regions import CENTRE, canonical_face, coverage, partition, random_partition
 

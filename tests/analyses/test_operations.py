@@ -1,12 +1,12 @@
 """The cost formulas, held against a counter."""
 
 import torch
+from deepscan.analyses.operations import adapters_cost, block_cost, pooling_cost, tower_cost
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deepscan.backbones.vit import Block
-from deepscan.detectors.adapters import MixtureOfAdapters
-from deepscan.detectors.flops import adapters_cost, block_cost, pooling_cost, tower_cost
+from deepscan.detectors.dfd_hr_adapters import MixtureOfAdapters
 
 
 def counted(run):

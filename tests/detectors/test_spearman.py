@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import rankdata, spearmanr
 
-from deepscan.detectors.ranks import hard_ranks, soft_ranks, spearman
+from deepscan.detectors.spearman import hard_ranks, soft_ranks, spearman
 
 
 @pytest.fixture
