@@ -29,6 +29,7 @@ from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
+from deepscan.progress import progress_bar
 from deepscan.scanning.fusion import logit_mean
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
@@ -76,7 +77,12 @@ def main() -> None:
 def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, object]]:
     card = load_card(DEFAULT_MODEL)
     assert card.crop is not None
-    crops = prepare_crops(read_pictures(data, card.trained["recipe"]["sources"]), card.crop, cache)
+    crops = prepare_crops(
+        read_pictures(data, card.trained["recipe"]["sources"]),
+        card.crop,
+        cache,
+        progress=progress_bar("cutting faces"),
+    )
     held = halves(crops)[1]
     labels, images = crops.labels[held], np.asarray(crops.crops[held])
     own, other = (

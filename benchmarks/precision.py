@@ -30,6 +30,7 @@ from deepscan.engines.export import export_model
 from deepscan.engines.quantise import quantise
 from deepscan.models.lookup import load_card
 from deepscan.offline import import_onnxruntime
+from deepscan.progress import progress_bar
 from deepscan.training.recipe import load_recipe
 
 HERE = Path(__file__).parent
@@ -51,7 +52,13 @@ def main() -> None:
     torch.set_num_threads(1)
     recipe = load_recipe("qtfp")
     inputs = recipe.make_inputs()
-    crops = prepare_crops(read_pictures(given.data)[:192], recipe.crop, given.work / "crops", workers=1).crops
+    crops = prepare_crops(
+        read_pictures(given.data)[:192],
+        recipe.crop,
+        given.work / "crops",
+        workers=1,
+        progress=progress_bar("cutting faces"),
+    ).crops
     card = model(given.work / "model", inputs, np.asarray(crops[:FITTED]))
     engines = {form: ENGINES.get(form[0])(card, device="cpu", precision=form[1], threads=1) for form in FORMS}
     seconds: dict[tuple[str, str], list[float]] = {form: [] for form in FORMS}

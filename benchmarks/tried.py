@@ -35,6 +35,7 @@ from deepscan.evaluation.scan_records import group_votes, read_labels, read_reco
 from deepscan.evaluation.scores import Scores
 from deepscan.metrics.binary import METRICS, auc
 from deepscan.models.lookup import load_card
+from deepscan.progress import progress_bar
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
 from deepscan.training.autoencoders import PLANS, autoencoders
@@ -123,7 +124,12 @@ def main() -> None:
 
 def _look(card: ModelCard, data: Path, cache: Path) -> Look:
     assert card.crop is not None
-    crops = prepare_crops(read_pictures(data, card.trained["recipe"]["sources"]), card.crop, cache)
+    crops = prepare_crops(
+        read_pictures(data, card.trained["recipe"]["sources"]),
+        card.crop,
+        cache,
+        progress=progress_bar("cutting faces"),
+    )
     rows = halves(crops)[1]
     labels, images = crops.labels[rows], np.asarray(crops.crops[rows])
     scorer = Scorer(card, engine="onnx", device="cpu", precision="fp32")

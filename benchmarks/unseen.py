@@ -32,6 +32,7 @@ from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 from deepscan.metrics.binary import METRICS
 from deepscan.models.lookup import load_card
+from deepscan.progress import progress_bar
 from deepscan.training.validation import Seen, Votes, votes
 
 #: In the order in which `faces.csv` has them.
@@ -127,7 +128,7 @@ def figures(dfdc: Scored, web: Scored, seen: Seen, calibration: Calibration) -> 
 
 def _scored(scorer: Scorer, pictures: tuple[Picture, ...], source: str, cache: Path) -> Scored:
     chosen = [each for each in pictures if each.source == source and each.split == "val"]
-    crops = prepare_crops(chosen, scorer.recipe, cache, workers=1)
+    crops = prepare_crops(chosen, scorer.recipe, cache, workers=1, progress=progress_bar("cutting faces"))
     return Scored(crops, scored(scorer, crops.crops))
 
 

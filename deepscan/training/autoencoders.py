@@ -14,11 +14,12 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from deepscan.data.augmentation.augment import Image
-from deepscan.data.crops.crop_cache import CropSet, Progress
+from deepscan.data.crops.crop_cache import CropSet
 from deepscan.engines.export import OPSET, quiet
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write
 from deepscan.onnx_session import open_session
+from deepscan.progress import OnProgress
 from deepscan.training.batches import Indices
 
 #: Side of the parts of crops that they learn from, and how many of these a step takes.
@@ -90,7 +91,7 @@ def autoencoders(
     half: bool = False,
     device: str = "cpu",
     plans: Sequence[Plan] = PLANS,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> tuple[Autoencoder, ...]:
     """Return autoencoders of some crops, trained where the cache does not have them.
 

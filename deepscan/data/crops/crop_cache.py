@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,11 @@ from deepscan.data.crops.crop_pictures import MARGIN, Image, cut_all, unreadable
 from deepscan.data.pictures import Picture
 from deepscan.errors import MissingError, UsageError
 from deepscan.files import atomic_write
+from deepscan.progress import OnProgress
 
 _BATCH = 32
 
 Sampling = Literal["even", "first"]
-#: Called with the number of pictures done and the number of all.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +143,7 @@ def prepare_crops(
     store: Path,
     *,
     workers: int = 2,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> CropSet:
     """Return the aligned crops of pictures, from the cache where it has them.
 
@@ -214,7 +213,7 @@ def _names(pictures: Sequence[Picture]) -> list[str]:
 
 
 def _fill(
-    data: Path, pictures: Sequence[Picture], recipe: CropRecipe, workers: int, progress: Progress | None
+    data: Path, pictures: Sequence[Picture], recipe: CropRecipe, workers: int, progress: OnProgress | None
 ) -> list[int]:
     """Write the crops of all pictures that show a face; return which pictures these are.
 
@@ -242,7 +241,7 @@ def _cut_on(
     workers: int,
     partial: Mapping[str, Path],
     journal: Path,
-    progress: Progress | None,
+    progress: OnProgress | None,
 ) -> list[int]:
     """Cut from where the journal ends; return which pictures are kept, the earlier ones too."""
     blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
