@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 from deepscan.errors import ContractError, DeepscanError, UsageError
 
@@ -57,6 +58,55 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise write_error(path, error)
         raise
+
+
+class AppendFile:
+    """A file that grows at its end; a context manager.
+
+    Args:
+        path: The file, made if need be.
+
+    Raises:
+        DeepscanError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise write_error(path, error)
+
+    def write(self, data: bytes, *, sync: bool = False) -> None:
+        """Write at the end.
+
+        Args:
+            data: What to write.
+            sync: Whether to return only when it is on disk.
+
+        Raises:
+            DeepscanError: There is no room for it.
+        """
+        try:
+            self._file.write(data)
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise write_error(self.path, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        except OSError as failure:
+            # What could not be written has been reported by the append that failed.
+            if error is None:
+                raise write_error(self.path, failure)
 
 
 def _locked(name: Path) -> IO[bytes]:

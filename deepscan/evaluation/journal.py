@@ -4,15 +4,15 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from deepscan.data.benchmarks.benchmark import FaceVideo
-from deepscan.errors import ContractError, DeepscanError, UsageError
+from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import Scores, parse
+from deepscan.files import AppendFile
 
 #: `frames` is how many lines the video has: its last one tells that it is whole.
 JOURNAL_COLUMNS = (
@@ -31,11 +31,11 @@ def face_video_key(video: FaceVideo) -> FaceVideoKey:
     return video.dataset, video.kind, video.split, video.name
 
 
-class FrameJournal:
+class FrameJournal(AppendFile):
     """Appends the scores of frames to a CSV file, video by video; a context manager.
 
     Whatever a crash leaves of its last video is cut off when the journal is opened again. Two runs at once
-    are for the caller to prevent (`scan.journal.claimed`).
+    are for the caller to prevent (`files.exclusive_lock`).
 
     Args:
         path: The file.
@@ -51,27 +51,20 @@ class FrameJournal:
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
-        self.path = path
         self.done: set[FaceVideoKey] = set()
-        try:
-            if not resume:
-                self._file: IO[bytes] = path.open("xb")
-                end = 0
-            else:
-                self._file = path.open("ab")
-                end = len(_HEADER)
-                for key, at in _whole(path):
-                    self.done.add(key)
-                    end = at
-                end = min(end, path.stat().st_size)
-                self._file.truncate(end if end >= len(_HEADER) else 0)
-            if end < len(_HEADER):
-                self._file.write(_HEADER)
-                self._file.flush()
-        except FileExistsError:
+        if not resume and path.exists():
             raise UsageError(f"{path} is there already", "go on with it by --resume, or name another folder")
-        except OSError as error:
-            raise _unwritable(path, error)
+        end = 0
+        if path.exists():
+            for key, at in _whole(path):
+                self.done.add(key)
+                end = at
+            end = min(end, path.stat().st_size)
+            with path.open("ab") as file:
+                file.truncate(end if end >= len(_HEADER) else 0)
+        super().__init__(path)
+        if end < len(_HEADER):
+            self.write(_HEADER)
 
     def append(
         self,
@@ -112,25 +105,8 @@ class FrameJournal:
         table.writerows((*row, "" if np.isnan(score) else repr(score)) for *row, score in rows)
         if text.getvalue().count("\n") != len(rows) or "\r" in text.getvalue():
             raise UsageError(f"a name in {'/'.join(key)!r} has a line break", "rename the file or its folder")
-        try:
-            self._file.write(text.getvalue().encode("utf-8", "surrogateescape"))
-            self._file.flush()
-        except OSError as error:
-            raise _unwritable(self.path, error)
+        self.write(text.getvalue().encode("utf-8", "surrogateescape"))
         self.done.add(key)
-
-    def __enter__(self) -> "FrameJournal":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._file.close()
-        except OSError as failure:
-            # What could not be written has been reported by the append that failed.
-            if error is None:
-                raise _unwritable(self.path, failure)
 
 
 def read_frames(path: Path) -> Scores:
@@ -198,9 +174,3 @@ def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
             if not left:
                 seen.add(key)
                 yield key, at
-
-
-def _unwritable(path: Path, error: OSError) -> DeepscanError:
-    return DeepscanError(
-        f"{path} cannot be written: {error.strerror}", "make room or mend it, then repeat the command"
-    )

@@ -1,15 +1,13 @@
 """The journal of a run: one record a line, on disk before the next video ends, readable after any crash."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from deepscan.errors import ContractError
-from deepscan.files import atomic_write, write_error
+from deepscan.files import AppendFile, atomic_write
 from deepscan.media.frames import Status
 from deepscan.scanning.records import SCHEMA, dump_line, recorded_path
 
@@ -39,7 +37,7 @@ class JournalEntry:
     run: str
 
 
-class Journal:
+class Journal(AppendFile):
     """Appends records to a JSONL file; a context manager. Whoever makes one has claimed the file.
 
     Args:
@@ -52,11 +50,10 @@ class Journal:
     """
 
     def __init__(self, path: Path, keep: Iterable[bytes] = ()) -> None:
-        self.path = path
         with atomic_write(path) as file:
             for line in keep:
                 file.write(line)
-        self._file = path.open("ab")
+        super().__init__(path)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a record and have it on disk.
@@ -64,25 +61,7 @@ class Journal:
         Raises:
             DeepscanError: There is no room for it.
         """
-        try:
-            self._file.write(dump_line(record).encode("ascii") + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise write_error(self.path, error)
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._file.close()
-        except OSError as failure:
-            # What could not be written has been reported by the append that failed.
-            if error is None:
-                raise write_error(self.path, failure)
+        self.write(dump_line(record).encode("ascii") + b"\n", sync=True)
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
