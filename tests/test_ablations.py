@@ -35,15 +35,15 @@ def _recipe(command):
     return load_recipe(method, overrides=overrides)
 
 
-def _tower(recipe):
+def _backbone(recipe):
     stated = dict(recipe.network["backbone"])
     with torch.device("meta"):
         return BACKBONES.get(stated.pop("name"))(**stated)
 
 
 def _tiny(recipe, grid=4):
-    """Return the recipe's network on its kind of backbone, of few patches, and the tower of full size."""
-    real = _tower(recipe)
+    """Return the recipe's network on its kind of backbone, of few patches, and the backbone of full size."""
+    real = _backbone(recipe)
     backbone = dict(recipe.network["backbone"])
     extra = {"projection": 16} if backbone["name"].startswith("clip") else {}
     depth = 24 if recipe.method == "corit" else 4
@@ -69,7 +69,7 @@ def _batch(recipe, network):
 def test_a_row_trains_what_it_says(command):
     recipe = _recipe(command)
     network, real = _tiny(recipe)
-    # The crops are cut as large as the whole network takes them, CoRIT's regions on the real tower's grid.
+    # The crops are cut as large as the whole network takes them, CoRIT's regions on the real backbone's grid.
     assert recipe.crop.input_side == network.side * real.side // network.backbone.side
     assert recipe.inputs.get("grid", real.grid) == real.grid
     batch = _batch(recipe, network)

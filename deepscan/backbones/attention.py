@@ -30,7 +30,7 @@ def rotated(x: Tensor, rotary: Tensor, neighbours: bool = False) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """By what angles a tower turns queries and keys; as DINOv3 (2025) does, but for what is stated.
+    """By what angles a backbone turns queries and keys; as DINOv3 (2025) does, but for what is stated.
 
     Patch i of G along an axis lies at reach * ((i + shift) / G - origin). Half of the pairs of a head turn
     with the row, half with the column, in periods from 1 to nearly `base`: the k-th by the place over
@@ -53,7 +53,7 @@ class Rotary:
     neighbours: bool = False
 
     def table(self, grid: int, prefix: int, size: int) -> Tensor:
-        """Return the sines and cosines by which `rotated` turns a tower's tokens.
+        """Return the sines and cosines by which `rotated` turns a backbone's tokens.
 
         Prefix tokens have no place: sine 0, cosine 1.
 

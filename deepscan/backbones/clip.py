@@ -1,4 +1,4 @@
-"""CLIP's towers (Radford et al., 2021), as open_clip lays out their weights."""
+"""CLIP's backbones (Radford et al., 2021), as open_clip lays out their weights."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.vit import VisionTransformer, patch_tower
+from deepscan.backbones.vit import VisionTransformer, patch_transformer
 from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 
 _BLOCK = r"transformer\.resblocks\.(\d+)\."
-#: open_clip's names, of its vision tower -> ours.
+#: open_clip's names, of its vision backbone -> ours.
 RULES = (
     Rule(r"class_embedding", "cls"),
     Rule(r"positional_embedding", "position"),
@@ -27,11 +27,11 @@ RULES = (
 )
 
 
-def clip_tower(
+def clip_transformer(
     *, patch: int, side: int, width: int, depth: int, heads: int, hidden: int, projection: int
 ) -> VisionTransformer:
-    """Return a tower of CLIP: norms before and after the blocks, QuickGELU, a projected CLS token."""
-    return patch_tower(
+    """Return a backbone of CLIP: norms before and after the blocks, QuickGELU, a projected CLS token."""
+    return patch_transformer(
         patch=patch,
         patch_bias=False,
         side=side,
@@ -56,7 +56,7 @@ def clip_vit_l14(
     projection: int = 768,
 ) -> VisionTransformer:
     """Return ViT-L/14 of CLIP: 256 patches, 303.18 M parameters, 303.97 M with the projection."""
-    return clip_tower(
+    return clip_transformer(
         patch=14, side=side, width=width, depth=depth, heads=heads, hidden=hidden, projection=projection
     )
 
@@ -72,18 +72,18 @@ def clip_vit_b16(
     projection: int = 512,
 ) -> VisionTransformer:
     """Return ViT-B/16 of CLIP: 196 patches."""
-    return clip_tower(
+    return clip_transformer(
         patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, projection=projection
     )
 
 
-def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
-    """Return the vision tower's weights in a file that open_clip takes, by open_clip's names.
+def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
+    """Return the vision backbone's weights in a file that open_clip takes, by open_clip's names.
 
     Args:
         path: The file, of the whole of CLIP.
         model: open_clip's name of the model.
-        tower: The tower to fill; positions of another grid are resized to its own, as open_clip does.
+        backbone: The backbone to fill; positions of another grid are resized to its own, as open_clip does.
 
     Raises:
         ContractError: open_clip's model of that name has another activation than the weights.
@@ -94,7 +94,7 @@ def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
     from open_clip.transformer import QuickGELU
 
     config = open_clip.get_model_config(model)
-    config["vision_cfg"] |= {"image_size": tower.side, "layers": 1}
+    config["vision_cfg"] |= {"image_size": backbone.side, "layers": 1}
     config["text_cfg"]["layers"] = 1
     # One block shows the activation, and the size its grid; neither needs values.
     with torch.device("meta"):

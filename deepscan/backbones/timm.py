@@ -1,4 +1,4 @@
-"""Towers whose weights timm publishes: SigLIP 2, PE Core, DINOv2, DINOv3, BEiT v2, supervised ImageNet."""
+"""Backbones whose weights timm publishes: SigLIP 2, PE Core, DINOv2, DINOv3, BEiT v2, supervised ImageNet."""
 
 import contextlib
 import importlib
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.vit import Block, MapPool, VisionTransformer, as_transformer, patch_tower
+from deepscan.backbones.vit import Block, MapPool, VisionTransformer, as_transformer, patch_transformer
 from deepscan.backbones.weight_rules import Rule
 
 _BLOCK = r"blocks\.(\d+)\."
@@ -50,7 +50,7 @@ def siglip2_vit_l16(
     *, side: int = 256, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
 ) -> VisionTransformer:
     """Return ViT-L/16 of SigLIP 2 (Tschannen et al., 2025): 256 patches, no CLS token, a map pool."""
-    return patch_tower(
+    return patch_transformer(
         patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, prefix=0, eps=1e-6
     )
 
@@ -68,7 +68,7 @@ def pe_core_vit_l14(
     The pool takes the CLS token among the others. It has 8 heads and an MLP of four times the width in every
     size of PE Core.
     """
-    return patch_tower(
+    return patch_transformer(
         patch=14,
         patch_bias=False,
         side=side,
@@ -87,7 +87,7 @@ def dinov2_vit_l14(
     *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
 ) -> VisionTransformer:
     """Return ViT-L/14 of DINOv2 (Oquab et al., 2023), without registers: 256 patches."""
-    return patch_tower(
+    return patch_transformer(
         patch=14, side=side, width=width, depth=depth, heads=heads, hidden=hidden, eps=1e-6, layer_scale=True
     )
 
@@ -107,7 +107,7 @@ def dinov3_vit_l16(
     Its attention was built with biases of queries and values, which timm's weights leave out: state
     `biases: qv` for weights that have them.
     """
-    return patch_tower(
+    return patch_transformer(
         patch=16,
         side=side,
         width=width,
@@ -129,9 +129,9 @@ def beitv2_vit_l16(
     """Return ViT-L/16 of BEiT v2 (Peng et al., 2022): 196 patches, a relative position bias in each block.
 
     Its weights bring one norm, which was trained on the mean of the patches. Here it norms each token, as
-    every other tower's last norm does: the mean of the normed patches is then not quite what was classified.
+    every other backbone's last norm does: the mean of the normed patches is not quite what was classified.
     """
-    return patch_tower(
+    return patch_transformer(
         patch=16,
         side=side,
         width=width,
@@ -151,41 +151,43 @@ def imagenet_vit_l16(
     *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
 ) -> VisionTransformer:
     """Return ViT-L/16 trained on ImageNet's classes (Steiner et al., 2021): 196 patches."""
-    return patch_tower(patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, eps=1e-6)
+    return patch_transformer(
+        patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, eps=1e-6
+    )
 
 
-def reference(model: str, tower: VisionTransformer) -> nn.Module:
-    """Return timm's own model, without its head, of a tower's size, on the current device."""
+def reference(model: str, backbone: VisionTransformer) -> nn.Module:
+    """Return timm's own model, without its head, of a backbone's size, on the current device."""
     import timm
 
-    block, stem = cast(Block, tower.blocks[0]), cast(nn.Conv2d, tower.stem)
+    block, stem = cast(Block, backbone.blocks[0]), cast(nn.Conv2d, backbone.stem)
     hidden = cast(nn.Linear, block.mlp[0]).out_features
     built: nn.Module = timm.create_model(
         model,
         pretrained=False,
         num_classes=0,
-        img_size=tower.side,
+        img_size=backbone.side,
         patch_size=stem.kernel_size[0],
-        embed_dim=tower.width,
-        depth=len(tower.blocks),
+        embed_dim=backbone.width,
+        depth=len(backbone.blocks),
         num_heads=block.attention.heads,
-        mlp_ratio=hidden / tower.width,
+        mlp_ratio=hidden / backbone.width,
     )
     return built
 
 
-def read(path: Path, model: str, tower: Backbone) -> dict[str, Tensor]:
+def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
     """Return the weights in a file that timm takes, by timm's names.
 
     Args:
         path: The file, of timm's own layout or of another that timm turns into it.
         model: timm's name of the model.
-        tower: The tower to fill; positions of another grid are resized to its own, as timm does.
+        backbone: The backbone to fill; positions of another grid are resized to its own, as timm does.
     """
     from timm.models import load_state_dict
 
     with torch.device("meta"):
-        like = reference(model, as_transformer(tower, model))
+        like = reference(model, as_transformer(backbone, model))
     turn = importlib.import_module(type(like).__module__).checkpoint_filter_fn
     # On what it drops from Meta's own layout it prints to stdout, which carries data alone.
     with contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""How a tower is tuned: which of its parameters train, and what is added to them."""
+"""How a backbone is tuned: which of its parameters train, and what is added to them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
 _HERE, _LORA = "deepscan.backbones.tuning", "deepscan.backbones.lora"
-#: Type of a tuning -> what puts it on a tower in place, from the keyword arguments that `network.tuning`
+#: Type of a tuning -> what puts it on a backbone in place, from the keyword arguments that `network.tuning`
 #: states beside its type.
 TUNINGS: Registry[Callable[..., None]] = Registry(
     "type of tuning",
@@ -56,13 +56,13 @@ class TunedLinear(nn.Module, ABC):
         """Return the linear map that it amounts to."""
 
 
-def tune(tower: Backbone, stated: Mapping[str, Any]) -> None:
-    """Make a tower tunable in place, as `network.tuning` states.
+def tune(backbone: Backbone, stated: Mapping[str, Any]) -> None:
+    """Make a backbone tunable in place, as `network.tuning` states.
 
     On the meta device too, where nothing is computed from weights: a tuned checkpoint then goes into it.
 
     Args:
-        tower: The tower, with its weights.
+        backbone: The backbone, with its weights.
         stated: Its `type`, and the type's arguments.
 
     Raises:
@@ -75,91 +75,91 @@ def tune(tower: Backbone, stated: Mapping[str, Any]) -> None:
         raise UsageError("the network's tuning has no type", f"choose from: {', '.join(TUNINGS.names)}")
     put = TUNINGS.get(kind)
     try:
-        put(tower, **arguments)
+        put(backbone, **arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"bad arguments for tuning {kind!r}: {error}", "correct network.tuning")
 
 
-def fold(tower: Backbone) -> None:
+def fold(backbone: Backbone) -> None:
     """Put what was tuned back into plain matrices, in place.
 
-    The tower then has the names of one that was never tuned, and gives the same tokens up to rounding.
+    The backbone then has the names of one that was never tuned, and gives the same tokens up to rounding.
     """
-    for name, module in list(tower.named_modules()):
+    for name, module in list(backbone.named_modules()):
         if isinstance(module, TunedLinear):
-            replace(tower, name, module.folded())
+            replace(backbone, name, module.folded())
         elif hasattr(module, "get_base_layer"):
             # A layer of peft's, which need not be installed here.
             cast(Any, module).merge()
-            replace(tower, name, cast(Any, module).get_base_layer())
+            replace(backbone, name, cast(Any, module).get_base_layer())
     # What peft notes on the model that it changes.
-    vars(tower).pop("peft_config", None)
+    vars(backbone).pop("peft_config", None)
 
 
-def matrices(tower: Backbone, targets: Sequence[str]) -> dict[str, nn.Linear]:
-    """Return the linear maps of all blocks that a tuning's targets name, by their names in the tower.
+def matrices(backbone: Backbone, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    """Return the linear maps of all blocks that a tuning's targets name, by their names in the backbone.
 
     Raises:
         ValueError: A target is none of `MATRICES`, or there is none.
         UsageError: The backbone has no transformer blocks.
     """
-    depth = as_transformer(tower, "this type of tuning").depth
+    depth = as_transformer(backbone, "this type of tuning").depth
     wrong = [target for target in targets if target not in MATRICES]
     if wrong or not targets or isinstance(targets, str):
         raise ValueError(f"targets are a list of {', '.join(MATRICES)}, not {targets!r}")
     names = [f"blocks.{at}.{MATRICES[target]}" for at in range(depth) for target in targets]
-    return {name: cast(nn.Linear, tower.get_submodule(name)) for name in names}
+    return {name: cast(nn.Linear, backbone.get_submodule(name)) for name in names}
 
 
-def replace(tower: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module into a tower in the place of the one of that name."""
+def replace(backbone: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module into a backbone in the place of the one of that name."""
     parent, _, child = name.rpartition(".")
-    setattr(tower.get_submodule(parent), child, module)
+    setattr(backbone.get_submodule(parent), child, module)
 
 
 @TUNINGS.register("fft")
-def fft(tower: Backbone) -> None:
+def fft(backbone: Backbone) -> None:
     """Train everything."""
-    tower.requires_grad_(True)
+    backbone.requires_grad_(True)
 
 
 @TUNINGS.register("frozen")
-def frozen(tower: Backbone) -> None:
+def frozen(backbone: Backbone) -> None:
     """Train nothing."""
-    tower.requires_grad_(False)
+    backbone.requires_grad_(False)
 
 
 @TUNINGS.register("norm")
-def norm(tower: Backbone) -> None:
+def norm(backbone: Backbone) -> None:
     """Train the layer norms ("Strong Baselines for Parameter-Efficient Few-Shot Fine-Tuning", 2023)."""
-    tower.requires_grad_(False)
-    for module in tower.modules():
+    backbone.requires_grad_(False)
+    for module in backbone.modules():
         if isinstance(module, nn.LayerNorm):
             module.requires_grad_(True)
 
 
 @TUNINGS.register("bias")
-def bias(tower: Backbone) -> None:
+def bias(backbone: Backbone) -> None:
     """Train the biases, those of norms among them ("BitFit", ACL 2022)."""
-    for name, value in tower.named_parameters():
+    for name, value in backbone.named_parameters():
         value.requires_grad_(name.endswith(".bias"))
 
 
 @TUNINGS.register("partial")
-def partial(tower: Backbone, *, blocks: int = 4) -> None:
+def partial(backbone: Backbone, *, blocks: int = 4) -> None:
     """Train the last blocks and the norm after them ("Visual Prompt Tuning", ECCV 2022, Partial-k).
 
     Args:
-        tower: The tower.
+        backbone: The backbone.
         blocks: How many.
 
     Raises:
-        ValueError: The tower has fewer.
+        ValueError: The backbone has fewer.
         UsageError: It has none.
     """
-    last = as_transformer(tower, "this type of tuning").blocks
+    last = as_transformer(backbone, "this type of tuning").blocks
     if not 1 <= blocks <= len(last):
         raise ValueError(f"blocks must be 1 to {len(last)}, not {blocks}")
-    tower.requires_grad_(False)
-    for module in (*last[-blocks:], tower.ln_post):
+    backbone.requires_grad_(False)
+    for module in (*last[-blocks:], backbone.ln_post):
         module.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""One vision transformer for every tower, token by token and block by block."""
+"""One vision transformer for every backbone, token by token and block by block."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -66,9 +66,9 @@ class Block(nn.Module):
         """Return the tokens after the block.
 
         Args:
-            x: Shape (B, N, D); any subset of a tower's tokens, and others beside them, where the block has no
+            x: Shape (B, N, D); any subset of the tokens, and others beside them, where the block has no
                 relative bias.
-            rotary: Of these tokens, as `rotated` takes it; None in a tower without.
+            rotary: Of these tokens, as `rotated` takes it; None in a backbone without.
             adapters: What the outputs of attention and MLP pass through before they are added.
         """
         bias = None if self.relative is None else self.relative()
@@ -112,9 +112,9 @@ class MapPool(nn.Module):
 
 
 class VisionTransformer(Backbone):
-    """A tower that turns normalised crops (B, 3, S, S) into `Tokens`, whole or step by step.
+    """A backbone that turns normalised crops (B, 3, S, S) into `Tokens`, whole or step by step.
 
-    A method that puts its own tokens or its own layers into the tower drives it by `embed`, `blocks` and
+    A method that puts its own tokens or its own layers into the backbone drives it by `embed`, `blocks` and
     `ln_post`; any other calls it.
 
     Args:
@@ -136,7 +136,7 @@ class VisionTransformer(Backbone):
         rotary: How the patches' queries and keys are turned by their places, None for no turning.
         projection: Width of the CLS token's linear projection, 0 for none.
         pool: What makes one of all tokens, to be taken for the CLS token. None: that token itself, and in a
-            tower without one a `MapPool` of the blocks' heads and MLP.
+            backbone without one a `MapPool` of the blocks' heads and MLP.
         drop: Dropout rate of what each block adds, in training.
 
     Raises:
@@ -170,7 +170,9 @@ class VisionTransformer(Backbone):
     ) -> None:
         super().__init__()
         if min(grid, depth) < 1:
-            raise ValueError(f"a tower has patches and blocks, not a grid of {grid} and a depth of {depth}")
+            raise ValueError(
+                f"a backbone has patches and blocks, not a grid of {grid} and a depth of {depth}"
+            )
         self.side, self.grid, self.width, self.depth, self.prefix = side, grid, width, depth, prefix
         self.stem = stem
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if prefix else None
@@ -280,10 +282,10 @@ def as_transformer(
     return backbone
 
 
-def patch_tower(
+def patch_transformer(
     *, side: int, patch: int, width: int, patch_bias: bool = True, **arguments: Any
 ) -> VisionTransformer:
-    """Return a tower whose stem is one linear map of each patch.
+    """Return a backbone whose stem is one linear map of each patch.
 
     Args:
         side: Side S in pixels of the crops it takes, a multiple of the patch's.

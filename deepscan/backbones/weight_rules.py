@@ -17,7 +17,7 @@ class Rule:
         *targets: Our names, with the pattern's groups put in; more than one share the first axis equally.
             None at all: the weights are not needed.
         transposed: Whether the matrix is the other way round.
-        optional: Whether a tower may have nothing of that name.
+        optional: Whether a backbone may have nothing of that name.
         part: Number of the pattern's group, whole numbers, by which weights that are apart there are put
             together here, along a new first axis; 0 where they are not.
         joined: Whether that axis and the next are one here.
@@ -49,16 +49,16 @@ class Rule:
 
 
 def translate(
-    weights: Mapping[str, Tensor], rules: Sequence[Rule], tower: nn.Module
+    weights: Mapping[str, Tensor], rules: Sequence[Rule], backbone: nn.Module
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return weights by our names, and which of the given names no rule fits.
 
     Args:
         weights: By their publisher's names.
         rules: The first whose pattern fits a name counts.
-        tower: The tower that they are for; leading axes of length 1 are added as it has them.
+        backbone: The backbone that they are for; leading axes of length 1 are added as it has them.
     """
-    own = dict(tower.named_parameters())
+    own = dict(backbone.named_parameters())
     renamed, left = rename(weights, rules, own)
     return {name: shaped(value, own.get(name)) for name, value in renamed.items()}, left
 
@@ -103,7 +103,7 @@ def shaped(value: Tensor, own: Tensor | None) -> Tensor:
 
 
 def fill(
-    tower: nn.Module,
+    backbone: nn.Module,
     weights: Mapping[str, Tensor],
     left: Sequence[str],
     origin: str,
@@ -112,13 +112,13 @@ def fill(
     assign: bool = False,
     hint: str = "give the weights of that backbone, or correct network.backbone",
 ) -> None:
-    """Put weights into a tower or a network, all of them and nothing else.
+    """Put weights into a backbone or a network, all of them and nothing else.
 
     Args:
-        tower: Whose parameters and statistics are set; what follows from its arguments alone stays.
+        backbone: Whose parameters and statistics are set; what follows from its arguments alone stays.
         weights: By our names.
         left: Names of weights that have no place.
-        origin: What they are and for which tower, as the subject of a sentence.
+        origin: What they are and for which backbone, as the subject of a sentence.
         listed: How many of each kind of fault are named.
         assign: Whether the weights are taken over as they lie in memory, or copied.
         hint: What to do where they do not fit.
@@ -126,7 +126,7 @@ def fill(
     Raises:
         ContractError: Something is missing, left over, or of another shape.
     """
-    own = {**tower.state_dict(), **dict(tower.named_parameters())}
+    own = {**backbone.state_dict(), **dict(backbone.named_parameters())}
     # Counters, indices and places follow from the arguments; who has them in a file may leave them there.
     derived = {
         name
@@ -151,4 +151,4 @@ def fill(
             hint,
         )
     taken = {name: value.float().contiguous() for name, value in weights.items() if name not in derived}
-    tower.load_state_dict({**tower.state_dict(), **taken}, assign=assign)
+    backbone.load_state_dict({**backbone.state_dict(), **taken}, assign=assign)

@@ -1,4 +1,4 @@
-"""Weights of towers: from the hub, an installed package or a file, and put into a tower."""
+"""Weights of backbones: from the hub, an installed package or a file, and put into a backbone."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from deepscan.offline import turn_reports_off
 
 #: Seconds that the hub may take to answer before it counts as out of reach.
 PATIENCE = 10
-#: What the names of a tower's weights begin with in files of ours: a model's, a run's.
+#: What the names of a backbone's weights begin with in files of ours: a model's, a run's.
 _OURS = ("backbone.", "network.backbone.")
 #: What names an installed package that holds weights, and how its files of weights end.
 PACKAGE = "package:"
@@ -25,21 +25,21 @@ _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _READERS = {"open_clip": clip, "timm": timm, "efficientnet": efficientnet}
 
 
-def load(tower: Backbone, name: str, path: Path) -> None:
-    """Fill a tower from a file: its publisher's, or a checkpoint of ours.
+def load(backbone: Backbone, name: str, path: Path) -> None:
+    """Fill a backbone from a file: its publisher's, or a checkpoint of ours.
 
     Args:
-        tower: The tower.
+        backbone: The backbone.
         name: Its name.
         path: A safetensors file, or one of torch, of which only tensors are read.
 
     Raises:
         MissingError: The file is not there.
-        ContractError: It cannot be read, or holds another tower's weights.
+        ContractError: It cannot be read, or holds another backbone's weights.
     """
     locate(name, str(path))
     try:
-        given, left = _read(path, name, tower)
+        given, left = _read(path, name, backbone)
     except (ContractError, MemoryError):
         raise
     except Exception as error:  # what a file that is none of theirs raises in either library is not stated
@@ -52,16 +52,16 @@ def load(tower: Backbone, name: str, path: Path) -> None:
             f"{path} has no weights of a backbone, by the names of {name}'s publisher or by ours",
             f"give a file or a checkpoint with the backbone {name}",
         )
-    fill(tower, given, left, f"the weights in {path}, for the backbone {name},")
+    fill(backbone, given, left, f"the weights in {path}, for the backbone {name},")
 
 
-def _read(path: Path, name: str, tower: Backbone) -> tuple[dict[str, Tensor], list[str]]:
+def _read(path: Path, name: str, backbone: Backbone) -> tuple[dict[str, Tensor], list[str]]:
     ours = _ours(path)
     if ours or name not in PUBLISHED:
         return ours, []
     found = PUBLISHED[name]
     reader = _READERS[found.layout]
-    return translate(reader.read(path, found.model, tower), reader.RULES, tower)
+    return translate(reader.read(path, found.model, backbone), reader.RULES, backbone)
 
 
 def _ours(path: Path) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ def locate(name: str, weights: str) -> Path:
         ContractError: The package holds no file of weights, or several.
     """
     if weights == "hub":
-        return fetch_tower(name)
+        return fetch_backbone(name)
     if weights.startswith(PACKAGE):
         return _in_package(weights.removeprefix(PACKAGE))
     if not Path(weights).is_file():
@@ -122,7 +122,7 @@ def _in_package(name: str) -> Path:
     return Path(str(found[0].locate()))
 
 
-def fetch_tower(name: str, offline: bool = False, instead: str = "and give it as weights=FILE") -> Path:
+def fetch_backbone(name: str, offline: bool = False, instead: str = "and give it as weights=FILE") -> Path:
     """Return the file of a backbone's published weights, from the cache or else from the hub.
 
     Args:
@@ -163,18 +163,18 @@ def fetch_tower(name: str, offline: bool = False, instead: str = "and give it as
 
 
 def build_backbone(stated: Mapping[str, Any], weights: str = "random") -> Backbone:
-    """Return the tower that a network's `backbone` states.
+    """Return the backbone that a network's `backbone` states.
 
     Args:
         stated: Its `name`, and arguments of its builder.
         weights: `hub` for the published weights of that name, `random`, `package:NAME` for those in an
             installed package, or the path of a file: of the publisher's layout, or a checkpoint of a network
-            with such a tower.
+            with such a backbone.
 
     Raises:
         UsageError: The name, a key or a value is wrong, or no weights are published.
         MissingError: The weights are not there and cannot be fetched.
-        ContractError: The weights are of another tower.
+        ContractError: The weights are of another backbone.
     """
     arguments = dict(stated)
     name = arguments.pop("name", None)
@@ -184,10 +184,10 @@ def build_backbone(stated: Mapping[str, Any], weights: str = "random") -> Backbo
     if weights == "hub":
         published(name)
     try:
-        tower = builder(**arguments)
+        backbone = builder(**arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"bad arguments for backbone {name!r}: {error}", "correct network.backbone")
     if weights == "random":
-        return tower
-    load(tower, name, locate(name, weights))
-    return tower
+        return backbone
+    load(backbone, name, locate(name, weights))
+    return backbone

@@ -100,10 +100,13 @@ def bring(
         LayoutName | None,
         typer.Option(help="Whose names the weights have, where the file does not show it."),
     ] = None,
-    tower: Annotated[
+    backbone: Annotated[
         str,
         typer.Option(
-            help="Of a head alone: open_clip's file of its tower, or hub to fetch it.",
+            "--backbone",
+            # Its former name, which scripts may still use.
+            "--tower",
+            help="Of a head alone: open_clip's file of its backbone, or hub to fetch it.",
             metavar="hub|FILE",
             show_default=False,
         ),
@@ -117,14 +120,14 @@ def bring(
 
     deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
 
-    deepscan models import fc_weights.pth --as unifd --tower hub
+    deepscan models import fc_weights.pth --as unifd --backbone hub
     """
-    from deepscan.models.fetch import NEEDED, tower_source
+    from deepscan.models.fetch import NEEDED, backbone_source
 
     require(NEEDED, "torch", "installing a published model")
     from deepscan.models.importing import Origin, import_model
 
-    origin = Origin(file, layout=layout or "", tower=tower_source(tower, offline=offline))
+    origin = Origin(file, layout=layout or "", backbone=backbone_source(backbone, offline=offline))
     _installed(import_model(origin, name, user_folder(), license=license, tell=_tell))
 
 

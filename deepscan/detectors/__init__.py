@@ -34,7 +34,7 @@ def load_network(card: ModelCard) -> "Network":
     from safetensors.torch import load_file
 
     # Built without memory: nothing is drawn at random, or decomposed, only to be overwritten. The tuning of a
-    # trained model is in its weights, and where the card states none, the tower is to stay as it is.
+    # trained model is in its weights, and where the card states none, the backbone is to stay as it is.
     with torch.device("meta"):
         network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
     stored = load_file(card.path("torch"))

@@ -1,4 +1,4 @@
-"""CoRIT (arXiv 2603.24057): region tokens gather from a frozen tower what a self-blended twin brings out."""
+"""CoRIT (arXiv 2603.24057): region tokens gather what a self-blended twin brings out in a frozen backbone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def projected(contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
         Projections, shape (B, K, P), and the length of the mean contrast of each region, shape (B, K), which
         is also the mean of the projections within it.
     """
-    # Differences of nearly equal numbers: in float32 even where the tower computes in less.
+    # Differences of nearly equal numbers: in float32 even where the backbone computes in less.
     with exact(contrast):
         centroid = regions @ contrast / regions.sum(dim=2, keepdim=True)
         length = centroid.norm(dim=2)
@@ -141,14 +141,14 @@ class CrossAttention(nn.Module):
 
 
 class CoritNetwork(FrozenNetwork):
-    """A frozen tower that is shown each crop and its self-blended counterpart, and a head (CoRIT, Sec. IV).
+    """A frozen backbone that sees each crop and its self-blended counterpart, and a head (CoRIT, Sec. IV).
 
-    Both go through the tower side by side. After every block each region's token takes in the mean of the
+    Both go through the backbone side by side. After every block each region's token takes in the mean of the
     patches on which the two differ as the region does; beside the CLS token, the region tokens of a middle
     and of the last block are what is classified. Only the head trains.
 
     Args:
-        backbone: The tower; it must not train.
+        backbone: The backbone; it must not train.
         rsi: Whether there are region tokens (regional signal injection, Sec. IV-C).
         rrm: Whether they take in only the patches that the counterpart singles out (region refinement mask,
             Sec. IV-B), not their whole regions; without, no counterpart is looked at.
@@ -164,14 +164,14 @@ class CoritNetwork(FrozenNetwork):
             add to the patches cancels in the contrast.
         layers: After which blocks, from 1, the tokens are taken; None for three quarters of the depth and all
             of it, which is 18 and 24 in the paper. Blocks after the last of them are left out.
-        head: `linear` on all tokens; `projected`, the same on what the tower's projection makes of them;
+        head: `linear` on all tokens; `projected`, the same on what the backbone's projection makes of them;
             `perceptron` with one hidden layer; `attention`, see `CrossAttention`.
         hidden: Width of the perceptron's hidden layer.
         heads: Heads of the cross-attention.
 
     Raises:
-        ValueError: The tower trains, or an argument is out of range.
-        UsageError: The tower cannot be driven step by step.
+        ValueError: The backbone trains, or an argument is out of range.
+        UsageError: The backbone cannot be driven step by step.
     """
 
     inputs = ("crops", "counterparts", "regions")
@@ -231,17 +231,17 @@ class CoritNetwork(FrozenNetwork):
             held no patch and stand for the whole crop instead, shape (B,); only what the switches leave on.
 
         Raises:
-            UsageError: The regions are of another grid than the tower's.
+            UsageError: The regions are of another grid than the backbone's.
         """
-        tower = self.backbone
+        backbone = self.backbone
         regions, evidence = self._regions(inputs["regions"])
         found, masks, projections = self._driven(inputs, regions)
         if projections is not None:
             evidence["projections"] = projections
         if self.rsi:
             evidence["masks"] = masks[-1]
-        features = tower.ln_post(torch.cat(found, dim=1))
-        return tower.projection(features) if self.project else features, evidence
+        features = backbone.ln_post(torch.cat(found, dim=1))
+        return backbone.projection(features) if self.project else features, evidence
 
     @torch.no_grad()
     def layer_masks(self, **inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,7 +251,7 @@ class CoritNetwork(FrozenNetwork):
             **inputs: As `extract` takes them.
 
         Raises:
-            UsageError: The regions are of another grid than the tower's, or nothing has a token.
+            UsageError: The regions are of another grid than the backbone's, or nothing has a token.
         """
         if not self.rsi:
             raise UsageError("this model has no region tokens, and so no masks", "name one with rsi: true")
@@ -267,11 +267,11 @@ class CoritNetwork(FrozenNetwork):
         self, inputs: Mapping[str, Tensor], regions: Tensor
     ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """Return the tokens of each of `layers`, the masks after each block, and the last projections."""
-        tower, batch = self.backbone, inputs["crops"].shape[0]
+        backbone, batch = self.backbone, inputs["crops"].shape[0]
         streams = self._embedded(inputs, regions)
-        places = [tower.places(stream.shape[1] - tower.prefix - tower.grid**2) for stream in streams]
+        places = [backbone.places(stream.shape[1] - backbone.prefix - backbone.grid**2) for stream in streams]
         found, masks, projections = [], [], None
-        for number, block in enumerate(tower.blocks[: self.layers[-1]], 1):
+        for number, block in enumerate(backbone.blocks[: self.layers[-1]], 1):
             streams = [block(x, place) for x, place in zip(streams, places, strict=True)]
             if self.rsi:
                 kept = regions
@@ -341,16 +341,16 @@ class CoritNetwork(FrozenNetwork):
         return torch.cat((x[:, :1], x[:, self.backbone.prefix + self.backbone.grid**2 :]), dim=1)
 
 
-def _head(tower: Backbone, kind: HeadKind, layers: int, tokens: int, hidden: int, heads: int) -> nn.Module:
+def _head(backbone: Backbone, kind: HeadKind, layers: int, tokens: int, hidden: int, heads: int) -> nn.Module:
     if kind not in get_args(HeadKind):
         raise ValueError(f"head must be one of {', '.join(get_args(HeadKind))}, not {kind!r}")
     if kind == "attention":
         if layers < 2:
             raise ValueError("the head `attention` asks earlier layers: it needs hri and two layers or more")
-        return CrossAttention(tower.width, tokens, heads)
-    if kind == "projected" and isinstance(tower.projection, nn.Identity):
+        return CrossAttention(backbone.width, tokens, heads)
+    if kind == "projected" and isinstance(backbone.projection, nn.Identity):
         raise ValueError("the head `projected` needs a backbone with a projection, and this one has none")
-    width = layers * tokens * (tower.projected if kind == "projected" else tower.width)
+    width = layers * tokens * (backbone.projected if kind == "projected" else backbone.width)
     steps: list[nn.Module] = [nn.Flatten()]
     if kind == "perceptron":
         steps += [nn.Linear(width, hidden), nn.GELU()]
@@ -365,8 +365,8 @@ class Corit(Classifier[FrozenOutput]):
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `CoritNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
-        tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        return assemble(CoritNetwork, tower, arguments)
+        backbone, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
+        return assemble(CoritNetwork, backbone, arguments)
 
     def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy; the parts are `cls` and `kept`.

@@ -29,7 +29,7 @@ class ContrastInputs(Inputs):
         crop: How the crops were cut.
         mean: Per RGB channel, of pixels in [0, 1].
         std: Per RGB channel.
-        grid: Patches along a side of the network's tower; P = grid * grid.
+        grid: Patches along a side of the network's backbone; P = grid * grid.
         seed: Of the counterparts, and of random regions.
         views: Counterparts over which a score is averaged.
         face: `canonical`: where the crop recipe puts the face; `center`: the middle, for crops that no face

@@ -77,7 +77,7 @@ class Network(nn.Module, ABC):
 
     Attributes:
         inputs: Names of what it takes, in order: `crops`, normalised, shape (B, 3, S, S), comes first.
-        backbone: Its tower.
+        backbone: Its backbone.
         export_note: What an exported file must say of how it computes, empty where there is nothing to say.
     """
 
@@ -220,7 +220,7 @@ def cross_entropy(output: Output, batch: Batch, label_smoothing: float = 0.0) ->
 
 
 def split_network(network: Mapping[str, Any], weights: str) -> tuple[Backbone, dict[str, Any]]:
-    """Return the tuned tower that a network states under `backbone` and `tuning`, and its other arguments.
+    """Return the tuned backbone that a network states under `backbone` and `tuning`, and its other arguments.
 
     Raises:
         UsageError: A name, a key or a value is wrong.
@@ -228,30 +228,30 @@ def split_network(network: Mapping[str, Any], weights: str) -> tuple[Backbone, d
         ContractError: The weights do not fit.
     """
     arguments = dict(network)
-    tower = build_backbone(arguments.pop("backbone", {}), weights)
-    tune(tower, arguments.pop("tuning", {"type": "fft"}))
-    return tower, arguments
+    backbone = build_backbone(arguments.pop("backbone", {}), weights)
+    tune(backbone, arguments.pop("tuning", {"type": "fft"}))
+    return backbone, arguments
 
 
-def assemble(kind: type[Network], tower: Backbone, arguments: Mapping[str, Any]) -> Network:
-    """Return a network of a tower and the arguments that its method states.
+def assemble(kind: type[Network], backbone: Backbone, arguments: Mapping[str, Any]) -> Network:
+    """Return a network of a backbone and the arguments that its method states.
 
     Raises:
         UsageError: An argument is unknown or out of range.
     """
     try:
-        return kind(tower, **arguments)
+        return kind(backbone, **arguments)
     except (TypeError, ValueError, AssertionError) as error:
         raise UsageError(f"bad arguments for {kind.__name__}: {error}", "correct `network` in the recipe")
 
 
-def require_steps(tower: Backbone, method: str) -> VisionTransformer:
+def require_steps(backbone: Backbone, method: str) -> VisionTransformer:
     """Return a backbone that a method can drive step by step with tokens of its own.
 
     Raises:
         UsageError: It has no transformer blocks, pools its tokens, or has a relative position bias.
     """
-    transformer = as_transformer(tower, method, STEPWISE)
+    transformer = as_transformer(backbone, method, STEPWISE)
     hint = f"choose a backbone from: {', '.join(STEPWISE)}; or --method qtfp"
     if transformer.pool is not None:
         raise UsageError(

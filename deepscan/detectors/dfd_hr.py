@@ -104,13 +104,13 @@ class DfdHrOutput(Output):
 
 
 class DfdHrNetwork(Network):
-    """A crop at half its size and its tiles at full size, each through the routed tower (DFD-HR, Sec. 3).
+    """A crop at half its size and its tiles at full size, each through the routed backbone (DFD-HR, Sec. 3).
 
-    It takes crops of twice the tower's side. In evaluation a sample that a layer judge lets go leaves the
+    It takes crops of twice the backbone's side. In evaluation a sample that a layer judge lets go leaves the
     batch, and costs nothing in the routed blocks from there on.
 
     Args:
-        backbone: The tower.
+        backbone: The backbone.
         preset: `paper`, or `release` for what the released code does.
         stated: Attributes of `Settings`; None stands for the preset's.
 
@@ -139,14 +139,14 @@ class DfdHrNetwork(Network):
 
     @property
     def side(self) -> int:
-        """Side in pixels of the crops that it takes: twice the tower's."""
+        """Side in pixels of the crops that it takes: twice the backbone's."""
         return TILES * self.backbone.side
 
     def forward(self, crops: Tensor) -> DfdHrOutput:
         """Return the output for normalised crops, shape (B, 3, 2S, 2S).
 
         Raises:
-            ContractError: The crops are not twice the tower's side.
+            ContractError: The crops are not twice the backbone's side.
         """
         seen = self.global_passage(crops)
         feature, rankings = self._project(seen.cls), ()
@@ -163,17 +163,17 @@ class DfdHrNetwork(Network):
         """Return the way of whole crops, shape (B, 3, 2S, 2S), at half their size; their tiles go none.
 
         Raises:
-            ContractError: The crops are not twice the tower's side.
+            ContractError: The crops are not twice the backbone's side.
         """
-        tower = self.backbone
+        backbone = self.backbone
         if crops.shape[2:] != (self.side, self.side):
             given = tuple(crops.shape[2:])
             raise ContractError(
-                f"DFD-HR takes crops of twice its backbone's side of {tower.side}, not {given}",
+                f"DFD-HR takes crops of twice its backbone's side of {backbone.side}, not {given}",
                 f"state crop.resize: {self.side}",
             )
         routed, masked = self.settings.routed == "both", self.masked or self.training
-        passage: Passage = self.branch(tower, halved(crops), routed=routed, masked=masked)
+        passage: Passage = self.branch(backbone, halved(crops), routed=routed, masked=masked)
         return passage
 
     def exportable(self) -> Network:
@@ -214,8 +214,8 @@ class DfdHr(Detector[DfdHrOutput]):
             MissingError: The weights cannot be had.
             ContractError: The weights do not fit.
         """
-        tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        return assemble(DfdHrNetwork, tower, arguments)
+        backbone, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
+        return assemble(DfdHrNetwork, backbone, arguments)
 
     def loss(self, output: DfdHrOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total loss; the parts are `cls`, `rank`, and what routing did.

@@ -1,4 +1,4 @@
-"""Routing through a tower's last blocks: which samples leave, and which tokens stay (DFD-HR)."""
+"""Routing through a backbone's last blocks: which samples leave, and which tokens stay (DFD-HR)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Passage:
-    """A batch's way through a routed tower.
+    """A batch's way through a routed backbone.
 
     Attributes:
         cls: The CLS token after the last block, before the final norm, shape (B, D).
@@ -123,24 +123,24 @@ class Step:
 
 
 class Branch(nn.Module):
-    """Adapters and judges with which a tower is driven; the tower itself is not part of it.
+    """Adapters and judges with which a backbone is driven; the backbone itself is not part of it.
 
     What cannot have a gradient does not require one: judges of blocks that are not routed, layer judges
     whose decisions only index, and token judges whose scores neither weigh tokens nor are ranked softly.
 
     Args:
-        tower: The tower, for its sizes.
+        backbone: The backbone, for its sizes.
         settings: The choices.
         judged: Whether there are judges.
         compared: Whether it is given a query in training, and so has a rank loss.
     """
 
     def __init__(
-        self, tower: VisionTransformer, settings: Settings, *, judged: bool = True, compared: bool = True
+        self, backbone: VisionTransformer, settings: Settings, *, judged: bool = True, compared: bool = True
     ) -> None:
         super().__init__()
-        depth, width = tower.depth, tower.width
-        self.settings, self.prefix = settings, tower.prefix
+        depth, width = backbone.depth, backbone.width
+        self.settings, self.prefix = settings, backbone.prefix
         self.routed, self.ranked = settings.routed_blocks(depth), settings.ranked_blocks(depth)
         self.adapters = nn.ModuleList(
             nn.ModuleList(
@@ -174,17 +174,17 @@ class Branch(nn.Module):
 
     def forward(
         self,
-        tower: VisionTransformer,
+        backbone: VisionTransformer,
         crops: Tensor,
         query: Tensor | None = None,
         *,
         routed: bool = True,
         masked: bool = False,
     ) -> Passage:
-        """Return the passage of normalised crops, shape (B, 3, S, S), through the tower.
+        """Return the passage of normalised crops, shape (B, 3, S, S), through the backbone.
 
         Args:
-            tower: The tower.
+            backbone: The backbone.
             crops: The crops.
             query: What tokens are compared with, shape (B, D); None for the CLS token of the time, and no
                 rankings.
@@ -192,12 +192,12 @@ class Branch(nn.Module):
             masked: Whether every sample goes through every block, the gates deciding what comes of it;
                 otherwise samples that have left are left out, which gives the same and saves the time.
         """
-        x, rotary = tower.embed(crops), tower.places()
+        x, rotary = backbone.embed(crops), backbone.places()
         active = torch.ones(x.shape[0], device=x.device)
         depth = torch.zeros_like(active)
         kept: list[Tensor] = []
         rankings: list[Ranking] = []
-        for number, block in enumerate(cast(Iterable[Block], tower.blocks)):
+        for number, block in enumerate(cast(Iterable[Block], backbone.blocks)):
             if not routed or number not in self.routed:
                 x, depth = block(x, rotary, self._adapters(number)), depth + 1
                 continue

@@ -18,7 +18,7 @@ class Settings:
         split: Whether the four tiles are looked at beside the whole crop (multi-scale fusion); without them
             nothing is shared, pooled or ranked.
         share_branches: Whether tiles and whole crop share adapters and judges (Table B, "w.i. shared"); the
-            tower they always share.
+            backbone they always share.
         routed: Branches with judges: `both` (Table B, "Split+Origin") or `split` ("Split"). Adapters are in
             both either way.
         pooling: How the tiles' CLS tokens become one: `query` (a learnt query attends to them) or `self`
@@ -28,7 +28,7 @@ class Settings:
         hidden: Width inside an expert.
         act: Activation of an expert; the paper's text has ReLU, its code GELU.
         gate_noise: Whether the experts' gate is noisy in training.
-        adapter_init: `zero`: a new network is its tower; `default`: the released code's.
+        adapter_init: `zero`: a new network is its backbone; `default`: the released code's.
         hr_blocks: Blocks with judges; the others run for every sample and every token.
         pruning: Whether layer judges let samples leave (early layer pruning).
         layer_gate: In training, what a sample's tokens become after a routed block: `blend`, p Block(H) +
@@ -108,7 +108,7 @@ class Settings:
             raise ValueError("with routed: split, only tiles are routed, and split: false has none")
 
     def routed_blocks(self, depth: int) -> tuple[int, ...]:
-        """Return the numbers, from 0, of the routed blocks of a tower of that depth.
+        """Return the numbers, from 0, of the routed blocks of a backbone of that depth.
 
         Raises:
             ValueError: There is no such block, or a block is named twice, or none is.
@@ -167,5 +167,5 @@ def settings_of(preset: str, stated: Mapping[str, Any]) -> Settings:
 def _numbers(blocks: Blocks, depth: int, name: str) -> tuple[int, ...]:
     numbers = sorted(number + depth if number < 0 else number for number in blocks)
     if not numbers or numbers[0] < 0 or numbers[-1] >= depth or len(set(numbers)) < len(numbers):
-        raise ValueError(f"{name} {list(blocks)} are not distinct blocks of a tower of {depth}")
+        raise ValueError(f"{name} {list(blocks)} are not distinct blocks of a backbone of {depth}")
     return tuple(numbers)

@@ -1,4 +1,4 @@
-"""GenD (WACV 2026): a tower whose norms alone train, its CLS token on the unit sphere, a linear head."""
+"""GenD (WACV 2026): a backbone whose norms alone train, its CLS token on the unit sphere, a linear head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class GenDOutput(Output):
 
 
 class GenDNetwork(Network):
-    """A tower that trains, as its tuning has it, and a head on its CLS token at length 1.
+    """A backbone that trains, as its tuning has it, and a head on its CLS token at length 1.
 
     Args:
-        backbone: The tower.
+        backbone: The backbone.
         feature: As `make_head` takes it.
         layers: As `make_head` takes it.
         normalise: Whether the head sees the feature at length 1, or as it is.

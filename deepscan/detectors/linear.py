@@ -1,4 +1,4 @@
-"""The baselines: a head on the CLS token of a tower that is frozen, tuned in part, or trained whole."""
+"""The baselines: a head on the CLS token of a backbone that is frozen, tuned in part, or trained whole."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +30,8 @@ def make_head(backbone: Backbone, feature: Feature, layers: int) -> nn.Sequentia
     """Return what goes from the CLS token to logits.
 
     Args:
-        backbone: The tower.
-        feature: `cls`, the token after the final norm, or `projected`, what the tower's projection makes of
-            it.
+        backbone: The backbone.
+        feature: `cls`, the token after the final norm, or `projected`, its projection.
         layers: 1 for a linear layer; more for a perceptron, ReLU between layers as wide as the feature
             (MLP-k of DFD-HR, supplement, Table A).
 
@@ -51,7 +50,7 @@ def make_head(backbone: Backbone, feature: Feature, layers: int) -> nn.Sequentia
 
 
 def feature_of(backbone: Backbone, tokens: Tokens, feature: Feature) -> Tensor:
-    """Return what a head of `make_head` takes of a tower's tokens, shape (B, D)."""
+    """Return what a head of `make_head` takes of a backbone's tokens, shape (B, D)."""
     seen: Tensor = backbone.projection(tokens.cls) if feature == "projected" else tokens.cls
     return seen
 
@@ -62,7 +61,7 @@ class LinearOutput(Output):
 
     Attributes:
         tokens: The backbone's tokens.
-        backbone: The tower, for the penalties on its weights.
+        backbone: The backbone, for the penalties on its weights.
         margins: By how much the logit of fake is above that of real at each place, shape (B, 1, P), where the
             crop's own margin is their mean; None where it is not.
     """
@@ -80,10 +79,10 @@ class LinearOutput(Output):
 
 
 class LinearNetwork(Network):
-    """A tower that trains, as its tuning has it, and a head on its CLS token.
+    """A backbone that trains, as its tuning has it, and a head on its CLS token.
 
     Args:
-        backbone: The tower.
+        backbone: The backbone.
         feature: As `make_head` takes it.
         layers: As `make_head` takes it.
     """
@@ -106,15 +105,15 @@ class LinearNetwork(Network):
 
 
 class FrozenLinearNetwork(FrozenNetwork):
-    """A tower that does not train, and a head on its CLS token.
+    """A backbone that does not train, and a head on its CLS token.
 
     Args:
-        backbone: The tower.
+        backbone: The backbone.
         feature: As `make_head` takes it.
         layers: As `make_head` takes it.
 
     Raises:
-        ValueError: The tower trains, or an argument is out of range.
+        ValueError: The backbone trains, or an argument is out of range.
     """
 
     def __init__(self, backbone: Backbone, feature: Feature = "projected", layers: int = 1) -> None:
@@ -148,15 +147,15 @@ class UniFD(Classifier[FrozenOutput]):
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning`, its arguments."""
-        tower, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        return assemble(FrozenLinearNetwork, tower, arguments)
+        backbone, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
+        return assemble(FrozenLinearNetwork, backbone, arguments)
 
 
 @DETECTORS.register("lora")
 @DETECTORS.register("fft")
 @dataclass(frozen=True)
 class Linear(Classifier[LinearOutput]):
-    """Classifies the CLS token of a tower that trains, by LoRA or whole, as the recipe tunes it."""
+    """Classifies the CLS token of a backbone that trains, by LoRA or whole, as the recipe tunes it."""
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
@@ -181,7 +180,7 @@ class Effort(Linear):
         """Return the total loss, in float32; its parts are `cls` and, if on, `orth` and `keepsv`.
 
         Raises:
-            UsageError: A penalty is on, and the tower is not tuned by Effort.
+            UsageError: A penalty is on, and the backbone is not tuned by Effort.
         """
         total, parts = super().loss(output, batch)
         if not (self.lambda_orth or self.lambda_keepsv):

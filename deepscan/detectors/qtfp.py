@@ -75,7 +75,7 @@ class QtfpOutput(Output):
             a network without queries, where its CLS token looked, K being 1.
         pooled: The global token, the mean of what the queries gathered, shape (B, D); None without queries.
         tokens: The backbone's tokens, for the losses.
-        backbone: The tower, for the penalties on its weights.
+        backbone: The backbone, for the penalties on its weights.
     """
 
     attention: Tensor
@@ -93,13 +93,13 @@ class QtfpNetwork(Network):
     """Backbone, query pooling and a linear head (QTFP, Sec. 3).
 
     Args:
-        backbone: The tower. Parts of it that nothing here reads do not train.
+        backbone: The backbone. Parts of it that nothing here reads do not train.
         queries: Number K of queries.
-        heads: Attention heads of the pooling, a divisor of the tower's width.
+        heads: Attention heads of the pooling, a divisor of the backbone's width.
         fusion: What is classified: the `global` token of the queries alone, as the paper does; the `cls`
             token alone, without queries; or both (supplement, Table 1): their mean (`avg`), their mean with
             learnt weights (`weighted`), or one beside the other (`concat`).
-        norm: Whether patches are taken `after` the tower's final norm or `before` it. No source says which;
+        norm: Whether patches are taken `after` the backbone's final norm or `before` it. No source says;
             CLIP itself norms before use.
 
     Raises:
@@ -220,7 +220,7 @@ class Qtfp(Classifier[QtfpOutput]):
             batch: The samples; with masks, if the contrast is MACL.
 
         Raises:
-            UsageError: A part that is on has nothing to work on: masks, queries or a tower tuned by Effort.
+            UsageError: A part that is on has nothing to work on: masks, queries or a tuning by Effort.
         """
         with exact(output.logits):
             weighted = self._parts(output, batch)

@@ -62,8 +62,8 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
     downloads = store / DOWNLOADS / name
     downloads.mkdir(parents=True, exist_ok=True)
     path, revision = _fetched(wanted, store, offline, tell)
-    tower = tower_source("hub", offline=offline) if LAYOUTS.get(wanted.layout).tower else None
-    origin = Origin(path, revision=revision, accepted=True, tower=tower)
+    backbone = backbone_source("hub", offline=offline) if LAYOUTS.get(wanted.layout).backbone else None
+    origin = Origin(path, revision=revision, accepted=True, backbone=backbone)
     try:
         card = import_model(origin, name, store, tell=tell)
     except ContractError:
@@ -213,8 +213,8 @@ def _absent(wanted: Known) -> MissingError:
     )
 
 
-def tower_source(stated: str, *, offline: bool) -> Path | Callable[[str], Path] | None:
-    """Return where an importer takes the tower of a head from, as `--tower` states it.
+def backbone_source(stated: str, *, offline: bool) -> Path | Callable[[str], Path] | None:
+    """Return where an importer takes the backbone of a head from, as `--backbone` states it.
 
     Args:
         stated: `hub` for what fetches the published one once it is asked for, a path, or empty for none.
@@ -222,7 +222,7 @@ def tower_source(stated: str, *, offline: bool) -> Path | Callable[[str], Path] 
     """
     if stated != "hub":
         return Path(stated) if stated else None
-    from deepscan.backbones.weights import fetch_tower
+    from deepscan.backbones.weights import fetch_backbone
 
-    instead = "then: deepscan models import HEAD --as NAME --tower FILE"
-    return partial(fetch_tower, offline=offline, instead=instead)
+    instead = "then: deepscan models import HEAD --as NAME --backbone FILE"
+    return partial(fetch_backbone, offline=offline, instead=instead)

@@ -40,7 +40,7 @@ class Origin:
     Attributes:
         path: The file.
         layout: Whose names it has; empty for what its names say.
-        tower: A file with the tower of a head, or what returns that of a backbone's name when it is needed;
+        backbone: A file with the backbone of a head, or what returns it by the backbone's name when needed;
             None where the file holds both.
         revision: The commit that it is of there, empty where there is none.
         accepted: Whether its terms were accepted.
@@ -48,7 +48,7 @@ class Origin:
 
     path: Path
     layout: str = ""
-    tower: Path | Callable[[str], Path] | None = None
+    backbone: Path | Callable[[str], Path] | None = None
     revision: str = ""
     accepted: bool = False
 
@@ -75,7 +75,7 @@ def import_model(
 
     Raises:
         UsageError: The name is taken or no name, the file is not there, or the layout is unknown.
-        MissingError: The tower that its head needs is not given, or not to be had.
+        MissingError: The backbone that its head needs is not given, or not to be had.
         ContractError: It is not the file that is known by that name, cannot be read, or does not fit.
     """
     stores.check_free(name, store)
@@ -93,13 +93,13 @@ def import_model(
     needed = layout.needed(checkpoint.weights)
     _check_counts(needed, listed)
     said = checkpoint.stated or (stated_beside(origin.path, layout.config) if layout.config else {})
-    tower = _tower(layout, needed, origin)
-    weights, left = _renamed({**_tower_weights(tower), **layout.worked_out(needed)}, layout, origin)
+    backbone = _backbone(layout, needed, origin)
+    weights, left = _renamed({**_backbone_weights(backbone), **layout.worked_out(needed)}, layout, origin)
     stated, assumed = layout.network(weights, said)
-    _check_tower(stated["backbone"], layout, listed)
+    _check_backbone(stated["backbone"], layout, listed)
     for line in assumed:
         tell(f"note: assumed {line}")
-    source = _source(origin, tower, sha256, called, like, listed is not None, assumed)
+    source = _source(origin, backbone, sha256, called, like, listed is not None, assumed)
     with _folder(store, name) as folder:
         card = ModelCard(
             folder=folder,
@@ -163,7 +163,7 @@ def _check_counts(needed: Weights, listed: Known | None) -> None:
     if (tensors, elements) != (listed.tensors, listed.elements):
         raise ContractError(
             f"the file holds {tensors:,} tensors of {elements:,} numbers, and {listed.name} has "
-            f"{listed.tensors:,} of {listed.elements:,}: it is of another tower, or not whole",
+            f"{listed.tensors:,} of {listed.elements:,}: it is of another backbone, or not whole",
             "fetch it again, or import it under a name of your own with --as",
         )
 
@@ -175,54 +175,55 @@ def _renamed(weights: Weights, layout: Layout, origin: Origin) -> tuple[dict[str
         raise ContractError(f"weights in {origin.path} cannot be put together: {first_line(error)}", _HINT)
 
 
-def _check_tower(stated: Mapping[str, Any], layout: Layout, listed: Known | None) -> None:
-    """Hold the tower of a known head, which no count of its file covers, to the published one's sizes."""
-    if listed and layout.tower and stated != {"name": layout.tower}:
+def _check_backbone(stated: Mapping[str, Any], layout: Layout, listed: Known | None) -> None:
+    """Hold the backbone of a known head, which no count of its file covers, to the published one's sizes."""
+    if listed and layout.backbone and stated != {"name": layout.backbone}:
         raise ContractError(
-            f"the tower is another than that of {listed.name}: {dict(stated)}",
-            f"give the published weights of {layout.tower}",
+            f"the backbone is another than that of {listed.name}: {dict(stated)}",
+            f"give the published weights of {layout.backbone}",
         )
 
 
-def _tower(layout: Layout, needed: Weights, origin: Origin) -> Path | None:
-    """Return the file of a head's tower, fetched only now if it is to be; None where the file has its own.
+def _backbone(layout: Layout, needed: Weights, origin: Origin) -> Path | None:
+    """Return the file of a head's backbone, fetched only now if it is to be; None where the file has its own.
 
     Raises:
-        MissingError: It needs a tower, and none is given or to be had.
-        UsageError: A tower is given and none is needed.
+        MissingError: It needs a backbone, and none is given or to be had.
+        UsageError: A backbone is given and none is needed.
     """
-    alone = bool(layout.tower) and not any(".visual." in f".{name}" for name in needed)
-    if alone and origin.tower is None:
+    alone = bool(layout.backbone) and not any(".visual." in f".{name}" for name in needed)
+    if alone and origin.backbone is None:
         raise MissingError(
-            f"{origin.path} is a head alone, and its tower, OpenAI's CLIP, is not given",
-            "add --tower hub to fetch it, or --tower FILE with open_clip's file of ViT-L/14 (openai)",
+            f"{origin.path} is a head alone, and its backbone, OpenAI's CLIP, is not given",
+            "add --backbone hub to fetch it, or --backbone FILE with open_clip's file of ViT-L/14 (openai)",
         )
-    if origin.tower is not None and not alone:
-        raise UsageError(f"{origin.path} brings its own tower", "leave out --tower")
-    return origin.tower(layout.tower) if callable(origin.tower) else origin.tower
+    if origin.backbone is not None and not alone:
+        raise UsageError(f"{origin.path} brings its own backbone", "leave out --backbone")
+    return origin.backbone(layout.backbone) if callable(origin.backbone) else origin.backbone
 
 
-def _tower_weights(path: Path | None) -> Weights:
-    """Return the weights of the tower in a file of the whole of CLIP; none where there is no file.
+def _backbone_weights(path: Path | None) -> Weights:
+    """Return the weights of the backbone in a file of the whole of CLIP; none where there is no file.
 
     Raises:
         UsageError: It is not there.
-        ContractError: It holds no tower as open_clip names it.
+        ContractError: It holds no backbone as open_clip names it.
     """
     if path is None:
         return {}
     check_there(path)
-    tower = {name: value for name, value in read(path).weights.items() if name.startswith("visual.")}
-    if not tower:
+    backbone = {name: value for name, value in read(path).weights.items() if name.startswith("visual.")}
+    if not backbone:
         raise ContractError(
-            f"{path} has no vision tower by open_clip's names", "give open_clip's file of the whole of CLIP"
+            f"{path} has no vision backbone by open_clip's names",
+            "give open_clip's file of the whole of CLIP",
         )
-    return tower
+    return backbone
 
 
 def _source(
     origin: Origin,
-    tower: Path | None,
+    backbone: Path | None,
     sha256: str,
     layout: str,
     like: Known,
@@ -249,7 +250,7 @@ def _source(
         "bytes": origin.path.stat().st_size,
         "sha256": sha256,
         "layout": layout,
-        **({"tower": {"file": tower.name, "sha256": sha256_of(tower)}} if tower else {}),
+        **({"tower": {"file": backbone.name, "sha256": sha256_of(backbone)}} if backbone else {}),
         **({"assumed": list(assumed)} if assumed else {}),
         **({"terms_accepted": True} if origin.accepted else {}),
         "imported": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -263,7 +264,7 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
     fill(network, given, left, origin, listed=LISTED, assign=True, hint=_HINT)
     save_weights(card.folder / WEIGHTS, network)
     if crop.input_side != network.side:
-        # A tower of another side than the published one.
+        # A backbone of another side than the published one.
         crop = replace(crop, resize=network.side)
     files = {"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))}
     card = replace(card, crop=crop, files=files)

@@ -24,12 +24,12 @@ CALM = "begin in another --out with a lower lr or with clip; --finish makes a mo
 
 def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
     """Return the optimiser over what trains of a network; each group carries its own `base_lr`."""
-    tower = {id(value) for value in network.backbone.parameters()}
+    backbone = {id(value) for value in network.backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for value in network.parameters():
         if not value.requires_grad:
             continue
-        rate = recipe.lr if recipe.backbone_lr is None or id(value) not in tower else recipe.backbone_lr
+        rate = recipe.lr if recipe.backbone_lr is None or id(value) not in backbone else recipe.backbone_lr
         decays = recipe.decay == "all" or value.ndim > 1
         groups.setdefault((rate, recipe.weight_decay if decays else 0.0), []).append(value)
     stated = [

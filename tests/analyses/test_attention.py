@@ -138,8 +138,8 @@ def test_no_group_is_in_both_halves() -> None:
 
 def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: Path) -> None:
     opened = open_network(model("fft", tmp_path))
-    tower = opened.network.backbone
-    tower.blocks[1].requires_grad_(True)
+    backbone = opened.network.backbone
+    backbone.blocks[1].requires_grad_(True)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
     data = material("a", (2,) * 8, (2,) * 8)
     drawn = draw(subject([data]))
@@ -156,14 +156,14 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     ]
     assert points[0].auc == points[9].auc == 0.5
     assert points[8].auc == points[17].auc == 1.0
-    own = tower(opened.given(pixels[halves.held])["crops"]).attention.detach().numpy()
+    own = backbone(opened.given(pixels[halves.held])["crops"]).attention.detach().numpy()
     np.testing.assert_allclose(points[0].attention, own, atol=1e-6)  # float32, batched otherwise
     assert np.abs(points[9].attention - own).max() > 1e-3
     assert sum(told) == halves.passes(8) == 2 * (8 * 16 + 9 * 16)
     after = opened.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     trained = {
-        name.partition(".")[0] for name, value in tower.blocks.named_parameters() if value.requires_grad
+        name.partition(".")[0] for name, value in backbone.blocks.named_parameters() if value.requires_grad
     }
     assert trained == {"1"}
 

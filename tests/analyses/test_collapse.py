@@ -187,7 +187,7 @@ def test_own_features_are_what_the_networks_head_takes(method, request):
     assert seen.layers.shape[:2] == (24, 2)
 
 
-def test_the_last_layers_token_is_the_towers_own(qtfp):
+def test_the_last_layers_token_is_the_backbones_own(qtfp):
     opened = open_network(qtfp)
     found = distinct(forgeries(subject([material("A", [2] * 3, [2] * 3)])))
     seen = see(opened, found)
@@ -199,8 +199,8 @@ def test_the_last_layers_token_is_the_towers_own(qtfp):
 
 
 def test_a_convolutional_network_has_one_layer(tmp_path):
-    tower = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
-    card = model("fft", tmp_path, backbone=tower)
+    backbone = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
+    card = model("fft", tmp_path, backbone=backbone)
     found = QUICK.look(subject([material("A", [2] * 12, [2] * 12)], card))
     assert {row["layer"] for row in found.rows} == {"", 1}
 

@@ -44,10 +44,10 @@ def test_the_formula_and_the_ends_of_a_network_are_what_a_counter_finds(method: 
     network = bare(method, card.network).eval()
     items = {item.of: item.value for item in count_operations(card)}
 
-    tower = 2 * BLOCK
+    backbone = 2 * BLOCK
     # Three queries ask four patches.
     queries = 2 * (3 + 4) * 16**2 + 2 * 3 * 4 * 16
-    assert multiply_adds(network) == tower + (queries if method == "qtfp" else 0)
+    assert multiply_adds(network) == backbone + (queries if method == "qtfp" else 0)
     assert items["by formula"] == 2 * multiply_adds(network) / 1e9
     ends = counted(network.backbone.stem, (1, 3, 32, 32)) + 2 * 16 * 2
     # To look where CLS looks: its query, all keys, and their products, a second time.
@@ -159,7 +159,7 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     assert write_findings("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_tower_they_are_of() -> None:
+def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_backbone_they_are_of() -> None:
     figure = draw_cost(
         [
             Item("parameters", "all", 2e6, ""),

@@ -95,7 +95,7 @@ def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, t
     assert len({round(row["loss"], 6) for row in plane}) > 4
     ascents = [(row["radius"], row["start"]) for row in found.rows if row["what"] == "ascent"]
     assert ascents == [(radius, start) for radius in (0.05, 0.1) for start in ("gradient", "random 1")]
-    # Eight crops of a label at most, or four where the tower is moved; points; two steps of each ascent.
+    # Eight crops of a label at most, or four where the backbone is moved; points; two steps of each ascent.
     total = (16 if method in ("unifd", "corit") else 8) + 9 + 2 * 4
     assert told[-1] == (total, total)
     assert told == sorted(set(told))

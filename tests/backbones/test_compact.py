@@ -22,27 +22,27 @@ TINY = {
 
 
 @pytest.fixture
-def tower():
+def backbone():
     torch.manual_seed(0)
     return BACKBONES.get("compact")(**TINY).eval()
 
 
-def test_tokens_have_the_stated_shapes(tower):
-    tokens = tower(torch.randn(3, 3, 32, 32))
-    assert (tower.side, tower.grid, tower.width) == (32, 2, 16)
+def test_tokens_have_the_stated_shapes(backbone):
+    tokens = backbone(torch.randn(3, 3, 32, 32))
+    assert (backbone.side, backbone.grid, backbone.width) == (32, 2, 16)
     assert tokens.cls.shape == (3, 16)
     assert tokens.patches.shape == (3, 4, 16)
     assert tokens.attention.shape == (3, 4)
 
 
-def test_attention_is_the_last_blocks_cls_row_without_its_own_column(tower):
+def test_attention_is_the_last_blocks_cls_row_without_its_own_column(backbone):
     seen = {}
-    attention = tower.blocks[-1].attention
+    attention = backbone.blocks[-1].attention
     for name in ("q", "k"):
         getattr(attention, name).register_forward_hook(
             lambda module, given, out, name=name: seen.setdefault(name, out) if out.shape[1] == 5 else None
         )
-    found = tower(torch.randn(2, 3, 32, 32)).attention
+    found = backbone(torch.randn(2, 3, 32, 32)).attention
     q, k = (seen[name].reshape(2, 5, 2, 8).transpose(1, 2) for name in "qk")
     row = torch.softmax(q @ k.transpose(2, 3) / 8**0.5, dim=-1).mean(dim=1)[:, 0]
     # The whole row sums to 1; what is left without the CLS column must have been scaled up again.
@@ -51,18 +51,18 @@ def test_attention_is_the_last_blocks_cls_row_without_its_own_column(tower):
     torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
 
 
-def test_a_sample_does_not_depend_on_its_neighbours_in_evaluation(tower):
+def test_a_sample_does_not_depend_on_its_neighbours_in_evaluation(backbone):
     crops = torch.randn(4, 3, 32, 32)
-    alone = torch.cat([tower(crop[None]).cls for crop in crops])
+    alone = torch.cat([backbone(crop[None]).cls for crop in crops])
     # Batched and single matrix products add in another order: a few units in the last place of float32.
-    torch.testing.assert_close(tower(crops).cls, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(backbone(crops).cls, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_patches_follow_the_picture_in_reading_order():
-    tower = BACKBONES.get("compact")(**{**TINY, "side": 64, "depth": 1}).eval()
+    backbone = BACKBONES.get("compact")(**{**TINY, "side": 64, "depth": 1}).eval()
     crops = torch.zeros(2, 3, 64, 64)
     crops[1, :, 40:56, 8:24] = 3.0
-    patches = tower.stem(crops).flatten(2).transpose(1, 2)
+    patches = backbone.stem(crops).flatten(2).transpose(1, 2)
     changed = (patches[1] - patches[0]).norm(dim=1).reshape(4, 4)
     assert divmod(int(changed.argmax()), 4) in {(2, 0), (2, 1), (3, 0), (3, 1)}
     assert changed[0, 3] < changed.max() / 100
@@ -95,9 +95,9 @@ def test_the_high_pass_shows_edges_and_no_flat_areas():
     assert HighPass(gain=1000)(crops)[0, 3].max() == 3
 
 
-def test_a_tower_with_a_high_pass_takes_the_same_crops():
-    tower = BACKBONES.get("compact")(**TINY, high_pass=8.0)
-    assert tower(torch.randn(2, 3, 32, 32)).patches.shape == (2, 4, 16)
+def test_a_backbone_with_a_high_pass_takes_the_same_crops():
+    backbone = BACKBONES.get("compact")(**TINY, high_pass=8.0)
+    assert backbone(torch.randn(2, 3, 32, 32)).patches.shape == (2, 4, 16)
 
 
 @pytest.mark.parametrize("wrong", [{"side": 40}, {"heads": 3}, {"channels": (4, 8)}])

@@ -1,11 +1,11 @@
-"""A convolutional network in a tower's place: what stands for tokens, and which methods take it."""
+"""A convolutional network in a backbone's place: what stands for tokens, and which methods take it."""
 
 import pytest
 import torch
 
 from deepscan.backbones import STEPWISE, TRANSFORMERS
 from deepscan.backbones.tuning import tune
-from deepscan.backbones.vit import patch_tower
+from deepscan.backbones.vit import patch_transformer
 from deepscan.backbones.weights import build_backbone
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
@@ -14,29 +14,29 @@ TINY = {"name": "convnet", "side": 32, "channels": [4, 8, 16], "pairs": [0, 1, 1
 
 
 @pytest.fixture
-def tower():
+def backbone():
     torch.manual_seed(0)
     return build_backbone(TINY).eval()
 
 
-def test_the_mean_of_the_patches_stands_for_the_cls_token(tower):
-    tokens = tower(torch.randn(2, 3, 32, 32))
+def test_the_mean_of_the_patches_stands_for_the_cls_token(backbone):
+    tokens = backbone(torch.randn(2, 3, 32, 32))
     assert tokens.patches.shape == (2, 16, 16)
     assert torch.equal(tokens.cls, tokens.patches.mean(dim=1))
     assert torch.equal(tokens.attention, torch.full((2, 16), 1 / 16))
 
 
-def test_a_patch_is_where_its_picture_is(tower):
+def test_a_patch_is_where_its_picture_is(backbone):
     crops = torch.zeros(1, 3, 32, 32)
-    still = tower(crops).patches
+    still = backbone(crops).patches
     crops[..., :4, -4:] = 1
-    moved = (tower(crops).patches - still).abs().sum(dim=-1)[0]
+    moved = (backbone(crops).patches - still).abs().sum(dim=-1)[0]
     # Three strides and two pairs see 37 pixels across: what lies in the corner opposite is out of reach.
     assert int(moved.argmax()) == 3
     assert moved[12] == 0
 
 
-def test_it_trains_from_end_to_end(tower):
+def test_it_trains_from_end_to_end(backbone):
     network = DETECTORS.get("fft")().build({"backbone": TINY}).train()
     network(torch.randn(4, 3, 32, 32)).logits[:, 1].sum().backward()
     lacking = [
@@ -45,7 +45,7 @@ def test_it_trains_from_end_to_end(tower):
     assert lacking == []
 
 
-def test_the_score_is_the_mean_of_what_each_place_says(tower):
+def test_the_score_is_the_mean_of_what_each_place_says(backbone):
     network = DETECTORS.get("fft")().build({"backbone": TINY}).eval()
     output = network(torch.randn(3, 3, 32, 32))
     margins = output.evidence["margins"]
@@ -67,15 +67,15 @@ def test_methods_with_tokens_of_their_own_refuse_it_and_name_what_fits(method, b
 
 
 @pytest.mark.parametrize("kind", ["effort", "partial", "lora", "ia3"])
-def test_tunings_of_blocks_refuse_it_and_name_what_fits(tower, kind):
+def test_tunings_of_blocks_refuse_it_and_name_what_fits(backbone, kind):
     with pytest.raises(UsageError, match="blocks of a transformer") as raised:
-        tune(tower, {"type": kind})
+        tune(backbone, {"type": kind})
     assert all(name in raised.value.hint for name in TRANSFORMERS)
 
 
-def test_it_has_one_layer_which_is_its_last(tower):
+def test_it_has_one_layer_which_is_its_last(backbone):
     crops = torch.randn(2, 3, 32, 32)
-    assert torch.equal(tower.layers(crops), tower(crops).cls[:, None])
+    assert torch.equal(backbone.layers(crops), backbone(crops).cls[:, None])
 
 
 @pytest.mark.parametrize("wrong", [{"side": 36}, {"pairs": [1]}, {"channels": []}], ids=str)
@@ -86,4 +86,4 @@ def test_bad_arguments_are_refused(wrong):
 
 def test_a_transformer_without_blocks_is_refused():
     with pytest.raises(ValueError, match="blocks"):
-        patch_tower(side=16, patch=4, width=8, depth=0, heads=1, hidden=8)
+        patch_transformer(side=16, patch=4, width=8, depth=0, heads=1, hidden=8)

@@ -36,11 +36,11 @@ def path(theirs, tmp_path):
 
 @torch.no_grad()
 def test_patches_are_timms_and_their_mean_stands_for_the_cls_token(theirs, path):
-    tower, crops = build_backbone(SMALL, str(path)).eval(), torch.randn(2, 3, 64, 64)
-    tokens, features = tower(crops), theirs.forward_features(crops)
+    backbone, crops = build_backbone(SMALL, str(path)).eval(), torch.randn(2, 3, 64, 64)
+    tokens, features = backbone(crops), theirs.forward_features(crops)
     assert torch.equal(tokens.patches, features.flatten(2).transpose(1, 2))
     torch.testing.assert_close(tokens.cls, features.mean(dim=(2, 3)))
-    assert (tower.grid, tower.width) == (2, 1280)
+    assert (backbone.grid, backbone.width) == (2, 1280)
 
 
 def test_the_same_tensors_under_other_names_are_taken_in_their_order(theirs, path, tmp_path):
@@ -107,12 +107,12 @@ def test_it_trains_from_end_to_end_in_bfloat16():
 
 @torch.no_grad()
 def test_with_the_packages_weights_it_knows_a_cat_and_a_cup_of_coffee():
-    tower = build_backbone({"name": NAME}, f"package:{PACKAGE}").eval()
+    backbone = build_backbone({"name": NAME}, f"package:{PACKAGE}").eval()
     file = next(file for file in importlib.metadata.files(PACKAGE) if file.suffix == ".pth")
     weights = torch.load(file.locate(), weights_only=True)
     for picture, names in ((data.chelsea(), {281, 282, 285}), (data.coffee(), {967})):
         square = picture[:300, 80:380] if 281 in names else picture[:400, 100:500]
         pixels = cv2.resize(square, (224, 224), interpolation=cv2.INTER_AREA)
         crop = (torch.from_numpy(pixels).permute(2, 0, 1)[None].float() - 127) / 128
-        classes = tower(crop).cls @ weights["_fc.weight"].T + weights["_fc.bias"]
+        classes = backbone(crop).cls @ weights["_fc.weight"].T + weights["_fc.bias"]
         assert int(classes.argmax()) in names

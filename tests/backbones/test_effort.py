@@ -76,30 +76,30 @@ def test_penalties_are_those_of_the_paper(rank):
     torch.testing.assert_close(tuned.grown(), grown, atol=1e-4, rtol=1e-4)
 
 
-def test_a_towers_penalties_are_the_mean_and_train_it():
-    tower = build_backbone(TINY["clip-vit-l14"])
-    tune(tower, {"type": "effort", "targets": ["q", "mlp.0"]})
-    tuned = [module for module in tower.modules() if isinstance(module, EffortLinear)]
+def test_a_backbones_penalties_are_the_mean_and_train_it():
+    backbone = build_backbone(TINY["clip-vit-l14"])
+    tune(backbone, {"type": "effort", "targets": ["q", "mlp.0"]})
+    tuned = [module for module in backbone.modules() if isinstance(module, EffortLinear)]
     assert len(tuned) == 6
     with torch.no_grad():
         for module in tuned:
             module.u += 0.1
             module.s += 0.1
-    turned, grown = penalties(tower)
+    turned, grown = penalties(backbone)
     torch.testing.assert_close(turned, sum(module.turned() for module in tuned) / 6)
     torch.testing.assert_close(grown, sum(module.grown() for module in tuned) / 6)
     (turned + grown).backward()
-    assert all(value.grad.isfinite().all() for value in tower.parameters() if value.requires_grad)
+    assert all(value.grad.isfinite().all() for value in backbone.parameters() if value.requires_grad)
     assert tuned[0].u.grad.abs().max() > 0
 
 
 def test_at_the_start_the_penalties_pull_finitely():
-    tower = build_backbone(TINY["clip-vit-l14"])
-    tune(tower, {"type": "effort"})
-    sum(penalties(tower)).backward()
-    assert all(value.grad.isfinite().all() for value in tower.parameters() if value.requires_grad)
+    backbone = build_backbone(TINY["clip-vit-l14"])
+    tune(backbone, {"type": "effort"})
+    sum(penalties(backbone)).backward()
+    assert all(value.grad.isfinite().all() for value in backbone.parameters() if value.requires_grad)
 
 
-def test_penalties_of_a_tower_without_effort_are_refused():
+def test_penalties_of_a_backbone_without_effort_are_refused():
     with pytest.raises(UsageError, match="Effort"):
         penalties(build_backbone(TINY["clip-vit-l14"]))

@@ -13,9 +13,9 @@ from deepscan.errors import MissingError, UsageError
 from tests.backbones.tiny import COMPACT, TINY
 
 CLIP, DINO = TINY["clip-vit-l14"], TINY["dinov3-vit-l16"]
-#: What the smallest towers need beside the defaults.
+#: What the smallest backbones need beside the defaults.
 STATED = {"partial": {"blocks": 2}, "oft": {"block": 16}}
-#: What trains of a tower, as a pattern of names; and of those that a tuning adds, a part of their names.
+#: What trains of a backbone, as a pattern of names; and of those that a tuning adds, a part of their names.
 OWN = {
     "fft": r".*",
     "frozen": r"(?!)",
@@ -44,27 +44,27 @@ def kind(request):
 
 def tuned(kind, stated=CLIP, **arguments):
     torch.manual_seed(5)
-    tower = build_backbone(stated).eval()
-    tune(tower, {"type": kind, **STATED.get(kind, {}), **arguments})
-    return tower.eval()
+    backbone = build_backbone(stated).eval()
+    tune(backbone, {"type": kind, **STATED.get(kind, {}), **arguments})
+    return backbone.eval()
 
 
-def trained(tower):
-    return {name for name, value in tower.named_parameters() if value.requires_grad}
+def trained(backbone):
+    return {name for name, value in backbone.named_parameters() if value.requires_grad}
 
 
-def everything(tower, crops):
-    tokens = tower(crops)
-    return torch.cat((tokens.patches.flatten(), tower.projection(tokens.cls).flatten()))
+def everything(backbone, crops):
+    tokens = backbone(crops)
+    return torch.cat((tokens.patches.flatten(), backbone.projection(tokens.cls).flatten()))
 
 
-def moved(tower, crops):
-    """Let the tower take one large step, on what depends on all of it."""
+def moved(backbone, crops):
+    """Let the backbone take one large step, on what depends on all of it."""
     torch.manual_seed(6)
-    out = everything(tower, crops)
+    out = everything(backbone, crops)
     (out * torch.randn_like(out)).sum().backward()
     with torch.no_grad():
-        for value in tower.parameters():
+        for value in backbone.parameters():
             if value.grad is not None:
                 value.sub_(0.1 * value.grad / value.grad.norm().clamp_min(1e-6))
                 value.grad = None
@@ -72,13 +72,13 @@ def moved(tower, crops):
 
 def test_nothing_changes_at_its_start(kind):
     torch.manual_seed(5)
-    plain, tower, crops = build_backbone(CLIP).eval(), tuned(kind), torch.randn(2, 3, 42, 42)
+    plain, backbone, crops = build_backbone(CLIP).eval(), tuned(kind), torch.randn(2, 3, 42, 42)
     # Those that take weights apart and put them together again round once more.
-    torch.testing.assert_close(everything(tower, crops), everything(plain, crops), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(everything(backbone, crops), everything(plain, crops), atol=1e-5, rtol=1e-5)
 
 
 def test_its_own_parameters_train_and_no_others(kind):
-    tower = tuned(kind)
+    backbone = tuned(kind)
     if kind in OWN:
         names = [name for name, _ in build_backbone(CLIP).named_parameters()]
         expected = {name for name in names if re.fullmatch(OWN[kind], name)}
@@ -89,69 +89,69 @@ def test_its_own_parameters_train_and_no_others(kind):
             for matrix in WHERE.get(kind, MATRICES)
             for name in ADDED[kind]
         }
-    assert trained(tower) == expected
+    assert trained(backbone) == expected
 
 
 def test_a_gradient_reaches_all_that_trains(kind):
-    tower, crops = tuned(kind), torch.randn(2, 3, 42, 42)
+    backbone, crops = tuned(kind), torch.randn(2, 3, 42, 42)
     if kind == "frozen":
-        assert not everything(tower, crops).requires_grad
+        assert not everything(backbone, crops).requires_grad
         return
     # In the first step LoRA's first matrix has none: the second is still 0.
-    moved(tower, crops)
-    out = everything(tower, crops)
+    moved(backbone, crops)
+    out = everything(backbone, crops)
     (out * torch.randn_like(out)).sum().backward()
-    without = {name for name in trained(tower) if not tower.get_parameter(name).grad.abs().max() > 0}
+    without = {name for name in trained(backbone) if not backbone.get_parameter(name).grad.abs().max() > 0}
     # A key's bias moves all logits of a query alike, and so nothing.
     assert not {name for name in without if not name.endswith("attention.k.bias")}
 
 
 @pytest.mark.parametrize("stated", [CLIP, DINO], ids=["clip", "dinov3"])
-def test_it_folds_into_a_plain_tower(kind, stated):
-    tower, crops = tuned(kind, stated), torch.randn(2, 3, stated["side"], stated["side"])
-    before = everything(tower, crops).detach()
+def test_it_folds_into_a_plain_backbone(kind, stated):
+    backbone, crops = tuned(kind, stated), torch.randn(2, 3, stated["side"], stated["side"])
+    before = everything(backbone, crops).detach()
     if kind != "frozen":
-        moved(tower, crops)
-    after = everything(tower, crops).detach()
+        moved(backbone, crops)
+    after = everything(backbone, crops).detach()
     assert kind == "frozen" or (after - before).abs().max() > 1e-2
-    fold(tower)
+    fold(backbone)
     plain = build_backbone(stated).eval()
-    plain.load_state_dict(tower.state_dict())
-    for folded in (tower, plain):
+    plain.load_state_dict(backbone.state_dict())
+    for folded in (backbone, plain):
         # Products are summed in another order.
         torch.testing.assert_close(everything(folded, crops).detach(), after, atol=1e-4, rtol=1e-4)
 
 
-def test_a_tower_without_values_takes_a_tuned_ones(kind):
-    tower, crops = tuned(kind), torch.randn(2, 3, 42, 42)
+def test_a_backbone_without_values_takes_a_tuned_ones(kind):
+    backbone, crops = tuned(kind), torch.randn(2, 3, 42, 42)
     if kind != "frozen":
-        moved(tower, crops)
+        moved(backbone, crops)
     with torch.device("meta"):
         empty = tuned(kind)
     assert all(value.is_meta for value in (*empty.parameters(), *empty.buffers()))
-    empty.load_state_dict(tower.state_dict(), assign=True)
-    assert torch.equal(everything(empty, crops), everything(tower, crops))
-    assert trained(empty) == trained(tower)
+    empty.load_state_dict(backbone.state_dict(), assign=True)
+    assert torch.equal(everything(empty, crops), everything(backbone, crops))
+    assert trained(empty) == trained(backbone)
 
 
 def test_a_copy_is_tuned_alike(kind):
-    tower, crops = tuned(kind), torch.randn(2, 3, 42, 42)
-    again = copy.deepcopy(tower)
-    assert torch.equal(everything(again, crops), everything(tower, crops))
-    assert trained(again) == trained(tower)
+    backbone, crops = tuned(kind), torch.randn(2, 3, 42, 42)
+    again = copy.deepcopy(backbone)
+    assert torch.equal(everything(again, crops), everything(backbone, crops))
+    assert trained(again) == trained(backbone)
 
 
 @pytest.mark.parametrize("kind", ["lora", "effort"])
 def test_the_map_pool_is_no_block(kind):
-    tower = tuned(kind, TINY["siglip2-vit-l16"])
-    assert all(name.startswith("blocks.") for name in trained(tower))
+    backbone = tuned(kind, TINY["siglip2-vit-l16"])
+    assert all(name.startswith("blocks.") for name in trained(backbone))
 
 
-def test_the_compact_towers_convolutions_stay_with_lora():
-    tower = tuned("lora", COMPACT).train()
-    before = copy.deepcopy(tower.stem.state_dict())
-    tower(torch.randn(2, 3, 32, 32))
-    assert all(torch.equal(value, before[name]) for name, value in tower.stem.state_dict().items())
+def test_the_compact_backbones_convolutions_stay_with_lora():
+    backbone = tuned("lora", COMPACT).train()
+    before = copy.deepcopy(backbone.stem.state_dict())
+    backbone(torch.randn(2, 3, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in backbone.stem.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -164,15 +164,15 @@ def test_the_compact_towers_convolutions_stay_with_lora():
     ],
     ids=lambda stated: stated["type"] if isinstance(stated, dict) else "",
 )
-def test_the_papers_tower_trains_as_many_as_they_say(stated, count):
+def test_the_papers_backbone_trains_as_many_as_they_say(stated, count):
     with torch.device("meta"):
-        tower = build_backbone({"name": "clip-vit-l14", "projection": 0})
-        tune(tower, stated)
-    assert sum(value.numel() for value in tower.parameters() if value.requires_grad) == count
+        backbone = build_backbone({"name": "clip-vit-l14", "projection": 0})
+        tune(backbone, stated)
+    assert sum(value.numel() for value in backbone.parameters() if value.requires_grad) == count
 
 
 def factors(kind, **arguments):
-    """Return a matrix of a tower, and its peft layer's scale and two factors."""
+    """Return a matrix of a backbone, and its peft layer's scale and two factors."""
     layer = tuned(kind, **arguments).blocks[0].attention.q
     torch.manual_seed(5)
     weight = build_backbone(CLIP).blocks[0].attention.q.weight

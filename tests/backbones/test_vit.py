@@ -1,4 +1,4 @@
-"""Every tower gives what its publisher's own class gives, token by token and block by block."""
+"""Every backbone gives what its publisher's own class gives, token by token and block by block."""
 
 import contextlib
 import subprocess
@@ -29,14 +29,14 @@ def name(request):
 
 
 def filled(name, tmp_path):
-    """Return the publisher's model and our tower with its weights, read from a file."""
+    """Return the publisher's model and our backbone with its weights, read from a file."""
     theirs = publishers(name)
     save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
     return theirs, build_backbone(TINY[name], str(tmp_path / "theirs.safetensors")).eval()
 
 
 def of_open_clip(visual, crops):
-    """Return projected CLS, patches and the last block's CLS row of open_clip's tower."""
+    """Return projected CLS, patches and the last block's CLS row of open_clip's backbone."""
     visual.output_tokens = True
     last = visual.transformer.resblocks[-1]
     seen = {}
@@ -95,8 +95,12 @@ def test_norms_are_the_publishers(name):
 @pytest.mark.parametrize("name", ["clip-vit-l14", "dinov3-vit-l16", "pe-core-vit-l14"])
 @torch.no_grad()
 def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
-    _, tower = filled(name, tmp_path)
-    x, rotary, block = tower.embed(torch.randn(2, 3, tower.side, tower.side)), tower.places(), tower.blocks[1]
+    _, backbone = filled(name, tmp_path)
+    x, rotary, block = (
+        backbone.embed(torch.randn(2, 3, backbone.side, backbone.side)),
+        backbone.places(),
+        backbone.blocks[1],
+    )
 
     def through(order, among):
         rows = None if rotary is None else rotary[:, order]
@@ -117,8 +121,8 @@ def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
 
 @torch.no_grad()
 def test_extra_tokens_have_no_place():
-    tower = build_backbone(TINY["dinov3-vit-l16"])
-    table = tower.places(2)
+    backbone = build_backbone(TINY["dinov3-vit-l16"])
+    table = backbone.places(2)
     assert table.shape[1] == 1 + 4 + 9 + 2
     queries = torch.randn(1, 4, table.shape[1], 8)
     turned = (rotated(queries, table) - queries).abs().amax(dim=(0, 1, 3))
@@ -129,41 +133,41 @@ def test_extra_tokens_have_no_place():
 
 @pytest.mark.parametrize("stated", [*TINY.values(), COMPACT], ids=lambda stated: stated["name"])
 @torch.no_grad()
-def test_a_tower_without_values_takes_those_of_another(stated):
-    tower = build_backbone(stated).eval()
+def test_a_backbone_without_values_takes_those_of_another(stated):
+    backbone = build_backbone(stated).eval()
     with torch.device("meta"):
         empty = build_backbone(stated).eval()
-    empty.load_state_dict(tower.state_dict(), assign=True)
-    crops = torch.randn(2, 3, tower.side, tower.side)
-    assert torch.equal(empty(crops).patches, tower(crops).patches)
+    empty.load_state_dict(backbone.state_dict(), assign=True)
+    crops = torch.randn(2, 3, backbone.side, backbone.side)
+    assert torch.equal(empty(crops).patches, backbone(crops).patches)
 
 
 def parameters(module):
     return sum(value.numel() for value in module.parameters())
 
 
-def test_full_size_towers_have_the_publishers_parameters(name):
+def test_full_size_backbones_have_the_publishers_parameters(name):
     model = PUBLISHED[name].model
     with torch.device("meta"):
-        tower = build_backbone({"name": name})
+        backbone = build_backbone({"name": name})
         if name.startswith("clip-"):
             config = open_clip.get_model_config(model)
             config["text_cfg"]["layers"] = 1
             theirs = open_clip.CLIP(**config).visual
         else:
-            theirs = reference(model, tower)
-    assert parameters(tower) == parameters(theirs)
-    assert tower.side == PUBLISHED[name].side
+            theirs = reference(model, backbone)
+    assert parameters(backbone) == parameters(theirs)
+    assert backbone.side == PUBLISHED[name].side
 
 
-def test_the_tower_of_the_papers_has_its_size():
+def test_the_backbone_of_the_papers_has_its_size():
     with torch.device("meta"):
-        tower = build_backbone({"name": "clip-vit-l14"})
+        backbone = build_backbone({"name": "clip-vit-l14"})
         bare = build_backbone({"name": "clip-vit-l14", "projection": 0})
-        tokens = tower.embed(torch.zeros(1, 3, 224, 224))
-    assert (parameters(tower), parameters(bare)) == (303_966_208, 303_179_776)
+        tokens = backbone.embed(torch.zeros(1, 3, 224, 224))
+    assert (parameters(backbone), parameters(bare)) == (303_966_208, 303_179_776)
     assert tokens.shape == (1, 257, 1024)
-    assert (tower.projected, bare.projected) == (768, 1024)
+    assert (backbone.projected, bare.projected) == (768, 1024)
 
 
 def test_what_is_published_is_what_the_publishers_state(name):
@@ -221,14 +225,14 @@ def test_those_that_a_method_can_drive_step_by_step_are_named():
 
 
 def test_what_does_not_train_stays_as_it_is():
-    tower = build_backbone({**COMPACT, "drop": 0.5})
-    tower.blocks.requires_grad_(True)
-    tower.stem.requires_grad_(False)
-    norm = tower.stem[0][1]
+    backbone = build_backbone({**COMPACT, "drop": 0.5})
+    backbone.blocks.requires_grad_(True)
+    backbone.stem.requires_grad_(False)
+    norm = backbone.stem[0][1]
     before = norm.running_mean.clone()
-    tower.train()(torch.randn(2, 3, 32, 32))
+    backbone.train()(torch.randn(2, 3, 32, 32))
     assert torch.equal(norm.running_mean, before)
-    assert tower.blocks[0].drop.training
-    assert not tower.requires_grad_(False).train().blocks[0].drop.training
-    tower.requires_grad_(True).train()(torch.randn(2, 3, 32, 32))
+    assert backbone.blocks[0].drop.training
+    assert not backbone.requires_grad_(False).train().blocks[0].drop.training
+    backbone.requires_grad_(True).train()(torch.randn(2, 3, 32, 32))
     assert not torch.equal(norm.running_mean, before)

@@ -1,4 +1,4 @@
-"""Where a tower's weights come from: files of two layouts, the hub; and what is said without them."""
+"""Where a backbone's weights come from: files of two layouts, the hub; and what is said without them."""
 
 import huggingface_hub
 import open_clip
@@ -55,7 +55,7 @@ def test_positions_of_another_grid_are_resized_as_the_publisher_does(name, tmp_p
     torch.testing.assert_close(ours.position, expected)
 
 
-def test_a_tower_without_projection_leaves_the_projection_out(tmp_path):
+def test_a_backbone_without_projection_leaves_the_projection_out(tmp_path):
     save_file(publishers("clip-vit-l14").state_dict(), tmp_path / "theirs.safetensors")
     bare = build_backbone({**CLIP, "projection": 0}, str(tmp_path / "theirs.safetensors"))
     assert isinstance(bare.projection, nn.Identity)
@@ -64,20 +64,20 @@ def test_a_tower_without_projection_leaves_the_projection_out(tmp_path):
 def test_half_precision_is_read_into_single(tmp_path):
     halved = {name: value.half() for name, value in publishers("dinov2-vit-l14").state_dict().items()}
     save_file(halved, tmp_path / "half.safetensors")
-    tower = build_backbone(DINO, str(tmp_path / "half.safetensors"))
-    assert {value.dtype for value in tower.parameters()} == {torch.float32}
+    backbone = build_backbone(DINO, str(tmp_path / "half.safetensors"))
+    assert {value.dtype for value in backbone.parameters()} == {torch.float32}
 
 
 class Network(nn.Module):
-    def __init__(self, tower):
+    def __init__(self, backbone):
         super().__init__()
-        self.backbone = tower
-        self.head = nn.Linear(tower.width, 2)
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.width, 2)
 
 
 @pytest.mark.parametrize("prefix", ["", "network."])
 @pytest.mark.parametrize("stated", [COMPACT, TINY["dinov3-vit-l16"]], ids=["compact", "dinov3"])
-def test_a_tower_comes_out_of_a_checkpoint_of_ours(stated, prefix, tmp_path):
+def test_a_backbone_comes_out_of_a_checkpoint_of_ours(stated, prefix, tmp_path):
     network, path = Network(build_backbone(stated)), tmp_path / "ours.safetensors"
     save_file({f"{prefix}{name}": value for name, value in network.state_dict().items()}, path)
     assert same(build_backbone(stated, str(path)), network.backbone)
@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_backbone_is_refused(tmp_path):
         build_backbone(DINO, str(tmp_path / "ours.safetensors"))
 
 
-def test_a_file_of_another_tower_is_told_in_one_line(theirs):
+def test_a_file_of_another_backbone_is_told_in_one_line(theirs):
     with pytest.raises(ContractError) as raised:
         build_backbone(TINY["imagenet-vit-l16"], str(theirs))
     message = raised.value.message
@@ -187,7 +187,7 @@ def test_the_second_name_is_tried_where_the_first_is_not(hub, theirs, monkeypatc
     assert same(build_backbone(DINO, "hub"), build_backbone(DINO, str(theirs)))
 
 
-def test_nothing_is_published_of_the_compact_tower():
+def test_nothing_is_published_of_the_compact_backbone():
     with pytest.raises(UsageError, match="no weights are published"):
         build_backbone(COMPACT, "hub")
 

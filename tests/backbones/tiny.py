@@ -1,4 +1,4 @@
-"""The smallest tower of each kind, and its publisher's own class with weights of the same size."""
+"""The smallest backbone of each kind, and its publisher's own class with weights of the same size."""
 
 import open_clip
 import timm

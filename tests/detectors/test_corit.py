@@ -25,7 +25,7 @@ REGIONS[1, 1:3, 3] = 0
 REGIONS = REGIONS.reshape(1, 3, 16)
 
 
-def tower(*, side=16, patch=4, width=16, depth=4, **arguments):
+def small_backbone(*, side=16, patch=4, width=16, depth=4, **arguments):
     torch.manual_seed(0)
     stem = nn.Conv2d(3, width, patch, patch)
     stated = {"heads": 4, "hidden": 32, "pre_norm": True, **arguments}
@@ -34,7 +34,7 @@ def tower(*, side=16, patch=4, width=16, depth=4, **arguments):
 
 
 def network(backbone=None, **arguments):
-    built = CoritNetwork(backbone or tower(), **arguments).eval()
+    built = CoritNetwork(backbone or small_backbone(), **arguments).eval()
     torch.manual_seed(1)
     return built
 
@@ -49,7 +49,9 @@ def sample(count=3, seed=2):
 
 def test_the_head_has_the_papers_size():
     with torch.device("meta"):
-        large = tower(side=224, patch=14, width=1024, depth=24, heads=16, hidden=4096, projection=768)
+        large = small_backbone(
+            side=224, patch=14, width=1024, depth=24, heads=16, hidden=4096, projection=768
+        )
 
         def trained(**arguments):
             built = CoritNetwork(large, **arguments)
@@ -136,14 +138,14 @@ def test_pooling_of_hand_made_tokens():
 
 def reference(built, inputs, shared, tau):
     """The features, crop by crop and region by region, as the paper's equations have them."""
-    tower, rows, features = built.backbone, REGIONS[0] > 0, []
+    backbone, rows, features = built.backbone, REGIONS[0] > 0, []
     for crop, twin in zip(inputs["crops"], inputs["counterparts"], strict=True):
-        mine, theirs = tower.embed(crop[None])[0], tower.embed(twin[None])[0]
+        mine, theirs = backbone.embed(crop[None])[0], backbone.embed(twin[None])[0]
         mine = torch.cat((mine, torch.stack([mine[1:17][row].mean(0) for row in rows])))
         if shared:
             theirs = torch.cat((theirs, torch.stack([theirs[1:17][row].mean(0) for row in rows])))
         found = []
-        for number, block in enumerate(tower.blocks, 1):
+        for number, block in enumerate(backbone.blocks, 1):
             mine, theirs = block(mine[None])[0], block(theirs[None])[0]
             contrast, mine, theirs = theirs[1:17] - mine[1:17], mine.clone(), theirs.clone()
             for k, row in enumerate(rows):
@@ -155,7 +157,7 @@ def reference(built, inputs, shared, tau):
                     theirs[17 + k] += theirs[1:17][kept].mean(dim=0)
             if number in built.layers:
                 found += [mine[:1], mine[17:]]
-        features.append(tower.ln_post(torch.cat(found)))
+        features.append(backbone.ln_post(torch.cat(found)))
     return torch.stack(features)
 
 
@@ -169,7 +171,7 @@ def test_both_streams_at_once_give_what_the_equations_give_one_by_one(shared, ta
     torch.testing.assert_close(features, reference(built, inputs, shared, tau), atol=1e-4, rtol=1e-4)
     assert (evidence["masks"] <= inputs["regions"]).all()
     assert evidence["masks"].any()
-    # In a random tower all patches differ alike by its last block: only a high threshold tells them apart.
+    # In a random backbone all patches differ alike by its last block: only a high threshold tells them apart.
     assert evidence["masks"].equal(inputs["regions"]) == (tau == 0.1)
     assert not evidence["empty"].any()
     means = (evidence["projections"] * inputs["regions"]).sum(dim=2) / inputs["regions"].sum(dim=2)
@@ -224,7 +226,7 @@ def test_the_last_layer_alone_is_the_end_of_all_layers():
     inputs = sample()
     both, last = (network(hri=hri).extract(**inputs)[0] for hri in (True, False))
     assert torch.equal(both[:, 4:], last)
-    # A tower that ends after its third block gives the first half.
+    # A backbone that ends after its third block gives the first half.
     assert torch.equal(network(layers=[3]).extract(**inputs)[0], both[:, :4])
     assert network(layers=[1, 2, 4]).extract(**inputs)[0].shape == (3, 12, 16)
 
@@ -289,7 +291,7 @@ def test_a_counterpart_that_is_its_crop_injects_nothing(pooling):
 
 @pytest.mark.parametrize("head", ["linear", "perceptron", "attention", "projected"])
 def test_only_the_head_trains_and_cached_features_train_it_alike(head):
-    built = network(tower(projection=8), head=head, heads=2, tau=1.0).train()
+    built = network(small_backbone(projection=8), head=head, heads=2, tau=1.0).train()
     assert not built.backbone.training
     inputs, labels = sample(), torch.tensor([0, 1, 0])
     output = built(**inputs)
@@ -323,8 +325,8 @@ def test_the_contrast_is_taken_in_float32_under_autocast():
     assert (features - exact).abs().mean() < 0.05
 
 
-def test_a_tower_with_registers_and_rotary_places_has_the_same_patches():
-    base = tower(prefix=3, rotary=Rotary(), positions=False)
+def test_a_backbone_with_registers_and_rotary_places_has_the_same_patches():
+    base = small_backbone(prefix=3, rotary=Rotary(), positions=False)
     features, evidence = network(base).extract(**sample())
     assert features.shape == (3, 8, 16)
     assert evidence["masks"].shape == (3, 3, 16)
@@ -350,23 +352,23 @@ def test_a_tower_with_registers_and_rotary_places_has_the_same_patches():
 )
 def test_arguments_out_of_range_are_refused(stated):
     with pytest.raises(ValueError, match=next(iter(stated))):
-        CoritNetwork(tower(), **stated)
+        CoritNetwork(small_backbone(), **stated)
 
 
 def test_heads_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="projection"):
-        CoritNetwork(tower(), head="projected")
+        CoritNetwork(small_backbone(), head="projected")
     with pytest.raises(ValueError, match="hri"):
-        CoritNetwork(tower(), head="attention", hri=False)
+        CoritNetwork(small_backbone(), head="attention", hri=False)
 
 
-def test_towers_that_cannot_be_are_refused():
+def test_backbones_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="frozen"):
-        CoritNetwork(tower().requires_grad_(True))
+        CoritNetwork(small_backbone().requires_grad_(True))
     with pytest.raises(UsageError, match="CLS"):
-        CoritNetwork(tower(prefix=0))
+        CoritNetwork(small_backbone(prefix=0))
     with pytest.raises(UsageError, match="relative"):
-        CoritNetwork(tower(relative=True, positions=False))
+        CoritNetwork(small_backbone(relative=True, positions=False))
 
 
 def test_regions_of_another_grid_are_a_usage_error():
@@ -391,8 +393,8 @@ def faces(count, seed):
     return np.stack(pictures), torch.arange(count) % 2
 
 
-def test_a_probe_learns_blending_from_the_features_of_a_random_tower():
-    built = network(tower(side=64, patch=8, width=32, hidden=64))
+def test_a_probe_learns_blending_from_the_features_of_a_random_backbone():
+    built = network(small_backbone(side=64, patch=8, width=32, hidden=64))
     inputs = ContrastInputs(CropRecipe(side=64), (0.5,) * 3, (0.25,) * 3, grid=8)
     found = []
     for seed in (1, 2):

@@ -110,7 +110,7 @@ def test_half_the_size_is_torchs_bicubic_without_antialiasing(crops):
 
 @torch.no_grad()
 @pytest.mark.parametrize("pooling", ["query", "self"])
-def test_a_new_network_without_exits_and_selection_is_its_tower_at_two_scales(crops, pooling):
+def test_a_new_network_without_exits_and_selection_is_its_backbone_at_two_scales(crops, pooling):
     network = build(keep=1.0, reweight="none", judge_bias=50.0, pooling=pooling).eval()
     small = F.interpolate(crops, size=(32, 32), mode="bicubic", align_corners=False, antialias=False)
     whole = network.backbone(small).cls
@@ -290,7 +290,7 @@ def test_the_way_of_whole_crops_is_the_one_that_is_told(crops):
     assert torch.equal(passage.kept, output.kept)
 
 
-def test_branches_apart_share_the_tower_and_nothing_else():
+def test_branches_apart_share_the_backbone_and_nothing_else():
     def own(network):
         return sum(
             value.numel() for name, value in network.named_parameters() if name.split(".")[0] != "backbone"

@@ -1,4 +1,4 @@
-"""Which samples leave a routed tower and which tokens stay, held against a loop over both."""
+"""Which samples leave a routed backbone and which tokens stay, held against a loop over both."""
 
 import math
 
@@ -28,10 +28,10 @@ class Forced(nn.Module):
 
 
 @pytest.fixture
-def tower():
+def backbone():
     """4 x 4 patches with rotary positions, behind a CLS token and two registers."""
     torch.manual_seed(0)
-    tower = VisionTransformer(
+    backbone = VisionTransformer(
         nn.Conv2d(3, 16, 4, 4),
         side=16,
         grid=4,
@@ -43,8 +43,8 @@ def tower():
         rotary=Rotary(),
     )
     angles = torch.randn(1, 16, 4).repeat(1, 1, 2)
-    tower.rotary[:, 3:] = torch.cat((angles.sin(), angles.cos()), dim=-1)
-    return tower
+    backbone.rotary[:, 3:] = torch.cat((angles.sin(), angles.cos()), dim=-1)
+    return backbone
 
 
 @pytest.fixture
@@ -52,30 +52,30 @@ def pictures():
     return torch.randn(SAMPLES, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
-def branch_of(tower, *stays, **stated):
+def branch_of(backbone, *stays, **stated):
     """A branch whose experts do something from the start, with judges that obey where they are told to."""
     torch.manual_seed(3)
     stated = {"hidden": 4, "judge_hidden": 4, "adapter_init": "default", "hr_blocks": ROUTED, **stated}
-    branch = Branch(tower, Settings(**stated)).eval()
+    branch = Branch(backbone, Settings(**stated)).eval()
     for number, told in zip(ROUTED, stays, strict=False):
         branch.layer_judges[str(number)] = Forced(told)
     return branch
 
 
-def passage(branch, tower, pictures, **said):
+def passage(branch, backbone, pictures, **said):
     """The passage, and all tokens that the last block is given."""
     given = []
-    handle = tower.blocks[3].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    passed = branch(tower, pictures, **said)
+    handle = backbone.blocks[3].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    passed = branch(backbone, pictures, **said)
     handle.remove()
     return passed, given[0]
 
 
-def one_by_one(branch, tower, pictures):
+def one_by_one(branch, backbone, pictures):
     """What the last block is to be given, sample by sample; and which tokens the routed blocks worked on."""
     settings, tokens, chosen = branch.settings, [], []
     for picture in pictures:
-        x = tower.blocks[0](tower.embed(picture[None]), tower.rotary, branch._adapters(0))
+        x = backbone.blocks[0](backbone.embed(picture[None]), backbone.rotary, branch._adapters(0))
         stays, worked = True, []
         for number in ROUTED:
             stays = stays and branch.layer_judges[str(number)](x[:, 0]).item() > 0
@@ -89,7 +89,7 @@ def one_by_one(branch, tower, pictures):
             weights = torch.ones(len(picked), 1)
             weights[first:, 0] += torch.softmax(scores[[at - first for at in picked[first:]]], dim=0)
             part = x[:, picked] * weights if settings.reweight == "pre" else x[:, picked]
-            part = tower.blocks[number](part, tower.rotary[:, picked], branch._adapters(number))
+            part = backbone.blocks[number](part, backbone.rotary[:, picked], branch._adapters(number))
             x = x.clone()
             x[:, picked] = part * weights if settings.reweight == "post" else part
         tokens.append(x)
@@ -100,17 +100,17 @@ def one_by_one(branch, tower, pictures):
 @torch.no_grad()
 @pytest.mark.parametrize("reweight", ["post", "pre", "none"])
 @pytest.mark.parametrize("candidates", ["all", "patches"])
-def test_routing_is_what_a_loop_over_samples_and_tokens_gives(tower, pictures, reweight, candidates):
-    branch = branch_of(tower, reweight=reweight, candidates=candidates, judge_bias=0.0)
+def test_routing_is_what_a_loop_over_samples_and_tokens_gives(backbone, pictures, reweight, candidates):
+    branch = branch_of(backbone, reweight=reweight, candidates=candidates, judge_bias=0.0)
     # So that some leave at either block and some at none.
-    x = tower.embed(pictures)
+    x = backbone.embed(pictures)
     for number in (0, *ROUTED):
         if number in ROUTED:
             judge = branch.layer_judges[str(number)]
             judge.bias -= judge(x[:, 0]).sort().values[number : number + 2].mean()
-        x = tower.blocks[number](x, tower.rotary, branch._adapters(number))
-    tokens, chosen = one_by_one(branch, tower, pictures)
-    passed, given = passage(branch, tower, pictures)
+        x = backbone.blocks[number](x, backbone.rotary, branch._adapters(number))
+    tokens, chosen = one_by_one(branch, backbone, pictures)
+    passed, given = passage(branch, backbone, pictures)
     assert set(passed.depth.tolist()) == {2, 3, 4}
     torch.testing.assert_close(given, tokens, rtol=0, atol=1e-5)
     assert torch.equal(passed.kept, chosen)
@@ -126,11 +126,11 @@ EXITS = {
 @torch.no_grad()
 @pytest.mark.parametrize("exits", EXITS)
 @pytest.mark.parametrize("selection", ["learned", "learned+weight", "attention", "none"])
-def test_leaving_the_batch_gives_what_masking_gives(tower, pictures, exits, selection):
-    branch = branch_of(tower, *EXITS[exits], selection=selection)
+def test_leaving_the_batch_gives_what_masking_gives(backbone, pictures, exits, selection):
+    branch = branch_of(backbone, *EXITS[exits], selection=selection)
     query = torch.randn(SAMPLES, 16)
-    left, left_tokens = passage(branch, tower, pictures, query=query)
-    masked, masked_tokens = passage(branch, tower, pictures, query=query, masked=True)
+    left, left_tokens = passage(branch, backbone, pictures, query=query)
+    masked, masked_tokens = passage(branch, backbone, pictures, query=query, masked=True)
     torch.testing.assert_close(left.cls, masked.cls, rtol=0, atol=1e-5)
     torch.testing.assert_close(left_tokens, masked_tokens, rtol=0, atol=1e-5)
     assert torch.equal(left.kept, masked.kept)
@@ -141,11 +141,11 @@ def test_leaving_the_batch_gives_what_masking_gives(tower, pictures, exits, sele
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", ["leaving", "masked", "training"])
-def test_what_a_block_does_not_work_on_stays_as_it_was_to_the_bit(tower, pictures, form):
-    branch = branch_of(tower, [True, False] * 3, [False] * SAMPLES, gate_noise=False, candidates="patches")
-    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+def test_what_a_block_does_not_work_on_stays_as_it_was_to_the_bit(backbone, pictures, form):
+    branch = branch_of(backbone, [True, False] * 3, [False] * SAMPLES, gate_noise=False, candidates="patches")
+    before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
     branch.train(form == "training")
-    passed, given = passage(branch, tower, pictures, masked=form != "leaving")
+    passed, given = passage(branch, backbone, pictures, masked=form != "leaving")
     worked = torch.cat((passed.kept[:, 0, :1].expand(-1, 3), passed.kept[:, 0]), dim=1) > 0
     worked[:, :3] = torch.tensor([True, False] * 3)[:, None]
     assert worked.sum(dim=1).tolist() == [3 + 12, 0] * 3
@@ -154,28 +154,28 @@ def test_what_a_block_does_not_work_on_stays_as_it_was_to_the_bit(tower, picture
 
 
 @torch.no_grad()
-def test_a_sample_that_has_left_is_not_computed(tower, pictures):
-    branch = branch_of(tower, [True, False] * 3, [True, True, False, False, False, False])
+def test_a_sample_that_has_left_is_not_computed(backbone, pictures):
+    branch = branch_of(backbone, [True, False] * 3, [True, True, False, False, False, False])
     rows = []
     handles = [
         block.register_forward_pre_hook(lambda _, inputs: rows.append(tuple(inputs[0].shape[:2])))
-        for block in tower.blocks
+        for block in backbone.blocks
     ]
-    branch(tower, pictures)
+    branch(backbone, pictures)
     assert rows == [(6, 19), (3, 14), (1, 14), (6, 19)]
     rows.clear()
-    branch(tower, pictures, masked=True)
+    branch(backbone, pictures, masked=True)
     assert rows == [(6, 19), (6, 14), (6, 14), (6, 19)]
     rows.clear()
-    branch_of(tower, [False] * SAMPLES)(tower, pictures)
+    branch_of(backbone, [False] * SAMPLES)(backbone, pictures)
     assert rows == [(6, 19), (6, 19)]
     for handle in handles:
         handle.remove()
 
 
-def test_an_exit_is_final(tower, pictures):
-    branch = branch_of(tower, [False, True] * 3, [True] * SAMPLES)
-    assert branch(tower, pictures).depth.tolist() == [2.0, 4.0] * 3
+def test_an_exit_is_final(backbone, pictures):
+    branch = branch_of(backbone, [False, True] * 3, [True] * SAMPLES)
+    assert branch(backbone, pictures).depth.tolist() == [2.0, 4.0] * 3
 
 
 @pytest.mark.parametrize("gumbel", ["paper", "logistic"])
@@ -228,18 +228,18 @@ def test_a_judges_bias_begins_where_it_is_told_or_is_none():
     assert LayerJudge(8, 4, None).bias is None
 
 
-def test_a_judge_that_sees_the_mean_sees_all_tokens(tower, pictures):
+def test_a_judge_that_sees_the_mean_sees_all_tokens(backbone, pictures):
     seen = []
-    branch = branch_of(tower, judge_input="mean")
+    branch = branch_of(backbone, judge_input="mean")
     branch.layer_judges["1"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    branch(tower, pictures)
-    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    branch(backbone, pictures)
+    before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
     torch.testing.assert_close(seen[0], before.mean(dim=1))
 
 
-def test_shared_judges_are_one(tower):
-    branch = branch_of(tower, share_layer_judges=True, share_token_judges=True)
-    own = branch_of(tower)
+def test_shared_judges_are_one(backbone):
+    branch = branch_of(backbone, share_layer_judges=True, share_token_judges=True)
+    own = branch_of(backbone)
     for shared, apart in (
         (branch.layer_judges, own.layer_judges),
         (branch.token_judges, own.token_judges),
@@ -249,39 +249,39 @@ def test_shared_judges_are_one(tower):
         )
 
 
-def test_weighed_scores_lie_between_score_and_cosine(tower, pictures):
+def test_weighed_scores_lie_between_score_and_cosine(backbone, pictures):
     """With a judge that says nothing, tokens are those nearest to the query."""
-    branch = branch_of(tower, [True] * SAMPLES, [True] * SAMPLES, selection="learned+weight")
+    branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection="learned+weight")
     for judge in branch.token_judges.values():
         nn.init.zeros_(judge.weight)
     query = torch.randn(SAMPLES, 16)
-    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
     cosine = torch.cosine_similarity(before, query[:, None], dim=-1)
     nearest = torch.zeros(SAMPLES, 19).scatter(1, cosine.topk(14).indices, 1.0)
-    assert torch.equal(branch(tower, pictures, query).kept[:, 0], nearest[:, 3:])
+    assert torch.equal(branch(backbone, pictures, query).kept[:, 0], nearest[:, 3:])
 
 
-def test_attention_selects_what_the_cls_token_looks_at(tower, pictures):
-    branch = branch_of(tower, [True] * SAMPLES, [True] * SAMPLES, selection="attention")
-    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
-    looked = tower.blocks[1].look(before, tower.rotary)
+def test_attention_selects_what_the_cls_token_looks_at(backbone, pictures):
+    branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection="attention")
+    before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
+    looked = backbone.blocks[1].look(before, backbone.rotary)
     expected = torch.zeros(SAMPLES, 19).scatter(1, looked.topk(14).indices, 1.0)
-    assert torch.equal(branch(tower, pictures).kept[:, 0], expected[:, 3:])
+    assert torch.equal(branch(backbone, pictures).kept[:, 0], expected[:, 3:])
     assert len(branch.token_judges) == 0
 
 
-def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(tower, pictures):
-    branch = branch_of(tower, [True, False] * 3, [True] * SAMPLES, gate_noise=False).train()
+def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(backbone, pictures):
+    branch = branch_of(backbone, [True, False] * 3, [True] * SAMPLES, gate_noise=False).train()
     query = torch.randn(SAMPLES, 16)
-    rankings = branch(tower, pictures, query, masked=True).rankings
-    before = tower.blocks[0](tower.embed(pictures), tower.rotary, branch._adapters(0))
+    rankings = branch(backbone, pictures, query, masked=True).rankings
+    before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
     assert len(rankings) == 2
     torch.testing.assert_close(rankings[0].scores, branch.token_judges["1"](before)[..., 0])
     torch.testing.assert_close(rankings[0].target, torch.cosine_similarity(before, query[:, None], dim=-1))
     assert not rankings[0].target.requires_grad
     assert rankings[0].active.tolist() == rankings[1].active.tolist() == [True, False] * 3
-    assert branch(tower, pictures, masked=True).rankings == ()
-    assert branch.eval()(tower, pictures, query, masked=True).rankings == ()
+    assert branch(backbone, pictures, masked=True).rankings == ()
+    assert branch.eval()(backbone, pictures, query, masked=True).rankings == ()
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_setting_out_of_range_is_refused_by_name(stated, named):
 
 
 @pytest.mark.parametrize("blocks", [[], [4], [-5], [1, 1], [3, -1]])
-def test_blocks_that_a_tower_has_not_are_refused(blocks):
+def test_blocks_that_a_backbone_has_not_are_refused(blocks):
     with pytest.raises(ValueError, match="hr_blocks"):
         Settings(hr_blocks=blocks).routed_blocks(4)
 

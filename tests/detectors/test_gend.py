@@ -10,7 +10,7 @@ from deepscan.detectors.gend import GenD, GenDNetwork, alignment, uniformity
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
 from tests.detectors.test_contract import BACKBONE
-from tests.detectors.test_qtfp import tower
+from tests.detectors.test_qtfp import small_backbone
 
 LABELS = torch.tensor([0, 1, 0, 1])
 
@@ -29,7 +29,7 @@ def crops():
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("feature", ["cls", "projected"])
 def test_the_head_sees_the_token_at_length_one_if_asked_to(feature, normalise, prefix, crops):
-    network = GenDNetwork(tower(prefix), feature, normalise=normalise).eval()
+    network = GenDNetwork(small_backbone(prefix), feature, normalise=normalise).eval()
     output = network(crops)
     seen = output.tokens.cls
     if feature == "projected":
@@ -69,7 +69,7 @@ def test_without_a_pair_there_is_nothing_to_gather(count, labels):
 
 
 def test_the_total_is_the_weighted_sum_of_its_parts(crops):
-    output = GenDNetwork(tower())(crops)
+    output = GenDNetwork(small_backbone())(crops)
     total, parts = GenD(lambda_uniformity=0.3, lambda_alignment=0.7).loss(output, Batch({}, LABELS))
     assert min(-parts["uniformity"], parts["alignment"]) > 0
     torch.testing.assert_close(total, parts["cls"] + 0.3 * parts["uniformity"] + 0.7 * parts["alignment"])
@@ -77,7 +77,7 @@ def test_the_total_is_the_weighted_sum_of_its_parts(crops):
 
 def test_the_sphere_is_float32_under_autocast_too(crops):
     with torch.autocast("cpu", torch.bfloat16):
-        output = GenDNetwork(tower())(crops)
+        output = GenDNetwork(small_backbone())(crops)
         total, _ = GenD().loss(output, Batch({}, LABELS))
     assert total.dtype == output.embedding.dtype == torch.float32
     torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(4))

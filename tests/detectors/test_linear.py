@@ -13,7 +13,7 @@ from deepscan.detectors.linear import Effort, FrozenLinearNetwork, Linear, Linea
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
 from tests.detectors.test_contract import BACKBONE
-from tests.detectors.test_qtfp import tower
+from tests.detectors.test_qtfp import small_backbone
 
 LABELS = torch.tensor([0, 1, 0, 1])
 
@@ -36,7 +36,7 @@ def frozen(backbone, **settings):
 @pytest.mark.parametrize("kind", [LinearNetwork, frozen])
 @pytest.mark.parametrize(("feature", "width"), [("cls", 16), ("projected", 12)])
 def test_the_head_sees_the_feature_that_it_says(kind, feature, width, prefix, crops):
-    network = kind(tower(prefix), feature=feature).eval()
+    network = kind(small_backbone(prefix), feature=feature).eval()
     tokens = network.backbone(crops)
     seen = tokens.cls if feature == "cls" else network.backbone.projection(tokens.cls)
     output = network(crops=crops)
@@ -46,7 +46,7 @@ def test_the_head_sees_the_feature_that_it_says(kind, feature, width, prefix, cr
 
 
 def test_a_head_of_more_layers_is_a_perceptron():
-    head = make_head(tower(), "cls", 3)
+    head = make_head(small_backbone(), "cls", 3)
     assert [type(step) for step in head] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]
     assert [(step.in_features, step.out_features) for step in head[::2]] == [(16, 16), (16, 16), (16, 2)]
 
@@ -54,7 +54,7 @@ def test_a_head_of_more_layers_is_a_perceptron():
 @pytest.mark.parametrize("feature", ["cls", "projected"])
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_all_that_trains_has_a_gradient(feature, prefix, crops):
-    network = LinearNetwork(tower(prefix), feature)
+    network = LinearNetwork(small_backbone(prefix), feature)
     Linear().loss(network(crops), Batch({}, LABELS))[0].backward()
     assert not [
         name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
@@ -63,7 +63,7 @@ def test_all_that_trains_has_a_gradient(feature, prefix, crops):
 
 
 def test_of_a_frozen_network_the_head_alone_trains(crops):
-    network = frozen(tower())
+    network = frozen(small_backbone())
     UniFD().loss(network(crops=crops), Batch({}, LABELS))[0].backward()
     assert {name for name, value in network.named_parameters() if value.grad is not None} == {
         "head.0.weight",
@@ -72,7 +72,7 @@ def test_of_a_frozen_network_the_head_alone_trains(crops):
 
 
 def test_features_of_a_frozen_network_stand_for_the_crops_while_it_trains(crops):
-    # The compact tower has batch norms, whose statistics would move in training.
+    # The compact backbone has batch norms, whose statistics would move in training.
     backbone = CompactViT(**{key: value for key, value in BACKBONE.items() if key != "name"})
     network = frozen(backbone)
     features, evidence = network.eval().extract(crops=crops)
@@ -92,7 +92,7 @@ def test_a_backbone_that_trains_cannot_be_cached():
 
 def test_two_logits_are_one_logit_of_twice_the_rate(crops):
     """The claim that UniFD's docstring makes of binary cross-entropy."""
-    network = frozen(tower())
+    network = frozen(small_backbone())
     features, _ = network.extract(crops=crops)
     loss, _ = UniFD().loss(network(crops=crops), Batch({}, LABELS))
     loss.backward()
@@ -107,7 +107,7 @@ def test_two_logits_are_one_logit_of_twice_the_rate(crops):
 
 def test_a_published_head_of_one_logit_is_one_of_two_beside_zero(crops):
     """UniFD's file holds one row and a sigmoid; ours is a row of zeros above it and a softmax."""
-    network = frozen(tower(), feature="projected").eval()
+    network = frozen(small_backbone(), feature="projected").eval()
     row, bias = torch.randn(1, 12), torch.randn(1)
     state = {"head.0.weight": torch.cat((row * 0, row)), "head.0.bias": torch.cat((bias * 0, bias))}
     network.load_state_dict({**network.state_dict(), **state})
@@ -149,7 +149,7 @@ def test_a_smoothing_out_of_range_is_refused(method):
 @pytest.mark.parametrize("method", ["effort", "lora", "fft"])
 def test_the_loss_is_float32_under_autocast_too(method, crops):
     detector = DETECTORS.get(method)()
-    output = LinearNetwork(tower())(crops)
+    output = LinearNetwork(small_backbone())(crops)
     plain, _ = detector.loss(output, Batch({}, LABELS))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(detector.loss(output, Batch({}, LABELS))[0], plain)
@@ -168,7 +168,7 @@ def test_efforts_penalties_are_added_where_asked_for(crops):
     torch.testing.assert_close(total, parts["cls"] + 0.5 * parts["orth"] + 0.25 * parts["keepsv"])
     assert set(Effort().loss(output, Batch({}, LABELS))[1]) == {"cls"}
     with pytest.raises(UsageError, match="Effort"):
-        Effort(lambda_keepsv=1.0).loss(LinearNetwork(tower())(crops), Batch({}, LABELS))
+        Effort(lambda_keepsv=1.0).loss(LinearNetwork(small_backbone())(crops), Batch({}, LABELS))
 
 
 @pytest.mark.parametrize(

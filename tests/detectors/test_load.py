@@ -91,6 +91,6 @@ def test_what_a_batch_norm_counts_may_be_left_out_and_nothing_else(path):
         load_network(card(path))
 
 
-def test_a_loaded_tower_does_not_train(path):
+def test_a_loaded_backbone_does_not_train(path):
     network = load_network(card(path))
     assert not any(value.requires_grad for value in network.backbone.parameters())

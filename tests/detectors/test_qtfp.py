@@ -21,7 +21,7 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def tower(prefix=1, **extra):
+def small_backbone(prefix=1, **extra):
     stem = nn.Conv2d(3, 16, 8, 8)
     settings = {"side": 32, "grid": 4, "width": 16, "depth": 2, "heads": 2, "hidden": 16, "prefix": prefix}
     return VisionTransformer(stem, **settings, pre_norm=True, projection=12, **extra)
@@ -73,7 +73,7 @@ def test_what_trains_is_as_much_as_the_paper_says(tuning, added, millions):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_each_fusion_classifies_what_it_says(fusion):
-    network = QtfpNetwork(tower(), queries=3, heads=2, fusion=fusion).eval()
+    network = QtfpNetwork(small_backbone(), queries=3, heads=2, fusion=fusion).eval()
     output = network(torch.randn(2, 3, 32, 32))
     cls = output.tokens.cls
     both = [cls] if fusion == "cls" else [cls, output.pooled]
@@ -89,7 +89,7 @@ def test_each_fusion_classifies_what_it_says(fusion):
 
 
 def test_the_weights_of_the_weighted_mean_sum_to_one():
-    network = QtfpNetwork(tower(), queries=3, heads=2, fusion="weighted").eval()
+    network = QtfpNetwork(small_backbone(), queries=3, heads=2, fusion="weighted").eval()
     network.mix.data = torch.tensor([1.0, -1.0])
     output = network(torch.randn(2, 3, 32, 32))
     share = torch.sigmoid(torch.tensor(2.0))
@@ -98,7 +98,7 @@ def test_the_weights_of_the_weighted_mean_sum_to_one():
 
 
 def test_without_queries_there_is_no_pooling_and_cls_explains():
-    network = QtfpNetwork(tower(), fusion="cls").eval()
+    network = QtfpNetwork(small_backbone(), fusion="cls").eval()
     output = network(torch.randn(2, 3, 32, 32))
     assert network.pooling is None
     assert output.pooled is None
@@ -106,7 +106,7 @@ def test_without_queries_there_is_no_pooling_and_cls_explains():
 
 
 def test_patches_before_the_norm_are_those_that_the_norm_takes():
-    backbone = tower().eval()
+    backbone = small_backbone().eval()
     crops = torch.randn(2, 3, 32, 32)
     nn.init.normal_(backbone.ln_post.weight)
     before = QtfpNetwork(backbone, 3, 2, norm="before").eval()(crops)
@@ -119,9 +119,9 @@ def test_patches_before_the_norm_are_those_that_the_norm_takes():
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("norm", ["before", "after"])
-def test_all_that_trains_has_a_gradient_on_every_kind_of_tower(prefix, fusion, norm):
+def test_all_that_trains_has_a_gradient_on_every_kind_of_backbone(prefix, fusion, norm):
     detector = Qtfp(alignment="none" if fusion == "cls" else "attention")
-    network = QtfpNetwork(tower(prefix), 2, 2, fusion, norm)
+    network = QtfpNetwork(small_backbone(prefix), 2, 2, fusion, norm)
     total, _ = detector.loss(network(torch.randn(4, 3, 32, 32)), Batch({}, LABELS))
     total.backward()
     assert not [
@@ -138,7 +138,7 @@ def test_an_unknown_fusion_or_norm_is_a_usage_error():
 
 
 def _loss(detector, masks=None, **network):
-    output = QtfpNetwork(tower(), 3, 2, **network)(torch.randn(4, 3, 32, 32))
+    output = QtfpNetwork(small_backbone(), 3, 2, **network)(torch.randn(4, 3, 32, 32))
     return detector.loss(output, Batch({}, LABELS, masks))
 
 
@@ -197,7 +197,7 @@ def test_without_its_losses_it_is_a_classifier():
 
 
 def test_the_loss_is_float32_under_autocast_too():
-    output = QtfpNetwork(tower(), 3, 2)(torch.randn(4, 3, 32, 32))
+    output = QtfpNetwork(small_backbone(), 3, 2)(torch.randn(4, 3, 32, 32))
     plain = Qtfp().loss(output, Batch({}, LABELS))[0]
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(Qtfp().loss(output, Batch({}, LABELS))[0], plain)

@@ -17,7 +17,7 @@ from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops
 from deepscan.errors import ContractError, UsageError
 from deepscan.offline import import_onnxruntime
-from tests.backbones.tiny import TINY as TOWERS
+from tests.backbones.tiny import TINY as BACKBONES
 from tests.detectors.test_contract import TINY
 from tests.tiny import pictures, recipe_of, trained
 
@@ -198,17 +198,17 @@ def test_the_gate_holds_up_what_is_no_number_for_one_crop_alone(tmp_path, monkey
         told(tmp_path / "model.onnx", monkeypatch)
 
 
-def test_a_tower_with_neighbours_turned_and_a_pool_passes_the_gate(tmp_path):
+def test_a_backbone_with_neighbours_turned_and_a_pool_passes_the_gate(tmp_path):
     """PE Core: no method's smallest network has its positions and its pool."""
-    tower = TOWERS["pe-core-vit-l14"]
-    network = DETECTORS.get("gend")().build({"backbone": tower, "tuning": {"type": "norm"}})
+    backbone = BACKBONES["pe-core-vit-l14"]
+    network = DETECTORS.get("gend")().build({"backbone": backbone, "tuning": {"type": "norm"}})
     torch.manual_seed(0)
     with torch.no_grad():
         for value in network.parameters():
             # Random biases would outweigh the crops.
             if value.ndim > 1:
                 value.copy_(torch.randn_like(value) * 0.3)
-    inputs, path = CropInputs(CropRecipe(side=tower["side"]), MEAN, STD), tmp_path / "model.onnx"
+    inputs, path = CropInputs(CropRecipe(side=backbone["side"]), MEAN, STD), tmp_path / "model.onnx"
     assert export_onnx(network, path, inputs=inputs, metadata={}).probability < TOLERANCE
     assert {node.op_type for node in onnx.load(path).graph.node} <= OPERATORS
     scores = network.predict(crops=torch.from_numpy(inputs(golden_crops(42))["crops"]))["probability"]

@@ -1,4 +1,4 @@
-"""Small files in each layout on CLIP's towers, and what each publisher's network makes of crops, in torch.
+"""Small files in each layout on CLIP's backbones, and what each publisher's network makes of crops, in torch.
 
 Written from what is published of the layouts alone: nothing here calls deepscan.
 """
@@ -39,8 +39,8 @@ def draw(seed: int = 0) -> Drawn:
     return Drawn(torch.Generator().manual_seed(seed))
 
 
-def clip_tower(new: Drawn, before: str = "", depth: int = 0) -> Weights:
-    """A tower as transformers names it."""
+def clip_backbone(new: Drawn, before: str = "", depth: int = 0) -> Weights:
+    """A backbone as transformers names it."""
     made = {
         "embeddings.class_embedding": new(WIDTH),
         "embeddings.patch_embedding.weight": new(WIDTH, 3, 14, 14, scale=0.05),
@@ -114,7 +114,7 @@ def clip_pooled(w: Weights, crops: Tensor) -> Tensor:
 def gend(seed: int = 0) -> Weights:
     new = draw(seed)
     return {
-        **clip_tower(new, "feature_extractor.vision_model."),
+        **clip_backbone(new, "feature_extractor.vision_model."),
         "feature_extractor.visual_projection.weight": new(PROJECTED, WIDTH),
         **new.linear("model.linear", 2, WIDTH),
     }
@@ -133,7 +133,7 @@ _PEFT = "feature_extractor.base_model.model.vision_model."
 def predecessor(seed: int = 0) -> Weights:
     """Each norm twice: as it was, and tuned."""
     new, made = draw(seed), {}
-    for name, value in clip_tower(new, _PEFT).items():
+    for name, value in clip_backbone(new, _PEFT).items():
         stem, _, kind = name.rpartition(".")
         if "norm" in stem:
             made[f"{stem}.base_layer.{kind}"] = new(WIDTH, centre=1.0)
@@ -158,7 +158,7 @@ def predecessor_logits(w: Weights, crops: Tensor, *, normalise: bool = True) -> 
 def effort(seed: int = 0, rank: int = 1, kept: bool = False) -> Weights:
     """Each matrix of attention in two parts, and with `kept` what later code stores beside them."""
     new, made = draw(seed), {}
-    for name, value in clip_tower(new, "backbone.").items():
+    for name, value in clip_backbone(new, "backbone.").items():
         stem, _, kind = name.rpartition(".")
         if ".self_attn." not in name or kind == "bias":
             made[name] = value
@@ -190,7 +190,7 @@ def effort_logits(w: Weights, crops: Tensor) -> Tensor:
 def open_clip(seed: int = 0) -> Weights:
     """The whole of CLIP as open_clip names it: attention fused, the projection the other way round."""
     new = draw(seed)
-    w = clip_tower(new)
+    w = clip_backbone(new)
     made = {
         "class_embedding": w["embeddings.class_embedding"],
         "conv1.weight": w["embeddings.patch_embedding.weight"],
@@ -218,9 +218,9 @@ def unifd(seed: int = 1) -> Weights:
 
 
 def unifd_logit(head: Weights, seed: int, crops: Tensor) -> Tensor:
-    """The one logit, of the tower that `open_clip` makes of that seed."""
+    """The one logit, of the backbone that `open_clip` makes of that seed."""
     new = draw(seed)
-    w = clip_tower(new)
+    w = clip_backbone(new)
     projected = clip_pooled(w, crops) @ new(WIDTH, PROJECTED, scale=WIDTH**-0.5)
     return F.linear(projected, head["weight"], head["bias"])[:, 0]
 
@@ -234,7 +234,7 @@ def dfd_hr(seed: int = 0) -> Weights:
     new = draw(seed)
     made = {
         "query_token": new(1, 1, PROJECTED),
-        **clip_tower(new, "backbone.", _ROUTED_DEPTH),
+        **clip_backbone(new, "backbone.", _ROUTED_DEPTH),
         "visual_projection.weight": new(PROJECTED, WIDTH, scale=WIDTH**-0.5),
         "query_attn.in_proj_weight": new(3 * PROJECTED, PROJECTED),
         "query_attn.in_proj_bias": new(3 * PROJECTED),
@@ -278,7 +278,7 @@ def dfd_hr_logits(w: Weights, crops: Tensor) -> tuple[Tensor, list[int]]:
 
 
 def _routed(w: Weights, view: Tensor) -> tuple[Tensor, int]:
-    """One view, shape (1, 3, S, S): the CLS token at the tower's end, and blocks that it went through."""
+    """One view, shape (1, 3, S, S): the CLS token at the backbone's end, and blocks that it went through."""
     x, active, depth = clip_embed(part(w, "backbone."), view), True, 0
     for at in range(_ROUTED_DEPTH):
         layer = part(w, f"backbone.encoder.layers.{at}.")

@@ -1,4 +1,4 @@
-"""GenD on towers with rotary positions, DINOv3 and PE Core: small files, and what its networks make of crops.
+"""GenD on backbones with rotary positions, DINOv3 and PE Core: small files, and what they make of crops.
 
 In plain torch as `replicas` is, whose sizes they have; nothing here calls deepscan.
 """

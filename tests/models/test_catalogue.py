@@ -81,9 +81,9 @@ def test_ranks_are_an_order():
 def test_every_layout_has_a_known_model_whose_preprocessing_its_files_take(layout):
     like = known(LAYOUTS.get(layout).like)
     assert like.layout == layout
-    tower = {"gend-dinov3": "dinov3-vit-l16", "gend-pe": "pe-core-vit-l14"}.get(layout, "clip-vit-l14")
+    backbone = {"gend-dinov3": "dinov3-vit-l16", "gend-pe": "pe-core-vit-l14"}.get(layout, "clip-vit-l14")
     if not like.refused:
-        assert (like.mean, like.std) == PUBLISHED[tower].normalisation
+        assert (like.mean, like.std) == PUBLISHED[backbone].normalisation
 
 
 def test_a_name_that_is_not_known_is_refused_with_the_nearest():

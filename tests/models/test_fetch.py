@@ -17,7 +17,7 @@ from deepscan.cards import sha256_of
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import fetch, importing
 from deepscan.models.catalogue import catalogue
-from deepscan.models.fetch import DOWNLOADS, download, pull, tower_source
+from deepscan.models.fetch import DOWNLOADS, backbone_source, download, pull
 from deepscan.models.store import record_hash, remove
 from tests.models import replicas
 
@@ -195,7 +195,7 @@ def test_what_cannot_be_pulled_says_why(name, kind, word, store):
         pulled(store, name)
 
 
-def test_a_tower_is_fetched_only_where_a_head_needs_it(tmp_path, store, monkeypatch):
+def test_a_backbone_is_fetched_only_where_a_head_needs_it(tmp_path, store, monkeypatch):
     """And after all that can be said against the file, or its name."""
     asked = []
 
@@ -203,12 +203,12 @@ def test_a_tower_is_fetched_only_where_a_head_needs_it(tmp_path, store, monkeypa
         asked.append((name, offline))
         return tmp_path / "clip.pth"
 
-    monkeypatch.setattr(weights, "fetch_tower", fetched)
+    monkeypatch.setattr(weights, "fetch_backbone", fetched)
     torch.save(replicas.open_clip(), tmp_path / "clip.pth")
     head, whole = tmp_path / "head.pth", tmp_path / "whole.pth"
     torch.save(replicas.unifd(), head)
     torch.save(replicas.gend(), whole)
-    tower = tower_source("hub", offline=True)
+    backbone = backbone_source("hub", offline=True)
     for path, name, kind in (
         (head, "convnet", UsageError),
         (head, "forensics-adapter", ContractError),
@@ -217,24 +217,24 @@ def test_a_tower_is_fetched_only_where_a_head_needs_it(tmp_path, store, monkeypa
         (whole, "mine", UsageError),
     ):
         with pytest.raises(kind):
-            importing.import_model(importing.Origin(path, tower=tower), name, store)
+            importing.import_model(importing.Origin(path, backbone=backbone), name, store)
     assert not asked
-    card = importing.import_model(importing.Origin(head, tower=tower), "mine", store)
+    card = importing.import_model(importing.Origin(head, backbone=backbone), "mine", store)
     assert asked == [("clip-vit-l14", True)] and card.source["tower"]["file"] == "clip.pth"
 
 
-def test_a_tower_is_a_file_or_none(tmp_path):
-    assert tower_source("", offline=False) is None
-    assert tower_source("clip.pt", offline=False) == Path("clip.pt")
+def test_a_backbone_is_a_file_or_none(tmp_path):
+    assert backbone_source("", offline=False) is None
+    assert backbone_source("clip.pt", offline=False) == Path("clip.pt")
 
 
-def test_a_tower_that_cannot_be_had_says_how_to_go_on(hub, store):
+def test_a_backbone_that_cannot_be_had_says_how_to_go_on(hub, store):
     with pytest.raises(MissingError, match="weights of clip-vit-l14 are not in the hub's cache") as raised:
-        tower_source("hub", offline=True)("clip-vit-l14")
+        backbone_source("hub", offline=True)("clip-vit-l14")
     assert raised.value.hint == (
         "fetch open_clip_model.safetensors of the Hugging Face repository "
         "timm/vit_large_patch14_clip_224.openai where there is a network, "
-        "then: deepscan models import HEAD --as NAME --tower FILE"
+        "then: deepscan models import HEAD --as NAME --backbone FILE"
     )
 
 
@@ -290,7 +290,7 @@ def test_a_beginning_of_something_else_is_begun_anew(address, tmp_path):
 
 
 def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
-    """UniFD's head comes from an address, its tower from the hub."""
+    """UniFD's head comes from an address, its backbone from the hub."""
     torch.save(replicas.unifd(), tmp_path / "head.pth")
     torch.save(replicas.open_clip(), tmp_path / "clip.pth")
     monkeypatch.setitem(globals(), "CONTENT", (tmp_path / "head.pth").read_bytes())
@@ -300,10 +300,10 @@ def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
     small = {"unifd": dataclasses.replace(known, source=source)}
     monkeypatch.setattr(importing, "catalogue", lambda: small)
     monkeypatch.setattr(fetch, "known", small.__getitem__)
-    monkeypatch.setattr(weights, "fetch_tower", lambda name, **how: tmp_path / "clip.pth")
+    monkeypatch.setattr(weights, "fetch_backbone", lambda name, **how: tmp_path / "clip.pth")
     with pytest.raises(ContractError, match="another than that of unifd"):
         pulled(store, "unifd")
     # One of the full size takes gigabytes.
-    monkeypatch.setattr(importing, "_check_tower", lambda *given: None)
+    monkeypatch.setattr(importing, "_check_backbone", lambda *given: None)
     card, _ = pulled(store, "unifd")
     assert (card.method, card.source["threshold"], card.crop.scale) == ("unifd", 0.5, 1.1375)

@@ -129,7 +129,7 @@ def test_an_expert_that_is_not_there_shows(tmp_path, store):
         ({"model.linear.weight": (1, 128), "model.linear.bias": (1,)}, "mis-shaped head.0"),
     ],
 )
-def test_a_tower_or_a_head_of_another_size_is_refused(change, word, tmp_path, store):
+def test_a_backbone_or_a_head_of_another_size_is_refused(change, word, tmp_path, store):
     weights = replicas.gend() | {name: torch.zeros(shape) for name, shape in change.items()}
     assert word in refusal(saved(weights, tmp_path), store).message
 
@@ -228,18 +228,18 @@ def test_a_file_that_is_not_there_is_told(tmp_path, store):
     assert "no file" in refusal(tmp_path / "none.pth", store, kind=UsageError).message
 
 
-def test_a_head_alone_needs_its_tower(tmp_path, store):
+def test_a_head_alone_needs_its_backbone(tmp_path, store):
     head = saved(replicas.unifd(), tmp_path)
-    assert "--tower hub" in refusal(head, store, kind=MissingError).hint
+    assert "--backbone hub" in refusal(head, store, kind=MissingError).hint
     gone = tmp_path / "none.safetensors"
-    assert str(gone) in refusal(head, store, kind=UsageError, tower=gone).message
+    assert str(gone) in refusal(head, store, kind=UsageError, backbone=gone).message
     wrong = saved(replicas.gend(), tmp_path, "gend.pth")
-    assert "no vision tower" in refusal(head, store, tower=wrong).message
+    assert "no vision backbone" in refusal(head, store, backbone=wrong).message
     clip = replicas.open_clip()
     del clip["visual.conv1.weight"]
     broken = saved(clip, tmp_path, "clip.pth")
-    assert "backbone.stem.weight" in refusal(head, store, tower=broken).message
-    assert "own tower" in refusal(wrong, store, kind=UsageError, tower=broken).message
+    assert "backbone.stem.weight" in refusal(head, store, backbone=broken).message
+    assert "own backbone" in refusal(wrong, store, kind=UsageError, backbone=broken).message
 
 
 def test_a_config_that_cannot_be_read_is_no_config_that_is_not_there(tmp_path, store):
@@ -254,8 +254,8 @@ def test_a_config_is_read_only_where_the_layout_has_one(tmp_path, store):
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "config.json").write_text("{head")
     (tmp_path / "config.json").unlink()
-    tower = saved(replicas.open_clip(), tmp_path / "clip")
-    assert import_model(Origin(saved(replicas.unifd(), tmp_path), tower=tower), "head", store)
+    backbone = saved(replicas.open_clip(), tmp_path / "clip")
+    assert import_model(Origin(saved(replicas.unifd(), tmp_path), backbone=backbone), "head", store)
 
 
 @pytest.mark.parametrize("head", [{"name": "linear"}, ["linear"], 3, "mlp"], ids=str)
@@ -271,7 +271,7 @@ def test_positions_must_be_of_a_square(positions, tmp_path, store):
     assert f"{positions} positions" in refusal(saved(weights, tmp_path), store).message
 
 
-def test_a_tower_of_no_width_is_refused(tmp_path, store):
+def test_a_backbone_of_no_width_is_refused(tmp_path, store):
     name = "feature_extractor.vision_model.embeddings.class_embedding"
     weights = replicas.gend() | {name: torch.zeros(0)}
     assert "0 wide" in refusal(saved(weights, tmp_path), store).message

@@ -110,16 +110,16 @@ def two_logits(head, seed, crops):
 
 
 def test_unifd(tmp_path):
-    """A head on a tower from another file."""
+    """A head on a backbone from another file."""
     torch.save(replicas.open_clip(seed=5), tmp_path / "clip.pt")
     head = replicas.unifd()
-    card = imported(head, tmp_path, tower=tmp_path / "clip.pt")
+    card = imported(head, tmp_path, backbone=tmp_path / "clip.pt")
     held(card, partial(two_logits, head, 5))
     assert card.source["tower"]["file"] == "clip.pt"
 
 
 def test_unifd_as_its_trainer_saves_it(tmp_path):
-    """Tower and head in one file."""
+    """Backbone and head in one file."""
     head = replicas.unifd()
     whole = {f"model.{name}": value for name, value in replicas.open_clip(seed=5).items()}
     whole |= {f"fc.{name}": value for name, value in head.items()}
@@ -127,7 +127,7 @@ def test_unifd_as_its_trainer_saves_it(tmp_path):
 
 
 def test_dfd_hr(tmp_path):
-    """At twice the tower's side, with samples that leave at each routed block and others that stay."""
+    """At twice the backbone's side, with samples that leave at each routed block and others that stay."""
     weights, depths = replicas.dfd_hr(seed=8), []
 
     def forward(crops):

@@ -19,8 +19,8 @@ TINY = (
     "network.heads=2",
     *(f"network.backbone.{key}={value}" for key, value in BACKBONE.items()),
 )
-#: A tower without batch norm: what it makes of a sample does not hang on the others.
-TOWER = {"name": "clip-vit-b16", "side": 32, "width": 16, "depth": 1, "heads": 2, "hidden": 16}
+#: A backbone without batch norm: what it makes of a sample does not hang on the others.
+WITHOUT_BATCH_NORM = {"name": "clip-vit-b16", "side": 32, "width": 16, "depth": 1, "heads": 2, "hidden": 16}
 
 
 @pytest.fixture

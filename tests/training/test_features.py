@@ -100,10 +100,10 @@ def test_a_full_disk_is_told_while_features_are_kept(frozen, crops, tmp_path, mo
 
 
 def test_another_backbone_is_refused_by_a_run_that_keeps_none(frozen, crops, tmp_path):
-    tower = frozen.to_json()["network"]["backbone"]
+    backbone = frozen.to_json()["network"]["backbone"]
     for seed in (0, 1):
         torch.manual_seed(seed)
-        network = DETECTORS.get("fft")().build({"backbone": tower})
+        network = DETECTORS.get("fft")().build({"backbone": backbone})
         save_weights(tmp_path / f"{seed}.safetensors", network)
     recipe = dataclasses.replace(frozen, weights=str(tmp_path / "0.safetensors"))
     train(recipe, crops, tmp_path / "run", processes=CPU)

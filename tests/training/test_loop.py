@@ -17,7 +17,7 @@ from deepscan.training.loop import train
 from deepscan.training.optimiser import learning_rate
 from deepscan.training.processes import Processes, join
 from deepscan.training.validation import video_means
-from tests.training.conftest import TOWER
+from tests.training.conftest import WITHOUT_BATCH_NORM
 
 CPU = Processes(0, 1, torch.device("cpu"))
 
@@ -131,7 +131,7 @@ def test_a_step_taken_in_parts_is_the_same_step_where_samples_do_not_meet(recipe
         optimiser="sgd",
         lr=0.1,
         loss={**recipe.loss, "lambda_flcl": 0.0, "lambda_raal": 0.0},
-        network={**recipe.network, "backbone": TOWER},
+        network={**recipe.network, "backbone": WITHOUT_BATCH_NORM},
     )
     at_once, _ = train(plain, crops, tmp_path / "1", processes=CPU)
     in_parts, _ = train(dataclasses.replace(plain, accumulate=4), crops, tmp_path / "4", processes=CPU)

@@ -119,9 +119,9 @@ def test_where_every_crop_is_its_own_video_there_are_no_figures_of_videos(quick)
 
 
 def test_weights_that_change_as_they_are_folded_are_not_published(parts, monkeypatch):
-    def wrong(tower):
+    def wrong(backbone):
         with torch.no_grad():
-            tower.ln_post.bias.add_(1)
+            backbone.ln_post.bias.add_(1)
 
     monkeypatch.setattr(module, "fold", wrong)
     with pytest.raises(ContractError, match="as the tuning is folded"):

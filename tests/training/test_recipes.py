@@ -211,7 +211,7 @@ def test_the_papers_preset_is_the_papers_form():
     assert settings.routed_blocks(24) == settings.ranked_blocks(24) == (20, 21, 22, 23)
     assert settings.kept_of(257) == 192
     assert (settings.layer_gate, settings.ranks, settings.gate_noise) == ("blend", "soft", True)
-    # The last two are ours: a new network is its tower, and begins deep.
+    # The last two are ours: a new network is its backbone, and begins deep.
     assert (settings.adapter_init, settings.judge_bias) == ("zero", 1.0)
 
 

@@ -9,7 +9,7 @@ import torch
 from deepscan.training.loop import train
 from deepscan.training.processes import join
 from deepscan.training.recipe import load_recipe
-from tests.training.conftest import TINY, TOWER, made_crops
+from tests.training.conftest import TINY, WITHOUT_BATCH_NORM, made_crops
 
 OPTIMISERS = {"adamw": ("optimiser=adamw",), "sam": ("optimiser=sgd", "sam_rho=0.05")}
 
@@ -23,7 +23,7 @@ def together(folder, parts):
             recipe = dataclasses.replace(
                 recipe,
                 accumulate=parts,
-                network={**recipe.network, "backbone": TOWER},
+                network={**recipe.network, "backbone": WITHOUT_BATCH_NORM},
                 loss={**recipe.loss, "lambda_flcl": 0.14, "lambda_raal": 1.0, "max_anchor_tokens": 4},
             )
             train(recipe, made_crops(), folder / name, processes=processes)

@@ -194,16 +194,16 @@ def _verdict(points: Sequence[Point], learnt: int, held: int, subject: Subject) 
     apart = [
         float(divergence(at["RandCLS", epoch].attention, points[0].attention).mean()) for epoch in (0, last)
     ]
-    tower = subject.card.network.get("backbone", {}).get("name", "")
+    backbone = subject.card.network.get("backbone", {}).get("name", "")
     lines = [
         f"AUC of a linear head on CLS after {last} epochs: PreCLS {pre.auc:.3f}, RandCLS {rand.auc:.3f} "
         f"({learnt} crops to learn from, {held} others to judge by)",
         f"RandCLS looks {apart[0]:.3f} nats away from the model's CLS before it learns, {apart[1]:.3f} after",
         "the paper's AUC curves meet after several epochs (Fig. 2b, no numbers printed)",
-        "only the token and the head learn here; the paper trains Effort's part of the tower, too",
+        "only the token and the head learn here; the paper trains Effort's part of the backbone, too",
     ]
-    if tower == "compact":
+    if backbone == "compact":
         lines.append(
-            "this tower was not pre-trained on other data: PreCLS is the token that its training left"
+            "this backbone was not pre-trained on other data: PreCLS is the token that its training left"
         )
     return tuple(lines)

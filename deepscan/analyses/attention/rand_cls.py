@@ -1,4 +1,4 @@
-"""RandCLS against PreCLS: what a CLS token that begins at random comes to in a tower that stays as it is."""
+"""RandCLS against PreCLS: what a random CLS token comes to in a backbone that does not train."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Halves:
     held: NDArray[np.int64]
 
     def passes(self, epochs: int) -> int:
-        """Return how often a crop goes through the tower until both tokens have learnt so many epochs."""
+        """Return how often a crop goes through the backbone until both tokens have learnt so many epochs."""
         return len(ARMS) * (epochs * len(self.learnt) + (epochs + 1) * len(self.held))
 
     @property
@@ -88,12 +88,12 @@ def compare(
 ) -> list[Point]:
     """Return what both tokens come to, epoch by epoch (QTFP, Fig. 2b).
 
-    The token and a linear head on it learn by cross-entropy and Adam; the tower stays as it is. Both begin
+    The token and a linear head on it learn by cross-entropy and Adam; the backbone stays as it is. Both begin
     with the same head, of zeros, and see the same batches. What is random is all by which the token enters
-    the tower, its learnt position too, in the magnitude of the model's own. The network is left as it was.
+    the backbone, its learnt position too, in the magnitude of the model's own. The network is left as it was.
 
     Args:
-        opened: The network; its tower has a CLS token.
+        opened: The network; its backbone has a CLS token.
         halves: The crops.
         pixels: RGB of these, shape (N, S, S, 3), uint8.
         epochs: How often each crop is learnt from.
@@ -104,23 +104,23 @@ def compare(
     Raises:
         UsageError: The backbone has no transformer blocks.
     """
-    tower = as_transformer(opened.network.backbone, "RandCLS against PreCLS")
-    own = tower.cls
+    backbone = as_transformer(opened.network.backbone, "RandCLS against PreCLS")
+    own = backbone.cls
     assert own is not None
-    place = torch.zeros_like(own) if tower.position is None else tower.position[:, :1].detach()
+    place = torch.zeros_like(own) if backbone.position is None else backbone.position[:, :1].detach()
     drawn = torch.randn(own.shape, generator=torch.Generator().manual_seed(seed)).to(own)
     magnitude = (own.detach() + place).square().mean().sqrt()
     starts = (own.detach(), drawn * magnitude - place)
     points: list[Point] = []
-    trained = [value for value in tower.parameters() if value.requires_grad]
-    tower.requires_grad_(False)
+    trained = [value for value in backbone.parameters() if value.requires_grad]
+    backbone.requires_grad_(False)
     try:
         for arm, start in zip(ARMS, starts, strict=True):
-            tower.cls = nn.Parameter(start.clone())
-            head = nn.Linear(tower.width, 2).to(own.device)
+            backbone.cls = nn.Parameter(start.clone())
+            head = nn.Linear(backbone.width, 2).to(own.device)
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
-            optimiser = torch.optim.Adam([tower.cls, *head.parameters()], lr)
+            optimiser = torch.optim.Adam([backbone.cls, *head.parameters()], lr)
             rng = np.random.default_rng(seed)
             points.append(_judged(arm, 0, opened, head, halves, pixels, told))
             for epoch in range(1, epochs + 1):
@@ -129,7 +129,7 @@ def compare(
                     told(len(rows))
                 points.append(_judged(arm, epoch, opened, head, halves, pixels, told))
     finally:
-        tower.cls = own
+        backbone.cls = own
         for value in trained:
             value.requires_grad_(True)
     return points

@@ -33,8 +33,8 @@ class Collapse(Analysis):
     """Trains heads on features that are computed once, and asks which radius of SAM they bear.
 
     Three things are looked at for each kind of fake. The AUC of the network's own head on held-out groups,
-    trained anew at each of `radii` (CoRIT, Fig. 1a and 2); of a network whose tower trains, that of a linear
-    head on the tower as it is now. The critical optimisation radius (COR) at every layer (Fig. 1b, Table
+    trained anew at each of `radii` (CoRIT, Fig. 1a and 2); where the backbone trains too, that of a linear
+    head on the backbone as it is now. The critical optimisation radius (COR) at every layer (Fig. 1b, Table
     VII): as measured, the radius up to which a linear head's AUC stays above `collapsed`, and by theory, Eq.
     11 and 13. And the gradients' signal-to-noise ratio over the steps of that training without SAM (Fig. 3).
 

@@ -13,7 +13,7 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Findings, Subject
-from deepscan.analyses.cost.items import MEGABYTE, TOWER, Item, shown
+from deepscan.analyses.cost.items import BACKBONE, MEGABYTE, Item, shown
 from deepscan.analyses.cost.operations import bare, counted, multiply_adds
 from deepscan.analyses.crops import Opened, open_network
 from deepscan.backbones.vit import VisionTransformer
@@ -255,8 +255,8 @@ def _told(items: list[Item], frames: int) -> list[str]:
     )
     if any(item.source.startswith("QTFP") for item in items):
         lines.append(
-            f"QTFP's figures are of {TOWER} on its authors' machine; its counter leaves out queries and, it "
-            "seems, the products of attention: the tower has 155.5 GFLOPs without these, 162.0 with them"
+            f"QTFP's figures are of {BACKBONE} on its authors' machine; its counter leaves out queries and, "
+            "it seems, the products of attention: it has 155.5 GFLOPs without these, 162.0 with them"
         )
     if any(item.measure.startswith("training epoch") for item in items):
         lines.append("epochs are steps of the network alone: reading and augmenting crops comes beside them")

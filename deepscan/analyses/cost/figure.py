@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.cost.items import TOWER, Item, shown
+from deepscan.analyses.cost.items import BACKBONE, Item, shown
 from deepscan.evaluation.plot_style import COLOURS, add_legend, new_figure, styled
 
 
@@ -39,7 +39,7 @@ def draw_cost(items: Sequence[Item], frames: int) -> Figure:
             panel.set_title(title, loc="left")
         if any(item.paper is not None for item in items):
             handles = [Patch(color=COLOURS[0]), Patch(facecolor="white", edgecolor=COLOURS[1], hatch="/////")]
-            add_legend(figure, handles, ["measured", f"paper, {TOWER}"], side="outside upper center")
+            add_legend(figure, handles, ["measured", f"paper, {BACKBONE}"], side="outside upper center")
     return figure
 
 

@@ -6,7 +6,7 @@ from deepscan.analyses.analysis import Cell
 
 MEGABYTE = 2**20
 #: What the papers' figures are of.
-TOWER = "CLIP ViT-L/14"
+BACKBONE = "CLIP ViT-L/14"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,25 +48,25 @@ def multiply_adds(network: Network, depth: int | None = None) -> int:
     Raises:
         UsageError: Its backbone has no transformer blocks.
     """
-    tower = as_transformer(network.backbone, "the formula of the operations")
-    blocks, width, patches = tower.depth, tower.width, tower.grid**2
-    hidden = int(tower.blocks[0].get_submodule("mlp.0").out_features)  # type: ignore[arg-type]
-    tokens = patches + tower.prefix
+    backbone = as_transformer(network.backbone, "the formula of the operations")
+    blocks, width, patches = backbone.depth, backbone.width, backbone.grid**2
+    hidden = int(backbone.blocks[0].get_submodule("mlp.0").out_features)  # type: ignore[arg-type]
+    tokens = patches + backbone.prefix
     if isinstance(network, DfdHrNetwork):
         return _dfd_hr(network, blocks if depth is None else depth, tokens, hidden)
     if isinstance(network, CoritNetwork):
         with_regions = tokens + len(network.chosen)
         seen = [with_regions, *[with_regions if network.shared else tokens] * network.rrm]
-        return sum(tower_cost(network.layers[-1], 0, each, each, width, hidden) for each in seen)
-    whole = tower_cost(blocks, 0, tokens, tokens, width, hidden)
+        return sum(transformer_cost(network.layers[-1], 0, each, each, width, hidden) for each in seen)
+    whole = transformer_cost(blocks, 0, tokens, tokens, width, hidden)
     if isinstance(network, QtfpNetwork) and network.pooling is not None:
         whole += pooling_cost(len(network.pooling.queries), patches, width)
     return whole
 
 
 def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
-    settings, tower = network.settings, network.backbone
-    blocks, width, prefix = tower.depth, tower.width, tower.prefix
+    settings, backbone = network.settings, network.backbone
+    blocks, width, prefix = backbone.depth, backbone.width, backbone.prefix
     kept = tokens
     if settings.selection != "none":
         held = 0 if settings.candidates == "all" else prefix
@@ -74,20 +74,20 @@ def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
     full = blocks - len(network.branch.routed)
 
     def passed(reduced: int) -> int:
-        whole = tower_cost(full, reduced, tokens, kept, width, hidden)
+        whole = transformer_cost(full, reduced, tokens, kept, width, hidden)
         if settings.experts:
             whole += full * adapters_cost(tokens, width, settings.experts, settings.hidden)
             whole += reduced * adapters_cost(kept, width, settings.experts, settings.hidden)
         return whole
 
     routed = passed(depth - full)
-    unrouted = tower_cost(blocks, 0, tokens, tokens, width, hidden)
+    unrouted = transformer_cost(blocks, 0, tokens, tokens, width, hidden)
     if settings.experts:
         unrouted += blocks * adapters_cost(tokens, width, settings.experts, settings.hidden)
     whole = routed if settings.routed == "both" else unrouted
     if network.pooling is not None:
         asked = TILES**2 if settings.pooling == "self" else 1
-        whole += TILES**2 * routed + pooling_cost(asked, TILES**2, tower.projected)
+        whole += TILES**2 * routed + pooling_cost(asked, TILES**2, backbone.projected)
     return whole
 
 
@@ -126,8 +126,8 @@ def pooling_cost(asked: int, tokens: int, width: int) -> int:
     return 2 * (asked + tokens) * width**2 + 2 * asked * tokens * width
 
 
-def tower_cost(full: int, reduced: int, tokens: int, kept: int, width: int, hidden: int) -> int:
-    """Return the multiply-adds of a tower whose last blocks see fewer tokens (DFD-HR, supplement B).
+def transformer_cost(full: int, reduced: int, tokens: int, kept: int, width: int, hidden: int) -> int:
+    """Return the multiply-adds of a backbone whose last blocks see fewer tokens (DFD-HR, supplement B).
 
     Args:
         full: Blocks K that see every token.

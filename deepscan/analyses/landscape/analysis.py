@@ -186,7 +186,7 @@ class Landscape(Analysis):
         radii: Distances from the weights at which the highest loss is looked for, as SAM's radius is one.
         ascents: From how many places: the gradient, and random directions.
         steps: Of an ascent.
-        crops: Crops of each label at most, for a network whose tower is moved.
+        crops: Crops of each label at most, for a network whose backbone is moved.
     """
 
     summary = "loss surface around the weights, and its rise within SAM's radius"

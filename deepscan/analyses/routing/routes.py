@@ -50,7 +50,7 @@ class CropSets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Routes:
-    """The routes of N crops through a tower of L blocks, m of them routed.
+    """The routes of N crops through a backbone of L blocks, m of them routed.
 
     Attributes:
         crops: Which crops.

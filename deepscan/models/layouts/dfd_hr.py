@@ -1,4 +1,4 @@
-"""DFD-HR (CVPR 2026): a tower of transformers' CLIP, its adapters, judges, pooling of tiles and head."""
+"""DFD-HR (CVPR 2026): a backbone of transformers' CLIP, its adapters, judges, pooling of tiles and head."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from deepscan.backbones.weight_rules import Rule
 from deepscan.detectors.dfd_hr_settings import Settings
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import CLIP_RULES, Layout, Weights, clip_tower, size, within
+from deepscan.models.layouts.layout import CLIP_RULES, Layout, Weights, clip_arguments, size, within
 
 
 def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
@@ -43,7 +43,7 @@ class DfdHr(Layout):
         return "query_token" in weights and any(name.startswith("token_router.") for name in weights)
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the tower, the released code's choices, and each size that is not the method's own."""
+        """Return the backbone, the released code's choices, and each size that is not the method's own."""
         adapter = "branch.adapters.0.0.up"
         sizes = {
             "experts": size(weights, adapter, 0),
@@ -52,5 +52,5 @@ class DfdHr(Layout):
         }
         own = Settings()
         differing = {name: value for name, value in sizes.items() if value != getattr(own, name)}
-        backbone = clip_tower(weights, projected=True)
+        backbone = clip_arguments(weights, projected=True)
         return {"backbone": backbone, "preset": "release", **differing}, ()

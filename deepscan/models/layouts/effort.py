@@ -1,4 +1,4 @@
-"""Effort (ICML 2025): a tower of transformers' CLIP, each matrix of attention in two parts."""
+"""Effort (ICML 2025): a backbone of transformers' CLIP, each matrix of attention in two parts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import CLIP_RULES, SPARE, Layout, Weights, clip_tower, within
+from deepscan.models.layouts.layout import CLIP_RULES, SPARE, Layout, Weights, clip_arguments, within
 
 _PARTS = ("S_residual", "U_residual", "V_residual")
 
@@ -47,5 +47,5 @@ class Effort(Layout):
         return folded
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the tower and the feature, the CLS token before any projection."""
-        return {"backbone": clip_tower(weights, projected=False), "feature": "cls"}, ()
+        """Return the backbone and the feature, the CLS token before any projection."""
+        return {"backbone": clip_arguments(weights, projected=False), "feature": "cls"}, ()

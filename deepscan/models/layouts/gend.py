@@ -1,4 +1,4 @@
-"""GenD (WACV 2026) on its three towers, and its predecessor: a head on a tower whose norms were tuned."""
+"""GenD (WACV 2026) on its three backbones, and its predecessor: a head on one whose norms were tuned."""
 
 import math
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from deepscan.models.layouts.layout import (
     DINOV3_RULES,
     Layout,
     Weights,
-    clip_tower,
-    stated_tower,
+    backbone_arguments,
+    clip_arguments,
     within,
 )
 
@@ -46,25 +46,25 @@ def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
 
 @LAYOUTS.register("gend")
 class GenD(Layout):
-    """GenD on CLIP's towers, as transformers names them."""
+    """GenD on CLIP's backbones, as transformers names them."""
 
     method = like = "gend"
     config = "config.json"
     rules = (
         *within(CLIP_RULES, _VISION),
         _HEAD,
-        # Saved with the tower, and not used: the head takes the token before it.
+        # Saved with the backbone, and not used: the head takes the token before it.
         Rule(r"feature_extractor\.visual_projection\.weight"),
     )
 
     def recognises(self, weights: Weights) -> bool:
-        """Return whether there is a tower of transformers' CLIP, and a head."""
+        """Return whether there is a backbone of transformers' CLIP, and a head."""
         return "feature_extractor.vision_model.embeddings.class_embedding" in weights
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the tower, the feature, and whether it is normalised."""
+        """Return the backbone, the feature, and whether it is normalised."""
         normalise, assumed = _normalises(stated)
-        backbone = clip_tower(weights, projected=False)
+        backbone = clip_arguments(weights, projected=False)
         return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
 
 
@@ -74,7 +74,7 @@ class Predecessor(GenD):
 
     like = "gend-predecessor"
     rules = (
-        # The one that was tuned counts; the other is the tower's as it was.
+        # The one that was tuned counts; the other is the backbone's as it was.
         Rule(_TUNED + r".*\.base_layer\.(?:weight|bias)"),
         *(
             Rule(rf"{_TUNED}{theirs}\.ln_tuning_layers\.default\.(weight|bias)", rf"backbone.{ours}")
@@ -101,14 +101,14 @@ class GenDOnDinov3(GenD):
     rules = (*within(DINOV3_RULES, _BACKBONE), _HEAD)
 
     def recognises(self, weights: Weights) -> bool:
-        """Return whether there is a tower with register tokens."""
+        """Return whether there is a backbone with register tokens."""
         return "feature_extractor.backbone.embeddings.register_tokens" in weights
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the tower, the feature, and whether it is normalised."""
+        """Return the backbone, the feature, and whether it is normalised."""
         normalise, assumed = _normalises(stated)
         biases = "".join(name for name in "qkv" if f"backbone.blocks.0.attention.{name}.bias" in weights)
-        backbone = stated_tower(weights, "dinov3-vit-l16", biases=biases)
+        backbone = backbone_arguments(weights, "dinov3-vit-l16", biases=biases)
         return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
 
 
@@ -120,7 +120,7 @@ class GenDOnPe(GenD):
     rules = (*within(TIMM_RULES, _BACKBONE), _HEAD)
 
     def recognises(self, weights: Weights) -> bool:
-        """Return whether there is a tower of timm's that pools by attention."""
+        """Return whether there is a backbone of timm's that pools by attention."""
         return any(name.startswith("feature_extractor.backbone.attn_pool.") for name in weights)
 
     def worked_out(self, weights: Weights) -> Weights:
@@ -134,7 +134,7 @@ class GenDOnPe(GenD):
         return {**weights, name: resample_abs_pos_embed(weights[name].float(), new_size=[_PE_GRID, _PE_GRID])}
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the tower, the feature, which is what it pools, and whether it is normalised."""
+        """Return the backbone, the feature, which is what it pools, and whether it is normalised."""
         normalise, assumed = _normalises(stated)
-        backbone = stated_tower(weights, "pe-core-vit-l14")
+        backbone = backbone_arguments(weights, "pe-core-vit-l14")
         return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed

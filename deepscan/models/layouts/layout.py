@@ -16,7 +16,7 @@ from deepscan.errors import ContractError
 Weights = Mapping[str, Tensor]
 #: Side of a patch -> the backbone of CLIP's that has it.
 CLIP = {14: "clip-vit-l14", 16: "clip-vit-b16"}
-#: Width of a head in every tower here; a file does not say it.
+#: Width of a head in every backbone here; a file does not say it.
 HEAD = 64
 #: `position_ids` are 0, 1, 2, ...: older versions of transformers have saved them, newer ones do not.
 SPARE = r".*embeddings\.position_ids"
@@ -27,11 +27,11 @@ class Recognised(ABC):
 
     Attributes:
         like: The known model that files of this kind are like.
-        tower: Backbone whose published weights a file needs that holds a head alone; empty where none does.
+        backbone: Backbone whose published weights a file of a head alone needs; empty for none.
     """
 
     like: ClassVar[str]
-    tower: ClassVar[str] = ""
+    backbone: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, weights: Weights) -> bool:
@@ -80,39 +80,39 @@ class Layout(Recognised):
 
 
 def within(rules: Sequence[Rule], theirs: str, ours: str = "backbone.") -> tuple[Rule, ...]:
-    """Return the rules of a tower for a network that holds it: see `Rule.within`."""
+    """Return the rules of a backbone for a network that holds it: see `Rule.within`."""
     return tuple(rule.within(theirs, ours) for rule in rules)
 
 
-def clip_tower(weights: Weights, *, projected: bool) -> dict[str, Any]:
-    """Return what `network.backbone` states of a tower of CLIP's with these weights, by our names.
+def clip_arguments(weights: Weights, *, projected: bool) -> dict[str, Any]:
+    """Return what `network.backbone` states of a backbone of CLIP's with these weights, by our names.
 
     Args:
         weights: By our names.
-        projected: Whether the network uses the tower's projection.
+        projected: Whether the network uses the backbone's projection.
 
     Raises:
-        ContractError: What tells the sizes is not there, or there is no such tower.
+        ContractError: What tells the sizes is not there, or there is no such backbone.
     """
     patch = size(weights, "backbone.stem.weight", -1)
     positions = size(weights, "backbone.position", -2)
     grid = math.isqrt(max(positions - 1, 0))
     if grid < 1 or grid**2 != positions - 1:
         raise ContractError(
-            f"the file's tower has {positions} positions, which is no CLS token and a square of patches",
+            f"the file's backbone has {positions} positions, which is no CLS token and a square of patches",
             "the file is incomplete, or of another network: fetch it again",
         )
     if patch not in CLIP:
         raise ContractError(
-            f"the file's tower has patches of {patch} px",
-            f"CLIP's towers here have {', '.join(map(str, CLIP))}",
+            f"the file's backbone has patches of {patch} px",
+            f"CLIP's backbones here have {', '.join(map(str, CLIP))}",
         )
     projection = size(weights, "backbone.projection.weight", 0) if projected else 0
-    return stated_tower(weights, CLIP[patch], side=grid * patch, projection=projection)
+    return backbone_arguments(weights, CLIP[patch], side=grid * patch, projection=projection)
 
 
-def stated_tower(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
-    """Return what `network.backbone` states of a tower: its name, and each size that is not its own.
+def backbone_arguments(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
+    """Return what `network.backbone` states of a backbone: its name, and each size that is not its own.
 
     Args:
         weights: By our names.
@@ -125,8 +125,8 @@ def stated_tower(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
     width = size(weights, "backbone.cls", -1)
     if width < 1 or width % HEAD:
         raise ContractError(
-            f"the file's tower is {width} wide, which is no number of heads of {HEAD}",
-            "import a file of another tower",
+            f"the file's backbone is {width} wide, which is no number of heads of {HEAD}",
+            "import a file of another backbone",
         )
     blocks = {name.split(".")[2] for name in weights if name.startswith("backbone.blocks.")}
     hidden = size(weights, "backbone.blocks.0.mlp.0.weight", 0)

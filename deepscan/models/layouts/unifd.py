@@ -8,15 +8,15 @@ import torch
 from deepscan.backbones import clip
 from deepscan.backbones.weight_rules import Rule
 from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import Layout, Weights, clip_tower, within
+from deepscan.models.layouts.layout import Layout, Weights, clip_arguments, within
 
 
 @LAYOUTS.register("unifd")
 class UniFD(Layout):
-    """The head alone, with a tower as open_clip names it; or a file of its trainer, which holds both."""
+    """The head alone, with a backbone as open_clip names it; or a file of its trainer, which holds both."""
 
     method = like = "unifd"
-    tower = "clip-vit-l14"
+    backbone = "clip-vit-l14"
     rules = (
         *within(clip.RULES, r"(?:model\.)?visual\."),
         Rule(r"(?:fc\.)?(weight|bias)", r"head.0.\1"),
@@ -40,5 +40,5 @@ class UniFD(Layout):
         }
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the tower and the feature, the projected CLS token as it is."""
-        return {"backbone": clip_tower(weights, projected=True), "feature": "projected"}, ()
+        """Return the backbone and the feature, the projected CLS token as it is."""
+        return {"backbone": clip_arguments(weights, projected=True), "feature": "projected"}, ()
