@@ -99,7 +99,7 @@ def analyse(
     )
     with EvalView(progress) as view:
         materials = load_testsets(request, card, view) if "crops" in analysis.needs else []
-        seen = partial(view.scored, name)
+        seen = partial(view.analysed, name)
         findings = analysis.look(Subject(card, materials, request.out, tuple(runs or ()), progress=seen))
     paths = write_findings(name, findings, request.out)
     for line in findings.told:

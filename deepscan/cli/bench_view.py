@@ -9,13 +9,14 @@ from rich.table import Table
 
 from deepscan.bench.output import RowFile
 from deepscan.bench.run import Listener, Row
-from deepscan.cli.progress import Speaker, hand_on, is_terminal, stdout_console
+from deepscan.cli.progress import ProgressView
+from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 
 #: Unit of a row -> what is told of it, and how many seconds that is per.
 RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
 
 
-class BenchView(Speaker, Listener):
+class BenchView(ProgressView, Listener):
     """Tells a person, or a pipe, what was measured; a context manager.
 
     Args:
@@ -25,20 +26,21 @@ class BenchView(Speaker, Listener):
     """
 
     def __init__(self, style: str, out: RowFile | None) -> None:
-        super().__init__(style, "loading")
+        super().__init__(style)
         self._out = out
         self._lines = out is None and not is_terminal(sys.stdout)
         self._rows: list[Row] = []
 
     def begun(self, stage: str) -> None:
         """Name the stage."""
-        self._bar.reset(self._task, description=stage, total=None)
-        if self._style in ("auto", "plain"):
+        if self._style == "bar":
+            self.count(stage, 0, None)
+        else:
             self.note(stage)
 
     def ran(self, done: int, total: int) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=done, total=total)
+        self.count(self._work, done, total, milestone=False)
 
     def described(self, environment: Mapping[str, Any]) -> None:
         """Write what the figures are measured on, and say it in short."""

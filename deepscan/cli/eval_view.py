@@ -1,18 +1,16 @@
 """What `eval` shows: progress on stderr, its figures on stdout."""
 
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from deepscan.cli.progress import INTERVAL, Rate, counter, stdout_console
+from deepscan.cli.progress import ProgressView
+from deepscan.cli.streams import stdout_console
 from deepscan.data.datasets import LAYOUTS
 from deepscan.errors import MissingError
 from deepscan.evaluation.run import EvaluationListener
@@ -32,22 +30,15 @@ BESIDE = {
 }
 
 
-class EvalView(EvaluationListener):
-    """Tells a person, or a log, how an evaluation goes; a context manager.
+class EvalView(ProgressView, EvaluationListener):
+    """Shows how far an evaluation is; a context manager.
 
     Args:
         style: `auto`, `plain` or `none`.
     """
 
     def __init__(self, style: str) -> None:
-        # rich would take a pipe for a terminal where FORCE_COLOR is set.
-        at_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._console = Console(force_terminal=at_terminal, stderr=True)
-        self._style = "bar" if style == "auto" and at_terminal else style
-        self._bar = counter(self._console, Rate())
-        self._task: TaskID | None = None
-        self._work = ""
-        self._told = time.monotonic()
+        super().__init__(style)
         self._absent: list[str] = []
 
     def absent(self, test: "TestSet", error: MissingError) -> None:
@@ -63,55 +54,33 @@ class EvalView(EvaluationListener):
 
     def cut(self, done: int, total: int) -> None:
         """Count the pictures that are cut."""
-        self._count("cutting", done, total)
+        self.count("cutting", done, total, "images")
 
     def scored(self, dataset: str, done: int, total: int) -> None:
         """Count the videos that are scored."""
-        self._count(dataset, done, total)
+        self.count(dataset, done, total, "videos")
+
+    def analysed(self, name: str, done: int, total: int) -> None:
+        """Count the pieces of an analysis."""
+        self.count(name, done, total)
 
     def measured(self, test: str) -> None:
         """Say that figures are being worked out."""
-        self._count(f"measuring {test}", 0, None)
-
-    def _count(self, work: str, done: int, total: int | None) -> None:
-        if self._style == "bar":
-            if self._task is None:
-                self._task = self._bar.add_task(work, total=total)
-                self._bar.start()
-            if work != self._work:
-                # A task cannot be told that its end is no longer known.
-                self._bar.remove_task(self._task)
-                self._task = self._bar.add_task(work, total=total)
-            self._bar.update(self._task, completed=done)
-        elif time.monotonic() - self._told >= INTERVAL or (total and done == total):
-            self._told = time.monotonic()
-            self.note(f"{work} {done}/{total}" if total else work)
-        self._work = work
+        self.count(f"measuring {test}", 0, None)
 
     def wrote(self, paths: Sequence[Path]) -> None:
         """Say where the report lies."""
         names = ", ".join(path.name for path in paths)
         self.note(f"in {paths[0].parent}: {names}")
 
-    def note(self, line: str) -> None:
-        """Say something, unless nothing is to be said."""
-        if self._style != "none":
-            self._console.print(Text(line), soft_wrap=True, highlight=False)
-
-    def __enter__(self) -> "EvalView":
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        super().__exit__(kind, error, trace)
         if self._style == "none" and isinstance(error, MissingError):
             # They are part of the error, whatever progress is shown.
             for line in self._absent:
-                self._console.print(Text(line), soft_wrap=True, highlight=False)
-        if self._task is not None:
-            self._bar.stop()
-            self._bar.remove_task(self._task)
-            self._task = None
+                self._write(line)
 
 
 def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> None:

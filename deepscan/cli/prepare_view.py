@@ -26,18 +26,18 @@ class PrepareView(VideoProgress, Listener):
     """
 
     def __init__(self, style: str, name: str, root: Path) -> None:
-        super().__init__(style, f"{name}: listing")
+        super().__init__(style)
         self._name, self._root = name, root
 
     def planned(self, todo: int, done: int) -> None:
         """Begin to count."""
-        self._begin(self._name, todo)
+        self._begin_videos(self._name, todo)
         before = f", {done} done before" if done else ""
         self.note(f"{self._name}: {todo} of {videos(todo + done)} to cut{before}")
 
     def ended(self, line: Mapping[str, Any]) -> None:
         """Count a video, and say why it failed if it did."""
-        self._count(_called(line), line["status"], line["detail"])
+        self._count_video(_called(line), line["status"], line["detail"])
 
     def show_summary(self, prepared: "Prepared") -> None:
         """Say how many there are of each label, split and status, and why some were dropped."""
@@ -68,7 +68,9 @@ class PrepareView(VideoProgress, Listener):
         self.note(f"{prepared.json.name}: {videos(prepared.videos)}; each one's story: {prepared.journal}")
 
     def __enter__(self) -> Self:
-        if self._style != "bar":
+        if self._style == "bar":
+            self.count(f"{self._name}: listing", 0, None)
+        else:
             self.note(f"{self._name}: listing the videos in {self._root}")
         return super().__enter__()
 

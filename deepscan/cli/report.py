@@ -36,7 +36,7 @@ def report(
 
     deepscan scan videos/ --out videos.jsonl, then deepscan report videos.jsonl
     """
-    from deepscan.cli.progress import WorkProgress
+    from deepscan.cli.progress import ProgressView
     from deepscan.cli.progress import videos as counted
     from deepscan.report.page import write_page
 
@@ -48,8 +48,8 @@ def report(
         raise UsageError(f"{page.parent} is no folder", "make it, or name another file with --out")
     if page.exists() and not overwrite:
         raise UsageError(f"{page} is there already", "name another file with --out, or give --overwrite")
-    with WorkProgress(progress, "loading") as told:
-        count = write_page(records, page, most=videos, progress=told.count)
+    with ProgressView(progress) as view:
+        count = write_page(records, page, most=videos, progress=view.count)
     typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
 
 

@@ -4,10 +4,11 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from deepscan.cli.progress import VideoProgress, hand_on, is_terminal, stdout_console, videos
+from deepscan.cli.progress import VideoProgress, videos
 from deepscan.cli.scan_table import scan_table, shown_path
+from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.records import dump_line
 from deepscan.scanning.run import RunSummary, ScanListener
@@ -27,12 +28,16 @@ class ScanView(VideoProgress, ScanListener):
     """
 
     def __init__(self, style: str, out: Path | None) -> None:
-        super().__init__(style, "loading")
+        super().__init__(style)
         self._out = out
         at_terminal = is_terminal(sys.stdout)
         self._stdout = stdout_console()
         self._lines = out is None and not at_terminal
         self._rows: list[VideoSummary] = []
+
+    def __enter__(self) -> Self:
+        self.count("loading", 0, None)
+        return super().__enter__()
 
     def show_inputs(self, inputs: ScanPaths) -> None:
         """Say what was left out of what the command line means."""
@@ -73,12 +78,12 @@ class ScanView(VideoProgress, ScanListener):
 
     def checking(self, recorded: int) -> None:
         """Say that files are being read again."""
-        self._bar.update(self._task, description=f"checking {videos(recorded)} that stand")
+        self.count(f"checking {videos(recorded)}", 0, None)
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Begin to count."""
         self._rows += [summarise(record) for record in kept]
-        self._begin("scanning", todo)
+        self._begin_videos("scanning", todo)
         if self._rows:
             self.note(f"{videos(len(self._rows))} done before, {todo} to scan")
 
@@ -92,7 +97,7 @@ class ScanView(VideoProgress, ScanListener):
             hand_on(dump_line(record) + "\n", self._out)
         else:
             self._rows.append(summarise(record))
-        self._count(shown_path(record["path"]), record["status"], record["detail"])
+        self._count_video(shown_path(record["path"]), record["status"], record["detail"])
 
     def show_table(self) -> None:
         """Print the table of what has been scanned, where stdout has not got it line by line."""

@@ -18,7 +18,7 @@ def tables(
     deepscan tables qtfp-cross-dataset corit-frame
     """
     from deepscan.cli import paper_tables
-    from deepscan.cli.progress import stdout_console
+    from deepscan.cli.streams import stdout_console
     from deepscan.evaluation.tables import paper_table
 
     console = stdout_console()

@@ -10,7 +10,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from deepscan.cli import train_view as module
+from deepscan.cli import progress as module
 from deepscan.cli.train_view import TrainView
 from deepscan.training.loop import Step
 from tests.command import SAMPLES
