@@ -12,7 +12,7 @@ from deepscan.calibration import calibrate, fit_calibration
 from deepscan.cards import CARD
 from deepscan.detectors import load_network
 from deepscan.detectors.scores import predict
-from deepscan.engines import precision, quantise, rounding
+from deepscan.engines import quantise, rounding, selection
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
@@ -155,7 +155,7 @@ def _allow(monkeypatch, lost):
     # Noise has no order to keep: what is lost of it says nothing. Nor has so small a net large layers.
     monkeypatch.setattr(quantise, "LEAST", 64)
     for name, value in (("SAMPLES", 1), ("MEAN", 1.0), ("LARGEST", 1.0), ("LOST", lost)):
-        monkeypatch.setattr(precision, name, value)
+        monkeypatch.setattr(selection, name, value)
     monkeypatch.setattr(rounding, "SAMPLES", 1)
 
 
