@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deepscan.cards import ModelCard
 from deepscan.evaluation.testsets import Material
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Cell = str | int | float
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Findings:
             raise ValueError("a table has rows, all with the same columns")
 
 
-class Pieces:
+class WorkProgress:
     """Counts the pieces of work of an analysis for its subject's listener.
 
     Args:

@@ -18,8 +18,9 @@ from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import load_network
 from deepscan.detectors.preprocess import Inputs, make_inputs
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.scoring import Image, Reader
+from deepscan.evaluation.scoring import Reader
 from deepscan.evaluation.testsets import Material
+from deepscan.media.frames import Image
 
 if TYPE_CHECKING:
     import torch
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from deepscan.detectors.detector import Network
 
 #: Names of the labels 0 and 1.
-LABELS = ("real", "fake")
+LABEL_NAMES = ("real", "fake")
 #: Crops that go through a network together, and batches that are read ahead of it.
 BATCH, AHEAD = 32, 2
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class DrawnCrop:
     """A crop that is looked at.
 
     Attributes:
@@ -58,7 +59,7 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
+class OpenNetwork:
     """A network in evaluation mode, and what makes its inputs of crops.
 
     Attributes:
@@ -79,7 +80,7 @@ class Opened:
         return {name: torch.from_numpy(array).to(self.device) for name, array in made.items()}
 
 
-def open_network(card: ModelCard) -> Opened:
+def open_network(card: ModelCard) -> OpenNetwork:
     """Return a card's network, float32, on a GPU where torch can use one.
 
     Raises:
@@ -92,10 +93,10 @@ def open_network(card: ModelCard) -> Opened:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_network(card).to(device)
     assert card.crop is not None
-    return Opened(network, make_inputs(card.inputs, card.crop, card.mean, card.std), device)
+    return OpenNetwork(network, make_inputs(card.inputs, card.crop, card.mean, card.std), device)
 
 
-def draw(subject: Subject, both: bool = True) -> list[Crop]:
+def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
     """Return the crops to look at: of each data set and label at most `subject.most`, drawn by its seed.
 
     Each video gives one frame before any gives a second, and so on. What is drawn of a data set does not hang
@@ -120,18 +121,18 @@ def draw(subject: Subject, both: bool = True) -> list[Crop]:
             "there are no crops to look at",
             "name a folder of prepared data by --data; deepscan prepare makes one",
         )
-    absent = [name for label, name in enumerate(LABELS) if all(crop.label != label for crop in drawn)]
+    absent = [name for label, name in enumerate(LABEL_NAMES) if all(crop.label != label for crop in drawn)]
     if both and absent:
         raise UsageError(f"there is no {absent[0]} crop to look at", "add a data set that has some")
     return drawn
 
 
-def batches(
-    crops: Sequence[Crop], size: int = BATCH, progress: Callable[[int, int], None] | None = None
-) -> Iterator[tuple[list[Crop], NDArray[np.uint8]]]:
+def read_batches(
+    crops: Sequence[DrawnCrop], size: int = BATCH, progress: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[list[DrawnCrop], NDArray[np.uint8]]]:
     """Yield the crops in batches with their pixels, shape (B, S, S, 3), read ahead by threads.
 
-    Those that cannot be read are left out; `unread` says what is to be said of them.
+    Those that cannot be read are left out; `note_unread` says what is to be said of them.
 
     Args:
         crops: The crops.
@@ -140,7 +141,7 @@ def batches(
     """
     workers = max(1, os.cpu_count() or 1)
     waiting = iter(crops)
-    ahead: deque[tuple[Crop, Future[Image | None]]] = deque()
+    ahead: deque[tuple[DrawnCrop, Future[Image | None]]] = deque()
     done = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
         try:
@@ -161,7 +162,7 @@ def batches(
                 given.cancel()
 
 
-def unread(wanted: int, read: int) -> tuple[str, ...]:
+def note_unread(wanted: int, read: int) -> tuple[str, ...]:
     """Return what is to be told of the crops that could not be read, nothing where all were.
 
     Raises:
@@ -174,7 +175,7 @@ def unread(wanted: int, read: int) -> tuple[str, ...]:
     return (f"{wanted - read:,} of {wanted:,} crops could not be read and are left out",) * (read < wanted)
 
 
-def _of(material: Material, label: int, most: int, seed: int) -> Iterator[Crop]:
+def _of(material: Material, label: int, most: int, seed: int) -> Iterator[DrawnCrop]:
     """Yield the drawn crops of one data set and label."""
     videos = [video for video in material.videos if video.label == label and video.frames]
     rng = np.random.default_rng([seed, label, zlib.crc32(material.name.encode())])
@@ -191,6 +192,6 @@ def _of(material: Material, label: int, most: int, seed: int) -> Iterator[Crop]:
             number = int(shuffled[id(video)][turn])
             stated = material.groups.get((video.kind, video.name))
             group = stated or f"{material.name}/{video.name}"
-            yield Crop(material.name, video, number, material.read, group)
+            yield DrawnCrop(material.name, video, number, material.read, group)
         left -= min(left, len(videos))
         turn += 1

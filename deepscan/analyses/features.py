@@ -7,24 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
-from deepscan.analyses.analysis import Subject
-from deepscan.analyses.crops import Crop, Opened, batches, draw, unread
+from deepscan.analyses.analysis import IndexArray, Subject
+from deepscan.analyses.crops import DrawnCrop, OpenNetwork, draw_crops, note_unread, read_batches
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.detectors.dfd_hr import halved
 from deepscan.errors import UsageError
 
-Indices = NDArray[np.int64]
 #: Parts into which the groups go; one of them is held out.
 FOLDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Forgery:
+class ForgeryCrops:
     """Crops of one kind of fake, and as many reals to tell them from.
 
     Attributes:
@@ -35,11 +33,11 @@ class Forgery:
 
     data: str
     kind: str
-    crops: tuple[Crop, ...]
+    crops: tuple[DrawnCrop, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Case:
+class ForgeryRows:
     """A forgery among the crops that were seen.
 
     Attributes:
@@ -51,10 +49,10 @@ class Case:
 
     data: str
     kind: str
-    rows: Indices
+    rows: IndexArray
     groups: tuple[str, ...]
 
-    def split(self, labels: Indices, seed: int) -> tuple[Indices, Indices]:
+    def split(self, labels: IndexArray, seed: int) -> tuple[IndexArray, IndexArray]:
         """Return which of the seen crops a head is trained on, and which are held out; no group is in both.
 
         Raises:
@@ -76,7 +74,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class SeenFeatures:
     """What a network sees in crops.
 
     Attributes:
@@ -88,24 +86,24 @@ class Seen:
             means the same at every layer.
     """
 
-    crops: tuple[Crop, ...]
+    crops: tuple[DrawnCrop, ...]
     own: Tensor
     layers: Tensor
 
     @property
-    def labels(self) -> Indices:
+    def labels(self) -> IndexArray:
         """0 for real, 1 for fake, shape (N,)."""
         return np.array([crop.label for crop in self.crops], dtype=np.int64)
 
-    def case(self, forgery: Forgery) -> Case:
+    def case(self, forgery: ForgeryCrops) -> ForgeryRows:
         """Return which of the crops are a forgery's."""
         position = {_identity(crop): at for at, crop in enumerate(self.crops)}
         there = [crop for crop in forgery.crops if _identity(crop) in position]
         rows = np.array([position[_identity(crop)] for crop in there], dtype=np.int64)
-        return Case(forgery.data, forgery.kind, rows, tuple(crop.group for crop in there))
+        return ForgeryRows(forgery.data, forgery.kind, rows, tuple(crop.group for crop in there))
 
 
-def forgeries(subject: Subject) -> list[Forgery]:
+def forgeries(subject: Subject) -> list[ForgeryCrops]:
     """Return the crops of each kind of fake, at most `subject.most` of it, and as many reals.
 
     The reals are those of its own data set, or of all where that has none.
@@ -114,25 +112,27 @@ def forgeries(subject: Subject) -> list[Forgery]:
         MissingError: There is no crop.
         UsageError: There are no reals or no fakes.
     """
-    everyone = draw(subject)
+    everyone = draw_crops(subject)
     found = []
     for material in subject.materials:
         of_data = [crop for crop in everyone if crop.material == material.name]
         reals = [crop for crop in of_data if not crop.label] or [crop for crop in everyone if not crop.label]
         for kind in sorted({video.kind for video in material.videos if video.label and video.frames}):
             alone = replace(material, videos=[video for video in material.videos if video.kind == kind])
-            fakes = draw(replace(subject, materials=(alone,)), both=False)
+            fakes = draw_crops(replace(subject, materials=(alone,)), both=False)
             crops = tuple(crop for pair in zip(reals, fakes, strict=False) for crop in pair)
-            found.append(Forgery(material.name, kind, crops))
+            found.append(ForgeryCrops(material.name, kind, crops))
     return found
 
 
-def distinct(found: Sequence[Forgery]) -> list[Crop]:
+def distinct_crops(found: Sequence[ForgeryCrops]) -> list[DrawnCrop]:
     """Return the crops of forgeries, each once: the same reals serve many."""
     return list({_identity(crop): crop for forgery in found for crop in forgery.crops}.values())
 
 
-def see(opened: Opened, crops: Sequence[Crop], progress: Callable[[int, int], None] | None = None) -> Seen:
+def see_crops(
+    opened: OpenNetwork, crops: Sequence[DrawnCrop], progress: Callable[[int, int], None] | None = None
+) -> SeenFeatures:
     """Return what a network sees in crops; those that cannot be read are left out.
 
     Args:
@@ -144,12 +144,12 @@ def see(opened: Opened, crops: Sequence[Crop], progress: Callable[[int, int], No
         MissingError: No crop could be read.
     """
     read, found = _gathered(opened, crops, partial(_seen, opened.network), progress)
-    return Seen(read, found[0], found[1])
+    return SeenFeatures(read, found[0], found[1])
 
 
 def features_of(
-    opened: Opened, crops: Sequence[Crop], progress: Callable[[int, int], None] | None = None
-) -> tuple[tuple[Crop, ...], Tensor]:
+    opened: OpenNetwork, crops: Sequence[DrawnCrop], progress: Callable[[int, int], None] | None = None
+) -> tuple[tuple[DrawnCrop, ...], Tensor]:
     """Return the crops that could be read, and of these what the head of a frozen network is trained on.
 
     Args:
@@ -167,18 +167,18 @@ def features_of(
 
 
 def _gathered(
-    opened: Opened,
-    crops: Sequence[Crop],
+    opened: OpenNetwork,
+    crops: Sequence[DrawnCrop],
     look: Callable[[dict[str, Tensor]], tuple[Any, ...]],
     progress: Callable[[int, int], None] | None,
-) -> tuple[tuple[Crop, ...], list[Tensor]]:
-    read: list[Crop] = []
+) -> tuple[tuple[DrawnCrop, ...], list[Tensor]]:
+    read: list[DrawnCrop] = []
     parts = []
     with torch.inference_mode():
-        for part, pixels in batches(crops, progress=progress):
+        for part, pixels in read_batches(crops, progress=progress):
             read += part
             parts.append([tensor.cpu() for tensor in look(opened.given(pixels))])
-    unread(len(crops), len(read))
+    note_unread(len(crops), len(read))
     # Cloned out of inference mode: heads are trained on them.
     return tuple(read), [torch.cat(columns).clone() for columns in zip(*parts, strict=True)]
 
@@ -205,5 +205,5 @@ def _tokens(network: Network, crops: Tensor) -> Tensor:
     return backbone.layers(crops if network.side == backbone.side else halved(crops))
 
 
-def _identity(crop: Crop) -> tuple[str, str, str, str, int]:
+def _identity(crop: DrawnCrop) -> tuple[str, str, str, str, int]:
     return crop.material, crop.video.split, crop.video.kind, crop.video.name, crop.number

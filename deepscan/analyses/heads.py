@@ -6,20 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from deepscan.analyses.analysis import IndexArray
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork
 from deepscan.metrics.binary import auc
 from deepscan.training.sam import SAM
 
-Indices = NDArray[np.int64]
 _BACKBONE = "backbone"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class HeadPlan:
     """How a head is trained: stochastic gradient descent with momentum, in batches drawn at random.
 
     Attributes:
@@ -34,7 +33,7 @@ class Plan:
     lr: float
     momentum: float
 
-    def batches(self, count: int, seed: int) -> Iterator[Indices]:
+    def batches(self, count: int, seed: int) -> Iterator[IndexArray]:
         """Yield the positions in each batch of so many samples, epoch after epoch in random order."""
         rng, size = np.random.default_rng(seed), min(self.batch, count)
         waiting = np.empty(0, dtype=np.int64)
@@ -45,7 +44,7 @@ class Plan:
             waiting = waiting[size:]
 
 
-def judged(labels: Indices, margins: Tensor) -> tuple[float, float]:
+def auc_and_loss(labels: IndexArray, margins: Tensor) -> tuple[float, float]:
     """Return AUC and cross-entropy of margins: fake logit less real logit, shape (N,).
 
     A head whose probabilities have all become 0 or 1 still has an order of samples: the AUC is taken of their
@@ -57,7 +56,7 @@ def judged(labels: Indices, margins: Tensor) -> tuple[float, float]:
 
 
 def train_head(
-    network: FrozenNetwork, features: Tensor, labels: Tensor, radius: float, plan: Plan, seed: int
+    network: FrozenNetwork, features: Tensor, labels: Tensor, radius: float, plan: HeadPlan, seed: int
 ) -> None:
     """Train what is not the backbone of a frozen network anew, by SAM around SGD (CoRIT, Eq. 1 and 2).
 
@@ -103,7 +102,7 @@ def _redraw(network: nn.Module) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class LinearProbe:
     """A linear head to train.
 
     Attributes:
@@ -112,7 +111,7 @@ class Probe:
         seed: Of its first weights and of its batches.
     """
 
-    samples: Indices
+    samples: IndexArray
     radius: float
     seed: int
 
@@ -120,8 +119,8 @@ class Probe:
 def train_probes(
     features: Tensor,
     labels: Tensor,
-    probes: Sequence[Probe],
-    plan: Plan,
+    probes: Sequence[LinearProbe],
+    plan: HeadPlan,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """Train linear heads side by side, each as SAM around SGD trains a linear layer with two logits.
@@ -162,7 +161,7 @@ def train_probes(
     return weights
 
 
-def margins(features: Tensor, weights: Tensor) -> Tensor:
+def probe_margins(features: Tensor, weights: Tensor) -> Tensor:
     """Return fake logit less real logit of features (N, D) by probes (K, D + 1), shape (K, N)."""
     return weights[:, :-1] @ features.T + weights[:, -1:]
 

@@ -10,22 +10,20 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
-from deepscan.analyses.trainings import Run, read_runs
+from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject
+from deepscan.analyses.trainings import TrainingLog, read_trainings
 from deepscan.errors import UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, shortened, styled
 from deepscan.training.recipe import Select
 
-Floats = NDArray[np.float64]
 #: The end of a training over which its spread is taken.
 TAIL = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class AucCurve:
     """Trainings of one recipe.
 
     Attributes:
@@ -35,19 +33,19 @@ class Curve:
     """
 
     name: str
-    runs: tuple[Run, ...]
-    values: Floats
+    runs: tuple[TrainingLog, ...]
+    values: FloatArray
 
     @property
-    def mean(self) -> Floats:
+    def mean(self) -> FloatArray:
         """The mean over the trainings, shape (epochs,)."""
-        mean: Floats = self.values.mean(axis=0)
+        mean: FloatArray = self.values.mean(axis=0)
         return mean
 
 
 @ANALYSES.register("stability")
 @dataclass(frozen=True)
-class Stability(Analysis):
+class StabilityAnalysis(Analysis):
     """Reads AUC over training from the logs of trainings; those of one recipe make a band.
 
     The AUC is that of the validation crops that choose the epoch. CoRIT's Fig. 5 shows it on data sets that
@@ -71,14 +69,14 @@ class Stability(Analysis):
 
     def look(self, subject: Subject) -> Findings:
         """Return what each training came to, and the mean of those that are repeats of one."""
-        curves = _curves(read_runs(subject.runs, subject.card.folder), self.metric)
+        curves = _curves(read_trainings(subject.runs, subject.card.folder), self.metric)
         rows: list[dict[str, Cell]] = []
         for curve in curves:
             for run in curve.runs:
                 given = {"run": run.name, "seed": "" if run.seed is None else run.seed}
-                rows.append({**given, **measured(run.curve(self.metric))})
+                rows.append({**given, **summarise(run.curve(self.metric))})
             if len(curve.runs) > 1:
-                rows.append({"run": curve.name, "seed": "mean", **measured(curve.mean.tolist())})
+                rows.append({"run": curve.name, "seed": "mean", **summarise(curve.mean.tolist())})
         told = [
             f"{row['run']}: best {row['best']:.4f} after epoch {row['best_epoch']} of {row['epochs']}, "
             f"last {row['last']:.4f}, spread {row['spread']:.4f} over the last {_tail(int(row['epochs']))}"
@@ -86,12 +84,12 @@ class Stability(Analysis):
         ]
         return Findings(
             rows,
-            figure_of(curves, self.metric),
+            draw_stability(curves, self.metric),
             (*told, "the paper draws its curves (Fig. 5) and prints no figure of them"),
         )
 
 
-def measured(values: Sequence[float]) -> dict[str, Cell]:
+def summarise(values: Sequence[float]) -> dict[str, Cell]:
     """Return the main figures of a curve.
 
     Args:
@@ -118,9 +116,9 @@ def _tail(epochs: int) -> int:
     return min(epochs, max(2, math.ceil(TAIL * epochs)))
 
 
-def _curves(runs: Sequence[Run], metric: str) -> list[Curve]:
+def _curves(runs: Sequence[TrainingLog], metric: str) -> list[AucCurve]:
     """Return the trainings by recipe; a seed that occurs twice is not another one."""
-    sorts: dict[str, list[Run]] = {}
+    sorts: dict[str, list[TrainingLog]] = {}
     for run in runs:
         repeats = sorts.setdefault(run.sort, [])
         if run.seed in [other.seed for other in repeats]:
@@ -132,12 +130,12 @@ def _curves(runs: Sequence[Run], metric: str) -> list[Curve]:
         common = min(map(len, values))
         more = f" and {len(repeats) - 1} more" if len(repeats) > 1 else ""
         curves.append(
-            Curve(f"{repeats[0].name}{more}", tuple(repeats), np.array([each[:common] for each in values]))
+            AucCurve(f"{repeats[0].name}{more}", tuple(repeats), np.array([each[:common] for each in values]))
         )
     return curves
 
 
-def figure_of(curves: Sequence[Curve], metric: str) -> Figure:
+def draw_stability(curves: Sequence[AucCurve], metric: str) -> Figure:
     """Return AUC against epoch: a line a recipe, the range over its seeds behind, the best epoch marked.
 
     Args:
@@ -159,7 +157,7 @@ def figure_of(curves: Sequence[Curve], metric: str) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, curve: Curve, at: int) -> Artist:
+def _draw(axes: Axes, curve: AucCurve, at: int) -> Artist:
     look: Mapping[str, Any] = line_of(at)
     epochs = np.arange(1, curve.values.shape[1] + 1)
     if len(curve.runs) > 1:

@@ -16,11 +16,11 @@ from deepscan.training.recipe import Recipe
 from deepscan.training.run_files import LAST, LOG
 
 #: What of a recipe may differ between trainings that are repeats of one.
-FREE = ("seed",)
+REPEAT_KEYS = ("seed",)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingLog:
     """A training.
 
     Attributes:
@@ -69,7 +69,7 @@ class Run:
     @property
     def sort(self) -> str:
         """What trainings share that are repeats of one, with other seeds: their recipe, written out."""
-        stated = {key: value for key, value in self.recipe.items() if key not in FREE}
+        stated = {key: value for key, value in self.recipe.items() if key not in REPEAT_KEYS}
         return json.dumps(stated, sort_keys=True, default=str) if stated else str(self.folder)
 
     def figure(self, metric: str, level: str) -> tuple[float, float, float] | None:
@@ -81,7 +81,7 @@ class Run:
         return None
 
 
-def read_run(folder: Path) -> Run:
+def read_training(folder: Path) -> TrainingLog:
     """Return a training.
 
     Args:
@@ -104,7 +104,7 @@ def read_run(folder: Path) -> Run:
     card = _card(given.resolve().parent)
     recipe = _recipe(given / LAST) or (card.get("trained") or {}).get("recipe") or {}
     at = given.resolve()
-    return Run(
+    return TrainingLog(
         at.parent.name if at.name == "run" else at.name,
         given,
         recipe,
@@ -113,7 +113,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_runs(folders: Sequence[Path], fallback: Path | None = None) -> list[Run]:
+def read_trainings(folders: Sequence[Path], fallback: Path | None = None) -> list[TrainingLog]:
     """Return trainings, in the order given.
 
     Args:
@@ -130,7 +130,7 @@ def read_runs(folders: Sequence[Path], fallback: Path | None = None) -> list[Run
         raise MissingError(
             "there is no training to look at", "name the folders of trainings: --run MODEL/run --run ..."
         )
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_training(folder) for folder in folders]
     there = [run.folder.resolve() for run in runs]
     for run, at in zip(runs, there, strict=True):
         if there.count(at) > 1:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
-from deepscan.analyses.trainings import FREE, Run, read_runs
+from deepscan.analyses.trainings import REPEAT_KEYS, TrainingLog, read_trainings
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, styled
 from deepscan.training.recipe_files import leaves_of
@@ -18,14 +18,14 @@ from deepscan.training.recipe_files import leaves_of
 #: The weights by their names in a recipe's loss -> the switch that is `none` where there is no such loss.
 SWITCHES = {"lambda_flcl": "contrast", "lambda_raal": "alignment"}
 #: Columns of the held-out AUC.
-HELD = ("auc_held_out", "low", "high")
+HELD_OUT_COLUMNS = ("auc_held_out", "low", "high")
 #: Least height of the picture's axis: smaller differences are noise.
 SPAN = 0.05
-LABELS = {"lambda_flcl": "λ1, weight of FLCL", "lambda_raal": "λ2, weight of RAAL"}
+AXIS_LABELS = {"lambda_flcl": "λ1, weight of FLCL", "lambda_raal": "λ2, weight of RAAL"}
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SweepPoint:
     """A training as a point of the sweeps.
 
     Attributes:
@@ -36,7 +36,7 @@ class Point:
             interval; None without a card.
     """
 
-    run: Run
+    run: TrainingLog
     weights: tuple[float, float]
     chosen: float
     held: tuple[float, float, float] | None
@@ -48,7 +48,7 @@ class Point:
 
 @ANALYSES.register("weights")
 @dataclass(frozen=True)
-class Weights(Analysis):
+class WeightsAnalysis(Analysis):
     """Holds trainings against each other that differ in the weights of FLCL and RAAL.
 
     The paper varies one around its default and keeps the other (QTFP, supplement, Sec. 2.4). It states
@@ -78,7 +78,7 @@ class Weights(Analysis):
             raise MissingError(
                 "a sweep of weights needs a training for each", "; ".join(sweep(self.flcl, self.raal))
             )
-        points = [_point(run) for run in read_runs(subject.runs)]
+        points = [_point(run) for run in read_trainings(subject.runs)]
         points.sort(key=lambda point: (*point.weights, point.run.name))
         held = all(point.held is not None for point in points)
         rows: list[dict[str, Cell]] = [
@@ -88,7 +88,7 @@ class Weights(Analysis):
                 "seed": "" if point.run.seed is None else point.run.seed,
                 "epoch": point.run.best + 1,
                 "auc_chosen": point.chosen,
-                **dict(zip(HELD, point.held or ("", "", ""), strict=True)),
+                **dict(zip(HELD_OUT_COLUMNS, point.held or ("", "", ""), strict=True)),
             }
             for point in points
         ]
@@ -105,7 +105,7 @@ class Weights(Analysis):
             "the paper draws its sweeps over FaceShifter, WildDeepfake and DFDCP (supplement, Fig. 2 and 3) "
             "and prints no figure of them; its defaults are 0.14 and 1"
         )
-        return Findings(rows, figure_of(points, held), tuple(told))
+        return Findings(rows, draw_weights(points, held), tuple(told))
 
 
 def sweep(
@@ -130,7 +130,7 @@ def sweep(
     return [*made, f"deepscan analyse weights {runs}"]
 
 
-def _point(run: Run) -> Point:
+def _point(run: TrainingLog) -> SweepPoint:
     loss = run.recipe.get("loss")
     if run.recipe.get("method") != "qtfp" or not isinstance(loss, Mapping):
         said = run.recipe.get("method", "unknown")
@@ -140,7 +140,7 @@ def _point(run: Run) -> Point:
         )
     weights = [0.0 if loss.get(switch) == "none" else float(loss[name]) for name, switch in SWITCHES.items()]
     held = [run.figure("auc", level) for level in ("video", "frame")]
-    return Point(
+    return SweepPoint(
         run,
         (weights[0], weights[1]),
         run.curve("video_auc")[run.best],
@@ -148,19 +148,19 @@ def _point(run: Run) -> Point:
     )
 
 
-def _beside(points: Sequence[Point]) -> list[str]:
+def _beside(points: Sequence[SweepPoint]) -> list[str]:
     """Return the keys that all recipes state, other than weights and seed, in which the trainings differ."""
-    ours = {f"loss.{name}" for pair in SWITCHES.items() for name in pair} | set(FREE)
+    ours = {f"loss.{name}" for pair in SWITCHES.items() for name in pair} | set(REPEAT_KEYS)
     stated = [dict(leaves_of(point.run.recipe)) for point in points]
     keys = [key for key in stated[0] if key not in ours and all(key in each for each in stated)]
     return [key for key in keys if len({repr(each[key]) for each in stated}) > 1]
 
 
-def _interval(point: Point) -> str:
+def _interval(point: SweepPoint) -> str:
     return "" if point.held is None else f" ({point.held[1]:.3f} to {point.held[2]:.3f})"
 
 
-def figure_of(points: Sequence[Point], held: bool) -> Figure:
+def draw_weights(points: Sequence[SweepPoint], held: bool) -> Figure:
     """Return AUC against each weight, a line for each value of the other; a point is a training.
 
     Args:
@@ -176,7 +176,7 @@ def figure_of(points: Sequence[Point], held: bool) -> Figure:
             drawn = _draw(axes, points, axis, held, len(handles))
             handles += drawn.values()
             labels += [f"λ{2 - axis} = {other:g}" for other in drawn]
-            axes.set_xlabel(LABELS[name])
+            axes.set_xlabel(AXIS_LABELS[name])
         panels[0].set_ylabel("Held-out AUC" if held else "AUC of the choosing validation videos")
         low, high = panels[0].get_ylim()
         lacking = max(0.0, SPAN - (high - low)) / 2
@@ -185,7 +185,7 @@ def figure_of(points: Sequence[Point], held: bool) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, points: Sequence[Point], axis: int, held: bool, first: int) -> dict[float, Artist]:
+def _draw(axes: Axes, points: Sequence[SweepPoint], axis: int, held: bool, first: int) -> dict[float, Artist]:
     """Draw a sweep, its values evenly apart, and return the line of each value of the other weight.
 
     Where some of these have several points, the others, which are of the other sweep, are left out.
@@ -194,7 +194,7 @@ def _draw(axes: Axes, points: Sequence[Point], axis: int, held: bool, first: int
     place = {value: at for at, value in enumerate(values)}
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set_xlim(-0.4, len(values) - 0.6)
-    lines: dict[float, dict[float, list[Point]]] = {}
+    lines: dict[float, dict[float, list[SweepPoint]]] = {}
     for point in sorted(points, key=lambda point: point.weights):
         along = lines.setdefault(point.weights[1 - axis], {})
         along.setdefault(point.weights[axis], []).append(point)

@@ -19,7 +19,7 @@ from deepscan.registry import Registry
 #: What makes frames those of one video: `full`, its data set, kind and name; `parent`, the name of the folder
 #: that they lie in; `parent2`, that and the name of the folder above it.
 VideoKey = Literal["full", "parent", "parent2"]
-Key = tuple[str, ...]
+GroupKey = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def sample(frames: int, wanted: int, sampling: Sampling) -> NDArray[np.int64]:
     return np.linspace(0, frames - 1, taken).astype(np.int64)
 
 
-def video_key(dataset: str, kind: str, name: str, frame: str, rule: VideoKey) -> Key:
+def video_key(dataset: str, kind: str, name: str, frame: str, rule: VideoKey) -> GroupKey:
     """Return what a frame's video is known by.
 
     Args:
@@ -166,7 +166,7 @@ class VideoRows:
         of_frame: Position of each frame's video, shape (N,).
     """
 
-    keys: tuple[Key, ...]
+    keys: tuple[GroupKey, ...]
     label: NDArray[np.int64]
     score: NDArray[np.float64]
     frames: NDArray[np.int64]

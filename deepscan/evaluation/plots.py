@@ -33,7 +33,7 @@ from deepscan.evaluation.plot_style import (
 from deepscan.evaluation.robustness import Robustness
 from deepscan.metrics.binary import auc, check_samples
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 REAL, FAKE = COLOURS[0], COLOURS[1]
 
 
@@ -62,9 +62,9 @@ class ScoredSet:
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "scores", scores)
 
-    def of(self, label: int) -> Floats:
+    def of(self, label: int) -> _Floats:
         """Return the scores of one class."""
-        chosen: Floats = np.asarray(self.scores)[np.asarray(self.labels) == label]
+        chosen: _Floats = np.asarray(self.scores)[np.asarray(self.labels) == label]
         return chosen
 
 
@@ -117,7 +117,7 @@ def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
     return figure
 
 
-def _spread(false: Floats, true: Floats, start: float) -> tuple[Floats, Floats]:
+def _spread(false: _Floats, true: _Floats, start: float) -> tuple[_Floats, _Floats]:
     """Return a curve from a false positive rate on, so dense that its straight parts bend on a log axis."""
     between = np.geomspace(start, 1, 300)
     x = np.concatenate((false[false >= start], between))
@@ -299,7 +299,7 @@ def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, 
     return drawn
 
 
-def _write_numbers(axes: Axes, measured: Floats, paper: Floats, decimals: int) -> None:
+def _write_numbers(axes: Axes, measured: _Floats, paper: _Floats, decimals: int) -> None:
     """Write measured and printed figures and their differences in three columns, a row for each set."""
     texts = (
         [f"{value:.{decimals}f}" for value in measured],

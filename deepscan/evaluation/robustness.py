@@ -9,12 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from deepscan.errors import UsageError
+from deepscan.media.frames import Image
 from deepscan.registry import Registry
 
-Image = NDArray[np.uint8]
 #: What one does to a crop (RGB, shape (S, S, 3), uint8, left as it is) at a level from 1 to 5; the generator
 #: draws what is random about it.
 Distortion = Callable[[Image, int, Generator], Image]

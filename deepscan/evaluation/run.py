@@ -25,9 +25,10 @@ from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.results import printed_means, results_of, robustness_of
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
-from deepscan.evaluation.scoring import Change, Image, score_videos
+from deepscan.evaluation.scoring import Change, score_videos
 from deepscan.evaluation.testsets import Material, from_benchmark, from_generator, from_pictures
 from deepscan.files import atomic_write, exclusive_lock
+from deepscan.media.frames import Image
 from deepscan.scanning.records import utc_now
 
 #: What says what the scores in a folder are of.

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
+from deepscan.media.frames import Image
 
-Image = NDArray[np.uint8]
 #: What is made of a crop before the network: the crop, its video and the frame's number to another crop.
 Change = Callable[[Image, FaceVideo, int], Image]
 Reader = Callable[[FaceVideo, int], Image | None]

@@ -19,8 +19,9 @@ from deepscan.data.crops.target import Target, read_crop_recipe, sidecar
 from deepscan.data.pictures import Picture, read_pictures
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols import TestSet
-from deepscan.evaluation.scoring import Image, Reader
+from deepscan.evaluation.scoring import Reader
 from deepscan.faces.align import align, similarity
+from deepscan.media.frames import Image
 from deepscan.scanning.journal import read_journal
 
 #: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.

@@ -10,10 +10,10 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.attention.analysis import Attention
-from deepscan.analyses.attention.measures import divergence, effective, entropy, looks, top_share
-from deepscan.analyses.attention.rand_cls import compare, split_halves
-from deepscan.analyses.crops import batches, draw, open_network
+from deepscan.analyses.attention.analysis import AttentionAnalysis
+from deepscan.analyses.attention.measures import attention_maps, divergence, effective, entropy, top_share
+from deepscan.analyses.attention.rand_cls import compare_cls, split_halves
+from deepscan.analyses.crops import draw_crops, open_network, read_batches
 from deepscan.errors import UsageError
 from tests.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check
@@ -81,9 +81,9 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
 
 def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
     asked = subject([material("a", (3,), (2,))], model("qtfp", tmp_path))
-    found = Attention(epochs=0, top=0.25).look(asked)
+    found = AttentionAnalysis(epochs=0, top=0.25).look(asked)
 
-    [(crops, pixels)] = batches(draw(asked))
+    [(crops, pixels)] = read_batches(draw_crops(asked))
     opened = open_network(asked.card)
     with torch.no_grad():
         output = opened.network(**opened.given(pixels))
@@ -107,7 +107,7 @@ def test_queries_that_classify_beside_cls_are_told_of_and_a_network_without_has_
     for fusion, tokens in (("concat", 4), ("cls", 1)):
         opened = open_network(model("qtfp", tmp_path, fusion=fusion))
         output = opened.network(**opened.given(np.zeros((1, 32, 32, 3), np.uint8)))
-        assert len(looks(output)) == tokens
+        assert len(attention_maps(output)) == tokens
 
 
 @pytest.mark.parametrize("method", ["corit", "dfd-hr"])
@@ -116,7 +116,7 @@ def test_a_model_without_attention_is_refused(method: str, tmp_path: Path) -> No
     data = [material("a", (1,), (1,), side=card.crop.input_side)]
 
     with pytest.raises(UsageError, match="does not tell where it looks"):
-        Attention().look(subject(data, card))
+        AttentionAnalysis().look(subject(data, card))
 
 
 def test_no_group_is_in_both_halves() -> None:
@@ -125,7 +125,7 @@ def test_no_group_is_in_both_halves() -> None:
     data = replace(
         data, groups={(video.kind, video.name): video.name.partition("-")[2] for video in data.videos}
     )
-    drawn = draw(subject([data]))
+    drawn = draw_crops(subject([data]))
     halves = split_halves(drawn, seed=3)
 
     groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held)]
@@ -142,14 +142,14 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     backbone.blocks[1].requires_grad_(True)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
     data = material("a", (2,) * 8, (2,) * 8)
-    drawn = draw(subject([data]))
+    drawn = draw_crops(subject([data]))
     # What tells the fakes is the brightness: a head on any CLS token can learn it.
     shades = np.array([60 + 120 * crop.label for crop in drawn], np.uint8)
     pixels = np.broadcast_to(shades[:, None, None, None], (32, 32, 32, 3)).copy()
     halves = split_halves(drawn, seed=0)
     told: list[int] = []
 
-    points = compare(opened, halves, pixels, epochs=8, lr=0.01, seed=0, told=told.append)
+    points = compare_cls(opened, halves, pixels, epochs=8, lr=0.01, seed=0, told=told.append)
 
     assert [(point.arm, point.epoch) for point in points] == [
         (arm, epoch) for arm in ("PreCLS", "RandCLS") for epoch in range(9)
@@ -172,7 +172,7 @@ def test_too_few_crops_for_two_halves_are_told_of(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     asked = subject([material("a", (4,), (4,))], model("unifd", tmp_path))
 
-    found = Attention().look(replace(asked, progress=lambda done, total: told.append((done, total))))
+    found = AttentionAnalysis().look(replace(asked, progress=lambda done, total: told.append((done, total))))
 
     assert {row["part"] for row in found.rows} == {"spread"}
     assert found.told[-1].startswith("RandCLS against PreCLS is left out: too few crops")

@@ -10,19 +10,27 @@ import torch.nn.functional as F
 from torch import nn
 
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.collapse.analysis import Collapse
+from deepscan.analyses.collapse.analysis import CollapseAnalysis
 from deepscan.analyses.collapse.gradients import Geometry, critical, geometry
 from deepscan.analyses.crops import open_network
-from deepscan.analyses.features import FOLDS, Case, distinct, forgeries, see
-from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes, trained_of
+from deepscan.analyses.features import FOLDS, ForgeryRows, distinct_crops, forgeries, see_crops
+from deepscan.analyses.heads import (
+    HeadPlan,
+    LinearProbe,
+    auc_and_loss,
+    probe_margins,
+    train_head,
+    train_probes,
+    trained_of,
+)
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.sam import SAM
 from tests.analyses.materials import material, model, subject
 from tests.evaluation.pictures import check
 
-PLAN = Plan(steps=60, batch=8, lr=0.05, momentum=0.9)
-QUICK = Collapse(radii=(0.0, 0.1), scan=(0.1, 1.0), repeats=2, steps=20, batch=8)
+PLAN = HeadPlan(steps=60, batch=8, lr=0.05, momentum=0.9)
+QUICK = CollapseAnalysis(radii=(0.0, 0.1), scan=(0.1, 1.0), repeats=2, steps=20, batch=8)
 
 
 def two_classes(mean, sigma):
@@ -95,7 +103,7 @@ def test_a_head_that_is_sure_of_everything_has_no_curvature_and_bears_every_radi
 
 
 def test_an_auc_is_of_the_order_even_where_all_probabilities_are_one():
-    auc, loss = judged(np.array([0, 1, 0, 1]), torch.tensor([500.0, 900.0, 600.0, 550.0]))
+    auc, loss = auc_and_loss(np.array([0, 1, 0, 1]), torch.tensor([500.0, 900.0, 600.0, 550.0]))
     assert auc == 0.75
     assert loss == pytest.approx(275)
 
@@ -115,18 +123,18 @@ def test_heads_side_by_side_end_where_sam_brings_a_linear_layer(radius):
             sam.base.zero_grad()
             F.cross_entropy(head(x), y).backward()
         sam.descend()
-    probes = [Probe(samples, 5.0, 7), Probe(samples, radius, 7)]
+    probes = [LinearProbe(samples, 5.0, 7), LinearProbe(samples, radius, 7)]
     weights = train_probes(features, labels, probes, PLAN)
     with torch.no_grad():
         logits = head(features)
     # Two sums in float32, over 60 steps.
-    assert torch.allclose(margins(features, weights)[1], logits[:, 1] - logits[:, 0], atol=1e-4)
+    assert torch.allclose(probe_margins(features, weights)[1], logits[:, 1] - logits[:, 0], atol=1e-4)
 
 
 def test_probes_are_watched_before_every_step_and_at_the_end():
     features, labels = noisy()
     seen = {}
-    probes = [Probe(np.arange(40), 0.0, 1)]
+    probes = [LinearProbe(np.arange(40), 0.0, 1)]
     plan = dataclasses.replace(PLAN, steps=3)
     weights = train_probes(features, labels, probes, plan, seen.setdefault)
     assert list(seen) == [0, 1, 2, 3]
@@ -135,7 +143,7 @@ def test_probes_are_watched_before_every_step_and_at_the_end():
 
 
 def test_batches_take_every_sample_once_an_epoch():
-    batches = list(Plan(steps=4, batch=3, lr=1, momentum=0).batches(6, 0))
+    batches = list(HeadPlan(steps=4, batch=3, lr=1, momentum=0).batches(6, 0))
     assert sorted(np.concatenate(batches[:2])) == sorted(np.concatenate(batches[2:])) == list(range(6))
 
 
@@ -164,7 +172,7 @@ def test_a_head_is_trained_anew_and_the_backbone_stays(corit):
     before = [value.detach().clone() for _, value in trained_of(network)]
     train_head(network, features, labels, 0.05, PLAN, 3)
     logits = network.classify(features).detach()
-    assert judged(labels.numpy(), logits[:, 1] - logits[:, 0])[0] > 0.95
+    assert auc_and_loss(labels.numpy(), logits[:, 1] - logits[:, 0])[0] > 0.95
     once = [value.detach().clone() for _, value in trained_of(network)]
     assert all(not torch.equal(old, new) for old, new in zip(before, once, strict=True))
     # From the same seed the same head, whatever was there.
@@ -176,8 +184,8 @@ def test_a_head_is_trained_anew_and_the_backbone_stays(corit):
 @pytest.mark.parametrize("method", ["unifd", "corit"])
 def test_own_features_are_what_the_networks_head_takes(method, request):
     opened = open_network(request.getfixturevalue(method))
-    found = distinct(forgeries(subject([material("A", [3] * 4, [3] * 4)])))
-    seen = see(opened, found)
+    found = distinct_crops(forgeries(subject([material("A", [3] * 4, [3] * 4)])))
+    seen = see_crops(opened, found)
     given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
         expected = opened.network(**given).logits
@@ -189,8 +197,8 @@ def test_own_features_are_what_the_networks_head_takes(method, request):
 
 def test_the_last_layers_token_is_the_backbones_own(qtfp):
     opened = open_network(qtfp)
-    found = distinct(forgeries(subject([material("A", [2] * 3, [2] * 3)])))
-    seen = see(opened, found)
+    found = distinct_crops(forgeries(subject([material("A", [2] * 3, [2] * 3)])))
+    seen = see_crops(opened, found)
     given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
         tokens = opened.network.backbone(given["crops"])
@@ -215,7 +223,7 @@ def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
     ]
     assert all(crop.label == at % 2 for each in found for at, crop in enumerate(each.crops))
     # B has no reals of its own: those of A serve both.
-    assert len(distinct(found)) == 10 + 10 + 6
+    assert len(distinct_crops(found)) == 10 + 10 + 6
     assert [crop.group for crop in found[1].crops if crop.video.name == "fake-0"] == ["person"] * 2
 
 
@@ -228,7 +236,7 @@ def test_no_group_is_both_trained_on_and_held_out():
     crops = found.crops
     labels = np.array([crop.label for crop in crops])
     groups = tuple(crop.group for crop in crops)
-    case = Case(found.data, found.kind, np.arange(len(crops)), groups)
+    case = ForgeryRows(found.data, found.kind, np.arange(len(crops)), groups)
     held_out = set()
     for seed in range(8):
         trained, held = case.split(labels, seed)
@@ -274,7 +282,7 @@ def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
 
 
 def test_the_radius_is_the_last_before_the_first_collapse():
-    look = Collapse(scan=(0.1, 0.2, 0.4), collapsed=0.6)
+    look = CollapseAnalysis(scan=(0.1, 0.2, 0.4), collapsed=0.6)
     assert look._radius([0.9, 0.8, 0.55, 0.9]) == {"cor": 0.1, "reached": "yes"}
     assert look._radius([0.9, 0.8, 0.8, 0.7]) == {"cor": 0.4, "reached": "no"}
     assert look._radius([0.5, 0.5, 0.5, 0.5]) == {"cor": 0.0, "reached": "without SAM"}
@@ -301,4 +309,4 @@ def test_data_that_are_too_few_are_refused_or_left_out(unifd):
 )
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError):
-        Collapse(**wrong)
+        CollapseAnalysis(**wrong)

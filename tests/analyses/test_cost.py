@@ -11,10 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Findings, write_findings
 from deepscan.analyses.cost import analysis
-from deepscan.analyses.cost.analysis import Cost, count_operations, count_parameters, recipe_of
+from deepscan.analyses.cost.analysis import CostAnalysis, count_operations, count_parameters, recipe_of
 from deepscan.analyses.cost.figure import draw_cost
-from deepscan.analyses.cost.items import Item
-from deepscan.analyses.cost.operations import bare, multiply_adds
+from deepscan.analyses.cost.items import CostItem
+from deepscan.analyses.cost.operations import multiply_adds, weightless_network
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
 from tests.analyses.materials import model, subject
@@ -41,7 +41,7 @@ def value(found: Findings, measure: str, of: str) -> object:
 @pytest.mark.parametrize("method", ["unifd", "effort", "lora", "fft", "qtfp"])
 def test_the_formula_and_the_ends_of_a_network_are_what_a_counter_finds(method: str, tmp_path: Path) -> None:
     card = model(method, tmp_path)
-    network = bare(method, card.network).eval()
+    network = weightless_network(method, card.network).eval()
     items = {item.of: item.value for item in count_operations(card)}
 
     backbone = 2 * BLOCK
@@ -60,7 +60,7 @@ def test_corit_costs_two_streams_with_region_tokens_and_one_where_nothing_is_ref
         return 4 * tokens * 16**2 + 2 * tokens**2 * 16 + 2 * tokens * 16 * 16
 
     def costs(**stated: object) -> int:
-        return multiply_adds(bare("corit", {**TINY["corit"], **stated}))
+        return multiply_adds(weightless_network("corit", {**TINY["corit"], **stated}))
 
     assert costs() == 2 * 2 * block(8)
     assert costs(regions=["F"]) == 2 * 2 * block(6)
@@ -78,7 +78,7 @@ def test_dfd_hr_costs_five_passes_which_end_where_the_crop_leaves() -> None:
         return 4 * tokens * 16**2 + 2 * tokens**2 * 16 + 2 * tokens * 16 * 16 + adapters
 
     def costs(depth: int | None = None, **more: object) -> int:
-        return multiply_adds(bare("dfd-hr", {**stated, **more}), depth)
+        return multiply_adds(weightless_network("dfd-hr", {**stated, **more}), depth)
 
     # Of five tokens a routed block sees three; one query asks four tiles.
     pooling = 2 * (1 + 4) * 16**2 + 2 * 4 * 16
@@ -96,7 +96,7 @@ def test_dfd_hr_costs_five_passes_which_end_where_the_crop_leaves() -> None:
 def test_the_counter_sees_dfd_hr_with_every_block_and_its_judges(tmp_path: Path) -> None:
     card = model("dfd-hr", tmp_path)
     items = {item.of: item.value for item in count_operations(card)}
-    network = bare("dfd-hr", card.network)
+    network = weightless_network("dfd-hr", card.network)
 
     ends = 5 * counted(network.backbone.stem, (1, 3, 32, 32)) + 2 * 32 * 2
     # Of the whole crop and each tile: one layer judge on CLS, one token judge on five tokens.
@@ -111,7 +111,7 @@ def test_a_convolutional_network_is_counted_and_has_no_formula(tmp_path: Path) -
     card = model("fft", tmp_path, backbone=backbone)
     assert [item.of for item in count_operations(card)] == ["counted"]
     with pytest.raises(UsageError, match="blocks of a transformer"):
-        multiply_adds(bare("fft", card.network))
+        multiply_adds(weightless_network("fft", card.network))
 
 
 def test_what_trains_is_what_the_recipe_says(tmp_path: Path) -> None:
@@ -162,13 +162,13 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
 def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_backbone_they_are_of() -> None:
     figure = draw_cost(
         [
-            Item("parameters", "all", 2e6, ""),
-            Item("parameters", "trained", 1e6, "", 4.39e6, "QTFP, supplement, Table 5, Effort+Ours"),
-            Item("GFLOPs a crop", "counted", 0.4, ""),
-            Item("time a crop", "the network", 0.02, "s"),
-            Item("time of 320 frames", "judged", 6.4, "s"),
-            Item("training epoch of 320 frames", "the network", 120, "s"),
-            Item("memory of training", "GPU", 1500, "MB", 2130, "CoRIT, Sec. V-B5"),
+            CostItem("parameters", "all", 2e6, ""),
+            CostItem("parameters", "trained", 1e6, "", 4.39e6, "QTFP, supplement, Table 5, Effort+Ours"),
+            CostItem("GFLOPs a crop", "counted", 0.4, ""),
+            CostItem("time a crop", "the network", 0.02, "s"),
+            CostItem("time of 320 frames", "judged", 6.4, "s"),
+            CostItem("training epoch of 320 frames", "the network", 120, "s"),
+            CostItem("memory of training", "GPU", 1500, "MB", 2130, "CoRIT, Sec. V-B5"),
         ],
         320,
     )
@@ -198,7 +198,7 @@ def test_of_a_frozen_backbone_an_epoch_on_kept_features_is_told_too(
 
     card = model("corit", tmp_path)
     monkeypatch.setattr(CoritNetwork, "extract", noted)
-    found = Cost(batch=1, repeats=1).look(subject([], card))
+    found = CostAnalysis(batch=1, repeats=1).look(subject([], card))
 
     epochs = [row["of"] for row in found.rows if row["measure"] == "training epoch of 28,800 frames"]
     assert epochs == ["the network", "features kept"]
@@ -209,7 +209,7 @@ def test_of_a_frozen_backbone_an_epoch_on_kept_features_is_told_too(
 
 def test_a_card_without_a_recipe_is_counted_but_not_trained(tmp_path: Path) -> None:
     card = dataclasses.replace(model("dfd-hr", tmp_path), trained={})
-    found = Cost(batch=1, repeats=1).look(subject([], card))
+    found = CostAnalysis(batch=1, repeats=1).look(subject([], card))
 
     assert {row["of"] for row in found.rows if row["measure"] == "parameters"} == {"all"}
     assert not any("training" in row["measure"] for row in found.rows)
@@ -222,10 +222,10 @@ def test_the_first_run_is_not_timed_and_the_median_counts(monkeypatch: pytest.Mo
     clock = iter([0.0, 5.0, 10.0, 11.0, 20.0, 23.0])
     monkeypatch.setattr(analysis.time, "perf_counter", lambda: next(clock))
 
-    assert Cost(repeats=3)._timed(lambda: runs.append(1), "cpu") == 3.0
+    assert CostAnalysis(repeats=3)._timed(lambda: runs.append(1), "cpu") == 3.0
     assert len(runs) == 4
 
 
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="below 1"):
-        Cost(repeats=0)
+        CostAnalysis(repeats=0)

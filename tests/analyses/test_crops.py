@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepscan.analyses.crops import batches, draw, unread
+from deepscan.analyses.crops import draw_crops, note_unread, read_batches
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import MissingError, UsageError
 from tests.analyses.materials import material, read, subject
 
 
 def test_a_video_gives_a_second_crop_only_after_all_have_given_one() -> None:
-    drawn = draw(subject([material("a", reals=(1, 4, 9), fakes=(2, 2))], most=6))
+    drawn = draw_crops(subject([material("a", reals=(1, 4, 9), fakes=(2, 2))], most=6))
 
     reals = Counter(crop.video.name for crop in drawn if crop.label == 0)
     assert reals in ({"real-0": 1, "real-1": 3, "real-2": 2}, {"real-0": 1, "real-1": 2, "real-2": 3})
@@ -23,7 +23,7 @@ def test_a_video_gives_a_second_crop_only_after_all_have_given_one() -> None:
 
 
 def test_none_at_most_is_all() -> None:
-    drawn = draw(subject([material("a", reals=(3,), fakes=(5, 1))], most=0))
+    drawn = draw_crops(subject([material("a", reals=(3,), fakes=(5, 1))], most=0))
 
     assert sorted((crop.video.name, crop.number) for crop in drawn) == [
         *(("fake-0", number) for number in range(5)),
@@ -36,7 +36,7 @@ def test_what_is_drawn_hangs_on_the_seed_and_on_no_other_data_set() -> None:
     a, b = material("a", reals=(9,) * 9, fakes=(9,) * 9), material("b", reals=(9,) * 9, fakes=(9,) * 9)
 
     def of_a(*materials, seed=1):
-        drawn = draw(subject(materials, most=4, seed=seed))
+        drawn = draw_crops(subject(materials, most=4, seed=seed))
         return [(crop.video.name, crop.number) for crop in drawn if crop.material == "a"]
 
     assert of_a(a) == of_a(b, a)
@@ -47,7 +47,7 @@ def test_a_group_is_one_in_every_data_set_and_a_name_only_in_its_own() -> None:
     a, b = (material(name, reals=(1, 1), fakes=(1,)) for name in "ab")
     a, b = (replace(each, groups={(f"{each.name}-real", "real-0"): "person"}) for each in (a, b))
 
-    groups = {(crop.material, crop.video.name): crop.group for crop in draw(subject([a, b]))}
+    groups = {(crop.material, crop.video.name): crop.group for crop in draw_crops(subject([a, b]))}
 
     assert groups["a", "real-0"] == groups["b", "real-0"] == "person"
     assert groups["a", "real-1"] != groups["b", "real-1"]
@@ -58,10 +58,10 @@ def test_crops_of_both_labels_are_asked_for_or_not() -> None:
     reals = material("a", reals=(2,), fakes=())
 
     with pytest.raises(UsageError, match="no fake crop"):
-        draw(subject([reals]))
-    assert len(draw(subject([reals]), both=False)) == 2
+        draw_crops(subject([reals]))
+    assert len(draw_crops(subject([reals]), both=False)) == 2
     with pytest.raises(MissingError, match="no crops"):
-        draw(subject([material("a", reals=(0,), fakes=())]))
+        draw_crops(subject([material("a", reals=(0,), fakes=())]))
 
 
 def test_batches_come_in_order_and_without_what_cannot_be_read(tmp_path: Path) -> None:
@@ -69,10 +69,10 @@ def test_batches_come_in_order_and_without_what_cannot_be_read(tmp_path: Path) -
         return None if number == 1 else read(video, number)
 
     holed = replace(material("a", reals=(4,), fakes=(3,)), read=spotty)
-    drawn = draw(subject([holed], most=0))
+    drawn = draw_crops(subject([holed], most=0))
     said: list[tuple[int, int]] = []
 
-    got = list(batches(drawn, 3, lambda done, total: said.append((done, total))))
+    got = list(read_batches(drawn, 3, lambda done, total: said.append((done, total))))
 
     assert [crop for crops, _ in got for crop in crops] == [crop for crop in drawn if crop.number != 1]
     for crops, pixels in got:
@@ -82,7 +82,7 @@ def test_batches_come_in_order_and_without_what_cannot_be_read(tmp_path: Path) -
 
 
 def test_what_could_not_be_read_is_told() -> None:
-    assert unread(7, 7) == ()
-    assert unread(7, 5) == ("2 of 7 crops could not be read and are left out",)
+    assert note_unread(7, 7) == ()
+    assert note_unread(7, 5) == ("2 of 7 crops could not be read and are left out",)
     with pytest.raises(MissingError, match="none of the 7 crops"):
-        unread(7, 0)
+        note_unread(7, 0)

@@ -10,8 +10,9 @@ import torch
 from deepscan.analyses.analysis import write_findings
 from deepscan.analyses.crops import open_network
 from deepscan.analyses.heads import trained_of
-from deepscan.analyses.landscape.analysis import Landscape, Loss, climb, direction, surface
-from deepscan.analyses.landscape.figure import figure_of
+from deepscan.analyses.landscape.analysis import LandscapeAnalysis
+from deepscan.analyses.landscape.figure import draw_landscape
+from deepscan.analyses.landscape.loss import WeightLoss, climb, direction, surface
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.run_files import save_best
@@ -19,7 +20,7 @@ from tests.analyses.materials import kept, material, model, subject
 from tests.detectors.test_contract import TINY
 from tests.evaluation.pictures import check
 
-QUICK = Landscape(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)
+QUICK = LandscapeAnalysis(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)
 DATA = [material("A", [2] * 4, [2] * 4)]
 
 
@@ -32,7 +33,7 @@ def quadratic(at, curvatures):
         for part in (slice(1), slice(1, None)):
             yield (scales[part] * (weights[part] - 1) ** 2 / 2).sum()
 
-    return Loss((weights,), parts), weights
+    return WeightLoss((weights,), parts), weights
 
 
 def test_a_quadratic_has_its_surface():
@@ -136,7 +137,7 @@ def test_two_landscapes_have_the_same_colours(tmp_path):
             for b in (-1.0, 0.0, 1.0)
         ]
         rows += [{"what": "ascent", "radius": 0.1, "start": "gradient", "rise": scale}]
-        plane = figure_of(rows).axes[0]
+        plane = draw_landscape(rows).axes[0]
         (filled,) = [each for each in plane.collections if getattr(each, "filled", False)]
         return filled
 
@@ -187,4 +188,4 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 )
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(UsageError):
-        Landscape(**wrong)
+        LandscapeAnalysis(**wrong)

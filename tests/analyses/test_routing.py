@@ -8,8 +8,8 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Findings, write_findings
-from deepscan.analyses.crops import draw, open_network
-from deepscan.analyses.routing.analysis import Routing
+from deepscan.analyses.crops import draw_crops, open_network
+from deepscan.analyses.routing.analysis import RoutingAnalysis
 from deepscan.analyses.routing.routes import follow, keep_rates, printed
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
@@ -66,7 +66,7 @@ def test_judges_that_are_forced_give_a_known_depth(
 
 
 def test_gates_that_are_set_by_hand_are_told_beside_the_papers(tmp_path: Path) -> None:
-    found = Routing().look(subject(SETS, routed(tmp_path)))
+    found = RoutingAnalysis().look(subject(SETS, routed(tmp_path)))
 
     check(found.figure)
     part = {"measure": "expert", "dataset": "Celeb-DF-v2", "label": "real", "layer": 3}
@@ -91,7 +91,7 @@ def test_the_paper_is_asked_by_the_name_that_a_set_has_in_benchmark_files() -> N
 
 def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> None:
     asked = subject(SETS, routed(tmp_path), most=0)
-    opened, drawn = open_network(asked.card), draw(asked)
+    opened, drawn = open_network(asked.card), draw_crops(asked)
     network, given = opened.network, []
     judge = network.branch.layer_judges["3"]
 
@@ -126,7 +126,7 @@ def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> 
 
 def test_a_model_without_exits_selection_or_experts_says_so(tmp_path: Path) -> None:
     card = routed(tmp_path, pruning=False, selection="none", experts=0)
-    found = Routing().look(subject(SETS, card))
+    found = RoutingAnalysis().look(subject(SETS, card))
 
     assert {row["measure"] for row in found.rows} == {"depth", "exit", "kept"}
     assert value(found, measure="depth", dataset="all", label="fake") == 5
@@ -141,7 +141,7 @@ def test_a_model_without_exits_selection_or_experts_says_so(tmp_path: Path) -> N
 def test_masks_of_an_impossible_threshold_keep_nothing_and_without_refinement_all(tmp_path: Path) -> None:
     data = [material("a", (3,), (3,))]
     for stated, share in (({"tau": 1e9}, 0.0), ({"rrm": False}, 1.0)):
-        found = Routing().look(subject(data, model("corit", tmp_path, **stated)))
+        found = RoutingAnalysis().look(subject(data, model("corit", tmp_path, **stated)))
         assert {(row["layer"], row["of"]) for row in found.rows} == {
             (layer, name) for layer in (1, 2) for name in ("foreground", "boundary", "background")
         }
@@ -155,7 +155,7 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
     asked = subject(
         [material("a", (3,), (3,), side=64)], model("corit", tmp_path, backbone=backbone, tau=1.0)
     )
-    opened, drawn = open_network(asked.card), draw(asked)
+    opened, drawn = open_network(asked.card), draw_crops(asked)
 
     masks = keep_rates(opened.network, opened, drawn)
 
@@ -174,4 +174,4 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("method", "stated"), [("qtfp", {}), ("corit", {"rsi": False})])
 def test_a_model_that_routes_nothing_is_refused(method: str, stated: dict, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the same way|no region tokens"):
-        Routing().look(subject([material("a", (1,), (1,))], model(method, tmp_path, **stated)))
+        RoutingAnalysis().look(subject([material("a", (1,), (1,))], model(method, tmp_path, **stated)))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.stability import Stability, measured
-from deepscan.analyses.trainings import read_run, read_runs
+from deepscan.analyses.stability import StabilityAnalysis, summarise
+from deepscan.analyses.trainings import read_training, read_trainings
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.run_files import Progress, save
@@ -22,7 +22,7 @@ def asked(*runs):
 
 
 def test_best_last_and_spread_of_a_curve():
-    told = measured([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
+    told = summarise([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
     assert told == {
         "epochs": 8,
         "best_epoch": 2,
@@ -34,15 +34,15 @@ def test_best_last_and_spread_of_a_curve():
 
 
 def test_a_quarter_is_two_epochs_at_least():
-    assert measured([0.5, 0.9, 0.8])["spread"] == pytest.approx(0.1)
-    assert measured([0.5])["spread"] == 0
+    assert summarise([0.5, 0.9, 0.8])["spread"] == pytest.approx(0.1)
+    assert summarise([0.5])["spread"] == 0
 
 
 def test_trainings_of_one_recipe_make_a_band(tmp_path):
     first = training(tmp_path / "a", [0.6, 0.8, 0.7], method="qtfp", seed=1)
     second = training(tmp_path / "b", [0.8, 0.6], method="qtfp", seed=2)
     other = training(tmp_path / "c", [0.5, 0.55], method="qtfp", seed=1, lr=0.1)
-    found = Stability().look(asked(first, other, second))
+    found = StabilityAnalysis().look(asked(first, other, second))
     assert [(row["run"], row["seed"]) for row in found.rows] == [
         ("a", 1),
         ("b", 2),
@@ -67,23 +67,23 @@ def test_trainings_of_one_recipe_make_a_band(tmp_path):
 
 def test_the_same_seed_twice_is_no_other_seed(tmp_path):
     runs = [training(tmp_path / name, [0.6, 0.8], method="qtfp", seed=1) for name in "ab"]
-    assert [row["seed"] for row in Stability().look(asked(*runs)).rows] == [1, 1]
+    assert [row["seed"] for row in StabilityAnalysis().look(asked(*runs)).rows] == [1, 1]
 
 
 def test_videos_can_be_asked_for(tmp_path):
     run = training(tmp_path / "a", [0.6, 0.8], method="qtfp", seed=1)
-    assert Stability(metric="video_auc").look(asked(run)).rows[0]["best"] == pytest.approx(0.7)
+    assert StabilityAnalysis(metric="video_auc").look(asked(run)).rows[0]["best"] == pytest.approx(0.7)
     with pytest.raises(UsageError, match="metric must be one of auc, video_auc"):
-        Stability(metric="loss")
+        StabilityAnalysis(metric="loss")
 
 
 def test_a_run_is_found_by_its_own_folder_and_by_its_models(tmp_path):
     run = training(tmp_path / "mine", [0.6, 0.8], method="qtfp", seed=1)
-    assert read_run(run) == read_run(tmp_path / "mine")
-    assert read_run(run).name == "mine"
-    assert [each.name for each in read_runs((), tmp_path / "mine")] == ["mine"]
+    assert read_training(run) == read_training(tmp_path / "mine")
+    assert read_training(run).name == "mine"
+    assert [each.name for each in read_trainings((), tmp_path / "mine")] == ["mine"]
     with pytest.raises(UsageError, match="named twice"):
-        read_runs((run, tmp_path / "mine"))
+        read_trainings((run, tmp_path / "mine"))
 
 
 def test_the_checkpoint_states_the_recipe_before_the_card_does(tmp_path):
@@ -92,35 +92,35 @@ def test_the_checkpoint_states_the_recipe_before_the_card_does(tmp_path):
     optimiser = torch.optim.SGD(network.head.parameters(), lr=1)
     identity = {"method": "unifd", "seed": 5, "select": "video_auc", "crops": "key", "backbone": "hash"}
     save(run / "last.safetensors", network, None, optimiser, Progress(2, 0, 0.8, ()), identity)
-    found = read_run(run)
+    found = read_training(run)
     assert found.recipe == {"method": "unifd", "seed": 5, "select": "video_auc"}
     assert (found.seed, found.select, found.best) == (5, "video_auc", 1)
     (run / "last.safetensors").write_bytes(b"no checkpoint")
     with pytest.raises(UsageError, match="is not a checkpoint"):
-        read_run(run)
+        read_training(run)
 
 
 def test_a_run_without_a_recipe_stands_alone(tmp_path):
     runs = [training(tmp_path / name, [0.6, 0.8]) for name in "ab"]
-    assert [row["run"] for row in Stability().look(asked(*runs)).rows] == ["a", "b"]
+    assert [row["run"] for row in StabilityAnalysis().look(asked(*runs)).rows] == ["a", "b"]
 
 
 def test_what_is_no_training_is_said(tmp_path):
     with pytest.raises(MissingError, match="no training to look at") as none:
-        Stability().look(asked())
+        StabilityAnalysis().look(asked())
     assert "--run" in none.value.hint
     with pytest.raises(MissingError, match=r"no log\.csv"):
-        Stability().look(asked(tmp_path))
+        StabilityAnalysis().look(asked(tmp_path))
     (tmp_path / "log.csv").write_text("epoch,auc\n")
     with pytest.raises(UsageError, match="has no epoch"):
-        Stability().look(asked(tmp_path))
+        StabilityAnalysis().look(asked(tmp_path))
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
     with pytest.raises(UsageError, match="no column auc"):
-        Stability().look(asked(tmp_path))
+        StabilityAnalysis().look(asked(tmp_path))
 
 
 def test_every_recipe_has_a_line_in_the_legend(tmp_path):
     runs = [training(tmp_path / f"m{at}", [0.6, 0.8], method="qtfp", seed=1, lr=at) for at in range(9)]
-    figure = Stability().look(asked(*runs)).figure
+    figure = StabilityAnalysis().look(asked(*runs)).figure
     assert len(figure.legends[0].get_texts()) == 9
     check(figure)

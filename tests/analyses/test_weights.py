@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.weights import SPAN, Weights, sweep
+from deepscan.analyses.weights import SPAN, WeightsAnalysis, sweep
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe
 from tests.analyses.logs import training
@@ -33,7 +33,7 @@ def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
         qtfp(tmp_path / "b", [0.5, 0.55], 0.14, 1.0, loss={"contrast": "none"}),
         qtfp(tmp_path / "d", [0.5, 0.65], 0.14, 1.0, loss={"alignment": "none"}),
     ]
-    found = Weights().look(asked(*runs))
+    found = WeightsAnalysis().look(asked(*runs))
     told = [
         (row["run"], row["lambda_flcl"], row["lambda_raal"], row["epoch"], row["auc_chosen"])
         for row in found.rows
@@ -60,7 +60,7 @@ def test_each_panel_varies_one_weight(tmp_path):
         for flcl, raal in ((0.0, 1.0), (0.14, 1.0), (0.14, 2.0))
         for seed in (1, 3)
     ]
-    found = Weights().look(asked(*runs))
+    found = WeightsAnalysis().look(asked(*runs))
     check(found.figure)
     first, second = found.figure.axes
     lines = [line for axes in (first, second) for line in axes.lines if line.get_linestyle() == "-"]
@@ -76,7 +76,7 @@ def test_each_panel_varies_one_weight(tmp_path):
 def test_held_out_figures_are_taken_where_every_card_has_one(tmp_path):
     first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, held=0.71)
     second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, held=0.715)
-    found = Weights().look(asked(first, second))
+    found = WeightsAnalysis().look(asked(first, second))
     assert [row["auc_held_out"] for row in found.rows] == [0.71, 0.715]
     assert [(row["low"], row["high"]) for row in found.rows] == [(0.1, 0.9)] * 2
     assert "held-out" in found.told[0]
@@ -84,19 +84,22 @@ def test_held_out_figures_are_taken_where_every_card_has_one(tmp_path):
     low, high = found.figure.axes[0].get_ylim()
     assert high - low == pytest.approx(SPAN)
     third = qtfp(tmp_path / "c", [0.6], 0.56, 1.0)
-    assert "chose the epoch" in Weights().look(asked(first, second, third)).told[0]
+    assert "chose the epoch" in WeightsAnalysis().look(asked(first, second, third)).told[0]
 
 
 def test_other_differences_are_told(tmp_path):
     first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, lr=0.1, network={"queries": 4})
     second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, seed=2)
     third = qtfp(tmp_path / "c", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, new="key")
-    assert "the trainings differ in other things too: lr" in Weights().look(asked(first, second, third)).told
+    assert (
+        "the trainings differ in other things too: lr"
+        in WeightsAnalysis().look(asked(first, second, third)).told
+    )
 
 
 def test_without_trainings_the_hint_is_how_to_make_them():
     with pytest.raises(MissingError) as none:
-        Weights().look(asked())
+        WeightsAnalysis().look(asked())
     assert none.value.hint == "; ".join(sweep((0.0, 0.07, 0.14, 0.28, 0.56), (0.0, 0.5, 1.0, 2.0, 4.0)))
     assert "\n" not in none.value.hint
 
@@ -128,4 +131,4 @@ def test_the_defaults_are_the_recipes():
 def test_a_training_of_another_method_is_refused(tmp_path, recipe):
     run = training(tmp_path / "a", [0.6], **recipe)
     with pytest.raises(UsageError, match="which has no λ1 and λ2"):
-        Weights().look(asked(run))
+        WeightsAnalysis().look(asked(run))

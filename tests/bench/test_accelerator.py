@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from deepscan.analyses.cost.operations import bare, counted
+from deepscan.analyses.cost.operations import count_flops, weightless_network
 from deepscan.bench import accelerator, machine
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 
@@ -28,7 +28,7 @@ def test_torch_that_takes_too_long_is_left_out(monkeypatch):
 
 def test_operations_are_those_of_the_models_network():
     card = load_card(DEFAULT_MODEL)
-    assert accelerator.operations(card.folder) == counted(bare(card.method, card.network))
+    assert accelerator.operations(card.folder) == count_flops(weightless_network(card.method, card.network))
 
 
 @pytest.fixture

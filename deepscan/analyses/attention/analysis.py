@@ -9,20 +9,27 @@ import torch
 from numpy.typing import NDArray
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
+from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject, WorkProgress
 from deepscan.analyses.attention.measures import (
     CLS,
     QUERIES,
-    Floats,
-    Seen,
+    AttentionSums,
+    attention_maps,
     divergence,
     effective,
     entropy,
-    looks,
     top_share,
 )
-from deepscan.analyses.attention.rand_cls import ARMS, Point, compare, split_halves
-from deepscan.analyses.crops import LABELS, Crop, Opened, batches, draw, open_network, unread
+from deepscan.analyses.attention.rand_cls import ARMS, ClsEpoch, compare_cls, split_halves
+from deepscan.analyses.crops import (
+    LABEL_NAMES,
+    DrawnCrop,
+    OpenNetwork,
+    draw_crops,
+    note_unread,
+    open_network,
+    read_batches,
+)
 from deepscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
 
 @ANALYSES.register("attention")
 @dataclass(frozen=True)
-class Attention(Analysis):
+class AttentionAnalysis(Analysis):
     """How far attention spreads, real against fake, and what the CLS token's beginning has to do with it.
 
     Attributes:
@@ -65,22 +72,22 @@ class Attention(Analysis):
         """
         from deepscan.analyses.attention.figure import draw_attention
 
-        drawn, opened = draw(subject), open_network(subject.card)
+        drawn, opened = draw_crops(subject), open_network(subject.card)
         patches = opened.network.backbone.grid**2
-        seen = Seen(max(1, round(self.top * patches)))
-        kept: list[tuple[Crop, NDArray[np.uint8]]] = []
+        seen = AttentionSums(max(1, round(self.top * patches)))
+        kept: list[tuple[DrawnCrop, NDArray[np.uint8]]] = []
         read = 0
         picked = _picked(drawn, self.learnt if self.epochs else 0, subject.seed)
         halves = split_halves([crop for crop in drawn if id(crop) in picked], subject.seed)
         learns = halves.whole and opened.network.backbone.cls is not None
-        pieces = Pieces(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
-        for crops, pixels in batches(drawn, progress=pieces.reached):
+        pieces = WorkProgress(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
+        for crops, pixels in read_batches(drawn, progress=pieces.reached):
             with torch.no_grad():
                 output = opened.network(**opened.given(pixels))
-            seen.add(crops, looks(output))
+            seen.add(crops, attention_maps(output))
             read += len(crops)
             kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
-        told = [*unread(len(drawn), read), *_spreads(seen, patches)]
+        told = [*note_unread(len(drawn), read), *_spreads(seen, patches)]
         points, said = self._compared(opened, kept, subject, pieces)
         pieces.end()
         rows = [*_rows(seen), *_courses(points, patches, seen.top)]
@@ -89,11 +96,11 @@ class Attention(Analysis):
 
     def _compared(
         self,
-        opened: Opened,
-        kept: Sequence[tuple[Crop, NDArray[np.uint8]]],
+        opened: OpenNetwork,
+        kept: Sequence[tuple[DrawnCrop, NDArray[np.uint8]]],
         subject: Subject,
-        pieces: Pieces,
-    ) -> tuple[list[Point], tuple[str, ...]]:
+        pieces: WorkProgress,
+    ) -> tuple[list[ClsEpoch], tuple[str, ...]]:
         """Return what RandCLS and PreCLS come to, and what is to be told of it."""
         if not self.epochs:
             return [], ()
@@ -102,7 +109,7 @@ class Attention(Analysis):
         halves = split_halves([crop for crop, _ in kept], subject.seed)
         if not halves.whole:
             return [], ("RandCLS against PreCLS is left out: too few crops for two halves with both labels",)
-        points = compare(
+        points = compare_cls(
             opened,
             halves,
             np.stack([image for _, image in kept]),
@@ -114,7 +121,7 @@ class Attention(Analysis):
         return points, _verdict(points, halves.learnt.size, halves.held.size, subject)
 
 
-def _picked(drawn: Sequence[Crop], most: int, seed: int) -> set[int]:
+def _picked(drawn: Sequence[DrawnCrop], most: int, seed: int) -> set[int]:
     """Return which crops are kept to learn from, as many of each label as there are."""
     rng = np.random.default_rng(seed)
     picked: set[int] = set()
@@ -124,21 +131,21 @@ def _picked(drawn: Sequence[Crop], most: int, seed: int) -> set[int]:
     return picked
 
 
-def _rows(seen: Seen) -> list[dict[str, Cell]]:
+def _rows(seen: AttentionSums) -> list[dict[str, Cell]]:
     sets = list(dict.fromkeys(name for name, _, _ in seen.measures))
     rows = [
-        _row("spread", name, LABELS[label], token, np.stack(given))
+        _row("spread", name, LABEL_NAMES[label], token, np.stack(given))
         for (name, label, token), given in sorted(
             seen.measures.items(), key=lambda item: (sets.index(item[0][0]), item[0][1])
         )
     ]
     if len(sets) > 1:
         kinds = dict.fromkeys((label, token) for _, label, token in sorted(seen.measures))
-        rows += [_row("spread", "all", LABELS[kind[0]], kind[1], seen.of(*kind)) for kind in kinds]
+        rows += [_row("spread", "all", LABEL_NAMES[kind[0]], kind[1], seen.of(*kind)) for kind in kinds]
     return rows
 
 
-def _row(part: str, name: str, label: str, token: str, given: Floats, **more: Cell) -> dict[str, Cell]:
+def _row(part: str, name: str, label: str, token: str, given: FloatArray, **more: Cell) -> dict[str, Cell]:
     means, low, high = given.mean(axis=0), *np.quantile(given[:, 1], (0.25, 0.75))
     return {
         "part": part,
@@ -157,7 +164,7 @@ def _row(part: str, name: str, label: str, token: str, given: Floats, **more: Ce
     }
 
 
-def _courses(points: Sequence[Point], patches: int, top: int) -> list[dict[str, Cell]]:
+def _courses(points: Sequence[ClsEpoch], patches: int, top: int) -> list[dict[str, Cell]]:
     """Return the rows of RandCLS and PreCLS; their divergence is from the model's own CLS token."""
     rows = []
     for point in points:
@@ -168,7 +175,7 @@ def _courses(points: Sequence[Point], patches: int, top: int) -> list[dict[str, 
     return rows
 
 
-def _spreads(seen: Seen, patches: int) -> list[str]:
+def _spreads(seen: AttentionSums, patches: int) -> list[str]:
     lines = []
     for token in (CLS, QUERIES):
         if (token, 0) in seen.maps:
@@ -187,7 +194,7 @@ def _spreads(seen: Seen, patches: int) -> list[str]:
     return lines
 
 
-def _verdict(points: Sequence[Point], learnt: int, held: int, subject: Subject) -> tuple[str, ...]:
+def _verdict(points: Sequence[ClsEpoch], learnt: int, held: int, subject: Subject) -> tuple[str, ...]:
     last = points[-1].epoch
     at = {(point.arm, point.epoch): point for point in points}
     pre, rand = (at[arm, last] for arm in ARMS)

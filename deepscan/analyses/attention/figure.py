@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.attention.measures import EDGES, Seen, effective
-from deepscan.analyses.attention.rand_cls import ARMS, Point
-from deepscan.analyses.crops import LABELS
+from deepscan.analyses.attention.measures import EDGES, AttentionSums, effective
+from deepscan.analyses.attention.rand_cls import ARMS, ClsEpoch
+from deepscan.analyses.crops import LABEL_NAMES
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
@@ -25,7 +25,7 @@ from deepscan.evaluation.plot_style import (
 )
 
 
-def draw_attention(seen: Seen, points: Sequence[Point], grid: int) -> Figure:
+def draw_attention(seen: AttentionSums, points: Sequence[ClsEpoch], grid: int) -> Figure:
     """Return the weights' distribution, the effective number of patches, mean maps, and the two CLS tokens.
 
     Args:
@@ -55,12 +55,12 @@ def draw_attention(seen: Seen, points: Sequence[Point], grid: int) -> Figure:
             for token in tokens
             for label in (0, 1)
         ]
-        labels = [f"{token}, {label}" for token in tokens for label in LABELS]
+        labels = [f"{token}, {label}" for token in tokens for label in LABEL_NAMES]
         add_legend(figure, handles, labels, side="outside upper center")
     return figure
 
 
-def _draw_weights(axes: Axes, seen: Seen, tokens: Sequence[str]) -> None:
+def _draw_weights(axes: Axes, seen: AttentionSums, tokens: Sequence[str]) -> None:
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
     reached = np.zeros(len(centres), dtype=bool)
     for token in tokens:
@@ -80,7 +80,7 @@ def _draw_weights(axes: Axes, seen: Seen, tokens: Sequence[str]) -> None:
     axes.set_ylabel("Share of the patches")
 
 
-def _draw_effective(axes: Axes, seen: Seen, tokens: Sequence[str], patches: int) -> None:
+def _draw_effective(axes: Axes, seen: AttentionSums, tokens: Sequence[str], patches: int) -> None:
     named = [(token, label) for token in tokens for label in (0, 1)]
     drawn = axes.boxplot(
         [seen.of(label, token)[:, 1] for token, label in named],
@@ -93,15 +93,15 @@ def _draw_effective(axes: Axes, seen: Seen, tokens: Sequence[str], patches: int)
     for box, (_, label) in zip(drawn["boxes"], named, strict=True):
         box.set(facecolor=f"{COLOURS[label]}55", edgecolor=COLOURS[label])
     _mark_uniform(axes, patches)
-    axes.set_xticks(range(1, len(named) + 1), [f"{token}\n{LABELS[label]}" for token, label in named])
+    axes.set_xticks(range(1, len(named) + 1), [f"{token}\n{LABEL_NAMES[label]}" for token, label in named])
     axes.grid(axis="x", visible=False)
 
 
 def _draw_maps(
-    figure: Figure, panels: Sequence[Axes], seen: Seen, kinds: Sequence[tuple[str, int]], grid: int
+    figure: Figure, panels: Sequence[Axes], seen: AttentionSums, kinds: Sequence[tuple[str, int]], grid: int
 ) -> None:
     maps = {
-        f"{token}, {LABELS[label]}": given.reshape(grid, grid) / given.mean()
+        f"{token}, {LABEL_NAMES[label]}": given.reshape(grid, grid) / given.mean()
         for token, label in kinds
         for given in [seen.maps[token, label]]
     }
@@ -109,7 +109,7 @@ def _draw_maps(
     bar.set_label("Mean weight\n(1: all weigh the same)")
 
 
-def _draw_course(left: Axes, right: Axes, points: Sequence[Point], patches: int) -> None:
+def _draw_course(left: Axes, right: Axes, points: Sequence[ClsEpoch], patches: int) -> None:
     for at, arm in enumerate(ARMS):
         own = [point for point in points if point.arm == arm]
         epochs = [point.epoch for point in own]

@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepscan.analyses.crops import Crop
+from deepscan.analyses.analysis import FloatArray
+from deepscan.analyses.crops import DrawnCrop
 from deepscan.detectors.detector import Output
 from deepscan.detectors.linear import LinearOutput
 from deepscan.detectors.qtfp import QtfpOutput
 from deepscan.errors import UsageError
 
-Floats = NDArray[np.float64]
 #: A token and a label.
-Kind = tuple[str, int]
+TokenLabel = tuple[str, int]
 CLS, QUERIES = "CLS", "queries"
 #: Bins of a patch's weight, in multiples of what it has where all weigh the same.
 EDGES = np.geomspace(1e-3, 1e2, 51)
@@ -23,31 +23,31 @@ EDGES = np.geomspace(1e-3, 1e2, 51)
 MEASURES = ("entropy", "effective", "top", "divergence")
 
 
-def entropy(attention: Floats) -> Floats:
+def entropy(attention: FloatArray) -> FloatArray:
     """Return the entropy in nats, shape (...), of weights that sum to 1, shape (..., P)."""
     terms = np.where(attention > 0, attention * np.log(np.maximum(attention, 1e-300)), 0.0)
     # Adding 0 turns the -0 of a single patch into 0.
     return np.asarray(-terms.sum(axis=-1) + 0.0)
 
 
-def effective(attention: Floats) -> Floats:
+def effective(attention: FloatArray) -> FloatArray:
     """Return the effective number of patches, exp of the entropy: P where all weigh the same, 1 for one."""
     return np.asarray(np.exp(entropy(attention)))
 
 
-def top_share(attention: Floats, count: int) -> Floats:
+def top_share(attention: FloatArray, count: int) -> FloatArray:
     """Return what the heaviest patches hold together, in (0, 1], shape (...), of weights (..., P)."""
     return np.asarray(np.sort(attention, axis=-1)[..., -count:].sum(axis=-1))
 
 
-def divergence(given: Floats, reference: Floats) -> Floats:
+def divergence(given: FloatArray, reference: FloatArray) -> FloatArray:
     """Return the Kullback-Leibler divergence in nats, clamped as in training (QTFP, RAAL), shape (...)."""
     # 1e-8 is where the loss clamps, too.
     logs = np.log(np.maximum(given, 1e-8)) - np.log(np.maximum(reference, 1e-8))
     return np.asarray((given * logs).sum(axis=-1))
 
 
-def looks(output: Output) -> dict[str, Floats]:
+def attention_maps(output: Output) -> dict[str, FloatArray]:
     """Return where each token of a network looked, shape (B, P), by name: CLS, query 1, query 2, ...
 
     Raises:
@@ -67,12 +67,12 @@ def looks(output: Output) -> dict[str, Floats]:
     return {CLS: attention[:, 0]}
 
 
-def _array(given: Tensor) -> Floats:
+def _array(given: Tensor) -> FloatArray:
     return np.asarray(given.detach().double().cpu())
 
 
 @dataclass(slots=True, eq=False)
-class Seen:
+class AttentionSums:
     """What is kept of the crops that were looked at.
 
     Attributes:
@@ -83,11 +83,11 @@ class Seen:
     """
 
     top: int
-    measures: dict[tuple[str, int, str], list[Floats]] = field(default_factory=dict)
-    maps: dict[Kind, Floats] = field(default_factory=dict)
-    counts: dict[Kind, NDArray[np.int64]] = field(default_factory=dict)
+    measures: dict[tuple[str, int, str], list[FloatArray]] = field(default_factory=dict)
+    maps: dict[TokenLabel, FloatArray] = field(default_factory=dict)
+    counts: dict[TokenLabel, NDArray[np.int64]] = field(default_factory=dict)
 
-    def add(self, crops: Sequence[Crop], looked: dict[str, Floats]) -> None:
+    def add(self, crops: Sequence[DrawnCrop], looked: dict[str, FloatArray]) -> None:
         """Take in where the tokens looked on some crops."""
         told = {
             token: np.stack(
@@ -112,7 +112,7 @@ class Seen:
             for label in set(labels.tolist()):
                 self._draw((CLS if token == CLS else QUERIES, label), weights[labels == label])
 
-    def of(self, label: int, token: str) -> Floats:
+    def of(self, label: int, token: str) -> FloatArray:
         """Return the measures of all data sets' crops of a label, shape (N, 4)."""
         rows = [
             row for (_, kind, name), given in self.measures.items() if (kind, name) == (label, token)
@@ -120,7 +120,7 @@ class Seen:
         ]  # fmt: skip
         return np.stack(rows)
 
-    def _draw(self, kind: Kind, weights: Floats) -> None:
+    def _draw(self, kind: TokenLabel, weights: FloatArray) -> None:
         patches = weights.shape[1]
         self.maps[kind] = self.maps.get(kind, np.zeros(patches)) + weights.sum(axis=0)
         where = np.searchsorted(EDGES, weights.ravel() * patches)

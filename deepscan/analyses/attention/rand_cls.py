@@ -9,21 +9,21 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepscan.analyses.crops import Crop, Opened
-from deepscan.analyses.heads import judged
+from deepscan.analyses.analysis import FloatArray
+from deepscan.analyses.crops import DrawnCrop, OpenNetwork
+from deepscan.analyses.heads import auc_and_loss
 from deepscan.backbones.vit import as_transformer
 from deepscan.detectors.detector import FAKE, REAL
 
-Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 #: The tokens that are compared: the model's own, and one drawn at random.
 ARMS = ("PreCLS", "RandCLS")
 #: Crops a step.
-BATCH = 16
+TRAIN_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Point:
+class ClsEpoch:
     """What a token has come to after an epoch, on the crops that it has not learnt from.
 
     Attributes:
@@ -36,11 +36,11 @@ class Point:
     arm: str
     epoch: int
     auc: float
-    attention: Floats
+    attention: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Halves:
+class CropHalves:
     """Crops to learn from and crops to judge by; no group is in both.
 
     Attributes:
@@ -63,7 +63,7 @@ class Halves:
         return all(len(np.unique(self.labels[rows])) == 2 for rows in (self.learnt, self.held))
 
 
-def split_halves(crops: Sequence[Crop], seed: int) -> Halves:
+def split_halves(crops: Sequence[DrawnCrop], seed: int) -> CropHalves:
     """Return crops in two halves, group by group as the seed has it."""
     names = sorted({crop.group for crop in crops})
     rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
@@ -73,19 +73,19 @@ def split_halves(crops: Sequence[Crop], seed: int) -> Halves:
     while 0 < cut < len(order) and groups[cut] == groups[cut - 1]:
         cut += 1
     labels = np.array([crop.label for crop in crops], dtype=np.int64)
-    return Halves(labels, order[:cut], order[cut:])
+    return CropHalves(labels, order[:cut], order[cut:])
 
 
-def compare(
-    opened: Opened,
-    halves: Halves,
+def compare_cls(
+    opened: OpenNetwork,
+    halves: CropHalves,
     pixels: Pixels,
     *,
     epochs: int,
     lr: float,
     seed: int,
     told: Callable[[int], None] = lambda count: None,
-) -> list[Point]:
+) -> list[ClsEpoch]:
     """Return what both tokens come to, epoch by epoch (QTFP, Fig. 2b).
 
     The token and a linear head on it learn by cross-entropy and Adam; the backbone stays as it is. Both begin
@@ -111,7 +111,7 @@ def compare(
     drawn = torch.randn(own.shape, generator=torch.Generator().manual_seed(seed)).to(own)
     magnitude = (own.detach() + place).square().mean().sqrt()
     starts = (own.detach(), drawn * magnitude - place)
-    points: list[Point] = []
+    points: list[ClsEpoch] = []
     trained = [value for value in backbone.parameters() if value.requires_grad]
     backbone.requires_grad_(False)
     try:
@@ -136,7 +136,7 @@ def compare(
 
 
 def _learn(
-    opened: Opened,
+    opened: OpenNetwork,
     head: nn.Module,
     pixels: Pixels,
     labels: NDArray[np.int64],
@@ -153,12 +153,12 @@ def _learn(
 def _judged(
     arm: str,
     epoch: int,
-    opened: Opened,
+    opened: OpenNetwork,
     head: nn.Module,
-    halves: Halves,
+    halves: CropHalves,
     pixels: Pixels,
     told: Callable[[int], None],
-) -> Point:
+) -> ClsEpoch:
     margins, looks = [], []
     for rows in _parts(halves.held):
         tokens = opened.network.backbone(opened.given(pixels[rows])["crops"])
@@ -166,9 +166,9 @@ def _judged(
         margins.append(logits[:, FAKE] - logits[:, REAL])
         looks.append(tokens.attention.double().cpu().numpy())
         told(len(rows))
-    auc, _ = judged(halves.labels[halves.held], torch.cat(margins))
-    return Point(arm, epoch, auc, np.concatenate(looks))
+    auc, _ = auc_and_loss(halves.labels[halves.held], torch.cat(margins))
+    return ClsEpoch(arm, epoch, auc, np.concatenate(looks))
 
 
 def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
+    return [rows[at : at + TRAIN_BATCH] for at in range(0, len(rows), TRAIN_BATCH)]

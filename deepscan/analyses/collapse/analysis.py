@@ -8,20 +8,33 @@ import torch
 from torch import Tensor
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
-from deepscan.analyses.collapse.figure import figure_of
+from deepscan.analyses.analysis import Analysis, Cell, Findings, IndexArray, Subject, WorkProgress
+from deepscan.analyses.collapse.figure import draw_collapse
 from deepscan.analyses.collapse.gradients import Geometry, critical, geometry
-from deepscan.analyses.crops import open_network, unread
-from deepscan.analyses.features import Case, Indices, Seen, distinct, forgeries, see
-from deepscan.analyses.heads import Plan, Probe, judged, margins, train_head, train_probes
+from deepscan.analyses.crops import note_unread, open_network
+from deepscan.analyses.features import (
+    ForgeryRows,
+    SeenFeatures,
+    distinct_crops,
+    forgeries,
+    see_crops,
+)
+from deepscan.analyses.heads import (
+    HeadPlan,
+    LinearProbe,
+    auc_and_loss,
+    probe_margins,
+    train_head,
+    train_probes,
+)
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.errors import UsageError
 from deepscan.evaluation.tables import paper_table
 
 #: Steps of the training at which gradients are measured, the first and the last among them.
 MEASURED = 40
-Split = tuple[Indices, Indices]
-COLUMNS = (
+Split = tuple[IndexArray, IndexArray]
+COLLAPSE_COLUMNS = (
     *("what", "data", "kind", "layer", "radius", "step", "auc", "spread", "loss"),
     *("cor", "reached", "cor_theory", "flatness", "misspecification", "fidelity", "gsnr", "bound"),
 )
@@ -29,7 +42,7 @@ COLUMNS = (
 
 @ANALYSES.register("collapse")
 @dataclass(frozen=True)
-class Collapse(Analysis):
+class CollapseAnalysis(Analysis):
     """Trains heads on features that are computed once, and asks which radius of SAM they bear.
 
     Three things are looked at for each kind of fake. The AUC of the network's own head on held-out groups,
@@ -79,19 +92,19 @@ class Collapse(Analysis):
             )
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> HeadPlan:
         """How every head is trained."""
-        return Plan(self.steps, self.batch, self.lr, self.momentum)
+        return HeadPlan(self.steps, self.batch, self.lr, self.momentum)
 
     def look(self, subject: Subject) -> Findings:
         """Return AUC by radius, COR by layer, and GSNR by step, for each kind of fake."""
         opened = open_network(subject.card)
         found = forgeries(subject)
-        drawn = distinct(found)
+        drawn = distinct_crops(found)
         layers = opened.network.backbone.depth
         heads = len(self.radii) * self.repeats + layers
-        pieces = Pieces(subject, len(drawn) + len(found) * heads)
-        seen = see(opened, drawn, pieces.reached)
+        pieces = WorkProgress(subject, len(drawn) + len(found) * heads)
+        seen = see_crops(opened, drawn, pieces.reached)
         network = opened.network.cpu()
         rows: list[dict[str, Cell]] = []
         told: list[str] = []
@@ -110,10 +123,12 @@ class Collapse(Analysis):
             told += self._told(case, head, probed)
         if refused is not None and not rows:
             raise refused
-        return Findings(rows, figure_of(rows), (*told, *_paper(), *unread(len(drawn), len(seen.crops))))
+        return Findings(
+            rows, draw_collapse(rows), (*told, *_paper(), *note_unread(len(drawn), len(seen.crops)))
+        )
 
     def _by_radius(
-        self, splits: Sequence[Split], seen: Seen, network: Network, seed: int, pieces: Pieces
+        self, splits: Sequence[Split], seen: SeenFeatures, network: Network, seed: int, pieces: WorkProgress
     ) -> list[dict[str, Cell]]:
         """Return held-out AUC and loss of the network's own head, trained at each radius."""
         labels = torch.from_numpy(seen.labels)
@@ -127,23 +142,23 @@ class Collapse(Analysis):
                         logits = network.classify(seen.own[held])
                     given = logits[:, FAKE] - logits[:, REAL]
                 else:
-                    probe = Probe(trained, radius, seed + turn)
+                    probe = LinearProbe(trained, radius, seed + turn)
                     weights = train_probes(seen.own, labels, [probe], self.plan)
-                    given = margins(seen.own[held], weights)[0]
-                results.append(judged(seen.labels[held], given))
+                    given = probe_margins(seen.own[held], weights)[0]
+                results.append(auc_and_loss(seen.labels[held], given))
                 pieces.more()
             found.append({"what": "radius", "radius": radius, **_over(results)})
         return found
 
     def _by_layer(
-        self, splits: Sequence[Split], seen: Seen, seed: int, pieces: Pieces
+        self, splits: Sequence[Split], seen: SeenFeatures, seed: int, pieces: WorkProgress
     ) -> list[dict[str, Cell]]:
         """Return, layer by layer, the AUC at each radius, the geometry at some steps, and both radii."""
         radii = (0.0, *self.scan)
         # Folds may differ by a sample or two, and heads are trained side by side.
         size = min(len(trained) for trained, _ in splits)
         probes = [
-            Probe(trained[:size], radius, seed + turn)
+            LinearProbe(trained[:size], radius, seed + turn)
             for turn, (trained, _) in enumerate(splits)
             for radius in radii
         ]
@@ -153,11 +168,11 @@ class Collapse(Analysis):
             path = _Path(features, seen.labels, probes[0].samples, self.steps)
             weights = train_probes(features, torch.from_numpy(seen.labels), probes, self.plan, path)
             at = {"layer": layer + 1}
-            given = margins(features, weights)
+            given = probe_margins(features, weights)
             aucs = []
             for number, radius in enumerate(radii):
                 results = [
-                    judged(seen.labels[held], given[turn * len(radii) + number, held])
+                    auc_and_loss(seen.labels[held], given[turn * len(radii) + number, held])
                     for turn, (_, held) in enumerate(splits)
                 ]
                 aucs.append(float(np.mean([auc for auc, _ in results])))
@@ -194,7 +209,7 @@ class Collapse(Analysis):
         return {"cor": borne, "reached": "no"}
 
     def _told(
-        self, case: Case, head: Sequence[Mapping[str, Cell]], probed: Sequence[Mapping[str, Cell]]
+        self, case: ForgeryRows, head: Sequence[Mapping[str, Cell]], probed: Sequence[Mapping[str, Cell]]
     ) -> list[str]:
         at = ", ".join(f"{row['radius']:g}: {row['auc']:.3f}" for row in head)
         radii = []
@@ -211,7 +226,7 @@ class Collapse(Analysis):
 class _Path:
     """Measures the geometry of the first of the probes at some steps, ever further apart."""
 
-    def __init__(self, features: Tensor, labels: Indices, samples: Indices, steps: int) -> None:
+    def __init__(self, features: Tensor, labels: IndexArray, samples: IndexArray, steps: int) -> None:
         self.features = features[samples].double().numpy()
         self.labels = labels[samples]
         self.steps = {0, *np.rint(np.geomspace(1, steps, MEASURED - 1)).astype(int).tolist()}
@@ -240,8 +255,8 @@ def _cells_of(there: Geometry) -> dict[str, Cell]:
     }
 
 
-def _row(case: Case, **cells: Cell) -> dict[str, Cell]:
-    return {name: {"data": case.data, "kind": case.kind, **cells}.get(name, "") for name in COLUMNS}
+def _row(case: ForgeryRows, **cells: Cell) -> dict[str, Cell]:
+    return {name: {"data": case.data, "kind": case.kind, **cells}.get(name, "") for name in COLLAPSE_COLUMNS}
 
 
 def _paper() -> tuple[str, ...]:

@@ -30,7 +30,7 @@ Rows = Sequence[Mapping[str, Any]]
 NEAR = 3
 
 
-def figure_of(rows: Sequence[Mapping[str, Cell]]) -> Figure:
+def draw_collapse(rows: Sequence[Mapping[str, Cell]]) -> Figure:
     """Return AUC by radius, COR by layer, and GSNR by step: of each kind, and of the layers of the first.
 
     Args:

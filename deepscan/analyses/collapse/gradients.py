@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.special import expit
 
-Floats = NDArray[np.float64]
+from deepscan.analyses.analysis import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Geometry:
         return self.flatness * self.misspecification * self.fidelity
 
 
-def geometry(features: Floats, labels: NDArray[np.int64], margins: Floats) -> Geometry:
+def geometry(features: FloatArray, labels: NDArray[np.int64], margins: FloatArray) -> Geometry:
     """Return the geometry of the mean cross-entropy of a linear head with two logits and biases.
 
     With x the features and a 1 beside them, p the probability of fake and y the label, a sample's gradient is
@@ -112,7 +112,7 @@ def critical(path: Sequence[Geometry]) -> int:
     return int(np.argmin([at.bound for at in path]))
 
 
-def _greatest(rows: Floats) -> float:
+def _greatest(rows: FloatArray) -> float:
     """Return the greatest eigenvalue of rows^T rows."""
     if not rows.any():
         return 0.0

@@ -13,9 +13,9 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Findings, Subject
-from deepscan.analyses.cost.items import BACKBONE, MEGABYTE, Item, shown
-from deepscan.analyses.cost.operations import bare, counted, multiply_adds
-from deepscan.analyses.crops import Opened, open_network
+from deepscan.analyses.cost.items import BACKBONE, MEGABYTE, CostItem, format_cost
+from deepscan.analyses.cost.operations import count_flops, multiply_adds, weightless_network
+from deepscan.analyses.crops import OpenNetwork, open_network
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
@@ -36,7 +36,7 @@ _SETTINGS = {"effort": "Effort", "lora": "LoRA", "fft": "FFT"}
 
 @ANALYSES.register("cost")
 @dataclass(frozen=True)
-class Cost(Analysis):
+class CostAnalysis(Analysis):
     """What a model costs on this machine.
 
     Attributes:
@@ -95,7 +95,7 @@ class Cost(Analysis):
         progress(total, total)
         return Findings([item.row() for item in items], figure, (*_told(items, self.frames), *told))
 
-    def _judging(self, opened: Opened) -> list[Item]:
+    def _judging(self, opened: OpenNetwork) -> list[CostItem]:
         crops = _crops(opened.network.side, self.batch)
         given = opened.given(crops)
         views = opened.inputs.views
@@ -107,12 +107,12 @@ class Cost(Analysis):
         made = self._timed(lambda: opened.given(crops), opened.device) / self.batch * views
         judged = self._timed(judge, opened.device) / self.batch * views
         return [
-            Item("time a crop", "its inputs", made, "s"),
-            Item("time a crop", "the network", judged, "s"),
-            Item(f"time of {self.frames:,} frames", "judged", (made + judged) * self.frames, "s"),
+            CostItem("time a crop", "its inputs", made, "s"),
+            CostItem("time a crop", "the network", judged, "s"),
+            CostItem(f"time of {self.frames:,} frames", "judged", (made + judged) * self.frames, "s"),
         ]
 
-    def _depth(self, opened: Opened) -> str:
+    def _depth(self, opened: OpenNetwork) -> str:
         with torch.inference_mode():
             given = opened.given(_crops(opened.network.side, self.batch))
             depth = opened.network.predict(**given)["depth"].mean()
@@ -121,7 +121,7 @@ class Cost(Analysis):
             f"the crops that were timed, which show no faces, go {float(depth):.1f} of {blocks} blocks deep"
         )
 
-    def _training(self, card: ModelCard, recipe: Recipe, device: str) -> list[Item]:
+    def _training(self, card: ModelCard, recipe: Recipe, device: str) -> list[CostItem]:
         detector = DETECTORS.get(recipe.method)(**recipe.loss)
         network = detector.build(recipe.network).to(device).train()
         processes = Processes(0, 1, torch.device(device))
@@ -134,8 +134,8 @@ class Cost(Analysis):
         paper = _printed(card, recipe, "Training Time Per Epoch")
         epoch = f"training epoch of {self.frames:,} frames"
         items = [
-            Item("time of a training step", f"batch of {recipe.batch}", step, "s"),
-            Item(epoch, "the network", step * self.frames / recipe.batch, "s", *paper),
+            CostItem("time of a training step", f"batch of {recipe.batch}", step, "s"),
+            CostItem(epoch, "the network", step * self.frames / recipe.batch, "s", *paper),
         ]
         if device == "cuda":
             memory = torch.cuda.max_memory_allocated() / MEGABYTE
@@ -143,14 +143,14 @@ class Cost(Analysis):
                 paper_table("corit-memory").cell("Ours", "MB").number if card.method == "corit" else None
             )
             paper = (None, "") if printed is None else (float(printed), "CoRIT, Sec. V-B5")
-            items.append(Item("memory of training", "GPU", memory, "MB", *paper))
+            items.append(CostItem("memory of training", "GPU", memory, "MB", *paper))
         if isinstance(network, FrozenNetwork):
             kept = []
             for part in batches:
                 features, _ = network.extract(**part.to(processes.device).inputs)
                 kept.append(Batch({FEATURES: features}, part.labels))
             step = self._timed(lambda: stepper.step(kept, seeds, 1.0), device)
-            items.append(Item(epoch, "features kept", step * self.frames / recipe.batch, "s"))
+            items.append(CostItem(epoch, "features kept", step * self.frames / recipe.batch, "s"))
         return items
 
     def _timed(self, run: Callable[[], object], device: str) -> float:
@@ -178,29 +178,29 @@ def recipe_of(card: ModelCard) -> Recipe | None:
     return replace(own, **given, crop=card.crop, mean=card.mean, std=card.std)
 
 
-def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[Item]:
+def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[CostItem]:
     """Return how many parameters a card's network has, and how many of them its recipe trains."""
-    whole = sum(value.numel() for value in bare(card.method, card.network).parameters())
-    items = [Item("parameters", "all", whole, "")]
+    whole = sum(value.numel() for value in weightless_network(card.method, card.network).parameters())
+    items = [CostItem("parameters", "all", whole, "")]
     if recipe is not None:
-        network = bare(card.method, recipe.network)
+        network = weightless_network(card.method, recipe.network)
         trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
-        items.append(Item("parameters", "trained", trained, "", *_printed(card, recipe, "#Params")))
+        items.append(CostItem("parameters", "trained", trained, "", *_printed(card, recipe, "#Params")))
     return items
 
 
-def count_operations(card: ModelCard) -> list[Item]:
+def count_operations(card: ModelCard) -> list[CostItem]:
     """Return the GFLOPs of one crop as a counter finds them, and by formula, DFD-HR's for every exit too."""
-    network = bare(card.method, card.network)
+    network = weightless_network(card.method, card.network)
     printed = _printed(card, recipe_of(card), "GFLOPs")
-    items = [Item("GFLOPs a crop", "counted", counted(network) / 1e9, "", *printed)]
+    items = [CostItem("GFLOPs a crop", "counted", count_flops(network) / 1e9, "", *printed)]
     if isinstance(network.backbone, VisionTransformer):
         # The formula is that of a transformer's blocks.
-        items.append(Item("GFLOPs a crop", "by formula", 2 * multiply_adds(network) / 1e9, ""))
+        items.append(CostItem("GFLOPs a crop", "by formula", 2 * multiply_adds(network) / 1e9, ""))
     if isinstance(network, DfdHrNetwork) and network.settings.pruning:
         blocks = network.backbone.depth
         items += [
-            Item(
+            CostItem(
                 "GFLOPs a crop",
                 f"by formula, {depth} of {blocks} blocks",
                 2 * multiply_adds(network, depth) / 1e9,
@@ -239,14 +239,14 @@ def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | 
     return None if value is None else float(value), f"QTFP, {given.number}, {column}"
 
 
-def _told(items: list[Item], frames: int) -> list[str]:
+def _told(items: list[CostItem], frames: int) -> list[str]:
     def value(measure: str, of: str) -> float:
         return next(item.value for item in items if (item.measure, item.of) == (measure, of))
 
     found, formula = (value("GFLOPs a crop", of) for of in ("counted", "by formula"))
     lines = [
-        f"{item.measure}, {item.of}: {shown(item.value, item)}"
-        + (f"; printed {shown(item.paper, item)} ({item.source})" if item.paper is not None else "")
+        f"{item.measure}, {item.of}: {format_cost(item.value, item)}"
+        + (f"; printed {format_cost(item.paper, item)} ({item.source})" if item.paper is not None else "")
         for item in items
     ]
     lines.append(

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.cost.items import BACKBONE, Item, shown
+from deepscan.analyses.cost.items import BACKBONE, CostItem, format_cost
 from deepscan.evaluation.plot_style import COLOURS, add_legend, new_figure, styled
 
 
-def draw_cost(items: Sequence[Item], frames: int) -> Figure:
+def draw_cost(items: Sequence[CostItem], frames: int) -> Figure:
     """Return a panel for each kind of cost, measured bars beside printed ones, each with its value.
 
     Args:
@@ -43,17 +43,17 @@ def draw_cost(items: Sequence[Item], frames: int) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, items: Sequence[Item], scale: float) -> None:
+def _draw(axes: Axes, items: Sequence[CostItem], scale: float) -> None:
     names: list[str] = []
     most = max(max(item.value, item.paper or 0.0) for item in items) * scale
     for item in items:
         axes.barh(len(names), item.value * scale, 0.7, color=COLOURS[0])
-        _write(axes, len(names), item.value * scale, most, shown(item.value, item))
+        _write(axes, len(names), item.value * scale, most, format_cost(item.value, item))
         names.append(item.of)
         if item.paper is not None:
             drawn = axes.barh(len(names), item.paper * scale, 0.7, color="white", edgecolor=COLOURS[1])
             drawn.patches[0].set_hatch("/////")
-            _write(axes, len(names), item.paper * scale, most, shown(item.paper, item))
+            _write(axes, len(names), item.paper * scale, most, format_cost(item.paper, item))
             names.append(f"paper: {item.source.rpartition(', ')[2]}")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)

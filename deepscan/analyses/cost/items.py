@@ -10,7 +10,7 @@ BACKBONE = "CLIP ViT-L/14"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CostItem:
     """A figure of the table.
 
     Attributes:
@@ -41,7 +41,7 @@ class Item:
         }
 
 
-def shown(value: float, item: Item) -> str:
+def format_cost(value: float, item: CostItem) -> str:
     """Return a value as people read it."""
     if item.unit == "MB":
         return f"{value:,.0f} MB"

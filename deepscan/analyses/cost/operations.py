@@ -18,13 +18,13 @@ from deepscan.detectors.dfd_hr import TILES, DfdHrNetwork
 from deepscan.detectors.qtfp import QtfpNetwork
 
 
-def bare(method: str, stated: Mapping[str, Any]) -> Network:
+def weightless_network(method: str, stated: Mapping[str, Any]) -> Network:
     """Return a network that takes no memory, to be counted."""
     with torch.device("meta"):
         return DETECTORS.get(method)().build({"tuning": {"type": "frozen"}, **stated})
 
 
-def counted(network: Network) -> int:
+def count_flops(network: Network) -> int:
     """Return the operations of a network without memory for a crop, each an addition or a multiplication.
 
     DFD-HR is counted with every block.

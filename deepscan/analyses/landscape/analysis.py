@@ -1,175 +1,43 @@
 """The loss around a model's weights: over a plane of random directions, and on the steepest ways up."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import Analysis, Cell, Findings, Pieces, Subject
-from deepscan.analyses.crops import BATCH, Crop, Opened, batches, draw, open_network, unread
+from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject, WorkProgress
+from deepscan.analyses.crops import (
+    BATCH,
+    DrawnCrop,
+    OpenNetwork,
+    draw_crops,
+    note_unread,
+    open_network,
+    read_batches,
+)
 from deepscan.analyses.features import features_of
 from deepscan.analyses.heads import trained_of
-from deepscan.analyses.landscape.figure import figure_of
+from deepscan.analyses.landscape.figure import draw_landscape
+from deepscan.analyses.landscape.loss import DirectionNorm, WeightLoss, _dot, climb, direction, surface
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import FrozenNetwork, Network
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.run_files import BEST
 
-Norm = Literal["filter", "tensor"]
-Floats = NDArray[np.float64]
-#: Adds up the loss of parts of the samples, each with its share: a batch larger than memory is none.
-Parts = Callable[[], Iterator[Tensor]]
-COLUMNS = ("what", "a", "b", "radius", "start", "loss", "rise")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Loss:
-    """A loss on fixed samples, as a function of weights that are moved in place.
-
-    Attributes:
-        values: The weights that are moved.
-        parts: Yields the loss of parts of the samples; their sum is the mean loss.
-    """
-
-    values: tuple[Tensor, ...]
-    parts: Parts
-
-    def value(self) -> float:
-        """Return the loss at the present weights."""
-        with torch.inference_mode():
-            return float(sum(float(part) for part in self.parts()))
-
-    def gradient(self) -> tuple[float, list[Tensor]]:
-        """Return the loss and its gradient at the present weights."""
-        total, sums = 0.0, [torch.zeros_like(value) for value in self.values]
-        for part in self.parts():
-            total += float(part.detach())
-            found = torch.autograd.grad(part, self.values, allow_unused=True)
-            for at, gradient in enumerate(found):
-                if gradient is not None:
-                    sums[at] += gradient
-        return total, sums
-
-    @contextmanager
-    def held(self) -> Iterator[list[Tensor]]:
-        """Yield copies of the weights, which are put back in the end to the very bits."""
-        origin = [value.detach().clone() for value in self.values]
-        try:
-            yield origin
-        finally:
-            self.put(origin)
-
-    @torch.no_grad()
-    def put(self, origin: Sequence[Tensor], *moves: tuple[float, Sequence[Tensor]]) -> None:
-        """Set the weights to an origin, moved by steps along directions."""
-        for at, (value, start) in enumerate(zip(self.values, origin, strict=True)):
-            value.copy_(start)
-            for step, direction in moves:
-                value.add_(direction[at], alpha=step)
-
-
-def direction(values: Sequence[Tensor], seed: Sequence[int], norm: Norm = "filter") -> list[Tensor]:
-    """Return a random direction that has the weights' own proportions.
-
-    Each filter of it, the slice of one output, is as long as that of the weights; biases and norms, which
-    have one axis, do not move. So a step of 1 changes every filter by as much as there is of it ("Visualizing
-    the Loss Landscape of Neural Nets", NeurIPS 2018, Sec. 4).
-
-    Args:
-        values: The weights.
-        seed: Of the direction.
-        norm: `filter`, or `tensor` for tensors that are as long as a whole.
-    """
-    rng, found = np.random.default_rng(seed), []
-    for value in values:
-        drawn = torch.from_numpy(rng.standard_normal(tuple(value.shape))).to(value)
-        if value.ndim < 2:
-            found.append(torch.zeros_like(value))
-            continue
-        rows = (len(value), -1) if norm == "filter" else (1, -1)
-        lengths = value.detach().reshape(rows).norm(dim=1, keepdim=True)
-        flat = drawn.reshape(rows)
-        found.append((flat * lengths / flat.norm(dim=1, keepdim=True)).reshape(value.shape))
-    return found
-
-
-def surface(
-    loss: Loss,
-    first: Sequence[Tensor],
-    second: Sequence[Tensor],
-    steps: Sequence[float],
-    told: Callable[[], None] = lambda: None,
-) -> Floats:
-    """Return the loss at the weights moved by steps along two directions, shape (S, S): (first, second).
-
-    Args:
-        loss: The loss; its weights are put back.
-        first: A direction, a tensor for each of the weights.
-        second: Another.
-        steps: How far along each.
-        told: Called after every point.
-    """
-    found = np.empty((len(steps), len(steps)))
-    with loss.held() as origin:
-        for row, a in enumerate(steps):
-            for column, b in enumerate(steps):
-                loss.put(origin, (a, first), (b, second))
-                found[row, column] = loss.value()
-                told()
-    return found
-
-
-def climb(
-    loss: Loss,
-    radius: float,
-    start: Sequence[Tensor] | None,
-    steps: int,
-    told: Callable[[], None] = lambda: None,
-) -> float:
-    """Return the highest loss that an ascent finds at a distance from the weights.
-
-    It goes as far along the gradient at the weights, which is SAM's own ascent, or in the direction given;
-    and from there as far along the gradient at each place that it has come to, which on a quadratic loss is
-    the power method for its sharpest direction.
-
-    Args:
-        loss: The loss; its weights are put back.
-        radius: The distance, over all weights together.
-        start: The first direction, None for the gradient.
-        steps: Places that are tried.
-        told: Called after every one.
-    """
-    highest = -np.inf
-    with loss.held() as origin:
-        ahead = loss.gradient()[1] if start is None else start
-        for _ in range(steps):
-            length = _dot(ahead, ahead) ** 0.5
-            if not length:
-                break
-            loss.put(origin, (radius / length, ahead))
-            there, ahead = loss.gradient()
-            highest = max(highest, there)
-            told()
-    return highest
-
-
-def _dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
-    return float(sum((left * right).sum() for left, right in zip(one, other, strict=True)))
+LANDSCAPE_COLUMNS = ("what", "a", "b", "radius", "start", "loss", "rise")
 
 
 @ANALYSES.register("landscape")
 @dataclass(frozen=True)
-class Landscape(Analysis):
+class LandscapeAnalysis(Analysis):
     """Draws the cross-entropy around a model's weights, and tells how much it rises within SAM's radius.
 
     What is moved is what training moved: the head of a network whose backbone is frozen; of others all that
@@ -194,7 +62,7 @@ class Landscape(Analysis):
 
     reach: float = 1.0
     points: int = 21
-    norm: Norm = "filter"
+    norm: DirectionNorm = "filter"
     radii: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2)
     ascents: int = 3
     steps: int = 5
@@ -205,9 +73,9 @@ class Landscape(Analysis):
             raise UsageError(
                 f"points {self.points}, reach {self.reach}", "points is odd and at least 3, reach is above 0"
             )
-        if self.norm not in get_args(Norm):
+        if self.norm not in get_args(DirectionNorm):
             raise UsageError(
-                f"norm must be one of {', '.join(get_args(Norm))}, not {self.norm!r}", "correct norm"
+                f"norm must be one of {', '.join(get_args(DirectionNorm))}, not {self.norm!r}", "correct norm"
             )
         if not self.radii or min(self.radii) <= 0 or min(self.ascents, self.steps, self.crops) < 1:
             raise UsageError(
@@ -218,11 +86,11 @@ class Landscape(Analysis):
         """Return the loss over the plane and at each radius."""
         opened = open_network(subject.card)
         frozen = isinstance(opened.network, FrozenNetwork)
-        drawn = draw(
+        drawn = draw_crops(
             subject if frozen else replace(subject, most=min(subject.most or self.crops, self.crops))
         )
         ascents = len(self.radii) * self.ascents * self.steps
-        pieces = Pieces(subject, len(drawn) + self.points**2 + ascents)
+        pieces = WorkProgress(subject, len(drawn) + self.points**2 + ascents)
         loss, moved, notes = self._loss(opened, subject.card, drawn, pieces)
         starts = [None, *(_anywhere(loss, subject.seed, turn) for turn in range(1, self.ascents))]
         here = loss.value()
@@ -255,7 +123,7 @@ class Landscape(Analysis):
         at = ", ".join(f"{radius:g}: {rise:.4f}" for radius, rise in risen.items())
         return Findings(
             rows,
-            figure_of(rows, subject.card.name),
+            draw_landscape(rows, subject.card.name),
             (
                 f"cross-entropy {here:.4f} {moved}",
                 f"it rises within a radius by at least {at}",
@@ -268,8 +136,8 @@ class Landscape(Analysis):
         )
 
     def _loss(
-        self, opened: Opened, card: ModelCard, drawn: Sequence[Crop], pieces: Pieces
-    ) -> tuple[Loss, str, tuple[str, ...]]:
+        self, opened: OpenNetwork, card: ModelCard, drawn: Sequence[DrawnCrop], pieces: WorkProgress
+    ) -> tuple[WeightLoss, str, tuple[str, ...]]:
         """Return the loss, what is moved in words, and what is to be told of crops."""
         network = opened.network
         if isinstance(network, FrozenNetwork):
@@ -281,12 +149,16 @@ class Landscape(Analysis):
                 yield F.cross_entropy(head(features).float(), labels)
 
             values = tuple(value for _, value in trained_of(network))
-            return Loss(values, whole), _moved(values, "the head", len(crops)), unread(len(drawn), len(crops))
+            return (
+                WeightLoss(values, whole),
+                _moved(values, "the head", len(crops)),
+                note_unread(len(drawn), len(crops)),
+            )
         tuned, trained = _as_trained(card, network, opened.device)
         values = tuple(value for value in tuned.parameters() if value.requires_grad)
         read = [
             (opened.given(pixels), torch.tensor([crop.label for crop in part], device=opened.device))
-            for part, pixels in batches(drawn, BATCH, pieces.reached)
+            for part, pixels in read_batches(drawn, BATCH, pieces.reached)
         ]
         count = sum(len(labels) for _, labels in read)
 
@@ -298,10 +170,10 @@ class Landscape(Analysis):
         what = (
             "what training changed" if trained else "all weights, as the training's checkpoint is not there"
         )
-        return Loss(values, parts), _moved(values, what, count), unread(len(drawn), count)
+        return WeightLoss(values, parts), _moved(values, what, count), note_unread(len(drawn), count)
 
 
-def _distances(first: Sequence[Tensor], second: Sequence[Tensor], steps: Floats) -> Floats:
+def _distances(first: Sequence[Tensor], second: Sequence[Tensor], steps: FloatArray) -> FloatArray:
     """Return how far from the weights the points of a plane are, shape (S, S): (first, second)."""
     a, b = steps[:, None], steps[None]
     squares = a**2 * _dot(first, first) + b**2 * _dot(second, second) + 2 * a * b * _dot(first, second)
@@ -333,7 +205,7 @@ def _fill(network: nn.Module, path: Path) -> None:
         )
 
 
-def _anywhere(loss: Loss, seed: int, turn: int) -> list[Tensor]:
+def _anywhere(loss: WeightLoss, seed: int, turn: int) -> list[Tensor]:
     rng = np.random.default_rng((seed, 1, turn))
     return [torch.from_numpy(rng.standard_normal(tuple(value.shape))).to(value) for value in loss.values]
 
@@ -344,4 +216,4 @@ def _moved(values: Sequence[Tensor], what: str, crops: int) -> str:
 
 
 def _row(**cells: Any) -> dict[str, Cell]:
-    return {name: cells.get(name, "") for name in COLUMNS}
+    return {name: cells.get(name, "") for name in LANDSCAPE_COLUMNS}

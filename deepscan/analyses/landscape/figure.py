@@ -20,7 +20,7 @@ TICKS = (-1, -0.1, -0.01, 0, 0.01, 0.1, 1, 10)
 LINES = 8
 
 
-def figure_of(rows: Sequence[Mapping[str, Any]], name: str = "") -> Figure:
+def draw_landscape(rows: Sequence[Mapping[str, Any]], name: str = "") -> Figure:
     """Return how the loss rises over the plane, and beside it the highest rise found at each radius.
 
     Args:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepscan.analyses import ANALYSES
-from deepscan.analyses.analysis import Analysis, Cell, Findings, Subject
-from deepscan.analyses.crops import LABELS, draw, open_network, unread
-from deepscan.analyses.routing.routes import MIXTURES, Floats, Masks, Routes, follow, keep_rates, printed
+from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject
+from deepscan.analyses.crops import LABEL_NAMES, draw_crops, note_unread, open_network
+from deepscan.analyses.routing.routes import MIXTURES, Masks, Routes, follow, keep_rates, printed
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.errors import UsageError
@@ -15,7 +15,7 @@ from deepscan.errors import UsageError
 
 @ANALYSES.register("routing")
 @dataclass(frozen=True)
-class Routing(Analysis):
+class RoutingAnalysis(Analysis):
     """What a network does for one crop and not for another."""
 
     summary = (
@@ -33,15 +33,15 @@ class Routing(Analysis):
         """
         from deepscan.analyses.routing.figure import draw_masks, draw_routes
 
-        drawn, opened = draw(subject), open_network(subject.card)
+        drawn, opened = draw_crops(subject), open_network(subject.card)
         network = opened.network
         if isinstance(network, DfdHrNetwork):
             routes = follow(network, opened, drawn, subject.progress)
-            told = (*unread(len(drawn), len(routes.depth)), *_told_routes(routes, network))
+            told = (*note_unread(len(drawn), len(routes.depth)), *_told_routes(routes, network))
             return Findings(_rows_routes(routes), draw_routes(routes, network.backbone.grid), told)
         if isinstance(network, CoritNetwork):
             masks = keep_rates(network, opened, drawn, subject.progress)
-            told = (*unread(len(drawn), len(masks.rates)), *_told_masks(masks, network))
+            told = (*note_unread(len(drawn), len(masks.rates)), *_told_masks(masks, network))
             return Findings(_rows_masks(masks), draw_masks(masks, network.backbone.grid), told)
         raise UsageError(
             f"model {subject.card.name!r} of method {subject.card.method} sends every crop the same way",
@@ -127,12 +127,12 @@ def _told_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
             f"expert weights at layer {first + 1}, the first that is routed, in percent: "
             + "; ".join(
                 f"{label} {_percents(routes.experts[rows, first].mean(axis=(0, 1)))}"
-                for label, rows in zip(LABELS, there, strict=True)
+                for label, rows in zip(LABEL_NAMES, there, strict=True)
             )
         )
         shown = "; ".join(
             f"{label} {_percents(np.array([float(printed('Celeb-DF-v2', label, at)) for at in range(1, 5)]))}"
-            for label in LABELS
+            for label in LABEL_NAMES
         )
         lines.append(f"the paper, layer 21 of 24 on Celeb-DF-v2 (Table D): {shown}")
     return lines
@@ -146,7 +146,7 @@ def _told_masks(masks: Masks, network: CoritNetwork) -> list[str]:
         ends = [
             f"{masks.rates[masks.crops.labels == label, 0, at].mean():.1%} after layer 1 and "
             f"{masks.rates[masks.crops.labels == label, -1, at].mean():.1%} after layer "
-            f"{masks.rates.shape[1]} on {LABELS[label]}s"
+            f"{masks.rates.shape[1]} on {LABEL_NAMES[label]}s"
             for label in (0, 1)
         ]
         lines.append(f"kept of the {region}: {', '.join(ends)}")
@@ -157,5 +157,5 @@ def _told_masks(masks: Masks, network: CoritNetwork) -> list[str]:
     ]
 
 
-def _percents(values: Floats) -> str:
+def _percents(values: FloatArray) -> str:
     return " ".join(f"{100 * value:.2f}" for value in values)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.crops import LABELS
+from deepscan.analyses.crops import LABEL_NAMES
 from deepscan.analyses.routing.routes import Masks, Routes, printed
 from deepscan.evaluation.plot_style import (
     COLOURS,
@@ -26,7 +26,7 @@ from deepscan.evaluation.plot_style import (
 )
 
 #: The data set of the paper's figures that are drawn beside the measured ones.
-BESIDE = "Celeb-DF-v2"
+PRINTED_SET = "Celeb-DF-v2"
 
 
 def draw_routes(routes: Routes, grid: int) -> Figure:
@@ -44,11 +44,11 @@ def draw_routes(routes: Routes, grid: int) -> Figure:
         axes = figure.subplot_mosaic(panels, height_ratios=heights)
         _draw_exits(axes["exits"], routes)
         handles: list[Artist] = [Patch(color=COLOURS[label]) for label in (0, 1)]
-        labels = list(LABELS)
+        labels = list(LABEL_NAMES)
         if routes.experts.shape[3]:
             handles += _draw_experts(axes["experts"], routes)
-            labels += [f"paper, {BESIDE}, {label}" for label in LABELS]
-        maps = {f"Patches worked on, {LABELS[label]}": _worked(routes, label, grid) for label in (0, 1)}
+            labels += [f"paper, {PRINTED_SET}, {label}" for label in LABEL_NAMES]
+        maps = {f"Patches worked on, {LABEL_NAMES[label]}": _worked(routes, label, grid) for label in (0, 1)}
         _add_shares(figure, axes, maps, "Share of routed blocks")
         if len(names) > 1:
             _draw_sets(axes["sets"], routes, names)
@@ -73,12 +73,12 @@ def draw_masks(masks: Masks, grid: int) -> Figure:
                 look |= {"linestyle": ("-", "--")[label], "markersize": 4}
                 look |= {"markerfacecolor": (COLOURS[2 + at], "white")[label]}
                 handles += axes["rates"].plot(layers, rates[label][:, at], **look)
-                labels.append(f"{region}, {LABELS[label]}")
+                labels.append(f"{region}, {LABEL_NAMES[label]}")
         axes["rates"].set(xlabel="Layer", ylabel="Kept of the region", ylim=(low, 1 + 0.03 * (1 - low)))
         axes["rates"].yaxis.set_major_formatter(FuncFormatter(percent))
         axes["rates"].xaxis.set_major_locator(MaxNLocator(integer=True))
         maps = {
-            f"Patches kept, {LABELS[label]}": held.mean(axis=0).reshape(grid, grid)
+            f"Patches kept, {LABEL_NAMES[label]}": held.mean(axis=0).reshape(grid, grid)
             for label in (0, 1)
             for held in [masks.held[masks.crops.labels == label]]
         }
@@ -117,7 +117,7 @@ def _draw_experts(axes: Axes, routes: Routes) -> list[Artist]:
         if rows.any():
             means = routes.experts[rows, first].mean(axis=(0, 1))
             axes.plot(places + (label - 0.5) * 0.24, means, MARKERS[label], color=COLOURS[label])
-        theirs = [printed(BESIDE, LABELS[label], expert) for expert in places.tolist()]
+        theirs = [printed(PRINTED_SET, LABEL_NAMES[label], expert) for expert in places.tolist()]
         shown = [np.nan if value == "" else float(value) for value in theirs]
         look: dict[str, Any] = {"marker": MARKERS[label], "markerfacecolor": "none", "linestyle": "none"}
         look |= {"color": COLOURS[label], "markersize": 8}

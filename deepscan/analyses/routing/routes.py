@@ -9,15 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepscan.analyses.analysis import Cell
-from deepscan.analyses.crops import LABELS, Crop, Opened, batches, unread
+from deepscan.analyses.analysis import Cell, FloatArray
+from deepscan.analyses.crops import LABEL_NAMES, DrawnCrop, OpenNetwork, note_unread, read_batches
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.detectors.dfd_hr_routing import Branch
 from deepscan.evaluation.tables import load_tables, paper_table
 from deepscan.faces.regions import REGIONS
 
-Floats = NDArray[np.float64]
 #: A block's two mixtures of adapters, in their order.
 MIXTURES = ("attention", "mlp")
 #: Regions as people call them.
@@ -45,7 +44,7 @@ class CropSets:
             for label in (0, 1):
                 rows = own & (self.labels == label)
                 if rows.any():
-                    yield name, LABELS[label], rows
+                    yield name, LABEL_NAMES[label], rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,10 +62,10 @@ class Routes:
     """
 
     crops: CropSets
-    depth: Floats
+    depth: FloatArray
     kept: NDArray[np.bool_]
     alive: NDArray[np.bool_]
-    experts: Floats
+    experts: FloatArray
     routed: tuple[int, ...]
 
 
@@ -83,8 +82,8 @@ class Masks:
     """
 
     crops: CropSets
-    rates: Floats
-    held: Floats
+    rates: FloatArray
+    held: FloatArray
     regions: tuple[str, ...]
 
 
@@ -115,16 +114,16 @@ def noting_weights(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
 @torch.no_grad()
 def follow(
     network: DfdHrNetwork,
-    opened: Opened,
-    drawn: Sequence[Crop],
+    opened: OpenNetwork,
+    drawn: Sequence[DrawnCrop],
     progress: Callable[[int, int], None] | None = None,
 ) -> Routes:
     """Return the routes of whole crops, which are those that the paper's figures are of."""
-    seen: list[Crop] = []
+    seen: list[DrawnCrop] = []
     depth, kept, alive, experts = [], [], [], []
     blocks, routed = network.backbone.depth, network.branch.routed
     with noting_weights(network.branch) as noted:
-        for crops, pixels in batches(drawn, progress=progress):
+        for crops, pixels in read_batches(drawn, progress=progress):
             noted.clear()
             passage = network.global_passage(opened.given(pixels)["crops"])
             seen += crops
@@ -133,7 +132,7 @@ def follow(
             alive.append(_alive(depth[-1], blocks, routed))
             experts.append(_experts(noted, alive[-1], network.settings.experts))
     if not seen:
-        unread(len(drawn), 0)
+        note_unread(len(drawn), 0)
     return Routes(
         _sets_of(seen),
         np.concatenate(depth),
@@ -147,8 +146,8 @@ def follow(
 @torch.no_grad()
 def keep_rates(
     network: CoritNetwork,
-    opened: Opened,
-    drawn: Sequence[Crop],
+    opened: OpenNetwork,
+    drawn: Sequence[DrawnCrop],
     progress: Callable[[int, int], None] | None = None,
 ) -> Masks:
     """Return what the masks keep.
@@ -156,24 +155,24 @@ def keep_rates(
     Raises:
         UsageError: The network has no masks.
     """
-    seen: list[Crop] = []
+    seen: list[DrawnCrop] = []
     rates, held = [], []
-    for crops, pixels in batches(drawn, progress=progress):
+    for crops, pixels in read_batches(drawn, progress=progress):
         regions, masks = network.layer_masks(**opened.given(pixels))
         seen += crops
         rates.append((masks.sum(dim=3) / regions.sum(dim=2)).transpose(0, 1).double().cpu().numpy())
         held.append(masks.amax(dim=2).mean(dim=0).double().cpu().numpy())
     if not seen:
-        unread(len(drawn), 0)
+        note_unread(len(drawn), 0)
     names = tuple(NAMES[REGIONS[at]] for at in network.chosen)
     return Masks(_sets_of(seen), np.concatenate(rates), np.concatenate(held), names)
 
 
-def _sets_of(crops: Sequence[Crop]) -> CropSets:
+def _sets_of(crops: Sequence[DrawnCrop]) -> CropSets:
     return CropSets(np.array([crop.material for crop in crops]), np.array([crop.label for crop in crops]))
 
 
-def _alive(depth: Floats, blocks: int, routed: Sequence[int]) -> NDArray[np.bool_]:
+def _alive(depth: FloatArray, blocks: int, routed: Sequence[int]) -> NDArray[np.bool_]:
     """Return which crops went through which block: who has left a routed block enters no later one."""
     alive = np.ones((len(depth), blocks), dtype=bool)
     for order, block in enumerate(routed):
@@ -181,7 +180,7 @@ def _alive(depth: Floats, blocks: int, routed: Sequence[int]) -> NDArray[np.bool
     return alive
 
 
-def _experts(noted: dict[tuple[int, int], Tensor], alive: NDArray[np.bool_], count: int) -> Floats:
+def _experts(noted: dict[tuple[int, int], Tensor], alive: NDArray[np.bool_], count: int) -> FloatArray:
     """Return the experts' mean weights by crop, block and mixture, of what crops that had not left gave."""
     found = np.full((*alive.shape, len(MIXTURES), count), np.nan)
     for (block, which), weights in noted.items():
