@@ -82,7 +82,11 @@ def main() -> None:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    facts = machine.describe() | {"load": machine.load(), "model": given.model, "frames": given.frames}
+    facts = machine.describe() | {
+        "load": machine.load_average(),
+        "model": given.model,
+        "frames": given.frames,
+    }
     (given.out / "scale.machine.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(path.read_text(encoding="utf-8"))
 

@@ -89,7 +89,11 @@ def measure(given: argparse.Namespace) -> None:
         SCAN: [],
         **{f"{SCAN} {more}": shlex.split(more) for more in given.also},
     }
-    facts = machine.describe() | {"load": machine.load(), "videos": len(videos), "passes": given.passes}
+    facts = machine.describe() | {
+        "load": machine.load_average(),
+        "videos": len(videos),
+        "passes": given.passes,
+    }
     runs: dict[str, list[list[Ran]]] = defaultdict(list)
     begun = time.monotonic()
     for turn in range(given.passes):

@@ -19,7 +19,8 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import DeepscanError, ExitCode, install_hint
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.decoders import DECODERS
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
 
 State = Literal["ok", "optional", "failed"]

@@ -8,7 +8,7 @@ import pytest
 
 from deepscan.media.decoders import DECODERS, DecoderError
 from deepscan.media.probe import probe
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from tests import awkward
 from tests.test_floors import FLOORS
 
@@ -39,11 +39,11 @@ def test_the_worked_example_gives_every_frame_that_is_asked_for(tmp_path, monkey
     monkeypatch.delitem(DECODERS._entries, "opencv", raising=False)
     exec(compile(code, "opencv.py", "exec"), {})
     order = [5, 2, 2, 4, 0, 29]
-    with Source(os.fsencode(awkward.video(tmp_path / "plain.mp4"))) as source:
+    with SourceFile(os.fsencode(awkward.video(tmp_path / "plain.mp4"))) as source:
         reader = DECODERS.get("opencv")(source.url(), probe(source))
         assert [awkward.number_of(reader.read(index)) for index in order] == order
         reader.close()
     turned = awkward.rotated(tmp_path / "turned.mp4", 90)
-    with Source(os.fsencode(turned)) as source, pytest.raises(DecoderError, match="as they are stored"):
+    with SourceFile(os.fsencode(turned)) as source, pytest.raises(DecoderError, match="as they are stored"):
         DECODERS.get("opencv")(source.url(), probe(source))
     monkeypatch.delitem(DECODERS._entries, "opencv")

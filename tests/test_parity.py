@@ -11,7 +11,8 @@ from deepscan.data.crops.crop_pictures import Cutter, find_landmarks
 from deepscan.data.pictures import Picture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import Mtcnn
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import SAMPLES
 

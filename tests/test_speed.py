@@ -15,9 +15,9 @@ import pytest
 
 from deepscan.bench import stages, whole
 from deepscan.bench.clips import Clip, make_clip, pictures
-from deepscan.bench.timing import Case, measure, timed
+from deepscan.bench.timing import TimedCase, measure_cases, timed
+from deepscan.faces.following import FollowState, find_faces
 from deepscan.faces.mtcnn import Mtcnn
-from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.lookup import DEFAULT_MODEL
@@ -33,7 +33,9 @@ CLIP = Clip(1280, 720, frames=64, faces=1, fps=16)
 def ratio(one, other, turns=3):
     """Return how many times the CPU time of the other one thing takes."""
     least = []
-    for case in measure([Case({}, 1, "", one), Case({}, 1, "", other)], turns, lambda *_: None):
+    for case in measure_cases(
+        [TimedCase({}, 1, "", one), TimedCase({}, 1, "", other)], turns, lambda *_: None
+    ):
         least.append(min(sample.cpu for sample in case.samples))
     return least[0] / least[1]
 
@@ -55,7 +57,7 @@ def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
 
     def finding(mode):
         finder = Mtcnn(mode, threads=1)
-        return lambda: timed(lambda: find_faces(finder, frames, [Trail()] * len(frames)))
+        return lambda: timed(lambda: find_faces(finder, frames, [FollowState()] * len(frames)))
 
     assert ratio(finding("fast"), finding("exact")) < 0.2
 
@@ -72,7 +74,9 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
     scan = whole.scanning(paths, options, 1, {})
 
     def apart():
-        return timed(lambda: (stages.look(paths, decoding), finding.run(), [judging.run() for _ in paths]))
+        return timed(
+            lambda: (stages.decode_once(paths, decoding), finding.run(), [judging.run() for _ in paths])
+        )
 
     assert ratio(scan.run, apart) < 1.65
 
@@ -80,12 +84,12 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
 def test_a_scan_is_ready_soon_after_its_libraries():
     """Measured: 1.3. Torch, imported by mistake, would make it 5."""
     ready = python("-c", whole.READY, json.dumps({"model": DEFAULT_MODEL}))
-    assert ratio(ready, python("-c", whole.LIBRARIES)) < 2
+    assert ratio(ready, python("-c", whole.BARE_IMPORTS)) < 2
 
 
 def test_help_is_shown_before_a_scans_libraries_would_be_there():
     """Measured: 0.54. With ONNX Runtime, imported by mistake, it would be about 1."""
-    assert ratio(python("-m", "deepscan", "--help"), python("-c", whole.LIBRARIES)) < 0.82
+    assert ratio(python("-m", "deepscan", "--help"), python("-c", whole.BARE_IMPORTS)) < 0.82
 
 
 def test_a_scan_holds_nothing_of_a_video_that_has_ended():

@@ -19,7 +19,7 @@ TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 #: Side of the matrices, by device: large enough for the full rate, small enough for seconds.
 SIDES = {"cpu": 2048, "cuda": 8192}
 #: Seconds that torch may take for either.
-LONGEST = 600
+TORCH_TIMEOUT = 600
 #: Each is run by a Python of its own, for torch would take memory and threads from what is measured.
 _RATE = """
 import sys, time, torch
@@ -109,9 +109,9 @@ def _by_torch(code: str, *arguments: str) -> float | str:
         return "needs torch, which is not installed"
     command = [sys.executable, "-c", code, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TORCH_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        return f"torch was not done after {LONGEST} s"
+        return f"torch was not done after {TORCH_TIMEOUT} s"
     if done.returncode:
         return f"torch failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}"
     return float(done.stdout)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepscan.media.frames import Image
 
-Layer = NDArray[np.float32]
+Opacity = NDArray[np.float32]
 
 SKIN, SHADOW, HAIR, DARK = (215, 168, 140), (190, 140, 116), (50, 35, 28), (12, 10, 10)
 #: What a face is drawn of, from back to front: colour, middle and half axes in parts of the side, blur.
@@ -84,7 +84,7 @@ CLIPS = (
 )
 
 
-def draw_face(side: int) -> tuple[Image, Layer]:
+def draw_face(side: int) -> tuple[Image, Opacity]:
     """Return a drawn face in front view.
 
     Args:

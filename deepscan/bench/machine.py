@@ -36,7 +36,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def load() -> float:
+def load_average() -> float:
     """Return how many processes have been at work, or waiting for it, in the last minute."""
     return round(os.getloadavg()[0], 2)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deepscan.errors import UsageError, choice_hint
-from deepscan.faces.finder import Mode
+from deepscan.faces.finder import FaceMode
 from deepscan.media.decoders import AUTO
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.choice import NO_MODEL
@@ -43,7 +43,7 @@ class BenchOptions:
     engines: tuple[str, ...] = (AUTO,)
     devices: tuple[str, ...] = (AUTO,)
     precisions: tuple[str, ...] = (AUTO,)
-    faces: tuple[Mode, ...] = ("fast",)
+    faces: tuple[FaceMode, ...] = ("fast",)
     faces_device: str = "cpu"
     decoder: str = AUTO
     batches: tuple[int, ...] = (1, 8, 32)

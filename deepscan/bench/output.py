@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepscan.bench.run import COLUMNS, Row
+from deepscan.bench.run import BENCH_COLUMNS, BenchRow
 from deepscan.errors import DeepscanError, UsageError
 
-SUFFIXES = (".csv", ".jsonl")
+TABLE_SUFFIXES = (".csv", ".jsonl")
 
 
 class RowFile:
@@ -25,8 +25,8 @@ class RowFile:
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path, self.machine = path, path.with_suffix(".machine.json")
-        if path.suffix not in SUFFIXES:
-            raise UsageError(f"--out {path} is no table", f"name a file with {' or '.join(SUFFIXES)}")
+        if path.suffix not in TABLE_SUFFIXES:
+            raise UsageError(f"--out {path} is no table", f"name a file with {' or '.join(TABLE_SUFFIXES)}")
         there = [file for file in (path, self.machine) if file.exists()]
         if there and not overwrite:
             raise UsageError(f"{there[0]} is there already", "name another file, or give --overwrite")
@@ -34,7 +34,7 @@ class RowFile:
             self._file = path.open("w", newline="", encoding="utf-8")
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
-        self._table = csv.DictWriter(self._file, COLUMNS, restval="", lineterminator="\n")
+        self._table = csv.DictWriter(self._file, BENCH_COLUMNS, restval="", lineterminator="\n")
         if path.suffix == ".csv":
             self._table.writeheader()
 
@@ -42,7 +42,7 @@ class RowFile:
         """Write what the figures were measured on."""
         self.machine.write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
 
-    def append(self, row: Row) -> None:
+    def append(self, row: BenchRow) -> None:
         """Write a row.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 from deepscan.bench import accelerator, machine, stages, whole
 from deepscan.bench.clips import CLIPS, make_clip
 from deepscan.bench.options import BenchOptions
-from deepscan.bench.timing import Case, Measurement, measure
+from deepscan.bench.timing import TimedCase, Timing, measure_cases
 from deepscan.detectors.preprocess import make_inputs
 from deepscan.devices import cuda_devices
 from deepscan.engines.scorer import Scorer
@@ -22,18 +22,18 @@ from deepscan.scanning.run import load_scorer, suitable_workers
 
 #: The columns of the table. What a row has no value for is empty.
 # fmt: off
-COLUMNS = (
+BENCH_COLUMNS = (
     "stage", "part", "frames", "faces", "faces_device", "model", "engine", "device", "precision", "batch",
     "workers", "count", "unit", "per_second", "seconds", "low", "high", "cpu_seconds", "repeats",
     "gflop_per_second", "of_matmul", "gpu_busy",
 )
 # fmt: on
-Row = Mapping[str, Any]
+BenchRow = Mapping[str, Any]
 #: Stages that run a detector.
 DETECTING = frozenset({"start-up", "detector", "scan"})
 
 
-class Listener:
+class BenchListener:
     """What a run tells whoever started it; each method may be overridden."""
 
     def begun(self, stage: str) -> None:
@@ -48,11 +48,13 @@ class Listener:
     def described(self, environment: Mapping[str, Any]) -> None:
         """The machine and the files are known."""
 
-    def measured(self, row: Row) -> None:
-        """A row of the table; its keys are among `COLUMNS`."""
+    def measured(self, row: BenchRow) -> None:
+        """A row of the table; its keys are among `BENCH_COLUMNS`."""
 
 
-def perform(paths: Sequence[bytes], options: BenchOptions, listener: Listener, folder: Path) -> None:
+def run_benchmark(
+    paths: Sequence[bytes], options: BenchOptions, listener: BenchListener, folder: Path
+) -> None:
     """Measure, and tell the listener.
 
     Args:
@@ -64,10 +66,10 @@ def perform(paths: Sequence[bytes], options: BenchOptions, listener: Listener, f
     Raises:
         DeepscanError: Nothing can be measured.
     """
-    Run(options, listener).perform(paths, folder)
+    BenchRun(options, listener).run(paths, folder)
 
 
-class Run:
+class BenchRun:
     """One run.
 
     Args:
@@ -75,15 +77,15 @@ class Run:
         listener: Is told what happens.
     """
 
-    def __init__(self, options: BenchOptions, listener: Listener) -> None:
+    def __init__(self, options: BenchOptions, listener: BenchListener) -> None:
         self._options, self._listener = options, listener
         self._workers = options.workers or suitable_workers()
         self._labels: dict[tuple[str, ...], dict[str, Any]] = {}
         self._scorers: dict[tuple[str, ...], Scorer] = {}
 
-    def perform(self, paths: Sequence[bytes], folder: Path) -> None:
+    def run(self, paths: Sequence[bytes], folder: Path) -> None:
         """Choose the files, describe them and the machine, and measure stage by stage."""
-        load = machine.load()
+        load = machine.load_average()
         chosen = self._look(paths or self._made(folder), load)
         scans = self._possible() if DETECTING & set(self._options.stages) else []
         if not cuda_devices():
@@ -116,7 +118,7 @@ class Run:
                 f"{most} of {len(paths)} files are measured, spread evenly: --limit takes more"
             )
             paths = [paths[at * len(paths) // most] for at in range(most)]
-        reports = stages.look(paths, self._options.decoding(max(self._options.frames)))
+        reports = stages.decode_once(paths, self._options.decoding(max(self._options.frames)))
         for path, report in zip(paths, reports, strict=True):
             if report.status != "ok":
                 name = os.path.basename(os.fsdecode(path))
@@ -150,8 +152,8 @@ class Run:
             raise next(iter(impossible.values()))
         return [options for options in self._options.scans() if _way(options) in self._labels]
 
-    def _measure(self, cases: Sequence[Case]) -> None:
-        for measurement in measure(cases, self._options.repeats, self._listener.ran):
+    def _measure(self, cases: Sequence[TimedCase]) -> None:
+        for measurement in measure_cases(cases, self._options.repeats, self._listener.ran):
             self._listener.measured(measurement.row())
 
     def _decode(self, paths: Sequence[bytes]) -> None:
@@ -192,7 +194,7 @@ class Run:
             stages.judging(scorers[way], batch, {"stage": "detector", **self._labels[way]})
             for way, batch in batches
         ]
-        measured = measure(cases, self._options.repeats, self._listener.ran)
+        measured = measure_cases(cases, self._options.repeats, self._listener.ran)
         self._listener.begun("bare matrix products")
         # Each starts a process that imports torch: no variant asks for what another has asked.
         rate_of, operations_of = cache(accelerator.matmul_rate), cache(accelerator.operations)
@@ -228,7 +230,7 @@ class Run:
                 "workers": self._workers,
             }
             cases.append(whole.scanning(paths, options, self._workers, labels))
-        for measurement in measure(cases, self._options.repeats, self._listener.ran):
+        for measurement in measure_cases(cases, self._options.repeats, self._listener.ran):
             for row in (measurement.row(), *_parts(measurement)):
                 self._listener.measured(row)
 
@@ -245,14 +247,14 @@ def _labels(scorer: Scorer | None) -> dict[str, Any]:
     return {"model": told["name"], **{key: told[key] for key in ("engine", "device", "precision")}}
 
 
-def _share(measurement: Measurement, rate: float | None, operations: float | None) -> dict[str, float]:
+def _share(measurement: Timing, rate: float | None, operations: float | None) -> dict[str, float]:
     if rate is None or operations is None:
         return {}
     reached = operations * measurement.case.count / measurement.seconds
     return {"gflop_per_second": round(reached / 1e9, 2), "of_matmul": round(reached / rate, 4)}
 
 
-def _parts(measurement: Measurement) -> list[dict[str, Any]]:
+def _parts(measurement: Timing) -> list[dict[str, Any]]:
     """Return a row for each stage of a scan: its seconds of all videos together; stages overlap."""
     case, rows = measurement.case, []
     for stage in measurement.samples[0].parts:

@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from deepscan.bench.timing import Case, Sample, timed
+from deepscan.bench.timing import Sample, TimedCase, timed
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.finder import FaceFinder
+from deepscan.faces.following import FollowState, find_faces
 from deepscan.faces.stage import FRAME_BATCH
-from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import DecodeReport, Frame
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 
 #: Bytes of decoded frames that are held at once, to be searched again and again.
-HELD = 1 << 30
+MAX_HELD_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,15 @@ class Held:
         return sum(map(len, self.videos))
 
 
-def look(paths: Sequence[bytes], options: DecodeOptions) -> list[DecodeReport]:
+def decode_once(paths: Sequence[bytes], options: DecodeOptions) -> list[DecodeReport]:
     """Decode each file once and return how that went, in their order: what fails has no speed."""
     with DecodePool(options, 1) as pool:
         return _drain(pool, paths)
 
 
-def decoding(paths: Sequence[bytes], options: DecodeOptions, workers: int, labels: Mapping[str, Any]) -> Case:
+def decoding(
+    paths: Sequence[bytes], options: DecodeOptions, workers: int, labels: Mapping[str, Any]
+) -> TimedCase:
     """Return the case of decoding files and giving every frame back at once.
 
     The processes that decode have started before the clock does.
@@ -60,13 +63,13 @@ def decoding(paths: Sequence[bytes], options: DecodeOptions, workers: int, label
             _drain(pool, [paths[0]] * workers)
             return Sample(timed(lambda: _drain(pool, paths)).seconds)
 
-    return Case({**labels, "workers": workers}, len(paths), "videos", run)
+    return TimedCase({**labels, "workers": workers}, len(paths), "videos", run)
 
 
 def hold(paths: Sequence[bytes], options: DecodeOptions) -> Held:
     """Decode files one by one while there is room for their frames; one file at least."""
     videos: list[list[Frame]] = []
-    room = HELD
+    room = MAX_HELD_BYTES
     with DecodePool(options, 1) as pool:
         for path in paths:
             if room <= 0:
@@ -82,7 +85,7 @@ def hold(paths: Sequence[bytes], options: DecodeOptions) -> Held:
     return Held(videos, len(paths) - len(videos))
 
 
-def finding(held: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> Case:
+def finding(held: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> TimedCase:
     """Return the case of finding the faces of videos, in batches as a scan does.
 
     Args:
@@ -93,15 +96,15 @@ def finding(held: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> Case:
 
     def work() -> None:
         for frames in held.videos:
-            trail = Trail()
+            state = FollowState()
             for start in range(0, len(frames), FRAME_BATCH):
                 batch = frames[start : start + FRAME_BATCH]
-                find_faces(finder, batch, [trail] * len(batch))
+                find_faces(finder, batch, [state] * len(batch))
 
-    return Case(labels, held.count, "frames", lambda: timed(work))
+    return TimedCase(labels, held.count, "frames", lambda: timed(work))
 
 
-def judging(scorer: Scorer, batch: int, labels: Mapping[str, Any]) -> Case:
+def judging(scorer: Scorer, batch: int, labels: Mapping[str, Any]) -> TimedCase:
     """Return the case of scoring a batch of crops, from their pixels to their scores on the CPU.
 
     A GPU's work has ended when its scores have arrived, so that no clock stops before it.
@@ -113,7 +116,7 @@ def judging(scorer: Scorer, batch: int, labels: Mapping[str, Any]) -> Case:
     """
     crops = golden_crops(scorer.recipe.input_side)
     given = np.ascontiguousarray(np.resize(crops, (batch, *crops.shape[1:])))
-    return Case({**labels, "batch": batch}, batch, "crops", lambda: timed(lambda: scorer.score(given)))
+    return TimedCase({**labels, "batch": batch}, batch, "crops", lambda: timed(lambda: scorer.score(given)))
 
 
 def _frames(pool: DecodePool, path: bytes) -> Iterator[FrameReady]:

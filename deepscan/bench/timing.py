@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Called before each run, with how many of how many have been made.
-Told = Callable[[int, int], None]
+OnRun = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class TimedCase:
     """Something to be timed.
 
     Attributes:
@@ -46,7 +46,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class Timing:
     """What came of the runs of a case.
 
     Attributes:
@@ -54,7 +54,7 @@ class Measurement:
         samples: One a run, those that warmed up left out.
     """
 
-    case: Case
+    case: TimedCase
     samples: Sequence[Sample]
 
     @property
@@ -89,7 +89,7 @@ def timed(work: Callable[[], object]) -> Sample:
     return Sample(time.perf_counter() - begun, cpu_seconds() - spent)
 
 
-def measure(cases: Sequence[Case], repeats: int, tell: Told) -> list[Measurement]:
+def measure_cases(cases: Sequence[TimedCase], repeats: int, tell: OnRun) -> list[Timing]:
     """Run cases in turns, each once untimed, so that a slow minute of the machine falls on all of them.
 
     Args:
@@ -108,7 +108,7 @@ def measure(cases: Sequence[Case], repeats: int, tell: Told) -> list[Measurement
             if turn:
                 samples[at].append(sample)
     tell(runs, runs)
-    return [Measurement(case, own) for case, own in zip(cases, samples, strict=True)]
+    return [Timing(case, own) for case, own in zip(cases, samples, strict=True)]
 
 
 def cpu_seconds() -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from deepscan.bench.accelerator import Watch
-from deepscan.bench.timing import Case, Sample, cpu_seconds, timed
+from deepscan.bench.timing import Sample, TimedCase, cpu_seconds, timed
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import AUTO
 from deepscan.scanning.options import ScanOptions
@@ -16,7 +16,7 @@ from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.run import ScanListener, run_scan
 
 #: What a scan with an ONNX model imports of others, bare; one of them through the function that quiets it.
-LIBRARIES = """
+BARE_IMPORTS = """
 import numpy, scipy.optimize, cv2, yaml
 from deepscan.offline import import_onnxruntime
 import_onnxruntime()
@@ -54,7 +54,7 @@ class Timekeeper(ScanListener):
 
 def scanning(
     paths: Sequence[bytes], options: ScanOptions, workers: int | None, labels: Mapping[str, Any]
-) -> Case:
+) -> TimedCase:
     """Return the case of a whole scan of files, from when everything is loaded to the last record.
 
     Args:
@@ -73,10 +73,10 @@ def scanning(
             ended - keeper.loaded_at, cpu_seconds() - keeper.spent, keeper.parts, watch.busy(keeper.loaded_at)
         )
 
-    return Case(labels, len(paths), "videos", run)
+    return TimedCase(labels, len(paths), "videos", run)
 
 
-def start_up(options: ScanOptions, first: bytes) -> Iterator[Case]:
+def start_up(options: ScanOptions, first: bytes) -> Iterator[TimedCase]:
     """Yield the cases of starting: `--help`, the libraries bare, a scan up to its first file, and one file.
 
     Args:
@@ -86,12 +86,14 @@ def start_up(options: ScanOptions, first: bytes) -> Iterator[Case]:
     names = ("model", "frames", "faces", "faces_device", "decoder", "engine", "device", "precision")
     given = {name: getattr(options, name) for name in names if getattr(options, name) != AUTO}
 
-    def case(part: str, *arguments: str | bytes) -> Case:
+    def case(part: str, *arguments: str | bytes) -> TimedCase:
         command: list[str | bytes] = [sys.executable, *arguments]
-        return Case({"stage": "start-up", "part": part}, 1, "runs", lambda: timed(lambda: _finished(command)))
+        return TimedCase(
+            {"stage": "start-up", "part": part}, 1, "runs", lambda: timed(lambda: _finished(command))
+        )
 
     yield case("--help", "-m", "deepscan", "--help")
-    yield case("bare imports", "-c", LIBRARIES)
+    yield case("bare imports", "-c", BARE_IMPORTS)
     yield case("ready to scan", "-c", READY, json.dumps(given))
     named = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     yield case("first answer", "-m", "deepscan", "scan", first, *named)

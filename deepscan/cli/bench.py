@@ -111,7 +111,7 @@ def bench(
     """
     from deepscan.bench.options import STAGES, BenchOptions
     from deepscan.bench.output import RowFile
-    from deepscan.bench.run import perform
+    from deepscan.bench.run import run_benchmark
     from deepscan.cli.bench_view import BenchView
     from deepscan.scanning.paths import collect
 
@@ -136,7 +136,7 @@ def bench(
     file = None if out is None else RowFile(out, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as folder, BenchView(progress, file) as view:
         try:
-            perform(found, options, view, Path(folder))
+            run_benchmark(found, options, view, Path(folder))
         finally:
             if file is not None:
                 file.close()

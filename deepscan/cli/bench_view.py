@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from deepscan.bench.output import RowFile
-from deepscan.bench.run import Listener, Row
+from deepscan.bench.run import BenchListener, BenchRow
 from deepscan.cli.progress import ProgressView
 from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 
@@ -16,7 +16,7 @@ from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
 
 
-class BenchView(ProgressView, Listener):
+class BenchView(ProgressView, BenchListener):
     """Tells a person, or a pipe, what was measured; a context manager.
 
     Args:
@@ -29,7 +29,7 @@ class BenchView(ProgressView, Listener):
         super().__init__(style)
         self._out = out
         self._lines = out is None and not is_terminal(sys.stdout)
-        self._rows: list[Row] = []
+        self._rows: list[BenchRow] = []
 
     def begun(self, stage: str) -> None:
         """Name the stage."""
@@ -57,7 +57,7 @@ class BenchView(ProgressView, Listener):
                 f"warning: the machine is at work already (load {environment['load']}): compare rows only"
             )
 
-    def measured(self, row: Row) -> None:
+    def measured(self, row: BenchRow) -> None:
         """Write a row."""
         self._rows.append(row)
         if self._out is not None:
@@ -76,7 +76,7 @@ class BenchView(ProgressView, Listener):
             self.note(f"rows: {self._out.path}, the machine: {self._out.machine}")
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[BenchRow]) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("stage", no_wrap=True)
     grid.add_column("what", overflow="fold")
@@ -100,12 +100,12 @@ def _table(rows: list[Row]) -> Table:
     return grid
 
 
-def _spread(row: Row) -> float:
+def _spread(row: BenchRow) -> float:
     """Return how far the runs lie apart, in parts of their median."""
     return float((row["high"] - row["low"]) / row["seconds"])
 
 
-def _what(row: Row) -> str:
+def _what(row: BenchRow) -> str:
     said = [str(row["part"])] if row["stage"] == "start-up" else []
     said += [str(row[name]) for name in ("model", "engine", "device", "precision", "faces") if name in row]
     said += [f"{row['frames']} frames"] if "frames" in row else []
@@ -115,14 +115,14 @@ def _what(row: Row) -> str:
     return ", ".join(said)
 
 
-def _rate(row: Row) -> str:
+def _rate(row: BenchRow) -> str:
     if row["unit"] not in RATES or "per_second" not in row:
         return ""
     unit, seconds = RATES[row["unit"]]
     return f"{row['per_second'] * seconds:,.0f} {unit}"
 
 
-def _share(row: Row) -> str:
+def _share(row: BenchRow) -> str:
     said = [f"{row['of_matmul']:.0%} of bare matrix products"] if row.get("of_matmul") else []
     said += [f"GPU busy {row['gpu_busy']:.0f} %"] if "gpu_busy" in row else []
     return ", ".join(said)

@@ -34,7 +34,7 @@ def windows(start: Integers, length: Integers, side: int) -> tuple[Integers, Int
     return start[:, None] + step[:, :-1] // side, start[:, None] - (-step[:, 1:] // side)
 
 
-class AreaTable:
+class IntegralImage:
     """An image's summed-area table (Crow 1984), from which any window's mean is four look-ups.
 
     Sums are integers, so means do not depend on the window's place or on the order of summing.

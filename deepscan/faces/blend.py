@@ -9,7 +9,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.faces.regions import Ellipse, canonical_face
 from deepscan.media.frames import Image
 
-Mask = NDArray[np.float32]
+BlendMask = NDArray[np.float32]
 Points = NDArray[np.float64]
 #: How much of the blended face shows ("Detecting Deepfakes with Self-Blended Images", CVPR 2022, Sec. 3.3).
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
@@ -25,7 +25,7 @@ BROW_TO_CHIN = ((0.0, -0.59), (0.735, -0.52), (0.69, 0.14), (0.536, 0.623), (0.0
 
 def self_blended(
     crop: Image, recipe: CropRecipe, rng: Generator, face: Ellipse | None = None
-) -> tuple[Image, Mask]:
+) -> tuple[Image, BlendMask]:
     """Return a crop with a slightly changed copy of its own face blended into it, and the blending mask.
 
     After "Detecting Deepfakes with Self-Blended Images" (CVPR 2022, Sec. 3), written from its description:
@@ -70,7 +70,7 @@ def face_outline(face: Ellipse, rng: Generator) -> Points:
     return points * face.radii + face.centre
 
 
-def soft_mask(outline: Points, side: int, rng: Generator) -> Mask:
+def soft_mask(outline: Points, side: int, rng: Generator) -> BlendMask:
     """Return the inside of an outline, bent, drawn in and softened: shape (side, side), in [0, 1], up to 1.
 
     Args:
@@ -88,7 +88,7 @@ def soft_mask(outline: Points, side: int, rng: Generator) -> Mask:
     # In a crop that shows the face small, nothing may be left.
     soft = cv2.GaussianBlur(inner if inner.any() else mask, (spread, spread), rng.uniform(5, 45))
     resized = cv2.resize(soft, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    scaled: Mask = resized / max(float(resized.max()), 1.0)
+    scaled: BlendMask = resized / max(float(resized.max()), 1.0)
     return scaled
 
 

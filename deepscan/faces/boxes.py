@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from deepscan.faces.face import Floats
 
 Indices = NDArray[np.intp]
-Share = Literal["union", "smaller"]
+Overlap = Literal["iou", "iom"]
 #: Boxes whose overlaps with each other are worked out at once.
 _ROWS = 64
 
 
 def iou(box: Floats, others: Floats) -> Floats:
     """Return the intersection over union of a box (4,) with others (n, 4), shape (n,), in [0, 1]."""
-    ratio: Floats = _overlap(box[None], others, "union", 0.0)[0]
+    ratio: Floats = _overlap(box[None], others, "iou", 0.0)[0]
     return ratio
 
 
-def _overlap(boxes: Floats, others: Floats, share: Share, rim: float) -> Floats:
+def _overlap(boxes: Floats, others: Floats, overlap: Overlap, rim: float) -> Floats:
     """Return how far each box (m, 4) overlaps each other one (n, 4), shape (m, n)."""
     width = np.minimum(boxes[:, None, 2], others[:, 2]) - np.maximum(boxes[:, None, 0], others[:, 0])
     height = np.minimum(boxes[:, None, 3], others[:, 3]) - np.maximum(boxes[:, None, 1], others[:, 1])
@@ -28,19 +28,19 @@ def _overlap(boxes: Floats, others: Floats, share: Share, rim: float) -> Floats:
     own, theirs = (
         (each[:, 2] - each[:, 0] + rim32) * (each[:, 3] - each[:, 1] + rim32) for each in (boxes, others)
     )
-    whole = own[:, None] + theirs - shared if share == "union" else np.minimum(own[:, None], theirs)
+    whole = own[:, None] + theirs - shared if overlap == "iou" else np.minimum(own[:, None], theirs)
     ratio: Floats = shared / np.maximum(whole, np.float32(1e-12))
     return ratio
 
 
-def suppress(boxes: Floats, scores: Floats, limit: float, share: Share = "union", rim: float = 0) -> Indices:
+def nms(boxes: Floats, scores: Floats, limit: float, overlap: Overlap = "iou", rim: float = 0) -> Indices:
     """Return the boxes that no better one covers: greedy non-maximum suppression.
 
     Args:
         boxes: Left, top, right, bottom, shape (n, 4).
         scores: The larger the better, shape (n,). Of equal ones the first wins.
         limit: A box goes if a kept one's overlap with it is larger than this.
-        share: Overlap is the intersection over the `union`, or over the `smaller` box of the two, which also
+        overlap: Intersection over union (`iou`), or over the smaller box of the two (`iom`), which also
             removes a box that lies within another.
         rim: Added to each side's length: 1 counts the last pixel as part of the box.
 
@@ -52,7 +52,7 @@ def suppress(boxes: Floats, scores: Floats, limit: float, share: Share = "union"
     # Some rows of the table of overlaps at a time: most boxes are gone before their own is wanted.
     while order.size:
         some, order = order[:_ROWS], order[_ROWS:]
-        covered = _overlap(boxes[some], boxes[some], share, rim) > limit
+        covered = _overlap(boxes[some], boxes[some], overlap, rim) > limit
         free = np.ones(len(some), bool)
         for k in range(len(some)):
             if free[k]:
@@ -60,17 +60,17 @@ def suppress(boxes: Floats, scores: Floats, limit: float, share: Share = "union"
         best = some[free]
         kept.extend(best)
         if order.size:
-            order = order[~(_overlap(boxes[best], boxes[order], share, rim) > limit).any(axis=0)]
+            order = order[~(_overlap(boxes[best], boxes[order], overlap, rim) > limit).any(axis=0)]
     return np.asarray(kept, dtype=np.intp)
 
 
-def refined(boxes: Floats, offsets: Floats, rim: float) -> Floats:
+def apply_deltas(boxes: Floats, offsets: Floats, rim: float) -> Floats:
     """Return boxes with edges moved by offsets (n, 4), in units of the box's width or height plus rim."""
     size = boxes[:, 2:] - boxes[:, :2] + np.float32(rim)
     return boxes + offsets * np.tile(size, 2)
 
 
-def squared(boxes: Floats) -> Floats:
+def to_square(boxes: Floats) -> Floats:
     """Return the squares about the boxes' centres whose side is the longer one's."""
     size = boxes[:, 2:] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)

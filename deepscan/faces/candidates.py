@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepscan.faces.boxes import Indices, Share, suppress
+from deepscan.faces.boxes import Indices, Overlap, nms
 from deepscan.faces.face import Floats
 
 
@@ -17,7 +17,7 @@ class Candidates:
         owner: Which image each was found in, shape (n,).
         boxes: Left, top, right, bottom in that image's pixels, shape (n, 4).
         scores: The last net's confidence, shape (n,).
-        offsets: How that net would move each edge (see `boxes.refined`), shape (n, 4).
+        offsets: How that net would move each edge (see `boxes.apply_deltas`), shape (n, 4).
         points: O-Net's landmarks in units of the box, five x and five y, shape (n, 10); before it (n, 0).
     """
 
@@ -55,10 +55,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def suppressed(self, limit: float, share: Share = "union", rim: float = 0) -> "Candidates":
-        """Return what `boxes.suppress` leaves within each image, best first."""
+    def suppressed(self, limit: float, overlap: Overlap = "iou", rim: float = 0) -> "Candidates":
+        """Return what `boxes.nms` leaves within each image, best first."""
         kept = [np.zeros(0, np.intp)]
         for image in np.unique(self.owner):
             own = np.flatnonzero(self.owner == image)
-            kept.append(own[suppress(self.boxes[own], self.scores[own], limit, share, rim)])
+            kept.append(own[nms(self.boxes[own], self.scores[own], limit, overlap, rim)])
         return self.take(np.concatenate(kept))

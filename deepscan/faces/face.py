@@ -1,7 +1,8 @@
 """What the faces room hands on: a face found in a frame, where it is, how good it is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,20 +51,25 @@ class Quality:
     Attributes:
         size: Shorter side of the box in pixels of the full-resolution frame.
         sharpness: Variance of the Laplacian of the crop's luma (0..255), resized to a common side.
-        pose: 0 for a face seen from the front, towards 1 for a profile: how far the nose lies from the
+        yaw_proxy: 0 for a face seen from the front, towards 1 for a profile: how far the nose lies from the
             middle between the eyes, in units of half the eye distance, capped at 1.
     """
 
     size: float
     sharpness: float
-    pose: float
+    yaw_proxy: float
+
+    @classmethod
+    def from_json(cls, figures: Mapping[str, float]) -> Self:
+        """Return the figures that `to_json` wrote."""
+        return cls(figures["size"], figures["sharpness"], figures["pose"])
 
     def to_json(self) -> dict[str, float]:
         """Return the figures rounded for the record."""
         return {
             "size": round(self.size, 1),
             "sharpness": round(self.sharpness, 1),
-            "pose": round(self.pose, 3),
+            "pose": round(self.yaw_proxy, 3),
         }
 
 
@@ -75,7 +81,7 @@ class Face:
         index: Index of its frame.
         pts: Presentation time of its frame in seconds.
         detection: Box, landmarks and confidence in the frame's pixels.
-        quality: Size, sharpness and pose.
+        quality: Size, sharpness and yaw.
         appearance: Unit vector that describes the face's look, shape (d,), float32: what links a person's
             faces where their places do not (see `tracks`).
     """

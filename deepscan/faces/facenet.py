@@ -63,7 +63,7 @@ class FacenetMtcnn:
                 found |= dict(zip(part, self._detect(np.stack([images[k] for k in part])), strict=True))
         return [found[index] for index in range(len(images))]
 
-    def follow(
+    def redetect_near(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
         """Return None for each image: all of them are searched."""

@@ -10,7 +10,7 @@ from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Image
 
 #: `fast` and `exact` run MTCNN in ONNX Runtime; `facenet` runs facenet-pytorch's own, the reference.
-Mode = Literal["fast", "exact", "facenet"]
+FaceMode = Literal["fast", "exact", "facenet"]
 
 
 class FaceFinder(Protocol):
@@ -18,14 +18,14 @@ class FaceFinder(Protocol):
 
     Attributes:
         device: `cpu` or `cuda`.
-        every: One in so many frames of a video is searched; in those between, `follow` is asked.
+        every: One in so many frames of a video is searched; in those between, `redetect_near` is asked.
     """
 
     device: str
     every: int
 
     @property
-    def mode(self) -> Mode:
+    def mode(self) -> FaceMode:
         """The mode that names it."""
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
@@ -38,7 +38,7 @@ class FaceFinder(Protocol):
             One list per image, empty where no face was found. Boxes may reach past the edge.
         """
 
-    def follow(
+    def redetect_near(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
         """Return the faces of images near where they were a frame earlier.
@@ -52,7 +52,7 @@ class FaceFinder(Protocol):
         """
 
 
-def open_finder(mode: Mode = "fast", device: str = "cpu", threads: int | None = None) -> FaceFinder:
+def open_finder(mode: FaceMode = "fast", device: str = "cpu", threads: int | None = None) -> FaceFinder:
     """Return the face finder that a mode names, ready to run.
 
     Args:
@@ -65,8 +65,8 @@ def open_finder(mode: Mode = "fast", device: str = "cpu", threads: int | None = 
         MissingError: A package is missing, or CUDA cannot be used, or a network is not there.
         ContractError: A network is not the one that its card names.
     """
-    if mode not in get_args(Mode):
-        raise UsageError(f"unknown face finder {mode!r}", f"choose from: {', '.join(get_args(Mode))}")
+    if mode not in get_args(FaceMode):
+        raise UsageError(f"unknown face finder {mode!r}", f"choose from: {', '.join(get_args(FaceMode))}")
     if mode == "facenet":
         from deepscan.faces.facenet import FacenetMtcnn
 
@@ -74,7 +74,7 @@ def open_finder(mode: Mode = "fast", device: str = "cpu", threads: int | None = 
     return Mtcnn(mode, device, threads)
 
 
-def describe_finder(mode: Mode) -> dict[str, Any]:
+def describe_finder(mode: FaceMode) -> dict[str, Any]:
     """Return what the record of a run says of a mode's networks: name, method, licence and file hashes.
 
     Raises:

@@ -11,14 +11,14 @@ import numpy as np
 from deepscan.cards import embedded_folder, read_card
 from deepscan.devices import resolve
 from deepscan.errors import UsageError
-from deepscan.faces.area import AreaTable
-from deepscan.faces.boxes import iou, refined, squared
+from deepscan.faces.area import IntegralImage
+from deepscan.faces.boxes import apply_deltas, iou, to_square
 from deepscan.faces.candidates import Candidates
 from deepscan.faces.face import Detection, Floats
 from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
 
-Mode = Literal["fast", "exact"]
+FaceMode = Literal["fast", "exact"]
 
 #: P-Net looks at squares of this many pixels, a step apart, and so is a fully convolutional scan.
 WINDOW, STEP = 12, 2
@@ -77,7 +77,7 @@ class Search:
 
 
 # Two levels fewer than `exact`, so that both look through the same pyramid from there on.
-SEARCHES: dict[Mode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
+SEARCHES: dict[FaceMode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
 
 
 class Net(Protocol):
@@ -94,7 +94,7 @@ class Mtcnn:
     judge what it proposes from crops of 24 and 48 pixels, each refining the boxes, and O-Net gives the
     landmarks. `exact` gives the result of facenet-pytorch 2.5.3's `MTCNN(keep_all=True, min_face_size=20)`;
     `fast` searches a smaller copy and maps what it finds back to the frame. What follows faces from frame
-    to frame is `trails.find_faces`.
+    to frame is `following.find_faces`.
 
     Args:
         mode: What to look for; see above.
@@ -111,8 +111,8 @@ class Mtcnn:
         ContractError: A net is not the one that its card names.
     """
 
-    def __init__(self, mode: Mode = "fast", device: str = "cpu", threads: int | None = None) -> None:
-        if mode not in get_args(Mode):
+    def __init__(self, mode: FaceMode = "fast", device: str = "cpu", threads: int | None = None) -> None:
+        if mode not in get_args(FaceMode):
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
         self.mode, self.device = mode, resolve(device, "--faces-device")
         self._bounds = BOUNDS[self.device]
@@ -138,7 +138,7 @@ class Mtcnn:
             found += self._detect(chunk)
         return found
 
-    def follow(
+    def redetect_near(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
         """Return the faces of images near where they were a frame earlier, without searching all of them.
@@ -169,7 +169,7 @@ class Mtcnn:
     ) -> list[list[Detection]]:
         """Return the faces of images, or only those near known ones of each."""
         copies = [self._copy(image) for image in images]
-        tables = [AreaTable(copy) for copy in copies]
+        tables = [IntegralImage(copy) for copy in copies]
         shrinks = [self._search.shrink(*image.shape[:2]) for image in images]
         grown = [
             (np.array(image.shape[1::-1]) / np.array(copy.shape[1::-1])).astype(np.float32)
@@ -181,23 +181,23 @@ class Mtcnn:
             near = [[face.box / np.tile(by, 2) for face in own] for own, by in zip(known, grown, strict=True)]
             passed = self._propose_near(tables, shrinks, near)
         passed = passed.suppressed(0.7)
-        passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 0)))
-        passed = self._refine(tables, passed).suppressed(0.7, share="smaller", rim=1)
+        passed = replace(passed, boxes=to_square(apply_deltas(passed.boxes, passed.offsets, 0)))
+        passed = self._refine(tables, passed).suppressed(0.7, overlap="iom", rim=1)
         return [_detections(passed.of(k).grown(by)) for k, by in enumerate(grown)]
 
-    def _refine(self, tables: Sequence[AreaTable], proposed: Candidates) -> Candidates:
+    def _refine(self, tables: Sequence[IntegralImage], proposed: Candidates) -> Candidates:
         """Return what R-Net and O-Net hold for faces, where O-Net moves them to, with landmarks in pixels."""
         passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1], self._bounds.crops).suppressed(0.7)
-        passed = replace(passed, boxes=squared(refined(passed.boxes, passed.offsets, 1)))
+        passed = replace(passed, boxes=to_square(apply_deltas(passed.boxes, passed.offsets, 1)))
         passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2], self._bounds.crops)
         # O-Net's landmarks are relative to the box it saw, not to the one it moves it to.
         return replace(
             passed,
             points=_placed(passed.boxes, passed.points),
-            boxes=refined(passed.boxes, passed.offsets, 1),
+            boxes=apply_deltas(passed.boxes, passed.offsets, 1),
         )
 
-    def _propose(self, tables: Sequence[AreaTable], shrinks: Sequence[float]) -> Candidates:
+    def _propose(self, tables: Sequence[IntegralImage], shrinks: Sequence[float]) -> Candidates:
         """Return what P-Net finds on every level of every image's pyramid."""
         alike = defaultdict(list)
         for k, table in enumerate(tables):
@@ -216,7 +216,7 @@ class Mtcnn:
         return Candidates.joined(parts)
 
     def _propose_near(
-        self, tables: Sequence[AreaTable], shrinks: Sequence[float], near: Sequence[Sequence[Floats]]
+        self, tables: Sequence[IntegralImage], shrinks: Sequence[float], near: Sequence[Sequence[Floats]]
     ) -> Candidates:
         """Return what P-Net finds around boxes (4,) of each image, at scales that suit them.
 
@@ -303,7 +303,7 @@ def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> C
 
 
 def _judge(
-    net: Net, tables: Sequence[AreaTable], proposed: Candidates, side: int, least: float, bound: int
+    net: Net, tables: Sequence[IntegralImage], proposed: Candidates, side: int, least: float, bound: int
 ) -> Candidates:
     """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
     # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.

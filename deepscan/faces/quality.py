@@ -27,10 +27,10 @@ def assess(crop: Image, detection: Detection) -> Quality:
             luma, (COMMON_SIDE, COMMON_SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
     sharpness = float(cv2.Laplacian(luma, cv2.CV_32F).var())
-    return Quality(min(detection.width, detection.height), sharpness, turned(detection))
+    return Quality(min(detection.width, detection.height), sharpness, yaw_proxy(detection))
 
 
-def turned(detection: Detection) -> float:
+def yaw_proxy(detection: Detection) -> float:
     """Return how far a face is turned aside: 0 seen from the front, 1 where the nose is as far out as an eye.
 
     The nose is measured along the line between the eyes, so that a tilted head does not count as turned.
@@ -77,7 +77,7 @@ class QualityRule:
         return (
             quality.size >= self.min_size
             and quality.sharpness >= self.min_sharpness
-            and quality.pose <= self.max_pose
+            and quality.yaw_proxy <= self.max_pose
             and probability >= self.min_probability
         )
 

@@ -7,9 +7,9 @@ from typing import Generic, Protocol, TypeVar
 from deepscan.batching import run_isolating_failures
 from deepscan.faces.face import Detection
 from deepscan.faces.finder import FaceFinder
-from deepscan.faces.trails import Trail, find_faces
+from deepscan.faces.following import FollowState, find_faces
 from deepscan.media.frames import Frame
-from deepscan.media.pool import FrameReady
+from deepscan.media.jobs import FrameReady
 
 #: Frames that go through the face finder together.
 FRAME_BATCH = 8
@@ -21,12 +21,12 @@ class InWork(Protocol):
     Attributes:
         waiting: Frames and crops that have not been through their stage yet.
         failure: What a stage of ours could not do with it, empty where none failed.
-        trail: Where its faces were last.
+        follow_state: Where its faces were last.
     """
 
     waiting: int
     failure: str
-    trail: Trail
+    follow_state: FollowState
 
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class FaceStage(Generic[V]):
 
     def _find(self, batch: list[tuple[V, FrameReady]]) -> list[list[Detection]]:
         frames = [event.frame for _, event in batch]
-        return find_faces(self._finder, frames, [video.trail for video, _ in batch])
+        return find_faces(self._finder, frames, [video.follow_state for video, _ in batch])
 
 
 def _first(queue: deque[T], most: int) -> list[T]:

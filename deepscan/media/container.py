@@ -153,7 +153,7 @@ def is_known(stream: VideoStream) -> bool:
     return getattr(stream, "codec_context", None) is not None
 
 
-def key_of(container: InputContainer, stream: VideoStream) -> StreamKey:
+def stream_key(container: InputContainer, stream: VideoStream) -> StreamKey:
     """Return what a video stream is known by when the file is opened again.
 
     Raises:
@@ -173,7 +173,7 @@ def reopened_stream(container: InputContainer, key: StreamKey) -> VideoStream:
     """
     streams = container.streams.video
     # A damaged file can show other streams each time it is opened.
-    if key.place >= len(streams) or key_of(container, streams[key.place]) != key:
+    if key.place >= len(streams) or stream_key(container, streams[key.place]) != key:
         raise MediaError("decode_error", "it shows other streams each time it is opened")
     return streams[key.place]
 

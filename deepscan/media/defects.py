@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from deepscan.media.endings import unread
-from deepscan.media.source import Source
+from deepscan.media.endings import unread_tail
+from deepscan.media.source import SourceFile
 from deepscan.media.timeline import Timeline
 from deepscan.media.walk import Walk
 
@@ -49,7 +49,13 @@ def damage(
 
 
 def oddities(
-    source: Source, found: Walk, index: int, stated: int, line: Timeline, others: Sequence[str], pages: int
+    source: SourceFile,
+    found: Walk,
+    index: int,
+    stated: int,
+    line: Timeline,
+    others: Sequence[str],
+    pages: int,
 ) -> list[str]:
     """Return what a reader must know of a file although no data are missing.
 
@@ -72,6 +78,6 @@ def oddities(
         lines.append(f"time stamps that jump: {line.jumps}; {how}")
     if others and not pages:
         lines.append(f"further video streams, not looked at: {', '.join(others)}")
-    if found.format in _EXACT_PLACE and (rest := unread(source, found.reached)):
+    if found.format in _EXACT_PLACE and (rest := unread_tail(source, found.reached)):
         lines.append(rest)
     return lines

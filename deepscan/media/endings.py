@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 
 #: Share of a stream's bytes behind its last packet from which on they are something that was not read.
 _UNREAD = 0.25
@@ -29,7 +29,7 @@ _RIFF_PLACEHOLDER = 0xFFFFFFF0
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 
 
-def shortfall(source: Source, container: str, reached: int = 0) -> str | None:
+def shortfall(source: SourceFile, container: str, reached: int = 0) -> str | None:
     """Return in words what is missing at the end of a file, None where nothing says so.
 
     Args:
@@ -50,7 +50,7 @@ def shortfall(source: Source, container: str, reached: int = 0) -> str | None:
             return "it ends in the middle of a block"
 
 
-def unread(source: Source, reached: int) -> str | None:
+def unread_tail(source: SourceFile, reached: int) -> str | None:
     """Return in words what lies behind the last packet of a stream, None where that is little.
 
     Args:

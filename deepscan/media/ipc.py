@@ -12,7 +12,7 @@ import numpy as np
 from deepscan.media.frames import Image
 
 Message = dict[str, Any]
-Kind = Literal["memory", "file"]
+MemoryKind = Literal["memory", "file"]
 
 
 class Channel:
@@ -103,9 +103,9 @@ class FrameBuffer(SharedSlots):
         kind: `memory`, or `file` for an unlinked temporary file. Without anonymous memory it is a file.
     """
 
-    def __init__(self, kind: Kind = "memory") -> None:
+    def __init__(self, kind: MemoryKind = "memory") -> None:
         if kind == "memory" and hasattr(os, "memfd_create"):
-            self.kind: Kind = "memory"
+            self.kind: MemoryKind = "memory"
             super().__init__(os.memfd_create("deepscan-frames", os.MFD_CLOEXEC))
         else:
             self.kind = "file"

@@ -63,7 +63,7 @@ class DecodeJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class FileOpened:
     """A file has been opened: what it is."""
 
     job: DecodeJob
@@ -93,7 +93,7 @@ class Ended:
     report: DecodeReport
 
 
-Event = Opened | FrameReady | Ended
+Event = FileOpened | FrameReady | Ended
 
 
 class Clock:
@@ -145,7 +145,7 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Progress:
+class DecodeProgress:
     """What is known of a file so far, over all attempts; a report is made of it where none can end.
 
     Attributes:
@@ -185,7 +185,7 @@ class Task:
     job: DecodeJob
     clock: Clock = field(default_factory=Clock)
     attempt: Attempt = field(default_factory=Attempt)
-    progress: Progress = field(default_factory=Progress)
+    progress: DecodeProgress = field(default_factory=DecodeProgress)
     redispatched: bool = False
     killed: bool = False
 

@@ -14,7 +14,7 @@ import numpy as np
 from deepscan.media.decoders import Probe, StreamKey
 from deepscan.media.frames import HDR, MediaError, MediaInfo
 from deepscan.media.orientation import Orientation
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 
 # Most files are videos: a process that decodes only these does without Pillow.
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _BRANDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureInfo:
     """What Pillow says of a picture.
 
     Attributes:
@@ -74,7 +74,7 @@ class Picture:
         return None
 
 
-def look(source: Source) -> Picture | None:
+def read_picture(source: SourceFile) -> PictureInfo | None:
     """Return what a picture file holds, None for what is none that Pillow knows.
 
     Args:
@@ -93,14 +93,14 @@ def look(source: Source) -> Picture | None:
             begins, length = _times(source) if kind == "WEBP" and pages > 1 else ((), 0)
             turned = _orientation(image, kind, source)
             width, height = _stored_size(image)
-            return Picture(kind, image.mode, width, height, turned, pages, begins, length)
+            return PictureInfo(kind, image.mode, width, height, turned, pages, begins, length)
     except Exception as error:
         # They raise whatever a damaged header leads to.
         raise_if_ours(error)
         return None
 
 
-def _of_heif(source: Source) -> Picture:
+def _of_heif(source: SourceFile) -> PictureInfo:
     import pi_heif
     from PIL import Image
 
@@ -111,7 +111,7 @@ def _of_heif(source: Source) -> Picture:
         misleading = exif.get(ORIENTATION, 1) != 1
         # libheif has turned it already.
         width, height = heif.size
-        return Picture("HEIF", heif.mode, width, height, Orientation(), len(heif), misleading=misleading)
+        return PictureInfo("HEIF", heif.mode, width, height, Orientation(), len(heif), misleading=misleading)
 
 
 def kind_of(head: bytes) -> str | None:
@@ -152,7 +152,7 @@ def opened(url: str, kind: str) -> "Iterator[Image.Image]":
                 yield image
 
 
-def _times(source: Source) -> tuple[tuple[int, ...], int]:
+def _times(source: SourceFile) -> tuple[tuple[int, ...], int]:
     """Return when each frame of an animated WebP begins, and how long it lasts, in milliseconds.
 
     Pillow would have to decode all frames for it; their chunks (ANMF) state it.
@@ -168,7 +168,7 @@ def _times(source: Source) -> tuple[tuple[int, ...], int]:
     return tuple(begins), now
 
 
-def _orientation(image: "Image.Image", kind: str, source: Source) -> Orientation:
+def _orientation(image: "Image.Image", kind: str, source: SourceFile) -> Orientation:
     # AVIF turns by boxes of its own and ignores EXIF (ISO/IEC 23008-12, 6.5.10). Pillow gives them in EXIF's
     # words, and where there are none what EXIF says.
     if kind == "AVIF" and not _has_turning_box(source):
@@ -182,7 +182,7 @@ def _stored_size(image: "Image.Image") -> tuple[int, int]:
     return (tags[_WIDTH], tags[_HEIGHT]) if tags else image.size
 
 
-def _has_turning_box(source: Source) -> bool:
+def _has_turning_box(source: SourceFile) -> bool:
     head = source.head(1 << 16)
     at = 0
     while at + 8 <= len(head):
@@ -193,7 +193,7 @@ def _has_turning_box(source: Source) -> bool:
     return False
 
 
-def beyond_libav(picture: Picture, container: "InputContainer") -> str | None:
+def beyond_libav(picture: PictureInfo, container: "InputContainer") -> str | None:
     """Return why an HEIF or AVIF that libav opens is not left to it, or None.
 
     Raises:
@@ -221,7 +221,7 @@ def beyond_libav(picture: Picture, container: "InputContainer") -> str | None:
     return why
 
 
-def probe_of(picture: Picture, why: str) -> Probe:
+def probe_of(picture: PictureInfo, why: str) -> Probe:
     """Return the facts of what Pillow reads in libav's place.
 
     Args:

@@ -11,11 +11,9 @@ from typing import Any, Self
 from deepscan.errors import MissingError
 from deepscan.media.decoders import AUTO, DECODERS, installed
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo, Status
-from deepscan.media.ipc import Kind, Message, slot_count
-from deepscan.media.jobs import Clock, DecodeJob, DecodeOptions, Ended, Event, FrameReady, Opened, Task
+from deepscan.media.ipc import MemoryKind, Message, slot_count
+from deepscan.media.jobs import Clock, DecodeJob, DecodeOptions, Ended, Event, FileOpened, FrameReady, Task
 from deepscan.media.worker_process import WorkerProcess, worker_command
-
-__all__ = ["DecodeJob", "DecodeOptions", "DecodePool", "Ended", "Event", "FrameReady", "Opened"]
 
 _KILLED = "the decoding process was killed from outside, perhaps for lack of memory"
 
@@ -47,7 +45,7 @@ class DecodePool:
         self._events: deque[Event] = deque()
         self._tasks: dict[WorkerProcess, Task | None] = {}
         self._exiting: list[WorkerProcess] = []
-        self._kind: Kind = "memory"
+        self._kind: MemoryKind = "memory"
         self._workers = workers
         for _ in range(workers):
             self._start()
@@ -63,7 +61,7 @@ class DecodePool:
         return sum(task is not None for task in self._tasks.values())
 
     @property
-    def buffer_kind(self) -> Kind:
+    def buffer_kind(self) -> MemoryKind:
         """What frames cross in: anonymous `memory`, or an unlinked temporary `file`."""
         return next((process.buffer.kind for process in self._tasks), self._kind)
 
@@ -204,7 +202,7 @@ class DecodePool:
         elif kind == "opened":
             if task.progress.info is None:
                 task.progress.info = MediaInfo.from_json(message["info"])
-                self._events.append(Opened(task.job, task.progress.info))
+                self._events.append(FileOpened(task.job, task.progress.info))
         elif kind == "need":
             task.attempt.pending_layout = message
             task.clock.pause(at)

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from deepscan.media.container import (
     decode_packets,
     is_known,
-    key_of,
     open_container,
     raise_if_ours,
     reopened_stream,
+    stream_key,
     video_streams,
 )
 from deepscan.media.decoders import Probe, reason
 from deepscan.media.defects import BROADCAST, damage, oddities
 from deepscan.media.endings import shortfall
 from deepscan.media.frames import MediaError, MediaInfo
-from deepscan.media.pictures import BOXED, Picture, beyond_libav, look, probe_of
+from deepscan.media.pictures import BOXED, PictureInfo, beyond_libav, probe_of, read_picture
 from deepscan.media.shape import field_order_of, fraction, orientation_of, shape_of, transfer_of
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from deepscan.media.timeline import Timeline, lay_out
 from deepscan.media.walk import Walk, walk
 
@@ -37,7 +37,7 @@ _SNIFFED = 4096
 _JUMP = 10
 
 
-def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
+def probe(source: SourceFile, max_pixels: int = MAX_PIXELS) -> Probe:
     """Read the facts about a video or still image.
 
     Args:
@@ -49,7 +49,7 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
             if it is text, has no picture, or is too large, `error` if this process lacks memory.
     """
     _refuse_by_head(source, max_pixels)
-    picture = look(source)
+    picture = read_picture(source)
     if picture is not None:
         _refuse_size(picture.width, picture.height, max_pixels)
         if picture.beyond_libav:
@@ -61,7 +61,7 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
             for stream in filter(is_known, video_streams(container)):
                 _refuse_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
             found = walk(container)
-            key = key_of(container, found.moving(container)[0])
+            key = stream_key(container, found.moving(container)[0])
         # Opened anew instead of rewound: not every format can seek.
         with open_container(source.url()) as container:
             stream = reopened_stream(container, key)
@@ -76,7 +76,7 @@ def probe(source: Source, max_pixels: int = MAX_PIXELS) -> Probe:
         raise MediaError("decode_error", f"nothing can be decoded: {reason(error)}") from None
 
 
-def _refuse_by_head(source: Source, max_pixels: int) -> None:
+def _refuse_by_head(source: SourceFile, max_pixels: int) -> None:
     head = source.head(_SNIFFED)
     if not head:
         raise MediaError("decode_error", "the file is empty")
@@ -118,12 +118,16 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
 
 
 def _conclude(
-    source: Source, container: InputContainer, stream: VideoStream, found: Walk, picture: Picture | None
+    source: SourceFile,
+    container: InputContainer,
+    stream: VideoStream,
+    found: Walk,
+    picture: PictureInfo | None,
 ) -> Probe:
     # What the container states, before the codec's own header, which may be silent on it, takes its place.
     transfer = transfer_of(stream.codec_context)
     first = _first_frame(container, stream)
-    key = key_of(container, stream)
+    key = stream_key(container, stream)
     base = fraction(stream.time_base) or Fraction(1)
     still = _is_still(found, stream, picture)
     missing = shortfall(source, found.format, found.reached)
@@ -168,7 +172,7 @@ def _conclude(
     return Probe(info, key, line.ticks, seconds, line.keys, segments, still, damaged, None, tuple(warnings))
 
 
-def _is_still(found: Walk, stream: VideoStream, picture: Picture | None) -> bool:
+def _is_still(found: Walk, stream: VideoStream, picture: PictureInfo | None) -> bool:
     if picture is not None and picture.kind in BOXED:
         return len(found.packets[stream.index]) == 1
     # Several JPEGs in a row are a photograph with its previews far more often than a film without times.

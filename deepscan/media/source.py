@@ -9,7 +9,7 @@ from typing import Self
 from deepscan.media.frames import MediaError
 
 
-class Source:
+class SourceFile:
     """A regular file held open by descriptor.
 
     Libraries are given `/dev/fd/N` instead of the name: a name may hold bytes that are no text, a colon that
@@ -92,7 +92,7 @@ class Source:
         if _identity(named) == _identity(now):
             return None
         if stat.S_ISREG(named.st_mode) and named.st_size == self.size:
-            with Source(self._path) as other:
+            with SourceFile(self._path) as other:
                 if other.digest() == digest:
                     return None
         return "it was replaced by another file while it was read"

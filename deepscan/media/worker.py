@@ -31,7 +31,7 @@ from deepscan.media.frames import MediaError, MediaInfo, Status
 from deepscan.media.ipc import Channel, Message, SharedSlots
 from deepscan.media.probe import FEWEST_OF_DAMAGED, probe
 from deepscan.media.sampling import sample_indices
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 
 #: How many frames before one that cannot be decoded are tried in its place.
 _STEPS_BACK = 8
@@ -120,7 +120,7 @@ class DecodeSession:
         status: Status = "ok"
         detail = ""
         try:
-            with Source(os.fsencode(self._job["path"])) as source:
+            with SourceFile(os.fsencode(self._job["path"])) as source:
                 with self._timed("hash"):
                     digest = source.digest()
                 self._send("hashed", sha256=digest, size=source.size, seconds=self._seconds["hash"])
@@ -150,7 +150,7 @@ class DecodeSession:
             seconds=self._seconds,
         )
 
-    def _open_and_decode(self, source: Source) -> None:
+    def _open_and_decode(self, source: SourceFile) -> None:
         with self._timed("probe"):
             found = probe(source, self._job["max_pixels"])
         self._send("opened", info=found.info.to_json())
@@ -193,7 +193,7 @@ class DecodeSession:
         self._slots.attach(reply["slots"], reply["bytes"])
         self._free = list(range(reply["slots"]))
 
-    def _open(self, name: str, source: Source, found: Probe) -> None:
+    def _open(self, name: str, source: SourceFile, found: Probe) -> None:
         try:
             self._decoder = DECODERS.get(name)(source.url(), found)
             self._decoder.expect(self._wanted)

@@ -9,7 +9,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepscan.media.ipc import Channel, FrameBuffer, Kind
+from deepscan.media.ipc import Channel, FrameBuffer, MemoryKind
 
 
 class WorkerProcess:
@@ -20,7 +20,7 @@ class WorkerProcess:
         kind: What kind of memory frames cross in.
     """
 
-    def __init__(self, command: Sequence[str], kind: Kind) -> None:
+    def __init__(self, command: Sequence[str], kind: MemoryKind) -> None:
         ours, theirs = socket.socketpair()
         self.buffer = FrameBuffer(kind)
         self.channel = Channel(ours)

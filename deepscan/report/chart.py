@@ -10,7 +10,7 @@ from deepscan.scanning.aggregation import verdict
 from deepscan.scanning.summary import VideoSummary
 
 #: Of a chart in its own units, and what its axes take at each side.
-WIDTH, HEIGHT = 720.0, 140.0
+CHART_WIDTH, CHART_HEIGHT = 720.0, 140.0
 LEFT, RIGHT, TOP, BOTTOM = 34.0, 24.0, 8.0, 20.0
 #: Seconds between two ticks, of which the first that gives few enough is taken; beyond them so many days.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200)
@@ -38,7 +38,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ScorePoint:
     """A score in a chart.
 
     Attributes:
@@ -57,7 +57,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScoreLine:
     """Scores over time.
 
     Attributes:
@@ -66,7 +66,7 @@ class Line:
     """
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[ScorePoint, ...]
 
     @property
     def path(self) -> str:
@@ -75,7 +75,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class ScoreTimeline:
     """One person's scores over a video.
 
     Attributes:
@@ -84,13 +84,13 @@ class Timeline:
         bands: Heights of the thresholds `fake` and `no_evidence`, None where they are not known or not one's.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[ScoreLine, ...]
     ticks: tuple[tuple[float, str], ...]
     bands: tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class HistogramBar:
     """A part of a bar of a histogram: place, size, and what it stands for."""
 
     x: float
@@ -110,26 +110,26 @@ class Histogram:
         most: Videos in the highest bar.
     """
 
-    bars: tuple[Bar, ...]
+    bars: tuple[HistogramBar, ...]
     most: int
 
 
 def timeline(
     lines: Iterable[tuple[str, Sequence[Score]]], duration: float, calibration: Calibration | None
-) -> Timeline:
+) -> ScoreTimeline:
     """Return a chart of scores.
 
     Args:
-        lines: Name and scores of each line, see `Line`.
+        lines: Name and scores of each line, see `ScoreLine`.
         duration: Of the video in seconds.
         calibration: That the scores have gone through, None where that is several, none or not known.
     """
     drawn = tuple(
-        Line(name, tuple(_point(name, score, duration, calibration) for score in scores))
+        ScoreLine(name, tuple(_point(name, score, duration, calibration) for score in scores))
         for name, scores in lines
     )
     bands = None if calibration is None else (down(calibration.fake), down(calibration.no_evidence))
-    return Timeline(drawn, tuple(_ticks(duration)), bands)
+    return ScoreTimeline(drawn, tuple(_ticks(duration)), bands)
 
 
 def histogram(rows: Iterable[VideoSummary]) -> Histogram:
@@ -140,28 +140,32 @@ def histogram(rows: Iterable[VideoSummary]) -> Histogram:
     totals: Counter[int] = Counter()
     for (at, _), count in counts.items():
         totals[at] += count
-    most, room, wide = max(totals.values(), default=1), HEIGHT - TOP - BOTTOM, (WIDTH - LEFT - RIGHT) / BINS
+    most, room, wide = (
+        max(totals.values(), default=1),
+        CHART_HEIGHT - TOP - BOTTOM,
+        (CHART_WIDTH - LEFT - RIGHT) / BINS,
+    )
     bars = []
-    tops = dict.fromkeys(totals, HEIGHT - BOTTOM)
+    tops = dict.fromkeys(totals, CHART_HEIGHT - BOTTOM)
     for (at, kind), count in sorted(counts.items()):
         height = max(room * count / most, _LEAST)
         tops[at] -= height
         told = f"{count} {kind.replace('_', ' ')}, score {at / BINS:.2f} to {(at + 1) / BINS:.2f}"
-        bars.append(Bar(LEFT + at * wide + 1, tops[at], wide - 2, height, kind, told))
+        bars.append(HistogramBar(LEFT + at * wide + 1, tops[at], wide - 2, height, kind, told))
     return Histogram(tuple(bars), most)
 
 
 def across(share: float) -> float:
     """Return how far to the right a share of the width is."""
-    return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT)
+    return LEFT + min(max(share, 0.0), 1.0) * (CHART_WIDTH - LEFT - RIGHT)
 
 
 def down(score: float) -> float:
     """Return how far down a score is."""
-    return TOP + (1 - score) * (HEIGHT - TOP - BOTTOM)
+    return TOP + (1 - score) * (CHART_HEIGHT - TOP - BOTTOM)
 
 
-def shown(score: float, calibration: Calibration | None) -> str:
+def format_score(score: float, calibration: Calibration | None) -> str:
     """Return a score with two decimals, and with more where these would put it past a threshold.
 
     Args:
@@ -184,16 +188,17 @@ def clock(seconds: float, digits: int = 2) -> str:
     return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
 
 
-def _point(name: str, score: Score, duration: float, calibration: Calibration | None) -> Point:
+def _point(name: str, score: Score, duration: float, calibration: Calibration | None) -> ScorePoint:
     whose = f"{name}: " if name else ""
     aside = "" if score.counts else ", not good enough to count"
-    return Point(
+    value = format_score(score.score, calibration)
+    return ScorePoint(
         # A still image is in the middle.
         across(score.seconds / duration if duration > 0 else 0.5),
         down(score.score),
         "" if calibration is None else verdict(score.score, calibration),
         score.counts,
-        f"{whose}{shown(score.score, calibration)} at {clock(score.seconds)}, frame {score.index}{aside}",
+        f"{whose}{value} at {clock(score.seconds)}, frame {score.index}{aside}",
     )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from deepscan.errors import ContractError
 from deepscan.faces.align import similarity
 from deepscan.report.chart import clock
-from deepscan.report.run import Run
+from deepscan.report.run import RunInfo
 
 #: Maps of one output that are shown; a detector may have one for each of its queries.
-MOST = 4
+MAX_MAPS = 4
 #: Colours, RGB, of the greatest value above 0, of 0, and of the least below it.
 _ABOVE, _ZERO, _BELOW = (196, 60, 32), (250, 250, 250), (32, 96, 176)
 
@@ -50,7 +50,7 @@ class FaceMaps:
     landmarks: tuple[tuple[float, float], ...]
 
 
-def maps_of(frame: Mapping[str, Any], run: Run) -> FaceMaps | None:
+def maps_of(frame: Mapping[str, Any], run: RunInfo) -> FaceMaps | None:
     """Return what the score of a face was taken from, None where the record does not have it.
 
     Args:
@@ -78,7 +78,7 @@ def maps_of(frame: Mapping[str, Any], run: Run) -> FaceMaps | None:
 
 def _maps(whose: str, value: Mapping[str, Any]) -> Iterator[FaceMap]:
     (low, high), grid, maps = value["range"], value["grid"], value["maps"]
-    for at, steps in enumerate(maps[:MOST]):
+    for at, steps in enumerate(maps[:MAX_MAPS]):
         which = f" {at + 1} of {len(maps)}" if len(maps) > 1 else ""
         yield FaceMap(f"{whose}{which}, {low:.3g} to {high:.3g}", _png(steps, grid, low, high))
 
@@ -95,7 +95,7 @@ def _png(steps: list[int], grid: int, low: float, high: float) -> str:
     return base64.b64encode(png.tobytes()).decode("ascii")
 
 
-def _landmarks(frame: Mapping[str, Any], run: Run) -> tuple[tuple[float, float], ...]:
+def _landmarks(frame: Mapping[str, Any], run: RunInfo) -> tuple[tuple[float, float], ...]:
     # The landmarks lie alike only in crops that are cut alike.
     recipes = {model.recipe for model in run.models.values()}
     recipe = recipes.pop() if len(recipes) == 1 else None

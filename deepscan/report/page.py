@@ -16,14 +16,14 @@ import deepscan
 from deepscan.errors import ContractError
 from deepscan.files import atomic_write
 from deepscan.report import chart
-from deepscan.report.run import Run, read_run
-from deepscan.report.video import Video, video_of
+from deepscan.report.run import RunInfo, read_run_info
+from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import utc_now
 from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, summarise
 
 #: Told a kind of work, how much of it is done and how much there is.
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 #: Videos with a score from which on a histogram says more than the table.
 ENOUGH = 10
@@ -47,7 +47,7 @@ class Pair:
     opposite: int
 
 
-def write_page(records: Path, out: Path, *, most: int, progress: Progress | None = None) -> int:
+def write_page(records: Path, out: Path, *, most: int, progress: OnProgress | None = None) -> int:
     """Write the page of a scan, whole or not at all.
 
     Args:
@@ -64,7 +64,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
         DeepscanError: The page cannot be written.
     """
     found, first = _read(records, progress)
-    run = read_run(records, first, len(found))
+    run = read_run_info(records, first, len(found))
     found.sort(key=lambda each: each[0].rank)
     rows = [one for one, _ in found]
     kinds = Counter(one.kind for one in rows)
@@ -93,7 +93,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: Progress | None
 
 
 def _read(
-    records: Path, progress: Progress | None
+    records: Path, progress: OnProgress | None
 ) -> tuple[list[tuple[VideoSummary, int]], Mapping[str, Any] | None]:
     """Return the row of each video with the place of its line, and the first record."""
     rows: list[tuple[VideoSummary, int]] = []
@@ -113,13 +113,15 @@ def _read(
     return rows, first
 
 
-def _videos(records: Path, offsets: Sequence[int], run: Run, progress: Progress | None) -> Iterator[Video]:
+def _videos(
+    records: Path, offsets: Sequence[int], run: RunInfo, progress: OnProgress | None
+) -> Iterator[VideoDetail]:
     with records.open("rb") as file:
         for done, offset in enumerate(offsets, start=1):
             file.seek(offset)
             record = json.loads(file.readline())
             with _understood(records, record):
-                video = video_of(record, run)
+                video = video_detail(record, run)
             yield video
             if progress is not None:
                 progress("videos drawn", done, len(offsets))
@@ -158,7 +160,7 @@ def _shared_folder(rows: Sequence[VideoSummary]) -> str:
     return shared if all(one.path.startswith(shared) for one in rows) else ""
 
 
-def _template(run: Run) -> jinja2.Template:
+def _template(run: RunInfo) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("deepscan", "report"),
         autoescape=True,
@@ -169,6 +171,6 @@ def _template(run: Run) -> jinja2.Template:
     environment.filters["printable"] = printable
     environment.filters["below"] = lambda path, folder: printable(path.removeprefix(folder))
     environment.filters["score"] = lambda score, name="": (
-        "" if score is None else chart.shown(score, run.calibration_of(name))
+        "" if score is None else chart.format_score(score, run.calibration_of(name))
     )
     return environment.get_template("page.html")

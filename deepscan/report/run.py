@@ -19,7 +19,7 @@ WHOLE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelInfo:
     """A model as records and their run describe it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunInfo:
     """A run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Run:
         notes: What a reader must be told before anything else.
     """
 
-    models: Mapping[str, Model] = field(default_factory=dict)
+    models: Mapping[str, ModelInfo] = field(default_factory=dict)
     together: str = ""
     quality: QualityRule | None = None
     facts: tuple[tuple[str, str], ...] = ()
@@ -67,7 +67,7 @@ class Run:
         return bool(self.facts)
 
 
-def read_run(records: Path, first: Mapping[str, Any] | None, count: int) -> Run:
+def read_run_info(records: Path, first: Mapping[str, Any] | None, count: int) -> RunInfo:
     """Return the run that records are of, from `*.run.json` beside them.
 
     Args:
@@ -85,7 +85,9 @@ def read_run(records: Path, first: Mapping[str, Any] | None, count: int) -> Run:
             f"{path.name}, which describes the run, is not beside the records: thresholds are not known "
             "here, and scores over time are raw"
         )
-        return Run({name: Model(name, tuple(_engine(one))) for name, one in ran.items()}, notes=(note,))
+        return RunInfo(
+            {name: ModelInfo(name, tuple(_engine(one))) for name, one in ran.items()}, notes=(note,)
+        )
     run = read(path)
     try:
         if first is not None and first["run"] != run["id"]:
@@ -106,11 +108,11 @@ def _ran(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {model["name"]: model for model in models}
 
 
-def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], count: int) -> Run:
+def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], count: int) -> RunInfo:
     one = run["model"]
     several = run.get("models") or ({one["name"]: one} if one else {})
     engines = run.get("engines") or dict.fromkeys(several, run["engine"])
-    return Run(
+    return RunInfo(
         {name: _model(stated, {**engines[name], **ran.get(name, {})}) for name, stated in several.items()},
         run["model"]["rule"] if len(several) > 1 else "",
         QualityRule(**run["parameters"]["quality"]),
@@ -119,7 +121,7 @@ def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], cou
     )
 
 
-def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> Model:
+def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
     fitted = Calibration.from_json(stated["calibration"]) if stated["calibration"] else None
     facts = [
         ("method", stated["method"]),
@@ -128,7 +130,7 @@ def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> Model:
         *([("calibration", f"{fitted.method} on {fitted.n} {fitted.level}s")] if fitted else []),
         *([("rule", fitted.rule)] if fitted else []),
     ]
-    return Model(
+    return ModelInfo(
         stated["name"], tuple(facts), fitted, CropRecipe.from_json(stated["crop"]), tuple(stated["not_for"])
     )
 

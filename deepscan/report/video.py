@@ -8,14 +8,14 @@ from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.faces.face import Quality
 from deepscan.media.frames import HDR
-from deepscan.report.chart import Score, Timeline, clock, shown, timeline
+from deepscan.report.chart import Score, ScoreTimeline, clock, format_score, timeline
 from deepscan.report.maps import FaceMaps, maps_of
-from deepscan.report.run import Run
+from deepscan.report.run import RunInfo
 from deepscan.scanning.aggregation import sightings_needed
 from deepscan.scanning.fusion import logit_mean, scoring_models
 from deepscan.scanning.summary import VideoSummary, summarise
 
-Frame = Mapping[str, Any]
+FrameRecord = Mapping[str, Any]
 
 #: Persons with a chart, and faces whose scores are told, the highest first.
 PERSONS, FACES = 8, 3
@@ -48,12 +48,12 @@ class Person:
     highest: tuple[str, ...]
     box: tuple[float, float, float, float]
     when: str
-    chart: Timeline | None
+    chart: ScoreTimeline | None
     maps: tuple[FaceMaps, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
+class VideoDetail:
     """A video.
 
     Attributes:
@@ -73,7 +73,7 @@ class Video:
     size: tuple[int, int] | None
 
 
-def video_of(record: Mapping[str, Any], run: Run) -> Video:
+def video_detail(record: Mapping[str, Any], run: RunInfo) -> VideoDetail:
     """Return what is said of a video.
 
     Args:
@@ -83,7 +83,7 @@ def video_of(record: Mapping[str, Any], run: Run) -> Video:
     media = record["media"] or {}
     tracks = sorted(record["tracks"], key=lambda track: (not track["counted"], -(track["score"] or 0.0)))
     size = (media["width"], media["height"]) if media.get("width") and media.get("height") else None
-    return Video(
+    return VideoDetail(
         summarise(record),
         tuple(_facts(record, media)),
         tuple(record["warnings"]),
@@ -128,7 +128,7 @@ def _changes(media: Mapping[str, Any]) -> list[str]:
 
 
 def _person(
-    track: Mapping[str, Any], record: Mapping[str, Any], run: Run, size: tuple[int, int] | None
+    track: Mapping[str, Any], record: Mapping[str, Any], run: RunInfo, size: tuple[int, int] | None
 ) -> Person:
     frames = [frame for frame in record["frames"] if frame["track"] == track["id"]]
     counts = [track["poor"] or _good(frame, run) for frame in frames]
@@ -148,8 +148,8 @@ def _person(
         quality="size {size:.0f} px, sharpness {sharpness:.0f}, pose {pose:.2f}".format(**track["quality"]),
         aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
         highest=tuple(
-            f"{shown(own[frame['index']], calibration)} at {clock(frame['pts'])} (frame {frame['index']})"
-            for frame in highest
+            f"{format_score(own[at], calibration)} at {clock(pts)} (frame {at})"
+            for at, pts in ((frame["index"], frame["pts"]) for frame in highest)
             if own
         ),
         box=_within(highest[0]["box"], size),
@@ -159,9 +159,11 @@ def _person(
     )
 
 
-def _good(frame: Frame, run: Run) -> bool:
+def _good(frame: FrameRecord, run: RunInfo) -> bool:
     """Return whether a face counts; all do where it is not known which."""
-    return run.quality is None or run.quality.passes(Quality(**frame["quality"]), frame["probability"])
+    return run.quality is None or run.quality.passes(
+        Quality.from_json(frame["quality"]), frame["probability"]
+    )
 
 
 def _within(box: Sequence[float], size: tuple[int, int] | None) -> tuple[float, float, float, float]:
@@ -186,7 +188,7 @@ def _aside(track: Mapping[str, Any], sampled: int) -> str:
 
 
 def _lines(
-    frames: Sequence[Frame], counts: Sequence[bool], record: Mapping[str, Any], run: Run
+    frames: Sequence[FrameRecord], counts: Sequence[bool], record: Mapping[str, Any], run: RunInfo
 ) -> Iterator[tuple[str, list[Score]]]:
     """Yield the scores of each of several models by name, and then the person's own."""
     scores = {
@@ -204,7 +206,7 @@ def _lines(
         yield "", next(iter(scores.values()))
 
 
-def _score(frame: Frame, name: str, good: bool, calibration: Calibration | None) -> Score:
+def _score(frame: FrameRecord, name: str, good: bool, calibration: Calibration | None) -> Score:
     raw = frame["scores"][name] if "scores" in frame else frame["score"]
     score = raw if calibration is None else calibrate(raw, calibration)
     return Score(frame["index"], frame["pts"], score, good)

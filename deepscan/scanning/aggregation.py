@@ -60,8 +60,8 @@ class TrackScore:
             "used": self.used,
             "poor": self.poor,
             "quality": {
-                name: round(float(np.median([getattr(face.quality, name) for face in faces])), 3)
-                for name in ("size", "sharpness", "pose")
+                key: round(float(np.median([getattr(face.quality, name) for face in faces])), 3)
+                for key, name in (("size", "size"), ("sharpness", "sharpness"), ("pose", "yaw_proxy"))
             },
             "first": round(faces[0].pts, 6),
             "last": round(faces[-1].pts, 6),

@@ -17,12 +17,13 @@ from deepscan.engines.scorer import Scorer
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face
 from deepscan.faces.finder import FaceFinder
+from deepscan.faces.following import FollowState
 from deepscan.faces.quality import assess
 from deepscan.faces.stage import FRAME_BATCH, FaceStage, _first
 from deepscan.faces.tracks import appearance
-from deepscan.faces.trails import Trail
 from deepscan.media.frames import DecodeReport, Frame, Image
-from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation, build_record
 from deepscan.scanning.records import Record, utc_now
@@ -43,7 +44,7 @@ class VideoState:
         waiting: Frames and crops that have not been through their stage yet.
         report: How its decoding ended, None while it goes on.
         failure: What a stage of ours could not do with it, empty where none failed.
-        trail: Where its faces were last.
+        follow_state: Where its faces were last.
         seconds: Stage -> seconds of it that fell to this video.
     """
 
@@ -55,7 +56,7 @@ class VideoState:
     waiting: int = 0
     report: DecodeReport | None = None
     failure: str = ""
-    trail: Trail = field(default_factory=Trail)
+    follow_state: FollowState = field(default_factory=FollowState)
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
 
 

@@ -15,7 +15,8 @@ from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.faces.finder import open_finder
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
-from deepscan.media.pool import DecodeOptions, DecodePool
+from deepscan.media.jobs import DecodeOptions
+from deepscan.media.pool import DecodePool
 from deepscan.models.choice import NO_MODEL, Choice, choose
 from deepscan.models.lookup import load_card
 from deepscan.scanning import runfile

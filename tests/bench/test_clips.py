@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepscan.bench.clips import Clip, draw_face, make_clip, pictures
-from deepscan.bench.stages import look
+from deepscan.bench.stages import decode_once
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.jobs import DecodeOptions
 
@@ -33,7 +33,7 @@ def test_all_of_a_picture_moves_and_moves_the_same_way_each_time():
 
 def test_a_clip_has_the_frames_and_the_keyframes_that_it_states(tmp_path):
     path = make_clip(Clip(160, 120, frames=50, fps=10), tmp_path)
-    (report,) = look([os.fsencode(path)], DecodeOptions())
+    (report,) = decode_once([os.fsencode(path)], DecodeOptions())
     info = report.info
     assert (report.status, report.decoded) == ("ok", 32)
     assert (info.width, info.height, info.frames_decodable, info.fps) == (160, 120, 50, 10)

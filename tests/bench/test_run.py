@@ -10,7 +10,7 @@ from deepscan.bench.options import BenchOptions
 from deepscan.errors import MissingError
 
 
-class Told(run.Listener):
+class Told(run.BenchListener):
     def __init__(self):
         self.notes, self.rows = [], []
 
@@ -44,7 +44,7 @@ def asked(monkeypatch):
 
 def measured(clip, tmp_path, **options):
     told = Told()
-    run.perform([clip], BenchOptions(frames=(1,), repeats=1, **options), told, tmp_path)
+    run.run_benchmark([clip], BenchOptions(frames=(1,), repeats=1, **options), told, tmp_path)
     return told
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deepscan.bench.timing import Case, Measurement, Sample, cpu_seconds, measure, timed
+from deepscan.bench.timing import Sample, TimedCase, Timing, cpu_seconds, measure_cases, timed
 
 
 def test_cases_take_turns_and_the_first_turn_is_not_timed():
@@ -17,9 +17,9 @@ def test_cases_take_turns_and_the_first_turn_is_not_timed():
             order.append(name)
             return Sample(float(len(order)))
 
-        return Case({"part": name}, 1, "runs", run)
+        return TimedCase({"part": name}, 1, "runs", run)
 
-    first, second = measure([case("a"), case("b")], 3, lambda done, of: told.append((done, of)))
+    first, second = measure_cases([case("a"), case("b")], 3, lambda done, of: told.append((done, of)))
     assert order == ["a", "b"] * 4
     assert [sample.seconds for sample in first.samples] == [3, 5, 7]
     assert [sample.seconds for sample in second.samples] == [4, 6, 8]
@@ -27,9 +27,9 @@ def test_cases_take_turns_and_the_first_turn_is_not_timed():
 
 
 def test_a_row_tells_the_median_the_extremes_and_the_rate():
-    case = Case({"stage": "scan", "frames": 8}, 6, "videos", lambda: Sample(0))
+    case = TimedCase({"stage": "scan", "frames": 8}, 6, "videos", lambda: Sample(0))
     samples = [Sample(2.0, 1.0), Sample(9.0, 3.0, busy=80.0), Sample(3.0, 2.0)]
-    assert Measurement(case, samples).row() == {
+    assert Timing(case, samples).row() == {
         "stage": "scan",
         "frames": 8,
         "count": 6,
@@ -45,7 +45,7 @@ def test_a_row_tells_the_median_the_extremes_and_the_rate():
 
 
 def test_what_was_not_measured_is_left_out():
-    row = Measurement(Case({}, 1, "runs", lambda: Sample(0)), [Sample(1.0)]).row()
+    row = Timing(TimedCase({}, 1, "runs", lambda: Sample(0)), [Sample(1.0)]).row()
     assert "cpu_seconds" not in row
     assert "gpu_busy" not in row
 
@@ -65,4 +65,4 @@ def test_the_work_of_children_that_have_ended_is_counted():
 
 def test_something_is_timed_at_least_once():
     with pytest.raises(ValueError, match="at least once"):
-        measure([], 0, lambda *_: None)
+        measure_cases([], 0, lambda *_: None)

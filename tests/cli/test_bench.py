@@ -6,7 +6,7 @@ import json
 import pytest
 
 from deepscan.bench.clips import Clip, make_clip
-from deepscan.bench.run import COLUMNS
+from deepscan.bench.run import BENCH_COLUMNS
 from deepscan.errors import ExitCode
 from tests import awkward
 from tests.command import deepscan
@@ -32,7 +32,7 @@ def test_a_pipe_gets_the_machine_and_a_row_a_measurement(folder):
     (environment, *rows) = ran.records
     files = environment["environment"]["files"]
     assert [(file["width"], file["frames_decodable"], file["sampled"]) for file in files] == [(320, 8, 2)] * 2
-    assert all(set(row) <= set(COLUMNS) for row in rows)
+    assert all(set(row) <= set(BENCH_COLUMNS) for row in rows)
     stages = [row["stage"] for row in rows if row["stage"] != "scan"]
     assert stages == ["start-up"] * 4 + ["decode", "faces", "detector", "detector"]
     scans = [row for row in rows if row.get("part") == "whole"]
@@ -73,7 +73,7 @@ def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["stage"] for row in rows][:2] == ["decode", "scan"]
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == BENCH_COLUMNS
     assert json.loads((tmp_path / "speed.machine.json").read_text())["files"]
     again = deepscan("bench", folder, "--out", out)
     assert (again.code, again.out) == (ExitCode.USAGE, "")

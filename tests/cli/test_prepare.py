@@ -13,10 +13,11 @@ from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops.prepare import read_crop_recipe
 from deepscan.errors import ExitCode
 from deepscan.faces.align import align
+from deepscan.faces.following import FollowState, find_faces
 from deepscan.faces.mtcnn import Mtcnn
-from deepscan.faces.trails import Trail, find_faces
 from deepscan.media.frames import Frame
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, FrameReady
+from deepscan.media.pool import DecodePool
 from tests import toy
 from tests.command import SAMPLES, deepscan, start
 from tests.terminal import at_a_terminal
@@ -98,7 +99,7 @@ def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
                     frame = event.frame
                     frames.append(Frame(frame.index, frame.pts, frame.image.copy()))
                     event.release()
-    faces = find_faces(Mtcnn("fast"), frames, [Trail()] * len(frames))
+    faces = find_faces(Mtcnn("fast"), frames, [FollowState()] * len(frames))
     for frame, found in zip(frames, faces, strict=True):
         areas = [detection.width * detection.height for detection in found]
         assert len(found) == 2

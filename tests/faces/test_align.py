@@ -7,7 +7,7 @@ import pytest
 from skimage.transform import SimilarityTransform
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.faces.align import align, similarity
+from deepscan.faces.align import align, resample, similarity
 
 POINTS = np.array([[30, 40], [70, 38], [52, 60], [35, 80], [66, 79]], np.float32)
 
@@ -128,3 +128,17 @@ def test_native_is_a_crop_at_the_faces_own_size_made_smaller(scale):
     shrunk = PIL.Image.fromarray(cut).resize((48, 48), PIL.Image.Resampling.BICUBIC)
     # Pillow computes in fixed point: see test_resample.
     assert np.abs(align(picture(), landmarks, recipe).astype(int) - np.asarray(shrunk)).max() <= 1
+
+
+@pytest.mark.parametrize("before", [30, 64, 97, 333])
+@pytest.mark.parametrize("channels", [(3,), ()])
+def test_resampling_is_pillows_bicubic(before, channels):
+    image = np.random.default_rng(before).integers(0, 256, (before, before + 5, *channels)).astype(np.uint8)
+    expected = np.asarray(PIL.Image.fromarray(image).resize((64, 64), PIL.Image.Resampling.BICUBIC))
+    found = resample(image, 64)
+    assert found.shape == expected.shape
+    assert found.dtype == np.uint8
+    # Pillow computes in fixed point, so that a value halfway between two levels may go either way.
+    apart = np.abs(found.astype(int) - expected)
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.01

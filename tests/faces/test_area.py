@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepscan.faces import area
-from deepscan.faces.area import AreaTable
+from deepscan.faces.area import IntegralImage
 
 
 def plain(image, height, width):
@@ -26,14 +26,14 @@ def noise(height, width):
 def test_whole_image(size):
     image = noise(31, 40)
     # Sums are exact; what is left is the rounding of one float32 division of numbers up to 255.
-    np.testing.assert_allclose(AreaTable(image).resized(*size), plain(image, *size), atol=2e-5)
+    np.testing.assert_allclose(IntegralImage(image).resized(*size), plain(image, *size), atol=2e-5)
 
 
 @pytest.mark.parametrize("side", [24, 48])
 def test_crops_equal_the_resized_part(side):
     image = noise(90, 70)
     boxes = np.array([[0, 0, 70, 90], [3, 5, 4, 6], [10, 20, 58, 68], [60, 80, 70, 90], [5, 1, 40, 17]])
-    crops = AreaTable(image).crops(boxes, side)
+    crops = IntegralImage(image).crops(boxes, side)
     assert crops.shape == (5, side, side, 3) and crops.dtype == np.float32
     for crop, (left, top, right, bottom) in zip(crops, boxes, strict=True):
         np.testing.assert_allclose(crop, plain(image[top:bottom, left:right], side, side), atol=2e-5)
@@ -41,10 +41,10 @@ def test_crops_equal_the_resized_part(side):
 
 def test_large_images_do_not_overflow(monkeypatch):
     image = np.full((300, 200, 3), 255, np.uint8)
-    whole = AreaTable(image).resized(1, 1)
+    whole = IntegralImage(image).resized(1, 1)
     # The wide table stands in for an image of 8.4 million pixels, too slow to make here.
     monkeypatch.setattr(area, "INT32_PIXELS", 100)
-    np.testing.assert_array_equal(AreaTable(image).resized(1, 1), whole)
+    np.testing.assert_array_equal(IntegralImage(image).resized(1, 1), whole)
     assert whole.ravel().tolist() == [255.0] * 3
 
 
@@ -55,11 +55,11 @@ def test_bound_is_where_sums_of_white_pass_31_bits():
 def test_views_are_read_as_they_look():
     image = noise(20, 30)
     np.testing.assert_array_equal(
-        AreaTable(image[:, ::-1]).resized(5, 6), AreaTable(image[:, ::-1].copy()).resized(5, 6)
+        IntegralImage(image[:, ::-1]).resized(5, 6), IntegralImage(image[:, ::-1].copy()).resized(5, 6)
     )
 
 
 def test_a_part_of_a_level_is_the_same_as_in_the_whole():
-    table = AreaTable(np.random.default_rng(3).integers(0, 256, (97, 131, 3), np.uint8))
+    table = IntegralImage(np.random.default_rng(3).integers(0, 256, (97, 131, 3), np.uint8))
     rows, columns = slice(6, 31), slice(14, 40)
     np.testing.assert_array_equal(table.resized(41, 60, rows, columns), table.resized(41, 60)[rows, columns])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepscan.faces.boxes import iou, refined, squared, suppress
+from deepscan.faces.boxes import apply_deltas, iou, nms, to_square
 
 
 def boxes(*rows):
@@ -20,51 +20,53 @@ def test_iou_with_an_empty_box_is_zero():
     assert iou(boxes([3, 3, 3, 3])[0], boxes([3, 3, 3, 3])).tolist() == [0]
 
 
-def overlap(a, b, share, rim):
+def ratio(a, b, overlap, rim):
     width = max(0, min(a[2], b[2]) - max(a[0], b[0]) + rim)
     height = max(0, min(a[3], b[3]) - max(a[1], b[1]) + rim)
     own, theirs = ((c[2] - c[0] + rim) * (c[3] - c[1] + rim) for c in (a, b))
     shared = width * height
-    return shared / (own + theirs - shared if share == "union" else min(own, theirs))
+    return shared / (own + theirs - shared if overlap == "iou" else min(own, theirs))
 
 
-@pytest.mark.parametrize(("share", "rim"), [("union", 0), ("smaller", 1)])
+@pytest.mark.parametrize(("overlap", "rim"), [("iou", 0), ("iom", 1)])
 @pytest.mark.parametrize("limit", [0.3, 0.7])
-def test_suppression_equals_the_quadratic_loop(share, rim, limit):
+def test_suppression_equals_the_quadratic_loop(overlap, rim, limit):
     rng = np.random.default_rng(7)
     corner = rng.integers(0, 60, (120, 2))
     crowd = np.concatenate([corner, corner + rng.integers(8, 40, (120, 2))], axis=1).astype(np.float32)
     scores = rng.permutation(120).astype(np.float32)
     expected: list[int] = []
     for k in np.argsort(-scores):
-        if all(overlap(crowd[j], crowd[k], share, rim) <= limit for j in expected):
+        if all(ratio(crowd[j], crowd[k], overlap, rim) <= limit for j in expected):
             expected.append(int(k))
-    assert suppress(crowd, scores, limit, share, rim).tolist() == expected
+    assert nms(crowd, scores, limit, overlap, rim).tolist() == expected
 
 
 def test_of_equal_scores_the_first_wins():
     same = boxes([0, 0, 10, 10], [0, 0, 10, 10])
-    assert suppress(same, np.ones(2, np.float32), 0.5).tolist() == [0]
+    assert nms(same, np.ones(2, np.float32), 0.5).tolist() == [0]
 
 
-def test_only_the_smaller_share_removes_a_box_within_another():
+def test_only_the_smaller_area_removes_a_box_within_another():
     nested = boxes([0, 0, 100, 100], [10, 10, 30, 30])
     scores = np.array([0.9, 0.8], np.float32)
-    assert suppress(nested, scores, 0.7).tolist() == [0, 1]
-    assert suppress(nested, scores, 0.7, share="smaller").tolist() == [0]
+    assert nms(nested, scores, 0.7).tolist() == [0, 1]
+    assert nms(nested, scores, 0.7, overlap="iom").tolist() == [0]
 
 
 def test_nothing_to_suppress():
-    assert suppress(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5).shape == (0,)
+    assert nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5).shape == (0,)
 
 
-def test_refined_moves_edges_by_shares_of_the_size():
-    moved = refined(boxes([10, 20, 30, 60]), boxes([0.1, -0.5, 0, 1]), rim=0)
+def test_deltas_move_edges_by_shares_of_the_size():
+    moved = apply_deltas(boxes([10, 20, 30, 60]), boxes([0.1, -0.5, 0, 1]), rim=0)
     np.testing.assert_allclose(moved, [[12, 0, 30, 100]])
-    np.testing.assert_allclose(refined(boxes([0, 0, 9, 9]), boxes([0.1, 0, 0, 0]), rim=1), [[1, 0, 9, 9]])
+    np.testing.assert_allclose(
+        apply_deltas(boxes([0, 0, 9, 9]), boxes([0.1, 0, 0, 0]), rim=1), [[1, 0, 9, 9]]
+    )
 
 
 def test_squared_keeps_the_centre_and_the_longer_side():
     np.testing.assert_allclose(
-        squared(boxes([0, 0, 10, 30], [5, 5, 25, 15])), [[-10, 0, 20, 30], [5, 0, 25, 20]]
+        to_square(boxes([0, 0, 10, 30], [5, 5, 25, 15])), [[-10, 0, 20, 30], [5, 0, 25, 20]]
     )

@@ -38,7 +38,7 @@ def test_a_picture_smaller_than_a_face_has_none(facenet):
 
 def test_every_frame_is_searched(facenet, hopper):
     assert facenet.every == 1
-    assert facenet.follow([hopper], [facenet.detect([hopper])[0]]) == [None]
+    assert facenet.redetect_near([hopper], [facenet.detect([hopper])[0]]) == [None]
 
 
 def test_its_networks_are_named_with_their_hashes():

@@ -11,7 +11,7 @@ from facenet_pytorch import MTCNN
 from deepscan.devices import cuda_devices
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces import mtcnn
-from deepscan.faces.area import AreaTable
+from deepscan.faces.area import IntegralImage
 from deepscan.faces.boxes import iou
 from deepscan.faces.mtcnn import BOUNDS, SEARCHES, Bounds, Mtcnn
 from deepscan.onnx_session import open_session
@@ -127,7 +127,7 @@ def test_a_face_does_not_depend_on_its_company(finder, bounds, scenes, request, 
 def test_around_a_known_face_p_net_gives_what_it_gives_in_the_whole_level(scenes, exact, monkeypatch):
     """Its map is the same up to the rim, wherever the face lies: pooling takes whole steps there, too."""
 
-    class Seen(AreaTable):
+    class Seen(IntegralImage):
         def resized(self, height, width, rows, columns):
             looked.append((height, width, rows, columns))
             return super().resized(height, width, rows, columns)
@@ -144,7 +144,9 @@ def test_around_a_known_face_p_net_gives_what_it_gives_in_the_whole_level(scenes
     exact._propose_near([Seen(image)], [1.0], [near])
     assert any(rows.stop < height for height, _, rows, _ in looked)
     assert any(rows.stop == height and height % 2 for height, _, rows, _ in looked)
-    whole = {at[:2]: pnet.run(None, {"pixels": AreaTable(image).resized(*at[:2])[None]})[0] for at in looked}
+    whole = {
+        at[:2]: pnet.run(None, {"pixels": IntegralImage(image).resized(*at[:2])[None]})[0] for at in looked
+    }
     for (*level, rows, columns), answer in zip(looked, answers, strict=True):
         top, left = rows.start // 2, columns.start // 2
         expected = whole[tuple(level)][:, :, top:, left:][:, :, : answer.shape[2], : answer.shape[3]]

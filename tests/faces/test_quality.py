@@ -9,7 +9,7 @@ import pytest
 from deepscan.crop_recipe import REFERENCE
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face, Quality
-from deepscan.faces.quality import QualityRule, assess, turned
+from deepscan.faces.quality import QualityRule, assess, yaw_proxy
 
 
 def detection(landmarks=None, box=(10, 20, 70, 100), probability=0.99):
@@ -51,19 +51,19 @@ def with_nose(x, angle=0.0):
 @pytest.mark.parametrize(("x", "expected"), [(0, 0), (10, 0.5), (-10, 0.5), (20, 1), (-35, 1)])
 @pytest.mark.parametrize("angle", [0, 0.6])
 def test_pose_is_the_nose_between_the_eyes_however_the_head_is_tilted(x, expected, angle):
-    assert turned(with_nose(x, angle)) == pytest.approx(expected, abs=1e-5)
+    assert yaw_proxy(with_nose(x, angle)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_eyes_in_one_point_are_a_profile():
-    assert turned(detection([[5, 5]] * 5)) == 1
+    assert yaw_proxy(detection([[5, 5]] * 5)) == 1
 
 
 def test_rule_admits_on_its_limits_and_not_beyond():
     rule = QualityRule(min_size=50, min_sharpness=20, max_pose=0.5, min_probability=0.99)
-    assert rule.admits(face(size=50, sharpness=20, pose=0.5))
+    assert rule.admits(face(size=50, sharpness=20, yaw_proxy=0.5))
     assert not rule.admits(face(size=49.9))
     assert not rule.admits(face(sharpness=19.9))
-    assert not rule.admits(face(pose=0.51))
+    assert not rule.admits(face(yaw_proxy=0.51))
     assert not replace(rule, min_probability=0.995).admits(face())
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from deepscan.media.frames import DecodeReport, MediaInfo
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady, Opened
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FileOpened, FrameReady
+from deepscan.media.pool import DecodePool
 from tests import awkward
 
 #: A decoding process whose decoders do what the file's name says.
@@ -136,7 +137,7 @@ def run(pool: DecodePool, *paths: Path | bytes, limit: float = 60.0) -> list[Out
         for event in pool.poll(0.5):
             outcome = outcomes[event.job.id]
             assert outcome.report is None, f"an event after the end: {event}"
-            if isinstance(event, Opened):
+            if isinstance(event, FileOpened):
                 outcome.info = event.info
             elif isinstance(event, FrameReady):
                 outcome.indices.append(event.frame.index)

@@ -6,7 +6,8 @@ import pytest
 
 from deepscan.errors import MissingError
 from deepscan.media.decoders import DECODERS, installed
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool
+from deepscan.media.jobs import DecodeJob, DecodeOptions
+from deepscan.media.pool import DecodePool
 from tests.media.conftest import STUB, drain, run
 
 

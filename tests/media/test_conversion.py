@@ -7,7 +7,7 @@ import pytest
 
 from deepscan.media.decoders import DECODERS
 from deepscan.media.probe import probe
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from tests import awkward
 
 # ITU-R BT.2087: BT.709 light to that of BT.2020.
@@ -50,7 +50,7 @@ def high_range(signal):
 
 
 def frames(path, indices):
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         found = probe(source)
         reader = DECODERS.get("pyav")(source.url(), found)
         images = [reader.read(index).astype(int) for index in indices]
@@ -135,5 +135,5 @@ def test_progressive_frames_of_a_progressive_file_are_not_touched(tmp_path):
 
 def test_decord_leaves_what_it_would_show_as_it_is_stored_to_others(tmp_path):
     path = awkward.video(tmp_path / "fields.mp4", 4, options={"x264-params": "tff=1"})
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         assert DECODERS.get("decord").unfit(probe(source)) == "decord does not deinterlace"

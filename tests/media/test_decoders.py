@@ -13,7 +13,7 @@ import pytest
 from deepscan.media import pyav
 from deepscan.media.decoders import DECODERS, DecoderError, FrameError, installed
 from deepscan.media.probe import probe
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from tests import awkward
 
 # decord is a dependency only where it has wheels; there, its absence is a failure.
@@ -53,7 +53,7 @@ ANY_ORDER = ("plain", "anim", "open", "refresh", "reordered")
 
 
 def frames(decoder, path, indices=None):
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         found = probe(source)
         reader = DECODERS.get(decoder)(source.url(), found)
         try:
@@ -69,7 +69,7 @@ def test_every_decoder_states_what_its_callers_must_know(media, decoder):
     assert kind.package
     assert isinstance(kind.automatic, bool)
     assert installed(kind) == (decoder in HERE)
-    with Source(os.fsencode(media("plain.mp4"))) as source:
+    with SourceFile(os.fsencode(media("plain.mp4"))) as source:
         assert (kind.unfit(probe(source)) is None) == (decoder != "pillow")
 
 
@@ -93,7 +93,7 @@ def test_frames_that_are_expected_are_the_same(media, decoder, name):
     whole = frames(decoder, media(name))
     chosen = list(range(0, len(whole), 3))
     order = [*chosen, *(index for index in (1, 0, 4) if index < len(whole)), *chosen]
-    with Source(os.fsencode(media(name))) as source:
+    with SourceFile(os.fsencode(media(name))) as source:
         reader = DECODERS.get(decoder)(source.url(), probe(source))
         reader.expect(chosen)
         for index in order:
@@ -112,7 +112,7 @@ def test_pyav_decodes_no_frame_that_nobody_needs(media, monkeypatch):
 
     monkeypatch.setattr(pyav.PyavDecoder, "_positions", counted)
     ways = []
-    with Source(os.fsencode(media("plain.mp4"))) as source:
+    with SourceFile(os.fsencode(media("plain.mp4"))) as source:
         found = probe(source)
         for expected in ([], [0, 29]):
             decoded: list[int] = []
@@ -190,7 +190,7 @@ def test_pixels_come_out_square(media, name):
 @pytest.mark.parametrize("name", ["plain.mp4", "open.mkv", "vp9.webm", "av1.webm"])
 def test_libav_decodes_with_one_thread(media, name):
     """With several a damaged file gives another picture in another run."""
-    with Source(os.fsencode(media(name))) as source:
+    with SourceFile(os.fsencode(media(name))) as source:
         found = probe(source)
         gc.collect()
         before = len(os.listdir("/proc/self/task"))
@@ -221,7 +221,7 @@ def test_pyav_gives_every_frame_that_is_left(media, name):
 
 
 def test_pyav_reports_damage(media):
-    with Source(os.fsencode(media("damaged.mp4"))) as source:
+    with SourceFile(os.fsencode(media("damaged.mp4"))) as source:
         found = probe(source)
         reader = DECODERS.get("pyav")(source.url(), found)
         failed = {}

@@ -5,10 +5,10 @@ import struct
 
 import pytest
 
-from deepscan.media.endings import shortfall, unread
+from deepscan.media.endings import shortfall, unread_tail
 from deepscan.media.frames import MediaError
 from deepscan.media.probe import probe
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from tests import awkward
 
 # Names of `MAKERS` in conftest.
@@ -32,7 +32,7 @@ LIBAV = {
 
 
 def missing(path):
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         return shortfall(source, LIBAV[path.suffix])
 
 
@@ -49,7 +49,7 @@ def test_what_this_program_s_own_libraries_write_is_whole(tmp_path, suffix):
 
 @pytest.mark.parametrize("name", CUT)
 def test_a_file_that_is_cut_short_says_so(media, name):
-    with Source(os.fsencode(media(name))) as source:
+    with SourceFile(os.fsencode(media(name))) as source:
         found = probe(source)
     assert found.damaged
     assert any(line.startswith("it is cut short: ") for line in found.warnings), found.warnings
@@ -83,7 +83,7 @@ def test_a_stretch_of_zeros_is_read_over(media, tmp_path):
     """As in a recorder's file that was made as large as it might become."""
     path = tmp_path / "long.ts"
     path.write_bytes(media("plain.ts").read_bytes() + bytes(188_000))
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         assert probe(source).count == 30
 
 
@@ -105,7 +105,7 @@ def test_wherever_it_is_cut(media, tmp_path, name, share):
     path = tmp_path / name
     path.write_bytes(media(name).read_bytes())
     awkward.cut(path, share)
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         try:
             assert probe(source).warnings
         except MediaError as error:
@@ -113,7 +113,7 @@ def test_wherever_it_is_cut(media, tmp_path, name, share):
 
 
 def test_the_frame_in_which_a_gif_is_cut_is_not_decodable(media):
-    with Source(os.fsencode(media("cut.gif"))) as source:
+    with SourceFile(os.fsencode(media("cut.gif"))) as source:
         found = probe(source)
     assert found.count == 29
 
@@ -128,9 +128,9 @@ def test_what_stands_behind_the_end_of_a_picture_is_no_damage(media, tmp_path):
 def test_uncompressed_frames_that_are_cut_short(tmp_path):
     path = tmp_path / "plain.y4m"
     path.write_bytes(b"YUV4MPEG2 W64 H64 F25:1 C420\n" + (b"FRAME\n" + b"d" * 6144) * 6)
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         assert probe(source).warnings == ()
-    with Source(os.fsencode(awkward.cut(path, 0.9))) as source:
+    with SourceFile(os.fsencode(awkward.cut(path, 0.9))) as source:
         found = probe(source)
     assert (found.count, found.warnings) == (5, ("it is cut short: it ends within a frame",))
 
@@ -157,8 +157,8 @@ def test_a_recording_behind_another_one_that_is_not_read_is_named(media, tmp_pat
     part = awkward.video(tmp_path / "part.flv").read_bytes()
     # With a second header libav takes the rest for rubbish.
     path.write_bytes(part + part)
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         found = probe(source)
-        assert unread(source, source.size) is None
+        assert unread_tail(source, source.size) is None
     assert found.count == 30
     assert any("may be another recording" in line for line in found.warnings)

@@ -3,7 +3,8 @@
 import os
 import time
 
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady, Opened
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FileOpened, FrameReady
+from deepscan.media.pool import DecodePool
 from tests import awkward
 from tests.media.conftest import STUB, collect, drain, run
 
@@ -43,7 +44,7 @@ def test_frames_of_one_file_outlast_the_start_of_the_next(media):
         held = collect(pool, FrameReady, 2)
         pool.poll(0.2) if pool.busy else None
         pool.submit(DecodeJob(1, os.fsencode(media("vfr.mp4"))))
-        collect(pool, Opened)
+        collect(pool, FileOpened)
         assert not [event for event in pool.poll(0.3) if isinstance(event, FrameReady)]
         assert [awkward.number_of(event.frame.image) for event in held] == [0, 29]
         for event in held:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 from tests.media.conftest import STUB, children, collect, drain, run
 
 # Files of others, which are not there for everybody.

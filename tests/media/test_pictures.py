@@ -10,7 +10,7 @@ from PIL import Image
 from deepscan.media.decoders import DECODERS, DecoderError, FrameError
 from deepscan.media.frames import MediaError
 from deepscan.media.probe import probe
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from tests import awkward
 
 HERE = Path(__file__).parent / "pictures"
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "pictures"
 
 def read(path):
     """Return what is found of a file, and its frames as the first suitable decoder gives them."""
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         found = probe(source)
         kind = next(
             kind for kind in map(DECODERS.get, DECODERS.names) if kind.automatic and kind.unfit(found) is None
@@ -40,7 +40,7 @@ def test_the_whole_picture_the_right_way_up(name):
 
 @pytest.mark.parametrize("name", ["tiles1.avif", "ignored.heic"])
 def test_libav_by_name_says_why_it_does_not_take_it(name):
-    with Source(os.fsencode(HERE / name)) as source, pytest.raises(DecoderError, match="libav"):
+    with SourceFile(os.fsencode(HERE / name)) as source, pytest.raises(DecoderError, match="libav"):
         DECODERS.get("pyav")(source.url(), probe(source))
 
 

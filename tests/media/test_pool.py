@@ -7,7 +7,8 @@ import time
 import pytest
 
 from deepscan.errors import UsageError
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 from tests import awkward
 from tests.media.conftest import collect, drain, run
 

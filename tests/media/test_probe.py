@@ -13,12 +13,12 @@ from deepscan.media.container import open_container
 from deepscan.media.decoders import Probe
 from deepscan.media.frames import MediaError, MediaInfo
 from deepscan.media.probe import probe
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 from tests import awkward
 
 
 def look(path, **options) -> Probe:
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         return probe(source, **options)
 
 

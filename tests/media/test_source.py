@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from deepscan.media.frames import MediaError
-from deepscan.media.source import Source
+from deepscan.media.source import SourceFile
 
 
 def write(path, suffix, content):
@@ -42,7 +42,7 @@ def number_files(monkeypatch, numbers):
 
 def refusal(path):
     with pytest.raises(MediaError) as caught:
-        Source(os.fsencode(path))
+        SourceFile(os.fsencode(path))
     assert caught.value.status == "error"
     return caught.value.detail
 
@@ -76,7 +76,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 def test_digest_and_head(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc" * 5000)
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         assert source.digest() == hashlib.sha256(b"abc" * 5000).hexdigest()
         assert source.size == 15000
         assert source.head(4) == b"abca"
@@ -104,7 +104,7 @@ def test_changes_are_noticed(tmp_path, act, words, numbers, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     number_files(monkeypatch, numbers)
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         digest = source.digest()
         act(path)
         assert words in source.change(digest)
@@ -125,7 +125,7 @@ def test_what_is_no_change_is_none(tmp_path, act, numbers, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     number_files(monkeypatch, numbers)
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         digest = source.digest()
         act(path)
         assert source.change(digest) is None
@@ -134,7 +134,7 @@ def test_what_is_no_change_is_none(tmp_path, act, numbers, monkeypatch):
 def test_a_link_that_is_followed_may_point_elsewhere_meanwhile(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(write(link, ".first", b"abc"))
-    with Source(os.fsencode(link)) as source:
+    with SourceFile(os.fsencode(link)) as source:
         digest = source.digest()
         link.unlink()
         link.symlink_to(write(link, ".copy", b"abc"))
@@ -147,7 +147,7 @@ def test_a_link_that_is_followed_may_point_elsewhere_meanwhile(tmp_path):
 def test_what_takes_the_place_and_cannot_be_read_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    with Source(os.fsencode(path)) as source:
+    with SourceFile(os.fsencode(path)) as source:
         digest = source.digest()
         replace(path, b"abc")
 
@@ -163,7 +163,7 @@ def test_what_takes_the_place_and_cannot_be_read_is_an_error(tmp_path, monkeypat
 def test_closing_twice_leaves_other_descriptors_alone(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
-    source = Source(os.fsencode(path))
+    source = SourceFile(os.fsencode(path))
     source.close()
     other = os.open(path, os.O_RDONLY)
     source.close()

@@ -86,12 +86,12 @@ def test_a_chart_has_calibrated_scores_at_their_times_between_the_thresholds(tmp
     first, second = made.all("circle")
     calibration = Calibration.from_json(THRESHOLDS)
     for point, raw, seconds in ((first, 0.5, 0.0), (second, 0.9, 2.0)):
-        wide = chart.WIDTH - chart.LEFT - chart.RIGHT
+        wide = chart.CHART_WIDTH - chart.LEFT - chart.RIGHT
         # a tenth of a unit is what the page rounds to
         assert float(point["cx"]) == pytest.approx(chart.LEFT + wide * seconds / 4.0, abs=0.06)
-        high = chart.HEIGHT - chart.TOP - chart.BOTTOM
+        high = chart.CHART_HEIGHT - chart.TOP - chart.BOTTOM
         score = calibrate(raw, calibration)
-        assert float(point["cy"]) == pytest.approx(chart.HEIGHT - chart.BOTTOM - high * score, abs=0.06)
+        assert float(point["cy"]) == pytest.approx(chart.CHART_HEIGHT - chart.BOTTOM - high * score, abs=0.06)
     assert (first["class"], second["class"]) == ("inconclusive", "fake")
     (fake,), (clear,) = made.all("rect", **{"class": "fake"}), made.all("rect", **{"class": "no_evidence"})
     assert float(fake["y"]) + float(fake["height"]) == pytest.approx(chart.down(0.7))
@@ -366,7 +366,7 @@ def test_a_chart_of_any_length_has_a_few_ticks(duration):
     drawn = chart.timeline([], duration, None)
     assert 1 <= len(drawn.ticks) <= 10
     assert len({words for _, words in drawn.ticks}) == len(drawn.ticks)
-    assert all(chart.LEFT <= x <= chart.WIDTH - chart.RIGHT + 1e-6 for x, _ in drawn.ticks)
+    assert all(chart.LEFT <= x <= chart.CHART_WIDTH - chart.RIGHT + 1e-6 for x, _ in drawn.ticks)
 
 
 def test_a_still_image_is_in_the_middle():

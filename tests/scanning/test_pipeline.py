@@ -10,7 +10,7 @@ from deepscan.errors import ContractError
 from deepscan.faces.face import Detection
 from deepscan.faces.stage import FRAME_BATCH
 from deepscan.media.frames import DecodeReport, Frame
-from deepscan.media.pool import Ended, FrameReady
+from deepscan.media.jobs import Ended, FrameReady
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pipeline import Pipeline
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augmentation.augment import Image
-from deepscan.faces.blend import Mask, face_outline, self_blended, soft_mask
+from deepscan.faces.blend import BlendMask, face_outline, self_blended, soft_mask
 from deepscan.faces.regions import canonical_face
 
 #: Draws a real crop of somebody else, aligned by the same recipe.
@@ -40,15 +40,15 @@ class Means:
     redrawers: Sequence[Redrawer] = ()
 
 
-Forgery = Callable[[Image, Means, CropRecipe, Generator], tuple[Image, Mask]]
+Forgery = Callable[[Image, Means, CropRecipe, Generator], tuple[Image, BlendMask]]
 
 
-def blend(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def blend(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Blend the face with a slightly changed copy of itself; see `self_blended`."""
     return self_blended(crop, recipe, rng)
 
 
-def swap(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def swap(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Put the face of the most alike of a few other people over this one, in its colours, more or less sharp.
 
     After "Face X-ray for More General Face Forgery Detection" (CVPR 2020, Sec. 3.3): two real faces, a mask,
@@ -62,7 +62,7 @@ def swap(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple
     return _laid(crop, source, mask), mask
 
 
-def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Pull mouth, eyes or middle of the face into another expression, and smooth what moved."""
     side, face = crop.shape[0], canonical_face(recipe)
     y, x = np.indices((side, side), dtype=np.float32)
@@ -88,7 +88,7 @@ def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple
     return _laid(crop, _rerendered(np.asarray(moved, dtype=np.uint8), rng), soft), soft
 
 
-def render(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def render(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Draw the face, or all that is seen, anew from fewer pixels, as the decoder of a generator does."""
     side = crop.shape[0]
     mask = (
@@ -99,7 +99,7 @@ def render(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tup
     return _laid(crop, _rerendered(crop, rng), mask), mask
 
 
-def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, Mask]:
+def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Take the face, or all that is seen, through an autoencoder: what a neural decoder leaves.
 
     What goes through it is the crop itself, its face in another expression, or, where the face alone is
@@ -136,7 +136,7 @@ FORGERIES: Mapping[str, Forgery] = {
 
 def forged(
     kinds: Sequence[str], crop: Image, means: Means, recipe: CropRecipe, rng: Generator
-) -> tuple[Image, Mask]:
+) -> tuple[Image, BlendMask]:
     """Return a fake of one of some kinds made from a real crop, and how much of each pixel was forged.
 
     Args:
@@ -153,7 +153,7 @@ def forged(
     return FORGERIES[kind](crop, means, recipe, rng)
 
 
-def _laid(crop: Image, source: Image, mask: Mask) -> Image:
+def _laid(crop: Image, source: Image, mask: BlendMask) -> Image:
     laid = crop.astype(np.float32)
     laid += mask[..., None] * (source - laid)
     return np.rint(laid).astype(np.uint8)
@@ -171,7 +171,7 @@ def _glance(crop: Image) -> NDArray[np.float32]:
     return np.asarray(small, dtype=np.float32)
 
 
-def _recoloured(source: Image, target: Image, mask: Mask, rng: Generator) -> Image:
+def _recoloured(source: Image, target: Image, mask: BlendMask, rng: Generator) -> Image:
     """Return the source with mean and spread of the target's colours inside the mask, mostly."""
     inside = mask > 0.5 * mask.max()
     values, wanted = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32) for image in (source, target))

@@ -22,10 +22,11 @@ from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
 from deepscan.faces.face import Detection, Floats
 from deepscan.faces.finder import FaceFinder
+from deepscan.faces.following import FollowState
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
-from deepscan.faces.trails import Trail
 from deepscan.media.frames import DecodeReport, Frame, Image, Status
-from deepscan.media.pool import DecodeJob, DecodePool, Ended, FrameReady
+from deepscan.media.jobs import DecodeJob, Ended, FrameReady
+from deepscan.media.pool import DecodePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Extraction:
         report: How its decoding ended, None while it goes on.
         waiting: Frames that have not been through the face finder yet.
         failure: What a stage of ours could not do with it, empty where none failed.
-        trail: Where its faces were last.
+        follow_state: Where its faces were last.
         sampled: How many frames were looked at.
         landmarks: Index of each frame with a face -> its landmarks in the frame's pixels.
         size: Height and width of its frames.
@@ -92,7 +93,7 @@ class Extraction:
     report: DecodeReport | None = None
     waiting: int = 0
     failure: str = ""
-    trail: Trail = field(default_factory=Trail)
+    follow_state: FollowState = field(default_factory=FollowState)
     sampled: int = 0
     landmarks: dict[int, Floats] = field(default_factory=dict)
     size: tuple[int, ...] = ()

@@ -25,10 +25,11 @@ from deepscan.data.crops.target import (
 from deepscan.data.datasets.layout import Layout
 from deepscan.devices import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, choice_hint
-from deepscan.faces.finder import FaceFinder, Mode, describe_finder, open_finder
+from deepscan.faces.finder import FaceFinder, FaceMode, describe_finder, open_finder
 from deepscan.files import exclusive_lock
 from deepscan.media.frames import FAILURES, STATUSES, Status
-from deepscan.media.pool import DecodeOptions, DecodePool
+from deepscan.media.jobs import DecodeOptions
+from deepscan.media.pool import DecodePool
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
 
@@ -56,7 +57,7 @@ class PrepareOptions:
 
     recipe: CropRecipe = field(default_factory=CropRecipe)
     frames: int = 32
-    faces: Mode = "fast"
+    faces: FaceMode = "fast"
     faces_device: str = "cpu"
     splits: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ class PrepareOptions:
         for name in ("frames", "limit", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name} must be above 0, not {value}", "leave it out for its default")
-        _one_of("--faces", (self.faces,), get_args(Mode))
+        _one_of("--faces", (self.faces,), get_args(FaceMode))
         _one_of("--faces-device", (self.faces_device,), FACE_DEVICES)
         _one_of("--split", self.splits, SPLITS)
         _one_of("--retry", tuple(self.retry), STATUSES)

@@ -12,7 +12,8 @@ from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops.crop_videos import in_crop
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, FrameReady
+from deepscan.media.pool import DecodePool
 from tests import awkward
 
 from .numbered import FACE, FACELESS, RECIPE, Finder

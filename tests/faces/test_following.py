@@ -6,7 +6,7 @@ import pytest
 
 from deepscan.faces.boxes import iou
 from deepscan.faces.face import Detection
-from deepscan.faces.trails import SURE, Trail, find_faces
+from deepscan.faces.following import SURE, FollowState, find_faces
 from deepscan.media.frames import Frame
 
 
@@ -26,7 +26,7 @@ class Finder:
         self.searched += numbers
         return [[] if number in self.empty else [face(number)] for number in numbers]
 
-    def follow(self, images, known):
+    def redetect_near(self, images, known):
         numbers = [int(image[0, 0, 0]) for image in images]
         self.followed += [
             (number, [int(each.box[0]) for each in faces])
@@ -44,14 +44,14 @@ def placed(found):
 
 
 def test_one_frame_in_some_is_searched_and_the_others_follow_the_one_before():
-    finder, trail = Finder(every=3), Trail()
-    assert placed(find_faces(finder, frames(*range(8)), [trail] * 8)) == [[at] for at in range(8)]
+    finder, state = Finder(every=3), FollowState()
+    assert placed(find_faces(finder, frames(*range(8)), [state] * 8)) == [[at] for at in range(8)]
     assert sorted(finder.searched) == [0, 3, 6]
     assert sorted(finder.followed) == [(1, [0]), (2, [1]), (4, [3]), (5, [4]), (7, [6])]
 
 
-def test_a_trail_goes_on_over_batches_and_videos_do_not_mix():
-    finder, first, second = Finder(every=3), Trail(), Trail()
+def test_following_goes_on_over_batches_and_videos_do_not_mix():
+    finder, first, second = Finder(every=3), FollowState(), FollowState()
     find_faces(finder, frames(0, 100, 1), [first, second, first])
     find_faces(finder, frames(101, 2, 102, 103), [second, first, second, second])
     assert sorted(finder.searched) == [0, 100, 103]
@@ -59,27 +59,27 @@ def test_a_trail_goes_on_over_batches_and_videos_do_not_mix():
 
 
 def test_after_two_seconds_somebody_else_may_be_there():
-    finder, trail = Finder(every=9), Trail()
-    find_faces(finder, frames(0, 1, 2, 3, apart=0.9), [trail] * 4)
+    finder, state = Finder(every=9), FollowState()
+    find_faces(finder, frames(0, 1, 2, 3, apart=0.9), [state] * 4)
     assert sorted(finder.searched) == [0, 3]
-    finder, trail = Finder(every=9), Trail()
-    find_faces(finder, frames(0, 1, 2, apart=20), [trail] * 3)
+    finder, state = Finder(every=9), FollowState()
+    find_faces(finder, frames(0, 1, 2, apart=20), [state] * 3)
     assert sorted(finder.searched) == [0, 1, 2]
 
 
 def test_a_frame_in_which_a_face_is_lost_is_searched_and_so_is_one_after_none():
-    finder, trail = Finder(every=9, lost={2}, empty={2, 3}), Trail()
-    assert placed(find_faces(finder, frames(*range(6)), [trail] * 6)) == [[0], [1], [], [], [4], [5]]
+    finder, state = Finder(every=9, lost={2}, empty={2, 3}), FollowState()
+    assert placed(find_faces(finder, frames(*range(6)), [state] * 6)) == [[0], [1], [], [], [4], [5]]
     assert finder.searched == [0, 2, 3, 4]
     assert [number for number, _ in finder.followed] == [1, 2, 5]
 
 
 def test_what_the_finder_doubts_is_not_followed():
-    finder, trail = Finder(every=9), Trail(0, 0.0, [face(0), face(30, SURE - 0.01)])
-    find_faces(finder, frames(1), [trail])
+    finder, state = Finder(every=9), FollowState(0, 0.0, [face(0), face(30, SURE - 0.01)])
+    find_faces(finder, frames(1), [state])
     assert finder.followed == [(1, [0])]
-    finder, trail = Finder(every=9), Trail(0, 0.0, [face(30, SURE - 0.01)])
-    find_faces(finder, frames(1), [trail])
+    finder, state = Finder(every=9), FollowState(0, 0.0, [face(30, SURE - 0.01)])
+    find_faces(finder, frames(1), [state])
     assert (finder.searched, finder.followed) == ([1], [])
 
 
@@ -104,7 +104,7 @@ def test_faces_that_move_are_found_where_a_search_finds_them(fast, clip):
     assert fast.every > 1
     # Something or other is taken for a face that is none; it is not followed.
     found = [_sure(faces) for faces in _through(fast, clip)]
-    followed = fast.follow(clip[1:], found[:-1])
+    followed = fast.redetect_near(clip[1:], found[:-1])
     off = []
     for faces, searched in zip(followed, fast.detect(clip[1:]), strict=True):
         assert faces is not None
@@ -119,7 +119,7 @@ def test_faces_that_move_are_found_where_a_search_finds_them(fast, clip):
 def test_a_face_that_is_followed_for_long_does_not_drift(fast, clip):
     (truth, *_), known = fast.detect(clip[:1])[0], fast.detect(clip[:1])
     for _ in range(12):
-        known = fast.follow(clip[:1], known)
+        known = fast.redetect_near(clip[:1], known)
     eyes = np.linalg.norm(truth.landmarks[1] - truth.landmarks[0])
     # Suppression may choose another of the boxes that a face is found with.
     np.testing.assert_allclose(known[0][0].landmarks, truth.landmarks, atol=eyes / 20)
@@ -130,9 +130,9 @@ def _sure(faces):
 
 
 def _through(finder, clip):
-    trail = Trail()
+    state = FollowState()
     moving = [Frame(at, at / 10, image) for at, image in enumerate(clip)]
-    return find_faces(finder, moving, [trail] * len(clip))
+    return find_faces(finder, moving, [state] * len(clip))
 
 
 def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):
@@ -141,13 +141,13 @@ def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):
     left, top, right, bottom = known[1].box.astype(int)
     covered[max(0, top) : bottom, max(0, left) : right] = 128
     empty = np.full_like(clip[0], 90)
-    assert fast.follow([covered, empty, clip[0]], [known] * 3)[:2] == [None, None]
-    assert len(fast.follow([covered], [known[:1]])[0]) == 1, "the other one is still there"
+    assert fast.redetect_near([covered, empty, clip[0]], [known] * 3)[:2] == [None, None]
+    assert len(fast.redetect_near([covered], [known[:1]])[0]) == 1, "the other one is still there"
 
 
 def test_two_hints_that_lead_to_one_face_are_not_two_faces(fast, clip):
     known = fast.detect(clip[:1])[0]
-    assert fast.follow([clip[0]], [[known[0], known[0]]]) == [None]
+    assert fast.redetect_near([clip[0]], [[known[0], known[0]]]) == [None]
 
 
 def test_exact_searches_every_frame(exact, clip):
