@@ -45,10 +45,17 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "doctor": doctor,
 }
 
+ABOUT = """
+Batch video forensics: find which videos show a manipulated face, how sure that is, and why.
+
+deepscan scan clip.mp4
+
+deepscan COMMAND --help shows what a command takes, with examples.
+"""
 EXIT_CODES = """
-Exit codes: 0 every input has an outcome | 1 internal error | 2 wrong usage, or a named path not there |
-3 some inputs failed | 4 a contract does not hold (hash, golden score, resumed run) | 5 a dependency, device,
-data set or weights missing | 10 with --fail-on fake, when a fake was found | 130 interrupted | 143 terminated
+Exit codes: 0 every input has an outcome | 1 internal error | 2 wrong usage, or a named path is missing |
+3 some inputs failed | 4 mismatch (hash, golden score, resumed run) | 5 a dependency, device, data set or
+weights are missing | 10 a fake was found, with --fail-on fake | 130 interrupted | 143 terminated
 """.replace("\n", " ").strip()
 
 
@@ -56,7 +63,7 @@ def build() -> typer.Typer:
     """Return the application with its commands."""
     app = typer.Typer(
         name="deepscan",
-        help="Batch video forensics: which videos show a manipulated face, how sure that is, and why.",
+        help=ABOUT,
         epilog=EXIT_CODES,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -111,10 +118,10 @@ def _told(error: BaseException) -> tuple[str, str]:
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt | Terminated):
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
-        return word, "what was written stays: repeat the command, with --resume where it has that"
+        return word, "what was written stays: repeat the command, with --resume if it has that option"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f" for {error.filename}" if error.filename else ""
-        return f"there is no room left on the disk{where}", "make room, and repeat the command"
+        return f"no space left on the disk{where}", "free some space, and repeat the command"
     hint = f"this is a defect: repeat with {DEBUG} and report what it prints"
     return f"{type(error).__name__}: {error}", hint
 
@@ -131,7 +138,7 @@ def _root(
         typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version),
     ] = False,
     debug: Annotated[
-        bool, typer.Option(DEBUG, help="Show the traceback of an error. May stand anywhere.")
+        bool, typer.Option(DEBUG, help="Show the traceback of an error. Works anywhere on the line.")
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""

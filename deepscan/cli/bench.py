@@ -10,17 +10,18 @@ from deepscan.cli.options import (
     MODEL,
     OUTPUT,
     DecoderName,
-    Device,
     FacesDevice,
     Overwrite,
     Style,
     progress_option,
 )
+from deepscan.engines import ENGINES
 from deepscan.errors import UsageError
+from deepscan.media.decoders import AUTO
 from deepscan.models.lookup import DEFAULT_MODEL
 
-LOOK, MEASURE = "What is looked at", "How it is measured"
-SIDE_BY_SIDE = "Several, with commas between them, are measured side by side."
+LOOK, MEASURE = "Frames and faces", "Measurement"
+SIDE_BY_SIDE = "Separate several values by commas to compare them."
 
 
 def bench(
@@ -28,63 +29,77 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Videos and folders, as scan takes them. Without any, four clips of ten seconds in 720p and "
-            "1080p are made up, the same everywhere, so that machines can be compared.",
+            help="Videos and folders, as in scan. Without any, bench makes four clips of ten seconds in 720p "
+            "and 1080p, the same everywhere, so that machines can be compared.",
             show_default=False,
         ),
     ] = None,
     frames: Annotated[
-        str, typer.Option(help=f"Frames sampled from each video. {SIDE_BY_SIDE}", rich_help_panel=LOOK)
+        str,
+        typer.Option(
+            help=f"Frames to sample from each video. {SIDE_BY_SIDE}", metavar="N[,N]", rich_help_panel=LOOK
+        ),
     ] = "8,32",
     faces: Annotated[
         str,
         typer.Option(help="fast, exact, facenet, or several.", metavar="MODE[,MODE]", rich_help_panel=LOOK),
     ] = "fast",
     faces_device: Annotated[
-        FacesDevice, typer.Option(help="Where faces are found.", rich_help_panel=LOOK)
+        FacesDevice, typer.Option(help="Where to find faces.", rich_help_panel=LOOK)
     ] = "cpu",
-    decoder: Annotated[
-        DecoderName, typer.Option(help="What decodes the videos.", rich_help_panel=LOOK)
-    ] = "auto",
+    decoder: Annotated[DecoderName, typer.Option(help="What decodes videos.", rich_help_panel=LOOK)] = "auto",
     limit: Annotated[
         int,
-        typer.Option(min=1, help="Of more files, so many are taken, spread evenly.", rich_help_panel=LOOK),
+        typer.Option(min=1, help="Use at most this many files, spread evenly.", rich_help_panel=LOOK),
     ] = 16,
     model: Annotated[
         str,
         typer.Option(
-            help="Names or folders of models; none finds faces only.",
+            help="Names or folders of models. none: find faces only.",
             metavar="NAME|DIR[,...]",
             rich_help_panel=MODEL,
         ),
     ] = DEFAULT_MODEL,
-    engine: Annotated[str, typer.Option(help="Engines, such as onnx,torch.", rich_help_panel=MODEL)] = "auto",
-    device: Device = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join((AUTO, *ENGINES.names))}.", metavar="NAME[,NAME]", rich_help_panel=MODEL
+        ),
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda.", metavar="NAME[,NAME]", rich_help_panel=MODEL)
+    ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Precisions, such as fp32,int8.", rich_help_panel=MODEL)
+        str,
+        typer.Option(help="auto, fp32, fp16, bf16 or int8.", metavar="NAME[,NAME]", rich_help_panel=MODEL),
     ] = "auto",
     batch: Annotated[
-        str, typer.Option(help="Crops that go through the detector at once.", rich_help_panel=MODEL)
+        str, typer.Option(help="Crops per batch of the detector.", metavar="N[,N]", rich_help_panel=MODEL)
     ] = "1,8,32",
     only: Annotated[
         str | None,
         typer.Option(
-            help="Measure these alone: start-up, decode, faces, detector, scan.",
+            help="Measure only these: start-up, decode, faces, detector, scan.",
             metavar="STAGE[,STAGE]",
             rich_help_panel=MEASURE,
         ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Timed runs of each, after one untimed.", rich_help_panel=MEASURE)
+        int,
+        typer.Option(
+            min=1, help="Timed runs of each variant, after an untimed one.", rich_help_panel=MEASURE
+        ),
     ] = 3,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Decoders at once.", show_default="half the cores", rich_help_panel=MEASURE),
+        typer.Option(
+            min=1, help="Decoding processes.", show_default="half the cores", rich_help_panel=MEASURE
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write the rows to FILE.csv or FILE.jsonl; FILE.machine.json describes the machine and the "
+            help="Write rows to FILE.csv or FILE.jsonl. FILE.machine.json describes the machine and the "
             "files.",
             metavar="FILE",
             rich_help_panel=OUTPUT,
@@ -93,13 +108,13 @@ def bench(
     overwrite: Overwrite = False,
     progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
 ) -> None:
-    """Measure start-up, decoding, face finding and the detector alone, and then the whole scan.
+    """Measure the speed of each stage alone (start-up, decoding, faces, detector) and of the whole scan.
 
-    Each is run once untimed, then --repeats times, variants in turns. The
-    figures are the median and how far the runs lie apart. Compare rows of one
-    run, and give the machine nothing else to do. Stages of a scan overlap: the
-    seconds of each are those of all videos together. A table at a terminal,
-    JSON lines when piped.
+    Runs each variant once untimed, then --repeats times in turns, and prints
+    the median and the spread: a table at a terminal, JSON lines in a pipe.
+    Compare rows of one run only, on a machine without other work. Stages of a
+    scan overlap, so their seconds, each summed over all videos, exceed the
+    whole.
 
     deepscan bench
 
@@ -132,7 +147,7 @@ def bench(
     )
     found = collect(paths or ()).paths
     if paths and not found:
-        raise UsageError("there is no video in what was named", "name videos, or nothing for made-up clips")
+        raise UsageError("no video in the named paths", "name videos, or none to use made-up clips")
     file = None if out is None else RowFile(out, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as folder, BenchView(progress, file) as view:
         try:
@@ -151,4 +166,4 @@ def _numbers(option: str, given: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in _words(given))
     except ValueError:
-        raise UsageError(f"{option} {given!r} are no whole numbers", f"such as {option} 8,32")
+        raise UsageError(f"{option} takes whole numbers, not {given!r}", f"type, for example, {option} 8,32")

@@ -80,7 +80,8 @@ def calibrate(
 ) -> None:
     """Fit a model's probabilities and thresholds to data of yours, and write them into its card.
 
-    Scores the test sets as eval does, fits on half of their groups, and measures on the other half.
+    Scores the test sets as eval does, fits on half of their groups, and
+    measures on the other half.
 
     deepscan calibrate --model runs/mine --data crops --set mine
 

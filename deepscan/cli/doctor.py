@@ -8,9 +8,12 @@ MARKS = {"ok": ("ok", "green"), "optional": ("-", "yellow"), "failed": ("FAILED"
 
 
 def doctor() -> int:
-    """Check versions, decoders, engines, GPUs and models, with one line of advice for each thing missing.
+    """Check versions, decoders, engines, GPUs and models, and advise on what is missing.
 
-    Ends with 0 when a scan works, else with the exit code that the scan would end with.
+    Exits with 0 if scan works here, else with the exit code that scan would
+    have.
+
+    deepscan doctor
     """
     from deepscan.doctor import examine
     from deepscan.errors import ExitCode

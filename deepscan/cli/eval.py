@@ -148,7 +148,8 @@ def evaluate(
 ) -> None:
     """Measure a model by the field's protocols, beside the figures that the papers print.
 
-    Also measures scores that exist already: anybody's (--scores), or those of a scan (--records).
+    Also measures scores that exist already: anybody's (--scores), or those of a
+    scan (--records).
 
     deepscan eval --model runs/mine --data DIR --protocol cross-dataset
 

@@ -19,7 +19,7 @@ COMPARED = 512
 
 
 def export(
-    model: Annotated[str, typer.Option(help="A model by name, or its folder.", metavar="NAME|DIR")],
+    model: Annotated[str, typer.Option(help="Name or folder of a model.", metavar="NAME|DIR")],
     to: Annotated[Literal["onnx"], typer.Option(help="Format of the file.")] = "onnx",
     precision: Annotated[
         Literal["fp32", "int8"],
@@ -31,29 +31,30 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="For int8: face pictures and faces.csv as train takes them; 8 bits are fitted to some of "
-            "split train, and held against float32 on some of split val.",
+            help="For int8: folder of face pictures and faces.csv, as in train. Fits 8 bits to split train, "
+            "and compares with float32 on split val.",
             metavar="DIR",
         ),
     ] = None,
-    cache: Annotated[
-        Path, typer.Option(help="Folder for the aligned crops, made once.", metavar="DIR")
-    ] = Path("runs/crops"),
+    cache: Annotated[Path, typer.Option(help="Folder for aligned crops, made once.", metavar="DIR")] = Path(
+        "runs/crops"
+    ),
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder to write: card and network. For int8 it may be the model's own.",
+            help="Model folder to write. For int8 it may be the model's own.",
             metavar="DIR",
             show_default="NAME-onnx",
         ),
     ] = None,
 ) -> None:
-    """Write a model's network as a file that runs without torch, and hold it against the network first.
+    """Export a model as a file that runs without torch.
 
-    Nothing is written where the two differ: the largest difference of a probability is 0.001. In 8 bits they
-    do differ: the card records by how much, and scans take that file by themselves where it is near enough.
+    Writes nothing if a probability of the file differs by more than 0.001 from
+    the original's. In 8 bits it may: the card records by how much, and scan
+    uses that file on a CPU if it is close enough.
 
-    deepscan export --model runs/mine --out mine-onnx, then deepscan scan videos/ --model mine-onnx
+    deepscan export --model runs/mine --out mine-onnx
 
     deepscan export --model runs/mine --precision int8 --data faces --out runs/mine
     """

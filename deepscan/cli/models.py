@@ -11,25 +11,28 @@ import yaml
 from deepscan.cards import ModelCard
 from deepscan.cli.options import LayoutName
 from deepscan.errors import DeepscanError, ExitCode, require
+from deepscan.models.layouts import LAYOUTS
 from deepscan.models.lookup import user_folder
 
-Name = Annotated[str, typer.Argument(help="Name of a model, as in the list.", show_default=False)]
-Offline = Annotated[bool, typer.Option("--offline", help="Use only what is on this machine already.")]
+Name = Annotated[
+    str, typer.Argument(help="Name of a model, as in the list.", metavar="NAME", show_default=False)
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only files that are on this machine.")]
 
 models = typer.Typer(name="models", invoke_without_command=True)
 
 
 @models.callback()
 def listing(context: typer.Context) -> None:
-    """List models, or install detectors that others have published.
+    """List models, or install published detectors.
 
-    Without a command: the embedded, the installed, and the published ones that can be had.
+    Without a command: lists built-in, installed and available models; a table
+    at a terminal, JSON lines in a pipe. Installed models are in XDG_CACHE_HOME
+    or ~/.cache, in deepscan/models. scan itself fetches nothing.
 
-    A table at a terminal, JSON lines when piped. A scan fetches nothing, ever.
+    deepscan models
 
-    Installed ones lie in deepscan/models in the user's cache: XDG_CACHE_HOME, or else ~/.cache.
-
-    deepscan models pull gend --accept-license, then deepscan scan videos/ --model gend
+    deepscan models pull gend --accept-license
     """
     if context.invoked_subcommand:
         return
@@ -57,7 +60,10 @@ def listing(context: typer.Context) -> None:
 
 @models.command()
 def info(name: Name) -> None:
-    """Show all that is known of a model: its card, where it is from, its terms, how to get it."""
+    """Show a model's card, origin, terms, and how to get it.
+
+    deepscan models info convnet
+    """
     from deepscan.models.store import find, listed
 
     said = find(name, listed(user_folder())).describe()
@@ -68,13 +74,16 @@ def info(name: Name) -> None:
 def pull(
     name: Name,
     accept_license: Annotated[
-        bool, typer.Option("--accept-license", help="Accept the terms, which are shown either way.")
+        bool, typer.Option("--accept-license", help="Accept the terms, which are shown in any case.")
     ] = False,
     offline: Offline = False,
 ) -> None:
     """Fetch a published detector and install it.
 
-    An interrupted download goes on; the file must have the known hash, or else that of the first time.
+    Resumes an interrupted download. The file must have the known hash, or that
+    of its first download.
+
+    deepscan models pull gend --accept-license
     """
     from deepscan.models.fetch import pull
 
@@ -91,14 +100,17 @@ def bring(
         str,
         typer.Option(
             "--as",
-            help="A published model's name, to whose hash and sizes the file is held, or a new one.",
+            help="Name of a published model, whose hash and sizes the file must have, or a new name.",
             metavar="NAME",
             show_default=False,
         ),
     ],
     layout: Annotated[
         LayoutName | None,
-        typer.Option(help="Whose names the weights have, where the file does not show it."),
+        typer.Option(
+            help=f"Layout of the weights, if the file does not show it: {', '.join(LAYOUTS.names)}.",
+            metavar="NAME",
+        ),
     ] = None,
     backbone: Annotated[
         str,
@@ -112,11 +124,12 @@ def bring(
         ),
     ] = "",
     license: Annotated[
-        str, typer.Option(help="SPDX identifier, of a file that is not known.", show_default=False)
+        str,
+        typer.Option(help="SPDX identifier, for a file that is not known.", metavar="ID", show_default=False),
     ] = "",
     offline: Offline = False,
 ) -> None:
-    """Install a published detector from a file that was fetched by hand.
+    """Install a published detector from a file that you have fetched.
 
     deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
 
@@ -134,10 +147,13 @@ def bring(
 @models.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Models; all that are here if none.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Models to check; all if none is named.")
     ] = None,
 ) -> int:
-    """Check the files of models against the hashes that their cards state."""
+    """Check the files of models against the hashes in their cards.
+
+    deepscan models verify
+    """
     from deepscan.models.store import find, listed
 
     among = list(listed(user_folder()))
@@ -158,10 +174,13 @@ def remove(
     name: Name,
     forget: Annotated[
         bool,
-        typer.Option("--forget", help="Forget its file's hash too: another may come by this name."),
+        typer.Option("--forget", help="Forget its hash too, so that another file may take the name."),
     ] = False,
 ) -> None:
-    """Delete an installed model; embedded ones stay."""
+    """Delete an installed model; built-in models stay.
+
+    deepscan models remove gend
+    """
     from deepscan.models.store import remove
 
     typer.echo(f"removed {remove(name, user_folder(), forget=forget)}")
@@ -173,6 +192,6 @@ def _tell(line: str) -> None:
 
 def _installed(card: ModelCard) -> None:
     if card.calibration is None:
-        _tell("it is not calibrated: its scores are raw, its verdicts inconclusive; see deepscan calibrate")
+        _tell("it is not calibrated, so its verdicts are inconclusive: see deepscan calibrate")
     _tell(f"scan with it: deepscan scan PATH --model {card.name}")
     typer.echo(str(card.folder))

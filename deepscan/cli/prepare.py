@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deepscan.data.crops.prepare import PrepareOptions
     from deepscan.data.datasets.layout import Layout
 
-INPUT, CROPS, RUN = "Input", "What is cut", "Run"
+INPUT, CROPS, RUN = "Input", "Crops", "Run"
 
 
 def prepare(
@@ -23,8 +23,9 @@ def prepare(
         str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Name of a data set, such as FaceForensics++, Celeb-DF-v2, DFDC or simswap_ff; df40-ff and "
-            "df40-cdf mean all of their methods, folders your own real/ and fake/. --list shows all.",
+            help="Name of a data set: FaceForensics++, Celeb-DF-v2, DFDC, simswap_ff, ... df40-ff and "
+            "df40-cdf stand for all of their methods, folders for your own real/ and fake/. --list shows "
+            "all.",
             show_default=False,
         ),
     ] = None,
@@ -32,14 +33,14 @@ def prepare(
         bool,
         typer.Option(
             "--list",
-            help="Print every data set, what has to lie where, and who gives it out.",
+            help="List every data set, its expected layout, and who distributes it.",
             rich_help_panel=INPUT,
         ),
     ] = False,
     root: Annotated[
         Path | None,
         typer.Option(
-            help="The data set's folder as its authors lay it out.",
+            help="Folder of the data set, laid out as its authors do.",
             metavar="DIR",
             show_default=False,
             rich_help_panel=INPUT,
@@ -47,18 +48,24 @@ def prepare(
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Only train, val or test; may be repeated.", rich_help_panel=INPUT),
+        typer.Option(
+            help="Only this split: train, val or test. Repeat for several.",
+            metavar="NAME",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only videos of this label, such as FF-DF; may be repeated.", rich_help_panel=INPUT
+            help="Only videos of this label, such as FF-DF. Repeat for several.",
+            metavar="NAME",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     compression: Annotated[
         Literal["raw", "c23", "c40"] | None,
         typer.Option(
-            help="Compression, of a data set that has several.",
+            help="Compression level, if the data set has several.",
             show_default="c23",
             rich_help_panel=INPUT,
         ),
@@ -66,22 +73,22 @@ def prepare(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, help="The first N videos of each label and split, to try it.", rich_help_panel=INPUT
+            min=1, help="Only the first N videos of each label and split, for a trial.", rich_help_panel=INPUT
         ),
     ] = None,
     frames: Annotated[
-        int, typer.Option(min=1, help="Frames sampled evenly from each video.", rich_help_panel=CROPS)
+        int, typer.Option(min=1, help="Frames to sample evenly from each video.", rich_help_panel=CROPS)
     ] = 32,
     faces: Annotated[
         FacesMode, typer.Option(help="How to find faces, as in scan.", rich_help_panel=CROPS)
     ] = "fast",
     faces_device: Annotated[
-        FacesDevice, typer.Option(help="Where faces are found.", rich_help_panel=CROPS)
+        FacesDevice, typer.Option(help="Where to find faces.", rich_help_panel=CROPS)
     ] = "cpu",
     model: Annotated[
         str | None,
         typer.Option(
-            help="Cut faces as this model takes them.",
+            help="Cut faces with the crop recipe of this model.",
             metavar="NAME|DIR",
             show_default="as DeepfakeBench: 256 px, scale 1.3",
             rich_help_panel=CROPS,
@@ -90,7 +97,7 @@ def prepare(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for DATASET.json and DATASET/.../frames, landmarks and masks.",
+            help="Folder for DATASET.json and DATASET/ with frames, landmarks and masks.",
             metavar="DIR",
             show_default=False,
             rich_help_panel=RUN,
@@ -99,7 +106,8 @@ def prepare(
     name: Annotated[
         str | None,
         typer.Option(
-            help="What to call it, such as your own folders.",
+            help="Name for your own data set.",
+            metavar="NAME",
             show_default="the data set's name",
             rich_help_panel=RUN,
         ),
@@ -108,7 +116,7 @@ def prepare(
         int | None,
         typer.Option(
             min=1,
-            help="Processes that decode; faces are found in another.",
+            help="Decoding processes; one more finds faces.",
             show_default="half the cores",
             rich_help_panel=RUN,
         ),
@@ -116,27 +124,28 @@ def prepare(
     retry: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"Try videos of this status again: {', '.join(STATUSES)}.",
+            help=f"Retry videos of this status: {', '.join(STATUSES)}.",
             metavar="STATUS",
             rich_help_panel=RUN,
         ),
     ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Discard what is in --out, and start again.", rich_help_panel=RUN),
+        typer.Option("--overwrite", help="Discard what is in --out.", rich_help_panel=RUN),
     ] = False,
     progress: Annotated[Style, progress_option(RUN)] = "auto",
 ) -> int:
-    """Cut the faces out of a data set's videos, as a scan cuts them, and write its benchmark file.
+    """Cut faces out of the videos of a data set, as scan does, and write its benchmark file.
 
-    The same command goes on where it was interrupted. DATASET.videos.jsonl says what became of each video,
-    DATASET.crop.json how the crops were cut; stdout gets the path of DATASET.json.
+    Repeat the command to resume. DATASET.videos.jsonl tells the outcome of each
+    video, DATASET.crop.json how crops were cut. Prints the path of
+    DATASET.json.
 
     deepscan prepare --list
 
     deepscan prepare Celeb-DF-v2 --root ~/Celeb-DF-v2 --out crops --split test
 
-    deepscan prepare FaceForensics++ --root ~/FF++ --out crops --limit 5, and then without --limit
+    deepscan prepare FaceForensics++ --root ~/FF++ --out crops --limit 5
 
     deepscan prepare folders --root mine --out crops --name mine
     """

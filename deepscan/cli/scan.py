@@ -26,7 +26,7 @@ from deepscan.media.frames import STATUSES
 
 T = TypeVar("T")
 
-INPUT, LOOK = "Input", "What is looked at"
+INPUT, LOOK = "Input", "Frames and faces"
 
 
 def scan(
@@ -34,8 +34,8 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Videos, still images, and folders with all below them that has a video's or a picture's "
-            "suffix; - reads a list from stdin.",
+            help="Videos, pictures, and folders, which are searched for both by suffix. - reads a list "
+            "of paths from stdin.",
             show_default=False,
         ),
     ] = None,
@@ -45,33 +45,37 @@ def scan(
     ] = None,
     null: Annotated[
         bool,
-        typer.Option("--null", "-0", help="Lists are NUL-separated (find -print0).", rich_help_panel=INPUT),
+        typer.Option("--null", "-0", help="Read NUL-separated lists (find -print0).", rich_help_panel=INPUT),
     ] = False,
     frames: Annotated[
         int,
-        typer.Option(min=1, help="Frames sampled evenly from each video; 8 is quick.", rich_help_panel=LOOK),
+        typer.Option(
+            min=1, help="Frames to sample evenly from each video. 8 is quick.", rich_help_panel=LOOK
+        ),
     ] = 32,
     min_frames: Annotated[
         int,
-        typer.Option(min=1, help="A video with fewer decodable frames is too_short.", rich_help_panel=LOOK),
+        typer.Option(
+            min=1, help="Give a video with fewer decodable frames the status too_short.", rich_help_panel=LOOK
+        ),
     ] = 1,
     min_share: Annotated[
         float,
         typer.Option(
             min=0,
             max=1,
-            help="Least share of the sampled frames with a face good enough to count. With less, the verdict "
-            "is inconclusive and warnings say why: a face in 1 of 8 frames is often a mistake, as in a video "
-            "that is upside down. Lower it for videos that show a person only now and then; 0 asks for none.",
+            help="Share of the sampled frames that must show a face good enough to count. With less, the "
+            "verdict is inconclusive: one face in 8 frames is often a mistake, as in a video that is upside "
+            "down. Lower it for videos that show a person only now and then.",
             rich_help_panel=LOOK,
         ),
     ] = 0.3,
     faces: Annotated[
         FacesMode,
         typer.Option(
-            help="fast searches a smaller copy of one sampled frame in eight and follows its faces through "
-            "the others; exact searches every frame itself; facenet does so with facenet-pytorch's own "
-            "MTCNN, as a reference (needs the extra torch).",
+            help="fast searches a smaller copy of one sampled frame in eight, and follows its faces through "
+            "the others. exact searches every frame. facenet does so with facenet-pytorch's own MTCNN, as a "
+            "reference; it needs the extra torch.",
             rich_help_panel=LOOK,
         ),
     ] = "fast",
@@ -79,30 +83,36 @@ def scan(
         FacesDevice,
         FacesMode,
         typer.Option(
-            help="Where faces are found. Whether a GPU does it quicker has not been measured.",
+            help="Where to find faces. Whether a GPU is quicker has not been measured.",
             rich_help_panel=LOOK,
         ),
     ] = "cpu",
     decoder: Annotated[
         DecoderName,
         typer.Option(
-            help="auto takes pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
+            help="auto uses pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
             "comparison: it is slower, and refuses what it cannot show as players do.",
             rich_help_panel=LOOK,
         ),
     ] = "auto",
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that decoding one video may take.", rich_help_panel=LOOK)
+        float,
+        typer.Option(min=0.1, help="Seconds after which decoding a video is given up.", rich_help_panel=LOOK),
     ] = 120,
     max_megapixels: Annotated[
-        float, typer.Option(min=0.01, help="A larger frame is unsupported; 8K has 33.", rich_help_panel=LOOK)
+        float,
+        typer.Option(
+            min=0.01,
+            help="Give a video with larger frames the status unsupported. 8K has 33.",
+            rich_help_panel=LOOK,
+        ),
     ] = 64,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name or folder of a model; none finds faces only; auto takes the best installed one that "
-            "is quick enough here, or else the embedded one. Given several times, all of them judge the same "
-            "faces: one score and verdict from all, beside each one's own.",
+            help="Name or folder of a model. auto: the best installed model that is quick enough here, or "
+            "the built-in one. none: find faces only. Repeat it to have several models judge the same faces; "
+            "a record then has a joint verdict and the verdict of each.",
             metavar="NAME|DIR",
             show_default=AUTO,
             rich_help_panel=MODEL,
@@ -127,7 +137,7 @@ def scan(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write records to FILE.jsonl, or FILE.csv beside it; FILE.run.json describes the run.",
+            help="Write records to FILE.jsonl; for FILE.csv, also a table. FILE.run.json describes the run.",
             metavar="FILE",
             rich_help_panel=OUTPUT,
         ),
@@ -148,8 +158,8 @@ def scan(
         bool,
         typer.Option(
             "--explain",
-            help="Keep with each face what its score was taken from: the model's own maps over the crop "
-            "(steps of 0 to 255 within their range, row by row) and numbers.",
+            help="Record with each face what its score was based on: the model's own maps over the crop "
+            "(0 to 255, row by row) and numbers.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -157,15 +167,16 @@ def scan(
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
-            help="Exit with 10 when a video has this verdict: fake.",
+            help="Exit with code 10 if a video has this verdict: fake.",
             metavar="VERDICT",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> int:
-    """Say for each video whether it shows a manipulated face, how sure that is, and why.
+    """Find which videos show a manipulated face, how sure that is, and why.
 
-    A table at a terminal, JSON lines when piped; with --out, every record is on disk as its video ends.
+    Prints a table at a terminal, JSON lines in a pipe. With --out, writes each
+    record as its video ends.
 
     deepscan scan clip.mp4
 
@@ -203,18 +214,18 @@ def scan(
     output = ScanOutput(out, resume=resume, overwrite=overwrite, retry=statuses)
     verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
     if verdicts and options.model == NO_MODEL:
-        raise UsageError("--fail-on needs verdicts, and without a model there are none", "name a model")
+        raise UsageError(
+            "--fail-on needs a model: without one there are no verdicts", "name a model with --model"
+        )
     named = list(paths or ())
     lists = [open_list(name) for name in from_list or ()]
     if "-" in named:
         named = [name for name in named if name != "-"]
         lists.append(_stdin())
     if not named and not lists:
-        raise UsageError("nothing to scan", "name a video or a folder, or - for a list on stdin")
+        raise UsageError("no video to scan", "name a video or a folder, or - for a list on stdin")
     if null and not lists:
-        raise UsageError(
-            "--null says how a list is separated, and there is none", "add - or --from-list FILE"
-        )
+        raise UsageError("--null needs a list", "add - or --from-list FILE")
     with ScanView(progress, out) as view:
         inputs = collect(named, lists, null=null)
         view.show_inputs(inputs)

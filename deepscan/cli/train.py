@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from deepscan.cli.options import MethodName, Style, progress_option
+from deepscan.detectors import DETECTORS
 from deepscan.errors import require
 
 DATA, RUN = "Data", "Run"
@@ -18,23 +19,24 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Values of the recipe to change: lr=0.0005 epochs=10 crop.scale=0.8",
+            help="Change values of the recipe: lr=0.0005 epochs=10 crop.scale=0.8",
             show_default=False,
         ),
     ] = None,
     method: Annotated[
         MethodName | None,
         typer.Option(
-            help="What to train. unifd, effort, gend, lora and fft are baselines.",
+            help=f"Detector to train: {', '.join(DETECTORS.names)}. The last five are baselines.",
+            metavar="NAME",
             show_default="the recipe's, or qtfp",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A recipe in YAML, or the name of one that comes with deepscan, such as convnet; "
-            "without one, the method's own, which is its paper's.",
+            help="Recipe in YAML, or the name of one that comes with deepscan, such as convnet.",
             metavar="FILE|NAME",
+            show_default="the method's own, from its paper",
         ),
     ] = None,
     data: Annotated[
@@ -42,8 +44,8 @@ def train(
         typer.Option(
             help="Folder of face pictures and faces.csv, with the columns file, label (real, fake), group, "
             "split (train, val) and, if known, source, video, mask, face, origin, pair, method and "
-            "source_face_px; or of what prepare has made: "
-            "FaceForensics++, or those named by sources=[NAME].",
+            "source_face_px. Or a folder from prepare: it uses FaceForensics++, or what sources=[NAME] "
+            "names.",
             metavar="DIR",
             rich_help_panel=DATA,
         ),
@@ -51,8 +53,8 @@ def train(
     cache: Annotated[
         Path,
         typer.Option(
-            help="Folder for what is made once: the aligned crops, a frozen backbone's features, and the "
-            "autoencoders that redraw faces.",
+            help="Folder for aligned crops, features of a frozen backbone, and autoencoders that redraw "
+            "faces; each is made once.",
             metavar="DIR",
             rich_help_panel=DATA,
         ),
@@ -61,17 +63,15 @@ def train(
         bool,
         typer.Option(
             "--no-cache",
-            help="Train a frozen backbone live, without keeping its features on disk.",
+            help="Keep no features of a frozen backbone on disk; compute them at each step.",
             rich_help_panel=DATA,
         ),
     ] = False,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that make the crops.", rich_help_panel=DATA)
-    ] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make crops.", rich_help_panel=DATA)] = 2,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder to write; checkpoints and logs go into its folder run.",
+            help="Model folder to write. Checkpoints and logs go to its folder run.",
             metavar="DIR",
             show_default="runs/METHOD",
             rich_help_panel=RUN,
@@ -89,7 +89,7 @@ def train(
         bool,
         typer.Option(
             "--finish",
-            help="Train no further: make the model from an interrupted run's best epoch.",
+            help="Stop training: make the model from the best epoch of an interrupted run.",
             rich_help_panel=RUN,
         ),
     ] = False,
@@ -99,17 +99,17 @@ def train(
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="The same as seed=N.", show_default=False, rich_help_panel=RUN),
+        typer.Option(min=0, help="Same as seed=N.", show_default=False, rich_help_panel=RUN),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto takes CUDA where there is one.", rich_help_panel=RUN),
+        typer.Option(help="Where to train. auto uses a GPU if there is one.", rich_help_panel=RUN),
     ] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Threads of torch on a CPU; 1 is best beside other work.",
+            help="CPU threads of torch. 1 is best beside other work.",
             show_default="all cores",
             rich_help_panel=RUN,
         ),
@@ -118,9 +118,14 @@ def train(
 ) -> None:
     """Train a detector and write a model folder that scan can use.
 
-    Selection and calibration use half of the validation groups, the figures in the card come from the other.
+    Half of the validation groups select the epoch and calibrate; the card's
+    results come from the other half.
 
-    On several GPUs: torchrun --nproc-per-node 4 -m deepscan train ...; each takes its share of every batch.
+    deepscan train --method corit --data faces --out runs/mine
+
+    deepscan train --recipe convnet --data faces epochs=10 --resume
+
+    torchrun --nproc-per-node 4 -m deepscan train --method dfd-hr batch=64
     """
     require(("torch", "safetensors", "sklearn", "onnx", "onnxscript", "tensorboard"), "torch", "training")
     import torch

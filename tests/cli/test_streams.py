@@ -127,6 +127,6 @@ def test_a_full_disk_is_told_as_such(monkeypatch, capsys):
         app.main(["train"])
     assert ended.value.code == 1
     assert capsys.readouterr().err.splitlines() == [
-        "error: there is no room left on the disk for runs/crops.u8",
-        "hint: make room, and repeat the command",
+        "error: no space left on the disk for runs/crops.u8",
+        "hint: free some space, and repeat the command",
     ]
