@@ -115,7 +115,7 @@ def test_a_model_without_attention_is_refused(method: str, tmp_path: Path) -> No
     card = model(method, tmp_path)
     data = [material("a", (1,), (1,), side=card.crop.input_side)]
 
-    with pytest.raises(UsageError, match="does not tell where it looks"):
+    with pytest.raises(UsageError, match="has no attention maps"):
         AttentionAnalysis().look(subject(data, card))
 
 

@@ -30,6 +30,7 @@ from deepscan.analyses.crops import (
     open_network,
     read_batches,
 )
+from deepscan.backbones import TRANSFORMERS
 from deepscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,13 +67,18 @@ class AttentionAnalysis(Analysis):
         """Return the measures by data set, label and token, and the course of the two CLS tokens.
 
         Raises:
-            UsageError: The model does not tell where it looks, or the crops lack a class.
+            UsageError: The model has no attention maps, or the crops lack a class.
             MissingError: Crops, the model's `torch` file or a package are not there.
             ContractError: That file does not fit.
         """
         from deepscan.analyses.attention.figure import draw_attention
 
         drawn, opened = draw_crops(subject), open_network(subject.card)
+        if opened.network.backbone.averages:
+            raise UsageError(
+                f"model {subject.card.name!r} has no attention maps: its backbone averages the patches",
+                f"name a model on one of: {', '.join(TRANSFORMERS)}",
+            )
         patches = opened.network.backbone.grid**2
         seen = AttentionSums(max(1, round(self.top * patches)))
         kept: list[tuple[DrawnCrop, NDArray[np.uint8]]] = []

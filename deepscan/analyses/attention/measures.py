@@ -48,14 +48,14 @@ def divergence(given: FloatArray, reference: FloatArray) -> FloatArray:
 
 
 def attention_maps(output: Output) -> dict[str, FloatArray]:
-    """Return where each token of a network looked, shape (B, P), by name: CLS, query 1, query 2, ...
+    """Return the attention of each token to the patches, shape (B, P), by name: CLS, query 1, query 2, ...
 
     Raises:
-        UsageError: The network does not say where it looked.
+        UsageError: The network has no attention maps.
     """
     if "attention" not in output.evidence:
         raise UsageError(
-            "this model does not tell where it looks",
+            "a model of this method has no attention maps",
             "name one of qtfp, unifd, effort, gend, lora or fft; or analyse routing",
         )
     attention = _array(output.evidence["attention"])

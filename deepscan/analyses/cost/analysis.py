@@ -93,7 +93,7 @@ class CostAnalysis(Analysis):
             progress(3, total)
         figure = draw_cost(items, self.frames)
         progress(total, total)
-        return Findings([item.row() for item in items], figure, (*_told(items, self.frames), *told))
+        return Findings([item.row() for item in items], figure, (*_told(items), *told))
 
     def _judging(self, opened: OpenNetwork) -> list[CostItem]:
         crops = _crops(opened.network.side, self.batch)
@@ -239,20 +239,21 @@ def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | 
     return None if value is None else float(value), f"QTFP, {given.number}, {column}"
 
 
-def _told(items: list[CostItem], frames: int) -> list[str]:
-    def value(measure: str, of: str) -> float:
-        return next(item.value for item in items if (item.measure, item.of) == (measure, of))
-
-    found, formula = (value("GFLOPs a crop", of) for of in ("counted", "by formula"))
+def _told(items: list[CostItem]) -> list[str]:
+    flops = {item.of: item.value for item in items if item.measure == "GFLOPs a crop"}
     lines = [
         f"{item.measure}, {item.of}: {format_cost(item.value, item)}"
         + (f"; printed {format_cost(item.paper, item)} ({item.source})" if item.paper is not None else "")
         for item in items
     ]
-    lines.append(
-        f"the formula leaves out {found - formula:.4g} of the {found:.4g} GFLOPs that are counted: what "
-        "makes patches of a crop, projections, judges and the head"
-    )
+    if "by formula" in flops:
+        left_out = flops["counted"] - flops["by formula"]
+        lines.append(
+            f"the formula leaves out {left_out:.4g} of the {flops['counted']:.4g} GFLOPs that are counted: "
+            "the patch embedding, projections, judges and the head"
+        )
+    else:
+        lines.append("there is no formula for this backbone: it has no transformer blocks")
     if any(item.source.startswith("QTFP") for item in items):
         lines.append(
             f"QTFP's figures are of {BACKBONE} on its authors' machine; its counter leaves out queries and, "

@@ -1,0 +1,51 @@
+"""Each analysis of a model runs on every kind of backbone, or refuses it and names those that it accepts."""
+
+from pathlib import Path
+
+import pytest
+
+from deepscan.analyses import ANALYSES, make_analysis
+from deepscan.errors import UsageError
+from tests.analyses.materials import material, model, subject
+from tests.backbones.tiny import COMPACT, TINY
+
+#: Kind -> the smallest backbone of that kind.
+KINDS = {
+    "vit": TINY["clip-vit-b16"],
+    "compact": COMPACT,
+    "convnet": {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]},
+    "efficientnet": {"name": "efficientnet-lite0", "side": 64},
+}
+#: Analysis -> options that keep it short.
+QUICK = {
+    "attention": ["epochs=1", "learnt=8"],
+    "collapse": ["radii=[0.0]", "scan=[0.1]", "repeats=1", "steps=2", "batch=4"],
+    "landscape": ["points=3", "radii=[0.1]", "ascents=1", "steps=1", "crops=4"],
+    "routing": [],
+    "cost": ["batch=1", "repeats=1", "frames=32"],
+}
+#: Analysis and kind -> what the refusal names.
+REFUSED = {
+    **{("attention", kind): "clip-vit-l14" for kind in ("convnet", "efficientnet")},
+    # A model of method fft sends every crop the same way, whatever its backbone.
+    **{("routing", kind): "dfd-hr or corit" for kind in KINDS},
+}
+
+
+def test_every_analysis_that_looks_into_a_model_is_tried():
+    assert set(QUICK) == {name for name in ANALYSES.names if "runs" not in ANALYSES.get(name).needs}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", QUICK)
+def test_an_analysis_runs_on_a_backbone_or_names_those_that_it_accepts(name: str, kind: str, tmp_path: Path):
+    card = model("fft", tmp_path, backbone=KINDS[kind])
+    side = card.crop.side
+    given = subject([material("A", [2] * 6, [2] * 6, side)], card, most=12)
+    analysis = make_analysis(name, QUICK[name])
+    if (name, kind) in REFUSED:
+        with pytest.raises(UsageError) as caught:
+            analysis.look(given)
+        assert REFUSED[name, kind] in caught.value.hint
+    else:
+        assert analysis.look(given).rows
