@@ -23,7 +23,7 @@ from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.pictures import read_pictures
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.preprocess import Inputs
+from deepscan.detectors.preprocess import Preprocessor
 from deepscan.detectors.weights import save_weights
 from deepscan.engines import ENGINES
 from deepscan.engines.export import export_model
@@ -51,7 +51,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     recipe = load_recipe("qtfp")
-    inputs = recipe.make_inputs()
+    inputs = recipe.make_preprocessor()
     crops = prepare_crops(
         read_pictures(given.data)[:192],
         recipe.crop,
@@ -78,7 +78,7 @@ def main() -> None:
     print(path.read_text(encoding="utf-8"))
 
 
-def model(folder: Path, inputs: Inputs, crops: NDArray[np.uint8]) -> ModelCard:
+def model(folder: Path, inputs: Preprocessor, crops: NDArray[np.uint8]) -> ModelCard:
     """Return the card of the folder, with a file for every form."""
     if (folder / CARD).exists():
         return load_card(folder)

@@ -67,7 +67,7 @@ def prepared(method: str, size: int | None, processes: Processes) -> tuple[Stepp
     network = detector.build(recipe.network, recipe.weights).to(processes.device)
     count, side = size or recipe.batch, recipe.crop.input_side
     crops = np.random.default_rng(0).integers(0, 256, (count, side, side, 3)).astype(np.uint8)
-    arrays = recipe.make_inputs()(crops)
+    arrays = recipe.make_preprocessor()(crops)
     given = {name: torch.from_numpy(array) for name, array in arrays.items()}
     optimiser = make_optimiser(recipe, network)
     stepper = Stepper(recipe, network.train(), detector.loss, optimiser, processes)

@@ -60,7 +60,7 @@ def _batch(recipe, network):
     crops = np.random.default_rng(0).integers(0, 256, (4, network.side, network.side, 3), dtype=np.uint8)
     faces = np.zeros(crops.shape[:3], np.uint8)
     faces[:, : network.side // 2] = 255
-    made = recipe.make_inputs()(crops, faces=list(faces))
+    made = recipe.make_preprocessor()(crops, faces=list(faces))
     given = {name: torch.from_numpy(array) for name, array in made.items()}
     return Batch(given, torch.tensor([0, 1, 0, 1]), torch.ones(4, network.side, network.side))
 
@@ -109,7 +109,7 @@ def _numbers(method, *overrides):
     slopes = [value.grad.norm() for value in network.parameters() if value.grad is not None]
     with torch.no_grad():
         judged = network.eval().predict(**batch.inputs)["probability"].sum()
-    views = recipe.make_inputs().views
+    views = recipe.make_preprocessor().views
     return tuple(map(float, (total.detach(), *parts.values(), torch.stack(slopes).norm(), judged, views)))
 
 

@@ -16,7 +16,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
-from deepscan.detectors.preprocess import INPUTS, Inputs
+from deepscan.detectors.preprocess import PREPROCESSORS, Preprocessor
 from deepscan.training import publish
 from deepscan.training.recipe import Recipe, load_recipe
 from tests.detectors.test_contract import TINY
@@ -34,8 +34,8 @@ class Published:
     crops: CropSet
 
     @property
-    def inputs(self) -> Inputs:
-        return self.recipe.make_inputs()
+    def inputs(self) -> Preprocessor:
+        return self.recipe.make_preprocessor()
 
     def given(self, crops: np.ndarray, view: int = 0) -> dict[str, torch.Tensor]:
         """The network's inputs."""
@@ -46,7 +46,7 @@ def recipe_of(method: str, network: Network) -> Recipe:
     """Return the method's own recipe, but for what is tiny."""
     own = load_recipe(method)
     inputs = dict(own.inputs)
-    if "grid" in inspect.signature(INPUTS.get(inputs["kind"]).__init__).parameters:
+    if "grid" in inspect.signature(PREPROCESSORS.get(inputs["kind"]).__init__).parameters:
         inputs["grid"] = network.backbone.grid
     crop = CropRecipe(side=network.side)
     return dataclasses.replace(own, network=TINY[method], crop=crop, mean=MEAN, std=STD, inputs=inputs)
@@ -60,7 +60,7 @@ def trained(method: str) -> Network:
         for value in network.parameters():
             if value.requires_grad:
                 value.add_(0.05 * torch.randn_like(value))
-        given = recipe_of(method, network).make_inputs()(pictures(8, network.side))
+        given = recipe_of(method, network).make_preprocessor()(pictures(8, network.side))
         made = {name: torch.from_numpy(array) for name, array in given.items()}
         network.train()(**made)
         network.eval()

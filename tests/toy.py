@@ -19,12 +19,12 @@ def model(
     calibration: Calibration | None = CALIBRATION,
     golden: Golden | None = None,
     side: int = 64,
-    evidence: bool = False,
+    explanation: bool = False,
 ) -> Path:
     """Write a model folder; with a large bias every face is fake, with a very negative one none is.
 
-    With `evidence` the model also gives the `mean`, and as `patches` a map a colour channel of the means over
-    16 x 16 pixels.
+    With `explanation` the model also gives the `mean`, and as `patches` a map a colour channel of the means
+    over 16 x 16 pixels.
     """
     folder.mkdir(parents=True)
     crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 3, side, side])
@@ -39,7 +39,7 @@ def model(
         helper.make_tensor("bias", TensorProto.FLOAT, [], [bias]),
     ]
     outputs = [probability]
-    if evidence:
+    if explanation:
         nodes += [
             helper.make_node("AveragePool", ["crops"], ["pooled"], kernel_shape=[16, 16], strides=[16, 16]),
             helper.make_node("Reshape", ["pooled", "flat"], ["patches"]),

@@ -16,7 +16,7 @@ from deepscan.analyses.analysis import Subject
 from deepscan.cards import ModelCard
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import load_network
-from deepscan.detectors.preprocess import Inputs, make_inputs
+from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.scoring import Reader
 from deepscan.evaluation.testsets import Material
@@ -69,7 +69,7 @@ class OpenNetwork:
     """
 
     network: "Network"
-    inputs: Inputs
+    inputs: Preprocessor
     device: str
 
     def given(self, crops: NDArray[np.uint8], view: int = 0) -> "dict[str, torch.Tensor]":
@@ -93,7 +93,7 @@ def open_network(card: ModelCard) -> OpenNetwork:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_network(card).to(device)
     assert card.crop is not None
-    return OpenNetwork(network, make_inputs(card.inputs, card.crop, card.mean, card.std), device)
+    return OpenNetwork(network, make_preprocessor(card.inputs, card.crop, card.mean, card.std), device)
 
 
 def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def rotated(x: Tensor, rotary: Tensor, neighbours: bool = False) -> Tensor:
+def rotated(x: Tensor, rotary: Tensor, interleaved: bool = False) -> Tensor:
     """Return queries or keys turned by their tokens' places ("RoFormer", 2021, Sec. 3.4.2).
 
     Args:
         x: Shape (B, H, N, E).
         rotary: Sine beside cosine of each token, shape (B or 1, N, 2 E); a sine of 0 and a cosine of 1 leave
             a token as it is.
-        neighbours: Whether a number turns with the one beside it, or with the one half a head away.
+        interleaved: Whether a number turns with the one beside it, or with the one half a head away.
     """
     sine, cosine = rotary[:, None].chunk(2, dim=-1)
-    if neighbours:
+    if interleaved:
         first, second = x[..., ::2], x[..., 1::2]
         crossed = torch.stack((-second, first), dim=-1).flatten(-2)
     else:
@@ -42,7 +42,7 @@ class Rotary:
         shift: Where in its patch a place lies, 0 at its beginning and 1 at its end.
         origin: Where place 0 lies, as a fraction of the axis.
         columns_first: Whether a head's first half turns with the column.
-        neighbours: As `rotated` takes it.
+        interleaved: As `rotated` takes it.
     """
 
     base: float = 100.0
@@ -50,7 +50,7 @@ class Rotary:
     shift: float = 0.5
     origin: float = 0.5
     columns_first: bool = False
-    neighbours: bool = False
+    interleaved: bool = False
 
     def table(self, grid: int, prefix: int, size: int) -> Tensor:
         """Return the sines and cosines by which `rotated` turns a backbone's tokens.
@@ -75,7 +75,7 @@ class Rotary:
         row, column = torch.meshgrid(along, along, indexing="ij")
         places = torch.stack((column, row) if self.columns_first else (row, column), dim=-1)
         angles = (places.reshape(-1, 2, 1) / periods).flatten(1)
-        angles = angles.repeat_interleave(2, dim=1) if self.neighbours else angles.repeat(1, 2)
+        angles = angles.repeat_interleave(2, dim=1) if self.interleaved else angles.repeat(1, 2)
         angles = torch.cat((angles.new_zeros(prefix, size), angles))
         return torch.cat((angles.sin(), angles.cos()), dim=1)[None]
 
@@ -89,17 +89,17 @@ class Attention(nn.Module):
         width: Width D of the tokens.
         heads: Attention heads, a divisor of the width.
         biases: Which of q, k and v have a bias, a letter each; the output has one.
-        neighbours: As `rotated` takes it.
+        interleaved: As `rotated` takes it.
 
     Raises:
         ValueError: The heads do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, biases: str = "qkv", neighbours: bool = False) -> None:
+    def __init__(self, width: int, heads: int, biases: str = "qkv", interleaved: bool = False) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}")
-        self.heads, self.neighbours = heads, neighbours
+        self.heads, self.interleaved = heads, interleaved
         self.q, self.k, self.v = (nn.Linear(width, width, bias=name in biases) for name in "qkv")
         self.out = nn.Linear(width, width)
 
@@ -113,18 +113,18 @@ class Attention(nn.Module):
         """
         q, k, v = self._split(self.q(x)), self._split(self.k(x)), self._split(self.v(x))
         if rotary is not None:
-            q, k = rotated(q, rotary, self.neighbours), rotated(k, rotary, self.neighbours)
+            q, k = rotated(q, rotary, self.interleaved), rotated(k, rotary, self.interleaved)
         mask = None if bias is None else bias[None].to(q.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
-    def look(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    def cls_attention(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Return what the first token pays to every token, averaged over heads, shape (B, N)."""
         q, k = self._split(self.q(x[:, :1])), self._split(self.k(x))
         if rotary is not None:
-            q = rotated(q, rotary[:, :1], self.neighbours)
-            k = rotated(k, rotary, self.neighbours)
+            q = rotated(q, rotary[:, :1], self.interleaved)
+            k = rotated(k, rotary, self.interleaved)
         logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
         if bias is not None:
             logits = logits + bias[None, :, :1]

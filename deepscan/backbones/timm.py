@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.vit import Block, MapPool, VisionTransformer, as_transformer, patch_transformer
+from deepscan.backbones.vit import AttentionPool, Block, VisionTransformer, as_transformer, patch_transformer
 from deepscan.backbones.weight_rules import Rule
 
 _BLOCK = r"blocks\.(\d+)\."
@@ -56,7 +56,7 @@ def siglip2_vit_l16(
 
 
 #: Of PE: 24 places along an axis on any grid, counted from 1, and pairs of neighbours.
-_PE_ROTARY = Rotary(base=10_000.0, reach=24.0, shift=1.0, origin=0.0, columns_first=True, neighbours=True)
+_PE_ROTARY = Rotary(base=10_000.0, reach=24.0, shift=1.0, origin=0.0, columns_first=True, interleaved=True)
 
 
 @BACKBONES.register("pe-core-vit-l14")
@@ -78,7 +78,7 @@ def pe_core_vit_l14(
         hidden=hidden,
         pre_norm=True,
         rotary=_PE_ROTARY,
-        pool=MapPool(width, 8, 4 * width, activation="gelu", eps=1e-5),
+        pool=AttentionPool(width, 8, 4 * width, activation="gelu", eps=1e-5),
     )
 
 

@@ -46,12 +46,12 @@ class Block(nn.Module):
         biases: str = "qkv",
         layer_scale: bool = False,
         relative: RelativeBias | None = None,
-        neighbours: bool = False,
+        interleaved: bool = False,
         drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
-        self.attention = Attention(width, heads, biases, neighbours)
+        self.attention = Attention(width, heads, biases, interleaved)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
         )
@@ -76,10 +76,10 @@ class Block(nn.Module):
         x = self._add(x, mixed, self.scale_1, adapters and adapters[0])
         return self._add(x, self.mlp(self.ln_2(x)), self.scale_2, adapters and adapters[1])
 
-    def look(self, x: Tensor, rotary: Tensor | None = None) -> Tensor:
+    def cls_attention(self, x: Tensor, rotary: Tensor | None = None) -> Tensor:
         """Return what the first of these tokens pays to each in this block, shape (B, N)."""
         bias = None if self.relative is None else self.relative()
-        return self.attention.look(self.ln_1(x), rotary, bias)
+        return self.attention.cls_attention(self.ln_1(x), rotary, bias)
 
     def _add(self, x: Tensor, added: Tensor, scale: Tensor | None, adapter: Adapter | None) -> Tensor:
         if adapter is not None:
@@ -88,7 +88,7 @@ class Block(nn.Module):
         return total
 
 
-class MapPool(nn.Module):
+class AttentionPool(nn.Module):
     """A learnt query that attends to all tokens and an MLP on what it gathers (SigLIP's pooling)."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, activation: str, eps: float) -> None:
@@ -136,7 +136,7 @@ class VisionTransformer(Backbone):
         rotary: How the patches' queries and keys are turned by their places, None for no turning.
         projection: Width of the CLS token's linear projection, 0 for none.
         pool: What makes one of all tokens, to be taken for the CLS token. None: that token itself, and in a
-            backbone without one a `MapPool` of the blocks' heads and MLP.
+            backbone without one an `AttentionPool` of the blocks' heads and MLP.
         drop: Dropout rate of what each block adds, in training.
 
     Raises:
@@ -165,7 +165,7 @@ class VisionTransformer(Backbone):
         relative: bool = False,
         rotary: Rotary | None = None,
         projection: int = 0,
-        pool: MapPool | None = None,
+        pool: AttentionPool | None = None,
         drop: float = 0.0,
     ) -> None:
         super().__init__()
@@ -192,14 +192,14 @@ class VisionTransformer(Backbone):
                 biases=biases,
                 layer_scale=layer_scale,
                 relative=RelativeBias(grid, heads) if relative else None,
-                neighbours=rotary is not None and rotary.neighbours,
+                interleaved=rotary is not None and rotary.interleaved,
                 drop=drop,
             )
             for _ in range(depth)
         )
         self.ln_post = nn.LayerNorm(width, eps)
         if pool is None and not prefix:
-            pool = MapPool(width, heads, hidden, activation=activation, eps=eps)
+            pool = AttentionPool(width, heads, hidden, activation=activation, eps=eps)
         self.pool = pool
         self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
         self.projected = projection or width
@@ -242,7 +242,7 @@ class VisionTransformer(Backbone):
         x, last = entering, cast(Block, self.blocks[-1])
         # It is looked at, and nothing learns through it.
         with torch.no_grad():
-            row = last.look(x, rotary)[:, self.prefix :]
+            row = last.cls_attention(x, rotary)[:, self.prefix :]
         return Tokens(after[:, 0], patches, row / row.sum(dim=-1, keepdim=True))
 
     def layers(self, crops: Tensor) -> Tensor:

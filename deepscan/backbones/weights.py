@@ -25,7 +25,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _READERS = {"open_clip": clip, "timm": timm, "efficientnet": efficientnet}
 
 
-def load(backbone: Backbone, name: str, path: Path) -> None:
+def load_weights(backbone: Backbone, name: str, path: Path) -> None:
     """Fill a backbone from a file: its publisher's, or a checkpoint of ours.
 
     Args:
@@ -189,5 +189,5 @@ def build_backbone(stated: Mapping[str, Any], weights: str = "random") -> Backbo
         raise UsageError(f"bad arguments for backbone {name!r}: {error}", "correct network.backbone")
     if weights == "random":
         return backbone
-    load(backbone, name, locate(name, weights))
+    load_weights(backbone, name, locate(name, weights))
     return backbone

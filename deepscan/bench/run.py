@@ -11,7 +11,7 @@ from deepscan.bench import accelerator, machine, stages, whole
 from deepscan.bench.clips import CLIPS, make_clip
 from deepscan.bench.options import BenchOptions
 from deepscan.bench.timing import TimedCase, Timing, measure_cases
-from deepscan.detectors.preprocess import make_inputs
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import cuda_devices
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
@@ -213,7 +213,7 @@ class BenchRun:
         rate = rate_of(engine.device, engine.precision)
         operations = rate if isinstance(rate, str) else operations_of(card.folder)
         if isinstance(rate, float) and isinstance(operations, float):
-            views = make_inputs(card.inputs, scorer.recipe, card.mean, card.std).views
+            views = make_preprocessor(card.inputs, scorer.recipe, card.mean, card.std).views
             return rate, operations * views
         self._listener.note(
             f"{card.name}, {engine.precision}: no share of bare matrix products: {operations}"

@@ -68,11 +68,11 @@ def export(
         raise UsageError(f"{folder} holds a model already", "name another folder with --out")
     require(("torch", "safetensors", "onnx", "onnxscript"), "torch", "exporting")
     quantised = _quantiser(data, cache, card.crop) if data is not None else None
-    made, told = (card, "") if own and "onnx" in card.files else _exported(card, folder, own)
+    made, summary = (card, "") if own and "onnx" in card.files else _exported(card, folder, own)
     if quantised is not None:
-        made, told = quantised(made)
+        made, summary = quantised(made)
     write_card(made)
-    typer.echo(f"{folder}  {told}")
+    typer.echo(f"{folder}  {summary}")
 
 
 def _check(precision: str, data: Path | None) -> None:
@@ -93,7 +93,7 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
     from deepscan.data.crops.crop_cache import prepare_crops
     from deepscan.data.pictures import read_pictures
     from deepscan.engines.rounding import add_int8
-    from deepscan.engines.selection import told, too_coarse
+    from deepscan.engines.selection import describe_rounding, too_coarse
 
     with TrainView("auto") as view:
         crops = prepare_crops(read_pictures(data), recipe, cache, progress=view.crops)
@@ -108,7 +108,7 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
         rounding = added.rounding["onnx-int8"]
         objection = too_coarse(rounding)
         taken = f"auto does not take it: {objection}" if objection else "auto takes it on a CPU"
-        return added, f"in 8 bits {told(rounding)}; {taken}"
+        return added, f"in 8 bits {describe_rounding(rounding)}; {taken}"
 
     return add
 
@@ -116,7 +116,7 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
 def _exported(card: ModelCard, folder: Path, own: bool) -> tuple[ModelCard, str]:
     """Return the card of a folder with the network as an ONNX file, and how near it is."""
     from deepscan.detectors import load_network
-    from deepscan.detectors.preprocess import make_inputs
+    from deepscan.detectors.preprocess import make_preprocessor
     from deepscan.engines.export import export_model
     from deepscan.training.session import writable
 
@@ -124,10 +124,10 @@ def _exported(card: ModelCard, folder: Path, own: bool) -> tuple[ModelCard, str]
     network = load_network(card)
     writable(folder, "--out")
     typer.echo(f"exporting {card.name}: for a large network this takes minutes", err=True)
-    inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
+    inputs = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
     graph, parity = export_model(card, network, inputs, folder)
     note = f"; {network.export_note}" if network.export_note else ""
-    told = f"within {parity.probability:.1e} of torch on {parity.samples} crops{note}"
+    summary = f"within {parity.probability:.1e} of torch on {parity.samples} crops{note}"
     files = {"onnx": graph, **(card.files if own else {})}
     name = card.name if own else folder.resolve().name
-    return dataclasses.replace(card, folder=folder, name=name, files=files, rounding={}), told
+    return dataclasses.replace(card, folder=folder, name=name, files=files, rounding={}), summary

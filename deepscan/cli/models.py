@@ -40,9 +40,9 @@ def listing(context: typer.Context) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from deepscan.models.store import listed
+    from deepscan.models.store import list_models
 
-    rows = [each.to_json() for each in listed(user_folder())]
+    rows = [each.to_json() for each in list_models(user_folder())]
     if not sys.stdout.isatty():
         for row in rows:
             typer.echo(json.dumps(row))
@@ -64,9 +64,9 @@ def info(name: Name) -> None:
 
     deepscan models info convnet
     """
-    from deepscan.models.store import find, listed
+    from deepscan.models.store import find_listed, list_models
 
-    said = find(name, listed(user_folder())).describe()
+    said = find_listed(name, list_models(user_folder())).describe()
     typer.echo(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110), nl=False)
 
 
@@ -154,13 +154,13 @@ def verify(
 
     deepscan models verify
     """
-    from deepscan.models.store import find, listed
+    from deepscan.models.store import find_listed, list_models
 
-    among = list(listed(user_folder()))
+    among = list(list_models(user_folder()))
     worst = ExitCode.OK
     for name in names or [each.name for each in among if each.place]:
         try:
-            count = find(name, among).verify()
+            count = find_listed(name, among).verify()
             typer.echo(f"{name}  ok  {count} files")
         except DeepscanError as error:
             typer.echo(f"{name}  FAILED  {error.message}")
@@ -181,9 +181,9 @@ def remove(
 
     deepscan models remove gend
     """
-    from deepscan.models.store import remove
+    from deepscan.models.store import remove_model
 
-    typer.echo(f"removed {remove(name, user_folder(), forget=forget)}")
+    typer.echo(f"removed {remove_model(name, user_folder(), forget=forget)}")
 
 
 def _tell(line: str) -> None:

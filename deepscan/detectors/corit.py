@@ -226,7 +226,7 @@ class CoritNetwork(FrozenNetwork):
                 the order of `REGIONS`, shape (B, 3, P).
 
         Returns:
-            The tokens, and the last layer's evidence: `masks`, what is kept of the K regions, and
+            The tokens, and the last layer's explanation: `masks`, what is kept of the K regions, and
             `projections` on their anchors, both of shape (B, K, P), and `empty`, how many of a crop's regions
             held no patch and stand for the whole crop instead, shape (B,); only what the switches leave on.
 
@@ -234,14 +234,14 @@ class CoritNetwork(FrozenNetwork):
             UsageError: The regions are of another grid than the backbone's.
         """
         backbone = self.backbone
-        regions, evidence = self._regions(inputs["regions"])
+        regions, explanation = self._regions(inputs["regions"])
         found, masks, projections = self._driven(inputs, regions)
         if projections is not None:
-            evidence["projections"] = projections
+            explanation["projections"] = projections
         if self.rsi:
-            evidence["masks"] = masks[-1]
+            explanation["masks"] = masks[-1]
         features = backbone.ln_post(torch.cat(found, dim=1))
-        return backbone.projection(features) if self.project else features, evidence
+        return backbone.projection(features) if self.project else features, explanation
 
     @torch.no_grad()
     def layer_masks(self, **inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.preprocess import INPUTS, Arrays, Crops, Faces, Inputs, normalised
+from deepscan.detectors.preprocess import PREPROCESSORS, Arrays, Crops, Faces, Preprocessor, normalised
 from deepscan.faces.blend import self_blended
 from deepscan.faces.regions import CENTRE, canonical_face, coverage, partition, random_partition
 
@@ -18,8 +18,8 @@ Parts = Literal["face", "random"]
 _PATCH = 14
 
 
-@INPUTS.register("contrast")
-class ContrastInputs(Inputs):
+@PREPROCESSORS.register("contrast")
+class CoritPreprocessor(Preprocessor):
     """Gives `crops` and `counterparts`, both (B, 3, S, S), and `regions`, (B, 3, P), 0 or 1.
 
     A counterpart is the crop blended with itself (CoRIT, Sec. IV-A). It hangs on the crop's own pixels, the

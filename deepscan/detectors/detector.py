@@ -42,7 +42,7 @@ class Output:
         return torch.softmax(self.logits.float(), dim=1)[:, FAKE]
 
     @property
-    def evidence(self) -> dict[str, Tensor]:
+    def explanation(self) -> dict[str, Tensor]:
         """What an engine hands on beside the probability, float, by name.
 
         Shape (B,) is a number a crop, shape (B, M, P) are M maps over the P patches in reading order.
@@ -91,9 +91,9 @@ class Network(nn.Module, ABC):
         return self.backbone.side
 
     def predict(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Return what an engine hands on: `probability`, shape (B,), and the evidence by name."""
+        """Return what an engine hands on: `probability`, shape (B,), and the explanation by name."""
         output: Output = self(**inputs)
-        return {"probability": output.probability, **output.evidence}
+        return {"probability": output.probability, **output.explanation}
 
     def exportable(self) -> "Network":
         """Return the network in a form without choices that hang on its inputs, to be traced.
@@ -108,13 +108,13 @@ class FrozenOutput(Output):
     """What a `FrozenNetwork` says.
 
     Attributes:
-        maps: The evidence; empty where the features came from a cache.
+        maps: The explanation; empty where the features came from a cache.
     """
 
     maps: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
-    def evidence(self) -> dict[str, Tensor]:
+    def explanation(self) -> dict[str, Tensor]:
         """What the frozen part saw."""
         return dict(self.maps)
 
@@ -133,12 +133,12 @@ class FrozenNetwork(Network):
 
     def forward(self, **inputs: Tensor) -> FrozenOutput:
         """Return the output for the inputs that the network names."""
-        features, evidence = self.extract(**inputs)
-        return FrozenOutput(self.classify(features), evidence)
+        features, explanation = self.extract(**inputs)
+        return FrozenOutput(self.classify(features), explanation)
 
     @abstractmethod
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return features, shape (B, ...), without gradients, and the evidence."""
+        """Return features, shape (B, ...), without gradients, and the explanation."""
 
     @abstractmethod
     def classify(self, features: Tensor) -> Tensor:

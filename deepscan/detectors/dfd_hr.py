@@ -98,7 +98,7 @@ class DfdHrOutput(Output):
     hard_ranks: bool
 
     @property
-    def evidence(self) -> dict[str, Tensor]:
+    def explanation(self) -> dict[str, Tensor]:
         """How deep a sample went, and by which patches."""
         return {"depth": self.depth, "kept": self.kept}
 

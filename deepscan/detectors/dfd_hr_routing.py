@@ -262,7 +262,7 @@ class Branch(nn.Module):
     ) -> tuple[Tensor, Ranking | None]:
         """Return the candidates' scores, shape (B, C), and the ranking where the block has a rank loss."""
         if self.settings.selection == "attention":
-            return step.block.look(x, step.rotary)[:, held:], None
+            return step.block.cls_attention(x, step.rotary)[:, held:], None
         judge = _of(self.token_judges, step.number)
         # In half precision a row of scores has many ties, and its ranks mean little.
         with exact(x):

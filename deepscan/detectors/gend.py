@@ -28,7 +28,7 @@ class GenDOutput(Output):
     embedding: Tensor
 
     @property
-    def evidence(self) -> dict[str, Tensor]:
+    def explanation(self) -> dict[str, Tensor]:
         """Where the CLS token looked."""
         return {"attention": self.tokens.attention[:, None]}
 

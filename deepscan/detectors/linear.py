@@ -71,7 +71,7 @@ class LinearOutput(Output):
     margins: Tensor | None = None
 
     @property
-    def evidence(self) -> dict[str, Tensor]:
+    def explanation(self) -> dict[str, Tensor]:
         """What each place says where the score is the mean of that, else where the CLS token looked."""
         if self.margins is not None:
             return {"margins": self.margins}

@@ -16,7 +16,7 @@ Arrays = dict[str, NDArray[np.float32]]
 Faces = Sequence[NDArray[np.uint8] | None] | None
 
 
-class Inputs(ABC):
+class Preprocessor(ABC):
     """Makes a network's inputs from crops.
 
     Args:
@@ -46,7 +46,7 @@ class Inputs(ABC):
 
 
 #: Name -> what makes the inputs; a card states it as `inputs.kind`, its other arguments beside it.
-INPUTS: Registry[type[Inputs]] = Registry(
+PREPROCESSORS: Registry[type[Preprocessor]] = Registry(
     "kind of inputs",
     {
         "crops": "deepscan.detectors.preprocess",
@@ -55,8 +55,8 @@ INPUTS: Registry[type[Inputs]] = Registry(
 )
 
 
-@INPUTS.register("crops")
-class CropInputs(Inputs):
+@PREPROCESSORS.register("crops")
+class CropPreprocessor(Preprocessor):
     """The crops themselves, normalised, and nothing else: `crops`, shape (B, 3, S, S)."""
 
     def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
@@ -64,9 +64,9 @@ class CropInputs(Inputs):
         return {"crops": normalised(crops, self.mean, self.std)}
 
 
-def make_inputs(
+def make_preprocessor(
     stated: Mapping[str, Any], crop: CropRecipe, mean: Sequence[float], std: Sequence[float]
-) -> Inputs:
+) -> Preprocessor:
     """Return what makes the inputs that a card or a recipe states.
 
     Args:
@@ -79,7 +79,7 @@ def make_inputs(
         UsageError: The kind or an argument is unknown or out of range.
     """
     arguments = dict(stated)
-    kind = INPUTS.get(arguments.pop("kind", "crops"))
+    kind = PREPROCESSORS.get(arguments.pop("kind", "crops"))
     try:
         return kind(crop, mean, std, **arguments)
     except (TypeError, ValueError) as error:

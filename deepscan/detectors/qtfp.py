@@ -84,7 +84,7 @@ class QtfpOutput(Output):
     backbone: Backbone
 
     @property
-    def evidence(self) -> dict[str, Tensor]:
+    def explanation(self) -> dict[str, Tensor]:
         """The queries' attention."""
         return {"attention": self.attention}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from deepscan.cards import ModelCard
-from deepscan.detectors.preprocess import make_inputs
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.golden import golden_crops
@@ -59,7 +59,7 @@ class CompiledEngine(TorchEngine):
     def _try(self, card: ModelCard) -> None:
         """Compile now, so that a failure is told as what it is and no first batch waits."""
         assert card.crop is not None
-        inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
+        inputs = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
         try:
             self.run(inputs(golden_crops(card.crop.input_side)))
         except DeepscanError:

@@ -9,23 +9,23 @@ from numpy.typing import NDArray
 
 from deepscan.errors import ContractError
 
-#: Evidence as an engine gives it: by name, numbers of shape (n,) or maps of shape (n, M, P).
-Evidence = Mapping[str, NDArray[np.float32]]
+#: An explanation as an engine gives it: by name, numbers of shape (n,) or maps of shape (n, M, P).
+RawExplanation = Mapping[str, NDArray[np.float32]]
 #: What a record says of one face: by name a number, maps, or None where the model gave no finite value.
 Explanation = dict[str, Any]
 
 
-def check_evidence(evidence: Evidence, count: int) -> None:
-    """Make sure that evidence can be explained: numbers, or maps over a square grid.
+def check_explanation(explanation: RawExplanation, count: int) -> None:
+    """Check that an explanation can be kept: numbers, or maps over a square grid.
 
     Args:
-        evidence: Of `count` crops.
+        explanation: Of `count` crops.
         count: How many crops there were.
 
     Raises:
         ContractError: An output has another shape.
     """
-    for name, values in evidence.items():
+    for name, values in explanation.items():
         maps = values.ndim == 3 and math.isqrt(values.shape[2]) ** 2 == values.shape[2]
         if len(values) != count or not (maps or values.ndim == 1):
             raise ContractError(
@@ -35,9 +35,9 @@ def check_evidence(evidence: Evidence, count: int) -> None:
             )
 
 
-def explanations(evidence: Evidence, count: int) -> list[Explanation]:
-    """Return what the records of so many crops say, in their order; see `check_evidence`."""
-    return [{name: _quantity(values[at]) for name, values in evidence.items()} for at in range(count)]
+def explanations(explanation: RawExplanation, count: int) -> list[Explanation]:
+    """Return what the records of so many crops say, in their order; see `check_explanation`."""
+    return [{name: _quantity(values[at]) for name, values in explanation.items()} for at in range(count)]
 
 
 def _quantity(values: NDArray[np.float32]) -> float | dict[str, Any] | None:

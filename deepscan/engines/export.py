@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.detector import Network
-from deepscan.detectors.preprocess import Inputs
+from deepscan.detectors.preprocess import Preprocessor
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, UsageError
 from deepscan.offline import import_onnxruntime, turn_reports_off
 
-#: Largest difference of probabilities between ONNX and torch, both float32 on a CPU; of evidence the same,
-#: times the largest magnitude of that output, which is far below a step of the maps that a scan keeps.
+#: Largest difference of probabilities between ONNX and torch, both float32 on a CPU; of an explanation it is
+#: the same, times the largest magnitude of that output, which is far below a step of the maps in a record.
 TOLERANCE = 1e-3
-#: Share of an evidence output's elements that may differ by more: a hard decision, such as whether a patch is
-#: in a mask, turns over where what it hangs on is within a rounding error of its threshold.
+#: Share of an explanation's elements that may differ by more: a hard decision, such as whether a patch is in
+#: a mask, turns over where what it hangs on is within a rounding error of its threshold.
 TIES = 0.01
 #: Crops of noise that are compared beside the golden ones.
 NOISE = 3
@@ -43,7 +43,7 @@ class Exported(nn.Module):
         self.network = network.exportable()
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the probability, shape (B,), and each evidence output."""
+        """Return the probability, shape (B,), and each explanation output."""
         return tuple(self.network.predict(**dict(zip(self.network.inputs, inputs, strict=True))).values())
 
 
@@ -53,21 +53,21 @@ class Parity:
 
     Attributes:
         probability: Largest difference of probabilities.
-        evidence: Share of each evidence output's elements that differ by more than `TOLERANCE` allows.
+        explanation: Share of each explanation output's elements that differ by more than `TOLERANCE` allows.
         samples: Crops compared.
     """
 
     probability: float
-    evidence: Mapping[str, float]
+    explanation: Mapping[str, float]
     samples: int
 
 
-def export_onnx(network: Network, path: Path, *, inputs: Inputs, metadata: Mapping[str, str]) -> Parity:
+def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata: Mapping[str, str]) -> Parity:
     """Write a network as an ONNX file and hold it against the network.
 
     The graph takes what `network.inputs` names, float32, the first axis of each free, and gives what
-    `Network.predict` gives: `probability`, shape (B,), and the evidence. Normalising and all else that makes
-    inputs of crops stays outside, as the card states it. The file's own metadata carry `metadata`, the
+    `Network.predict` gives: `probability`, shape (B,), and the explanation. Normalising and all else that
+    makes inputs of crops stays outside, as the card states it. The file's own metadata carry `metadata`, the
     network's note on its exported form, the versions, the tolerances and the differences that were measured.
 
     Args:
@@ -103,7 +103,7 @@ def export_onnx(network: Network, path: Path, *, inputs: Inputs, metadata: Mappi
             "torch": torch.__version__,
             "parity_tolerance": f"{TOLERANCE:g}",
             "parity_probability": f"{parity.probability:.2e}",
-            **{f"parity_{name}": f"{share:.2%} differ" for name, share in parity.evidence.items()},
+            **{f"parity_{name}": f"{share:.2%} differ" for name, share in parity.explanation.items()},
             "parity_samples": str(parity.samples),
         }
         onnx.helper.set_model_props(model, stated)
@@ -114,7 +114,9 @@ def export_onnx(network: Network, path: Path, *, inputs: Inputs, metadata: Mappi
     return parity
 
 
-def export_model(card: ModelCard, network: Network, inputs: Inputs, folder: Path) -> tuple[ModelFile, Parity]:
+def export_model(
+    card: ModelCard, network: Network, inputs: Preprocessor, folder: Path
+) -> tuple[ModelFile, Parity]:
     """Write a model's network as an ONNX file, and return what a card states of it.
 
     Args:
@@ -215,7 +217,7 @@ def _compare(network: Network, path: Path, arrays: Arrays) -> Parity:
 
 
 def _differences(expected: Arrays, found: Arrays) -> dict[str, float]:
-    """Return the largest difference of probabilities, and of the evidence the share that differs, by name."""
+    """Return the largest difference of probabilities, and the share of each explanation that differs."""
     differences = {}
     for name, value in expected.items():
         same = found[name].shape == value.shape

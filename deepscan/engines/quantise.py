@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, ModelFile, sha256_of
-from deepscan.detectors.preprocess import Inputs
+from deepscan.detectors.preprocess import Preprocessor
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import UsageError
@@ -37,7 +37,7 @@ BATCH = 8
 KINDS = ("Conv", "MatMul", "Gemm")
 
 
-def quantise(card: ModelCard, inputs: Inputs, crops: NDArray[np.uint8]) -> ModelFile:
+def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> ModelFile:
     """Write a model's ONNX file again in 8 bits, beside the other, and return what a card states of it.
 
     Weights have a scale for each channel, activations one each, from their ranges on a part of the crops; of
@@ -49,7 +49,7 @@ def quantise(card: ModelCard, inputs: Inputs, crops: NDArray[np.uint8]) -> Model
 
     Args:
         card: The model, with a file `onnx`.
-        inputs: Makes the network's inputs of crops.
+        preprocess: Makes the network's inputs of crops.
         crops: Such as the model will see, shape (N, S, S, 3), uint8, some hundred.
 
     Raises:
@@ -58,7 +58,7 @@ def quantise(card: ModelCard, inputs: Inputs, crops: NDArray[np.uint8]) -> Model
     """
     ranged, rest = crops[::RANGED], np.delete(crops, np.s_[::RANGED], axis=0)
     path, exact = card.folder / GRAPH, open_session(card.path("onnx"))
-    expected = _scores(exact, inputs, rest)
+    expected = _scores(exact, preprocess, rest)
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         prepared = Path(scratch) / "prepared.onnx"
         shapes = import_onnxruntime("quantization.shape_inference")
@@ -71,10 +71,10 @@ def quantise(card: ModelCard, inputs: Inputs, crops: NDArray[np.uint8]) -> Model
         moved: dict[Path, float] = {}
         for covered in COVERED:
             made = Path(scratch) / f"{covered}.onnx"
-            _write(prepared, made, layers, _Crops(inputs, ranged), covered)
-            moved[made] = float(np.abs(_scores(open_session(made), inputs, rest) - expected).mean())
+            _write(prepared, made, layers, _Crops(preprocess, ranged), covered)
+            moved[made] = float(np.abs(_scores(open_session(made), preprocess, rest) - expected).mean())
         path.write_bytes(min(moved, key=lambda made: moved[made]).read_bytes())
-    golden = _scores(open_session(path), inputs, golden_crops(inputs.crop.input_side))
+    golden = _scores(open_session(path), preprocess, golden_crops(preprocess.crop.input_side))
     return ModelFile(GRAPH, sha256_of(path), golden=round(float(golden.mean()), 6))
 
 
@@ -113,9 +113,9 @@ def _write(prepared: Path, made: Path, layers: Sequence[str], crops: "_Crops", c
     )
 
 
-def _scores(session: Any, inputs: Inputs, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _scores(session: Any, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     parts = np.array_split(crops, math.ceil(len(crops) / BATCH))
-    return np.concatenate([session.run(["probability"], dict(inputs(part)))[0] for part in parts])
+    return np.concatenate([session.run(["probability"], dict(preprocess(part)))[0] for part in parts])
 
 
 @contextmanager
@@ -134,8 +134,8 @@ def _quiet() -> Iterator[None]:
 class _Crops:
     """The inputs of one crop after the other, as the calibration asks for them."""
 
-    def __init__(self, inputs: Inputs, crops: NDArray[np.uint8]) -> None:
-        self._inputs, self._crops = inputs, crops
+    def __init__(self, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> None:
+        self._preprocess, self._crops = preprocess, crops
         self._todo: Iterator[int] = iter(range(len(crops)))
 
     def __len__(self) -> int:
@@ -148,4 +148,4 @@ class _Crops:
     def get_next(self) -> Arrays | None:
         """Return the inputs of the next crop, None after the last."""
         at = next(self._todo, None)
-        return None if at is None else dict(self._inputs(self._crops[at : at + 1]))
+        return None if at is None else dict(self._preprocess(self._crops[at : at + 1]))

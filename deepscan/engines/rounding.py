@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard, Rounding
-from deepscan.detectors.preprocess import make_inputs
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.quantise import quantise
 from deepscan.engines.scorer import Scorer
@@ -48,13 +48,13 @@ def add_int8(
             f"give {SAMPLES} or more of each, split train and split val",
         )
     some = train[np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int)]
-    kind, inputs = PRECISIONS["int8"], make_inputs(card.inputs, card.crop, card.mean, card.std)
-    added = replace(card, files={**card.files, kind: quantise(card, inputs, crops[some])})
-    rounding = measure(added, crops, rows, engine="onnx", precision="int8", data=data, labels=labels)
+    kind, preprocess = PRECISIONS["int8"], make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+    added = replace(card, files={**card.files, kind: quantise(card, preprocess, crops[some])})
+    rounding = measure_rounding(added, crops, rows, engine="onnx", precision="int8", data=data, labels=labels)
     return replace(added, rounding={**card.rounding, kind: rounding})
 
 
-def measure(
+def measure_rounding(
     card: ModelCard,
     crops: NDArray[np.uint8],
     rows: NDArray[np.int64],

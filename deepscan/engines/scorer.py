@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.preprocess import make_inputs
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Engine
-from deepscan.engines.explanation import Evidence, Explanation, check_evidence, explanations
+from deepscan.engines.explanation import Explanation, RawExplanation, check_explanation, explanations
 from deepscan.engines.golden import golden_crops
-from deepscan.engines.selection import choose, engine_for
+from deepscan.engines.selection import select_engine, select_precision
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 
 #: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
@@ -35,7 +35,7 @@ class Scorer:
 
     Attributes:
         chosen: Why `auto` stands for the precision that is used, empty where one was named.
-        evidence: Names of what the model gives beside its scores.
+        explanation_names: Names of what the model gives beside its scores.
         batch: How many crops are best scored at once.
 
     Raises:
@@ -57,13 +57,13 @@ class Scorer:
             raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
         self.card = card
         self.recipe: CropRecipe = card.crop
-        self._inputs = make_inputs(card.inputs, card.crop, card.mean, card.std)
-        name = engine_for(card, engine, precision) or _unfit(card, engine)
+        self._preprocess = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+        name = select_engine(card, engine, precision) or _unfit(card, engine)
         self.chosen = ""
         if precision == "auto":
-            precision, self.chosen = choose(card, name, resolve(device))
+            precision, self.chosen = select_precision(card, name, resolve(device))
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
-        self.evidence = tuple(self._check_golden())
+        self.explanation_names = tuple(self._check_golden())
         self.batch = BATCH[self.engine.device]
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -84,14 +84,14 @@ class Scorer:
             crops: As `score` takes them.
 
         Raises:
-            ContractError: The model's evidence is neither numbers nor maps.
+            ContractError: The model's explanation is neither numbers nor maps.
         """
-        scores, evidence = self._run(crops)
-        check_evidence(evidence, len(crops))
-        return scores, explanations(evidence, len(crops))
+        scores, explanation = self._run(crops)
+        check_explanation(explanation, len(crops))
+        return scores, explanations(explanation, len(crops))
 
-    def _run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Evidence]:
-        views = [self.engine.run(self._inputs(crops, view)) for view in range(self._inputs.views)]
+    def _run(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], RawExplanation]:
+        views = [self.engine.run(self._preprocess(crops, view)) for view in range(self._preprocess.views)]
         means = {name: np.mean([view[name] for view in views], axis=0) for name in views[0]}
         return means.pop("probability"), means
 
@@ -117,10 +117,10 @@ class Scorer:
             "details": {**self.engine.describe(), "note": self.engine.note},
         }
 
-    def _check_golden(self) -> Evidence:
+    def _check_golden(self) -> RawExplanation:
         crops = golden_crops(self.recipe.input_side)
         try:
-            scores, evidence = self._run(crops)
+            scores, explanation = self._run(crops)
             found = float(scores.mean())
         except DeepscanError:
             raise
@@ -130,7 +130,7 @@ class Scorer:
                 "restore the model's folder, or export it again",
             )
         if self.card.golden is None:
-            return evidence
+            return explanation
         own = self.card.files[self.engine.file].golden
         expected = self.card.golden.score if own is None else own
         # Half precision carries three decimal digits of a logit, and 8 bits round at every layer; the parity
@@ -141,12 +141,12 @@ class Scorer:
                 f"model {self.card.name!r} scores its golden input {found:.5f}, its card says {expected:.5f}",
                 f"the {self.engine.name} engine computes otherwise here: try another --engine or --device",
             )
-        return evidence
+        return explanation
 
 
 def _unfit(card: ModelCard, engine: str) -> str:
     """Return the engine that says itself why it cannot do what is asked of it."""
-    name = engine_for(card) if engine == "auto" else engine
+    name = select_engine(card) if engine == "auto" else engine
     if name is None:
         raise MissingError(f"model {card.name!r} has no file that an engine runs", "name another model")
     return name

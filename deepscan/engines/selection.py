@@ -4,7 +4,7 @@ from deepscan.cards import ModelCard, Rounding
 from deepscan.engines import ENGINES
 
 
-def engine_for(card: ModelCard, engine: str = "auto", precision: str = "auto") -> str | None:
+def select_engine(card: ModelCard, engine: str = "auto", precision: str = "auto") -> str | None:
     """Return the engine that would run a model as it is asked for, None where the model has no file for it.
 
     Nothing is loaded: whether the engine's package and its device are there is not asked.
@@ -35,7 +35,7 @@ SAMPLES, MEAN, LARGEST, LOST = 64, 0.01, 0.2, 0.005
 REDUCED = {"onnx": ("int8",)}
 
 
-def choose(card: ModelCard, engine: str, device: str) -> tuple[str, str]:
+def select_precision(card: ModelCard, engine: str, device: str) -> tuple[str, str]:
     """Return the precision that `auto` stands for, and why.
 
     On a CPU that is a quicker one which the card shows to be near enough to float32; on a GPU it is float32.
@@ -57,7 +57,7 @@ def choose(card: ModelCard, engine: str, device: str) -> tuple[str, str]:
         elif objection := too_coarse(card.rounding[kind]):
             reasons.append(f"in {precision} {objection}")
         else:
-            return precision, f"against float32 {told(card.rounding[kind])}"
+            return precision, f"against float32 {describe_rounding(card.rounding[kind])}"
     return "fp32", "; ".join(reasons) or f"the {engine} engine has nothing quicker on a CPU"
 
 
@@ -66,12 +66,12 @@ def too_coarse(rounding: Rounding) -> str:
     if rounding.samples < SAMPLES:
         return f"only {rounding.samples} crops were compared, {SAMPLES} are asked for"
     if rounding.mean > MEAN or rounding.largest > LARGEST:
-        return f"{told(rounding)}; allowed are {MEAN} and {LARGEST}"
+        return f"{describe_rounding(rounding)}; allowed are {MEAN} and {LARGEST}"
     if rounding.auc_lost is not None and rounding.auc_lost > LOST:
         return f"{rounding.auc_lost:.4f} of the AUC is lost, allowed is {LOST}"
     return ""
 
 
-def told(rounding: Rounding) -> str:
+def describe_rounding(rounding: Rounding) -> str:
     """Return in words how far scores move."""
     return f"scores move by {rounding.mean:.4f} in the mean, {rounding.largest:.3f} at most"

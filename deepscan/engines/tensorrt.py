@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepscan.cache import cache_folder
 from deepscan.cards import ModelCard, sha256_of
-from deepscan.detectors.preprocess import make_inputs
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import cuda_devices, gpu_name, resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Arrays
@@ -93,19 +93,19 @@ class TensorrtEngine:
             self.precision,
         )
         folder = cache_folder("tensorrt") / identity.key
-        passed = check(folder, identity)
+        passed = is_checked(folder, identity)
         compared = _compared(card)
         folder.mkdir(parents=True, exist_ok=True)
         self._session = open_session(
             path,
             device=self.device,
             threads=threads,
-            provider=(PROVIDER, options(folder, self.precision, compared)),
+            provider=(PROVIDER, provider_options(folder, self.precision, compared)),
         )
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         if not passed:
             self._gate(path, compared, card.name)
-            state(folder, identity)
+            write_identity(folder, identity)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the network's outputs by name."""
@@ -156,7 +156,7 @@ class TensorrtEngine:
             )
 
 
-def options(folder: Path, precision: str, inputs: Arrays) -> dict[str, Any]:
+def provider_options(folder: Path, precision: str, inputs: Arrays) -> dict[str, Any]:
     """Return what the provider is told.
 
     Args:
@@ -183,7 +183,7 @@ def options(folder: Path, precision: str, inputs: Arrays) -> dict[str, Any]:
     }
 
 
-def check(folder: Path, identity: Identity) -> bool:
+def is_checked(folder: Path, identity: Identity) -> bool:
     """Return whether a folder holds engines that have passed the gate; what has not is removed.
 
     Raises:
@@ -206,7 +206,7 @@ def check(folder: Path, identity: Identity) -> bool:
     return True
 
 
-def state(folder: Path, identity: Identity) -> None:
+def write_identity(folder: Path, identity: Identity) -> None:
     """Write of what the engines in a folder were built, and their hashes."""
     from deepscan.files import atomic_write
 
@@ -223,6 +223,6 @@ def _compared(card: ModelCard) -> Arrays:
     assert card.crop is not None
     side = card.crop.input_side
     noise = np.random.default_rng(0).integers(0, 256, (NOISE, side, side, 3)).astype(np.uint8)
-    return make_inputs(card.inputs, card.crop, card.mean, card.std)(
+    return make_preprocessor(card.inputs, card.crop, card.mean, card.std)(
         np.concatenate([golden_crops(side), noise])
     )

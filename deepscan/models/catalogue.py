@@ -16,7 +16,7 @@ Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PublishedFile:
     """Where the file of a model lies: on the hub, at an address, or on a page that needs a browser.
 
     Attributes:
@@ -89,7 +89,7 @@ class Known:
     license: str
     terms: str
     device: Device
-    source: Source
+    source: PublishedFile
     crop: CropRecipe
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -163,7 +163,7 @@ def check_refused(listed: Known | None) -> None:
 def _known(name: str, stated: Mapping[str, Any]) -> Known:
     source = {**stated["source"], "beside": tuple(stated["source"].get("beside", ()))}
     made = {
-        "source": Source(**source),
+        "source": PublishedFile(**source),
         "crop": CropRecipe.from_json(stated["crop"]),
         **{key: tuple(stated[key]) for key in ("mean", "std", "published", "not_for")},
     }

@@ -39,7 +39,7 @@ def check_there(path: Path) -> None:
         raise UsageError(f"there is no file {path}", "name the file that you have fetched")
 
 
-def read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Return what a file holds: a state dict, bare or in what training code wraps it in.
 
     Args:

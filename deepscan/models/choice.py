@@ -8,7 +8,7 @@ from pathlib import Path
 from deepscan.cards import ModelCard
 from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
-from deepscan.engines.selection import engine_for
+from deepscan.engines.selection import select_engine
 from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import catalogue
@@ -32,7 +32,7 @@ class Choice:
         return {"model": self.model, "reason": self.reason}
 
 
-def choose(
+def choose_model(
     *,
     device: str = AUTO,
     engine: str = AUTO,
@@ -95,7 +95,7 @@ def _card(folder: Path) -> ModelCard:
 
 def _engine(card: ModelCard, engine: str, precision: str) -> str:
     """Return the engine that would run a model, empty where none would or its package is not installed."""
-    name = engine_for(card, engine, precision)
+    name = select_engine(card, engine, precision)
     return name if name and importlib.util.find_spec(ENGINES.get(name).package) else ""
 
 

@@ -15,7 +15,7 @@ from deepscan.cards import Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Network
-from deepscan.detectors.preprocess import make_inputs
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.detectors.scores import predict
 from deepscan.detectors.weights import WEIGHTS, save_weights
 from deepscan.engines.export import TOLERANCE
@@ -23,7 +23,7 @@ from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError, first_line
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
-from deepscan.models.checkpoint import Checkpoint, check_there, read, stated_beside
+from deepscan.models.checkpoint import Checkpoint, check_there, read_checkpoint, stated_beside
 from deepscan.models.layouts import LAYOUTS
 from deepscan.models.layouts.layout import Layout, Weights
 from deepscan.models.lookup import load_card
@@ -87,7 +87,7 @@ def import_model(
     tell(f"reading {origin.path}")
     sha256 = sha256_of(origin.path)
     _check_file(origin.path, sha256, name, store, listed)
-    checkpoint = read(origin.path)
+    checkpoint = read_checkpoint(origin.path)
     called, layout = _layout_of(checkpoint, origin, listed)
     like = listed or known(layout.like)
     needed = layout.needed(checkpoint.weights)
@@ -212,7 +212,9 @@ def _backbone_weights(path: Path | None) -> Weights:
     if path is None:
         return {}
     check_there(path)
-    backbone = {name: value for name, value in read(path).weights.items() if name.startswith("visual.")}
+    backbone = {
+        name: value for name, value in read_checkpoint(path).weights.items() if name.startswith("visual.")
+    }
     if not backbone:
         raise ContractError(
             f"{path} has no vision backbone by open_clip's names",
@@ -268,7 +270,7 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
         crop = replace(crop, resize=network.side)
     files = {"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))}
     card = replace(card, crop=crop, files=files)
-    inputs = make_inputs(card.inputs, crop, card.mean, card.std)
+    inputs = make_preprocessor(card.inputs, crop, card.mean, card.std)
     del network
     # As it will be loaded.
     score = float(predict(load_network(card), golden_crops(crop.input_side), inputs).mean())

@@ -91,7 +91,7 @@ class Listed:
         }
 
 
-def listed(store: Path) -> Iterator[Listed]:
+def list_models(store: Path) -> Iterator[Listed]:
     """Yield the embedded models, the installed ones and the others that are known."""
     seen = set()
     for folder in installed_models(store):
@@ -107,7 +107,7 @@ def listed(store: Path) -> Iterator[Listed]:
             yield Listed(name, "refused" if known.refused else "known", None, known)
 
 
-def find(name: str, among: Iterable[Listed]) -> Listed:
+def find_listed(name: str, among: Iterable[Listed]) -> Listed:
     """Return the model of that name; of two the first, which is the embedded one.
 
     Raises:
@@ -140,7 +140,7 @@ def check_free(name: str, store: Path) -> None:
         raise UsageError(f"{name} is installed already", f"deepscan models remove {name}")
 
 
-def remove(name: str, store: Path, *, forget: bool = False) -> Path:
+def remove_model(name: str, store: Path, *, forget: bool = False) -> Path:
     """Delete an installed model, or what is left of one without a card, and return its folder.
 
     Args:
@@ -155,7 +155,7 @@ def remove(name: str, store: Path, *, forget: bool = False) -> Path:
     folder = store / name
     there = folder.is_dir() and _NAME.fullmatch(name) is not None
     if not there and not (forget and name in recorded):
-        installed = [each.name for each in listed(store) if each.state == "installed"]
+        installed = [each.name for each in list_models(store) if each.state == "installed"]
         raise UsageError(f"no model {name!r} is installed in {store}", choice_hint(name, installed))
     if there:
         shutil.rmtree(folder)

@@ -17,7 +17,7 @@ from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
 from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
-from deepscan.models.choice import NO_MODEL, Choice, choose
+from deepscan.models.choice import NO_MODEL, Choice, choose_model
 from deepscan.models.lookup import load_card
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines
@@ -145,7 +145,7 @@ def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
     """
     if earlier.get("choice"):
         return Choice(**earlier["choice"])
-    return choose(device=options.device, engine=options.engine, precision=options.precision)
+    return choose_model(device=options.device, engine=options.engine, precision=options.precision)
 
 
 def load_scorer(options: ScanOptions) -> Scorer:

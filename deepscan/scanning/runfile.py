@@ -177,7 +177,7 @@ def _detector(scorer: Scorer) -> dict[str, Any]:
         **card.facts(),
         "calibration": card.calibration and card.calibration.to_json(),
         "not_for": list(card.not_for),
-        "evidence": list(scorer.evidence),
+        "evidence": list(scorer.explanation_names),
     }
 
 

@@ -18,7 +18,7 @@ from deepscan.data.augmentation.forgeries import forged as forge
 from deepscan.data.crops.crop_cache import CropSet, Sampling
 from deepscan.data.pictures import PAIRS
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
-from deepscan.detectors.preprocess import Inputs
+from deepscan.detectors.preprocess import Preprocessor
 from deepscan.detectors.scores import predict
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
@@ -150,7 +150,7 @@ class CropSource:
         self,
         crops: CropSet,
         recipe: Recipe,
-        inputs: Inputs,
+        inputs: Preprocessor,
         *,
         masks: bool = False,
         redrawers: Sequence[Redrawer] = (),

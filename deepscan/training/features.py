@@ -12,7 +12,7 @@ from torch import nn
 
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors.detector import Batch, FrozenNetwork
-from deepscan.detectors.preprocess import Inputs
+from deepscan.detectors.preprocess import Preprocessor
 from deepscan.training.batches import Indices, faces_of
 from deepscan.training.optimiser import FEATURES, judge
 from deepscan.training.recipe import Recipe
@@ -68,7 +68,7 @@ class FeatureSource:
         crops: CropSet,
         positions: Indices,
         recipe: Recipe,
-        inputs: Inputs,
+        inputs: Preprocessor,
         store: Path,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -104,7 +104,7 @@ def _fill(
     network: FrozenNetwork,
     crops: CropSet,
     positions: Indices,
-    inputs: Inputs,
+    inputs: Preprocessor,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

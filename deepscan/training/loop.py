@@ -185,7 +185,7 @@ def _begin(
         # Its checkpoints hold no backbone that could tell.
         identity["backbone"] = fingerprint(network.backbone)
     average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None
-    inputs, source = recipe.make_inputs(), None
+    inputs, source = recipe.make_preprocessor(), None
     if cache is not None and isinstance(network, FrozenNetwork) and cacheable(recipe):
         rows = np.concatenate((training, choosing[:, 0]))
         # One process fills the cache, the others read it.

@@ -15,7 +15,7 @@ from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of,
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
-from deepscan.detectors.preprocess import Inputs
+from deepscan.detectors.preprocess import Preprocessor
 from deepscan.detectors.scores import predict
 from deepscan.detectors.weights import WEIGHTS, round_weights, save_weights
 from deepscan.engines import rounding
@@ -72,7 +72,7 @@ def publish(
         UsageError: A half of the validation crops lacks a class, or the network is too large for ONNX.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = recipe.make_inputs()
+    inputs = recipe.make_preprocessor()
     parameters = [value.numel() for value in network.parameters() if value.requires_grad]
     _fold(network, inputs)
     if recipe.quantise:
@@ -164,7 +164,7 @@ def _quantised(
     return replace(trial, results=(*card.results, result))
 
 
-def _fold(network: Network, inputs: Inputs) -> None:
+def _fold(network: Network, inputs: Preprocessor) -> None:
     """Fold the tuning into the backbone's own weights, and make sure that it gives the same scores."""
     crops = golden_crops(inputs.crop.input_side)
     before = predict(network, crops, inputs)
@@ -178,7 +178,9 @@ def _fold(network: Network, inputs: Inputs) -> None:
         )
 
 
-def _scores(network: Network, crops: CropSet, rows: NDArray[np.int64], inputs: Inputs) -> NDArray[np.float64]:
+def _scores(
+    network: Network, crops: CropSet, rows: NDArray[np.int64], inputs: Preprocessor
+) -> NDArray[np.float64]:
     # The crops lie on disk: never all of them in memory.
     parts = np.array_split(rows, math.ceil(len(rows) / PART))
     return np.concatenate([predict(network, crops.crops[part], inputs) for part in parts])

@@ -11,7 +11,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augmentation.augment import steps_of
 from deepscan.data.augmentation.forgeries import FORGERIES, STRIDE
 from deepscan.data.crops.crop_cache import Sampling
-from deepscan.detectors.preprocess import Inputs, make_inputs
+from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import UsageError
 from deepscan.training.recipe_files import state
 
@@ -205,13 +205,13 @@ class Recipe:
                 f"make batch a multiple of {2 * self.accumulate}: half of it is real",
             )
 
-    def make_inputs(self) -> Inputs:
+    def make_preprocessor(self) -> Preprocessor:
         """Return what makes the network's inputs from crops.
 
         Raises:
             UsageError: The kind of inputs or an argument is unknown.
         """
-        return make_inputs(self.inputs, self.crop, self.mean, self.std)
+        return make_preprocessor(self.inputs, self.crop, self.mean, self.std)
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as its file states it."""

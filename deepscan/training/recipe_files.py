@@ -160,13 +160,13 @@ def _set(stated: dict[str, Any], key: str, value: Value, where: str) -> None:
 def _offered(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys that the named parts of a recipe take beyond those that it states, None for a value."""
     from deepscan.backbones.tuning import TUNINGS
-    from deepscan.detectors.preprocess import INPUTS
+    from deepscan.detectors.preprocess import PREPROCESSORS
 
     network = stated.get("network") or {}
     takers: dict[str, tuple[Registry[Any], str | None]] = {
         "network.backbone": (BACKBONES, (network.get("backbone") or {}).get("name")),
         "network.tuning": (TUNINGS, (network.get("tuning") or {}).get("type")),
-        "inputs": (INPUTS, (stated.get("inputs") or {}).get("kind")),
+        "inputs": (PREPROCESSORS, (stated.get("inputs") or {}).get("kind")),
     }
     offered: dict[str, Any] = {}
     for part, (registry, name) in takers.items():

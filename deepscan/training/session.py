@@ -191,7 +191,7 @@ def check(recipe: Recipe) -> None:
         UsageError: A value is wrong, or crops of another size are cut than the network takes.
     """
     side = recipe.crop.input_side
-    arrays = recipe.make_inputs()(np.zeros((2, side, side, 3), np.uint8))
+    arrays = recipe.make_preprocessor()(np.zeros((2, side, side, 3), np.uint8))
     with torch.device("meta"):
         network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
     if network.side != side:

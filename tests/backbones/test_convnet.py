@@ -48,14 +48,16 @@ def test_it_trains_from_end_to_end(backbone):
 def test_the_score_is_the_mean_of_what_each_place_says(backbone):
     network = DETECTORS.get("fft")().build({"backbone": TINY}).eval()
     output = network(torch.randn(3, 3, 32, 32))
-    margins = output.evidence["margins"]
+    margins = output.explanation["margins"]
     assert margins.shape == (3, 1, 16)
     assert margins.std(dim=2).min() > 0
     margin = output.logits[:, 1] - output.logits[:, 0]
     # Summed in another order, in float32.
     torch.testing.assert_close(margins.mean(dim=(1, 2)), margin, atol=1e-5, rtol=0)
     deeper = DETECTORS.get("fft")().build({"backbone": TINY, "layers": 2}).eval()
-    assert set(deeper(torch.randn(1, 3, 32, 32)).evidence) == {"attention"}, "a perceptron's is no such mean"
+    assert set(deeper(torch.randn(1, 3, 32, 32)).explanation) == {"attention"}, (
+        "a perceptron's is no such mean"
+    )
 
 
 @pytest.mark.parametrize("method", ["corit", "dfd-hr"])

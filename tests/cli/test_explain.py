@@ -15,7 +15,7 @@ HOPPER = SAMPLES / "real_hopper.mp4"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return toy.model(tmp_path_factory.mktemp("models") / "toy", evidence=True)
+    return toy.model(tmp_path_factory.mktemp("models") / "toy", explanation=True)
 
 
 def scan(video, model, *more):

@@ -15,7 +15,7 @@ def scanned(tmp_path_factory):
     """Records of two models that disagree, explained, and their page."""
     folder = tmp_path_factory.mktemp("scan")
     models = [
-        toy.model(folder / name, bias, evidence=True) for name, bias in (("fake", 4.0), ("clear", -4.0))
+        toy.model(folder / name, bias, explanation=True) for name, bias in (("fake", 4.0), ("clear", -4.0))
     ]
     named = [part for model in models for part in ("--model", model)]
     out = folder / "out.jsonl"

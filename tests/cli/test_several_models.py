@@ -20,7 +20,7 @@ def models(tmp_path_factory):
     """Two that call everything fake, one that sees nothing, one without a calibration; of two crops."""
     folder = tmp_path_factory.mktemp("models")
     return {
-        "fake": toy.model(folder / "fake", 4.0, evidence=True),
+        "fake": toy.model(folder / "fake", 4.0, explanation=True),
         "also": toy.model(folder / "also", 5.0, side=48),
         "clear": toy.model(folder / "clear", -4.0, side=48),
         "raw": toy.model(folder / "raw", 6.0, calibration=None),

@@ -81,7 +81,7 @@ def test_outputs_are_probabilities_and_distributions(network):
     assert output.logits.shape == (5, 2)
     assert predicted["probability"].shape == (5,)
     assert ((predicted["probability"] > 0) & (predicted["probability"] < 1)).all()
-    for values in output.evidence.values():
+    for values in output.explanation.values():
         assert values.shape == (5,) or values.shape[::2] == (5, 4)
     if "attention" in predicted:
         torch.testing.assert_close(

@@ -9,7 +9,7 @@ from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.corit import Corit, CoritNetwork, Refinement, pooled, projected
-from deepscan.detectors.corit_inputs import ContrastInputs
+from deepscan.detectors.corit_inputs import CoritPreprocessor
 from deepscan.detectors.detector import Batch, FrozenOutput
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
@@ -165,16 +165,16 @@ def reference(built, inputs, shared, tau):
 @pytest.mark.parametrize("shared", [True, False])
 def test_both_streams_at_once_give_what_the_equations_give_one_by_one(shared, tau):
     built, inputs = network(shared=shared, tau=tau), sample()
-    features, evidence = built.extract(**inputs)
+    features, explanation = built.extract(**inputs)
     assert features.shape == (3, 2 * 4, 16)
     # float32 in another order of sums, over four blocks.
     torch.testing.assert_close(features, reference(built, inputs, shared, tau), atol=1e-4, rtol=1e-4)
-    assert (evidence["masks"] <= inputs["regions"]).all()
-    assert evidence["masks"].any()
+    assert (explanation["masks"] <= inputs["regions"]).all()
+    assert explanation["masks"].any()
     # In a random backbone all patches differ alike by its last block: only a high threshold tells them apart.
-    assert evidence["masks"].equal(inputs["regions"]) == (tau == 0.1)
-    assert not evidence["empty"].any()
-    means = (evidence["projections"] * inputs["regions"]).sum(dim=2) / inputs["regions"].sum(dim=2)
+    assert explanation["masks"].equal(inputs["regions"]) == (tau == 0.1)
+    assert not explanation["empty"].any()
+    means = (explanation["projections"] * inputs["regions"]).sum(dim=2) / inputs["regions"].sum(dim=2)
     assert (means > 0).all()
 
 
@@ -188,10 +188,10 @@ def test_a_crops_features_do_not_hang_on_its_batch():
 
 def test_without_its_parts_it_is_a_probe_of_the_cls_token():
     plain, inputs = network(rsi=False, hri=False), sample()
-    features, evidence = plain.extract(**inputs)
+    features, explanation = plain.extract(**inputs)
     torch.testing.assert_close(features[:, 0], plain.backbone(inputs["crops"]).cls)
     assert features.shape == (3, 1, 16)
-    assert evidence == {}
+    assert explanation == {}
     other = {**sample(seed=3), "crops": inputs["crops"], "regions": inputs["regions"].flip(1)}
     assert torch.equal(plain.extract(**other)[0], features)
     assert network(rsi=False).extract(**inputs)[0].shape == (3, 2, 16)
@@ -200,10 +200,10 @@ def test_without_its_parts_it_is_a_probe_of_the_cls_token():
 def test_without_refinement_the_counterpart_is_not_looked_at():
     inputs, other = sample(), sample(seed=3)
     built = network(rrm=False)
-    features, evidence = built.extract(**inputs)
+    features, explanation = built.extract(**inputs)
     assert torch.equal(built.extract(**{**other, "crops": inputs["crops"]})[0], features)
-    assert torch.equal(evidence["masks"], inputs["regions"])
-    assert "projections" not in evidence
+    assert torch.equal(explanation["masks"], inputs["regions"])
+    assert "projections" not in explanation
     refined = network()
     assert not torch.equal(refined.extract(**inputs)[0], features)
     assert not torch.equal(
@@ -234,11 +234,11 @@ def test_the_last_layer_alone_is_the_end_of_all_layers():
 @pytest.mark.parametrize("names", [["F"], ["Bd", "Bg"], ["Bg", "F"]])
 def test_any_of_the_regions_may_have_a_token(names):
     built, inputs = network(regions=names), sample()
-    features, evidence = built.extract(**inputs)
+    features, explanation = built.extract(**inputs)
     assert features.shape == (3, 2 * (1 + len(names)), 16)
-    assert evidence["projections"].shape == (3, len(names), 16)
+    assert explanation["projections"].shape == (3, len(names), 16)
     rows = [("F", "Bd", "Bg").index(name) for name in names]
-    assert (evidence["masks"] <= inputs["regions"][:, rows]).all()
+    assert (explanation["masks"] <= inputs["regions"][:, rows]).all()
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,9 @@ def test_an_empty_region_stands_for_the_whole_crop_and_is_told(pooling):
     inputs = sample()
     inputs["regions"][1, 2] = 0
     built = network(pooling=pooling, rrm=False)
-    features, evidence = built.extract(**inputs)
-    assert evidence["empty"].tolist() == [0, 1, 0]
-    assert evidence["masks"][1, 2].all()
+    features, explanation = built.extract(**inputs)
+    assert explanation["empty"].tolist() == [0, 1, 0]
+    assert explanation["masks"][1, 2].all()
     inputs["regions"][1, 2] = 1
     assert torch.equal(built.extract(**inputs)[0], features)
     assert torch.isfinite(features).all()
@@ -284,9 +284,9 @@ def test_an_empty_region_stands_for_the_whole_crop_and_is_told(pooling):
 def test_a_counterpart_that_is_its_crop_injects_nothing(pooling):
     inputs = sample()
     inputs["counterparts"] = inputs["crops"]
-    features, evidence = network(pooling=pooling).extract(**inputs)
+    features, explanation = network(pooling=pooling).extract(**inputs)
     assert torch.isfinite(features).all()
-    assert not evidence["masks"].any()
+    assert not explanation["masks"].any()
 
 
 @pytest.mark.parametrize("head", ["linear", "perceptron", "attention", "projected"])
@@ -319,17 +319,17 @@ def test_the_contrast_is_taken_in_float32_under_autocast():
     built, inputs = network(), sample()
     exact, _ = built.extract(**inputs)
     with torch.autocast("cpu", torch.bfloat16):
-        features, evidence = built.extract(**inputs)
-    assert evidence["projections"].dtype == torch.float32
+        features, explanation = built.extract(**inputs)
+    assert explanation["projections"].dtype == torch.float32
     # bfloat16 keeps 8 bits, of blocks whose errors add up; a patch at its threshold may also turn over.
     assert (features - exact).abs().mean() < 0.05
 
 
 def test_a_backbone_with_registers_and_rotary_places_has_the_same_patches():
     base = small_backbone(prefix=3, rotary=Rotary(), positions=False)
-    features, evidence = network(base).extract(**sample())
+    features, explanation = network(base).extract(**sample())
     assert features.shape == (3, 8, 16)
-    assert evidence["masks"].shape == (3, 3, 16)
+    assert explanation["masks"].shape == (3, 3, 16)
     plain, _ = network(base, rsi=False).extract(**sample())
     torch.testing.assert_close(plain[:, -1], base(sample()["crops"]).cls)
 
@@ -395,7 +395,7 @@ def faces(count, seed):
 
 def test_a_probe_learns_blending_from_the_features_of_a_random_backbone():
     built = network(small_backbone(side=64, patch=8, width=32, hidden=64))
-    inputs = ContrastInputs(CropRecipe(side=64), (0.5,) * 3, (0.25,) * 3, grid=8)
+    inputs = CoritPreprocessor(CropRecipe(side=64), (0.5,) * 3, (0.25,) * 3, grid=8)
     found = []
     for seed in (1, 2):
         crops, labels = faces(160, seed)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.corit_inputs import ContrastInputs
-from deepscan.detectors.preprocess import make_inputs, normalised
+from deepscan.detectors.corit_inputs import CoritPreprocessor
+from deepscan.detectors.preprocess import make_preprocessor, normalised
 from deepscan.errors import UsageError
 
 RECIPE = CropRecipe(side=48)
@@ -21,7 +21,7 @@ def crops():
 
 
 def made(**stated):
-    return make_inputs({"kind": "contrast", "grid": 3, **stated}, RECIPE, MEAN, STD)
+    return make_preprocessor({"kind": "contrast", "grid": 3, **stated}, RECIPE, MEAN, STD)
 
 
 def test_the_three_inputs_have_the_networks_shapes(crops):
@@ -88,5 +88,5 @@ def test_the_inputs_are_made_without_torch():
 
 
 def test_the_regions_are_those_of_the_crops_recipe():
-    tight = ContrastInputs(CropRecipe(side=48, scale=0.75, shift=(0.0, -0.16)), MEAN, STD, grid=10)
+    tight = CoritPreprocessor(CropRecipe(side=48, scale=0.75, shift=(0.0, -0.16)), MEAN, STD, grid=10)
     assert tight.regions[2].sum() < made(grid=10).regions[2].sum()

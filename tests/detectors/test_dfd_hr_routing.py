@@ -264,7 +264,7 @@ def test_weighed_scores_lie_between_score_and_cosine(backbone, pictures):
 def test_attention_selects_what_the_cls_token_looks_at(backbone, pictures):
     branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection="attention")
     before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
-    looked = backbone.blocks[1].look(before, backbone.rotary)
+    looked = backbone.blocks[1].cls_attention(before, backbone.rotary)
     expected = torch.zeros(SAMPLES, 19).scatter(1, looked.topk(14).indices, 1.0)
     assert torch.equal(branch(backbone, pictures).kept[:, 0], expected[:, 3:])
     assert len(branch.token_judges) == 0

@@ -42,7 +42,7 @@ def test_the_head_sees_the_feature_that_it_says(kind, feature, width, prefix, cr
     output = network(crops=crops)
     assert network.head[0].in_features == width
     torch.testing.assert_close(output.logits, network.head(seen))
-    torch.testing.assert_close(output.evidence["attention"], tokens.attention[:, None])
+    torch.testing.assert_close(output.explanation["attention"], tokens.attention[:, None])
 
 
 def test_a_head_of_more_layers_is_a_perceptron():
@@ -75,14 +75,14 @@ def test_features_of_a_frozen_network_stand_for_the_crops_while_it_trains(crops)
     # The compact backbone has batch norms, whose statistics would move in training.
     backbone = CompactViT(**{key: value for key, value in BACKBONE.items() if key != "name"})
     network = frozen(backbone)
-    features, evidence = network.eval().extract(crops=crops)
+    features, explanation = network.eval().extract(crops=crops)
     network.train()
     assert network.head.training
     again, _ = network.extract(crops=crops)
     assert torch.equal(network.extract(crops=crops)[0], features)
     assert torch.equal(again, features)
     torch.testing.assert_close(network.classify(features), network(crops=crops).logits)
-    assert evidence["attention"].shape == (4, 1, 4)
+    assert explanation["attention"].shape == (4, 1, 4)
 
 
 def test_a_backbone_that_trains_cannot_be_cached():

@@ -102,7 +102,7 @@ def test_without_queries_there_is_no_pooling_and_cls_explains():
     output = network(torch.randn(2, 3, 32, 32))
     assert network.pooling is None
     assert output.pooled is None
-    assert torch.equal(output.evidence["attention"][:, 0], output.tokens.attention)
+    assert torch.equal(output.explanation["attention"][:, 0], output.tokens.attention)
 
 
 def test_patches_before_the_norm_are_those_that_the_norm_takes():

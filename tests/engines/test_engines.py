@@ -123,8 +123,8 @@ def test_every_face_can_be_explained(published):
     assert scores == pytest.approx(scorer.score(crops), abs=1e-6)
     with torch.no_grad():
         expected = published.network.predict(**published.given(crops))
-    assert scorer.evidence == tuple(expected)[1:]
-    assert all(tuple(explanation) == scorer.evidence for explanation in explained)
+    assert scorer.explanation_names == tuple(expected)[1:]
+    assert all(tuple(explanation) == scorer.explanation_names for explanation in explained)
     for name, quantity in explained[0].items():
         assert quantity is not None, name
         if expected[name].ndim == 3:

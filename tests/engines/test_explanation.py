@@ -1,10 +1,10 @@
-"""What is kept of a model's evidence: small, in place, and never a bare NaN."""
+"""What is kept of a model's explanation: small, in place, and never a bare NaN."""
 
 import numpy as np
 import pytest
 
 from deepscan.engines import scorer
-from deepscan.engines.explanation import check_evidence, explanations
+from deepscan.engines.explanation import check_explanation, explanations
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
 from deepscan.models.lookup import load_card
@@ -21,7 +21,7 @@ def decoded(quantity):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return toy.model(tmp_path_factory.mktemp("models") / "toy", evidence=True)
+    return toy.model(tmp_path_factory.mktemp("models") / "toy", explanation=True)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1e-3), (-3, 5), (-2, -1), (2, 4)])
@@ -59,9 +59,9 @@ def test_what_is_not_finite_is_none_and_spoils_no_other():
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (2, 1, 5), (1, 1, 4), (2, 1, 2, 2)])
-def test_evidence_of_another_shape_is_told(shape):
+def test_an_explanation_of_another_shape_is_told(shape):
     with pytest.raises(ContractError, match="'odd' has shape"):
-        check_evidence({"odd": np.zeros(shape, np.float32)}, 2)
+        check_explanation({"odd": np.zeros(shape, np.float32)}, 2)
 
 
 def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
@@ -77,8 +77,8 @@ def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
     np.testing.assert_allclose(patches, bright, atol=1e-6)
 
 
-def test_scores_and_evidence_are_means_over_the_views(model, monkeypatch):
-    class Twice(scorer.make_inputs({}, load_card(model).crop, (0.5,) * 3, (0.5,) * 3).__class__):
+def test_scores_and_explanations_are_means_over_the_views(model, monkeypatch):
+    class Twice(scorer.make_preprocessor({}, load_card(model).crop, (0.5,) * 3, (0.5,) * 3).__class__):
         """The crop, and the crop in black."""
 
         views = 2
@@ -86,7 +86,7 @@ def test_scores_and_evidence_are_means_over_the_views(model, monkeypatch):
         def __call__(self, crops, view=0):
             return super().__call__(crops * np.uint8(1 - view))
 
-    monkeypatch.setattr(scorer, "make_inputs", lambda stated, *rest: Twice(*rest))
+    monkeypatch.setattr(scorer, "make_preprocessor", lambda stated, *rest: Twice(*rest))
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     found, kept = Scorer(load_card(model), device="cpu").explain(crops)
     expected = (toy.expected(crops, 0) + toy.expected(crops * 0, 0)) / 2

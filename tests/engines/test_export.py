@@ -11,7 +11,7 @@ import deepscan
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
-from deepscan.detectors.preprocess import CropInputs, normalised
+from deepscan.detectors.preprocess import CropPreprocessor, normalised
 from deepscan.engines import export
 from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops
@@ -72,7 +72,7 @@ def test_any_batch_gives_what_torch_gives(published, count):
 
 def test_the_gate_sees_crops_that_leave_and_crops_that_stay():
     network = trained("dfd-hr")
-    made = recipe_of("dfd-hr", network).make_inputs()(golden_crops(network.side))
+    made = recipe_of("dfd-hr", network).make_preprocessor()(golden_crops(network.side))
     routed = network.predict(crops=torch.from_numpy(made["crops"]))
     assert len(set(routed["depth"].tolist())) == 2
     with torch.no_grad():
@@ -117,8 +117,8 @@ def test_the_file_states_what_it_is(published, graph):
     assert float(stated["parity_probability"]) < TOLERANCE
     assert int(stated["parity_samples"]) > COUNT
     with torch.no_grad():
-        evidence = published.network.predict(**published.given(pictures(1, published.network.side)))
-    assert {f"parity_{name}" for name in evidence} <= set(stated)
+        explanation = published.network.predict(**published.given(pictures(1, published.network.side)))
+    assert {f"parity_{name}" for name in explanation} <= set(stated)
     assert stated.get("note", "") == published.network.export_note
 
 
@@ -134,9 +134,9 @@ class Told(Network):
 
     export_note = "told"
 
-    def __init__(self, probability=0.0, evidence=0.0, share=0.0):
+    def __init__(self, probability=0.0, explanation=0.0, share=0.0):
         super().__init__()
-        self.moved = {"probability": probability, "map": evidence}
+        self.moved = {"probability": probability, "map": explanation}
         self.share, self.exported = share, False
 
     def predict(self, crops):
@@ -159,14 +159,14 @@ def told(path, monkeypatch, **moved):
         network.exported = True
 
     monkeypatch.setattr(export, "_write", written)
-    inputs = CropInputs(CropRecipe(side=16), MEAN, STD)
+    inputs = CropPreprocessor(CropRecipe(side=16), MEAN, STD)
     return export_onnx(network, path, inputs=inputs, metadata={})
 
 
 def test_the_gate_lets_pass_what_agrees(tmp_path, monkeypatch):
-    parity = told(tmp_path / "model.onnx", monkeypatch, probability=TOLERANCE / 2, evidence=1, share=0.007)
+    parity = told(tmp_path / "model.onnx", monkeypatch, probability=TOLERANCE / 2, explanation=1, share=0.007)
     assert parity.probability == pytest.approx(TOLERANCE / 2, rel=0.01)
-    assert 0 < parity.evidence["map"] < export.TIES
+    assert 0 < parity.explanation["map"] < export.TIES
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
 
 
@@ -175,8 +175,8 @@ def test_the_gate_lets_pass_what_agrees(tmp_path, monkeypatch):
     [
         {"probability": 2 * TOLERANCE},
         {"probability": float("nan")},
-        {"evidence": 1, "share": 0.02},
-        {"evidence": float("nan"), "share": 1},
+        {"explanation": 1, "share": 0.02},
+        {"explanation": float("nan"), "share": 1},
     ],
     ids=str,
 )
@@ -208,7 +208,7 @@ def test_a_backbone_with_neighbours_turned_and_a_pool_passes_the_gate(tmp_path):
             # Random biases would outweigh the crops.
             if value.ndim > 1:
                 value.copy_(torch.randn_like(value) * 0.3)
-    inputs, path = CropInputs(CropRecipe(side=backbone["side"]), MEAN, STD), tmp_path / "model.onnx"
+    inputs, path = CropPreprocessor(CropRecipe(side=backbone["side"]), MEAN, STD), tmp_path / "model.onnx"
     assert export_onnx(network, path, inputs=inputs, metadata={}).probability < TOLERANCE
     assert {node.op_type for node in onnx.load(path).graph.node} <= OPERATORS
     scores = network.predict(crops=torch.from_numpy(inputs(golden_crops(42))["crops"]))["probability"]
@@ -221,7 +221,7 @@ def test_a_network_that_no_onnx_file_holds_is_refused_before_the_work(tmp_path, 
     network = DETECTORS.get("qtfp")().build(TINY["qtfp"])
     with pytest.raises(UsageError, match="an ONNX file holds at most 2"):
         export_onnx(
-            network, tmp_path / "m.onnx", inputs=CropInputs(CropRecipe(side=32), MEAN, STD), metadata={}
+            network, tmp_path / "m.onnx", inputs=CropPreprocessor(CropRecipe(side=32), MEAN, STD), metadata={}
         )
     assert not list(tmp_path.iterdir())
 

@@ -9,7 +9,15 @@ from deepscan.cards import ModelCard, ModelFile, Rounding
 from deepscan.crop_recipe import CropRecipe
 from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
-from deepscan.engines.selection import LARGEST, LOST, MEAN, SAMPLES, choose, engine_for, too_coarse
+from deepscan.engines.selection import (
+    LARGEST,
+    LOST,
+    MEAN,
+    SAMPLES,
+    select_engine,
+    select_precision,
+    too_coarse,
+)
 from deepscan.errors import MissingError, UsageError
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 
@@ -41,12 +49,12 @@ def card(tmp_path, *kinds):
     ],
 )
 def test_the_engine_is_the_first_that_has_a_file_in_that_precision(kinds, asked, engine, tmp_path):
-    assert engine_for(card(tmp_path, *kinds), **asked) == engine
+    assert select_engine(card(tmp_path, *kinds), **asked) == engine
 
 
 def test_an_engine_that_is_unknown_is_told(tmp_path):
     with pytest.raises(UsageError, match="unknown engine"):
-        engine_for(card(tmp_path, "onnx"), "onxx")
+        select_engine(card(tmp_path, "onnx"), "onxx")
 
 
 @pytest.mark.parametrize("name", ENGINES.names)
@@ -80,10 +88,12 @@ def rounded_card(rounding=None, file=True):
 
 
 def test_what_is_just_near_enough_is_taken_on_a_cpu_alone():
-    assert choose(rounded_card(NEAR), "onnx", "cpu")[0] == "int8"
-    assert choose(rounded_card(NEAR), "onnx", "cuda")[0] == "fp32"
-    assert choose(rounded_card(NEAR), "torch", "cpu")[0] == "fp32"
-    assert choose(rounded_card(dataclasses.replace(NEAR, auc_lost=None)), "onnx", "cpu")[0] == "int8"
+    assert select_precision(rounded_card(NEAR), "onnx", "cpu")[0] == "int8"
+    assert select_precision(rounded_card(NEAR), "onnx", "cuda")[0] == "fp32"
+    assert select_precision(rounded_card(NEAR), "torch", "cpu")[0] == "fp32"
+    assert (
+        select_precision(rounded_card(dataclasses.replace(NEAR, auc_lost=None)), "onnx", "cpu")[0] == "int8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,17 +107,20 @@ def test_what_is_just_near_enough_is_taken_on_a_cpu_alone():
 )
 def test_what_breaks_one_part_of_the_rule_is_not_taken_and_why_is_told(changed):
     rounding = dataclasses.replace(NEAR, **changed)
-    precision, why = choose(rounded_card(rounding), "onnx", "cpu")
+    precision, why = select_precision(rounded_card(rounding), "onnx", "cpu")
     assert precision == "fp32"
     assert why == f"in int8 {too_coarse(rounding)}"
 
 
 def test_a_file_of_which_nothing_was_measured_is_not_taken():
-    assert choose(rounded_card(), "onnx", "cpu") == (
+    assert select_precision(rounded_card(), "onnx", "cpu") == (
         "fp32",
         "its card does not say how far int8 moves its scores",
     )
-    assert choose(rounded_card(NEAR, file=False), "onnx", "cpu") == ("fp32", "the model has no int8 file")
+    assert select_precision(rounded_card(NEAR, file=False), "onnx", "cpu") == (
+        "fp32",
+        "the model has no int8 file",
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"mean": 0.3}, {"largest": 1.1}, {"samples": 0}, {"mean": float("nan")}])

@@ -10,7 +10,7 @@ import pytest
 from deepscan import devices
 from deepscan.engines import ENGINES
 from deepscan.engines import tensorrt as module
-from deepscan.engines.tensorrt import MOST, STATED, Identity, check, options, state
+from deepscan.engines.tensorrt import MOST, STATED, Identity, is_checked, provider_options, write_identity
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import import_onnxruntime
@@ -22,12 +22,12 @@ BUILT = Identity("weights", "a GPU", "10.1", "1.30", "fp16")
 @pytest.fixture
 def built(tmp_path):
     (tmp_path / "one.engine").write_bytes(b"built")
-    state(tmp_path, BUILT)
+    write_identity(tmp_path, BUILT)
     return tmp_path
 
 
 def test_what_was_checked_is_used_again(built):
-    assert check(built, BUILT)
+    assert is_checked(built, BUILT)
 
 
 @pytest.mark.parametrize("field", [item.name for item in dataclasses.fields(Identity)])
@@ -35,26 +35,26 @@ def test_another_of_anything_is_another_engine_and_refused_in_its_place(built, f
     other = dataclasses.replace(BUILT, **{field: "another"})
     assert other.key != BUILT.key
     with pytest.raises(ContractError, match="something else"):
-        check(built, other)
+        is_checked(built, other)
 
 
 def test_an_engine_that_has_changed_since_is_refused(built):
     (built / "one.engine").write_bytes(b"other")
     with pytest.raises(ContractError, match="not the one that was checked"):
-        check(built, BUILT)
+        is_checked(built, BUILT)
     (built / STATED).write_text("{}")
     with pytest.raises(ContractError, match="cannot be read"):
-        check(built, BUILT)
+        is_checked(built, BUILT)
 
 
 def test_what_has_not_passed_the_gate_is_built_anew(built):
     (built / STATED).unlink()
-    assert not check(built, BUILT)
+    assert not is_checked(built, BUILT)
     assert not list(built.glob("*.engine"))
 
 
 def test_the_provider_is_told_shapes_precision_and_place(tmp_path):
-    told = options(tmp_path, "bf16", {"crops": np.zeros((8, 3, 32, 32))})
+    told = provider_options(tmp_path, "bf16", {"crops": np.zeros((8, 3, 32, 32))})
     assert told["trt_profile_min_shapes"] == "crops:1x3x32x32"
     assert told["trt_profile_max_shapes"] == f"crops:{MOST}x3x32x32"
     assert (told["trt_bf16_enable"], told["trt_fp16_enable"]) == (True, False)
@@ -104,8 +104,10 @@ def gpu(monkeypatch, tmp_path):
     return moved
 
 
-def engine(card, **options):
-    return ENGINES.get("tensorrt")(card, **{"device": "auto", "precision": "auto", "threads": None} | options)
+def engine(card, **provider_options):
+    return ENGINES.get("tensorrt")(
+        card, **{"device": "auto", "precision": "auto", "threads": None} | provider_options
+    )
 
 
 def test_it_runs_in_parts_that_it_was_built_for(gpu):

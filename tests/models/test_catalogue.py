@@ -9,7 +9,7 @@ import torch
 from deepscan.backbones.published import PUBLISHED
 from deepscan.cards import embedded_folder
 from deepscan.errors import UsageError
-from deepscan.models.catalogue import Source, catalogue, known
+from deepscan.models.catalogue import PublishedFile, catalogue, known
 from deepscan.models.layouts import LAYOUTS
 from tests.models import replicas
 from tests.models.test_importing import LAYOUT_FILES
@@ -103,4 +103,4 @@ def test_a_name_that_is_not_known_is_refused_with_the_nearest():
 )
 def test_a_source_that_contradicts_itself_is_refused(wrong):
     with pytest.raises(ValueError, match=r"a hub has|a file lies"):
-        Source(publisher="p", file="f", **wrong)
+        PublishedFile(publisher="p", file="f", **wrong)

@@ -13,9 +13,9 @@ import torch
 from deepscan.cards import CARD, ModelFile, write_card
 from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
-from deepscan.models.choice import Choice, choose
+from deepscan.models.choice import Choice, choose_model
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
-from deepscan.models.store import remove
+from deepscan.models.store import remove_model
 from deepscan.scanning import run as scanning
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
@@ -36,7 +36,7 @@ def install(store, name, kind="onnx"):
 
 
 def taken(store, gpus=1, **asked):
-    return choose(store=store, gpus=lambda: gpus, **asked)
+    return choose_model(store=store, gpus=lambda: gpus, **asked)
 
 
 def test_without_an_installed_one_it_is_the_embedded_one(store):
@@ -111,7 +111,7 @@ def test_a_torn_card_of_a_ranked_one_is_no_reason_to_take_another(store):
     with pytest.raises(ContractError, match="not a model card") as raised:
         taken(store)
     assert "deepscan models remove gend" in raised.value.hint
-    remove("gend", store)
+    remove_model("gend", store)
     assert taken(store).model == "gend-pe"
 
 
@@ -133,7 +133,9 @@ def test_the_choice_is_recorded_told_and_kept_when_the_run_goes_on(tmp_path, mon
             told.append(run)
 
     def scan(installed, resume):
-        monkeypatch.setattr(scanning, "choose", lambda **asked: Choice(installed, f"for {asked['device']}"))
+        monkeypatch.setattr(
+            scanning, "choose_model", lambda **asked: Choice(installed, f"for {asked['device']}")
+        )
         output = ScanOutput(tmp_path / "out.jsonl", resume=resume)
         scanning.run_scan(
             [os.fsencode(picture)], ScanOptions(model=AUTO, device="cpu"), output, listener=Told()

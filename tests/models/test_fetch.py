@@ -18,7 +18,7 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import fetch, importing
 from deepscan.models.catalogue import catalogue
 from deepscan.models.fetch import DOWNLOADS, backbone_source, download, pull
-from deepscan.models.store import record_hash, remove
+from deepscan.models.store import record_hash, remove_model
 from tests.models import replicas
 
 CONTENT = bytes(range(256)) * 40
@@ -99,7 +99,7 @@ def test_terms_are_shown_and_must_be_accepted(hub, store):
 
 def test_what_is_fetched_later_must_be_what_came_first(hub, store):
     pulled(store)
-    remove("gend", store)
+    remove_model("gend", store)
     torch.save(replicas.gend(seed=9), hub.folder / "model.pth")
     with pytest.raises(ContractError, match="not the file that was gend at first"):
         pulled(store)
@@ -164,7 +164,7 @@ def test_what_says_how_it_is_read_being_out_of_reach_is_not_its_absence(hub, cac
 def test_a_file_in_the_hubs_cache_is_no_dead_end(fault, hub, cached, store):
     """One that is bad, or of which nobody knows whether it is, is fetched in its place."""
     if fault == "unknown":
-        remove("gend", store, forget=True)
+        remove_model("gend", store, forget=True)
     (cached / "model.pth").write_bytes((hub.folder / "model.pth").read_bytes()[:1000])
     card, said = pulled(store)
     assert hub.fetched == ["config.json", "model.pth"]

@@ -161,16 +161,16 @@ def test_a_known_name_is_held_to_its_counts_layout_and_hash(tmp_path, store):
 
 
 def test_another_file_under_the_name_of_an_earlier_one_is_refused(tmp_path, store):
-    from deepscan.models.store import remove
+    from deepscan.models.store import remove_model
 
     import_model(Origin(saved(replicas.effort(0), tmp_path, "one.pth")), "mine", store)
     two = saved(replicas.effort(1), tmp_path, "two.pth")
     with pytest.raises(UsageError, match="installed already"):
         import_model(Origin(two), "mine", store)
-    remove("mine", store)
+    remove_model("mine", store)
     with pytest.raises(ContractError, match="not the file that was mine at first"):
         import_model(Origin(two), "mine", store)
-    remove("mine", store, forget=True)
+    remove_model("mine", store, forget=True)
     assert import_model(Origin(two), "mine", store).source["file"] == "two.pth"
 
 

@@ -9,7 +9,15 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import lookup
 from deepscan.models.catalogue import catalogue
 from deepscan.models.lookup import DEFAULT_MODEL, find_model, load_card, user_folder
-from deepscan.models.store import HASHES, check_free, find, hashes, listed, record_hash, remove
+from deepscan.models.store import (
+    HASHES,
+    check_free,
+    find_listed,
+    hashes,
+    list_models,
+    record_hash,
+    remove_model,
+)
 from tests import toy
 
 
@@ -22,30 +30,38 @@ def test_embedded_installed_and_known_models_are_listed(store):
     toy.model(store / "gend")
     toy.model(store / "mine")
     toy.model(store / ".half.part")
-    states = {each.name: each.state for each in listed(store)}
+    states = {each.name: each.state for each in list_models(store)}
     assert states[DEFAULT_MODEL] == states["mtcnn"] == "embedded"
     assert states["gend"] == states["mine"] == "installed"
     assert states["unifd"] == "known" and states["forensics-adapter"] == "refused"
     assert set(states) == {DEFAULT_MODEL, "mtcnn", "mine", *catalogue()}
-    assert [each.name for each in listed(store) if each.place] == [DEFAULT_MODEL, "mtcnn", "gend", "mine"]
+    assert [each.name for each in list_models(store) if each.place] == [
+        DEFAULT_MODEL,
+        "mtcnn",
+        "gend",
+        "mine",
+    ]
 
 
 def test_all_that_is_known_is_told(store):
     toy.model(store / "gend")
-    installed = find("gend", listed(store)).describe()
+    installed = find_listed("gend", list_models(store)).describe()
     assert installed["folder"] == str(store / "gend") and installed["card"]["method"] == "qtfp"
     assert installed["published"]["source"]["sha256"] == catalogue()["gend"].source.sha256
     assert "get" not in installed
-    assert find("unifd", listed(store)).describe()["get"] == "deepscan models pull unifd --accept-license"
-    assert "by hand" in find("dfd-hr", listed(store)).describe()["get"]
-    assert "not at all: its scores" in find("forensics-adapter", listed(store)).describe()["get"]
+    assert (
+        find_listed("unifd", list_models(store)).describe()["get"]
+        == "deepscan models pull unifd --accept-license"
+    )
+    assert "by hand" in find_listed("dfd-hr", list_models(store)).describe()["get"]
+    assert "not at all: its scores" in find_listed("forensics-adapter", list_models(store)).describe()["get"]
 
 
 def test_a_card_that_cannot_be_read_hides_no_other(store):
     (store / "torn").mkdir(parents=True)
     (store / "torn" / CARD).write_text("name: [")
     toy.model(store / "whole")
-    there = {each.name: each for each in listed(store)}
+    there = {each.name: each for each in list_models(store)}
     assert "not a model card" in there["torn"].to_json()["summary"] and there["whole"].card
     with pytest.raises(ContractError, match="not a model card"):
         there["torn"].verify()
@@ -64,14 +80,14 @@ def test_a_card_that_cannot_be_read_does_not_break_what_is_said_of_an_unknown_na
 
 def test_each_card_is_read_once_however_many_are_looked_up(store, monkeypatch):
     toy.model(store / "mine")
-    among = list(listed(store))
+    among = list(list_models(store))
     monkeypatch.setattr("deepscan.models.store.load_card", lambda folder: pytest.fail("read again"))
-    assert [find(name, among).verify() for name in (DEFAULT_MODEL, "mine", "mine")] == [3, 1, 1]
+    assert [find_listed(name, among).verify() for name in (DEFAULT_MODEL, "mine", "mine")] == [3, 1, 1]
 
 
 def test_of_two_models_of_one_name_the_embedded_one_is_found(store):
     toy.model(store / DEFAULT_MODEL)
-    assert find(DEFAULT_MODEL, listed(store)).state == "embedded"
+    assert find_listed(DEFAULT_MODEL, list_models(store)).state == "embedded"
 
 
 @pytest.mark.parametrize("name", ["none", "auto", HASHES])
@@ -86,7 +102,7 @@ def test_a_folder_without_a_card_can_be_removed_and_its_name_taken(store):
     with pytest.raises(UsageError) as raised:
         check_free("mine", store)
     assert raised.value.hint == "deepscan models remove mine"
-    remove("mine", store)
+    remove_model("mine", store)
     check_free("mine", store)
 
 
@@ -108,7 +124,7 @@ def test_a_known_model_that_is_not_installed_is_missing(store, monkeypatch):
         find_model("gend")
     assert "deepscan models info gend" in raised.value.hint
     with pytest.raises(MissingError, match="not installed"):
-        find("gend", listed(store)).verify()
+        find_listed("gend", list_models(store)).verify()
 
 
 def test_the_users_folder_is_in_their_cache(monkeypatch, tmp_path):
@@ -123,9 +139,9 @@ def test_the_users_folder_is_in_their_cache(monkeypatch, tmp_path):
 def test_only_an_installed_model_is_removed(name, store):
     toy.model(store / "mine")
     with pytest.raises(UsageError):
-        remove(name, store)
+        remove_model(name, store)
     assert (store / "mine" / CARD).is_file()
-    remove("mine", store)
+    remove_model("mine", store)
     assert not (store / "mine").exists()
 
 
@@ -133,9 +149,9 @@ def test_a_hash_outlives_its_model_until_it_is_forgotten(store):
     toy.model(store / "mine")
     record_hash("mine", "aa", store)
     record_hash("mine", "bb", store)
-    remove("mine", store)
+    remove_model("mine", store)
     assert hashes(store) == {"mine": "aa"} == json.loads((store / HASHES).read_text())
-    remove("mine", store, forget=True)
+    remove_model("mine", store, forget=True)
     assert hashes(store) == {}
 
 

@@ -42,7 +42,7 @@ def _parts(order, size=8):
 
 
 def _batches(crops, order, recipe, epoch=0, masks=False):
-    source = CropSource(crops, recipe, recipe.make_inputs(), masks=masks)
+    source = CropSource(crops, recipe, recipe.make_preprocessor(), masks=masks)
     return list(source.batches(_parts(order), epoch))
 
 
@@ -196,7 +196,7 @@ def test_what_serves_only_in_pairs_stands_beside_a_fake_made_from_it_in_every_ep
     rows = order[order[:, 2] < 3].tolist()
     assert sorted(rows) == [[at, label, at] for at in range(3) for label in (0, 1)]
     # Such a fake is made even where no other is, and of no other's face.
-    source = CropSource(there, dataclasses.replace(paired, blend=0.0), paired.make_inputs())
+    source = CropSource(there, dataclasses.replace(paired, blend=0.0), paired.make_preprocessor())
     batch = next(iter(source.batches([np.array([[0, 0, 0], [0, 1, 0]])], 0)))
     assert not torch.equal(*batch.inputs["crops"])
     assert not set(range(3)) & set(source._real.tolist())
@@ -237,7 +237,7 @@ def test_a_redrawn_face_is_drawn_by_what_the_source_is_given(crops, paired):
     redrawn = dataclasses.replace(paired, blend=1.0, forgeries=("redraw",))
     order = arrange(crops, crops.where("train"), redrawn, (0,))[:8]
     flat = np.full((32, 32, 3), 7, np.uint8)
-    source = CropSource(crops, redrawn, redrawn.make_inputs(), redrawers=[lambda image: flat])
+    source = CropSource(crops, redrawn, redrawn.make_preprocessor(), redrawers=[lambda image: flat])
     images = next(source.batches([order], 0)).inputs["crops"].permute(0, 2, 3, 1).numpy()
     pixels = np.rint((images * redrawn.std + redrawn.mean) * 255)
     # Where its mask ends, the face is the real one; everything, or its middle, is drawn anew.
@@ -266,7 +266,7 @@ def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, pai
     assert given[1, 16:].max() == 0
     assert (given[3] == UNKNOWN).all()
     with pytest.raises(UsageError, match="needs masks"):
-        CropSource(crops, paired, paired.make_inputs(), masks=True)
+        CropSource(crops, paired, paired.make_preprocessor(), masks=True)
 
 
 def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_crops(crops):
@@ -281,12 +281,12 @@ def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_cr
     order = np.array([[0, 0, 0], [1, 1, 0]])
 
     def regions(recipe, epoch=0):
-        source = CropSource(stated, recipe, recipe.make_inputs())
+        source = CropSource(stated, recipe, recipe.make_preprocessor())
         return next(source.batches([order], epoch)).inputs["regions"]
 
     # The face is the first patch, and too small to be eroded; beside it lies its boundary.
     assert regions(recipe)[0].tolist() == [[1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]]
-    canonical = recipe.make_inputs()(crops.crops[:1])["regions"][0]
+    canonical = recipe.make_preprocessor()(crops.crops[:1])["regions"][0]
     assert np.array_equal(regions(recipe)[1], canonical)
     mirrored = dataclasses.replace(recipe, augment="bench")
     foregrounds = {tuple(regions(mirrored, epoch)[0, 0].tolist()) for epoch in range(8)}

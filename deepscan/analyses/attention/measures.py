@@ -53,12 +53,12 @@ def attention_maps(output: Output) -> dict[str, FloatArray]:
     Raises:
         UsageError: The network has no attention maps.
     """
-    if "attention" not in output.evidence:
+    if "attention" not in output.explanation:
         raise UsageError(
             "a model of this method has no attention maps",
             "name one of qtfp, unifd, effort, gend, lora or fft; or analyse routing",
         )
-    attention = _array(output.evidence["attention"])
+    attention = _array(output.explanation["attention"])
     if isinstance(output, QtfpOutput) and output.pooled is not None:
         named = {f"query {at}": attention[:, at - 1] for at in range(1, attention.shape[1] + 1)}
         return {CLS: _array(output.tokens.attention), **named}

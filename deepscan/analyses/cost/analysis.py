@@ -214,7 +214,7 @@ def count_operations(card: ModelCard) -> list[CostItem]:
 def _batches(recipe: Recipe, network: Network, masked: bool) -> Iterator[Batch]:
     """Yield the parts of a training batch, of crops that show no faces."""
     size = recipe.batch // recipe.accumulate
-    made = recipe.make_inputs()(_crops(network.side, size))
+    made = recipe.make_preprocessor()(_crops(network.side, size))
     inputs = {name: torch.from_numpy(array) for name, array in made.items()}
     labels = torch.arange(size) % 2
     masks = labels[:, None, None].float().expand(-1, network.side, network.side) if masked else None
