@@ -44,7 +44,8 @@ class Engine(Protocol):
             device: `cpu`, `cuda`, or `auto` for the latter where it works; what was asked for by name is
                 never replaced.
             precision: `auto` or one that the engine offers.
-            threads: Threads of one run, None for as many as there are cores.
+            threads: Threads of one run of ONNX Runtime, None for as many as there are cores. Those of torch
+                are the whole process's: its owner sets them, as `train --threads` does.
 
         Raises:
             UsageError: The engine does not offer that device or precision.

@@ -41,8 +41,6 @@ class TorchEngine:
                 raise MissingError(lacking, "install torch for that driver's CUDA, or use --device cpu")
             self.device, self.note = "cpu", lacking
         self.providers: tuple[str, ...] = (f"torch-{self.device}",)
-        if threads is not None:
-            torch.set_num_threads(threads)
         self._dtype = getattr(torch, PRECISIONS[self.precision])
         self._network = load_network(card).to(self.device, self._dtype).eval()
 
