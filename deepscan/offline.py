@@ -32,7 +32,7 @@ def turn_reports_off() -> None:
 
 
 def import_onnxruntime(submodule: str = "") -> Any:
-    """Import ONNX Runtime, or a module of it, with its reports turned off.
+    """Import ONNX Runtime, or a module of it, with its reports turned off and its log silent.
 
     The only place that may import it: a test looks for others. If your own program imports it before
     deepscan, set `ORT_DISABLE_TELEMETRY=1` before that import; `turn_reports_off` says why.
@@ -50,6 +50,8 @@ def import_onnxruntime(submodule: str = "") -> Any:
     try:
         import onnxruntime
 
+        # Of the whole process: what it has to say of a provider is in the error of whoever opens a session.
+        onnxruntime.set_default_logger_severity(4)
         return importlib.import_module(f"onnxruntime.{submodule}") if submodule else onnxruntime
     except ImportError as error:
         raise MissingError(f"ONNX Runtime cannot be imported: {error}", install_hint())

@@ -56,7 +56,6 @@ def open_session(
         chain = [(PROVIDERS["cuda"], CUDA), *chain]
     if provider is not None:
         chain = [provider, *chain]
-    runtime.set_default_logger_severity(4)  # what it has to say of a provider is in the error below
     try:
         session = runtime.InferenceSession(str(path), sess_options=options, providers=chain)
     except Exception as error:

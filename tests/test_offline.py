@@ -134,7 +134,9 @@ def test_the_environment_of_child_processes_says_so_too(tmp_path):
 )
 def test_reports_of_a_library_that_was_there_before_are_stopped(given, kept, stopped, monkeypatch):
     calls = []
-    there = SimpleNamespace(disable_telemetry_events=lambda: calls.append("stopped"))
+    there = SimpleNamespace(
+        disable_telemetry_events=lambda: calls.append("stopped"), set_default_logger_severity=lambda _: None
+    )
     monkeypatch.setitem(sys.modules, "onnxruntime", there)
     for name in offline.NO_REPORTS:
         monkeypatch.delenv(name, raising=False)
