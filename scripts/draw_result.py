@@ -17,7 +17,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import collect
 from deepscan.scanning.run import run_scan
-from deepscan.scanning.summary import summarise
+from deepscan.scanning.summary import summarise_record
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 WIDTH = 80
@@ -29,7 +29,7 @@ def main(picture: Path) -> None:
         output = ScanOutput(Path(folder) / "out.jsonl")
         run_scan(collect([str(SAMPLES)]).paths, ScanOptions(model=DEFAULT_MODEL), output)
         rows = [
-            summarise({**record, "path": Path(record["path"]).name})
+            summarise_record({**record, "path": Path(record["path"]).name})
             for _, _, record in read_journal(output.journal)
         ]
     with Path("/dev/null").open("w") as nowhere:

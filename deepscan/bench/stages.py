@@ -85,23 +85,23 @@ def hold(paths: Sequence[bytes], options: DecodeOptions) -> Held:
     return Held(videos, len(paths) - len(videos))
 
 
-def finding(held: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> TimedCase:
+def finding(decoded: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> TimedCase:
     """Return the case of finding the faces of videos, in batches as a scan does.
 
     Args:
-        held: Their frames.
+        decoded: Their frames.
         finder: The face finder.
         labels: Of the row.
     """
 
     def work() -> None:
-        for frames in held.videos:
+        for frames in decoded.videos:
             state = FollowState()
             for start in range(0, len(frames), FRAME_BATCH):
                 batch = frames[start : start + FRAME_BATCH]
                 find_faces(finder, batch, [state] * len(batch))
 
-    return TimedCase(labels, held.count, "frames", lambda: timed(work))
+    return TimedCase(labels, decoded.count, "frames", lambda: timed(work))
 
 
 def judging(scorer: Scorer, batch: int, labels: Mapping[str, Any]) -> TimedCase:

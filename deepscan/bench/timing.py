@@ -89,13 +89,13 @@ def timed(work: Callable[[], object]) -> Sample:
     return Sample(time.perf_counter() - begun, cpu_seconds() - spent)
 
 
-def measure_cases(cases: Sequence[TimedCase], repeats: int, tell: OnRun) -> list[Timing]:
+def measure_cases(cases: Sequence[TimedCase], repeats: int, on_run: OnRun) -> list[Timing]:
     """Run cases in turns, each once untimed, so that a slow minute of the machine falls on all of them.
 
     Args:
         cases: What to run.
         repeats: How often each is timed, at least 1.
-        tell: Is called before each run.
+        on_run: Is called before each run.
     """
     if repeats < 1:
         raise ValueError(f"something is timed at least once, not {repeats} times")
@@ -103,11 +103,11 @@ def measure_cases(cases: Sequence[TimedCase], repeats: int, tell: OnRun) -> list
     runs = (repeats + 1) * len(cases)
     for turn in range(repeats + 1):
         for at, case in enumerate(cases):
-            tell(turn * len(cases) + at, runs)
+            on_run(turn * len(cases) + at, runs)
             sample = case.run()
             if turn:
                 samples[at].append(sample)
-    tell(runs, runs)
+    on_run(runs, runs)
     return [Timing(case, own) for case, own in zip(cases, samples, strict=True)]
 
 

@@ -52,7 +52,7 @@ def report(
     if page.exists() and not overwrite:
         raise UsageError(f"{page} exists", "name another file with --out, or add --overwrite")
     with ProgressView(progress) as view:
-        count = write_page(records, page, most=videos, progress=view.count)
+        count = write_page(records, page, most=videos, on_progress=view.count)
     typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
 
 

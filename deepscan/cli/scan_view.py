@@ -12,7 +12,7 @@ from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.records import dump_line
 from deepscan.scanning.run import RunSummary, ScanListener
-from deepscan.scanning.summary import VideoSummary, summarise
+from deepscan.scanning.summary import VideoSummary, summarise_record
 
 #: Rows of the table when all records are in a file anyway.
 MOST_ROWS = 50
@@ -82,7 +82,7 @@ class ScanView(VideoProgress, ScanListener):
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Begin to count."""
-        self._rows += [summarise(record) for record in kept]
+        self._rows += [summarise_record(record) for record in kept]
         self._begin_videos("scanning", todo)
         if self._rows:
             self.note(f"{videos(len(self._rows))} done before, {todo} to scan")
@@ -96,7 +96,7 @@ class ScanView(VideoProgress, ScanListener):
         if self._lines:
             hand_on(dump_line(record) + "\n", self._out)
         else:
-            self._rows.append(summarise(record))
+            self._rows.append(summarise_record(record))
         self._count_video(shown_path(record["path"]), record["status"], record["detail"])
 
     def show_table(self) -> None:

@@ -18,7 +18,7 @@ from deepscan.faces.face import Detection, Floats
 from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
 
-FaceMode = Literal["fast", "exact"]
+MtcnnMode = Literal["fast", "exact"]
 
 #: P-Net looks at squares of this many pixels, a step apart, and so is a fully convolutional scan.
 WINDOW, STEP = 12, 2
@@ -77,7 +77,7 @@ class Search:
 
 
 # Two levels fewer than `exact`, so that both look through the same pyramid from there on.
-SEARCHES: dict[FaceMode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
+SEARCHES: dict[MtcnnMode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
 
 
 class Net(Protocol):
@@ -111,8 +111,8 @@ class Mtcnn:
         ContractError: A net is not the one that its card names.
     """
 
-    def __init__(self, mode: FaceMode = "fast", device: str = "cpu", threads: int | None = None) -> None:
-        if mode not in get_args(FaceMode):
+    def __init__(self, mode: MtcnnMode = "fast", device: str = "cpu", threads: int | None = None) -> None:
+        if mode not in get_args(MtcnnMode):
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
         self.mode, self.device = mode, resolve(device, "--faces-device")
         self._bounds = BOUNDS[self.device]

@@ -114,15 +114,15 @@ class Clock:
         """Return after how many seconds the limit is reached, None while the clock stands still."""
         return None if self._since is None else limit - self.spent(now)
 
-    def pause(self, at: float) -> None:
-        """Stand still from `at` on."""
-        self._spent = self.spent(at)
+    def pause(self, now: float) -> None:
+        """Stop counting at `now`."""
+        self._spent = self.spent(now)
         self._since = None
 
-    def resume(self, at: float) -> None:
-        """Go on from `at`, if it stood still."""
+    def resume(self, now: float) -> None:
+        """Count on from `now`, unless it counts already."""
         if self._since is None:
-            self._since = at
+            self._since = now
 
 
 #: Seconds until a process must have taken a job up: ample for its start on a busy machine.

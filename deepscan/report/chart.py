@@ -46,14 +46,14 @@ class ScorePoint:
         y: Down.
         kind: Verdict that the score alone would give; empty where no thresholds are known, or not one's.
         counts: Whether the face is good enough to count.
-        told: What it is, for people.
+        tooltip: What it is, for people.
     """
 
     x: float
     y: float
     kind: str
     counts: bool
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class HistogramBar:
     width: float
     height: float
     kind: str
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ def histogram(rows: Iterable[VideoSummary]) -> Histogram:
     for (at, kind), count in sorted(counts.items()):
         height = max(room * count / most, _LEAST)
         tops[at] -= height
-        told = f"{count} {kind.replace('_', ' ')}, score {at / BINS:.2f} to {(at + 1) / BINS:.2f}"
-        bars.append(HistogramBar(LEFT + at * wide + 1, tops[at], wide - 2, height, kind, told))
+        tooltip = f"{count} {kind.replace('_', ' ')}, score {at / BINS:.2f} to {(at + 1) / BINS:.2f}"
+        bars.append(HistogramBar(LEFT + at * wide + 1, tops[at], wide - 2, height, kind, tooltip))
     return Histogram(tuple(bars), most)
 
 

@@ -24,11 +24,11 @@ class FaceMap:
     """One map.
 
     Attributes:
-        told: Whose it is and of what, with its range.
+        caption: Whose it is and of what, with its range.
         png: The picture, in base64.
     """
 
-    told: str
+    caption: str
     png: str
 
 
@@ -37,14 +37,14 @@ class FaceMaps:
     """What the score of one face was taken from.
 
     Attributes:
-        told: Which face.
+        caption: Which face.
         maps: The maps.
         numbers: What is no map, in words.
         landmarks: Eyes, nose and mouth corners in the crop, in parts of its side; empty where the run is not
             described.
     """
 
-    told: str
+    caption: str
     maps: tuple[FaceMap, ...]
     numbers: tuple[str, ...]
     landmarks: tuple[tuple[float, float], ...]
@@ -72,8 +72,8 @@ def maps_of(frame: Mapping[str, Any], run: RunInfo) -> FaceMaps | None:
                 numbers.append(f"{whose} {'not finite' if value is None else f'{value:.4g}'}")
     if not maps and not numbers:
         return None
-    told = f"frame {frame['index']}, {clock(frame['pts'])}"
-    return FaceMaps(told, tuple(maps), tuple(numbers), _landmarks(frame, run))
+    caption = f"frame {frame['index']}, {clock(frame['pts'])}"
+    return FaceMaps(caption, tuple(maps), tuple(numbers), _landmarks(frame, run))
 
 
 def _maps(whose: str, value: Mapping[str, Any]) -> Iterator[FaceMap]:

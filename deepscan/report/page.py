@@ -20,10 +20,10 @@ from deepscan.report.run import RunInfo, read_run_info
 from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import utc_now
-from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, summarise
+from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, summarise_record
 
-#: Told a kind of work, how much of it is done and how much there is.
-OnProgress = Callable[[str, int, int], None]
+#: Progress callback: what is counted, how many are done, and how many there are.
+OnPageProgress = Callable[[str, int, int], None]
 
 #: Videos with a score from which on a histogram says more than the table.
 ENOUGH = 10
@@ -47,14 +47,14 @@ class Pair:
     opposite: int
 
 
-def write_page(records: Path, out: Path, *, most: int, progress: OnProgress | None = None) -> int:
+def write_page(records: Path, out: Path, *, most: int, on_progress: OnPageProgress | None = None) -> int:
     """Write the page of a scan, whole or not at all.
 
     Args:
         records: The journal; `*.run.json` beside it describes the run.
         out: The page.
         most: Videos at most that are shown in detail, the worst first; all are in the table.
-        progress: Told how many megabytes have been read, and then how many videos were drawn.
+        on_progress: Called with what is counted (megabytes read, then videos drawn), how many, of how many.
 
     Returns:
         How many videos there are.
@@ -63,7 +63,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: OnProgress | No
         ContractError: The records, or the run's, are not of this version or not of one run.
         DeepscanError: The page cannot be written.
     """
-    found, first = _read(records, progress)
+    found, first = _read(records, on_progress)
     run = read_run_info(records, first, len(found))
     found.sort(key=lambda each: each[0].rank)
     rows = [one for one, _ in found]
@@ -84,7 +84,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: OnProgress | No
         pairs=_pairs(rows),
         histogram=chart.histogram(scored) if len(scored) >= ENOUGH else None,
         chart=chart,
-        videos=_videos(records, [offset for _, offset in found[:most]], run, progress),
+        videos=_videos(records, [offset for _, offset in found[:most]], run, on_progress),
         shown=len(found[:most]),
     )
     with atomic_write(out) as file:
@@ -93,7 +93,7 @@ def write_page(records: Path, out: Path, *, most: int, progress: OnProgress | No
 
 
 def _read(
-    records: Path, progress: OnProgress | None
+    records: Path, on_progress: OnPageProgress | None
 ) -> tuple[list[tuple[VideoSummary, int]], Mapping[str, Any] | None]:
     """Return the row of each video with the place of its line, and the first record."""
     rows: list[tuple[VideoSummary, int]] = []
@@ -106,15 +106,15 @@ def _read(
                     f"{records} holds records of two runs, {first['run']} and {record['run']}",
                     "make a page of each run",
                 )
-            found = summarise(record)
+            found = summarise_record(record)
             rows.append((found, offset))
-        if progress is not None:
-            progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
+        if on_progress is not None:
+            on_progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
     return rows, first
 
 
 def _videos(
-    records: Path, offsets: Sequence[int], run: RunInfo, progress: OnProgress | None
+    records: Path, offsets: Sequence[int], run: RunInfo, on_progress: OnPageProgress | None
 ) -> Iterator[VideoDetail]:
     with records.open("rb") as file:
         for done, offset in enumerate(offsets, start=1):
@@ -123,8 +123,8 @@ def _videos(
             with _understood(records, record):
                 video = video_detail(record, run)
             yield video
-            if progress is not None:
-                progress("videos drawn", done, len(offsets))
+            if on_progress is not None:
+                on_progress("videos drawn", done, len(offsets))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run import RunInfo
 from deepscan.scanning.aggregation import sightings_needed
 from deepscan.scanning.fusion import logit_mean, scoring_models
-from deepscan.scanning.summary import VideoSummary, summarise
+from deepscan.scanning.summary import VideoSummary, summarise_record
 
 FrameRecord = Mapping[str, Any]
 
@@ -84,7 +84,7 @@ def video_detail(record: Mapping[str, Any], run: RunInfo) -> VideoDetail:
     tracks = sorted(record["tracks"], key=lambda track: (not track["counted"], -(track["score"] or 0.0)))
     size = (media["width"], media["height"]) if media.get("width") and media.get("height") else None
     return VideoDetail(
-        summarise(record),
+        summarise_record(record),
         tuple(_facts(record, media)),
         tuple(record["warnings"]),
         tuple(_person(track, record, run, size) for track in tracks[:PERSONS]),

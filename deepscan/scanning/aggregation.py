@@ -149,14 +149,14 @@ def judge_video(
     """
     counted, warnings = _counted(tracks, sampled)
     score = max((track.score for track in counted if track.score is not None), default=None)
-    said: Verdict | None = None
+    decided: Verdict | None = None
     if score is not None:
-        each = {t.track.id: verdict(t.score, calibration) for t in counted if t.score is not None}
-        said, reason = _decide(counted, each if votes is None else votes, sampled, min_share)
+        banded = {t.track.id: verdict(t.score, calibration) for t in counted if t.score is not None}
+        decided, reason = _decide(counted, banded if votes is None else votes, sampled, min_share)
         warnings += reason
     return Judgement(
         score,
-        said,
+        decided,
         score is not None and calibration is not None,
         tuple(tracks),
         frozenset(track.track.id for track in counted),
@@ -188,7 +188,7 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
 
 
 def _decide(
-    counted: Sequence[TrackScore], said: Mapping[int, Verdict], sampled: int, min_share: float
+    counted: Sequence[TrackScore], verdicts: Mapping[int, Verdict], sampled: int, min_share: float
 ) -> tuple[Verdict, list[str]]:
     """Return the verdict on a video from those on its persons, and why too little was seen for another."""
     least, frames = frames_needed(sampled, min_share), frozenset[int]().union(*(t.frames for t in counted))
@@ -198,24 +198,24 @@ def _decide(
     needed = sightings_needed(sampled)
     # One face may be a finder's mistake. Of up to four frames it is all that is asked for.
     firm = [track for track in counted if track.sightings >= needed and track.used >= min(needed, 2)]
-    every, sure = (_worst([said[t.track.id] for t in part]) for part in (counted, firm))
+    every, sure = (_worst([verdicts[t.track.id] for t in part]) for part in (counted, firm))
     if every == sure:
         return every, []
     order = get_args(Verdict)
     thin = min(
         (track for track in counted if track not in firm),
-        key=lambda track: (order.index(said[track.track.id]), -(track.score or 0.0)),
+        key=lambda track: (order.index(verdicts[track.track.id]), -(track.score or 0.0)),
     )
     seen = f"seen in {thin.sightings} of {sampled} sampled frames, {thin.used} with a face that counts"
     reason = f"too little to judge: the verdict would rest on person {thin.track.id}, {seen}"
     return "inconclusive", [reason]
 
 
-def _worst(said: Sequence[Verdict]) -> Verdict:
+def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict on all persons: `fake` of one is enough, `no_evidence` is of every one."""
-    if "fake" in said:
+    if "fake" in verdicts:
         return "fake"
-    return "no_evidence" if set(said) == {"no_evidence"} else "inconclusive"
+    return "no_evidence" if set(verdicts) == {"no_evidence"} else "inconclusive"
 
 
 def verdict(score: float, calibration: Calibration | None) -> Verdict:

@@ -88,8 +88,8 @@ def fuse(models: Mapping[str, ModelVerdict], sampled: int, min_share: float = 0.
     part = [model.judgement.tracks for model in scoring_only(models).values()]
     together = [_together(same) for same in zip(*part, strict=True)]
     said = {
-        track.track.id: {name: _said(model, at) for name, model in voters.items()}
-        for at, track in enumerate(together)
+        track.track.id: {name: _verdict_on(model, index) for name, model in voters.items()}
+        for index, track in enumerate(together)
     }
     votes = {person: vote(list(verdicts.values())) for person, verdicts in said.items()}
     judged = judge_video(together, sampled, None, min_share=min_share, votes=votes)
@@ -145,20 +145,20 @@ def _together(same: Sequence[TrackScore]) -> TrackScore:
     return replace(same[0], score=logit_mean(scores), raw=logit_mean(raws))
 
 
-def _said(model: ModelVerdict, at: int) -> Verdict:
-    score = model.judgement.tracks[at].score
+def _verdict_on(model: ModelVerdict, index: int) -> Verdict:
+    score = model.judgement.tracks[index].score
     assert score is not None
     return verdict(score, model.calibration)
 
 
-def _disagreement(person: int, said: Mapping[str, Verdict]) -> list[str]:
-    if not {"fake", "no_evidence"} <= set(said.values()):
+def _disagreement(person: int, verdicts: Mapping[str, Verdict]) -> list[str]:
+    if not {"fake", "no_evidence"} <= set(verdicts.values()):
         return []
-    told = [
-        f"{kind} by {', '.join(name for name, one in said.items() if one == kind)}"
+    sides = [
+        f"{kind} by {', '.join(name for name, verdict in verdicts.items() if verdict == kind)}"
         for kind in ("fake", "no_evidence")
     ]
-    return [f"the models disagree on person {person}: {'; '.join(told)}"]
+    return [f"the models disagree on person {person}: {'; '.join(sides)}"]
 
 
 def _without(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class VideoSummary:
         return list(VERDICT_LABELS).index(self.kind), -(self.score or 0.0), self.path
 
 
-def summarise(record: Mapping[str, Any]) -> VideoSummary:
+def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
     """Return what an overview needs of a record."""
     return VideoSummary(
         path=record["path"],

@@ -52,7 +52,7 @@ def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
 
 def csv_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cells of a record; None becomes an empty cell, a path that is no text its bytes in hex."""
-    media, seen = record["media"] or {}, summary.summarise(record)
+    media, seen = record["media"] or {}, summary.summarise_record(record)
     own = {name: record[name] for name in CSV_COLUMNS if name in record}
     return own | {
         "path": record["path"] if "path_bytes" not in record else f"hex:{record['path_bytes']}",

@@ -95,8 +95,8 @@ def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
         from deepscan.media import worker
         from deepscan.media.decoders import DECODERS, installed
         from deepscan.media.probe import probe
-        from deepscan.media.source import Source
-        source = Source(os.fsencode({str(media("plain.mp4"))!r}))
+        from deepscan.media.source import SourceFile
+        source = SourceFile(os.fsencode({str(media("plain.mp4"))!r}))
         for name in DECODERS.names:
             kind = DECODERS.get(name)
             if installed(kind) and kind.unfit(probe(source)) is None:
@@ -127,7 +127,8 @@ def test_the_parent_loads_no_decoder():
 
 PARENT = """
 import os, signal, sys, tempfile, time
-from deepscan.media.pool import DecodeJob, DecodeOptions, DecodePool, FrameReady
+from deepscan.media.jobs import DecodeJob, DecodeOptions, FrameReady
+from deepscan.media.pool import DecodePool
 if sys.argv[1] == "file":
     del os.memfd_create
 tempfile.tempdir = sys.argv[2]
