@@ -83,7 +83,7 @@ def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--frames", "many"], "--frames 'many'"),
+        (["--frames", "many"], "not 'many'"),
         (["--only", "decoding"], "'decoding'"),
         (["--precision", "fp99"], "fp99"),
         (["--out", "speed.txt"], "speed.txt"),

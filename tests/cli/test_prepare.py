@@ -201,7 +201,7 @@ def test_the_list_says_of_each_data_set_what_goes_where():
             "leave --compression",
         ),
         (["UADFV", "--root", ".", "--out", "o", "--model", "mtcnn"], ExitCode.USAGE, "name a detector"),
-        (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "auto, plain, none"),
+        (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "prepare --help"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(arguments, code, words, tmp_path):

@@ -1,0 +1,53 @@
+"""Every command that a page shows can be typed as it stands; and choices are those of the registries."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+
+from deepscan.cli import options
+from deepscan.cli.app import build
+from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.faces import finder
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("**/*.md")])
+
+
+def shown():
+    """Commands as words: of indented lines, and of whole snippets between backticks."""
+    found = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        snippets = re.findall(r"(?<!`)`([^`]+)`", text) + re.findall(r"^    (.*)$", text, re.MULTILINE)
+        for snippet in snippets:
+            for part in re.split(r"[|;]|&&", " ".join(snippet.split())):
+                command = part.split(" #")[0].strip()
+                # architecture.md adds a decoder `opencv`, as an example.
+                if command.startswith("deepscan ") and "..." not in command and "opencv" not in command:
+                    found[command.replace("analyse NAME", "analyse cost")] = None
+    return [pytest.param(shlex.split(command)[1:], id=command) for command in found]
+
+
+@pytest.mark.parametrize("words", shown())
+def test_its_options_exist(words):
+    group = typer.main.get_command(build())
+    context = group.make_context("deepscan", list(words), resilient_parsing=True)
+    if words[0].startswith("-"):
+        return
+    rest = list(words)
+    while hasattr(group, "get_command") and rest and not rest[0].startswith("-"):
+        group = group.get_command(context, rest[0])
+        assert group is not None, rest[0]
+        rest = rest[1:]
+    if rest:
+        group.make_context(group.name, rest)
+
+
+def test_choices_that_are_written_down_are_all_there_are():
+    assert get_args(options.FacesMode) == get_args(finder.FaceMode)
+    rows = {row for name in PROTOCOLS.names for row in PROTOCOLS.get(name).sets}
+    assert set(get_args(options.Sets)) == rows
