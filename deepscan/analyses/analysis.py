@@ -32,7 +32,7 @@ class Subject:
         runs: Folders of trainings, as `train` leaves them (`MODEL/run`); empty where none are named.
         most: How many crops of a data set and label are looked at, at most; 0 for all.
         seed: Of what is drawn.
-        progress: Told how many of how many pieces of work are done; how many there are never changes.
+        on_progress: Progress callback: (done, total); the total never changes.
     """
 
     card: ModelCard
@@ -41,7 +41,7 @@ class Subject:
     runs: tuple[Path, ...] = ()
     most: int = 512
     seed: int = 1024
-    progress: Callable[[int, int], None] | None = None
+    on_progress: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +51,12 @@ class Findings:
     Attributes:
         rows: The table, every row with the same columns.
         figure: The picture.
-        told: Lines for the reader: the main figures, and the paper's beside them where it prints any.
+        lines: For the reader: the main results, beside the paper's if it prints any.
     """
 
     rows: Sequence[Mapping[str, Cell]]
     figure: "Figure"
-    told: tuple[str, ...]
+    lines: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if not self.rows or any(row.keys() != self.rows[0].keys() for row in self.rows):
@@ -72,7 +72,7 @@ class WorkProgress:
     """
 
     def __init__(self, subject: Subject, total: int) -> None:
-        self._progress, self._total, self._done = subject.progress, total, 0
+        self._progress, self._total, self._done = subject.on_progress, total, 0
 
     def reached(self, done: int, _: int = 0) -> None:
         """Tell how many are done; reading crops, which is what comes first, tells it so."""

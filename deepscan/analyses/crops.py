@@ -128,7 +128,7 @@ def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
 
 
 def read_batches(
-    crops: Sequence[DrawnCrop], size: int = BATCH, progress: Callable[[int, int], None] | None = None
+    crops: Sequence[DrawnCrop], size: int = BATCH, on_progress: Callable[[int, int], None] | None = None
 ) -> Iterator[tuple[list[DrawnCrop], NDArray[np.uint8]]]:
     """Yield the crops in batches with their pixels, shape (B, S, S, 3), read ahead by threads.
 
@@ -137,7 +137,7 @@ def read_batches(
     Args:
         crops: The crops.
         size: At most so many in a batch.
-        progress: Told how many of how many are done, after each batch.
+        on_progress: Progress callback: (done, total).
     """
     workers = max(1, os.cpu_count() or 1)
     waiting = iter(crops)
@@ -155,8 +155,8 @@ def read_batches(
                 read = [(crop, image) for crop, given in batch if (image := given.result()) is not None]
                 if read:
                     yield [crop for crop, _ in read], np.stack([image for _, image in read])
-                if progress:
-                    progress(done, len(crops))
+                if on_progress:
+                    on_progress(done, len(crops))
         finally:
             for _, given in ahead:
                 given.cancel()

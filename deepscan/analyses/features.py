@@ -131,38 +131,38 @@ def distinct_crops(found: Sequence[ForgeryCrops]) -> list[DrawnCrop]:
 
 
 def see_crops(
-    opened: OpenNetwork, crops: Sequence[DrawnCrop], progress: Callable[[int, int], None] | None = None
+    opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: Callable[[int, int], None] | None = None
 ) -> SeenFeatures:
     """Return what a network sees in crops; those that cannot be read are left out.
 
     Args:
         opened: The network.
         crops: The crops.
-        progress: Told how many of how many crops are done.
+        on_progress: Progress callback: (done, total).
 
     Raises:
         MissingError: No crop could be read.
     """
-    read, found = _gathered(opened, crops, partial(_seen, opened.network), progress)
+    read, found = _gathered(opened, crops, partial(_seen, opened.network), on_progress)
     return SeenFeatures(read, found[0], found[1])
 
 
 def features_of(
-    opened: OpenNetwork, crops: Sequence[DrawnCrop], progress: Callable[[int, int], None] | None = None
+    opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: Callable[[int, int], None] | None = None
 ) -> tuple[tuple[DrawnCrop, ...], Tensor]:
     """Return the crops that could be read, and of these what the head of a frozen network is trained on.
 
     Args:
         opened: A `FrozenNetwork`.
         crops: The crops.
-        progress: Told how many of how many crops are done.
+        on_progress: Progress callback: (done, total).
 
     Raises:
         MissingError: No crop could be read.
     """
     network = opened.network
     assert isinstance(network, FrozenNetwork)
-    read, found = _gathered(opened, crops, lambda given: network.extract(**given)[:1], progress)
+    read, found = _gathered(opened, crops, lambda given: network.extract(**given)[:1], on_progress)
     return read, found[0]
 
 
@@ -170,12 +170,12 @@ def _gathered(
     opened: OpenNetwork,
     crops: Sequence[DrawnCrop],
     look: Callable[[dict[str, Tensor]], tuple[Any, ...]],
-    progress: Callable[[int, int], None] | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> tuple[tuple[DrawnCrop, ...], list[Tensor]]:
     read: list[DrawnCrop] = []
     parts = []
     with torch.inference_mode():
-        for part, pixels in read_batches(crops, progress=progress):
+        for part, pixels in read_batches(crops, on_progress=on_progress):
             read += part
             parts.append([tensor.cpu() for tensor in look(opened.given(pixels))])
     note_unread(len(crops), len(read))

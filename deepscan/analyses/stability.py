@@ -77,7 +77,7 @@ class StabilityAnalysis(Analysis):
                 rows.append({**given, **summarise(run.curve(self.metric))})
             if len(curve.runs) > 1:
                 rows.append({"run": curve.name, "seed": "mean", **summarise(curve.mean.tolist())})
-        told = [
+        lines = [
             f"{row['run']}: best {row['best']:.4f} after epoch {row['best_epoch']} of {row['epochs']}, "
             f"last {row['last']:.4f}, spread {row['spread']:.4f} over the last {_tail(int(row['epochs']))}"
             for row in rows
@@ -85,7 +85,7 @@ class StabilityAnalysis(Analysis):
         return Findings(
             rows,
             draw_stability(curves, self.metric),
-            (*told, "the paper draws its curves (Fig. 5) and prints no figure of them"),
+            (*lines, "the paper draws its curves (Fig. 5) and prints no figure of them"),
         )
 
 
@@ -157,14 +157,14 @@ def draw_stability(curves: Sequence[AucCurve], metric: str) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, curve: AucCurve, at: int) -> Artist:
-    look: Mapping[str, Any] = line_of(at)
+def _draw(axes: Axes, curve: AucCurve, index: int) -> Artist:
+    look: Mapping[str, Any] = line_of(index)
     epochs = np.arange(1, curve.values.shape[1] + 1)
     if len(curve.runs) > 1:
         low, high = curve.values.min(axis=0), curve.values.max(axis=0)
         axes.fill_between(epochs, low, high, color=look["color"], alpha=0.18, linewidth=0)
     best = int(curve.mean.argmax())
     (line,) = axes.plot(
-        epochs, curve.mean, marker=MARKERS[at % len(MARKERS)], markevery=[best], markersize=7, **look
+        epochs, curve.mean, marker=MARKERS[index % len(MARKERS)], markevery=[best], markersize=7, **look
     )
     return line

@@ -32,18 +32,18 @@ class SweepPoint:
         run: The training.
         weights: Of the two losses, in the order of `SWITCHES`; 0 for one that is switched off.
         chosen: AUC of the validation videos that chose the epoch, after that epoch.
-        held: AUC on the card's held-out videos, or crops where it knows no videos, and the bounds of its
+        held_out: AUC on the card's held-out videos, or crops where it knows no videos, and the bounds of its
             interval; None without a card.
     """
 
     run: TrainingLog
     weights: tuple[float, float]
     chosen: float
-    held: tuple[float, float, float] | None
+    held_out: tuple[float, float, float] | None
 
-    def auc(self, held: bool) -> float:
+    def auc(self, held_out: bool) -> float:
         """Return the one or the other."""
-        return self.held[0] if held and self.held is not None else self.chosen
+        return self.held_out[0] if held_out and self.held_out is not None else self.chosen
 
 
 @ANALYSES.register("weights")
@@ -80,7 +80,7 @@ class WeightsAnalysis(Analysis):
             )
         points = [_point(run) for run in read_trainings(subject.runs)]
         points.sort(key=lambda point: (*point.weights, point.run.name))
-        held = all(point.held is not None for point in points)
+        held_out = all(point.held_out is not None for point in points)
         rows: list[dict[str, Cell]] = [
             {
                 "run": point.run.name,
@@ -88,24 +88,24 @@ class WeightsAnalysis(Analysis):
                 "seed": "" if point.run.seed is None else point.run.seed,
                 "epoch": point.run.best + 1,
                 "auc_chosen": point.chosen,
-                **dict(zip(HELD_OUT_COLUMNS, point.held or ("", "", ""), strict=True)),
+                **dict(zip(HELD_OUT_COLUMNS, point.held_out or ("", "", ""), strict=True)),
             }
             for point in points
         ]
-        where = "held-out validation data" if held else "the validation data that chose the epoch"
-        told = [f"AUC on {where}:"]
-        told += [
-            f"λ1 {point.weights[0]:g}, λ2 {point.weights[1]:g}: {point.auc(held):.4f}{_interval(point)}  "
+        where = "held-out validation data" if held_out else "the validation data that chose the epoch"
+        lines = [f"AUC on {where}:"]
+        lines += [
+            f"λ1 {point.weights[0]:g}, λ2 {point.weights[1]:g}: {point.auc(held_out):.4f}{_interval(point)}  "
             f"{point.run.name}"
             for point in points
         ]
         if beside := _beside(points):
-            told.append(f"the trainings differ in other things too: {', '.join(beside)}")
-        told.append(
+            lines.append(f"the trainings differ in other things too: {', '.join(beside)}")
+        lines.append(
             "the paper draws its sweeps over FaceShifter, WildDeepfake and DFDCP (supplement, Fig. 2 and 3) "
             "and prints no figure of them; its defaults are 0.14 and 1"
         )
-        return Findings(rows, draw_weights(points, held), tuple(told))
+        return Findings(rows, draw_weights(points, held_out), tuple(lines))
 
 
 def sweep(
@@ -139,12 +139,12 @@ def _point(run: TrainingLog) -> SweepPoint:
             "name trainings of qtfp, with their last.safetensors or their model's card",
         )
     weights = [0.0 if loss.get(switch) == "none" else float(loss[name]) for name, switch in SWITCHES.items()]
-    held = [run.figure("auc", level) for level in ("video", "frame")]
+    held_out = [run.figure("auc", level) for level in ("video", "frame")]
     return SweepPoint(
         run,
         (weights[0], weights[1]),
         run.curve("video_auc")[run.best],
-        next((value for value in held if value is not None), None),
+        next((value for value in held_out if value is not None), None),
     )
 
 
@@ -157,15 +157,15 @@ def _beside(points: Sequence[SweepPoint]) -> list[str]:
 
 
 def _interval(point: SweepPoint) -> str:
-    return "" if point.held is None else f" ({point.held[1]:.3f} to {point.held[2]:.3f})"
+    return "" if point.held_out is None else f" ({point.held_out[1]:.3f} to {point.held_out[2]:.3f})"
 
 
-def draw_weights(points: Sequence[SweepPoint], held: bool) -> Figure:
+def draw_weights(points: Sequence[SweepPoint], held_out: bool) -> Figure:
     """Return AUC against each weight, a line for each value of the other; a point is a training.
 
     Args:
         points: The trainings.
-        held: Whether the AUC is the held-out one.
+        held_out: Whether the AUC is the held-out one.
     """
     with styled():
         figure = new_figure(3.4)
@@ -173,11 +173,11 @@ def draw_weights(points: Sequence[SweepPoint], held: bool) -> Figure:
         handles: list[Artist] = []
         labels: list[str] = []
         for axis, (axes, name) in enumerate(zip(panels, SWITCHES, strict=True)):
-            drawn = _draw(axes, points, axis, held, len(handles))
+            drawn = _draw(axes, points, axis, held_out, len(handles))
             handles += drawn.values()
             labels += [f"λ{2 - axis} = {other:g}" for other in drawn]
             axes.set_xlabel(AXIS_LABELS[name])
-        panels[0].set_ylabel("Held-out AUC" if held else "AUC of the choosing validation videos")
+        panels[0].set_ylabel("Held-out AUC" if held_out else "AUC of the choosing validation videos")
         low, high = panels[0].get_ylim()
         lacking = max(0.0, SPAN - (high - low)) / 2
         panels[0].set_ylim(low - lacking, high + lacking)
@@ -185,7 +185,9 @@ def draw_weights(points: Sequence[SweepPoint], held: bool) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, points: Sequence[SweepPoint], axis: int, held: bool, first: int) -> dict[float, Artist]:
+def _draw(
+    axes: Axes, points: Sequence[SweepPoint], axis: int, held_out: bool, first: int
+) -> dict[float, Artist]:
     """Draw a sweep, its values evenly apart, and return the line of each value of the other weight.
 
     Where some of these have several points, the others, which are of the other sweep, are left out.
@@ -208,11 +210,11 @@ def _draw(axes: Axes, points: Sequence[SweepPoint], axis: int, held: bool, first
         for value, found in along.items():
             axes.plot(
                 [place[value]] * len(found),
-                [point.auc(held) for point in found],
+                [point.auc(held_out) for point in found],
                 mark,
                 color=look["color"],
                 alpha=0.4,
             )
-        means = [float(np.mean([point.auc(held) for point in found])) for found in along.values()]
+        means = [float(np.mean([point.auc(held_out) for point in found])) for found in along.values()]
         (drawn[other],) = axes.plot([place[value] for value in along], means, marker=mark, **look)
     return drawn

@@ -100,8 +100,8 @@ def analyse(
     with EvalView(progress) as view:
         materials = load_testsets(request, card, view) if "crops" in analysis.needs else []
         seen = partial(view.analysed, name)
-        findings = analysis.look(Subject(card, materials, request.out, tuple(runs or ()), progress=seen))
+        findings = analysis.look(Subject(card, materials, request.out, tuple(runs or ()), on_progress=seen))
     paths = write_findings(name, findings, request.out)
-    for line in findings.told:
+    for line in findings.lines:
         typer.echo(line)
     view.wrote(paths)

@@ -81,7 +81,7 @@ def measure_given(
         protocol=named,
         row=row,
         available=available,
-        stated=settings,
+        metadata=settings,
     )
     metrics = named.metrics if named else ("auc",)
     _show(report, out, metrics, named.level(row or "") if named else "video", view)

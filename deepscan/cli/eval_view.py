@@ -124,7 +124,7 @@ def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Leve
     printed = any(each.paper for each in results)
     shown = [name for name in (*metrics, *BESIDE) if name in results[0].figures]
     shown = list(dict.fromkeys(shown))[:4]
-    one = report.stated.get("vote", level) if level == "video" else level
+    one = report.metadata.get("vote", level) if level == "video" else level
     table = Table(
         title=f"per {one}, {counting} counting",
         box=None,

@@ -213,7 +213,7 @@ def compare(
     names = [
         name
         for name in (VIDEO_KEY if of == "video" else FRAME_KEY)
-        if name == "label" or all(getattr(side, name).stated for side in given)
+        if name == "label" or all(getattr(side, name).has_values for side in given)
     ]
     one, two = (_places(side, names, number) for side, number in zip(given, ("first", "second"), strict=True))
     _check_labels(one.keys() - two.keys(), two.keys() - one.keys(), names.index("label"))
@@ -227,7 +227,7 @@ def compare(
     missing = np.isnan(left.scores), np.isnan(right.scores)
     both = np.flatnonzero(~(missing[0] | missing[1]))
     labels, scores = left.labels[both], (left.scores[both], right.scores[both])
-    groups = (right if right.group.stated and not left.group.stated else left).groups()[both]
+    groups = (right if right.group.has_values and not left.group.has_values else left).groups()[both]
     number = len(np.unique(groups))
     resampled = None
     test = delong(labels, *scores)

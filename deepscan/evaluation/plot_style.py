@@ -125,9 +125,9 @@ def shortened(name: str, most: int) -> str:
     return f"{name[:head]}…{name[head + 1 - most :]}"
 
 
-def line_of(at: int) -> dict[str, Any]:
+def line_of(index: int) -> dict[str, Any]:
     """Return the look of the line at a place in a legend; 28 differ."""
-    return {"color": COLOURS[at % len(COLOURS)], "linestyle": DASHES[at // len(COLOURS) % len(DASHES)]}
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
 def plain_log(axis: Axis) -> None:

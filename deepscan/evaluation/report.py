@@ -77,13 +77,13 @@ class Report:
     """All that an evaluation found.
 
     Attributes:
-        stated: What was evaluated on what, and how.
+        metadata: What was evaluated, on which data, and how.
         results: In the order of the test sets, then of countings and levels.
         robustness: How each distortion moves the AUC; by test set.
         papers_means: Counting and level -> the mean that a paper prints over exactly these test sets.
     """
 
-    stated: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     results: tuple[Result, ...]
     robustness: Mapping[str, Sequence[Robustness]] = field(default_factory=dict)
     papers_means: Mapping[tuple[str, Level], PrintedFigure] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Report:
             for (counting, level), one in told.items()
         ]
         return {
-            **self.stated,
+            **self.metadata,
             "results": [each.to_json() for each in self.results],
             "means": means,
             "robustness": {test: [each.to_json() for each in of] for test, of in self.robustness.items()},
@@ -143,7 +143,7 @@ def measure_scores(
         paper: What a paper prints.
         notes: What a reader has to know.
     """
-    covered = cover(scores.scores, scores.status.texts() if scores.status.stated else (), missing)
+    covered = cover(scores.scores, scores.status.texts() if scores.status.has_values else (), missing)
     kept = replace(scores.take(covered.rows), scores=covered.scores)
     groups = kept.groups()
     labels = kept.labels

@@ -25,7 +25,7 @@ from deepscan.metrics.binary import auc
 
 
 def results_of(
-    frames: Scores, test: TestSet, material: Material, asked: Evaluation, card: ModelCard
+    frames: Scores, test: TestSet, material: Material, request: Evaluation, card: ModelCard
 ) -> Iterator[Result]:
     """Yield the results of a test set: each way to count, per frame and per video.
 
@@ -33,16 +33,16 @@ def results_of(
         frames: Scores of all frames of the material that any way to count looks at.
         test: The test set.
         material: What it is measured on.
-        asked: The evaluation.
+        request: The evaluation.
         card: The model.
     """
     levels: tuple[Level, ...] = ("frame", "video")
     of_test = _of_test(frames, test)
-    for way in asked.ways:
-        looked = _looked_at(of_test, asked, material, way)
+    for way in request.ways:
+        looked = _looked_at(of_test, request, material, way)
         for level in levels:
             scores = _counted(looked, way, level)
-            paper = _printed(asked.protocol, test, card.method, level)
+            paper = _printed(request.protocol, test, card.method, level)
             yield measure_scores(
                 scores,
                 test=test.name,
@@ -50,11 +50,11 @@ def results_of(
                 counting=way,
                 level=level,
                 calibration=card.calibration,
-                missing=asked.missing,
+                missing=request.missing,
                 paper=paper,
                 notes=(
                     *_notes(material, way, level, looked, scores),
-                    *_training(asked.protocol, test, card, paper),
+                    *_training(request.protocol, test, card, paper),
                 ),
             )
 
@@ -67,7 +67,7 @@ def report_scores(
     protocol: Protocol | None = None,
     row: str | None = None,
     available: bool = False,
-    stated: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Report:
     """Return the figures of anybody's scores, by a protocol or for each data set that they name.
 
@@ -78,7 +78,7 @@ def report_scores(
         protocol: Whose test sets to measure; None for every data set of the scores as one.
         row: Method whose test sets these are and whose printed figures stand beside; None for none.
         available: Whether test sets that the scores do not name are left out.
-        stated: What the report says of where the scores come from.
+        metadata: Where the scores come from, for the report.
 
     Raises:
         UsageError: The scores lack a test set of the protocol.
@@ -93,12 +93,12 @@ def report_scores(
                 "name the data sets so in the column dataset, or add --available",
             )
         tests = [test for test in tests if test.name not in absent]
-    levels: tuple[Level, ...] = ("frame", "video") if scores.frame.stated else ("video",)
+    levels: tuple[Level, ...] = ("frame", "video") if scores.frame.has_values else ("video",)
     results = []
     for test in tests:
         of_test = _of_test(scores.take(np.flatnonzero(_is(scores.dataset, test.dataset))), test)
         for way, level in product(ways or [COUNTINGS.get("corrected")], levels):
-            counted = _counted(of_test, way, level) if scores.frame.stated else of_test
+            counted = _counted(of_test, way, level) if scores.frame.has_values else of_test
             results.append(
                 measure_scores(
                     counted,
@@ -112,7 +112,7 @@ def report_scores(
                 )
             )
     means = printed_means(results, row, protocol.metrics[0] if protocol else "auc") if row else ()
-    return Report(stated or {}, tuple(results), papers_means=dict(means))
+    return Report(metadata or {}, tuple(results), papers_means=dict(means))
 
 
 def calibrate_from_report(
@@ -170,7 +170,7 @@ def robustness_of(
     distorted: Callable[[str, int], Scores],
     test: TestSet,
     material: Material,
-    asked: Evaluation,
+    request: Evaluation,
 ) -> list[Robustness]:
     """Return how the distortions move the AUC, at the level of the row's paper, by the first way to count.
 
@@ -179,21 +179,21 @@ def robustness_of(
         distorted: Gives the scores of the same frames under a distortion, by its name and level.
         test: The test set.
         material: What it is measured on.
-        asked: The evaluation.
+        request: The evaluation.
 
     Raises:
         UsageError: The AUC is not defined, or 0 on the crops as they are.
     """
-    way, level = asked.ways[0], asked.protocol.level(asked.row)
+    way, level = request.ways[0], request.protocol.level(request.row)
     plain = next(each for each in results if (each.counting, each.level) == (way.name, level))
     original = auc(plain.samples.labels, plain.samples.scores)
     found = []
     for name in DISTORTIONS.names:
         aucs = {0: original}
         for strength in LEVELS:
-            looked = _looked_at(_of_test(distorted(name, strength), test), asked, material, way)
+            looked = _looked_at(_of_test(distorted(name, strength), test), request, material, way)
             scores = _counted(looked, way, level)
-            covered = cover(scores.scores, missing=asked.missing)
+            covered = cover(scores.scores, missing=request.missing)
             aucs[strength] = auc(scores.labels[covered.rows], covered.scores)
         found.append(Robustness(name, aucs))
     return found
@@ -265,16 +265,16 @@ def _is(column: Column, *values: str) -> NDArray[np.bool_]:
     return wanted[column.codes]
 
 
-def _looked_at(frames: Scores, asked: Evaluation, material: Material, way: Counting) -> Scores:
+def _looked_at(frames: Scores, request: Evaluation, material: Material, way: Counting) -> Scores:
     """Return the frames that a way to count looks at, of those that any of them does."""
-    if len({each.sampling for each in asked.ways}) == 1:
+    if len({each.sampling for each in request.ways}) == 1:
         return frames
     counts = {(video.kind, video.split, video.name): len(video.frames) for video in material.videos}
     _, first, of_row = np.unique(frames.key(VIDEO_KEY), return_index=True, return_inverse=True)
     videos = frames.take(first)
     names = zip(videos.kind.texts(), videos.split.texts(), videos.video.texts(), strict=True)
     numbers = np.array([int(name or -1) for name in frames.frame.names])[frames.frame.codes]
-    wanted = [sample(counts[name], asked.frames, way.sampling) for name in names]
+    wanted = [sample(counts[name], request.frames, way.sampling) for name in names]
     # Video and frame as one number; a video without frames stays.
     width = max(counts.values(), default=0) + 1
     kept = np.concatenate([at * width + looked for at, looked in enumerate(wanted)])

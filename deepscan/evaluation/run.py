@@ -54,11 +54,11 @@ class EvaluationListener:
         """A test set's figures are being worked out."""
 
 
-def run_evaluation(asked: Evaluation, scorer: Scorer, listener: EvaluationListener | None = None) -> Report:
+def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationListener | None = None) -> Report:
     """Score all test sets, from where an earlier run of the same evaluation was stopped, and count.
 
     Args:
-        asked: What to do.
+        request: What to do.
         scorer: The detector.
         listener: Is told what happens.
 
@@ -71,69 +71,69 @@ def run_evaluation(asked: Evaluation, scorer: Scorer, listener: EvaluationListen
         UsageError: A name is unknown, or data cannot be read.
     """
     listener = listener or EvaluationListener()
-    ways = asked.ways
-    stated = _stated(asked, scorer)
-    former = {} if asked.overwrite else _former(asked.out, stated)
-    materials = load_testsets(asked, scorer.card, listener)
-    changes = _changes() if asked.protocol.distorted else {}
+    ways = request.ways
+    identity = _identity(request, scorer)
+    former = {} if request.overwrite else _earlier_identity(request.out, identity)
+    materials = load_testsets(request, scorer.card, listener)
+    changes = _changes() if request.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
-    make_folder(asked.out)
-    with exclusive_lock(asked.out / RUN_FILE):
-        _begin(asked, stated, former, materials)
+    make_folder(request.out)
+    with exclusive_lock(request.out / RUN_FILE):
+        _begin(request, identity, former, materials)
         for material in materials:
-            _score(asked, material, scorer, changes, listener)
-            frames = read_frames(_frames_file(asked.out, material, ""))
+            _score(request, material, scorer, changes, listener)
+            frames = read_frames(_frames_file(request.out, material, ""))
             for test in material.tests:
                 listener.measured(test.name)
-                found = list(results_of(frames, test, material, asked, scorer.card))
+                found = list(results_of(frames, test, material, request, scorer.card))
                 if changes:
-                    under = partial(_frames_under, asked.out, material)
+                    under = partial(_frames_under, request.out, material)
                     try:
-                        robust[test.name] = robustness_of(found, under, test, material, asked)
+                        robust[test.name] = robustness_of(found, under, test, material, request)
                     except UsageError as error:
                         note = f"{test.name}: how distortions move its AUC means nothing: {error.message}"
                         found = [replace(each, notes=(*each.notes, note)) for each in found]
                 results += found
     return Report(
-        {**stated, **_told(asked, ways, scorer.card), "ended": utc_now()},
+        {**identity, **_description(request, ways, scorer.card), "ended": utc_now()},
         tuple(results),
         robust,
-        dict(printed_means(results, scorer.card.method, asked.protocol.metrics[0])),
+        dict(printed_means(results, scorer.card.method, request.protocol.metrics[0])),
     )
 
 
-def _stated(asked: Evaluation, scorer: Scorer) -> dict[str, Any]:
+def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
     """Return what a run shares with one that goes on with it."""
     return {
         "deepscan": deepscan.__version__,
-        "protocol": asked.protocol.name,
+        "protocol": request.protocol.name,
         "model": {**scorer.to_json(), "crop": scorer.recipe.to_json()},
-        "data": str(asked.data),
-        "root": asked.root and str(asked.root),
-        "frames": asked.frames,
-        "samplings": sorted({way.sampling for way in asked.ways}),
+        "data": str(request.data),
+        "root": request.root and str(request.root),
+        "frames": request.frames,
+        "samplings": sorted({way.sampling for way in request.ways}),
         "seed": SEED,
     }
 
 
-def _told(asked: Evaluation, ways: Sequence[Counting], card: ModelCard) -> dict[str, Any]:
+def _description(request: Evaluation, ways: Sequence[Counting], card: ModelCard) -> dict[str, Any]:
     """Return what a report says of its figures beside that."""
     return {
-        "sets": asked.row,
-        "level": asked.protocol.level(asked.row),
+        "sets": request.row,
+        "level": request.protocol.level(request.row),
         "trained_on": {
-            "by the protocol": asked.protocol.trained_on,
+            "by the protocol": request.protocol.trained_on,
             "by the card": card.trained.get("data"),
         },
         "countings": {way.name: way.explained for way in ways},
         "video_keys": {way.name: way.video_key for way in ways},
-        "missing": asked.missing,
+        "missing": request.missing,
         "calibration": card.calibration and {"level": card.calibration.level, "data": card.calibration.data},
     }
 
 
-def _former(out: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
+def _earlier_identity(out: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a folder says of the scores that it holds, nothing where it holds none.
 
     Raises:
@@ -146,29 +146,29 @@ def _former(out: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
         former: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ContractError(f"{path} cannot be read: {error}", "name another folder with --out")
-    for name, value in stated.items():
+    for name, value in identity.items():
         if former.get(name) != value:
             raise _another(out, f"{name} was {former.get(name)!r}, is {value!r}")
     return former
 
 
 def _begin(
-    asked: Evaluation, stated: Mapping[str, Any], former: Mapping[str, Any], materials: Sequence[Material]
+    request: Evaluation, identity: Mapping[str, Any], former: Mapping[str, Any], materials: Sequence[Material]
 ) -> None:
     """State what the scores in the folder are of from now on.
 
     Raises:
         ContractError: Scores of a data set that lie there are of other videos or crops.
     """
-    if asked.overwrite:
-        shutil.rmtree(asked.out / FRAMES, ignore_errors=True)
+    if request.overwrite:
+        shutil.rmtree(request.out / FRAMES, ignore_errors=True)
     keys = dict(former.get("keys", {}))
     for material in materials:
         if keys.setdefault(_journal(material), material.key) != material.key:
-            raise _another(asked.out, f"the videos or crops of {material.name} were others")
+            raise _another(request.out, f"the videos or crops of {material.name} were others")
     if former.get("keys") != keys:
-        with atomic_write(asked.out / RUN_FILE) as file:
-            file.write(json.dumps({**stated, "keys": keys}, indent=1).encode())
+        with atomic_write(request.out / RUN_FILE) as file:
+            file.write(json.dumps({**identity, "keys": keys}, indent=1).encode())
 
 
 def _another(out: Path, how: str) -> ContractError:
@@ -178,11 +178,11 @@ def _another(out: Path, how: str) -> ContractError:
     )
 
 
-def load_testsets(asked: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[Material]:
+def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[Material]:
     """Return what the test sets are measured on, each data set once.
 
     Args:
-        asked: Names the test sets and where data lie.
+        request: Names the test sets and where data lie.
         card: The model, whose crops are made.
         listener: Is told which test sets are not there, and how many pictures are cut.
 
@@ -191,32 +191,33 @@ def load_testsets(asked: Evaluation, card: ModelCard, listener: EvaluationListen
         ContractError: Crops do not suit the model.
         UsageError: A name is unknown, or data cannot be read.
     """
-    tests: Sequence[TestSet] = asked.tests
+    tests: Sequence[TestSet] = request.tests
     found: list[Material] = []
-    if asked.indexed:
-        found = from_pictures(asked.data, card, asked.cache, progress=listener.cut)
+    if request.indexed:
+        found = from_pictures(request.data, card, request.cache, progress=listener.cut)
         known = [material.name for material in found]
-        if wrong := [name for name in asked.only if name not in known]:
-            raise UsageError(f"{asked.data} has no source {wrong[0]!r}", f"choose from: {', '.join(known)}")
-        return [material for material in found if not asked.only or material.name in asked.only]
+        if wrong := [name for name in request.only if name not in known]:
+            raise UsageError(f"{request.data} has no source {wrong[0]!r}", f"choose from: {', '.join(known)}")
+        return [material for material in found if not request.only or material.name in request.only]
     of_dataset: dict[tuple[str, str, str | None], list[TestSet]] = {}
     for test in tests:
         of_dataset.setdefault((test.dataset, test.split, test.compression), []).append(test)
     absent = 0
     for shared in of_dataset.values():
         try:
-            if asked.protocol.reading == "pictures":
-                found.append(from_generator(shared[0], asked.data, card))
+            if request.protocol.reading == "pictures":
+                found.append(from_generator(shared[0], request.data, card))
             else:
-                found.append(from_benchmark(shared, asked.data, card, asked.root))
+                found.append(from_benchmark(shared, request.data, card, request.root))
         except MissingError as error:
             absent += len(shared)
             for test in shared:
                 listener.absent(test, error)
-    if absent and not (asked.available and found):
-        whole = absent == len(asked.tests)
+    if absent and not (request.available and found):
+        whole = absent == len(request.tests)
         raise MissingError(
-            f"{absent} of the {len(asked.tests)} test sets of {asked.protocol.name} are not in {asked.data}",
+            f"{absent} of the {len(request.tests)} test sets of {request.protocol.name} are not in "
+            f"{request.data}",
             "put them there, or name another folder with --data"
             + ("" if whole else "; --available evaluates those that are there"),
         )
@@ -255,7 +256,7 @@ def _frames_under(out: Path, material: Material, name: str, level: int) -> Score
 
 
 def _score(
-    asked: Evaluation,
+    request: Evaluation,
     material: Material,
     scorer: Scorer,
     changes: Mapping[str, Change],
@@ -263,10 +264,10 @@ def _score(
 ) -> None:
     """Write the scores of every frame that any way to count looks at, those that are missing yet."""
     names = list(changes) or [""]
-    (asked.out / FRAMES).mkdir(exist_ok=True)
+    (request.out / FRAMES).mkdir(exist_ok=True)
     with ExitStack() as stack:
         journals = [
-            stack.enter_context(FrameJournal(_frames_file(asked.out, material, name), resume=True))
+            stack.enter_context(FrameJournal(_frames_file(request.out, material, name), resume=True))
             for name in names
         ]
         todo = [
@@ -275,7 +276,7 @@ def _score(
             if any(face_video_key(video) not in journal.done for journal in journals)
         ]
         done, total = len(material.videos) - len(todo), len(material.videos)
-        coming = score_videos(todo, material.read, scorer, partial(_sampled, asked), list(changes.values()))
+        coming = score_videos(todo, material.read, scorer, partial(_sampled, request), list(changes.values()))
         for count, found in enumerate(coming, 1):
             video = found.video
             known = (video.kind, video.name)
@@ -287,8 +288,8 @@ def _score(
             listener.scored(material.name, done + count, total)
 
 
-def _sampled(asked: Evaluation, frames: int) -> NDArray[np.int64]:
+def _sampled(request: Evaluation, frames: int) -> NDArray[np.int64]:
     """Return the frames that any of the ways to count looks at."""
     if not frames:
         return np.arange(0)
-    return np.unique(np.concatenate([sample(frames, asked.frames, way.sampling) for way in asked.ways]))
+    return np.unique(np.concatenate([sample(frames, request.frames, way.sampling) for way in request.ways]))

@@ -151,7 +151,7 @@ def group_votes(scores: Scores) -> Scores:
     Raises:
         UsageError: No video states a group.
     """
-    if not scores.group.stated:
+    if not scores.group.has_values:
         raise UsageError("the scores state no groups to vote by", "give them a column group, or --vote video")
     videos = by_video(scores)
     groups = videos.groups()

@@ -54,7 +54,7 @@ class Column:
         return cls((text,), np.broadcast_to(np.int32(0), rows))
 
     @property
-    def stated(self) -> bool:
+    def has_values(self) -> bool:
         """Whether any row has a value."""
         return any(self.names)
 
@@ -240,7 +240,7 @@ def write_scores(path: Path, scores: Scores) -> None:
     Raises:
         DeepscanError: It cannot be written.
     """
-    names = [name for name in WRITTEN if name != "frame" or scores.frame.stated]
+    names = [name for name in WRITTEN if name != "frame" or scores.frame.has_values]
     cells = {name: getattr(scores, name).texts() for name in names if name in TEXTS}
     cells |= {"label": scores.labels.tolist(), "frames": scores.frames.tolist()}
     cells["score"] = ["" if math.isnan(score) else repr(score) for score in scores.scores.tolist()]

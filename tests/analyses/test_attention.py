@@ -49,7 +49,7 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
     data = [material("a", (2, 2, 2, 2), (2, 2, 2)), material("b", (1,), (3,))]
 
     told: list[tuple[int, int]] = []
-    asked = replace(subject(data, card), progress=lambda done, total: told.append((done, total)))
+    asked = replace(subject(data, card), on_progress=lambda done, total: told.append((done, total)))
     found = ANALYSES.get("attention")(epochs=1).look(asked)
 
     spread = [row for row in found.rows if row["part"] == "spread"]
@@ -128,10 +128,10 @@ def test_no_group_is_in_both_halves() -> None:
     drawn = draw_crops(subject([data]))
     halves = split_halves(drawn, seed=3)
 
-    groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held)]
+    groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held_out)]
     assert not groups[0] & groups[1]
     assert [len(each) for each in groups] == [4, 4]
-    assert sorted([*halves.learnt, *halves.held]) == list(range(48))
+    assert sorted([*halves.learnt, *halves.held_out]) == list(range(48))
     assert halves.whole
     assert split_halves(drawn, seed=4).learnt.tolist() != halves.learnt.tolist()
 
@@ -149,14 +149,14 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     halves = split_halves(drawn, seed=0)
     told: list[int] = []
 
-    points = compare_cls(opened, halves, pixels, epochs=8, lr=0.01, seed=0, told=told.append)
+    points = compare_cls(opened, halves, pixels, epochs=8, lr=0.01, seed=0, on_progress=told.append)
 
     assert [(point.arm, point.epoch) for point in points] == [
         (arm, epoch) for arm in ("PreCLS", "RandCLS") for epoch in range(9)
     ]
     assert points[0].auc == points[9].auc == 0.5
     assert points[8].auc == points[17].auc == 1.0
-    own = backbone(opened.given(pixels[halves.held])["crops"]).attention.detach().numpy()
+    own = backbone(opened.given(pixels[halves.held_out])["crops"]).attention.detach().numpy()
     np.testing.assert_allclose(points[0].attention, own, atol=1e-6)  # float32, batched otherwise
     assert np.abs(points[9].attention - own).max() > 1e-3
     assert sum(told) == halves.passes(8) == 2 * (8 * 16 + 9 * 16)
@@ -172,8 +172,10 @@ def test_too_few_crops_for_two_halves_are_told_of(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     asked = subject([material("a", (4,), (4,))], model("unifd", tmp_path))
 
-    found = AttentionAnalysis().look(replace(asked, progress=lambda done, total: told.append((done, total))))
+    found = AttentionAnalysis().look(
+        replace(asked, on_progress=lambda done, total: told.append((done, total)))
+    )
 
     assert {row["part"] for row in found.rows} == {"spread"}
-    assert found.told[-1].startswith("RandCLS against PreCLS is left out: too few crops")
+    assert found.lines[-1].startswith("RandCLS against PreCLS is left out: too few crops")
     assert told == [(8, 8)]

@@ -250,7 +250,7 @@ def test_no_group_is_both_trained_on_and_held_out():
 def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
     told = []
     given = subject([material("A", [2] * 12, [2] * 12)], request.getfixturevalue(method))
-    findings = QUICK.look(dataclasses.replace(given, progress=lambda *pieces: told.append(pieces)))
+    findings = QUICK.look(dataclasses.replace(given, on_progress=lambda *pieces: told.append(pieces)))
     rows = {}
     for row in findings.rows:
         rows.setdefault(row["what"], []).append(row)
@@ -267,7 +267,7 @@ def test_the_look_tells_radii_layers_and_steps(method, request, tmp_path):
         assert row["cor_theory"] == pytest.approx(row["flatness"] * row["misspecification"] * row["fidelity"])
     assert told[-1] == (48 + 2 * 2 + 2, 48 + 2 * 2 + 2)
     assert told == sorted(told)
-    assert "UniFD 0.57 0.49 0.04 0.03 0.01" in findings.told[-1]
+    assert "UniFD 0.57 0.49 0.04 0.03 0.01" in findings.lines[-1]
     by_radius, by_layer = findings.figure.axes[:2]
     assert [line.get_ydata().tolist() for line in by_radius.lines[:1]] == [
         [row["auc"] for row in rows["radius"]]
@@ -294,12 +294,14 @@ def test_data_that_are_too_few_are_refused_or_left_out(unifd):
         QUICK.look(subject([few], unifd))
     enough = material("A", [2] * 12, [2] * 12)
     told = []
-    given = dataclasses.replace(subject([enough, few], unifd), progress=lambda *pieces: told.append(pieces))
+    given = dataclasses.replace(
+        subject([enough, few], unifd), on_progress=lambda *pieces: told.append(pieces)
+    )
     findings = QUICK.look(given)
     # Crops, and of either kind the heads of two radii, twice, and those of two layers.
     assert told[-1] == (50 + 2 * 6, 50 + 2 * 6)
     assert {row["data"] for row in findings.rows} == {"A"}
-    assert any(line.startswith("left out: B, B-fake") for line in findings.told)
+    assert any(line.startswith("left out: B, B-fake") for line in findings.lines)
     with pytest.raises(MissingError, match="no crops"):
         QUICK.look(subject([], unifd))
 

@@ -143,7 +143,7 @@ def test_the_papers_figures_stand_beside_those_that_they_are_of(tmp_path: Path) 
 def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     card = model("qtfp", tmp_path, tuning={"type": "effort"})
     said: list[tuple[int, int]] = []
-    asked = dataclasses.replace(subject([], card), progress=lambda done, total: said.append((done, total)))
+    asked = dataclasses.replace(subject([], card), on_progress=lambda done, total: said.append((done, total)))
 
     found = ANALYSES.get("cost")(batch=2, repeats=1, frames=320).look(asked)
 
@@ -155,7 +155,7 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     [epoch] = [row for row in found.rows if row["measure"] == "training epoch of 320 frames"]
     assert epoch["paper"] == 8 * 60 + 51
     assert said[-1] == (4, 4)
-    assert any("threads on" in line or "GPU" in line for line in found.told)
+    assert any("threads on" in line or "GPU" in line for line in found.lines)
     assert write_findings("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
 
 
@@ -213,8 +213,8 @@ def test_a_card_without_a_recipe_is_counted_but_not_trained(tmp_path: Path) -> N
 
     assert {row["of"] for row in found.rows if row["measure"] == "parameters"} == {"all"}
     assert not any("training" in row["measure"] for row in found.rows)
-    assert any("states no recipe" in line for line in found.told)
-    assert any("of 2 blocks deep" in line for line in found.told)
+    assert any("states no recipe" in line for line in found.lines)
+    assert any("of 2 blocks deep" in line for line in found.lines)
 
 
 def test_the_first_run_is_not_timed_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:

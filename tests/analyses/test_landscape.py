@@ -86,7 +86,7 @@ def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, t
     card = model(method, tmp_path)
     told = []
     given = subject([material("A", [2] * 4, [2] * 4, side=card.crop.input_side)], card)
-    found = QUICK.look(dataclasses.replace(given, progress=lambda *pieces: told.append(pieces)))
+    found = QUICK.look(dataclasses.replace(given, on_progress=lambda *pieces: told.append(pieces)))
     plane = [row for row in found.rows if row["what"] == "surface"]
     middle = [row for row in plane if row["a"] == row["b"] == 0]
     assert len(plane) == 9
@@ -111,7 +111,7 @@ def test_sam_climbs_from_the_head(tmp_path):
     rises = [row["rise"] for row in found.rows if row["start"] == "gradient"]
     # A convex loss rises along its gradient, by more than in proportion.
     assert 0 < 2 * rises[0] < rises[1]
-    assert "of 16 crops; moved: the head, 34 numbers" in found.told[0]
+    assert "of 16 crops; moved: the head, 34 numbers" in found.lines[0]
 
 
 def test_a_point_of_the_plane_tells_how_far_it_is_from_the_weights(tmp_path):
@@ -126,7 +126,7 @@ def test_a_point_of_the_plane_tells_how_far_it_is_from_the_weights(tmp_path):
     # The two are not quite at right angles: by the law of cosines their diagonals belong together.
     assert away[2, 2] ** 2 + away[2, -2] ** 2 == pytest.approx(4 * (2 * length) ** 2)
     check(found.figure)
-    assert f"a step of 1 is a distance of {length:.3g}" in found.told[2]
+    assert f"a step of 1 is a distance of {length:.3g}" in found.lines[2]
 
 
 def test_two_landscapes_have_the_same_colours(tmp_path):
@@ -165,10 +165,10 @@ def test_what_training_changed_is_moved_where_its_folder_is_there(tmp_path):
     card, as_trained = tuned(tmp_path)
     trained = sum(value.numel() for value in as_trained.parameters() if value.requires_grad)
     found = QUICK.look(subject(DATA, card))
-    assert f"what training changed, {trained:,} numbers" in found.told[0]
+    assert f"what training changed, {trained:,} numbers" in found.lines[0]
     (tmp_path / "run" / "best.safetensors").unlink()
     whole = QUICK.look(subject(DATA, card))
-    assert "all weights, as the training's checkpoint is not there" in whole.told[0]
+    assert "all weights, as the training's checkpoint is not there" in whole.lines[0]
     # Folded or not, it is one model.
     at = [row["loss"] for each in (found, whole) for row in each.rows if row["a"] == row["b"] == 0]
     assert at[0] == pytest.approx(at[1], abs=1e-5)

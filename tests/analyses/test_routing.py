@@ -60,7 +60,7 @@ def test_judges_that_are_forced_give_a_known_depth(
     for measure in ("kept", "expert"):
         layers = {row["layer"] for row in found.rows if row["measure"] == measure}
         assert layers == set(range(3 if measure == "kept" else 1, depth + 1))
-    assert any(f"mean depth {depth:.2f} of 5 blocks on reals" in line for line in found.told)
+    assert any(f"mean depth {depth:.2f} of 5 blocks on reals" in line for line in found.lines)
     _, picture = write_findings("routing", found, tmp_path / "out")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -78,8 +78,8 @@ def test_gates_that_are_set_by_hand_are_told_beside_the_papers(tmp_path: Path) -
     )
     beside = {row["of"]: row["paper"] for row in found.rows if row["paper"] != "" and row["label"] == "real"}
     assert beside == {"mean 1": 0.2609, "mean 2": 0.2422, "mean 3": 0.2473, "mean 4": 0.2496}
-    assert "real 20.00 20.00 20.00 40.00; fake 20.00 20.00 20.00 40.00" in "\n".join(found.told)
-    assert "real 26.09 24.22 24.73 24.96; fake 25.02 23.84 24.93 26.21" in "\n".join(found.told)
+    assert "real 20.00 20.00 20.00 40.00; fake 20.00 20.00 20.00 40.00" in "\n".join(found.lines)
+    assert "real 26.09 24.22 24.73 24.96; fake 25.02 23.84 24.93 26.21" in "\n".join(found.lines)
 
 
 def test_the_paper_is_asked_by_the_name_that_a_set_has_in_benchmark_files() -> None:
@@ -131,7 +131,7 @@ def test_a_model_without_exits_selection_or_experts_says_so(tmp_path: Path) -> N
     assert {row["measure"] for row in found.rows} == {"depth", "exit", "kept"}
     assert value(found, measure="depth", dataset="all", label="fake") == 5
     assert value(found, measure="kept", dataset="all", label="fake", layer=4) == 1
-    assert found.told == (
+    assert found.lines == (
         "this model lets nobody leave early: layer pruning is off",
         "this model keeps all tokens: token selection is off",
     )
@@ -147,7 +147,7 @@ def test_masks_of_an_impossible_threshold_keep_nothing_and_without_refinement_al
         }
         assert {row["value"] for row in found.rows} == {share}
         check(found.figure)
-    assert found.told == ("this model keeps whole regions: the refinement of masks is off",)
+    assert found.lines == ("this model keeps whole regions: the refinement of masks is off",)
 
 
 def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
     np.testing.assert_allclose(masks.rates[:, -1], last.sum(axis=2) / sizes)
     assert masks.rates.shape == (6, 3, 3)
     assert 0 < masks.rates.mean() < 1
-    assert masks.held.shape == (6, 16)
+    assert masks.kept_share.shape == (6, 16)
 
 
 @pytest.mark.parametrize(("method", "stated"), [("qtfp", {}), ("corit", {"rsi": False})])

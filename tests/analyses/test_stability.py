@@ -60,7 +60,7 @@ def test_trainings_of_one_recipe_make_a_band(tmp_path):
     corners = axes.collections[0].get_paths()[0].vertices
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.6, 0.8)
     # Of three epochs a quarter is one, of which nothing is a spread.
-    assert found.told[0] == "a: best 0.8000 after epoch 2 of 3, last 0.7000, spread 0.1000 over the last 2"
+    assert found.lines[0] == "a: best 0.8000 after epoch 2 of 3, last 0.7000, spread 0.1000 over the last 2"
     table, picture = write_findings("stability", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
 

@@ -46,8 +46,8 @@ def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
         ("c", 0.28, 1.0, 1, 0.7),
     ]
     assert all(row["auc_held_out"] == "" for row in found.rows)
-    assert "chose the epoch" in found.told[0]
-    assert "prints no figure" in found.told[-1]
+    assert "chose the epoch" in found.lines[0]
+    assert "prints no figure" in found.lines[-1]
     table, picture = write_findings("weights", found, tmp_path)
     assert table.stat().st_size and picture.stat().st_size
 
@@ -79,12 +79,12 @@ def test_held_out_figures_are_taken_where_every_card_has_one(tmp_path):
     found = WeightsAnalysis().look(asked(first, second))
     assert [row["auc_held_out"] for row in found.rows] == [0.71, 0.715]
     assert [(row["low"], row["high"]) for row in found.rows] == [(0.1, 0.9)] * 2
-    assert "held-out" in found.told[0]
-    assert "0.7100 (0.100 to 0.900)  a" in found.told[1]
+    assert "held-out" in found.lines[0]
+    assert "0.7100 (0.100 to 0.900)  a" in found.lines[1]
     low, high = found.figure.axes[0].get_ylim()
     assert high - low == pytest.approx(SPAN)
     third = qtfp(tmp_path / "c", [0.6], 0.56, 1.0)
-    assert "chose the epoch" in WeightsAnalysis().look(asked(first, second, third)).told[0]
+    assert "chose the epoch" in WeightsAnalysis().look(asked(first, second, third)).lines[0]
 
 
 def test_other_differences_are_told(tmp_path):
@@ -93,7 +93,7 @@ def test_other_differences_are_told(tmp_path):
     third = qtfp(tmp_path / "c", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, new="key")
     assert (
         "the trainings differ in other things too: lr"
-        in WeightsAnalysis().look(asked(first, second, third)).told
+        in WeightsAnalysis().look(asked(first, second, third)).lines
     )
 
 

@@ -141,7 +141,7 @@ def test_as_published_counting_gives_only_the_auc_per_video(scores):
 
 
 def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
-    report = report_scores(scores, missing="exclude", row="qtfp", stated={"scores": "mine.csv"})
+    report = report_scores(scores, missing="exclude", row="qtfp", metadata={"scores": "mine.csv"})
     mean = expected_mean("dfd-hr", ["FaceShifter", "Celeb-DF-v2"], "video")
     aucs = {0: 0.9, 1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6, 5: 0.5}
     report = replace(

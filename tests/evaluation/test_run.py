@@ -220,7 +220,7 @@ def test_videos_are_written_with_and_without_scores(tmp_path, scorer):
         folder = tmp_path / "out" / f"videos-{counting}"
         assert folder in made
         rows = read_scores(folder / "Celeb-DF-v2.csv")
-        assert not rows.frame.stated
+        assert not rows.frame.has_values
         by_name = dict(
             zip(rows.video.texts(), zip(rows.scores.tolist(), rows.status.texts(), strict=True), strict=True)
         )

@@ -25,7 +25,7 @@ def test_three_columns_are_enough(written):
     assert read.labels.tolist() == [0, 1]
     assert read.scores.tolist() == [0.25, 1.0]
     assert read.video.texts() == ["a.mp4", "b.mp4"]
-    assert (read.kind.texts(), read.kind.stated, read.group.stated) == (["", ""], False, False)
+    assert (read.kind.texts(), read.kind.has_values, read.group.has_values) == (["", ""], False, False)
 
 
 def test_columns_come_in_any_case_and_order_and_others_are_passed_over(written):
@@ -131,7 +131,7 @@ def test_frames_become_videos(written):
     assert videos.labels.tolist() == [1, 0, 0]
     assert videos.group.texts() == ["g", "h", "h"]
     assert videos.status.texts()[2] == "unreadable"
-    assert not videos.frame.stated
+    assert not videos.frame.has_values
     again = by_video(videos)
     np.testing.assert_array_equal(again.scores, videos.scores)
     assert again.frames.tolist() == videos.frames.tolist()

@@ -87,18 +87,18 @@ class AttentionAnalysis(Analysis):
         halves = split_halves([crop for crop in drawn if id(crop) in picked], subject.seed)
         learns = halves.whole and opened.network.backbone.cls is not None
         pieces = WorkProgress(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
-        for crops, pixels in read_batches(drawn, progress=pieces.reached):
+        for crops, pixels in read_batches(drawn, on_progress=pieces.reached):
             with torch.no_grad():
                 output = opened.network(**opened.given(pixels))
             seen.add(crops, attention_maps(output))
             read += len(crops)
             kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
-        told = [*note_unread(len(drawn), read), *_spreads(seen, patches)]
-        points, said = self._compared(opened, kept, subject, pieces)
+        lines = [*note_unread(len(drawn), read), *_spreads(seen, patches)]
+        points, notes = self._compared(opened, kept, subject, pieces)
         pieces.end()
         rows = [*_rows(seen), *_courses(points, patches, seen.top)]
         figure: Figure = draw_attention(seen, points, opened.network.backbone.grid)
-        return Findings(rows, figure, (*told, *said))
+        return Findings(rows, figure, (*lines, *notes))
 
     def _compared(
         self,
@@ -107,7 +107,7 @@ class AttentionAnalysis(Analysis):
         subject: Subject,
         pieces: WorkProgress,
     ) -> tuple[list[ClsEpoch], tuple[str, ...]]:
-        """Return what RandCLS and PreCLS come to, and what is to be told of it."""
+        """Return what RandCLS and PreCLS come to, and notes for the reader."""
         if not self.epochs:
             return [], ()
         if opened.network.backbone.cls is None:
@@ -122,9 +122,9 @@ class AttentionAnalysis(Analysis):
             epochs=self.epochs,
             lr=self.lr,
             seed=subject.seed,
-            told=pieces.more,
+            on_progress=pieces.more,
         )
-        return points, _verdict(points, halves.learnt.size, halves.held.size, subject)
+        return points, _verdict(points, halves.learnt.size, halves.held_out.size, subject)
 
 
 def _picked(drawn: Sequence[DrawnCrop], most: int, seed: int) -> set[int]:
@@ -200,7 +200,7 @@ def _spreads(seen: AttentionSums, patches: int) -> list[str]:
     return lines
 
 
-def _verdict(points: Sequence[ClsEpoch], learnt: int, held: int, subject: Subject) -> tuple[str, ...]:
+def _verdict(points: Sequence[ClsEpoch], learnt: int, held_out: int, subject: Subject) -> tuple[str, ...]:
     last = points[-1].epoch
     at = {(point.arm, point.epoch): point for point in points}
     pre, rand = (at[arm, last] for arm in ARMS)
@@ -210,7 +210,7 @@ def _verdict(points: Sequence[ClsEpoch], learnt: int, held: int, subject: Subjec
     backbone = subject.card.network.get("backbone", {}).get("name", "")
     lines = [
         f"AUC of a linear head on CLS after {last} epochs: PreCLS {pre.auc:.3f}, RandCLS {rand.auc:.3f} "
-        f"({learnt} crops to learn from, {held} others to judge by)",
+        f"({learnt} crops to learn from, {held_out} others to judge by)",
         f"RandCLS looks {apart[0]:.3f} nats away from the model's CLS before it learns, {apart[1]:.3f} after",
         "the paper's AUC curves meet after several epochs (Fig. 2b, no numbers printed)",
         "only the token and the head learn here; the paper trains Effort's part of the backbone, too",

@@ -19,7 +19,7 @@ TokenLabel = tuple[str, int]
 CLS, QUERIES = "CLS", "queries"
 #: Bins of a patch's weight, in multiples of what it has where all weigh the same.
 EDGES = np.geomspace(1e-3, 1e2, 51)
-#: What a crop's attention is told by.
+#: Measures of the attention of a crop.
 MEASURES = ("entropy", "effective", "top", "divergence")
 
 
@@ -89,7 +89,7 @@ class AttentionSums:
 
     def add(self, crops: Sequence[DrawnCrop], looked: dict[str, FloatArray]) -> None:
         """Take in where the tokens looked on some crops."""
-        told = {
+        by_token = {
             token: np.stack(
                 (
                     entropy(weights),
@@ -103,8 +103,8 @@ class AttentionSums:
         }
         asked = [token for token in looked if token != CLS]
         if asked:
-            told[QUERIES] = np.mean([told[token] for token in asked], axis=0)
-        for token, measured in told.items():
+            by_token[QUERIES] = np.mean([by_token[token] for token in asked], axis=0)
+        for token, measured in by_token.items():
             for crop, values in zip(crops, measured, strict=True):
                 self.measures.setdefault((crop.material, crop.label, token), []).append(values)
         labels = np.array([crop.label for crop in crops])

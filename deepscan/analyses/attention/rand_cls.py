@@ -46,21 +46,21 @@ class CropHalves:
     Attributes:
         labels: 0 for real, 1 for fake, shape (N,).
         learnt: Rows to learn from.
-        held: The other rows.
+        held_out: The other rows.
     """
 
     labels: NDArray[np.int64]
     learnt: NDArray[np.int64]
-    held: NDArray[np.int64]
+    held_out: NDArray[np.int64]
 
     def passes(self, epochs: int) -> int:
         """Return how often a crop goes through the backbone until both tokens have learnt so many epochs."""
-        return len(ARMS) * (epochs * len(self.learnt) + (epochs + 1) * len(self.held))
+        return len(ARMS) * (epochs * len(self.learnt) + (epochs + 1) * len(self.held_out))
 
     @property
     def whole(self) -> bool:
         """Whether both halves have both labels."""
-        return all(len(np.unique(self.labels[rows])) == 2 for rows in (self.learnt, self.held))
+        return all(len(np.unique(self.labels[rows])) == 2 for rows in (self.learnt, self.held_out))
 
 
 def split_halves(crops: Sequence[DrawnCrop], seed: int) -> CropHalves:
@@ -84,7 +84,7 @@ def compare_cls(
     epochs: int,
     lr: float,
     seed: int,
-    told: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], None] = lambda count: None,
 ) -> list[ClsEpoch]:
     """Return what both tokens come to, epoch by epoch (QTFP, Fig. 2b).
 
@@ -99,7 +99,7 @@ def compare_cls(
         epochs: How often each crop is learnt from.
         lr: Learning rate.
         seed: Of the random token and the order of the crops.
-        told: Told after each batch of how many crops it was.
+        on_progress: Called after each batch with its number of crops.
 
     Raises:
         UsageError: The backbone has no transformer blocks.
@@ -122,12 +122,12 @@ def compare_cls(
             nn.init.zeros_(head.bias)
             optimiser = torch.optim.Adam([backbone.cls, *head.parameters()], lr)
             rng = np.random.default_rng(seed)
-            points.append(_judged(arm, 0, opened, head, halves, pixels, told))
+            points.append(_judged(arm, 0, opened, head, halves, pixels, on_progress))
             for epoch in range(1, epochs + 1):
                 for rows in _parts(rng.permutation(halves.learnt)):
                     _learn(opened, head, pixels[rows], halves.labels[rows], optimiser)
-                    told(len(rows))
-                points.append(_judged(arm, epoch, opened, head, halves, pixels, told))
+                    on_progress(len(rows))
+                points.append(_judged(arm, epoch, opened, head, halves, pixels, on_progress))
     finally:
         backbone.cls = own
         for value in trained:
@@ -157,16 +157,16 @@ def _judged(
     head: nn.Module,
     halves: CropHalves,
     pixels: Pixels,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> ClsEpoch:
     margins, looks = [], []
-    for rows in _parts(halves.held):
+    for rows in _parts(halves.held_out):
         tokens = opened.network.backbone(opened.given(pixels[rows])["crops"])
         logits = head(tokens.cls).double()
         margins.append(logits[:, FAKE] - logits[:, REAL])
         looks.append(tokens.attention.double().cpu().numpy())
-        told(len(rows))
-    auc, _ = auc_and_loss(halves.labels[halves.held], torch.cat(margins))
+        on_progress(len(rows))
+    auc, _ = auc_and_loss(halves.labels[halves.held_out], torch.cat(margins))
     return ClsEpoch(arm, epoch, auc, np.concatenate(looks))
 
 

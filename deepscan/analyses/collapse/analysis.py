@@ -107,24 +107,24 @@ class CollapseAnalysis(Analysis):
         seen = see_crops(opened, drawn, pieces.reached)
         network = opened.network.cpu()
         rows: list[dict[str, Cell]] = []
-        told: list[str] = []
+        lines: list[str] = []
         refused: UsageError | None = None
         for case in (seen.case(forgery) for forgery in found):
             try:
                 splits = [case.split(seen.labels, subject.seed + turn) for turn in range(self.repeats)]
             except UsageError as error:
                 refused = error
-                told.append(f"left out: {error.message}")
+                lines.append(f"left out: {error.message}")
                 pieces.more(heads)
                 continue
             head = self._by_radius(splits, seen, network, subject.seed, pieces)
             probed = self._by_layer(splits, seen, subject.seed, pieces)
             rows += [_row(case, **cells) for cells in (*head, *probed)]
-            told += self._told(case, head, probed)
+            lines += self._lines(case, head, probed)
         if refused is not None and not rows:
             raise refused
         return Findings(
-            rows, draw_collapse(rows), (*told, *_paper(), *note_unread(len(drawn), len(seen.crops)))
+            rows, draw_collapse(rows), (*lines, *_paper(), *note_unread(len(drawn), len(seen.crops)))
         )
 
     def _by_radius(
@@ -208,7 +208,7 @@ class CollapseAnalysis(Analysis):
             borne = radius
         return {"cor": borne, "reached": "no"}
 
-    def _told(
+    def _lines(
         self, case: ForgeryRows, head: Sequence[Mapping[str, Cell]], probed: Sequence[Mapping[str, Cell]]
     ) -> list[str]:
         at = ", ".join(f"{row['radius']:g}: {row['auc']:.3f}" for row in head)

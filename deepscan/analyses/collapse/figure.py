@@ -50,11 +50,11 @@ def draw_collapse(rows: Sequence[Mapping[str, Cell]]) -> Figure:
     return figure
 
 
-def _draw_kind(panels: Panels, rows: Rows, at: int, count: int) -> Artist:
-    look, mark = line_of(at), MARKERS[at % len(MARKERS)]
+def _draw_kind(panels: Panels, rows: Rows, index: int, count: int) -> Artist:
+    look, mark = line_of(index), MARKERS[index % len(MARKERS)]
     head = [row for row in rows if row["what"] == "radius"]
     # Beside one another: many kinds have the same radius.
-    aside = (at - (count - 1) / 2) * min(0.1, 0.5 / count)
+    aside = (index - (count - 1) / 2) * min(0.1, 0.5 / count)
     drawn: Artist = panels[0, 0].errorbar(
         [place + aside for place in range(len(head))],
         [row["auc"] for row in head],

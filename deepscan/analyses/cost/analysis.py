@@ -71,29 +71,29 @@ class CostAnalysis(Analysis):
         """
         from deepscan.analyses.cost.figure import draw_cost
 
-        progress = subject.progress or (lambda done, of: None)
+        on_progress = subject.on_progress or (lambda done, of: None)
         card, recipe = subject.card, recipe_of(subject.card)
         total = 3 + (recipe is not None and self.train)
         items = [*count_parameters(card, recipe), *count_operations(card)]
-        progress(1, total)
+        on_progress(1, total)
         opened = open_network(card)
         items += self._judging(opened)
         device = opened.device
-        told = [f"timed on {_machine(device)}, {self.repeats} times after one run untimed, the median"]
+        lines = [f"timed on {_machine(device)}, {self.repeats} times after one run untimed, the median"]
         if isinstance(opened.network, DfdHrNetwork):
-            told.append(self._depth(opened))
-        progress(2, total)
+            lines.append(self._depth(opened))
+        on_progress(2, total)
         # Two networks do not lie in memory side by side.
         del opened
         gc.collect()
         if recipe is None:
-            told.append("the card states no recipe: what trains, and how long, is not known")
+            lines.append("the card states no recipe: what trains, and how long, is not known")
         elif self.train:
             items += self._training(card, recipe, device)
-            progress(3, total)
+            on_progress(3, total)
         figure = draw_cost(items, self.frames)
-        progress(total, total)
-        return Findings([item.row() for item in items], figure, (*_told(items), *told))
+        on_progress(total, total)
+        return Findings([item.row() for item in items], figure, (*_lines(items), *lines))
 
     def _judging(self, opened: OpenNetwork) -> list[CostItem]:
         crops = _crops(opened.network.side, self.batch)
@@ -239,7 +239,7 @@ def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | 
     return None if value is None else float(value), f"QTFP, {given.number}, {column}"
 
 
-def _told(items: list[CostItem]) -> list[str]:
+def _lines(items: list[CostItem]) -> list[str]:
     flops = {item.of: item.value for item in items if item.measure == "GFLOPs a crop"}
     lines = [
         f"{item.measure}, {item.of}: {format_cost(item.value, item)}"

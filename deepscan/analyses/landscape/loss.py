@@ -47,7 +47,7 @@ class WeightLoss:
         return total, sums
 
     @contextmanager
-    def held(self) -> Iterator[list[Tensor]]:
+    def restored(self) -> Iterator[list[Tensor]]:
         """Yield copies of the weights, which are put back in the end to the very bits."""
         origin = [value.detach().clone() for value in self.values]
         try:
@@ -94,7 +94,7 @@ def surface(
     first: Sequence[Tensor],
     second: Sequence[Tensor],
     steps: Sequence[float],
-    told: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> FloatArray:
     """Return the loss at the weights moved by steps along two directions, shape (S, S): (first, second).
 
@@ -103,15 +103,15 @@ def surface(
         first: A direction, a tensor for each of the weights.
         second: Another.
         steps: How far along each.
-        told: Called after every point.
+        on_progress: Called after every point.
     """
     found = np.empty((len(steps), len(steps)))
-    with loss.held() as origin:
+    with loss.restored() as origin:
         for row, a in enumerate(steps):
             for column, b in enumerate(steps):
                 loss.put(origin, (a, first), (b, second))
                 found[row, column] = loss.value()
-                told()
+                on_progress()
     return found
 
 
@@ -120,7 +120,7 @@ def climb(
     radius: float,
     start: Sequence[Tensor] | None,
     steps: int,
-    told: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> float:
     """Return the highest loss that an ascent finds at a distance from the weights.
 
@@ -133,10 +133,10 @@ def climb(
         radius: The distance, over all weights together.
         start: The first direction, None for the gradient.
         steps: Places that are tried.
-        told: Called after every one.
+        on_progress: Called after every place.
     """
     highest = -np.inf
-    with loss.held() as origin:
+    with loss.restored() as origin:
         ahead = loss.gradient()[1] if start is None else start
         for _ in range(steps):
             length = _dot(ahead, ahead) ** 0.5
@@ -145,7 +145,7 @@ def climb(
             loss.put(origin, (radius / length, ahead))
             there, ahead = loss.gradient()
             highest = max(highest, there)
-            told()
+            on_progress()
     return highest
 
 

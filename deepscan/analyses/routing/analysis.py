@@ -36,13 +36,13 @@ class RoutingAnalysis(Analysis):
         drawn, opened = draw_crops(subject), open_network(subject.card)
         network = opened.network
         if isinstance(network, DfdHrNetwork):
-            routes = follow(network, opened, drawn, subject.progress)
-            told = (*note_unread(len(drawn), len(routes.depth)), *_told_routes(routes, network))
-            return Findings(_rows_routes(routes), draw_routes(routes, network.backbone.grid), told)
+            routes = follow(network, opened, drawn, subject.on_progress)
+            lines = (*note_unread(len(drawn), len(routes.depth)), *_lines_routes(routes, network))
+            return Findings(_rows_routes(routes), draw_routes(routes, network.backbone.grid), lines)
         if isinstance(network, CoritNetwork):
-            masks = keep_rates(network, opened, drawn, subject.progress)
-            told = (*note_unread(len(drawn), len(masks.rates)), *_told_masks(masks, network))
-            return Findings(_rows_masks(masks), draw_masks(masks, network.backbone.grid), told)
+            masks = keep_rates(network, opened, drawn, subject.on_progress)
+            lines = (*note_unread(len(drawn), len(masks.rates)), *_lines_masks(masks, network))
+            return Findings(_rows_masks(masks), draw_masks(masks, network.backbone.grid), lines)
         raise UsageError(
             f"model {subject.card.name!r} of method {subject.card.method} sends every crop the same way",
             "name a model of dfd-hr or corit; or analyse attention",
@@ -102,7 +102,7 @@ def _rows_masks(masks: Masks) -> list[dict[str, Cell]]:
     ]
 
 
-def _told_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
+def _lines_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
     blocks, lines = routes.alive.shape[1], []
     by_label = [routes.crops.labels == label for label in (0, 1)]
     if network.settings.routed == "split":
@@ -138,7 +138,7 @@ def _told_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
     return lines
 
 
-def _told_masks(masks: Masks, network: CoritNetwork) -> list[str]:
+def _lines_masks(masks: Masks, network: CoritNetwork) -> list[str]:
     if not network.rrm:
         return ["this model keeps whole regions: the refinement of masks is off"]
     lines = []

@@ -78,9 +78,9 @@ def draw_masks(masks: Masks, grid: int) -> Figure:
         axes["rates"].yaxis.set_major_formatter(FuncFormatter(percent))
         axes["rates"].xaxis.set_major_locator(MaxNLocator(integer=True))
         maps = {
-            f"Patches kept, {LABEL_NAMES[label]}": held.mean(axis=0).reshape(grid, grid)
+            f"Patches kept, {LABEL_NAMES[label]}": share.mean(axis=0).reshape(grid, grid)
             for label in (0, 1)
-            for held in [masks.held[masks.crops.labels == label]]
+            for share in [masks.kept_share[masks.crops.labels == label]]
         }
         _add_shares(figure, axes, maps, "Share of layers", low)
         add_legend(figure, handles, labels, side="outside upper center")

@@ -77,13 +77,13 @@ class Masks:
         crops: Which crops.
         rates: Share of each region's patches that is kept, shape (N, L, K); of the whole crop's, where the
             region is empty and the crop stands for it.
-        held: Share of the layers in which a patch is in a mask, shape (N, P).
+        kept_share: Share of the layers in which a patch is in a mask, shape (N, P).
         regions: Names of the regions.
     """
 
     crops: CropSets
     rates: FloatArray
-    held: FloatArray
+    kept_share: FloatArray
     regions: tuple[str, ...]
 
 
@@ -116,14 +116,14 @@ def follow(
     network: DfdHrNetwork,
     opened: OpenNetwork,
     drawn: Sequence[DrawnCrop],
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Routes:
     """Return the routes of whole crops, which are those that the paper's figures are of."""
     seen: list[DrawnCrop] = []
     depth, kept, alive, experts = [], [], [], []
     blocks, routed = network.backbone.depth, network.branch.routed
     with noting_weights(network.branch) as noted:
-        for crops, pixels in read_batches(drawn, progress=progress):
+        for crops, pixels in read_batches(drawn, on_progress=on_progress):
             noted.clear()
             passage = network.global_passage(opened.given(pixels)["crops"])
             seen += crops
@@ -148,7 +148,7 @@ def keep_rates(
     network: CoritNetwork,
     opened: OpenNetwork,
     drawn: Sequence[DrawnCrop],
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Masks:
     """Return what the masks keep.
 
@@ -156,16 +156,16 @@ def keep_rates(
         UsageError: The network has no masks.
     """
     seen: list[DrawnCrop] = []
-    rates, held = [], []
-    for crops, pixels in read_batches(drawn, progress=progress):
+    rates, kept_share = [], []
+    for crops, pixels in read_batches(drawn, on_progress=on_progress):
         regions, masks = network.layer_masks(**opened.given(pixels))
         seen += crops
         rates.append((masks.sum(dim=3) / regions.sum(dim=2)).transpose(0, 1).double().cpu().numpy())
-        held.append(masks.amax(dim=2).mean(dim=0).double().cpu().numpy())
+        kept_share.append(masks.amax(dim=2).mean(dim=0).double().cpu().numpy())
     if not seen:
         note_unread(len(drawn), 0)
     names = tuple(NAMES[REGIONS[at]] for at in network.chosen)
-    return Masks(_sets_of(seen), np.concatenate(rates), np.concatenate(held), names)
+    return Masks(_sets_of(seen), np.concatenate(rates), np.concatenate(kept_share), names)
 
 
 def _sets_of(crops: Sequence[DrawnCrop]) -> CropSets:
