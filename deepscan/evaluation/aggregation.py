@@ -1,4 +1,4 @@
-"""The two ways to count: which frames are looked at, which of them make a video, what is measured."""
+"""Countings: which frames are scored, which of them make up a video, and which metrics are taken."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,15 +24,15 @@ GroupKey = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A way to count.
+    """How frames are sampled and aggregated into videos, and what is measured.
 
     Attributes:
         name: As `--counting` takes it.
-        sampling: Which frames of a video are looked at, where it has more than are wanted.
-        video_key: What makes frames those of one video.
-        per_video: The figures that are given per video as well as per frame; all of them where None.
-        measures: What is measured, by the names of `METRICS`.
-        explained: What it does, in a paragraph for the reader of its figures.
+        sampling: Which frames of a video are scored, if it has more than are wanted.
+        video_key: What identifies the video of a frame.
+        per_video: The metrics that are also given per video; all if None.
+        measures: The metrics, by the names of `METRICS`.
+        explained: A paragraph for the reader of a report.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Counting:
     explained: str
 
     def levels(self, figure: str) -> tuple[Level, ...]:
-        """Return the levels at which a figure is given, by the name of its function in `metrics`."""
+        """Return the levels at which a metric is given, by its name in `METRICS`."""
         by_video = self.per_video is None or figure in self.per_video
         return ("frame", "video") if by_video else ("frame",)
 
 
-#: Name -> way to count.
+#: Name -> counting.
 COUNTINGS: Registry[Counting] = Registry(
     "way to count", dict.fromkeys(("corrected", "as-published"), __name__)
 )
@@ -87,11 +87,11 @@ COUNTINGS.register("as-published")(
 
 
 def sample(frames: int, wanted: int, sampling: Sampling) -> NDArray[np.int64]:
-    """Return which frames of a video are looked at, in order, shape (min(frames, wanted),).
+    """Return which frames of a video are scored, in order, shape (min(frames, wanted),).
 
     Args:
-        frames: How many it has.
-        wanted: How many to look at, at most; 0 for all.
+        frames: Number of its frames.
+        wanted: Number to score at most; 0 for all.
         sampling: `even` from the first to the last, fractions cut off, as DeepfakeBench's own extraction of
             frames does it; or the `first`.
     """
@@ -102,7 +102,7 @@ def sample(frames: int, wanted: int, sampling: Sampling) -> NDArray[np.int64]:
 
 
 def video_key(dataset: str, kind: str, name: str, frame: str, rule: VideoKey) -> GroupKey:
-    """Return what a frame's video is known by.
+    """Return the key of a frame's video.
 
     Args:
         dataset: Name of the data set.
@@ -127,7 +127,7 @@ def video_key(dataset: str, kind: str, name: str, frame: str, rule: VideoKey) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameRows:
-    """Judged frames as columns, all of length N.
+    """Scored frames as columns, all of length N.
 
     Attributes:
         dataset: Name of each frame's data set.
@@ -155,12 +155,12 @@ class FrameRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoRows:
-    """Videos as a way to count has them, in the order of their first frames.
+    """The videos of a counting, in the order of their first frames.
 
     Attributes:
-        keys: What each is known by, length M.
+        keys: Key of each, length M.
         label: 0 for real, 1 for fake, shape (M,); real for a video that has frames of both.
-        score: Mean of the scores of its frames, shape (M,); NaN if none has one.
+        score: Mean score of its frames, shape (M,); NaN without a score.
         frames: How many frames with a score each has, shape (M,).
         mixed: Which have frames of both labels, shape (M,).
         of_frame: Position of each frame's video, shape (N,).
@@ -175,7 +175,7 @@ class VideoRows:
 
 
 def group(rows: FrameRows, rule: VideoKey) -> VideoRows:
-    """Return the videos that frames make.
+    """Return the videos that frames belong to.
 
     Args:
         rows: The frames.
@@ -199,10 +199,10 @@ def group(rows: FrameRows, rule: VideoKey) -> VideoRows:
 
 
 def videos_of(frames: Scores, rule: VideoKey) -> Scores:
-    """Return the videos that scores of frames make, as scores of videos.
+    """Return video scores from frame scores.
 
     Args:
-        frames: Scores of frames; merged videos are told by their first frame's columns.
+        frames: Scores of frames; a merged video takes the columns of its first frame.
         rule: What makes a video.
 
     Raises:
@@ -246,7 +246,7 @@ def _folder(path: str) -> str:
 
 
 def _numbered(values: Iterable[object]) -> NDArray[np.int64]:
-    """Return the same number for equal values, from 0 in the order in which they first come."""
+    """Return equal numbers for equal values, from 0 in the order of their first occurrence."""
     # Of text a table is several times faster than sorting, which np.unique does.
     number: defaultdict[object, int] = defaultdict(count().__next__)
     listed = values.tolist() if isinstance(values, np.ndarray) else values
@@ -254,7 +254,7 @@ def _numbered(values: Iterable[object]) -> NDArray[np.int64]:
 
 
 def _small(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return codes as numbers from 0 in the order in which they first come."""
+    """Return codes renumbered from 0 in the order of their first occurrence."""
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))

@@ -1,4 +1,4 @@
-"""Two detectors on the same samples: how far their AUCs differ, and whether chance may have done it."""
+"""Compares two detectors on the same samples: the difference of their AUCs, and its significance."""
 
 import math
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class DeLong:
         second: AUC of the second scores.
         difference: First minus second, with its interval by the normal distribution.
         error: Standard error of the difference.
-        p: Two-sided probability of so great a difference by chance, were the two the same; None where the
-            samples say nothing of chance (a standard error of 0, but a difference).
+        p: Two-sided p-value of the difference; None if it is undefined (a standard error of 0, but a
+            difference).
     """
 
     first: float
@@ -33,7 +33,7 @@ class DeLong:
     p: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the test as reports have it."""
+        """Return the test as in reports."""
         return {
             "auc": [round(self.first, 4), round(self.second, 4)],
             "difference": round(self.difference.value, 4),
@@ -48,7 +48,8 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, level: float 
 
     DeLong, DeLong and Clarke-Pearson, "Comparing the Areas under Two or More Correlated Receiver Operating
     Characteristic Curves" (Biometrics 1988), by midranks as Sun and Xu, "Fast Implementation of DeLong's
-    Algorithm" (IEEE Signal Processing Letters 2014). It takes samples for independent of each other.
+    Algorithm" (IEEE Signal Processing Letters 2014). The samples are assumed to be
+    independent.
 
     Args:
         labels: 0 for real, 1 for fake, at least two of each, shape (N,).
@@ -143,7 +144,7 @@ def bootstrap_difference(
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two detectors on the samples that both have scored.
+    """Two detectors on the samples that both scored.
 
     Attributes:
         of: What a sample is: `video` or `frame`.
@@ -170,7 +171,7 @@ class Comparison:
     resampled: Interval | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the comparison as reports have it."""
+        """Return the comparison as in reports."""
         again = self.resampled
         return {
             "of": self.of,
@@ -193,7 +194,7 @@ def compare(
     rounds: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Return how two detectors differ on the samples that both have scored.
+    """Return how two detectors differ on the samples that both scored.
 
     Samples are the same where data set, kind, split and name agree, as far as both files state them. Groups
     are those of the first file, or else of the second; where neither states any, each video is its own.
@@ -206,8 +207,8 @@ def compare(
         seed: Of the draws.
 
     Raises:
-        UsageError: Labels contradict each other, names are not enough to tell samples apart, or what both
-            have scored is no sample of both classes.
+        UsageError: Labels contradict each other, names do not identify the samples, or the samples that
+            both scored lack a class.
     """
     given = (by_video(first), by_video(second)) if of == "video" else (first, second)
     names = [

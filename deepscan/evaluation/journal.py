@@ -1,4 +1,4 @@
-"""The stream that an evaluation writes: a line a frame, video by video, from which a killed run goes on."""
+"""The frame scores that an evaluation writes, video by video, so that a killed run can resume."""
 
 import csv
 import io
@@ -20,14 +20,14 @@ JOURNAL_COLUMNS = (
     *("frames", "frame", "path", "status", "score"),
 )
 _HEADER = ",".join(JOURNAL_COLUMNS).encode("ascii") + b"\n"
-#: What tells one video from another: data set, kind, split and name.
+#: What identifies a video: data set, kind, split and name.
 FaceVideoKey = tuple[str, str, str, str]
 #: Why a frame has no score, and why a video has none.
 UNREADABLE, NO_FRAMES = "unreadable", "no_frames"
 
 
 def face_video_key(video: FaceVideo) -> FaceVideoKey:
-    """Return what tells a video from another in a journal."""
+    """Return what identifies a video in a journal."""
     return video.dataset, video.kind, video.split, video.name
 
 

@@ -1,4 +1,4 @@
-"""All figures of a set of scores, told even where there is nothing to tell, and who has no score."""
+"""All metrics of a set of scores, with the reason if one is undefined, and the samples without a score."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ MISSING: tuple[Missing, ...] = ("exclude", "as-real", "as-fake")
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A figure with what it was measured on, or why there is none.
+    """A metric with its sample size and interval, or the reason why it is undefined.
 
     Attributes:
         metric: Its name in `METRICS`.
         n: How many samples.
         groups: In how many groups.
-        value: The figure, None where it means nothing.
-        interval: Where resampled groups put it, None where there is no figure, or one group only of a class.
-        reason: Why figure or interval are not there, else empty.
+        value: The value; None if undefined.
+        interval: Bootstrap interval by group; None without a value, or if a class has one group only.
+        reason: Why value or interval is missing; empty otherwise.
     """
 
     metric: str
@@ -42,7 +42,7 @@ class Measurement:
             raise ValueError(f"{self.metric} without an interval needs a reason")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figure as cards and reports have it, to four digits."""
+        """Return it as in cards and reports, to four digits."""
         bounds = self.interval and [round(self.interval.low, 4), round(self.interval.high, 4)]
         return {
             "metric": self.metric,
@@ -65,20 +65,20 @@ def measure_all(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Measurement]:
-    """Return every figure of `METRICS`, in their order.
+    """Return all metrics of scores, in the order of `METRICS`.
 
     Args:
-        labels: 0 for real, 1 for fake, shape (N,); one class alone, or none, is told as such.
+        labels: 0 for real, 1 for fake, shape (N,); one class, or none, is allowed.
         raw: Probability of fake, shape (N,).
-        groups: Group of each sample, length N; None where each is its own.
-        calibration: Of the model; without one, figures of calibrated scores are None.
-        measures: What is measured, by the names of `METRICS`.
+        groups: Group of each sample, length N; None if each is its own group.
+        calibration: Of the model; without it, metrics of calibrated scores are undefined.
+        measures: The metrics, by the names of `METRICS`.
         rounds: Number of draws for the intervals.
         level: Share of the draws between an interval's bounds.
         seed: Of the draws.
 
     Raises:
-        UsageError: Labels, scores and groups do not belong together, or are not what they have to be.
+        UsageError: Labels, scores and groups differ in length, or are out of range.
     """
     truth = np.asarray(labels)
     if truth.shape == (0,):
@@ -121,7 +121,7 @@ def measure_all(
 
 
 def _of_one_group(truth: NDArray[np.int64], groups: NDArray[Any]) -> str:
-    """Return why resampling groups shows nothing, empty where it does."""
+    """Return why groups cannot be resampled; empty if they can."""
     for label, name in enumerate(("reals", "fakes")):
         if len(np.unique(groups[truth == label])) == 1:
             return f"all {name} are of one group: there is nothing to resample"
@@ -136,13 +136,13 @@ def measure_kinds(
     calibration: Calibration | None = None,
     **drawn: Any,
 ) -> dict[str, list[Measurement]]:
-    """Return the figures of each kind of fake, against all reals that are given: those of one data set.
+    """Return the metrics of each kind of fake against all reals.
 
     Args:
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
-        kinds: What each sample is, such as `FF-DF`, length N; those of reals are not told apart.
-        groups: Group of each sample, length N; None where each is its own.
+        kinds: Kind of each sample, such as `FF-DF`, length N; those of reals are ignored.
+        groups: Group of each sample, length N; None if each is its own group.
         calibration: As `measure_all` takes it.
         drawn: As `measure_all` takes `measures`, `rounds`, `level` and `seed`.
 
@@ -164,15 +164,15 @@ def measure_kinds(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coverage:
-    """Which samples have a score, and what stands for those that have none.
+    """Which samples have a score, and how those without one count.
 
     Attributes:
         policy: `exclude`: they are left out; `as-real`: they score 0; `as-fake`: they score 1.
         n: How many samples there are.
         scored: How many of them have a score.
-        missing: Why there is no score -> of how many.
+        missing: Reason for a missing score -> number of samples.
         rows: Positions of the samples to measure, shape (M,).
-        scores: What to measure them by, shape (M,).
+        scores: Their scores, shape (M,).
     """
 
     policy: Missing
@@ -193,13 +193,13 @@ class Coverage:
 
 
 def cover(scores: ArrayLike, statuses: Sequence[str] = (), missing: Missing = "exclude") -> Coverage:
-    """Return what to measure where some samples have no score, and how many those are.
+    """Return the samples to measure if some have no score, and their number.
 
     Args:
         scores: Probability of fake, NaN for a sample without a score, shape (N,).
-        statuses: Why each has none, length N, or empty where that is not known; those of scored ones are not
-            read.
-        missing: What stands for those without a score.
+        statuses: Reason of each missing score, length N, or empty if unknown; those of scored samples are
+            ignored.
+        missing: How samples without a score count.
 
     Raises:
         UsageError: The policy is unknown, or the statuses are not one a sample.

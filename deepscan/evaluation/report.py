@@ -1,4 +1,4 @@
-"""What an evaluation found: figures of each test set beside the papers', as JSON."""
+"""The results of an evaluation, beside the papers', and the files that are written of them."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,20 +25,20 @@ REPORT = "report.json"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The figures of one test set at one level.
+    """The metrics of one test set at one level.
 
     Attributes:
         test: Name of the test set.
         dataset: Its data set.
-        counting: Name of the way to count.
+        counting: Name of the counting.
         level: What one sample is.
-        coverage: How many samples there were, and had a score.
-        figures: Name -> figure.
-        samples: What was measured; not part of the report's file.
-        kinds: Kind of fake -> its figures against all reals; empty where there is one kind.
-        paper: What a paper prints for the model's method, None where none does.
-        notes: What a reader has to know.
-        videos: All videos, those without a score too; None at the level of frames. Not part of that file.
+        coverage: Number of samples, with and without a score.
+        figures: Name -> metric.
+        samples: The samples that were measured; not written to the report.
+        kinds: Kind of fake -> its metrics against all reals; empty if there is one kind.
+        paper: The printed result of the model's method; None if there is none.
+        notes: For the reader.
+        videos: All videos, also those without a score; None at frame level. Not written to the report.
     """
 
     test: str
@@ -74,13 +74,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that an evaluation found.
+    """All results of an evaluation.
 
     Attributes:
         metadata: What was evaluated, on which data, and how.
         results: In the order of the test sets, then of countings and levels.
-        robustness: How each distortion moves the AUC; by test set.
-        papers_means: Counting and level -> the mean that a paper prints over exactly these test sets.
+        robustness: Test set -> how each distortion changes the AUC.
+        papers_means: Counting and level -> the printed mean over exactly these test sets.
     """
 
     metadata: Mapping[str, Any]
@@ -89,7 +89,7 @@ class Report:
     papers_means: Mapping[tuple[str, Level], PrintedFigure] = field(default_factory=dict)
 
     def of(self, counting: str, level: Level) -> tuple[Result, ...]:
-        """Return the results of a way to count at a level."""
+        """Return the results of a counting at a level."""
         return tuple(each for each in self.results if (each.counting, each.level) == (counting, level))
 
     def mean(self, counting: str, level: Level, metric: str) -> float | None:
@@ -130,7 +130,7 @@ def measure_scores(
     paper: PrintedFigure | None = None,
     notes: tuple[str, ...] = (),
 ) -> Result:
-    """Return the figures of scores, all that are defined at that level.
+    """Return all metrics of scores that are defined at a level.
 
     Args:
         scores: Of frames or of videos, as the level says.

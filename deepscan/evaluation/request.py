@@ -1,4 +1,4 @@
-"""What is to be evaluated."""
+"""The request of an evaluation: protocol, data, and how to count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""From the scores of a test set's frames to its figures, under each way to count."""
+"""From the frame scores of a test set to its results, for each counting."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ from deepscan.metrics.binary import auc
 def results_of(
     frames: Scores, test: TestSet, material: Material, request: Evaluation, card: ModelCard
 ) -> Iterator[Result]:
-    """Yield the results of a test set: each way to count, per frame and per video.
+    """Yield the results of a test set: for each counting, per frame and per video.
 
     Args:
-        frames: Scores of all frames of the material that any way to count looks at.
+        frames: Scores of all frames that any counting uses.
         test: The test set.
         material: What it is measured on.
         request: The evaluation.
@@ -69,15 +69,15 @@ def report_scores(
     available: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Return the figures of anybody's scores, by a protocol or for each data set that they name.
+    """Return the results of scores from any source, by a protocol or for each data set that they name.
 
     Args:
-        scores: Of videos, or of frames, which are measured as such and as their videos.
+        scores: Of videos, or of frames, which are measured per frame and per video.
         missing: What stands for samples without a score.
-        ways: Ways to count; None for the corrected one.
-        protocol: Whose test sets to measure; None for every data set of the scores as one.
-        row: Method whose test sets these are and whose printed figures stand beside; None for none.
-        available: Whether test sets that the scores do not name are left out.
+        ways: Countings; None for the corrected one.
+        protocol: The protocol; None to measure every data set of the scores.
+        row: Method whose test sets and printed results are taken; None for none.
+        available: Whether to leave out test sets that the scores lack.
         metadata: Where the scores come from, for the report.
 
     Raises:
@@ -124,21 +124,21 @@ def calibrate_from_report(
     fpr: float = MAX_FPR,
     fnr: float = MAX_FNR,
 ) -> ModelCard:
-    """Return a model's card with a calibration on what a report has measured, by its first way to count.
+    """Return a model's card, calibrated on the samples of a report, by its first counting.
 
-    Samples without a score are left out, however they are counted, and one that serves several test sets,
-    such as the reals of FaceForensics++, is taken once.
+    Samples without a score are left out. A sample of several test sets, such as the reals of
+    FaceForensics++, is taken once.
 
     Args:
         report: The report.
         card: The model's card.
         level: What one sample is.
-        method: As `scan.calibration.recalibrate` takes it.
-        fpr: See there.
-        fnr: See there.
+        method: See `recalibrate`.
+        fpr: See `recalibrate`.
+        fnr: See `recalibrate`.
 
     Raises:
-        UsageError: See there.
+        UsageError: See `recalibrate`.
     """
     results = report.of(report.results[0].counting, level)
     found: dict[tuple[object, ...], tuple[int, float, str]] = {}
@@ -172,11 +172,11 @@ def robustness_of(
     material: Material,
     request: Evaluation,
 ) -> list[Robustness]:
-    """Return how the distortions move the AUC, at the level of the row's paper, by the first way to count.
+    """Return how distortions change the AUC, at the level of the row's paper, by the first counting.
 
     Args:
         results: Those of the test set on the crops as they are.
-        distorted: Gives the scores of the same frames under a distortion, by its name and level.
+        distorted: Returns the scores of the same frames under a distortion, by its name and level.
         test: The test set.
         material: What it is measured on.
         request: The evaluation.
@@ -210,7 +210,7 @@ def printed_means(
 
 
 def _notes(material: Material, way: Counting, level: Level, looked: Scores, scores: Scores) -> Iterator[str]:
-    """Yield what keeps a figure from being of all that it seems to be of."""
+    """Yield the limits of a result: what was left out or could not be read."""
     yield from material.notes
     for reason, count in material.dropped.items():
         yield f"{material.name}: left out: {count} {reason}"
@@ -227,7 +227,7 @@ def _notes(material: Material, way: Counting, level: Level, looked: Scores, scor
 def _training(
     protocol: Protocol, test: TestSet, card: ModelCard, paper: PrintedFigure | None
 ) -> Iterator[str]:
-    """Yield what keeps a figure from being one of a data set that the model does not know, or a paper's."""
+    """Yield notes on the training data: whether the data set is unseen, and whether papers compare."""
     said = str(card.trained.get("data") or "")
     # A name within another is another: DFDC is not DFDCP.
     if (
@@ -244,13 +244,13 @@ def _training(
 
 
 def _counted(frames: Scores, way: Counting, level: Level) -> Scores:
-    """Return the samples of a level; a video without frames is one to the corrected counting alone."""
+    """Return the samples of a level; only the corrected counting includes videos without frames."""
     known = frames if way.video_key == "full" else _placed(frames)
     return known if level == "frame" else videos_of(known, way.video_key)
 
 
 def _placed(frames: Scores) -> Scores:
-    """Return the frames themselves, without what stands for videos that have none: these lie nowhere."""
+    """Return the frames without the placeholders of videos that have none."""
     return frames.take(np.flatnonzero(np.array(frames.frame.names)[frames.frame.codes] != ""))
 
 
@@ -266,7 +266,7 @@ def _is(column: Column, *values: str) -> NDArray[np.bool_]:
 
 
 def _looked_at(frames: Scores, request: Evaluation, material: Material, way: Counting) -> Scores:
-    """Return the frames that a way to count looks at, of those that any of them does."""
+    """Return the frames that one counting uses, of those that any counting uses."""
     if len({each.sampling for each in request.ways}) == 1:
         return frames
     counts = {(video.kind, video.split, video.name): len(video.frames) for video in material.videos}

@@ -1,4 +1,4 @@
-"""An evaluation from crops to figures: what is looked for, scored once, kept, and counted."""
+"""Runs an evaluation: finds the test sets, scores their crops, keeps the scores, and measures them."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ from deepscan.files import atomic_write, exclusive_lock
 from deepscan.media.frames import Image
 from deepscan.scanning.records import utc_now
 
-#: What says what the scores in a folder are of.
+#: File that says what the scores in a folder are of.
 RUN_FILE = "run.json"
 #: Folder in it for the scores of every frame.
 FRAMES = "frames"
@@ -39,35 +39,35 @@ SEED = 1024
 
 
 class EvaluationListener:
-    """What an evaluation tells whoever started it; each method may be overridden."""
+    """Callbacks of an evaluation; override those that you need."""
 
     def absent(self, test: TestSet, error: MissingError) -> None:
-        """A test set is not there."""
+        """A test set is missing."""
 
     def cut(self, done: int, total: int) -> None:
-        """So many pictures have been cut."""
+        """Crops of `done` of `total` pictures are cut."""
 
     def scored(self, dataset: str, done: int, total: int) -> None:
-        """So many videos of a data set have their scores."""
+        """`done` of `total` videos of a data set are scored."""
 
     def measured(self, test: str) -> None:
-        """A test set's figures are being worked out."""
+        """The metrics of a test set are being computed."""
 
 
 def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationListener | None = None) -> Report:
-    """Score all test sets, from where an earlier run of the same evaluation was stopped, and count.
+    """Score and measure all test sets; resume an earlier run of the same evaluation.
 
     Args:
-        request: What to do.
+        request: What to evaluate.
         scorer: The detector.
-        listener: Is told what happens.
+        listener: Its methods are called as the evaluation proceeds.
 
     Returns:
-        The report; the scores lie in the folder.
+        The report; the scores are in `request.out`.
 
     Raises:
-        MissingError: A test set is not there.
-        ContractError: The folder holds another evaluation, or crops do not suit the model.
+        MissingError: A test set is missing.
+        ContractError: The folder holds another evaluation, or the crops do not fit the model.
         UsageError: A name is unknown, or data cannot be read.
     """
     listener = listener or EvaluationListener()
@@ -104,7 +104,7 @@ def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationList
 
 
 def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
-    """Return what a run shares with one that goes on with it."""
+    """Return what must be equal for a run to resume another."""
     return {
         "deepscan": deepscan.__version__,
         "protocol": request.protocol.name,
@@ -118,7 +118,7 @@ def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
 
 
 def _description(request: Evaluation, ways: Sequence[Counting], card: ModelCard) -> dict[str, Any]:
-    """Return what a report says of its figures beside that."""
+    """Return what else a report says about its results."""
     return {
         "sets": request.row,
         "level": request.protocol.level(request.row),
@@ -134,7 +134,7 @@ def _description(request: Evaluation, ways: Sequence[Counting], card: ModelCard)
 
 
 def _earlier_identity(out: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a folder says of the scores that it holds, nothing where it holds none.
+    """Return the identity of the scores in a folder; empty if there are none.
 
     Raises:
         ContractError: They are those of another evaluation.
@@ -155,10 +155,10 @@ def _earlier_identity(out: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
 def _begin(
     request: Evaluation, identity: Mapping[str, Any], former: Mapping[str, Any], materials: Sequence[Material]
 ) -> None:
-    """State what the scores in the folder are of from now on.
+    """Write what the scores in the folder are of.
 
     Raises:
-        ContractError: Scores of a data set that lie there are of other videos or crops.
+        ContractError: The folder has scores of other videos or crops of a data set.
     """
     if request.overwrite:
         shutil.rmtree(request.out / FRAMES, ignore_errors=True)
@@ -174,17 +174,17 @@ def _begin(
 def _another(out: Path, how: str) -> ContractError:
     return ContractError(
         f"{out} holds another evaluation: {how}",
-        "name another folder with --out, or begin anew with --overwrite",
+        "name another folder with --out, or replace it with --overwrite",
     )
 
 
 def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[Material]:
-    """Return what the test sets are measured on, each data set once.
+    """Return the videos of the test sets, each data set once.
 
     Args:
-        request: Names the test sets and where data lie.
-        card: The model, whose crops are made.
-        listener: Is told which test sets are not there, and how many pictures are cut.
+        request: The test sets and the folder of the data.
+        card: The model whose crops are made.
+        listener: Called for missing test sets and for pictures that are cut.
 
     Raises:
         MissingError: A test set is not there, and all are asked for; or none is.
@@ -225,7 +225,7 @@ def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationList
 
 
 def _changes() -> dict[str, Change]:
-    """Return the crops as they are and under every distortion, by name."""
+    """Return the change of crops for every distortion and level, by name; "" leaves them as they are."""
 
     def plain(crop: Image, video: FaceVideo, number: int) -> Image:
         return crop
@@ -262,7 +262,7 @@ def _score(
     changes: Mapping[str, Change],
     listener: EvaluationListener,
 ) -> None:
-    """Write the scores of every frame that any way to count looks at, those that are missing yet."""
+    """Score the frames that any counting uses and that have no score yet, and write them."""
     names = list(changes) or [""]
     (request.out / FRAMES).mkdir(exist_ok=True)
     with ExitStack() as stack:
@@ -289,7 +289,7 @@ def _score(
 
 
 def _sampled(request: Evaluation, frames: int) -> NDArray[np.int64]:
-    """Return the frames that any of the ways to count looks at."""
+    """Return the frames that any of the countings uses."""
     if not frames:
         return np.arange(0)
     return np.unique(np.concatenate([sample(frames, request.frames, way.sampling) for way in request.ways]))

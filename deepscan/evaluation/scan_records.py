@@ -1,4 +1,4 @@
-"""Records of a scan and what is known of their videos, as scores that can be measured."""
+"""Reads the records of a scan and the labels of its videos, as scores that can be measured."""
 
 import csv
 import os
@@ -100,8 +100,8 @@ def read_records(
     Args:
         records: The scan's `.jsonl`.
         labels: As `read_labels` gives them.
-        name: What the videos are called as a data set.
-        model: Whose scores, by its name; None for those of all models together.
+        name: Name of the videos as a data set.
+        model: Name of the model whose scores to read; None for those of all models together.
 
     Raises:
         UsageError: It cannot be read, has a record of none of the videos, or no scores of the model.
@@ -142,8 +142,8 @@ def read_records(
 def group_votes(scores: Scores) -> Scores:
     """Return one score for each group and label: the mean of its videos' scores.
 
-    Several clips of one footage say little more than one; each group then counts once. A video without a
-    group is one of its own.
+    Several clips of one footage say little more than one, so each group counts once. A video without a
+    group is its own group.
 
     Args:
         scores: Of videos, or of frames, which are made videos first.

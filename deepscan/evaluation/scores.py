@@ -19,7 +19,7 @@ from deepscan.files import atomic_write
 SCORE_COLUMNS = ("video", "label", "score")
 #: Columns of text, which a file may have.
 TEXTS = ("dataset", "kind", "split", "video", "frame", "group", "status", "folder")
-#: What tells one video from another, and one frame.
+#: Columns that identify a video, and a frame.
 VIDEO_KEY = ("dataset", "kind", "split", "label", "video")
 FRAME_KEY = (*VIDEO_KEY, "frame")
 #: What `write_scores` writes.
@@ -71,18 +71,18 @@ class Column:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Scores with what is known of each; where a column says nothing, its values are empty.
+    """Scores with their columns; unknown values are empty.
 
     Attributes:
         labels: 0 for real, 1 for fake, shape (N,).
-        scores: Probability of fake, NaN where there is none, shape (N,).
-        frames: How many frames each is the mean of, shape (N,).
+        scores: Probability of fake, NaN without a score, shape (N,).
+        frames: Number of frames that each is the mean of, shape (N,).
         dataset: The data set.
-        kind: Its label there, which tells the manipulation.
-        split: The data set's part.
+        kind: Its label there, which names the manipulation.
+        split: The part of the data set.
         video: The video.
-        frame: The frame, of scores of frames.
-        group: What the video was made from: what one video teaches of another.
+        frame: The frame, in scores of frames.
+        group: The footage that the video was made from.
         status: Why there is no score.
         folder: Folder of the frame's crop.
     """
@@ -129,13 +129,13 @@ class Scores:
         return key
 
     def groups(self) -> NDArray[np.int64]:
-        """Return a number for each row's group within its data set, or for its video where it states none."""
+        """Return a number for each row's group in its data set, or for its video if it has no group."""
         without = self.group.names.index("") if "" in self.group.names else -1
         named, own = self.key(("dataset", "group")), self.key(VIDEO_KEY)
         return np.where(self.group.codes == without, 2 * own, 2 * named + 1)
 
     def group_names(self) -> list[str]:
-        """Return the name of each row's group, or of its video where it states none."""
+        """Return the name of each row's group, or of its video if it has no group."""
         named = zip(self.group.texts(), self.video.texts(), strict=True)
         return [group or video for group, video in named]
 

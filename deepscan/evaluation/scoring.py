@@ -1,4 +1,4 @@
-"""Scores of a test set's videos as they come: crops read ahead, batched over videos, never all in memory."""
+"""Scores the videos of a test set: crops are read ahead and batched over videos, never all in memory."""
 
 import os
 from collections import deque
@@ -14,7 +14,7 @@ from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
 from deepscan.media.frames import Image
 
-#: What is made of a crop before the network: the crop, its video and the frame's number to another crop.
+#: Changes a crop before the network: (crop, its video, number of the frame) -> crop.
 Change = Callable[[Image, FaceVideo, int], Image]
 Reader = Callable[[FaceVideo, int], Image | None]
 
@@ -24,7 +24,7 @@ BATCH, AHEAD = 32, 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoScores:
-    """What a detector says of the frames of a video.
+    """The scores of the frames of a video.
 
     Attributes:
         video: The video.
@@ -62,17 +62,17 @@ def score_videos(
     sample: Callable[[int], NDArray[np.int64]],
     changes: Sequence[Change] = (),
 ) -> Iterator[VideoScores]:
-    """Yield the scores of videos, each as soon as its last frame is judged.
+    """Yield the scores of videos, each as soon as its last frame is scored.
 
-    A crop is read once, whatever is then made of it. Videos come out in the order in which they went in.
+    A crop is read once for all changes. Videos keep their order.
 
     Args:
-        videos: The videos; they are taken as they are needed.
-        read: Gives the crop of a frame as the network takes it, None for one that cannot be read. Several
-            threads call it.
+        videos: The videos; consumed lazily.
+        read: Returns the crop of a frame as the network takes it; None if it cannot be read. Called by
+            several threads.
         scorer: The detector.
-        sample: Says which of so many frames are looked at.
-        changes: What is made of each crop; none at all for the crops as they are. Several threads call them.
+        sample: Returns the positions to score, of a number of frames.
+        changes: Changes of each crop; none to score the crops as they are. Called by several threads.
     """
     workers = max(1, os.cpu_count() or 1)
     coming = _frames(videos, sample, max(1, len(changes)))

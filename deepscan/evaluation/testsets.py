@@ -1,4 +1,4 @@
-"""A test set's videos and how their crops are read, whatever lies on the disk."""
+"""Finds the videos of a test set and reads their crops: benchmark files, picture folders, faces.csv."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -42,12 +42,12 @@ class Material:
         name: What the data set is called in files of results.
         tests: The test sets that are measured on it.
         videos: The videos; one without frames has no score.
-        read: Gives a frame's crop as the network takes it; None for one that cannot be read.
-        groups: What a video was made from, by (kind, name); a video that is not there is its own group.
+        read: Returns a frame's crop as the network takes it; None if it cannot be read.
+        groups: (kind, name) -> the footage that the video was made from; others are their own group.
         without: Why a video has no frames, by (kind, name), where that is known.
         dropped: Why entries were left out that are no videos of their own -> how many.
-        notes: What a reader of the figures has to know of how the crops came about.
-        key: What the videos depend on, hashed; scores under another are not of these videos.
+        notes: For the reader of the results: how the crops were made.
+        key: Hash of what the videos depend on; scores under another key are of other videos.
     """
 
     name: str
