@@ -1,8 +1,7 @@
-"""Makes small and awkward media files with PyAV and numpy alone, each frame carrying its own number."""
+"""Makes small and awkward videos with PyAV and numpy alone, each frame carrying its own number."""
 
 import struct
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -374,69 +373,6 @@ def empty(path: Path) -> Path:
 def text(path: Path, content: str = "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n") -> Path:
     """Write text, by default a playlist that would make a player open a connection."""
     path.write_text(content, encoding="utf-8")
-    return path
-
-
-def png(path: Path, width: int, height: int, rows: Callable[[int], bytes] | None = None) -> Path:
-    """Write a grey 8-bit PNG row by row, so that 20000 x 20000 pixels take no memory.
-
-    Args:
-        path: Where to.
-        width: Width in pixels.
-        height: Height in pixels.
-        rows: Row number -> `width` bytes; black by default.
-    """
-    packer = zlib.compressobj(1)
-    black = bytes(width)
-    chunks: list[bytes] = []
-    for number in range(height):
-        chunks.append(packer.compress(b"\0" + (rows(number) if rows else black)))
-    chunks.append(packer.flush())
-    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
-    parts: Iterable[tuple[bytes, bytes]] = (
-        (b"IHDR", header),
-        (b"IDAT", b"".join(chunks)),
-        (b"IEND", b""),
-    )
-    with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for name, body in parts:
-            file.write(struct.pack(">I", len(body)) + name + body)
-            file.write(struct.pack(">I", zlib.crc32(name + body)))
-    return path
-
-
-def still(path: Path, number: int = 5) -> Path:
-    """Write one `picture` as a JPEG, PNG, BMP, TIFF or WebP, by the suffix."""
-    codec, pixel_format = {
-        ".jpg": ("mjpeg", "yuvj420p"),
-        ".png": ("png", "rgb24"),
-        ".bmp": ("bmp", "bgr24"),
-        ".tiff": ("tiff", "rgb24"),
-        ".webp": ("libwebp", "yuv420p"),
-    }[path.suffix]
-    context: Any = av.CodecContext.create(codec, "w")
-    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, pixel_format
-    context.time_base = Fraction(1, 25)
-    frame: Any = av.VideoFrame.from_ndarray(picture(number), format="rgb24").reformat(format=pixel_format)
-    frame.pts = 0
-    packets = [*context.encode(frame), *context.encode(None)]
-    path.write_bytes(b"".join(bytes(packet) for packet in packets))
-    return path
-
-
-def exif_jpeg(path: Path, orientation: int = 6, number: int = 5) -> Path:
-    """Write a JPEG that an EXIF orientation (1 to 8) turns into a `picture`."""
-    turned = stored_as(picture(number), orientation)
-    context: Any = av.CodecContext.create("mjpeg", "w")
-    context.width, context.height, context.pix_fmt = turned.shape[1], turned.shape[0], "yuvj420p"
-    context.time_base = Fraction(1, 25)
-    frame: Any = av.VideoFrame.from_ndarray(turned, format="rgb24").reformat(format="yuvj420p")
-    frame.pts = 0
-    data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-    tiff = b"MM\0*" + struct.pack(">IH", 8, 1) + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0) + bytes(4)
-    body = b"Exif\0\0" + tiff
-    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:])
     return path
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from deepscan.scanning.records import recorded_path
-from tests import awkward
+from tests import awkward, stills
 from tests.command import SAMPLES, deepscan, journal, without_privileges
 
 HOPPER = SAMPLES / "real_hopper.mp4"
@@ -35,9 +35,9 @@ def folder(tmp_path_factory):
     awkward.lying(folder / "lying.mp4")
     awkward.rotated(folder / "rotated.mp4", 90)
     awkward.vfr(folder / "vfr.mkv")
-    awkward.png(folder / "huge.png", 20000, 20000)
+    stills.png(folder / "huge.png", 20000, 20000)
     awkward.gif(folder / "animated.gif")
-    awkward.still(folder / "still.jpg")
+    stills.still(folder / "still.jpg")
     awkward.video(folder / "ten_bit.mp4", count=10, pixel_format="yuv420p10le")
     (folder / "locked.mp4").write_bytes(HOPPER.read_bytes())
     (folder / "locked.mp4").chmod(0)
@@ -132,7 +132,7 @@ def test_a_list_with_a_missing_line_a_repeated_file_and_a_copy(tmp_path):
 
 
 def test_the_size_limit_can_be_moved(tmp_path):
-    picture = awkward.png(tmp_path / "picture.png", 400, 300)
+    picture = stills.png(tmp_path / "picture.png", 400, 300)
     statuses = [
         deepscan("scan", picture, "--model", "none", "--max-megapixels", limit).records[0]["status"]
         for limit in ("0.1", "0.2")

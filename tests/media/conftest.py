@@ -14,7 +14,7 @@ import pytest
 from deepscan.media.frames import DecodeReport, MediaInfo
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FileOpened, FrameReady
 from deepscan.media.pool import DecodePool
-from tests import awkward
+from tests import awkward, stills
 
 #: A decoding process whose decoders do what the file's name says.
 STUB = [sys.executable, "-m", "tests.media.stub"]
@@ -62,7 +62,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
         f"cut{suffix}": awkward.cut_late
         for suffix in (".gif", ".mkv", ".webm", ".flv", ".ts", ".ogv", ".avi")
     },
-    "cut.jpg": lambda path: awkward.cut(awkward.still(path), 0.9),
+    "cut.jpg": lambda path: awkward.cut(stills.still(path), 0.9),
     "indexless.mp4": awkward.indexless,
     "lying.mp4": awkward.lying,
     "damaged.mp4": awkward.damaged,
@@ -70,10 +70,10 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "cover.mp4": lambda path: awkward.audio_only(path, cover=True),
     "empty.mp4": awkward.empty,
     "text.mp4": awkward.text,
-    "huge.png": lambda path: awkward.png(path, 20000, 20000),
-    **{f"still{suffix}": awkward.still for suffix in (".jpg", ".png", ".bmp", ".tiff", ".webp")},
-    "exif.jpg": awkward.exif_jpeg,
-    **{f"exif{way}.jpg": lambda path, way=way: awkward.exif_jpeg(path, way) for way in range(1, 9)},
+    "huge.png": lambda path: stills.png(path, 20000, 20000),
+    **{f"still{suffix}": stills.still for suffix in (".jpg", ".png", ".bmp", ".tiff", ".webp")},
+    "exif.jpg": stills.exif_jpeg,
+    **{f"exif{way}.jpg": lambda path, way=way: stills.exif_jpeg(path, way) for way in range(1, 9)},
     "still.gif": lambda path: awkward.gif(path, 1),
 }
 

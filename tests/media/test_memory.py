@@ -5,7 +5,7 @@ import time
 
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FileOpened, FrameReady
 from deepscan.media.pool import DecodePool
-from tests import awkward
+from tests import awkward, stills
 from tests.media.conftest import STUB, collect, drain, run
 
 
@@ -84,7 +84,7 @@ def test_no_room_at_all_is_an_error_of_that_file(media, monkeypatch):
 
 
 def test_an_8k_picture_passes_in_bounded_memory(tmp_path):
-    path = awkward.png(tmp_path / "8k.png", 7680, 4320)
+    path = stills.png(tmp_path / "8k.png", 7680, 4320)
     with DecodePool(DecodeOptions(), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(path)))
         _, ready, ended = drain(pool)
