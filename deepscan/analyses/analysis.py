@@ -1,4 +1,4 @@
-"""The contract that every analysis keeps: a model and labelled crops in, a table and a picture out."""
+"""The contract of every analysis: a model and labelled crops in, a table and a figure out."""
 
 import csv
 from abc import ABC, abstractmethod
@@ -23,15 +23,15 @@ IndexArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is looked into.
+    """What an analysis works on.
 
     Attributes:
         card: The model.
-        materials: Labelled videos, a data set each; empty where an analysis needs none.
-        folder: Where table and picture go.
-        runs: Folders of trainings, as `train` leaves them (`MODEL/run`); empty where none are named.
-        most: How many crops of a data set and label are looked at, at most; 0 for all.
-        seed: Of what is drawn.
+        materials: Labelled videos, a data set each; empty if an analysis needs none.
+        folder: Output folder of the table and the figure.
+        runs: Folders of trainings, as written by `train` (`MODEL/run`).
+        most: Greatest number of crops of a data set and label; 0 for all.
+        seed: Of the random draws.
         on_progress: Progress callback: (done, total); the total never changes.
     """
 
@@ -46,11 +46,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """What an analysis found.
+    """The results of an analysis.
 
     Attributes:
         rows: The table, every row with the same columns.
-        figure: The picture.
+        figure: The figure.
         lines: For the reader: the main results, beside the paper's if it prints any.
     """
 
@@ -64,40 +64,40 @@ class Findings:
 
 
 class WorkProgress:
-    """Counts the pieces of work of an analysis for its subject's listener.
+    """Reports the progress of an analysis to its subject's `on_progress`.
 
     Args:
-        subject: Whose listener is told.
-        total: How many there are, of all kinds of work together.
+        subject: The subject.
+        total: Number of steps, of all kinds of work together.
     """
 
     def __init__(self, subject: Subject, total: int) -> None:
         self._progress, self._total, self._done = subject.on_progress, total, 0
 
     def reached(self, done: int, _: int = 0) -> None:
-        """Tell how many are done; reading crops, which is what comes first, tells it so."""
+        """Report that `done` steps are done in all; the signature is that of a progress callback."""
         # Where crops cannot be read, halves of them may be cut otherwise than was counted.
         self._done = min(done, self._total)
         if self._progress is not None:
             self._progress(self._done, self._total)
 
     def more(self, count: int = 1) -> None:
-        """Tell that some more are done."""
+        """Report that `count` more steps are done."""
         self.reached(self._done + count)
 
     def end(self) -> None:
-        """Tell that all are done, where some could be left out."""
+        """Report that all steps are done, also those that were left out."""
         if self._done < self._total:
             self.reached(self._total)
 
 
 class Analysis(ABC):
-    """A look into a model; a frozen dataclass whose fields are its options.
+    """An analysis of a model; a frozen dataclass whose fields are its options.
 
     Attributes:
-        summary: One line for people.
+        summary: One line for `--help`.
         source: Paper and section that it follows.
-        needs: What it looks at: `crops`, `runs`, or nothing but the `model`.
+        needs: What it needs: `crops`, `runs`, or only the `model`.
     """
 
     summary: str
@@ -106,11 +106,11 @@ class Analysis(ABC):
 
     @abstractmethod
     def look(self, subject: Subject) -> Findings:
-        """Return what is found.
+        """Run the analysis and return its results.
 
         Raises:
-            UsageError: The model has not what is looked at, or the crops lack a class.
-            MissingError: Crops, runs or a package are not there.
+            UsageError: The model does not fit the analysis, or the crops lack a class.
+            MissingError: Crops, runs or a package are missing.
         """
 
 

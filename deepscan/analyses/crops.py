@@ -1,4 +1,4 @@
-"""The crops that an analysis looks at, drawn evenly over videos, and the network that is looked into."""
+"""The crops of an analysis, drawn evenly over videos, and the network that it analyses."""
 
 import os
 import zlib
@@ -35,15 +35,15 @@ BATCH, AHEAD = 32, 2
 
 @dataclass(frozen=True, slots=True)
 class DrawnCrop:
-    """A crop that is looked at.
+    """A crop that was drawn from a video.
 
     Attributes:
         material: Name of its data set.
         video: Its video, with the label and the manipulation.
         number: Number of its frame in the video's list, from 0.
         reader: Reads it.
-        group: What its video was made from, in whichever data set that lies; where that is not known, all of
-            its name in its data set. Crops of one group never part in a split.
+        group: The footage that its video was made from, over all data sets; if unknown, the video itself.
+            A split never separates crops of one group.
     """
 
     material: str
@@ -60,11 +60,11 @@ class DrawnCrop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenNetwork:
-    """A network in evaluation mode, and what makes its inputs of crops.
+    """A network in evaluation mode, and the preprocessing of its crops.
 
     Attributes:
         network: The network, on the device.
-        inputs: Makes its inputs.
+        inputs: Makes its inputs from crops.
         device: `cpu` or `cuda`.
     """
 
@@ -97,18 +97,18 @@ def open_network(card: ModelCard) -> OpenNetwork:
 
 
 def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
-    """Return the crops to look at: of each data set and label at most `subject.most`, drawn by its seed.
+    """Return crops of each data set and label, at most `subject.most`, drawn by its seed.
 
-    Each video gives one frame before any gives a second, and so on. What is drawn of a data set does not hang
+    Each video gives one frame before any gives a second, and so on. The draw from a data set does not depend
     on the others.
 
     Args:
-        subject: The materials, how many, and the seed.
-        both: Whether both labels are needed; one data set may have the reals and another the fakes.
+        subject: Its materials, number of crops and seed.
+        both: Whether both labels are required; they may come from different data sets.
 
     Raises:
-        MissingError: There is no crop.
-        UsageError: A label is needed and not there.
+        MissingError: There are no crops.
+        UsageError: A required label is missing.
     """
     drawn = [
         crop
@@ -132,11 +132,11 @@ def read_batches(
 ) -> Iterator[tuple[list[DrawnCrop], NDArray[np.uint8]]]:
     """Yield the crops in batches with their pixels, shape (B, S, S, 3), read ahead by threads.
 
-    Those that cannot be read are left out; `note_unread` says what is to be said of them.
+    Crops that cannot be read are left out; `note_unread` gives the note for the reader.
 
     Args:
         crops: The crops.
-        size: At most so many in a batch.
+        size: Greatest number of crops in a batch.
         on_progress: Progress callback: (done, total).
     """
     workers = max(1, os.cpu_count() or 1)
@@ -163,10 +163,10 @@ def read_batches(
 
 
 def note_unread(wanted: int, read: int) -> tuple[str, ...]:
-    """Return what is to be told of the crops that could not be read, nothing where all were.
+    """Return a note on the crops that could not be read; empty if all were.
 
     Raises:
-        MissingError: None could be read.
+        MissingError: No crop could be read.
     """
     if not read:
         raise MissingError(
@@ -180,7 +180,7 @@ def _of(material: Material, label: int, most: int, seed: int) -> Iterator[DrawnC
     videos = [video for video in material.videos if video.label == label and video.frames]
     rng = np.random.default_rng([seed, label, zlib.crc32(material.name.encode())])
     videos = [videos[at] for at in rng.permutation(len(videos))]
-    # Only of videos that are reached: a large set has millions of frames.
+    # Only for videos that are reached: a large set has millions of frames.
     shuffled: dict[int, NDArray[np.int64]] = {}
     left = most or sum(len(video.frames) for video in videos)
     turn = 0

@@ -1,4 +1,4 @@
-"""What a network sees in crops: its own features, and its tokens after every layer; once, for many heads."""
+"""Features of a network, extracted once for many heads: its own, and the tokens after every layer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.detectors.dfd_hr import halved
 from deepscan.errors import UsageError
 
-#: Parts into which the groups go; one of them is held out.
+#: Number of folds of groups; one of them is held out.
 FOLDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForgeryCrops:
-    """Crops of one kind of fake, and as many reals to tell them from.
+    """Crops of one kind of fake, and as many reals.
 
     Attributes:
         data: Name of the data set.
@@ -38,13 +38,13 @@ class ForgeryCrops:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForgeryRows:
-    """A forgery among the crops that were seen.
+    """The crops of one kind of fake among the extracted features.
 
     Attributes:
         data: Name of the data set.
         kind: Name of its label.
-        rows: Which of the seen crops, shape (n,).
-        groups: What each was made from, length n.
+        rows: Their positions, shape (n,).
+        groups: The group of each, length n.
     """
 
     data: str
@@ -53,7 +53,7 @@ class ForgeryRows:
     groups: tuple[str, ...]
 
     def split(self, labels: IndexArray, seed: int) -> tuple[IndexArray, IndexArray]:
-        """Return which of the seen crops a head is trained on, and which are held out; no group is in both.
+        """Return the positions to train on and those to hold out; no group is in both.
 
         Raises:
             UsageError: There are too few groups.
@@ -75,7 +75,7 @@ class ForgeryRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFeatures:
-    """What a network sees in crops.
+    """Features of crops.
 
     Attributes:
         crops: The crops, length N.
@@ -96,7 +96,7 @@ class SeenFeatures:
         return np.array([crop.label for crop in self.crops], dtype=np.int64)
 
     def case(self, forgery: ForgeryCrops) -> ForgeryRows:
-        """Return which of the crops are a forgery's."""
+        """Return which of the crops belong to a kind of fake."""
         position = {_identity(crop): at for at, crop in enumerate(self.crops)}
         there = [crop for crop in forgery.crops if _identity(crop) in position]
         rows = np.array([position[_identity(crop)] for crop in there], dtype=np.int64)
@@ -126,14 +126,14 @@ def forgeries(subject: Subject) -> list[ForgeryCrops]:
 
 
 def distinct_crops(found: Sequence[ForgeryCrops]) -> list[DrawnCrop]:
-    """Return the crops of forgeries, each once: the same reals serve many."""
+    """Return the crops of all kinds of fakes, each once: kinds share their reals."""
     return list({_identity(crop): crop for forgery in found for crop in forgery.crops}.values())
 
 
 def see_crops(
     opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: Callable[[int, int], None] | None = None
 ) -> SeenFeatures:
-    """Return what a network sees in crops; those that cannot be read are left out.
+    """Return the features of crops; those that cannot be read are left out.
 
     Args:
         opened: The network.
@@ -150,7 +150,7 @@ def see_crops(
 def features_of(
     opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: Callable[[int, int], None] | None = None
 ) -> tuple[tuple[DrawnCrop, ...], Tensor]:
-    """Return the crops that could be read, and of these what the head of a frozen network is trained on.
+    """Return the readable crops and their features that the head of a frozen network is trained on.
 
     Args:
         opened: A `FrozenNetwork`.

@@ -1,4 +1,4 @@
-"""Heads that are trained on features with sharpness-aware minimisation, to see which radius they bear."""
+"""Trains heads on features by sharpness-aware minimisation (SAM), to find the radii where they collapse."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,8 +47,7 @@ class HeadPlan:
 def auc_and_loss(labels: IndexArray, margins: Tensor) -> tuple[float, float]:
     """Return AUC and cross-entropy of margins: fake logit less real logit, shape (N,).
 
-    A head whose probabilities have all become 0 or 1 still has an order of samples: the AUC is taken of their
-    ranks.
+    The AUC is taken from ranks: a head whose probabilities are all 0 or 1 still ranks the samples.
     """
     given = margins.double()
     loss = F.binary_cross_entropy_with_logits(given, torch.from_numpy(labels).double().to(given.device))
@@ -58,10 +57,10 @@ def auc_and_loss(labels: IndexArray, margins: Tensor) -> tuple[float, float]:
 def train_head(
     network: FrozenNetwork, features: Tensor, labels: Tensor, radius: float, plan: HeadPlan, seed: int
 ) -> None:
-    """Train what is not the backbone of a frozen network anew, by SAM around SGD (CoRIT, Eq. 1 and 2).
+    """Train a new head of a frozen network by SAM around SGD (CoRIT, Eq. 1 and 2).
 
     Args:
-        network: Its head is drawn anew and trained in place.
+        network: Its head is initialised and trained in place.
         features: As its backbone gives them, shape (N, ...).
         labels: 0 or 1, shape (N,).
         radius: Of SAM; 0 for plain SGD.
@@ -91,7 +90,7 @@ def trained_of(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _redraw(network: nn.Module) -> None:
-    """Draw the weights outside the backbone anew, as a new network has them."""
+    """Initialise the weights outside the backbone as in a new network."""
     for name, module in network.named_modules():
         if name.split(".")[0] == _BACKBONE:
             continue
@@ -106,7 +105,7 @@ class LinearProbe:
     """A linear head to train.
 
     Attributes:
-        samples: Which samples it is trained on, shape (n,).
+        samples: Positions of its training samples, shape (n,).
         radius: Of SAM; 0 for plain SGD.
         seed: Of its first weights and of its batches.
     """
@@ -133,7 +132,7 @@ def train_probes(
         labels: 0 or 1, shape (N,).
         probes: The heads; their samples are all of one number.
         plan: How to train.
-        watch: Told of the number of steps done and the differences then, before every step and at the end.
+        watch: Called with the number of steps and the differences, before every step and at the end.
 
     Returns:
         The differences, biases last, shape (K, D + 1).

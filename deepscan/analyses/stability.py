@@ -74,9 +74,9 @@ class StabilityAnalysis(Analysis):
         for curve in curves:
             for run in curve.runs:
                 given = {"run": run.name, "seed": "" if run.seed is None else run.seed}
-                rows.append({**given, **summarise(run.curve(self.metric))})
+                rows.append({**given, **summarise_curve(run.curve(self.metric))})
             if len(curve.runs) > 1:
-                rows.append({"run": curve.name, "seed": "mean", **summarise(curve.mean.tolist())})
+                rows.append({"run": curve.name, "seed": "mean", **summarise_curve(curve.mean.tolist())})
         lines = [
             f"{row['run']}: best {row['best']:.4f} after epoch {row['best_epoch']} of {row['epochs']}, "
             f"last {row['last']:.4f}, spread {row['spread']:.4f} over the last {_tail(int(row['epochs']))}"
@@ -89,7 +89,7 @@ class StabilityAnalysis(Analysis):
         )
 
 
-def summarise(values: Sequence[float]) -> dict[str, Cell]:
+def summarise_curve(values: Sequence[float]) -> dict[str, Cell]:
     """Return the main figures of a curve.
 
     Args:

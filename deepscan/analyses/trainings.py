@@ -1,4 +1,4 @@
-"""Trainings as they lie on disk: their recipe, and what each epoch came to."""
+"""Reads trainings from disk: their recipe, and the metrics of each epoch."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import Recipe
 from deepscan.training.run_files import LAST, LOG
 
-#: What of a recipe may differ between trainings that are repeats of one.
+#: Keys of a recipe that may differ between repeats of one training.
 REPEAT_KEYS = ("seed",)
 
 
@@ -24,11 +24,11 @@ class TrainingLog:
     """A training.
 
     Attributes:
-        name: What its folder is called; `MODEL` where that is `MODEL/run`.
+        name: Name of its folder; `MODEL` for `MODEL/run`.
         folder: Its folder.
-        recipe: Its recipe, empty where neither a checkpoint nor a card states it.
-        history: A row an epoch, as its log has it: text.
-        results: The figures of its model's card, empty where there is none.
+        recipe: Its recipe; empty if neither a checkpoint nor a card has it.
+        history: A row of text for each epoch, as in its log.
+        results: The results in its model's card; empty without a card.
     """
 
     name: str
@@ -68,12 +68,12 @@ class TrainingLog:
 
     @property
     def sort(self) -> str:
-        """What trainings share that are repeats of one, with other seeds: their recipe, written out."""
+        """The recipe without its seed, as text: equal for repeats of one training."""
         stated = {key: value for key, value in self.recipe.items() if key not in REPEAT_KEYS}
         return json.dumps(stated, sort_keys=True, default=str) if stated else str(self.folder)
 
     def figure(self, metric: str, level: str) -> tuple[float, float, float] | None:
-        """Return a figure of its model's card and the bounds of its interval, None where that has none."""
+        """Return a result of its model's card with the bounds of its interval; None if it has none."""
         for result in self.results:
             if (result.get("metric"), result.get("level")) == (metric, level):
                 low, high = result["interval"]

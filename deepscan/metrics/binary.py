@@ -12,7 +12,7 @@ from deepscan.errors import UsageError
 from deepscan.metrics.ranking import RankedSamples, RocCurve
 
 #: Takes labels and scores, both of shape (N,).
-Metric = Callable[[ArrayLike, ArrayLike], float]
+MetricFunction = Callable[[ArrayLike, ArrayLike], float]
 #: Greatest false positive rates of `partial_auc` and of `tpr_at_fpr`.
 PARTIAL_FPR, LOW_FPR = 0.1, 0.01
 
@@ -183,7 +183,7 @@ class Measure:
     needs: Literal["raw", "calibrated", "threshold"]
     better: Literal["higher", "lower"]
 
-    def at(self, threshold: float) -> Metric:
+    def at(self, threshold: float) -> MetricFunction:
         """Return the metric, with the threshold where it takes one.
 
         Args:
@@ -212,7 +212,7 @@ PUBLISHED_METRICS: Mapping[str, Measure] = {
 }
 
 #: The same metrics of a ROC curve: a thousand draws need not sort the samples a thousand times.
-_OF_CURVE: Mapping[Metric, Callable[[RocCurve], float]] = {
+_OF_CURVE: Mapping[MetricFunction, Callable[[RocCurve], float]] = {
     auc: RocCurve.auc,
     partial_auc: partial(RocCurve.partial_auc, max_fpr=PARTIAL_FPR),
     average_precision: RocCurve.average_precision,
@@ -240,7 +240,7 @@ class Interval:
 
 
 def bootstrap(
-    metric: Metric,
+    metric: MetricFunction,
     labels: ArrayLike,
     scores: ArrayLike,
     groups: Sequence[str] | NDArray[np.int64],
@@ -270,7 +270,7 @@ def bootstrap(
 
 
 def bootstrap_all(
-    metrics: Sequence[Metric],
+    metrics: Sequence[MetricFunction],
     labels: ArrayLike,
     scores: ArrayLike,
     groups: Sequence[str] | NDArray[np.int64],

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deepscan.analyses.analysis import write_findings
-from deepscan.analyses.stability import StabilityAnalysis, summarise
+from deepscan.analyses.stability import StabilityAnalysis, summarise_curve
 from deepscan.analyses.trainings import read_training, read_trainings
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
@@ -22,7 +22,7 @@ def asked(*runs):
 
 
 def test_best_last_and_spread_of_a_curve():
-    told = summarise([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
+    told = summarise_curve([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
     assert told == {
         "epochs": 8,
         "best_epoch": 2,
@@ -34,8 +34,8 @@ def test_best_last_and_spread_of_a_curve():
 
 
 def test_a_quarter_is_two_epochs_at_least():
-    assert summarise([0.5, 0.9, 0.8])["spread"] == pytest.approx(0.1)
-    assert summarise([0.5])["spread"] == 0
+    assert summarise_curve([0.5, 0.9, 0.8])["spread"] == pytest.approx(0.1)
+    assert summarise_curve([0.5])["spread"] == 0
 
 
 def test_trainings_of_one_recipe_make_a_band(tmp_path):

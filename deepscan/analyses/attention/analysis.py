@@ -1,4 +1,4 @@
-"""Where a detector looks: how far the CLS token's attention spreads, and that of the queries."""
+"""Where a detector looks: how far the attention of the CLS token and of the queries spreads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 @ANALYSES.register("attention")
 @dataclass(frozen=True)
 class AttentionAnalysis(Analysis):
-    """How far attention spreads, real against fake, and what the CLS token's beginning has to do with it.
+    """How far attention spreads, real against fake, and how that depends on the initial CLS token.
 
     Attributes:
-        top: Share of the patches that are the heaviest ones.
-        epochs: Epochs in which RandCLS and PreCLS learn; 0 leaves them out.
-        learnt: Crops that they learn from and are judged by, half each, at most.
-        lr: Learning rate of the two.
+        top: Share of the patches that count as the heaviest.
+        epochs: Training epochs of RandCLS and PreCLS; 0 leaves them out.
+        learnt: Greatest number of crops for them, half to train on and half to test on.
+        lr: Their learning rate.
     """
 
     top: float = 0.1

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, operations a crop, time a crop and an epoch, beside what papers print."""
+"""What a model costs: parameters, operations and time per crop, time per epoch, beside the papers'."""
 
 import gc
 import os
@@ -40,8 +40,8 @@ class CostAnalysis(Analysis):
     """What a model costs on this machine.
 
     Attributes:
-        batch: Crops that are judged together.
-        repeats: How often each is timed, after it has run once untimed; the median counts.
+        batch: Crops in a batch.
+        repeats: Timed runs, after one untimed run; the median is reported.
         frames: Frames of an epoch, 28,800 being FaceForensics++ with 8 of each of 3,600 videos.
         train: Whether a step of the training is timed.
     """
@@ -167,7 +167,7 @@ class CostAnalysis(Analysis):
 
 
 def recipe_of(card: ModelCard) -> Recipe | None:
-    """Return the recipe that a card states, None where it states none that can be read."""
+    """Return the recipe of a card; None if it has none that can be read."""
     stated = card.trained.get("recipe")
     if not isinstance(stated, Mapping) or card.crop is None:
         return None
@@ -179,7 +179,7 @@ def recipe_of(card: ModelCard) -> Recipe | None:
 
 
 def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[CostItem]:
-    """Return how many parameters a card's network has, and how many of them its recipe trains."""
+    """Return the number of parameters of a card's network, and of those that its recipe trains."""
     whole = sum(value.numel() for value in weightless_network(card.method, card.network).parameters())
     items = [CostItem("parameters", "all", whole, "")]
     if recipe is not None:
@@ -190,7 +190,7 @@ def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[CostItem]:
 
 
 def count_operations(card: ModelCard) -> list[CostItem]:
-    """Return the GFLOPs of one crop as a counter finds them, and by formula, DFD-HR's for every exit too."""
+    """Return the GFLOPs per crop, counted and by formula; for DFD-HR also for every exit."""
     network = weightless_network(card.method, card.network)
     printed = _printed(card, recipe_of(card), "GFLOPs")
     items = [CostItem("GFLOPs a crop", "counted", count_flops(network) / 1e9, "", *printed)]

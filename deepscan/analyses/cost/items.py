@@ -1,25 +1,25 @@
-"""The items of a cost, and how they are written."""
+"""The rows of a table of costs, and their format."""
 
 from dataclasses import dataclass
 
 from deepscan.analyses.analysis import Cell
 
 MEGABYTE = 2**20
-#: What the papers' figures are of.
+#: The backbone of the papers' figures.
 BACKBONE = "CLIP ViT-L/14"
 
 
 @dataclass(frozen=True, slots=True)
 class CostItem:
-    """A figure of the table.
+    """A row of the table.
 
     Attributes:
-        measure: What is counted.
+        measure: What is measured.
         of: Of what, or how.
-        value: How much.
+        value: The value.
         unit: Of the value.
-        paper: The paper's figure, in the same unit, None where it prints none.
-        source: Where that stands.
+        paper: The printed value, in the same unit; None if there is none.
+        source: Paper and table of the printed value.
     """
 
     measure: str
@@ -42,7 +42,7 @@ class CostItem:
 
 
 def format_cost(value: float, item: CostItem) -> str:
-    """Return a value as people read it."""
+    """Return a value with its unit, for people."""
     if item.unit == "MB":
         return f"{value:,.0f} MB"
     if item.unit != "s":
