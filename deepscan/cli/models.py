@@ -11,7 +11,7 @@ import yaml
 from deepscan.cards import ModelCard
 from deepscan.cli.options import LayoutName
 from deepscan.errors import DeepscanError, ExitCode, require
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import user_folder
 
 Name = Annotated[
@@ -85,9 +85,9 @@ def pull(
 
     deepscan models pull gend --accept-license
     """
-    from deepscan.models.fetch import pull
+    from deepscan.models.fetch import pull_model
 
-    _installed(pull(name, user_folder(), accepted=accept_license, offline=offline, tell=_tell))
+    _installed(pull_model(name, user_folder(), accepted=accept_license, offline=offline, on_progress=_tell))
 
 
 @models.command("import")
@@ -108,7 +108,7 @@ def bring(
     layout: Annotated[
         LayoutName | None,
         typer.Option(
-            help=f"Layout of the weights, if the file does not show it: {', '.join(LAYOUTS.names)}.",
+            help=f"Layout of the weights, if the file does not show it: {', '.join(WEIGHT_LAYOUTS.names)}.",
             metavar="NAME",
         ),
     ] = None,
@@ -141,7 +141,7 @@ def bring(
     from deepscan.models.importing import Origin, import_model
 
     origin = Origin(file, layout=layout or "", backbone=backbone_source(backbone, offline=offline))
-    _installed(import_model(origin, name, user_folder(), license=license, tell=_tell))
+    _installed(import_model(origin, name, user_folder(), license=license, on_progress=_tell))
 
 
 @models.command()

@@ -10,7 +10,7 @@ from deepscan.detectors import DETECTORS
 from deepscan.engines import ENGINES
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.media.decoders import AUTO, DECODERS
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 
 MODEL, DATA, OUTPUT = "Model", "Data", "Output"
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 else:
     AnalysisName = Literal[ANALYSES.names]
     DecoderName = Literal[(AUTO, *DECODERS.names)]
-    LayoutName = Literal[LAYOUTS.names]
+    LayoutName = Literal[WEIGHT_LAYOUTS.names]
     MethodName = Literal[DETECTORS.names]
     EngineName = Literal[(AUTO, *ENGINES.names)]
     ProtocolName = Literal[PROTOCOLS.names]

@@ -26,7 +26,7 @@ from deepscan.faces.regions import REGIONS
 
 Threshold = Literal["relative", "deviation", "cosine"]
 Pooling = Literal["average", "max"]
-Start = Literal["means", "zeros", "cls"]
+RegionStart = Literal["means", "zeros", "cls"]
 HeadKind = Literal["linear", "projected", "perceptron", "attention"]
 _EPS = 1e-6
 
@@ -187,7 +187,7 @@ class CoritNetwork(FrozenNetwork):
         pooling: Pooling = "average",
         threshold: Threshold = "relative",
         tau: float = 0.1,
-        start: Start = "means",
+        start: RegionStart = "means",
         shared: bool = True,
         layers: Sequence[int] | None = None,
         head: HeadKind = "linear",
@@ -198,7 +198,7 @@ class CoritNetwork(FrozenNetwork):
         self.backbone = require_steps(backbone, "CoRIT")
         if any(value.requires_grad for value in backbone.parameters()):
             raise ValueError("the backbone must not train: state the tuning type frozen")
-        for name, value, kinds in (("pooling", pooling, Pooling), ("start", start, Start)):
+        for name, value, kinds in (("pooling", pooling, Pooling), ("start", start, RegionStart)):
             if value not in get_args(kinds):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
         chosen = [REGIONS.index(name) for name in regions if name in REGIONS]

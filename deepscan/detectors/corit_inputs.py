@@ -8,11 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.preprocess import PREPROCESSORS, Arrays, Crops, Faces, Preprocessor, normalised
+from deepscan.detectors.preprocess import (
+    PREPROCESSORS,
+    CropBatch,
+    Faces,
+    NetworkInputs,
+    Preprocessor,
+    normalised,
+)
 from deepscan.faces.blend import self_blended
 from deepscan.faces.regions import CENTRE, canonical_face, coverage, partition, random_partition
 
-Face = Literal["canonical", "center", "given"]
+FaceSource = Literal["canonical", "center", "given"]
 Parts = Literal["face", "random"]
 #: Pixels along a patch at which the face's share of it is counted: CLIP ViT-L/14's own.
 _PATCH = 14
@@ -49,14 +56,14 @@ class CoritPreprocessor(Preprocessor):
         grid: int = 16,
         seed: int = 1024,
         views: int = 1,
-        face: Face = "canonical",
+        face: FaceSource = "canonical",
         regions: Parts = "face",
         overlap: bool = False,
     ) -> None:
         super().__init__(crop, mean, std)
         if min(grid, views) < 1 or seed < 0:
             raise ValueError(f"grid {grid} and views {views} are at least 1, seed {seed} at least 0")
-        for name, value, kinds in (("face", face, Face), ("regions", regions, Parts)):
+        for name, value, kinds in (("face", face, FaceSource), ("regions", regions, Parts)):
             if value not in get_args(kinds):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
         self.seed, self.views, self.grid, self.overlap = seed, views, grid, overlap
@@ -67,7 +74,7 @@ class CoritPreprocessor(Preprocessor):
         else:
             self.regions = partition(coverage(self.face.mask(grid * _PATCH), grid), overlap=overlap)
 
-    def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
+    def __call__(self, crops: CropBatch, view: int = 0, faces: Faces = None) -> NetworkInputs:
         """Return the crops, their counterparts of a view, and the regions."""
         twins = np.stack([self.counterpart(crop, view) for crop in crops]) if len(crops) else crops
         return {

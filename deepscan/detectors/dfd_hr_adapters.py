@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Literal["gelu", "relu"]
-Start = Literal["zero", "default"]
+AdapterInit = Literal["zero", "default"]
 
 
 class MixtureOfAdapters(nn.Module):
@@ -37,12 +37,12 @@ class MixtureOfAdapters(nn.Module):
         hidden: int = 256,
         act: Activation = "gelu",
         noise: bool = True,
-        init: Start = "zero",
+        init: AdapterInit = "zero",
     ) -> None:
         super().__init__()
         if min(experts, hidden) < 1:
             raise ValueError(f"a mixture has experts with a width, not {experts} of {hidden}")
-        for name, value, allowed in (("act", act, Activation), ("adapter_init", init, Start)):
+        for name, value, allowed in (("act", act, Activation), ("adapter_init", init, AdapterInit)):
             if value not in get_args(allowed):
                 raise ValueError(f"{name} is one of {', '.join(get_args(allowed))}, not {value!r}")
         self.experts, self.noise = experts, noise

@@ -106,7 +106,7 @@ def strongest(scores: Tensor, count: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class RoutedStep:
     """A routed block that is to run.
 
     Attributes:
@@ -201,7 +201,7 @@ class Branch(nn.Module):
             if not routed or number not in self.routed:
                 x, depth = block(x, rotary, self._adapters(number)), depth + 1
                 continue
-            step = Step(number, block, self._adapters(number), rotary)
+            step = RoutedStep(number, block, self._adapters(number), rotary)
             if self.settings.pruning:
                 seen = x[:, 0] if self.settings.judge_input == "cls" else x.mean(dim=1)
                 judge = _of(self.layer_judges, number)
@@ -217,7 +217,9 @@ class Branch(nn.Module):
         patches = kept or [torch.ones_like(x[:, self.prefix :, 0], dtype=torch.float32)] * len(self.routed)
         return Passage(x[:, 0], depth.detach(), torch.stack(patches, dim=1).detach(), tuple(rankings))
 
-    def _thin(self, step: Step, x: Tensor, query: Tensor | None, active: Tensor) -> tuple[Tensor, Tensor]:
+    def _thin(
+        self, step: RoutedStep, x: Tensor, query: Tensor | None, active: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Run a block for the active samples alone; return all tokens, and which ones it worked on."""
         rows = active.nonzero()[:, 0]
         if len(rows) == len(x):
@@ -230,19 +232,19 @@ class Branch(nn.Module):
         return x.index_copy(0, rows, passed.to(x.dtype)), chosen.index_copy(0, rows, worked)
 
     def _select(
-        self, step: Step, x: Tensor, query: Tensor | None, active: Tensor
+        self, step: RoutedStep, x: Tensor, query: Tensor | None, active: Tensor
     ) -> tuple[Tensor, Tensor, Ranking | None]:
         """Run a block for selected tokens; return all tokens, which ones it worked on, and the ranking."""
         settings, block = self.settings, step.block
         if settings.selection == "none":
             return block(x, step.rotary, step.adapters), torch.ones(x.shape[:2], device=x.device), None
-        held = 0 if settings.candidates == "all" else self.prefix
-        scores, ranking = self._score(step, x, query, active, held)
+        fixed = 0 if settings.candidates == "all" else self.prefix
+        scores, ranking = self._score(step, x, query, active, fixed)
         places = strongest(scores, settings.kept_of(scores.shape[1]))
         weights = 1 + torch.softmax(scores.gather(1, places).float(), dim=1)
-        if held:
-            front = torch.arange(held, device=x.device).expand(x.shape[0], -1)
-            places = torch.cat((front, places + held), dim=1)
+        if fixed:
+            front = torch.arange(fixed, device=x.device).expand(x.shape[0], -1)
+            places = torch.cat((front, places + fixed), dim=1)
             weights = torch.cat((torch.ones_like(front, dtype=weights.dtype), weights), dim=1)
         weights = weights[..., None].to(x.dtype)
         tokens = _gathered(x, places)
@@ -258,21 +260,21 @@ class Branch(nn.Module):
         return passed, worked, ranking
 
     def _score(
-        self, step: Step, x: Tensor, query: Tensor | None, active: Tensor, held: int
+        self, step: RoutedStep, x: Tensor, query: Tensor | None, active: Tensor, fixed: int
     ) -> tuple[Tensor, Ranking | None]:
         """Return the candidates' scores, shape (B, C), and the ranking where the block has a rank loss."""
         if self.settings.selection == "attention":
-            return step.block.cls_attention(x, step.rotary)[:, held:], None
+            return step.block.cls_attention(x, step.rotary)[:, fixed:], None
         judge = _of(self.token_judges, step.number)
         # In half precision a row of scores has many ties, and its ranks mean little.
         with exact(x):
-            scores: Tensor = judge(x[:, held:].to(judge.weight.dtype))[..., 0].float()
+            scores: Tensor = judge(x[:, fixed:].to(judge.weight.dtype))[..., 0].float()
         ranked = self.training and query is not None and step.number in self.ranked
         weighed = self.settings.selection == "learned+weight"
         if not ranked and not weighed:
             return scores, None
         compared = x[:, 0] if query is None else query
-        target = F.cosine_similarity(x[:, held:].detach(), compared.detach()[:, None], dim=-1)
+        target = F.cosine_similarity(x[:, fixed:].detach(), compared.detach()[:, None], dim=-1)
         ranking = Ranking(scores, target, active.detach() > 0) if ranked else None
         return (scores + target) / 2 if weighed else scores, ranking
 

@@ -11,8 +11,8 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
-Crops = NDArray[np.uint8]
-Arrays = dict[str, NDArray[np.float32]]
+CropBatch = NDArray[np.uint8]
+NetworkInputs = dict[str, NDArray[np.float32]]
 Faces = Sequence[NDArray[np.uint8] | None] | None
 
 
@@ -34,7 +34,7 @@ class Preprocessor(ABC):
         self.crop, self.mean, self.std = crop, tuple(mean), tuple(std)
 
     @abstractmethod
-    def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
+    def __call__(self, crops: CropBatch, view: int = 0, faces: Faces = None) -> NetworkInputs:
         """Return the network's inputs by name, float32; the first axis of each is the batch.
 
         Args:
@@ -59,7 +59,7 @@ PREPROCESSORS: Registry[type[Preprocessor]] = Registry(
 class CropPreprocessor(Preprocessor):
     """The crops themselves, normalised, and nothing else: `crops`, shape (B, 3, S, S)."""
 
-    def __call__(self, crops: Crops, view: int = 0, faces: Faces = None) -> Arrays:
+    def __call__(self, crops: CropBatch, view: int = 0, faces: Faces = None) -> NetworkInputs:
         """Return the normalised crops."""
         return {"crops": normalised(crops, self.mean, self.std)}
 

@@ -34,7 +34,7 @@ Norm = Literal["after", "before"]
 Contrast = Literal["flcl", "macl", "none"]
 Weighting = Literal["sigmoid", "softmax"]
 Alignment = Literal["attention", "token", "none"]
-Metric = Literal["kl", "l1", "l2"]
+AlignmentMetric = Literal["kl", "l1", "l2"]
 
 
 class QueryPooling(nn.Module):
@@ -177,7 +177,7 @@ class Qtfp(Classifier[QtfpOutput]):
     tau_w: float = 0.1
     max_anchor_tokens: int | None = None
     alignment: Alignment = "attention"
-    alignment_metric: Metric = "kl"
+    alignment_metric: AlignmentMetric = "kl"
     lambda_raal: float = 1.0
     lambda_orth: float = 0.0
     lambda_keepsv: float = 0.0
@@ -188,7 +188,7 @@ class Qtfp(Classifier[QtfpOutput]):
             ("contrast", Contrast),
             ("weighting", Weighting),
             ("alignment", Alignment),
-            ("alignment_metric", Metric),
+            ("alignment_metric", AlignmentMetric),
         ):
             if getattr(self, name) not in get_args(allowed):
                 raise UsageError(

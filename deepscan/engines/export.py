@@ -27,7 +27,7 @@ TOLERANCE = 1e-3
 #: a mask, turns over where what it hangs on is within a rounding error of its threshold.
 TIES = 0.01
 #: Crops of noise that are compared beside the golden ones.
-NOISE = 3
+_NOISE = 3
 OPSET = 20
 #: Name of a model's ONNX file.
 GRAPH = "model.onnx"
@@ -87,7 +87,7 @@ def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata:
     network.eval().to("cpu", torch.float32)
     _check_size(network)
     side = inputs.crop.input_side
-    noise = np.random.default_rng(0).integers(0, 256, (NOISE, side, side, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (_NOISE, side, side, 3)).astype(np.uint8)
     made = inputs(np.concatenate([golden_crops(side), noise]))
     arrays = {name: made[name] for name in network.inputs}
     temporary = path.with_suffix(".tmp.onnx")

@@ -21,7 +21,7 @@ from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
 
 #: Name of a model's quantised file.
-GRAPH = "model.int8.onnx"
+INT8_GRAPH = "model.int8.onnx"
 #: A kernel or matrix of fewer weights stays in float32. Rounding harms most in the layers that see the pixels
 #: and in the last one, and these are small: they cost little time as they are.
 LEAST = 2**14
@@ -32,7 +32,7 @@ COVERED = (99.99, 99.999, 100.0)
 RANGED = 4
 #: Crops that are scored at a time. Ranges are measured on one after the other: what every layer makes of it
 #: is in memory, 0.6 GB a crop in a ViT-L.
-BATCH = 8
+_BATCH = 8
 #: What can be quantised.
 KINDS = ("Conv", "MatMul", "Gemm")
 
@@ -57,7 +57,7 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
         UsageError: There is nothing in the model that is large enough.
     """
     ranged, rest = crops[::RANGED], np.delete(crops, np.s_[::RANGED], axis=0)
-    path, exact = card.folder / GRAPH, open_session(card.path("onnx"))
+    path, exact = card.folder / INT8_GRAPH, open_session(card.path("onnx"))
     expected = _scores(exact, preprocess, rest)
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         prepared = Path(scratch) / "prepared.onnx"
@@ -75,7 +75,7 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
             moved[made] = float(np.abs(_scores(open_session(made), preprocess, rest) - expected).mean())
         path.write_bytes(min(moved, key=lambda made: moved[made]).read_bytes())
     golden = _scores(open_session(path), preprocess, golden_crops(preprocess.crop.input_side))
-    return ModelFile(GRAPH, sha256_of(path), golden=round(float(golden.mean()), 6))
+    return ModelFile(INT8_GRAPH, sha256_of(path), golden=round(float(golden.mean()), 6))
 
 
 def _layers(path: Path) -> list[str]:
@@ -114,7 +114,7 @@ def _write(prepared: Path, made: Path, layers: Sequence[str], crops: "_Crops", c
 
 
 def _scores(session: Any, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    parts = np.array_split(crops, math.ceil(len(crops) / BATCH))
+    parts = np.array_split(crops, math.ceil(len(crops) / _BATCH))
     return np.concatenate([session.run(["probability"], dict(preprocess(part)))[0] for part in parts])
 
 

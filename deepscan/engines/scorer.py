@@ -19,7 +19,7 @@ from deepscan.errors import ContractError, DeepscanError, MissingError, UsageErr
 
 #: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
 #: a folder with the embedded model takes 5 % longer than with 8.
-BATCH = {"cpu": 8, "cuda": 32}
+BATCH_SIZES = {"cpu": 8, "cuda": 32}
 
 
 class Scorer:
@@ -64,7 +64,7 @@ class Scorer:
             precision, self.chosen = select_precision(card, name, resolve(device))
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
         self.explanation_names = tuple(self._check_golden())
-        self.batch = BATCH[self.engine.device]
+        self.batch = BATCH_SIZES[self.engine.device]
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of fake of each crop.

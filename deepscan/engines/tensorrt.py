@@ -29,7 +29,7 @@ USUAL, MOST = 32, 64
 #: What says of a folder of engines what they were built of; it is written when they have passed the gate.
 STATED = "engine.json"
 #: Crops of noise that are compared beside the golden ones.
-NOISE = 4
+_NOISE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _compared(card: ModelCard) -> Arrays:
     """Return the inputs of the golden crops and of noise."""
     assert card.crop is not None
     side = card.crop.input_side
-    noise = np.random.default_rng(0).integers(0, 256, (NOISE, side, side, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (_NOISE, side, side, 3)).astype(np.uint8)
     return make_preprocessor(card.inputs, card.crop, card.mean, card.std)(
         np.concatenate([golden_crops(side), noise])
     )

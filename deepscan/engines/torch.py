@@ -12,7 +12,7 @@ from deepscan.engines import ENGINES
 from deepscan.engines.engine import Arrays
 from deepscan.errors import MissingError, UsageError, missing_extra
 
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 @ENGINES.register("torch")
@@ -21,7 +21,7 @@ class TorchEngine:
 
     name = file = "torch"
     package: ClassVar = "torch"
-    files: ClassVar[Mapping[str, str]] = dict.fromkeys(PRECISIONS, "torch")
+    files: ClassVar[Mapping[str, str]] = dict.fromkeys(DTYPES, "torch")
     automatic: ClassVar = True
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
@@ -29,9 +29,9 @@ class TorchEngine:
         from deepscan.detectors import load_network
 
         self.precision = "fp32" if precision == "auto" else precision
-        if self.precision not in PRECISIONS:
+        if self.precision not in DTYPES:
             raise UsageError(
-                f"the torch engine has no precision {precision!r}", f"choose from: {', '.join(PRECISIONS)}"
+                f"the torch engine has no precision {precision!r}", f"choose from: {', '.join(DTYPES)}"
             )
         self.device = resolve(device)
         self.note = ""
@@ -41,7 +41,7 @@ class TorchEngine:
                 raise MissingError(lacking, "install torch for that driver's CUDA, or use --device cpu")
             self.device, self.note = "cpu", lacking
         self.providers: tuple[str, ...] = (f"torch-{self.device}",)
-        self._dtype = getattr(torch, PRECISIONS[self.precision])
+        self._dtype = getattr(torch, DTYPES[self.precision])
         self._network = load_network(card).to(self.device, self._dtype).eval()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:

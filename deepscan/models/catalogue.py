@@ -106,7 +106,7 @@ class Known:
     refused: str = ""
 
     @property
-    def told(self) -> str:
+    def terms_line(self) -> str:
         """Its terms, in one line for people."""
         return f"terms of {self.name}: {self.license}, {self.terms}"
 

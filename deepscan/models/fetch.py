@@ -12,22 +12,24 @@ from pathlib import Path
 from deepscan.cards import ModelCard, sha256_of
 from deepscan.errors import ContractError, MissingError, UsageError, first_line, require
 from deepscan.models.catalogue import Known, check_refused, known
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.store import check_free, hashes
 
 #: What reading and writing weights needs.
 NEEDED = ("torch", "safetensors", "huggingface_hub")
 #: Seconds that whoever has a file may take to answer.
-PATIENCE = 10
+_PATIENCE = 10
 #: Where downloads lie in the store until they are imported; what was interrupted goes on there.
 DOWNLOADS = ".downloads"
 _PIECE = 1 << 20
 #: Seconds between two lines that say how far a download is.
 _INTERVAL = 10.0
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
-def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -> ModelCard:
+def pull_model(
+    name: str, store: Path, *, accepted: bool, offline: bool, on_progress: OnProgress
+) -> ModelCard:
     """Fetch a known model, install it, and return its card.
 
     Args:
@@ -35,7 +37,7 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
         store: The folder of the user's models.
         accepted: Whether its terms are accepted.
         offline: Whether only what is here already may be used.
-        tell: Is told, a line each, what is being done.
+        on_progress: Called with a line for each step.
 
     Raises:
         UsageError: It is not known, is installed already, or its terms are not accepted.
@@ -50,7 +52,7 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
             f"{name} lies on a page that needs a browser: {wanted.source.page}",
             f"fetch {wanted.source.file} there, then: deepscan models import FILE --as {name}",
         )
-    tell(wanted.told)
+    on_progress(wanted.terms_line)
     if not accepted:
         raise UsageError(
             f"the terms of {name} are not accepted",
@@ -61,11 +63,11 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
 
     downloads = store / DOWNLOADS / name
     downloads.mkdir(parents=True, exist_ok=True)
-    path, revision = _fetched(wanted, store, offline, tell)
-    backbone = backbone_source("hub", offline=offline) if LAYOUTS.get(wanted.layout).backbone else None
+    path, revision = _fetched(wanted, store, offline, on_progress)
+    backbone = backbone_source("hub", offline=offline) if WEIGHT_LAYOUTS.get(wanted.layout).backbone else None
     origin = Origin(path, revision=revision, accepted=True, backbone=backbone)
     try:
-        card = import_model(origin, name, store, tell=tell)
+        card = import_model(origin, name, store, on_progress=on_progress)
     except ContractError:
         # It is whole, and not what it should be: nothing of it is to be gone on with.
         shutil.rmtree(downloads)
@@ -74,7 +76,7 @@ def pull(name: str, store: Path, *, accepted: bool, offline: bool, tell: Tell) -
     return card
 
 
-def _fetched(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Path, str]:
+def _fetched(wanted: Known, store: Path, offline: bool, on_progress: OnProgress) -> tuple[Path, str]:
     """Return the file and the commit that it is of, empty where it has none.
 
     Raises:
@@ -82,8 +84,8 @@ def _fetched(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Pat
     """
     try:
         if wanted.source.hub:
-            return _from_hub(wanted, store, offline, tell)
-        return _from_address(wanted, store, offline, tell), ""
+            return _from_hub(wanted, store, offline, on_progress)
+        return _from_address(wanted, store, offline, on_progress), ""
     except MissingError:
         raise
     # What huggingface_hub's HTTP client raises has changed from version to version.
@@ -95,12 +97,12 @@ def _fetched(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Pat
         )
 
 
-def _from_hub(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Path, str]:
+def _from_hub(wanted: Known, store: Path, offline: bool, on_progress: OnProgress) -> tuple[Path, str]:
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     source = wanted.source
-    kept = _in_cache(wanted, store, offline, tell)
+    kept = _in_cache(wanted, store, offline, on_progress)
     if kept:
         # What lies beside it goes there too: it is looked for beside the file.
         commit, folder = kept.parent.name, None
@@ -111,12 +113,12 @@ def _from_hub(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Pa
         if not kept:
             raise _absent(wanted)
         for file in lacking:
-            tell(f"note: {file} of {source.hub} is not here, and --offline fetches nothing")
+            on_progress(f"note: {file} of {source.hub} is not here, and --offline fetches nothing")
         return kept, commit
     if lacking or not kept:
         # Asked once, with an end: a download asks for what it cannot reach again and again, for minutes.
         asked = huggingface_hub.HfApi().model_info(
-            source.hub, revision=commit or source.revision, timeout=PATIENCE
+            source.hub, revision=commit or source.revision, timeout=_PATIENCE
         )
         commit = commit or asked.sha or ""
 
@@ -129,15 +131,15 @@ def _from_hub(wanted: Known, store: Path, offline: bool, tell: Tell) -> tuple[Pa
         except LocalEntryNotFoundError:  # a kind of the next, and means: out of reach
             raise
         except EntryNotFoundError:
-            tell(f"note: {source.hub} has no {file}")
+            on_progress(f"note: {source.hub} has no {file}")
     if kept:
         return kept, commit
     size = f", {source.bytes / 1e9:.1f} GB" if source.bytes else ""
-    tell(f"fetching {source.file} of {source.hub} at {commit}{size}")
+    on_progress(f"fetching {source.file} of {source.hub} at {commit}{size}")
     return get(source.file), commit
 
 
-def _in_cache(wanted: Known, store: Path, offline: bool, tell: Tell) -> Path | None:
+def _in_cache(wanted: Known, store: Path, offline: bool, on_progress: OnProgress) -> Path | None:
     """Return the file that another program has fetched, where its hash is right or nothing may be fetched.
 
     One that is cut short, or of which nothing is known, would be taken again by every later attempt.
@@ -150,31 +152,31 @@ def _in_cache(wanted: Known, store: Path, offline: bool, tell: Tell) -> Path | N
         return None
     expected = source.sha256 or hashes(store).get(wanted.name)
     if offline or (expected and sha256_of(Path(kept)) == expected):
-        tell(f"{source.file} of {source.hub} is in the hub's cache")
+        on_progress(f"{source.file} of {source.hub} is in the hub's cache")
         return Path(kept)
-    tell(
+    on_progress(
         f"{source.file} in the hub's cache is not taken: its hash is {'another' if expected else 'not known'}"
     )
     return None
 
 
-def _from_address(wanted: Known, store: Path, offline: bool, tell: Tell) -> Path:
+def _from_address(wanted: Known, store: Path, offline: bool, on_progress: OnProgress) -> Path:
     path = store / DOWNLOADS / wanted.name / wanted.source.file
     if not path.is_file():
         if offline:
             raise _absent(wanted)
-        tell(f"fetching {wanted.source.url}")
-        download(wanted.source.url, path, tell)
+        on_progress(f"fetching {wanted.source.url}")
+        download(wanted.source.url, path, on_progress)
     return path
 
 
-def download(url: str, path: Path, tell: Tell) -> None:
+def download(url: str, path: Path, on_progress: OnProgress) -> None:
     """Fetch a file, going on where an earlier attempt was interrupted.
 
     Args:
         url: Its address.
         path: Where it goes; it is there only when it is whole.
-        tell: Is told now and then how far it is.
+        on_progress: Called now and then with a line that says how far it is.
 
     Raises:
         OSError: It cannot be reached or written, or ends early; what has come stays, to be gone on with.
@@ -183,7 +185,7 @@ def download(url: str, path: Path, tell: Tell) -> None:
     have = part.stat().st_size if part.is_file() else 0
     asked = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(asked, timeout=PATIENCE)
+        answer: http.client.HTTPResponse = urllib.request.urlopen(asked, timeout=_PATIENCE)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # What is here is no beginning of what is there now.
@@ -200,7 +202,9 @@ def download(url: str, path: Path, tell: Tell) -> None:
                 done += file.write(piece)
                 if time.monotonic() - told >= _INTERVAL:
                     told = time.monotonic()
-                    tell(f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB")
+                    on_progress(
+                        f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
+                    )
     if total is not None and done != total:
         raise OSError(f"it ended after {done:,} of {total:,} bytes")
     part.replace(path)

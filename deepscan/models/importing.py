@@ -24,8 +24,8 @@ from deepscan.errors import ContractError, DeepscanError, MissingError, UsageErr
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
 from deepscan.models.checkpoint import Checkpoint, check_there, read_checkpoint, stated_beside
-from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import Layout, Weights
+from deepscan.models.layouts import WEIGHT_LAYOUTS
+from deepscan.models.layouts.layout import WeightLayout, Weights
 from deepscan.models.lookup import load_card
 
 #: Names of missing and left-over weights that an error lists of each kind.
@@ -59,7 +59,7 @@ def import_model(
     store: Path,
     *,
     license: str = "",
-    tell: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[str], None] = lambda line: None,
 ) -> ModelCard:
     """Install a published detector from a file, and return its card.
 
@@ -71,7 +71,7 @@ def import_model(
         name: What the model is to be called.
         store: The folder of the user's models.
         license: SPDX identifier of weights that are not known.
-        tell: Is told, a line each, what is being done and what was assumed.
+        on_progress: Called with a line for each step, and for each assumption.
 
     Raises:
         UsageError: The name is taken or no name, the file is not there, or the layout is unknown.
@@ -83,8 +83,8 @@ def import_model(
     check_refused(listed)
     check_there(origin.path)
     if listed and not origin.accepted:
-        tell(listed.told)
-    tell(f"reading {origin.path}")
+        on_progress(listed.terms_line)
+    on_progress(f"reading {origin.path}")
     sha256 = sha256_of(origin.path)
     _check_file(origin.path, sha256, name, store, listed)
     checkpoint = read_checkpoint(origin.path)
@@ -98,7 +98,7 @@ def import_model(
     stated, assumed = layout.network(weights, said)
     _check_backbone(stated["backbone"], layout, listed)
     for line in assumed:
-        tell(f"note: assumed {line}")
+        on_progress(f"note: assumed {line}")
     source = _source(origin, backbone, sha256, called, like, listed is not None, assumed)
     with _folder(store, name) as folder:
         card = ModelCard(
@@ -115,7 +115,7 @@ def import_model(
             not_for=like.not_for,
             source=source,
         )
-        tell(f"building {layout.method} on {stated['backbone']['name']}")
+        on_progress(f"building {layout.method} on {stated['backbone']['name']}")
         _write(card, like.crop, weights, left, origin.path)
     stores.record_hash(name, sha256, store)
     return load_card(store / name)
@@ -130,24 +130,26 @@ def _check_file(path: Path, sha256: str, name: str, store: Path, listed: Known |
     stores.check_hash(name, sha256, store, listed)
 
 
-def _layout_of(checkpoint: Checkpoint, origin: Origin, listed: Known | None) -> tuple[str, Layout]:
+def _layout_of(checkpoint: Checkpoint, origin: Origin, listed: Known | None) -> tuple[str, WeightLayout]:
     """Return the layout that is named, or that names show, which must be that of a known model.
 
     Raises:
         UsageError: The one that is named is unknown.
         ContractError: It is another than the known model's, is none that is known, or is refused.
     """
-    seen = [name for name in LAYOUTS.names if LAYOUTS.get(name)().recognises(checkpoint.weights)]
+    seen = [
+        name for name in WEIGHT_LAYOUTS.names if WEIGHT_LAYOUTS.get(name)().recognises(checkpoint.weights)
+    ]
     name = origin.layout or next(iter(seen), "")
     if not name:
         some = ", ".join(list(checkpoint.weights)[:3])
         raise ContractError(
             f"{origin.path} has no layout that is known here; its weights are called {some}, ...",
-            f"known are {', '.join(LAYOUTS.names)}; --layout names one",
+            f"known are {', '.join(WEIGHT_LAYOUTS.names)}; --layout names one",
         )
-    found = LAYOUTS.get(name)()
+    found = WEIGHT_LAYOUTS.get(name)()
     check_refused(known(found.like))
-    assert isinstance(found, Layout), "whatever is only recognised is refused in the catalogue"
+    assert isinstance(found, WeightLayout), "whatever is only recognised is refused in the catalogue"
     if listed and listed.layout != name:
         raise ContractError(
             f"{origin.path} has the layout {name}, and {listed.name} has {listed.layout}",
@@ -168,14 +170,14 @@ def _check_counts(needed: Weights, listed: Known | None) -> None:
         )
 
 
-def _renamed(weights: Weights, layout: Layout, origin: Origin) -> tuple[dict[str, Tensor], list[str]]:
+def _renamed(weights: Weights, layout: WeightLayout, origin: Origin) -> tuple[dict[str, Tensor], list[str]]:
     try:
         return rename(weights, layout.rules)
     except (IndexError, RuntimeError) as error:  # what torch raises where parts do not go together
         raise ContractError(f"weights in {origin.path} cannot be put together: {first_line(error)}", _HINT)
 
 
-def _check_backbone(stated: Mapping[str, Any], layout: Layout, listed: Known | None) -> None:
+def _check_backbone(stated: Mapping[str, Any], layout: WeightLayout, listed: Known | None) -> None:
     """Hold the backbone of a known head, which no count of its file covers, to the published one's sizes."""
     if listed and layout.backbone and stated != {"name": layout.backbone}:
         raise ContractError(
@@ -184,7 +186,7 @@ def _check_backbone(stated: Mapping[str, Any], layout: Layout, listed: Known | N
         )
 
 
-def _backbone(layout: Layout, needed: Weights, origin: Origin) -> Path | None:
+def _backbone(layout: WeightLayout, needed: Weights, origin: Origin) -> Path | None:
     """Return the file of a head's backbone, fetched only now if it is to be; None where the file has its own.
 
     Raises:

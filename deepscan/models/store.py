@@ -18,7 +18,7 @@ from deepscan.models.catalogue import Known, catalogue
 from deepscan.models.choice import NO_MODEL
 from deepscan.models.lookup import installed_models, is_embedded, load_card
 
-State = Literal["embedded", "installed", "known", "refused"]
+ModelState = Literal["embedded", "installed", "known", "refused"]
 #: Hashes of downloads, kept when a model goes: what comes later under its name must be the same file.
 HASHES = "hashes.json"
 #: What a model cannot be called: `--model` takes the first two as something else, and the last is a file.
@@ -40,7 +40,7 @@ class Listed:
     """
 
     name: str
-    state: State
+    state: ModelState
     card: ModelCard | None = None
     known: Known | None = None
     fault: DeepscanError | None = None
@@ -96,7 +96,7 @@ def list_models(store: Path) -> Iterator[Listed]:
     seen = set()
     for folder in installed_models(store):
         seen.add(folder.name)
-        state: State = "embedded" if is_embedded(folder) else "installed"
+        state: ModelState = "embedded" if is_embedded(folder) else "installed"
         known = catalogue().get(folder.name) if state == "installed" else None
         try:
             yield Listed(folder.name, state, load_card(folder), known, place=folder)

@@ -22,7 +22,7 @@ from deepscan.engines import rounding
 from deepscan.engines.export import TOLERANCE, export_model
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import PRECISIONS
-from deepscan.engines.quantise import GRAPH
+from deepscan.engines.quantise import INT8_GRAPH
 from deepscan.engines.selection import too_coarse
 from deepscan.errors import ContractError, UsageError
 from deepscan.metrics.binary import METRICS, auc, bootstrap
@@ -148,7 +148,7 @@ def _quantised(
     except UsageError as error:
         objection = error.message
     if objection:
-        (card.folder / GRAPH).unlink(missing_ok=True)
+        (card.folder / INT8_GRAPH).unlink(missing_ok=True)
         return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
     scores = rounding.score(trial, crops.crops, held, engine="onnx", precision="int8")
     interval = bootstrap(auc, crops.labels[held], scores, [crops.groups[at] for at in held])

@@ -10,7 +10,7 @@ from deepscan.backbones.published import PUBLISHED
 from deepscan.cards import embedded_folder
 from deepscan.errors import UsageError
 from deepscan.models.catalogue import PublishedFile, catalogue, known
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 from tests.models import replicas
 from tests.models.test_importing import LAYOUT_FILES
 
@@ -31,7 +31,7 @@ def full_size(monkeypatch):
 )
 def test_counts_are_those_of_the_full_size(name, full_size):
     wanted = catalogue()[name]
-    weights = LAYOUTS.get(wanted.layout)().needed(LAYOUT_FILES[wanted.layout]())
+    weights = WEIGHT_LAYOUTS.get(wanted.layout)().needed(LAYOUT_FILES[wanted.layout]())
     elements = sum(value.numel() for value in weights.values())
     assert (len(weights), elements) == (wanted.tensors, wanted.elements)
 
@@ -39,7 +39,7 @@ def test_counts_are_those_of_the_full_size(name, full_size):
 @pytest.mark.parametrize("name", catalogue())
 def test_what_is_known_of_a_model_is_whole(name):
     wanted = known(name)
-    assert wanted.layout in LAYOUTS.names
+    assert wanted.layout in WEIGHT_LAYOUTS.names
     assert not (embedded_folder() / name).exists()
     assert not (wanted.refused and wanted.rank)
     assert wanted.terms and wanted.not_for and wanted.trained["data"]
@@ -77,9 +77,9 @@ def test_ranks_are_an_order():
     assert sorted(ranks) == list(range(1, len(ranks) + 1))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.names)
+@pytest.mark.parametrize("layout", WEIGHT_LAYOUTS.names)
 def test_every_layout_has_a_known_model_whose_preprocessing_its_files_take(layout):
-    like = known(LAYOUTS.get(layout).like)
+    like = known(WEIGHT_LAYOUTS.get(layout).like)
     assert like.layout == layout
     backbone = {"gend-dinov3": "dinov3-vit-l16", "gend-pe": "pe-core-vit-l14"}.get(layout, "clip-vit-l14")
     if not like.refused:

@@ -17,7 +17,7 @@ from deepscan.cards import sha256_of
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import fetch, importing
 from deepscan.models.catalogue import catalogue
-from deepscan.models.fetch import DOWNLOADS, backbone_source, download, pull
+from deepscan.models.fetch import DOWNLOADS, backbone_source, download, pull_model
 from deepscan.models.store import record_hash, remove_model
 from tests.models import replicas
 
@@ -69,7 +69,7 @@ def store(tmp_path):
 
 def pulled(store, name="gend", accepted=True, offline=False):
     said = []
-    return pull(name, store, accepted=accepted, offline=offline, tell=said.append), said
+    return pull_model(name, store, accepted=accepted, offline=offline, on_progress=said.append), said
 
 
 def test_pulling_installs_what_the_hub_has(hub, store):
@@ -92,7 +92,7 @@ def test_a_config_that_is_not_there_is_said_and_assumed(hub, store):
 def test_terms_are_shown_and_must_be_accepted(hub, store):
     said = []
     with pytest.raises(UsageError) as raised:
-        pull("gend", store, accepted=False, offline=False, tell=said.append)
+        pull_model("gend", store, accepted=False, offline=False, on_progress=said.append)
     assert "--accept-license" in raised.value.hint and "terms of gend: MIT" in said[0]
     assert not hub.asked and not store.exists()
 

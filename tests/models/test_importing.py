@@ -12,7 +12,7 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models import importing
 from deepscan.models.catalogue import catalogue
 from deepscan.models.importing import Origin, import_model
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import load_card
 from deepscan.models.store import hashes
 from tests.models import replicas, rotary_replicas
@@ -50,10 +50,12 @@ def refusal(path, store, name="mine", kind=ContractError, **origin):
     return raised.value
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.names)
+@pytest.mark.parametrize("layout", WEIGHT_LAYOUTS.names)
 def test_each_layout_is_recognised_and_no_other(layout):
     weights = LAYOUT_FILES[layout]()
-    assert [name for name in LAYOUTS.names if LAYOUTS.get(name)().recognises(weights)] == [layout]
+    assert [name for name in WEIGHT_LAYOUTS.names if WEIGHT_LAYOUTS.get(name)().recognises(weights)] == [
+        layout
+    ]
 
 
 def test_the_card_is_complete(tmp_path, store, monkeypatch):
@@ -64,7 +66,7 @@ def test_the_card_is_complete(tmp_path, store, monkeypatch):
     monkeypatch.setattr(importing, "catalogue", lambda: small)
     path = saved(weights, tmp_path)
     said = []
-    card = import_model(Origin(path, accepted=True), "effort-ff", store, tell=said.append)
+    card = import_model(Origin(path, accepted=True), "effort-ff", store, on_progress=said.append)
     assert card == load_card(store / "effort-ff")
     assert (card.license, card.calibration) == ("CC-BY-NC-4.0", None)
     assert card.source["sha256"] == sha256_of(path) == hashes(store)["effort-ff"]

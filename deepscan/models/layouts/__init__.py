@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _GEND = "deepscan.models.layouts.gend"
 #: Name of a layout -> its class. A file is of the first that recognises it; one of no `Layout` is refused.
-LAYOUTS: "Registry[type[Recognised]]" = Registry(
+WEIGHT_LAYOUTS: "Registry[type[Recognised]]" = Registry(
     "layout",
     {
         **dict.fromkeys(("gend", "gend-dinov3", "gend-pe", "gend-predecessor"), _GEND),

@@ -5,8 +5,8 @@ from typing import Any
 
 from deepscan.backbones.weight_rules import Rule
 from deepscan.detectors.dfd_hr_settings import Settings
-from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import CLIP_RULES, Layout, Weights, clip_arguments, size, within
+from deepscan.models.layouts import WEIGHT_LAYOUTS
+from deepscan.models.layouts.layout import CLIP_RULES, WeightLayout, Weights, clip_arguments, size, within
 
 
 def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
@@ -20,8 +20,8 @@ def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
     )
 
 
-@LAYOUTS.register("dfd-hr")
-class DfdHr(Layout):
+@WEIGHT_LAYOUTS.register("dfd-hr")
+class DfdHrLayout(WeightLayout):
     """DFD-HR as its released code trains it."""
 
     method = like = "dfd-hr"

@@ -7,14 +7,14 @@ import torch
 
 from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
-from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import CLIP_RULES, SPARE, Layout, Weights, clip_arguments, within
+from deepscan.models.layouts import WEIGHT_LAYOUTS
+from deepscan.models.layouts.layout import CLIP_RULES, SPARE, WeightLayout, Weights, clip_arguments, within
 
 _PARTS = ("S_residual", "U_residual", "V_residual")
 
 
-@LAYOUTS.register("effort")
-class Effort(Layout):
+@WEIGHT_LAYOUTS.register("effort")
+class EffortLayout(WeightLayout):
     """W = weight_main + U_residual diag(S_residual) V_residual, of any rank; V's rows are its vectors."""
 
     method = "effort"

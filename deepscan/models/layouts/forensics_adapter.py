@@ -1,10 +1,10 @@
 """Forensics Adapter (CVPR 2025): recognised, and refused."""
 
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.layouts.layout import Recognised, Weights
 
 
-@LAYOUTS.register("forensics-adapter")
+@WEIGHT_LAYOUTS.register("forensics-adapter")
 class ForensicsAdapter(Recognised):
     """Its files lack a part that its code draws anew in every pass: there are no scores to be equal to."""
 

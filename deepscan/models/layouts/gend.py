@@ -7,11 +7,11 @@ from typing import Any
 from deepscan.backbones.timm import RULES as TIMM_RULES
 from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
-from deepscan.models.layouts import LAYOUTS
+from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.layouts.layout import (
     CLIP_RULES,
     DINOV3_RULES,
-    Layout,
+    WeightLayout,
     Weights,
     backbone_arguments,
     clip_arguments,
@@ -44,8 +44,8 @@ def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
     return HEADS[head], ()
 
 
-@LAYOUTS.register("gend")
-class GenD(Layout):
+@WEIGHT_LAYOUTS.register("gend")
+class GenDLayout(WeightLayout):
     """GenD on CLIP's backbones, as transformers names them."""
 
     method = like = "gend"
@@ -68,8 +68,8 @@ class GenD(Layout):
         return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
 
 
-@LAYOUTS.register("gend-predecessor")
-class Predecessor(GenD):
+@WEIGHT_LAYOUTS.register("gend-predecessor")
+class Predecessor(GenDLayout):
     """GenD's predecessor, a file of Lightning with peft's LN-tuning: each norm is there twice."""
 
     like = "gend-predecessor"
@@ -93,8 +93,8 @@ class Predecessor(GenD):
         return any(name.startswith("feature_extractor.base_model.model.vision_model.") for name in weights)
 
 
-@LAYOUTS.register("gend-dinov3")
-class GenDOnDinov3(GenD):
+@WEIGHT_LAYOUTS.register("gend-dinov3")
+class GenDOnDinov3(GenDLayout):
     """GenD on DINOv3's ViT-L/16, as transformers names it."""
 
     like = "gend-dinov3"
@@ -112,8 +112,8 @@ class GenDOnDinov3(GenD):
         return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
 
 
-@LAYOUTS.register("gend-pe")
-class GenDOnPe(GenD):
+@WEIGHT_LAYOUTS.register("gend-pe")
+class GenDOnPe(GenDLayout):
     """GenD on PE Core's ViT-L/14, as timm names it."""
 
     like = "gend-pe"

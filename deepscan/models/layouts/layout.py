@@ -38,7 +38,7 @@ class Recognised(ABC):
         """Return whether weights are named, and where names are few shaped, as this publisher's are."""
 
 
-class Layout(Recognised):
+class WeightLayout(Recognised):
     """How a publisher names the weights of a detector; another file of it takes the preprocessing of `like`.
 
     Attributes:

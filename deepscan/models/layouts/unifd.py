@@ -7,12 +7,12 @@ import torch
 
 from deepscan.backbones import clip
 from deepscan.backbones.weight_rules import Rule
-from deepscan.models.layouts import LAYOUTS
-from deepscan.models.layouts.layout import Layout, Weights, clip_arguments, within
+from deepscan.models.layouts import WEIGHT_LAYOUTS
+from deepscan.models.layouts.layout import WeightLayout, Weights, clip_arguments, within
 
 
-@LAYOUTS.register("unifd")
-class UniFD(Layout):
+@WEIGHT_LAYOUTS.register("unifd")
+class UniFDLayout(WeightLayout):
     """The head alone, with a backbone as open_clip names it; or a file of its trainer, which holds both."""
 
     method = like = "unifd"
