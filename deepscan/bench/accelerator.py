@@ -39,9 +39,9 @@ print(2 * side**3 / best)
 _OPERATIONS = """
 import sys
 from deepscan.models.lookup import load_card
-from deepscan.analyses.cost.operations import bare, counted
+from deepscan.analyses.cost.operations import count_flops, weightless_network
 card = load_card(sys.argv[1])
-print(counted(bare(card.method, card.network)))
+print(count_flops(weightless_network(card.method, card.network)))
 """
 
 
