@@ -11,7 +11,6 @@ the poor ones too.
 """
 
 import argparse
-import csv
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tried import scored
 
+from deepscan.bench.output import write_table
 from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
@@ -68,10 +68,7 @@ def main() -> None:
     rows = [*_of_crops(given.data, given.cache, given.beside)]
     for tiers in ("A", "A,B"):
         rows += _of_persons(given.records, given.data / "clips.csv", tiers)
-    with TABLE.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_table(TABLE, rows)
 
 
 def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, object]]:

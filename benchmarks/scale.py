@@ -10,8 +10,6 @@ second; above the model is what it takes over a scan that has loaded everything 
 """
 
 import argparse
-import csv
-import json
 import os
 import subprocess
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 
 from deepscan.bench import machine
 from deepscan.bench.clips import Clip, make_clip
+from deepscan.bench.output import write_machine, write_table
 
 Row = Mapping[str, object]
 HERE = Path(__file__).parent
@@ -78,16 +77,13 @@ def main() -> None:
                 told = watched(videos, given.model, 32)
             rows.append(row(f"{LARGE.width}x{LARGE.height}", given.large, told, idle))
     path = given.out / "scale.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    write_table(path, rows)
     facts = machine.describe() | {
         "load": machine.load_average(),
         "model": given.model,
         "frames": given.frames,
     }
-    (given.out / "scale.machine.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_machine(path, facts)
     print(path.read_text(encoding="utf-8"))
 
 

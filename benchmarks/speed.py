@@ -32,6 +32,7 @@ from pathlib import Path
 
 from deepscan.bench import machine
 from deepscan.bench.clips import Clip, make_clip
+from deepscan.bench.output import write_machine, write_table
 from deepscan.bench.timing import cpu_seconds
 from deepscan.scanning.paths import collect
 
@@ -108,9 +109,9 @@ def measure(given: argparse.Namespace) -> None:
             left = (time.monotonic() - begun) / done * (given.passes * given.blocks - done)
             print(f"{done} of {given.passes * given.blocks} blocks, {left:.0f} s left", file=sys.stderr)
     clips = by_clip(runs)
-    write(given.out / "speed.csv", [*ratios(runs, clips), *first_answer(given.starts)])
-    write(given.out / "speed-clips.csv", clips)
-    (given.out / "speed.machine.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_table(given.out / "speed.csv", [*ratios(runs, clips), *first_answer(given.starts)])
+    write_table(given.out / "speed-clips.csv", clips)
+    write_machine(given.out / "speed.csv", facts)
 
 
 def readable(videos: Sequence[str]) -> list[str]:
@@ -241,15 +242,6 @@ def by_clip(runs: Mapping[str, Sequence[Sequence[Ran]]]) -> list[Mapping[str, fl
         }
         for number, (path, (width, height, frames)) in enumerate(sorted(sizes.items()), start=1)
     ]
-
-
-def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write a table."""
-    names = list(dict.fromkeys(name for line in rows for name in line))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
 
 
 def draw(folder: Path) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.bench.output import write_table
 from deepscan.cards import ModelCard, write_card
 from deepscan.cli.train_view import TrainView
 from deepscan.data.augmentation.degrade import Codec
@@ -115,11 +116,7 @@ def main() -> None:
         print(rows[card.name])
         if given.card:
             write_card(_told(card, look, clips))
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    with TABLE.open("w", newline="") as file:
-        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows.values())
+    write_table(TABLE, rows.values())
 
 
 def _look(card: ModelCard, data: Path, cache: Path) -> Look:

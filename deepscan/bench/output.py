@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class RowFile:
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
-        self.path, self.machine = path, path.with_suffix(".machine.json")
+        self.path, self.machine = path, machine_file(path)
         if path.suffix not in TABLE_SUFFIXES:
             raise UsageError(f"--out {path} is no table", f"name a file with {' or '.join(TABLE_SUFFIXES)}")
         there = [file for file in (path, self.machine) if file.exists()]
@@ -40,7 +40,7 @@ class RowFile:
 
     def describe(self, environment: Mapping[str, Any]) -> None:
         """Write what the figures were measured on."""
-        self.machine.write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
+        write_machine(self.path, environment)
 
     def append(self, row: BenchRow) -> None:
         """Write a row.
@@ -60,3 +60,23 @@ class RowFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a whole table as CSV; its columns are the keys of all rows, in the order of their first use."""
+    lines = list(rows)
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+
+
+def write_machine(table: Path, environment: Mapping[str, Any]) -> None:
+    """Write what a table's figures were measured on, to `machine_file`."""
+    machine_file(table).write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
+
+
+def machine_file(table: Path) -> Path:
+    """Return the file beside a table that says what its figures were measured on."""
+    return table.with_suffix(".machine.json")
