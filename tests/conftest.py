@@ -1,10 +1,14 @@
 """What several parts of the tests share because it takes seconds to make."""
 
+import os
+
 import pytest
 
 from deepscan.detectors import DETECTORS
 from deepscan.offline import turn_reports_off
 
+# Each core has a process of pytest's, and torch is loaded in it later: threads of its own would only wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test, and no command that a test starts, reports to anybody.
 turn_reports_off()
 
