@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from deepscan.cli.progress import VideoProgress, videos
-from deepscan.data.crops.prepare import Listener
+from deepscan.data.crops.prepare import PrepareListener
 from deepscan.media.frames import STATUSES
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_REASONS = 8
 
 
-class PrepareView(VideoProgress, Listener):
+class PrepareView(VideoProgress, PrepareListener):
     """Tells a person, or a log, how the preparing of one data set goes; a context manager.
 
     Args:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deepscan.faces.face import Floats
 
-Indices = NDArray[np.intp]
+BoxIndices = NDArray[np.intp]
 Overlap = Literal["iou", "iom"]
 #: Boxes whose overlaps with each other are worked out at once.
 _ROWS = 64
@@ -33,7 +33,7 @@ def _overlap(boxes: Floats, others: Floats, overlap: Overlap, rim: float) -> Flo
     return ratio
 
 
-def nms(boxes: Floats, scores: Floats, limit: float, overlap: Overlap = "iou", rim: float = 0) -> Indices:
+def nms(boxes: Floats, scores: Floats, limit: float, overlap: Overlap = "iou", rim: float = 0) -> BoxIndices:
     """Return the boxes that no better one covers: greedy non-maximum suppression.
 
     Args:

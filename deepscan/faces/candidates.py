@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepscan.faces.boxes import Indices, Overlap, nms
+from deepscan.faces.boxes import BoxIndices, Overlap, nms
 from deepscan.faces.face import Floats
 
 
@@ -21,7 +21,7 @@ class Candidates:
         points: O-Net's landmarks in units of the box, five x and five y, shape (n, 10); before it (n, 0).
     """
 
-    owner: Indices
+    owner: BoxIndices
     boxes: Floats
     scores: Floats
     offsets: Floats
@@ -39,7 +39,7 @@ class Candidates:
             return cls(np.zeros(0, np.intp), none[:, :4], none[:, 0], none[:, :4], none)
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
 
-    def take(self, chosen: Indices) -> "Candidates":
+    def take(self, chosen: BoxIndices) -> "Candidates":
         """Return some of the candidates, in the order asked for."""
         return Candidates(*(getattr(self, name)[chosen] for name in self.__slots__))
 

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from deepscan.data.augmentation.augment import Image
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.engines.export import OPSET, quiet
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write
+from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
 from deepscan.progress import OnProgress
-from deepscan.training.batches import Indices
+from deepscan.training.couples import Indices
 
 #: Side of the parts of crops that they learn from, and how many of these a step takes.
 _PART, _BATCH = 96, 16

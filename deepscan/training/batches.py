@@ -22,11 +22,10 @@ from deepscan.detectors.preprocess import Preprocessor
 from deepscan.detectors.scores import predict
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
-from deepscan.training.couples import couples
+from deepscan.media.frames import Image
+from deepscan.training.couples import Indices, couples
 from deepscan.training.recipe import Recipe
 
-Indices = NDArray[np.int64]
-Image = NDArray[np.uint8]
 _WORKERS = 8
 _AHEAD = 3
 _SCORED = 1024

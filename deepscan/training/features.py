@@ -13,7 +13,8 @@ from torch import nn
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors.detector import Batch, FrozenNetwork
 from deepscan.detectors.preprocess import Preprocessor
-from deepscan.training.batches import Indices, faces_of
+from deepscan.training.batches import faces_of
+from deepscan.training.couples import Indices
 from deepscan.training.optimiser import FEATURES, judge
 from deepscan.training.recipe import Recipe
 

@@ -22,7 +22,8 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError
 from deepscan.training import run_files
-from deepscan.training.batches import CropSource, Indices, arrange, halves
+from deepscan.training.batches import CropSource, arrange, halves
+from deepscan.training.couples import Indices
 from deepscan.training.features import FeatureSource, cacheable, fingerprint
 from deepscan.training.optimiser import CALM, Stepper, learning_rate, make_optimiser
 from deepscan.training.processes import Processes, Waiting, waiting
@@ -59,7 +60,7 @@ class Step:
     row: Mapping[str, float] | None = None
 
 
-Listener = Callable[[Step], None]
+TrainListener = Callable[[Step], None]
 
 
 class Source(Protocol):
@@ -122,7 +123,7 @@ def train(
     finish: bool = False,
     cache: Path | None = None,
     redrawers: Sequence[Redrawer] = (),
-    listener: Listener | None = None,
+    listener: TrainListener | None = None,
     crops_listener: Callable[[int, int], None] | None = None,
 ) -> tuple[Network, Progress]:
     """Train a network and return the best epoch's, by the validation crops' first half.
@@ -225,7 +226,7 @@ def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
     return training, rows
 
 
-def _epochs(run: Run, listener: Listener | None) -> None:
+def _epochs(run: Run, listener: TrainListener | None) -> None:
     recipe, folder = run.recipe, run.folder
     done = sum(int(row["steps"]) for row in run.progress.history) + run.progress.step
     log = Log(folder, done) if run.processes.first else nullcontext()
@@ -246,7 +247,7 @@ def _epochs(run: Run, listener: Listener | None) -> None:
 
 
 def _epoch(
-    run: Run, epoch: int, listener: Listener | None, log: Log | None, held: Waiting
+    run: Run, epoch: int, listener: TrainListener | None, log: Log | None, held: Waiting
 ) -> dict[str, float]:
     recipe, progress = run.recipe, run.progress
     order = arrange(run.crops, run.training, recipe, (recipe.seed, epoch))

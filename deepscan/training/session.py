@@ -19,7 +19,7 @@ from deepscan.errors import UsageError
 from deepscan.training import run_files
 from deepscan.training.autoencoders import Autoencoder, autoencoders
 from deepscan.training.batches import reals
-from deepscan.training.loop import Listener, train
+from deepscan.training.loop import TrainListener, train
 from deepscan.training.processes import Processes
 from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
@@ -75,7 +75,7 @@ def perform(
     crops_told: Counted,
     autoencoders_told: Counted,
     features_told: Counted,
-    told: Listener,
+    told: TrainListener,
 ) -> ModelCard | Path | None:
     """Train, and return the card of the model folder that was made.
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from deepscan.data.augmentation.degrade import Codec, Jpeg, Shrink, dither, expose, fade, sharpen
 from deepscan.errors import UsageError, choice_hint
+from deepscan.media.frames import Image
 
-Image = NDArray[np.uint8]
 Step = Callable[[Image, Generator], Image]
 
 

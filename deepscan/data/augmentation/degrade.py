@@ -7,9 +7,9 @@ from fractions import Fraction
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from deepscan.media.frames import Image
+
 #: Thresholds of ordered dithering, each once (Bayer's matrix).
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16
 

@@ -9,9 +9,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.augmentation.augment import Image
 from deepscan.faces.blend import BlendMask, face_outline, self_blended, soft_mask
 from deepscan.faces.regions import canonical_face
+from deepscan.media.frames import Image
 
 #: Draws a real crop of somebody else, aligned by the same recipe.
 Donor = Callable[[], Image]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import MissingError, UsageError, choice_hint
+from deepscan.media.frames import Image
 
 #: Names of the folders, anywhere below a generator's, that hold real and fake pictures. They are the kinds.
 REAL, FAKE = "0_real", "1_fake"
@@ -21,8 +21,6 @@ HOLDERS = (
     *("", "test", "datasets/test", "CNN_synth_testset", "ForenSynths", "ForenSynths/test"),
     *("diffusion_datasets", "datasets/diffusion_datasets"),
 )
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.crops.crop_pictures import MARGIN, Image, cut_all, unreadable
+from deepscan.data.crops.crop_pictures import MARGIN, cut_all, unreadable
 from deepscan.data.pictures import Picture
 from deepscan.errors import MissingError, UsageError
 from deepscan.files import atomic_write
+from deepscan.media.frames import Image
 from deepscan.progress import OnProgress
 
 _BATCH = 32

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.pictures import Picture
@@ -17,12 +16,12 @@ from deepscan.faces.align import align
 from deepscan.faces.face import Floats
 from deepscan.faces.finder import FaceFinder, open_finder
 from deepscan.faces.regions import hull_mask
+from deepscan.media.frames import Image
 
 #: A picture that is cut tight around its face shows the face finder no edge of it: a quarter of the side is
 #: reflected around it first.
 MARGIN = 0.25
 
-Image = NDArray[np.uint8]
 #: A crop, shape (S, S, 3), and its layers by name, shape (S, S).
 Cut = tuple[Image, dict[str, Image]]
 

@@ -33,7 +33,7 @@ from deepscan.media.pool import DecodePool
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
 
-__all__ = ["Listener", "PrepareOptions", "Prepared", "prepare", "read_crop_recipe"]
+__all__ = ["PrepareListener", "PrepareOptions", "Prepared", "prepare", "read_crop_recipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Prepared:
         return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
-class Listener:
+class PrepareListener:
     """What is told to whoever prepares a data set; each method may be overridden."""
 
     def planned(self, todo: int, done: int) -> None:
@@ -119,7 +119,7 @@ class Listener:
 
 
 def prepare(
-    layout: Layout, root: Path, out: Path, options: PrepareOptions, listener: Listener | None = None
+    layout: Layout, root: Path, out: Path, options: PrepareOptions, listener: PrepareListener | None = None
 ) -> Prepared:
     """Cut a data set's faces out and write its benchmark file; go on behind what is there.
 
@@ -159,7 +159,7 @@ def prepare(
         finder = open_finder(options.faces, device=options.faces_device)
         target.begin(stated, anew=options.overwrite)
         todo = _plan(items, chosen, lines, target, options.retry)
-        listener = listener or Listener()
+        listener = listener or PrepareListener()
         listener.planned(sum(map(len, todo.values())), sum(item.key in lines for item in chosen))
         _work(todo, lines, target, options, finder, listener)
         videos = list(face_videos(lines.values(), layout, target))
@@ -253,7 +253,7 @@ def _work(
     target: Target,
     options: PrepareOptions,
     finder: FaceFinder,
-    listener: Listener,
+    listener: PrepareListener,
 ) -> None:
     """Cut what is to be cut, and add its lines to those that stand."""
     kept = (dump_line(line).encode("ascii") + b"\n" for line in lines.values())

@@ -12,7 +12,7 @@ from deepscan import devices
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops import prepare as prepare_module
-from deepscan.data.crops.prepare import Listener, PrepareOptions, prepare, read_crop_recipe
+from deepscan.data.crops.prepare import PrepareListener, PrepareOptions, prepare, read_crop_recipe
 from deepscan.data.datasets.layout import SourceVideo
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.finder import open_finder
@@ -20,7 +20,7 @@ from deepscan.faces.finder import open_finder
 from .numbered import Finder, Replica
 
 
-class Heard(Listener):
+class Heard(PrepareListener):
     """Keeps what it is told."""
 
     def __init__(self):
