@@ -78,7 +78,7 @@ def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, objec
         read_pictures(data, card.trained["recipe"]["sources"]),
         card.crop,
         cache,
-        progress=progress_bar("cutting faces"),
+        on_progress=progress_bar("cutting faces"),
     )
     held = halves(crops)[1]
     labels, images = crops.labels[held], np.asarray(crops.crops[held])

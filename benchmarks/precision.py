@@ -57,7 +57,7 @@ def main() -> None:
         recipe.crop,
         given.work / "crops",
         workers=1,
-        progress=progress_bar("cutting faces"),
+        on_progress=progress_bar("cutting faces"),
     ).crops
     card = model(given.work / "model", inputs, np.asarray(crops[:FITTED]))
     engines = {form: ENGINES.get(form[0])(card, device="cpu", precision=form[1], threads=1) for form in FORMS}

@@ -19,7 +19,7 @@ import torch
 
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
-from deepscan.training.optimiser import Stepper, make_optimiser
+from deepscan.training.optimiser import TrainStep, make_optimiser
 from deepscan.training.processes import Processes, join
 from deepscan.training.recipe import Recipe, load_recipe
 
@@ -59,7 +59,7 @@ def main() -> None:
     print(path.read_text(encoding="utf-8"))
 
 
-def prepared(method: str, size: int | None, processes: Processes) -> tuple[Stepper, Batch]:
+def prepared(method: str, size: int | None, processes: Processes) -> tuple[TrainStep, Batch]:
     """Return what makes the steps of a method, and a batch of noise."""
     recipe: Recipe = load_recipe(method, overrides=["weights=random"])
     torch.manual_seed(0)
@@ -70,11 +70,11 @@ def prepared(method: str, size: int | None, processes: Processes) -> tuple[Stepp
     arrays = recipe.make_preprocessor()(crops)
     given = {name: torch.from_numpy(array) for name, array in arrays.items()}
     optimiser = make_optimiser(recipe, network)
-    stepper = Stepper(recipe, network.train(), detector.loss, optimiser, processes)
+    stepper = TrainStep(recipe, network.train(), detector.loss, optimiser, processes)
     return stepper, Batch(given, torch.arange(count) % 2)
 
 
-def step(stepper: Stepper, batch: Batch, device: torch.device) -> float:
+def step(stepper: TrainStep, batch: Batch, device: torch.device) -> float:
     """Make one step and return its seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -99,7 +99,7 @@ def peak(name: str, size: int | None, processes: Processes) -> object:
 
 
 def line(
-    name: str, stepper: Stepper, batch: Batch, seconds: list[float], memory: object
+    name: str, stepper: TrainStep, batch: Batch, seconds: list[float], memory: object
 ) -> dict[str, object]:
     """Return a row of the table."""
     median = statistics.median(seconds)

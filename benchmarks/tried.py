@@ -125,7 +125,7 @@ def _look(card: ModelCard, data: Path, cache: Path) -> Look:
         read_pictures(data, card.trained["recipe"]["sources"]),
         card.crop,
         cache,
-        progress=progress_bar("cutting faces"),
+        on_progress=progress_bar("cutting faces"),
     )
     rows = halves(crops)[1]
     labels, images = crops.labels[rows], np.asarray(crops.crops[rows])
@@ -180,7 +180,7 @@ def _redrawers(crops: CropSet, cache: Path) -> Sequence[Redrawer]:
             cache,
             seed=SEED,
             plans=REDRAWING,
-            progress=view.autoencoders,
+            on_progress=view.autoencoders,
         )
 
 

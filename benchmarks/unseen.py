@@ -26,14 +26,14 @@ from tried import TABLE, scored, stated
 from deepscan.calibration import fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
-from deepscan.data.pictures import Picture, read_pictures
+from deepscan.data.pictures import LabelledPicture, read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 from deepscan.metrics.binary import METRICS
 from deepscan.models.lookup import load_card
 from deepscan.progress import progress_bar
-from deepscan.training.validation import Seen, Votes, votes
+from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 
 #: In the order in which `faces.csv` has them.
 SOURCES = ("DFDC", "WEB")
@@ -51,10 +51,10 @@ class Scored:
     crops: CropSet
     scores: NDArray[np.float64]
 
-    def votes(self, which: NDArray[np.bool_]) -> Votes:
+    def votes(self, which: NDArray[np.bool_]) -> GroupVotes:
         """Return the votes of a part of the crops."""
         rows = np.flatnonzero(which)
-        return votes(self.crops.labels[rows], self.scores[rows], [self.crops.groups[at] for at in rows])
+        return mean_votes(self.crops.labels[rows], self.scores[rows], [self.crops.groups[at] for at in rows])
 
 
 def main() -> None:
@@ -85,16 +85,18 @@ def main() -> None:
 
 
 def measured(
-    card: ModelCard, pictures: tuple[Picture, ...], cache: Path, precision: str
+    card: ModelCard, pictures: tuple[LabelledPicture, ...], cache: Path, precision: str
 ) -> Iterator[tuple[str, Any]]:
     """Yield the figures of a model by name; those of origins are mappings."""
-    scorer, seen = Scorer(card, engine="onnx", device="cpu", precision=precision), Seen.of(pictures)
+    scorer, seen = Scorer(card, engine="onnx", device="cpu", precision=precision), SeenInTraining.of(pictures)
     dfdc, web = (_scored(scorer, pictures, source, cache) for source in SOURCES)
     assert card.calibration is not None
     yield from figures(dfdc, web, seen, card.calibration)
 
 
-def figures(dfdc: Scored, web: Scored, seen: Seen, calibration: Calibration) -> Iterator[tuple[str, Any]]:
+def figures(
+    dfdc: Scored, web: Scored, seen: SeenInTraining, calibration: Calibration
+) -> Iterator[tuple[str, Any]]:
     """Yield figures by name.
 
     Args:
@@ -126,9 +128,9 @@ def figures(dfdc: Scored, web: Scored, seen: Seen, calibration: Calibration) -> 
     yield "origins", by_origin(web.crops, web.scores, refit, held)
 
 
-def _scored(scorer: Scorer, pictures: tuple[Picture, ...], source: str, cache: Path) -> Scored:
+def _scored(scorer: Scorer, pictures: tuple[LabelledPicture, ...], source: str, cache: Path) -> Scored:
     chosen = [each for each in pictures if each.source == source and each.split == "val"]
-    crops = prepare_crops(chosen, scorer.recipe, cache, workers=1, progress=progress_bar("cutting faces"))
+    crops = prepare_crops(chosen, scorer.recipe, cache, workers=1, on_progress=progress_bar("cutting faces"))
     return Scored(crops, scored(scorer, crops.crops))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepscan.data.crops.crop_pictures import Cutter, find_landmarks
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
@@ -65,7 +65,7 @@ def medians(crops, finder):
 
 
 def cut(paths, recipe):
-    pictures = [Picture(path, 0, "", "train", "", "") for path in paths]
+    pictures = [LabelledPicture(path, 0, "", "train", "", "") for path in paths]
     return [made[0] for made in Cutter(recipe)(pictures) if made is not None]
 
 

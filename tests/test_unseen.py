@@ -9,10 +9,10 @@ import pytest
 from deepscan.calibration import second_half
 from deepscan.cards import Calibration
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.training.validation import Seen
+from deepscan.training.validation import SeenInTraining
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SEEN = Seen(frozenset({"old"}), frozenset({"here"}))
+SEEN = SeenInTraining(frozenset({"old"}), frozenset({"here"}))
 #: Calls everything fake.
 CALIBRATION = Calibration("frame", "data", 10, "rule", 1.0, 0.0, 0.0)
 

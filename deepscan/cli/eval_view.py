@@ -11,7 +11,7 @@ from rich.text import Text
 
 from deepscan.cli.progress import ProgressView
 from deepscan.cli.streams import stdout_console
-from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets import DATASETS
 from deepscan.errors import MissingError
 from deepscan.evaluation.run import EvaluationListener
 
@@ -45,8 +45,8 @@ class EvalView(ProgressView, EvaluationListener):
         """Say what to put where."""
         lines = [f"missing: {test.name}: {error.message}; {error.hint}"]
         # A data set may be there and its crops not: then nothing is to be fetched.
-        if test.dataset in LAYOUTS.names and "DIR" in error.hint:
-            layout = LAYOUTS.get(test.dataset)
+        if test.dataset in DATASETS.names and "DIR" in error.hint:
+            layout = DATASETS.get(test.dataset)
             lines += [f"  DIR: {layout.expects}", f"  given out: {layout.origin}"]
         for line in lines:
             self.note(line)

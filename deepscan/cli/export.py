@@ -96,7 +96,7 @@ def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[Model
     from deepscan.engines.selection import describe_rounding, too_coarse
 
     with TrainView("auto") as view:
-        crops = prepare_crops(read_pictures(data), recipe, cache, progress=view.crops)
+        crops = prepare_crops(read_pictures(data), recipe, cache, on_progress=view.crops)
     val = crops.where("val")
     rows = val[np.linspace(0, len(val) - 1, min(COMPARED, len(val))).astype(int)]
 

@@ -13,7 +13,7 @@ from deepscan.media.frames import STATUSES
 if TYPE_CHECKING:
     from deepscan.crop_recipe import CropRecipe
     from deepscan.data.crops.prepare import PrepareOptions
-    from deepscan.data.datasets.layout import Layout
+    from deepscan.data.datasets.layout import DatasetLayout
 
 INPUT, CROPS, RUN = "Input", "Crops", "Run"
 
@@ -149,16 +149,16 @@ def prepare(
 
     deepscan prepare folders --root mine --out crops --name mine
     """
-    from deepscan.data.datasets import LAYOUTS, names_of
+    from deepscan.data.datasets import DATASETS, names_of
 
     if list_all:
-        typer.echo(_catalogue([LAYOUTS.get(found) for found in LAYOUTS.names]))
+        typer.echo(_catalogue([DATASETS.get(found) for found in DATASETS.names]))
         return ExitCode.OK
     if dataset is None:
         raise UsageError(
             "which data set?", "deepscan prepare --list shows what there is, and what to put where"
         )
-    layouts = [LAYOUTS.get(found) for found in names_of(dataset)]
+    layouts = [DATASETS.get(found) for found in names_of(dataset)]
     if root is None:
         raise UsageError(
             f"where is {layouts[0].dataset}? --root is missing",
@@ -199,9 +199,11 @@ def _recipe(model: str | None) -> "CropRecipe":
     return card.crop
 
 
-def _all(layouts: Sequence["Layout"], root: Path, out: Path, options: "PrepareOptions", progress: str) -> int:
+def _all(
+    layouts: Sequence["DatasetLayout"], root: Path, out: Path, options: "PrepareOptions", progress: str
+) -> int:
     from deepscan.cli.prepare_view import PrepareView
-    from deepscan.data.crops.prepare import prepare as prepare_one
+    from deepscan.data.crops.prepare import prepare_dataset as prepare_one
 
     worst, absent = ExitCode.OK, []
     for layout in layouts:
@@ -222,7 +224,7 @@ def _all(layouts: Sequence["Layout"], root: Path, out: Path, options: "PrepareOp
     return worst
 
 
-def _catalogue(layouts: Sequence["Layout"]) -> str:
+def _catalogue(layouts: Sequence["DatasetLayout"]) -> str:
     """Return what there is to prepare; the methods of DF40, which lie alike, are told as one."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for layout in layouts:

@@ -134,7 +134,7 @@ def train(
     from deepscan.cli.train_view import TrainView
     from deepscan.training.processes import join
     from deepscan.training.recipe import load_recipe
-    from deepscan.training.session import Session, perform
+    from deepscan.training.session import Session, run_training
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -153,13 +153,13 @@ def train(
         overwrite=overwrite,
     )
     with join(device) as processes, TrainView(progress if processes.first else "none") as view:
-        made = perform(
+        made = run_training(
             session,
             processes,
-            crops_told=view.crops,
-            autoencoders_told=view.autoencoders,
-            features_told=view.features,
-            told=view.step,
+            on_crops=view.crops,
+            on_autoencoders=view.autoencoders,
+            on_features=view.features,
+            on_step=view.step,
         )
     if isinstance(made, ModelCard):
         auc = made.results[0]

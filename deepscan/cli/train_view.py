@@ -7,7 +7,7 @@ from rich.console import Console
 from deepscan.cli.progress import ProgressView, rate_of, time_left
 
 if TYPE_CHECKING:
-    from deepscan.training.loop import Step
+    from deepscan.training.loop import StepReport
 
 
 class TrainView(ProgressView):
@@ -34,7 +34,7 @@ class TrainView(ProgressView):
         """Show for how many crops the backbone's features are kept."""
         self.count("features", done, total, "images")
 
-    def step(self, step: "Step") -> None:
+    def step(self, step: "StepReport") -> None:
         """Show that a training step was made, or an epoch ended."""
         self._begin("training", step.step)
         ended = step.row is not None

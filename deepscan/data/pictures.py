@@ -12,17 +12,17 @@ from deepscan.data.crops.target import read_crop_recipe
 from deepscan.errors import MissingError, UsageError
 
 INDEX = "faces.csv"
-LABELS = {"real": 0, "fake": 1}
-SPLITS = ("train", "val")
+LABEL_OF = {"real": 0, "fake": 1}
+TRAINING_SPLITS = ("train", "val")
 #: Split of real faces that serve in training only beside a fake made from each.
 PAIRS = "pairs"
 #: What is trained on where no data set is named: what the papers train on.
-USUAL = "FaceForensics++"
+DEFAULT_DATASET = "FaceForensics++"
 _COLUMNS = ("file", "label", "group", "split")
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class LabelledPicture:
     """One labelled face picture.
 
     Attributes:
@@ -62,21 +62,21 @@ class Picture:
         return {name: path for name, path in (("forged", self.mask), ("face", self.face)) if path}
 
     def __post_init__(self) -> None:
-        if self.label not in LABELS.values():
+        if self.label not in LABEL_OF.values():
             raise ValueError(f"a label is 0 or 1, not {self.label}")
-        if self.split not in (*SPLITS, PAIRS):
-            raise ValueError(f"a split is one of {SPLITS} or {PAIRS!r}, not {self.split!r}")
-        if self.split == PAIRS and self.label != LABELS["real"]:
+        if self.split not in (*TRAINING_SPLITS, PAIRS):
+            raise ValueError(f"a split is one of {TRAINING_SPLITS} or {PAIRS!r}, not {self.split!r}")
+        if self.split == PAIRS and self.label != LABEL_OF["real"]:
             raise ValueError("only a real face can stand beside a fake made from it")
 
 
-def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture, ...]:
+def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[LabelledPicture, ...]:
     """Return the pictures that a folder's `faces.csv` lists, in its order; without one, benchmark files'.
 
     The index has the columns file (relative to the folder), label (real or fake), group, split (train or
     val) and, optionally, source, video (pictures of one video stand in the order of its frames), mask and
-    face (files, relative to the folder), origin, pair, method and source_face_px, as `Picture` has them;
-    other columns are not read.
+    face (files, relative to the folder), origin, pair, method and source_face_px, as `LabelledPicture` has
+    them; other columns are not read.
 
     Args:
         folder: Where the index is.
@@ -113,7 +113,7 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Picture,
     return pictures
 
 
-def read_pairs_only(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
+def read_pairs_only(folder: Path, names: Collection[str]) -> tuple[LabelledPicture, ...]:
     """Return the pictures of folders of real faces that serve only in pairs, in the order of their names.
 
     Args:
@@ -123,7 +123,7 @@ def read_pairs_only(folder: Path, names: Collection[str]) -> tuple[Picture, ...]
     Raises:
         MissingError: There is no such folder, or it holds no picture.
     """
-    pictures: list[Picture] = []
+    pictures: list[LabelledPicture] = []
     for name in names:
         paths = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in PICTURES)
         if not paths:
@@ -131,13 +131,13 @@ def read_pairs_only(folder: Path, names: Collection[str]) -> tuple[Picture, ...]
                 f"{folder / name} holds no picture", "put real faces there, or take it out of pairs_only"
             )
         pictures += [
-            Picture(path, LABELS["real"], f"{name}/{path.name}", PAIRS, name, f"{name}/{path.name}")
+            LabelledPicture(path, LABEL_OF["real"], f"{name}/{path.name}", PAIRS, name, f"{name}/{path.name}")
             for path in paths
         ]
     return tuple(pictures)
 
 
-def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
+def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[LabelledPicture, ...]:
     """Return the crops of the splits train and val of benchmark files.
 
     Args:
@@ -145,13 +145,13 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
         names: Of the data sets; FaceForensics++ where empty, lest one is trained on that is to be tested on.
     """
     try:
-        paths = [find_benchmark(folder, name) for name in names or (USUAL,)]
+        paths = [find_benchmark(folder, name) for name in names or (DEFAULT_DATASET,)]
     except MissingError as error:
         raise MissingError(
             f"there is no {folder / INDEX}, and {error.message}",
             f"put face pictures into {folder} with a {INDEX}, columns: {','.join(_COLUMNS)} "
             "and, if known, source,video,mask,face,origin,pair,method,source_face_px; or run: "
-            f"deepscan prepare {next(iter(names), USUAL)} --root DIR --out {folder}",
+            f"deepscan prepare {next(iter(names), DEFAULT_DATASET)} --root DIR --out {folder}",
         )
     pictures = []
     for path in paths:
@@ -159,7 +159,7 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
         for video in _read_whole(path):
             masks = video.masks or ("",) * len(video.frames)
             pictures += [
-                Picture(
+                LabelledPicture(
                     Path(frame),
                     video.label,
                     f"{video.dataset}/{footage_of(video)}",
@@ -180,7 +180,7 @@ def _of_benchmarks(folder: Path, names: Collection[str]) -> tuple[Picture, ...]:
 
 def _read_whole(path: Path) -> tuple[FaceVideo, ...]:
     """Return what a benchmark file has to train on: all that it lists, each video in one split."""
-    benchmark = read_benchmark(path, splits=SPLITS)
+    benchmark = read_benchmark(path, splits=TRAINING_SPLITS)
     if absent := [drop for drop in benchmark.drops if drop.reason == "no file"]:
         first = f"{absent[0].kind}/{absent[0].split}/{absent[0].name}"
         raise MissingError(
@@ -197,12 +197,12 @@ def _read_whole(path: Path) -> tuple[FaceVideo, ...]:
     return benchmark.videos
 
 
-def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
+def _picture(folder: Path, number: int, row: dict[str, str]) -> LabelledPicture:
     path = folder / row["file"]
-    if row["label"] not in LABELS or row["split"] not in SPLITS:
+    if row["label"] not in LABEL_OF or row["split"] not in TRAINING_SPLITS:
         raise UsageError(
             f"{folder / INDEX}, line {number}: label {row['label']!r}, split {row['split']!r}",
-            f"a label is one of {', '.join(LABELS)}; a split one of {', '.join(SPLITS)}",
+            f"a label is one of {', '.join(LABEL_OF)}; a split one of {', '.join(TRAINING_SPLITS)}",
         )
     if not path.is_file():
         raise MissingError(f"{path} is not there", f"restore it, or take line {number} out of {INDEX}")
@@ -211,9 +211,9 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> Picture:
         if layer is not None and not layer.is_file():
             hint = f"restore it, or take it out of line {number} of {INDEX}"
             raise MissingError(f"{layer} is not there", hint)
-    return Picture(
+    return LabelledPicture(
         path,
-        LABELS[row["label"]],
+        LABEL_OF[row["label"]],
         row["group"],
         row["split"],
         row.get("source") or "",
@@ -237,7 +237,7 @@ def _face_px(folder: Path, number: int, row: dict[str, str]) -> int:
     return int(stated)
 
 
-def _check_groups(index: Path, pictures: tuple[Picture, ...]) -> None:
+def _check_groups(index: Path, pictures: tuple[LabelledPicture, ...]) -> None:
     split_of: dict[str, str] = {}
     for picture in pictures:
         if split_of.setdefault(picture.group, picture.split) != picture.split:

@@ -16,7 +16,7 @@ from deepscan.data.benchmarks.benchmark_file import label_of
 from deepscan.data.benchmarks.forensynths import centre_crop, read_generator
 from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.crops.target import Target, read_crop_recipe, sidecar
-from deepscan.data.pictures import Picture, read_pictures
+from deepscan.data.pictures import LabelledPicture, read_pictures
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols import TestSet
 from deepscan.evaluation.scoring import Reader
@@ -172,7 +172,7 @@ def from_pictures(
         UsageError: The index cannot be read, or has no picture in `val`.
     """
     assert card.crop is not None
-    of_source: dict[str, list[Picture]] = defaultdict(list)
+    of_source: dict[str, list[LabelledPicture]] = defaultdict(list)
     sources = (card.trained.get("recipe") or {}).get("sources") or ()
     for picture in read_pictures(data, sources):
         if picture.split == "val":
@@ -181,7 +181,7 @@ def from_pictures(
         raise UsageError(f"{data} has no picture in the split val", "put groups of both labels into val")
     made = []
     for source, pictures in of_source.items():
-        crops = prepare_crops(pictures, card.crop, cache, progress=progress)
+        crops = prepare_crops(pictures, card.crop, cache, on_progress=progress)
         positions: dict[tuple[str, int], list[str]] = {(item.video, item.label): [] for item in pictures}
         for at, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
             positions[key].append(f"{key[0]}/{at}")

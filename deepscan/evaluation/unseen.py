@@ -11,17 +11,17 @@ from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors.detector import FAKE, REAL
 from deepscan.evaluation.measurements import Measurement, measure_all
 from deepscan.metrics.binary import METRICS
-from deepscan.training.validation import Votes
+from deepscan.training.validation import GroupVotes
 
 _AUC = {"auc": METRICS["auc"]}
 
 
-def auc_of_votes(voted: Votes) -> Measurement:
+def auc_of_votes(voted: GroupVotes) -> Measurement:
     """Return the AUC of votes, its interval by group."""
     return measure_all(voted.labels, voted.scores, voted.groups, measures=_AUC)[0]
 
 
-def verdict_shares(voted: Votes, calibration: Calibration) -> dict[str, float]:
+def verdict_shares(voted: GroupVotes, calibration: Calibration) -> dict[str, float]:
     """Return shares of votes by verdict: `real_fake`, `fake_fake`, `fake_no_evidence`; NaN for no votes.
 
     Args:
@@ -64,6 +64,6 @@ def by_origin(
     for name in np.unique(origins[which]).tolist():
         rows = which[origins[which] == name]
         if len(rows) >= least:
-            alone = Votes(crops.labels[rows], scores[rows], tuple(map(str, rows)))
+            alone = GroupVotes(crops.labels[rows], scores[rows], tuple(map(str, rows)))
             found[name] = {"crops": float(len(rows)), **verdict_shares(alone, calibration)}
     return found

@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.crops.crop_cache import CropIndices, CropSet
 from deepscan.engines.export import OPSET, quiet
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write
 from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
 from deepscan.progress import OnProgress
-from deepscan.training.couples import Indices
 
 #: Side of the parts of crops that they learn from, and how many of these a step takes.
 _PART, _BATCH = 96, 16
@@ -31,7 +30,7 @@ _WARMUP, _LEARNS, _HEARD = 0.04, 0.15, 0.22
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AutoencoderPlan:
     """What an autoencoder is, and how long it learns.
 
     Attributes:
@@ -52,12 +51,12 @@ class Plan:
 #: Decoders of different traces, as generators have them: 0.18 to 0.36 M parameters, and minutes each on a
 #: core. The last three have a wider code: what they draw is nearer to the original, and harder to tell.
 PLANS = (
-    Plan("nearest", 12, 0.0, 1700),
-    Plan("shuffle", 16, 0.005, 2700),
-    Plan("transposed", 20, 0.005, 2700),
-    Plan("nearest", 48, 0.005, 2700),
-    Plan("shuffle", 40, 0.01, 2700),
-    Plan("transposed", 64, 0.01, 2700),
+    AutoencoderPlan("nearest", 12, 0.0, 1700),
+    AutoencoderPlan("shuffle", 16, 0.005, 2700),
+    AutoencoderPlan("transposed", 20, 0.005, 2700),
+    AutoencoderPlan("nearest", 48, 0.005, 2700),
+    AutoencoderPlan("shuffle", 40, 0.01, 2700),
+    AutoencoderPlan("transposed", 64, 0.01, 2700),
 )
 
 
@@ -84,14 +83,14 @@ class Autoencoder:
 
 def autoencoders(
     crops: CropSet,
-    rows: Indices,
+    rows: CropIndices,
     store: Path,
     *,
     seed: int,
     half: bool = False,
     device: str = "cpu",
-    plans: Sequence[Plan] = PLANS,
-    progress: OnProgress | None = None,
+    plans: Sequence[AutoencoderPlan] = PLANS,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Autoencoder, ...]:
     """Return autoencoders of some crops, trained where the cache does not have them.
 
@@ -103,7 +102,7 @@ def autoencoders(
         half: Whether they are trained in bfloat16.
         device: Where they are trained: `cpu` or `cuda`.
         plans: What they are.
-        progress: Told how many images they have learnt from, and how many they will.
+        on_progress: Told how many images they have learnt from, and how many they will.
 
     Raises:
         UsageError: There is no crop to learn from, or a loss became no number.
@@ -122,8 +121,8 @@ def autoencoders(
             network = _Network(plans[at]).to(device).to(memory_format=torch.channels_last)
             for _ in _trained(network, plans[at], crops, rows, seed, half):
                 done += 1
-                if progress is not None:
-                    progress(done * _BATCH, total * _BATCH)
+                if on_progress is not None:
+                    on_progress(done * _BATCH, total * _BATCH)
         _write(network.to("cpu").eval(), side, paths[at])
     return tuple(Autoencoder(path) for path in paths)
 
@@ -131,7 +130,7 @@ def autoencoders(
 class _Network(nn.Module):
     """Encoder and decoder, of images in [-1, 1], shape (B, 3, S, S)."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: AutoencoderPlan) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             nn.Conv2d(3, 24, 3, 2, 1),
@@ -204,7 +203,7 @@ def _critic() -> nn.Module:
 
 
 def _trained(
-    network: _Network, plan: Plan, crops: CropSet, rows: Indices, seed: int, half: bool
+    network: _Network, plan: AutoencoderPlan, crops: CropSet, rows: CropIndices, seed: int, half: bool
 ) -> Iterator[None]:
     """Train a network, and yield after each step.
 
@@ -252,7 +251,7 @@ def _rate(step: int, steps: int) -> float:
     return min(1.0, step / (_WARMUP * steps)) * (0.5 * (1 + math.cos(math.pi * step / steps)) + _FLOOR)
 
 
-def _images(crops: CropSet, rows: Indices, rng: Generator) -> Tensor:
+def _images(crops: CropSet, rows: CropIndices, rng: Generator) -> Tensor:
     """Return random parts of random crops, half of them mirrored, in [-1, 1], shape (B, 3, P, P)."""
     side = crops.crops.shape[1]
     part = min(_PART, side)
@@ -281,7 +280,7 @@ def _write(network: _Network, side: int, path: Path) -> None:
         file.write(program.model_proto.SerializeToString())
 
 
-def _key(crops: CropSet, rows: Indices, plan: Plan, seed: int, half: bool) -> str:
+def _key(crops: CropSet, rows: CropIndices, plan: AutoencoderPlan, seed: int, half: bool) -> str:
     """Return what an autoencoder hangs on, hashed."""
     settings = [_PART, _BATCH, _LR, _CRITIC_LR, _FLOOR, _WARMUP, _LEARNS, _HEARD]
     digest = hashlib.sha256(json.dumps([crops.key, asdict(plan), seed, half, settings]).encode())

@@ -15,7 +15,7 @@ from deepscan.data.augmentation.augment import augmented
 from deepscan.data.augmentation.degrade import coarsened
 from deepscan.data.augmentation.forgeries import Means, Redrawer
 from deepscan.data.augmentation.forgeries import forged as forge
-from deepscan.data.crops.crop_cache import CropSet, Sampling
+from deepscan.data.crops.crop_cache import CropIndices, CropSet, Sampling
 from deepscan.data.pictures import PAIRS
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
 from deepscan.detectors.preprocess import Preprocessor
@@ -23,7 +23,7 @@ from deepscan.detectors.scores import predict
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
 from deepscan.media.frames import Image
-from deepscan.training.couples import Indices, couples
+from deepscan.training.couples import couples
 from deepscan.training.recipe import Recipe
 
 _WORKERS = 8
@@ -33,7 +33,7 @@ _SCORED = 1024
 ALONE = -1
 
 
-def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tuple[Indices, Indices]:
+def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tuple[CropIndices, CropIndices]:
     """Return the validation crops in two halves, no group in both.
 
     The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported:
@@ -59,13 +59,13 @@ def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tupl
     return parts
 
 
-def reals(crops: CropSet, recipe: Recipe) -> Indices:
+def reals(crops: CropSet, recipe: Recipe) -> CropIndices:
     """Return the training crops that count as real: what fakes are made with, shape (N,)."""
     train = crops.where("train")
     return train if recipe.labels == "none" else train[crops.labels[train] == REAL]
 
 
-def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[int]) -> Indices:
+def arrange(crops: CropSet, positions: CropIndices, recipe: Recipe, seed: Sequence[int]) -> CropIndices:
     """Return an epoch's samples in random order.
 
     Args:
@@ -113,7 +113,9 @@ def arrange(crops: CropSet, positions: Indices, recipe: Recipe, seed: Sequence[i
     return np.array([row for a, b in pairs.tolist() for row in ((a, REAL, a), (b, FAKE, a))], dtype=np.int64)
 
 
-def _pairs(crops: CropSet, positions: Indices, rng: np.random.Generator, *, by_group: bool) -> Indices:
+def _pairs(
+    crops: CropSet, positions: CropIndices, rng: np.random.Generator, *, by_group: bool
+) -> CropIndices:
     """Return pairs (real, fake), shape (N, 2); the smaller class is filled up with random repeats."""
     waiting: dict[tuple[str, int], list[int]] = defaultdict(list)
     shuffled = rng.permutation(positions)
@@ -162,7 +164,7 @@ class CropSource:
         self.crops, self.recipe, self.inputs, self.masks = crops, recipe, inputs, masks
         self._real, self._redrawers = reals(crops, recipe), redrawers
 
-    def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
+    def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order, in order.
 
         Every variant of a crop hangs on (seed, epoch, position) alone.
@@ -173,7 +175,7 @@ class CropSource:
         """
         return _ahead(lambda rows: self._make(rows, epoch), parts)
 
-    def scores(self, network: Network, rows: Indices) -> NDArray[np.float64]:
+    def scores(self, network: Network, rows: CropIndices) -> NDArray[np.float64]:
         """Return the probability of fake of samples as they are, in evaluation, shape (N,).
 
         Args:
@@ -194,7 +196,7 @@ class CropSource:
             return crop
         return self_blended(crop, self.recipe.crop, np.random.default_rng((self.recipe.seed, at)))[0]
 
-    def _make(self, rows: Indices, epoch: int) -> Batch:
+    def _make(self, rows: CropIndices, epoch: int) -> Batch:
         made = [self._sample(at, label, partner, epoch) for at, label, partner in rows.tolist()]
         arrays = self.inputs(np.stack([crop for crop, _, _ in made]), faces=[face for _, _, face in made])
         masks = torch.from_numpy(np.stack([mask for _, mask, _ in made])) if self.masks else None
@@ -244,7 +246,7 @@ class CropSource:
         )
 
 
-def faces_of(crops: CropSet, positions: Indices) -> list[Image | None]:
+def faces_of(crops: CropSet, positions: CropIndices) -> list[Image | None]:
     """Return where the faces of crops are, as far as the data say."""
     layer = crops.layers.get("face")
     return [
@@ -252,7 +254,7 @@ def faces_of(crops: CropSet, positions: Indices) -> list[Image | None]:
     ]
 
 
-def _ahead(make: Callable[[Indices], Batch], parts: Sequence[Indices]) -> Iterator[Batch]:
+def _ahead(make: Callable[[CropIndices], Batch], parts: Sequence[CropIndices]) -> Iterator[Batch]:
     # OpenCV and numpy let go of the interpreter's lock, so threads keep up with training; worker processes
     # would each want a copy of torch. One core is left to the training itself.
     workers = max(1, min(_WORKERS, (os.cpu_count() or 2) - 1))

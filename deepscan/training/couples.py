@@ -4,12 +4,10 @@ from collections import defaultdict
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.crops.crop_cache import CropIndices, CropSet
 from deepscan.detectors.detector import FAKE, REAL
 
-Indices = NDArray[np.int64]
 #: How much more often an origin with both labels is drawn than one of as many groups with one label.
 BOTH = 1.5
 
@@ -21,7 +19,7 @@ class _Pool:
     ones, and a single clip does not count as much as a data set.
     """
 
-    def __init__(self, crops: CropSet, positions: Indices, favoured: set[str]) -> None:
+    def __init__(self, crops: CropSet, positions: CropIndices, favoured: set[str]) -> None:
         groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for at in positions.tolist():
             groups[crops.origins[at]][crops.groups[at]].append(at)
@@ -39,7 +37,7 @@ class _Pool:
         ]
 
 
-def couples(crops: CropSet, positions: Indices, count: int, rng: Generator) -> Indices:
+def couples(crops: CropSet, positions: CropIndices, count: int, rng: Generator) -> CropIndices:
     """Return couples (real, fake), shape (count, 2).
 
     Fakes are drawn by origin. The real of a couple is the nearest there is: of the same pair, else of the

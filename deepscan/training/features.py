@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.crops.crop_cache import CropIndices, CropSet
 from deepscan.detectors.detector import Batch, FrozenNetwork
 from deepscan.detectors.preprocess import Preprocessor
+from deepscan.progress import OnProgress
 from deepscan.training.batches import faces_of
-from deepscan.training.couples import Indices
-from deepscan.training.optimiser import FEATURES, judge
+from deepscan.training.optimiser import FEATURES, predict_batch
 from deepscan.training.recipe import Recipe
 
 _BATCH = 32
@@ -26,7 +26,7 @@ def cacheable(recipe: Recipe) -> bool:
     return recipe.augment == "none" and not recipe.blend and not recipe.pairs_only
 
 
-def features_key(network: FrozenNetwork, crops: CropSet, positions: Indices, recipe: Recipe) -> str:
+def features_key(network: FrozenNetwork, crops: CropSet, positions: CropIndices, recipe: Recipe) -> str:
     """Return what the features hang on, hashed: crops, network, inputs, and the backbone's weights."""
     stated = [
         crops.key,
@@ -60,42 +60,42 @@ class FeatureSource:
         recipe: How the network was built.
         inputs: Makes the network's inputs.
         store: Folder of the cache.
-        progress: Told how many of the crops are done, and how many there are.
+        on_progress: Told how many of the crops are done, and how many there are.
     """
 
     def __init__(
         self,
         network: FrozenNetwork,
         crops: CropSet,
-        positions: Indices,
+        positions: CropIndices,
         recipe: Recipe,
         inputs: Preprocessor,
         store: Path,
-        progress: Callable[[int, int], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.positions = np.unique(positions)
         path = store / f"features-{features_key(network, crops, self.positions, recipe)}.npy"
         if not path.is_file():
-            _fill(path, network, crops, self.positions, inputs, progress)
+            _fill(path, network, crops, self.positions, inputs, on_progress)
         self.features: NDArray[np.float16] = np.load(path, mmap_mode="r")
 
-    def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
+    def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order, in order; every epoch's features are the same."""
         for rows in parts:
             yield Batch({FEATURES: self._of(rows[:, 0])}, torch.from_numpy(rows[:, 1].copy()))
 
-    def scores(self, network: FrozenNetwork, rows: Indices) -> NDArray[np.float64]:
+    def scores(self, network: FrozenNetwork, rows: CropIndices) -> NDArray[np.float64]:
         """Return the probability of fake of samples, rows as `arrange` gives them, shape (N,)."""
         device = next(network.parameters()).device
         labels = torch.zeros(1, dtype=torch.int64)
         with torch.inference_mode():
             judged = [
-                judge(network, Batch({FEATURES: self._of(part)}, labels).to(device)).probability
+                predict_batch(network, Batch({FEATURES: self._of(part)}, labels).to(device)).probability
                 for part in np.array_split(rows[:, 0], max(1, len(rows) // 1024))
             ]
         return torch.cat(judged).double().cpu().numpy()
 
-    def _of(self, positions: Indices) -> torch.Tensor:
+    def _of(self, positions: CropIndices) -> torch.Tensor:
         rows = np.searchsorted(self.positions, positions)
         return torch.from_numpy(self.features[rows].astype(np.float32))
 
@@ -104,9 +104,9 @@ def _fill(
     path: Path,
     network: FrozenNetwork,
     crops: CropSet,
-    positions: Indices,
+    positions: CropIndices,
     inputs: Preprocessor,
-    progress: Callable[[int, int], None] | None,
+    on_progress: OnProgress | None,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp.npy")
@@ -127,8 +127,8 @@ def _fill(
                     stated = {"descr": "<f2", "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, stated)
                 file.write(np.ascontiguousarray(found).tobytes())
-                if progress is not None:
-                    progress(start + len(part), len(positions))
+                if on_progress is not None:
+                    on_progress(start + len(part), len(positions))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

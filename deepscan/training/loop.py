@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deepscan.data.augmentation.forgeries import Redrawer
-from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.crops.crop_cache import CropIndices, CropSet
 from deepscan.data.pictures import PAIRS
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
 from deepscan.errors import DeepscanError, UsageError
+from deepscan.progress import OnProgress
 from deepscan.training import run_files
 from deepscan.training.batches import CropSource, arrange, halves
-from deepscan.training.couples import Indices
 from deepscan.training.features import FeatureSource, cacheable, fingerprint
-from deepscan.training.optimiser import CALM, Stepper, learning_rate, make_optimiser
-from deepscan.training.processes import Processes, Waiting, waiting
+from deepscan.training.optimiser import UNSTABLE_HINT, TrainStep, learning_rate, make_optimiser
+from deepscan.training.processes import DeferredSignals, Processes, deferred_signals
 from deepscan.training.recipe import Recipe
-from deepscan.training.run_files import BEST, LAST, Log, Progress
+from deepscan.training.run_files import BEST, LAST, Log, TrainingProgress
 from deepscan.training.validation import choosing_figures, unseen_rows
 
 #: Seconds after which a checkpoint is written within an epoch.
@@ -36,8 +36,8 @@ CHECKPOINT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a listener is told after a step.
+class StepReport:
+    """What a on_step is told after a step.
 
     Attributes:
         epoch: Number of the epoch, from 1.
@@ -60,35 +60,35 @@ class Step:
     row: Mapping[str, float] | None = None
 
 
-TrainListener = Callable[[Step], None]
+OnStep = Callable[[StepReport], None]
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where batches come from: crops, or the cached features of a frozen backbone."""
 
-    def batches(self, parts: Sequence[Indices], epoch: int) -> Iterator[Batch]:
+    def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order."""
 
-    def scores(self, network: Any, rows: Indices) -> NDArray[np.float64]:
+    def scores(self, network: Any, rows: CropIndices) -> NDArray[np.float64]:
         """Return the probability of fake of samples, rows as `arrange` gives them."""
 
 
 @dataclass(slots=True)
-class Run:
+class TrainingRun:
     """A network in training, and what trains it."""
 
     recipe: Recipe
     crops: CropSet
-    source: Source
-    training: Indices
-    choosing: Indices
+    source: BatchSource
+    training: CropIndices
+    choosing: CropIndices
     network: Network
     average: Network | None
-    stepper: Stepper
+    train_step: TrainStep
     processes: Processes
     folder: Path
     identity: Mapping[str, Any]
-    progress: Progress = field(default_factory=lambda: Progress(0, 0, -math.inf, ()))
+    progress: TrainingProgress = field(default_factory=lambda: TrainingProgress(0, 0, -math.inf, ()))
 
     @property
     def kept(self) -> Network:
@@ -103,11 +103,11 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint to resume from."""
         if self.processes.first:
-            run_files.save(
+            run_files.save_checkpoint(
                 self.folder / LAST,
                 self.network,
                 self.average,
-                self.stepper.optimiser,
+                self.train_step.optimiser,
                 self.progress,
                 self.identity,
             )
@@ -123,9 +123,9 @@ def train(
     finish: bool = False,
     cache: Path | None = None,
     redrawers: Sequence[Redrawer] = (),
-    listener: TrainListener | None = None,
-    crops_listener: Callable[[int, int], None] | None = None,
-) -> tuple[Network, Progress]:
+    on_step: OnStep | None = None,
+    on_features: OnProgress | None = None,
+) -> tuple[Network, TrainingProgress]:
     """Train a network and return the best epoch's, by the validation crops' first half.
 
     `last.safetensors` holds the run after each epoch, after every ten minutes and when it is interrupted,
@@ -144,8 +144,8 @@ def train(
         finish: Only take the best weights of an interrupted run as they are.
         cache: Folder to keep the features of a frozen backbone in; None trains with it live.
         redrawers: Trained autoencoders, where the recipe makes fakes by them.
-        listener: Told after every step.
-        crops_listener: Told how many crops' features are done, and how many there are.
+        on_step: Told after every step.
+        on_features: Told how many crops' features are done, and how many there are.
 
     Raises:
         UsageError: The crops lack a class, or do not fill one batch; or the loss became no number.
@@ -153,13 +153,13 @@ def train(
         MissingError: There is no checkpoint to resume from, or the backbone's weights are not there.
     """
     with _one_thread_in_opencv():
-        run = _begin(recipe, crops, folder, processes, cache, redrawers, crops_listener)
+        run = _begin(recipe, crops, folder, processes, cache, redrawers, on_features)
         if resume or finish:
-            run.progress = run_files.restore(
-                folder / LAST, run.network, run.average, run.stepper.optimiser, run.identity
+            run.progress = run_files.restore_checkpoint(
+                folder / LAST, run.network, run.average, run.train_step.optimiser, run.identity
             )
         if not finish and run.progress.epoch < recipe.epochs:
-            _epochs(run, listener if processes.first else None)
+            _epochs(run, on_step if processes.first else None)
         processes.wait()
         network = run.network
         run_files.load_best(folder / BEST, network)
@@ -173,8 +173,8 @@ def _begin(
     processes: Processes,
     cache: Path | None,
     redrawers: Sequence[Redrawer],
-    listener: Callable[[int, int], None] | None,
-) -> Run:
+    on_features: OnProgress | None,
+) -> TrainingRun:
     training, choosing = _rows(recipe, crops)
     torch.manual_seed(recipe.seed)
     detector: Detector[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
@@ -192,9 +192,9 @@ def _begin(
         # One process fills the cache, the others read it.
         for turn in (True, False):
             if processes.first == turn:
-                source = FeatureSource(network, crops, rows, recipe, inputs, cache, listener)
+                source = FeatureSource(network, crops, rows, recipe, inputs, cache, on_features)
             processes.wait()
-    return Run(
+    return TrainingRun(
         recipe=recipe,
         crops=crops,
         source=source or CropSource(crops, recipe, inputs, masks=detector.wants_masks, redrawers=redrawers),
@@ -202,14 +202,14 @@ def _begin(
         choosing=choosing,
         network=network,
         average=average,
-        stepper=Stepper(recipe, network, detector.loss, make_optimiser(recipe, network), processes),
+        train_step=TrainStep(recipe, network, detector.loss, make_optimiser(recipe, network), processes),
         processes=processes,
         folder=folder,
         identity=identity,
     )
 
 
-def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
+def _rows(recipe: Recipe, crops: CropSet) -> tuple[CropIndices, CropIndices]:
     """Return the positions to train on, and the samples that choose the epoch, as `arrange` gives them."""
     training = crops.where("train", recipe.frames["train"], recipe.sampling)
     if recipe.labels == "none":
@@ -226,15 +226,15 @@ def _rows(recipe: Recipe, crops: CropSet) -> tuple[Indices, Indices]:
     return training, rows
 
 
-def _epochs(run: Run, listener: TrainListener | None) -> None:
+def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
     recipe, folder = run.recipe, run.folder
     done = sum(int(row["steps"]) for row in run.progress.history) + run.progress.step
     log = Log(folder, done) if run.processes.first else nullcontext()
-    with log as told, waiting() as held:
+    with log as told, deferred_signals() as held:
         for epoch in range(run.progress.epoch, recipe.epochs):
-            row = _epoch(run, epoch, listener, told, held)
+            row = _epoch(run, epoch, on_step, told, held)
             better = row[recipe.select] > run.progress.best
-            run.progress = Progress(
+            run.progress = TrainingProgress(
                 epoch + 1, 0, max(row[recipe.select], run.progress.best), (*run.progress.history, row)
             )
             if run.processes.first:
@@ -247,7 +247,7 @@ def _epochs(run: Run, listener: TrainListener | None) -> None:
 
 
 def _epoch(
-    run: Run, epoch: int, listener: TrainListener | None, log: Log | None, held: Waiting
+    run: TrainingRun, epoch: int, on_step: OnStep | None, log: Log | None, held: DeferredSignals
 ) -> dict[str, float]:
     recipe, progress = run.recipe, run.progress
     order = arrange(run.crops, run.training, recipe, (recipe.seed, epoch))
@@ -268,11 +268,11 @@ def _epoch(
         at, rate = epoch * steps + step, learning_rate(recipe, epoch * steps + step, steps * recipe.epochs)
         parts = [next(coming) for _ in own]
         try:
-            told = run.stepper.step(parts, [_seed(recipe.seed, at, part) for part in own], rate)
+            told = run.train_step.step(parts, [_seed(recipe.seed, at, part) for part in own], rate)
         except DeepscanError as error:
             raise type(error)(f"epoch {epoch + 1}, batch {step + 1}: {error.message}", error.hint)
         if run.average is not None:
-            _follow(run.average, run.network, min(recipe.ema, (1 + at) / (10 + at)))
+            update_ema(run.average, run.network, min(recipe.ema, (1 + at) / (10 + at)))
         run.progress = replace(
             run.progress,
             step=step + 1,
@@ -281,8 +281,8 @@ def _epoch(
         )
         if log is not None:
             log.step(at + 1, {**told, "lr": recipe.lr * rate})
-        if listener is not None:
-            listener(_step(run, epoch, steps, None))
+        if on_step is not None:
+            on_step(_step(run, epoch, steps, None))
         if held.signal is not None or time.monotonic() - saved > CHECKPOINT_SECONDS:
             run.save()
             saved = time.monotonic()
@@ -300,17 +300,17 @@ def _epoch(
         "seconds": round(run.progress.seconds, 1),
         "rate": round(steps * recipe.batch / run.progress.seconds, 1),
     }
-    if listener is not None:
-        listener(_step(run, epoch, steps, row))
+    if on_step is not None:
+        on_step(_step(run, epoch, steps, row))
     return row
 
 
-def _step(run: Run, epoch: int, steps: int, row: Mapping[str, float] | None) -> Step:
+def _step(run: TrainingRun, epoch: int, steps: int, row: Mapping[str, float] | None) -> StepReport:
     recipe, progress = run.recipe, run.progress
     rate = progress.step * recipe.batch / max(progress.seconds, 1e-9)
     left = ((recipe.epochs - epoch) * steps - progress.step) * recipe.batch / rate
     mean = _means(progress.sums)["loss"]
-    return Step(epoch + 1, recipe.epochs, progress.step, steps, mean, rate, left, row)
+    return StepReport(epoch + 1, recipe.epochs, progress.step, steps, mean, rate, left, row)
 
 
 def _seed(seed: int, step: int, part: int) -> int:
@@ -330,7 +330,7 @@ def _means(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
     return {name: value / count if count else math.nan for name, (value, count) in sums.items()}
 
 
-def _validate(run: Run) -> dict[str, float]:
+def _validate(run: TrainingRun) -> dict[str, float]:
     """Return the figures of the validation crops, each process having scored its share."""
     run.processes.share_buffers(run.kept)
     rank, count = run.processes.rank, run.processes.count
@@ -340,12 +340,14 @@ def _validate(run: Run) -> dict[str, float]:
     for at, share in enumerate(shares):
         scores[at::count] = share
     if not np.isfinite(scores).all():
-        raise UsageError(f"{np.isnan(scores).sum()} of {len(scores)} validation scores are no numbers", CALM)
+        raise UsageError(
+            f"{np.isnan(scores).sum()} of {len(scores)} validation scores are no numbers", UNSTABLE_HINT
+        )
     return choosing_figures(run.crops, run.choosing, scores)
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move averaged weights towards the present ones; the norms' statistics are averaged as well."""
     present = network.state_dict()
     for name, value in average.state_dict().items():

@@ -14,12 +14,14 @@ from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe
 from deepscan.training.sam import SAM
 
-Loss = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
+LossFunction = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
 #: The cached features of a `FrozenNetwork`, among a batch's inputs.
 FEATURES = "features"
 _COUNT = " count"
 #: What to do next where numbers have become none.
-CALM = "begin in another --out with a lower lr or with clip; --finish makes a model of the best epoch so far"
+UNSTABLE_HINT = (
+    "begin in another --out with a lower lr or with clip; --finish makes a model of the best epoch so far"
+)
 
 
 def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
@@ -53,7 +55,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return warm
 
 
-def judge(network: Network, batch: Batch) -> Output:
+def predict_batch(network: Network, batch: Batch) -> Output:
     """Return what a network says of a batch, from cached features where the batch holds them."""
     if FEATURES in batch.inputs:
         assert isinstance(network, FrozenNetwork)
@@ -62,7 +64,7 @@ def judge(network: Network, batch: Batch) -> Output:
     return output
 
 
-class Stepper:
+class TrainStep:
     """Makes the steps of a run: gradients over the parts of a batch, and the optimiser's move.
 
     Args:
@@ -74,7 +76,7 @@ class Stepper:
     """
 
     def __init__(
-        self, recipe: Recipe, network: Network, loss: Loss, optimiser: Optimizer, processes: Processes
+        self, recipe: Recipe, network: Network, loss: LossFunction, optimiser: Optimizer, processes: Processes
     ) -> None:
         self.recipe, self.network, self.loss = recipe, network, loss
         self.optimiser, self.processes = optimiser, processes
@@ -118,10 +120,10 @@ class Stepper:
         for part, seed in zip(parts, seeds, strict=True):
             torch.manual_seed(seed)
             with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._half):
-                output = judge(self.network, part)
+                output = predict_batch(self.network, part)
             total, named = self.loss(output, part)
             if not math.isfinite(value := float(total.detach())):
-                raise UsageError(f"the loss became {value}", CALM)
+                raise UsageError(f"the loss became {value}", UNSTABLE_HINT)
             (total * share).backward()  # type: ignore[no-untyped-call]
             for name, number in {"loss": total.detach(), **named}.items():
                 known = math.isfinite(float(number))
@@ -130,7 +132,7 @@ class Stepper:
         self.processes.add_gradients(self.trained)
         norm = float(nn.utils.clip_grad_norm_(self.trained, self.recipe.clip or math.inf))
         if not math.isfinite(norm):
-            raise UsageError(f"the gradient's norm became {norm}", CALM)
+            raise UsageError(f"the gradient's norm became {norm}", UNSTABLE_HINT)
         sums = self.processes.add(told)
         return {
             name: value / count if (count := sums[name + _COUNT]) else math.nan

@@ -112,7 +112,7 @@ def join(device: str) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-class Waiting:
+class DeferredSignals:
     """Whether a signal waits; a second one does not."""
 
     def __init__(self) -> None:
@@ -132,9 +132,9 @@ class Waiting:
 
 
 @contextmanager
-def waiting() -> Iterator[Waiting]:
-    """Let the first signal wait until `Waiting.end` is called; only the main thread can."""
-    held = Waiting()
+def deferred_signals() -> Iterator[DeferredSignals]:
+    """Let the first signal wait until `DeferredSignals.end` is called; only the main thread can."""
+    held = DeferredSignals()
     former: dict[int, object] = {}
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -31,8 +31,8 @@ from deepscan.training.recipe import Recipe
 from deepscan.training.validation import video_means
 
 #: Crops that are read at a time.
-PART = 1024
-HELD = "second half of the validation groups, which chose neither epoch nor thresholds"
+SCORED_AT_ONCE = 1024
+HELD_OUT = "second half of the validation groups, which chose neither epoch nor thresholds"
 NOT_FOR = (
     "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
     "showing that a video is authentic: a low score says that this model found nothing",
@@ -84,8 +84,8 @@ def publish(
         level="frame",
         data=f"{data}: first half of the validation groups, which also chose the epoch",
     )
-    results = figures(crops, held, _scores(network, crops, held, inputs), calibration)
-    where = f"{data}: {HELD}"
+    results = card_results(crops, held, _scores(network, crops, held, inputs), calibration)
+    where = f"{data}: {HELD_OUT}"
     save_weights(folder / WEIGHTS, network, half=recipe.quantise)
     card = ModelCard(
         folder=folder,
@@ -159,7 +159,7 @@ def _quantised(
         "interval": [round(interval.low, 4), round(interval.high, 4)],
         "n": len(held),
         "groups": len({crops.groups[at] for at in held}),
-        "data": f"{data}: {HELD}, in int8",
+        "data": f"{data}: {HELD_OUT}, in int8",
     }
     return replace(trial, results=(*card.results, result))
 
@@ -182,11 +182,11 @@ def _scores(
     network: Network, crops: CropSet, rows: NDArray[np.int64], inputs: Preprocessor
 ) -> NDArray[np.float64]:
     # The crops lie on disk: never all of them in memory.
-    parts = np.array_split(rows, math.ceil(len(rows) / PART))
+    parts = np.array_split(rows, math.ceil(len(rows) / SCORED_AT_ONCE))
     return np.concatenate([predict(network, crops.crops[part], inputs) for part in parts])
 
 
-def figures(
+def card_results(
     crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64], calibration: Calibration
 ) -> list[dict[str, Any]]:
     """Return a card's figures: of single crops, and of videos by their mean where these have several.
@@ -198,17 +198,17 @@ def figures(
         calibration: Of the model.
     """
     labels, groups = crops.labels[rows], [crops.groups[at] for at in rows]
-    measured = measure("frame", labels, raw, calibration, groups)
+    measured = results_at_level("frame", labels, raw, calibration, groups)
     videos = [crops.videos[at] for at in rows]
     # In the order in which each first occurs, as their means are.
     group_of = dict(zip(zip(videos, labels.tolist(), strict=True), groups, strict=True))
     if len(group_of) < len(rows):
         truth, means = video_means(labels, raw, videos)
-        measured += measure("video", truth, means, calibration, list(group_of.values()))
+        measured += results_at_level("video", truth, means, calibration, list(group_of.values()))
     return measured
 
 
-def measure(
+def results_at_level(
     level: Literal["frame", "video"],
     labels: NDArray[np.int64],
     raw: NDArray[np.float64],

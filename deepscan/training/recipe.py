@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augmentation.augment import steps_of
-from deepscan.data.augmentation.forgeries import FORGERIES, STRIDE
+from deepscan.data.augmentation.forgeries import FORGERIES, REDRAW_STRIDE
 from deepscan.data.crops.crop_cache import Sampling
 from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import UsageError
-from deepscan.training.recipe_files import state
+from deepscan.training.recipe_files import read_recipe
 
 Balance = Literal["natural", "equal", "paired", "origins"]
 Labels = Literal["given", "none"]
@@ -185,10 +185,10 @@ class Recipe:
             raise UsageError(
                 f"forgeries {list(self.forgeries)}", f"give one or more of: {', '.join(FORGERIES)}"
             )
-        if self.redraws and self.crop.input_side % STRIDE:
+        if self.redraws and self.crop.input_side % REDRAW_STRIDE:
             raise UsageError(
-                f"redraw takes crops of a multiple of {STRIDE} px, not of {self.crop.input_side}",
-                f"add crop.resize={math.ceil(self.crop.input_side / STRIDE) * STRIDE}",
+                f"redraw takes crops of a multiple of {REDRAW_STRIDE} px, not of {self.crop.input_side}",
+                f"add crop.resize={math.ceil(self.crop.input_side / REDRAW_STRIDE) * REDRAW_STRIDE}",
             )
 
     def _check_pairs(self) -> None:
@@ -236,7 +236,7 @@ def load_recipe(
         UsageError: The method or a key is unknown, or a value is of the wrong kind or out of range.
         MissingError: The file is not there.
     """
-    stated = state(method, recipe, overrides)
+    stated = read_recipe(method, recipe, overrides)
     if stated["method"] != (method or stated["method"]):
         raise UsageError(
             f"the recipe is one of method {stated['method']!r}, not {method!r}",

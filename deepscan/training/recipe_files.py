@@ -26,7 +26,7 @@ _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
 
 
-def state(method: str | None, recipe: Path | str | None, overrides: Sequence[str]) -> dict[str, Any]:
+def read_recipe(method: str | None, recipe: Path | str | None, overrides: Sequence[str]) -> dict[str, Any]:
     """Return what a recipe and its overrides state, every key present.
 
     Args:
@@ -54,7 +54,7 @@ def state(method: str | None, recipe: Path | str | None, overrides: Sequence[str
     return stated
 
 
-def packaged() -> tuple[str, ...]:
+def packaged_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that come with deepscan, but for what others only begin with."""
     folder = files("deepscan.training") / "recipes"
     names = (entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
@@ -65,13 +65,13 @@ def _recipe(method: str | None, recipe: Path | str | None) -> dict[str, Any]:
     if method is not None:
         DETECTORS.get(method)
     name = str(recipe or method or DEFAULT_METHOD)
-    if name in packaged():
+    if name in packaged_recipes():
         given = _packaged(name)
     elif Path(name).is_file():
         given = _parse(Path(name).read_text(encoding="utf-8"), name)
     else:
         raise MissingError(
-            f"there is no recipe {name}", f"name a YAML file, or one of: {', '.join(packaged())}"
+            f"there is no recipe {name}", f"name a YAML file, or one of: {', '.join(packaged_recipes())}"
         )
     return _resolved(given, name, method or given.get("method") or DEFAULT_METHOD)
 
@@ -91,8 +91,8 @@ def _resolved(given: dict[str, Any], name: str, method: str | None = None) -> di
 
 
 def _packaged(name: str) -> dict[str, Any]:
-    if name not in (*packaged(), _ROOT):
-        raise UsageError(f"there is no recipe {name!r}", choice_hint(name, packaged()))
+    if name not in (*packaged_recipes(), _ROOT):
+        raise UsageError(f"there is no recipe {name!r}", choice_hint(name, packaged_recipes()))
     text = (files("deepscan.training") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
     return _parse(text, name)
 

@@ -24,7 +24,7 @@ _BACKBONE = "backbone."
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands after a step.
 
     Attributes:
@@ -44,12 +44,12 @@ class Progress:
     seconds: float = 0.0
 
 
-def save(
+def save_checkpoint(
     path: Path,
     network: nn.Module,
     average: nn.Module | None,
     optimiser: Optimizer,
-    progress: Progress,
+    progress: TrainingProgress,
     identity: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint; one that was there stays whole until the new one is.
@@ -112,13 +112,13 @@ def _load(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None
         )
 
 
-def restore(
+def restore_checkpoint(
     path: Path,
     network: nn.Module,
     average: nn.Module | None,
     optimiser: Optimizer,
     identity: Mapping[str, Any],
-) -> Progress:
+) -> TrainingProgress:
     """Read a checkpoint into a network, its average and an optimiser that were built alike.
 
     Raises:
@@ -142,7 +142,7 @@ def restore(
         at, key = name.split(".", 1)
         state.setdefault(int(at), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Progress(
+    return TrainingProgress(
         stated["epoch"],
         stated["step"],
         stated["best"],
@@ -152,7 +152,7 @@ def restore(
     )
 
 
-def check(path: Path, identity: Mapping[str, Any]) -> None:
+def require_same_recipe(path: Path, identity: Mapping[str, Any]) -> None:
     """Check that a checkpoint is of a run with this recipe, without reading its tensors.
 
     Raises:
@@ -186,7 +186,7 @@ LOG, CURVES = "log.csv", "tensorboard"
 
 
 #: Steps between two points of a curve.
-INTERVAL = 20
+CURVE_INTERVAL = 20
 
 
 class Log:
@@ -204,7 +204,7 @@ class Log:
 
     def step(self, step: int, told: Mapping[str, float]) -> None:
         """Note the loss, its parts and the learning rate of a step, now and then."""
-        if step % INTERVAL == 0:
+        if step % CURVE_INTERVAL == 0:
             for name, value in told.items():
                 self._curves.add_scalar(f"step/{name}", value, step)
 

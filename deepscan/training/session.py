@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +13,19 @@ import torch
 from deepscan.backbones.weights import locate
 from deepscan.cards import CARD, ModelCard
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
-from deepscan.data.pictures import LABELS, PAIRS, Picture, read_pairs_only, read_pictures
+from deepscan.data.pictures import LABEL_OF, PAIRS, LabelledPicture, read_pairs_only, read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
+from deepscan.progress import OnProgress
 from deepscan.training import run_files
 from deepscan.training.autoencoders import Autoencoder, autoencoders
 from deepscan.training.batches import reals
-from deepscan.training.loop import TrainListener, train
+from deepscan.training.loop import OnStep, train
 from deepscan.training.processes import Processes
 from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
 from deepscan.training.run_files import BEST, CURVES, LAST, LOG
 
-Counted = Callable[[int, int], None]
 #: Crops on which the error of autoencoders is measured.
 _REDRAWN = 64
 
@@ -68,24 +68,24 @@ class Session:
         return self.folder / "run"
 
 
-def perform(
+def run_training(
     session: Session,
     processes: Processes,
     *,
-    crops_told: Counted,
-    autoencoders_told: Counted,
-    features_told: Counted,
-    told: TrainListener,
+    on_crops: OnProgress,
+    on_autoencoders: OnProgress,
+    on_features: OnProgress,
+    on_step: OnStep,
 ) -> ModelCard | Path | None:
     """Train, and return the card of the model folder that was made.
 
     Args:
         session: What to do.
         processes: Which processes do it together.
-        crops_told: Told how many crops are made, and how many there are.
-        autoencoders_told: Told how many images autoencoders have learnt from, and how many they will.
-        features_told: Told how many crops' features are done, and how many there are.
-        told: Told after every step.
+        on_crops: Told how many crops are made, and how many there are.
+        on_autoencoders: Told how many images autoencoders have learnt from, and how many they will.
+        on_features: Told how many crops' features are done, and how many there are.
+        on_step: Called after every step.
 
     Returns:
         The card; the weights' path where no label was read, and so no model can come of it; None in a
@@ -103,9 +103,9 @@ def perform(
     for turn in (True, False):
         if processes.first == turn:
             crops = prepare_crops(
-                pictures, recipe.crop, session.cache, workers=session.workers, progress=crops_told
+                pictures, recipe.crop, session.cache, workers=session.workers, on_progress=on_crops
             )
-            redrawers = _redrawers(session, crops, processes, autoencoders_told) if recipe.redraws else ()
+            redrawers = _redrawers(session, crops, processes, on_autoencoders) if recipe.redraws else ()
         processes.wait()
     network, state = train(
         recipe,
@@ -116,8 +116,8 @@ def perform(
         finish=session.finish,
         cache=session.cache if session.keep_features else None,
         redrawers=redrawers,
-        listener=told,
-        crops_listener=features_told,
+        on_step=on_step,
+        on_features=on_features,
     )
     if not processes.first:
         return None
@@ -141,7 +141,7 @@ def perform(
 
 
 def _redrawers(
-    session: Session, crops: CropSet, processes: Processes, told: Counted
+    session: Session, crops: CropSet, processes: Processes, on_progress: OnProgress
 ) -> tuple[Autoencoder, ...]:
     recipe, device = session.recipe, processes.device.type
     return autoencoders(
@@ -151,11 +151,11 @@ def _redrawers(
         seed=recipe.seed,
         half=recipe.half(device),
         device=device,
-        progress=told,
+        on_progress=on_progress,
     )
 
 
-def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
+def _checked(session: Session, processes: Processes) -> tuple[LabelledPicture, ...]:
     """Return the pictures, all that can be known before crops are cut having been looked at."""
     recipe, last = session.recipe, session.run / LAST
     there = [path for path in (last, session.folder / CARD) if path.exists()]
@@ -165,14 +165,14 @@ def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
             "go on with --resume, begin anew with --overwrite, or name another folder with --out",
         )
     if last.exists() and not session.overwrite:
-        run_files.check(last, recipe.to_json())
+        run_files.require_same_recipe(last, recipe.to_json())
     pictures = read_pictures(session.data, recipe.sources)
     trained = {picture.label for picture in pictures if picture.split == "train"}
-    if recipe.labels == "given" and trained != set(LABELS.values()):
-        lacking = next(name for name, label in LABELS.items() if label not in trained)
+    if recipe.labels == "given" and trained != set(LABEL_OF.values()):
+        lacking = next(name for name, label in LABEL_OF.items() if label not in trained)
         raise UsageError(f"there is no {lacking} picture to train on", "train on both classes")
     pictures += read_pairs_only(session.data, recipe.pairs_only)
-    check(recipe)
+    check_recipe(recipe)
     if recipe.weights != "random":
         locate(recipe.network["backbone"]["name"], recipe.weights)
     for path, option in ((session.run, "--out"), (session.cache, "--cache")):
@@ -184,7 +184,7 @@ def _checked(session: Session, processes: Processes) -> tuple[Picture, ...]:
     return pictures
 
 
-def check(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
     """Check that a recipe's network can be built and takes its inputs, without weights: in little time.
 
     Raises:
@@ -223,7 +223,7 @@ def writable(path: Path, option: str) -> None:
 
 
 def _trained(
-    session: Session, pictures: tuple[Picture, ...], crops: CropSet, redrawers: Sequence[Autoencoder]
+    session: Session, pictures: tuple[LabelledPicture, ...], crops: CropSet, redrawers: Sequence[Autoencoder]
 ) -> dict[str, object]:
     recipe = session.recipe
     return {

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.detectors.detector import FAKE, REAL
 from deepscan.metrics.binary import auc
 
@@ -35,7 +35,7 @@ def unseen_rows(crops: CropSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     if not crops.methods or not crops.origins:
         return np.empty(0, np.int64)
-    found = np.flatnonzero(Seen.of_crops(crops).unseen(crops)[rows[:, 0]])
+    found = np.flatnonzero(SeenInTraining.of_crops(crops).unseen(crops)[rows[:, 0]])
     return found if set(rows[found, 1].tolist()) == {REAL, FAKE} else found[:0]
 
 
@@ -54,13 +54,13 @@ def choosing_figures(
     figures = {"auc": auc(labels, scores), "video_auc": auc(*videos)}
     if len(unseen := unseen_rows(crops, rows)):
         groups = [crops.groups[at] for at in positions[unseen]]
-        voted = votes(labels[unseen], scores[unseen], groups)
+        voted = mean_votes(labels[unseen], scores[unseen], groups)
         figures["unseen_auc"] = auc(voted.labels, voted.scores)
     return figures
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenInTraining:
     """What the rows of `train` have.
 
     Attributes:
@@ -72,7 +72,7 @@ class Seen:
     origins: frozenset[str]
 
     @classmethod
-    def of(cls, pictures: Iterable[Picture]) -> "Seen":
+    def of(cls, pictures: Iterable[LabelledPicture]) -> "SeenInTraining":
         """Return what the training pictures among these have."""
         train = [picture for picture in pictures if picture.split == "train"]
         return cls(
@@ -81,7 +81,7 @@ class Seen:
         )
 
     @classmethod
-    def of_crops(cls, crops: CropSet) -> "Seen":
+    def of_crops(cls, crops: CropSet) -> "SeenInTraining":
         """Return what the training crops among these have, whose methods and origins are known."""
         train = crops.where("train").tolist()
         return cls(
@@ -96,7 +96,7 @@ class Seen:
         return np.where(crops.labels == FAKE, methods, origins)
 
 
-class Votes(NamedTuple):
+class GroupVotes(NamedTuple):
     """One vote a group and label: the mean score of its crops.
 
     Attributes:
@@ -110,7 +110,7 @@ class Votes(NamedTuple):
     groups: tuple[str, ...]
 
 
-def votes(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: Sequence[str]) -> Votes:
+def mean_votes(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: Sequence[str]) -> GroupVotes:
     """Return the votes of scored crops, in the order in which group and label first occur.
 
     Args:
@@ -121,7 +121,7 @@ def votes(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: Sequen
     of_vote: dict[tuple[str, int], list[float]] = {}
     for group, label, score in zip(groups, labels.tolist(), scores.tolist(), strict=True):
         of_vote.setdefault((group, label), []).append(score)
-    return Votes(
+    return GroupVotes(
         np.array([label for _, label in of_vote], dtype=np.int64),
         np.array([np.mean(given) for given in of_vote.values()]),
         tuple(group for group, _ in of_vote),

@@ -10,7 +10,7 @@ from deepscan.analyses.stability import StabilityAnalysis, summarise_curve
 from deepscan.analyses.trainings import read_training, read_trainings
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
-from deepscan.training.run_files import Progress, save
+from deepscan.training.run_files import TrainingProgress, save_checkpoint
 from tests.analyses.logs import training
 from tests.analyses.materials import subject
 from tests.detectors.test_contract import TINY
@@ -91,7 +91,9 @@ def test_the_checkpoint_states_the_recipe_before_the_card_does(tmp_path):
     network = DETECTORS.get("unifd")().build(TINY["unifd"])
     optimiser = torch.optim.SGD(network.head.parameters(), lr=1)
     identity = {"method": "unifd", "seed": 5, "select": "video_auc", "crops": "key", "backbone": "hash"}
-    save(run / "last.safetensors", network, None, optimiser, Progress(2, 0, 0.8, ()), identity)
+    save_checkpoint(
+        run / "last.safetensors", network, None, optimiser, TrainingProgress(2, 0, 0.8, ()), identity
+    )
     found = read_training(run)
     assert found.recipe == {"method": "unifd", "seed": 5, "select": "video_auc"}
     assert (found.seed, found.select, found.best) == (5, "video_auc", 1)

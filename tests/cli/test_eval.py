@@ -7,7 +7,7 @@ import cv2
 import pytest
 
 from deepscan.data.benchmarks.forensynths import GENERATORS
-from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets import DATASETS
 from deepscan.errors import ExitCode
 from deepscan.evaluation.protocols import PROTOCOLS
 from tests import toy
@@ -64,7 +64,7 @@ def test_run_as_it_is_shown_without_data_it_says_what_to_put_where(tmp_path):
     lines = [line for line in ran.err.splitlines() if line not in ran.error_lines]
     assert len(lines) == 3 * len(tests)
     for test, (what, where, origin) in zip(tests, zip(*[iter(lines)] * 3, strict=True), strict=True):
-        layout = LAYOUTS.get(test.dataset)
+        layout = DATASETS.get(test.dataset)
         assert what.startswith(f"missing: {test.name}: ")
         assert f"deepscan prepare {test.dataset} --root DIR --out data" in what
         assert where == f"  DIR: {layout.expects}"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deepscan.cli import progress as module
 from deepscan.cli.train_view import TrainView
-from deepscan.training.loop import Step
+from deepscan.training.loop import StepReport
 from tests.command import SAMPLES
 from tests.terminal import at_a_terminal
 
@@ -58,7 +58,7 @@ def clock(monkeypatch):
 
 def step(at, row=None, epoch=1, **figures):
     given = {"epochs": 6, "steps": 10, "loss": 0.7371, "rate": 20.2, "left": 6600.0, **figures}
-    return Step(epoch=epoch, step=at, row=row, **given)
+    return StepReport(epoch=epoch, step=at, row=row, **given)
 
 
 def terminal(width=80):

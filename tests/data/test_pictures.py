@@ -9,7 +9,7 @@ import pytest
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo, write_benchmark
-from deepscan.data.pictures import Picture, read_pairs_only, read_pictures
+from deepscan.data.pictures import LabelledPicture, read_pairs_only, read_pictures
 from deepscan.errors import MissingError, UsageError
 
 HEADER = "file,label,group,split,source,note\n"
@@ -25,8 +25,8 @@ def _folder(tmp_path, rows, header=HEADER):
 def test_rows_become_pictures_in_their_order(tmp_path):
     folder = _folder(tmp_path, "b.jpg,fake,g1,train,DFDC,x\na.jpg,real,g2,val,web,\n")
     assert read_pictures(folder) == (
-        Picture(folder / "b.jpg", 1, "g1", "train", "DFDC", "b.jpg"),
-        Picture(folder / "a.jpg", 0, "g2", "val", "web", "a.jpg"),
+        LabelledPicture(folder / "b.jpg", 1, "g1", "train", "DFDC", "b.jpg"),
+        LabelledPicture(folder / "a.jpg", 0, "g2", "val", "web", "a.jpg"),
     )
 
 
@@ -101,9 +101,9 @@ def test_a_lacking_picture_is_named(tmp_path):
 
 def test_a_picture_checks_itself(tmp_path):
     with pytest.raises(ValueError, match="label"):
-        Picture(tmp_path, 2, "g", "train", "", "v")
+        LabelledPicture(tmp_path, 2, "g", "train", "", "v")
     with pytest.raises(ValueError, match="split"):
-        Picture(tmp_path, 1, "g", "test", "", "v")
+        LabelledPicture(tmp_path, 1, "g", "test", "", "v")
 
 
 def test_videos_and_masks_are_read_where_the_index_has_them(tmp_path):

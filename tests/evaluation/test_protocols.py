@@ -3,7 +3,7 @@
 import pytest
 
 from deepscan.data.benchmarks.forensynths import GENERATORS
-from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets import DATASETS
 from deepscan.errors import UsageError
 from deepscan.evaluation.protocols import PROTOCOLS, Protocol, named
 from deepscan.evaluation.protocols import TestSet as AskedSet
@@ -48,7 +48,7 @@ def test_every_set_is_of_data_that_can_be_prepared_or_read_in_place(name, row):
         if protocol.reading == "pictures":
             assert test.dataset in GENERATORS
             continue
-        layout = LAYOUTS.get(test.dataset)
+        layout = DATASETS.get(test.dataset)
         assert set(test.kinds) <= {kind for kind, label in layout.labels.items() if label}
         assert bool(test.compression) == layout.nested, "a level is asked of the files that have levels"
         assert test.split == "test"

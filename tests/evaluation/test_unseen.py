@@ -7,9 +7,9 @@ import pytest
 
 from deepscan.cards import Calibration
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
-from deepscan.training.validation import Seen, Votes, votes
+from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 
 #: Scores are calibrated as they are; fake from 0.8, no_evidence below 0.2.
 CALIBRATION = Calibration("video", "data", 10, "rule", 1.0, 0.2, 0.8)
@@ -31,11 +31,11 @@ def _crops(labels, methods, origins):
 
 
 def _picture(label, split, origin="", method="", source="S"):
-    return Picture(Path("a.jpg"), label, "g", split, source, "v", origin=origin, method=method)
+    return LabelledPicture(Path("a.jpg"), label, "g", split, source, "v", origin=origin, method=method)
 
 
 def test_what_no_row_of_train_has_is_unseen():
-    seen = Seen.of(
+    seen = SeenInTraining.of(
         [
             _picture(1, "train", "a", "old"),
             _picture(0, "train", "b", "none"),
@@ -51,7 +51,7 @@ def test_what_no_row_of_train_has_is_unseen():
 
 
 def test_a_vote_is_the_mean_of_a_group_and_label():
-    voted = votes(np.array([0, 1, 0, 1]), np.array([0.1, 0.8, 0.3, 0.9]), ["a", "a", "a", "b"])
+    voted = mean_votes(np.array([0, 1, 0, 1]), np.array([0.1, 0.8, 0.3, 0.9]), ["a", "a", "a", "b"])
     assert voted.labels.tolist() == [0, 1, 1]
     np.testing.assert_allclose(voted.scores, [0.2, 0.8, 0.9])
     assert voted.groups == ("a", "a", "b")
@@ -59,7 +59,7 @@ def test_a_vote_is_the_mean_of_a_group_and_label():
 
 def test_a_group_of_many_crops_counts_once():
     labels = np.array([1] * 9 + [1, 0])
-    voted = votes(labels, np.array([0.1] * 9 + [0.9, 0.5]), ["many"] * 9 + ["one", "real"])
+    voted = mean_votes(labels, np.array([0.1] * 9 + [0.9, 0.5]), ["many"] * 9 + ["one", "real"])
     found = auc_of_votes(voted)
     assert found.value == 0.5
     assert (found.n, found.groups) == (3, 3)
@@ -69,15 +69,17 @@ def test_the_interval_is_by_group():
     rng = np.random.default_rng(0)
     labels = np.tile([0, 1], 40)
     scores = np.clip(labels * 0.3 + rng.uniform(0, 0.7, 80), 0, 1)
-    alone = auc_of_votes(Votes(labels, scores, tuple(map(str, range(80)))))
-    together = auc_of_votes(Votes(labels, scores, tuple(str(at // 20) for at in range(80))))
+    alone = auc_of_votes(GroupVotes(labels, scores, tuple(map(str, range(80)))))
+    together = auc_of_votes(GroupVotes(labels, scores, tuple(str(at // 20) for at in range(80))))
     assert alone.value == together.value
     assert alone.interval.low < alone.value < alone.interval.high
     assert alone.interval != together.interval
 
 
 def test_shares_are_of_each_label_at_the_thresholds():
-    voted = Votes(np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.79, 0.8, 0.1, 0.5, 0.9]), ("g",) * 7)
+    voted = GroupVotes(
+        np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.79, 0.8, 0.1, 0.5, 0.9]), ("g",) * 7
+    )
     shares = verdict_shares(voted, CALIBRATION)
     assert shares["real_fake"] == pytest.approx(1 / 4)
     assert shares["fake_fake"] == pytest.approx(1 / 3)
@@ -85,7 +87,7 @@ def test_shares_are_of_each_label_at_the_thresholds():
 
 
 def test_a_label_without_votes_has_no_share():
-    shares = verdict_shares(Votes(np.array([0]), np.array([0.9]), ("g",)), CALIBRATION)
+    shares = verdict_shares(GroupVotes(np.array([0]), np.array([0.9]), ("g",)), CALIBRATION)
     assert shares["real_fake"] == 1
     assert np.isnan(shares["fake_fake"])
 

@@ -63,7 +63,7 @@ def test_each_learns_to_draw_what_it_has_seen(smooth, trained):
 def test_what_was_trained_is_kept_for_the_same_crops_and_seed_alone(smooth, store, trained):
     before = _bytes(store)
     assert len(before) == len(QUICK)
-    again = autoencoders(smooth, smooth.where("train"), store, seed=3, plans=QUICK, progress=_not_called)
+    again = autoencoders(smooth, smooth.where("train"), store, seed=3, plans=QUICK, on_progress=_not_called)
     assert _bytes(store) == before
     for redraw, same in zip(trained, again, strict=True):
         assert np.array_equal(redraw(smooth.crops[0]), same(smooth.crops[0]))
@@ -84,7 +84,7 @@ def test_what_was_trained_is_kept_for_the_same_crops_and_seed_alone(smooth, stor
     ):
         given = {"crops": smooth, "rows": rows, "seed": 3, "plans": QUICK, **changed}
         with pytest.raises(Begun):
-            autoencoders(store=store, progress=stop, **given)
+            autoencoders(store=store, on_progress=stop, **given)
     # What was interrupted has left nothing that could be taken for whole.
     assert _bytes(store) == before
 
@@ -99,11 +99,11 @@ def test_an_interrupted_training_goes_on_with_the_autoencoder_that_it_was_at(smo
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        autoencoders(smooth, rows, tmp_path / "a", seed=1, plans=plans, progress=stop)
+        autoencoders(smooth, rows, tmp_path / "a", seed=1, plans=plans, on_progress=stop)
     assert len(_bytes(tmp_path / "a")) == 1
     resumed = []
     autoencoders(
-        smooth, rows, tmp_path / "a", seed=1, plans=plans, progress=lambda *given: resumed.append(given)
+        smooth, rows, tmp_path / "a", seed=1, plans=plans, on_progress=lambda *given: resumed.append(given)
     )
     assert [done for done, _ in told] == [16, 32, 48, 64]
     assert resumed == [(16, 48), (32, 48), (48, 48)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deepscan.data.augmentation.forgeries import FORGERIES
-from deepscan.data.crops.crop_cache import CropSet, Layer
+from deepscan.data.crops.crop_cache import CropSet, PixelLayer
 from deepscan.detectors.detector import REAL, UNKNOWN
 from deepscan.errors import UsageError
 from deepscan.training.batches import ALONE, CropSource, arrange, halves, reals
@@ -258,7 +258,7 @@ def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, pai
     masks[1::4, :16] = 255
     masked = np.zeros(96, bool)
     masked[1::4] = True
-    known = dataclasses.replace(crops, layers={"forged": Layer(masks, masked)})
+    known = dataclasses.replace(crops, layers={"forged": PixelLayer(masks, masked)})
     order = np.array([[0, 0, 0], [1, 1, 0], [2, 0, 2], [3, 1, 2]] * 2)
     given = _batches(known, order, paired, masks=True)[0].masks
     assert not given[[0, 2]].any()
@@ -277,7 +277,7 @@ def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_cr
     )
     faces = np.zeros((96, 32, 32), np.uint8)
     faces[0, :16, :16] = 255
-    stated = dataclasses.replace(crops, layers={"face": Layer(faces, np.arange(96) == 0)})
+    stated = dataclasses.replace(crops, layers={"face": PixelLayer(faces, np.arange(96) == 0)})
     order = np.array([[0, 0, 0], [1, 1, 0]])
 
     def regions(recipe, epoch=0):

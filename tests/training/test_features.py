@@ -125,7 +125,7 @@ def test_a_checkpoint_of_a_frozen_backbone_holds_its_head_alone_and_resumes(froz
 
     whole, _ = train(frozen, crops, tmp_path / "whole", processes=CPU)
     with pytest.raises(InterruptedError):
-        train(frozen, crops, tmp_path / "cut", processes=CPU, listener=stop)
+        train(frozen, crops, tmp_path / "cut", processes=CPU, on_step=stop)
     assert not [name for name in load_file(tmp_path / "cut" / "last.safetensors") if ".backbone." in name]
     resumed, _ = train(frozen, crops, tmp_path / "cut", processes=CPU, resume=True)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())

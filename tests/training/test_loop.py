@@ -38,7 +38,7 @@ def _same(one, other):
 def test_it_learns_what_tells_the_classes_apart(recipe, crops, tmp_path):
     longer = dataclasses.replace(recipe, epochs=6, augment="none")
     told = []
-    network, progress = train(longer, crops, tmp_path, processes=CPU, listener=told.append)
+    network, progress = train(longer, crops, tmp_path, processes=CPU, on_step=told.append)
     assert max(row["auc"] for row in progress.history) > 0.9
     assert progress.history[-1]["loss"] < progress.history[0]["loss"]
     with (tmp_path / "log.csv").open() as file:
@@ -60,7 +60,7 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(recipe, crops, tmp_
 
     whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
     with pytest.raises(Interruption):
-        train(recipe, crops, tmp_path / "cut", processes=CPU, listener=interrupt)
+        train(recipe, crops, tmp_path / "cut", processes=CPU, on_step=interrupt)
     resumed, progress = train(recipe, crops, tmp_path / "cut", resume=True, processes=CPU)
     assert _same(whole, resumed)
     last = [(tmp_path / name / "last.safetensors") for name in ("whole", "cut")]
@@ -80,7 +80,7 @@ def test_an_interrupted_run_can_be_finished_as_it_is(recipe, crops, tmp_path):
             raise Interruption
 
     with pytest.raises(Interruption):
-        train(recipe, crops, tmp_path, processes=CPU, listener=interrupt)
+        train(recipe, crops, tmp_path, processes=CPU, on_step=interrupt)
     network, progress = train(recipe, crops, tmp_path, finish=True, processes=CPU)
     assert len(progress.history) == 2
     kept = network.state_dict()
@@ -109,10 +109,10 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch_or_at_its_end(recipe, crops, tm
 
     whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, crops, tmp_path / "cut", processes=CPU, listener=interrupt)
+        train(recipe, crops, tmp_path / "cut", processes=CPU, on_step=interrupt)
     told = []
     resumed, progress = train(
-        recipe, crops, tmp_path / "cut", resume=True, processes=CPU, listener=told.append
+        recipe, crops, tmp_path / "cut", resume=True, processes=CPU, on_step=told.append
     )
     assert (told[0].epoch, told[0].step) == (2, min(at + 1, 7))
     assert _same(whole, resumed)
@@ -240,7 +240,7 @@ def test_a_loss_that_is_no_number_ends_the_run(recipe, crops, tmp_path):
 
 
 def test_a_gradient_that_is_no_number_moves_nothing(recipe):
-    from deepscan.training.optimiser import Stepper, make_optimiser
+    from deepscan.training.optimiser import TrainStep, make_optimiser
 
     detector = DETECTORS.get("qtfp")(**recipe.loss)
     for rho in (0.0, 0.1):
@@ -256,11 +256,11 @@ def test_a_gradient_that_is_no_number_moves_nothing(recipe):
             spoilt = torch.sqrt((output.logits * 0).sum()) if len(turn) > bool(rho) else 0
             return total + spoilt, parts
 
-        stepper = Stepper(sharp, network, loss, make_optimiser(sharp, network), CPU)
+        train_step = TrainStep(sharp, network, loss, make_optimiser(sharp, network), CPU)
         batch = Batch({"crops": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 1] * 2))
         before = {name: value.clone() for name, value in network.named_parameters()}
         with pytest.raises(UsageError, match="gradient's norm became nan"):
-            stepper.step([batch], [0], 1.0)
+            train_step.step([batch], [0], 1.0)
         assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 

@@ -9,7 +9,7 @@ import torch
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_cache import prepare_crops
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.qtfp import Qtfp
 from deepscan.errors import ContractError, UsageError
@@ -42,7 +42,7 @@ def test_the_last_checkpoint_stays_and_the_run_goes_on_from_it(
     recipe, crops, tmp_path, monkeypatch, spoilt, told
 ):
     with pytest.raises(Interruption):
-        train(recipe, crops, tmp_path, processes=CPU, listener=_stop_after_an_epoch)
+        train(recipe, crops, tmp_path, processes=CPU, on_step=_stop_after_an_epoch)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     assert set(before) == {"last.safetensors", "best.safetensors"}
     steps, loss = [], Qtfp.loss
@@ -60,7 +60,7 @@ def test_the_last_checkpoint_stays_and_the_run_goes_on_from_it(
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")} == before
     assert not list(tmp_path.glob("*.tmp"))
     first = []
-    _, progress = train(recipe, crops, tmp_path, processes=CPU, resume=True, listener=first.append)
+    _, progress = train(recipe, crops, tmp_path, processes=CPU, resume=True, on_step=first.append)
     assert (first[0].epoch, first[0].step) == (2, 1)
     assert len(progress.history) == recipe.epochs
 
@@ -86,7 +86,7 @@ def test_a_picture_that_cannot_be_read_is_told_and_leaves_no_cache(tmp_path, par
     whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
     cv2.imwrite(str(whole), np.full((64, 64, 3), 128, np.uint8))
     cut.write_bytes(whole.read_bytes()[:bytes_left])
-    picture = dataclasses.replace(Picture(whole, 1, "g", "train", "", "v", whole), **{part: cut})
+    picture = dataclasses.replace(LabelledPicture(whole, 1, "g", "train", "", "v", whole), **{part: cut})
     with pytest.raises(UsageError, match=r"cut\.png is not a picture that can be read") as raised:
         prepare_crops([picture], CropRecipe(side=32), tmp_path / "cache", workers=0)
     assert "take it out of the index" in raised.value.hint

@@ -7,7 +7,7 @@ import torch
 
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
-from deepscan.training.optimiser import Stepper, make_optimiser
+from deepscan.training.optimiser import TrainStep, make_optimiser
 from deepscan.training.processes import Processes
 from tests.detectors.test_contract import BACKBONE
 
@@ -59,7 +59,7 @@ def _moved(recipe, network, rate=1.0):
     rng = torch.Generator().manual_seed(1)
     batch = Batch({"crops": torch.randn(4, 3, 32, 32, generator=rng)}, torch.tensor([0, 1, 0, 1]))
     detector = DETECTORS.get("qtfp")()
-    stepper = Stepper(recipe, network.train(), detector.loss, make_optimiser(recipe, network), ALONE)
+    stepper = TrainStep(recipe, network.train(), detector.loss, make_optimiser(recipe, network), ALONE)
     stepper.step([batch], [0], rate)
     own, others = (
         torch.stack(

@@ -20,7 +20,7 @@ from deepscan.metrics.binary import auc, bootstrap, calibration_error
 from deepscan.models.lookup import load_card
 from deepscan.training import publish as module
 from deepscan.training.batches import halves
-from deepscan.training.publish import figures, publish
+from deepscan.training.publish import card_results, publish
 from tests.tiny import crop_set, pictures, recipe_of, trained
 from tests.toy import CALIBRATION
 
@@ -103,7 +103,9 @@ def test_figures_are_those_of_crops_and_of_videos(quick):
     crops = crop_set(32)
     rows = np.flatnonzero([group in {"group-0", "group-1", "group-5", "group-6"} for group in crops.groups])
     raw = np.random.default_rng(0).uniform(size=len(rows))
-    found = {(figure["metric"], figure["level"]): figure for figure in figures(crops, rows, raw, CALIBRATION)}
+    found = {
+        (figure["metric"], figure["level"]): figure for figure in card_results(crops, rows, raw, CALIBRATION)
+    }
     labels = crops.labels[rows]
     assert found["auc", "frame"]["value"] == round(auc(labels, raw), 4)
     assert found["auc", "frame"]["n"] == 16
@@ -115,7 +117,7 @@ def test_figures_are_those_of_crops_and_of_videos(quick):
 def test_where_every_crop_is_its_own_video_there_are_no_figures_of_videos(quick):
     rows = np.arange(0, 48, 2)
     raw = np.random.default_rng(0).uniform(size=len(rows))
-    assert {figure["level"] for figure in figures(crop_set(32), rows, raw, CALIBRATION)} == {"frame"}
+    assert {figure["level"] for figure in card_results(crop_set(32), rows, raw, CALIBRATION)} == {"frame"}
 
 
 def test_weights_that_change_as_they_are_folded_are_not_published(parts, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from deepscan.data.augmentation.forgeries import FORGERIES
 from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.training.recipe import load_recipe
-from deepscan.training.recipe_files import packaged
+from deepscan.training.recipe_files import packaged_recipes
 
 #: What the papers and their released code state, or what stands here where they state nothing; a recipe that
 #: differs trains another method.
@@ -241,7 +241,7 @@ def test_two_stages_redraw_faces_and_the_last_alone_is_quantised():
 
 
 def test_every_recipe_says_what_to_expect():
-    for name in packaged():
+    for name in packaged_recipes():
         text = (files("deepscan.training") / "recipes" / f"{name}.yaml").read_text()
         if name != "compact":
             assert "xpected" in text.split("base:")[0], name

@@ -15,10 +15,10 @@ from deepscan.training import session as session_module
 from deepscan.training.autoencoders import PLANS, Autoencoder, autoencoders
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
-from deepscan.training.session import Session, check, perform
+from deepscan.training.session import Session, check_recipe, run_training
 
 CPU = Processes(0, 1, torch.device("cpu"))
-COUNTED = dict.fromkeys(("crops_told", "autoencoders_told", "features_told"), lambda *given: None)
+COUNTED = dict.fromkeys(("on_crops", "on_autoencoders", "on_features"), lambda *given: None)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def session(recipe, crops, tmp_path, monkeypatch):
 
 
 def _run(session):
-    return perform(session, CPU, told=lambda step: None, **COUNTED)
+    return run_training(session, CPU, on_step=lambda step: None, **COUNTED)
 
 
 def _not_cut(monkeypatch):
@@ -83,7 +83,7 @@ def test_overwriting_leaves_nothing_of_the_former_run(session):
         raise Stop
 
     with pytest.raises(Stop):
-        perform(dataclasses.replace(session, overwrite=True), CPU, told=stop, **COUNTED)
+        run_training(dataclasses.replace(session, overwrite=True), CPU, on_step=stop, **COUNTED)
     assert before
     assert not (session.run / "best.safetensors").exists()
     assert not (session.run / "log.csv").exists()
@@ -171,8 +171,8 @@ def test_a_recipe_that_redraws_trains_autoencoders_once_on_real_training_crops(r
         return images(given, rows, rng)
 
     monkeypatch.setattr(autoencoders_module, "_images", spy)
-    listeners = {**COUNTED, "autoencoders_told": lambda *given: told.append(given)}
-    card = perform(redrawing, CPU, told=lambda step: None, **listeners)
+    listeners = {**COUNTED, "on_autoencoders": lambda *given: told.append(given)}
+    card = run_training(redrawing, CPU, on_step=lambda step: None, **listeners)
     assert told == [(16, 64), (32, 64), (48, 64), (64, 64)]
     assert {tuple(rows) for rows in looked} == {tuple(range(0, 56, 2))}
     stated = card.trained["autoencoders"]
@@ -185,23 +185,23 @@ def test_a_recipe_that_redraws_trains_autoencoders_once_on_real_training_crops(r
     kept = [Autoencoder(path) for path in redrawing.cache.glob("redraw-*.onnx")]
     real = crops.crops[:56:2]
     assert sorted(stated["l1_of_255"]) == sorted(round(redraw.error(real), 2) for redraw in kept)
-    assert perform(redrawing, CPU, told=lambda step: None, **listeners) == card
+    assert run_training(redrawing, CPU, on_step=lambda step: None, **listeners) == card
     assert len(told) == 4
 
 
 def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
-    check(load_recipe("qtfp"))
+    check_recipe(load_recipe("qtfp"))
     for overrides, hint in (
         (("network.backbone.name=siglip2-vit-l16",), "crop.resize=256"),
         (("network.queries=0",), "network"),
     ):
         with pytest.raises(UsageError) as raised:
-            check(load_recipe("qtfp", overrides=overrides))
+            check_recipe(load_recipe("qtfp", overrides=overrides))
         assert hint in raised.value.hint
     with pytest.raises(UsageError, match="100") as raised:
-        check(load_recipe("corit", "compact"))
+        check_recipe(load_recipe("corit", "compact"))
     assert raised.value.hint == "add inputs.grid=10"
     for method in ("corit", "dfd-hr"):
         for backbone in ("siglip2-vit-l16", "pe-core-vit-l14", "beitv2-vit-l16"):
             with pytest.raises(UsageError, match=r"CLS token|relative position"):
-                check(load_recipe(method, overrides=[f"network.backbone.name={backbone}"]))
+                check_recipe(load_recipe(method, overrides=[f"network.backbone.name={backbone}"]))

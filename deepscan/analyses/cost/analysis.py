@@ -24,7 +24,7 @@ from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import UsageError
 from deepscan.evaluation.tables import paper_table
-from deepscan.training.optimiser import FEATURES, Stepper, make_optimiser
+from deepscan.training.optimiser import FEATURES, TrainStep, make_optimiser
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe, load_recipe
 
@@ -125,7 +125,7 @@ class CostAnalysis(Analysis):
         detector = DETECTORS.get(recipe.method)(**recipe.loss)
         network = detector.build(recipe.network).to(device).train()
         processes = Processes(0, 1, torch.device(device))
-        stepper = Stepper(recipe, network, detector.loss, make_optimiser(recipe, network), processes)
+        stepper = TrainStep(recipe, network, detector.loss, make_optimiser(recipe, network), processes)
         batches = list(_batches(recipe, network, detector.wants_masks))
         seeds = list(range(len(batches)))
         if device == "cuda":

@@ -13,7 +13,7 @@ from deepscan.data.augmentation.degrade import Codec, Jpeg, Shrink, dither, expo
 from deepscan.errors import UsageError, choice_hint
 from deepscan.media.frames import Image
 
-Step = Callable[[Image, Generator], Image]
+AugmentStep = Callable[[Image, Generator], Image]
 
 
 def _clipped(values: NDArray[np.floating]) -> Image:
@@ -60,7 +60,7 @@ class Affine:
         return np.asarray(moved, dtype=np.uint8)
 
 
-def blur(image: Image, rng: Generator) -> Image:
+def random_blur(image: Image, rng: Generator) -> Image:
     """Blur with a Gaussian of kernel 3, 5 or 7."""
     side = int(rng.choice((3, 5, 7)))
     return np.asarray(cv2.GaussianBlur(image, (side, side), 0), dtype=np.uint8)
@@ -105,7 +105,7 @@ def hue_saturation_value(image: Image, rng: Generator) -> Image:
 
 def colour(image: Image, rng: Generator) -> Image:
     """Apply one of the three colour steps."""
-    steps: tuple[Step, ...] = (brightness_contrast, fancy_pca, hue_saturation_value)
+    steps: tuple[AugmentStep, ...] = (brightness_contrast, fancy_pca, hue_saturation_value)
     return steps[rng.integers(len(steps))](image, rng)
 
 
@@ -178,9 +178,9 @@ def glass_blur(image: Image, rng: Generator) -> Image:
 #: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
 #: compression; `clips` adds to that what video codecs do; `web` is stronger, against what files give away,
 #: and `wild` has what cameras, editors and formats do beside.
-AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
+AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
     "none": (),
-    "bench": ((0.5, flip), (0.5, Affine()), (0.5, blur), (0.5, colour), (0.5, Jpeg())),
+    "bench": ((0.5, flip), (0.5, Affine()), (0.5, random_blur), (0.5, colour), (0.5, Jpeg())),
     "effort": (
         (0.5, flip),
         (0.5, BrightnessContrast(0.2)),
@@ -197,7 +197,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
     "gend": (
         (0.5, flip),
         (1.0, Affine(scale=(0.9, 1.1), shift=0.1)),
-        (0.1, blur),
+        (0.1, random_blur),
         (1.0, brightness_contrast),
         (1.0, Jpeg()),
     ),
@@ -205,7 +205,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.5, flip),
         (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
         (0.2, Shrink(0.5)),
-        (0.05, blur),
+        (0.05, random_blur),
         (0.3, colour),
         (0.05, noise),
         (0.3, Jpeg(40, 100)),
@@ -215,7 +215,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.5, flip),
         (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
         (0.4, Shrink(0.25, codec=0.5)),
-        (0.05, blur),
+        (0.05, random_blur),
         (0.3, colour),
         (0.05, noise),
         (0.2, Jpeg(40, 100)),
@@ -226,7 +226,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.5, flip),
         (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
         (0.5, Shrink(0.3, codec=0.5)),
-        (0.05, blur),
+        (0.05, random_blur),
         (0.35, colour),
         (0.05, noise),
         (0.3, Jpeg(35, 100)),
@@ -240,7 +240,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
         (0.15, fade),
         (0.1, sharpen),
         (0.5, Shrink(0.3, codec=0.5)),
-        (0.05, blur),
+        (0.05, random_blur),
         (0.3, colour),
         (0.05, noise),
         (0.04, dither),
@@ -251,7 +251,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, Step], ...]] = {
 }
 
 
-def steps_of(name: str) -> tuple[tuple[float, Step], ...]:
+def steps_of(name: str) -> tuple[tuple[float, AugmentStep], ...]:
     """Return the steps of a named set, each with its probability.
 
     Raises:

@@ -18,7 +18,7 @@ Donor = Callable[[], Image]
 #: Takes an image through a trained autoencoder: RGB, shape (S, S, 3), uint8, in and out.
 Redrawer = Callable[[Image], Image]
 #: What divides S there: by how much the code of such an autoencoder is coarser than the image.
-STRIDE = 8
+REDRAW_STRIDE = 8
 #: Of so many donors the one that looks most like the face takes its place.
 _DONORS = 4
 #: Side of the copies that are compared to find it.
@@ -40,7 +40,7 @@ class Means:
     redrawers: Sequence[Redrawer] = ()
 
 
-Forgery = Callable[[Image, Means, CropRecipe, Generator], tuple[Image, BlendMask]]
+ForgeryFunction = Callable[[Image, Means, CropRecipe, Generator], tuple[Image, BlendMask]]
 
 
 def blend(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
@@ -88,7 +88,7 @@ def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple
     return _laid(crop, _rerendered(np.asarray(moved, dtype=np.uint8), rng), soft), soft
 
 
-def render(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
+def rerender(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Draw the face, or all that is seen, anew from fewer pixels, as the decoder of a generator does."""
     side = crop.shape[0]
     mask = (
@@ -125,11 +125,11 @@ def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tup
 
 
 #: Name in a recipe's `forgeries` -> how one is made.
-FORGERIES: Mapping[str, Forgery] = {
+FORGERIES: Mapping[str, ForgeryFunction] = {
     "blend": blend,
     "swap": swap,
     "warp": warp,
-    "render": render,
+    "render": rerender,
     "redraw": redraw,
 }
 

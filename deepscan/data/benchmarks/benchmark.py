@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepscan.data.benchmarks.benchmark_file import (
+    BenchmarkEntry,
     BenchmarkFile,
     CropPaths,
-    Entry,
     frame_order,
     label_of,
     split_level,
@@ -258,7 +258,7 @@ def write_benchmark(path: Path, videos: Iterable[FaceVideo], *, nested: bool) ->
         file.write(json.dumps({split_level(path.stem)[0]: data}).encode("ascii") + b"\n")
 
 
-def _label(entry: Entry, labels: Mapping[str, int]) -> int:
+def _label(entry: BenchmarkEntry, labels: Mapping[str, int]) -> int:
     if entry.kind in labels:
         return labels[entry.kind]
     if isinstance(entry.label, int):
@@ -268,7 +268,7 @@ def _label(entry: Entry, labels: Mapping[str, int]) -> int:
 
 
 def _frames(
-    entry: Entry, places: CropPaths, seen: Collection[tuple[str, ...]]
+    entry: BenchmarkEntry, places: CropPaths, seen: Collection[tuple[str, ...]]
 ) -> tuple[tuple[str, ...], Reason | None]:
     """Return where an entry's crops lie, in order, and why it is to be left out, if it is."""
     if entry.repeated:
@@ -281,7 +281,7 @@ def _frames(
     return frames, "duplicate" if frames in seen else None
 
 
-def _masks(entry: Entry, places: CropPaths, frames: tuple[str, ...]) -> tuple[str, ...]:
+def _masks(entry: BenchmarkEntry, places: CropPaths, frames: tuple[str, ...]) -> tuple[str, ...]:
     """Return the mask of each frame: of the same name, or as many in the same order under other names."""
     # Masks may lie where crops do not, so they are looked for as a kind of their own.
     found = places.locate(f"masks of {entry.kind}", entry.masks) if entry.masks else None

@@ -12,7 +12,7 @@ from deepscan.errors import MissingError, UsageError, choice_hint
 
 COMPRESSIONS = ("raw", "c23", "c40")
 #: The one that is read where a file has several and none is asked for: what published figures are of.
-USUAL = "c23"
+DEFAULT_COMPRESSION = "c23"
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _LEVEL = re.compile(rf"(.+)_({'|'.join(COMPRESSIONS)})")
@@ -20,7 +20,7 @@ _STRUCTURE = "a benchmark file reads {data set: {label: {split: {video: {label, 
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BenchmarkEntry:
     """A video as a file states it.
 
     Attributes:
@@ -91,7 +91,7 @@ class BenchmarkFile:
         there = {split for _, split, _ in self._parts}
         self.splits = tuple(split for split in dict.fromkeys(_SPLITS.values()) if split in there)
 
-    def entries(self, splits: Collection[str] | None, compression: str | None) -> Iterator[Entry]:
+    def entries(self, splits: Collection[str] | None, compression: str | None) -> Iterator[BenchmarkEntry]:
         """Yield its videos in its order.
 
         Args:
@@ -109,10 +109,10 @@ class BenchmarkFile:
             if splits is None or split in splits:
                 level, videos = self._level(f"{kind}/{split}", part, asked)
                 for name, entry in _videos(videos):
-                    yield self._entry(Entry(kind, kind, split, level, name), entry)
+                    yield self._entry(BenchmarkEntry(kind, kind, split, level, name), entry)
                 if isinstance(videos, _Repeating):
                     for name in videos.repeated:
-                        yield Entry(kind, kind, split, level, name, repeated=True)
+                        yield BenchmarkEntry(kind, kind, split, level, name, repeated=True)
 
     def _data_set(self) -> dict[str, Any]:
         path = self.path
@@ -159,15 +159,15 @@ class BenchmarkFile:
         if not levels or len(levels) < len(part):
             return "", part
         self._object(where, part)
-        level = asked or (next(iter(levels)) if len(levels) == 1 else USUAL)
+        level = asked or (next(iter(levels)) if len(levels) == 1 else DEFAULT_COMPRESSION)
         if level not in levels:
             raise unknown(self.path, f"compression in {where}", level, levels)
         return level, levels[level]
 
-    def _entry(self, known: Entry, stated: Any) -> Entry:
+    def _entry(self, known: BenchmarkEntry, stated: Any) -> BenchmarkEntry:
         where = f"{known.kind}/{known.split}/{known.name}"
         stated = self._object(where, stated)
-        return Entry(
+        return BenchmarkEntry(
             known.kind,
             stated.get("label", known.kind),
             known.split,

@@ -12,10 +12,10 @@ from deepscan.errors import MissingError, UsageError, choice_hint
 from deepscan.media.frames import Image
 
 #: Names of the folders, anywhere below a generator's, that hold real and fake pictures. They are the kinds.
-REAL, FAKE = "0_real", "1_fake"
+REAL_FOLDER, FAKE_FOLDER = "0_real", "1_fake"
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png")
 #: Side of the middle of a picture that is looked at, in pixels.
-SIDE = 224
+CENTRE_SIDE = 224
 #: Where the generators' folders may lie under the root, as their authors pack them.
 HOLDERS = (
     *("", "test", "datasets/test", "CNN_synth_testset", "ForenSynths", "ForenSynths/test"),
@@ -79,7 +79,7 @@ def read_generator(root: Path, name: str, cap: int = 0) -> tuple[FaceVideo, ...]
     if name not in GENERATORS:
         raise UsageError(f"unknown generator {name!r}", choice_hint(name, GENERATORS))
     videos = []
-    for label, kind in enumerate((REAL, FAKE)):
+    for label, kind in enumerate((REAL_FOLDER, FAKE_FOLDER)):
         pictures = next((found for found in _sources(root, name, kind) if found), None)
         if pictures is None:
             raise _missing(root, name, kind)
@@ -89,7 +89,7 @@ def read_generator(root: Path, name: str, cap: int = 0) -> tuple[FaceVideo, ...]
     return tuple(videos)
 
 
-def centre_crop(image: Image, side: int = SIDE) -> Image:
+def centre_crop(image: Image, side: int = CENTRE_SIDE) -> Image:
     """Return the middle of a picture at its own scale, with black around it where it is smaller.
 
     The test transform of UniversalFakeDetect (CVPR 2023), which resizes nothing: traces of a generator do not
@@ -119,7 +119,7 @@ def centre_crop(image: Image, side: int = SIDE) -> Image:
 def _sources(root: Path, name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
     """Yield the pictures, by name and path, of each folder that may hold that class of a generator."""
     paired = GENERATORS[name].reals
-    folders = [paired, name] if kind == REAL and paired else [name]
+    folders = [paired, name] if kind == REAL_FOLDER and paired else [name]
     for folder in folders:
         for holder in HOLDERS:
             top = os.path.join(root, holder, folder)
@@ -144,9 +144,11 @@ def _pictures(top: str, kind: str) -> Iterator[str]:
 def _missing(root: Path, name: str, kind: str) -> MissingError:
     generator = GENERATORS[name]
     if generator.reals is None:
-        wanted = f"test/{name}/{REAL} and test/{name}/{FAKE}, or the same below each class"
+        wanted = f"test/{name}/{REAL_FOLDER} and test/{name}/{FAKE_FOLDER}, or the same below each class"
     else:
-        wanted = f"diffusion_datasets/{name}/{FAKE} and diffusion_datasets/{generator.reals}/{REAL}"
+        wanted = (
+            f"diffusion_datasets/{name}/{FAKE_FOLDER} and diffusion_datasets/{generator.reals}/{REAL_FOLDER}"
+        )
     return MissingError(
         f"there are no pictures in a folder {kind} for {name!r} in {root}",
         f"fetch {generator.origin}; in {root} there must be {wanted}",

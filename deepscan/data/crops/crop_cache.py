@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_pictures import MARGIN, cut_all, unreadable
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.errors import MissingError, UsageError
 from deepscan.files import atomic_write
 from deepscan.media.frames import Image
@@ -24,10 +24,12 @@ from deepscan.progress import OnProgress
 _BATCH = 32
 
 Sampling = Literal["even", "first"]
+#: Positions among the crops of a set.
+CropIndices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layer:
+class PixelLayer:
     """What is known of the pixels of crops, such as where they were forged.
 
     Attributes:
@@ -66,7 +68,7 @@ class CropSet:
     splits: tuple[str, ...]
     dropped: int
     key: str
-    layers: Mapping[str, Layer] = field(default_factory=dict)
+    layers: Mapping[str, PixelLayer] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -108,7 +110,7 @@ class CropSet:
         return np.array(sorted(taken), dtype=np.int64)
 
 
-def cache_key(pictures: Sequence[Picture], recipe: CropRecipe) -> str:
+def cache_key(pictures: Sequence[LabelledPicture], recipe: CropRecipe) -> str:
     """Return what the crops depend on, hashed: the recipe, and the bytes of every picture in their order.
 
     Of benchmarks' crops, which may be a million, their paths, sizes and times stand for their bytes.
@@ -139,12 +141,12 @@ def _stamp(path: Path) -> bytes:
 
 
 def prepare_crops(
-    pictures: Sequence[Picture],
+    pictures: Sequence[LabelledPicture],
     recipe: CropRecipe,
     store: Path,
     *,
     workers: int = 2,
-    progress: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> CropSet:
     """Return the aligned crops of pictures, from the cache where it has them.
 
@@ -153,7 +155,7 @@ def prepare_crops(
         recipe: How; its `input_side` is the side S of the crops.
         store: Folder of the cache; it takes 3 * S * S bytes a picture, and S * S more for each layer.
         workers: Processes; 0 works in this one.
-        progress: Told how far the work is.
+        on_progress: Told how far the work is.
 
     Raises:
         MissingError: A crop of a benchmark is not there.
@@ -164,14 +166,14 @@ def prepare_crops(
     if not (data.is_file() and index.is_file()):
         store.mkdir(parents=True, exist_ok=True)
         _check(pictures)
-        kept = _fill(data, pictures, recipe, workers, progress)
+        kept = _fill(data, pictures, recipe, workers, on_progress)
         with atomic_write(index) as file:
             file.write(json.dumps({"recipe": recipe.to_json(), "kept": kept}).encode())
     kept = json.loads(index.read_text(encoding="utf-8"))["kept"]
     chosen = [pictures[at] for at in kept]
     shape = (len(kept), recipe.input_side, recipe.input_side)
     layers = {
-        name: Layer(
+        name: PixelLayer(
             np.memmap(_layer_of(data, name), np.uint8, "r", shape=shape),
             np.array([name in picture.layers for picture in chosen]),
         )
@@ -193,7 +195,7 @@ def prepare_crops(
     )
 
 
-def _check(pictures: Sequence[Picture]) -> None:
+def _check(pictures: Sequence[LabelledPicture]) -> None:
     """Look at the head of every file, so that a wrong one is told before hours are spent on the others.
 
     Raises:
@@ -209,12 +211,16 @@ def _layer_of(data: Path, name: str) -> Path:
     return data.with_suffix(f".{name}.u8")
 
 
-def _names(pictures: Sequence[Picture]) -> list[str]:
+def _names(pictures: Sequence[LabelledPicture]) -> list[str]:
     return sorted({name for picture in pictures for name in picture.layers})
 
 
 def _fill(
-    data: Path, pictures: Sequence[Picture], recipe: CropRecipe, workers: int, progress: OnProgress | None
+    data: Path,
+    pictures: Sequence[LabelledPicture],
+    recipe: CropRecipe,
+    workers: int,
+    on_progress: OnProgress | None,
 ) -> list[int]:
     """Write the crops of all pictures that show a face; return which pictures these are.
 
@@ -225,7 +231,7 @@ def _fill(
     partial = {name: path.with_suffix(path.suffix + ".tmp") for name, path in targets.items()}
     journal = data.with_suffix(".journal")
     try:
-        kept = _cut_on(batches, recipe, workers, partial, journal, progress)
+        kept = _cut_on(batches, recipe, workers, partial, journal, on_progress)
     except UsageError:
         # Whatever mends it changes the key, and what was cut would never be found again.
         _remove(journal, *partial.values())
@@ -237,12 +243,12 @@ def _fill(
 
 
 def _cut_on(
-    batches: Sequence[Sequence[Picture]],
+    batches: Sequence[Sequence[LabelledPicture]],
     recipe: CropRecipe,
     workers: int,
     partial: Mapping[str, Path],
     journal: Path,
-    progress: OnProgress | None,
+    on_progress: OnProgress | None,
 ) -> list[int]:
     """Cut from where the journal ends; return which pictures are kept, the earlier ones too."""
     blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
@@ -268,8 +274,8 @@ def _cut_on(
             noted.flush()
             kept += found
             done += len(made)
-            if progress is not None:
-                progress(done, total)
+            if on_progress is not None:
+                on_progress(done, total)
     if not kept:
         raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
     return kept

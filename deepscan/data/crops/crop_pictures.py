@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.errors import UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Floats
@@ -47,7 +47,7 @@ def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats |
 
 
 def cut_all(
-    batches: Sequence[Sequence[Picture]], recipe: CropRecipe, workers: int
+    batches: Sequence[Sequence[LabelledPicture]], recipe: CropRecipe, workers: int
 ) -> Iterator[list[Cut | None]]:
     """Yield what is cut out of each batch of pictures, in their order.
 
@@ -76,7 +76,7 @@ class Cutter:
         self.recipe = recipe
         self._finder = open_finder("fast", threads=1)
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Cut | None]:
+    def __call__(self, pictures: Sequence[LabelledPicture]) -> list[Cut | None]:
         """Return crop and layers of each picture, uint8; None where there is no face."""
         images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
         unknown = [at for at, picture in enumerate(pictures) if picture.aligned is None]
@@ -94,7 +94,7 @@ class Cutter:
             for picture, image, points in zip(pictures, images, landmarks, strict=True)
         ]
 
-    def _cut(self, picture: Picture, image: Image, landmarks: Floats) -> Cut:
+    def _cut(self, picture: LabelledPicture, image: Image, landmarks: Floats) -> Cut:
         size = image.shape[:2]
         layers = {name: _layer(path, size) for name, path in picture.layers.items()}
         return align(image, landmarks, self.recipe), {
@@ -122,7 +122,7 @@ def _cutter(recipe: CropRecipe) -> Cutter:
     return Cutter(recipe)
 
 
-def _cut(recipe: CropRecipe, pictures: Sequence[Picture]) -> list[Cut | None]:
+def _cut(recipe: CropRecipe, pictures: Sequence[LabelledPicture]) -> list[Cut | None]:
     return _cutter(recipe)(pictures)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from deepscan.batching import run_isolating_failures
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_pictures import find_landmarks
-from deepscan.data.crops.plan import WHAT, Place
+from deepscan.data.crops.plan import OUTPUTS, Place
 from deepscan.data.datasets.files import pictures_in
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
@@ -30,7 +30,7 @@ from deepscan.media.pool import DecodePool
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class VideoToCrop:
     """A video that is to be cut.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
+class CroppedVideo:
     """What has become of a source.
 
     Attributes:
@@ -73,7 +73,7 @@ class Extract:
 
 
 @dataclass(slots=True, eq=False)
-class Extraction:
+class CropState:
     """A source on its way: what has been made of it so far.
 
     Attributes:
@@ -89,7 +89,7 @@ class Extraction:
         unmasked: Why masks are missing, as far as that is known.
     """
 
-    source: Source
+    source: VideoToCrop
     report: DecodeReport | None = None
     waiting: int = 0
     failure: str = ""
@@ -101,10 +101,10 @@ class Extraction:
     unmasked: str = ""
 
 
-Emit = Callable[[Source, Extract], None]
+Emit = Callable[[VideoToCrop, CroppedVideo], None]
 
 
-class Extractor:
+class VideoCropper:
     """Cuts the largest face out of each sampled frame of many videos, as a scan cuts it.
 
     Args:
@@ -118,13 +118,13 @@ class Extractor:
         self._finder = finder
         self._recipe = recipe
         self._jobs = count()
-        self._videos: dict[int, Extraction] = {}
-        self._faces: FaceStage[Extraction] = FaceStage(finder)
+        self._videos: dict[int, CropState] = {}
+        self._faces: FaceStage[CropState] = FaceStage(finder)
         # Those whose faces are known and whose mask video waits for a decoder, and is being decoded.
-        self._unmasked: deque[Extraction] = deque()
-        self._masks: dict[int, Extraction] = {}
+        self._unmasked: deque[CropState] = deque()
+        self._masks: dict[int, CropState] = {}
 
-    def extract(self, sources: Iterable[Source], emit: Emit) -> None:
+    def extract(self, sources: Iterable[VideoToCrop], emit: Emit) -> None:
         """Cut sources and say what became of each as it ends.
 
         Args:
@@ -154,10 +154,10 @@ class Extractor:
                 self._faces.run(self._keep)
             self._finish(emit)
 
-    def _begin(self, source: Source, emit: Emit) -> None:
+    def _begin(self, source: VideoToCrop, emit: Emit) -> None:
         # An earlier attempt may have left other frames.
-        source.place.clear(*WHAT)
-        video = Extraction(source)
+        source.place.clear(*OUTPUTS)
+        video = CropState(source)
         if source.pictures:
             self._read_pictures(video)
             self._end(video, emit)
@@ -185,10 +185,10 @@ class Extractor:
                 emit(video.source, _concluded(video))
         return bool(events)
 
-    def _keep(self, video: Extraction, frame: Frame, faces: Sequence[Detection]) -> None:
+    def _keep(self, video: CropState, frame: Frame, faces: Sequence[Detection]) -> None:
         self._cut(video, frame.index, frame.image, faces[0].landmarks if faces else None)
 
-    def _cut(self, video: Extraction, index: int, image: Image, landmarks: Floats | None) -> None:
+    def _cut(self, video: CropState, index: int, image: Image, landmarks: Floats | None) -> None:
         video.sampled += 1
         if landmarks is None:
             return
@@ -205,7 +205,7 @@ class Extractor:
         # A copy: the finder's landmarks are a view of those of a whole batch.
         video.landmarks[index], video.size = landmarks.copy(), image.shape[:2]
 
-    def _read_pictures(self, video: Extraction) -> None:
+    def _read_pictures(self, video: CropState) -> None:
         pictures, lost = video.source.pictures, 0
         size, digest = 0, hashlib.sha256()
         for start in range(0, len(pictures), FRAME_BATCH):
@@ -247,7 +247,7 @@ class Extractor:
         for job in [job for job, video in self._videos.items() if video.report and not video.waiting]:
             self._end(self._videos.pop(job), emit)
 
-    def _end(self, video: Extraction, emit: Emit) -> None:
+    def _end(self, video: CropState, emit: Emit) -> None:
         """Go on to the masks of a video whose faces are known, if there is anything to mask."""
         mask = video.source.mask
         if mask is not None and _status(video)[0] == "ok" and not mask.is_dir():
@@ -257,14 +257,14 @@ class Extractor:
             self._read_masks(video, mask)
         emit(video.source, _concluded(video))
 
-    def _decode_masks(self, video: Extraction) -> None:
+    def _decode_masks(self, video: CropState) -> None:
         assert video.source.mask is not None
         job = next(self._jobs)
         self._masks[job] = video
         path = os.fsencode(video.source.mask)
         self._pool.submit(DecodeJob(job, path, tuple(sorted(video.landmarks))))
 
-    def _read_masks(self, video: Extraction, folder: Path) -> None:
+    def _read_masks(self, video: CropState, folder: Path) -> None:
         ordered = pictures_in(folder)
         named = {path.stem: path for path in ordered}
         stems = {index: path.stem for index, path in video.source.pictures}
@@ -277,7 +277,7 @@ class Extractor:
             else:
                 self._keep_mask(video, index, grey)
 
-    def _keep_mask(self, video: Extraction, index: int, grey: Image) -> None:
+    def _keep_mask(self, video: CropState, index: int, grey: Image) -> None:
         if grey.shape != video.size:
             (height, width), (h, w) = video.size, grey.shape
             video.unmasked = f"they are {w} x {h} pixels, the frames {width} x {height}"
@@ -302,7 +302,7 @@ def in_crop(landmarks: Floats, recipe: CropRecipe) -> Floats:
     return placed
 
 
-def _status(video: Extraction) -> tuple[Status, str]:
+def _status(video: CropState) -> tuple[Status, str]:
     assert video.report is not None
     if video.report.status != "ok":
         return video.report.status, video.report.detail
@@ -313,20 +313,20 @@ def _status(video: Extraction) -> tuple[Status, str]:
     return "ok", ""
 
 
-def _concluded(video: Extraction) -> Extract:
+def _concluded(video: CropState) -> CroppedVideo:
     """Return what became of a source, and remove what nobody is to use of what was written."""
     assert video.report is not None
     status, detail = _status(video)
     report, warnings = video.report, video.report.warnings
     if status != "ok":
-        video.source.place.clear(*WHAT)
-        return Extract(status, detail, warnings, report.sha256, report.size, video.sampled, (), ())
+        video.source.place.clear(*OUTPUTS)
+        return CroppedVideo(status, detail, warnings, report.sha256, report.size, video.sampled, (), ())
     missing = len(video.landmarks) - len(video.masked)
     if video.source.mask is not None and missing:
         why = video.unmasked or "the masks end before the frames"
         warnings = (*warnings, f"masks that are missing: {missing} of {len(video.landmarks)}: {why}")
     indices, masks = tuple(sorted(video.landmarks)), tuple(sorted(video.masked))
-    return Extract("ok", "", warnings, report.sha256, report.size, video.sampled, indices, masks)
+    return CroppedVideo("ok", "", warnings, report.sha256, report.size, video.sampled, indices, masks)
 
 
 def _content(path: Path) -> bytes:

@@ -9,18 +9,18 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Literal
 
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 from deepscan.errors import ContractError, DeepscanError
 from deepscan.media.sampling import sample_indices
 
 #: Kind, split, compression and name: what a video is known by.
-Key = tuple[str, str, str, str]
+PlanKey = tuple[str, str, str, str]
 #: Compression, kind and folder: what a video's crops are known by, whatever splits it is in.
-Crops = tuple[str, str, str]
+CropsKey = tuple[str, str, str]
 
-What = Literal["frames", "landmarks", "masks"]
+CropOutput = Literal["frames", "landmarks", "masks"]
 #: What is written of a video.
-WHAT: tuple[What, ...] = ("frames", "landmarks", "masks")
+OUTPUTS: tuple[CropOutput, ...] = ("frames", "landmarks", "masks")
 #: Bytes that a folder takes of its video's name: file systems have room for 255, and more may follow.
 _LONGEST = 200
 
@@ -37,15 +37,15 @@ class Place:
     folder: Path
     video: str
 
-    def of(self, what: What) -> Path:
+    def of(self, what: CropOutput) -> Path:
         """Return the folder of the video's frames, landmarks or masks."""
         return self.folder / what / self.video
 
-    def file(self, what: What, index: int) -> Path:
+    def file(self, what: CropOutput, index: int) -> Path:
         """Return the file of one frame."""
         return self.of(what) / f"{index:03d}{'.npy' if what == 'landmarks' else '.png'}"
 
-    def clear(self, *what: What) -> None:
+    def clear(self, *what: CropOutput) -> None:
         """Remove what lies there.
 
         Raises:
@@ -61,7 +61,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PlannedVideo:
     """A video of a data set.
 
     Attributes:
@@ -75,12 +75,12 @@ class Item:
     folder: str
 
     @property
-    def key(self) -> Key:
+    def key(self) -> PlanKey:
         """What it is known by."""
         return self.video.kind, self.video.split, self.video.compression, self.video.name
 
     @property
-    def crops(self) -> Crops:
+    def crops(self) -> CropsKey:
         """What its crops are known by."""
         return self.video.compression, self.video.kind, self.folder
 
@@ -94,9 +94,9 @@ class Item:
         return _size(self.video.path)
 
 
-def list_items(
-    layout: Layout, root: Path, frames: int, owners: Mapping[Crops, bytes]
-) -> tuple[list[Item], int]:
+def plan_videos(
+    layout: DatasetLayout, root: Path, frames: int, owners: Mapping[CropsKey, bytes]
+) -> tuple[list[PlannedVideo], int]:
     """Return a data set's videos, each once, and how many are named again.
 
     Args:
@@ -109,14 +109,14 @@ def list_items(
         MissingError: As the layout does.
         ContractError: A video has a name that no folder can have.
     """
-    found: dict[Key, Item] = {}
+    found: dict[PlanKey, PlannedVideo] = {}
     taken, repeated = dict(owners), 0
     for video in layout.videos(root):
         path = os.path.abspath(video.path)
         # Of a million pictures only those that are looked at are held.
         indices = sample_indices(len(video.frames), frames)
         pictures = tuple(video.frames[at] for at in indices)
-        item = Item(replace(video, path=Path(path), frames=pictures), indices, "")
+        item = PlannedVideo(replace(video, path=Path(path), frames=pictures), indices, "")
         if item.key in found:
             repeated += 1
         else:
@@ -125,13 +125,13 @@ def list_items(
     return list(found.values()), repeated
 
 
-def choose(
-    items: Iterable[Item],
+def select_videos(
+    items: Iterable[PlannedVideo],
     compression: str,
     splits: Collection[str] = (),
     kinds: Collection[str] = (),
     limit: int | None = None,
-) -> Iterator[Item]:
+) -> Iterator[PlannedVideo]:
     """Yield the videos that are asked for.
 
     Args:
@@ -155,7 +155,7 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if os.access(path, os.R_OK) and path.is_file() else None
 
 
-def _folder(video: SourceVideo, path: bytes, taken: dict[Crops, bytes], dataset: str) -> str:
+def _folder(video: SourceVideo, path: bytes, taken: dict[CropsKey, bytes], dataset: str) -> str:
     """Return a video's name or, where another split has another video of that name, the next free one."""
     # Whoever reads a benchmark file takes a backslash for a slash.
     name = video.name.replace("/", "_").replace("\\", "_")

@@ -10,11 +10,19 @@ from typing import Any, get_args
 import deepscan
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import SPLITS, write_benchmark
-from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS, USUAL
-from deepscan.data.crops.crop_videos import Extract, Extractor, Source
-from deepscan.data.crops.plan import Crops, Item, Key, Place, What, choose, list_items
+from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS, DEFAULT_COMPRESSION
+from deepscan.data.crops.crop_videos import CroppedVideo, VideoCropper, VideoToCrop
+from deepscan.data.crops.plan import (
+    CropOutput,
+    CropsKey,
+    Place,
+    PlanKey,
+    PlannedVideo,
+    plan_videos,
+    select_videos,
+)
 from deepscan.data.crops.target import (
-    Line,
+    JournalLine,
     Target,
     byte_equal,
     crops_of,
@@ -22,7 +30,7 @@ from deepscan.data.crops.target import (
     place_of,
     read_crop_recipe,
 )
-from deepscan.data.datasets.layout import Layout
+from deepscan.data.datasets.layout import DatasetLayout
 from deepscan.devices import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, choice_hint
 from deepscan.faces.finder import FaceFinder, FaceMode, describe_finder, open_finder
@@ -33,7 +41,7 @@ from deepscan.media.pool import DecodePool
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
 
-__all__ = ["PrepareListener", "PrepareOptions", "Prepared", "prepare", "read_crop_recipe"]
+__all__ = ["PrepareListener", "PrepareOptions", "Prepared", "prepare_dataset", "read_crop_recipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +105,9 @@ class Prepared:
     json: Path
     journal: Path
     videos: int
-    lines: tuple[Line, ...]
+    lines: tuple[JournalLine, ...]
     repeated: int
-    same: tuple[tuple[Line, ...], ...]
+    same: tuple[tuple[JournalLine, ...], ...]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -118,8 +126,12 @@ class PrepareListener:
         """A video has ended; its line is on disk."""
 
 
-def prepare(
-    layout: Layout, root: Path, out: Path, options: PrepareOptions, listener: PrepareListener | None = None
+def prepare_dataset(
+    layout: DatasetLayout,
+    root: Path,
+    out: Path,
+    options: PrepareOptions,
+    listener: PrepareListener | None = None,
 ) -> Prepared:
     """Cut a data set's faces out and write its benchmark file; go on behind what is there.
 
@@ -147,11 +159,11 @@ def prepare(
         stated = _stated(layout, root, options)
         lines = {} if options.overwrite else target.earlier(stated)
         owners = {crops_of(line): recorded_path(line) for line in lines.values()}
-        items, repeated = list_items(layout, root, options.frames, owners)
+        items, repeated = plan_videos(layout, root, options.frames, owners)
         assert options.compression is not None
         if layout.nested:
             _check_kinds(items, layout, root, options)
-        chosen = list(choose(items, options.compression, options.splits, options.kinds, options.limit))
+        chosen = list(select_videos(items, options.compression, options.splits, options.kinds, options.limit))
         if not chosen:
             remedy = "put it there, or ask for another --split, --kind or --compression"
             raise layout.missing(root, remedy, "has no such video")
@@ -173,7 +185,7 @@ def prepare(
     return Prepared(target.json, target.journal, len(videos), asked, repeated, same)
 
 
-def _checked(layout: Layout, root: Path, target: Target, options: PrepareOptions) -> PrepareOptions:
+def _checked(layout: DatasetLayout, root: Path, target: Target, options: PrepareOptions) -> PrepareOptions:
     _one_of("--kind", options.kinds, tuple(layout.labels))
     if options.compression and not layout.nested:
         raise UsageError(f"{layout.dataset} knows no compressions", "leave --compression out")
@@ -186,10 +198,12 @@ def _checked(layout: Layout, root: Path, target: Target, options: PrepareOptions
         target.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{target.out} cannot be made: {error.strerror}", "name another --out")
-    return replace(options, compression=(options.compression or USUAL) if layout.nested else "")
+    return replace(options, compression=(options.compression or DEFAULT_COMPRESSION) if layout.nested else "")
 
 
-def _check_kinds(items: Sequence[Item], layout: Layout, root: Path, options: PrepareOptions) -> None:
+def _check_kinds(
+    items: Sequence[PlannedVideo], layout: DatasetLayout, root: Path, options: PrepareOptions
+) -> None:
     """Refuse a data set of which a kind is not there in this compression, rather than leave it out."""
     there = {item.video.kind for item in items if item.video.compression == options.compression}
     if lacking := [kind for kind in options.kinds or layout.labels if kind not in there]:
@@ -203,7 +217,7 @@ def _one_of(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
             raise UsageError(f"{option} {value!r} is unknown", choice_hint(value, allowed))
 
 
-def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, Any]:
+def _stated(layout: DatasetLayout, root: Path, options: PrepareOptions) -> dict[str, Any]:
     """Return what all that is prepared into one file has to share."""
     return {
         "schema": SCHEMA,
@@ -218,18 +232,18 @@ def _stated(layout: Layout, root: Path, options: PrepareOptions) -> dict[str, An
 
 
 def _plan(
-    items: Sequence[Item],
-    chosen: Sequence[Item],
-    lines: dict[Key, Line],
+    items: Sequence[PlannedVideo],
+    chosen: Sequence[PlannedVideo],
+    lines: dict[PlanKey, JournalLine],
     target: Target,
     retry: Collection[Status],
-) -> dict[Source, list[Item]]:
+) -> dict[VideoToCrop, list[PlannedVideo]]:
     """Give each video that was asked for and whose crops are there its line; return what is to be cut.
 
     What is to be cut has no line any more.
     """
     of_crops = {crops_of(line): line for line in lines.values()}
-    anew: set[Crops] = set()
+    anew: set[CropsKey] = set()
     for item in chosen:
         line = lines.get(item.key) or of_crops.get(item.crops)
         if line is not None and line["status"] not in retry and _stands(line, item, target):
@@ -238,7 +252,7 @@ def _plan(
         else:
             anew.add(item.crops)
     asked = {item.key for item in chosen}
-    todo: dict[Source, list[Item]] = defaultdict(list)
+    todo: dict[VideoToCrop, list[PlannedVideo]] = defaultdict(list)
     for item in items:
         # Splits that were not asked for now may have the same crops, which will not be there as they were.
         if item.crops in anew and (item.key in asked or item.key in lines):
@@ -248,8 +262,8 @@ def _plan(
 
 
 def _work(
-    todo: Mapping[Source, Sequence[Item]],
-    lines: dict[Key, Line],
+    todo: Mapping[VideoToCrop, Sequence[PlannedVideo]],
+    lines: dict[PlanKey, JournalLine],
     target: Target,
     options: PrepareOptions,
     finder: FaceFinder,
@@ -259,7 +273,7 @@ def _work(
     kept = (dump_line(line).encode("ascii") + b"\n" for line in lines.values())
     with Journal(target.journal, kept) as journal:
 
-        def emit(source: Source, extract: Extract) -> None:
+        def emit(source: VideoToCrop, extract: CroppedVideo) -> None:
             for item in todo[source]:
                 line = _line(item, extract)
                 journal.append(line)
@@ -270,10 +284,10 @@ def _work(
             return
         workers = options.workers or max(1, (os.cpu_count() or 2) // 2)
         with DecodePool(DecodeOptions(frames=options.frames), workers) as pool:
-            Extractor(pool, finder, options.recipe).extract(todo, emit)
+            VideoCropper(pool, finder, options.recipe).extract(todo, emit)
 
 
-def _stands(line: Line, item: Item, target: Target) -> bool:
+def _stands(line: JournalLine, item: PlannedVideo, target: Target) -> bool:
     """Return whether a video's file and crops are as its line says."""
     if item.size() != line["bytes"] or (item.video.mask is not None) != line["mask"]:
         return False
@@ -281,7 +295,7 @@ def _stands(line: Line, item: Item, target: Target) -> bool:
     if item.indices and not set(line["frames"]) <= set(item.indices):
         return False
     place = place_of(line, target)
-    parts: tuple[tuple[What, list[int]], ...] = (
+    parts: tuple[tuple[CropOutput, list[int]], ...] = (
         ("frames", line["frames"]),
         ("landmarks", line["frames"]),
         ("masks", line["masks"]),
@@ -297,13 +311,13 @@ def _written(path: Path) -> bool:
         return False
 
 
-def _source(item: Item, target: Target) -> Source:
+def _source(item: PlannedVideo, target: Target) -> VideoToCrop:
     video = item.video
     place = Place(target.folder(video.compression, video.kind), item.folder)
-    return Source(video.path, place, video.mask, tuple(zip(item.indices, video.frames, strict=True)))
+    return VideoToCrop(video.path, place, video.mask, tuple(zip(item.indices, video.frames, strict=True)))
 
 
-def _line(item: Item, extract: Extract) -> Line:
+def _line(item: PlannedVideo, extract: CroppedVideo) -> JournalLine:
     text, raw = path_fields(os.fsencode(item.video.path))
     return {
         "schema": SCHEMA,

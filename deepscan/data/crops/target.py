@@ -9,15 +9,15 @@ from typing import Any
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo
-from deepscan.data.crops.plan import Crops, Key, Place
-from deepscan.data.datasets.layout import Layout
+from deepscan.data.crops.plan import CropsKey, Place, PlanKey
+from deepscan.data.datasets.layout import DatasetLayout
 from deepscan.errors import ContractError, UsageError
 from deepscan.files import atomic_write
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
 
 #: One line of the journal: a video of a kind, split and compression, and what became of it.
-Line = dict[str, Any]
+JournalLine = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Target:
         """Return the folder of a kind's crops."""
         return self.out / self.name / compression / kind
 
-    def earlier(self, stated: Mapping[str, Any]) -> dict[Key, Line]:
+    def earlier(self, stated: Mapping[str, Any]) -> dict[PlanKey, JournalLine]:
         """Return the lines of what was prepared before.
 
         Args:
@@ -116,17 +116,17 @@ def read_crop_recipe(path: Path) -> CropRecipe:
     return CropRecipe.from_json(_read(beside)["crop"]) if beside.exists() else CropRecipe()
 
 
-def crops_of(line: Line) -> Crops:
+def crops_of(line: JournalLine) -> CropsKey:
     """Return what the crops of a line are known by."""
     return line["compression"], line["kind"], line["folder"]
 
 
-def place_of(line: Line, target: Target) -> Place:
+def place_of(line: JournalLine, target: Target) -> Place:
     """Return where the crops of a line lie."""
     return Place(target.folder(line["compression"], line["kind"]), line["folder"])
 
 
-def face_videos(lines: Iterable[Line], layout: Layout, target: Target) -> Iterator[FaceVideo]:
+def face_videos(lines: Iterable[JournalLine], layout: DatasetLayout, target: Target) -> Iterator[FaceVideo]:
     """Yield the videos that have crops, in an order that does not depend on which ended first."""
     kinds = list(layout.labels)
     for line in sorted(
@@ -150,12 +150,12 @@ def face_videos(lines: Iterable[Line], layout: Layout, target: Target) -> Iterat
         )
 
 
-def byte_equal(lines: Iterable[Line]) -> tuple[tuple[Line, ...], ...]:
+def byte_equal(lines: Iterable[JournalLine]) -> tuple[tuple[JournalLine, ...], ...]:
     """Return the videos with crops that are the same bytes under several paths, group by group.
 
     They stay in the benchmark: whoever made it lists them.
     """
-    groups: dict[str, dict[bytes, Line]] = defaultdict(dict)
+    groups: dict[str, dict[bytes, JournalLine]] = defaultdict(dict)
     for line in sorted(lines, key=lambda line: (line["kind"], line["split"], line["name"])):
         if line["status"] == "ok":
             # A video that is in several splits has a line for each.

@@ -7,7 +7,7 @@ from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
-    from deepscan.data.datasets.layout import Layout
+    from deepscan.data.datasets.layout import DatasetLayout
 
 _HERE = "deepscan.data.datasets"
 #: The methods of DF40 that were run on videos of FaceForensics++ and of Celeb-DF: swaps, reenactments and
@@ -41,7 +41,7 @@ _SINGLE = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
 _DF40 = tuple(f"{method}_{domain}" for domain in DF40_DOMAINS for method in DF40_METHODS)
 
 #: Name of a data set -> how its files lie.
-LAYOUTS: "Registry[Layout]" = Registry(
+DATASETS: "Registry[DatasetLayout]" = Registry(
     "data set",
     _WHOLE | dict.fromkeys(_SINGLE, f"{_HERE}.faceforensics") | dict.fromkeys(_DF40, f"{_HERE}.df40"),
 )
@@ -78,8 +78,8 @@ def names_of(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: No data set is called that.
     """
-    plain = {_plain(name): (name,) for name in LAYOUTS.names} | _ALIASES
-    if text in LAYOUTS.names:
+    plain = {_plain(name): (name,) for name in DATASETS.names} | _ALIASES
+    if text in DATASETS.names:
         return (text,)
     if _plain(text) in plain:
         return plain[_plain(text)]

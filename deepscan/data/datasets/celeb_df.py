@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepscan.data.datasets import LAYOUTS
-from deepscan.data.datasets.files import distinct, read_lines, subfolder, unread, videos_in
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets.files import read_lines, subfolder, uniquely_named, unreadable_list, videos_in
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
 LIST = "List_of_testing_videos.txt"
 #: Its folders -> 0 for real, 1 for fake.
 FOLDERS = {"Celeb-real": 0, "YouTube-real": 0, "Celeb-synthesis": 1}
 
 
-class CelebDF(Layout):
+class CelebDF(DatasetLayout):
     """Videos of celebrities: those of its list are `test` and `val`, all others `train`.
 
     Args:
@@ -29,7 +29,7 @@ class CelebDF(Layout):
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        yield from distinct(self._videos(root))
+        yield from uniquely_named(self._videos(root))
 
     def _videos(self, root: Path) -> Iterator[SourceVideo]:
         homes, found = {}, {}
@@ -66,10 +66,10 @@ class CelebDF(Layout):
             # The number before it says the same as the folder, but the other way round: 1 is real.
             folder, _, name = line.split(maxsplit=1)[-1].partition("/")
             if folder.lower() not in folders or not name:
-                raise unread(path, f"no folder of {self.dataset} in {line!r}")
+                raise unreadable_list(path, f"no folder of {self.dataset} in {line!r}")
             listed[folders[folder.lower()], Path(name).stem] = None
         return listed
 
 
 for _version in (1, 2):
-    LAYOUTS.register(f"Celeb-DF-v{_version}")(CelebDF(_version))
+    DATASETS.register(f"Celeb-DF-v{_version}")(CelebDF(_version))

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepscan.data.datasets import DF40_DOMAINS, DF40_METHODS, LAYOUTS
+from deepscan.data.datasets import DATASETS, DF40_DOMAINS, DF40_METHODS
 from deepscan.data.datasets.celeb_df import FOLDERS, LIST, CelebDF
-from deepscan.data.datasets.faceforensics import REAL, pairs_of
+from deepscan.data.datasets.faceforensics import ORIGINALS, pairs_of
 from deepscan.data.datasets.files import Found, nearby, pictures_in, subfolder, videos_in, videos_or_sequences
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
 #: What the folder of a domain is called.
 _FOLDERS = {"ff": ("ff", "ffpp"), "cdf": ("cdf", "cdfv2")}
 
 
-class DF40(Layout):
+class DF40(DatasetLayout):
     """The tests of one method, run on one kind of videos, against the tested reals of that kind.
 
     DF40 gives out its fakes as cut-out faces, those of swaps and reenactments as videos as well. The reals
@@ -34,7 +34,7 @@ class DF40(Layout):
         self.labels = {f"{method}_Real": 0, f"{method}_Fake": 1}
         self._method, self._domain = method, domain
         reals = (
-            f"FaceForensics++ with test.json and {REAL}/c23"
+            f"FaceForensics++ with test.json and {ORIGINALS}/c23"
             if domain == "ff"
             else f"Celeb-DF-v2 with {LIST} and {' and '.join(f for f in FOLDERS if not FOLDERS[f])}"
         )
@@ -66,11 +66,11 @@ class DF40(Layout):
     def _reals(self, root: Path, cut: bool) -> Iterator[tuple[str, Found]]:
         """Yield the tested reals of the domain, each as it should be there: cut-out faces, or a video."""
         if self._domain == "ff":
-            base = nearby(root, "FaceForensics++", REAL)
+            base = nearby(root, "FaceForensics++", ORIGINALS)
             if base is None:
-                raise self.missing(root / "FaceForensics++" / REAL)
+                raise self.missing(root / "FaceForensics++" / ORIGINALS)
             pairs = pairs_of(base, self, ("test",))["test"]
-            listed = [(f"{REAL}/c23", name) for pair in pairs for name in pair]
+            listed = [(f"{ORIGINALS}/c23", name) for pair in pairs for name in pair]
         else:
             base = nearby(root, "Celeb-DF-v2", LIST)
             if base is None:
@@ -102,4 +102,4 @@ class DF40(Layout):
 
 for _method in DF40_METHODS:
     for _domain in DF40_DOMAINS:
-        LAYOUTS.register(f"{_method}_{_domain}")(DF40(_method, _domain))
+        DATASETS.register(f"{_method}_{_domain}")(DF40(_method, _domain))

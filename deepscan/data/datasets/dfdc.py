@@ -7,15 +7,22 @@ from types import MappingProxyType
 from typing import Any
 
 from deepscan.data.benchmarks.benchmark import SPLITS
-from deepscan.data.datasets import LAYOUTS
-from deepscan.data.datasets.files import distinct, natural, read_json, read_lines, unread, videos_in
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets.files import (
+    natural,
+    read_json,
+    read_lines,
+    uniquely_named,
+    unreadable_list,
+    videos_in,
+)
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
 _ORIGIN = "https://ai.meta.com/datasets/dfdc/ (an account at Amazon Web Services), under its own agreement"
 _WORDS = {"0": 0, "1": 1, "REAL": 0, "FAKE": 1, "FALSE": 0, "TRUE": 1}
 
 
-class DFDC(Layout):
+class DFDC(DatasetLayout):
     """Its tests and validation in a folder each, its training videos in fifty."""
 
     dataset = "DFDC"
@@ -28,7 +35,7 @@ class DFDC(Layout):
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        yield from distinct(self._videos(root))
+        yield from uniquely_named(self._videos(root))
 
     def _videos(self, root: Path) -> Iterator[SourceVideo]:
         holders = [("train", part) for part in _parts(root)]
@@ -51,7 +58,7 @@ class DFDC(Layout):
             for row in csv.DictReader(read_lines(table)):
                 name, label = _text(table, row, "filename"), _label(table, row, "label")
                 if labelled.setdefault(name, label) != label:
-                    raise unread(table, f"it says of {name} that it is real and that it is fake")
+                    raise unreadable_list(table, f"it says of {name} that it is real and that it is fake")
             return labelled
         if metadata.is_file():
             return {name: _label(metadata, said, "label", "is_fake") for name, said in _said(metadata)}
@@ -59,7 +66,7 @@ class DFDC(Layout):
         raise self.missing(metadata if "train" in folder.name else table)
 
 
-class DFDCP(Layout):
+class DFDCP(DatasetLayout):
     """The preview, whose dataset.json states label and split of each video."""
 
     dataset = "DFDCP"
@@ -69,7 +76,7 @@ class DFDCP(Layout):
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        yield from distinct(self._videos(root))
+        yield from uniquely_named(self._videos(root))
 
     def _videos(self, root: Path) -> Iterator[SourceVideo]:
         base = next((b for b in (root, root / "dfdc_preview_set") if (b / "dataset.json").is_file()), None)
@@ -80,7 +87,7 @@ class DFDCP(Layout):
         for file, said in _said(path):
             split = _text(path, said, "set")
             if split not in SPLITS:
-                raise unread(path, f"{file} is in the set {split!r}")
+                raise unreadable_list(path, f"{file} is in the set {split!r}")
             kind = self._kind(path, file, _label(path, said, "label"))
             folder, stem = (base / file).parent, Path(file).stem
             if folder not in found:
@@ -95,7 +102,7 @@ class DFDCP(Layout):
             return "DFDCP_Real"
         method = file.partition("/")[0]
         if method not in ("method_A", "method_B"):
-            raise unread(path, f"{file} is a fake of neither method")
+            raise unreadable_list(path, f"{file} is a fake of neither method")
         return f"DFDCP_Fake{method[-1]}"
 
 
@@ -112,22 +119,22 @@ def _parts(root: Path) -> list[Path]:
 def _said(path: Path) -> list[tuple[str, dict[str, Any]]]:
     said = read_json(path)
     if not said or not isinstance(said, dict) or not all(isinstance(one, dict) for one in said.values()):
-        raise unread(path, "it does not say something of each video")
+        raise unreadable_list(path, "it does not say something of each video")
     return list(said.items())
 
 
 def _text(path: Path, said: dict[str, Any], name: str) -> str:
     if not said.get(name):
-        raise unread(path, f"no {name!r} in {said}")
+        raise unreadable_list(path, f"no {name!r} in {said}")
     return str(said[name])
 
 
 def _label(path: Path, said: dict[str, Any], *names: str) -> int:
     word = next((str(said[name]).strip().upper() for name in names if said.get(name) is not None), None)
     if word not in _WORDS:
-        raise unread(path, f"no {' or '.join(names)} of {', '.join(_WORDS)} in {said}")
+        raise unreadable_list(path, f"no {' or '.join(names)} of {', '.join(_WORDS)} in {said}")
     return _WORDS[word]
 
 
-LAYOUTS.register("DFDC")(DFDC())
-LAYOUTS.register("DFDCP")(DFDCP())
+DATASETS.register("DFDC")(DFDC())
+DATASETS.register("DFDCP")(DFDCP())

@@ -6,11 +6,11 @@ from types import MappingProxyType
 
 from deepscan.data.benchmarks.benchmark import SPLITS
 from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS
-from deepscan.data.datasets import LAYOUTS
-from deepscan.data.datasets.files import nearby, read_json, read_lines, subfolder, unread, videos_in
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets.files import nearby, read_json, read_lines, subfolder, unreadable_list, videos_in
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
-REAL = "original_sequences/youtube"
+ORIGINALS = "original_sequences/youtube"
 _FORM = (
     "https://github.com/ondyari/FaceForensics (a form, then a script that downloads), for non-commercial"
     " research and education"
@@ -24,7 +24,7 @@ _METHODS = {
 }
 
 
-class _Sequences(Layout):
+class _Sequences(DatasetLayout):
     """Folders of videos, each in up to three compressions, with masks beside them.
 
     Args:
@@ -103,7 +103,7 @@ class DeepFakeDetection(_Sequences):
 
 
 def pairs_of(
-    root: Path, layout: Layout, splits: tuple[str, ...] = SPLITS
+    root: Path, layout: DatasetLayout, splits: tuple[str, ...] = SPLITS
 ) -> dict[str, list[tuple[str, str]]]:
     """Return the pairs of ids that the lists of FaceForensics++ put into each split.
 
@@ -129,13 +129,13 @@ def pairs_of(
 def _list(path: Path) -> list[object]:
     said = read_json(path)
     if not isinstance(said, list) or not said:
-        raise unread(path, "it is no list of pairs of ids")
+        raise unreadable_list(path, "it is no list of pairs of ids")
     return said
 
 
 def _pair(path: Path, pair: object) -> tuple[str, str]:
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-        raise unread(path, f"{pair!r} is no pair of ids")
+        raise unreadable_list(path, f"{pair!r} is no pair of ids")
     return pair[0], pair[1]
 
 
@@ -145,7 +145,7 @@ def _names(pairs: list[tuple[str, str]], label: int) -> dict[str, None]:
     return dict.fromkeys(each)
 
 
-class DeeperForensics(Layout):
+class DeeperForensics(DatasetLayout):
     """Swaps of end_to_end, without perturbations, against the videos of FaceForensics++ that they change.
 
     Its own source videos show the actors whose faces were taken; its makers say that they are not the real
@@ -160,7 +160,7 @@ class DeeperForensics(Layout):
     )
     expects = (
         "manipulated_videos/end_to_end, lists/splits and, here or in a folder FaceForensics++ in it or beside"
-        f" it, {REAL}/c23/videos"
+        f" it, {ORIGINALS}/c23/videos"
     )
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
@@ -169,7 +169,7 @@ class DeeperForensics(Layout):
         home = subfolder(root, "manipulated_videos/end_to_end")
         if home is None:
             raise self.missing(root / "manipulated_videos" / "end_to_end")
-        part = f"{REAL}/c23/videos"
+        part = f"{ORIGINALS}/c23/videos"
         base = nearby(root, "FaceForensics++", part)
         if base is None:
             raise self.missing(root / part, f"put {part} of FaceForensics++, the real videos, into {root}")
@@ -189,13 +189,13 @@ class DeeperForensics(Layout):
         return dict.fromkeys(Path(line).stem for line in read_lines(path))
 
 
-LAYOUTS.register("FaceForensics++")(FaceForensics("FaceForensics++", "FF-real", REAL, _METHODS))
+DATASETS.register("FaceForensics++")(FaceForensics("FaceForensics++", "FF-real", ORIGINALS, _METHODS))
 for _kind, _folder in _METHODS.items():
-    LAYOUTS.register(_kind)(FaceForensics(_kind, "FF-real", REAL, {_kind: _folder}))
-LAYOUTS.register("FaceShifter")(
-    FaceForensics("FaceShifter", "FF-real", REAL, {"FF-FH": "manipulated_sequences/FaceShifter"})
+    DATASETS.register(_kind)(FaceForensics(_kind, "FF-real", ORIGINALS, {_kind: _folder}))
+DATASETS.register("FaceShifter")(
+    FaceForensics("FaceShifter", "FF-real", ORIGINALS, {"FF-FH": "manipulated_sequences/FaceShifter"})
 )
-LAYOUTS.register("DeepFakeDetection")(
+DATASETS.register("DeepFakeDetection")(
     DeepFakeDetection(
         "DeepFakeDetection",
         "DFD_real",
@@ -203,4 +203,4 @@ LAYOUTS.register("DeepFakeDetection")(
         {"DFD_fake": "manipulated_sequences/DeepFakeDetection"},
     )
 )
-LAYOUTS.register("DeeperForensics-1.0")(DeeperForensics())
+DATASETS.register("DeeperForensics-1.0")(DeeperForensics())

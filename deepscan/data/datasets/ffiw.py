@@ -5,14 +5,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from deepscan.data.benchmarks.benchmark import SPLITS
-from deepscan.data.datasets import LAYOUTS
-from deepscan.data.datasets.files import distinct, natural, videos_in
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets.files import natural, uniquely_named, videos_in
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
 _RELEASE = "FFIW10K-v1-release*/"
 
 
-class FFIW(Layout):
+class FFIW(DatasetLayout):
     """Originals and swaps in folders of the same names, with masks of what was swapped.
 
     Its test part was given out later than its training and validation parts, in a folder of its own; either
@@ -32,7 +32,7 @@ class FFIW(Layout):
         parts = [(base, split) for split in SPLITS for base in _bases(root) if _holds(base, split)]
         if not parts:
             raise self.missing(root / "source" / "test", f"put source/test and target/test into {root}")
-        yield from distinct(video for base, split in parts for video in self._part(base, split))
+        yield from uniquely_named(video for base, split in parts for video in self._part(base, split))
 
     def _part(self, base: Path, split: str) -> Iterator[SourceVideo]:
         masks = videos_in(base / "target_mask" / split)
@@ -57,4 +57,4 @@ def _holds(base: Path, split: str) -> bool:
     return any((base / folder / split).is_dir() for folder in ("source", "target"))
 
 
-LAYOUTS.register("FFIW")(FFIW())
+DATASETS.register("FFIW")(FFIW())

@@ -43,7 +43,7 @@ def free(name: str, taken: Container[str]) -> str:
     return chosen
 
 
-def distinct(videos: Iterable[SourceVideo]) -> Iterator[SourceVideo]:
+def uniquely_named(videos: Iterable[SourceVideo]) -> Iterator[SourceVideo]:
     """Yield the videos, renamed where an earlier one of the kind, split and compression has the name."""
     taken: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for video in videos:
@@ -141,7 +141,7 @@ def read_lines(path: Path) -> list[str]:
     """
     lines = [line.strip() for line in _read(path).splitlines() if line.strip()]
     if not lines:
-        raise unread(path, "it is empty")
+        raise unreadable_list(path, "it is empty")
     return lines
 
 
@@ -154,10 +154,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_read(path))
     except json.JSONDecodeError as error:
-        raise unread(path, f"it is no JSON ({error})")
+        raise unreadable_list(path, f"it is no JSON ({error})")
 
 
-def unread(path: Path, why: str) -> UsageError:
+def unreadable_list(path: Path, why: str) -> UsageError:
     """Return the error for a list that does not say what it should."""
     return UsageError(
         f"{path} cannot be read: {why}", "take the file again from where the data set is given out"
@@ -168,7 +168,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise unread(path, str(error))
+        raise unreadable_list(path, str(error))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -5,15 +5,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from deepscan.data.benchmarks.benchmark import SPLITS
-from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets import DATASETS
 from deepscan.data.datasets.files import below, natural, subfolder, videos_or_sequences
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
 #: Split -> what its folder may be called.
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
-class Folders(Layout):
+class Folders(DatasetLayout):
     """Anybody's videos, folders of frames and pictures, in `real` and `fake`.
 
     Where the root holds folders of splits, `real` and `fake` lie in each of them; else all videos are `test`.
@@ -46,7 +46,7 @@ class Folders(Layout):
             raise self.missing(root, "put videos into its folders real and fake", "holds no video")
 
 
-class UADFV(Layout):
+class UADFV(DatasetLayout):
     """49 videos and a swap of each, with no lists: all are in every split."""
 
     dataset = "UADFV"
@@ -74,7 +74,7 @@ class UADFV(Layout):
 _PACKED = (".tar.gz", ".tgz", ".tar")
 
 
-class WildDeepfake(Layout):
+class WildDeepfake(DatasetLayout):
     """Sequences of pictures, whose names are the numbers of frames, in its own two splits."""
 
     dataset = "WildDeepfake"
@@ -116,6 +116,6 @@ class WildDeepfake(Layout):
                 raise self.missing(path, remedy, "is not unpacked")
 
 
-LAYOUTS.register("folders")(Folders())
-LAYOUTS.register("UADFV")(UADFV())
-LAYOUTS.register("WildDeepfake")(WildDeepfake())
+DATASETS.register("folders")(Folders())
+DATASETS.register("UADFV")(UADFV())
+DATASETS.register("WildDeepfake")(WildDeepfake())

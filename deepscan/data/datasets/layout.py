@@ -33,7 +33,7 @@ class SourceVideo:
     frames: tuple[Path, ...] = ()
 
 
-class Layout(ABC):
+class DatasetLayout(ABC):
     """How a data set lies on disk.
 
     Attributes:

@@ -150,7 +150,7 @@ PUBLISHED = {
     "bench": [
         (0.5, augment.flip),
         (0.5, Affine(degrees=10.0, scale=(1.0, 1.0), shift=0.0)),
-        (0.5, augment.blur),
+        (0.5, augment.random_blur),
         (0.5, augment.colour),
         (0.5, Jpeg(40, 100)),
     ],
@@ -255,7 +255,7 @@ def test_a_blur_is_one_of_three_sizes_and_round():
     point = _grey(0, 21)
     point[10, 10] = 255
     reach = set()
-    for variant in _draws(augment.blur, point)[..., 0]:
+    for variant in _draws(augment.random_blur, point)[..., 0]:
         assert np.array_equal(variant, variant.T)
         assert variant.sum() == pytest.approx(255, rel=0.05)
         reach.add(np.ptp(np.nonzero(variant)[0]) + 1)

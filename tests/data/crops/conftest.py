@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from deepscan.data.crops import prepare as prepare_module
-from deepscan.data.crops.prepare import PrepareOptions, prepare
+from deepscan.data.crops.prepare import PrepareOptions, prepare_dataset
 from deepscan.media.pool import DecodePool
 from tests import awkward
 
@@ -43,7 +43,7 @@ def data(tmp_path, clips, monkeypatch):
             there = tuple(kind for kind in Replica.labels if (self.root / "c23" / kind).exists())
             given = {"recipe": RECIPE, "frames": 3, "workers": 1, "kinds": there}
             options = PrepareOptions(**{**given, **options})
-            return prepare(Replica(), self.root, self.out, options, listener)
+            return prepare_dataset(Replica(), self.root, self.out, options, listener)
 
         def journal(self):
             lines = (self.out / "Replica.videos.jsonl").read_text().splitlines()

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import numpy as np
 
 from deepscan.crop_recipe import CropRecipe
-from deepscan.data.datasets.layout import Layout, SourceVideo
+from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 from deepscan.faces.face import Detection
 
 RECIPE = CropRecipe(side=64)
@@ -28,7 +28,7 @@ class Finder:
         return [[] if image.shape[1] == FACELESS[0] else [large, small] for image in images]
 
 
-class Replica(Layout):
+class Replica(DatasetLayout):
     """Videos as LEVEL/KIND/SPLIT/NAME.mp4, those in `all` being in every split, and masks in masks/KIND."""
 
     dataset = "Replica"

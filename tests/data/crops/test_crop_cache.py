@@ -12,7 +12,7 @@ from deepscan.data.crops import crop_cache as crops_module
 from deepscan.data.crops import crop_pictures
 from deepscan.data.crops.crop_cache import CropSet, cache_key, prepare_crops
 from deepscan.data.crops.crop_pictures import find_landmarks
-from deepscan.data.pictures import Picture
+from deepscan.data.pictures import LabelledPicture
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection
@@ -57,7 +57,7 @@ def pictures(tmp_path, monkeypatch):
                 image[y - 1 : y + 2, x - 1 : x + 2] = colour
         path = tmp_path / f"{at}.png"
         cv2.imwrite(str(path), image[..., ::-1])
-        made.append(Picture(path, at % 2, f"g{at}", "val" if at == 4 else "train", "made", f"v{at}"))
+        made.append(LabelledPicture(path, at % 2, f"g{at}", "val" if at == 4 else "train", "made", f"v{at}"))
     return made
 
 
@@ -75,7 +75,7 @@ def test_crops_are_aligned_and_pictures_without_a_face_counted(pictures, tmp_pat
         RECIPE,
         tmp_path / "cache",
         workers=0,
-        progress=lambda done, total: told.append((done, total)),
+        on_progress=lambda done, total: told.append((done, total)),
     )
     assert made.crops.shape == (4, 32, 32, 3)
     assert made.dropped == 1
@@ -127,7 +127,7 @@ def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, mon
     journal.write_text(journal.read_text() + "[2")
     crops.write_bytes(crops.read_bytes() + b"half")
     monkeypatch.setattr(crop_pictures, "open_finder", DotFinder)
-    again = prepare_crops(pictures, RECIPE, cache, workers=0, progress=lambda *count: told.append(count))
+    again = prepare_crops(pictures, RECIPE, cache, workers=0, on_progress=lambda *count: told.append(count))
     assert told == [(4, 5), (5, 5)]
     assert np.array_equal(again.crops, whole.crops)
     assert (again.groups, again.dropped) == (whole.groups, whole.dropped)
@@ -140,7 +140,7 @@ def test_the_key_hangs_on_recipe_and_content_and_not_on_place(pictures, tmp_path
     for picture in pictures:
         path = tmp_path / f"moved-{picture.path.name}"
         path.write_bytes(picture.path.read_bytes())
-        moved.append(Picture(path, picture.label, picture.group, picture.split, picture.source, "v"))
+        moved.append(LabelledPicture(path, picture.label, picture.group, picture.split, picture.source, "v"))
     assert cache_key(moved, RECIPE) == key
     assert cache_key(moved, CropRecipe(side=32, scale=0.8)) != key
     moved[0].path.write_bytes(pictures[1].path.read_bytes())
@@ -163,7 +163,9 @@ def test_worker_processes_have_the_real_face_finder(tmp_path):
     path = tmp_path / "grey.png"
     cv2.imwrite(str(path), np.full((64, 64, 3), 128, np.uint8))
     with pytest.raises(UsageError, match="no face was found in any of 1"):
-        prepare_crops([Picture(path, 0, "g", "train", "", "v")], RECIPE, tmp_path / "cache", workers=1)
+        prepare_crops(
+            [LabelledPicture(path, 0, "g", "train", "", "v")], RECIPE, tmp_path / "cache", workers=1
+        )
 
 
 def test_a_crop_set_checks_itself():
@@ -235,7 +237,7 @@ def test_an_error_in_a_worker_process_arrives_as_what_it_is(tmp_path, fault):
     video = cv2.VideoCapture(str(SAMPLES / "real_astronaut.mp4"))
     path = tmp_path / "face.png"
     cv2.imwrite(str(path), video.read()[1])
-    picture = Picture(path, 0, "g", "train", "", "v")
+    picture = LabelledPicture(path, 0, "g", "train", "", "v")
     if fault == "cut":
         # The head of a picture without its pixels: only reading it whole tells.
         path.write_bytes(path.read_bytes()[:60])
@@ -251,7 +253,7 @@ def test_crops_that_are_cut_already_are_not_searched_for_a_face(tmp_path, monkey
     monkeypatch.setattr(crop_pictures, "find_landmarks", None)
     stored, image = CropRecipe(side=64, scale=1.3), np.random.default_rng(0).integers(0, 256, (64, 64, 3))
     cv2.imwrite(str(tmp_path / "0.png"), image)
-    picture = Picture(tmp_path / "0.png", 0, "g", "train", "made", "v", aligned=stored)
+    picture = LabelledPicture(tmp_path / "0.png", 0, "g", "train", "made", "v", aligned=stored)
     same = prepare_crops([picture], stored, tmp_path / "same", workers=0)
     assert np.array_equal(same.crops[0], image[..., ::-1])
     tighter = dataclasses.replace(stored, side=32, scale=0.75)

@@ -12,7 +12,7 @@ from deepscan import devices
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops import prepare as prepare_module
-from deepscan.data.crops.prepare import PrepareListener, PrepareOptions, prepare, read_crop_recipe
+from deepscan.data.crops.prepare import PrepareListener, PrepareOptions, prepare_dataset, read_crop_recipe
 from deepscan.data.datasets.layout import SourceVideo
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.finder import open_finder
@@ -255,7 +255,7 @@ def test_crops_never_go_among_the_videos(data):
     data.root.rename(data.root.parent / "Replica")
     data.root = data.out = data.root.parent / "Replica"
     with pytest.raises(UsageError, match="among the videos"):
-        prepare(Replica(), data.root, data.root.parent, PrepareOptions())
+        prepare_dataset(Replica(), data.root, data.root.parent, PrepareOptions())
 
 
 def test_no_face_at_all_is_no_benchmark(data):

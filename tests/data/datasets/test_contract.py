@@ -5,21 +5,21 @@ import shutil
 import pytest
 
 from deepscan.data.benchmarks.benchmark import SPLITS
-from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets import DATASETS
 from deepscan.errors import MissingError, UsageError
 
 from .replicas import REPLICAS
 
-EVERY = pytest.mark.parametrize("name", LAYOUTS.names)
+EVERY = pytest.mark.parametrize("name", DATASETS.names)
 NEEDED = [(name, needed) for name, replica in REPLICAS.items() for needed in replica.needed]
 
 
 def given(name, root):
-    return [(v.kind, v.split, v.compression, v.name) for v in LAYOUTS.get(name).videos(root)]
+    return [(v.kind, v.split, v.compression, v.name) for v in DATASETS.get(name).videos(root)]
 
 
 def test_every_layout_has_a_replica():
-    assert set(REPLICAS) == set(LAYOUTS.names)
+    assert set(REPLICAS) == set(DATASETS.names)
 
 
 @EVERY
@@ -38,7 +38,7 @@ def test_each_video_is_given_once_for_its_kind_split_and_compression(name, tmp_p
 @EVERY
 def test_what_is_given_is_on_disk(name, tmp_path):
     root = REPLICAS[name].write(tmp_path)
-    for video in LAYOUTS.get(name).videos(root):
+    for video in DATASETS.get(name).videos(root):
         assert video.path.exists()
         assert video.path.is_dir() == bool(video.frames)
         assert all(frame.parent == video.path and frame.exists() for frame in video.frames)
@@ -47,7 +47,7 @@ def test_what_is_given_is_on_disk(name, tmp_path):
 
 @EVERY
 def test_labels_and_levels_are_those_of_what_is_given(name, tmp_path):
-    layout = LAYOUTS.get(name)
+    layout = DATASETS.get(name)
     found = given(name, REPLICAS[name].write(tmp_path))
     assert layout.dataset == name
     assert set(layout.labels) == {kind for kind, *_ in found}
@@ -60,9 +60,11 @@ def test_labels_and_levels_are_those_of_what_is_given(name, tmp_path):
 def test_labels_say_real_by_their_end(name):
     # Whoever reads a benchmark file knows a label by that alone.
     assert {
-        kind.lower().endswith("real") for kind, label in LAYOUTS.get(name).labels.items() if not label
+        kind.lower().endswith("real") for kind, label in DATASETS.get(name).labels.items() if not label
     } == {True}
-    assert not any(kind.lower().endswith("real") for kind, label in LAYOUTS.get(name).labels.items() if label)
+    assert not any(
+        kind.lower().endswith("real") for kind, label in DATASETS.get(name).labels.items() if label
+    )
 
 
 @EVERY
@@ -110,7 +112,7 @@ def test_a_folder_that_was_never_filled_is_not_taken_for_the_data_set(name, need
 def test_a_folder_without_the_data_set_gets_a_hint_of_one_line_that_says_where_it_is_given_out(
     name, tmp_path
 ):
-    layout = LAYOUTS.get(name)
+    layout = DATASETS.get(name)
     with pytest.raises(MissingError) as raised:
         given(name, tmp_path)
     hint = raised.value.hint

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deepscan.data.datasets import LAYOUTS
+from deepscan.data.datasets import DATASETS
 from deepscan.errors import MissingError, UsageError
 
 from .replicas import IDS, LISTS, MANIPULATED, SWAPS, YOUTUBE, Replica, empty, faceforensics
@@ -18,7 +18,7 @@ def root(tmp_path):
 
 
 def videos(root, name="FF-DF"):
-    return list(LAYOUTS.get(name).videos(root))
+    return list(DATASETS.get(name).videos(root))
 
 
 def test_a_listed_video_that_is_not_there_is_given_all_the_same(root):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from deepscan.data.datasets import DF40_METHODS, LAYOUTS, names_of
+from deepscan.data.datasets import DATASETS, DF40_METHODS, names_of
 from deepscan.errors import MissingError, UsageError
 
 from .replicas import (
@@ -23,11 +23,11 @@ from .replicas import (
 
 
 def given(name, root):
-    return [(v.kind, v.split, v.name) for v in LAYOUTS.get(name).videos(root)]
+    return [(v.kind, v.split, v.name) for v in DATASETS.get(name).videos(root)]
 
 
 def paths(name, root):
-    return {(v.kind, v.split, v.name): v.path for v in LAYOUTS.get(name).videos(root)}
+    return {(v.kind, v.split, v.name): v.path for v in DATASETS.get(name).videos(root)}
 
 
 def test_celeb_df_gives_a_listed_video_that_is_not_there(tmp_path):
@@ -140,9 +140,9 @@ def test_the_preview_refuses_what_it_does_not_know(tmp_path, file, said):
 def test_uadfv_takes_whole_videos_before_crops_beside_them(tmp_path):
     files = empty("real", "0000") | empty("fake", "0000_fake") | empty("real/frames/0000", "000", ".png")
     Replica(files, {}, ()).write(tmp_path)
-    assert {video.frames for video in LAYOUTS.get("UADFV").videos(tmp_path)} == {()}
+    assert {video.frames for video in DATASETS.get("UADFV").videos(tmp_path)} == {()}
     (tmp_path / "real" / "0000.mp4").unlink()
-    (cut,) = {v.path for v in LAYOUTS.get("UADFV").videos(tmp_path) if v.frames}
+    (cut,) = {v.path for v in DATASETS.get("UADFV").videos(tmp_path) if v.frames}
     assert cut == tmp_path / "real" / "frames" / "0000"
 
 
@@ -167,7 +167,7 @@ def test_deeperforensics_never_takes_its_sources_for_reals(tmp_path):
 
 def test_frames_are_in_the_order_of_their_numbers(tmp_path):
     root = WILDDEEPFAKE.write(tmp_path)
-    frames = {v.name: [f.name for f in v.frames] for v in LAYOUTS.get("WildDeepfake").videos(root)}
+    frames = {v.name: [f.name for f in v.frames] for v in DATASETS.get("WildDeepfake").videos(root)}
     assert frames["0_real_103"] == ["9.png", "11.png"]
     assert frames["1_fake_0"] == ["4.png", "30.png"]
 
@@ -202,7 +202,7 @@ def test_wilddeepfake_can_be_tested_without_its_training_part(tmp_path):
 
 def test_ffiw_masks_belong_to_its_fakes(tmp_path):
     root = FFIW.write(tmp_path)
-    masks = {(v.kind, v.name): v.mask for v in LAYOUTS.get("FFIW").videos(root) if v.mask}
+    masks = {(v.kind, v.name): v.mask for v in DATASETS.get("FFIW").videos(root) if v.mask}
     assert masks == {("FFIW_Fake", n): root / "target_mask" / "train" / f"{n}.mp4" for n in "ab"}
 
 
@@ -228,7 +228,7 @@ def test_folders_may_hold_splits_videos_sequences_and_pictures_of_any_name(tmp_p
         "validation/fake/face.jpeg": "",
     }
     Replica(files, {}, ()).write(tmp_path)
-    found = list(LAYOUTS.get("folders").videos(tmp_path))
+    found = list(DATASETS.get("folders").videos(tmp_path))
     assert [(v.kind, v.split, v.name, [f.name for f in v.frames]) for v in found] == [
         ("real", "train", "Zoë am See", []),
         ("fake", "train", "名前", ["9.jpg", "10.png"]),
@@ -281,13 +281,13 @@ def test_df40_and_its_reals_may_lie_side_by_side(tmp_path, domain, folder, place
 def test_df40_puts_videos_against_videos_and_faces_against_faces(tmp_path):
     root = df40("fomm", "ff").write(tmp_path)
     home = root / "FaceForensics++" / YOUTUBE / "c23"
-    assert all(v.frames for v in LAYOUTS.get("fomm_ff").videos(root))
+    assert all(v.frames for v in DATASETS.get("fomm_ff").videos(root))
     shutil.rmtree(root / "fomm")
     Replica(empty("fomm/ff/videos", "953_974"), {}, ()).write(root)
     with pytest.raises(MissingError, match="holds no video, and the fakes are videos"):
         given("fomm_ff", root)
     Replica(empty(str(home / "videos"), "953 974 071"), {}, ()).write(root)
-    found = list(LAYOUTS.get("fomm_ff").videos(root))
+    found = list(DATASETS.get("fomm_ff").videos(root))
     assert [(v.name, v.path.suffix, v.frames) for v in found] == [
         ("953", ".mp4", ()),
         ("974", ".mp4", ()),
@@ -309,7 +309,7 @@ def test_masks_and_landmarks_beside_crops_are_no_sequences(tmp_path):
 def test_df40_gives_a_listed_real_whose_faces_are_not_there(tmp_path):
     root = df40("fomm", "cdf").write(tmp_path)
     shutil.rmtree(root / "Celeb-DF-v2" / "Celeb-real" / "frames" / "id1_0007")
-    (gone,) = (v for v in LAYOUTS.get("fomm_cdf").videos(root) if not v.path.exists())
+    (gone,) = (v for v in DATASETS.get("fomm_cdf").videos(root) if not v.path.exists())
     assert (gone.kind, gone.name, gone.frames) == ("fomm_Real", "id1_0007", ())
 
 
@@ -324,7 +324,7 @@ def test_what_is_typed_need_not_be_written_as_in_benchmark_files():
         "dfdc-preview": ("DFDCP",),
         "DFo": ("DeeperForensics-1.0",),
     }
-    assert all(names_of(name) == (name,) and names_of(name.lower()) == (name,) for name in LAYOUTS.names)
+    assert all(names_of(name) == (name,) and names_of(name.lower()) == (name,) for name in DATASETS.names)
 
 
 def test_df40_means_every_method_in_both_domains():

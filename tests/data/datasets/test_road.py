@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepscan.data.benchmarks.benchmark import read_benchmark
-from deepscan.data.crops.prepare import PrepareOptions, prepare
-from deepscan.data.datasets import DF40_DOMAINS, DF40_METHODS, LAYOUTS
+from deepscan.data.crops.prepare import PrepareOptions, prepare_dataset
+from deepscan.data.datasets import DATASETS, DF40_DOMAINS, DF40_METHODS
 from deepscan.errors import MissingError
 from deepscan.evaluation import report as report_module
 from deepscan.evaluation.protocols import PROTOCOLS
@@ -78,16 +78,16 @@ def moved_alike(crop: str, mask: str) -> float:
 def test_every_layout_goes_the_road():
     gone = {road.dataset for road in ROADS.values()}
     df40 = {f"{method}_{domain}" for method in DF40_METHODS for domain in DF40_DOMAINS}
-    assert set(LAYOUTS.names) - gone == PARTS | df40 - gone
+    assert set(DATASETS.names) - gone == PARTS | df40 - gone
     assert {name.rpartition("_")[2] for name in df40 & gone} == set(DF40_DOMAINS)
 
 
 @pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
 def test_a_data_set_is_prepared_and_evaluated(road, clips, scorer, tmp_path):
     root, data = clips.lay(tmp_path / "raw", road.files), tmp_path / "data"
-    layout = LAYOUTS.get(road.dataset)
+    layout = DATASETS.get(road.dataset)
 
-    prepared = prepare(layout, root, data, PrepareOptions(frames=2, workers=1))
+    prepared = prepare_dataset(layout, root, data, PrepareOptions(frames=2, workers=1))
     assert int(prepared.exit_code) == 3, "files that cannot be read are failures"
     became = Counter((line["kind"], line["split"], line["status"]) for line in prepared.lines)
     assert became == counted(road.became)
