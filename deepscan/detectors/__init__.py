@@ -1,4 +1,4 @@
-"""Detectors: one file a method, each with its network, loss and recipe."""
+"""Detectors: the network, loss and inputs of each method."""
 
 from typing import TYPE_CHECKING, Any
 

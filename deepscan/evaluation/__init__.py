@@ -1,1 +1,1 @@
-"""Measuring: metrics on scores and labels."""
+"""Evaluation: protocols, counting, figures with intervals, the papers' tables."""

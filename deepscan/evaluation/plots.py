@@ -47,7 +47,7 @@ class ScoredSet:
         scores: Probability of fake in [0, 1], shape (N,).
 
     Raises:
-        UsageError: See `metrics.checked`; the message names the set.
+        UsageError: See `metrics.binary.check_samples`; the message names the set.
     """
 
     name: str

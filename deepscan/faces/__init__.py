@@ -1,1 +1,1 @@
-"""Faces: finding them (MTCNN), cutting them out aligned, linking one person's into a track."""
+"""Faces: finding, aligning and following them, linking a person's into a track; the regions of a face."""

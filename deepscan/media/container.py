@@ -35,7 +35,7 @@ def open_container(url: str) -> InputContainer:
     """Open a file with libav from its beginning, confined to the file itself and to known containers.
 
     Args:
-        url: The file, as `Source.url` names it.
+        url: The file, as `SourceFile.url` names it.
 
     Raises:
         av.FFmpegError: It cannot be opened.

@@ -98,7 +98,7 @@ class Decoder(Protocol):
     class states about itself, so a decoder's module imports no library before a file is opened.
 
     Args:
-        url: The file, as `Source.url` names it.
+        url: The file, as `SourceFile.url` names it.
         probe: What the file holds.
 
     Attributes:

@@ -24,7 +24,7 @@ class DecordDecoder:
     It conceals damage inside a frame without telling, so `doubtful` stays empty.
 
     Args:
-        url: The file, as `Source.url` names it.
+        url: The file, as `SourceFile.url` names it.
         probe: What the file holds.
 
     Raises:

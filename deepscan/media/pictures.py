@@ -132,7 +132,7 @@ def opened(url: str, kind: str) -> "Iterator[Image.Image]":
     """Open a picture of a known format.
 
     Args:
-        url: The file, as `Source.url` names it.
+        url: The file, as `SourceFile.url` names it.
         kind: Its format, as `kind_of` names it.
 
     Raises:

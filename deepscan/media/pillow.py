@@ -17,7 +17,7 @@ class PillowDecoder:
     """Reads a picture, or the frames of an animation one after another.
 
     Args:
-        url: The file, as `Source.url` names it.
+        url: The file, as `SourceFile.url` names it.
         probe: What the file holds.
 
     Raises:

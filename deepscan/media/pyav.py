@@ -28,7 +28,7 @@ class PyavDecoder:
     nor needed for one of them.
 
     Args:
-        url: The file, as `Source.url` names it.
+        url: The file, as `SourceFile.url` names it.
         probe: What the file holds.
 
     Raises:

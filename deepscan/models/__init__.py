@@ -1,1 +1,1 @@
-"""Published detectors as models of ours: what is known of them, fetching, importing, keeping, choosing."""
+"""Which models there are: embedded, installed and published ones; fetching, importing and choosing them."""

@@ -1,1 +1,1 @@
-"""The scan: inputs, pipeline, aggregation, calibration, records, resume."""
+"""The scan: paths, pipeline, records, verdicts, journal, resuming."""

@@ -19,7 +19,7 @@ class ScanOptions:
 
     Attributes:
         model: Name or folder of the model, `none` to find faces only, `auto` for what `models.choice` says.
-        also: Further models, which judge the same faces; `scan.fusion` says how they are taken together.
+        also: Further models, which judge the same faces; `scanning.fusion` says how they are taken together.
         frames: How many frames of a video are sampled, evenly.
         faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself; `facenet`
             is facenet-pytorch's own MTCNN on every frame.

@@ -91,13 +91,13 @@ def run_scan(
     """Scan videos.
 
     Args:
-        paths: The files, see `inputs.collect`.
+        paths: The files, see `scanning.paths.collect`.
         options: The parameters.
         output: Where the records go.
         command: The command line, for the run's record.
         listener: Is told what happens.
         workers: Decoders at once, None for a number that suits the machine.
-        fail_on: See `Summary.exit_code`.
+        fail_on: See `RunSummary.exit_code`.
 
     Raises:
         DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.

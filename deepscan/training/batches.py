@@ -37,7 +37,7 @@ def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tupl
     """Return the validation crops in two halves, no group in both.
 
     The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported:
-    see `scan.calibration.second_half`.
+    see `calibration.second_half`.
 
     Args:
         crops: The crops.

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from deepscan.models.layouts.layout import Recognised
 
 _GEND = "deepscan.models.layouts.gend"
-#: Name of a layout -> its class. A file is of the first that recognises it; one of no `Layout` is refused.
+#: Name of a layout -> its class. A file is of the first that recognises it; one of no `WeightLayout`
+#: is refused.
 WEIGHT_LAYOUTS: "Registry[type[Recognised]]" = Registry(
     "layout",
     {
