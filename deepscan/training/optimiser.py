@@ -50,7 +50,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     done = min(1.0, step / steps)
     if recipe.schedule == "cosine":
         return warm * 0.5 * (1 + math.cos(math.pi * done))
-    if recipe.schedule == "tail":
+    if recipe.schedule == "wsd":
         return warm * min(1.0, 4 * (1 - done))
     return warm
 

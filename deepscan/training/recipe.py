@@ -19,7 +19,7 @@ Balance = Literal["natural", "equal", "paired", "origins"]
 Labels = Literal["given", "none"]
 Optimiser = Literal["adam", "adamw", "sgd"]
 Decay = Literal["all", "matrices"]
-Schedule = Literal["constant", "cosine", "tail"]
+Schedule = Literal["constant", "cosine", "wsd"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Select = Literal["auc", "video_auc", "unseen_auc"]
 _CHOICES: Mapping[str, Any] = {
@@ -90,8 +90,8 @@ class Recipe:
         decay: Whether `all` parameters decay, or only `matrices` and kernels, not biases and norms.
         momentum: Of `sgd`.
         sam_rho: Radius of sharpness-aware minimisation around the optimiser, 0 for none.
-        schedule: `constant`; `cosine` down to zero at the last step; `tail`, constant and then linear down to
-            zero over the last quarter.
+        schedule: `constant`; `cosine` down to zero at the last step; `wsd` (warm-up, stable, decay), constant
+            and then linear down to zero over the last quarter.
         warmup: Steps over which the learning rate rises from zero.
         epochs: Passes over the training crops.
         batch: Crops a step, over all processes; an even number unless the balance is natural.

@@ -26,6 +26,10 @@ _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 _NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
 
 
+#: Key of a recipe -> what earlier versions called a value of it -> what it is called today.
+_RENAMED = {"schedule": {"tail": "wsd"}}
+
+
 def read_recipe(method: str | None, recipe: Path | str | None, overrides: Sequence[str]) -> dict[str, Any]:
     """Return what a recipe and its overrides state, every key present.
 
@@ -45,6 +49,7 @@ def read_recipe(method: str | None, recipe: Path | str | None, overrides: Sequen
             raise UsageError(f"{override!r} is not key=value", "write for example: lr=0.0005")
         # A mapping stands for each of its keys: network.tuning={type: lora, rank: 8}.
         _merge(stated, {key.strip(): _value(value)}, "")
+    stated = {key: renamed_value(key, value) for key, value in stated.items()}
     lacking = [key for key in ("method", "network", "loss") if not isinstance(stated.get(key), str | dict)]
     if lacking or not (stated["network"].get("backbone") or {}).get("name"):
         raise UsageError(
@@ -52,6 +57,11 @@ def read_recipe(method: str | None, recipe: Path | str | None, overrides: Sequen
             "begin it with base: and the name of a method",
         )
     return stated
+
+
+def renamed_value(key: str, value: Value) -> Value:
+    """Return what a recipe's value is called today, where an earlier version called it otherwise."""
+    return _RENAMED.get(key, {}).get(value, value) if isinstance(value, str) else value
 
 
 def packaged_recipes() -> tuple[str, ...]:

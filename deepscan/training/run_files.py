@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.detectors.weights import write_tensors
 from deepscan.errors import ContractError, MissingError
-from deepscan.training.recipe_files import leaves_of
+from deepscan.training.recipe_files import leaves_of, renamed_value
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 _BACKBONE = "backbone."
@@ -172,7 +172,8 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    former, now = dict(leaves_of(former)), dict(leaves_of(now))
+    former = {key: renamed_value(key, value) for key, value in leaves_of(former)}
+    now = dict(leaves_of(now))
     changed = [key for key in {**former, **now} if former.get(key) != now.get(key)]
     if changed:
         key = changed[0]

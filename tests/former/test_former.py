@@ -25,7 +25,7 @@ from .pictures import write_pictures
 FORMER = Path(__file__).parent
 MODEL = FORMER / "model"
 #: Values of a recipe that have another name today.
-RENAMED: dict[str, object] = {}
+RENAMED: dict[str, object] = {"schedule": "wsd"}
 
 
 @pytest.fixture

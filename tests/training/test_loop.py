@@ -273,6 +273,6 @@ def test_the_rate_rises_and_falls(recipe):
     assert rates[99] < 0.001
     steady = dataclasses.replace(warm, schedule="constant")
     assert learning_rate(steady, 9, 100) == learning_rate(steady, 99, 100) == 1
-    tail = dataclasses.replace(warm, schedule="tail", warmup=0)
-    assert learning_rate(tail, 0, 100) == learning_rate(tail, 75, 100) == 1
-    assert learning_rate(tail, 90, 100) == pytest.approx(0.4)
+    stable = dataclasses.replace(warm, schedule="wsd", warmup=0)
+    assert learning_rate(stable, 0, 100) == learning_rate(stable, 75, 100) == 1
+    assert learning_rate(stable, 90, 100) == pytest.approx(0.4)

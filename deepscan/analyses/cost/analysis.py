@@ -27,6 +27,7 @@ from deepscan.evaluation.tables import paper_table
 from deepscan.training.optimiser import FEATURES, TrainStep, make_optimiser
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe, load_recipe
+from deepscan.training.recipe_files import renamed_value
 
 #: What the card's own recipe does not state for a training step.
 _ELSEWHERE = ("crop", "mean", "std", "sources", "method")
@@ -173,7 +174,9 @@ def recipe_of(card: ModelCard) -> Recipe | None:
         return None
     own = load_recipe(card.method)
     given: dict[str, Any] = {
-        name: value for name, value in stated.items() if name not in _ELSEWHERE and hasattr(own, name)
+        name: renamed_value(name, value)
+        for name, value in stated.items()
+        if name not in _ELSEWHERE and hasattr(own, name)
     }
     return replace(own, **given, crop=card.crop, mean=card.mean, std=card.std)
 
