@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deepscan.errors import UsageError, choice_hint
-from deepscan.faces.finder import FaceMode
 from deepscan.media.decoders import AUTO
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.choice import NO_MODEL
@@ -25,7 +24,7 @@ class BenchOptions:
         engines: As `scan` takes them, and so are the next four.
         devices: `auto`, `cpu` or `cuda`.
         precisions: `auto`, or those that an engine offers.
-        faces: `fast` or `exact`.
+        faces: Names of face finders, of `FINDERS`.
         faces_device: `cpu` or `cuda`, one for all.
         decoder: One for all.
         batches: How many crops go through the detector at once.
@@ -43,7 +42,7 @@ class BenchOptions:
     engines: tuple[str, ...] = (AUTO,)
     devices: tuple[str, ...] = (AUTO,)
     precisions: tuple[str, ...] = (AUTO,)
-    faces: tuple[FaceMode, ...] = ("fast",)
+    faces: tuple[str, ...] = ("fast",)
     faces_device: str = "cpu"
     decoder: str = AUTO
     batches: tuple[int, ...] = (1, 8, 32)

@@ -17,6 +17,7 @@ from deepscan.cli.options import (
 )
 from deepscan.engines import ENGINES
 from deepscan.errors import UsageError
+from deepscan.faces.finder import FINDERS
 from deepscan.media.decoders import AUTO
 from deepscan.models.lookup import DEFAULT_MODEL
 
@@ -42,7 +43,9 @@ def bench(
     ] = "8,32",
     faces: Annotated[
         str,
-        typer.Option(help="fast, exact, facenet, or several.", metavar="MODE[,MODE]", rich_help_panel=LOOK),
+        typer.Option(
+            help=f"{', '.join(FINDERS.names)}, or several.", metavar="MODE[,MODE]", rich_help_panel=LOOK
+        ),
     ] = "fast",
     faces_device: Annotated[
         FacesDevice, typer.Option(help="Where to find faces.", rich_help_panel=LOOK)

@@ -9,6 +9,7 @@ from deepscan.analyses import ANALYSES
 from deepscan.detectors import DETECTORS
 from deepscan.engines import ENGINES
 from deepscan.evaluation.protocols import PROTOCOLS
+from deepscan.faces.finder import FINDERS
 from deepscan.media.decoders import AUTO, DECODERS
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 
@@ -17,7 +18,6 @@ MODEL, DATA, OUTPUT = "Model", "Data", "Output"
 Style = Literal["auto", "plain", "none"]
 #: Every precision that some engine offers; which one does is for the engine to say.
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
-FacesMode = Literal["fast", "exact", "facenet"]
 FacesDevice = Literal["cpu", "cuda"]
 PROTOCOL_NAMES = ", ".join(PROTOCOLS.names)
 #: Methods whose papers state the test sets of a protocol.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     LayoutName = str
     MethodName = str
     EngineName = str
+    FacesMode = str
     ProtocolName = str
 else:
     AnalysisName = Literal[ANALYSES.names]
@@ -36,6 +37,7 @@ else:
     LayoutName = Literal[WEIGHT_LAYOUTS.names]
     MethodName = Literal[DETECTORS.names]
     EngineName = Literal[(AUTO, *ENGINES.names)]
+    FacesMode = Literal[FINDERS.names]
     ProtocolName = Literal[PROTOCOLS.names]
 
 Model = Annotated[

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from deepscan.cards import sha256_of
 from deepscan.devices import resolve
 from deepscan.errors import MissingError, install_hint
 from deepscan.faces.face import Detection, Floats
+from deepscan.faces.finder import FINDERS
 from deepscan.media.frames import Image
 
 #: Side in pixels of the smallest face, its default; a smaller picture has no level in its pyramid.
@@ -21,29 +22,50 @@ MIN_FACE = 20
 BATCH_PIXELS = 1 << 23
 
 
+@FINDERS.register("facenet")
 class FacenetMtcnn:
     """Searches every frame with facenet-pytorch's `MTCNN(keep_all=True)`, at its defaults; follows nothing.
 
     Args:
+        mode: The name that it is registered by.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        threads: Not used: torch has its own number.
 
     Raises:
         MissingError: facenet-pytorch is not installed, or CUDA cannot be used.
     """
 
-    mode: Literal["facenet"] = "facenet"
     every = 1
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, mode: str = "facenet", device: str = "cpu", threads: int | None = None) -> None:
         try:
             import torch
             from facenet_pytorch import MTCNN
         except ImportError as error:
             raise MissingError(f"--faces facenet: {error}", install_hint("torch"))
-        self.device = resolve(device, "--faces-device")
+        self.mode, self.device = mode, resolve(device, "--faces-device")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise MissingError("--faces-device cuda: torch cannot use the GPU", "use --faces-device cpu")
         self._mtcnn: Any = MTCNN(keep_all=True, min_face_size=MIN_FACE, device=torch.device(self.device))
+
+    @staticmethod
+    def describe() -> dict[str, Any]:
+        """Return what the record of a run says of its networks, which come in the package.
+
+        Raises:
+            MissingError: facenet-pytorch is not installed.
+        """
+        package = importlib.util.find_spec("facenet_pytorch")
+        if package is None or package.origin is None:
+            raise MissingError("--faces facenet: facenet-pytorch is not installed", install_hint("torch"))
+        folder = Path(package.origin).parent / "data"
+        return {
+            "name": f"facenet-pytorch {version('facenet-pytorch')}",
+            "method": "mtcnn",
+            "license": "MIT",
+            "files": {name: sha256_of(folder / f"{name}.pt") for name in ("pnet", "rnet", "onet")},
+            "crop": None,
+        }
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the faces of each image, the largest box first.
@@ -80,25 +102,6 @@ class FacenetMtcnn:
             ]
             for k, own in enumerate(boxes)
         ]
-
-
-def describe() -> dict[str, Any]:
-    """Return what the record of a run says of its networks, which come in the package.
-
-    Raises:
-        MissingError: facenet-pytorch is not installed.
-    """
-    package = importlib.util.find_spec("facenet_pytorch")
-    if package is None or package.origin is None:
-        raise MissingError("--faces facenet: facenet-pytorch is not installed", install_hint("torch"))
-    folder = Path(package.origin).parent / "data"
-    return {
-        "name": f"facenet-pytorch {version('facenet-pytorch')}",
-        "method": "mtcnn",
-        "license": "MIT",
-        "files": {name: sha256_of(folder / f"{name}.pt") for name in ("pnet", "rnet", "onet")},
-        "crop": None,
-    }
 
 
 def _floats(values: Any) -> Floats:

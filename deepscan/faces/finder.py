@@ -1,20 +1,20 @@
 """Face finders: what each must do, and which one a mode names."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
-from deepscan.cards import embedded_folder, read_card
-from deepscan.errors import UsageError
 from deepscan.faces.face import Detection
-from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Image
-
-#: `fast` and `exact` run MTCNN in ONNX Runtime; `facenet` runs facenet-pytorch's own, the reference.
-FaceMode = Literal["fast", "exact", "facenet"]
+from deepscan.registry import Registry
 
 
 class FaceFinder(Protocol):
     """Finds faces and their five landmarks.
+
+    Args:
+        mode: The name that it is registered by; a class may have several.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one; never replaced by another.
+        threads: Threads of one run on a CPU, None for as many as there are cores.
 
     Attributes:
         device: `cpu` or `cuda`.
@@ -24,9 +24,19 @@ class FaceFinder(Protocol):
     device: str
     every: int
 
+    def __init__(self, mode: str, device: str, threads: int | None) -> None: ...
+
     @property
-    def mode(self) -> FaceMode:
-        """The mode that names it."""
+    def mode(self) -> str:
+        """The name that it is registered by."""
+
+    @staticmethod
+    def describe() -> dict[str, Any]:
+        """Return what the record of a run says of its networks: name, method, licence and file hashes.
+
+        Raises:
+            MissingError: Its package is not installed.
+        """
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the faces of each image, the largest box first.
@@ -52,11 +62,22 @@ class FaceFinder(Protocol):
         """
 
 
-def open_finder(mode: FaceMode = "fast", device: str = "cpu", threads: int | None = None) -> FaceFinder:
-    """Return the face finder that a mode names, ready to run.
+#: `fast` and `exact` run MTCNN in ONNX Runtime; `facenet` runs facenet-pytorch's own, the reference.
+FINDERS: Registry[type[FaceFinder]] = Registry(
+    "face finder",
+    {
+        "fast": "deepscan.faces.mtcnn",
+        "exact": "deepscan.faces.mtcnn",
+        "facenet": "deepscan.faces.facenet",
+    },
+)
+
+
+def open_finder(mode: str = "fast", device: str = "cpu", threads: int | None = None) -> FaceFinder:
+    """Return the face finder of that name, ready to run.
 
     Args:
-        mode: `fast`, `exact` or `facenet`.
+        mode: One of `FINDERS`.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one; never replaced by another.
         threads: Threads of one run on a CPU, None for as many as there are cores; `facenet` uses torch's.
 
@@ -65,23 +86,14 @@ def open_finder(mode: FaceMode = "fast", device: str = "cpu", threads: int | Non
         MissingError: A package is missing, or CUDA cannot be used, or a network is not there.
         ContractError: A network is not the one that its card names.
     """
-    if mode not in get_args(FaceMode):
-        raise UsageError(f"unknown face finder {mode!r}", f"choose from: {', '.join(get_args(FaceMode))}")
-    if mode == "facenet":
-        from deepscan.faces.facenet import FacenetMtcnn
-
-        return FacenetMtcnn(device)
-    return Mtcnn(mode, device, threads)
+    return FINDERS.get(mode)(mode, device, threads)
 
 
-def describe_finder(mode: FaceMode) -> dict[str, Any]:
-    """Return what the record of a run says of a mode's networks: name, method, licence and file hashes.
+def describe_finder(mode: str) -> dict[str, Any]:
+    """Return what the record of a run says of a finder's networks: name, method, licence and file hashes.
 
     Raises:
-        MissingError: The mode's package is not installed.
+        UsageError: The mode is unknown.
+        MissingError: The finder's package is not installed.
     """
-    if mode == "facenet":
-        from deepscan.faces import facenet
-
-        return facenet.describe()
-    return read_card(embedded_folder() / "mtcnn").facts()
+    return FINDERS.get(mode).describe()

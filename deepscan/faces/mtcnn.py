@@ -3,22 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, cast, get_args
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
 
-from deepscan.cards import embedded_folder, read_card
+from deepscan.cards import ModelCard, embedded_folder, read_card
 from deepscan.devices import resolve
 from deepscan.errors import UsageError
 from deepscan.faces.area import IntegralImage
 from deepscan.faces.boxes import apply_deltas, iou, to_square
 from deepscan.faces.candidates import Candidates
 from deepscan.faces.face import Detection, Floats
+from deepscan.faces.finder import FINDERS
 from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
-
-MtcnnMode = Literal["fast", "exact"]
 
 #: P-Net looks at squares of this many pixels, a step apart, and so is a fully convolutional scan.
 WINDOW, STEP = 12, 2
@@ -77,7 +76,7 @@ class Search:
 
 
 # Two levels fewer than `exact`, so that both look through the same pyramid from there on.
-SEARCHES: dict[MtcnnMode, Search] = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
+SEARCHES = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
 
 
 class Net(Protocol):
@@ -87,6 +86,8 @@ class Net(Protocol):
         """Return the named outputs, or all in the order of the model, for `pixels` (n, h, w, 3)."""
 
 
+@FINDERS.register("fast")
+@FINDERS.register("exact")
 class Mtcnn:
     """Finds faces of at least 48 pixels (`fast`) or of at least 20 (`exact`).
 
@@ -111,18 +112,23 @@ class Mtcnn:
         ContractError: A net is not the one that its card names.
     """
 
-    def __init__(self, mode: MtcnnMode = "fast", device: str = "cpu", threads: int | None = None) -> None:
-        if mode not in get_args(MtcnnMode):
+    def __init__(self, mode: str = "fast", device: str = "cpu", threads: int | None = None) -> None:
+        if mode not in SEARCHES:
             raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
         self.mode, self.device = mode, resolve(device, "--faces-device")
         self._bounds = BOUNDS[self.device]
         self._search = SEARCHES[mode]
         self.every = self._search.every
-        self.card = read_card(embedded_folder() / "mtcnn")
+        self.card = _card()
         self._pnet, self._rnet, self._onet = (
             open_session(self.card.path(name), device=self.device, threads=threads)
             for name in ("pnet", "rnet", "onet")
         )
+
+    @staticmethod
+    def describe() -> dict[str, Any]:
+        """Return what the record of a run says of its networks."""
+        return _card().facts()
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the faces of each image, the largest box first.
@@ -249,6 +255,10 @@ class Mtcnn:
             return image
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         return cast(Image, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def _card() -> ModelCard:
+    return read_card(embedded_folder() / "mtcnn")
 
 
 def _chunks(images: Sequence[Image], search: Search) -> Iterator[Sequence[Image]]:

@@ -1,12 +1,12 @@
 """Everything that decides the outcome of a scan, in one place, and what of it a resumed run must share."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from deepscan.devices import DEVICES, FACE_DEVICES
 from deepscan.engines import ENGINES
 from deepscan.errors import UsageError
-from deepscan.faces.finder import FaceMode
+from deepscan.faces.finder import FINDERS
 from deepscan.faces.quality import QualityRule
 from deepscan.media.decoders import AUTO, DECODERS
 from deepscan.models.choice import NO_MODEL
@@ -40,7 +40,7 @@ class ScanOptions:
     model: str
     also: tuple[str, ...] = ()
     frames: int = 32
-    faces: FaceMode = "fast"
+    faces: str = "fast"
     faces_device: str = "cpu"
     decoder: str = AUTO
     engine: str = AUTO
@@ -66,7 +66,7 @@ class ScanOptions:
                 "leave the option out for its default",
             )
         allowed = {
-            "faces": get_args(FaceMode),
+            "faces": FINDERS.names,
             "faces_device": FACE_DEVICES,
             "decoder": (AUTO, *DECODERS.names),
             "engine": (AUTO, *ENGINES.names),

@@ -11,7 +11,6 @@ import typer
 from deepscan.cli import options
 from deepscan.cli.app import build
 from deepscan.evaluation.protocols import PROTOCOLS
-from deepscan.faces import finder
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("**/*.md")])
@@ -48,6 +47,5 @@ def test_its_options_exist(words):
 
 
 def test_choices_that_are_written_down_are_all_there_are():
-    assert get_args(options.FacesMode) == get_args(finder.FaceMode)
     rows = {row for name in PROTOCOLS.names for row in PROTOCOLS.get(name).sets}
     assert set(get_args(options.Sets)) == rows

@@ -8,7 +8,7 @@ import pytest
 from facenet_pytorch import MTCNN
 
 from deepscan.errors import MissingError, UsageError
-from deepscan.faces.facenet import describe
+from deepscan.faces.facenet import FacenetMtcnn
 from deepscan.faces.finder import describe_finder, open_finder
 from tests.command import SAMPLES, deepscan
 
@@ -43,7 +43,7 @@ def test_every_frame_is_searched(facenet, hopper):
 
 def test_its_networks_are_named_with_their_hashes():
     stated = describe_finder("facenet")
-    assert stated == describe()
+    assert stated == FacenetMtcnn.describe()
     assert stated["name"] == "facenet-pytorch 2.5.3"
     assert set(stated["files"]) == set(describe_finder("fast")["files"])
     assert all(len(value) == 64 for value in stated["files"].values())
@@ -52,7 +52,7 @@ def test_its_networks_are_named_with_their_hashes():
 def test_without_the_package_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "facenet_pytorch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for use in (lambda: open_finder("facenet"), describe):
+    for use in (lambda: open_finder("facenet"), FacenetMtcnn.describe):
         with pytest.raises(MissingError, match="facenet") as raised:
             use()
         assert ".[torch]" in raised.value.hint

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import deepscan
 from deepscan.crop_recipe import CropRecipe
@@ -33,7 +33,7 @@ from deepscan.data.crops.target import (
 from deepscan.data.datasets.layout import DatasetLayout
 from deepscan.devices import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, choice_hint
-from deepscan.faces.finder import FaceFinder, FaceMode, describe_finder, open_finder
+from deepscan.faces.finder import FINDERS, FaceFinder, describe_finder, open_finder
 from deepscan.files import exclusive_lock
 from deepscan.media.frames import FAILURES, STATUSES, Status
 from deepscan.media.jobs import DecodeOptions
@@ -51,7 +51,7 @@ class PrepareOptions:
     Attributes:
         recipe: How faces are cut out; by default DeepfakeBench's 256 pixels.
         frames: How many frames of a video are sampled, evenly.
-        faces: `fast` or `exact`, as in a scan.
+        faces: Name of a face finder, of `FINDERS`, as in a scan.
         faces_device: `cpu` or `cuda`, likewise.
         splits: Only these; all where empty.
         kinds: Only these; all where empty.
@@ -65,7 +65,7 @@ class PrepareOptions:
 
     recipe: CropRecipe = field(default_factory=CropRecipe)
     frames: int = 32
-    faces: FaceMode = "fast"
+    faces: str = "fast"
     faces_device: str = "cpu"
     splits: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class PrepareOptions:
         for name in ("frames", "limit", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name} must be above 0, not {value}", "leave it out for its default")
-        _one_of("--faces", (self.faces,), get_args(FaceMode))
+        _one_of("--faces", (self.faces,), FINDERS.names)
         _one_of("--faces-device", (self.faces_device,), FACE_DEVICES)
         _one_of("--split", self.splits, SPLITS)
         _one_of("--retry", tuple(self.retry), STATUSES)
