@@ -1,5 +1,6 @@
 """Batches that fail: taken apart, so that an item costs itself alone, or halved where memory is short."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -102,3 +103,8 @@ def is_short(error: BaseException) -> bool:
 
 def _apart(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
     return [result for item in batch for result in run_isolating_failures(stage, [item])]
+
+
+def take_first(queue: deque[T], most: int) -> list[T]:
+    """Take at most so many items from the front of a queue and return them, in order."""
+    return [queue.popleft() for _ in range(min(most, len(queue)))]

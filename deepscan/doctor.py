@@ -1,6 +1,5 @@
 """What this installation can do: decoders, engines, devices, models, with advice for each that is missing."""
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -22,6 +21,7 @@ from deepscan.media.decoders import DECODERS
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
 from deepscan.media.pool import DecodePool
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
+from deepscan.scanning.runfile import installed_version
 
 State = Literal["ok", "optional", "failed"]
 #: Modules of the extra that training and the torch engine need.
@@ -69,7 +69,7 @@ def examine() -> Iterator[Check]:
 
 
 def _decoders() -> Iterator[Check]:
-    there = {name: _version(DECODERS.get(name).package) for name in DECODERS.names}
+    there = {name: installed_version(DECODERS.get(name).package) for name in DECODERS.names}
     for name, version in there.items():
         if version:
             failure = _decoding_failure(name)
@@ -181,13 +181,6 @@ def _models() -> Iterator[Check]:
                 yield Check(name, "ok", f"hashes as stated, {golden} ({engine}), {band}")
         except DeepscanError as error:
             yield Check(name, "failed", error.message, error.hint, error.exit_code)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _plain(value: object) -> str:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from deepscan.batching import run_isolating_failures
+from deepscan.batching import run_isolating_failures, take_first
 from deepscan.faces.face import Detection
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState, find_faces
@@ -29,7 +29,6 @@ class InWork(Protocol):
     follow_state: FollowState
 
 
-T = TypeVar("T")
 V = TypeVar("V", bound=InWork)
 
 
@@ -61,7 +60,7 @@ class FaceStage(Generic[V]):
         Returns:
             The videos that the frames are from, one a frame.
         """
-        batch = _first(self._frames, FRAME_BATCH)
+        batch = take_first(self._frames, FRAME_BATCH)
         found = run_isolating_failures(self._find, batch)
         for (video, event), detections in zip(batch, found, strict=True):
             if isinstance(detections, Exception):
@@ -75,7 +74,3 @@ class FaceStage(Generic[V]):
     def _find(self, batch: list[tuple[V, FrameReady]]) -> list[list[Detection]]:
         frames = [event.frame for _, event in batch]
         return find_faces(self._finder, frames, [video.follow_state for video, _ in batch])
-
-
-def _first(queue: deque[T], most: int) -> list[T]:
-    return [queue.popleft() for _ in range(min(most, len(queue)))]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from deepscan.batching import AdaptiveBatcher, run_isolating_failures
+from deepscan.batching import AdaptiveBatcher, run_isolating_failures, take_first
 from deepscan.crop_recipe import REFERENCE, CropRecipe
 from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
@@ -19,7 +19,7 @@ from deepscan.faces.face import Detection, Face
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState
 from deepscan.faces.quality import assess
-from deepscan.faces.stage import FRAME_BATCH, FaceStage, _first
+from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.faces.tracks import appearance
 from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.jobs import DecodeJob, Ended, FrameReady
@@ -176,7 +176,7 @@ class Pipeline:
         """Give the detectors a batch of crops, unless they are at work and are not waited for."""
         self._collect(wait=wait)
         if self._scoring is None:
-            batch = _first(self._crops, self._batch)
+            batch = take_first(self._crops, self._batch)
             self._scoring = batch, self._detector.submit(self._judged, batch)
 
     def _judged(self, batch: list[FaceCrop]) -> Judged:

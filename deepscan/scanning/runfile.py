@@ -188,7 +188,8 @@ def _folder() -> str | None:
         return None
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -197,7 +198,7 @@ def _version(package: str) -> str | None:
 
 def libraries() -> dict[str, str]:
     """Return the versions of the libraries that a scan may use and that are installed."""
-    return {name: version for name in LIBRARIES if (version := _version(name))}
+    return {name: version for name in LIBRARIES if (version := installed_version(name))}
 
 
 def commit() -> str | None:

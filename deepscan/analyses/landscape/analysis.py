@@ -25,7 +25,7 @@ from deepscan.analyses.crops import (
 from deepscan.analyses.features import features_of
 from deepscan.analyses.heads import trained_of
 from deepscan.analyses.landscape.figure import draw_landscape
-from deepscan.analyses.landscape.loss import DirectionNorm, WeightLoss, _dot, climb, direction, surface
+from deepscan.analyses.landscape.loss import DirectionNorm, WeightLoss, climb, direction, dot, surface
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import FrozenNetwork, Network
@@ -129,7 +129,7 @@ class LandscapeAnalysis(Analysis):
                 f"it rises within a radius by at least {at}",
                 f"over the plane it rises by {plane.mean() - here:.4f} in the mean, "
                 f"{plane.max() - here:.4f} at most, {plane.min() - here:.4f} at least; a step of 1 is a "
-                f"distance of {_dot(first, first) ** 0.5:.3g}",
+                f"distance of {dot(first, first) ** 0.5:.3g}",
                 "the paper draws its surfaces (Fig. 7) and prints no figure of them",
                 *notes,
             ),
@@ -176,7 +176,7 @@ class LandscapeAnalysis(Analysis):
 def _distances(first: Sequence[Tensor], second: Sequence[Tensor], steps: FloatArray) -> FloatArray:
     """Return how far from the weights the points of a plane are, shape (S, S): (first, second)."""
     a, b = steps[:, None], steps[None]
-    squares = a**2 * _dot(first, first) + b**2 * _dot(second, second) + 2 * a * b * _dot(first, second)
+    squares = a**2 * dot(first, first) + b**2 * dot(second, second) + 2 * a * b * dot(first, second)
     # Rounding may leave less than nothing.
     return np.asarray(np.sqrt(np.maximum(squares, 0)))
 

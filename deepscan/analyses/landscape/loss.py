@@ -139,7 +139,7 @@ def climb(
     with loss.restored() as origin:
         ahead = loss.gradient()[1] if start is None else start
         for _ in range(steps):
-            length = _dot(ahead, ahead) ** 0.5
+            length = dot(ahead, ahead) ** 0.5
             if not length:
                 break
             loss.put(origin, (radius / length, ahead))
@@ -149,5 +149,6 @@ def climb(
     return highest
 
 
-def _dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+def dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+    """Return the dot product of two directions, each a tensor per weight."""
     return float(sum((left * right).sum() for left, right in zip(one, other, strict=True)))
