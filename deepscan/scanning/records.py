@@ -96,10 +96,6 @@ class Record:
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
         }
 
-    def to_line(self) -> str:
-        """Return the record as one line of JSON, without the newline."""
-        return dump_line(self.to_json())
-
 
 def dump_line(record: Mapping[str, Any]) -> str:
     """Return a record as one line of JSON that any reader takes: ASCII, no bare NaN."""

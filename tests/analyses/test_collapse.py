@@ -85,7 +85,7 @@ def test_geometry_is_that_of_every_samples_gradient_and_of_the_whole_hessian():
     assert found.curvature == pytest.approx(float(hessian.trace()))
     assert found.sharpness == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]))
     # Theorem 1: the three factors of Eq. 13 make the bound of Eq. 10.
-    assert found.decomposed == pytest.approx(found.bound)
+    assert found.flatness * found.misspecification * found.fidelity == pytest.approx(found.bound)
 
 
 def test_the_bottleneck_is_where_the_bound_is_least():

@@ -10,7 +10,7 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.results import report_scores
 from deepscan.evaluation.scan_records import group_votes, read_labels, read_records
 from deepscan.evaluation.scores import read_scores
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import Record, dump_line
 
 INDEX = """\
 file,label,group,method,tier
@@ -31,7 +31,7 @@ def record(path, *tracks, status="ok", score=None):
     given = (
         max((each["score"] for each in tracks if each["counted"]), default=None) if score is None else score
     )
-    return Record(
+    made = Record(
         os.fsencode(path),
         status,
         "" if status == "ok" else "why",
@@ -39,7 +39,8 @@ def record(path, *tracks, status="ok", score=None):
         verdict="inconclusive" if tracks else None,
         score=given,
         tracks=tracks,
-    ).to_line()
+    )
+    return dump_line(made.to_json())
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_of_several_models_one_can_be_named(tmp_path):
     several = Record(
         path, "ok", "", "run", verdict="fake", score=0.7, tracks=tracks, model={"name": "x+y"}, models=models
     )
-    (tmp_path / "scan.jsonl").write_text(several.to_line() + "\n")
+    (tmp_path / "scan.jsonl").write_text(dump_line(several.to_json()) + "\n")
     labels = read_labels(tmp_path / "clips.csv")
     # Each model's score is that of the person who is worst to it.
     for model, raw in ((None, 0.6), ("x", 0.8), ("y", 0.7)):

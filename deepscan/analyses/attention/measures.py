@@ -19,8 +19,6 @@ TokenLabel = tuple[str, int]
 CLS, QUERIES = "CLS", "queries"
 #: Bins of a patch's weight, in multiples of what it has where all weigh the same.
 EDGES = np.geomspace(1e-3, 1e2, 51)
-#: Measures of the attention of a crop.
-MEASURES = ("entropy", "effective", "top", "divergence")
 
 
 def entropy(attention: FloatArray) -> FloatArray:
@@ -77,7 +75,8 @@ class AttentionSums:
 
     Attributes:
         top: How many patches are the heaviest ones.
-        measures: (Data set, label, token) -> measures of each crop, in the order of `MEASURES`.
+        measures: (Data set, label, token) -> entropy, effective patches, top share and divergence of each
+            crop, shape (4,).
         maps: Token and label -> sum of the weights, shape (P,); the queries all together.
         counts: Token and label -> patches in each of the bins that `EDGES` part, and those beyond.
     """

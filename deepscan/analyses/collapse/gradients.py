@@ -65,11 +65,6 @@ class Geometry:
         """Third factor of Eq. 13: sqrt(GSNR / (1 + GSNR))."""
         return math.sqrt(self.gsnr / (1 + self.gsnr)) if math.isfinite(self.gsnr) else 1.0
 
-    @property
-    def decomposed(self) -> float:
-        """The bound once more, as the product of its three factors (CoRIT, Theorem 1, Eq. 13)."""
-        return self.flatness * self.misspecification * self.fidelity
-
 
 def geometry(features: FloatArray, labels: NDArray[np.int64], margins: FloatArray) -> Geometry:
     """Return the geometry of the mean cross-entropy of a linear head with two logits and biases.
