@@ -74,7 +74,8 @@ def test_a_scan_with_it_finds_the_same_persons_and_says_what_found_them(tmp_path
     exact, facenet = ([frame["box"] for frame in records[mode]["frames"]] for mode in ("exact", "facenet"))
     # Boxes are rounded to a tenth of a pixel.
     np.testing.assert_allclose(facenet, exact, atol=0.11)
-    assert records["facenet"]["score"] == pytest.approx(records["exact"]["score"], abs=1e-3)
+    # Landmarks that are 5e-3 pixels apart move some pixels of a crop by a step of 255, and 8 bits round them.
+    assert records["facenet"]["score"] == pytest.approx(records["exact"]["score"], abs=1e-2)
     run = json.loads((tmp_path / "facenet.run.json").read_text())
     assert run["faces"]["name"] == "facenet-pytorch 2.5.3"
     assert run["parameters"]["faces"] == "facenet"
