@@ -38,7 +38,7 @@ class DrawnCrop:
     """A crop that was drawn from a video.
 
     Attributes:
-        material: Name of its data set.
+        dataset: Name of its data set.
         video: Its video, with the label and the manipulation.
         number: Number of its frame in the video's list, from 0.
         reader: Reads it.
@@ -46,7 +46,7 @@ class DrawnCrop:
             A split never separates crops of one group.
     """
 
-    material: str
+    dataset: str
     video: FaceVideo
     number: int
     reader: Reader

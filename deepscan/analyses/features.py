@@ -115,7 +115,7 @@ def forgeries(subject: Subject) -> list[ForgeryCrops]:
     everyone = draw_crops(subject)
     found = []
     for material in subject.materials:
-        of_data = [crop for crop in everyone if crop.material == material.name]
+        of_data = [crop for crop in everyone if crop.dataset == material.name]
         reals = [crop for crop in of_data if not crop.label] or [crop for crop in everyone if not crop.label]
         for kind in sorted({video.kind for video in material.videos if video.label and video.frames}):
             alone = replace(material, videos=[video for video in material.videos if video.kind == kind])
@@ -206,4 +206,4 @@ def _tokens(network: Network, crops: Tensor) -> Tensor:
 
 
 def _identity(crop: DrawnCrop) -> tuple[str, str, str, str, int]:
-    return crop.material, crop.video.split, crop.video.kind, crop.video.name, crop.number
+    return crop.dataset, crop.video.split, crop.video.kind, crop.video.name, crop.number

@@ -68,7 +68,7 @@ def measure_given(
     view: "EvalView",
 ) -> None:
     """Measure scores that exist already, and show the report."""
-    from deepscan.evaluation.aggregation import COUNTINGS
+    from deepscan.evaluation.counting import COUNTINGS
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.results import report_scores
 

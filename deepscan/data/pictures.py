@@ -8,7 +8,7 @@ from pathlib import Path
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo, find_benchmark, footage_of, read_benchmark
 from deepscan.data.benchmarks.forensynths import PICTURES
-from deepscan.data.crops.target import read_crop_recipe
+from deepscan.data.crops.prepared_files import read_crop_recipe
 from deepscan.errors import MissingError, UsageError
 
 INDEX = "faces.csv"

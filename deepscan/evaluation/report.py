@@ -11,7 +11,7 @@ import numpy as np
 
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.evaluation.aggregation import Counting
+from deepscan.evaluation.counting import Counting
 from deepscan.evaluation.measurements import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
 from deepscan.evaluation.protocols import Level
 from deepscan.evaluation.robustness import Robustness

@@ -7,7 +7,7 @@ from pathlib import Path
 from deepscan.data.benchmarks.benchmark import find_benchmark
 from deepscan.data.pictures import INDEX
 from deepscan.errors import MissingError, UsageError
-from deepscan.evaluation.aggregation import COUNTINGS, Counting, VideoKey
+from deepscan.evaluation.counting import COUNTINGS, Counting, VideoKey
 from deepscan.evaluation.measurements import Missing
 from deepscan.evaluation.protocols import Protocol, TestSet
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod
 from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
-from deepscan.evaluation.aggregation import COUNTINGS, Counting, sample, videos_of
+from deepscan.evaluation.counting import COUNTINGS, Counting, sample, videos_of
 from deepscan.evaluation.measurements import Missing, cover
 from deepscan.evaluation.protocols import Level, Protocol, TestSet
 from deepscan.evaluation.recalibration import recalibrate

@@ -17,7 +17,7 @@ from deepscan.cards import ModelCard
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
-from deepscan.evaluation.aggregation import Counting, sample
+from deepscan.evaluation.counting import Counting, sample
 from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
 from deepscan.evaluation.protocols import TestSet
 from deepscan.evaluation.report import Report, Result, file_name, make_folder

@@ -15,7 +15,7 @@ from deepscan.data.benchmarks.benchmark import Drop, FaceVideo, find_benchmark, 
 from deepscan.data.benchmarks.benchmark_file import label_of
 from deepscan.data.benchmarks.forensynths import centre_crop, read_generator
 from deepscan.data.crops.crop_cache import prepare_crops
-from deepscan.data.crops.target import Target, read_crop_recipe, sidecar
+from deepscan.data.crops.prepared_files import PreparedFiles, read_crop_recipe, sidecar
 from deepscan.data.pictures import LabelledPicture, read_pictures
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols import TestSet
@@ -124,7 +124,7 @@ def _cropless(drops: Iterable[Drop]) -> Iterator[tuple[str, str, str]]:
 
 def _unprepared(path: Path, like: FaceVideo) -> Iterator[tuple[str, str, str]]:
     """Yield kind, name and status of the videos that `prepare` got no crops of."""
-    journal = Target(path.parent, path.stem).journal
+    journal = PreparedFiles(path.parent, path.stem).journal
     for _, _, line in read_journal(journal) if journal.exists() else ():
         if (line["split"], line["compression"]) == (like.split, like.compression) and line["status"] != "ok":
             yield line["kind"], line["name"], line["status"]

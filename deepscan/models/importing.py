@@ -15,18 +15,18 @@ from deepscan.cards import Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Network
+from deepscan.detectors.predict import predict
 from deepscan.detectors.preprocess import make_preprocessor
-from deepscan.detectors.scores import predict
 from deepscan.detectors.weights import WEIGHTS, save_weights
 from deepscan.engines.export import TOLERANCE
 from deepscan.engines.golden import golden_crops
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError, first_line
 from deepscan.models import store as stores
 from deepscan.models.catalogue import Known, catalogue, check_refused, known
-from deepscan.models.checkpoint import Checkpoint, check_there, read_checkpoint, stated_beside
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.layouts.layout import WeightLayout, Weights
 from deepscan.models.lookup import load_card
+from deepscan.models.published_weights import Checkpoint, check_there, read_checkpoint, stated_beside
 
 #: Names of missing and left-over weights that an error lists of each kind.
 LISTED = 12

@@ -11,7 +11,7 @@ import numpy as np
 from deepscan.errors import ContractError
 from deepscan.faces.align import similarity
 from deepscan.report.chart import clock
-from deepscan.report.run import RunInfo
+from deepscan.report.run_info import RunInfo
 
 #: Maps of one output that are shown; a detector may have one for each of its queries.
 MAX_MAPS = 4

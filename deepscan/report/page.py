@@ -16,7 +16,7 @@ import deepscan
 from deepscan.errors import ContractError
 from deepscan.files import atomic_write
 from deepscan.report import chart
-from deepscan.report.run import RunInfo, read_run_info
+from deepscan.report.run_info import RunInfo, read_run_info
 from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import utc_now

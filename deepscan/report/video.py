@@ -10,7 +10,7 @@ from deepscan.faces.face import Quality
 from deepscan.media.frames import HDR
 from deepscan.report.chart import Score, ScoreTimeline, clock, format_score, timeline
 from deepscan.report.maps import FaceMaps, maps_of
-from deepscan.report.run import RunInfo
+from deepscan.report.run_info import RunInfo
 from deepscan.scanning.aggregation import sightings_needed
 from deepscan.scanning.fusion import logit_mean, scoring_models
 from deepscan.scanning.summary import VideoSummary, summarise_record

@@ -18,8 +18,8 @@ from deepscan.data.augmentation.forgeries import forged as forge
 from deepscan.data.crops.crop_cache import CropIndices, CropSet, Sampling
 from deepscan.data.pictures import PAIRS
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN, Batch, Network
+from deepscan.detectors.predict import predict
 from deepscan.detectors.preprocess import Preprocessor
-from deepscan.detectors.scores import predict
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
 from deepscan.media.frames import Image

@@ -15,8 +15,8 @@ from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of,
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import load_network
 from deepscan.detectors.detector import Network
+from deepscan.detectors.predict import predict
 from deepscan.detectors.preprocess import Preprocessor
-from deepscan.detectors.scores import predict
 from deepscan.detectors.weights import WEIGHTS, round_weights, save_weights
 from deepscan.engines import rounding
 from deepscan.engines.export import TOLERANCE, export_model

@@ -37,7 +37,7 @@ def test_what_is_drawn_hangs_on_the_seed_and_on_no_other_data_set() -> None:
 
     def of_a(*materials, seed=1):
         drawn = draw_crops(subject(materials, most=4, seed=seed))
-        return [(crop.video.name, crop.number) for crop in drawn if crop.material == "a"]
+        return [(crop.video.name, crop.number) for crop in drawn if crop.dataset == "a"]
 
     assert of_a(a) == of_a(b, a)
     assert of_a(a) != of_a(a, seed=2)
@@ -47,7 +47,7 @@ def test_a_group_is_one_in_every_data_set_and_a_name_only_in_its_own() -> None:
     a, b = (material(name, reals=(1, 1), fakes=(1,)) for name in "ab")
     a, b = (replace(each, groups={(f"{each.name}-real", "real-0"): "person"}) for each in (a, b))
 
-    groups = {(crop.material, crop.video.name): crop.group for crop in draw_crops(subject([a, b]))}
+    groups = {(crop.dataset, crop.video.name): crop.group for crop in draw_crops(subject([a, b]))}
 
     assert groups["a", "real-0"] == groups["b", "real-0"] == "person"
     assert groups["a", "real-1"] != groups["b", "real-1"]

@@ -9,7 +9,7 @@ import pytest
 
 from deepscan.cards import Calibration, ModelCard
 from deepscan.errors import UsageError
-from deepscan.evaluation.aggregation import COUNTINGS
+from deepscan.evaluation.counting import COUNTINGS
 from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.report import file_name, measure_scores, write_report
 from deepscan.evaluation.results import calibrate_from_report, report_scores

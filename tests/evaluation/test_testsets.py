@@ -11,7 +11,7 @@ import pytest
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.data.crops import crop_pictures
-from deepscan.data.crops.target import sidecar
+from deepscan.data.crops.prepared_files import sidecar
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
 from deepscan.evaluation import testsets as material_module
 from deepscan.evaluation.protocols import TestSet as AskedSet

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from deepscan.calibration import calibrate, fit_calibration
 from deepscan.cards import CARD
 from deepscan.detectors import load_network
-from deepscan.detectors.scores import predict
+from deepscan.detectors.predict import predict
 from deepscan.engines import quantise, rounding, selection
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.scorer import Scorer

@@ -105,7 +105,7 @@ class AttentionSums:
             by_token[QUERIES] = np.mean([by_token[token] for token in asked], axis=0)
         for token, measured in by_token.items():
             for crop, values in zip(crops, measured, strict=True):
-                self.measures.setdefault((crop.material, crop.label, token), []).append(values)
+                self.measures.setdefault((crop.dataset, crop.label, token), []).append(values)
         labels = np.array([crop.label for crop in crops])
         for token, weights in looked.items():
             for label in set(labels.tolist()):

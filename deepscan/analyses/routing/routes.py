@@ -169,7 +169,7 @@ def keep_rates(
 
 
 def _sets_of(crops: Sequence[DrawnCrop]) -> CropSets:
-    return CropSets(np.array([crop.material for crop in crops]), np.array([crop.label for crop in crops]))
+    return CropSets(np.array([crop.dataset for crop in crops]), np.array([crop.label for crop in crops]))
 
 
 def _alive(depth: FloatArray, blocks: int, routed: Sequence[int]) -> NDArray[np.bool_]:

@@ -21,9 +21,9 @@ from deepscan.data.crops.plan import (
     plan_videos,
     select_videos,
 )
-from deepscan.data.crops.target import (
+from deepscan.data.crops.prepared_files import (
     JournalLine,
-    Target,
+    PreparedFiles,
     byte_equal,
     crops_of,
     face_videos,
@@ -152,12 +152,12 @@ def prepare_dataset(
         ContractError: What is there was prepared otherwise.
         DeepscanError: A file cannot be written.
     """
-    target = Target(out, options.name or layout.dataset)
-    options = _checked(layout, root, target, options)
+    files = PreparedFiles(out, options.name or layout.dataset)
+    options = _checked(layout, root, files, options)
     root = root.resolve()
-    with exclusive_lock(target.journal):
+    with exclusive_lock(files.journal):
         stated = _stated(layout, root, options)
-        lines = {} if options.overwrite else target.earlier(stated)
+        lines = {} if options.overwrite else files.earlier(stated)
         owners = {crops_of(line): recorded_path(line) for line in lines.values()}
         items, repeated = plan_videos(layout, root, options.frames, owners)
         assert options.compression is not None
@@ -169,35 +169,37 @@ def prepare_dataset(
             raise layout.missing(root, remedy, "has no such video")
         # A device that is not there ends it here, before anything says that it was used.
         finder = open_finder(options.faces, device=options.faces_device)
-        target.begin(stated, anew=options.overwrite)
-        todo = _plan(items, chosen, lines, target, options.retry)
+        files.begin(stated, anew=options.overwrite)
+        todo = _plan(items, chosen, lines, files, options.retry)
         listener = listener or PrepareListener()
         listener.planned(sum(map(len, todo.values())), sum(item.key in lines for item in chosen))
-        _work(todo, lines, target, options, finder, listener)
-        videos = list(face_videos(lines.values(), layout, target))
+        _work(todo, lines, files, options, finder, listener)
+        videos = list(face_videos(lines.values(), layout, files))
         if not videos:
             became = Counter(lines[item.key]["status"] for item in chosen)
             told = ", ".join(f"{count} {status}" for status, count in became.most_common())
-            raise UsageError(f"no video gave a crop: {told}", f"{target.journal} says why for each")
-        write_benchmark(target.json, videos, nested=layout.nested)
+            raise UsageError(f"no video gave a crop: {told}", f"{files.journal} says why for each")
+        write_benchmark(files.json, videos, nested=layout.nested)
     asked = tuple(lines[item.key] for item in chosen)
     same = byte_equal(lines.values())
-    return Prepared(target.json, target.journal, len(videos), asked, repeated, same)
+    return Prepared(files.json, files.journal, len(videos), asked, repeated, same)
 
 
-def _checked(layout: DatasetLayout, root: Path, target: Target, options: PrepareOptions) -> PrepareOptions:
+def _checked(
+    layout: DatasetLayout, root: Path, files: PreparedFiles, options: PrepareOptions
+) -> PrepareOptions:
     _one_of("--kind", options.kinds, tuple(layout.labels))
     if options.compression and not layout.nested:
         raise UsageError(f"{layout.dataset} knows no compressions", "leave --compression out")
     if not root.is_dir():
         raise layout.missing(root, "name its folder with --root")
-    crops, videos = (target.out / target.name).resolve(), root.resolve()
+    crops, videos = (files.out / files.name).resolve(), root.resolve()
     if crops == videos or crops in videos.parents:
         raise UsageError(f"the crops would lie among the videos, in {crops}", "name another --out")
     try:
-        target.out.mkdir(parents=True, exist_ok=True)
+        files.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{target.out} cannot be made: {error.strerror}", "name another --out")
+        raise UsageError(f"{files.out} cannot be made: {error.strerror}", "name another --out")
     return replace(options, compression=(options.compression or DEFAULT_COMPRESSION) if layout.nested else "")
 
 
@@ -235,7 +237,7 @@ def _plan(
     items: Sequence[PlannedVideo],
     chosen: Sequence[PlannedVideo],
     lines: dict[PlanKey, JournalLine],
-    target: Target,
+    files: PreparedFiles,
     retry: Collection[Status],
 ) -> dict[VideoToCrop, list[PlannedVideo]]:
     """Give each video that was asked for and whose crops are there its line; return what is to be cut.
@@ -246,7 +248,7 @@ def _plan(
     anew: set[CropsKey] = set()
     for item in chosen:
         line = lines.get(item.key) or of_crops.get(item.crops)
-        if line is not None and line["status"] not in retry and _stands(line, item, target):
+        if line is not None and line["status"] not in retry and _stands(line, item, files):
             # Those of a video that is in several splits are cut once.
             lines[item.key] = {**line, "split": item.video.split, "name": item.video.name}
         else:
@@ -257,21 +259,21 @@ def _plan(
         # Splits that were not asked for now may have the same crops, which will not be there as they were.
         if item.crops in anew and (item.key in asked or item.key in lines):
             lines.pop(item.key, None)
-            todo[_source(item, target)].append(item)
+            todo[_source(item, files)].append(item)
     return todo
 
 
 def _work(
     todo: Mapping[VideoToCrop, Sequence[PlannedVideo]],
     lines: dict[PlanKey, JournalLine],
-    target: Target,
+    files: PreparedFiles,
     options: PrepareOptions,
     finder: FaceFinder,
     listener: PrepareListener,
 ) -> None:
     """Cut what is to be cut, and add its lines to those that stand."""
     kept = (dump_line(line).encode("ascii") + b"\n" for line in lines.values())
-    with Journal(target.journal, kept) as journal:
+    with Journal(files.journal, kept) as journal:
 
         def emit(source: VideoToCrop, extract: CroppedVideo) -> None:
             for item in todo[source]:
@@ -287,14 +289,14 @@ def _work(
             VideoCropper(pool, finder, options.recipe).extract(todo, emit)
 
 
-def _stands(line: JournalLine, item: PlannedVideo, target: Target) -> bool:
+def _stands(line: JournalLine, item: PlannedVideo, files: PreparedFiles) -> bool:
     """Return whether a video's file and crops are as its line says."""
     if item.size() != line["bytes"] or (item.video.mask is not None) != line["mask"]:
         return False
     # Pictures may all be of one size: of a sequence that grew, others are looked at.
     if item.indices and not set(line["frames"]) <= set(item.indices):
         return False
-    place = place_of(line, target)
+    place = place_of(line, files)
     parts: tuple[tuple[CropOutput, list[int]], ...] = (
         ("frames", line["frames"]),
         ("landmarks", line["frames"]),
@@ -311,9 +313,9 @@ def _written(path: Path) -> bool:
         return False
 
 
-def _source(item: PlannedVideo, target: Target) -> VideoToCrop:
+def _source(item: PlannedVideo, files: PreparedFiles) -> VideoToCrop:
     video = item.video
-    place = Place(target.folder(video.compression, video.kind), item.folder)
+    place = Place(files.folder(video.compression, video.kind), item.folder)
     return VideoToCrop(video.path, place, video.mask, tuple(zip(item.indices, video.frames, strict=True)))
 
 

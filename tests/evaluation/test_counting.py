@@ -7,7 +7,7 @@ import pytest
 
 from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.errors import UsageError
-from deepscan.evaluation.aggregation import COUNTINGS, FrameRows, group, sample, video_key
+from deepscan.evaluation.counting import COUNTINGS, FrameRows, group, sample, video_key
 from deepscan.metrics.binary import eer, published_eer
 
 CORRECTED, PUBLISHED = COUNTINGS.get("corrected"), COUNTINGS.get("as-published")

@@ -21,7 +21,7 @@ JournalLine = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PreparedFiles:
     """The files of a prepared data set.
 
     Attributes:
@@ -121,12 +121,14 @@ def crops_of(line: JournalLine) -> CropsKey:
     return line["compression"], line["kind"], line["folder"]
 
 
-def place_of(line: JournalLine, target: Target) -> Place:
+def place_of(line: JournalLine, files: PreparedFiles) -> Place:
     """Return where the crops of a line lie."""
-    return Place(target.folder(line["compression"], line["kind"]), line["folder"])
+    return Place(files.folder(line["compression"], line["kind"]), line["folder"])
 
 
-def face_videos(lines: Iterable[JournalLine], layout: DatasetLayout, target: Target) -> Iterator[FaceVideo]:
+def face_videos(
+    lines: Iterable[JournalLine], layout: DatasetLayout, files: PreparedFiles
+) -> Iterator[FaceVideo]:
     """Yield the videos that have crops, in an order that does not depend on which ended first."""
     kinds = list(layout.labels)
     for line in sorted(
@@ -135,9 +137,9 @@ def face_videos(lines: Iterable[JournalLine], layout: DatasetLayout, target: Tar
     ):
         if line["status"] != "ok":
             continue
-        place, masked = place_of(line, target), set(line["masks"])
+        place, masked = place_of(line, files), set(line["masks"])
         yield FaceVideo(
-            dataset=target.name,
+            dataset=files.name,
             kind=line["kind"],
             label=layout.labels[line["kind"]],
             split=line["split"],
