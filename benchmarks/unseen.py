@@ -23,13 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tried import TABLE, scored, stated
 
-from deepscan.calibration import fit_calibration, second_half
+from deepscan.calibration import calibrate, fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import LabelledPicture, read_pictures
+from deepscan.detectors.detector import FAKE, REAL
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all
-from deepscan.evaluation.unseen import auc_of_votes, by_origin, verdict_shares
 from deepscan.metrics.binary import METRICS
 from deepscan.models.lookup import load_card
 from deepscan.progress import progress_bar
@@ -37,6 +37,7 @@ from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 
 #: In the order in which `faces.csv` has them.
 SOURCES = ("DFDC", "WEB")
+_AUC = {"auc": METRICS["auc"]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +116,7 @@ def figures(
     yield "seen", _rounded(auc_of_votes(web.votes(~unseen & second)))
     yield "web", _rounded(auc_of_votes(web.votes(second)))
     rows = np.flatnonzero(second_half(dfdc.crops.groups))
-    of_crops = measure_all(dfdc.crops.labels[rows], dfdc.scores[rows], measures={"auc": METRICS["auc"]})[0]
+    of_crops = measure_all(dfdc.crops.labels[rows], dfdc.scores[rows], measures=_AUC)[0]
     yield "dfdc", _rounded(of_crops)
     first = web.votes(~second)
     refit = fit_calibration(
@@ -128,10 +129,63 @@ def figures(
     yield "origins", by_origin(web.crops, web.scores, refit, held)
 
 
+def auc_of_votes(voted: GroupVotes) -> Measurement:
+    """Return the AUC of votes, its interval by group."""
+    return measure_all(voted.labels, voted.scores, voted.groups, measures=_AUC)[0]
+
+
+def verdict_shares(voted: GroupVotes, calibration: Calibration) -> dict[str, float]:
+    """Return shares of votes by verdict: `real_fake`, `fake_fake`, `fake_no_evidence`; NaN for no votes.
+
+    Args:
+        voted: The votes, of raw scores.
+        calibration: Calibrates them, and has the thresholds of `fake` and `no_evidence`.
+    """
+    calibrated = calibrate(voted.scores, calibration)
+    called = calibrated >= calibration.fake
+    cleared = calibrated < calibration.no_evidence
+    real, fake = voted.labels == REAL, voted.labels == FAKE
+    return {
+        "real_fake": _share(called[real]),
+        "fake_fake": _share(called[fake]),
+        "fake_no_evidence": _share(cleared[fake]),
+    }
+
+
+def by_origin(
+    crops: CropSet,
+    scores: NDArray[np.float64],
+    calibration: Calibration,
+    which: NDArray[np.int64],
+    least: int = 20,
+) -> Mapping[str, dict[str, float]]:
+    """Return the verdict shares of single crops for each origin that has enough of them, by its name.
+
+    Args:
+        crops: The crops.
+        scores: Probability of fake, shape (N,).
+        calibration: As `verdict_shares` takes it.
+        which: Positions of the crops to look at.
+        least: Origins of fewer crops are left out.
+    """
+    origins = np.array(crops.origins)
+    found = {}
+    for name in np.unique(origins[which]).tolist():
+        rows = which[origins[which] == name]
+        if len(rows) >= least:
+            alone = GroupVotes(crops.labels[rows], scores[rows], tuple(map(str, rows)))
+            found[name] = {"crops": float(len(rows)), **verdict_shares(alone, calibration)}
+    return found
+
+
 def _scored(scorer: Scorer, pictures: tuple[LabelledPicture, ...], source: str, cache: Path) -> Scored:
     chosen = [each for each in pictures if each.source == source and each.split == "val"]
     crops = prepare_crops(chosen, scorer.recipe, cache, workers=1, on_progress=progress_bar("cutting faces"))
     return Scored(crops, scored(scorer, crops.crops))
+
+
+def _share(which: NDArray[np.bool_]) -> float:
+    return float(which.mean()) if len(which) else float("nan")
 
 
 def _rounded(found: Measurement) -> float | None:

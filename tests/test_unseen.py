@@ -1,4 +1,4 @@
-"""The figures of benchmarks/unseen.py: which crops each is of, and what the thresholds are fitted on."""
+"""The figures of benchmarks/unseen.py: of which crops, and at which thresholds."""
 
 import importlib
 from pathlib import Path
@@ -9,12 +9,14 @@ import pytest
 from deepscan.calibration import second_half
 from deepscan.cards import Calibration
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.training.validation import SeenInTraining
+from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SEEN = SeenInTraining(frozenset({"old"}), frozenset({"here"}))
 #: Calls everything fake.
 CALIBRATION = Calibration("frame", "data", 10, "rule", 1.0, 0.0, 0.0)
+#: Calibrates scores as they are; fake from 0.8, no_evidence below 0.2.
+BAND = Calibration("video", "data", 10, "rule", 1.0, 0.2, 0.8)
 
 
 @pytest.fixture
@@ -23,19 +25,26 @@ def unseen(monkeypatch):
     return importlib.import_module("unseen")
 
 
-def _scored(unseen, groups, labels, new, scores):
-    crops = CropSet(
+def _crops(groups, labels, methods, origins):
+    return CropSet(
         np.zeros((len(labels), 4, 4, 3), np.uint8),
-        labels,
-        tuple(groups),
+        np.array(labels),
+        tuple(map(str, groups)),
         tuple(map(str, range(len(labels)))),
         ("val",) * len(labels),
         0,
         "",
-        methods=tuple("new" if each else "old" for each in new),
-        origins=tuple("there" if each else "here" for each in new),
+        methods=tuple(methods),
+        origins=tuple(origins),
     )
-    return unseen.Scored(crops, scores)
+
+
+def _scored(unseen, groups, labels, new, scores):
+    methods, origins = (
+        ["new" if each else "old" for each in new],
+        ["there" if each else "here" for each in new],
+    )
+    return unseen.Scored(_crops(groups, labels, methods, origins), scores)
 
 
 @pytest.fixture
@@ -76,3 +85,48 @@ def test_origins_are_of_the_second_half(found):
         sum(each["crops"] for each in found["origins"].values())
         == second_half([f"g{at}" for at in range(160)]).sum()
     )
+
+
+def test_a_group_of_many_crops_counts_once(unseen):
+    labels = np.array([1] * 9 + [1, 0])
+    voted = mean_votes(labels, np.array([0.1] * 9 + [0.9, 0.5]), ["many"] * 9 + ["one", "real"])
+    found = unseen.auc_of_votes(voted)
+    assert found.value == 0.5
+    assert (found.n, found.groups) == (3, 3)
+
+
+def test_the_interval_is_by_group(unseen):
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 40)
+    scores = np.clip(labels * 0.3 + rng.uniform(0, 0.7, 80), 0, 1)
+    alone = unseen.auc_of_votes(GroupVotes(labels, scores, tuple(map(str, range(80)))))
+    together = unseen.auc_of_votes(GroupVotes(labels, scores, tuple(str(at // 20) for at in range(80))))
+    assert alone.value == together.value
+    assert alone.interval.low < alone.value < alone.interval.high
+    assert alone.interval != together.interval
+
+
+def test_shares_are_of_each_label_at_the_thresholds(unseen):
+    voted = GroupVotes(
+        np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.79, 0.8, 0.1, 0.5, 0.9]), ("g",) * 7
+    )
+    shares = unseen.verdict_shares(voted, BAND)
+    assert shares["real_fake"] == pytest.approx(1 / 4)
+    assert shares["fake_fake"] == pytest.approx(1 / 3)
+    assert shares["fake_no_evidence"] == pytest.approx(1 / 3)
+
+
+def test_a_label_without_votes_has_no_share(unseen):
+    shares = unseen.verdict_shares(GroupVotes(np.array([0]), np.array([0.9]), ("g",)), BAND)
+    assert shares["real_fake"] == 1
+    assert np.isnan(shares["fake_fake"])
+
+
+def test_origins_of_few_crops_are_left_out(unseen):
+    crops = _crops(range(5), [0] * 5, [""] * 5, "aaabb")
+    scores = np.array([0.9, 0.1, 0.1, 0.9, 0.9])
+    found = unseen.by_origin(crops, scores, BAND, np.arange(5), least=3)
+    assert set(found) == {"a"}
+    assert found["a"]["crops"] == 3
+    assert found["a"]["real_fake"] == pytest.approx(1 / 3)
+    assert set(unseen.by_origin(crops, scores, BAND, np.array([1, 3, 4]), least=2)) == {"b"}

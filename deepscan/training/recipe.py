@@ -102,7 +102,7 @@ class Recipe:
         precision: Of the network's arithmetic in training: `float32`, `bfloat16` (autocast), or `auto`,
             bfloat16 on a GPU and float32 on a CPU, where autocast is slow; losses and weights are float32.
         select: What chooses the best epoch on the validation crops: `auc` of crops, `video_auc`, or
-            `unseen_auc`, figure U of `evaluation.unseen`.
+            `unseen_auc`, figure U of `training.validation`.
     """
 
     method: str

@@ -27,7 +27,9 @@ def video_means(
 
 
 def unseen_rows(crops: CropSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return which samples make figure U of `evaluation.unseen`; none where a class is missing among them.
+    """Return which samples make figure U; none where a class is missing among them.
+
+    Figure U is the AUC of fakes of methods, and reals of origins, that no training crop has.
 
     Args:
         crops: The crops.

@@ -1,0 +1,51 @@
+"""What counts as unseen in training, and how votes are made."""
+
+from pathlib import Path
+
+import numpy as np
+
+from deepscan.data.crops.crop_cache import CropSet
+from deepscan.data.pictures import LabelledPicture
+from deepscan.training.validation import SeenInTraining, mean_votes
+
+
+def _crops(labels, methods, origins):
+    count = len(labels)
+    return CropSet(
+        np.zeros((count, 4, 4, 3), np.uint8),
+        np.array(labels),
+        tuple(map(str, range(count))),
+        tuple(map(str, range(count))),
+        ("val",) * count,
+        0,
+        "",
+        methods=tuple(methods),
+        origins=tuple(origins),
+    )
+
+
+def _picture(label, split, origin="", method="", source="S"):
+    return LabelledPicture(Path("a.jpg"), label, "g", split, source, "v", origin=origin, method=method)
+
+
+def test_what_no_row_of_train_has_is_unseen():
+    seen = SeenInTraining.of(
+        [
+            _picture(1, "train", "a", "old"),
+            _picture(0, "train", "b", "none"),
+            _picture(1, "val", "c", "new"),
+            _picture(0, "train", source="DFDC"),
+        ]
+    )
+    crops = _crops(
+        [1, 1, 1, 0, 0, 0, 0], ["old", "new", "none", *"----"], ["c", "a", "a", "a", "b", "c", "DFDC"]
+    )
+    # A fake counts by its method, a real by its origin, from which a fake is enough to know it.
+    assert seen.unseen(crops).tolist() == [False, True, True, False, False, True, False]
+
+
+def test_a_vote_is_the_mean_of_a_group_and_label():
+    voted = mean_votes(np.array([0, 1, 0, 1]), np.array([0.1, 0.8, 0.3, 0.9]), ["a", "a", "a", "b"])
+    assert voted.labels.tolist() == [0, 1, 1]
+    np.testing.assert_allclose(voted.scores, [0.2, 0.8, 0.9])
+    assert voted.groups == ("a", "a", "b")
