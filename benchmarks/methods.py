@@ -2,7 +2,7 @@
 
     python benchmarks/methods.py --data DIR --work DIR            # hours on two cores
 
-`DIR/faces.csv` lists the pictures. First a tower is pretrained without labels (tower.yaml); every row then
+`DIR/faces.csv` lists the pictures. First a backbone is pretrained without labels (tower.yaml); every row then
 starts from it and trains with one budget (methods.yaml). A row that has been trained is not trained again.
 """
 
@@ -65,14 +65,14 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), help="train only these rows")
     given = parser.parse_args()
     common = ("--data", given.data, "--cache", str(given.work / "crops"), "--threads", given.threads)
-    tower = given.work / "tower"
-    if not (tower / "done").is_file():
-        train("--recipe", str(HERE / "tower.yaml"), "--out", str(tower), *common)
-        (tower / "done").touch()
-    shutil.copyfile(tower / "run" / "log.csv", given.out.with_name("tower.csv"))
+    backbone = given.work / "tower"
+    if not (backbone / "done").is_file():
+        train("--recipe", str(HERE / "tower.yaml"), "--out", str(backbone), *common)
+        (backbone / "done").touch()
+    shutil.copyfile(backbone / "run" / "log.csv", given.out.with_name("tower.csv"))
     for name in given.rows:
         if not (folder_of(given.work, name) / "card.yaml").is_file():
-            start = (*ROWS[name], f"weights={tower}/run/best.safetensors")
+            start = (*ROWS[name], f"weights={backbone}/run/best.safetensors")
             folder = folder_of(given.work, name)
             train("--recipe", str(HERE / "methods.yaml"), "--out", str(folder), *common, *start)
     trained = [name for name in ROWS if (folder_of(given.work, name) / "card.yaml").is_file()]

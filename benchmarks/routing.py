@@ -1,6 +1,6 @@
 """Times DFD-HR in the torch engine's way with exits forced, beside what the formula says is saved.
 
-    python benchmarks/routing.py                              # on a small tower: a minute of a CPU
+    python benchmarks/routing.py                              # on a small backbone: a minute of a CPU
     python benchmarks/routing.py --backbone clip-vit-l14
 
 Writes routing-ENVIRONMENT.csv beside this file. Weights are random, and the layer judges let each crop and
