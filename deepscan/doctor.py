@@ -21,7 +21,7 @@ from deepscan.media.decoders import DECODERS
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
 from deepscan.media.pool import DecodePool
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
-from deepscan.scanning.runfile import installed_version
+from deepscan.versions import installed_version
 
 State = Literal["ok", "optional", "failed"]
 #: Modules of the extra that training and the torch engine need.

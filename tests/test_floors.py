@@ -11,7 +11,18 @@ import deepscan
 PACKAGE = Path(deepscan.__file__).parent
 #: Rooms of the package, from the ground up; docs/architecture.md says what each is for.
 FLOORS = (
-    *("errors", "registry", "files", "cache", "offline", "devices", "onnx_session", "batching", "progress"),
+    *(
+        "errors",
+        "registry",
+        "versions",
+        "files",
+        "cache",
+        "offline",
+        "devices",
+        "onnx_session",
+        "batching",
+        "progress",
+    ),
     *("crop_recipe", "cards", "metrics", "calibration"),
     *("media", "faces", "backbones", "detectors", "engines", "models", "scanning"),
     *("report", "data", "training", "evaluation", "analyses"),

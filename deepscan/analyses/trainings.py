@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from deepscan.cards import CARD
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import Recipe
+from deepscan.training.recipe_files import renamed_value
 from deepscan.training.run_files import LAST, LOG
 
 #: Keys of a recipe that may differ between repeats of one training.
@@ -103,6 +104,7 @@ def read_training(folder: Path) -> TrainingLog:
         raise UsageError(f"{path} has no epoch", "let the training end one")
     card = _card(given.resolve().parent)
     recipe = _recipe(given / LAST) or (card.get("trained") or {}).get("recipe") or {}
+    recipe = {key: renamed_value(key, value) for key, value in recipe.items()}
     at = given.resolve()
     return TrainingLog(
         at.parent.name if at.name == "run" else at.name,

@@ -13,7 +13,8 @@ from deepscan.engines import ENGINES
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import DECODERS, installed
 from deepscan.media.frames import DecodeReport
-from deepscan.scanning.runfile import commit, libraries
+from deepscan.scanning.runfile import commit
+from deepscan.versions import libraries
 
 #: What is asked of nvidia-smi.
 _GPU = ("name", "memory.total", "driver_version", "power.limit")

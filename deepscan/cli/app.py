@@ -94,8 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         rest = [argument for argument in options if argument != DEBUG] + given[len(options) :]
-        if options[:1] == ["eval"]:
-            refuse_moved(options[1:])
+        words = [option for option in options if option != DEBUG]
+        if words[:1] == ["eval"]:
+            refuse_moved(words[1:])
         code = build()(rest or ["--help"], standalone_mode=False)
         # typer turns Ctrl-C into its own way out, without a word.
         if code == ExitCode.INTERRUPTED:

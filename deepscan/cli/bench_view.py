@@ -36,6 +36,7 @@ class BenchView(ProgressView, BenchListener):
         if self._style == "bar":
             self.count(stage, 0, None)
         else:
+            self._begin(stage, 0)
             self.note(stage)
 
     def ran(self, done: int, total: int) -> None:

@@ -39,6 +39,8 @@ MOVED = {
     "--compare": ("compare",),
     "--tables": ("tables",),
 }
+#: Options of `eval` that the command of the same work lacks, each with its value.
+LACKING = {"calibrate": ("--counting", "--missing", "--video-key")}
 #: Parameters that matter only where a model scores crops.
 OF_CROPS = frozenset(
     {"engine", "device", "precision", "data", "root", "only", "cache", "frames", "video_key", "overwrite"}
@@ -213,8 +215,22 @@ def refuse_moved(words: Sequence[str]) -> None:
         option, equals, value = word.partition("=")
         if option in MOVED:
             rest = [*([value] if equals else []), *words[at + 1 :], *words[:at]]
-            command = shlex.join(["deepscan", *MOVED[option], *rest])
+            command = shlex.join(["deepscan", *MOVED[option], *_taken(MOVED[option][0], rest)])
             raise UsageError(f"eval has no option {option}", f"type: {command}")
+
+
+def _taken(command: str, words: Sequence[str]) -> list[str]:
+    """Return the words without options that a command lacks, and without further options that have moved."""
+    left, skip = [], False
+    for word in words:
+        option, equals, _ = word.partition("=")
+        if skip:
+            skip = False
+        elif option in (*LACKING.get(command, ()), *MOVED):
+            skip = not equals
+        else:
+            left.append(word)
+    return left
 
 
 def _check_options(context: typer.Context) -> None:

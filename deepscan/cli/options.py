@@ -20,8 +20,6 @@ Style = Literal["auto", "plain", "none"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 FacesDevice = Literal["cpu", "cuda"]
 PROTOCOL_NAMES = ", ".join(PROTOCOLS.names)
-#: Methods whose papers state the test sets of a protocol.
-Sets = Literal["qtfp", "dfd-hr", "corit", "unifd"]
 if TYPE_CHECKING:
     # A type checker takes no choices that are known only when registries are read.
     AnalysisName = str
@@ -70,7 +68,7 @@ Root = Annotated[
     ),
 ]
 SetsOf = Annotated[
-    Sets | None,
+    MethodName | None,
     typer.Option(
         help="Use the test sets of this method's paper.",
         show_default="the model's method",

@@ -51,7 +51,7 @@ class ProgressView:
             redirect_stdout=False,
         )
         self._task: TaskID | None = None
-        self._work, self._first = "", 0
+        self._work, self._first, self._last = "", 0, 0
         self._begun = self._shown = time.monotonic()
 
     def count(
@@ -80,9 +80,11 @@ class ProgressView:
             self._write(printable(line))
 
     def _begin(self, work: str, done: int) -> None:
-        if work != self._work:
+        # A count that falls begins again, under the same name.
+        if work != self._work or done < self._last:
             self._close()
             self._work, self._first, self._begun = work, done, time.monotonic()
+        self._last = done
 
     def _show(
         self,
@@ -104,8 +106,8 @@ class ProgressView:
         """
         at_terminal = self._style == "bar"
         wait = REFRESH if at_terminal else INTERVAL
-        due = time.monotonic() - self._shown >= wait and (at_terminal or done > self._first)
-        drawn = at_terminal and (self._task is None or heading)
+        due = time.monotonic() - self._shown >= wait and (at_terminal or total is None or done > self._first)
+        drawn = at_terminal and (self._task is None or heading or done == total)
         if self._style == "none" or not (due or milestone or drawn):
             return
         self._shown = time.monotonic()

@@ -1,5 +1,6 @@
 """`deepscan report`: the records of a scan as a page for people."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,7 @@ def report(
     if page.exists() and not overwrite:
         raise UsageError(f"{page} exists", "name another file with --out, or add --overwrite")
     with ProgressView(progress) as view:
-        count = write_page(records, page, most=videos, on_progress=view.count)
+        count = write_page(records, page, most=videos, on_progress=partial(view.count, milestone=False))
     typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
 
 

@@ -81,7 +81,6 @@ def scan(
     ] = "fast",
     faces_device: Annotated[
         FacesDevice,
-        FacesMode,
         typer.Option(
             help="Where to find faces. Whether a GPU is quicker has not been measured.",
             rich_help_panel=LOOK,

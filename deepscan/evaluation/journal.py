@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import Scores, parse
-from deepscan.files import AppendFile
+from deepscan.files import AppendFile, write_error
 
 #: `frames` is how many lines the video has: its last one tells that it is whole.
 JOURNAL_COLUMNS = (
@@ -55,13 +55,16 @@ class FrameJournal(AppendFile):
         if not resume and path.exists():
             raise UsageError(f"{path} is there already", "go on with it by --resume, or name another folder")
         end = 0
-        if path.exists():
-            for key, at in _whole(path):
-                self.done.add(key)
-                end = at
-            end = min(end, path.stat().st_size)
-            with path.open("ab") as file:
-                file.truncate(end if end >= len(_HEADER) else 0)
+        try:
+            if path.exists():
+                for key, at in _whole(path):
+                    self.done.add(key)
+                    end = at
+                end = min(end, path.stat().st_size)
+                with path.open("ab") as file:
+                    file.truncate(end if end >= len(_HEADER) else 0)
+        except OSError as error:
+            raise write_error(path, error)
         super().__init__(path)
         if end < len(_HEADER):
             self.write(_HEADER)

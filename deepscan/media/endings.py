@@ -144,7 +144,7 @@ def _flv(file: BinaryIO, size: int) -> str | None:
     A file cut between two tags looks whole, but for the size that most writers state; streams state 0.
     """
     _, found, rest = file.read(_FLV_METADATA).partition(_FLV_SIZE)
-    if found and size + 4 < (states := struct.unpack(">d", rest[:8])[0]) < _FLV_LARGEST:
+    if found and len(rest) >= 8 and size + 4 < (states := struct.unpack(">d", rest[:8])[0]) < _FLV_LARGEST:
         return f"it has {size:,} of the {states:,.0f} bytes that its header states"
     file.seek(max(0, size - 4))
     (length,) = struct.unpack(">I", file.read(4))

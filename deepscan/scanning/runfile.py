@@ -1,6 +1,5 @@
 """The run's record, `*.run.json` beside the journal: all that decided the outcome, and when it ran."""
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -19,17 +18,8 @@ from deepscan.models.choice import Choice
 from deepscan.scanning.fusion import FUSED, RULE, fused_name
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.records import utc_now
+from deepscan.versions import libraries
 
-LIBRARIES = (
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "av",
-    "decord",
-    "onnxruntime-gpu",
-    "onnxruntime",
-    "torch",
-)
 #: What a resumed run must share with the run that it goes on with.
 RESUME_KEYS = ("tool", "parameters", "model", "faces", "engine")
 #: The same of each of several models, by name.
@@ -186,19 +176,6 @@ def _folder() -> str | None:
         return os.getcwd()
     except FileNotFoundError:
         return None
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of an installed package, None where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def libraries() -> dict[str, str]:
-    """Return the versions of the libraries that a scan may use and that are installed."""
-    return {name: version for name in LIBRARIES if (version := installed_version(name))}
 
 
 def commit() -> str | None:

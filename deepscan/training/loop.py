@@ -37,7 +37,7 @@ CHECKPOINT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a on_step is told after a step.
+    """What `on_step` is told after a step.
 
     Attributes:
         epoch: Number of the epoch, from 1.

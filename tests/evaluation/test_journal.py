@@ -150,3 +150,9 @@ def test_a_full_disk_is_told(path, monkeypatch):
         with pytest.raises(DeepscanError, match="No space left"):
             journal.append(video("a"), [0], [0.5])
         assert face_video_key(video("a")) not in journal.done
+
+
+def test_a_journal_that_cannot_be_opened_is_told(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DeepscanError, match="cannot be written"):
+        FrameJournal(tmp_path / "folder.csv", resume=True)

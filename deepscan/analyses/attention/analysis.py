@@ -31,6 +31,7 @@ from deepscan.analyses.crops import (
     read_batches,
 )
 from deepscan.backbones import TRANSFORMERS
+from deepscan.detectors.qtfp import QtfpNetwork
 from deepscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class AttentionAnalysis(Analysis):
         from deepscan.analyses.attention.figure import draw_attention
 
         drawn, opened = draw_crops(subject), open_network(subject.card)
-        if opened.network.backbone.averages:
+        # Queries look at patches of any backbone; a CLS token that averages looks at all alike.
+        if opened.network.backbone.averages and not isinstance(opened.network, QtfpNetwork):
             raise UsageError(
                 f"model {subject.card.name!r} has no attention maps: its backbone averages the patches",
                 f"name a model on one of: {', '.join(TRANSFORMERS)}",
