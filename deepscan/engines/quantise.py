@@ -35,6 +35,8 @@ RANGED = 4
 _BATCH = 8
 #: What can be quantised.
 KINDS = ("Conv", "MatMul", "Gemm")
+#: What else is, in a network with depthwise convolutions: what lies between them.
+BETWEEN = ("Add", "Clip")
 
 
 def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> ModelFile:
@@ -46,6 +48,10 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
     Of the 8 bits of a weight 7 are used: a processor without instructions for sums of such products, adding
     them in pairs in 16 bits, would cut others off, and score otherwise than one that has them. Scales are
     fixed, not measured anew in each batch: a crop's score does not hang on its neighbours.
+
+    A network with depthwise convolutions is quantised whole, additions and limits as well. Such a layer has
+    few weights and costs as much as others, and what stays in float32 between two layers in 8 bits costs a
+    conversion each way. It is not computed as sums of pairs, and keeps all 8 bits.
 
     Args:
         card: The model, with a file `onnx`.
@@ -63,7 +69,7 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
         prepared = Path(scratch) / "prepared.onnx"
         shapes = import_onnxruntime("quantization.shape_inference")
         shapes.quant_pre_process(str(card.path("onnx")), str(prepared), skip_symbolic_shape=True)
-        layers = _layers(prepared)
+        layers, full = _layers(prepared)
         if not layers:
             raise UsageError(
                 f"model {card.name!r} has no layer of {LEAST} weights", "there is nothing to gain: keep fp32"
@@ -71,32 +77,39 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
         moved: dict[Path, float] = {}
         for covered in COVERED:
             made = Path(scratch) / f"{covered}.onnx"
-            _write(prepared, made, layers, _Crops(preprocess, ranged), covered)
+            _write(prepared, made, layers, full, _Crops(preprocess, ranged), covered)
             moved[made] = float(np.abs(_scores(open_session(made), preprocess, rest) - expected).mean())
         path.write_bytes(min(moved, key=lambda made: moved[made]).read_bytes())
     golden = _scores(open_session(path), preprocess, golden_crops(preprocess.crop.input_side))
     return ModelFile(INT8_GRAPH, sha256_of(path), golden=round(float(golden.mean()), 6))
 
 
-def _layers(path: Path) -> list[str]:
-    """Return the names of convolutions and products with at least `LEAST` weights."""
+def _layers(path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the nodes to quantise, and of the weights that use all 8 bits."""
     import onnx
 
     graph = onnx.load(path).graph
-    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
-    return [
-        node.name for node in graph.node if node.op_type in KINDS and sizes.get(node.input[1], 0) >= LEAST
-    ]
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    given = [(node, shapes.get(node.input[1], ())) for node in graph.node if node.op_type in KINDS]
+    large = [node.name for node, shape in given if shape and math.prod(shape) >= LEAST]
+    kernels = [(node.input[1], shape) for node, shape in given if node.op_type == "Conv"]
+    depthwise = [name for name, shape in kernels if len(shape) == 4 and shape[1] == 1 < shape[0]]
+    if not large or not depthwise:
+        return large, []
+    chained = [node.name for node in graph.node if node.op_type in ("Conv", *BETWEEN)]
+    return list(dict.fromkeys(chained + large)), depthwise
 
 
-def _write(prepared: Path, made: Path, layers: Sequence[str], crops: "_Crops", covered: float) -> None:
+def _write(
+    prepared: Path, made: Path, layers: Sequence[str], full: Sequence[str], crops: "_Crops", covered: float
+) -> None:
     quantization = import_onnxruntime("quantization")
     quantization.quantize_static(
         str(prepared),
         str(made),
         crops,
         quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=list(KINDS),
+        op_types_to_quantize=[*KINDS, *BETWEEN],
         nodes_to_quantize=list(layers),
         per_channel=True,
         reduce_range=True,
@@ -109,6 +122,7 @@ def _write(prepared: Path, made: Path, layers: Sequence[str], crops: "_Crops", c
             # One crop after the other, in spite of its name for histograms as well.
             "CalibStridedMinMax": 1,
             "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
+            "TensorQuantOverrides": {name: [{"axis": 0, "reduce_range": False}] for name in full},
         },
     )
 

@@ -5,8 +5,13 @@ import dataclasses
 import numpy as np
 import onnx
 import pytest
+import torch
+import torch.nn.functional as F
+from onnx import numpy_helper
 
-from deepscan.cards import write_card
+from deepscan.cards import ModelFile, sha256_of, write_card
+from deepscan.crop_recipe import CropRecipe
+from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.engines import ENGINES
 from deepscan.engines import quantise as module
 from deepscan.engines.quantise import quantise
@@ -52,6 +57,51 @@ def test_small_layers_stay_as_they_are(small, published, monkeypatch):
     monkeypatch.setattr(module, "LEAST", 10**9)
     with pytest.raises(UsageError, match="no layer"):
         quantise(small, published.inputs, pictures(4, published.network.side))
+
+
+class _Mobile(torch.nn.Module):
+    """A depthwise convolution between two others, as in EfficientNet-Lite, on 8 x 8 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 8, 1)
+        self.depthwise = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8)
+
+    def forward(self, crops):
+        x = F.relu6(self.first(crops))
+        return (x + self.last(F.relu6(self.depthwise(x)))).mean((1, 2, 3)).sigmoid()
+
+
+def test_a_network_with_depthwise_convolutions_is_quantised_whole_and_these_keep_8_bits(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "LEAST", 64)
+    torch.manual_seed(0)
+    crops = torch.zeros(2, 3, 32, 32)
+    made = torch.onnx.export(
+        _Mobile().eval(),
+        (crops,),
+        input_names=["crops"],
+        output_names=["probability"],
+        dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+    )
+    made.save(tmp_path / "model.onnx")
+    files = {"onnx": ModelFile("model.onnx", sha256_of(tmp_path / "model.onnx"))}
+    card = dataclasses.replace(load_card("convnet"), folder=tmp_path, files=files)
+    preprocess = make_preprocessor({}, CropRecipe(side=32), (0.5,) * 3, (0.5,) * 3)
+    file = quantise(card, preprocess, pictures(16, 32))
+    graph = onnx.load(tmp_path / file.path).graph
+    levels = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    largest = {
+        name.partition(".")[0]: int(np.abs(value.astype(int)).max())
+        for name, value in levels.items()
+        if value.dtype == np.int8 and value.ndim == 4
+    }
+    assert largest == {"first": 64, "depthwise": 127, "last": 64}
+    # What an addition gets is in 8 bits as well.
+    back = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    assert all(name in back for node in graph.node if node.op_type == "Add" for name in node.input)
 
 
 def test_a_score_does_not_hang_on_its_neighbours(small, published):
