@@ -16,10 +16,12 @@ from deepscan.offline import turn_reports_off
 
 #: Seconds that the hub may take to answer before it counts as out of reach.
 PATIENCE = 10
-#: What the names of a backbone's weights begin with in files of ours: a model's, a run's.
-_OURS = ("backbone.", "network.backbone.")
+#: What stands before the names of weights in files of ours: averaged ones of a run, a model's, a run's.
+_OURS = ("average.", "", "network.")
 #: What names an installed package that holds weights, and how its files of weights end.
 PACKAGE = "package:"
+#: What names a file of ours whose whole network is meant, not its backbone alone.
+NETWORK = "network:"
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 #: Layout of published weights -> what reads it.
 _READERS = {"open_clip": clip, "timm": timm, "efficientnet": efficientnet}
@@ -56,7 +58,7 @@ def load_weights(backbone: Backbone, name: str, path: Path) -> None:
 
 
 def _read(path: Path, name: str, backbone: Backbone) -> tuple[dict[str, Tensor], list[str]]:
-    ours = _ours(path)
+    ours = stored(path, "backbone.")
     if ours or name not in PUBLISHED:
         return ours, []
     found = PUBLISHED[name]
@@ -64,14 +66,20 @@ def _read(path: Path, name: str, backbone: Backbone) -> tuple[dict[str, Tensor],
     return translate(reader.read(path, found.model, backbone), reader.RULES, backbone)
 
 
-def _ours(path: Path) -> dict[str, Tensor]:
+def stored(path: Path, part: str) -> dict[str, Tensor]:
+    """Return the weights of a part of a network from a file of ours, none where it has none.
+
+    Args:
+        path: The file.
+        part: What their names begin with in a network, such as `head.`.
+    """
     if path.suffix != ".safetensors":
         return {}
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
         names = list(file.keys())
-        for prefix in _OURS:
+        for prefix in (before + part for before in _OURS):
             if mine := [name for name in names if name.startswith(prefix)]:
                 return {name.removeprefix(prefix): file.get_tensor(name) for name in mine}
     return {}
@@ -86,7 +94,7 @@ def locate(name: str, weights: str) -> Path:
 
     Args:
         name: The backbone's name.
-        weights: `hub`, `package:` and the name of an installed package, or a path.
+        weights: `hub`, `package:` and the name of an installed package, or a path, after `network:` or not.
 
     Raises:
         UsageError: None are published.
@@ -97,6 +105,7 @@ def locate(name: str, weights: str) -> Path:
         return fetch_backbone(name)
     if weights.startswith(PACKAGE):
         return _in_package(weights.removeprefix(PACKAGE))
+    weights = weights.removeprefix(NETWORK)
     if not Path(weights).is_file():
         raise MissingError(
             f"there is no weights file {weights}",

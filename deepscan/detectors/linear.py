@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from deepscan.backbones.backbone import Backbone, Tokens
 from deepscan.backbones.effort import penalties
+from deepscan.backbones.weight_rules import fill
+from deepscan.backbones.weights import NETWORK, stored
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import (
     Batch,
@@ -159,7 +162,12 @@ class Linear(Classifier[LinearOutput]):
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
-        return assemble(LinearNetwork, *split_network(network, weights))
+        built = assemble(LinearNetwork, *split_network(network, weights))
+        if weights.startswith(NETWORK):
+            assert isinstance(built, LinearNetwork)
+            path = Path(weights.removeprefix(NETWORK))
+            fill(built.head, stored(path, "head."), [], f"the head in {path}", hint="correct network.layers")
+        return built
 
 
 @DETECTORS.register("effort")

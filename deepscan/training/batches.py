@@ -97,12 +97,16 @@ def arrange(crops: CropSet, positions: CropIndices, recipe: Recipe, seed: Sequen
         partners = np.where(crops.labels[order] == FAKE, rng.choice(real, len(order)), ALONE)
         return np.column_stack((order, crops.labels[order], partners))
     own = np.asarray(crops.splits)[positions] == PAIRS
-    if recipe.balance == "origins":
+    if recipe.couples:
         if not crops.origins:
             raise UsageError(
-                "balance=origins needs the origin of each crop", "train on a folder with faces.csv"
+                f"balance={recipe.balance} needs the origin of each crop", "train on a folder with faces.csv"
             )
-        drawn = couples(crops, positions[~own], len(positions) // 2, rng)
+        given, count = positions[~own], len(positions) // 2
+        if recipe.balance == "groups":
+            drawn = couples(crops, given, count, rng, alike=True, own=recipe.blend, more=positions[own])
+        else:
+            drawn = couples(crops, given, count, rng)
         return np.array(
             [row for real, fake in drawn.tolist() for row in ((real, REAL, fake), (fake, FAKE, real))],
             dtype=np.int64,
@@ -219,7 +223,7 @@ class CropSource:
             layers[..., 0] = forged.values[at]
         if label == FAKE and (recipe.blend or at == partner):
             rng = np.random.default_rng((recipe.seed, epoch, partner, at))
-            if rng.random() < recipe.blend or at == partner:
+            if at == partner or (recipe.balance != "groups" and rng.random() < recipe.blend):
                 image, soft = forge(
                     recipe.forgeries,
                     np.asarray(crops.crops[partner]),
@@ -233,7 +237,7 @@ class CropSource:
             layers[..., 1] = face.values[shown]
         # What was paired stays comparable: both are turned, compressed and erased alike.
         variant: tuple[int, ...] = (partner if recipe.balance == "paired" else at,)
-        if recipe.balance == "origins":
+        if recipe.couples:
             variant = (min(at, partner), max(at, partner))
             image = coarsened(image, int(crops.face_px[shown]), int(crops.face_px[[at, partner]].min()))
         image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, *variant), layers)

@@ -10,22 +10,29 @@ from deepscan.detectors.detector import FAKE, REAL
 
 #: How much more often an origin with both labels is drawn than one of as many groups with one label.
 BOTH = 1.5
+#: Groups of an origin beyond which its share grows no more, where shares grow with the groups.
+MOST = 200
 
 
 class _Pool:
     """Crops of one label: draws an origin, of this a group, and of the group a crop.
 
     An origin's share grows with the root of its number of groups: a large data set does not drown the small
-    ones, and a single clip does not count as much as a data set.
+    ones, and a single clip does not count as much as a data set. Or every group counts the same, up to `MOST`
+    of an origin.
     """
 
-    def __init__(self, crops: CropSet, positions: CropIndices, favoured: set[str]) -> None:
+    def __init__(self, crops: CropSet, positions: CropIndices, favoured: set[str], alike: bool) -> None:
         groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for at in positions.tolist():
             groups[crops.origins[at]][crops.groups[at]].append(at)
         self._groups = [list(of_group.values()) for of_group in groups.values()]
         weights = np.array(
-            [len(of_group) ** 0.5 * (BOTH if name in favoured else 1) for name, of_group in groups.items()]
+            [
+                (min(len(of_group), MOST) if alike else len(of_group) ** 0.5)
+                * (BOTH if name in favoured else 1)
+                for name, of_group in groups.items()
+            ]
         )
         self._shares = weights / weights.sum()
 
@@ -37,7 +44,16 @@ class _Pool:
         ]
 
 
-def couples(crops: CropSet, positions: CropIndices, count: int, rng: Generator) -> CropIndices:
+def couples(
+    crops: CropSet,
+    positions: CropIndices,
+    count: int,
+    rng: Generator,
+    *,
+    alike: bool = False,
+    own: float = 0.0,
+    more: CropIndices | None = None,
+) -> CropIndices:
     """Return couples (real, fake), shape (count, 2).
 
     Fakes are drawn by origin. The real of a couple is the nearest there is: of the same pair, else of the
@@ -49,6 +65,10 @@ def couples(crops: CropSet, positions: CropIndices, count: int, rng: Generator) 
         positions: Which of them to use; both labels occur.
         count: How many couples.
         rng: Draws them.
+        alike: Whether every group counts the same, up to `MOST` of an origin.
+        own: Share of couples that are a real, of any origin, twice: its fake is to be made from it. They use
+            the reals of origins that have fewer fakes than reals.
+        more: Other reals, for these couples alone.
     """
     of_label = {label: positions[crops.labels[positions] == label] for label in (REAL, FAKE)}
     origins = {label: {crops.origins[at] for at in given.tolist()} for label, given in of_label.items()}
@@ -58,11 +78,15 @@ def couples(crops: CropSet, positions: CropIndices, count: int, rng: Generator) 
         for key in _nearness(crops, at):
             near[key].append(at)
     alone = np.array([at for at in of_label[REAL].tolist() if crops.origins[at] not in both], dtype=np.int64)
-    others = _Pool(crops, alone if len(alone) else of_label[REAL], set())
-    paired = []
-    for fake in _Pool(crops, of_label[FAKE], both).draw(count, rng):
+    others = _Pool(crops, alone if len(alone) else of_label[REAL], set(), alike)
+    made = rng.binomial(count, own)
+    reals = of_label[REAL] if more is None else np.concatenate((of_label[REAL], more))
+    paired = [(real, real) for real in _Pool(crops, reals, set(), alike).draw(made, rng)]
+    for fake in _Pool(crops, of_label[FAKE], both, alike).draw(count - made, rng):
         found = next((near[key] for key in _nearness(crops, fake) if key in near), None)
         paired.append((int(rng.choice(found)) if found else others.draw(1, rng)[0], fake))
+    if made:
+        rng.shuffle(paired)
     return np.array(paired, dtype=np.int64).reshape(-1, 2)
 
 

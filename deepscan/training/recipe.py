@@ -15,7 +15,7 @@ from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import UsageError
 from deepscan.training.recipe_files import read_recipe
 
-Balance = Literal["natural", "equal", "paired", "origins"]
+Balance = Literal["natural", "equal", "paired", "origins", "groups"]
 Labels = Literal["given", "none"]
 Optimiser = Literal["adam", "adamw", "sgd"]
 Decay = Literal["all", "matrices"]
@@ -54,7 +54,8 @@ class Recipe:
     Attributes:
         method: Registered detector method.
         seed: Of the initial weights, the order of the samples and their augmentation.
-        weights: Where the backbone's weights come from: `hub`, `random`, `package:NAME` or a file.
+        weights: Where the backbone's weights come from: `hub`, `random`, `package:NAME` or a file; with
+            `network:` before that file, the head is taken from it as well.
         network: What the method builds its network from.
         loss: Settings of the method's loss.
         inputs: What is made of a crop before the network: the `kind`, and its arguments.
@@ -80,7 +81,9 @@ class Recipe:
             half of each batch being real; `paired` does so too, and a batch holds a real and a fake of each
             of its groups, as far as there are both, and varies the two alike; `origins` draws couples of a
             real and a fake so that neither the origin nor the size of a face tells the label, see
-            `training.couples`, and an epoch is as many couples as half the crops.
+            `training.couples`, and an epoch is as many couples as half the crops; `groups` does so too, and
+            an origin's share grows with its groups instead of their root, and fakes that are made from a real
+            stand beside it, whichever its origin.
         labels: `given`, or `none`: every crop counts as real and its fake is itself blended with itself, so
             that no label is read. For pretraining a backbone; no model comes of it.
         optimiser: `adam`, `adamw` or `sgd`.
@@ -170,6 +173,11 @@ class Recipe:
             raise UsageError(f"mean {self.mean}, std {self.std}", "give three values each, std above 0")
         steps_of(self.augment)
         self._check_pairs()
+
+    @property
+    def couples(self) -> bool:
+        """Whether a real and a fake are drawn together, by their origins."""
+        return self.balance in ("origins", "groups")
 
     @property
     def redraws(self) -> bool:

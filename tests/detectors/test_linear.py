@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import nn
 
 from deepscan.backbones.compact import CompactViT
@@ -10,7 +11,7 @@ from deepscan.backbones.effort import EffortLinear
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.linear import Effort, FrozenLinearNetwork, Linear, LinearNetwork, UniFD, make_head
-from deepscan.errors import UsageError
+from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
 from tests.detectors.test_contract import BACKBONE
 from tests.detectors.test_qtfp import small_backbone
@@ -132,6 +133,20 @@ def test_a_published_residual_is_its_matrix_whether_held_apart_or_folded(crops):
     others = {name: value for name, value in apart.state_dict().items() if name in weights}
     plain.load_state_dict({**weights, **others})
     torch.testing.assert_close(plain(crops).logits, apart(crops).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_whole_network_is_taken_from_a_run_its_averaged_weights_and_its_head(tmp_path):
+    stated = {"backbone": BACKBONE}
+    averaged, present = (Linear().build(stated).state_dict() for _ in range(2))
+    both = {"average": averaged, "network": present}
+    named = {f"{part}.{name}": value for part, state in both.items() for name, value in state.items()}
+    save_file(named, tmp_path / "last.safetensors")
+    found = Linear().build(stated, f"network:{tmp_path / 'last.safetensors'}").state_dict()
+    assert all(torch.equal(found[name], value) for name, value in averaged.items())
+    alone = Linear().build(stated, str(tmp_path / "last.safetensors")).state_dict()
+    assert not torch.equal(alone["head.0.weight"], averaged["head.0.weight"])
+    with pytest.raises(ContractError, match=r"the head in .*last"):
+        Linear().build({**stated, "layers": 2}, f"network:{tmp_path / 'last.safetensors'}")
 
 
 @pytest.mark.parametrize("wrong", [{"feature": "patches"}, {"layers": 0}])

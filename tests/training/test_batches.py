@@ -8,7 +8,7 @@ import torch
 
 from deepscan.data.augmentation.forgeries import FORGERIES
 from deepscan.data.crops.crop_cache import CropSet, PixelLayer
-from deepscan.detectors.detector import REAL, UNKNOWN
+from deepscan.detectors.detector import FAKE, REAL, UNKNOWN
 from deepscan.errors import UsageError
 from deepscan.training.batches import ALONE, CropSource, arrange, halves, reals
 from deepscan.training.recipe import load_recipe
@@ -160,6 +160,24 @@ def test_couples_of_many_origins_alternate_and_know_each_other(published, paired
     assert order[::2, 2].tolist() == order[1::2, 0].tolist()
     assert order[1::2, 2].tolist() == order[::2, 0].tolist()
     assert np.array_equal(order, arrange(published, published.where("train"), balanced, (0,)))
+
+
+def test_by_groups_a_fake_is_made_where_it_stands_beside_its_own_real_and_nowhere_else(published, paired):
+    recipe = dataclasses.replace(paired, balance="groups", blend=0.5, augment="none", forgeries=("render",))
+    order = arrange(published, published.where("train"), recipe, (0,))
+    reals, fakes = order[::2], order[1::2]
+    made = reals[:, 0] == fakes[:, 0]
+    assert 0.2 < made.mean() < 0.8
+    assert set(published.labels[fakes[~made, 0]]) == {FAKE}
+    unsized = dataclasses.replace(published, face_px=np.zeros(96, np.int64))
+    alone = np.column_stack((order[:, :2], np.full(len(order), ALONE)))
+    shown, plain = (
+        torch.cat([batch.inputs["crops"] for batch in _batches(unsized, rows, how)])
+        for rows, how in ((order, recipe), (alone, dataclasses.replace(recipe, balance="natural", blend=0.0)))
+    )
+    same = [torch.equal(one, other) for one, other in zip(shown, plain, strict=True)]
+    assert all(same[::2])
+    assert same[1::2] == (~made).tolist()[: len(same) // 2]
 
 
 def test_balancing_origins_needs_them(crops, paired):

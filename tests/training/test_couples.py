@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepscan.data.crops.crop_cache import CropSet
-from deepscan.training.couples import couples
+from deepscan.training.couples import MOST, couples
 
 COUNT = 4000
 
@@ -28,8 +28,8 @@ def _crops(rows):
     )
 
 
-def _drawn(crops, count=COUNT, seed=0):
-    return couples(crops, np.arange(len(crops.labels)), count, np.random.default_rng(seed))
+def _drawn(crops, count=COUNT, seed=0, **how):
+    return couples(crops, np.arange(len(crops.labels)), count, np.random.default_rng(seed), **how)
 
 
 @pytest.fixture
@@ -95,6 +95,41 @@ def test_the_share_of_an_origin_grows_with_the_root_of_its_groups():
     )
     fakes = Counter(np.array(crops.origins)[_drawn(crops)[:, 1]].tolist())
     assert fakes["large"] / fakes["small"] == pytest.approx(10, rel=0.2)
+
+
+def test_or_it_grows_with_the_groups_up_to_a_number():
+    sizes = {"small": 40, "large": 100, "huge": 2 * MOST}
+    crops = _crops(
+        [
+            (label, f"{name}-{at}", name, "")
+            for name, size in sizes.items()
+            for at in range(size)
+            for label in (0, 1)
+        ]
+    )
+    fakes = Counter(np.array(crops.origins)[_drawn(crops, alike=True)[:, 1]].tolist())
+    assert fakes["large"] / fakes["small"] == pytest.approx(2.5, rel=0.15)
+    assert fakes["huge"] / fakes["small"] == pytest.approx(MOST / 40, rel=0.15)
+
+
+def test_a_share_of_couples_are_reals_of_any_origin_twice(mixed):
+    drawn = _drawn(mixed, own=0.3)
+    twice = drawn[:, 0] == drawn[:, 1]
+    assert len(drawn) == COUNT
+    assert twice.mean() == pytest.approx(0.3, abs=0.03)
+    assert set(mixed.labels[drawn[twice, 0]]) == {0}
+    assert {mixed.origins[at] for at in drawn[twice, 0]} == {"both", "reals"}
+    # They lie among the others: a batch is a part of them.
+    assert 0.2 < twice[: COUNT // 2].mean() < 0.4
+
+
+def test_other_reals_stand_only_beside_a_fake_made_from_them(mixed):
+    some = np.arange(len(mixed.labels) - 1)
+    last = np.array([len(mixed.labels) - 1])
+    drawn = couples(mixed, some, COUNT, np.random.default_rng(0), own=0.5, more=last)
+    with_it = (drawn == last).any(axis=1)
+    assert with_it.any()
+    assert (drawn[with_it] == last).all()
 
 
 def test_a_group_counts_once_whatever_it_has():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from deepscan.data.augmentation.degrade import Codec, Jpeg, Shrink, dither, expose, fade, sharpen
+from deepscan.data.augmentation.degrade import Codec, Jpeg, Shrink, dither, expose, fade, retouch, sharpen
 from deepscan.errors import UsageError, choice_hint
 from deepscan.media.frames import Image
 
@@ -177,7 +177,8 @@ def glass_blur(image: Image, rng: Generator) -> Image:
 #: papers train with; `effort` that of Effort and DFD-HR; `gend` that of GenD; `compact` adds to the first
 #: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
 #: compression; `clips` adds to that what video codecs do; `web` is stronger, against what files give away,
-#: and `wild` has what cameras, editors and formats do beside.
+#: and `wild` has what cameras, editors and formats do beside; `studio` retouches skin as well, and leaves the
+#: detail of every third face as it is.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, random_blur), (0.5, colour), (0.5, Jpeg())),
@@ -246,6 +247,22 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
         (0.04, dither),
         (0.3, Jpeg(35, 100)),
         (0.3, Codec()),
+        (0.15, erase),
+    ),
+    "studio": (
+        (0.5, flip),
+        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        (0.15, expose),
+        (0.1, fade),
+        (0.15, retouch),
+        (0.1, sharpen),
+        (0.3, Shrink(0.3, codec=0.5)),
+        (0.05, random_blur),
+        (0.2, colour),
+        (0.05, noise),
+        (0.04, dither),
+        (0.2, Jpeg(35, 100)),
+        (0.2, Codec()),
         (0.15, erase),
     ),
 }

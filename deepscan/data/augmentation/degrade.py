@@ -147,6 +147,14 @@ def sharpen(image: Image, rng: Generator) -> Image:
     return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), dtype=np.uint8)
 
 
+def retouch(image: Image, rng: Generator) -> Image:
+    """Smooth the skin and leave the edges, as studios, phones and video calls do."""
+    spread = float(rng.uniform(15, 50))
+    smooth = cv2.bilateralFilter(image, 7, spread, 4.0)
+    amount = rng.uniform(0.5, 1)
+    return np.asarray(cv2.addWeighted(smooth, amount, image, 1 - amount, 0), dtype=np.uint8)
+
+
 def expose(image: Image, rng: Generator) -> Image:
     """Show it too dark or too light: a gain of 0.6 to 1.6 after a power of 0.6 to 1.6."""
     power, gain = np.exp(rng.uniform(-0.5, 0.5, 2))

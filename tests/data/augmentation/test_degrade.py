@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepscan.data.augmentation.degrade import coarsened, dither, expose, fade, sharpen
+from deepscan.data.augmentation.degrade import coarsened, dither, expose, fade, retouch, sharpen
 
 
 @pytest.fixture
@@ -48,6 +48,15 @@ def test_a_sharpened_edge_is_steeper():
     assert found[8, 7, 0] < 80
     assert found[8, 8, 0] > 160
     assert found[8, 0, 0] == 80
+
+
+def test_retouching_smooths_skin_and_leaves_edges():
+    rng = np.random.default_rng(0)
+    face = np.full((32, 32, 3), 90, np.uint8)
+    face[:, 16:] = 200
+    found = retouch(np.asarray(face + rng.integers(-6, 7, face.shape), dtype=np.uint8), rng).astype(int)
+    assert found[:, :12].std() < 0.7 * 3.7
+    assert (found[:, 17] - found[:, 14]).mean() > 100
 
 
 def test_an_exposure_keeps_the_order_of_values_and_moves_them_either_way(image):
