@@ -34,8 +34,8 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Videos, pictures, and folders, which are searched for both by suffix. - reads a list "
-            "of paths from stdin.",
+            help="Videos, pictures or folders; a folder is searched for files with the suffixes of both. "
+            "- reads a list of paths from stdin.",
             show_default=False,
         ),
     ] = None,
@@ -96,7 +96,7 @@ def scan(
     ] = "auto",
     timeout: Annotated[
         float,
-        typer.Option(min=0.1, help="Seconds after which decoding a video is given up.", rich_help_panel=LOOK),
+        typer.Option(min=0.1, help="Give up decoding a video after this many seconds.", rich_help_panel=LOOK),
     ] = 120,
     max_megapixels: Annotated[
         float,
