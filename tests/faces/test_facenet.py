@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from facenet_pytorch import MTCNN
 
-from deepscan.errors import MissingError, UsageError
+from deepscan.errors import MissingError
 from deepscan.faces.facenet import FacenetMtcnn
 from deepscan.faces.finder import describe_finder, open_finder
 from tests.command import SAMPLES, deepscan
@@ -56,12 +56,6 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch):
         with pytest.raises(MissingError, match="facenet") as raised:
             use()
         assert ".[torch]" in raised.value.hint
-
-
-def test_an_unknown_face_finder_is_refused_with_the_names():
-    with pytest.raises(UsageError, match="'best'") as raised:
-        open_finder("best")
-    assert "fast, exact, facenet" in raised.value.hint
 
 
 def test_a_scan_with_it_finds_the_same_persons_and_says_what_found_them(tmp_path):
