@@ -15,6 +15,7 @@ from deepscan.cli.options import (
     Cache,
     Data,
     Device,
+    DiscardScores,
     Engine,
     Frames,
     FullPrecision,
@@ -73,9 +74,7 @@ def calibrate(
         ),
     ] = None,
     cache: Cache = Path("runs/crops"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Discard the scores in --out.", rich_help_panel=OUTPUT)
-    ] = False,
+    overwrite: DiscardScores = False,
     progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
 ) -> None:
     """Fit a model's probabilities and thresholds to data of yours, and write them into its card.

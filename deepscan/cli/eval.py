@@ -16,6 +16,7 @@ from deepscan.cli.options import (
     Cache,
     Data,
     Device,
+    DiscardScores,
     Engine,
     Frames,
     FullPrecision,
@@ -143,9 +144,7 @@ def evaluate(
         ),
     ] = None,
     cache: Cache = Path("runs/crops"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Discard the scores in --out.", rich_help_panel=OUTPUT)
-    ] = False,
+    overwrite: DiscardScores = False,
     progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
 ) -> None:
     """Measure a model by the field's protocols, beside the figures that the papers print.

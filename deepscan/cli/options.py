@@ -91,6 +91,9 @@ Frames = Annotated[int, typer.Option(min=0, help="Frames per video; 0 for all.",
 Cache = Annotated[
     Path, typer.Option(help="Folder for crops cut from pictures.", metavar="DIR", rich_help_panel=OUTPUT)
 ]
+DiscardScores = Annotated[
+    bool, typer.Option("--overwrite", help="Discard the scores in --out.", rich_help_panel=OUTPUT)
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
 ]

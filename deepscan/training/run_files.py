@@ -130,7 +130,8 @@ def restore_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             stated = json.loads((file.metadata() or {}).get("deepscan", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ContractError(f"{path} is not a checkpoint: {error}", "start the run without --resume")
     _check_identity(path, stated.get("identity") or {}, json.loads(json.dumps(identity)))
