@@ -16,8 +16,8 @@ import numpy as np
 from deepscan.batching import run_isolating_failures
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_pictures import find_landmarks
-from deepscan.data.crops.plan import OUTPUTS, Place
-from deepscan.data.datasets.files import pictures_in
+from deepscan.data.crops.prepared_files import OUTPUTS, Place
+from deepscan.data.datasets.layout import pictures_in
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
 from deepscan.faces.face import Detection, Floats

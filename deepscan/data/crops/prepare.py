@@ -12,23 +12,21 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import SPLITS, write_benchmark
 from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS, DEFAULT_COMPRESSION
 from deepscan.data.crops.crop_videos import CroppedVideo, VideoCropper, VideoToCrop
-from deepscan.data.crops.plan import (
+from deepscan.data.crops.prepared_files import (
     CropOutput,
     CropsKey,
+    JournalLine,
     Place,
     PlanKey,
     PlannedVideo,
-    plan_videos,
-    select_videos,
-)
-from deepscan.data.crops.prepared_files import (
-    JournalLine,
     PreparedFiles,
     byte_equal,
     crops_of,
     face_videos,
     place_of,
+    plan_videos,
     read_crop_recipe,
+    select_videos,
 )
 from deepscan.data.datasets.layout import DatasetLayout
 from deepscan.devices import FACE_DEVICES

@@ -34,7 +34,7 @@ _WHOLE = {
     "UADFV": f"{_HERE}.folders",
     "DeeperForensics-1.0": f"{_HERE}.faceforensics",
     "WildDeepfake": f"{_HERE}.folders",
-    "FFIW": f"{_HERE}.ffiw",
+    "FFIW": f"{_HERE}.folders",
     "folders": f"{_HERE}.folders",
 }
 _SINGLE = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")

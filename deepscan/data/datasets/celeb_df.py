@@ -4,8 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepscan.data.datasets import DATASETS
-from deepscan.data.datasets.files import read_lines, subfolder, uniquely_named, unreadable_list, videos_in
-from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
+from deepscan.data.datasets.layout import (
+    DatasetLayout,
+    SourceVideo,
+    read_lines,
+    subfolder,
+    uniquely_named,
+    unreadable_list,
+    videos_in,
+)
 
 LIST = "List_of_testing_videos.txt"
 #: Its folders -> 0 for real, 1 for fake.

@@ -6,8 +6,16 @@ from pathlib import Path
 from deepscan.data.datasets import DATASETS, DF40_DOMAINS, DF40_METHODS
 from deepscan.data.datasets.celeb_df import FOLDERS, LIST, CelebDF
 from deepscan.data.datasets.faceforensics import ORIGINALS, pairs_of
-from deepscan.data.datasets.files import Found, nearby, pictures_in, subfolder, videos_in, videos_or_sequences
-from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
+from deepscan.data.datasets.layout import (
+    DatasetLayout,
+    Found,
+    SourceVideo,
+    nearby,
+    pictures_in,
+    subfolder,
+    videos_in,
+    videos_or_sequences,
+)
 
 #: What the folder of a domain is called.
 _FOLDERS = {"ff": ("ff", "ffpp"), "cdf": ("cdf", "cdfv2")}

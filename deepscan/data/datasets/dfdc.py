@@ -8,7 +8,9 @@ from typing import Any
 
 from deepscan.data.benchmarks.benchmark import SPLITS
 from deepscan.data.datasets import DATASETS
-from deepscan.data.datasets.files import (
+from deepscan.data.datasets.layout import (
+    DatasetLayout,
+    SourceVideo,
     natural,
     read_json,
     read_lines,
@@ -16,7 +18,6 @@ from deepscan.data.datasets.files import (
     unreadable_list,
     videos_in,
 )
-from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 
 _ORIGIN = "https://ai.meta.com/datasets/dfdc/ (an account at Amazon Web Services), under its own agreement"
 _WORDS = {"0": 0, "1": 1, "REAL": 0, "FAKE": 1, "FALSE": 0, "TRUE": 1}

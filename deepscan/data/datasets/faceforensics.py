@@ -7,8 +7,16 @@ from types import MappingProxyType
 from deepscan.data.benchmarks.benchmark import SPLITS
 from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS
 from deepscan.data.datasets import DATASETS
-from deepscan.data.datasets.files import nearby, read_json, read_lines, subfolder, unreadable_list, videos_in
-from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
+from deepscan.data.datasets.layout import (
+    DatasetLayout,
+    SourceVideo,
+    nearby,
+    read_json,
+    read_lines,
+    subfolder,
+    unreadable_list,
+    videos_in,
+)
 
 ORIGINALS = "original_sequences/youtube"
 _FORM = (

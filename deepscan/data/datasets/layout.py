@@ -1,11 +1,17 @@
-"""The contract that every data set's layout keeps."""
+"""The contract that every data set's layout keeps, and how videos, sequences and lists are found on disk."""
 
+import json
+import os
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from deepscan.errors import MissingError
+from deepscan.errors import MissingError, UsageError
+from deepscan.scanning.paths import STILLS, VIDEOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +83,197 @@ class DatasetLayout(ABC):
             f"{self.dataset}: {path} {problem}",
             f"{remedy}; the whole layout: {self.expects}; given out at {self.origin}",
         )
+
+
+#: Folders beside a benchmark's crops that hold other pictures of the same faces.
+_BESIDE = frozenset({"masks", "landmarks"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A video or a sequence of pictures on disk.
+
+    Attributes:
+        path: The video; of a sequence, its folder; of a picture that stands for itself, the picture.
+        frames: The pictures of a sequence, in order; empty for a video.
+    """
+
+    path: Path
+    frames: tuple[Path, ...] = ()
+
+
+def natural(name: str) -> tuple[str, str]:
+    """Return a key that puts `frame10` after `frame9`."""
+    return re.sub("[0-9]+", lambda number: number[0].zfill(20), name), name
+
+
+def free(name: str, taken: Container[str]) -> str:
+    """Return the name, or the first of `name~2`, `name~3` and so on that is not taken."""
+    number, chosen = 2, name
+    while chosen in taken:
+        number, chosen = number + 1, f"{name}~{number}"
+    return chosen
+
+
+def uniquely_named(videos: Iterable[SourceVideo]) -> Iterator[SourceVideo]:
+    """Yield the videos, renamed where an earlier one of the kind, split and compression has the name."""
+    taken: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for video in videos:
+        names = taken[video.kind, video.split, video.compression]
+        name = free(video.name, names)
+        names.add(name)
+        yield video if name == video.name else replace(video, name=name)
+
+
+def subfolder(root: Path, *choices: str) -> Path | None:
+    """Return the first of some folders that is there, the case of their names aside; None where none is.
+
+    Args:
+        root: Where they are.
+        choices: Their paths from there, with `/`.
+    """
+    for choice in choices:
+        at: Path | None = root
+        for part in choice.split("/"):
+            at = _child(at, part) if at else None
+        if at:
+            return at
+    return None
+
+
+def _child(folder: Path, name: str) -> Path | None:
+    if (folder / name).is_dir():
+        return folder / name
+    same = (entry for entry in _entries(folder) if entry.name.lower() == name.lower() and entry.is_dir())
+    return next((Path(entry.path) for entry in same), None)
+
+
+def nearby(root: Path, name: str, part: str) -> Path | None:
+    """Return the folder of another data set that this one builds on, or None.
+
+    Args:
+        root: This data set's folder; the other may be the same folder, lie in it or beside it.
+        name: The other's name.
+        part: What is in it, by which it is known.
+    """
+    root = root.absolute()
+    for base in (root, root / name, root.parent / name, root.parent.parent / name):
+        if (base / part).exists():
+            return base
+    return None
+
+
+def videos_in(folder: Path) -> dict[str, Path]:
+    """Return the videos in a folder, or else in its folder `videos`, by their names without suffix."""
+    found: dict[str, Path] = {}
+    for entry in _of(folder, VIDEOS) or _of(folder / "videos", VIDEOS):
+        found[free(Path(entry.name).stem, found)] = Path(entry.path)
+    return found
+
+
+def pictures_in(folder: Path) -> tuple[Path, ...]:
+    """Return the pictures in a folder, by the numbers in their names."""
+    return tuple(Path(entry.path) for entry in _of(folder, STILLS))
+
+
+def below(folder: Path, leave: Container[str] = ()) -> dict[str, Found]:
+    """Return the videos and the sequences of pictures below a folder, by their paths from it joined with `_`.
+
+    A folder below it that holds pictures is a sequence; each picture in the folder itself stands for itself.
+    Links are followed, but not into a folder that they lie in.
+
+    Args:
+        folder: The folder.
+        leave: Names of folders, in lower case, that are left out at any depth.
+    """
+    found: dict[str, Found] = {}
+    for parts, item in _walk(folder, (), (os.path.realpath(folder),), leave):
+        found[free("_".join(parts), found)] = item
+    return found
+
+
+def videos_or_sequences(folder: Path) -> dict[str, Found]:
+    """Return the videos of a folder or, where there is none, its sequences of pictures, by name.
+
+    They may lie in its folders `videos` and `frames`, which are no part of a name; folders of masks and
+    landmarks beside them are left out.
+    """
+    videos = {name: Found(path) for name, path in videos_in(folder).items()}
+    if videos:
+        return videos
+    found = below(folder / "frames", _BESIDE) or below(folder, _BESIDE)
+    return {name: item for name, item in found.items() if not item.frames} or found
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a list that are not empty, without the space around them.
+
+    Raises:
+        UsageError: The list cannot be read, or is empty.
+    """
+    lines = [line.strip() for line in _read(path).splitlines() if line.strip()]
+    if not lines:
+        raise unreadable_list(path, "it is empty")
+    return lines
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file says.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    try:
+        return json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise unreadable_list(path, f"it is no JSON ({error})")
+
+
+def unreadable_list(path: Path, why: str) -> UsageError:
+    """Return the error for a list that does not say what it should."""
+    return UsageError(
+        f"{path} cannot be read: {why}", "take the file again from where the data set is given out"
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable_list(path, str(error))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder but for hidden files, in natural order; nothing where there is no folder."""
+    if not folder.is_dir():
+        return []
+    try:
+        with os.scandir(folder) as found:
+            return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: natural(e.name))
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}", "make it readable, or leave it out")
+
+
+def _of(folder: Path, suffixes: tuple[str, ...]) -> list[os.DirEntry[str]]:
+    # A link that leads nowhere is taken as well: whoever opens it says so.
+    return [e for e in _entries(folder) if e.name.lower().endswith(suffixes) and not e.is_dir()]
+
+
+def _walk(
+    folder: Path, parts: tuple[str, ...], within: tuple[str, ...], leave: Container[str]
+) -> Iterator[tuple[tuple[str, ...], Found]]:
+    stills = []
+    for entry in _entries(folder):
+        path, suffix = Path(entry.path), os.path.splitext(entry.name)[1].lower()
+        if entry.is_dir():
+            real = os.path.realpath(path)
+            if real not in within and entry.name.lower() not in leave:
+                yield from _walk(path, (*parts, entry.name), (*within, real), leave)
+        elif suffix in VIDEOS:
+            yield (*parts, path.stem), Found(path)
+        elif suffix in STILLS:
+            stills.append(path)
+    if parts and stills:
+        yield parts, Found(folder, tuple(stills))
+    for path in () if parts else stills:
+        yield (path.stem,), Found(path, (path,))
