@@ -7,9 +7,9 @@ from pathlib import Path
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo, find_benchmark, footage_of, read_benchmark
-from deepscan.data.benchmarks.forensynths import PICTURES
 from deepscan.data.crops.prepared_files import read_crop_recipe
 from deepscan.errors import MissingError, UsageError
+from deepscan.media.suffixes import STILLS
 
 INDEX = "faces.csv"
 LABEL_OF = {"real": 0, "fake": 1}
@@ -125,7 +125,7 @@ def read_pairs_only(folder: Path, names: Collection[str]) -> tuple[LabelledPictu
     """
     pictures: list[LabelledPicture] = []
     for name in names:
-        paths = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in PICTURES)
+        paths = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in STILLS)
         if not paths:
             raise MissingError(
                 f"{folder / name} holds no picture", "put real faces there, or take it out of pairs_only"

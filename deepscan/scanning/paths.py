@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deepscan.errors import UsageError
+from deepscan.media.suffixes import STILLS, VIDEOS
 
-# fmt: off
-VIDEOS = (
-    ".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
-    ".ogv", ".ts", ".webm", ".wmv",
-)
-STILLS = (".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# fmt: on
 #: Suffixes taken from folders; a file that is named itself is scanned whatever its suffix.
 EXTENSIONS = frozenset({*VIDEOS, *STILLS})
 

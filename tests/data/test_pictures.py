@@ -54,14 +54,14 @@ def test_a_size_that_is_no_number_is_refused(tmp_path):
 
 def test_folders_of_reals_serve_in_pairs_only(tmp_path):
     (tmp_path / "faces" / "web").mkdir(parents=True)
-    for name in ("b.PNG", "a.jpg", "notes.txt"):
+    for name in ("b.PNG", "a.jpg", "notes.txt", "c.webp", "d.tiff"):
         (tmp_path / "faces" / "web" / name).write_bytes(b"x")
     found = read_pairs_only(tmp_path, ["faces/web"])
-    assert [picture.path.name for picture in found] == ["a.jpg", "b.PNG"]
+    assert [picture.path.name for picture in found] == ["a.jpg", "b.PNG", "c.webp", "d.tiff"]
     assert {(picture.label, picture.split, picture.source) for picture in found} == {
         (0, "pairs", "faces/web")
     }
-    assert len({picture.group for picture in found}) == 2
+    assert len({picture.group for picture in found}) == 4
     with pytest.raises(MissingError, match="holds no picture"):
         read_pairs_only(tmp_path, ["faces/none"])
 

@@ -10,10 +10,10 @@ import numpy as np
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.errors import MissingError, UsageError, choice_hint
 from deepscan.media.frames import Image
+from deepscan.media.suffixes import STILLS
 
 #: Names of the folders, anywhere below a generator's, that hold real and fake pictures. They are the kinds.
 REAL_FOLDER, FAKE_FOLDER = "0_real", "1_fake"
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png")
 #: Side of the middle of a picture that is looked at, in pixels.
 CENTRE_SIDE = 224
 #: Where the generators' folders may lie under the root, as their authors pack them.
@@ -137,7 +137,7 @@ def _pictures(top: str, kind: str) -> Iterator[str]:
         below.sort()
         if kind in os.path.relpath(folder, top).split(os.sep):
             for name in sorted(files):
-                if os.path.splitext(name)[1].lower() in PICTURES:
+                if os.path.splitext(name)[1].lower() in STILLS:
                     yield os.path.join(folder, name)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepscan.errors import MissingError, UsageError
-from deepscan.scanning.paths import STILLS, VIDEOS
+from deepscan.media.suffixes import STILLS, VIDEOS
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ def test_pictures_below_the_folders_of_a_class_are_taken_in_order(tmp_path):
         tmp_path / "test" / "progan",
         *("cat/1_fake/b.png", "cat/1_fake/a.PNG", "cat/0_real/a.jpg", "bird/0_real/more/z.jpeg"),
         *("bird/1_fake/c.bmp", "cat/1_fake/notes.txt", "cat/neither.png", "10_real/x.png"),
+        *("cat/1_fake/c.webp", "cat/1_fake/d.TIFF"),
     )
     videos = read_generator(tmp_path, "progan")
     assert _shown(videos) == [
@@ -35,6 +36,8 @@ def test_pictures_below_the_folders_of_a_class_are_taken_in_order(tmp_path):
         ("1_fake", 1, "bird/1_fake/c.bmp"),
         ("1_fake", 1, "cat/1_fake/a.PNG"),
         ("1_fake", 1, "cat/1_fake/b.png"),
+        ("1_fake", 1, "cat/1_fake/c.webp"),
+        ("1_fake", 1, "cat/1_fake/d.TIFF"),
     ]
     assert {(video.dataset, video.split) for video in videos} == {("progan", "test")}
     assert videos[0].frames == (str(tmp_path / "test/progan/bird/0_real/more/z.jpeg"),)

@@ -1,0 +1,9 @@
+"""The suffixes by which videos and pictures in folders are known, to a scan as to a training."""
+
+# fmt: off
+VIDEOS = (
+    ".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".ogv", ".ts", ".webm", ".wmv",
+)
+STILLS = (".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# fmt: on
