@@ -14,7 +14,6 @@ from deepscan.errors import UsageError
 from deepscan.metrics.binary import METRICS, Interval, Measure, bootstrap_all, check_samples
 
 Missing = Literal["exclude", "as-real", "as-fake"]
-MISSING: tuple[Missing, ...] = ("exclude", "as-real", "as-fake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def measure_kinds(
     labels: NDArray[np.int64],
     raw: NDArray[np.float64],
     kinds: Sequence[str],
-    groups: Sequence[str] | NDArray[np.int64] | None = None,
+    groups: Sequence[str] | NDArray[np.int64],
     calibration: Calibration | None = None,
     **drawn: Any,
 ) -> dict[str, list[Measurement]]:
@@ -142,20 +141,14 @@ def measure_kinds(
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
         kinds: Kind of each sample, such as `FF-DF`, length N; those of reals are ignored.
-        groups: Group of each sample, length N; None if each is its own group.
+        groups: Group of each sample, length N.
         calibration: As `measure_all` takes it.
         drawn: As `measure_all` takes `measures`, `rounds`, `level` and `seed`.
 
     Raises:
         UsageError: See `measure_all`.
     """
-    of, named = np.arange(len(labels)) if groups is None else np.asarray(groups), np.asarray(kinds)
-    if not len(labels) == len(raw) == len(named) == len(of):
-        raise UsageError(
-            f"{len(labels)} labels, {len(raw)} scores, {len(named)} kinds and {len(of)} groups do not match",
-            "give one of each for every sample",
-        )
-    figures = {}
+    named, of, figures = np.asarray(kinds), np.asarray(groups), {}
     for kind in dict.fromkeys(named[labels == 1].tolist()):
         rows = (labels == 0) | (named == kind)
         figures[str(kind)] = measure_all(labels[rows], raw[rows], of[rows], calibration, **drawn)
@@ -200,15 +193,8 @@ def cover(scores: ArrayLike, statuses: Sequence[str] = (), missing: Missing = "e
         statuses: Reason of each missing score, length N, or empty if unknown; those of scored samples are
             ignored.
         missing: How samples without a score count.
-
-    Raises:
-        UsageError: The policy is unknown, or the statuses are not one a sample.
     """
     given = np.asarray(scores, dtype=np.float64)
-    if missing not in MISSING:
-        raise UsageError(f"unknown way to count the missing: {missing!r}", f"choose {', '.join(MISSING)}")
-    if len(statuses) not in (0, len(given)):
-        raise UsageError(f"{len(statuses)} statuses for {len(given)} samples", "give one for each sample")
     without = np.isnan(given)
     why = Counter(statuses[at] if len(statuses) else "no_score" for at in np.flatnonzero(without).tolist())
     rows = np.flatnonzero(~without) if missing == "exclude" else np.arange(len(given))

@@ -1,11 +1,10 @@
 """Pictures of figures: ROC curves, robustness, scores, papers beside measurements.
 
-Each kind has one function that returns the figure and one that writes it as PNG, 1050 pixels wide.
+`plot_style.save_figure` writes them as PNG, 1050 pixels wide.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,11 @@ from deepscan.evaluation.plot_style import (
     line_of,
     new_figure,
     percent,
-    save_figure,
     shortened,
     styled,
 )
 from deepscan.evaluation.robustness import Robustness
-from deepscan.metrics.binary import auc, check_samples
+from deepscan.metrics.binary import Interval, auc, check_samples
 
 _Floats = NDArray[np.float64]
 REAL, FAKE = COLOURS[0], COLOURS[1]
@@ -66,11 +64,6 @@ class ScoredSet:
         """Return the scores of one class."""
         chosen: _Floats = np.asarray(self.scores)[np.asarray(self.labels) == label]
         return chosen
-
-
-def plot_roc(path: Path, sets: Sequence[ScoredSet]) -> None:
-    """Write `roc_figure`."""
-    save_figure(roc_figure(sets), path)
 
 
 def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
@@ -126,11 +119,6 @@ def _spread(false: _Floats, true: _Floats, start: float) -> tuple[_Floats, _Floa
     return x[order], y[order]
 
 
-def plot_robustness(path: Path, results: Sequence[Robustness]) -> None:
-    """Write `robustness_figure`."""
-    save_figure(robustness_figure(results), path)
-
-
 def robustness_figure(results: Sequence[Robustness]) -> Figure:
     """Return AUC against level, a line for each distortion.
 
@@ -166,11 +154,6 @@ def robustness_figure(results: Sequence[Robustness]) -> Figure:
         axes.set_ylabel("Area under the ROC curve")
         add_legend(figure, handles, labels, "Relative variation of the area, mean over the levels")
     return figure
-
-
-def plot_distributions(path: Path, sets: Sequence[ScoredSet], bins: int = 25) -> None:
-    """Write `distributions_figure`."""
-    save_figure(distributions_figure(sets, bins), path)
 
 
 def distributions_figure(sets: Sequence[ScoredSet], bins: int = 25) -> Figure:
@@ -232,24 +215,13 @@ class PaperBar:
         name: The set.
         measured: The measured figure, None where it was not measured.
         paper: The paper's, None where it has none.
-        interval: Lower and upper bound of the measured one.
+        interval: Of the measured one.
     """
 
     name: str
     measured: float | None
     paper: float | None
-    interval: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        if self.interval and not self.interval[0] <= self.interval[1]:
-            raise ValueError(f"{self.interval} is no interval")
-
-
-def plot_papers(
-    path: Path, given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3
-) -> None:
-    """Write `bars_figure`."""
-    save_figure(bars_figure(given, figure, chance=chance, decimals=decimals), path)
+    interval: Interval | None = None
 
 
 def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
@@ -273,7 +245,9 @@ def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, 
             np.array([np.nan if value is None else value for value in column])
             for column in zip(*((bar.measured, bar.paper) for bar in given), strict=True)
         )
-        bounds = np.array([bar.interval or (np.nan, np.nan) for bar in given])
+        bounds = np.array(
+            [(bar.interval.low, bar.interval.high) if bar.interval else (np.nan, np.nan) for bar in given]
+        )
         ours = axes.barh(rows - 0.2, measured - chance, 0.38, left=chance, color=COLOURS[0])
         theirs = axes.barh(
             rows + 0.2, paper - chance, 0.38, left=chance, color="white", edgecolor=COLOURS[1], hatch="/////"

@@ -178,6 +178,7 @@ def write_report(report: Report, folder: Path, metric: str, level: Level) -> lis
         UsageError: The folder cannot be made.
     """
     from deepscan.evaluation import plots
+    from deepscan.evaluation.plot_style import save_figure
 
     make_folder(folder)
     with atomic_write(folder / REPORT) as file:
@@ -189,28 +190,25 @@ def write_report(report: Report, folder: Path, metric: str, level: Level) -> lis
         for each in results
         if each.value("auc") is not None
     ]
-    if sets:
-        plots.plot_roc(folder / "roc.png", sets)
-        plots.plot_distributions(folder / "scores.png", sets)
-        made += [folder / "roc.png", folder / "scores.png"]
+    figures = {"roc": plots.roc_figure(sets), "scores": plots.distributions_figure(sets)} if sets else {}
     if any(each.paper for each in results):
         bars = [
             plots.PaperBar(
                 each.test,
                 each.value(metric),
                 each.paper.value if each.paper else None,
-                _bounds(each, metric),
+                each.figures[metric].interval if metric in each.figures else None,
             )
             for each in results
         ]
         chance = 0.5 if metric == "auc" else 0.0
-        plots.plot_papers(folder / "papers.png", bars, f"{metric} per {level}", chance=chance)
-        made.append(folder / "papers.png")
+        figures["papers"] = plots.bars_figure(bars, f"{metric} per {level}", chance=chance)
     for test, of in report.robustness.items():
         name = "robustness" if len(report.robustness) == 1 else f"robustness-{test}"
-        path = folder / f"{file_name(name)}.png"
-        plots.plot_robustness(path, of)
-        made.append(path)
+        figures[name] = plots.robustness_figure(of)
+    for name, figure in figures.items():
+        made.append(folder / f"{file_name(name)}.png")
+        save_figure(figure, made[-1])
     return made
 
 
@@ -226,11 +224,6 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"{folder} cannot be made: {error.strerror}", "name another folder with --out")
 
 
-def _bounds(each: Result, metric: str) -> tuple[float, float] | None:
-    interval = each.figures[metric].interval if metric in each.figures else None
-    return None if interval is None else (interval.low, interval.high)
-
-
 def _write_videos(report: Report, folder: Path) -> Iterator[Path]:
     for counting in dict.fromkeys(each.counting for each in report.results):
         below = folder / f"videos-{counting}"
@@ -243,10 +236,9 @@ def _write_videos(report: Report, folder: Path) -> Iterator[Path]:
 
 def _as_videos(scores: Scores) -> Scores:
     """Return videos as a file has them: a score is that of a whole, whatever its first frame was."""
-    nothing = Column.constant("", len(scores))
     statuses = zip(np.isnan(scores.scores).tolist(), scores.status.texts(), strict=True)
     status = Column.of([why if without else "ok" for without, why in statuses])
-    return replace(scores, frame=nothing, status=status)
+    return replace(scores, status=status)
 
 
 def file_name(name: str) -> str:

@@ -144,69 +144,17 @@ def _generator(seed: int, video: str, frame: int, level: int) -> Generator:
     return np.random.default_rng(int.from_bytes(key, "big"))
 
 
-def variation(original: float, distorted: float) -> float:
-    """Return the relative variation of AUC: (distorted - original) / original.
-
-    "CoRIT", arXiv 2603.24057, Sec. V-F, Eq. 26. The text at hand has lost the formula; this one is rebuilt
-    from its name, "Relative AUC Variation", and from what is said of it: it is taken from the AUC on original
-    and on perturbed data, and closer to zero is more robust.
-
-    Args:
-        original: AUC on the crops as they are, in (0, 1].
-        distorted: AUC on the distorted crops, in [0, 1].
-
-    Returns:
-        -0.1 where a tenth of the AUC is lost; positive where it has grown.
-
-    Raises:
-        UsageError: An AUC is none, or the original one is 0.
-    """
-    for value in (original, distorted):
-        if not 0 <= value <= 1:
-            raise UsageError(f"an AUC is between 0 and 1, not {value}", "measure it on both classes")
-    if original == 0:
-        raise UsageError(
-            "the AUC on original crops is 0, and nothing is relative to that",
-            "check which label means fake: a detector that is always wrong has them swapped",
-        )
-    return (distorted - original) / original
-
-
-def mean_variation(aucs_by_level: Mapping[int, float]) -> float:
-    """Return the relative variation of AUC, averaged over a distortion's levels; 0 is robust.
-
-    The paper draws `variation` level by level; its mean over the levels is our one figure for all of them.
-
-    Args:
-        aucs_by_level: Level -> AUC in [0, 1]; level 0 is the original, and at least one other is there.
-
-    Raises:
-        UsageError: Level 0 or all others are missing, there is no such level, or see `variation`.
-    """
-    return float(np.mean(list(_variations(aucs_by_level).values())))
-
-
-def _variations(aucs_by_level: Mapping[int, float]) -> dict[int, float]:
-    hint = f"measure at level 0, the original, and at some of {', '.join(map(str, LEVELS))}"
-    if 0 not in aucs_by_level or len(aucs_by_level) < 2:
-        raise UsageError(f"levels {sorted(aucs_by_level)} do not show how an AUC varies", hint)
-    if unknown := set(aucs_by_level) - {0, *LEVELS}:
-        raise UsageError(f"there is no level {min(unknown)}", hint)
-    return {
-        level: variation(aucs_by_level[0], aucs_by_level[level]) for level in sorted(aucs_by_level) if level
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class Robustness:
     """How one distortion moves the AUC.
 
     Attributes:
         distortion: A name of `DISTORTIONS`.
-        aucs: Level -> AUC in [0, 1]; level 0 is the original.
+        aucs: Level -> AUC in [0, 1]; level 0 is the original, and at least one other is there.
 
     Raises:
-        UsageError: There is no such distortion, or see `mean_variation`.
+        UsageError: There is no such distortion or level, level 0 or all others are missing, an AUC is none,
+            or the original one is 0.
     """
 
     distortion: str
@@ -214,29 +162,47 @@ class Robustness:
 
     def __post_init__(self) -> None:
         DISTORTIONS.get(self.distortion)
-        _variations(self.aucs)
+        hint = f"measure at level 0, the original, and at some of {', '.join(map(str, LEVELS))}"
+        if 0 not in self.aucs or len(self.aucs) < 2:
+            raise UsageError(f"levels {sorted(self.aucs)} do not show how an AUC varies", hint)
+        if unknown := set(self.aucs) - {0, *LEVELS}:
+            raise UsageError(f"there is no level {min(unknown)}", hint)
+        for value in self.aucs.values():
+            if not 0 <= value <= 1:
+                raise UsageError(f"an AUC is between 0 and 1, not {value}", "measure it on both classes")
+        if self.aucs[0] == 0:
+            raise UsageError(
+                "the AUC on original crops is 0, and nothing is relative to that",
+                "check which label means fake: a detector that is always wrong has them swapped",
+            )
         object.__setattr__(self, "aucs", dict(sorted(self.aucs.items())))
 
     @property
     def variations(self) -> dict[int, float]:
-        """Level from 1 on -> relative variation of AUC."""
-        return _variations(self.aucs)
+        """Level from 1 on -> relative variation of AUC: -0.1 where a tenth of the original AUC is lost.
+
+        "CoRIT", arXiv 2603.24057, Sec. V-F, Eq. 26. The text at hand has lost the formula; this one is
+        rebuilt from its name, "Relative AUC Variation", and from what is said of it: it is taken from the AUC
+        on original and on perturbed data, and closer to zero is more robust.
+        """
+        original = self.aucs[0]
+        return {level: (value - original) / original for level, value in self.aucs.items() if level}
 
     @property
     def figure(self) -> float:
-        """The mean of the variations."""
-        return mean_variation(self.aucs)
+        """The mean of the variations over the levels, our one figure for all that the paper draws."""
+        return float(np.mean(list(self.variations.values())))
 
     def to_json(self) -> dict[str, Any]:
         """Return what a report keeps: each level with its strength, AUC and variation, and the figure."""
         varied = self.variations
-        levels = [{"level": 0, "strength": None, "auc": self.aucs[0], "variation": 0.0}] + [
+        levels = [
             {
                 "level": level,
-                "strength": strength(self.distortion, level),
-                "auc": self.aucs[level],
-                "variation": varied[level],
+                "strength": strength(self.distortion, level) if level else None,
+                "auc": value,
+                "variation": varied.get(level, 0.0),
             }
-            for level in varied
+            for level, value in self.aucs.items()
         ]
         return {"distortion": self.distortion, "levels": levels, "robustness": self.figure}

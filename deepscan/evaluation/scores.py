@@ -215,7 +215,17 @@ def by_video(scores: Scores) -> Scores:
     A video is one of its data set, kind, split, label and name. Frames without a score are left out of the
     mean; a video that has none at all has no score, and the status of its first frame.
     """
-    _, first, video_of = np.unique(scores.key(VIDEO_KEY), return_index=True, return_inverse=True)
+    return mean_by(scores, scores.key(VIDEO_KEY))
+
+
+def mean_by(scores: Scores, key: NDArray[np.int64]) -> Scores:
+    """Return the score of each video as `by_video` does, of videos that a key tells apart.
+
+    Args:
+        scores: Of frames, or of videos.
+        key: The same number for rows of one video, shape (N,).
+    """
+    _, first, video_of = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(first)
     video_of = np.argsort(order)[video_of]
     scored = scores.frames > 0

@@ -25,10 +25,10 @@ from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.quantise import INT8_GRAPH
 from deepscan.engines.selection import too_coarse
 from deepscan.errors import ContractError, UsageError
-from deepscan.metrics.binary import METRICS, auc, bootstrap
+from deepscan.metrics.binary import METRICS, Interval, auc, bootstrap
 from deepscan.training.batches import halves
 from deepscan.training.recipe import Recipe
-from deepscan.training.validation import video_means
+from deepscan.training.validation import mean_votes
 
 #: Crops that are read at a time.
 SCORED_AT_ONCE = 1024
@@ -151,16 +151,9 @@ def _quantised(
         (card.folder / INT8_GRAPH).unlink(missing_ok=True)
         return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
     scores = rounding.score(trial, crops.crops, held, engine="onnx", precision="int8")
-    interval = bootstrap(auc, crops.labels[held], scores, [crops.groups[at] for at in held])
-    result = {
-        "metric": "auc",
-        "level": "frame",
-        "value": round(interval.value, 4),
-        "interval": [round(interval.low, 4), round(interval.high, 4)],
-        "n": len(held),
-        "groups": len({crops.groups[at] for at in held}),
-        "data": f"{data}: {HELD_OUT}, in int8",
-    }
+    groups = [crops.groups[at] for at in held]
+    interval = bootstrap(auc, crops.labels[held], scores, groups)
+    result = {**_result("auc", "frame", interval, groups), "data": f"{data}: {HELD_OUT}, in int8"}
     return replace(trial, results=(*card.results, result))
 
 
@@ -203,8 +196,10 @@ def card_results(
     # In the order in which each first occurs, as their means are.
     group_of = dict(zip(zip(videos, labels.tolist(), strict=True), groups, strict=True))
     if len(group_of) < len(rows):
-        truth, means = video_means(labels, raw, videos)
-        measured += results_at_level("video", truth, means, calibration, list(group_of.values()))
+        means = mean_votes(labels, raw, videos)
+        measured += results_at_level(
+            "video", means.labels, means.scores, calibration, list(group_of.values())
+        )
     return measured
 
 
@@ -229,14 +224,16 @@ def results_at_level(
     for name, metric in METRICS.items():
         scores = raw if metric.needs == "raw" else calibrated
         interval = bootstrap(metric.at(calibration.fake), labels, scores, groups)
-        measured.append(
-            {
-                "metric": name,
-                "level": level,
-                "value": round(interval.value, 4),
-                "interval": [round(interval.low, 4), round(interval.high, 4)],
-                "n": len(labels),
-                "groups": len(set(groups)),
-            }
-        )
+        measured.append(_result(name, level, interval, groups))
     return measured
+
+
+def _result(metric: str, level: str, interval: Interval, groups: Sequence[str]) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "level": level,
+        "value": round(interval.value, 4),
+        "interval": [round(interval.low, 4), round(interval.high, 4)],
+        "n": len(groups),
+        "groups": len(set(groups)),
+    }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augmentation.augment import steps_of
@@ -15,23 +15,7 @@ from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import UsageError
 from deepscan.training.recipe_files import read_recipe
 
-Balance = Literal["natural", "equal", "paired", "origins", "groups"]
-Labels = Literal["given", "none"]
-Optimiser = Literal["adam", "adamw", "sgd"]
-Decay = Literal["all", "matrices"]
-Schedule = Literal["constant", "cosine", "wsd"]
-Precision = Literal["auto", "float32", "bfloat16"]
 Select = Literal["auc", "video_auc", "unseen_auc"]
-_CHOICES: Mapping[str, Any] = {
-    "sampling": Sampling,
-    "balance": Balance,
-    "labels": Labels,
-    "optimiser": Optimiser,
-    "decay": Decay,
-    "schedule": Schedule,
-    "precision": Precision,
-    "select": Select,
-}
 _LEAST = {
     "seed": 0,
     "warmup": 0,
@@ -127,30 +111,30 @@ class Recipe:
     augment: str
     blend: float
     forgeries: tuple[str, ...]
-    balance: Balance
-    labels: Labels
-    optimiser: Optimiser
+    balance: Literal["natural", "equal", "paired", "origins", "groups"]
+    labels: Literal["given", "none"]
+    optimiser: Literal["adam", "adamw", "sgd"]
     lr: float
     backbone_lr: float | None
     weight_decay: float
-    decay: Decay
+    decay: Literal["all", "matrices"]
     momentum: float
     sam_rho: float
-    schedule: Schedule
+    schedule: Literal["constant", "cosine", "wsd"]
     warmup: int
     epochs: int
     batch: int
     accumulate: int
     clip: float
     ema: float
-    precision: Precision
+    precision: Literal["auto", "float32", "bfloat16"]
     select: Select
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in get_args(allowed):
+        for name, kind in get_type_hints(Recipe).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
                 raise UsageError(
-                    f"{name} must be one of {', '.join(get_args(allowed))}, not {getattr(self, name)!r}",
+                    f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}",
                     f"correct {name} in the recipe",
                 )
         for name, least in _LEAST.items():

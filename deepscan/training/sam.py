@@ -1,7 +1,5 @@
 """Sharpness-aware minimisation: the gradient that counts is that of the worst weights nearby."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -58,11 +56,3 @@ class SAM:
         """Put the weights back and take the base optimiser's step by their present gradients."""
         self.restore()
         self.base.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the base optimiser's state."""
-        return self.base.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a base optimiser's state."""
-        self.base.load_state_dict(state)

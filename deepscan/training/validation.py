@@ -13,19 +13,6 @@ from deepscan.detectors.detector import FAKE, REAL
 from deepscan.metrics.binary import auc
 
 
-def video_means(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], videos: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return label and mean score of each video, a video being one of its name and its label."""
-    of_video: dict[tuple[str, int], list[float]] = {}
-    for label, score, video in zip(labels.tolist(), scores.tolist(), videos, strict=True):
-        of_video.setdefault((video, label), []).append(score)
-    return (
-        np.array([label for _, label in of_video], dtype=np.int64),
-        np.array([np.mean(given) for given in of_video.values()]),
-    )
-
-
 def unseen_rows(crops: CropSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return which samples make figure U; none where a class is missing among them.
 
@@ -52,8 +39,8 @@ def choosing_figures(
         scores: Probability of fake of each row.
     """
     positions, labels = rows[:, 0], rows[:, 1]
-    videos = video_means(labels, scores, [crops.videos[at] for at in positions])
-    figures = {"auc": auc(labels, scores), "video_auc": auc(*videos)}
+    videos = mean_votes(labels, scores, [crops.videos[at] for at in positions])
+    figures = {"auc": auc(labels, scores), "video_auc": auc(videos.labels, videos.scores)}
     if len(unseen := unseen_rows(crops, rows)):
         groups = [crops.groups[at] for at in positions[unseen]]
         voted = mean_votes(labels[unseen], scores[unseen], groups)
@@ -99,7 +86,7 @@ class SeenInTraining:
 
 
 class GroupVotes(NamedTuple):
-    """One vote a group and label: the mean score of its crops.
+    """One vote a group and label, such as a video and its label: the mean score of its crops.
 
     Attributes:
         labels: Shape (V,), int64.

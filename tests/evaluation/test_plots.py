@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -16,15 +17,11 @@ from deepscan.evaluation.plots import (
     ScoredSet,
     bars_figure,
     distributions_figure,
-    plot_distributions,
-    plot_papers,
-    plot_robustness,
-    plot_roc,
     robustness_figure,
     roc_figure,
 )
 from deepscan.evaluation.robustness import DISTORTIONS, Robustness
-from deepscan.metrics.binary import auc
+from deepscan.metrics.binary import Interval, auc
 from tests.evaluation.pictures import check, drawn
 
 #: The longest name that a published set has, and one that a user might give.
@@ -52,7 +49,10 @@ def results():
 
 
 def rows(count):
-    return [PaperBar(each.name, 0.9 - 0.02 * at, 0.92, (0.86, 0.95)) for at, each in enumerate(many(count))]
+    return [
+        PaperBar(each.name, 0.9 - 0.02 * at, 0.92, Interval(0.9, 0.86, 0.95, 0.95))
+        for at, each in enumerate(many(count))
+    ]
 
 
 FIGURES = {
@@ -72,18 +72,10 @@ def test_nothing_is_cut_off_covered_or_small(name):
     check(FIGURES[name]())
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: plot_roc(path, [scored()]),
-        lambda path: plot_robustness(path, results()),
-        lambda path: plot_distributions(path, [scored()]),
-        lambda path: plot_papers(path, rows(3), "Video AUC"),
-    ],
-)
-def test_files_are_png_and_tell_nothing_of_time_place_or_program(write, tmp_path):
+@pytest.mark.parametrize("name", ["roc of one", "robustness", "distributions of one", "bars of one"])
+def test_files_are_png_and_tell_nothing_of_time_place_or_program(name, tmp_path):
     path = tmp_path / "plot.png"
-    write(path)
+    save_figure(FIGURES[name](), path)
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     chunks, at = [], 8
@@ -94,10 +86,10 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(write, tmp_path
     # Size, pixels a metre, the picture, the end; neither text nor time.
     assert set(chunks) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
     width, height = struct.unpack(">II", data[16:24])
-    assert width == DPI * WIDTH == 1050 and 300 < height < 900
+    assert width == DPI * WIDTH == 1050 and height < 900
     again = tmp_path / "again.png"
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.bbox": "tight"}):
-        write(again)
+        save_figure(FIGURES[name](), again)
     assert again.read_bytes() == data
 
 
@@ -209,7 +201,7 @@ def test_every_set_has_its_panel_and_every_column_its_scale(count):
 
 def test_bars_draw_measured_paper_interval_and_difference():
     given = [
-        PaperBar("Celeb-DF-v2", 0.9312, 0.96, (0.9, 0.95)),
+        PaperBar("Celeb-DF-v2", 0.9312, 0.96, Interval(0.9312, 0.9, 0.95, 0.95)),
         PaperBar("FFIW", 0.4, None),
         PaperBar("DFDC", None, 0.869),
     ]
@@ -239,11 +231,6 @@ def test_bars_without_intervals_promise_none():
     assert [text.get_text() for text in figure.axes[1].texts] == ["91.0", "91.0", "+0.0"]
 
 
-def test_an_interval_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="no interval"):
-        PaperBar("a", 0.5, 0.5, (0.6, 0.4))
-
-
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_is_refused_by_name(label):
     only = "fake" if label else "real"
@@ -257,17 +244,11 @@ def test_a_score_that_is_none_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    "draw",
-    [
-        lambda: roc_figure([]),
-        lambda: robustness_figure([]),
-        lambda: distributions_figure([]),
-        lambda: bars_figure([], "Video AUC"),
-    ],
+    "draw", [roc_figure, robustness_figure, distributions_figure, partial(bars_figure, figure="Video AUC")]
 )
 def test_nothing_to_draw_is_refused(draw):
     with pytest.raises(UsageError, match="nothing to draw"):
-        draw()
+        draw([])
 
 
 def test_a_name_is_no_formula():
@@ -277,14 +258,9 @@ def test_a_name_is_no_formula():
     drawn(bars_figure([PaperBar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
 
 
-@pytest.mark.parametrize("name", ["distributions", "roc"])
-def test_constant_scores_are_drawn(name):
-    each = ScoredSet("constant", [0, 0, 1], [0.3, 0.3, 0.3])
-    figure = {
-        "distributions": lambda: distributions_figure([each]),
-        "roc": lambda: roc_figure([each]),
-    }[name]()
-    assert (drawn(figure)[0] == 255).all()
+@pytest.mark.parametrize("draw", [distributions_figure, roc_figure])
+def test_constant_scores_are_drawn(draw):
+    assert (drawn(draw([ScoredSet("constant", [0, 0, 1], [0.3, 0.3, 0.3])]))[0] == 255).all()
 
 
 def test_a_long_name_loses_its_middle():

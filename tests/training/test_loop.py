@@ -16,7 +16,6 @@ from deepscan.errors import ContractError, DeepscanError, MissingError, UsageErr
 from deepscan.training.loop import train
 from deepscan.training.optimiser import learning_rate
 from deepscan.training.processes import Processes, join
-from deepscan.training.validation import video_means
 from tests.training.conftest import WITHOUT_BATCH_NORM
 
 CPU = Processes(0, 1, torch.device("cpu"))
@@ -184,15 +183,6 @@ def test_curves_are_written_for_tensorboard(recipe, crops, tmp_path):
         [row["auc"] for row in progress.history]
     )
     assert events.Scalars("step/loss")[0].step == 20
-
-
-def test_videos_are_judged_by_the_mean_of_their_frames():
-    labels, scores = video_means(
-        np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.3, 0.9, 0.2, 0.4]), ["a", "a", "a", "b", "b"]
-    )
-    # A real and a fake video of one name stay two.
-    assert labels.tolist() == [0, 1, 1]
-    np.testing.assert_allclose(scores, [0.2, 0.9, 0.3])
 
 
 def test_another_seed_gives_another_network(recipe, crops, tmp_path):
