@@ -8,7 +8,6 @@ from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
     read_lines,
-    subfolder,
     uniquely_named,
     unreadable_list,
     videos_in,
@@ -34,19 +33,11 @@ class CelebDF(DatasetLayout):
         self._kinds = (f"CelebDFv{version}_real", f"CelebDFv{version}_fake")
         self.labels = {kind: label for label, kind in enumerate(self._kinds)}
 
+    @uniquely_named
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        yield from uniquely_named(self._videos(root))
-
-    def _videos(self, root: Path) -> Iterator[SourceVideo]:
-        homes, found = {}, {}
-        for folder in FOLDERS:
-            home = subfolder(root, folder)
-            if home is None:
-                raise self.missing(root / folder)
-            homes[folder], found[folder] = home, videos_in(home)
-            if not found[folder]:
-                raise self.missing(home, f"put its videos into {home}", "holds no video")
+        homes = {folder: self.folder(root, folder) for folder in FOLDERS}
+        found = {folder: self.filled(home, videos_in(home)) for folder, home in homes.items()}
         tested = self.listed(root)
         for folder, label in FOLDERS.items():
             for name, path in found[folder].items():

@@ -8,9 +8,8 @@ from deepscan.data.datasets.celeb_df import FOLDERS, LIST, CelebDF
 from deepscan.data.datasets.faceforensics import ORIGINALS, pairs_of
 from deepscan.data.datasets.layout import (
     DatasetLayout,
-    Found,
     SourceVideo,
-    nearby,
+    as_videos,
     pictures_in,
     subfolder,
     videos_in,
@@ -55,10 +54,7 @@ class DF40(DatasetLayout):
         """Yield the videos under a folder; see the base class."""
         domains = _FOLDERS[self._domain]
         choices = [f"{base}{self._method}/{domain}" for base in ("", "DF40/") for domain in domains]
-        home = subfolder(root, *choices)
-        if home is None:
-            here = f"{self._method}/{self._domain}"
-            raise self.missing(root / here, f"put {here} into {root}")
+        home = self.folder(root, *choices)
         fakes = videos_or_sequences(home)
         if not fakes:
             raise self.missing(
@@ -66,23 +62,17 @@ class DF40(DatasetLayout):
             )
         cut = any(item.frames for item in fakes.values())
         real, fake = self.labels
-        for name, item in self._reals(root, cut):
-            yield SourceVideo(item.path, real, "test", name, frames=item.frames)
-        for name, item in fakes.items():
-            yield SourceVideo(item.path, fake, "test", name, frames=item.frames)
+        yield from self._reals(root, cut, real)
+        yield from as_videos(fakes, fake, "test")
 
-    def _reals(self, root: Path, cut: bool) -> Iterator[tuple[str, Found]]:
+    def _reals(self, root: Path, cut: bool, kind: str) -> Iterator[SourceVideo]:
         """Yield the tested reals of the domain, each as it should be there: cut-out faces, or a video."""
         if self._domain == "ff":
-            base = nearby(root, "FaceForensics++", ORIGINALS)
-            if base is None:
-                raise self.missing(root / "FaceForensics++" / ORIGINALS)
+            base = self.nearby(root, "FaceForensics++", ORIGINALS)
             pairs = pairs_of(base, self, ("test",))["test"]
             listed = [(f"{ORIGINALS}/c23", name) for pair in pairs for name in pair]
         else:
-            base = nearby(root, "Celeb-DF-v2", LIST)
-            if base is None:
-                raise self.missing(root / "Celeb-DF-v2" / LIST)
+            base = self.nearby(root, "Celeb-DF-v2", LIST)
             listed = [(folder, name) for folder, name in CelebDF(2).listed(base) if not FOLDERS[folder]]
         found: dict[str, tuple[Path, dict[str, Path]]] = {}
         for folder, name in listed:
@@ -90,9 +80,9 @@ class DF40(DatasetLayout):
                 found[folder] = self._form(base, folder, cut)
             home, videos = found[folder]
             if cut:
-                yield name, Found(home / name, pictures_in(home / name))
+                yield SourceVideo(home / name, kind, "test", name, frames=pictures_in(home / name))
             else:
-                yield name, Found(videos.get(name, home / f"{name}.mp4"))
+                yield SourceVideo(videos.get(name, home / f"{name}.mp4"), kind, "test", name)
 
     def _form(self, base: Path, folder: str, cut: bool) -> tuple[Path, dict[str, Path]]:
         """Return where the reals of a folder lie in a form, and the videos there."""

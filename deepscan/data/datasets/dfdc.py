@@ -34,11 +34,9 @@ class DFDC(DatasetLayout):
         " the same, and train/dfdc_train_part_0 and so on, each with its metadata.json"
     )
 
+    @uniquely_named
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        yield from uniquely_named(self._videos(root))
-
-    def _videos(self, root: Path) -> Iterator[SourceVideo]:
         holders = [("train", part) for part in _parts(root)]
         holders += [("val", root / "validation"), ("test", root / "test")]
         if not any(folder.is_dir() for _, folder in holders):
@@ -75,11 +73,9 @@ class DFDCP(DatasetLayout):
     origin = _ORIGIN
     expects = "dataset.json and the folders original_videos, method_A and method_B beside it"
 
+    @uniquely_named
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        yield from uniquely_named(self._videos(root))
-
-    def _videos(self, root: Path) -> Iterator[SourceVideo]:
         base = next((b for b in (root, root / "dfdc_preview_set") if (b / "dataset.json").is_file()), None)
         if base is None:
             raise self.missing(root / "dataset.json")
@@ -109,12 +105,11 @@ class DFDCP(DatasetLayout):
 
 def _parts(root: Path) -> list[Path]:
     """Return the folders of training videos; an archive may unpack into one more of nearly its name."""
-    found = []
-    for base in (root / "train", root):
-        for part in sorted(base.glob("dfdc_train_part*/"), key=lambda path: natural(path.name)):
-            inner = next(iter(sorted(part.glob("dfdc_train_part*/"))), part)
-            found.append(inner)
-    return found
+    return [
+        min(part.glob("dfdc_train_part*/"), default=part)
+        for base in (root / "train", root)
+        for part in sorted(base.glob("dfdc_train_part*/"), key=lambda path: natural(path.name))
+    ]
 
 
 def _said(path: Path) -> list[tuple[str, dict[str, Any]]]:

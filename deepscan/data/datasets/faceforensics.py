@@ -10,7 +10,6 @@ from deepscan.data.datasets import DATASETS
 from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
-    nearby,
     read_json,
     read_lines,
     subfolder,
@@ -24,90 +23,72 @@ _FORM = (
     " research and education"
 )
 _SPLITS_FROM = "https://github.com/ondyari/FaceForensics/tree/master/dataset/splits"
+_FAKES = "manipulated_sequences"
 _METHODS = {
-    "FF-DF": "manipulated_sequences/Deepfakes",
-    "FF-F2F": "manipulated_sequences/Face2Face",
-    "FF-FS": "manipulated_sequences/FaceSwap",
-    "FF-NT": "manipulated_sequences/NeuralTextures",
+    "FF-DF": f"{_FAKES}/Deepfakes",
+    "FF-F2F": f"{_FAKES}/Face2Face",
+    "FF-FS": f"{_FAKES}/FaceSwap",
+    "FF-NT": f"{_FAKES}/NeuralTextures",
 }
 
 
-class _Sequences(DatasetLayout):
+class FaceForensics(DatasetLayout):
     """Folders of videos, each in up to three compressions, with masks beside them.
+
+    Where lists count (720, 140 and 140 of 1,000 videos), each of their videos is given for every compression
+    that is there; else whatever is there, in every split.
 
     Args:
         dataset: Its name.
         real: Name of the label of `reals`.
         reals: Folder of the originals.
         fakes: Name of each fake label -> its folder.
+        listed: Whether the lists of FaceForensics++ say what belongs to it.
     """
 
     nested = True
     origin = _FORM
 
-    def __init__(self, dataset: str, real: str, reals: str, fakes: Mapping[str, str]) -> None:
+    def __init__(
+        self, dataset: str, real: str, reals: str, fakes: Mapping[str, str], *, listed: bool = True
+    ) -> None:
         self.dataset = dataset
         self.labels = {real: 0} | dict.fromkeys(fakes, 1)
         self._folders = {real: reals} | dict(fakes)
+        self._listed = listed
         names = ", ".join(Path(folder).name for folder in fakes.values())
         fake = f"manipulated_sequences with {names}" if len(fakes) > 1 else next(iter(fakes.values()))
-        self.expects = (
-            f"{reals} and {fake}, in each raw, c23 or c40 with videos in it, and for masks masks/videos"
-        )
-
-    def _compressed(self, root: Path, kind: str) -> Iterator[tuple[str, Path, dict[str, Path]]]:
-        """Yield the compressions of a kind that are there, their folders and the videos in them."""
-        home = subfolder(root, self._folders[kind]) or root / self._folders[kind]
-        found = {name: videos_in(home / name / "videos") for name in COMPRESSIONS}
-        if not any(found.values()):
-            raise self.missing(
-                home / "c23" / "videos", self._remedy(kind), "holds no video, nor do raw and c40 beside it"
-            )
-        for name, videos in found.items():
-            if videos:
-                yield name, home, videos
-
-    def _remedy(self, kind: str) -> str:
-        return f"download the videos of {self._folders[kind]}"
-
-
-class FaceForensics(_Sequences):
-    """Manipulations of the 1,000 videos, in the 720, 140 and 140 of its lists.
-
-    Every video of the lists is given for each compression that is there.
-    """
-
-    def __init__(self, dataset: str, real: str, reals: str, fakes: Mapping[str, str]) -> None:
-        super().__init__(dataset, real, reals, fakes)
-        self.expects = f"train.json, val.json and test.json; {self.expects}"
+        lists = "train.json, val.json and test.json; " if listed else ""
+        levels = "raw, c23 or c40 with videos in it, and for masks masks/videos"
+        self.expects = f"{lists}{reals} and {fake}, in each {levels}"
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        pairs = pairs_of(root, self)
+        pairs = pairs_of(root, self) if self._listed else {}
         for kind, label in self.labels.items():
-            for compression, home, found in self._compressed(root, kind):
-                masks = videos_in(home / "masks" / "videos")
+            home, compressed = self._compressed(root, kind)
+            masks = videos_in(home / "masks" / "videos")
+            for compression, found in compressed.items():
                 for split in SPLITS:
-                    for name in _names(pairs[split], label):
+                    for name in _names(pairs[split], label) if pairs else found:
                         path = found.get(name, home / compression / "videos" / f"{name}.mp4")
                         yield SourceVideo(path, kind, split, name, compression, masks.get(name))
 
-    def _remedy(self, kind: str) -> str:
-        alone = f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.labels) > 2 else ""
-        return f"{super()._remedy(kind)}{alone}"
-
-
-class DeepFakeDetection(_Sequences):
-    """Videos of actors, with no lists: all are in every split."""
-
-    def videos(self, root: Path) -> Iterator[SourceVideo]:
-        """Yield the videos under a folder; see the base class."""
-        for kind in self.labels:
-            for compression, home, found in self._compressed(root, kind):
-                masks = videos_in(home / "masks" / "videos")
-                for split in SPLITS:
-                    for name, path in found.items():
-                        yield SourceVideo(path, kind, split, name, compression, masks.get(name))
+    def _compressed(self, root: Path, kind: str) -> tuple[Path, dict[str, dict[str, Path]]]:
+        """Return the folder of a kind, and the videos of each compression that is there."""
+        folder = self._folders[kind]
+        home = subfolder(root, folder) or root / folder
+        found = {name: videos for name in COMPRESSIONS if (videos := videos_in(home / name / "videos"))}
+        if not found:
+            alone = (
+                f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.labels) > 2 else ""
+            )
+            raise self.missing(
+                home / "c23" / "videos",
+                f"download the videos of {folder}{alone}",
+                "holds no video, nor do raw and c40 beside it",
+            )
+        return home, found
 
 
 def pairs_of(
@@ -174,18 +155,12 @@ class DeeperForensics(DatasetLayout):
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
         listed = {split: self._listed(root, split) for split in SPLITS}
-        home = subfolder(root, "manipulated_videos/end_to_end")
-        if home is None:
-            raise self.missing(root / "manipulated_videos" / "end_to_end")
+        home = self.folder(root, "manipulated_videos/end_to_end")
         part = f"{ORIGINALS}/c23/videos"
-        base = nearby(root, "FaceForensics++", part)
-        if base is None:
-            raise self.missing(root / part, f"put {part} of FaceForensics++, the real videos, into {root}")
+        base = self.nearby(root, "FaceForensics++", part)
         targets = {split: dict.fromkeys(name.partition("_")[0] for name in listed[split]) for split in SPLITS}
         for kind, folder, names in (("DF_real", base / part, targets), ("DF_fake", home, listed)):
-            found = videos_in(folder)
-            if not found:
-                raise self.missing(folder, f"put its videos into {folder}", "holds no video")
+            found = self.filled(folder, videos_in(folder))
             for split in SPLITS:
                 for name in names[split]:
                     yield SourceVideo(found.get(name, folder / f"{name}.mp4"), kind, split, name)
@@ -197,18 +172,17 @@ class DeeperForensics(DatasetLayout):
         return dict.fromkeys(Path(line).stem for line in read_lines(path))
 
 
-DATASETS.register("FaceForensics++")(FaceForensics("FaceForensics++", "FF-real", ORIGINALS, _METHODS))
-for _kind, _folder in _METHODS.items():
-    DATASETS.register(_kind)(FaceForensics(_kind, "FF-real", ORIGINALS, {_kind: _folder}))
-DATASETS.register("FaceShifter")(
-    FaceForensics("FaceShifter", "FF-real", ORIGINALS, {"FF-FH": "manipulated_sequences/FaceShifter"})
-)
-DATASETS.register("DeepFakeDetection")(
-    DeepFakeDetection(
+for _layout in (
+    FaceForensics("FaceForensics++", "FF-real", ORIGINALS, _METHODS),
+    *(FaceForensics(kind, "FF-real", ORIGINALS, {kind: folder}) for kind, folder in _METHODS.items()),
+    FaceForensics("FaceShifter", "FF-real", ORIGINALS, {"FF-FH": f"{_FAKES}/FaceShifter"}),
+    FaceForensics(
         "DeepFakeDetection",
         "DFD_real",
         "original_sequences/actors",
-        {"DFD_fake": "manipulated_sequences/DeepFakeDetection"},
-    )
-)
-DATASETS.register("DeeperForensics-1.0")(DeeperForensics())
+        {"DFD_fake": f"{_FAKES}/DeepFakeDetection"},
+        listed=False,
+    ),
+    DeeperForensics(),
+):
+    DATASETS.register(_layout.dataset)(_layout)

@@ -9,6 +9,7 @@ from deepscan.data.datasets import DATASETS
 from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
+    as_videos,
     below,
     natural,
     subfolder,
@@ -39,17 +40,13 @@ class Folders(DatasetLayout):
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        parts = {split: subfolder(root, *names) for split, names in _SPLITS.items()}
-        homes = {split: home for split, home in parts.items() if home} or {"test": root}
+        homes = {split: home for split, names in _SPLITS.items() if (home := subfolder(root, *names))}
         anything = False
-        for split, home in homes.items():
+        for split, home in (homes or {"test": root}).items():
             for kind in self.labels:
-                folder = subfolder(home, kind)
-                if folder is None:
-                    raise self.missing(home / kind)
-                for name, item in below(folder).items():
-                    anything = True
-                    yield SourceVideo(item.path, kind, split, name, frames=item.frames)
+                found = below(self.folder(home, kind))
+                anything = anything or bool(found)
+                yield from as_videos(found, kind, split)
         if not anything:
             raise self.missing(root, "put videos into its folders real and fake", "holds no video")
 
@@ -68,15 +65,10 @@ class UADFV(DatasetLayout):
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
         for kind, folder in zip(self.labels, ("real", "fake"), strict=True):
-            home = subfolder(root, folder)
-            if home is None:
-                raise self.missing(root / folder)
-            found = videos_or_sequences(home)
-            if not found:
-                raise self.missing(home, f"put its videos into {home}", "holds no video")
+            home = self.folder(root, folder)
+            found = self.filled(home, videos_or_sequences(home))
             for split in SPLITS:
-                for name, item in found.items():
-                    yield SourceVideo(item.path, kind, split, name, frames=item.frames)
+                yield from as_videos(found, kind, split)
 
 
 _PACKED = (".tar.gz", ".tgz", ".tar")
@@ -98,22 +90,13 @@ class WildDeepfake(DatasetLayout):
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the sequences under a folder; see the base class."""
-        train = any(self._part(root, word, "train") for word in ("real", "fake"))
+        train = any(subfolder(root, *_places(word, "train")) for word in ("real", "fake"))
         for split in ("train", "test") if train else ("test",):
             for kind, word in zip(self.labels, ("real", "fake"), strict=True):
-                folder = self._part(root, word, split)
-                if folder is None:
-                    raise self.missing(root / f"{word}_{split}")
+                folder = self.folder(root, *_places(word, split))
                 self._check_unpacked(folder)
                 found = {name: item for name, item in below(folder).items() if item.path.is_dir()}
-                if not found:
-                    raise self.missing(folder, f"put its sequences into {folder}", "holds no picture")
-                for name, item in found.items():
-                    yield SourceVideo(item.path, kind, split, name, frames=item.frames)
-
-    @staticmethod
-    def _part(root: Path, word: str, split: str) -> Path | None:
-        return subfolder(root, f"{word}_{split}", f"{word} {split}", f"{word}/{split}", f"{split}/{word}")
+                yield from as_videos(self.filled(folder, found, "picture"), kind, split)
 
     def _check_unpacked(self, folder: Path) -> None:
         """Refuse a folder with archives of which some are not unpacked, rather than measure on a part."""
@@ -122,6 +105,11 @@ class WildDeepfake(DatasetLayout):
             if suffix and not (folder / path.name[: -len(suffix)]).is_dir():
                 remedy = f"tar -xf {path.name} in {folder}, or move it away if that is done elsewhere"
                 raise self.missing(path, remedy, "is not unpacked")
+
+
+def _places(word: str, split: str) -> tuple[str, ...]:
+    """Return what a part of WildDeepfake may be called."""
+    return f"{word}_{split}", f"{word} {split}", f"{word}/{split}", f"{split}/{word}"
 
 
 _RELEASE = "FFIW10K-v1-release*/"
@@ -142,24 +130,18 @@ class FFIW(DatasetLayout):
         " in it or in its folders FFIW10K-v1-release and FFIW10K-v1-release-test"
     )
 
+    @uniquely_named
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
         parts = [(base, split) for split in SPLITS for base in _bases(root) if _holds(base, split)]
         if not parts:
             raise self.missing(root / "source" / "test", f"put source/test and target/test into {root}")
-        yield from uniquely_named(video for base, split in parts for video in self._part(base, split))
-
-    def _part(self, base: Path, split: str) -> Iterator[SourceVideo]:
-        masks = videos_in(base / "target_mask" / split)
-        for kind, folder in zip(self.labels, ("source", "target"), strict=True):
-            home = base / folder / split
-            found = videos_in(home)
-            if not found:
-                raise self.missing(home, f"put its videos into {home}", "holds no video")
-            for name, path in found.items():
-                yield SourceVideo(
-                    path, kind, split, name, mask=masks.get(name) if self.labels[kind] else None
-                )
+        for base, split in parts:
+            masks = videos_in(base / "target_mask" / split)
+            for kind, folder, given in zip(self.labels, ("source", "target"), ({}, masks), strict=True):
+                home = base / folder / split
+                for name, path in self.filled(home, videos_in(home)).items():
+                    yield SourceVideo(path, kind, split, name, mask=given.get(name))
 
 
 def _bases(root: Path) -> list[Path]:

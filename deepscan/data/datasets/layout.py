@@ -5,13 +5,16 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deepscan.errors import MissingError, UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,53 @@ class DatasetLayout(ABC):
             UsageError: A list cannot be read.
         """
 
+    def folder(self, root: Path, *choices: str) -> Path:
+        """Return the first of some folders that is there, the case of their names aside.
+
+        Args:
+            root: Where they are.
+            choices: Their paths from there, with `/`.
+
+        Raises:
+            MissingError: None of them is there.
+        """
+        found = subfolder(root, *choices)
+        if found is None:
+            raise self.missing(root / choices[0], f"put {choices[0]} into {root}")
+        return found
+
+    def filled(self, folder: Path, found: dict[str, T], what: str = "video") -> dict[str, T]:
+        """Return what was found in a folder.
+
+        Args:
+            folder: The folder.
+            found: What was found in it.
+            what: What belongs there, in one word.
+
+        Raises:
+            MissingError: Nothing was found.
+        """
+        if not found:
+            raise self.missing(folder, f"put its {what}s into {folder}", f"holds no {what}")
+        return found
+
+    def nearby(self, root: Path, name: str, part: str) -> Path:
+        """Return the folder of another data set, from which this one has its reals.
+
+        Args:
+            root: This data set's folder; the other may be the same folder, lie in it or beside it.
+            name: The other's name.
+            part: What is in it, by which it is known.
+
+        Raises:
+            MissingError: It is nowhere there.
+        """
+        near = root.absolute()
+        for base in (near, near / name, near.parent / name, near.parent.parent / name):
+            if (base / part).exists():
+                return base
+        raise self.missing(root / name / part, f"put {part} of {name}, for the real videos, into {root}")
+
     def missing(self, path: Path, remedy: str = "", problem: str = "is not there") -> MissingError:
         """Return the error for a list or a folder that has to be there.
 
@@ -85,6 +135,8 @@ class DatasetLayout(ABC):
         )
 
 
+#: How a layout finds its videos under a root: `DatasetLayout.videos`.
+FindVideos = Callable[[Any, Path], Iterator[SourceVideo]]
 #: Folders beside a benchmark's crops that hold other pictures of the same faces.
 _BESIDE = frozenset({"masks", "landmarks"})
 
@@ -102,6 +154,12 @@ class Found:
     frames: tuple[Path, ...] = ()
 
 
+def as_videos(found: Mapping[str, Found], kind: str, split: str) -> Iterator[SourceVideo]:
+    """Yield what was found, by name, as videos of a kind and split."""
+    for name, item in found.items():
+        yield SourceVideo(item.path, kind, split, name, frames=item.frames)
+
+
 def natural(name: str) -> tuple[str, str]:
     """Return a key that puts `frame10` after `frame9`."""
     return re.sub("[0-9]+", lambda number: number[0].zfill(20), name), name
@@ -115,14 +173,19 @@ def free(name: str, taken: Container[str]) -> str:
     return chosen
 
 
-def uniquely_named(videos: Iterable[SourceVideo]) -> Iterator[SourceVideo]:
-    """Yield the videos, renamed where an earlier one of the kind, split and compression has the name."""
-    taken: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for video in videos:
-        names = taken[video.kind, video.split, video.compression]
-        name = free(video.name, names)
-        names.add(name)
-        yield video if name == video.name else replace(video, name=name)
+def uniquely_named(videos: FindVideos) -> FindVideos:
+    """Rename what a layout yields where an earlier video of the kind, split and compression has the name."""
+
+    @wraps(videos)
+    def renamed(layout: DatasetLayout, root: Path) -> Iterator[SourceVideo]:
+        taken: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+        for video in videos(layout, root):
+            names = taken[video.kind, video.split, video.compression]
+            name = free(video.name, names)
+            names.add(name)
+            yield video if name == video.name else replace(video, name=name)
+
+    return renamed
 
 
 def subfolder(root: Path, *choices: str) -> Path | None:
@@ -146,21 +209,6 @@ def _child(folder: Path, name: str) -> Path | None:
         return folder / name
     same = (entry for entry in _entries(folder) if entry.name.lower() == name.lower() and entry.is_dir())
     return next((Path(entry.path) for entry in same), None)
-
-
-def nearby(root: Path, name: str, part: str) -> Path | None:
-    """Return the folder of another data set that this one builds on, or None.
-
-    Args:
-        root: This data set's folder; the other may be the same folder, lie in it or beside it.
-        name: The other's name.
-        part: What is in it, by which it is known.
-    """
-    root = root.absolute()
-    for base in (root, root / name, root.parent / name, root.parent.parent / name):
-        if (base / part).exists():
-            return base
-    return None
 
 
 def videos_in(folder: Path) -> dict[str, Path]:
