@@ -8,8 +8,9 @@ from torch import nn
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.crop_recipe import CropRecipe
-from deepscan.detectors.corit import Corit, CoritNetwork, Refinement, pooled, projected
+from deepscan.detectors.corit import Corit, CoritNetwork
 from deepscan.detectors.corit_inputs import CoritPreprocessor
+from deepscan.detectors.corit_masks import Refinement, pooled, projected
 from deepscan.detectors.detector import Batch, FrozenOutput
 from deepscan.errors import UsageError
 from deepscan.faces.blend import self_blended
