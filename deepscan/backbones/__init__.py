@@ -3,40 +3,42 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from deepscan.backbones.published import PUBLISHED, Normalisation
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
     from deepscan.backbones.backbone import Backbone
 
-_CLIP, _TIMM = "deepscan.backbones.clip", "deepscan.backbones.timm"
-_EFFICIENTNET = "deepscan.backbones.efficientnet"
-_TRANSFORMERS = {
-    "clip-vit-l14": _CLIP,
-    "clip-vit-b16": _CLIP,
-    "siglip2-vit-l16": _TIMM,
-    "pe-core-vit-l14": _TIMM,
-    "dinov2-vit-l14": _TIMM,
-    "dinov3-vit-l16": _TIMM,
-    "beitv2-vit-l16": _TIMM,
-    "imagenet-vit-l16": _TIMM,
-    "compact": "deepscan.backbones.compact",
-}
+#: For a backbone that nothing is published of: centres a picture and spreads it to about 1.
+_OWN = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 #: Backbones that are made of transformer blocks.
-TRANSFORMERS = tuple(_TRANSFORMERS)
-#: Those that a method can drive with tokens of its own: they have a CLS token, and no attention bias that
-#: fits the whole grid alone.
-STEPWISE = tuple(
-    name for name in TRANSFORMERS if name not in ("siglip2-vit-l16", "pe-core-vit-l14", "beitv2-vit-l16")
-)
+TRANSFORMERS = (*(name for name, found in PUBLISHED.items() if found.transformer), "compact")
+#: Those that a method can drive with tokens of its own.
+STEPWISE = (*(name for name, found in PUBLISHED.items() if found.stepwise), "compact")
 #: Name -> what builds the backbone, with random weights, from the keyword arguments that `network.backbone`
 #: states beside its name.
 BACKBONES: "Registry[Callable[..., Backbone]]" = Registry(
     "backbone",
     {
-        **_TRANSFORMERS,
+        **{
+            name: f"deepscan.backbones.{'pretrained' if found.transformer else 'efficientnet'}"
+            for name, found in PUBLISHED.items()
+        },
+        "compact": "deepscan.backbones.compact",
         "convnet": "deepscan.backbones.convnet",
-        "efficientnet-lite0": _EFFICIENTNET,
-        "efficientnet-lite1": _EFFICIENTNET,
-        "efficientnet-lite2": _EFFICIENTNET,
     },
 )
+
+
+def normalisation(name: str) -> Normalisation:
+    """Return the mean and standard deviation per RGB channel, of pixels in [0, 1], that a backbone takes.
+
+    Raises:
+        UsageError: There is no such backbone.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name].normalisation
+    if name not in BACKBONES.names:
+        # Says which name is near.
+        BACKBONES.get(name)
+    return _OWN

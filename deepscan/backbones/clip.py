@@ -1,13 +1,11 @@
-"""CLIP's backbones (Radford et al., 2021), as open_clip lays out their weights."""
+"""The weights of CLIP's backbones, as open_clip lays them out."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from deepscan.backbones import BACKBONES
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.vit import VisionTransformer, patch_transformer
 from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 
@@ -25,56 +23,6 @@ RULES = (
     Rule(_BLOCK + r"mlp\.c_proj\.(weight|bias)", r"blocks.\1.mlp.2.\2"),
     Rule(r"proj", "projection.weight", transposed=True, optional=True),
 )
-
-
-def clip_transformer(
-    *, patch: int, side: int, width: int, depth: int, heads: int, hidden: int, projection: int
-) -> VisionTransformer:
-    """Return a backbone of CLIP: norms before and after the blocks, QuickGELU, a projected CLS token."""
-    return patch_transformer(
-        patch=patch,
-        patch_bias=False,
-        side=side,
-        width=width,
-        depth=depth,
-        heads=heads,
-        hidden=hidden,
-        projection=projection,
-        activation="quick-gelu",
-        pre_norm=True,
-    )
-
-
-@BACKBONES.register("clip-vit-l14")
-def clip_vit_l14(
-    *,
-    side: int = 224,
-    width: int = 1024,
-    depth: int = 24,
-    heads: int = 16,
-    hidden: int = 4096,
-    projection: int = 768,
-) -> VisionTransformer:
-    """Return ViT-L/14 of CLIP: 256 patches, 303.18 M parameters, 303.97 M with the projection."""
-    return clip_transformer(
-        patch=14, side=side, width=width, depth=depth, heads=heads, hidden=hidden, projection=projection
-    )
-
-
-@BACKBONES.register("clip-vit-b16")
-def clip_vit_b16(
-    *,
-    side: int = 224,
-    width: int = 768,
-    depth: int = 12,
-    heads: int = 12,
-    hidden: int = 3072,
-    projection: int = 512,
-) -> VisionTransformer:
-    """Return ViT-B/16 of CLIP: 196 patches."""
-    return clip_transformer(
-        patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, projection=projection
-    )
 
 
 def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:

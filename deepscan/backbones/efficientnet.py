@@ -1,5 +1,6 @@
 """EfficientNet-Lite from timm: small convolutional networks whose ImageNet weights may be shipped."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from deepscan.backbones import BACKBONES
 from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.convnet import Convolutional
+from deepscan.backbones.published import PUBLISHED
 from deepscan.backbones.weight_rules import Rule
 
 #: timm's names -> ours.
@@ -35,29 +37,16 @@ class EfficientNet(Convolutional):
         ValueError: The side does not divide.
     """
 
-    def __init__(self, model: str, side: int) -> None:
+    def __init__(self, model: str, /, *, side: int) -> None:
         if side <= 0 or side % STRIDE:
             raise ValueError(f"the side of a crop must be a multiple of {STRIDE}, not {side}")
         stem = _features(model)
         super().__init__(stem, side=side, grid=side // STRIDE, width=stem.width)
 
 
-@BACKBONES.register("efficientnet-lite0")
-def efficientnet_lite0(*, side: int = 224) -> EfficientNet:
-    """Return EfficientNet-Lite0: 3.4 million parameters, 0.8 GFLOP at 224 pixels."""
-    return EfficientNet("tf_efficientnet_lite0", side)
-
-
-@BACKBONES.register("efficientnet-lite1")
-def efficientnet_lite1(*, side: int = 224) -> EfficientNet:
-    """Return EfficientNet-Lite1: 4.1 million parameters."""
-    return EfficientNet("tf_efficientnet_lite1", side)
-
-
-@BACKBONES.register("efficientnet-lite2")
-def efficientnet_lite2(*, side: int = 224) -> EfficientNet:
-    """Return EfficientNet-Lite2: 4.8 million parameters."""
-    return EfficientNet("tf_efficientnet_lite2", side)
+for _name, _found in PUBLISHED.items():
+    if _found.layout == "efficientnet":
+        BACKBONES.register(_name)(partial(EfficientNet, _found.model, **_found.sizes))
 
 
 def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:

@@ -1,82 +1,150 @@
-"""What is published of each backbone: where its weights lie, and how its crops are normalised; no torch."""
+"""Backbones with published weights, a row each: where the weights lie and what they fit; no torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from deepscan.backbones import BACKBONES
 from deepscan.errors import UsageError
 
 Triple = tuple[float, float, float]
+Normalisation = tuple[Triple, Triple]
 
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-#: For a backbone that nothing is published of: centres a picture and spreads it to about 1.
-_OWN = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 _OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
+_LARGE = {"side": 224, "width": 1024, "depth": 24, "heads": 16, "hidden": 4096}
+_BASE = {"side": 224, "width": 768, "depth": 12, "heads": 12, "hidden": 3072}
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The published weights of a backbone.
+    """A backbone and its published weights.
 
     Attributes:
-        layout: Whose layout they have: open_clip, timm (its transformers) or efficientnet (timm's too).
+        layout: Whose layout the weights have: open_clip, timm (its transformers), efficientnet (timm's too).
         model: Their name there.
         repository: Where they lie on the Hugging Face hub.
         files: Their names there, the preferred one first; each holds all of them.
-        side: Side in pixels of the crops that we give the backbone.
         normalisation: Mean and standard deviation per RGB channel, of pixels in [0, 1].
+        sizes: Arguments that `network.backbone` may state otherwise: `side` in pixels of the crops that we
+            give the backbone and, of a transformer, those of `pretrained.published_transformer`.
+        fixed: What else makes a transformer: `patch`, its side in pixels, `patch_bias`, whether the map of
+            patches has a bias (if not stated, it has), `rotary`, arguments of `Rotary`, `pool_heads` of an
+            `AttentionPool`, and other arguments of `VisionTransformer`.
     """
 
     layout: str
     model: str
     repository: str
     files: tuple[str, ...]
-    side: int
-    normalisation: tuple[Triple, Triple]
+    normalisation: Normalisation
+    sizes: Mapping[str, Any]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def transformer(self) -> bool:
+        """Whether it is made of transformer blocks."""
+        return self.layout != "efficientnet"
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether a method can drive it with tokens of its own.
+
+        It then has a CLS token that nothing pools, and no attention bias that fits the whole grid alone.
+        """
+        pooled = self.fixed.get("prefix") == 0 or "pool_heads" in self.fixed
+        return self.transformer and not pooled and "relative" not in self.fixed
 
 
-def _clip(model: str, repository: str) -> Published:
-    return Published("open_clip", model, repository, _OPEN_CLIP_FILES, 224, _CLIP)
+def _clip(model: str, repository: str, patch: int, sizes: Mapping[str, Any]) -> Published:
+    # Norms before and after the blocks, QuickGELU, a projected CLS token.
+    fixed = {"patch": patch, "patch_bias": False, "pre_norm": True, "activation": "quick-gelu"}
+    return Published("open_clip", model, repository, _OPEN_CLIP_FILES, _CLIP, sizes, fixed)
 
 
-def _timm(model: str, side: int, normalisation: tuple[Triple, Triple]) -> Published:
-    return Published("timm", model, f"timm/{model}", _TIMM_FILES, side, normalisation)
+def _timm(model: str, normalisation: Normalisation, sizes: Mapping[str, Any], **fixed: Any) -> Published:
+    return Published("timm", model, f"timm/{model}", _TIMM_FILES, normalisation, sizes, fixed)
 
 
 def _lite(number: int) -> Published:
     model = f"tf_efficientnet_lite{number}"
-    return Published("efficientnet", model, f"timm/{model}.in1k", _TIMM_FILES, 224, _HALF)
+    return Published("efficientnet", model, f"timm/{model}.in1k", _TIMM_FILES, _HALF, {"side": 224})
 
 
 #: Name of a backbone -> what is published of it.
 PUBLISHED = {
-    "clip-vit-l14": _clip("ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai"),
-    "clip-vit-b16": _clip("ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai"),
-    "siglip2-vit-l16": _timm("vit_large_patch16_siglip_256.v2_webli", 256, _HALF),
-    "pe-core-vit-l14": _timm("vit_pe_core_large_patch14_336.fb", 224, _HALF),
-    "dinov2-vit-l14": _timm("vit_large_patch14_dinov2.lvd142m", 224, _IMAGENET),
-    "dinov3-vit-l16": _timm("vit_large_patch16_dinov3.lvd1689m", 224, _IMAGENET),
-    "beitv2-vit-l16": _timm("beitv2_large_patch16_224.in1k_ft_in22k_in1k", 224, _IMAGENET),
-    "imagenet-vit-l16": _timm("vit_large_patch16_224.augreg_in21k_ft_in1k", 224, _HALF),
+    # CLIP (Radford et al., 2021): 256 patches, 303.18 M parameters, 303.97 M with the projection.
+    "clip-vit-l14": _clip(
+        "ViT-L-14-quickgelu", "timm/vit_large_patch14_clip_224.openai", 14, {**_LARGE, "projection": 768}
+    ),
+    # 196 patches.
+    "clip-vit-b16": _clip(
+        "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", 16, {**_BASE, "projection": 512}
+    ),
+    # SigLIP 2 (Tschannen et al., 2025): 256 patches, no CLS token, a map pool.
+    "siglip2-vit-l16": _timm(
+        "vit_large_patch16_siglip_256.v2_webli", _HALF, {**_LARGE, "side": 256}, patch=16, prefix=0, eps=1e-6
+    ),
+    # PE Core (Bolya et al., 2025): 256 patches, learnt and rotary positions (24 places along an axis on any
+    # grid, counted from 1, and pairs of neighbours), a map pool that takes the CLS token among the others and
+    # has 8 heads in every size of PE Core.
+    "pe-core-vit-l14": _timm(
+        "vit_pe_core_large_patch14_336.fb",
+        _HALF,
+        _LARGE,
+        patch=14,
+        patch_bias=False,
+        pre_norm=True,
+        rotary={
+            "base": 10_000.0,
+            "reach": 24.0,
+            "shift": 1.0,
+            "origin": 0.0,
+            "columns_first": True,
+            "interleaved": True,
+        },
+        pool_heads=8,
+    ),
+    # DINOv2 (Oquab et al., 2023), without registers: 256 patches.
+    "dinov2-vit-l14": _timm(
+        "vit_large_patch14_dinov2.lvd142m", _IMAGENET, _LARGE, patch=14, eps=1e-6, layer_scale=True
+    ),
+    # DINOv3 (Siméoni et al., 2025): 196 patches, 4 registers, rotary positions. Its attention was built with
+    # biases of queries and values, which timm's weights leave out: state `biases: qv` for weights with them.
+    "dinov3-vit-l16": _timm(
+        "vit_large_patch16_dinov3.lvd1689m",
+        _IMAGENET,
+        {**_LARGE, "biases": ""},
+        patch=16,
+        prefix=5,
+        positions=False,
+        rotary={},
+        layer_scale=True,
+    ),
+    # BEiT v2 (Peng et al., 2022): 196 patches, a relative position bias in each block. Its weights bring one
+    # norm, which was trained on the mean of the patches. Here it norms each token, as every other backbone's
+    # last norm does: the mean of the normed patches is not quite what was classified.
+    "beitv2-vit-l16": _timm(
+        "beitv2_large_patch16_224.in1k_ft_in22k_in1k",
+        _IMAGENET,
+        {**_LARGE, "biases": "qv"},
+        patch=16,
+        eps=1e-6,
+        positions=False,
+        relative=True,
+        layer_scale=True,
+    ),
+    # Trained on ImageNet's classes (Steiner et al., 2021): 196 patches.
+    "imagenet-vit-l16": _timm(
+        "vit_large_patch16_224.augreg_in21k_ft_in1k", _HALF, _LARGE, patch=16, eps=1e-6
+    ),
+    # 3.4, 4.1 and 4.8 million parameters; the first takes 0.8 GFLOP at 224 pixels.
     **{f"efficientnet-lite{number}": _lite(number) for number in range(3)},
 }
-
-
-def normalisation(name: str) -> tuple[Triple, Triple]:
-    """Return the mean and standard deviation per RGB channel, of pixels in [0, 1], that a backbone takes.
-
-    Raises:
-        UsageError: There is no such backbone.
-    """
-    if name in PUBLISHED:
-        return PUBLISHED[name].normalisation
-    if name not in BACKBONES.names:
-        # Says which name is near.
-        BACKBONES.get(name)
-    return _OWN
 
 
 def published(name: str) -> Published:

@@ -1,4 +1,4 @@
-"""Backbones whose weights timm publishes: SigLIP 2, PE Core, DINOv2, DINOv3, BEiT v2, supervised ImageNet."""
+"""The weights of transformers, as timm lays them out."""
 
 import contextlib
 import importlib
@@ -9,10 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from deepscan.backbones import BACKBONES
-from deepscan.backbones.attention import Rotary
 from deepscan.backbones.backbone import Backbone
-from deepscan.backbones.vit import AttentionPool, Block, VisionTransformer, as_transformer, patch_transformer
+from deepscan.backbones.vit import Block, VisionTransformer, as_transformer
 from deepscan.backbones.weight_rules import Rule
 
 _BLOCK = r"blocks\.(\d+)\."
@@ -43,117 +41,6 @@ RULES = (
     # What the weights were trained with: the classes of ImageNet, and what stood for a hidden patch.
     Rule(r"head\.(weight|bias)|mask_token"),
 )
-
-
-@BACKBONES.register("siglip2-vit-l16")
-def siglip2_vit_l16(
-    *, side: int = 256, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
-) -> VisionTransformer:
-    """Return ViT-L/16 of SigLIP 2 (Tschannen et al., 2025): 256 patches, no CLS token, a map pool."""
-    return patch_transformer(
-        patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, prefix=0, eps=1e-6
-    )
-
-
-#: Of PE: 24 places along an axis on any grid, counted from 1, and pairs of neighbours.
-_PE_ROTARY = Rotary(base=10_000.0, reach=24.0, shift=1.0, origin=0.0, columns_first=True, interleaved=True)
-
-
-@BACKBONES.register("pe-core-vit-l14")
-def pe_core_vit_l14(
-    *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
-) -> VisionTransformer:
-    """Return ViT-L/14 of PE Core (Bolya et al., 2025): 256 patches, learnt and rotary positions, a map pool.
-
-    The pool takes the CLS token among the others. It has 8 heads and an MLP of four times the width in every
-    size of PE Core.
-    """
-    return patch_transformer(
-        patch=14,
-        patch_bias=False,
-        side=side,
-        width=width,
-        depth=depth,
-        heads=heads,
-        hidden=hidden,
-        pre_norm=True,
-        rotary=_PE_ROTARY,
-        pool=AttentionPool(width, 8, 4 * width, activation="gelu", eps=1e-5),
-    )
-
-
-@BACKBONES.register("dinov2-vit-l14")
-def dinov2_vit_l14(
-    *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
-) -> VisionTransformer:
-    """Return ViT-L/14 of DINOv2 (Oquab et al., 2023), without registers: 256 patches."""
-    return patch_transformer(
-        patch=14, side=side, width=width, depth=depth, heads=heads, hidden=hidden, eps=1e-6, layer_scale=True
-    )
-
-
-@BACKBONES.register("dinov3-vit-l16")
-def dinov3_vit_l16(
-    *,
-    side: int = 224,
-    width: int = 1024,
-    depth: int = 24,
-    heads: int = 16,
-    hidden: int = 4096,
-    biases: str = "",
-) -> VisionTransformer:
-    """Return ViT-L/16 of DINOv3 (Siméoni et al., 2025): 196 patches, 4 registers, rotary positions.
-
-    Its attention was built with biases of queries and values, which timm's weights leave out: state
-    `biases: qv` for weights that have them.
-    """
-    return patch_transformer(
-        patch=16,
-        side=side,
-        width=width,
-        depth=depth,
-        heads=heads,
-        hidden=hidden,
-        prefix=5,
-        biases=biases,
-        positions=False,
-        rotary=Rotary(),
-        layer_scale=True,
-    )
-
-
-@BACKBONES.register("beitv2-vit-l16")
-def beitv2_vit_l16(
-    *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
-) -> VisionTransformer:
-    """Return ViT-L/16 of BEiT v2 (Peng et al., 2022): 196 patches, a relative position bias in each block.
-
-    Its weights bring one norm, which was trained on the mean of the patches. Here it norms each token, as
-    every other backbone's last norm does: the mean of the normed patches is not quite what was classified.
-    """
-    return patch_transformer(
-        patch=16,
-        side=side,
-        width=width,
-        depth=depth,
-        heads=heads,
-        hidden=hidden,
-        eps=1e-6,
-        biases="qv",
-        positions=False,
-        relative=True,
-        layer_scale=True,
-    )
-
-
-@BACKBONES.register("imagenet-vit-l16")
-def imagenet_vit_l16(
-    *, side: int = 224, width: int = 1024, depth: int = 24, heads: int = 16, hidden: int = 4096
-) -> VisionTransformer:
-    """Return ViT-L/16 trained on ImageNet's classes (Steiner et al., 2021): 196 patches."""
-    return patch_transformer(
-        patch=16, side=side, width=width, depth=depth, heads=heads, hidden=hidden, eps=1e-6
-    )
 
 
 def reference(model: str, backbone: VisionTransformer) -> nn.Module:

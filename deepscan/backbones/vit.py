@@ -1,7 +1,7 @@
 """One vision transformer for every backbone, token by token and block by block."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -280,24 +280,3 @@ def as_transformer(
             f"choose a backbone from: {', '.join(fitting)}",
         )
     return backbone
-
-
-def patch_transformer(
-    *, side: int, patch: int, width: int, patch_bias: bool = True, **arguments: Any
-) -> VisionTransformer:
-    """Return a backbone whose stem is one linear map of each patch.
-
-    Args:
-        side: Side S in pixels of the crops it takes, a multiple of the patch's.
-        patch: Side of a patch in pixels.
-        width: Width D of its tokens.
-        patch_bias: Whether that map has a bias.
-        **arguments: The others of `VisionTransformer`.
-
-    Raises:
-        ValueError: The sides do not divide, or an argument is out of range.
-    """
-    if side % patch or side <= 0:
-        raise ValueError(f"the side of a crop must be a multiple of {patch}, not {side}")
-    stem = nn.Conv2d(3, width, patch, stride=patch, bias=patch_bias)
-    return VisionTransformer(stem, side=side, grid=side // patch, width=width, **arguments)

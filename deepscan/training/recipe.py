@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from deepscan.backbones import normalisation
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.augmentation.augment import steps_of
 from deepscan.data.augmentation.forgeries import FORGERIES, REDRAW_STRIDE
@@ -241,8 +242,6 @@ def load_recipe(
 
 
 def _typed(stated: Mapping[str, Any]) -> dict[str, Any]:
-    from deepscan.backbones.published import normalisation
-
     try:
         crop = CropRecipe(**{**stated["crop"], "shift": tuple(stated["crop"]["shift"])})
     except (TypeError, ValueError) as error:

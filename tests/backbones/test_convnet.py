@@ -5,7 +5,6 @@ import torch
 
 from deepscan.backbones import STEPWISE, TRANSFORMERS
 from deepscan.backbones.tuning import tune
-from deepscan.backbones.vit import patch_transformer
 from deepscan.backbones.weights import build_backbone
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
@@ -84,8 +83,3 @@ def test_it_has_one_layer_which_is_its_last(backbone):
 def test_bad_arguments_are_refused(wrong):
     with pytest.raises(UsageError, match="convnet"):
         build_backbone({**TINY, **wrong})
-
-
-def test_a_transformer_without_blocks_is_refused():
-    with pytest.raises(ValueError, match="blocks"):
-        patch_transformer(side=16, patch=4, width=8, depth=0, heads=1, hidden=8)

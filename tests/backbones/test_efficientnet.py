@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from skimage import data
 from torch import nn
 
+from deepscan.backbones import normalisation
 from deepscan.backbones.efficientnet import Depthwise
-from deepscan.backbones.published import PUBLISHED, normalisation
+from deepscan.backbones.published import PUBLISHED
 from deepscan.backbones.weights import build_backbone
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError

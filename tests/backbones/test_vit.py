@@ -10,9 +10,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from deepscan.backbones import BACKBONES, STEPWISE, TRANSFORMERS
+from deepscan.backbones import BACKBONES, STEPWISE, TRANSFORMERS, normalisation
 from deepscan.backbones.attention import rotated
-from deepscan.backbones.published import PUBLISHED, normalisation
+from deepscan.backbones.published import PUBLISHED
 from deepscan.backbones.timm import reference
 from deepscan.backbones.weights import build_backbone
 from deepscan.detectors.detector import require_steps
@@ -157,7 +157,7 @@ def test_full_size_backbones_have_the_publishers_parameters(name):
         else:
             theirs = reference(model, backbone)
     assert parameters(backbone) == parameters(theirs)
-    assert backbone.side == PUBLISHED[name].side
+    assert backbone.side == PUBLISHED[name].sizes["side"]
 
 
 def test_the_backbone_of_the_papers_has_its_size():
@@ -195,7 +195,7 @@ def test_every_backbone_has_a_normalisation():
 
 
 def test_normalisations_need_no_torch():
-    code = "import sys, deepscan.backbones.published; sys.exit('torch' in sys.modules)"
+    code = "import sys, deepscan.backbones; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -204,6 +204,7 @@ def test_normalisations_need_no_torch():
     [
         ({"name": "clip-vit-l14", "side": 225}, "multiple of 14"),
         ({"name": "clip-vit-l14", "heads": 7}, "divide"),
+        ({"name": "clip-vit-l14", "depth": 0}, "blocks"),
         ({"name": "dinov3-vit-l16", "width": 12, "heads": 2}, "multiple of 4"),
         ({"name": "clip-vit-l14", "no_such_key": 1}, "no_such_key"),
         ({"side": 224}, "no name"),
