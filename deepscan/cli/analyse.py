@@ -7,23 +7,7 @@ from typing import Annotated
 import typer
 
 from deepscan.analyses import ANALYSES
-from deepscan.cli.options import (
-    DATA,
-    MODEL,
-    OUTPUT,
-    PROTOCOL_NAMES,
-    AnalysisName,
-    Available,
-    Cache,
-    Data,
-    Model,
-    Only,
-    ProtocolName,
-    Root,
-    SetsOf,
-    Style,
-    progress_option,
-)
+from deepscan.cli import options as opt
 from deepscan.errors import require
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
@@ -31,43 +15,35 @@ from deepscan.offline import keep_matplotlib_out_of_home
 
 def analyse(
     name: Annotated[
-        AnalysisName,
+        opt.AnalysisName,
         typer.Argument(metavar="NAME", help=f"{', '.join(ANALYSES.names)}.", show_default=False),
     ],
     settings: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings of the analysis.", show_default=False),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    model: opt.Model = DEFAULT_MODEL,
     runs: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--run",
-            help="Folder run of a trained model. Repeat for several.",
-            metavar="DIR",
-            rich_help_panel=MODEL,
-        ),
+        opt.model_option("--run", help="Folder run of a trained model. Repeat for several.", metavar="DIR"),
     ] = None,
     protocol: Annotated[
-        ProtocolName,
-        typer.Option(help=f"Test sets to look at: {PROTOCOL_NAMES}.", metavar="NAME", rich_help_panel=DATA),
+        opt.ProtocolName,
+        opt.data_option(help=f"Test sets to look at: {opt.PROTOCOL_NAMES}.", metavar="NAME"),
     ] = "in-domain",
-    data: Data = Path("data"),
-    root: Root = None,
-    sets: SetsOf = None,
-    only: Only = None,
-    available: Available = False,
+    data: opt.Data = Path("data"),
+    root: opt.Root = None,
+    sets: opt.SetsOf = None,
+    only: opt.Only = None,
+    available: opt.Available = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for NAME.csv and NAME.png.",
-            metavar="DIR",
-            show_default="runs/eval/MODEL-NAME-DATA",
-            rich_help_panel=OUTPUT,
+        opt.output_option(
+            help="Folder for NAME.csv and NAME.png.", metavar="DIR", show_default="runs/eval/MODEL-NAME-DATA"
         ),
     ] = None,
-    cache: Cache = Path("runs/crops"),
-    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
+    cache: opt.Cache = Path("runs/crops"),
+    progress: opt.Progress = "auto",
 ) -> None:
     """Analyse how a model judges, or how it was trained: a table and a plot.
 
@@ -86,16 +62,7 @@ def analyse(
     analysis = make_analysis(name, settings or [])
     card = load_card(model)
     request = make_request(
-        card,
-        protocol,
-        sets,
-        data,
-        out,
-        work=name,
-        root=root,
-        cache=cache,
-        only=tuple(only or ()),
-        available=available,
+        card, protocol, sets, data, out, only, work=name, available=available, root=root, cache=cache
     )
     with EvalView(progress) as view:
         materials = load_testsets(request, card, view) if "crops" in analysis.needs else []

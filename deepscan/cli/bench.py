@@ -1,27 +1,20 @@
 """`deepscan bench`: how fast each stage and the whole scan are on this machine."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from deepscan.cli.options import (
-    MODEL,
-    OUTPUT,
-    DecoderName,
-    FacesDevice,
-    Overwrite,
-    Style,
-    progress_option,
-)
+from deepscan.cli import options as opt
 from deepscan.engines import ENGINES
 from deepscan.errors import UsageError
 from deepscan.faces.finder import FINDERS
 from deepscan.media.decoders import AUTO
 from deepscan.models.lookup import DEFAULT_MODEL
 
-LOOK, MEASURE = "Frames and faces", "Measurement"
+measure_option = partial(typer.Option, rich_help_panel="Measurement")
 SIDE_BY_SIDE = "Separate several values by commas to compare them."
 
 
@@ -36,80 +29,50 @@ def bench(
         ),
     ] = None,
     frames: Annotated[
-        str,
-        typer.Option(
-            help=f"Frames to sample from each video. {SIDE_BY_SIDE}", metavar="N[,N]", rich_help_panel=LOOK
-        ),
+        str, opt.look_option(help=f"Frames to sample from each video. {SIDE_BY_SIDE}", metavar="N[,N]")
     ] = "8,32",
     faces: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(FINDERS.names)}, or several.", metavar="MODE[,MODE]", rich_help_panel=LOOK
-        ),
+        str, opt.look_option(help=f"{', '.join(FINDERS.names)}, or several.", metavar="MODE[,MODE]")
     ] = "fast",
-    faces_device: Annotated[
-        FacesDevice, typer.Option(help="Where to find faces.", rich_help_panel=LOOK)
-    ] = "cpu",
-    decoder: Annotated[DecoderName, typer.Option(help="What decodes videos.", rich_help_panel=LOOK)] = "auto",
-    limit: Annotated[
-        int,
-        typer.Option(min=1, help="Use at most this many files, spread evenly.", rich_help_panel=LOOK),
-    ] = 16,
+    faces_device: Annotated[opt.FacesDevice, opt.look_option(help="Where to find faces.")] = "cpu",
+    decoder: Annotated[opt.DecoderName, opt.look_option(help="What decodes videos.")] = "auto",
+    limit: Annotated[int, opt.look_option(min=1, help="Use at most this many files, spread evenly.")] = 16,
     model: Annotated[
         str,
-        typer.Option(
-            help="Names or folders of models. none: find faces only.",
-            metavar="NAME|DIR[,...]",
-            rich_help_panel=MODEL,
-        ),
+        opt.model_option(help="Names or folders of models. none: find faces only.", metavar="NAME|DIR[,...]"),
     ] = DEFAULT_MODEL,
     engine: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join((AUTO, *ENGINES.names))}.", metavar="NAME[,NAME]", rich_help_panel=MODEL
-        ),
+        str, opt.model_option(help=f"{', '.join((AUTO, *ENGINES.names))}.", metavar="NAME[,NAME]")
     ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda.", metavar="NAME[,NAME]", rich_help_panel=MODEL)
-    ] = "auto",
+    device: Annotated[str, opt.model_option(help="auto, cpu or cuda.", metavar="NAME[,NAME]")] = "auto",
     precision: Annotated[
-        str,
-        typer.Option(help="auto, fp32, fp16, bf16 or int8.", metavar="NAME[,NAME]", rich_help_panel=MODEL),
+        str, opt.model_option(help="auto, fp32, fp16, bf16 or int8.", metavar="NAME[,NAME]")
     ] = "auto",
     batch: Annotated[
-        str, typer.Option(help="Crops per batch of the detector.", metavar="N[,N]", rich_help_panel=MODEL)
+        str, opt.model_option(help="Crops per batch of the detector.", metavar="N[,N]")
     ] = "1,8,32",
     only: Annotated[
         str | None,
-        typer.Option(
-            help="Measure only these: start-up, decode, faces, detector, scan.",
-            metavar="STAGE[,STAGE]",
-            rich_help_panel=MEASURE,
+        measure_option(
+            help="Measure only these: start-up, decode, faces, detector, scan.", metavar="STAGE[,STAGE]"
         ),
     ] = None,
     repeats: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Timed runs of each variant, after an untimed one.", rich_help_panel=MEASURE
-        ),
+        int, measure_option(min=1, help="Timed runs of each variant, after an untimed one.")
     ] = 3,
     workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Decoding processes.", show_default="half the cores", rich_help_panel=MEASURE
-        ),
+        int | None, measure_option(min=1, help="Decoding processes.", show_default="half the cores")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.output_option(
             help="Write rows to FILE.csv or FILE.jsonl. FILE.machine.json describes the machine and the "
             "files.",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    overwrite: Overwrite = False,
-    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
+    overwrite: opt.Overwrite = False,
+    progress: opt.Progress = "auto",
 ) -> None:
     """Measure the speed of each stage alone (start-up, decoding, faces, detector) and of the whole scan.
 

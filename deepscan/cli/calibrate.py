@@ -1,5 +1,6 @@
 """`deepscan calibrate`: probabilities and thresholds of a model, fitted to data of yours."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,26 +8,7 @@ import typer
 
 from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod
 from deepscan.cards import CARD, ModelCard, write_card
-from deepscan.cli.options import (
-    DATA,
-    OUTPUT,
-    PROTOCOL_NAMES,
-    Available,
-    Cache,
-    Data,
-    Device,
-    DiscardScores,
-    Engine,
-    Frames,
-    FullPrecision,
-    Model,
-    Only,
-    ProtocolName,
-    Root,
-    SetsOf,
-    Style,
-    progress_option,
-)
+from deepscan.cli import options as opt
 from deepscan.errors import UsageError, require
 from deepscan.models.lookup import find_model, is_embedded, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
@@ -35,47 +17,44 @@ if TYPE_CHECKING:
     from deepscan.evaluation.protocols import Level
     from deepscan.evaluation.report import Report
 
-FIT = "Fit"
+fit_option = partial(typer.Option, rich_help_panel="Fit")
 
 
 def calibrate(
-    model: Model,
+    model: opt.Model,
     fit: Annotated[
-        CalibrationMethod, typer.Option(help="How raw scores become probabilities.", rich_help_panel=FIT)
+        CalibrationMethod, fit_option(help="How raw scores become probabilities.")
     ] = "temperature",
     false_alarms: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of reals that may be called fake.", rich_help_panel=FIT),
+        float, fit_option(min=0, max=1, help="Share of reals that may be called fake.")
     ] = MAX_FPR,
     misses: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of fakes that may get no_evidence.", rich_help_panel=FIT),
+        float, fit_option(min=0, max=1, help="Share of fakes that may get no_evidence.")
     ] = MAX_FNR,
-    engine: Engine = "auto",
-    device: Device = "auto",
-    precision: FullPrecision = "fp32",
+    engine: opt.Engine = "auto",
+    device: opt.Device = "auto",
+    precision: opt.FullPrecision = "fp32",
     protocol: Annotated[
-        ProtocolName,
-        typer.Option(help=f"Test sets to fit on: {PROTOCOL_NAMES}.", metavar="NAME", rich_help_panel=DATA),
+        opt.ProtocolName,
+        opt.data_option(help=f"Test sets to fit on: {opt.PROTOCOL_NAMES}.", metavar="NAME"),
     ] = "cross-dataset",
-    data: Data = Path("data"),
-    root: Root = None,
-    sets: SetsOf = None,
-    only: Only = None,
-    available: Available = False,
-    frames: Frames = 32,
+    data: opt.Data = Path("data"),
+    root: opt.Root = None,
+    sets: opt.SetsOf = None,
+    only: opt.Only = None,
+    available: opt.Available = False,
+    frames: opt.Frames = 32,
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.output_option(
             help="Folder for scores and report. Scores that eval left there are used.",
             metavar="DIR",
             show_default="runs/eval/MODEL-PROTOCOL-DATA, as eval",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    cache: Cache = Path("runs/crops"),
-    overwrite: DiscardScores = False,
-    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
+    cache: opt.Cache = Path("runs/crops"),
+    overwrite: opt.DiscardScores = False,
+    progress: opt.Progress = "auto",
 ) -> None:
     """Fit a model's probabilities and thresholds to data of yours, and write them into its card.
 
@@ -100,11 +79,11 @@ def calibrate(
         sets,
         data,
         out,
-        root=root,
-        cache=cache,
-        only=tuple(only or ()),
+        only,
         available=available,
         frames=frames,
+        root=root,
+        cache=cache,
         overwrite=overwrite,
     )
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)

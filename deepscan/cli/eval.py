@@ -2,36 +2,19 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from deepscan.cli.options import (
-    DATA,
-    MODEL,
-    OUTPUT,
-    PROTOCOL_NAMES,
-    Available,
-    Cache,
-    Data,
-    Device,
-    DiscardScores,
-    Engine,
-    Frames,
-    FullPrecision,
-    Only,
-    ProtocolName,
-    Root,
-    SetsOf,
-    Style,
-    progress_option,
-)
+from deepscan.cli import options as opt
 from deepscan.errors import UsageError, require
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
 
-COUNT, GIVEN = "Counting", "Measure scores that exist already"
+count_option = partial(typer.Option, rich_help_panel="Counting")
+given_option = partial(typer.Option, rich_help_panel="Measure scores that exist already")
 COUNTED = ("corrected", "as-published")
 #: Option that `eval` had once -> the command that does its work now.
 MOVED = {
@@ -51,101 +34,78 @@ OF_CROPS = frozenset(
 def evaluate(
     context: typer.Context,
     protocol: Annotated[
-        ProtocolName | None,
-        typer.Option(
-            help=f"What to measure: {PROTOCOL_NAMES}.",
-            metavar="NAME",
-            show_default="cross-dataset",
-            rich_help_panel=DATA,
+        opt.ProtocolName | None,
+        opt.data_option(
+            help=f"What to measure: {opt.PROTOCOL_NAMES}.", metavar="NAME", show_default="cross-dataset"
         ),
     ] = None,
     model: Annotated[
         str,
-        typer.Option(
+        opt.model_option(
             help="Name or folder of a model. With --records: whose scores to measure, where several models "
             "have judged; without it, the scores of all together.",
             metavar="NAME|DIR",
-            rich_help_panel=MODEL,
         ),
     ] = DEFAULT_MODEL,
-    engine: Engine = "auto",
-    device: Device = "auto",
-    precision: FullPrecision = "fp32",
-    data: Data = Path("data"),
-    root: Root = None,
-    sets: SetsOf = None,
-    only: Only = None,
-    available: Available = False,
-    frames: Frames = 32,
+    engine: opt.Engine = "auto",
+    device: opt.Device = "auto",
+    precision: opt.FullPrecision = "fp32",
+    data: opt.Data = Path("data"),
+    root: opt.Root = None,
+    sets: opt.SetsOf = None,
+    only: opt.Only = None,
+    available: opt.Available = False,
+    frames: opt.Frames = 32,
     counting: Annotated[
         Literal["corrected", "as-published", "both"],
-        typer.Option(
-            help="corrected: as the papers describe. as-published: as DeepfakeBench's code does.",
-            rich_help_panel=COUNT,
-        ),
+        count_option(help="corrected: as the papers describe. as-published: as DeepfakeBench's code does."),
     ] = "corrected",
     video_key: Annotated[
         Literal["parent", "parent2"] | None,
-        typer.Option(
+        count_option(
             help="With as-published: count frames as one video where the names of their folders (parent), "
             "or of their last two folders (parent2), are equal.",
             show_default="parent",
-            rich_help_panel=COUNT,
         ),
     ] = None,
     missing: Annotated[
         Literal["exclude", "as-real", "as-fake"],
-        typer.Option(help="What a video without a score counts as.", rich_help_panel=COUNT),
+        count_option(help="What a video without a score counts as."),
     ] = "exclude",
     vote: Annotated[
         Literal["video", "group"],
-        typer.Option(
-            help="group: the videos of one group and label have one vote, their mean score.",
-            rich_help_panel=GIVEN,
-        ),
+        given_option(help="group: the videos of one group and label have one vote, their mean score."),
     ] = "video",
     scores: Annotated[
         Path | None,
-        typer.Option(
+        given_option(
             help="CSV with the columns video, label, score and, if known, group, kind, dataset.",
             metavar="FILE",
-            rich_help_panel=GIVEN,
         ),
     ] = None,
     records: Annotated[
         Path | None,
-        typer.Option(
-            help="Records of scan --out FILE.jsonl; needs --labels.", metavar="FILE", rich_help_panel=GIVEN
-        ),
+        given_option(help="Records of scan --out FILE.jsonl; needs --labels.", metavar="FILE"),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            help="CSV with the columns file, label and, if known, group, method.",
-            metavar="FILE",
-            rich_help_panel=GIVEN,
-        ),
+        given_option(help="CSV with the columns file, label and, if known, group, method.", metavar="FILE"),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Keep only rows of --labels with these values: tier=A,B.",
-            metavar="COLUMN=VALUE",
-            rich_help_panel=GIVEN,
-        ),
+        given_option(help="Keep only rows of --labels with these values: tier=A,B.", metavar="COLUMN=VALUE"),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.output_option(
             help="Folder for scores, figures and plots. Repeat the command to resume there.",
             metavar="DIR",
             show_default="runs/eval/MODEL-PROTOCOL-DATA",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    cache: Cache = Path("runs/crops"),
-    overwrite: DiscardScores = False,
-    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
+    cache: opt.Cache = Path("runs/crops"),
+    overwrite: opt.DiscardScores = False,
+    progress: opt.Progress = "auto",
 ) -> None:
     """Measure a model by the field's protocols, beside the figures that the papers print.
 
@@ -187,11 +147,11 @@ def evaluate(
         sets,
         data,
         out,
-        root=root,
-        cache=cache,
-        only=tuple(only or ()),
+        only,
         available=available,
         frames=frames,
+        root=root,
+        cache=cache,
         countings=countings,
         video_key=video_key,
         missing=missing,

@@ -21,9 +21,9 @@ def make_request(
     sets: str | None,
     data: Path,
     out: Path | None,
+    only: Sequence[str] | None,
     *,
     work: str = "",
-    only: Sequence[str] = (),
     **more: Any,
 ) -> "Evaluation":
     """Return what to evaluate.
@@ -34,8 +34,8 @@ def make_request(
         sets: Method whose test sets to use, None for the model's own.
         data: Folder with the test sets.
         out: Folder for the results, None for one below `runs/eval` that is named after all this.
+        only: Names of test sets; empty or None for all.
         work: What that folder is named after instead of the protocol.
-        only: Names of test sets; empty for all.
         **more: Further fields of the request.
 
     Raises:
@@ -44,14 +44,14 @@ def make_request(
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.request import Evaluation
 
-    known = PROTOCOLS.get(protocol)
+    known, only = PROTOCOLS.get(protocol), tuple(only or ())
     name = "-".join([card.name, work or protocol, *only, data.resolve().name])
     return Evaluation(
         protocol=known,
         row=known.of(sets, card.method),
         data=data,
         out=out or Path("runs/eval") / name,
-        only=tuple(only),
+        only=only,
         **more,
     )
 

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from deepscan.cards import ModelCard
-from deepscan.cli.options import LayoutName
+from deepscan.cli import options as opt
 from deepscan.errors import DeepscanError, ExitCode, require
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import user_folder
@@ -106,7 +106,7 @@ def bring(
         ),
     ],
     layout: Annotated[
-        LayoutName | None,
+        opt.LayoutName | None,
         typer.Option(
             help=f"Layout of the weights, if the file does not show it: {', '.join(WEIGHT_LAYOUTS.names)}.",
             metavar="NAME",

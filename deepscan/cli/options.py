@@ -1,7 +1,8 @@
-"""Options that several commands take in the same words."""
+"""The panels that options stand in, and the options that several commands take in the same words."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,12 +14,19 @@ from deepscan.faces.finder import FINDERS
 from deepscan.media.decoders import AUTO, DECODERS
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 
-MODEL, DATA, OUTPUT = "Model", "Data", "Output"
+# An option in one panel of a command's help; each takes what `typer.Option` takes.
+input_option = partial(typer.Option, rich_help_panel="Input")
+look_option = partial(typer.Option, rich_help_panel="Frames and faces")
+model_option = partial(typer.Option, rich_help_panel="Model")
+data_option = partial(typer.Option, rich_help_panel="Data")
+output_option = partial(typer.Option, rich_help_panel="Output")
+run_option = partial(typer.Option, rich_help_panel="Run")
 
-Style = Literal["auto", "plain", "none"]
 #: Every precision that some engine offers; which one does is for the engine to say.
-Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+DeviceName = Literal["auto", "cpu", "cuda"]
 FacesDevice = Literal["cpu", "cuda"]
+Style = Literal["auto", "plain", "none"]
 PROTOCOL_NAMES = ", ".join(PROTOCOLS.names)
 if TYPE_CHECKING:
     # A type checker takes no choices that are known only when registries are read.
@@ -38,71 +46,43 @@ else:
     FacesMode = Literal[FINDERS.names]
     ProtocolName = Literal[PROTOCOLS.names]
 
-Model = Annotated[
-    str, typer.Option(help="Name or folder of a model.", metavar="NAME|DIR", rich_help_panel=MODEL)
-]
-Engine = Annotated[EngineName, typer.Option(help="What runs the model.", rich_help_panel=MODEL)]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where the model runs.", rich_help_panel=MODEL)
-]
+Model = Annotated[str, model_option(help="Name or folder of a model.", metavar="NAME|DIR")]
+Engine = Annotated[EngineName, model_option(help="What runs the model.")]
+Device = Annotated[DeviceName, model_option(help="Where the model runs.")]
 FullPrecision = Annotated[
-    Precision,
-    typer.Option(help="bf16 needs torch, int8 onnx; auto chooses as scan does.", rich_help_panel=MODEL),
+    PrecisionName, model_option(help="bf16 needs torch, int8 onnx; auto chooses as scan does.")
 ]
 Data = Annotated[
     Path,
-    typer.Option(
+    data_option(
         help="Folder of benchmark files (Celeb-DF-v2.json ...) from prepare, DeepfakeBench or DF40. "
         "in-domain and robustness also take a folder with faces.csv.",
         metavar="DIR",
-        rich_help_panel=DATA,
     ),
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of the crops that benchmark files name.",
-        metavar="DIR",
-        show_default="as the files say",
-        rich_help_panel=DATA,
+    data_option(
+        help="Folder of the crops that benchmark files name.", metavar="DIR", show_default="as the files say"
     ),
 ]
 SetsOf = Annotated[
     MethodName | None,
-    typer.Option(
-        help="Use the test sets of this method's paper.",
-        show_default="the model's method",
-        rich_help_panel=DATA,
-    ),
+    data_option(help="Use the test sets of this method's paper.", show_default="the model's method"),
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option(
+    data_option(
         "--set",
         help="Use this test set only, or a benchmark file of your own. Repeat for several.",
         metavar="NAME",
-        rich_help_panel=DATA,
     ),
 ]
-Available = Annotated[
-    bool, typer.Option("--available", help="Skip test sets that are missing.", rich_help_panel=DATA)
-]
-Frames = Annotated[int, typer.Option(min=0, help="Frames per video; 0 for all.", rich_help_panel=DATA)]
-Cache = Annotated[
-    Path, typer.Option(help="Folder for crops cut from pictures.", metavar="DIR", rich_help_panel=OUTPUT)
-]
-DiscardScores = Annotated[
-    bool, typer.Option("--overwrite", help="Discard the scores in --out.", rich_help_panel=OUTPUT)
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what is in --out.", rich_help_panel=OUTPUT)
-]
-
-
-def progress_option(panel: str) -> Any:
-    """Return the option --progress.
-
-    Args:
-        panel: Where it stands in the command's help.
-    """
-    return typer.Option(help="auto: a bar at a terminal, plain lines elsewhere.", rich_help_panel=panel)
+Available = Annotated[bool, data_option("--available", help="Skip test sets that are missing.")]
+Frames = Annotated[int, data_option(min=0, help="Frames per video; 0 for all.")]
+Cache = Annotated[Path, output_option(help="Folder for crops cut from pictures.", metavar="DIR")]
+DiscardScores = Annotated[bool, output_option("--overwrite", help="Discard the scores in --out.")]
+Overwrite = Annotated[bool, output_option("--overwrite", help="Replace what is in --out.")]
+PROGRESS_HELP = "auto: a bar at a terminal, plain lines elsewhere."
+Progress = Annotated[Style, output_option(help=PROGRESS_HELP)]
+RunProgress = Annotated[Style, run_option(help=PROGRESS_HELP)]

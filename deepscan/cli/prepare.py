@@ -1,12 +1,13 @@
 """`deepscan prepare`: a data set's videos in, aligned face crops and a benchmark file out."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deepscan.cli.options import FacesDevice, FacesMode, Style, progress_option
+from deepscan.cli import options as opt
 from deepscan.errors import ExitCode, MissingError, UsageError
 from deepscan.media.frames import STATUSES
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from deepscan.data.crops.prepare import PrepareOptions
     from deepscan.data.datasets.layout import DatasetLayout
 
-INPUT, CROPS, RUN = "Input", "Crops", "Run"
+crops_option = partial(typer.Option, rich_help_panel="Crops")
 
 
 def prepare(
@@ -31,109 +32,69 @@ def prepare(
     ] = None,
     list_all: Annotated[
         bool,
-        typer.Option(
-            "--list",
-            help="List every data set, its expected layout, and who distributes it.",
-            rich_help_panel=INPUT,
-        ),
+        opt.input_option("--list", help="List every data set, its expected layout, and who distributes it."),
     ] = False,
     root: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the data set, laid out as its authors do.",
-            metavar="DIR",
-            show_default=False,
-            rich_help_panel=INPUT,
+        opt.input_option(
+            help="Folder of the data set, laid out as its authors do.", metavar="DIR", show_default=False
         ),
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only this split: train, val or test. Repeat for several.",
-            metavar="NAME",
-            rich_help_panel=INPUT,
-        ),
+        opt.input_option(help="Only this split: train, val or test. Repeat for several.", metavar="NAME"),
     ] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only videos of this label, such as FF-DF. Repeat for several.",
-            metavar="NAME",
-            rich_help_panel=INPUT,
+        opt.input_option(
+            help="Only videos of this label, such as FF-DF. Repeat for several.", metavar="NAME"
         ),
     ] = None,
     compression: Annotated[
         Literal["raw", "c23", "c40"] | None,
-        typer.Option(
-            help="Compression level, if the data set has several.",
-            show_default="c23",
-            rich_help_panel=INPUT,
-        ),
+        opt.input_option(help="Compression level, if the data set has several.", show_default="c23"),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Only the first N videos of each label and split, for a trial.", rich_help_panel=INPUT
-        ),
+        opt.input_option(min=1, help="Only the first N videos of each label and split, for a trial."),
     ] = None,
-    frames: Annotated[
-        int, typer.Option(min=1, help="Frames to sample evenly from each video.", rich_help_panel=CROPS)
-    ] = 32,
-    faces: Annotated[
-        FacesMode, typer.Option(help="How to find faces, as in scan.", rich_help_panel=CROPS)
-    ] = "fast",
-    faces_device: Annotated[
-        FacesDevice, typer.Option(help="Where to find faces.", rich_help_panel=CROPS)
-    ] = "cpu",
+    frames: Annotated[int, crops_option(min=1, help="Frames to sample evenly from each video.")] = 32,
+    faces: Annotated[opt.FacesMode, crops_option(help="How to find faces, as in scan.")] = "fast",
+    faces_device: Annotated[opt.FacesDevice, crops_option(help="Where to find faces.")] = "cpu",
     model: Annotated[
         str | None,
-        typer.Option(
+        crops_option(
             help="Cut faces with the crop recipe of this model.",
             metavar="NAME|DIR",
             show_default="as DeepfakeBench: 256 px, scale 1.3",
-            rich_help_panel=CROPS,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.run_option(
             help="Folder for DATASET.json and DATASET/ with frames, landmarks and masks.",
             metavar="DIR",
             show_default=False,
-            rich_help_panel=RUN,
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(
-            help="Name for your own data set.",
-            metavar="NAME",
-            show_default="the data set's name",
-            rich_help_panel=RUN,
+        opt.run_option(
+            help="Name for your own data set.", metavar="NAME", show_default="the data set's name"
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Decoding processes; one more finds faces.",
-            show_default="half the cores",
-            rich_help_panel=RUN,
+        opt.run_option(
+            min=1, help="Decoding processes; one more finds faces.", show_default="half the cores"
         ),
     ] = None,
     retry: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"Retry videos of this status: {', '.join(STATUSES)}.",
-            metavar="STATUS",
-            rich_help_panel=RUN,
-        ),
+        opt.run_option(help=f"Retry videos of this status: {', '.join(STATUSES)}.", metavar="STATUS"),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Discard what is in --out.", rich_help_panel=RUN),
-    ] = False,
-    progress: Annotated[Style, progress_option(RUN)] = "auto",
+    overwrite: Annotated[bool, opt.run_option("--overwrite", help="Discard what is in --out.")] = False,
+    progress: opt.RunProgress = "auto",
 ) -> int:
     """Cut faces out of the videos of a data set, as scan does, and write its benchmark file.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deepscan.cli.options import OUTPUT, Overwrite, Style, progress_option
+from deepscan.cli import options as opt
 from deepscan.errors import UsageError
 
 SUFFIXES = (".html", ".htm")
@@ -25,12 +25,10 @@ def report(
     ] = 200,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Page to write.", metavar="FILE.html", show_default="FILE.html", rich_help_panel=OUTPUT
-        ),
+        opt.output_option(help="Page to write.", metavar="FILE.html", show_default="FILE.html"),
     ] = None,
-    overwrite: Overwrite = False,
-    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
+    overwrite: opt.Overwrite = False,
+    progress: opt.Progress = "auto",
 ) -> None:
     """Make a page of a scan: verdicts, scores over time, how far models agree.
 

@@ -7,26 +7,12 @@ from typing import Annotated, BinaryIO, TypeVar
 
 import typer
 
-from deepscan.cli.options import (
-    MODEL,
-    OUTPUT,
-    DecoderName,
-    Device,
-    EngineName,
-    FacesDevice,
-    FacesMode,
-    Overwrite,
-    Precision,
-    Style,
-    progress_option,
-)
+from deepscan.cli import options as opt
 from deepscan.errors import Terminated, UsageError
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import STATUSES
 
 T = TypeVar("T")
-
-INPUT, LOOK = "Input", "Frames and faces"
 
 
 def scan(
@@ -40,136 +26,105 @@ def scan(
         ),
     ] = None,
     from_list: Annotated[
-        list[str] | None,
-        typer.Option(help="Read paths from FILE, one a line.", metavar="FILE", rich_help_panel=INPUT),
+        list[str] | None, opt.input_option(help="Read paths from FILE, one a line.", metavar="FILE")
     ] = None,
     null: Annotated[
-        bool,
-        typer.Option("--null", "-0", help="Read NUL-separated lists (find -print0).", rich_help_panel=INPUT),
+        bool, opt.input_option("--null", "-0", help="Read NUL-separated lists (find -print0).")
     ] = False,
     frames: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Frames to sample evenly from each video. 8 is quick.", rich_help_panel=LOOK
-        ),
+        int, opt.look_option(min=1, help="Frames to sample evenly from each video. 8 is quick.")
     ] = 32,
     min_frames: Annotated[
         int,
-        typer.Option(
-            min=1, help="Give a video with fewer decodable frames the status too_short.", rich_help_panel=LOOK
-        ),
+        opt.look_option(min=1, help="Give a video with fewer decodable frames the status too_short."),
     ] = 1,
     min_share: Annotated[
         float,
-        typer.Option(
+        opt.look_option(
             min=0,
             max=1,
             help="Share of the sampled frames that must show a face good enough to count. With less, the "
             "verdict is inconclusive: one face in 8 frames is often a mistake, as in a video that is upside "
             "down. Lower it for videos that show a person only now and then.",
-            rich_help_panel=LOOK,
         ),
     ] = 0.3,
     faces: Annotated[
-        FacesMode,
-        typer.Option(
+        opt.FacesMode,
+        opt.look_option(
             help="fast searches a smaller copy of one sampled frame in eight, and follows its faces through "
             "the others. exact searches every frame. facenet does so with facenet-pytorch's own MTCNN, as a "
-            "reference; it needs the extra torch.",
-            rich_help_panel=LOOK,
+            "reference; it needs the extra torch."
         ),
     ] = "fast",
     faces_device: Annotated[
-        FacesDevice,
-        typer.Option(
-            help="Where to find faces. Whether a GPU is quicker has not been measured.",
-            rich_help_panel=LOOK,
-        ),
+        opt.FacesDevice,
+        opt.look_option(help="Where to find faces. Whether a GPU is quicker has not been measured."),
     ] = "cpu",
     decoder: Annotated[
-        DecoderName,
-        typer.Option(
+        opt.DecoderName,
+        opt.look_option(
             help="auto uses pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
-            "comparison: it is slower, and refuses what it cannot show as players do.",
-            rich_help_panel=LOOK,
+            "comparison: it is slower, and refuses what it cannot show as players do."
         ),
     ] = "auto",
     timeout: Annotated[
-        float,
-        typer.Option(min=0.1, help="Give up decoding a video after this many seconds.", rich_help_panel=LOOK),
+        float, opt.look_option(min=0.1, help="Give up decoding a video after this many seconds.")
     ] = 120,
     max_megapixels: Annotated[
         float,
-        typer.Option(
-            min=0.01,
-            help="Give a video with larger frames the status unsupported. 8K has 33.",
-            rich_help_panel=LOOK,
-        ),
+        opt.look_option(min=0.01, help="Give a video with larger frames the status unsupported. 8K has 33."),
     ] = 64,
     model: Annotated[
         list[str] | None,
-        typer.Option(
+        opt.model_option(
             help="Name or folder of a model. auto: the best installed model that is quick enough here, or "
             "the built-in one. none: find faces only. Repeat it to have several models judge the same faces; "
             "a record then has a joint verdict and the verdict of each.",
             metavar="NAME|DIR",
             show_default=AUTO,
-            rich_help_panel=MODEL,
         ),
     ] = None,
     engine: Annotated[
-        EngineName,
-        typer.Option(
-            help="What runs the model. torch-compile and tensorrt build it for a GPU first, which is slow.",
-            rich_help_panel=MODEL,
+        opt.EngineName,
+        opt.model_option(
+            help="What runs the model. torch-compile and tensorrt build it for a GPU first, which is slow."
         ),
     ] = "auto",
-    device: Device = "auto",
+    device: opt.Device = "auto",
     precision: Annotated[
-        Precision,
-        typer.Option(
+        opt.PrecisionName,
+        opt.model_option(
             help="bf16 needs torch, fp16 tensorrt, int8 a model with such a file. auto takes int8 on a CPU "
-            "where the model's card shows that scores hardly move.",
-            rich_help_panel=MODEL,
+            "where the model's card shows that scores hardly move."
         ),
     ] = "auto",
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.output_option(
             help="Write records to FILE.jsonl; for FILE.csv, also a table. FILE.run.json describes the run.",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the run in --out.", rich_help_panel=OUTPUT)
-    ] = False,
+    resume: Annotated[bool, opt.output_option("--resume", help="Resume the run in --out.")] = False,
     retry: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"With --resume, scan videos of this status again: {', '.join(STATUSES)}.",
-            metavar="STATUS",
-            rich_help_panel=OUTPUT,
+        opt.output_option(
+            help=f"With --resume, scan videos of this status again: {', '.join(STATUSES)}.", metavar="STATUS"
         ),
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: opt.Overwrite = False,
     explain: Annotated[
         bool,
-        typer.Option(
+        opt.output_option(
             "--explain",
             help="Record with each face what its score was based on: the model's own maps over the crop "
             "(0 to 255, row by row) and numbers.",
-            rich_help_panel=OUTPUT,
         ),
     ] = False,
-    progress: Annotated[Style, progress_option(OUTPUT)] = "auto",
+    progress: opt.Progress = "auto",
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Exit with code 10 if a video has this verdict: fake.",
-            metavar="VERDICT",
-            rich_help_panel=OUTPUT,
-        ),
+        opt.output_option(help="Exit with code 10 if a video has this verdict: fake.", metavar="VERDICT"),
     ] = None,
 ) -> int:
     """Find which videos show a manipulated face, how sure that is, and why.

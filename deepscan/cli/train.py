@@ -3,15 +3,13 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from deepscan.cli.options import MethodName, Style, progress_option
+from deepscan.cli import options as opt
 from deepscan.detectors import DETECTORS
 from deepscan.errors import require
-
-DATA, RUN = "Data", "Run"
 
 
 def train(
@@ -24,7 +22,7 @@ def train(
         ),
     ] = None,
     method: Annotated[
-        MethodName | None,
+        opt.MethodName | None,
         typer.Option(
             help=f"Detector to train: {', '.join(DETECTORS.names)}. The last five are baselines.",
             metavar="NAME",
@@ -41,80 +39,61 @@ def train(
     ] = None,
     data: Annotated[
         Path,
-        typer.Option(
+        opt.data_option(
             help="Folder of face pictures and faces.csv, with the columns file, label (real, fake), group, "
             "split (train, val) and, if known, source, video, mask, face, origin, pair, method and "
             "source_face_px. Or a folder from prepare: it uses FaceForensics++, or what sources=[NAME] "
             "names.",
             metavar="DIR",
-            rich_help_panel=DATA,
         ),
     ] = Path("data"),
     cache: Annotated[
         Path,
-        typer.Option(
+        opt.data_option(
             help="Folder for aligned crops, features of a frozen backbone, and autoencoders that redraw "
             "faces; each is made once.",
             metavar="DIR",
-            rich_help_panel=DATA,
         ),
     ] = Path("runs/crops"),
     no_cache: Annotated[
         bool,
-        typer.Option(
-            "--no-cache",
-            help="Keep no features of a frozen backbone on disk; compute them at each step.",
-            rich_help_panel=DATA,
+        opt.data_option(
+            "--no-cache", help="Keep no features of a frozen backbone on disk; compute them at each step."
         ),
     ] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that make crops.", rich_help_panel=DATA)] = 2,
+    workers: Annotated[int, opt.data_option(min=0, help="Processes that make crops.")] = 2,
     out: Annotated[
         Path | None,
-        typer.Option(
+        opt.run_option(
             help="Model folder to write. Checkpoints and logs go to its folder run.",
             metavar="DIR",
             show_default="runs/METHOD",
-            rich_help_panel=RUN,
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Resume an interrupted run; start one where there is none.",
-            rich_help_panel=RUN,
-        ),
+        opt.run_option("--resume", help="Resume an interrupted run; start one where there is none."),
     ] = False,
     finish: Annotated[
         bool,
-        typer.Option(
-            "--finish",
-            help="Stop training: make the model from the best epoch of an interrupted run.",
-            rich_help_panel=RUN,
+        opt.run_option(
+            "--finish", help="Stop training: make the model from the best epoch of an interrupted run."
         ),
     ] = False,
     overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the run and the model in --out.", rich_help_panel=RUN),
+        bool, opt.run_option("--overwrite", help="Replace the run and the model in --out.")
     ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Same as seed=N.", show_default=False, rich_help_panel=RUN),
-    ] = None,
+    seed: Annotated[int | None, opt.run_option(min=0, help="Same as seed=N.", show_default=False)] = None,
     device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="Where to train. auto uses a GPU if there is one.", rich_help_panel=RUN),
+        opt.DeviceName, opt.run_option(help="Where to train. auto uses a GPU if there is one.")
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="CPU threads of torch. 1 is best beside other work.",
-            show_default="all cores",
-            rich_help_panel=RUN,
+        opt.run_option(
+            min=1, help="CPU threads of torch. 1 is best beside other work.", show_default="all cores"
         ),
     ] = None,
-    progress: Annotated[Style, progress_option(RUN)] = "auto",
+    progress: opt.RunProgress = "auto",
 ) -> None:
     """Train a detector and write a model folder that scan can use.
 
