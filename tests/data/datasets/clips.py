@@ -31,25 +31,6 @@ class Clips:
     videos: Mapping[str, Path]
     pictures: Mapping[str, Path]
 
-    def lay(self, root: Path, files: Mapping[str, str]) -> Path:
-        """Make a replica.
-
-        Args:
-            root: Its folder.
-            files: Path of each file under it -> which clip or picture it is, `gone` for a link that leads
-                nowhere, or for a list what it says.
-        """
-        for name, what in files.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix not in (".mp4", ".png"):
-                path.write_text(what)
-            elif what == "gone":
-                path.symlink_to(root / "nowhere" / path.name)
-            else:
-                path.hardlink_to((self.videos if path.suffix == ".mp4" else self.pictures)[what])
-        return root
-
 
 def make(folder: Path) -> Clips:
     """Make them of the sample videos.

@@ -1,31 +1,27 @@
 """FaceForensics++ and its kin, where a download is not quite as it should be."""
 
 import json
+import shutil
+from collections import Counter
 
 import pytest
 
 from deepscan.data.datasets import DATASETS
 from deepscan.errors import MissingError, UsageError
 
-from .replicas import IDS, LISTS, MANIPULATED, SWAPS, YOUTUBE, Replica, empty, faceforensics
+from .faceforensics_replicas import DEEPFAKEDETECTION, LISTS, MANIPULATED, SWAP, YOUTUBE, part
+from .replica import lay, put
 
 DEEPFAKES = f"{MANIPULATED}/Deepfakes"
 
 
 @pytest.fixture
 def root(tmp_path):
-    return faceforensics(("FF-DF", "Deepfakes")).write(tmp_path)
+    return part("FF-DF").write(tmp_path)
 
 
 def videos(root, name="FF-DF"):
     return list(DATASETS.get(name).videos(root))
-
-
-def test_a_listed_video_that_is_not_there_is_given_all_the_same(root):
-    (root / DEEPFAKES / "c23" / "videos" / "953_974.mp4").unlink()
-    (gone,) = (video for video in videos(root) if not video.path.exists())
-    assert (gone.name, gone.split, gone.compression) == ("953_974", "test", "c23")
-    assert gone.path == root / DEEPFAKES / "c23" / "videos" / "953_974.mp4"
 
 
 def test_a_video_of_no_list_is_none_of_the_data_set(root):
@@ -40,11 +36,10 @@ def test_suffixes_may_be_written_large(root):
 
 
 def test_masks_are_of_the_fakes_that_have_one_whatever_the_compression(root):
-    Replica(empty(f"{DEEPFAKES}/masks/videos", "953_974 071_054"), {}, ()).write(root)
     masked = {(v.kind, v.name, v.compression): v.mask for v in videos(root) if v.mask}
     assert masked == {
         ("FF-DF", name, compression): root / DEEPFAKES / "masks" / "videos" / f"{name}.mp4"
-        for name in ("953_974", "071_054")
+        for name in ("071_054", "953_974", "974_953", "001_002")
         for compression in ("c23", "c40")
     }
 
@@ -55,10 +50,8 @@ def test_a_compression_without_videos_is_not_there(root):
 
 
 def test_all_three_compressions_are_given(root):
-    Replica(empty(f"{DEEPFAKES}/raw/videos", SWAPS) | empty(f"{YOUTUBE}/raw/videos", IDS), {}, ()).write(root)
-    found = videos(root)
-    counts = {c: sum(video.compression == c for video in found) for c in ("raw", "c23", "c40")}
-    assert counts == {"raw": 16, "c23": 16, "c40": 16}
+    lay(root, put(f"{DEEPFAKES}/raw/videos", "071_054") | put(f"{YOUTUBE}/raw/videos", "071"))
+    assert Counter(video.compression for video in videos(root)) == {"raw": 16, "c23": 16, "c40": 16}
 
 
 @pytest.mark.parametrize("folder", ["splits", "dataset/splits"])
@@ -78,6 +71,7 @@ def test_without_lists_the_hint_says_where_they_are_given_out(root):
 
 
 def test_whoever_has_one_method_is_told_that_it_can_be_prepared_alone(root):
+    shutil.rmtree(root / MANIPULATED / "Face2Face")
     with pytest.raises(MissingError) as raised:
         videos(root, "FaceForensics++")
     assert "Face2Face" in raised.value.hint and "FF-DF" in raised.value.hint
@@ -98,15 +92,7 @@ def test_a_list_that_says_something_else_is_refused_by_name(root, text):
 
 
 def test_masks_of_actors_are_found(tmp_path):
-    name = "01_02__exit_phone_room__YVGY8LOK"
-    home = f"{MANIPULATED}/DeepFakeDetection"
-    Replica(
-        empty("original_sequences/actors/c23/videos", "01__exit_phone_room")
-        | empty(f"{home}/c23/videos", name)
-        | empty(f"{home}/masks/videos", name),
-        {},
-        (),
-    ).write(tmp_path)
-    found = videos(tmp_path, "DeepFakeDetection")
-    assert [v.mask is not None for v in found] == [v.kind == "DFD_fake" for v in found]
-    assert len(found) == 6
+    root = DEEPFAKEDETECTION.write(tmp_path)
+    masked = {(v.kind, v.split, v.name): v.mask for v in videos(root, "DeepFakeDetection") if v.mask}
+    mask = root / MANIPULATED / "DeepFakeDetection" / "masks" / "videos" / f"{SWAP}.mp4"
+    assert masked == {("DFD_fake", split, SWAP): mask for split in ("train", "val", "test")}

@@ -10,7 +10,7 @@ import pytest
 
 from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops.prepare import PrepareOptions, prepare_dataset
-from deepscan.data.datasets import DATASETS, DF40_DOMAINS, DF40_METHODS
+from deepscan.data.datasets import DATASETS, DF40_DOMAINS
 from deepscan.errors import MissingError
 from deepscan.evaluation import report as report_module
 from deepscan.evaluation.protocols import PROTOCOLS
@@ -20,10 +20,22 @@ from tests import toy
 from tests.evaluation.replica import SIDE, toy_scorer
 
 from .clips import make
-from .roads import ROADS
+from .faceforensics_replicas import df40
+from .replicas import REPLICAS, UADFV_PICTURES
 
-#: Read by their own names, FF-DF and so on are parts of FaceForensics++; of DF40 one method stands for all.
-PARTS = {"FF-DF", "FF-FS", "FF-NT"}
+#: What goes the whole road: FF-DF and so on are parts of FaceForensics++, of which one stands for all, as one
+#: method does for DF40.
+ROADS = {
+    **{name: replica for name, replica in REPLICAS.items() if not name.endswith(("_ff", "_cdf"))},
+    "UADFV as pictures": UADFV_PICTURES,
+    **{
+        f"DF40 {domain}{' as pictures' if cut else ''}": df40(f"uniface_{domain}", cut=cut)
+        for domain in DF40_DOMAINS
+        for cut in (False, True)
+    },
+}
+for _part in ("FF-DF", "FF-FS", "FF-NT"):
+    del ROADS[_part]
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +69,6 @@ def asked(data: Path, protocol: str, row: str, *only: str, **more) -> Evaluation
     )
 
 
-def counted(became):
-    """`ok 2, error 1` of each kind and split, as what a set of lines comes to."""
-    return {
-        (*key.split(), status): int(number)
-        for key, counts in became.items()
-        for status, number in (count.split() for count in counts.split(", "))
-    }
-
-
 def moved_alike(crop: str, mask: str) -> float:
     """How much of what is green in a crop and of what is white in its mask is the same."""
     blue, green, red = cv2.split(cv2.imread(crop).astype(int))
@@ -75,28 +78,21 @@ def moved_alike(crop: str, mask: str) -> float:
     return float((marked & white).sum() / (marked | white).sum())
 
 
-def test_every_layout_goes_the_road():
-    gone = {road.dataset for road in ROADS.values()}
-    df40 = {f"{method}_{domain}" for method in DF40_METHODS for domain in DF40_DOMAINS}
-    assert set(DATASETS.names) - gone == PARTS | df40 - gone
-    assert {name.rpartition("_")[2] for name in df40 & gone} == set(DF40_DOMAINS)
-
-
 @pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
 def test_a_data_set_is_prepared_and_evaluated(road, clips, scorer, tmp_path):
-    root, data = clips.lay(tmp_path / "raw", road.files), tmp_path / "data"
+    root, data = road.write(tmp_path / "raw", clips), tmp_path / "data"
     layout = DATASETS.get(road.dataset)
 
     prepared = prepare_dataset(layout, root, data, PrepareOptions(frames=2, workers=1))
     assert int(prepared.exit_code) == 3, "files that cannot be read are failures"
     became = Counter((line["kind"], line["split"], line["status"]) for line in prepared.lines)
-    assert became == counted(road.became)
+    assert became == road.became
     assert {line["compression"] for line in prepared.lines} == {"c23" if layout.nested else ""}
 
     videos = read_benchmark(prepared.json).videos
     assert len(videos) == prepared.videos
     found = Counter((video.kind, video.split, "ok") for video in videos)
-    assert found == {key: number for key, number in counted(road.became).items() if key[2] == "ok"}
+    assert found == {key: number for key, number in road.became.items() if key[2] == "ok"}
     assert all(video.label == layout.labels[video.kind] for video in videos)
     masked = [video for video in videos if video.masks]
     assert Counter(video.kind for video in masked) == road.masks
@@ -105,19 +101,21 @@ def test_a_data_set_is_prepared_and_evaluated(road, clips, scorer, tmp_path):
     assert min(shares, default=1) > 0.95
 
     report = run_evaluation(asked(data, road.protocol, road.row, road.dataset), scorer)
+    scored, missing = road.tested
     (of_videos,), (of_frames,) = (report.of("corrected", level) for level in ("video", "frame"))
-    for of, numbers in ((of_videos, road.videos), (of_frames, road.frames)):
+    frames = road.frames or tuple(2 * videos for videos in scored)
+    for of, numbers in ((of_videos, scored), (of_frames, frames)):
         assert tuple(np.bincount(of.samples.labels)) == numbers
         # A video without a crop stands once among the frames, too.
-        assert of.coverage.missing == road.missing
+        assert of.coverage.missing == missing
         assert (of.coverage.n, of.coverage.scored) == (
-            sum(numbers) + sum(road.missing.values()),
+            sum(numbers) + missing.total(),
             sum(numbers),
         )
         assert of.value("auc") == 1, "the fake clip is the brighter one"
     every = of_videos.videos
     judged = Counter(zip(every.kind.texts(), every.split.texts(), every.status.texts(), strict=True))
-    assert judged == {key: number for key, number in counted(road.became).items() if key[1] == "test"}
+    assert judged == {key: number for key, number in road.became.items() if key[1] == "test"}
 
     samples = of_videos.samples
     keys = zip(samples.kind.texts(), samples.video.texts(), strict=True)
