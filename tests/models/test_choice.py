@@ -23,11 +23,6 @@ from deepscan.scanning.run import ScanListener
 from tests import toy
 
 
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
 def install(store, name, kind="onnx"):
     """Install a model whose one file is for that."""
     card = load_card(toy.model(store / name))

@@ -62,11 +62,6 @@ def hub(tmp_path, monkeypatch):
     return made
 
 
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
 def pulled(store, name="gend", accepted=True, offline=False):
     said = []
     return pull_model(name, store, accepted=accepted, offline=offline, on_progress=said.append), said
@@ -151,10 +146,17 @@ def test_offline_what_the_cache_lacks_is_said_and_assumed(hub, cached, store):
     assert any("config.json" in line and "--offline" in line for line in said)
 
 
-def test_what_says_how_it_is_read_being_out_of_reach_is_not_its_absence(hub, cached, store, monkeypatch):
-    def refuse(*asked, **how):
-        raise LocalEntryNotFoundError("no route to host")
+def refusing(error):
+    """Return what raises an error, however it is called."""
 
+    def refuse(*asked, **how):
+        raise error
+
+    return refuse
+
+
+def test_what_says_how_it_is_read_being_out_of_reach_is_not_its_absence(hub, cached, store, monkeypatch):
+    refuse = refusing(LocalEntryNotFoundError("no route to host"))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
     with pytest.raises(MissingError, match="no route to host"):
         pulled(store)
@@ -173,10 +175,7 @@ def test_a_file_in_the_hubs_cache_is_no_dead_end(fault, hub, cached, store):
 
 
 def test_a_hub_out_of_reach_is_missing_and_says_what_to_do(hub, store, monkeypatch):
-    def refuse(*asked, **how):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(hub, "model_info", refuse)
+    monkeypatch.setattr(hub, "model_info", refusing(ConnectionError("no route to host")))
     with pytest.raises(MissingError, match="no route to host") as raised:
         pulled(store)
     assert "deepscan models import FILE --as gend" in raised.value.hint

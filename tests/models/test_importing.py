@@ -31,11 +31,6 @@ LAYOUT_FILES = {
 }
 
 
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
 def saved(weights, folder, name="published.pth"):
     torch.save(weights, folder / name)
     return folder / name
@@ -88,26 +83,60 @@ def test_a_file_under_a_name_of_ones_own_claims_nothing(tmp_path, store):
     assert not {"threshold", "published", "terms"} & set(card.source)
 
 
-def test_missing_and_left_over_weights_are_listed(tmp_path, store):
-    weights = replicas.gend()
-    for name in ("q_proj.weight", "out_proj.bias"):
-        del weights[f"feature_extractor.vision_model.encoder.layers.1.self_attn.{name}"]
-    weights["surprise.weight"] = torch.zeros(2)
-    told = refusal(saved(weights, tmp_path), store).message
-    assert "missing backbone.blocks.1.attention.q.weight, backbone.blocks.1.attention.out.bias" in told
-    assert "left over surprise.weight" in told
+#: Layout, the shape that some of its weights are given (None takes them away), and what is said of it.
+_CLIP, _ATTENTION = "feature_extractor.vision_model.", "encoder.layers.1.self_attn."
+_POSITIONS = _CLIP + "embeddings.position_embedding.weight"
+_PE_POSITIONS = "feature_extractor.backbone.pos_embed"
+MISFITS = [
+    (
+        "gend",
+        {
+            f"{_CLIP}{_ATTENTION}q_proj.weight": None,
+            f"{_CLIP}{_ATTENTION}out_proj.bias": None,
+            "surprise.weight": (2,),
+        },
+        "missing backbone.blocks.1.attention.q.weight, backbone.blocks.1.attention.out.bias; "
+        "left over surprise.weight",
+    ),
+    ("gend", {f"{_CLIP}embeddings.patch_embedding.weight": (128, 3, 32, 32)}, "patches of 32 px"),
+    ("gend", {f"{_CLIP}embeddings.class_embedding": (100,)}, "no number of heads"),
+    ("gend", {f"{_CLIP}embeddings.class_embedding": (0,)}, "0 wide"),
+    ("gend", {"model.linear.weight": (2, 64)}, "mis-shaped head.0.weight (2, 64) for (2, 128)"),
+    ("gend", {"model.linear.weight": (1, 128), "model.linear.bias": (1,)}, "mis-shaped head.0"),
+    *(("gend", {_POSITIONS: (count, 128)}, f"{count} positions") for count in (0, 1, 11)),
+    # As many numbers as are wanted, in a table where a vector is.
+    *(
+        (
+            "gend",
+            {f"{_CLIP}pre_layrnorm.weight": shape},
+            f"mis-shaped backbone.ln_pre.weight {shape} for (128,)",
+        )
+        for shape in ((2, 64), (1, 128))
+    ),
+    *(
+        ("gend-pe", {_PE_POSITIONS: (1, count, 128)}, f"backbone.position (1, {count}, 128)")
+        for count in (0, 1, 500)
+    ),
+    (
+        "effort",
+        {"backbone.encoder.layers.2.self_attn.k_proj.U_residual": None},
+        "backbone.encoder.layers.2.self_attn.k_proj.U_residual",
+    ),
+    ("dfd-hr", {"adapters_attn.1.experts.2.0.bias": (3,)}, "cannot be put together"),
+]
 
 
-def test_a_residual_that_is_not_there_is_missing(tmp_path, store):
-    weights = replicas.effort()
-    del weights["backbone.encoder.layers.2.self_attn.k_proj.U_residual"]
-    told = refusal(saved(weights, tmp_path), store).message
-    assert "backbone.encoder.layers.2.self_attn.k_proj.U_residual" in told
-
-
-def test_experts_of_unlike_sizes_do_not_go_together(tmp_path, store):
-    weights = replicas.dfd_hr() | {"adapters_attn.1.experts.2.0.bias": torch.zeros(3)}
-    assert "cannot be put together" in refusal(saved(weights, tmp_path), store).message
+@pytest.mark.parametrize(("layout", "shapes", "word"), MISFITS)
+def test_weights_that_are_missing_left_over_or_of_another_size_are_named(
+    layout, shapes, word, tmp_path, store
+):
+    weights = LAYOUT_FILES[layout]()
+    for name, shape in shapes.items():
+        if shape is None:
+            del weights[name]
+        else:
+            weights[name] = torch.zeros(shape)
+    assert word in refusal(saved(weights, tmp_path), store).message
 
 
 def test_an_expert_that_is_not_there_shows(tmp_path, store):
@@ -119,32 +148,9 @@ def test_an_expert_that_is_not_there_shows(tmp_path, store):
     assert "mis-shaped branch.adapters.1.0.down.weight" in refusal(saved(weights, tmp_path), store).message
 
 
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (
-            {"feature_extractor.vision_model.embeddings.patch_embedding.weight": (128, 3, 32, 32)},
-            "patches of 32 px",
-        ),
-        ({"feature_extractor.vision_model.embeddings.class_embedding": (100,)}, "no number of heads"),
-        ({"model.linear.weight": (2, 64)}, r"mis-shaped head.0.weight (2, 64) for (2, 128)"),
-        ({"model.linear.weight": (1, 128), "model.linear.bias": (1,)}, "mis-shaped head.0"),
-    ],
-)
-def test_a_backbone_or_a_head_of_another_size_is_refused(change, word, tmp_path, store):
-    weights = replicas.gend() | {name: torch.zeros(shape) for name, shape in change.items()}
-    assert word in refusal(saved(weights, tmp_path), store).message
-
-
 def test_a_head_that_is_not_known_is_refused(tmp_path, store):
     wrapped = {"state_dict": replicas.predecessor(), "hyper_parameters": {"head": "MLP"}}
     assert "head is 'MLP'" in refusal(saved(wrapped, tmp_path), store).message
-
-
-@pytest.mark.parametrize("count", [0, 1, 500])
-def test_positions_of_no_grid_are_refused(count, tmp_path, store):
-    weights = rotary_replicas.gend_pe() | {"feature_extractor.backbone.pos_embed": torch.zeros(1, count, 128)}
-    assert f"backbone.position (1, {count}, 128)" in refusal(saved(weights, tmp_path), store).message
 
 
 def test_what_cannot_be_taken_is_refused_with_the_reason(tmp_path, store):
@@ -264,27 +270,3 @@ def test_a_config_is_read_only_where_the_layout_has_one(tmp_path, store):
 def test_a_config_that_names_no_known_head_is_refused(head, tmp_path, store):
     (tmp_path / "config.json").write_text(json.dumps({"head": head}))
     assert f"head is {head!r}" in refusal(saved(replicas.gend(), tmp_path), store).message
-
-
-@pytest.mark.parametrize("positions", [0, 1, 11])
-def test_positions_must_be_of_a_square(positions, tmp_path, store):
-    name = "feature_extractor.vision_model.embeddings.position_embedding.weight"
-    weights = replicas.gend() | {name: torch.zeros(positions, 128)}
-    assert f"{positions} positions" in refusal(saved(weights, tmp_path), store).message
-
-
-def test_a_backbone_of_no_width_is_refused(tmp_path, store):
-    name = "feature_extractor.vision_model.embeddings.class_embedding"
-    weights = replicas.gend() | {name: torch.zeros(0)}
-    assert "0 wide" in refusal(saved(weights, tmp_path), store).message
-
-
-@pytest.mark.parametrize(("shape", "told"), [((2, 64), "(2, 64)"), ((1, 128), "(1, 128)")])
-def test_numbers_in_another_shape_are_of_another_network(shape, told, tmp_path, store):
-    """As many of them as are wanted, in a table where a vector is."""
-    name = "feature_extractor.vision_model.pre_layrnorm.weight"
-    weights = replicas.gend() | {name: torch.ones(shape)}
-    assert (
-        f"mis-shaped backbone.ln_pre.weight {told} for (128,)"
-        in refusal(saved(weights, tmp_path), store).message
-    )

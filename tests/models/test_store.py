@@ -21,11 +21,6 @@ from deepscan.models.store import (
 from tests import toy
 
 
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
 def test_embedded_installed_and_known_models_are_listed(store):
     toy.model(store / "gend")
     toy.model(store / "mine")

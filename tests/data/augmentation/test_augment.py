@@ -119,7 +119,7 @@ def test_fancy_pca_shifts_all_pixels_alike(image):
     assert (shifted.reshape(-1, 3).max(0) - shifted.reshape(-1, 3).min(0)).max() <= 1
 
 
-def test_erasing_hides_between_2_and_15_percent(image):
+def test_erasing_hides_between_2_and_15_percent():
     picture = np.full((100, 100, 3), 7, np.uint8)
     for seed in range(30):
         changed = (augment.erase(picture, np.random.default_rng(seed)) != 7).any(axis=2).mean()
@@ -320,10 +320,7 @@ def smooth(height, width):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_codec_gives_the_same_frame_for_the_same_draw_and_coarser_ones_at_higher_rates(seed):
-    image = cv2.GaussianBlur(
-        np.random.default_rng(7).integers(0, 256, (65, 64, 3), dtype=np.uint8), (0, 0), 2
-    )
-    lost = []
+    image, lost = smooth(65, 64), []
     for rate in (18, 45):
         step = Codec(rate, rate)
         once, again = (step(image, np.random.default_rng(seed)) for _ in range(2))
@@ -336,10 +333,7 @@ def test_a_codec_gives_the_same_frame_for_the_same_draw_and_coarser_ones_at_high
 
 
 def test_each_codec_has_its_turn():
-    image = cv2.GaussianBlur(
-        np.random.default_rng(7).integers(0, 256, (64, 64, 3), dtype=np.uint8), (0, 0), 2
-    )
-    frames = {Codec(30, 30)(image, np.random.default_rng(seed)).tobytes() for seed in range(12)}
+    frames = {Codec(30, 30)(smooth(64, 64), np.random.default_rng(seed)).tobytes() for seed in range(12)}
     assert len(frames) == 3
 
 

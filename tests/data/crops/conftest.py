@@ -33,10 +33,12 @@ def data(tmp_path, clips, monkeypatch):
     class Data:
         root, out = tmp_path / "raw", tmp_path / "out"
 
-        def put(self, clip, place):
-            path = self.root / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(clips.get(clip, clip), path)
+        def put(self, clip, *places):
+            """Lay a clip into each of some places, and return the last."""
+            for place in places:
+                path = self.root / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(clips[clip], path)
             return path
 
         def prepare(self, listener=None, **options):

@@ -53,8 +53,7 @@ def test_landmarks_are_told_in_the_pixels_of_the_crop_as_it_is_stored(resize):
 
 def test_masks_move_with_their_frames(data, clips):
     # The mask is the video itself, so that it must look as the crops do, but for their colours.
-    data.put("plain", "c23/R_fake/train/one.mp4")
-    data.put("plain", "masks/R_fake/one.mp4")
+    data.put("plain", "c23/R_fake/train/one.mp4", "masks/R_fake/one.mp4")
     (video,) = read_benchmark(data.prepare().json).videos
     assert [path.rsplit("/", 3)[1:] for path in video.masks] == [
         ["masks", "one", f"{at:03}.png"] for at in (0, 3, 6)
@@ -69,14 +68,11 @@ def test_masks_move_with_their_frames(data, clips):
 
 
 def test_masks_that_end_early_or_are_of_another_size_are_missing_and_told(data):
-    data.put("plain", "c23/R_fake/train/one.mp4")
-    data.put("other", "masks/R_fake/one.mp4")
-    data.put("other", "c23/R_fake/train/two.mp4")
-    data.put("faceless", "masks/R_fake/two.mp4")
-    data.put("other", "c23/R_fake/train/three.mp4")
-    data.put("empty", "masks/R_fake/three.mp4")
-    data.put("other", "c23/R_fake/train/four.mp4")
-    data.put("plain", "masks/R_fake/four.mp4")
+    given = {"one": ("plain", "other"), "two": ("other", "faceless")}
+    given |= {"three": ("other", "empty"), "four": ("other", "plain")}
+    for name, (clip, mask) in given.items():
+        data.put(clip, f"c23/R_fake/train/{name}.mp4")
+        data.put(mask, f"masks/R_fake/{name}.mp4")
     videos = {video.name: video for video in read_benchmark(data.prepare().json).videos}
     assert [mask.rsplit("/", 1)[-1] for mask in videos["one"].masks] == ["000.png", "003.png", ""]
     assert videos["two"].masks == videos["three"].masks == ()

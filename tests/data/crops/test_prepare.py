@@ -34,11 +34,10 @@ class Heard(PrepareListener):
 
 
 def test_a_benchmark_holds_what_has_faces_and_the_journal_everything(data):
-    data.put("plain", "c23/R_real/train/one.mp4")
+    data.put("plain", "c23/R_real/train/one.mp4", "c40/R_real/train/one.mp4")
     data.put("other", "c23/R_fake/train/before.mp4")
     data.put("faceless", "c23/R_fake/test/three.mp4")
     data.put("empty", "c23/R_real/test/four.mp4")
-    data.put("plain", "c40/R_real/train/one.mp4")
     heard = Heard()
     prepared = data.prepare(heard)
     assert prepared.json == data.out / "Replica.json"
@@ -109,11 +108,9 @@ def test_a_video_that_is_named_twice_counts_once(data, monkeypatch, decoded):
 
 
 def test_videos_of_the_same_bytes_are_told_and_kept(data):
-    data.put("other", "c23/R_real/all/one.mp4")
-    data.put("other", "c23/R_fake/test/two.mp4")
+    data.put("other", "c23/R_real/all/one.mp4", "c23/R_fake/test/two.mp4")
     data.put("plain", "c23/R_fake/test/three.mp4")
-    data.put("empty", "c23/R_fake/test/four.mp4")
-    data.put("empty", "c23/R_fake/test/five.mp4")
+    data.put("empty", "c23/R_fake/test/four.mp4", "c23/R_fake/test/five.mp4")
     assert not data.prepare(kinds=("R_fake",)).same, "what has no crops is dropped for that alone"
     prepared = data.prepare()
     assert prepared.videos == 5
@@ -129,9 +126,7 @@ def test_videos_of_the_same_bytes_are_told_and_kept(data):
 
 
 def test_a_kind_that_was_not_downloaded_in_a_compression_is_not_left_out_silently(data):
-    data.put("other", "c23/R_real/test/one.mp4")
-    data.put("other", "c23/R_fake/test/two.mp4")
-    data.put("other", "c40/R_real/test/one.mp4")
+    data.put("other", "c23/R_real/test/one.mp4", "c23/R_fake/test/two.mp4", "c40/R_real/test/one.mp4")
     with pytest.raises(MissingError, match="has no R_fake in c40") as raised:
         data.prepare(compression="c40", kinds=())
     assert "--kind" in raised.value.hint
