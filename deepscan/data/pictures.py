@@ -109,7 +109,13 @@ def read_pictures(folder: Path, sources: Collection[str] = ()) -> tuple[Labelled
             f"{index} lists no picture of {', '.join(sources) or 'any source'}",
             f"its sources are: {', '.join(found) or 'none'}",
         )
-    _check_groups(index, pictures)
+    split_of: dict[str, str] = {}
+    for picture in pictures:
+        if split_of.setdefault(picture.group, picture.split) != picture.split:
+            raise UsageError(
+                f"{index}: group {picture.group!r} lies in both splits",
+                "put all pictures of a group into one split, or validation measures memory",
+            )
     return pictures
 
 
@@ -198,10 +204,10 @@ def _read_whole(path: Path) -> tuple[FaceVideo, ...]:
 
 
 def _picture(folder: Path, number: int, row: dict[str, str]) -> LabelledPicture:
-    path = folder / row["file"]
+    path, place = folder / row["file"], f"{folder / INDEX}, line {number}"
     if row["label"] not in LABEL_OF or row["split"] not in TRAINING_SPLITS:
         raise UsageError(
-            f"{folder / INDEX}, line {number}: label {row['label']!r}, split {row['split']!r}",
+            f"{place}: label {row['label']!r}, split {row['split']!r}",
             f"a label is one of {', '.join(LABEL_OF)}; a split one of {', '.join(TRAINING_SPLITS)}",
         )
     if not path.is_file():
@@ -211,6 +217,11 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> LabelledPicture:
         if layer is not None and not layer.is_file():
             hint = f"restore it, or take it out of line {number} of {INDEX}"
             raise MissingError(f"{layer} is not there", hint)
+    face_px = row.get("source_face_px") or "0"
+    if not face_px.isdecimal():
+        raise UsageError(
+            f"{place}: source_face_px {face_px!r}", "give a whole number of pixels, or leave it empty"
+        )
     return LabelledPicture(
         path,
         LABEL_OF[row["label"]],
@@ -223,25 +234,5 @@ def _picture(folder: Path, number: int, row: dict[str, str]) -> LabelledPicture:
         origin=row.get("origin") or "",
         pair=row.get("pair") or "",
         method=row.get("method") or "",
-        face_px=_face_px(folder, number, row),
+        face_px=int(face_px),
     )
-
-
-def _face_px(folder: Path, number: int, row: dict[str, str]) -> int:
-    stated = row.get("source_face_px") or "0"
-    if not stated.isdecimal():
-        raise UsageError(
-            f"{folder / INDEX}, line {number}: source_face_px {stated!r}",
-            "give a whole number of pixels, or leave it empty",
-        )
-    return int(stated)
-
-
-def _check_groups(index: Path, pictures: tuple[LabelledPicture, ...]) -> None:
-    split_of: dict[str, str] = {}
-    for picture in pictures:
-        if split_of.setdefault(picture.group, picture.split) != picture.split:
-            raise UsageError(
-                f"{index}: group {picture.group!r} lies in both splits",
-                "put all pictures of a group into one split, or validation measures memory",
-            )

@@ -14,6 +14,9 @@ from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import catalogue
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, load_card
 
+#: Finds faces and scores nothing.
+NO_MODEL = "none"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -107,7 +110,3 @@ def _on_gpu(engine: str) -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-#: Finds faces and scores nothing.
-NO_MODEL = "none"

@@ -14,7 +14,6 @@ from deepscan.backbones.weight_rules import fill, rename, shaped
 from deepscan.cards import Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS, load_network
-from deepscan.detectors.detector import Network
 from deepscan.detectors.predict import predict
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.detectors.weights import WEIGHTS, save_weights
@@ -264,7 +263,8 @@ def _source(
 def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str], path: Path) -> None:
     """Fill the network, write its weights and the card with the golden score."""
     network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
-    origin, given = f"the weights in {path}", _shaped(weights, network)
+    origin, own = f"the weights in {path}", network.state_dict()
+    given = {name: shaped(value, own.get(name)) for name, value in weights.items()}
     fill(network, given, left, origin, listed=LISTED, assign=True, hint=_HINT)
     save_weights(card.folder / WEIGHTS, network)
     if crop.input_side != network.side:
@@ -273,17 +273,12 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
     files = {"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))}
     card = replace(card, crop=crop, files=files)
     inputs = make_preprocessor(card.inputs, crop, card.mean, card.std)
-    del network
+    del network, own
     # As it will be loaded.
     score = float(predict(load_network(card), golden_crops(crop.input_side), inputs).mean())
     if not 0 <= score <= 1:
         raise ContractError(f"{origin} give no score: {score}", "fetch it again: some numbers in it are none")
     write_card(replace(card, golden=Golden(round(score, 6), TOLERANCE)))
-
-
-def _shaped(weights: Weights, network: Network) -> Weights:
-    own = network.state_dict()
-    return {name: shaped(value, own.get(name)) for name, value in weights.items()}
 
 
 @contextmanager

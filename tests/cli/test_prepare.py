@@ -10,7 +10,7 @@ import pytest
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import read_benchmark
-from deepscan.data.crops.prepare import read_crop_recipe
+from deepscan.data.crops.prepared_files import read_crop_recipe
 from deepscan.errors import ExitCode
 from deepscan.faces.align import align
 from deepscan.faces.following import FollowState, find_faces

@@ -173,6 +173,9 @@ def glass_blur(image: Image, rng: Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(moved, (0, 0), 0.7), dtype=np.uint8)
 
 
+#: What crops are moved by before anything else, a little or farther.
+_NEAR = ((0.5, flip), (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)))
+_FAR = ((0.5, flip), (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)))
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
 #: papers train with; `effort` that of Effort and DFD-HR; `gend` that of GenD; `compact` adds to the first
 #: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
@@ -203,8 +206,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
         (1.0, Jpeg()),
     ),
     "compact": (
-        (0.5, flip),
-        (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
+        *_NEAR,
         (0.2, Shrink(0.5)),
         (0.05, random_blur),
         (0.3, colour),
@@ -213,8 +215,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
         (0.2, erase),
     ),
     "clips": (
-        (0.5, flip),
-        (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)),
+        *_NEAR,
         (0.4, Shrink(0.25, codec=0.5)),
         (0.05, random_blur),
         (0.3, colour),
@@ -224,8 +225,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
         (0.2, erase),
     ),
     "web": (
-        (0.5, flip),
-        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        *_FAR,
         (0.5, Shrink(0.3, codec=0.5)),
         (0.05, random_blur),
         (0.35, colour),
@@ -235,8 +235,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
         (0.2, erase),
     ),
     "wild": (
-        (0.5, flip),
-        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        *_FAR,
         (0.2, expose),
         (0.15, fade),
         (0.1, sharpen),
@@ -250,8 +249,7 @@ AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
         (0.15, erase),
     ),
     "studio": (
-        (0.5, flip),
-        (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)),
+        *_FAR,
         (0.15, expose),
         (0.1, fade),
         (0.15, retouch),

@@ -142,8 +142,12 @@ def dither(image: Image, rng: Generator) -> Image:
 
 def sharpen(image: Image, rng: Generator) -> Image:
     """Raise the contrast of edges, as cameras and editors do."""
-    soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 2))
-    amount = rng.uniform(0.3, 1.5)
+    return unsharp(image, rng.uniform(0.7, 2), rng.uniform(0.3, 1.5))
+
+
+def unsharp(image: Image, reach: float, amount: float) -> Image:
+    """Return an image with what a Gaussian of so many pixels takes from it added that often once more."""
+    soft = cv2.GaussianBlur(image, (0, 0), reach)
     return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), dtype=np.uint8)
 
 

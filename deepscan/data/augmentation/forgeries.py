@@ -9,6 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from deepscan.crop_recipe import CropRecipe
+from deepscan.data.augmentation.degrade import unsharp
 from deepscan.faces.blend import BlendMask, face_outline, self_blended, soft_mask
 from deepscan.faces.regions import canonical_face
 from deepscan.media.frames import Image
@@ -120,7 +121,7 @@ def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tup
             source = _recoloured(_alike(crop, means.donor), crop, mask, rng)
     drawn = means.redrawers[int(rng.integers(len(means.redrawers)))](source)
     if rng.random() < 0.35:
-        drawn = _sharpened(drawn, rng)
+        drawn = unsharp(drawn, 1.0, rng.uniform(0.2, 1.0))
     return _laid(crop, drawn, mask), mask
 
 
@@ -200,15 +201,8 @@ def _rerendered(image: Image, rng: Generator) -> Image:
         # "Deconvolution and Checkerboard Artifacts" (Distill, 2016).
         grown = _transposed(coarse, rng)
         grown = cv2.resize(grown, (side, side), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.5:
-        return _sharpened(np.asarray(grown, dtype=np.uint8), rng)
-    return np.asarray(grown, dtype=np.uint8)
-
-
-def _sharpened(image: Image, rng: Generator) -> Image:
-    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
-    gain = float(rng.uniform(0.2, 1.0))
-    return np.asarray(cv2.addWeighted(image, 1 + gain, soft, -gain, 0), dtype=np.uint8)
+    drawn = np.asarray(grown, dtype=np.uint8)
+    return unsharp(drawn, 1.0, rng.uniform(0.2, 1.0)) if rng.random() < 0.5 else drawn
 
 
 def _transposed(image: Image, rng: Generator) -> Image:

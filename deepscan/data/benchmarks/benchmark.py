@@ -196,10 +196,9 @@ def read_benchmark(
             continue
         seen[entry.split].add(frames)
         masks = _masks(entry, places, frames)
-        video = FaceVideo(
-            path.stem, entry.kind, label, entry.split, entry.name, frames, masks, compression=entry.level
+        videos.append(
+            FaceVideo(path.stem, entry.kind, label, entry.split, entry.name, frames, masks, entry.level)
         )
-        videos.append(video)
     if absent and not videos:
         raise MissingError(
             f"none of the crops that {path} names is there, such as {absent}",

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +167,11 @@ class BenchmarkFile:
     def _entry(self, known: BenchmarkEntry, stated: Any) -> BenchmarkEntry:
         where = f"{known.kind}/{known.split}/{known.name}"
         stated = self._object(where, stated)
-        return BenchmarkEntry(
-            known.kind,
-            stated.get("label", known.kind),
-            known.split,
-            known.level,
-            known.name,
-            self._paths(where, stated.get("frames") or []),
-            self._paths(where, stated.get("masks") or []),
+        return replace(
+            known,
+            label=stated.get("label", known.kind),
+            frames=self._paths(where, stated.get("frames") or []),
+            masks=self._paths(where, stated.get("masks") or []),
         )
 
     def _paths(self, where: str, stated: Any) -> tuple[str, ...]:
@@ -218,11 +215,7 @@ def _videos(part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 #: Folders that published files name in front of the data sets' own; what follows them is what counts.
 _HOLDERS = ("datasets/rgb/", "datasets/", "deepfakes_detection_datasets/")
-
-
 _DIGITS = re.compile(r"(\d+)")
-
-
 Order = tuple[str | int, ...]
 
 

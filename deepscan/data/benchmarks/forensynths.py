@@ -28,35 +28,30 @@ class Generator:
     """Where the pictures of a generator come from.
 
     Attributes:
-        name: Of its folder, and of the subset in tables.
         reals: Folder with the real pictures that go with it; its own where None.
         origin: Where its authors give it out, for a hint.
     """
 
-    name: str
     reals: str | None
     origin: str
 
 
 _FORENSYNTHS = "the test set of github.com/PeterWang512/CNNDetection"
 _DIFFUSION = "the diffusion_datasets of github.com/WisconsinAIVision/UniversalFakeDetect"
-#: Name of a subset -> its generator, in the order of the tables.
+#: Name of a subset in tables, and of its folder -> its generator, in the order of the tables.
 GENERATORS: Mapping[str, Generator] = {
-    **{
-        name: Generator(name, None, _FORENSYNTHS)
-        for name in (
+    **dict.fromkeys(
+        (
             *("progan", "cyclegan", "biggan", "stylegan", "gaugan", "stargan", "deepfake", "seeingdark"),
             *("san", "crn", "imle"),
-        )
-    },
-    "guided": Generator("guided", "imagenet", _DIFFUSION),
-    **{
-        name: Generator(name, "laion", _DIFFUSION)
-        for name in (
-            *("ldm_200", "ldm_200_cfg", "ldm_100", "glide_100_27", "glide_50_27", "glide_100_10"),
-            "dalle",
-        )
-    },
+        ),
+        Generator(None, _FORENSYNTHS),
+    ),
+    "guided": Generator("imagenet", _DIFFUSION),
+    **dict.fromkeys(
+        (*("ldm_200", "ldm_200_cfg", "ldm_100", "glide_100_27", "glide_50_27", "glide_100_10"), "dalle"),
+        Generator("laion", _DIFFUSION),
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The road from a source video to its aligned crops on disk: decode -> find faces -> align -> write."""
+"""From a source video to its aligned crops on disk: decode -> find faces -> align -> write."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ import numpy as np
 from deepscan.batching import run_isolating_failures
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_pictures import find_landmarks
-from deepscan.data.crops.prepared_files import OUTPUTS, Place
+from deepscan.data.crops.prepared_files import Place
 from deepscan.data.datasets.layout import pictures_in
 from deepscan.errors import DeepscanError
 from deepscan.faces.align import align, similarity
@@ -80,7 +80,7 @@ class CropState:
         source: Which.
         report: How its decoding ended, None while it goes on.
         waiting: Frames that have not been through the face finder yet.
-        failure: What a stage of ours could not do with it, empty where none failed.
+        failure: Error message of the stage that failed; empty on success.
         follow_state: Where its faces were last.
         sampled: How many frames were looked at.
         landmarks: Index of each frame with a face -> its landmarks in the frame's pixels.
@@ -152,11 +152,12 @@ class VideoCropper:
             quiet = not self._take(self._pool.poll(0.5 if waits else 0.0), emit)
             if len(self._faces) >= FRAME_BATCH or (quiet and self._faces):
                 self._faces.run(self._keep)
-            self._finish(emit)
+            for job in [job for job, video in self._videos.items() if video.report and not video.waiting]:
+                self._end(self._videos.pop(job), emit)
 
     def _begin(self, source: VideoToCrop, emit: Emit) -> None:
         # An earlier attempt may have left other frames.
-        source.place.clear(*OUTPUTS)
+        source.place.clear()
         video = CropState(source)
         if source.pictures:
             self._read_pictures(video)
@@ -209,18 +210,16 @@ class VideoCropper:
         pictures, lost = video.source.pictures, 0
         size, digest = 0, hashlib.sha256()
         for start in range(0, len(pictures), FRAME_BATCH):
-            read = []
+            images = []
             for at, path in pictures[start : start + FRAME_BATCH]:
                 content = _content(path)
                 size += len(content)
                 digest.update(content)
-                read.append((at, _picture(content, cv2.IMREAD_COLOR)))
-            images = [
-                (at, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
-                for at, bgr in read
-                if bgr is not None
-            ]
-            lost += len(read) - len(images)
+                bgr = _picture(content, cv2.IMREAD_COLOR)
+                if bgr is None:
+                    lost += 1
+                else:
+                    images.append((at, np.ascontiguousarray(bgr[..., ::-1])))
             found = run_isolating_failures(
                 partial(find_landmarks, finder=self._finder), [image for _, image in images]
             )
@@ -243,17 +242,13 @@ class VideoCropper:
             seconds={},
         )
 
-    def _finish(self, emit: Emit) -> None:
-        for job in [job for job, video in self._videos.items() if video.report and not video.waiting]:
-            self._end(self._videos.pop(job), emit)
-
     def _end(self, video: CropState, emit: Emit) -> None:
         """Go on to the masks of a video whose faces are known, if there is anything to mask."""
-        mask = video.source.mask
-        if mask is not None and _status(video)[0] == "ok" and not mask.is_dir():
+        mask = video.source.mask if _status(video)[0] == "ok" else None
+        if mask is not None and not mask.is_dir():
             self._unmasked.append(video)
             return
-        if mask is not None and _status(video)[0] == "ok":
+        if mask is not None:
             self._read_masks(video, mask)
         emit(video.source, _concluded(video))
 
@@ -319,7 +314,7 @@ def _concluded(video: CropState) -> CroppedVideo:
     status, detail = _status(video)
     report, warnings = video.report, video.report.warnings
     if status != "ok":
-        video.source.place.clear(*OUTPUTS)
+        video.source.place.clear()
         return CroppedVideo(status, detail, warnings, report.sha256, report.size, video.sampled, (), ())
     missing = len(video.landmarks) - len(video.masked)
     if video.source.mask is not None and missing:

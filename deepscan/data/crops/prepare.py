@@ -13,7 +13,7 @@ from deepscan.data.benchmarks.benchmark import SPLITS, write_benchmark
 from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS, DEFAULT_COMPRESSION
 from deepscan.data.crops.crop_videos import CroppedVideo, VideoCropper, VideoToCrop
 from deepscan.data.crops.prepared_files import (
-    CropOutput,
+    OUTPUTS,
     CropsKey,
     JournalLine,
     Place,
@@ -25,7 +25,6 @@ from deepscan.data.crops.prepared_files import (
     face_videos,
     place_of,
     plan_videos,
-    read_crop_recipe,
     select_videos,
 )
 from deepscan.data.datasets.layout import DatasetLayout
@@ -38,8 +37,6 @@ from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
-
-__all__ = ["PrepareListener", "PrepareOptions", "Prepared", "prepare_dataset", "read_crop_recipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,12 +292,12 @@ def _stands(line: JournalLine, item: PlannedVideo, files: PreparedFiles) -> bool
     if item.indices and not set(line["frames"]) <= set(item.indices):
         return False
     place = place_of(line, files)
-    parts: tuple[tuple[CropOutput, list[int]], ...] = (
-        ("frames", line["frames"]),
-        ("landmarks", line["frames"]),
-        ("masks", line["masks"]),
+    # Landmarks are written with their frames.
+    return all(
+        _written(place.file(what, index))
+        for what in OUTPUTS
+        for index in line["masks" if what == "masks" else "frames"]
     )
-    return all(_written(place.file(what, index)) for what, indices in parts for index in indices)
 
 
 def _written(path: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo
@@ -24,9 +24,9 @@ PlanKey = tuple[str, str, str, str]
 #: Compression, kind and folder: what a video's crops are known by, whatever splits it is in.
 CropsKey = tuple[str, str, str]
 
-CropOutput = Literal["frames", "landmarks", "masks"]
 #: What is written of a video.
-OUTPUTS: tuple[CropOutput, ...] = ("frames", "landmarks", "masks")
+CropOutput = Literal["frames", "landmarks", "masks"]
+OUTPUTS: tuple[CropOutput, ...] = get_args(CropOutput)
 #: Bytes that a folder takes of its video's name: file systems have room for 255, and more may follow.
 _LONGEST = 200
 
@@ -43,22 +43,18 @@ class Place:
     folder: Path
     video: str
 
-    def of(self, what: CropOutput) -> Path:
-        """Return the folder of the video's frames, landmarks or masks."""
-        return self.folder / what / self.video
-
     def file(self, what: CropOutput, index: int) -> Path:
         """Return the file of one frame."""
-        return self.of(what) / f"{index:03d}{'.npy' if what == 'landmarks' else '.png'}"
+        return self.folder / what / self.video / f"{index:03d}{'.npy' if what == 'landmarks' else '.png'}"
 
-    def clear(self, *what: CropOutput) -> None:
+    def clear(self) -> None:
         """Remove what lies there.
 
         Raises:
             DeepscanError: It cannot be removed.
         """
-        for part in what:
-            folder = self.of(part)
+        for what in OUTPUTS:
+            folder = self.folder / what / self.video
             try:
                 if folder.is_dir():
                     shutil.rmtree(folder)
@@ -232,9 +228,9 @@ class PreparedFiles:
             return {}
         before = _read(self.sidecar)
         differing = [
-            f"{name} was {before.get(name)!r}, is {now!r}"
+            f"{name} was {was!r}, is {now!r}"
             for name, now in stated.items()
-            if before.get(name) != now
+            if (was := before.get(name)) != now
         ]
         if differing:
             raise ContractError(
@@ -294,12 +290,11 @@ def face_videos(
 ) -> Iterator[FaceVideo]:
     """Yield the videos that have crops, in an order that does not depend on which ended first."""
     kinds = list(layout.labels)
-    for line in sorted(
-        lines,
-        key=lambda line: (kinds.index(line["kind"]), line["compression"], line["split"], line["name"]),
-    ):
-        if line["status"] != "ok":
-            continue
+
+    def order(line: JournalLine) -> tuple[int, str, str, str]:
+        return kinds.index(line["kind"]), line["compression"], line["split"], line["name"]
+
+    for line in sorted((line for line in lines if line["status"] == "ok"), key=order):
         place, masked = place_of(line, files), set(line["masks"])
         yield FaceVideo(
             dataset=files.name,

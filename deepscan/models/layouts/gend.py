@@ -64,8 +64,10 @@ class GenDLayout(WeightLayout):
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the backbone, the feature, and whether it is normalised."""
         normalise, assumed = _normalises(stated)
-        backbone = clip_arguments(weights, projected=False)
-        return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
+        return {"backbone": self._backbone(weights), "feature": "cls", "normalise": normalise}, assumed
+
+    def _backbone(self, weights: Weights) -> dict[str, Any]:
+        return clip_arguments(weights, projected=False)
 
 
 @WEIGHT_LAYOUTS.register("gend-predecessor")
@@ -104,12 +106,9 @@ class GenDOnDinov3(GenDLayout):
         """Return whether there is a backbone with register tokens."""
         return "feature_extractor.backbone.embeddings.register_tokens" in weights
 
-    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the backbone, the feature, and whether it is normalised."""
-        normalise, assumed = _normalises(stated)
+    def _backbone(self, weights: Weights) -> dict[str, Any]:
         biases = "".join(name for name in "qkv" if f"backbone.blocks.0.attention.{name}.bias" in weights)
-        backbone = backbone_arguments(weights, "dinov3-vit-l16", biases=biases)
-        return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
+        return backbone_arguments(weights, "dinov3-vit-l16", biases=biases)
 
 
 @WEIGHT_LAYOUTS.register("gend-pe")
@@ -133,8 +132,6 @@ class GenDOnPe(GenDLayout):
             return weights
         return {**weights, name: resample_abs_pos_embed(weights[name].float(), new_size=[_PE_GRID, _PE_GRID])}
 
-    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the backbone, the feature, which is what it pools, and whether it is normalised."""
-        normalise, assumed = _normalises(stated)
-        backbone = backbone_arguments(weights, "pe-core-vit-l14")
-        return {"backbone": backbone, "feature": "cls", "normalise": normalise}, assumed
+    def _backbone(self, weights: Weights) -> dict[str, Any]:
+        # Its feature is what it pools.
+        return backbone_arguments(weights, "pe-core-vit-l14")

@@ -123,17 +123,16 @@ def test_masks_go_with_the_frames_of_their_numbers(tmp_path):
     assert videos["FF-NT"].masks == ()
 
 
-def test_a_frame_without_a_mask_has_none(tmp_path):
-    frames, masks = crops(tmp_path, "f/a", (0, 1, 2)), crops(tmp_path, "m/a", (2, 0))
-    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", frames, masks=masks)}}})
-    (video,) = read_benchmark(path).videos
-    assert [os.path.basename(mask) for mask in video.masks] == ["000.png", "", "002.png"]
-
-
-def test_masks_of_other_names_go_in_their_order(tmp_path):
-    frames, masks = crops(tmp_path, "f/a", (3, 7)), crops(tmp_path, "m/a", (0, 1))
-    path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", frames, masks=masks)}}})
-    assert [os.path.basename(mask) for mask in read_benchmark(path).videos[0].masks] == ["000.png", "001.png"]
+@pytest.mark.parametrize(
+    ("frames", "masks", "given"),
+    [((0, 1, 2), (2, 0), ["000.png", "", "002.png"]), ((3, 7), (0, 1), ["000.png", "001.png"])],
+)
+def test_a_frame_without_a_mask_has_none_and_masks_of_other_names_go_in_their_order(
+    tmp_path, frames, masks, given
+):
+    stated = entry("x_Fake", crops(tmp_path, "f/a", frames), masks=crops(tmp_path, "m/a", masks))
+    (video,) = read_benchmark(file(tmp_path, {"x_Fake": {"test": {"a": stated}}})).videos
+    assert [os.path.basename(mask) for mask in video.masks] == given
 
 
 def test_what_is_left_out_is_told(tmp_path):

@@ -12,7 +12,8 @@ from deepscan import devices
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops import prepare as prepare_module
-from deepscan.data.crops.prepare import PrepareListener, PrepareOptions, prepare_dataset, read_crop_recipe
+from deepscan.data.crops.prepare import PrepareListener, PrepareOptions, prepare_dataset
+from deepscan.data.crops.prepared_files import read_crop_recipe
 from deepscan.data.datasets.layout import SourceVideo
 from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
 from deepscan.faces.finder import open_finder
