@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Self
 
 from rich.cells import cell_len
@@ -163,9 +162,7 @@ class ProgressView:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._close()
 
 
@@ -210,8 +207,8 @@ def rate_of(rate: float, unit: str) -> str:
 
 def time_left(seconds: float) -> str:
     """Return in words how long something will take."""
-    if 0 < seconds < 60:
-        return "<1 min left"
+    if seconds < 60:
+        return f"{seconds:.0f} s left"
     return f"{seconds / 60:.0f} min left" if seconds < 36000 else f"{seconds / 3600:.1f} h left"
 
 

@@ -115,7 +115,7 @@ def test_a_terminal_shows_every_figure_in_one_line(clock):
         clock.now += 1
         view.step(step(1, epoch=2, left=30.0, rate=3.14))
         line = looks(console)[-1]
-    assert words(line) == "training epoch 2/6 loss 0.7371 3.1 images/s AUC 0.9123 <1 min left"
+    assert words(line) == "training epoch 2/6 loss 0.7371 3.1 images/s AUC 0.9123 30 s left"
     assert "\u2501" in line
 
 
@@ -166,8 +166,8 @@ def test_work_goes_from_the_screen_when_it_is_done(clock):
         view.step(step(1))
         assert len(screen(console.file.getvalue())) == 1
     shown = [words(line) for line in looks(console)]
-    assert "crops 200/300 50 images/s <1 min left" in shown
-    assert "features 200/300 50 images/s <1 min left" in shown
+    assert "crops 200/300 50 images/s 2 s left" in shown
+    assert "features 200/300 50 images/s 2 s left" in shown
     assert [line.split()[0] for line in shown] == sorted(line.split()[0] for line in shown)
 
 
@@ -178,7 +178,7 @@ def test_the_rate_is_not_of_what_was_done_before_the_first_word(clock):
         clock.now += 10
         view.crops(9100, 9200)
         line = looks(console)[-1]
-    assert words(line) == "crops 9100/9200 10 images/s <1 min left"
+    assert words(line) == "crops 9100/9200 10 images/s 10 s left"
 
 
 def test_it_is_drawn_ten_times_a_second_at_most(clock):
@@ -216,7 +216,7 @@ def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, con
         clock.now += 10
         view.step(step(1, epoch=2))
     assert told.file.getvalue().splitlines() == [
-        "crops 64/64 8.0 images/s 0 min left",
+        "crops 64/64 8.0 images/s 0 s left",
         "training 4/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
         "training 8/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
         "training 10/60 epoch 1/6 loss 0.7371 20 images/s AUC 0.9000 110 min left",
@@ -235,11 +235,12 @@ def test_none_is_nothing(clock, console):
     assert told.file.getvalue() == ""
 
 
-def test_a_long_time_is_told_in_hours(clock):
-    told = log()
-    with TrainView("plain", told) as view:
-        view.step(step(10, {"auc": 0.9}, left=45000.0))
-    assert told.file.getvalue().endswith(" 12.5 h left\n")
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [(0.2, "0 s"), (40.4, "40 s"), (60.0, "1 min"), (35999.0, "600 min"), (45000.0, "12.5 h")],
+)
+def test_the_time_left_is_told_in_what_suits_it(left, said):
+    assert module.time_left(left) == f"{said} left"
 
 
 @pytest.mark.parametrize("writes", range(8))

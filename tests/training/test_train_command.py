@@ -62,7 +62,7 @@ def test_it_leaves_a_model_folder_and_says_where(tiny, tmp_path):
     assert len(done.stdout.splitlines()) == 1
     lines = [line for line in done.stderr.splitlines() if "AUC" in line]
     assert [line.split()[3] for line in lines] == ["1/2", "2/2"]
-    assert all(word in lines[0] for word in ("loss", "images/s", "min left"))
+    assert all(word in lines[0] for word in ("loss", "images/s", " left"))
     card = load_card(tmp_path / "made")
     assert (card.name, card.method, card.trained["seed"]) == ("made", "qtfp", 1024)
     assert "research" in card.trained["terms"]
