@@ -81,18 +81,15 @@ def _table(rows: list[BenchRow]) -> Table:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("stage", no_wrap=True)
     grid.add_column("what", overflow="fold")
-    grid.add_column("rate", justify="right", no_wrap=True)
-    grid.add_column("seconds", justify="right", no_wrap=True)
-    grid.add_column("spread", justify="right", no_wrap=True)
+    for head in ("rate", "seconds", "spread"):
+        grid.add_column(head, justify="right", no_wrap=True)
     grid.add_column("", overflow="fold")
     for row in rows:
         part = row.get("part", "")
         of_a_scan = row["stage"] == "scan" and part != "whole"
-        what = f"of it {part}" if of_a_scan else _what(row)
+        cells = ("", f"of it {part}", "") if of_a_scan else (row["stage"], _what(row), _rate(row))
         grid.add_row(
-            "" if of_a_scan else row["stage"],
-            what,
-            "" if of_a_scan else _rate(row),
+            *cells,
             f"{row['seconds']:.4g}",
             f"{_spread(row):.0%}" if row["repeats"] > 1 and row["seconds"] else "",
             _share(row),

@@ -2,20 +2,16 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod
-from deepscan.cards import CARD, ModelCard, write_card
+from deepscan.cards import CARD, write_card
 from deepscan.cli import options as opt
 from deepscan.errors import UsageError, require
-from deepscan.models.lookup import find_model, is_embedded, load_card
+from deepscan.models.lookup import is_embedded, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
-
-if TYPE_CHECKING:
-    from deepscan.evaluation.protocols import Level
-    from deepscan.evaluation.report import Report
 
 fit_option = partial(typer.Option, rich_help_panel="Fit")
 
@@ -69,10 +65,15 @@ def calibrate(
     require(("sklearn", "matplotlib"), "eval", "calibrating")
     from deepscan.cli.eval_modes import make_request, measure_model
     from deepscan.cli.eval_view import EvalView
+    from deepscan.evaluation.results import calibrate_from_report
     from deepscan.scanning.options import ScanOptions
 
-    _check_writable(model)
     card = load_card(model)
+    if is_embedded(card.folder):
+        raise UsageError(
+            f"model {model} came with deepscan, and its card stays as it is",
+            f"copy {card.folder} and name the copy with --model",
+        )
     request = make_request(
         card,
         protocol,
@@ -88,33 +89,7 @@ def calibrate(
     )
     options = ScanOptions(model=model, engine=engine, device=device, precision=precision)
     report = measure_model(request, options, EvalView(progress))
-    _write(report, card, request.protocol.level(request.row), fit, false_alarms, misses)
-
-
-def _check_writable(model: str) -> None:
-    """Refuse a model whose card is not the user's to change.
-
-    Raises:
-        UsageError: The model came with deepscan.
-    """
-    if is_embedded(find_model(model)):
-        raise UsageError(
-            f"model {model} came with deepscan, and its card stays as it is",
-            f"copy {load_card(model).folder} and name the copy with --model",
-        )
-
-
-def _write(
-    report: "Report",
-    card: ModelCard,
-    level: "Level",
-    fit: CalibrationMethod,
-    false_alarms: float,
-    misses: float,
-) -> None:
-    """Write the calibration into the card, and print it."""
-    from deepscan.evaluation.results import calibrate_from_report
-
+    level = request.protocol.level(request.row)
     made = calibrate_from_report(report, card, level, fit, fpr=false_alarms, fnr=misses)
     write_card(made)
     found = made.calibration

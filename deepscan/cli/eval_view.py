@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -73,11 +72,9 @@ class EvalView(ProgressView, EvaluationListener):
         names = ", ".join(path.name for path in paths)
         self.note(f"in {paths[0].parent}: {names}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
-        if self._style == "none" and isinstance(error, MissingError):
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        if self._style == "none" and isinstance(raised[1], MissingError):
             # They are part of the error, whatever progress is shown.
             for line in self._absent:
                 self._write(line)

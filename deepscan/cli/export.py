@@ -58,7 +58,13 @@ def export(
 
     deepscan export --model runs/mine --precision int8 --data faces --out runs/mine
     """
-    _check(precision, data)
+    if precision == "int8" and data is None:
+        raise UsageError(
+            "8 bits are fitted to crops, and none are given",
+            "name face pictures with faces.csv by --data DIR",
+        )
+    if precision == "fp32" and data is not None:
+        raise UsageError("--data is for --precision int8", "leave it out")
     card = load_card(model)
     if card.crop is None:
         raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
@@ -73,16 +79,6 @@ def export(
         made, summary = quantised(made)
     write_card(made)
     typer.echo(f"{folder}  {summary}")
-
-
-def _check(precision: str, data: Path | None) -> None:
-    if precision == "int8" and data is None:
-        raise UsageError(
-            "8 bits are fitted to crops, and none are given",
-            "name face pictures with faces.csv by --data DIR",
-        )
-    if precision == "fp32" and data is not None:
-        raise UsageError("--data is for --precision int8", "leave it out")
 
 
 def _quantiser(data: Path, cache: Path, recipe: "CropRecipe") -> Callable[[ModelCard], tuple[ModelCard, str]]:

@@ -1,7 +1,7 @@
 """What the media room hands on: facts about a file, and frames that never lose their time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, Literal, Self, get_args
 
@@ -105,26 +105,11 @@ class MediaInfo:
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON types, rates and ratios as fractions such as `30000/1001`."""
-        return {
-            "container": self.container,
-            "codec": self.codec,
-            "pixel_format": self.pixel_format,
-            "width": self.width,
-            "height": self.height,
-            "stored_width": self.stored_width,
-            "stored_height": self.stored_height,
+        return asdict(self) | {
             "pixel_aspect": f"{self.pixel_aspect.numerator}/{self.pixel_aspect.denominator}",
-            "rotation": self.rotation,
-            "mirrored": self.mirrored,
-            "transfer": self.transfer,
-            "field_order": self.field_order,
             "start": None if self.start is None else round(self.start, 6),
             "fps": None if self.fps is None else f"{self.fps.numerator}/{self.fps.denominator}",
             "duration": None if self.duration is None else round(self.duration, 6),
-            "frames_stated": self.frames_stated,
-            "frames_decodable": self.frames_decodable,
-            "keyframes": self.keyframes,
-            "other_videos": self.other_videos,
         }
 
 

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from deepscan.errors import MissingError
@@ -106,9 +105,7 @@ class DecodePool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _start(self) -> WorkerProcess:

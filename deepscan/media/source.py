@@ -3,7 +3,6 @@
 import hashlib
 import os
 import stat
-from types import TracebackType
 from typing import Self
 
 from deepscan.media.frames import MediaError
@@ -106,9 +105,7 @@ class SourceFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
