@@ -193,9 +193,9 @@ def _silence(output: Any, stream: Any, blocks: int = 20) -> None:
     output.mux(stream.encode(None))
 
 
-def oriented(path: Path, orientation: int, count: int = 12) -> Path:
+def oriented(path: Path, orientation: int) -> Path:
     """Write an MP4 whose display matrix says what an EXIF orientation (1 to 8) does, to show a `picture`."""
-    video(path, count, orientation=orientation)
+    video(path, 12, orientation=orientation)
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4 + 40
     a, b, c, d = _STORED[orientation][1]
@@ -204,20 +204,20 @@ def oriented(path: Path, orientation: int, count: int = 12) -> Path:
     return path
 
 
-def rotated(path: Path, rotation: int, count: int = 12) -> Path:
+def rotated(path: Path, rotation: int) -> Path:
     """Write an MP4 to be turned clockwise by `rotation` degrees, after which it shows a `picture`."""
-    return oriented(path, _ROTATIONS[rotation], count)
+    return oriented(path, _ROTATIONS[rotation])
 
 
-def vfr(path: Path, count: int = 24) -> Path:
-    """Write a video whose frames last 20, 50 and 90 ms in turn; `vfr_times` says when each is shown."""
-    return video(path, count, ticks=[round(1000 * time) for time in vfr_times(count)])
+def vfr(path: Path) -> Path:
+    """Write a video of 24 frames that last 20, 50 and 90 ms in turn; `vfr_times` says when each is shown."""
+    return video(path, 24, ticks=[round(1000 * time) for time in vfr_times()])
 
 
-def vfr_times(count: int = 24) -> list[float]:
+def vfr_times() -> list[float]:
     """Return the presentation times in seconds of the frames of `vfr`."""
     lengths = [0.02, 0.05, 0.09]
-    return [sum(lengths[i % 3] for i in range(number)) for number in range(count)]
+    return [sum(lengths[i % 3] for i in range(number)) for number in range(24)]
 
 
 def cut(path: Path, share: float) -> Path:
@@ -241,22 +241,22 @@ def cut_late(path: Path) -> Path:
     return path
 
 
-def truncated(path: Path, share: float = 0.6, count: int = 60) -> Path:
+def truncated(path: Path) -> Path:
     """Write an MP4 with its index in front, then cut it: the index promises frames that are not there."""
-    return cut(video(path, count, faststart=True), share)
+    return cut(video(path, 60, faststart=True), 0.6)
 
 
-def stump(path: Path, left: int = 3) -> Path:
-    """Write such an MP4 cut right behind its first packets, as many as are left."""
+def stump(path: Path) -> Path:
+    """Write such an MP4 cut right behind its third packet."""
     with av.open(str(video(path, faststart=True))) as file:
         ends = sorted(packet.pos + packet.size for packet in file.demux(video=0) if packet.size)
-    path.write_bytes(path.read_bytes()[: ends[left - 1]])
+    path.write_bytes(path.read_bytes()[: ends[2]])
     return path
 
 
-def indexless(path: Path, count: int = 60) -> Path:
+def indexless(path: Path) -> Path:
     """Write an MP4 with its index at the end, then cut that off: nothing can be decoded."""
-    return cut(video(path, count), 0.6)
+    return cut(video(path, 60), 0.6)
 
 
 def lying(path: Path, stated: int = 43, count: int = 30) -> Path:
@@ -299,13 +299,13 @@ def _grow(data: bytearray, name: bytes, more: bytes, count: tuple[int, int]) -> 
     return data[:end] + more + data[end:]
 
 
-def damaged(path: Path, count: int = 60, share: float = 0.5, length: int = 400) -> Path:
+def damaged(path: Path) -> Path:
     """Write an MP4 with its index in front, then overwrite bytes in the midst of its frames."""
-    video(path, count, faststart=True, gop=12, options={"crf": "10"})
+    video(path, 60, faststart=True, gop=12, options={"crf": "10"})
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 4
-    at = start + int((len(data) - start) * share)
-    data[at : at + length] = bytes(np.random.default_rng(0).integers(0, 256, length, np.uint8))
+    at = start + (len(data) - start) // 2
+    data[at : at + 400] = bytes(np.random.default_rng(0).integers(0, 256, 400, np.uint8))
     path.write_bytes(data)
     return path
 
@@ -322,11 +322,11 @@ def mistitled(path: Path) -> Path:
     return path
 
 
-def resized(path: Path, count: int = 10) -> Path:
-    """Write a Matroska video of `count` frames, then as many that are half as large again."""
-    first = video(path.with_suffix(".a.h264"), count, container="h264", options=_INBAND)
+def resized(path: Path) -> Path:
+    """Write a Matroska video of 10 frames, then as many that are half as large again."""
+    first = video(path.with_suffix(".a.h264"), 10, container="h264", options=_INBAND)
     large = (WIDTH * 3 // 2, HEIGHT * 3 // 2)
-    second = video(path.with_suffix(".b.h264"), count, container="h264", size=large, options=_INBAND)
+    second = video(path.with_suffix(".b.h264"), 10, container="h264", size=large, options=_INBAND)
     with av.open(str(path), "w", format="matroska") as output:
         stream: Any = None
         at = 0
@@ -370,9 +370,9 @@ def empty(path: Path) -> Path:
     return path
 
 
-def text(path: Path, content: str = "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n") -> Path:
-    """Write text, by default a playlist that would make a player open a connection."""
-    path.write_text(content, encoding="utf-8")
+def text(path: Path) -> Path:
+    """Write text: a playlist that would make a player open a connection."""
+    path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     return path
 
 
@@ -381,7 +381,7 @@ def gif(path: Path, count: int = 6) -> Path:
     return video(path, count, fps=10, codec="gif", pixel_format="rgb8")
 
 
-def webm(path: Path, codec: str = "libvpx-vp9", count: int = 12) -> Path:
-    """Write a WebM, with `libvpx-vp9` or `libsvtav1`."""
+def webm(path: Path, codec: str = "libvpx-vp9") -> Path:
+    """Write a WebM of 12 frames, with `libvpx-vp9` or `libsvtav1`."""
     speed = {"libvpx-vp9": {"cpu-used": "8", "deadline": "realtime"}, "libsvtav1": {"preset": "12"}}[codec]
-    return video(path, count, codec=codec, options=speed)
+    return video(path, 12, codec=codec, options=speed)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,17 @@ class Ran:
     def error_lines(self) -> list[str]:
         """The lines of stderr that are an error or a hint."""
         return [line for line in self.err.splitlines() if line.startswith(("error:", "hint:"))]
+
+    def refused(self, code: int) -> list[str]:
+        """Make sure that it failed with this code, in one `error:` line and one `hint:` line; return both.
+
+        Whatever else is noted, there is no traceback and no box.
+        """
+        assert self.code == code, self.err
+        assert [line.split(":")[0] for line in self.error_lines] == ["error", "hint"], self.err
+        assert "Traceback" not in self.err
+        assert "╭" not in self.err
+        return self.error_lines
 
 
 def deepscan(
@@ -60,6 +72,19 @@ def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Pope
     return subprocess.Popen(
         [sys.executable, "-c", code, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+
+
+def wait_for(process: subprocess.Popen[bytes], path: Path, lines: int = 1) -> None:
+    """Wait until a command that runs has written so many lines to a file.
+
+    Args:
+        process: The command.
+        path: The file.
+        lines: How many; 0 for the file alone.
+    """
+    while not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+        assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
+        time.sleep(0.02)
 
 
 def without_privileges() -> list[str]:

@@ -2,14 +2,14 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 
-from tests.awkward import HEIGHT, WIDTH, picture, stored_as
+from tests.awkward import Image, picture, stored_as
 
 
 def png(path: Path, width: int, height: int, rows: Callable[[int], bytes] | None = None) -> Path:
@@ -28,11 +28,7 @@ def png(path: Path, width: int, height: int, rows: Callable[[int], bytes] | None
         chunks.append(packer.compress(b"\0" + (rows(number) if rows else black)))
     chunks.append(packer.flush())
     header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
-    parts: Iterable[tuple[bytes, bytes]] = (
-        (b"IHDR", header),
-        (b"IDAT", b"".join(chunks)),
-        (b"IEND", b""),
-    )
+    parts = ((b"IHDR", header), (b"IDAT", b"".join(chunks)), (b"IEND", b""))
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         for name, body in parts:
@@ -50,26 +46,24 @@ def still(path: Path, number: int = 5) -> Path:
         ".tiff": ("tiff", "rgb24"),
         ".webp": ("libwebp", "yuv420p"),
     }[path.suffix]
-    context: Any = av.CodecContext.create(codec, "w")
-    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, pixel_format
-    context.time_base = Fraction(1, 25)
-    frame: Any = av.VideoFrame.from_ndarray(picture(number), format="rgb24").reformat(format=pixel_format)
-    frame.pts = 0
-    packets = [*context.encode(frame), *context.encode(None)]
-    path.write_bytes(b"".join(bytes(packet) for packet in packets))
+    path.write_bytes(_encoded(picture(number), codec, pixel_format))
     return path
 
 
 def exif_jpeg(path: Path, orientation: int = 6, number: int = 5) -> Path:
     """Write a JPEG that an EXIF orientation (1 to 8) turns into a `picture`."""
-    turned = stored_as(picture(number), orientation)
-    context: Any = av.CodecContext.create("mjpeg", "w")
-    context.width, context.height, context.pix_fmt = turned.shape[1], turned.shape[0], "yuvj420p"
-    context.time_base = Fraction(1, 25)
-    frame: Any = av.VideoFrame.from_ndarray(turned, format="rgb24").reformat(format="yuvj420p")
-    frame.pts = 0
-    data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+    data = _encoded(stored_as(picture(number), orientation), "mjpeg", "yuvj420p")
     tiff = b"MM\0*" + struct.pack(">IH", 8, 1) + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0) + bytes(4)
     body = b"Exif\0\0" + tiff
     path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:])
     return path
+
+
+def _encoded(image: Image, codec: str, pixel_format: str) -> bytes:
+    """Return one picture as an encoder of libav writes it."""
+    context: Any = av.CodecContext.create(codec, "w")
+    context.height, context.width = image.shape[:2]
+    context.pix_fmt, context.time_base = pixel_format, Fraction(1, 25)
+    frame: Any = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixel_format)
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])

@@ -31,7 +31,6 @@ def test_an_analysis_gives_a_table_a_plot_and_its_main_figures(tmp_path):
 )
 def test_what_cannot_be_is_one_error_and_one_hint(words, error, hint, tmp_path):
     ran = deepscan("analyse", *words, cwd=tmp_path)
-    assert ran.code == ExitCode.USAGE, ran.err
-    told = ran.error_lines
+    told = ran.refused(ExitCode.USAGE)
     assert error in told[0]
     assert hint in told[1]

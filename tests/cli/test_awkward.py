@@ -1,6 +1,7 @@
 """Bad input: each file gets its status and one clear line, and no other video is disturbed."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -144,3 +145,16 @@ def test_an_empty_folder_is_no_error(tmp_path):
     ran = deepscan("scan", tmp_path, "--model", "none")
     assert ran.code == 0
     assert "no video" in ran.err
+
+
+def test_heic_and_avif_are_taken_from_a_folder():
+    """As phones write them."""
+    ran = deepscan("scan", Path(__file__).parents[1] / "media" / "pictures", "--model", "none")
+    assert ran.code == 0, ran.err
+    found = {os.path.basename(record["path"]): record for record in ran.records}
+    assert sorted(found) == ["ignored.heic", "tiles1.avif", "tiles1.heic", "tiles6.heic", "tiles7.avif"]
+    # They show blocks, no face, and are read whole.
+    assert {record["status"] for record in found.values()} == {"no_face"}
+    assert {(record["media"]["width"], record["media"]["height"]) for record in found.values()} == {(160, 96)}
+    assert {record["media"]["decoder"] for record in found.values()} == {"pillow"}
+    assert "left out of folders: 1 .md" in ran.err

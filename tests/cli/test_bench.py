@@ -36,10 +36,8 @@ def test_a_pipe_gets_the_machine_and_a_row_a_measurement(folder):
     stages = [row["stage"] for row in rows if row["stage"] != "scan"]
     assert stages == ["start-up"] * 4 + ["decode", "faces", "detector", "detector"]
     scans = [row for row in rows if row.get("part") == "whole"]
-    assert [(row["precision"], row["count"], row["frames"]) for row in scans] == [
-        ("fp32", 2, 2),
-        ("int8", 2, 2),
-    ]
+    counted = [(row["precision"], row["count"], row["frames"]) for row in scans]
+    assert counted == [("fp32", 2, 2), ("int8", 2, 2)]
     parts = {row["part"] for row in rows if row["stage"] == "scan"}
     assert parts == {"whole", "hash", "probe", "decode", "wait", "faces", "detector"}
     assert all(row["seconds"] >= 0 and row["low"] <= row["seconds"] <= row["high"] for row in rows)
@@ -49,24 +47,8 @@ def test_a_pipe_gets_the_machine_and_a_row_a_measurement(folder):
 
 def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_path):
     out = tmp_path / "speed.csv"
-    ran = at_a_terminal(
-        *(
-            "-m",
-            "deepscan",
-            "bench",
-            folder,
-            *QUICK,
-            "--only",
-            "decode,scan",
-            "--workers",
-            "1",
-            "--model",
-            "none",
-            "--out",
-            out,
-        ),
-        columns=120,
-    )
+    some = ("--only", "decode,scan", "--workers", "1", "--model", "none", "--out", out)
+    ran = at_a_terminal("-m", "deepscan", "bench", folder, *QUICK, *some, columns=120)
     assert ran.code == 0, ran.screen
     assert "videos/min" in ran.screen
     assert "of it decode" in ran.screen
@@ -95,8 +77,7 @@ def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_
 def test_what_is_wrong_is_said_in_two_lines(folder, arguments, words):
     named = [] if "absent.mp4" in arguments else [folder / "320x240-8-faces1-0.mp4"]
     ran = deepscan("bench", *named, *arguments, *([] if "--frames" in arguments else QUICK))
-    assert ran.code == ExitCode.USAGE
-    assert len(ran.error_lines) == 2
+    ran.refused(ExitCode.USAGE)
     assert words in ran.err
 
 

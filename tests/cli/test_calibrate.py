@@ -35,15 +35,13 @@ def test_the_card_of_a_model_that_came_with_deepscan_stays_as_it_is(beside, tmp_
     if beside:
         (tmp_path / "convnet").mkdir()
     ran = deepscan("calibrate", "--model", "convnet", cwd=tmp_path)
-    error, hint = ran.error_lines
-    assert ran.code == ExitCode.USAGE
+    error, hint = ran.refused(ExitCode.USAGE)
     assert "came with deepscan" in error
     assert "--model" in hint
 
 
 def test_a_way_to_fit_that_is_unknown_is_refused(tmp_path):
     ran = deepscan("calibrate", "--model", "m", "--fit", "platt", cwd=tmp_path)
-    error, hint = ran.error_lines
-    assert ran.code == ExitCode.USAGE
+    error, hint = ran.refused(ExitCode.USAGE)
     assert "'platt' is not one of 'temperature', 'isotonic'" in error
     assert hint == "hint: deepscan calibrate --help shows what there is"

@@ -29,8 +29,6 @@ def test_two_files_are_compared_on_what_both_have(tmp_path):
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    ran = deepscan("compare", "a.csv", "b.csv", cwd=tmp_path)
-    assert ran.code == ExitCode.USAGE, ran.err
-    error, hint = ran.error_lines
+    error, hint = deepscan("compare", "a.csv", "b.csv", cwd=tmp_path).refused(ExitCode.USAGE)
     assert "a.csv cannot be read" in error
     assert "CSV file of scores" in hint

@@ -42,14 +42,6 @@ def evaluate(place, *more, model="./toy", **env):
     return deepscan("eval", *named, *map(str, more), cwd=place, COLUMNS="80", **env)
 
 
-def failed(ran, code):
-    assert ran.code == code, ran.err
-    assert ran.out == ""
-    assert [line.split(":")[0] for line in ran.error_lines] == ["error", "hint"], ran.err
-    assert "Traceback" not in ran.err
-    return ran.error_lines
-
-
 def rows(out):
     """The lines of tables as cells, by their first one."""
     return {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
@@ -57,7 +49,7 @@ def rows(out):
 
 def test_run_as_it_is_shown_without_data_it_says_what_to_put_where(tmp_path):
     ran = deepscan("eval", "--protocol", "cross-dataset", cwd=tmp_path)
-    error, hint = failed(ran, ExitCode.MISSING)
+    error, hint = ran.refused(ExitCode.MISSING)
     tests = PROTOCOLS.get("cross-dataset").sets["qtfp"]
     assert error == "error: 10 of the 10 test sets of cross-dataset are not in data"
     assert hint == "hint: put them there, or name another folder with --data"
@@ -74,7 +66,7 @@ def test_run_as_it_is_shown_without_data_it_says_what_to_put_where(tmp_path):
 
 def test_generators_that_are_missing_are_told_with_where_to_fetch_them(tmp_path):
     ran = deepscan("eval", "--protocol", "universal", cwd=tmp_path)
-    failed(ran, ExitCode.MISSING)
+    ran.refused(ExitCode.MISSING)
     told = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
     assert [line.split(": ")[1] for line in told] == list(GENERATORS)
     assert all("github.com/" in line and "in data there must be" in line for line in told)
@@ -109,9 +101,8 @@ def test_an_evaluation_is_not_put_upon_another(place, tmp_path):
     out = tmp_path / "out"
     first = evaluate(place, "--set", "Celeb-DF-v2", "--out", out)
     assert first.code == 0, first.err
-    error, hint = failed(
-        evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1"), ExitCode.CONTRACT
-    )
+    ran = evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1")
+    error, hint = ran.refused(ExitCode.CONTRACT)
     assert "frames was 32, is 1" in error
     assert "--overwrite" in hint
     anew = evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1", "--overwrite")
@@ -193,9 +184,8 @@ def test_one_class_alone_has_a_word_on_why_there_is_no_figure(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path):
     (tmp_path / "s.csv").write_text(SCORES)
-    error, hint = failed(
-        deepscan("eval", "--scores", "s.csv", "--out", "s.csv", cwd=tmp_path), ExitCode.USAGE
-    )
+    ran = deepscan("eval", "--scores", "s.csv", "--out", "s.csv", cwd=tmp_path)
+    error, hint = ran.refused(ExitCode.USAGE)
     assert error == "error: s.csv cannot be made: File exists"
     assert "--out" in hint
 
@@ -206,7 +196,7 @@ def test_crops_that_are_not_where_a_file_says_are_named(place, tmp_path):
     }
     (tmp_path / "Celeb-DF-v2.json").write_text(json.dumps({"Celeb-DF-v2": stated["X"]}))
     ran = evaluate(place, "--data", tmp_path, "--set", "Celeb-DF-v2")
-    failed(ran, ExitCode.MISSING)
+    ran.refused(ExitCode.MISSING)
     (told,) = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
     assert "such as a/0.png" in told
     assert "--root" in told
@@ -240,11 +230,7 @@ def test_records_of_a_scan_are_held_against_labels(tmp_path):
         (["--sets", "unifd"], "no test sets of 'unifd'", "qtfp, dfd-hr, corit"),
         (["--set", "Celeb"], "no test set 'Celeb'", "Celeb-DF-v1, Celeb-DF-v2"),
         (["--frames", "-1"], "--frames", "eval --help"),
-        (
-            ["--scores", "s.csv", "--records", "r.jsonl"],
-            "--scores and --records exclude each other",
-            "leave one",
-        ),
+        (["--scores", "s.csv", "--records", "r.jsonl"], "exclude each other", "leave one"),
         (["--scores", "absent.csv"], "absent.csv cannot be read", "CSV file of scores"),
         (["--records", "r.jsonl"], "--records and --labels go together", "name both"),
         (["words"], "unexpected extra argument", "eval --help"),
@@ -254,11 +240,7 @@ def test_records_of_a_scan_are_held_against_labels(tmp_path):
         (["--scores", "s.csv", "--set", "DFDC"], "--set has no effect with --scores", "leave --set out"),
         (["--scores", "s.csv", "--model", "m"], "--model has no effect with --scores", "leave --model out"),
         (["--scores", "s.csv", "--frames", "8"], "--frames has no effect", "leave --frames out"),
-        (
-            ["--analysis", "cost", "depth=2"],
-            "no option --analysis",
-            "deepscan analyse cost depth=2 --model ./toy",
-        ),
+        (["--analysis", "cost", "depth=2"], "--analysis", "deepscan analyse cost depth=2 --model ./toy"),
         (["--analysis=cost"], "no option --analysis", "type: deepscan analyse cost --model ./toy"),
         (["--calibrate", "isotonic"], "no option", "type: deepscan calibrate --fit isotonic --model ./toy"),
         (["--compare", "a.csv", "b.csv"], "no option --compare", "type: deepscan compare a.csv b.csv"),
@@ -269,7 +251,9 @@ def test_records_of_a_scan_are_held_against_labels(tmp_path):
 def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
     # What takes no model is called without one.
     alone = {"--scores", "--records"} & set(options)
-    told = failed(evaluate(place, *options, model=None if alone else "./toy"), ExitCode.USAGE)
+    ran = evaluate(place, *options, model=None if alone else "./toy")
+    told = ran.refused(ExitCode.USAGE)
+    assert ran.out == ""
     assert error in told[0]
     assert hint in told[1]
 
@@ -299,18 +283,8 @@ def test_no_table_is_broken_at_eighty_columns(place, tmp_path, arguments, whole,
 
 def test_a_terminal_sees_how_far_it_is_and_a_pipe_gets_the_table_alone(place, tmp_path, monkeypatch):
     monkeypatch.chdir(place)
-    command = (
-        "-m",
-        "deepscan",
-        "eval",
-        "--model",
-        "./toy",
-        "--set",
-        "Celeb-DF-v2",
-        "--out",
-        tmp_path / "out",
-    )
-    ran = at_a_terminal(*command, piped=True)
+    command = ("eval", "--model", "./toy", "--set", "Celeb-DF-v2", "--out", tmp_path / "out")
+    ran = at_a_terminal("-m", "deepscan", *command, piped=True)
     assert ran.code == 0, ran.screen
     assert "\x1b" not in ran.out
     assert ran.out.startswith("per video, corrected counting")

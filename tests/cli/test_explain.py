@@ -81,8 +81,7 @@ def test_a_run_is_gone_on_with_as_it_was_begun(model, tmp_path):
     assert run["model"]["evidence"] == ["mean", "patches"]
     assert scan(HOPPER, model, "--explain", "--out", out, "--resume").code == 0
     ran = scan(HOPPER, model, "--out", out, "--resume")
-    assert ran.code == 4
-    assert "parameters.explain was True, is False" in ran.err
+    assert "parameters.explain was True, is False" in ran.refused(4)[0]
     (record,) = journal(tmp_path / "out.jsonl").values()
     assert record["frames"][0]["explanation"]
     with out.open(newline="") as file:
@@ -91,5 +90,4 @@ def test_a_run_is_gone_on_with_as_it_was_begun(model, tmp_path):
 
 def test_without_a_model_there_is_nothing_to_explain():
     ran = deepscan("scan", HOPPER, "--model", "none", "--explain")
-    assert ran.code == 2
-    assert "--explain needs scores" in ran.err
+    assert "--explain needs scores" in ran.refused(2)[0]

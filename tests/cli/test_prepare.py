@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeJob, DecodeOptions, FrameReady
 from deepscan.media.pool import DecodePool
 from tests import toy
-from tests.command import SAMPLES, deepscan, start
+from tests.command import SAMPLES, deepscan, start, wait_for
 from tests.terminal import at_a_terminal
 
 
@@ -52,12 +51,6 @@ def lines(out):
         (line["kind"], line["name"]): line
         for line in map(json.loads, (out / "folders.videos.jsonl").read_text().splitlines())
     }
-
-
-def failed(ran, code):
-    assert ran.code == code, ran.err
-    assert [line.split(":")[0] for line in ran.error_lines] == ["error", "hint"], ran.err
-    return ran.error_lines
 
 
 def test_every_video_has_a_status_and_every_drop_its_reason(whole):
@@ -115,9 +108,7 @@ def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
 def test_kill_9_half_way_and_again_equals_an_uninterrupted_run(root, whole, tmp_path):
     journal = tmp_path / "folders.videos.jsonl"
     process = start(*command(root, tmp_path, "--progress", "none"))
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
-        assert process.poll() is None, process.stderr.read().decode()
-        time.sleep(0.01)
+    wait_for(process, journal, 2)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     done = journal.read_bytes().count(b"\n")
@@ -138,9 +129,7 @@ def test_kill_9_half_way_and_again_equals_an_uninterrupted_run(root, whole, tmp_
 def test_ctrl_c_says_how_to_go_on(root, tmp_path):
     process = start(*command(root, tmp_path, "--frames", "32"))
     journal = tmp_path / "folders.videos.jsonl"
-    while not (journal.exists() and journal.read_bytes()):
-        assert process.poll() is None, process.stderr.read().decode()
-        time.sleep(0.02)
+    wait_for(process, journal)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
@@ -167,7 +156,7 @@ def test_a_models_own_recipe_cuts_and_is_stated(root, tmp_path):
     assert read_crop_recipe(out / "folders.json") == CropRecipe(side=64)
     (video,) = read_benchmark(out / "folders.json").videos
     assert cv2.imread(video.frames[0]).shape == (64, 64, 3)
-    other = failed(deepscan(*command(root, out)), ExitCode.CONTRACT)
+    other = deepscan(*command(root, out)).refused(ExitCode.CONTRACT)
     assert "crop was" in other[0]
     assert "--overwrite" in other[1]
 
@@ -195,17 +184,13 @@ def test_the_list_says_of_each_data_set_what_goes_where():
         (["Celeb-DF-v2", "--root", ".", "--out", "o"], ExitCode.MISSING, "List_of_testing_videos.txt"),
         (["df40-ff", "--root", ".", "--out", "o"], ExitCode.MISSING, "DF40"),
         (["df40", "--root", ".", "--out", "o", "--name", "x"], ExitCode.USAGE, "leave --name out"),
-        (
-            ["UADFV", "--root", ".", "--out", "o", "--compression", "c23"],
-            ExitCode.USAGE,
-            "leave --compression",
-        ),
+        (["UADFV", "--root", ".", "--out", "o", "--compression", "c23"], ExitCode.USAGE, "--compression"),
         (["UADFV", "--root", ".", "--out", "o", "--model", "mtcnn"], ExitCode.USAGE, "name a detector"),
         (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "prepare --help"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_to_do(arguments, code, words, tmp_path):
-    assert words in failed(deepscan("prepare", *arguments, cwd=tmp_path), code)[1]
+    assert words in deepscan("prepare", *arguments, cwd=tmp_path).refused(code)[1]
     assert not (tmp_path / "o").exists() or not any((tmp_path / "o").rglob("*.png"))
 
 

@@ -19,9 +19,7 @@ def test_the_papers_tables_are_listed_and_shown(tmp_path):
     assert shown.code == 0
     assert "90.9" in shown.out
     assert ".997" in shown.out
-    ran = deepscan("tables", "corit-fram", cwd=tmp_path)
-    assert ran.code == ExitCode.USAGE, ran.err
-    error, hint = ran.error_lines
+    error, hint = deepscan("tables", "corit-fram", cwd=tmp_path).refused(ExitCode.USAGE)
     assert "corit-fram" in error
     assert "did you mean 'corit-frame'" in hint
 

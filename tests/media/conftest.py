@@ -4,16 +4,19 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from deepscan.media.frames import DecodeReport, MediaInfo
+from deepscan.media.decoders import DECODERS, Probe
+from deepscan.media.frames import DecodeReport, Image, MediaInfo
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FileOpened, FrameReady
 from deepscan.media.pool import DecodePool
+from deepscan.media.probe import probe
+from deepscan.media.source import SourceFile
 from tests import awkward, stills
 
 #: A decoding process whose decoders do what the file's name says.
@@ -111,6 +114,29 @@ def pools():
     yield make
     for pool in made.values():
         pool.close()
+
+
+def look(path: Path, **options: int) -> Probe:
+    """Return what is found of a file."""
+    with SourceFile(os.fsencode(path)) as source:
+        return probe(source, **options)
+
+
+def decoded(path: Path, decoder: str = "", indices: Iterable[int] | None = None) -> tuple[Probe, list[Image]]:
+    """Return what is found of a file, and its frames: all, or those at the indices in their order.
+
+    Without the name of a decoder, the first that suits the file gives them.
+    """
+    with SourceFile(os.fsencode(path)) as source:
+        found = probe(source)
+        kinds = map(DECODERS.get, [decoder] if decoder else DECODERS.names)
+        kind = next(kind for kind in kinds if decoder or (kind.automatic and kind.unfit(found) is None))
+        reader = kind(source.url(), found)
+        try:
+            chosen = range(found.count) if indices is None else indices
+            return found, [reader.read(index).copy() for index in chosen]
+        finally:
+            reader.close()
 
 
 @dataclass

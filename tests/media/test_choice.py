@@ -1,14 +1,12 @@
 """Which decoder gives the frames, what happens when it cannot, and that the report says so."""
 
-import os
-
 import pytest
 
 from deepscan.errors import MissingError
 from deepscan.media.decoders import DECODERS, installed
-from deepscan.media.jobs import DecodeJob, DecodeOptions
+from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
-from tests.media.conftest import STUB, drain, run
+from tests.media.conftest import STUB, run
 
 
 def test_auto_never_takes_a_decoder_that_can_hang(media, pools):
@@ -67,7 +65,6 @@ def test_a_frame_is_not_used_twice(stubbed):
 
 def test_damage_is_told(media):
     with DecodePool(DecodeOptions(frames=60, decoder="pyav"), 1) as pool:
-        pool.submit(DecodeJob(0, os.fsencode(media("damaged.mp4"))))
-        report = drain(pool)[-1].report
-    assert report.decoded == 59
-    assert "frames that build on damaged data: 11 of 59" in report.warnings
+        (out,) = run(pool, media("damaged.mp4"))
+    assert out.report.decoded == 59
+    assert "frames that build on damaged data: 11 of 59" in out.report.warnings

@@ -1,14 +1,11 @@
 """Frames as a viewer sees them: HDR brought to BT.709, fields taken apart."""
 
-import os
-
 import numpy as np
 import pytest
 
 from deepscan.media.decoders import DECODERS
-from deepscan.media.probe import probe
-from deepscan.media.source import SourceFile
 from tests import awkward
+from tests.media.conftest import decoded, look
 
 # ITU-R BT.2087: BT.709 light to that of BT.2020.
 TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
@@ -50,12 +47,8 @@ def high_range(signal):
 
 
 def frames(path, indices):
-    with SourceFile(os.fsencode(path)) as source:
-        found = probe(source)
-        reader = DECODERS.get("pyav")(source.url(), found)
-        images = [reader.read(index).astype(int) for index in indices]
-        reader.close()
-    return found, images
+    found, images = decoded(path, "pyav", indices)
+    return found, [image.astype(int) for image in images]
 
 
 @pytest.mark.parametrize(("transfer", "signal", "name"), [(PQ, pq, "smpte2084"), (HLG, hlg, "arib-std-b67")])
@@ -135,5 +128,4 @@ def test_progressive_frames_of_a_progressive_file_are_not_touched(tmp_path):
 
 def test_decord_leaves_what_it_would_show_as_it_is_stored_to_others(tmp_path):
     path = awkward.video(tmp_path / "fields.mp4", 4, options={"x264-params": "tff=1"})
-    with SourceFile(os.fsencode(path)) as source:
-        assert DECODERS.get("decord").unfit(probe(source)) == "decord does not deinterlace"
+    assert DECODERS.get("decord").unfit(look(path)) == "decord does not deinterlace"

@@ -15,6 +15,7 @@ from deepscan.media.decoders import DECODERS, DecoderError, FrameError, installe
 from deepscan.media.probe import probe
 from deepscan.media.source import SourceFile
 from tests import awkward
+from tests.media.conftest import decoded, look
 
 # decord is a dependency only where it has wheels; there, its absence is a failure.
 HERE = [
@@ -33,34 +34,17 @@ COMMON = [
 JOINED = ["joined.ts", "joined.mpg", "joined.flv", "joined.mkv"]
 WRONG_IN_DECORD = ["open.mp4", "open.mkv", "refresh.mp4"]
 PYAV_ONLY = [
-    *(
-        "plain.avi",
-        "plain.ts",
-        "plain.h264",
-        "reordered.avi",
-        "av1.webm",
-        "anim.gif",
-        "soundfirst.ts",
-        "two.mp4",
-    ),
+    *("plain.avi", "plain.ts", "plain.h264", "reordered.avi", "av1.webm", "anim.gif"),
+    *("soundfirst.ts", "two.mp4"),
     *("lies2.mp4", "lies4.mp4", "lies5.mp4", "lies7.mp4"),
     *WRONG_IN_DECORD,
 ]
 CASES = [(decoder, name) for decoder in FILM for name in COMMON] + [("pyav", name) for name in PYAV_ONLY]
-
-
 ANY_ORDER = ("plain", "anim", "open", "refresh", "reordered")
 
 
 def frames(decoder, path, indices=None):
-    with SourceFile(os.fsencode(path)) as source:
-        found = probe(source)
-        reader = DECODERS.get(decoder)(source.url(), found)
-        try:
-            chosen = range(found.count) if indices is None else indices
-            return [reader.read(index).copy() for index in chosen]
-        finally:
-            reader.close()
+    return decoded(path, decoder, indices)[1]
 
 
 @pytest.mark.parametrize("decoder", DECODERS.names)
@@ -69,8 +53,7 @@ def test_every_decoder_states_what_its_callers_must_know(media, decoder):
     assert kind.package
     assert isinstance(kind.automatic, bool)
     assert installed(kind) == (decoder in HERE)
-    with SourceFile(os.fsencode(media("plain.mp4"))) as source:
-        assert (kind.unfit(probe(source)) is None) == (decoder != "pillow")
+    assert (kind.unfit(look(media("plain.mp4"))) is None) == (decoder != "pillow")
 
 
 @pytest.mark.parametrize(("decoder", "name"), CASES)
@@ -157,13 +140,6 @@ def test_no_frame_beyond_the_ends(media, decoder):
 def test_still_images(media, suffix):
     (image,) = frames("pillow" if suffix == ".tiff" else "pyav", media(f"still{suffix}"))
     assert awkward.number_of(image) == (0 if suffix == ".gif" else 5)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_once(media, orientation):
-    (image,) = frames("pyav", media(f"exif{orientation}.jpg"))
-    assert image.shape == (awkward.HEIGHT, awkward.WIDTH, 3)
-    assert awkward.number_of(image) == 5
 
 
 @pytest.mark.parametrize("name", JOINED)

@@ -12,26 +12,14 @@ from deepscan.media.frames import MediaError
 from deepscan.media.probe import probe
 from deepscan.media.source import SourceFile
 from tests import awkward
+from tests.media.conftest import decoded
 
 HERE = Path(__file__).parent / "pictures"
 
 
-def read(path):
-    """Return what is found of a file, and its frames as the first suitable decoder gives them."""
-    with SourceFile(os.fsencode(path)) as source:
-        found = probe(source)
-        kind = next(
-            kind for kind in map(DECODERS.get, DECODERS.names) if kind.automatic and kind.unfit(found) is None
-        )
-        reader = kind(source.url(), found)
-        images = [reader.read(index) for index in range(found.count)]
-        reader.close()
-    return found, images
-
-
 @pytest.mark.parametrize("name", ["tiles1.avif", "tiles7.avif", "tiles1.heic", "tiles6.heic", "ignored.heic"])
 def test_the_whole_picture_the_right_way_up(name):
-    found, (image,) = read(HERE / name)
+    found, (image,) = decoded(HERE / name)
     assert found.still
     assert image.shape == (awkward.HEIGHT, awkward.WIDTH, 3)
     assert awkward.number_of(image) == 5
@@ -52,7 +40,7 @@ def test_all_eight_orientations_once(tmp_path, suffix, orientation):
     exif[0x0112] = orientation
     # Pillow writes that of an AVIF as the boxes irot and imir.
     Image.fromarray(awkward.stored_as(awkward.picture(5), orientation)).save(path, exif=exif)
-    found, (image,) = read(path)
+    found, (image,) = decoded(path)
     assert image.shape == (awkward.HEIGHT, awkward.WIDTH, 3)
     assert awkward.number_of(image) == 5
     assert found.info.mirrored == (orientation in (2, 4, 5, 7))
@@ -65,7 +53,7 @@ def test_all_eight_orientations_once(tmp_path, suffix, orientation):
 def test_a_tiff_in_any_compression(tmp_path, compression):
     path = tmp_path / "page.tiff"
     Image.fromarray(awkward.picture(5)).save(path, compression=compression)
-    _, (image,) = read(path)
+    _, (image,) = decoded(path)
     assert awkward.number_of(image) == 5
     # JPEG alone loses anything.
     assert np.abs(image.astype(int) - awkward.picture(5)).mean() < (2 if compression == "jpeg" else 0.001)
@@ -75,7 +63,7 @@ def test_pages_behind_the_first_one_are_counted(tmp_path):
     path = tmp_path / "pages.tiff"
     pages = [Image.fromarray(awkward.picture(number)) for number in range(5, 8)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    found, (image,) = read(path)
+    found, (image,) = decoded(path)
     assert awkward.number_of(image) == 5
     assert found.warnings == ("pictures behind the first one left out: 2",)
 
@@ -85,7 +73,7 @@ def test_an_animated_webp_has_its_frames_and_times(tmp_path):
     frames = [Image.fromarray(awkward.picture(number)) for number in range(6)]
     lengths = [40, 80, 40, 120, 40, 200]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=lengths, lossless=True)
-    found, images = read(path)
+    found, images = decoded(path)
     assert [awkward.number_of(image) for image in images] == list(range(6))
     assert found.seconds.tolist() == pytest.approx([0, 0.04, 0.12, 0.16, 0.28, 0.32])
     assert found.info.duration == pytest.approx(0.52)
@@ -96,7 +84,7 @@ def test_sixteen_bits_of_grey_keep_their_levels(tmp_path):
     path = tmp_path / "deep.png"
     grey = awkward.picture(5)[..., 1].astype(np.uint16) * 257
     Image.fromarray(grey).save(path)
-    _, (image,) = read(path)
+    _, (image,) = decoded(path)
     assert np.abs(image[..., 0].astype(int) - awkward.picture(5)[..., 1]).mean() < 1  # rounded to 8 bits
 
 
@@ -104,7 +92,7 @@ def test_a_document_is_no_picture(tmp_path):
     path = tmp_path / "page.pdf"
     Image.fromarray(awkward.picture(5)).save(path)
     with pytest.raises(MediaError) as caught:
-        read(path)
+        decoded(path)
     assert (caught.value.status, caught.value.detail) == ("unsupported", "it is a PDF document, not a video")
 
 
@@ -114,4 +102,4 @@ def test_a_tiled_picture_that_is_cut_short_is_no_picture(tmp_path, name):
     path.write_bytes((HERE / name).read_bytes())
     awkward.cut(path, 0.7)
     with pytest.raises((MediaError, DecoderError, FrameError)):
-        read(path)
+        decoded(path)

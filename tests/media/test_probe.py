@@ -10,16 +10,9 @@ import numpy as np
 import pytest
 
 from deepscan.media.container import open_container
-from deepscan.media.decoders import Probe
 from deepscan.media.frames import MediaError, MediaInfo
-from deepscan.media.probe import probe
-from deepscan.media.source import SourceFile
 from tests import awkward
-
-
-def look(path, **options) -> Probe:
-    with SourceFile(os.fsencode(path)) as source:
-        return probe(source, **options)
+from tests.media.conftest import look
 
 
 def refusal(path, **options):
@@ -69,17 +62,15 @@ def test_healthy_files_give_no_warning(media, name):
     assert found.warnings == ()
     assert found.count == (12 if name.endswith("webm") else 30)
     assert found.info.fps == 25
-    assert found.seconds == pytest.approx(
-        np.arange(found.count) / 25, abs=0.001
-    )  # Matroska counts milliseconds
+    # Matroska counts milliseconds.
+    assert found.seconds == pytest.approx(np.arange(found.count) / 25, abs=0.001)
 
 
 def test_times_of_a_variable_frame_rate(media):
     for name in ("vfr.mkv", "vfr.mp4"):
         found = look(media(name))
-        assert found.seconds == pytest.approx(
-            awkward.vfr_times(), abs=0.0006
-        )  # half a millisecond of rounding
+        # Half a millisecond of rounding.
+        assert found.seconds == pytest.approx(awkward.vfr_times(), abs=0.0006)
         assert float(found.info.fps) == pytest.approx(23 / awkward.vfr_times()[-1], rel=0.05)
 
 
@@ -112,23 +103,24 @@ def test_a_display_matrix_that_mirrors_is_no_rotation(media, orientation):
     assert (info.width, info.height) == (awkward.WIDTH, awkward.HEIGHT)
 
 
-@pytest.mark.parametrize(("name", "aspect"), [("wide.mp4", Fraction(2)), ("high.mkv", Fraction(1, 2))])
-def test_the_size_as_displayed_has_square_pixels(media, name, aspect):
+@pytest.mark.parametrize(
+    ("name", "aspect", "width"),
+    # Pixels that are nearly square are left alone.
+    [("wide.mp4", Fraction(2), 320), ("high.mkv", Fraction(1, 2), 80), ("nearly.mp4", Fraction(63, 64), 160)],
+)
+def test_the_size_as_displayed_has_square_pixels(media, name, aspect, width):
     info = look(media(name)).info
     assert (info.stored_width, info.stored_height) == (awkward.WIDTH, awkward.HEIGHT)
-    assert (info.pixel_aspect, info.width, info.height) == (aspect, awkward.WIDTH * aspect, awkward.HEIGHT)
+    assert (info.pixel_aspect, info.width, info.height) == (aspect, width, awkward.HEIGHT)
     assert MediaInfo.from_json(info.to_json()) == info
 
 
-def test_pixels_that_are_nearly_square_are_left_alone(media):
-    info = look(media("nearly.mp4")).info
-    assert (info.pixel_aspect, info.width, info.height) == (Fraction(63, 64), awkward.WIDTH, awkward.HEIGHT)
-
-
-def test_the_size_limit_is_for_the_displayed_size(media):
+def test_the_size_limit_is_for_the_displayed_size_and_for_the_stored_one(media):
     limit = awkward.WIDTH * awkward.HEIGHT
+    for name in ("high.mkv", "plain.mp4"):
+        assert look(media(name), max_pixels=limit).count == 30
     assert refusal(media("wide.mp4"), max_pixels=limit)[0] == "unsupported"
-    assert look(media("high.mkv"), max_pixels=limit).count == 30
+    assert refusal(media("plain.mp4"), max_pixels=limit - 1)[0] == "unsupported"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
@@ -202,12 +194,6 @@ def test_a_truncated_file_is_read_as_far_as_it_goes(media, name):
     assert found.warnings
 
 
-def test_too_little_of_a_truncated_file(media):
-    status, detail = refusal(media("stump.mp4"))
-    assert status == "decode_error"
-    assert "too few frames are left of it: 3" in detail
-
-
 def test_one_healthy_frame_is_enough(media):
     found = look(media("one.mp4"))
     assert (found.count, found.still, found.damaged) == (1, False, False)
@@ -216,6 +202,7 @@ def test_one_healthy_frame_is_enough(media):
 @pytest.mark.parametrize(
     ("name", "status", "words"),
     [
+        ("stump.mp4", "decode_error", "too few frames are left of it: 3"),
         ("empty.mp4", "decode_error", "empty"),
         ("indexless.mp4", "decode_error", "nothing can be decoded"),
         ("text.mp4", "unsupported", "text"),
@@ -235,12 +222,6 @@ def test_an_unknown_codec_is_no_internal_error(media, tmp_path):
     path = tmp_path / "unknown.mp4"
     path.write_bytes(media("plain.mp4").read_bytes().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
     assert refusal(path) == ("decode_error", "its video codec is unknown")
-
-
-def test_the_size_limit_is_for_videos_too(media):
-    limit = awkward.WIDTH * awkward.HEIGHT
-    assert look(media("plain.mp4"), max_pixels=limit).count == 30
-    assert refusal(media("plain.mp4"), max_pixels=limit - 1)[0] == "unsupported"
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,6 @@ def test_the_field_s_rule(decodable):
     assert sample_indices(decodable, 32) == tuple(np.linspace(0, decodable - 1, 32, dtype=int))
 
 
-def test_both_ends_are_looked_at():
-    assert sample_indices(300, 8)[-1] == 299
-
-
 @pytest.mark.parametrize(("decodable", "index"), [(1, 0), (2, 0), (3, 1), (100, 49), (101, 50)])
 def test_a_single_frame_is_the_middle_one(decodable, index):
     assert sample_indices(decodable, 1) == (index,)

@@ -31,6 +31,12 @@ def wait_until(condition, limit=20.0):
         time.sleep(0.02)
 
 
+def printed(code):
+    """Return what Python prints that runs this code in a process of its own."""
+    code = textwrap.dedent(code)
+    return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+
+
 def test_clock_counts_only_while_it_runs():
     clock = Clock()
     assert clock.left(10.0, 90.0) is None
@@ -104,10 +110,7 @@ def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
         banned = "torch torchvision onnxruntime typer rich cv2 scipy yaml PIL".split()
         print(sorted(set(banned) & set(sys.modules)))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 def test_the_parent_loads_no_decoder():
@@ -119,10 +122,7 @@ def test_the_parent_loads_no_decoder():
         facts = [(kind.package, kind.module, kind.automatic) for kind in map(DECODERS.get, DECODERS.names)]
         print(sorted({"av", *(module for _, module, _ in facts)} & set(sys.modules)))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
 
 
 PARENT = """

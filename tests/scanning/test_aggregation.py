@@ -106,10 +106,11 @@ def test_temperature_takes_confidence_back_without_changing_sides():
     assert tracked(0, [0.5], calibration=warm).score == pytest.approx(0.5)
 
 
-def test_without_a_detector_there_is_neither_score_nor_verdict():
-    faces = (face(0), face(1))
-    judged = judge_video([score_track(Track(0, faces), None, RULE, None)], 2, None)
+def test_without_a_detector_there_is_neither_score_nor_verdict_nor_one_to_hold_back():
+    track = score_track(Track(0, (face(0),)), None, RULE, None)
+    judged = judge_video([track], 8, None, min_share=0.25)
     assert (judged.score, judged.verdict, judged.calibrated) == (None, None, False)
+    assert "too little" not in " ".join(judged.warnings)
 
 
 def at(number, indices, raw=0.98, size=200.0):
@@ -189,15 +190,8 @@ def test_one_good_face_beside_another_person_does_not_decide(good, said):
     assert judged.verdict == said
 
 
-def test_what_another_person_is_enough_for_is_said():
-    thin = tracked(1, [0.98] * 3, sizes=[200.0, 20.0, 20.0])
-    judged = judge_video([at(0, range(32), raw=0.8), thin], 32, CALIBRATION, min_share=0.25)
-    assert (judged.verdict, judged.warnings) == ("fake", ())
-    clear = tracked(1, [0.02] * 3, sizes=[200.0, 20.0, 20.0])
-    judged = judge_video([at(0, range(32), raw=0.1), clear], 32, CALIBRATION, min_share=0.25)
-    assert (judged.verdict, judged.warnings) == ("no_evidence", ())
-
-
-def test_without_a_detector_there_is_nothing_to_hold_back():
-    track = score_track(Track(0, (face(0),)), None, RULE, None)
-    assert "too little" not in " ".join(judge_video([track], 8, None, min_share=0.25).warnings)
+@pytest.mark.parametrize(("raw", "other", "said"), [(0.98, 0.8, "fake"), (0.02, 0.1, "no_evidence")])
+def test_what_another_person_is_enough_for_is_said(raw, other, said):
+    thin = tracked(1, [raw] * 3, sizes=[200.0, 20.0, 20.0])
+    judged = judge_video([at(0, range(32), raw=other), thin], 32, CALIBRATION, min_share=0.25)
+    assert (judged.verdict, judged.warnings) == (said, ())

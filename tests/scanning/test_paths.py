@@ -20,13 +20,7 @@ def names(inputs, root):
 
 
 def test_folders_give_known_suffixes_in_order_and_count_the_rest(tmp_path):
-    touch(
-        tmp_path / "b.MP4",
-        tmp_path / "a.mkv",
-        tmp_path / "sub" / "c.gif",
-        tmp_path / "x.txt",
-        tmp_path / "README",
-    )
+    touch(*(tmp_path / name for name in ("b.MP4", "a.mkv", "sub/c.gif", "x.txt", "README")))
     inputs = collect([str(tmp_path)])
     assert names(inputs, tmp_path) == ["a.mkv", "b.MP4", "sub/c.gif"]
     assert inputs.skipped == {".txt": 1, "no suffix": 1}

@@ -3,10 +3,10 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,7 +18,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.run import RunSummary, run_scan
 from tests import toy
-from tests.command import SAMPLES, deepscan, journal, start
+from tests.command import SAMPLES, deepscan, journal, start, wait_for
 
 #: What differs from run to run although nothing else does.
 TIMES = ("started", "seconds", "run")
@@ -68,8 +68,21 @@ def whole(videos, model, tmp_path_factory):
     return out
 
 
-def test_a_record_says_all_that_the_evidence_needs(whole):
-    records = {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+@pytest.fixture
+def copied(whole, tmp_path):
+    """Return the records of a copy of that run, which a test may go on with."""
+    for path in (whole, whole.with_name("out.run.json")):
+        shutil.copy(path, tmp_path)
+    return tmp_path / "out.jsonl"
+
+
+@pytest.fixture(scope="module")
+def records(whole):
+    """The records of that run by the names of the files."""
+    return {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+
+
+def test_a_record_says_all_that_the_evidence_needs(records):
     assert len(records) == 16
     hopper = records["0_real_hopper.mp4"]
     assert hopper["status"] == "ok"
@@ -87,8 +100,7 @@ def test_a_record_says_all_that_the_evidence_needs(whole):
     assert {"hash", "decode", "faces", "detector", "total"} <= set(hopper["seconds"])
 
 
-def test_each_person_is_a_track_with_a_score_of_their_own(whole):
-    records = {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+def test_each_person_is_a_track_with_a_score_of_their_own(records):
     pair = records["0_two_persons.mp4"]
     assert [track["sightings"] for track in pair["tracks"]] == [4, 4]
     assert pair["score"] == max(track["score"] for track in pair["tracks"])
@@ -97,15 +109,12 @@ def test_each_person_is_a_track_with_a_score_of_their_own(whole):
         assert track["raw"] == pytest.approx(sum(own) / len(own), abs=2e-6), "rounded to six decimals"
 
 
-def test_a_failure_has_neither_score_nor_verdict(whole):
-    records = {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
+def test_a_failure_has_neither_score_nor_verdict(records):
     for name in ("broken.mp4", "0_no_face.mp4"):
         assert (records[name]["score"], records[name]["verdict"]) == (None, None)
         assert records[name]["detail"]
-    assert (records["broken.mp4"]["status"], records["0_no_face.mp4"]["status"]) == (
-        "decode_error",
-        "no_face",
-    )
+    assert records["broken.mp4"]["status"] == "decode_error"
+    assert records["0_no_face.mp4"]["status"] == "no_face"
 
 
 def test_the_run_is_described_beside_its_records(whole):
@@ -125,9 +134,7 @@ def test_the_run_is_described_beside_its_records(whole):
 def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, whole, tmp_path):
     out = tmp_path / "out.jsonl"
     process = start(*command(videos, model, out, "--progress", "none"))
-    while not (out.exists() and out.read_bytes().count(b"\n") >= 5):
-        assert process.poll() is None, process.stderr.read().decode()
-        time.sleep(0.02)
+    wait_for(process, out, 5)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     done = out.read_bytes().count(b"\n")
@@ -144,14 +151,11 @@ def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, w
     assert sessions[0]["exit_code"] is None, "a killed session never told how it ended"
 
 
-def test_retry_scans_again_what_failed_and_nothing_else(videos, model, whole, tmp_path):
-    out = tmp_path / "out.jsonl"
-    for name in ("out.jsonl", "out.run.json"):
-        (tmp_path / name).write_bytes(whole.with_name(name).read_bytes())
-    before = journal(out)
-    ran = deepscan(*command(videos, model, out, "--resume", "--retry", "decode_error"))
+def test_retry_scans_again_what_failed_and_nothing_else(videos, model, copied):
+    before = journal(copied)
+    ran = deepscan(*command(videos, model, copied, "--resume", "--retry", "decode_error"))
     assert "15 videos done before" in ran.err
-    after = journal(out)
+    after = journal(copied)
     scanned_again = {path for path in after if after[path]["started"] != before[path]["started"]}
     assert [path.rsplit("/", 1)[-1] for path in scanned_again] == ["broken.mp4"]
 
@@ -213,11 +217,8 @@ def test_outputs_of_two_scans_into_one_folder_do_not_share_a_run_file(tmp_path):
     assert not one.files & other.files
 
 
-def test_what_was_asked_for_may_differ_where_it_comes_to_the_same(videos, model, whole, tmp_path):
-    out = tmp_path / "out.jsonl"
-    for name in ("out.jsonl", "out.run.json"):
-        (tmp_path / name).write_bytes(whole.with_name(name).read_bytes())
-    ran = deepscan(*command(videos, f"{model}/", out, "--resume", "--engine", "onnx", "--timeout", "60"))
+def test_what_was_asked_for_may_differ_where_it_comes_to_the_same(videos, model, copied):
+    ran = deepscan(*command(videos, f"{model}/", copied, "--resume", "--engine", "onnx", "--timeout", "60"))
     assert ran.code == 3, ran.err
     assert "16 videos done before, 0 to scan" in ran.err
 
@@ -225,9 +226,7 @@ def test_what_was_asked_for_may_differ_where_it_comes_to_the_same(videos, model,
 def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):
     out = tmp_path / "out.jsonl"
     process = start(*command(videos, model, out, "--progress", "none"))
-    while not (tmp_path / "out.run.json").exists():
-        assert process.poll() is None, process.stderr.read().decode()
-        time.sleep(0.02)
+    wait_for(process, tmp_path / "out.run.json", 0)
     # Held, so that it has not ended before the other begins, however busy the machine is.
     process.send_signal(signal.SIGSTOP)
     described = (tmp_path / "out.run.json").read_bytes()
@@ -238,14 +237,10 @@ def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):
     process.communicate(timeout=30)
 
 
-def test_records_of_another_run_are_not_gone_on_with(videos, model, whole, tmp_path):
-    out = tmp_path / "out.jsonl"
-    for name in ("out.jsonl", "out.run.json"):
-        text = whole.with_name(name).read_text()
-        (tmp_path / name).write_text(text.replace('"run":"', '"run":"x') if name == "out.jsonl" else text)
-    ran = deepscan(*command(videos, model, out, "--resume"))
-    assert ran.code == 4
-    assert "another run" in ran.err
+def test_records_of_another_run_are_not_gone_on_with(videos, model, copied):
+    copied.write_text(copied.read_text().replace('"run":"', '"run":"x'))
+    ran = deepscan(*command(videos, model, copied, "--resume"))
+    assert "another run" in ran.refused(4)[0]
 
 
 def test_an_input_is_never_overwritten(tmp_path):
