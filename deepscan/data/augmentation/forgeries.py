@@ -56,7 +56,7 @@ def swap(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple
     a colour transfer. Crops that are aligned need no landmarks to lie over each other.
     """
     other = _alike(crop, means.donor)
-    mask = soft_mask(face_outline(canonical_face(recipe), rng), crop.shape[0], rng)
+    mask = _face_mask(crop, recipe, rng)
     source = _recoloured(other, crop, mask, rng)
     if rng.random() < 0.6:
         source = _rerendered(source, rng)
@@ -91,12 +91,7 @@ def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple
 
 def rerender(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
     """Draw the face, or all that is seen, anew from fewer pixels, as the decoder of a generator does."""
-    side = crop.shape[0]
-    mask = (
-        np.ones((side, side), np.float32)
-        if rng.random() < 0.4
-        else soft_mask(face_outline(canonical_face(recipe), rng), side, rng)
-    )
+    mask = np.ones(crop.shape[:2], np.float32) if rng.random() < 0.4 else _face_mask(crop, recipe, rng)
     return _laid(crop, _rerendered(crop, rng), mask), mask
 
 
@@ -111,12 +106,11 @@ def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tup
     """
     if not means.redrawers:
         raise ValueError("redraw needs trained autoencoders")
-    side = crop.shape[0]
     source = warp(crop, means, recipe, rng)[0] if rng.random() < 0.3 else crop
     if rng.random() < 0.6:
-        mask = np.ones((side, side), np.float32)
+        mask = np.ones(crop.shape[:2], np.float32)
     else:
-        mask = soft_mask(face_outline(canonical_face(recipe), rng), side, rng)
+        mask = _face_mask(crop, recipe, rng)
         if rng.random() < 0.5:
             source = _recoloured(_alike(crop, means.donor), crop, mask, rng)
     drawn = means.redrawers[int(rng.integers(len(means.redrawers)))](source)
@@ -152,6 +146,10 @@ def forged(
     """
     kind = kinds[0] if len(kinds) == 1 else kinds[int(rng.integers(len(kinds)))]
     return FORGERIES[kind](crop, means, recipe, rng)
+
+
+def _face_mask(crop: Image, recipe: CropRecipe, rng: Generator) -> BlendMask:
+    return soft_mask(face_outline(canonical_face(recipe), rng), crop.shape[0], rng)
 
 
 def _laid(crop: Image, source: Image, mask: BlendMask) -> Image:

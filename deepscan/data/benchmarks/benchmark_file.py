@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,7 @@ class CropPaths:
     def __init__(self, bases: Sequence[Path]) -> None:
         self._bases = tuple(dict.fromkeys(os.path.abspath(base) for base in bases))
         self._begins: dict[str, list[tuple[str, str]]] = {}
-        self._there: dict[str, bool] = {}
+        self._is_folder = cache(os.path.isdir)
 
     def locate(self, kind: str, paths: Sequence[str]) -> tuple[str, ...] | None:
         """Return where a video's crops lie, absolute; None if their folder is nowhere.
@@ -299,11 +300,6 @@ class CropPaths:
             if folder and self._is_folder(_joined(base, folder)):
                 return lead, base
         return None
-
-    def _is_folder(self, folder: str) -> bool:
-        if folder not in self._there:
-            self._there[folder] = os.path.isdir(folder)
-        return self._there[folder]
 
 
 def _stands(holder: str, path: str) -> int:

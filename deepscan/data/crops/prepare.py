@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from deepscan.data.crops.prepared_files import (
     face_videos,
     place_of,
     plan_videos,
-    select_videos,
 )
 from deepscan.data.datasets.layout import DatasetLayout
 from deepscan.devices import FACE_DEVICES
@@ -155,10 +154,9 @@ def prepare_dataset(
         lines = {} if options.overwrite else files.earlier(stated)
         owners = {crops_of(line): recorded_path(line) for line in lines.values()}
         items, repeated = plan_videos(layout, root, options.frames, owners)
-        assert options.compression is not None
         if layout.nested:
             _check_kinds(items, layout, root, options)
-        chosen = list(select_videos(items, options.compression, options.splits, options.kinds, options.limit))
+        chosen = list(_chosen(items, options))
         if not chosen:
             remedy = "put it there, or ask for another --split, --kind or --compression"
             raise layout.missing(root, remedy, "has no such video")
@@ -206,6 +204,18 @@ def _check_kinds(
     if lacking := [kind for kind in options.kinds or layout.labels if kind not in there]:
         remedy = "download it, or name the kinds that are there with --kind, or another --compression"
         raise layout.missing(root, remedy, f"has no {', '.join(lacking)} in {options.compression}")
+
+
+def _chosen(items: Sequence[PlannedVideo], options: PrepareOptions) -> Iterator[PlannedVideo]:
+    """Yield the videos that are asked for: of each kind and split the first so many."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for item in items:
+        kind, split, level, _ = item.key
+        asked = split in (options.splits or (split,)) and kind in (options.kinds or (kind,))
+        if level == options.compression and asked:
+            counts[kind, split] += 1
+            if options.limit is None or counts[kind, split] <= options.limit:
+                yield item
 
 
 def _one_of(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:

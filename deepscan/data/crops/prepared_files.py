@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -125,32 +125,6 @@ def plan_videos(
             folder = _folder(video, os.fsencode(path), taken, layout.dataset)
             found[item.key] = replace(item, folder=folder)
     return list(found.values()), repeated
-
-
-def select_videos(
-    items: Iterable[PlannedVideo],
-    compression: str,
-    splits: Collection[str] = (),
-    kinds: Collection[str] = (),
-    limit: int | None = None,
-) -> Iterator[PlannedVideo]:
-    """Yield the videos that are asked for.
-
-    Args:
-        items: All videos.
-        compression: Theirs.
-        splits: Only these; all where empty.
-        kinds: Only these; all where empty.
-        limit: The first so many of each kind and split; None for all.
-    """
-    counts: Counter[tuple[str, str]] = Counter()
-    for item in items:
-        kind, split, level, _ = item.key
-        if level != compression or (splits and split not in splits) or (kinds and kind not in kinds):
-            continue
-        counts[kind, split] += 1
-        if limit is None or counts[kind, split] <= limit:
-            yield item
 
 
 def _size(path: Path) -> int | None:

@@ -111,21 +111,18 @@ def pairs_of(
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             raise layout.missing(places[0], f"put {split}.json of {_SPLITS_FROM} into {root}")
-        pairs[split] = [_pair(path, pair) for pair in _list(path)]
+        pairs[split] = _read_pairs(path)
     return pairs
 
 
-def _list(path: Path) -> list[object]:
+def _read_pairs(path: Path) -> list[tuple[str, str]]:
     said = read_json(path)
     if not isinstance(said, list) or not said:
         raise unreadable_list(path, "it is no list of pairs of ids")
-    return said
-
-
-def _pair(path: Path, pair: object) -> tuple[str, str]:
-    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-        raise unreadable_list(path, f"{pair!r} is no pair of ids")
-    return pair[0], pair[1]
+    for pair in said:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+            raise unreadable_list(path, f"{pair!r} is no pair of ids")
+    return [(a, b) for a, b in said]
 
 
 def _names(pairs: list[tuple[str, str]], label: int) -> dict[str, None]:

@@ -25,6 +25,7 @@ class DfdHrLayout(WeightLayout):
     """DFD-HR as its released code trains it."""
 
     method = like = "dfd-hr"
+    mark = r"token_router\..*"
     rules = (
         *within(CLIP_RULES, r"backbone\."),
         Rule(r"visual_projection\.weight", "backbone.projection.weight"),
@@ -37,10 +38,6 @@ class DfdHrLayout(WeightLayout):
         Rule(r"layer_router\.(\d+)\.fc2\.weight", r"branch.layer_judges.\1.second.weight"),
         Rule(r"head\.(weight|bias)", r"head.\1"),
     )
-
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there are a query token and routers of tokens."""
-        return "query_token" in weights and any(name.startswith("token_router.") for name in weights)
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the backbone, the released code's choices, and each size that is not the method's own."""

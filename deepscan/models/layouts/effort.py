@@ -19,13 +19,10 @@ class EffortLayout(WeightLayout):
 
     method = "effort"
     like = "effort-ff"
+    mark = r".*\.weight_main"
     rules = (*within(CLIP_RULES, r"backbone\."), Rule(r"head\.(weight|bias)", r"head.0.\1"))
     # The vectors of the main part, which later versions of the code keep for their training loss.
     spare = rf"{SPARE}|.*\.[SUV]_r"
-
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there are matrices in two parts."""
-        return any(name.endswith(".weight_main") for name in weights)
 
     def worked_out(self, weights: Weights) -> Weights:
         """Return the weights with the parts of each matrix added up, in float32."""

@@ -1,7 +1,7 @@
 """Forensics Adapter (CVPR 2025): recognised, and refused."""
 
 from deepscan.models.layouts import WEIGHT_LAYOUTS
-from deepscan.models.layouts.layout import Recognised, Weights
+from deepscan.models.layouts.layout import Recognised
 
 
 @WEIGHT_LAYOUTS.register("forensics-adapter")
@@ -9,7 +9,4 @@ class ForensicsAdapter(Recognised):
     """Its files lack a part that its code draws anew in every pass: there are no scores to be equal to."""
 
     like = "forensics-adapter"
-
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there is what comes after CLIP in its network."""
-        return any(name.startswith("clip_post_process.") for name in weights)
+    mark = r"clip_post_process\..*"

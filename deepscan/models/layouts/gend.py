@@ -49,6 +49,7 @@ class GenDLayout(WeightLayout):
     """GenD on CLIP's backbones, as transformers names them."""
 
     method = like = "gend"
+    mark = r"feature_extractor\.vision_model\.embeddings\.class_embedding"
     config = "config.json"
     rules = (
         *within(CLIP_RULES, _VISION),
@@ -56,10 +57,6 @@ class GenDLayout(WeightLayout):
         # Saved with the backbone, and not used: the head takes the token before it.
         Rule(r"feature_extractor\.visual_projection\.weight"),
     )
-
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there is a backbone of transformers' CLIP, and a head."""
-        return "feature_extractor.vision_model.embeddings.class_embedding" in weights
 
     def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the backbone, the feature, and whether it is normalised."""
@@ -75,6 +72,7 @@ class Predecessor(GenDLayout):
     """GenD's predecessor, a file of Lightning with peft's LN-tuning: each norm is there twice."""
 
     like = "gend-predecessor"
+    mark = _TUNED + ".*"
     rules = (
         # The one that was tuned counts; the other is the backbone's as it was.
         Rule(_TUNED + r".*\.base_layer\.(?:weight|bias)"),
@@ -90,21 +88,14 @@ class Predecessor(GenDLayout):
         _HEAD,
     )
 
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there are norms of peft's LN-tuning."""
-        return any(name.startswith("feature_extractor.base_model.model.vision_model.") for name in weights)
-
 
 @WEIGHT_LAYOUTS.register("gend-dinov3")
 class GenDOnDinov3(GenDLayout):
     """GenD on DINOv3's ViT-L/16, as transformers names it."""
 
     like = "gend-dinov3"
+    mark = r"feature_extractor\.backbone\.embeddings\.register_tokens"
     rules = (*within(DINOV3_RULES, _BACKBONE), _HEAD)
-
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there is a backbone with register tokens."""
-        return "feature_extractor.backbone.embeddings.register_tokens" in weights
 
     def _backbone(self, weights: Weights) -> dict[str, Any]:
         biases = "".join(name for name in "qkv" if f"backbone.blocks.0.attention.{name}.bias" in weights)
@@ -116,11 +107,8 @@ class GenDOnPe(GenDLayout):
     """GenD on PE Core's ViT-L/14, as timm names it."""
 
     like = "gend-pe"
+    mark = r"feature_extractor\.backbone\.attn_pool\..*"
     rules = (*within(TIMM_RULES, _BACKBONE), _HEAD)
-
-    def recognises(self, weights: Weights) -> bool:
-        """Return whether there is a backbone of timm's that pools by attention."""
-        return any(name.startswith("feature_extractor.backbone.attn_pool.") for name in weights)
 
     def worked_out(self, weights: Weights) -> Weights:
         """Return the weights with positions of the grid to which its publisher resizes them at each pass."""

@@ -27,15 +27,18 @@ class Recognised(ABC):
 
     Attributes:
         like: The known model that files of this kind are like.
+        mark: Pattern of a name that is in every file of this publisher's and in no other's; a publisher whose
+            names tell too little overrides `recognises`.
         backbone: Backbone whose published weights a file of a head alone needs; empty for none.
     """
 
     like: ClassVar[str]
+    mark: ClassVar[str]
     backbone: ClassVar[str] = ""
 
-    @abstractmethod
     def recognises(self, weights: Weights) -> bool:
         """Return whether weights are named, and where names are few shaped, as this publisher's are."""
+        return any(re.fullmatch(self.mark, name) for name in weights)
 
 
 class WeightLayout(Recognised):
