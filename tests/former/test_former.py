@@ -56,14 +56,8 @@ def test_a_cache_of_crops_is_found(crops, tmp_path):
 
 def test_an_interrupted_run_is_resumed_and_ends_as_it_did(recipe, crops, tmp_path):
     shutil.copytree(FORMER / "run", tmp_path / "run")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        network, state = train(
-            recipe, crops, tmp_path / "run", processes=Processes(0, 1, torch.device("cpu")), resume=True
-        )
-    finally:
-        torch.set_num_threads(threads)
+    processes = Processes(0, 1, torch.device("cpu"))
+    network, state = train(recipe, crops, tmp_path / "run", processes=processes, resume=True)
     assert [row["epoch"] for row in state.history] == [1, 2, 3]
     for name, value in load_file(MODEL / "model.safetensors").items():
         torch.testing.assert_close(network.state_dict()[name], value, atol=1e-4, rtol=1e-3, msg=name)

@@ -19,15 +19,6 @@ CLOSE = 2e-5
 CLIP, HALF, IMAGENET = (CLIP_MEAN, CLIP_STD), (HALF_MEAN, HALF_STD), (IMAGENET_MEAN, IMAGENET_STD)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks of this size only wait for their threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def noise(side, count):
     """Noise on colours, so that no two crops are alike."""
     rng = np.random.default_rng(side)
