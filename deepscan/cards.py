@@ -240,21 +240,20 @@ class ModelCard:
             "files": {kind: file.to_json() for kind, file in self.files.items()},
             "network": dict(self.network),
             "crop": self.crop and self.crop.to_json(),
-            **({"inputs": dict(self.inputs)} if self.crop else {}),
+            "inputs": dict(self.inputs) if self.crop else {},
             "mean": list(self.mean),
             "std": list(self.std),
             "trained": dict(self.trained),
             "results": [dict(result) for result in self.results],
             "calibration": self.calibration and self.calibration.to_json(),
             "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
-            **(
-                {"rounding": {kind: rounding.to_json() for kind, rounding in self.rounding.items()}}
-                if self.rounding
-                else {}
-            ),
+            "rounding": {kind: rounding.to_json() for kind, rounding in self.rounding.items()},
             "not_for": list(self.not_for),
-            **({"source": dict(self.source)} if self.source else {}),
+            "source": dict(self.source),
         }
+        for name in ("inputs", "rounding", "source"):
+            if not stated[name]:
+                del stated[name]
         return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -319,7 +318,7 @@ def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
         results=tuple(stated.get("results") or ()),
         calibration=Calibration.from_json(stated["calibration"]) if stated.get("calibration") else None,
         golden=Golden(**stated["golden"]) if stated.get("golden") else None,
-        rounding={kind: Rounding(**told) for kind, told in (stated.get("rounding") or {}).items()},
+        rounding={kind: Rounding(**each) for kind, each in (stated.get("rounding") or {}).items()},
         not_for=tuple(stated.get("not_for") or ()),
         source=stated.get("source") or {},
     )

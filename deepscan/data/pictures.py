@@ -30,8 +30,8 @@ class LabelledPicture:
         label: 0 for real, 1 for fake.
         group: What it was made from, such as the source video; a group lies in one split only.
         split: `train` or `val`, or `pairs`.
-        source: The data set it comes from, as the index states it.
-        video: The video that it is a frame of, its own path where the index states none.
+        source: The data set it comes from, as the index gives it.
+        video: The video that it is a frame of, its own path where the index gives none.
         mask: A picture of what was forged in it, white on black, of the same size; None where there is none.
         face: Where its face is: such a picture, or the face's landmarks in its pixels, shape (N, 2), in an
             .npy file; None where that is not known.

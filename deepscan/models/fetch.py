@@ -17,7 +17,7 @@ from deepscan.models.store import check_free, hashes
 
 #: What reading and writing weights needs.
 NEEDED = ("torch", "safetensors", "huggingface_hub")
-#: Seconds that whoever has a file may take to answer.
+#: Seconds that a server may take to answer.
 _PATIENCE = 10
 #: Where downloads lie in the store until they are imported; what was interrupted goes on there.
 DOWNLOADS = ".downloads"
@@ -188,7 +188,7 @@ def download(url: str, path: Path, on_progress: OnProgress) -> None:
         answer: http.client.HTTPResponse = urllib.request.urlopen(asked, timeout=_PATIENCE)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            # What is here is no beginning of what is there now.
+            # The part that is here is not the beginning of what is there now.
             part.unlink()
         raise
     with answer:
@@ -196,12 +196,12 @@ def download(url: str, path: Path, on_progress: OnProgress) -> None:
         done = have if goes_on else 0
         stated = answer.headers.get("Content-Length")
         total = done + int(stated) if stated else None
-        told = time.monotonic()
+        reported = time.monotonic()
         with part.open("ab" if goes_on else "wb") as file:
             while piece := answer.read(_PIECE):
                 done += file.write(piece)
-                if time.monotonic() - told >= _INTERVAL:
-                    told = time.monotonic()
+                if time.monotonic() - reported >= _INTERVAL:
+                    reported = time.monotonic()
                     on_progress(
                         f"{done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB"
                     )

@@ -81,7 +81,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _unpicklable(path: Path, error: Exception) -> ContractError:
-    """Return the error for a pickle that is no table of tensors, with the names of what it would run."""
+    """Return the error for a pickle that is not a table of tensors, with the names of what it would run."""
     try:
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # its own reading of the pickle may fail where that of the weights has

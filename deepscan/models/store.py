@@ -125,12 +125,12 @@ def check_free(name: str, store: Path) -> None:
     """Make sure that a model can be installed under a name.
 
     Raises:
-        UsageError: It is no name for a folder, or is taken.
+        UsageError: It cannot be the name of a folder, or is taken.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name of a model",
-            "take small letters, digits, points and dashes, such as my-gend",
+            f"{name!r} is not a valid model name",
+            "use small letters, digits, points and dashes, such as my-gend",
         )
     if name in RESERVED:
         raise UsageError(f"{name!r} means something else", "take another name")
@@ -178,7 +178,9 @@ def hashes(store: Path) -> dict[str, str]:
     try:
         return {str(name): str(sha256) for name, sha256 in json.loads(text).items()}
     except (AttributeError, ValueError) as error:
-        raise ContractError(f"{store / HASHES} cannot be read: {error}", "delete it: hashes are kept anew")
+        raise ContractError(
+            f"{store / HASHES} cannot be read: {error}", "delete it; hashes are recorded again"
+        )
 
 
 def check_hash(name: str, sha256: str, store: Path, known: Known | None) -> None:

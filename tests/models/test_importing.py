@@ -99,7 +99,7 @@ MISFITS = [
         "left over surprise.weight",
     ),
     ("gend", {f"{_CLIP}embeddings.patch_embedding.weight": (128, 3, 32, 32)}, "patches of 32 px"),
-    ("gend", {f"{_CLIP}embeddings.class_embedding": (100,)}, "no number of heads"),
+    ("gend", {f"{_CLIP}embeddings.class_embedding": (100,)}, "100 wide, not a multiple of 64"),
     ("gend", {f"{_CLIP}embeddings.class_embedding": (0,)}, "0 wide"),
     ("gend", {"model.linear.weight": (2, 64)}, "mis-shaped head.0.weight (2, 64) for (2, 128)"),
     ("gend", {"model.linear.weight": (1, 128), "model.linear.bias": (1,)}, "mis-shaped head.0"),

@@ -146,7 +146,7 @@ def sharpen(image: Image, rng: Generator) -> Image:
 
 
 def unsharp(image: Image, reach: float, amount: float) -> Image:
-    """Return an image with what a Gaussian of so many pixels takes from it added that often once more."""
+    """Sharpen by an unsharp mask: add `amount` times what a Gaussian of `reach` pixels takes away."""
     soft = cv2.GaussianBlur(image, (0, 0), reach)
     return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), dtype=np.uint8)
 

@@ -20,7 +20,7 @@ Donor = Callable[[], Image]
 Redrawer = Callable[[Image], Image]
 #: What divides S there: by how much the code of such an autoencoder is coarser than the image.
 REDRAW_STRIDE = 8
-#: Of so many donors the one that looks most like the face takes its place.
+#: How many donors are drawn; the one most like the face takes its place.
 _DONORS = 4
 #: Side of the copies that are compared to find it.
 _GLANCE = 8
@@ -90,13 +90,13 @@ def warp(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple
 
 
 def rerender(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
-    """Draw the face, or all that is seen, anew from fewer pixels, as the decoder of a generator does."""
+    """Redraw the face, or the whole crop, from fewer pixels, as the decoder of a generator does."""
     mask = np.ones(crop.shape[:2], np.float32) if rng.random() < 0.4 else _face_mask(crop, recipe, rng)
     return _laid(crop, _rerendered(crop, rng), mask), mask
 
 
 def redraw(crop: Image, means: Means, recipe: CropRecipe, rng: Generator) -> tuple[Image, BlendMask]:
-    """Take the face, or all that is seen, through an autoencoder: what a neural decoder leaves.
+    """Pass the face, or the whole crop, through an autoencoder: what a neural decoder leaves.
 
     What goes through it is the crop itself, its face in another expression, or, where the face alone is
     replaced, the face of somebody alike in its colours, as in the first face swaps by autoencoders.

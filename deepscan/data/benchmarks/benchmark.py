@@ -45,7 +45,7 @@ class FaceVideo:
         label: 0 for real, 1 for fake.
         split: `train`, `val` or `test`.
         name: The video's name, unique among those of its data set, kind and split.
-        frames: Its crops: paths, or what the file states of them.
+        frames: Its crops: paths, or what the file gives for them.
         masks: What was forged in each frame, as long as `frames`, "" for a frame of which that is not known;
             empty where it is known of none.
         compression: `raw`, `c23` or `c40`, empty where the data set knows no such thing.
@@ -116,8 +116,8 @@ class Benchmark:
 def find_benchmark(data: Path, name: str) -> Path:
     """Return the file of a data set, whatever case its name is written in.
 
-    It may lie in the folder or in its `dataset_json`, under the name or another that it goes by (`ALIASES`);
-    of `FF-DF_c40` also FF-DF.json will do, which is then to be read at that level.
+    It may lie in the folder or in its `dataset_json`, under the name or one of its `ALIASES`. FF-DF.json will
+    do for `FF-DF_c40` too: read it at that level.
 
     Args:
         data: A folder with benchmark files.

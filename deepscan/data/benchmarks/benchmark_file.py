@@ -22,7 +22,7 @@ _STRUCTURE = "a benchmark file reads {data set: {label: {split: {video: {label, 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkEntry:
-    """A video as a file states it.
+    """A video as a file lists it.
 
     Attributes:
         kind: Name of the label that it stands under.
@@ -125,7 +125,9 @@ class BenchmarkFile:
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}", "name a benchmark's JSON file")
         except ValueError as error:
-            raise UsageError(f"{path} is not JSON: {error}", "name a benchmark's JSON file, or fetch it anew")
+            raise UsageError(
+                f"{path} is not JSON: {error}", "name a benchmark's JSON file, or fetch it again"
+            )
         name = next((name for name in (path.stem, split_level(path.stem)[0]) if name in stored), None)
         if name is None and len(stored) == 1:
             name = next(iter(stored))

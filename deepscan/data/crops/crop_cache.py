@@ -80,7 +80,7 @@ class CropSet:
         beside |= {name: count for name in optional if (count := len(getattr(self, name)))}
         beside |= {name: len(layer.values) for name, layer in self.layers.items()}
         if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
-            raise ValueError(f"{self.crops.shape} crops do not belong with so many of: {beside}")
+            raise ValueError(f"crops of shape {self.crops.shape} do not match the lengths of {beside}")
 
     @property
     def stated(self) -> str:
@@ -135,7 +135,7 @@ def _stamp(path: Path) -> bytes:
     try:
         found = path.stat()
     except FileNotFoundError:
-        hint = "restore it, or repeat the command that prepared it, which cuts anew what is not there"
+        hint = "restore it, or repeat the command that prepared it, which cuts what is missing"
         raise MissingError(f"{path} is not there", hint)
     return f"{path}|{found.st_size}|{found.st_mtime_ns}".encode("utf-8", "surrogateescape")
 
@@ -155,7 +155,7 @@ def prepare_crops(
         recipe: How; its `input_side` is the side S of the crops.
         store: Folder of the cache; it takes 3 * S * S bytes a picture, and S * S more for each layer.
         workers: Processes; 0 works in this one.
-        on_progress: Told how far the work is.
+        on_progress: Progress callback: (done, total).
 
     Raises:
         MissingError: A crop of a benchmark is not there.
@@ -196,7 +196,7 @@ def prepare_crops(
 
 
 def _check(pictures: Sequence[LabelledPicture]) -> None:
-    """Look at the head of every file, so that a wrong one is told before hours are spent on the others.
+    """Check the head of every file first, so that a wrong one is found before hours of cutting.
 
     Raises:
         UsageError: A picture or a mask is none.

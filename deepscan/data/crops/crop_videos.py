@@ -309,7 +309,7 @@ def _status(video: CropState) -> tuple[Status, str]:
 
 
 def _concluded(video: CropState) -> CroppedVideo:
-    """Return what became of a source, and remove what nobody is to use of what was written."""
+    """Return the outcome of a source; remove its crops if it failed."""
     assert video.report is not None
     status, detail = _status(video)
     report, warnings = video.report, video.report.warnings

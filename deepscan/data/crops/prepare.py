@@ -51,9 +51,9 @@ class PrepareOptions:
         kinds: Only these; all where empty.
         compression: Of a data set that has several; None for c23.
         name: What it is called from now on; None for the name that it has.
-        limit: The first so many videos of each kind and split; None for all.
+        limit: At most this many videos of each kind and split; None for all.
         retry: Statuses whose videos are tried again.
-        overwrite: Begin anew, whatever is there.
+        overwrite: Start over, whatever is there.
         workers: Decoders at once, None for a number that suits the machine.
     """
 
@@ -80,7 +80,7 @@ class PrepareOptions:
         _one_of("--retry", tuple(self.retry), STATUSES)
         _one_of("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
         if self.name is not None and (self.name in ("", ".", "..") or set("/\\") & set(self.name)):
-            raise UsageError(f"--name {self.name!r} is no name for a file", "leave slashes out")
+            raise UsageError(f"--name {self.name!r} is not a file name", "leave slashes out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class Prepared:
 
 
 class PrepareListener:
-    """What is told to whoever prepares a data set; each method may be overridden."""
+    """Progress of `prepare_dataset`; override what you need."""
 
     def planned(self, todo: int, done: int) -> None:
-        """So many videos are to be cut, and so many were before."""
+        """`todo` videos are to be cut; `done` were cut before."""
 
     def ended(self, line: Mapping[str, Any]) -> None:
         """A video has ended; its line is on disk."""
@@ -137,7 +137,7 @@ def prepare_dataset(
         root: Its folder.
         out: Where to write.
         options: What, and how.
-        listener: Is told what happens.
+        listener: Receives the progress.
 
     Raises:
         MissingError: The data set, or what was asked for of it, is not under its root, or the device is not
@@ -162,7 +162,7 @@ def prepare_dataset(
             raise layout.missing(root, remedy, "has no such video")
         # A device that is not there ends it here, before anything says that it was used.
         finder = open_finder(options.faces, device=options.faces_device)
-        files.begin(stated, anew=options.overwrite)
+        files.begin(stated, overwrite=options.overwrite)
         todo = _plan(items, chosen, lines, files, options.retry)
         listener = listener or PrepareListener()
         listener.planned(sum(map(len, todo.values())), sum(item.key in lines for item in chosen))
@@ -170,8 +170,8 @@ def prepare_dataset(
         videos = list(face_videos(lines.values(), layout, files))
         if not videos:
             became = Counter(lines[item.key]["status"] for item in chosen)
-            told = ", ".join(f"{count} {status}" for status, count in became.most_common())
-            raise UsageError(f"no video gave a crop: {told}", f"{files.journal} says why for each")
+            statuses = ", ".join(f"{count} {status}" for status, count in became.most_common())
+            raise UsageError(f"no video gave a crop: {statuses}", f"{files.journal} says why for each")
         write_benchmark(files.json, videos, nested=layout.nested)
     asked = tuple(lines[item.key] for item in chosen)
     same = byte_equal(lines.values())
@@ -207,7 +207,7 @@ def _check_kinds(
 
 
 def _chosen(items: Sequence[PlannedVideo], options: PrepareOptions) -> Iterator[PlannedVideo]:
-    """Yield the videos that are asked for: of each kind and split the first so many."""
+    """Yield the videos that are asked for: at most `limit` of each kind and split."""
     counts: Counter[tuple[str, str]] = Counter()
     for item in items:
         kind, split, level, _ = item.key
@@ -250,19 +250,19 @@ def _plan(
     What is to be cut has no line any more.
     """
     of_crops = {crops_of(line): line for line in lines.values()}
-    anew: set[CropsKey] = set()
+    recut: set[CropsKey] = set()
     for item in chosen:
         line = lines.get(item.key) or of_crops.get(item.crops)
         if line is not None and line["status"] not in retry and _stands(line, item, files):
             # Those of a video that is in several splits are cut once.
             lines[item.key] = {**line, "split": item.video.split, "name": item.video.name}
         else:
-            anew.add(item.crops)
+            recut.add(item.crops)
     asked = {item.key for item in chosen}
     todo: dict[VideoToCrop, list[PlannedVideo]] = defaultdict(list)
     for item in items:
         # Splits that were not asked for now may have the same crops, which will not be there as they were.
-        if item.crops in anew and (item.key in asked or item.key in lines):
+        if item.crops in recut and (item.key in asked or item.key in lines):
             lines.pop(item.key, None)
             todo[_source(item, files)].append(item)
     return todo

@@ -209,21 +209,21 @@ class PreparedFiles:
         if differing:
             raise ContractError(
                 f"{self.json} was prepared otherwise: {'; '.join(differing)}",
-                "repeat the first command, or name another --out or --name, or begin anew with --overwrite",
+                "repeat the first command, or name another --out or --name, or start over with --overwrite",
             )
         if not self.journal.exists():
             return {}
         lines = (line for _, _, line in read_journal(self.journal))
         return {(line["kind"], line["split"], line["compression"], line["name"]): line for line in lines}
 
-    def begin(self, stated: Mapping[str, Any], *, anew: bool) -> None:
+    def begin(self, stated: Mapping[str, Any], *, overwrite: bool) -> None:
         """State how it is prepared from now on.
 
         Args:
             stated: What all that is prepared into one file has to share.
-            anew: Whether what was prepared before is no longer to count.
+            overwrite: Whether to discard what was prepared before.
         """
-        if anew:
+        if overwrite:
             for path in (self.json, self.sidecar, self.journal):
                 path.unlink(missing_ok=True)
         if not self.sidecar.exists():
@@ -287,7 +287,7 @@ def face_videos(
 def byte_equal(lines: Iterable[JournalLine]) -> tuple[tuple[JournalLine, ...], ...]:
     """Return the videos with crops that are the same bytes under several paths, group by group.
 
-    They stay in the benchmark: whoever made it lists them.
+    They stay in the benchmark: its authors list them.
     """
     groups: dict[str, dict[bytes, JournalLine]] = defaultdict(dict)
     for line in sorted(lines, key=lambda line: (line["kind"], line["split"], line["name"])):
@@ -301,10 +301,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(said, dict) or not isinstance(said.get("crop"), dict):
-            raise ValueError("it states no crop")
+            raise ValueError("it has no crop recipe")
     except (OSError, ValueError) as error:
         raise ContractError(
             f"{path}, which says how crops were cut, cannot be read: {error}",
-            "prepare the data set anew, with --overwrite",
+            "prepare the data set again with --overwrite",
         )
     return said

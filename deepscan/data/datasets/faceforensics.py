@@ -118,10 +118,10 @@ def pairs_of(
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
     said = read_json(path)
     if not isinstance(said, list) or not said:
-        raise unreadable_list(path, "it is no list of pairs of ids")
+        raise unreadable_list(path, "it is not a list of pairs of ids")
     for pair in said:
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-            raise unreadable_list(path, f"{pair!r} is no pair of ids")
+            raise unreadable_list(path, f"{pair!r} is not a pair of ids")
     return [(a, b) for a, b in said]
 
 

@@ -22,8 +22,8 @@ class SourceVideo:
     """One video of a data set, or a sequence of pictures that stands for one.
 
     Attributes:
-        path: The video; of a sequence, its folder. What a list names is given whether it is there or not, so
-            that whoever reads it can count it.
+        path: The video; of a sequence, its folder. A listed video is given even if its file is missing, so
+            that it is counted.
         kind: Name of its label, which tells the manipulation: `FF-DF`.
         split: `train`, `val` or `test`; a video that is in several is given once for each.
         name: Unique among the videos of its kind, split and compression.
@@ -274,7 +274,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_read(path))
     except json.JSONDecodeError as error:
-        raise unreadable_list(path, f"it is no JSON ({error})")
+        raise unreadable_list(path, f"it is not JSON ({error})")
 
 
 def unreadable_list(path: Path, why: str) -> UsageError:
@@ -303,7 +303,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _of(folder: Path, suffixes: tuple[str, ...]) -> list[os.DirEntry[str]]:
-    # A link that leads nowhere is taken as well: whoever opens it says so.
+    # Broken links count as files: the decoder reports them.
     return [e for e in _entries(folder) if e.name.lower().endswith(suffixes) and not e.is_dir()]
 
 

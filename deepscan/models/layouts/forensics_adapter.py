@@ -6,7 +6,7 @@ from deepscan.models.layouts.layout import Recognised
 
 @WEIGHT_LAYOUTS.register("forensics-adapter")
 class ForensicsAdapter(Recognised):
-    """Its files lack a part that its code draws anew in every pass: there are no scores to be equal to."""
+    """Its files lack a part that its code draws at random in every pass: there are no scores to match."""
 
     like = "forensics-adapter"
     mark = r"clip_post_process\..*"

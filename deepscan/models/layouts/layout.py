@@ -23,7 +23,7 @@ SPARE = r".*embeddings\.position_ids"
 
 
 class Recognised(ABC):
-    """What a publisher's files are told by; by itself, of files that are refused.
+    """How the files of a publisher are recognised; used alone, for files that are refused.
 
     Attributes:
         like: The known model that files of this kind are like.
@@ -102,7 +102,7 @@ def clip_arguments(weights: Weights, *, projected: bool) -> dict[str, Any]:
     grid = math.isqrt(max(positions - 1, 0))
     if grid < 1 or grid**2 != positions - 1:
         raise ContractError(
-            f"the file's backbone has {positions} positions, which is no CLS token and a square of patches",
+            f"the file's backbone has {positions} positions, not one of a CLS token and a square of patches",
             "the file is incomplete, or of another network: fetch it again",
         )
     if patch not in CLIP:
@@ -128,7 +128,7 @@ def backbone_arguments(weights: Weights, name: str, **more: Any) -> dict[str, An
     width = size(weights, "backbone.cls", -1)
     if width < 1 or width % HEAD:
         raise ContractError(
-            f"the file's backbone is {width} wide, which is no number of heads of {HEAD}",
+            f"the file's backbone is {width} wide, not a multiple of {HEAD}, the width of a head",
             "import a file of another backbone",
         )
     blocks = {name.split(".")[2] for name in weights if name.startswith("backbone.blocks.")}
@@ -146,7 +146,7 @@ def size(weights: Weights, name: str, axis: int) -> int:
     """
     if name not in weights or weights[name].ndim < abs(axis) or weights[name].ndim <= axis:
         raise ContractError(
-            f"the file has no weights for {name}, by which its sizes are told",
+            f"the file has no weights for {name}, which gives its sizes",
             "the file is incomplete, or of another network: fetch it again",
         )
     return int(weights[name].shape[axis])

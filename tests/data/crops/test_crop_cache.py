@@ -169,7 +169,7 @@ def test_worker_processes_have_the_real_face_finder(tmp_path):
 
 
 def test_a_crop_set_checks_itself():
-    with pytest.raises(ValueError, match="do not belong"):
+    with pytest.raises(ValueError, match="do not match the lengths"):
         CropSet(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(1, np.int64), ("a",), ("v",), ("train",), 0, "")
 
 
