@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 
 
@@ -87,6 +87,22 @@ def choice_hint(name: str, known: Collection[str]) -> str:
     """Return what to say of a name that is not known: which one is nearly called so, else all there are."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
+
+
+def require_choice(option: str, given: Iterable[str], allowed: Collection[str]) -> None:
+    """Check that what an option was given is on offer.
+
+    Args:
+        option: As it is typed, such as `--faces`.
+        given: Its values.
+        allowed: What is on offer.
+
+    Raises:
+        UsageError: A value is not.
+    """
+    for value in given:
+        if value not in allowed:
+            raise UsageError(f"{option} {value!r} is unknown", choice_hint(value, allowed))
 
 
 def install_hint(extra: str = "") -> str:

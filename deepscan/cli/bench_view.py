@@ -85,22 +85,18 @@ def _table(rows: list[BenchRow]) -> Table:
         grid.add_column(head, justify="right", no_wrap=True)
     grid.add_column("", overflow="fold")
     for row in rows:
+        apart = row["high"] - row["low"]
         part = row.get("part", "")
         of_a_scan = row["stage"] == "scan" and part != "whole"
         cells = ("", f"of it {part}", "") if of_a_scan else (row["stage"], _what(row), _rate(row))
         grid.add_row(
             *cells,
             f"{row['seconds']:.4g}",
-            f"{_spread(row):.0%}" if row["repeats"] > 1 and row["seconds"] else "",
+            f"{apart / row['seconds']:.0%}" if row["repeats"] > 1 and row["seconds"] else "",
             _share(row),
             style="dim" if of_a_scan else None,
         )
     return grid
-
-
-def _spread(row: BenchRow) -> float:
-    """Return how far the runs lie apart, in parts of their median."""
-    return float((row["high"] - row["low"]) / row["seconds"])
 
 
 def _what(row: BenchRow) -> str:

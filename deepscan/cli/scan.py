@@ -1,18 +1,15 @@
 """`deepscan scan`: files, folders or lists in, a verdict for each out."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeVar
+from typing import Annotated, BinaryIO
 
 import typer
 
 from deepscan.cli import options as opt
-from deepscan.errors import Terminated, UsageError
+from deepscan.errors import Terminated, UsageError, require_choice
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import STATUSES
-
-T = TypeVar("T")
 
 
 def scan(
@@ -164,9 +161,14 @@ def scan(
         max_megapixels=max_megapixels,
         explain=explain,
     )
-    statuses = frozenset(_one_of("--retry", status, STATUSES) for status in retry or ())
-    output = ScanOutput(out, resume=resume, overwrite=overwrite, retry=statuses)
-    verdicts = [_one_of("--fail-on", verdict, ("fake",)) for verdict in fail_on or ()]
+    output = ScanOutput(
+        out,
+        resume=resume,
+        overwrite=overwrite,
+        retry=frozenset(retry or ()),  # type: ignore[arg-type]  # it checks itself
+    )
+    verdicts = fail_on or []
+    require_choice("--fail-on", verdicts, ("fake",))
     if verdicts and options.model == NO_MODEL:
         raise UsageError(
             "--fail-on needs a model: without one there are no verdicts", "name a model with --model"
@@ -201,10 +203,3 @@ def _stdin() -> BinaryIO:
             "- reads a list from stdin, which is closed", "pipe a list into it, or use --from-list"
         )
     return sys.stdin.buffer
-
-
-def _one_of(option: str, value: str, allowed: Sequence[T]) -> T:
-    for choice in allowed:
-        if choice == value:
-            return choice
-    raise UsageError(f"{option} {value!r} is unknown", f"choose from: {', '.join(map(str, allowed))}")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deepscan.errors import UsageError
+from deepscan.errors import require_choice
 from deepscan.media.decoders import AUTO, DECODERS
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo
 from deepscan.media.ipc import Message
@@ -37,9 +37,7 @@ class DecodeOptions:
     buffer_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
-        choices = (AUTO, *DECODERS.names)
-        if self.decoder not in choices:
-            raise UsageError(f"unknown decoder {self.decoder!r}", f"choose from: {', '.join(choices)}")
+        require_choice("--decoder", (self.decoder,), (AUTO, *DECODERS.names))
         for name in ("frames", "min_frames", "max_pixels", "recycle_after", "buffer_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

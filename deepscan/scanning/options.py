@@ -5,7 +5,7 @@ from typing import Any
 
 from deepscan.devices import DEVICES, FACE_DEVICES
 from deepscan.engines import ENGINES
-from deepscan.errors import UsageError
+from deepscan.errors import UsageError, require_choice
 from deepscan.faces.finder import FINDERS
 from deepscan.faces.quality import QualityRule
 from deepscan.media.decoders import AUTO, DECODERS
@@ -73,11 +73,7 @@ class ScanOptions:
             "device": DEVICES,
         }
         for name, choices in allowed.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"--{name.replace('_', '-')} {getattr(self, name)!r} is unknown",
-                    f"choose from: {', '.join(choices)}",
-                )
+            require_choice(f"--{name.replace('_', '-')}", (getattr(self, name),), choices)
         if self.also and NO_MODEL in (self.model, *self.also):
             raise UsageError(f"--model {NO_MODEL} stands alone", "leave it out, or the other models")
         unused = [name for name in ("engine", "device", "precision") if getattr(self, name) != AUTO]

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepscan.errors import UsageError
+from deepscan.errors import UsageError, require_choice
 from deepscan.files import atomic_write, exclusive_lock
-from deepscan.media.frames import Status
+from deepscan.media.frames import STATUSES, Status
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.writers import WRITERS
 
@@ -30,6 +30,7 @@ class ScanOutput:
     retry: frozenset[Status] = frozenset()
 
     def __post_init__(self) -> None:
+        require_choice("--retry", self.retry, STATUSES)
         if self.out is None and (self.resume or self.overwrite or self.retry):
             raise UsageError("--resume, --retry and --overwrite need --out FILE", "name the run's file")
         if self.out is None:

@@ -30,8 +30,8 @@ class ScanPaths:
     _seen: set[bytes] = field(default_factory=set)
 
     def add(self, path: bytes) -> None:
-        """Take a file unless the same resolved path is there already."""
-        key = resolved(path)
+        """Take a file unless it is there already, by this name or another."""
+        key = os.path.realpath(path)
         if key in self._seen:
             self.repeated += 1
         else:
@@ -83,11 +83,6 @@ def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool 
         for line in _lines(stream, null=null):
             _take(inputs, line)
     return inputs
-
-
-def resolved(path: bytes) -> bytes:
-    """Return the path without links and relative parts; the same for two names of one file."""
-    return os.path.realpath(path)
 
 
 def open_list(name: str) -> BinaryIO:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from deepscan.media.frames import Status
 from deepscan.scanning.journal import JournalEntry
-from deepscan.scanning.paths import resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,8 @@ def plan(
         recorded: The journal's entries; of several for one path the last counts.
         retry: Statuses whose videos are scanned again.
     """
-    known = {resolved(entry.path): entry for entry in recorded}
-    wanted = {resolved(path): path for path in paths}
+    known = {os.path.realpath(entry.path): entry for entry in recorded}
+    wanted = {os.path.realpath(path): path for path in paths}
     again = [key for key in wanted if key in known and known[key].status not in retry]
     # Hashing leaves the interpreter free, so that threads read several files at once.
     with ThreadPoolExecutor() as threads:

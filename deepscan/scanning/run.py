@@ -23,7 +23,6 @@ from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.paths import resolved
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.records import Record
 from deepscan.scanning.resume import ResumePlan, plan
@@ -104,7 +103,7 @@ def run_scan(
     """
     listener = listener or ScanListener()
     written = {os.fsencode(path) for path in output.files}
-    if overlap := [path for path in paths if resolved(path) in written]:
+    if overlap := [path for path in paths if os.path.realpath(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
         finder = open_finder(options.faces, device=options.faces_device)

@@ -67,8 +67,8 @@ def test_a_page_that_is_there_is_replaced_only_when_asked(scanned, tmp_path):
     out, _ = scanned
     page = tmp_path / "page.html"
     page.write_text("mine")
-    refused = deepscan("report", out, "--out", page)
-    assert "--overwrite" in refused.refused(2)[1]
+    ran = deepscan("report", out, "--out", page)
+    assert "--overwrite" in ran.refused(2)[1]
     assert page.read_text() == "mine"
     assert deepscan("report", out, "--out", page, "--overwrite", "--videos", "1").code == 0
     assert len(Page(page).all("article")) == 1

@@ -28,7 +28,7 @@ from deepscan.data.crops.prepared_files import (
 )
 from deepscan.data.datasets.layout import DatasetLayout
 from deepscan.devices import FACE_DEVICES
-from deepscan.errors import ExitCode, UsageError, choice_hint
+from deepscan.errors import ExitCode, UsageError, require_choice
 from deepscan.faces.finder import FINDERS, FaceFinder, describe_finder, open_finder
 from deepscan.files import exclusive_lock
 from deepscan.media.frames import FAILURES, STATUSES, Status
@@ -74,11 +74,11 @@ class PrepareOptions:
         for name in ("frames", "limit", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name} must be above 0, not {value}", "leave it out for its default")
-        _one_of("--faces", (self.faces,), FINDERS.names)
-        _one_of("--faces-device", (self.faces_device,), FACE_DEVICES)
-        _one_of("--split", self.splits, SPLITS)
-        _one_of("--retry", tuple(self.retry), STATUSES)
-        _one_of("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
+        require_choice("--faces", (self.faces,), FINDERS.names)
+        require_choice("--faces-device", (self.faces_device,), FACE_DEVICES)
+        require_choice("--split", self.splits, SPLITS)
+        require_choice("--retry", self.retry, STATUSES)
+        require_choice("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
         if self.name is not None and (self.name in ("", ".", "..") or set("/\\") & set(self.name)):
             raise UsageError(f"--name {self.name!r} is not a file name", "leave slashes out")
 
@@ -181,7 +181,7 @@ def prepare_dataset(
 def _checked(
     layout: DatasetLayout, root: Path, files: PreparedFiles, options: PrepareOptions
 ) -> PrepareOptions:
-    _one_of("--kind", options.kinds, tuple(layout.labels))
+    require_choice("--kind", options.kinds, layout.labels)
     if options.compression and not layout.nested:
         raise UsageError(f"{layout.dataset} knows no compressions", "leave --compression out")
     if not root.is_dir():
@@ -216,12 +216,6 @@ def _chosen(items: Sequence[PlannedVideo], options: PrepareOptions) -> Iterator[
             counts[kind, split] += 1
             if options.limit is None or counts[kind, split] <= options.limit:
                 yield item
-
-
-def _one_of(option: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    for value in given:
-        if value not in allowed:
-            raise UsageError(f"{option} {value!r} is unknown", choice_hint(value, allowed))
 
 
 def _stated(layout: DatasetLayout, root: Path, options: PrepareOptions) -> dict[str, Any]:
