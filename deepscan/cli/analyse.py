@@ -27,10 +27,7 @@ def analyse(
         list[Path] | None,
         opt.model_option("--run", help="Folder run of a trained model. Repeat for several.", metavar="DIR"),
     ] = None,
-    protocol: Annotated[
-        opt.ProtocolName,
-        opt.data_option(help=f"Test sets to look at: {opt.PROTOCOL_NAMES}.", metavar="NAME"),
-    ] = "in-domain",
+    protocol: opt.Protocol = "in-domain",
     data: opt.Data = Path("data"),
     root: opt.Root = None,
     sets: opt.SetsOf = None,

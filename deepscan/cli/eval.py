@@ -95,14 +95,7 @@ def evaluate(
         list[str] | None,
         given_option(help="Keep only rows of --labels with these values: tier=A,B.", metavar="COLUMN=VALUE"),
     ] = None,
-    out: Annotated[
-        Path | None,
-        opt.output_option(
-            help="Folder for scores, figures and plots. Repeat the command to resume there.",
-            metavar="DIR",
-            show_default="runs/eval/MODEL-PROTOCOL-DATA",
-        ),
-    ] = None,
+    out: opt.ScoresOut = None,
     cache: opt.Cache = Path("runs/crops"),
     overwrite: opt.DiscardScores = False,
     progress: opt.Progress = "auto",

@@ -52,6 +52,9 @@ Device = Annotated[DeviceName, model_option(help="Where the model runs.")]
 FullPrecision = Annotated[
     PrecisionName, model_option(help="bf16 needs torch, int8 onnx; auto chooses as scan does.")
 ]
+Protocol = Annotated[
+    ProtocolName, data_option(help=f"Whose test sets to use: {PROTOCOL_NAMES}.", metavar="NAME")
+]
 Data = Annotated[
     Path,
     data_option(
@@ -80,6 +83,15 @@ Only = Annotated[
 ]
 Available = Annotated[bool, data_option("--available", help="Skip test sets that are missing.")]
 Frames = Annotated[int, data_option(min=0, help="Frames per video; 0 for all.")]
+ScoresOut = Annotated[
+    Path | None,
+    output_option(
+        help="Folder for scores, figures and plots. Scores that are there are used: repeat the command to "
+        "resume.",
+        metavar="DIR",
+        show_default="runs/eval/MODEL-PROTOCOL-DATA",
+    ),
+]
 Cache = Annotated[Path, output_option(help="Folder for crops cut from pictures.", metavar="DIR")]
 DiscardScores = Annotated[bool, output_option("--overwrite", help="Discard the scores in --out.")]
 Overwrite = Annotated[bool, output_option("--overwrite", help="Replace what is in --out.")]
