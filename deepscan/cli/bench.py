@@ -29,14 +29,14 @@ def bench(
         ),
     ] = None,
     frames: Annotated[
-        str, opt.look_option(help=f"Frames to sample from each video. {SIDE_BY_SIDE}", metavar="N[,N]")
+        str, opt.frames_option(help=f"Frames to sample from each video. {SIDE_BY_SIDE}", metavar="N[,N]")
     ] = "8,32",
     faces: Annotated[
-        str, opt.look_option(help=f"{', '.join(FINDERS.names)}, or several.", metavar="MODE[,MODE]")
+        str, opt.frames_option(help=f"{', '.join(FINDERS.names)}, or several.", metavar="MODE[,MODE]")
     ] = "fast",
-    faces_device: Annotated[opt.FacesDevice, opt.look_option(help="Where to find faces.")] = "cpu",
-    decoder: Annotated[opt.DecoderName, opt.look_option(help="What decodes videos.")] = "auto",
-    limit: Annotated[int, opt.look_option(min=1, help="Use at most this many files, spread evenly.")] = 16,
+    faces_device: Annotated[opt.FacesDevice, opt.frames_option(help="Where to find faces.")] = "cpu",
+    decoder: Annotated[opt.DecoderName, opt.frames_option(help="What decodes videos.")] = "auto",
+    limit: Annotated[int, opt.frames_option(min=1, help="Use at most this many files, spread evenly.")] = 16,
     model: Annotated[
         str,
         opt.model_option(help="Names or folders of models. none: find faces only.", metavar="NAME|DIR[,...]"),

@@ -16,7 +16,7 @@ from deepscan.models.layouts import WEIGHT_LAYOUTS
 
 # An option in one panel of a command's help; each takes what `typer.Option` takes.
 input_option = partial(typer.Option, rich_help_panel="Input")
-look_option = partial(typer.Option, rich_help_panel="Frames and faces")
+frames_option = partial(typer.Option, rich_help_panel="Frames and faces")
 model_option = partial(typer.Option, rich_help_panel="Model")
 data_option = partial(typer.Option, rich_help_panel="Data")
 output_option = partial(typer.Option, rich_help_panel="Output")

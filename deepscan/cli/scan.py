@@ -29,15 +29,15 @@ def scan(
         bool, opt.input_option("--null", "-0", help="Read NUL-separated lists (find -print0).")
     ] = False,
     frames: Annotated[
-        int, opt.look_option(min=1, help="Frames to sample evenly from each video. 8 is quick.")
+        int, opt.frames_option(min=1, help="Frames to sample evenly from each video. 8 is quick.")
     ] = 32,
     min_frames: Annotated[
         int,
-        opt.look_option(min=1, help="Give a video with fewer decodable frames the status too_short."),
+        opt.frames_option(min=1, help="Give a video with fewer decodable frames the status too_short."),
     ] = 1,
     min_share: Annotated[
         float,
-        opt.look_option(
+        opt.frames_option(
             min=0,
             max=1,
             help="Share of the sampled frames that must show a face good enough to count. With less, the "
@@ -47,7 +47,7 @@ def scan(
     ] = 0.3,
     faces: Annotated[
         opt.FacesMode,
-        opt.look_option(
+        opt.frames_option(
             help="fast searches a smaller copy of one sampled frame in eight, and follows its faces through "
             "the others. exact searches every frame. facenet does so with facenet-pytorch's own MTCNN, as a "
             "reference; it needs the extra torch."
@@ -55,21 +55,23 @@ def scan(
     ] = "fast",
     faces_device: Annotated[
         opt.FacesDevice,
-        opt.look_option(help="Where to find faces. Whether a GPU is quicker has not been measured."),
+        opt.frames_option(help="Where to find faces. Whether a GPU is quicker has not been measured."),
     ] = "cpu",
     decoder: Annotated[
         opt.DecoderName,
-        opt.look_option(
+        opt.frames_option(
             help="auto uses pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
             "comparison: it is slower, and refuses what it cannot show as players do."
         ),
     ] = "auto",
     timeout: Annotated[
-        float, opt.look_option(min=0.1, help="Give up decoding a video after this many seconds.")
+        float, opt.frames_option(min=0.1, help="Give up decoding a video after this many seconds.")
     ] = 120,
     max_megapixels: Annotated[
         float,
-        opt.look_option(min=0.01, help="Give a video with larger frames the status unsupported. 8K has 33."),
+        opt.frames_option(
+            min=0.01, help="Give a video with larger frames the status unsupported. 8K has 33."
+        ),
     ] = 64,
     model: Annotated[
         list[str] | None,
