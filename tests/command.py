@@ -87,6 +87,23 @@ def wait_for(process: subprocess.Popen[bytes], path: Path, lines: int = 1) -> No
         time.sleep(0.02)
 
 
+def kill(process: subprocess.Popen[bytes], journal: Path, lines: int) -> int:
+    """Kill a command when it has written so many lines, tear one more, and return how many are whole.
+
+    Args:
+        process: The command.
+        journal: The file that it writes to.
+        lines: How many to wait for.
+    """
+    wait_for(process, journal, lines)
+    process.kill()
+    process.communicate(timeout=30)
+    done = journal.read_bytes().count(b"\n")
+    with journal.open("ab") as file:
+        file.write(b'{"schema":1,"path":"torn')
+    return done
+
+
 def without_privileges() -> list[str]:
     """Return what to put before a command so that file permissions bind it, even when the tests run as root.
 

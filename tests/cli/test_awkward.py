@@ -1,6 +1,7 @@
 """Bad input: each file gets its status and one clear line, and no other video is disturbed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,30 +22,40 @@ NAMES = [
 ]
 
 
+def locked(path):
+    shutil.copy(HOPPER, path)
+    path.chmod(0)
+
+
+#: Everything that can be wrong, with two good videos among it: how a file is made, and the status that fits.
+FILES = {
+    "a_good.mp4": (lambda path: shutil.copy(HOPPER, path), "ok"),
+    "z_good.mp4": (lambda path: shutil.copy(SAMPLES / "real_astronaut.mp4", path), "ok"),
+    "empty.mp4": (awkward.empty, "decode_error"),
+    "text.mp4": (awkward.text, "unsupported"),
+    "truncated.mp4": (awkward.truncated, "no_face"),
+    "indexless.mp4": (awkward.indexless, "decode_error"),
+    "audio.mp4": (awkward.audio_only, "unsupported"),
+    "one_frame.mp4": (lambda path: awkward.video(path, 1), "no_face"),
+    "lying.mp4": (awkward.lying, "no_face"),
+    "rotated.mp4": (lambda path: awkward.rotated(path, 90), "no_face"),
+    "vfr.mkv": (awkward.vfr, "no_face"),
+    "huge.png": (lambda path: stills.png(path, 20000, 20000), "unsupported"),
+    "animated.gif": (awkward.gif, "no_face"),
+    "still.jpg": (stills.still, "no_face"),
+    "ten_bit.mp4": (lambda path: awkward.video(path, 10, pixel_format="yuv420p10le"), "no_face"),
+    "locked.mp4": (locked, "error"),
+    "loop.mp4": (lambda path: path.symlink_to(path.name), "error"),
+    "dangling.mp4": (lambda path: path.symlink_to("nowhere.mp4"), "error"),
+    "pipe.mp4": (os.mkfifo, "error"),
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One folder of everything that can be wrong, with two good videos among it."""
     folder = tmp_path_factory.mktemp("awkward")
-    (folder / "a_good.mp4").write_bytes(HOPPER.read_bytes())
-    (folder / "z_good.mp4").write_bytes((SAMPLES / "real_astronaut.mp4").read_bytes())
-    awkward.empty(folder / "empty.mp4")
-    awkward.text(folder / "text.mp4")
-    awkward.truncated(folder / "truncated.mp4")
-    awkward.indexless(folder / "indexless.mp4")
-    awkward.audio_only(folder / "audio.mp4")
-    awkward.video(folder / "one_frame.mp4", count=1)
-    awkward.lying(folder / "lying.mp4")
-    awkward.rotated(folder / "rotated.mp4", 90)
-    awkward.vfr(folder / "vfr.mkv")
-    stills.png(folder / "huge.png", 20000, 20000)
-    awkward.gif(folder / "animated.gif")
-    stills.still(folder / "still.jpg")
-    awkward.video(folder / "ten_bit.mp4", count=10, pixel_format="yuv420p10le")
-    (folder / "locked.mp4").write_bytes(HOPPER.read_bytes())
-    (folder / "locked.mp4").chmod(0)
-    (folder / "loop.mp4").symlink_to("loop.mp4")
-    (folder / "dangling.mp4").symlink_to("nowhere.mp4")
-    os.mkfifo(folder / "pipe.mp4")
+    for name, (make, _) in FILES.items():
+        make(folder / name)
     return folder
 
 
@@ -57,32 +68,10 @@ def scanned(folder, tmp_path_factory):
     return ran, {os.path.basename(path): record for path, record in journal(out).items()}
 
 
-EXPECTED = {
-    "a_good.mp4": "ok",
-    "z_good.mp4": "ok",
-    "empty.mp4": "decode_error",
-    "text.mp4": "unsupported",
-    "truncated.mp4": "no_face",
-    "indexless.mp4": "decode_error",
-    "audio.mp4": "unsupported",
-    "one_frame.mp4": "no_face",
-    "lying.mp4": "no_face",
-    "rotated.mp4": "no_face",
-    "vfr.mkv": "no_face",
-    "huge.png": "unsupported",
-    "animated.gif": "no_face",
-    "still.jpg": "no_face",
-    "ten_bit.mp4": "no_face",
-    "locked.mp4": "error",
-    "loop.mp4": "error",
-    "dangling.mp4": "error",
-    "pipe.mp4": "error",
-}
-
-
 def test_every_file_gets_the_status_that_fits(scanned):
     _, records = scanned
-    assert {name: record["status"] for name, record in records.items()} == EXPECTED
+    expected = {name: status for name, (_, status) in FILES.items()}
+    assert {name: record["status"] for name, record in records.items()} == expected
 
 
 def test_some_failed_and_it_is_said(scanned):

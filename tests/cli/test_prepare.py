@@ -18,7 +18,7 @@ from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeJob, DecodeOptions, FrameReady
 from deepscan.media.pool import DecodePool
 from tests import toy
-from tests.command import SAMPLES, deepscan, start, wait_for
+from tests.command import SAMPLES, deepscan, kill, start, wait_for
 from tests.terminal import at_a_terminal
 
 
@@ -107,14 +107,8 @@ def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
 
 def test_kill_9_half_way_and_again_equals_an_uninterrupted_run(root, whole, tmp_path):
     journal = tmp_path / "folders.videos.jsonl"
-    process = start(*command(root, tmp_path, "--progress", "none"))
-    wait_for(process, journal, 2)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
-    done = journal.read_bytes().count(b"\n")
+    done = kill(start(*command(root, tmp_path, "--progress", "none")), journal, 2)
     assert not (tmp_path / "folders.json").exists(), "killed before it had ended"
-    with journal.open("ab") as file:
-        file.write(b'{"schema":1,"path":"torn')
     again = deepscan(*command(root, tmp_path))
     assert f"{6 - done} of 6 videos to cut, {done} done before" in again.err
     ran, out = whole

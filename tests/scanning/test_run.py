@@ -18,7 +18,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.run import RunSummary, run_scan
 from tests import toy
-from tests.command import SAMPLES, deepscan, journal, start, wait_for
+from tests.command import SAMPLES, deepscan, journal, kill, start, wait_for
 
 #: What differs from run to run although nothing else does.
 TIMES = ("started", "seconds", "run")
@@ -133,13 +133,7 @@ def test_the_run_is_described_beside_its_records(whole):
 
 def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, whole, tmp_path):
     out = tmp_path / "out.jsonl"
-    process = start(*command(videos, model, out, "--progress", "none"))
-    wait_for(process, out, 5)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
-    done = out.read_bytes().count(b"\n")
-    with out.open("ab") as file:
-        file.write(b'{"schema":1,"path":"torn')
+    done = kill(start(*command(videos, model, out, "--progress", "none")), out, 5)
     ran = deepscan(*command(videos, model, out, "--resume"))
     assert ran.code == 3, ran.err
     assert f"{done} videos done before" in ran.err
