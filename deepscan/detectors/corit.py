@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,7 @@ from deepscan.detectors.detector import (
     Classifier,
     FrozenNetwork,
     FrozenOutput,
-    Network,
-    assemble,
     require_steps,
-    split_network,
 )
 from deepscan.errors import UsageError
 from deepscan.faces.regions import REGIONS
@@ -105,10 +102,7 @@ class CoritNetwork(FrozenNetwork):
         hidden: int = 256,
         heads: int = 8,
     ) -> None:
-        super().__init__()
-        self.backbone = require_steps(backbone, "CoRIT")
-        if any(value.requires_grad for value in backbone.parameters()):
-            raise ValueError("the backbone must not train: state the tuning type frozen")
+        super().__init__(require_steps(backbone, "CoRIT"))
         for name, value, kinds in (("pooling", pooling, Pooling), ("start", start, RegionStart)):
             if value not in get_args(kinds):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
@@ -168,11 +162,6 @@ class CoritNetwork(FrozenNetwork):
             raise UsageError("this model has no region tokens, and so no masks", "name one with rsi: true")
         regions, _ = self._regions(inputs["regions"])
         return regions, torch.stack(self._driven(inputs, regions)[1])
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits, shape (B, 2), of features."""
-        logits: Tensor = self.head(features)
-        return logits
 
     def _driven(
         self, inputs: Mapping[str, Tensor], regions: Tensor
@@ -274,10 +263,8 @@ def _head(backbone: Backbone, kind: HeadKind, layers: int, tokens: int, hidden: 
 class Corit(Classifier[FrozenOutput]):
     """The method CoRIT: cross-entropy on the head, which sharpness-aware minimisation trains."""
 
-    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `CoritNetwork`; `network` states `backbone`, `tuning` (frozen) and its arguments."""
-        backbone, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        return assemble(CoritNetwork, backbone, arguments)
+    network_type: ClassVar = CoritNetwork
+    tuning: ClassVar = "frozen"
 
     def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy; the parts are `cls` and `kept`.

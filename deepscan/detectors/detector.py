@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -120,10 +120,24 @@ class FrozenOutput(Output):
 
 
 class FrozenNetwork(Network):
-    """A network whose trainable part sees only what its frozen backbone makes of the inputs.
+    """A network whose head, which alone trains, sees only what its frozen backbone makes of the inputs.
 
     Then what the backbone makes can be kept on disk, and an epoch costs no pass through it.
+
+    Args:
+        backbone: The backbone.
+
+    Raises:
+        ValueError: The backbone trains.
     """
+
+    head: nn.Module
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        if any(value.requires_grad for value in backbone.parameters()):
+            raise ValueError("the backbone must not train: state the tuning type frozen")
+        self.backbone = backbone
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of what trains; the backbone stays as it is in a scan."""
@@ -140,9 +154,10 @@ class FrozenNetwork(Network):
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return features, shape (B, ...), without gradients, and the explanation."""
 
-    @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits, shape (B, 2), of features."""
+        logits: Tensor = self.head(features)
+        return logits
 
 
 Out = TypeVar("Out", bound=Output)
@@ -153,22 +168,38 @@ class Detector(ABC, Generic[Out]):
 
     A method is one file: a frozen dataclass whose fields are the settings of its loss, decorated with
     `DETECTORS.register(name)`, beside a recipe of the same name in `training/recipes`.
+
+    Attributes:
+        network_type: Class of its network, which takes the backbone and what else `network` states.
+        tuning: How the backbone is tuned where `network` does not state it.
     """
 
-    @abstractmethod
+    network_type: ClassVar[type[Network]]
+    tuning: ClassVar[str] = "fft"
+
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
         """Return a network.
 
         Args:
-            network: What the recipe and the card state under `network`.
+            network: What the recipe and the card state under `network`: `backbone`, `tuning`, and arguments
+                of the network.
             weights: Where the backbone's weights come from, as `weights.build_backbone` takes it; the rest is
                 random.
 
         Raises:
             UsageError: A key or a value is not one that the method or its backbone knows.
-            MissingError: The weights cannot be had.
+            MissingError: The weights, or a package, cannot be had.
             ContractError: The weights do not fit.
         """
+        arguments = dict(network)
+        backbone = build_backbone(arguments.pop("backbone", {}), weights)
+        tune(backbone, arguments.pop("tuning", {"type": self.tuning}))
+        try:
+            return self.network_type(backbone, **arguments)
+        except (TypeError, ValueError, AssertionError) as error:
+            raise UsageError(
+                f"bad arguments for {self.network_type.__name__}: {error}", "correct `network` in the recipe"
+            )
 
     @property
     def wants_masks(self) -> bool:
@@ -217,32 +248,6 @@ def cross_entropy(output: Output, batch: Batch, label_smoothing: float = 0.0) ->
     """Return the mean cross-entropy of a batch, in float32."""
     with exact(output.logits):
         return F.cross_entropy(output.logits.float(), batch.labels, label_smoothing=label_smoothing)
-
-
-def split_network(network: Mapping[str, Any], weights: str) -> tuple[Backbone, dict[str, Any]]:
-    """Return the tuned backbone that a network states under `backbone` and `tuning`, and its other arguments.
-
-    Raises:
-        UsageError: A name, a key or a value is wrong.
-        MissingError: The weights, or a package, cannot be had.
-        ContractError: The weights do not fit.
-    """
-    arguments = dict(network)
-    backbone = build_backbone(arguments.pop("backbone", {}), weights)
-    tune(backbone, arguments.pop("tuning", {"type": "fft"}))
-    return backbone, arguments
-
-
-def assemble(kind: type[Network], backbone: Backbone, arguments: Mapping[str, Any]) -> Network:
-    """Return a network of a backbone and the arguments that its method states.
-
-    Raises:
-        UsageError: An argument is unknown or out of range.
-    """
-    try:
-        return kind(backbone, **arguments)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise UsageError(f"bad arguments for {kind.__name__}: {error}", "correct `network` in the recipe")
 
 
 def require_steps(backbone: Backbone, method: str) -> VisionTransformer:

@@ -1,9 +1,8 @@
 """DFD-HR (CVPR 2026): a crop and its four tiles, routed through as many layers and tokens as they need."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,8 @@ from deepscan.detectors.detector import (
     Detector,
     Network,
     Output,
-    assemble,
     cross_entropy,
     require_steps,
-    split_network,
 )
 from deepscan.detectors.dfd_hr_routing import Branch, Passage, Ranking
 from deepscan.detectors.dfd_hr_settings import settings_of
@@ -197,6 +194,8 @@ class DfdHr(Detector[DfdHrOutput]):
         soft_rank_tau: Temperature of the soft ranks, in standard deviations of the scores.
     """
 
+    network_type: ClassVar = DfdHrNetwork
+    tuning: ClassVar = "frozen"
     rank_weight: float = 0.1
     soft_rank_tau: float = 0.1
 
@@ -205,17 +204,6 @@ class DfdHr(Detector[DfdHrOutput]):
             raise UsageError(
                 f"a temperature must be positive, not {self.soft_rank_tau}", "correct loss.soft_rank_tau"
             )
-
-    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `DfdHrNetwork`; `network` states `backbone`, `tuning` (frozen if not) and its arguments.
-
-        Raises:
-            UsageError: A key or a value is wrong, or the backbone cannot be routed.
-            MissingError: The weights cannot be had.
-            ContractError: The weights do not fit.
-        """
-        backbone, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        return assemble(DfdHrNetwork, backbone, arguments)
 
     def loss(self, output: DfdHrOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total loss; the parts are `cls`, `rank`, and what routing did.

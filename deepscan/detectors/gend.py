@@ -1,8 +1,7 @@
 """GenD (WACV 2026): a backbone whose norms alone train, its CLS token on the unit sphere, a linear head."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from deepscan.backbones.backbone import Backbone, Tokens
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import Batch, Classifier, Network, Output, assemble, exact, split_network
+from deepscan.detectors.detector import Batch, Classifier, Network, Output, exact
 from deepscan.detectors.linear import Feature, feature_of, make_head
 from deepscan.errors import UsageError
 
@@ -107,6 +106,8 @@ class GenD(Classifier[GenDOutput]):
         lambda_alignment: Weight of `alignment`.
     """
 
+    network_type: ClassVar = GenDNetwork
+    tuning: ClassVar = "norm"
     lambda_uniformity: float = 0.5
     lambda_alignment: float = 0.1
 
@@ -117,10 +118,6 @@ class GenD(Classifier[GenDOutput]):
                 "the weights of a loss are at least 0",
                 "correct loss.lambda_uniformity, loss.lambda_alignment",
             )
-
-    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `GenDNetwork`; `network` states `backbone`, `tuning` (else `norm`) and its arguments."""
-        return assemble(GenDNetwork, *split_network({"tuning": {"type": "norm"}, **network}, weights))
 
     def loss(self, output: GenDOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total loss, in float32; its parts are `cls`, `uniformity` and `alignment`."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,7 @@ from deepscan.detectors.detector import (
     FrozenOutput,
     Network,
     Output,
-    assemble,
     exact,
-    split_network,
 )
 
 Feature = Literal["cls", "projected"]
@@ -120,11 +118,8 @@ class FrozenLinearNetwork(FrozenNetwork):
     """
 
     def __init__(self, backbone: Backbone, feature: Feature = "projected", layers: int = 1) -> None:
-        super().__init__()
-        if any(value.requires_grad for value in backbone.parameters()):
-            raise ValueError("the backbone must not train: state the tuning type frozen, or take method fft")
-        self.backbone, self.feature = backbone, feature
-        self.head = make_head(backbone, feature, layers)
+        super().__init__(backbone)
+        self.feature, self.head = feature, make_head(backbone, feature, layers)
 
     @torch.no_grad()
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -132,11 +127,6 @@ class FrozenLinearNetwork(FrozenNetwork):
         tokens: Tokens = self.backbone(inputs["crops"])
         seen = feature_of(self.backbone, tokens, self.feature)
         return seen, {"attention": tokens.attention[:, None]}
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits, shape (B, 2), of features."""
-        logits: Tensor = self.head(features)
-        return logits
 
 
 @DETECTORS.register("unifd")
@@ -148,10 +138,8 @@ class UniFD(Classifier[FrozenOutput]):
     difference, which gradient descent moves twice as far.
     """
 
-    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `FrozenLinearNetwork`; `network` states `backbone`, `tuning`, its arguments."""
-        backbone, arguments = split_network({"tuning": {"type": "frozen"}, **network}, weights)
-        return assemble(FrozenLinearNetwork, backbone, arguments)
+    network_type: ClassVar = FrozenLinearNetwork
+    tuning: ClassVar = "frozen"
 
 
 @DETECTORS.register("lora")
@@ -160,9 +148,11 @@ class UniFD(Classifier[FrozenOutput]):
 class Linear(Classifier[LinearOutput]):
     """Classifies the CLS token of a backbone that trains, by LoRA or whole, as the recipe tunes it."""
 
+    network_type: ClassVar = LinearNetwork
+
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `LinearNetwork`; `network` states `backbone`, `tuning` and its arguments."""
-        built = assemble(LinearNetwork, *split_network(network, weights))
+        """Return a `LinearNetwork`, with the head of the file as well where `network:FILE` is named."""
+        built = super().build(network, weights)
         if weights.startswith(NETWORK):
             assert isinstance(built, LinearNetwork)
             path = Path(weights.removeprefix(NETWORK))

@@ -1,8 +1,7 @@
 """QTFP (CVPR 2026): queries pool the patch tokens; patch contrast and attention alignment train it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,8 @@ from deepscan.detectors.detector import (
     Classifier,
     Network,
     Output,
-    assemble,
     cross_entropy,
     exact,
-    split_network,
 )
 from deepscan.detectors.qtfp_losses import (
     attention_alignment,
@@ -170,6 +167,7 @@ class Qtfp(Classifier[QtfpOutput]):
         lambda_keepsv: Weight of Effort's penalty on weights whose energy changes; none in QTFP.
     """
 
+    network_type: ClassVar = QtfpNetwork
     contrast: Contrast = "flcl"
     lambda_flcl: float = 0.14
     tau: float = 0.1
@@ -204,10 +202,6 @@ class Qtfp(Classifier[QtfpOutput]):
                 f"max_anchor_tokens must be at least 1, not {self.max_anchor_tokens}",
                 "set loss.max_anchor_tokens=null for no limit",
             )
-
-    def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `QtfpNetwork`; `network` states `backbone`, `tuning` and the network's arguments."""
-        return assemble(QtfpNetwork, *split_network(network, weights))
 
     def loss(self, output: QtfpOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total loss, in float32 whatever the output's precision, and its parts.
