@@ -17,18 +17,9 @@ from pathlib import Path
 
 import yaml
 
+from deepscan.bench.output import write_table
+
 HERE = Path(__file__).parent
-COLUMNS = (
-    "row",
-    "auc",
-    "low",
-    "high",
-    "n",
-    "groups",
-    "epochs",
-    "trainable",
-    "command",
-)
 #: DFD-HR sees the whole crop; its experts are a quarter as wide as the tokens, as in the paper.
 WHOLE = ("crop.resize=null", "network.hidden=40")
 ROWS: dict[str, tuple[str, ...]] = {
@@ -77,10 +68,7 @@ def main() -> None:
             train("--recipe", str(HERE / "methods.yaml"), "--out", str(folder), *common, *start)
     trained = [name for name in ROWS if (folder_of(given.work, name) / "card.yaml").is_file()]
     lines = [dict(row(name, folder_of(given.work, name), ROWS[name])) for name in trained]
-    with given.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(lines)
+    write_table(given.out, lines)
     draw(lines, given.out.with_suffix(".svg"))
 
 

@@ -9,7 +9,6 @@ parity.csv, each figure with its limit; the exit status is 1 where one is missed
 """
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from deepscan.bench.output import write_table
 from deepscan.faces.boxes import iou
 from deepscan.scanning.journal import read_journal
 
@@ -59,12 +59,11 @@ def main() -> int:
     for name, (bound, limit) in LIMITS.items():
         value, count = figures[name]
         kept = value >= limit if bound == ">=" else value <= limit
-        rows.append((name, f"{value:.4f}", count, f"{bound} {limit:g}", "yes" if kept else "no"))
+        figure = {"figure": name, "value": f"{value:.4f}", "of": count, "limit": f"{bound} {limit:g}"}
+        rows.append({**figure, "kept": "yes" if kept else "no"})
         print(f"{name:42} {value:7.4f} of {count:5d}   {bound} {limit:<5g} {'' if kept else 'MISSED'}")
-    with TABLE.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerows([("figure", "value", "of", "limit", "kept"), *rows])
-    return int(any(row[-1] == "no" for row in rows))
+    write_table(TABLE, rows)
+    return int(any(row["kept"] == "no" for row in rows))
 
 
 def scanned(folder: Path, mode: str, scratch: Path) -> Path:

@@ -21,19 +21,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from tried import scored
+from tried import held_out, scored
 
 from deepscan.bench.output import write_table
-from deepscan.data.crops.crop_cache import prepare_crops
-from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
-from deepscan.progress import progress_bar
 from deepscan.scanning.fusion import logit_mean
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.records import recorded_path
-from deepscan.training.batches import halves
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -73,15 +69,8 @@ def main() -> None:
 
 def _of_crops(data: Path, cache: Path, beside: Path) -> Iterator[dict[str, object]]:
     card = load_card(DEFAULT_MODEL)
-    assert card.crop is not None
-    crops = prepare_crops(
-        read_pictures(data, card.trained["recipe"]["sources"]),
-        card.crop,
-        cache,
-        on_progress=progress_bar("cutting faces"),
-    )
-    held = halves(crops)[1]
-    labels, images = crops.labels[held], np.asarray(crops.crops[held])
+    crops, rows, images = held_out(card, data, cache)
+    labels = crops.labels[rows]
     own, other = (
         Scorer(each, engine="onnx", device="cpu", precision="fp32") for each in (card, load_card(beside))
     )

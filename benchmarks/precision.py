@@ -8,10 +8,9 @@ together: `spread` is their standard deviation in float32, beside which a differ
 """
 
 import argparse
-import csv
 import dataclasses
 import platform
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from deepscan.bench.machine import processor
+from deepscan.bench.output import write_table
+from deepscan.bench.timing import TimedCase, measure_cases, timed
 from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.pictures import read_pictures
@@ -26,6 +27,7 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.preprocess import Preprocessor
 from deepscan.detectors.weights import save_weights
 from deepscan.engines import ENGINES
+from deepscan.engines.engine import Arrays
 from deepscan.engines.export import export_model
 from deepscan.engines.quantise import quantise
 from deepscan.models.lookup import load_card
@@ -34,6 +36,7 @@ from deepscan.progress import progress_bar
 from deepscan.training.recipe import load_recipe
 
 HERE = Path(__file__).parent
+Form = tuple[str, str]
 #: Engine and precision; the first is what the others are held against.
 FORMS = (("torch", "fp32"), ("torch", "bf16"), ("onnx", "fp32"), ("onnx", "int8"))
 #: Crops to fit 8 bits to, and of a timed run.
@@ -60,22 +63,29 @@ def main() -> None:
         on_progress=progress_bar("cutting faces"),
     ).crops
     card = model(given.work / "model", inputs, np.asarray(crops[:FITTED]))
-    engines = {form: ENGINES.get(form[0])(card, device="cpu", precision=form[1], threads=1) for form in FORMS}
-    seconds: dict[tuple[str, str], list[float]] = {form: [] for form in FORMS}
-    scores: dict[tuple[str, str], list[float]] = {form: [] for form in FORMS}
-    for turn in range(given.turns):
-        batch = inputs(np.asarray(crops[FITTED + turn * TIMED : FITTED + (turn + 1) * TIMED]))
-        for form, engine in engines.items():
-            begun = time.process_time()
-            scores[form] += engine.run(batch)["probability"].tolist()
-            seconds[form].append((time.process_time() - begun) / TIMED)
-    lines = [line(form, seconds, {form: np.array(told) for form, told in scores.items()}) for form in FORMS]
+    batches = [
+        inputs(np.asarray(crops[at : at + TIMED]))
+        for at in range(FITTED, FITTED + (given.turns + 1) * TIMED, TIMED)
+    ]
+    scores: dict[Form, list[float]] = {form: [] for form in FORMS}
+    cases = [case(card, form, batches, scores[form]) for form in FORMS]
+    timings = measure_cases(cases, given.turns, lambda *_: None)
+    seconds = {form: timing.least_cpu / TIMED for form, timing in zip(FORMS, timings, strict=True)}
+    told = {form: np.array(values) for form, values in scores.items()}
     path = HERE / f"precision-{environment()}.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_table(path, [{**line(form, seconds, told), "turns": given.turns, **software()} for form in FORMS])
     print(path.read_text(encoding="utf-8"))
+
+
+def case(card: ModelCard, form: Form, batches: Sequence[Arrays], scores: list[float]) -> TimedCase:
+    """Return the case of scoring a batch of its own in each turn."""
+    engine = ENGINES.get(form[0])(card, device="cpu", precision=form[1], threads=1)
+    turns = iter(batches)
+
+    def work() -> None:
+        scores.extend(engine.run(next(turns))["probability"].tolist())
+
+    return TimedCase({}, TIMED, "crops", lambda: timed(work))
 
 
 def model(folder: Path, inputs: Preprocessor, crops: NDArray[np.uint8]) -> ModelCard:
@@ -108,22 +118,25 @@ def model(folder: Path, inputs: Preprocessor, crops: NDArray[np.uint8]) -> Model
 
 
 def line(
-    form: tuple[str, str],
-    seconds: dict[tuple[str, str], list[float]],
-    scores: dict[tuple[str, str], NDArray[np.float64]],
+    form: Form, seconds: Mapping[Form, float], scores: Mapping[Form, NDArray[np.float64]]
 ) -> dict[str, object]:
-    """Return a row of the table."""
+    """Return what a row of the table says of its form."""
     apart = np.abs(scores[form] - scores[FORMS[0]])
     return {
         "engine": form[0],
         "precision": form[1],
-        "seconds_a_crop": round(min(seconds[form]), 4),
-        "times_as_fast": round(min(seconds[FORMS[0]]) / min(seconds[form]), 2),
+        "seconds_a_crop": round(seconds[form], 4),
+        "times_as_fast": round(seconds[FORMS[0]] / seconds[form], 2),
         "moved_mean": f"{apart.mean():.1e}",
         "moved_most": f"{apart.max():.1e}",
         "spread": f"{scores[FORMS[0]].std():.1e}",
         "crops": len(apart),
-        "turns": len(seconds[form]),
+    }
+
+
+def software() -> dict[str, object]:
+    """Return what every row says of where it was measured."""
+    return {
         "cpu": cpu(),
         "torch": torch.__version__,
         "onnxruntime": import_onnxruntime().__version__,

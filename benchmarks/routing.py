@@ -9,11 +9,10 @@ its tiles go where they are told to. The forms take turns in one thread, and the
 
 import argparse
 import copy
-import csv
 import platform
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from deepscan.analyses.cost.operations import multiply_adds
+from deepscan.bench.output import write_table
+from deepscan.bench.timing import TimedCase, measure_cases, timed
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.training.recipe import load_recipe
@@ -100,27 +101,21 @@ def main() -> None:
     for network, _ in made[1:]:
         network.backbone = made[0][0].backbone
     crops = torch.randn(given.batch, 3, made[0][0].side, made[0][0].side)
-    seconds: list[list[float]] = [[] for _ in FORMS]
-    for turn in range(given.repeats + 1):
-        for (network, depths), taken in zip(made, seconds, strict=True):
-            begun = time.process_time()
-            with torch.inference_mode():
-                found = network.predict(crops=crops)["depth"]
-            # The first turn warms up.
-            taken.extend([time.process_time() - begun] if turn else [])
-            assert found.tolist() == depths.tolist()
-    costs = [
-        sum(multiply_adds(network, int(depth)) for depth in depths) / given.batch for network, depths in made
+    cases = [
+        TimedCase({}, given.batch, "crops", partial(timed, partial(predict, network, depths, crops)))
+        for network, depths in made
     ]
+    seconds = [timing.least_cpu for timing in measure_cases(cases, given.repeats, lambda *_: None)]
     whole = multiply_adds(made[0][0])
     lines = []
-    for form, cost, taken in zip(FORMS, costs, seconds, strict=True):
-        formula, measured = 1 - cost / whole, 1 - min(taken) / min(seconds[0])
+    for form, (network, depths), taken in zip(FORMS, made, seconds, strict=True):
+        cost = sum(multiply_adds(network, int(depth)) for depth in depths) / given.batch
+        formula, measured = 1 - cost / whole, 1 - taken / seconds[0]
         lines.append(
             {
                 "form": form.name,
                 "gflops_a_crop": round(2 * cost / 1e9, 1),
-                "seconds_a_crop": round(min(taken) / given.batch, 4),
+                "seconds_a_crop": round(taken / given.batch, 4),
                 "saved_by_formula": round(formula, 4),
                 "saved_in_time": round(measured, 4),
                 "apart": round(measured - formula, 4),
@@ -131,11 +126,14 @@ def main() -> None:
             }
         )
     path = HERE / f"routing-cpu-{platform.machine()}.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_table(path, lines)
     print(path.read_text(encoding="utf-8"))
+
+
+def predict(network: DfdHrNetwork, depths: Tensor, crops: Tensor) -> None:
+    """Score crops, and make sure that they went where they were told to."""
+    with torch.inference_mode():
+        assert network.predict(crops=crops)["depth"].tolist() == depths.tolist()
 
 
 def forced(form: Form, backbone: str, batch: int) -> tuple[DfdHrNetwork, Tensor]:

@@ -15,17 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from speed import HERE, Row, scan_command
 
 from deepscan.bench import machine
 from deepscan.bench.clips import Clip, make_clip
 from deepscan.bench.output import write_machine, write_table
 
-Row = Mapping[str, object]
-HERE = Path(__file__).parent
 #: Seconds between two looks at the memory.
 EVERY = 0.1
 SMALL = [Clip(320, 240, frames=12, fps=12, seed=seed) for seed in range(8)]
@@ -78,12 +78,8 @@ def main() -> None:
             rows.append(row(f"{LARGE.width}x{LARGE.height}", given.large, told, idle))
     path = given.out / "scale.csv"
     write_table(path, rows)
-    facts = machine.describe() | {
-        "load": machine.load_average(),
-        "model": given.model,
-        "frames": given.frames,
-    }
-    write_machine(path, facts)
+    load = machine.load_average()
+    write_machine(path, machine.describe() | {"load": load, "model": given.model, "frames": given.frames})
     print(path.read_text(encoding="utf-8"))
 
 
@@ -103,9 +99,8 @@ def watched(videos: Path, model: str, frames: int) -> Scanned:
         CalledProcessError: The scan failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        records = Path(folder) / "records.jsonl"
-        options = ["--model", model, "--frames", str(frames), "--out", str(records), "--progress", "none"]
-        command = [sys.executable, "-m", "deepscan", "scan", str(videos), *options]
+        options = ["--model", model, "--frames", str(frames)]
+        command = scan_command([str(videos)], Path(folder) / "records.jsonl", options)
         begun = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             seen = []

@@ -90,11 +90,8 @@ def measure(given: argparse.Namespace) -> None:
         SCAN: [],
         **{f"{SCAN} {more}": shlex.split(more) for more in given.also},
     }
-    facts = machine.describe() | {
-        "load": machine.load_average(),
-        "videos": len(videos),
-        "passes": given.passes,
-    }
+    load = machine.load_average()
+    facts = machine.describe() | {"load": load, "videos": len(videos), "passes": given.passes}
     runs: dict[str, list[list[Ran]]] = defaultdict(list)
     begun = time.monotonic()
     for turn in range(given.passes):
@@ -152,9 +149,9 @@ def run_scan(videos: Sequence[str], options: Sequence[str]) -> Ran:
     """Run a scan."""
     with tempfile.TemporaryDirectory() as folder:
         records = Path(folder) / "records.jsonl"
-        command = [sys.executable, "-m", "deepscan", "scan", *videos, "--out", str(records)]
+        command = scan_command(videos, records, options)
         begun, clock, spent = time.time(), time.monotonic(), cpu_seconds()
-        subprocess.run([*command, "--progress", "none", *options], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         whole = time.monotonic() - clock
         told = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
     start_up = min(datetime.fromisoformat(record["started"]).timestamp() for record in told) - begun
@@ -163,6 +160,12 @@ def run_scan(videos: Sequence[str], options: Sequence[str]) -> Ran:
         for record in told
     }
     return Ran(start_up, whole - start_up, cpu_seconds() - spent, clips, {})
+
+
+def scan_command(videos: Sequence[str], records: Path, options: Sequence[str]) -> list[str]:
+    """Return the command that scans videos in a process of its own."""
+    command = [sys.executable, "-m", "deepscan", "scan", *videos, "--out", str(records)]
+    return [*command, "--progress", "none", *options]
 
 
 def ratios(runs: Mapping[str, Sequence[Sequence[Ran]]], clips: Sequence[Mapping[str, float]]) -> list[Row]:

@@ -8,15 +8,15 @@ machine hits all of them.
 """
 
 import argparse
-import csv
 import platform
-import statistics
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from deepscan.bench.output import write_table
+from deepscan.bench.timing import Sample, TimedCase, Timing, measure_cases, timed
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.training.optimiser import TrainStep, make_optimiser
@@ -39,23 +39,19 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    lines = []
     with join("auto") as processes:
         peaks = {name: peak(name, given.batch, processes) for name in given.methods}
         runs = {name: prepared(name, given.batch, processes) for name in given.methods}
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for turn in range(given.steps + 1):
-            for name, (stepper, batch) in runs.items():
-                taken = step(stepper, batch, processes.device)
-                # The first turn warms up.
-                seconds[name] += [taken] if turn else []
-        for name, (stepper, batch) in runs.items():
-            lines.append(line(name, stepper, batch, seconds[name], peaks[name]))
+        cases = [
+            TimedCase({}, len(batch.labels), "images", partial(step, stepper, batch, processes.device))
+            for stepper, batch in runs.values()
+        ]
+        timings = measure_cases(cases, given.steps, lambda *_: None)
+        lines = [
+            line(name, runs[name][0], timing, peaks[name]) for name, timing in zip(runs, timings, strict=True)
+        ]
     path = HERE / f"steps-{environment(processes.device)}.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_table(path, lines)
     print(path.read_text(encoding="utf-8"))
 
 
@@ -74,15 +70,11 @@ def prepared(method: str, size: int | None, processes: Processes) -> tuple[Train
     return stepper, Batch(given, torch.arange(count) % 2)
 
 
-def step(stepper: TrainStep, batch: Batch, device: torch.device) -> float:
-    """Make one step and return its seconds."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    begun = time.perf_counter()
-    stepper.step([batch], [0], 1.0)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
+def step(stepper: TrainStep, batch: Batch, device: torch.device) -> Sample:
+    """Make one step and return how long it took."""
+    settle = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    settle()
+    return timed(lambda: (stepper.step([batch], [0], 1.0), settle()))
 
 
 def peak(name: str, size: int | None, processes: Processes) -> object:
@@ -98,19 +90,16 @@ def peak(name: str, size: int | None, processes: Processes) -> object:
     return round(torch.cuda.max_memory_allocated() / 2**20)
 
 
-def line(
-    name: str, stepper: TrainStep, batch: Batch, seconds: list[float], memory: object
-) -> dict[str, object]:
+def line(name: str, stepper: TrainStep, timing: Timing, memory: object) -> dict[str, object]:
     """Return a row of the table."""
-    median = statistics.median(seconds)
     return {
         "method": name,
-        "batch": len(batch.labels),
+        "batch": timing.case.count,
         "trainable": sum(value.numel() for value in stepper.trained),
-        "seconds": round(median, 4),
-        "images_per_second": round(len(batch.labels) / median, 2),
+        "seconds": round(timing.seconds, 4),
+        "images_per_second": round(timing.case.count / timing.seconds, 2),
         "memory_mb": memory,
-        "steps": len(seconds),
+        "steps": len(timing.samples),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }

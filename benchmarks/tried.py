@@ -119,16 +119,18 @@ def main() -> None:
     write_table(TABLE, rows.values())
 
 
-def _look(card: ModelCard, data: Path, cache: Path) -> Look:
+def held_out(card: ModelCard, data: Path, cache: Path) -> tuple[CropSet, NDArray[np.int64], Image]:
+    """Return the crops of a model's data, the rows of the half of `val` that chose nothing, and that half."""
     assert card.crop is not None
-    crops = prepare_crops(
-        read_pictures(data, card.trained["recipe"]["sources"]),
-        card.crop,
-        cache,
-        on_progress=progress_bar("cutting faces"),
-    )
+    pictures = read_pictures(data, card.trained["recipe"]["sources"])
+    crops = prepare_crops(pictures, card.crop, cache, on_progress=progress_bar("cutting faces"))
     rows = halves(crops)[1]
-    labels, images = crops.labels[rows], np.asarray(crops.crops[rows])
+    return crops, rows, np.asarray(crops.crops[rows])
+
+
+def _look(card: ModelCard, data: Path, cache: Path) -> Look:
+    crops, rows, images = held_out(card, data, cache)
+    labels = crops.labels[rows]
     scorer = Scorer(card, engine="onnx", device="cpu", precision="fp32")
     rng, codec = np.random.default_rng(SEED), Codec(23, 36)
     packed = np.stack([codec(image, rng) for image in images])

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tried import TABLE, scored, stated
 
+from deepscan.bench.output import write_table
 from deepscan.calibration import calibrate, fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
@@ -78,11 +79,7 @@ def main() -> None:
         rows[card.name] = {**rows.get(card.name, {}), **stated(card), **row}
         for name, value in found.items():
             print(name, value)
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    with TABLE.open("w", newline="") as file:
-        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows.values())
+    write_table(TABLE, rows.values())
 
 
 def measured(

@@ -12,14 +12,14 @@ from typing import Literal
 import numpy as np
 
 import deepscan
+from deepscan.bench.stages import decode_once
 from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import DeepscanError, ExitCode, install_hint
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.decoders import DECODERS
-from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
-from deepscan.media.pool import DecodePool
+from deepscan.media.jobs import DecodeOptions
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
 from deepscan.versions import installed_version
 
@@ -90,17 +90,10 @@ def _decoding_failure(decoder: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             clip = Path(folder) / f"clip{DECODERS.get(decoder).takes}"
             _make_clip(clip)
-            with DecodePool(DecodeOptions(frames=2, decoder=decoder, timeout=20), 1) as pool:
-                pool.submit(DecodeJob(0, os.fsencode(clip)))
-                while pool.busy:
-                    for event in pool.poll(1.0):
-                        if isinstance(event, FrameReady):
-                            event.release()
-                        elif isinstance(event, Ended):
-                            return event.report.detail
+            options = DecodeOptions(frames=2, decoder=decoder, timeout=20)
+            return decode_once([os.fsencode(clip)], options)[0].detail
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    return "the decoding process gave no answer"
 
 
 def _make_clip(path: Path) -> None:

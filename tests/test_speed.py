@@ -32,12 +32,9 @@ CLIP = Clip(1280, 720, frames=64, faces=1, fps=16)
 
 def ratio(one, other, turns=3):
     """Return how many times the CPU time of the other one thing takes."""
-    least = []
-    for case in measure_cases(
-        [TimedCase({}, 1, "", one), TimedCase({}, 1, "", other)], turns, lambda *_: None
-    ):
-        least.append(min(sample.cpu for sample in case.samples))
-    return least[0] / least[1]
+    cases = [TimedCase({}, 1, "", each) for each in (one, other)]
+    first, second = measure_cases(cases, turns, lambda *_: None)
+    return first.least_cpu / second.least_cpu
 
 
 def python(*arguments):

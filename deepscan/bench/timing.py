@@ -62,6 +62,11 @@ class Timing:
         """The median of the runs."""
         return statistics.median(sample.seconds for sample in self.samples)
 
+    @property
+    def least_cpu(self) -> float:
+        """The least CPU time of the runs, in seconds: other work on the machine only adds to it."""
+        return min(sample.cpu for sample in self.samples if sample.cpu is not None)
+
     def row(self) -> dict[str, Any]:
         """Return the row of the table, without what is not known."""
         seconds = [sample.seconds for sample in self.samples]

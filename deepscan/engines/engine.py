@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
+from deepscan.errors import UsageError
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -67,3 +68,19 @@ class Engine(Protocol):
         Raises:
             MissingError: The engine's package is not installed.
         """
+
+
+def resolve_precision(engine: type[Engine], precision: str) -> str:
+    """Return the precision that an engine is asked for: `auto` is float32.
+
+    Raises:
+        UsageError: The engine does not offer it.
+    """
+    if precision == "auto":
+        return "fp32"
+    if precision not in engine.files:
+        raise UsageError(
+            f"the {engine.name} engine has no precision {precision!r}",
+            f"choose from: {', '.join(engine.files)}",
+        )
+    return precision

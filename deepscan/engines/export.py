@@ -1,9 +1,6 @@
 """Export of a torch network to ONNX, behind a gate that compares the two."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,11 @@ from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.detector import Network
 from deepscan.detectors.preprocess import Preprocessor
 from deepscan.engines.engine import Arrays
-from deepscan.engines.golden import golden_crops
+from deepscan.engines.golden import gate_crops
+from deepscan.engines.quiet import quiet
 from deepscan.errors import ContractError, UsageError
-from deepscan.offline import import_onnxruntime, turn_reports_off
+from deepscan.offline import turn_reports_off
+from deepscan.onnx_session import open_session
 
 #: Largest difference of probabilities between ONNX and torch, both float32 on a CPU; of an explanation it is
 #: the same, times the largest magnitude of that output, which is far below a step of the maps in a record.
@@ -26,8 +25,6 @@ TOLERANCE = 1e-3
 #: Share of an explanation's elements that may differ by more: a hard decision, such as whether a patch is in
 #: a mask, turns over where what it hangs on is within a rounding error of its threshold.
 TIES = 0.01
-#: Crops of noise that are compared beside the golden ones.
-_NOISE = 3
 OPSET = 20
 #: Name of a model's ONNX file.
 GRAPH = "model.onnx"
@@ -86,9 +83,7 @@ def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata:
     turn_reports_off()
     network.eval().to("cpu", torch.float32)
     _check_size(network)
-    side = inputs.crop.input_side
-    noise = np.random.default_rng(0).integers(0, 256, (_NOISE, side, side, 3)).astype(np.uint8)
-    made = inputs(np.concatenate([golden_crops(side), noise]))
+    made = inputs(gate_crops(inputs.crop.input_side))
     arrays = {name: made[name] for name in network.inputs}
     temporary = path.with_suffix(".tmp.onnx")
     try:
@@ -174,25 +169,8 @@ def _write(network: Network, arrays: Arrays, path: Path) -> None:
         )
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep torch's exporter from telling of its work."""
-    # The exporter narrates what it does and warns of its own deprecations: neither is for our user.
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def _compare(network: Network, path: Path, arrays: Arrays) -> Parity:
-    session = import_onnxruntime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     names = [output.name for output in session.get_outputs()]
     with torch.no_grad():
         outputs = network.predict(**{name: torch.from_numpy(array) for name, array in arrays.items()})

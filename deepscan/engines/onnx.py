@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from deepscan.cards import ModelCard
 from deepscan.devices import cuda_devices, resolve
 from deepscan.engines import ENGINES
-from deepscan.engines.engine import Arrays
-from deepscan.errors import MissingError, UsageError
+from deepscan.engines.engine import Arrays, resolve_precision
+from deepscan.errors import MissingError
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
 
@@ -28,11 +28,7 @@ class OnnxEngine:
     automatic: ClassVar = True
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
-        self.precision = "fp32" if precision == "auto" else precision
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"the onnx engine has no precision {precision!r}", f"choose from: {', '.join(PRECISIONS)}"
-            )
+        self.precision = resolve_precision(type(self), precision)
         self.device, self.note = resolve(device), ""
         self.file = PRECISIONS[self.precision]
         path = card.path(self.file)

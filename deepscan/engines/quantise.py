@@ -1,11 +1,8 @@
 """Quantisation: an ONNX file whose large convolutions and products run in 8 bits."""
 
-import logging
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.preprocess import Preprocessor
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
+from deepscan.engines.quiet import quiet
 from deepscan.errors import UsageError
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
@@ -65,7 +63,7 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
     ranged, rest = crops[::RANGED], np.delete(crops, np.s_[::RANGED], axis=0)
     path, exact = card.folder / INT8_GRAPH, open_session(card.path("onnx"))
     expected = _scores(exact, preprocess, rest)
-    with tempfile.TemporaryDirectory() as scratch, _quiet():
+    with tempfile.TemporaryDirectory() as scratch, quiet():
         prepared = Path(scratch) / "prepared.onnx"
         shapes = import_onnxruntime("quantization.shape_inference")
         shapes.quant_pre_process(str(card.path("onnx")), str(prepared), skip_symbolic_shape=True)
@@ -130,19 +128,6 @@ def _write(
 def _scores(session: Any, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     parts = np.array_split(crops, math.ceil(len(crops) / _BATCH))
     return np.concatenate([session.run(["probability"], dict(preprocess(part)))[0] for part in parts])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # It recommends what has been done one line before, and prints what it counts: stdout is for data.
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 class _Crops:

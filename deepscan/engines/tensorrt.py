@@ -15,9 +15,10 @@ from deepscan.cards import ModelCard, sha256_of
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import cuda_devices, gpu_name, resolve
 from deepscan.engines import ENGINES
-from deepscan.engines.engine import Arrays
-from deepscan.engines.golden import golden_crops
+from deepscan.engines.engine import Arrays, resolve_precision
+from deepscan.engines.golden import gate_crops
 from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.files import atomic_write
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
 
@@ -28,8 +29,6 @@ PROVIDER = "TensorrtExecutionProvider"
 USUAL, MOST = 32, 64
 #: What says of a folder of engines what they were built of; it is written when they have passed the gate.
 STATED = "engine.json"
-#: Crops of noise that are compared beside the golden ones.
-_NOISE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,7 @@ class TensorrtEngine:
     note = ""
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
-        self.precision = "fp32" if precision == "auto" else precision
-        if self.precision not in TOLERANCES:
-            raise UsageError(
-                f"the tensorrt engine has no precision {precision!r}", f"choose from: {', '.join(TOLERANCES)}"
-            )
+        self.precision = resolve_precision(type(self), precision)
         if device == "cpu":
             raise UsageError("the tensorrt engine does not run on a CPU", "use --engine onnx")
         self.device = resolve(device)
@@ -208,8 +203,6 @@ def is_checked(folder: Path, identity: Identity) -> bool:
 
 def write_identity(folder: Path, identity: Identity) -> None:
     """Write of what the engines in a folder were built, and their hashes."""
-    from deepscan.files import atomic_write
-
     with atomic_write(folder / STATED) as file:
         file.write(json.dumps({"built": asdict(identity), "files": _engines(folder)}, indent=1).encode())
 
@@ -221,8 +214,5 @@ def _engines(folder: Path) -> dict[str, str]:
 def _compared(card: ModelCard) -> Arrays:
     """Return the inputs of the golden crops and of noise."""
     assert card.crop is not None
-    side = card.crop.input_side
-    noise = np.random.default_rng(0).integers(0, 256, (_NOISE, side, side, 3)).astype(np.uint8)
-    return make_preprocessor(card.inputs, card.crop, card.mean, card.std)(
-        np.concatenate([golden_crops(side), noise])
-    )
+    inputs = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+    return inputs(gate_crops(card.crop.input_side))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from deepscan.cards import ModelCard
 from deepscan.devices import cuda_devices, resolve
 from deepscan.engines import ENGINES
-from deepscan.engines.engine import Arrays
-from deepscan.errors import MissingError, UsageError, missing_extra
+from deepscan.engines.engine import Arrays, resolve_precision
+from deepscan.errors import MissingError, require
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
@@ -25,14 +25,12 @@ class TorchEngine:
     automatic: ClassVar = True
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
-        torch = _torch()
+        require(["torch"], "torch", "the torch engine")
+        import torch
+
         from deepscan.detectors import load_network
 
-        self.precision = "fp32" if precision == "auto" else precision
-        if self.precision not in DTYPES:
-            raise UsageError(
-                f"the torch engine has no precision {precision!r}", f"choose from: {', '.join(DTYPES)}"
-            )
+        self.precision = resolve_precision(type(self), precision)
         self.device = resolve(device)
         self.note = ""
         if self.device == "cuda" and not torch.cuda.is_available():
@@ -62,13 +60,7 @@ class TorchEngine:
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
         """Return torch's version and the CUDA version that it was built with."""
-        torch = _torch()
-        return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": cuda_devices()}
-
-
-def _torch() -> Any:
-    try:
+        require(["torch"], "torch", "the torch engine")
         import torch
-    except ImportError:
-        raise missing_extra("torch", "torch", "the torch engine")
-    return torch
+
+        return {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": cuda_devices()}

@@ -14,7 +14,8 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from deepscan.data.crops.crop_cache import CropIndices, CropSet
-from deepscan.engines.export import OPSET, quiet
+from deepscan.engines.export import OPSET
+from deepscan.engines.quiet import quiet
 from deepscan.errors import UsageError
 from deepscan.files import atomic_write
 from deepscan.media.frames import Image
