@@ -19,7 +19,7 @@ from deepscan.detectors.detector import Network
 from deepscan.detectors.preprocess import PREPROCESSORS, Preprocessor
 from deepscan.training import publish
 from deepscan.training.recipe import Recipe, load_recipe
-from tests.detectors.test_contract import TINY
+from tests.detectors.tiny import TINY
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 

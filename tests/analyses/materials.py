@@ -17,7 +17,7 @@ from deepscan.detectors.detector import Network
 from deepscan.detectors.weights import save_weights
 from deepscan.evaluation.scoring import Reader
 from deepscan.evaluation.testsets import Material
-from tests.detectors.test_contract import TINY
+from tests.detectors.tiny import TINY
 from tests.tiny import recipe_of
 
 #: Of a model that nobody opens.

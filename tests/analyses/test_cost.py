@@ -18,7 +18,7 @@ from deepscan.analyses.cost.operations import multiply_adds, weightless_network
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
 from tests.analyses.materials import model, subject
-from tests.detectors.test_contract import BACKBONE, TINY
+from tests.detectors.tiny import BACKBONE, TINY
 from tests.evaluation.pictures import check
 
 #: Five tokens of width 16, two blocks with an MLP as wide.

@@ -17,7 +17,7 @@ from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.run_files import save_best
 from tests.analyses.materials import kept, material, model, subject
-from tests.detectors.test_contract import TINY
+from tests.detectors.tiny import TINY
 from tests.evaluation.pictures import check
 
 QUICK = LandscapeAnalysis(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)

@@ -15,7 +15,7 @@ from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
 from tests.analyses.materials import kept, material, model, subject
-from tests.detectors.test_contract import BACKBONE, TINY
+from tests.detectors.tiny import BACKBONE, TINY
 from tests.evaluation.pictures import check
 
 #: Five blocks, of which the last three are routed; 2 x 2 patches and the CLS token, of which 3 are kept.

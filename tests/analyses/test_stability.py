@@ -13,7 +13,7 @@ from deepscan.errors import MissingError, UsageError
 from deepscan.training.run_files import TrainingProgress, save_checkpoint
 from tests.analyses.logs import training
 from tests.analyses.materials import subject
-from tests.detectors.test_contract import TINY
+from tests.detectors.tiny import TINY
 from tests.evaluation.pictures import check
 
 

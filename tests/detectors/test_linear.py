@@ -13,8 +13,7 @@ from deepscan.detectors.detector import Batch
 from deepscan.detectors.linear import Effort, FrozenLinearNetwork, Linear, LinearNetwork, UniFD, make_head
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
-from tests.detectors.test_contract import BACKBONE
-from tests.detectors.test_qtfp import small_backbone
+from tests.detectors.tiny import BACKBONE, small_backbone
 
 LABELS = torch.tensor([0, 1, 0, 1])
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.errors import ContractError
-from tests.detectors.test_contract import BACKBONE
+from tests.detectors.tiny import BACKBONE
 
 STATED = {"backbone": BACKBONE, "queries": 2, "heads": 2}
 

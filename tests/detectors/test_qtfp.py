@@ -5,12 +5,11 @@ import torch
 from torch import nn
 
 from deepscan.backbones.effort import EffortLinear
-from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.qtfp import Qtfp, QtfpNetwork, QueryPooling
 from deepscan.errors import UsageError
 from deepscan.training.recipe import load_recipe
-from tests.detectors.test_contract import BACKBONE
+from tests.detectors.tiny import BACKBONE, small_backbone
 
 LABELS = torch.tensor([0, 1, 0, 1])
 FUSIONS = ("global", "cls", "avg", "weighted", "concat")
@@ -19,12 +18,6 @@ FUSIONS = ("global", "cls", "avg", "weighted", "concat")
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
-
-
-def small_backbone(prefix=1, **extra):
-    stem = nn.Conv2d(3, 16, 8, 8)
-    settings = {"side": 32, "grid": 4, "width": 16, "depth": 2, "heads": 2, "hidden": 16, "prefix": prefix}
-    return VisionTransformer(stem, **settings, pre_norm=True, projection=12, **extra)
 
 
 def test_query_attention_has_the_papers_size():

@@ -18,7 +18,7 @@ from deepscan.engines.golden import COUNT, golden_crops
 from deepscan.errors import ContractError, UsageError
 from deepscan.offline import import_onnxruntime
 from tests.backbones.tiny import TINY as BACKBONES
-from tests.detectors.test_contract import TINY
+from tests.detectors.tiny import TINY
 from tests.tiny import pictures, recipe_of, trained
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

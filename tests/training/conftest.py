@@ -5,7 +5,7 @@ import pytest
 
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.training.recipe import load_recipe
-from tests.detectors.test_contract import BACKBONE
+from tests.detectors.tiny import BACKBONE
 
 TINY = (
     "crop.side=32",

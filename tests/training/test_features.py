@@ -18,7 +18,7 @@ from deepscan.training import features
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
-from tests.detectors.test_contract import BACKBONE
+from tests.detectors.tiny import BACKBONE
 
 CPU = Processes(0, 1, torch.device("cpu"))
 SMALL = (

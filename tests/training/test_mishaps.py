@@ -15,7 +15,7 @@ from deepscan.detectors.qtfp import Qtfp
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
-from tests.detectors.test_contract import TINY
+from tests.detectors.tiny import TINY
 
 CPU = Processes(0, 1, torch.device("cpu"))
 

@@ -9,7 +9,7 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.training.optimiser import TrainStep, make_optimiser
 from deepscan.training.processes import Processes
-from tests.detectors.test_contract import BACKBONE
+from tests.detectors.tiny import BACKBONE
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
