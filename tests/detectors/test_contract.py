@@ -6,6 +6,7 @@ from dataclasses import is_dataclass
 import pytest
 import torch
 
+from deepscan.backbones.effort import EffortLinear
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Batch, Detector
@@ -99,6 +100,62 @@ def test_a_batch_of_one_class_has_a_finite_loss(detector, network, label):
     assert torch.isfinite(total)
 
 
+def test_the_loss_is_float32_under_autocast_too(detector, network):
+    output, batch = network(**given(network, 4)), Batch({}, torch.tensor([0, 1] * 2))
+    plain, _ = detector.loss(output, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(detector.loss(output, batch)[0], plain)
+
+
+@pytest.mark.parametrize("method", [name for name in DETECTORS.names if name != "dfd-hr"])
+def test_a_smoothing_out_of_range_is_refused(method):
+    with pytest.raises(UsageError, match="label_smoothing"):
+        DETECTORS.get(method)(label_smoothing=1.5)
+
+
+@pytest.mark.parametrize(
+    ("method", "tuning", "count"),
+    [
+        # UniFD: 768 to 2. The others have a head of 1024 to 2 beside what is tuned.
+        ("unifd", "frozen", 1_538),
+        # What QTFP's Table 5 prints as 0.19 M and 1.77 M.
+        ("effort", "effort", 196_704 + 2_050),
+        ("lora", "lora", 1_769_472 + 2_050),
+        ("fft", "fft", 303_179_776 + 2_050),
+        # 50 norms of 1024 weights and biases: what the released checkpoint differs in.
+        ("gend", "norm", 50 * 2 * 1024 + 2_050),
+        # Four queries and their attention more, 4.20 M: printed as 4.39 M and 5.97 M, without the head.
+        ("qtfp", "effort", 4_198_400 + 4 * 1024 + 196_704 + 2_050),
+        ("qtfp", "lora", 4_198_400 + 4 * 1024 + 1_769_472 + 2_050),
+    ],
+)
+def test_a_recipe_trains_as_much_of_clip_as_is_published(method, tuning, count):
+    recipe = load_recipe(method, overrides=[f"network.tuning.type={tuning}"] if method == "qtfp" else [])
+    assert recipe.network["tuning"]["type"] == tuning
+    with torch.device("meta"):
+        network = DETECTORS.get(method)().build(recipe.network)
+    assert sum(value.numel() for value in network.parameters() if value.requires_grad) == count
+
+
+@pytest.mark.parametrize("method", ["effort", "qtfp"])
+def test_efforts_penalties_are_added_where_asked_for(method):
+    kind = DETECTORS.get(method)
+    network = kind().build({**TINY[method], "tuning": {"type": "effort"}})
+    for module in network.backbone.modules():
+        if isinstance(module, EffortLinear):
+            module.s.data *= 2
+            module.u.data += 0.1
+    output, batch = network(**given(network, 4)), Batch({}, torch.tensor([0, 1] * 2))
+    without, fewer = kind().loss(output, batch)
+    total, parts = kind(lambda_orth=0.5, lambda_keepsv=0.25).loss(output, batch)
+    assert parts.keys() - fewer.keys() == {"orth", "keepsv"}
+    assert min(parts["orth"], parts["keepsv"]) > 0
+    torch.testing.assert_close(total, without + 0.5 * parts["orth"] + 0.25 * parts["keepsv"])
+    untuned = kind().build({**TINY[method], "tuning": {"type": "fft"}})
+    with pytest.raises(UsageError, match="Effort"):
+        kind(lambda_keepsv=1.0).loss(untuned(**given(untuned, 4)), batch)
+
+
 def test_one_seed_gives_one_network(method, detector):
     built = []
     for _ in range(2):
@@ -143,9 +200,3 @@ def test_weights_of_another_network_are_refused(method, network, tmp_path):
     other = {**TINY[method], "backbone": {**BACKBONE, "width": 32}}
     with pytest.raises(ContractError, match="do not fit"):
         load_network(_card(tmp_path, method, other))
-
-
-def test_an_unknown_method_is_named():
-    with pytest.raises(UsageError) as raised:
-        DETECTORS.get("qtpf")
-    assert "'qtfp'" in raised.value.hint

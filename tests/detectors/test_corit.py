@@ -7,6 +7,7 @@ from torch import nn
 
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.weights import build_backbone
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.corit import Corit, CoritNetwork
 from deepscan.detectors.corit_inputs import CoritPreprocessor
@@ -50,9 +51,7 @@ def sample(count=3, seed=2):
 
 def test_the_head_has_the_papers_size():
     with torch.device("meta"):
-        large = small_backbone(
-            side=224, patch=14, width=1024, depth=24, heads=16, hidden=4096, projection=768
-        )
+        large = build_backbone({"name": "clip-vit-l14"}).requires_grad_(False)
 
         def trained(**arguments):
             built = CoritNetwork(large, **arguments)

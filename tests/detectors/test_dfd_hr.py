@@ -9,25 +9,17 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import nn
 
-from deepscan.backbones.vit import VisionTransformer
+from deepscan.backbones.weights import build_backbone
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.dfd_hr import DfdHr, DfdHrNetwork, DfdHrOutput, halved, rank_loss, tiles_of
 from deepscan.detectors.dfd_hr_routing import Ranking
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
+from tests.detectors import tiny
 
 #: 2 x 2 patches in each tile and in the whole crop.
-BACKBONE = {
-    "name": "compact",
-    "side": 32,
-    "channels": [4, 8, 8],
-    "residuals": [0, 0, 0],
-    "width": 16,
-    "depth": 5,
-    "heads": 2,
-    "hidden": 16,
-}
+BACKBONE = {**tiny.BACKBONE, "residuals": [0, 0, 0], "depth": 5}
 TINY = {"backbone": BACKBONE, "hidden": 4, "judge_hidden": 16}
 LABELS = torch.tensor([0, 1] * 3)
 
@@ -46,18 +38,7 @@ def crops():
 def large():
     """A ViT-L/14 without memory."""
     with torch.device("meta"):
-        return VisionTransformer(
-            nn.Conv2d(3, 1024, 14, 14, bias=False),
-            side=224,
-            grid=16,
-            width=1024,
-            depth=24,
-            heads=16,
-            hidden=4096,
-            projection=768,
-            pre_norm=True,
-            activation="quick-gelu",
-        )
+        return build_backbone({"name": "clip-vit-l14"})
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.gend import GenD, GenDNetwork, alignment, uniformity
 from deepscan.errors import UsageError
-from deepscan.training.recipe import load_recipe
 from tests.detectors.tiny import BACKBONE, small_backbone
 
 LABELS = torch.tensor([0, 1, 0, 1])
@@ -80,15 +78,6 @@ def test_the_sphere_is_float32_under_autocast_too(crops):
         total, _ = GenD().loss(output, Batch({}, LABELS))
     assert total.dtype == output.embedding.dtype == torch.float32
     torch.testing.assert_close(output.embedding.norm(dim=1), torch.ones(4))
-
-
-def test_what_trains_on_clip():
-    with torch.device("meta"):
-        network = DETECTORS.get("gend")().build(load_recipe("gend").network)
-    trained = {name for name, value in network.named_parameters() if value.requires_grad}
-    # 50 norms of 1024 weights and biases, and a head of 1024 to 2: what the released checkpoint differs in.
-    assert sum(network.get_parameter(name).numel() for name in trained) == 102_400 + 2_050
-    assert len(trained) == 2 * 50 + 2
 
 
 def test_the_norms_train_unless_another_tuning_is_stated():

@@ -19,18 +19,12 @@ def rows():
     return torch.tensor(scores * scales + 5, dtype=torch.float32), torch.tensor(target, dtype=torch.float32)
 
 
-def test_the_soft_correlation_is_the_exact_one_within_a_hundredth(rows):
-    scores, target = rows
+# Soft ranks are blurred by a tenth of a standard deviation, on purpose. Hard ones are whole numbers, and what
+# is left is float32 in the mean over 257.
+@pytest.mark.parametrize(("hard", "apart"), [(False, 0.01), (True, 1e-5)])
+def test_the_correlation_is_the_exact_one(rows, hard, apart):
     exact = [spearmanr(s, t).statistic for s, t in zip(*rows, strict=True)]
-    # The soft ranks are blurred by a tenth of a standard deviation, on purpose.
-    np.testing.assert_allclose(spearman(scores, target).numpy(), exact, atol=0.01)
-
-
-def test_the_hard_correlation_is_the_exact_one(rows):
-    scores, target = rows
-    exact = [spearmanr(s, t).statistic for s, t in zip(*rows, strict=True)]
-    # Ranks are whole numbers; what is left is float32 in the mean over 257.
-    np.testing.assert_allclose(spearman(scores, target, hard=True).numpy(), exact, atol=1e-5)
+    np.testing.assert_allclose(spearman(*rows, hard=hard).numpy(), exact, atol=apart)
 
 
 def test_hard_ranks_are_scipys_ties_included():
