@@ -9,6 +9,7 @@ machine hits all of them.
 
 import argparse
 import platform
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def prepared(method: str, size: int | None, processes: Processes) -> tuple[Train
 
 def step(stepper: TrainStep, batch: Batch, device: torch.device) -> Sample:
     """Make one step and return how long it took."""
-    settle = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    settle: Callable[[], object] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     settle()
     return timed(lambda: (stepper.step([batch], [0], 1.0), settle()))
 

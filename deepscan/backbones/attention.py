@@ -125,15 +125,30 @@ class Attention(nn.Module):
         if rotary is not None:
             q = rotated(q, rotary[:, :1], self.interleaved)
             k = rotated(k, rotary, self.interleaved)
-        logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
-        if bias is not None:
-            logits = logits + bias[None, :, :1]
-        weights: Tensor = torch.softmax(logits, dim=-1).mean(dim=1)[:, 0]
+        weights: Tensor = _weights(q, k, None if bias is None else bias[None, :, :1]).mean(dim=1)[:, 0]
         return weights
+
+    def gather(self, query: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what one query gathers of tokens, shape (B, 1, D), and what it pays to each, (B, N).
+
+        Args:
+            query: Shape (B, 1, D).
+            x: The tokens, shape (B, N, D), without places.
+        """
+        q, k, v = self._split(self.q(query)), self._split(self.k(x)), self._split(self.v(x))
+        weights = _weights(q, k)
+        gathered: Tensor = self.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        return gathered, weights.mean(dim=1)[:, 0]
 
     def _split(self, x: Tensor) -> Tensor:
         batch, count, width = x.shape
         return x.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
+
+
+def _weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return what queries (B, H, M, E) pay to keys (B, H, N, E), shape (B, H, M, N), float32."""
+    logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
+    return torch.softmax(logits if bias is None else logits + bias, dim=-1)
 
 
 class RelativeBias(nn.Module):

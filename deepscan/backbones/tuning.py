@@ -11,28 +11,15 @@ from deepscan.backbones.vit import as_transformer
 from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
-_HERE, _LORA = "deepscan.backbones.tuning", "deepscan.backbones.lora"
+_LORAS = ("lora", "gaussian-lora", "pissa", "olora", "rslora", "dora", "loha", "lokr", "ia3", "oft")
 #: Type of a tuning -> what puts it on a backbone in place, from the keyword arguments that `network.tuning`
 #: states beside its type.
 TUNINGS: Registry[Callable[..., None]] = Registry(
     "type of tuning",
     {
-        "fft": _HERE,
-        "frozen": _HERE,
-        "norm": _HERE,
-        "bias": _HERE,
-        "partial": _HERE,
+        **dict.fromkeys(("fft", "frozen", "norm", "bias", "partial"), "deepscan.backbones.tuning"),
         "effort": "deepscan.backbones.effort",
-        "lora": _LORA,
-        "gaussian-lora": _LORA,
-        "pissa": _LORA,
-        "olora": _LORA,
-        "rslora": _LORA,
-        "dora": _LORA,
-        "loha": _LORA,
-        "lokr": _LORA,
-        "ia3": _LORA,
-        "oft": _LORA,
+        **dict.fromkeys(_LORAS, "deepscan.backbones.lora"),
     },
 )
 

@@ -102,13 +102,9 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the pooled token, shape (B, D), and the query's weights, shape (B, N), of (B, N, D)."""
-        attention = self.attention
-        q = attention._split(attention.q(self.latent.expand(tokens.shape[0], -1, -1)))
-        k, v = attention._split(attention.k(tokens)), attention._split(attention.v(tokens))
-        weights = torch.softmax((q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5, dim=-1)
-        gathered = attention.out((weights.to(v.dtype) @ v).transpose(1, 2).flatten(2))
+        gathered, weights = self.attention.gather(self.latent.expand(tokens.shape[0], -1, -1), tokens)
         pooled = gathered + self.mlp(self.norm(gathered))
-        return pooled[:, 0], weights.mean(dim=1)[:, 0]
+        return pooled[:, 0], weights
 
 
 class VisionTransformer(Backbone):

@@ -1,5 +1,6 @@
 """Other people's names of weights, turned into ours by rules."""
 
+import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 
@@ -38,14 +39,10 @@ class Rule:
 
     def within(self, theirs: str, ours: str) -> "Rule":
         """Return the rule for weights under another name: a pattern before theirs, a prefix before ours."""
-        return Rule(
-            f"{theirs}(?:{self.pattern.pattern})",
-            *(f"{ours}{target}" for target in self.targets),
-            transposed=self.transposed,
-            optional=self.optional,
-            part=self.part,
-            joined=self.joined,
-        )
+        inner = copy.copy(self)
+        inner.pattern = re.compile(f"{theirs}(?:{self.pattern.pattern})")
+        inner.targets = tuple(f"{ours}{target}" for target in self.targets)
+        return inner
 
 
 def translate(
@@ -146,9 +143,6 @@ def fill(
         if names
     ]
     if faults:
-        raise ContractError(
-            f"{origin} do not fit: {'; '.join(faults)}",
-            hint,
-        )
+        raise ContractError(f"{origin} do not fit: {'; '.join(faults)}", hint)
     taken = {name: value.float().contiguous() for name, value in weights.items() if name not in derived}
     backbone.load_state_dict({**backbone.state_dict(), **taken}, assign=assign)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from deepscan.errors import UsageError, choice_hint
 from deepscan.media.decoders import AUTO
@@ -49,7 +49,7 @@ class BenchOptions:
     repeats: int = 3
     limit: int = 16
     workers: int | None = None
-    stages: tuple[str, ...] = field(default=STAGES)
+    stages: tuple[str, ...] = STAGES
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

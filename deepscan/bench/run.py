@@ -1,8 +1,8 @@
 """One run of `bench`: every stage that was asked for in turn, and a row for each thing that was timed."""
 
 import os
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from deepscan.bench import accelerator, machine, stages, whole
 from deepscan.bench.clips import CLIPS, make_clip
 from deepscan.bench.options import BenchOptions
-from deepscan.bench.timing import TimedCase, Timing, measure_cases
+from deepscan.bench.timing import Sample, TimedCase, Timing, measure_cases
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import cuda_devices
 from deepscan.engines.scorer import Scorer
@@ -66,16 +66,11 @@ def run_benchmark(
     Raises:
         DeepscanError: Nothing can be measured.
     """
-    BenchRun(options, listener).run(paths, folder)
+    _Run(options, listener).run(paths, folder)
 
 
-class BenchRun:
-    """One run.
-
-    Args:
-        options: What is measured.
-        listener: Is told what happens.
-    """
+class _Run:
+    """One run; see `run_benchmark`."""
 
     def __init__(self, options: BenchOptions, listener: BenchListener) -> None:
         self._options, self._listener = options, listener
@@ -254,21 +249,11 @@ def _share(measurement: Timing, rate: float | None, operations: float | None) ->
     return {"gflop_per_second": round(reached / 1e9, 2), "of_matmul": round(reached / rate, 4)}
 
 
-def _parts(measurement: Timing) -> list[dict[str, Any]]:
-    """Return a row for each stage of a scan: its seconds of all videos together; stages overlap."""
-    case, rows = measurement.case, []
+def _parts(measurement: Timing) -> Iterator[BenchRow]:
+    """Yield a row for each stage of a scan: its seconds of all videos together; stages overlap."""
+    case = measurement.case
     for stage in measurement.samples[0].parts:
-        seconds = [sample.parts.get(stage, 0.0) for sample in measurement.samples]
-        rows.append(
-            {
-                **case.labels,
-                "part": stage,
-                "count": case.count,
-                "unit": case.unit,
-                "seconds": round(statistics.median(seconds), 5),
-                "low": round(min(seconds), 5),
-                "high": round(max(seconds), 5),
-                "repeats": len(seconds),
-            }
-        )
-    return rows
+        part = replace(case, labels={**case.labels, "part": stage})
+        samples = [Sample(sample.parts.get(stage, 0.0)) for sample in measurement.samples]
+        row = Timing(part, samples).row()
+        yield {name: value for name, value in row.items() if name != "per_second"}
