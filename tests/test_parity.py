@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.bench.stages import hold
 from deepscan.data.crops.crop_pictures import Cutter, find_landmarks
 from deepscan.data.pictures import LabelledPicture
 from deepscan.faces.align import align
 from deepscan.faces.mtcnn import Mtcnn
-from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
-from deepscan.media.pool import DecodePool
+from deepscan.media.jobs import DecodeOptions
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import SAMPLES
 
@@ -34,17 +34,9 @@ def finder():
 def sampled(paths, frames):
     """Every frame that a scan would look at, and the faces that it would find there."""
     finder = Mtcnn("fast", threads=2)
-    with DecodePool(DecodeOptions(frames=frames), 1) as pool:
-        for number, path in enumerate(paths):
-            pool.submit(DecodeJob(number, bytes(path)))
-            ended = False
-            while not ended:
-                for event in pool.poll(1.0):
-                    ended = ended or isinstance(event, Ended)
-                    if isinstance(event, FrameReady):
-                        image = event.frame.image.copy()
-                        event.release()
-                        yield image, finder.detect([image])[0]
+    for path in paths:
+        for frame in hold([bytes(path)], DecodeOptions(frames=frames)).videos[0]:
+            yield frame.image, finder.detect([frame.image])[0]
 
 
 def tight(image, detection, random):

@@ -8,6 +8,7 @@ from deepscan.backbones.tuning import tune
 from deepscan.backbones.weights import build_backbone
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
+from tests.backbones.tiny import without_gradient
 
 TINY = {"name": "convnet", "side": 32, "channels": [4, 8, 16], "pairs": [0, 1, 1]}
 
@@ -38,10 +39,7 @@ def test_a_patch_is_where_its_picture_is(backbone):
 def test_it_trains_from_end_to_end(backbone):
     network = DETECTORS.get("fft")().build({"backbone": TINY}).train()
     network(torch.randn(4, 3, 32, 32)).logits[:, 1].sum().backward()
-    lacking = [
-        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
-    ]
-    assert lacking == []
+    assert not without_gradient(network)
 
 
 def test_the_score_is_the_mean_of_what_each_place_says(backbone):

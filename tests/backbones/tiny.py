@@ -3,6 +3,7 @@
 import open_clip
 import timm
 import torch
+from safetensors.torch import save_file
 
 from deepscan.backbones.published import PUBLISHED
 
@@ -54,3 +55,20 @@ def publishers(name, side=None):
         for value in built.parameters():
             value.copy_(torch.randn_like(value) * 0.3)
     return built.eval()
+
+
+def publishers_file(name, folder):
+    """Write those weights as the publisher does, and return the path of the file."""
+    path = folder / f"{name}.safetensors"
+    save_file(publishers(name).state_dict(), path)
+    return str(path)
+
+
+def count(module, trained=False):
+    """Return how many parameters a module has, or how many of them train."""
+    return sum(value.numel() for value in module.parameters() if value.requires_grad or not trained)
+
+
+def without_gradient(network):
+    """Return the names of what trains and has been given no gradient."""
+    return [name for name, value in network.named_parameters() if value.requires_grad and value.grad is None]

@@ -5,15 +5,16 @@ from dataclasses import is_dataclass
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from deepscan.backbones.effort import EffortLinear
-from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.detectors.detector import Batch, Detector
 from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
-from tests.detectors.tiny import BACKBONE, TINY
+from tests.backbones.tiny import count, without_gradient
+from tests.detectors.tiny import BACKBONE, LABELS, TINY, card
 
 
 def given(network, count):
@@ -36,7 +37,6 @@ def detector(method):
 
 @pytest.fixture
 def network(method, detector):
-    torch.manual_seed(0)
     return detector.build(TINY[method])
 
 
@@ -86,10 +86,7 @@ def test_the_loss_reaches_every_parameter_and_learning_lowers_it(detector, netwo
         total.backward()
         optimiser.step()
         losses.append(float(total.detach()))
-    without = [
-        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
-    ]
-    assert not without
+    assert not without_gradient(network)
     assert losses[-1] < losses[0]
     assert all(not part.requires_grad for part in parts.values())
 
@@ -101,20 +98,24 @@ def test_a_batch_of_one_class_has_a_finite_loss(detector, network, label):
 
 
 def test_the_loss_is_float32_under_autocast_too(detector, network):
-    output, batch = network(**given(network, 4)), Batch({}, torch.tensor([0, 1] * 2))
+    output, batch = network(**given(network, 4)), Batch({}, LABELS)
     plain, _ = detector.loss(output, batch)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(detector.loss(output, batch)[0], plain)
 
 
 @pytest.mark.parametrize("method", [name for name in DETECTORS.names if name != "dfd-hr"])
-def test_a_smoothing_out_of_range_is_refused(method):
+def test_a_smoothing_is_that_of_the_loss_and_one_out_of_range_is_refused(method):
+    kind, network = DETECTORS.get(method), DETECTORS.get(method)().build(TINY[method])
+    output, batch = network(**given(network, 4)), Batch({}, LABELS)
+    expected = F.cross_entropy(output.logits, batch.labels, label_smoothing=0.1)
+    torch.testing.assert_close(kind(label_smoothing=0.1).loss(output, batch)[1]["cls"], expected.detach())
     with pytest.raises(UsageError, match="label_smoothing"):
-        DETECTORS.get(method)(label_smoothing=1.5)
+        kind(label_smoothing=1.5)
 
 
 @pytest.mark.parametrize(
-    ("method", "tuning", "count"),
+    ("method", "tuning", "parameters"),
     [
         # UniFD: 768 to 2. The others have a head of 1024 to 2 beside what is tuned.
         ("unifd", "frozen", 1_538),
@@ -129,12 +130,12 @@ def test_a_smoothing_out_of_range_is_refused(method):
         ("qtfp", "lora", 4_198_400 + 4 * 1024 + 1_769_472 + 2_050),
     ],
 )
-def test_a_recipe_trains_as_much_of_clip_as_is_published(method, tuning, count):
+def test_a_recipe_trains_as_much_of_clip_as_is_published(method, tuning, parameters):
     recipe = load_recipe(method, overrides=[f"network.tuning.type={tuning}"] if method == "qtfp" else [])
     assert recipe.network["tuning"]["type"] == tuning
     with torch.device("meta"):
         network = DETECTORS.get(method)().build(recipe.network)
-    assert sum(value.numel() for value in network.parameters() if value.requires_grad) == count
+    assert count(network, trained=True) == parameters
 
 
 @pytest.mark.parametrize("method", ["effort", "qtfp"])
@@ -145,7 +146,7 @@ def test_efforts_penalties_are_added_where_asked_for(method):
         if isinstance(module, EffortLinear):
             module.s.data *= 2
             module.u.data += 0.1
-    output, batch = network(**given(network, 4)), Batch({}, torch.tensor([0, 1] * 2))
+    output, batch = network(**given(network, 4)), Batch({}, LABELS)
     without, fewer = kind().loss(output, batch)
     total, parts = kind(lambda_orth=0.5, lambda_keepsv=0.25).loss(output, batch)
     assert parts.keys() - fewer.keys() == {"orth", "keepsv"}
@@ -171,24 +172,11 @@ def test_a_wrong_key_of_the_network_is_a_usage_error(method, detector):
         detector.build({**TINY[method], "backbone": {**BACKBONE, "no_such_key": 1}})
 
 
-def _card(tmp_path, method, network_stated):
-    path = tmp_path / "model.safetensors"
-    return ModelCard(
-        folder=tmp_path,
-        name="tiny",
-        method=method,
-        summary="",
-        license="Apache-2.0",
-        files={"torch": ModelFile(path.name, sha256_of(path))},
-        network=network_stated,
-    )
-
-
 def test_a_card_gives_the_network_back(method, network, tmp_path):
     inputs = given(network, 4)
     network.train()(**inputs)  # so that the norms' statistics are not those of a new network
     save_weights(tmp_path / "model.safetensors", network)
-    loaded = load_network(_card(tmp_path, method, TINY[method]))
+    loaded = load_network(card(tmp_path, method, TINY[method]))
     assert not loaded.training
     assert torch.equal(
         loaded.predict(**inputs)["probability"], network.eval().predict(**inputs)["probability"]
@@ -199,4 +187,4 @@ def test_weights_of_another_network_are_refused(method, network, tmp_path):
     save_weights(tmp_path / "model.safetensors", network)
     other = {**TINY[method], "backbone": {**BACKBONE, "width": 32}}
     with pytest.raises(ContractError, match="do not fit"):
-        load_network(_card(tmp_path, method, other))
+        load_network(card(tmp_path, method, other))

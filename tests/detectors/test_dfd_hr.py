@@ -16,6 +16,7 @@ from deepscan.detectors.dfd_hr_routing import Ranking
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
+from tests.backbones.tiny import count
 from tests.detectors import tiny
 
 #: 2 x 2 patches in each tile and in the whole crop.
@@ -272,14 +273,8 @@ def test_the_way_of_whole_crops_is_the_one_that_is_told(crops):
 
 
 def test_branches_apart_share_the_backbone_and_nothing_else():
-    def own(network):
-        return sum(
-            value.numel() for name, value in network.named_parameters() if name.split(".")[0] != "backbone"
-        )
-
     shared, apart = build(), build(share_branches=False)
-    branch = sum(value.numel() for value in shared.branch.parameters())
-    assert own(apart) - own(shared) == branch
+    assert count(apart) - count(shared) == count(shared.branch)
     split_only = build(share_branches=False, routed="split")
     assert len(split_only.branch.layer_judges) == len(split_only.branch.token_judges) == 0
     assert len(split_only.branch.adapters) == len(split_only.split_branch.adapters) == 5

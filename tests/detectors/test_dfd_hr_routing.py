@@ -10,6 +10,7 @@ from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.detectors.dfd_hr_routing import Branch, LayerJudge, decide, strongest
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings, settings_of
+from tests.backbones.tiny import count
 
 SAMPLES = 6
 #: Block 0 is for all, 1 and 2 are routed, 3 is for all again.
@@ -240,34 +241,25 @@ def test_a_judge_that_sees_the_mean_sees_all_tokens(backbone, pictures):
 def test_shared_judges_are_one(backbone):
     branch = branch_of(backbone, share_layer_judges=True, share_token_judges=True)
     own = branch_of(backbone)
-    for shared, apart in (
-        (branch.layer_judges, own.layer_judges),
-        (branch.token_judges, own.token_judges),
-    ):
-        assert 2 * sum(value.numel() for value in shared.parameters()) == sum(
-            value.numel() for value in apart.parameters()
-        )
+    assert 2 * count(branch.layer_judges) == count(own.layer_judges)
+    assert 2 * count(branch.token_judges) == count(own.token_judges)
 
 
-def test_weighed_scores_lie_between_score_and_cosine(backbone, pictures):
-    """With a judge that says nothing, tokens are those nearest to the query."""
-    branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection="learned+weight")
+@pytest.mark.parametrize("selection", ["learned+weight", "attention"])
+def test_a_block_works_on_the_tokens_of_the_highest_scores(backbone, pictures, selection):
+    branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection=selection)
+    # With a judge that says nothing, tokens are those nearest to the query; attention has no judge.
+    assert len(branch.token_judges) == (0 if selection == "attention" else 2)
     for judge in branch.token_judges.values():
         nn.init.zeros_(judge.weight)
     query = torch.randn(SAMPLES, 16)
     before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
-    cosine = torch.cosine_similarity(before, query[:, None], dim=-1)
-    nearest = torch.zeros(SAMPLES, 19).scatter(1, cosine.topk(14).indices, 1.0)
-    assert torch.equal(branch(backbone, pictures, query).kept[:, 0], nearest[:, 3:])
-
-
-def test_attention_selects_what_the_cls_token_looks_at(backbone, pictures):
-    branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection="attention")
-    before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
-    looked = backbone.blocks[1].cls_attention(before, backbone.rotary)
-    expected = torch.zeros(SAMPLES, 19).scatter(1, looked.topk(14).indices, 1.0)
-    assert torch.equal(branch(backbone, pictures).kept[:, 0], expected[:, 3:])
-    assert len(branch.token_judges) == 0
+    if selection == "attention":
+        scores = backbone.blocks[1].cls_attention(before, backbone.rotary)
+    else:
+        scores = torch.cosine_similarity(before, query[:, None], dim=-1)
+    best = torch.zeros(SAMPLES, 19).scatter(1, scores.topk(14).indices, 1.0)
+    assert torch.equal(branch(backbone, pictures, query).kept[:, 0], best[:, 3:])
 
 
 def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(backbone, pictures):

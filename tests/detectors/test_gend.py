@@ -7,19 +7,7 @@ import torch.nn.functional as F
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.gend import GenD, GenDNetwork, alignment, uniformity
 from deepscan.errors import UsageError
-from tests.detectors.tiny import BACKBONE, small_backbone
-
-LABELS = torch.tensor([0, 1, 0, 1])
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def crops():
-    return torch.randn(4, 3, 32, 32)
+from tests.detectors.tiny import BACKBONE, LABELS, small_backbone
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 3])

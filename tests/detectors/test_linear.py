@@ -11,19 +11,8 @@ from deepscan.backbones.effort import EffortLinear
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.linear import Effort, FrozenLinearNetwork, Linear, LinearNetwork, UniFD, make_head
 from deepscan.errors import ContractError, UsageError
-from tests.detectors.tiny import BACKBONE, small_backbone
-
-LABELS = torch.tensor([0, 1, 0, 1])
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def crops():
-    return torch.randn(4, 3, 32, 32)
+from tests.backbones.tiny import without_gradient
+from tests.detectors.tiny import BACKBONE, LABELS, small_backbone
 
 
 def frozen(backbone, **settings):
@@ -54,9 +43,7 @@ def test_a_head_of_more_layers_is_a_perceptron():
 def test_all_that_trains_has_a_gradient(feature, prefix, crops):
     network = LinearNetwork(small_backbone(prefix), feature)
     Linear().loss(network(crops), Batch({}, LABELS))[0].backward()
-    assert not [
-        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
-    ]
+    assert not without_gradient(network)
     assert network.backbone.stem.weight.grad.abs().sum() > 0
 
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors import DETECTORS, load_network
 from deepscan.errors import ContractError
-from tests.detectors.tiny import BACKBONE
+from tests.detectors.tiny import BACKBONE, card
 
 STATED = {"backbone": BACKBONE, "queries": 2, "heads": 2}
 
@@ -21,16 +20,8 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def card(path, **network):
-    return ModelCard(
-        folder=path.parent,
-        name="tiny",
-        method="qtfp",
-        summary="",
-        license="Apache-2.0",
-        files={"torch": ModelFile(path.name, sha256_of(path))},
-        network=STATED | network,
-    )
+def loaded(path, **network):
+    return load_network(card(path.parent, "qtfp", STATED | network))
 
 
 def changed(path, change):
@@ -41,7 +32,7 @@ def changed(path, change):
 
 def test_nothing_is_drawn_at_random(path):
     before = torch.get_rng_state()
-    network = load_network(card(path))
+    network = loaded(path)
     assert torch.equal(torch.get_rng_state(), before)
     state, stored = network.state_dict(), load_file(path)
     assert state.keys() == stored.keys()
@@ -56,11 +47,11 @@ def test_nothing_is_decomposed_even_where_a_tuning_is_stated(path, monkeypatch):
     network = DETECTORS.get("qtfp")().build(tuned)
     save_file(network.state_dict(), path)
     monkeypatch.setattr(torch.linalg, "svd", decompose)
-    loaded = load_network(card(path, tuning=tuned["tuning"]))
+    again = loaded(path, tuning=tuned["tuning"])
     crops = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = network.eval().predict(crops=crops)["probability"]
-        assert torch.equal(loaded.predict(crops=crops)["probability"], expected)
+        assert torch.equal(again.predict(crops=crops)["probability"], expected)
 
 
 def test_weights_of_half_precision_become_float32_and_counts_stay_counts(path):
@@ -70,7 +61,7 @@ def test_weights_of_half_precision_become_float32_and_counts_stay_counts(path):
                 tensors[name] = value.half()
 
     changed(path, halve)
-    state = load_network(card(path)).state_dict()
+    state = loaded(path).state_dict()
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
 
 
@@ -83,14 +74,14 @@ def test_what_a_batch_norm_counts_may_be_left_out_and_nothing_else(path):
         return change
 
     changed(path, drop("num_batches_tracked"))
-    network = load_network(card(path))
+    network = loaded(path)
     assert not any(value.is_meta for value in (*network.parameters(), *network.buffers()))
     assert torch.isfinite(network.predict(crops=torch.randn(2, 3, 32, 32))["probability"]).all()
     changed(path, drop("running_mean"))
     with pytest.raises(ContractError, match="do not fit its network: Missing key"):
-        load_network(card(path))
+        loaded(path)
 
 
 def test_a_loaded_backbone_does_not_train(path):
-    network = load_network(card(path))
+    network = loaded(path)
     assert not any(value.requires_grad for value in network.backbone.parameters())

@@ -7,15 +7,10 @@ from torch import nn
 from deepscan.detectors.detector import Batch
 from deepscan.detectors.qtfp import Qtfp, QtfpNetwork, QueryPooling
 from deepscan.errors import UsageError
-from tests.detectors.tiny import BACKBONE, small_backbone
+from tests.backbones.tiny import without_gradient
+from tests.detectors.tiny import BACKBONE, LABELS, small_backbone
 
-LABELS = torch.tensor([0, 1, 0, 1])
 FUSIONS = ("global", "cls", "avg", "weighted", "concat")
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    torch.manual_seed(0)
 
 
 def test_pooling_ignores_the_order_of_patches_and_averages_its_queries():
@@ -85,14 +80,12 @@ def test_patches_before_the_norm_are_those_that_the_norm_takes():
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("norm", ["before", "after"])
-def test_all_that_trains_has_a_gradient_on_every_kind_of_backbone(prefix, fusion, norm):
+def test_all_that_trains_has_a_gradient_on_every_kind_of_backbone(prefix, fusion, norm, crops):
     detector = Qtfp(alignment="none" if fusion == "cls" else "attention")
     network = QtfpNetwork(small_backbone(prefix), 2, 2, fusion, norm)
-    total, _ = detector.loss(network(torch.randn(4, 3, 32, 32)), Batch({}, LABELS))
+    total, _ = detector.loss(network(crops), Batch({}, LABELS))
     total.backward()
-    assert not [
-        name for name, value in network.named_parameters() if value.requires_grad and value.grad is None
-    ]
+    assert not without_gradient(network)
     assert network.head.weight.grad.abs().sum() > 0
     assert network.backbone.stem.weight.grad.abs().sum() > 0
 

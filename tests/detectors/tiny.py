@@ -1,9 +1,13 @@
 """The smallest network of each method, on one small backbone."""
 
+import torch
 from torch import nn
 
 from deepscan.backbones.vit import VisionTransformer
+from deepscan.cards import ModelCard, ModelFile, sha256_of
 
+#: Of four crops, as the fixture `crops` has them.
+LABELS = torch.tensor([0, 1, 0, 1])
 BACKBONE = {
     "name": "compact",
     "side": 32,
@@ -26,8 +30,23 @@ TINY = {
     "fft": {"backbone": BACKBONE, "tuning": {"type": "fft"}},
 }
 
+#: Foreground, boundary and background of a grid of 4 patches a side.
+REGIONS = torch.zeros(3, 4, 4)
+REGIONS[0, 1:3, 1:3] = 1
+REGIONS[1, :, :3] = 1 - REGIONS[0, :, :3]
+REGIONS[2, :, 3] = 1
+REGIONS[1, 1:3, 3] = 0
+REGIONS = REGIONS.reshape(1, 3, 16)
+
 
 def small_backbone(prefix=1, **extra):
     stem = nn.Conv2d(3, 16, 8, 8)
     settings = {"side": 32, "grid": 4, "width": 16, "depth": 2, "heads": 2, "hidden": 16, "prefix": prefix}
     return VisionTransformer(stem, **settings, pre_norm=True, projection=12, **extra)
+
+
+def card(folder, method, network):
+    """Return the card of a folder that holds nothing but a network's weights."""
+    path = folder / "model.safetensors"
+    files = {"torch": ModelFile(path.name, sha256_of(path))}
+    return ModelCard(folder, "tiny", method, "", "Apache-2.0", files, network=network)

@@ -1,6 +1,5 @@
 """torch.compile as an engine, with what traces a network as its compiler and a CPU as its GPU."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -8,7 +7,10 @@ from deepscan import devices
 from deepscan.engines import ENGINES, compiled
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
-from tests.tiny import pictures
+from tests import tiny
+from tests.engines.running import engine, gives_what_the_network_gives
+
+NAME = "torch-compile"
 
 
 @pytest.fixture
@@ -27,47 +29,29 @@ def traced(monkeypatch):
     return graphs
 
 
-def engine(card, **options):
-    return ENGINES.get("torch-compile")(
-        card, **{"device": "cpu", "precision": "auto", "threads": 1} | options
-    )
-
-
 def test_it_gives_what_the_network_gives_and_compiles_for_no_batch_anew(published, traced):
     if published.card.method == "dfd-hr":
         with pytest.raises(UsageError, match="chooses its way"):
-            engine(published.card)
+            engine(published.card, NAME)
         return
-    running = engine(published.card)
+    running = engine(published.card, NAME)
     assert len(traced) == 1, "compiled before the first batch"
     for count in (3, 9, 8):
-        crops = pictures(count, published.network.side, seed=count)
-        with torch.no_grad():
-            expected = published.network.predict(**published.given(crops))
-        found = running.run(published.inputs(crops))
-        assert found.keys() == expected.keys()
-        for output, value in found.items():
-            # folded, and summed in another order, in float32
-            np.testing.assert_allclose(value, expected[output].numpy(), atol=5e-5, err_msg=output)
+        gives_what_the_network_gives(running, published, count)
     # On a CPU a convolution of few crops and one of many may go different ways, each a graph.
     assert len(traced) <= 2
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory):
-    from tests.tiny import published
-
-    return published("unifd", tmp_path_factory.mktemp("compiled") / "unifd").card
+    return tiny.published("unifd", tmp_path_factory.mktemp("compiled") / "unifd").card
 
 
 def test_its_golden_score_is_checked_and_the_record_says_how_it_compiles(card, traced):
-    scorer = Scorer(card, engine="torch-compile", device="cpu")
+    scorer = Scorer(card, engine=NAME, device="cpu")
     told = scorer.describe()
-    assert (told["name"], told["details"]["mode"], told["details"]["dynamic"]) == (
-        "torch-compile",
-        "default",
-        "batch",
-    )
+    details = told["details"]
+    assert (told["name"], details["mode"], details["dynamic"]) == (NAME, "default", "batch")
     assert traced and scorer.to_json()["sha256"] == card.files["torch"].sha256
 
 
@@ -79,25 +63,21 @@ def test_what_cannot_be_compiled_is_an_error_and_nothing_runs_in_its_place(card,
     monkeypatch.setattr(compiled, "BACKEND", compiler)
     torch._dynamo.reset()
     with pytest.raises(MissingError, match="no working C compiler") as raised:
-        engine(card)
+        engine(card, NAME)
     assert "--engine torch" in raised.value.hint
 
 
 def test_it_is_for_a_gpu_alone(card, monkeypatch):
     with pytest.raises(UsageError, match="GPU"):
-        engine(card, device="cpu")
+        engine(card, NAME)
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     for asked in ("auto", "cuda"):
         with pytest.raises(MissingError, match="shows no"):
-            engine(card, device=asked)
+            engine(card, NAME, device=asked)
     with pytest.raises(MissingError, match="shows none"):
-        ENGINES.get("torch-compile").describe()
+        ENGINES.get(NAME).describe()
     monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for asked in ("auto", "cuda"):
         with pytest.raises(MissingError, match="this build of torch cannot use it"):
-            engine(card, device=asked)
-
-
-def test_auto_never_takes_it(card):
-    assert Scorer(card, device="cpu").engine.name == "onnx"
+            engine(card, NAME, device=asked)

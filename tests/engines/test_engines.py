@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -12,27 +13,16 @@ from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models.lookup import load_card
+from tests.engines.running import engine, gives_what_the_network_gives
 from tests.tiny import pictures
 
 #: The others have tests of their own: they run on a GPU alone.
 ON_CPU = [name for name in ENGINES.names if name not in ("tensorrt", "torch-compile")]
 
 
-def engine(card, name, **options):
-    asked = {"device": "cpu", "precision": "auto", "threads": 1} | options
-    return ENGINES.get(name)(card, **asked)
-
-
 @pytest.mark.parametrize("name", ON_CPU)
 def test_every_engine_gives_what_the_network_gives(published, name):
-    crops = pictures(4, published.network.side, seed=1)
-    with torch.no_grad():
-        expected = published.network.predict(**published.given(crops))
-    found = engine(published.card, name).run(published.inputs(crops))
-    assert found.keys() == expected.keys()
-    for output, value in found.items():
-        # folded, and summed in another order, in float32; the export's own gate is 1e-3
-        np.testing.assert_allclose(value, expected[output].numpy(), atol=5e-5, err_msg=output)
+    gives_what_the_network_gives(engine(published.card, name), published, 4)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
@@ -60,9 +50,7 @@ def test_every_engine_says_what_it_runs_on(published, name):
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_no_engine_replaces_a_precision_or_a_device(published, name, monkeypatch):
-    with pytest.raises(UsageError, match="int3"):
-        engine(published.card, name, precision="int3")
+def test_no_engine_replaces_a_device(published, name, monkeypatch):
     with pytest.raises(UsageError, match="tpu"):
         engine(published.card, name, device="tpu")
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
@@ -82,9 +70,7 @@ def test_a_build_of_torch_without_the_gpu_is_told_and_only_auto_goes_on_with_the
 @pytest.mark.parametrize("name", ON_CPU)
 def test_no_engine_loads_a_file_that_the_card_does_not_name(published, name, tmp_path):
     kind = ENGINES.get(name).files["fp32"]
-    for file in published.card.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    card = load_card(tmp_path)
+    card = load_card(copytree(published.card.folder, tmp_path, dirs_exist_ok=True))
     damaged = tmp_path / card.files[kind].path
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\0\0")
     with pytest.raises(ContractError, match="SHA-256"):
@@ -136,8 +122,7 @@ def test_auto_takes_the_first_engine_that_the_model_has_a_file_for(published):
 
 
 def test_a_model_with_other_inputs_than_its_card_states_is_told(published, tmp_path):
-    for file in published.card.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    copytree(published.card.folder, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / "card.yaml").read_text()
     (tmp_path / "card.yaml").write_text(text.replace(f"side: {published.network.side}\n", "side: 48\n"))
     with pytest.raises(ContractError, match="does not take the crops that its card states"):

@@ -16,9 +16,9 @@ from deepscan.engines import export
 from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops
 from deepscan.errors import ContractError, UsageError
-from deepscan.offline import import_onnxruntime
 from tests.backbones.tiny import TINY as BACKBONES
 from tests.detectors.tiny import TINY
+from tests.engines.running import engine, gives_what_the_network_gives
 from tests.tiny import pictures, recipe_of, trained
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -52,20 +52,9 @@ def attributes(node):
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_any_batch_gives_what_torch_gives(published, count):
-    given = published.given(pictures(count, published.network.side, seed=1))
-    session = import_onnxruntime().InferenceSession(
-        str(published.card.path("onnx")), providers=["CPUExecutionProvider"]
-    )
-    assert [taken.name for taken in session.get_inputs()] == list(published.network.inputs)
-    names = [output.name for output in session.get_outputs()]
-    found = session.run(names, {name: tensor.numpy() for name, tensor in given.items()})
-    with torch.no_grad():
-        expected = published.network.predict(**given)
-    assert names == list(expected)
-    for name, value in zip(names, found, strict=True):
-        # float32 in another order of sums, on values of order 1: far below the gate's tolerance
-        np.testing.assert_allclose(value, expected[name].numpy(), atol=2e-5, err_msg=name)
-        assert len(value) == count
+    running = engine(published.card, "onnx")
+    expected = gives_what_the_network_gives(running, published, count, atol=2e-5)
+    assert [taken.name for taken in running._session.get_inputs()] == list(published.network.inputs)
     if "depth" in expected and count > 2:
         assert len(set(expected["depth"].tolist())) == 2, "some leave and some stay"
 
@@ -219,10 +208,9 @@ def test_a_backbone_with_neighbours_turned_and_a_pool_passes_the_gate(tmp_path):
 def test_a_network_that_no_onnx_file_holds_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "LARGEST", 1000)
     network = DETECTORS.get("qtfp")().build(TINY["qtfp"])
+    inputs = CropPreprocessor(CropRecipe(side=32), MEAN, STD)
     with pytest.raises(UsageError, match="an ONNX file holds at most 2"):
-        export_onnx(
-            network, tmp_path / "m.onnx", inputs=CropPreprocessor(CropRecipe(side=32), MEAN, STD), metadata={}
-        )
+        export_onnx(network, tmp_path / "m.onnx", inputs=inputs, metadata={})
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 """A model in 8 bits: near the one that it was made of, and the same for every batch."""
 
 import dataclasses
+from shutil import copytree
 
 import numpy as np
 import onnx
@@ -12,12 +13,12 @@ from onnx import numpy_helper
 from deepscan.cards import ModelFile, sha256_of, write_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.preprocess import make_preprocessor
-from deepscan.engines import ENGINES
 from deepscan.engines import quantise as module
 from deepscan.engines.quantise import quantise
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models.lookup import load_card
+from tests.engines.running import engine
 from tests.tiny import pictures
 
 
@@ -25,9 +26,7 @@ from tests.tiny import pictures
 def small(published, tmp_path, monkeypatch):
     """A model of each method with a file in 8 bits."""
     monkeypatch.setattr(module, "LEAST", 64)
-    for file in published.card.folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    card = load_card(tmp_path)
+    card = load_card(copytree(published.card.folder, tmp_path, dirs_exist_ok=True))
     file = quantise(card, published.inputs, pictures(32, published.network.side))
     made = dataclasses.replace(card, files={**card.files, "onnx-int8": file})
     write_card(made)
@@ -116,15 +115,11 @@ def test_a_score_does_not_hang_on_its_neighbours(small, published):
 def test_its_own_golden_score_is_held_against_it(small):
     own = small.files["onnx-int8"]
     wrong = dataclasses.replace(own, golden=own.golden + (0.3 if own.golden < 0.5 else -0.3))
+    card = dataclasses.replace(small, files={**small.files, "onnx-int8": wrong})
     with pytest.raises(ContractError, match="golden"):
-        Scorer(
-            dataclasses.replace(small, files={**small.files, "onnx-int8": wrong}),
-            engine="onnx",
-            device="cpu",
-            precision="int8",
-        )
+        Scorer(card, engine="onnx", device="cpu", precision="int8")
 
 
 def test_where_a_model_has_none_it_is_not_replaced(published):
     with pytest.raises(MissingError, match="no onnx-int8 file"):
-        ENGINES.get("onnx")(published.card, device="cpu", precision="int8", threads=1)
+        engine(published.card, "onnx", precision="int8")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from deepscan import devices
-from deepscan.engines import ENGINES
 from deepscan.engines import tensorrt as module
 from deepscan.engines.tensorrt import MOST, STATED, Identity, is_checked, provider_options, write_identity
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
+from tests.engines import running
 
 BUILT = Identity("weights", "a GPU", "10.1", "1.30", "fp16")
 
@@ -104,24 +104,22 @@ def gpu(monkeypatch, tmp_path):
     return moved
 
 
-def engine(card, **provider_options):
-    return ENGINES.get("tensorrt")(
-        card, **{"device": "auto", "precision": "auto", "threads": None} | provider_options
-    )
+def engine(card, **asked):
+    return running.engine(card, "tensorrt", **{"device": "auto", **asked})
 
 
 def test_it_runs_in_parts_that_it_was_built_for(gpu):
     card = load_card(DEFAULT_MODEL)
-    running = engine(card)
-    running._session.batches.clear()
+    built = engine(card)
+    built._session.batches.clear()
     side = card.crop.input_side
     crops = np.random.default_rng(0).normal(size=(MOST + 3, 3, side, side)).astype(np.float32)
-    found = running.run({"crops": crops})
-    assert running._session.batches == [MOST, 3]
+    found = built.run({"crops": crops})
+    assert built._session.batches == [MOST, 3]
     expected = open_session(card.path("onnx")).run(["probability"], {"crops": crops})[0]
     # the same runtime, in other batches
     np.testing.assert_allclose(found["probability"], expected, atol=1e-5)
-    assert (running.device, running.precision, running.providers[0]) == ("cuda", "fp32", module.PROVIDER)
+    assert (built.device, built.precision, built.providers[0]) == ("cuda", "fp32", module.PROVIDER)
 
 
 def test_an_engine_is_checked_once_and_one_that_fails_is_not_kept(gpu):
@@ -141,8 +139,6 @@ def test_what_is_not_there_is_told_with_exit_code_5(monkeypatch):
     card = load_card(DEFAULT_MODEL)
     with pytest.raises(UsageError, match="not run on a CPU"):
         engine(card, device="cpu")
-    with pytest.raises(UsageError, match="int3"):
-        engine(card, precision="int3")
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     with pytest.raises(MissingError, match="GPU"):
         engine(card, device="cuda")
