@@ -16,14 +16,12 @@ from deepscan.data.crops.prepared_files import (
     OUTPUTS,
     CropsKey,
     JournalLine,
-    Place,
     PlanKey,
     PlannedVideo,
     PreparedFiles,
     byte_equal,
     crops_of,
     face_videos,
-    place_of,
     plan_videos,
 )
 from deepscan.data.datasets.layout import DatasetLayout
@@ -181,7 +179,7 @@ def prepare_dataset(
 def _checked(
     layout: DatasetLayout, root: Path, files: PreparedFiles, options: PrepareOptions
 ) -> PrepareOptions:
-    require_choice("--kind", options.kinds, layout.labels)
+    require_choice("--kind", options.kinds, layout.kinds)
     if options.compression and not layout.nested:
         raise UsageError(f"{layout.dataset} knows no compressions", "leave --compression out")
     if not root.is_dir():
@@ -201,7 +199,7 @@ def _check_kinds(
 ) -> None:
     """Refuse a data set of which a kind is not there in this compression, rather than leave it out."""
     there = {item.video.kind for item in items if item.video.compression == options.compression}
-    if lacking := [kind for kind in options.kinds or layout.labels if kind not in there]:
+    if lacking := [kind for kind in options.kinds or layout.kinds if kind not in there]:
         remedy = "download it, or name the kinds that are there with --kind, or another --compression"
         raise layout.missing(root, remedy, f"has no {', '.join(lacking)} in {options.compression}")
 
@@ -258,7 +256,9 @@ def _plan(
         # Splits that were not asked for now may have the same crops, which will not be there as they were.
         if item.crops in recut and (item.key in asked or item.key in lines):
             lines.pop(item.key, None)
-            todo[_source(item, files)].append(item)
+            pictures = tuple(zip(item.indices, item.video.frames, strict=True))
+            source = VideoToCrop(item.video.path, files.place(item.crops), item.video.mask, pictures)
+            todo[source].append(item)
     return todo
 
 
@@ -295,7 +295,7 @@ def _stands(line: JournalLine, item: PlannedVideo, files: PreparedFiles) -> bool
     # Pictures may all be of one size: of a sequence that grew, others are looked at.
     if item.indices and not set(line["frames"]) <= set(item.indices):
         return False
-    place = place_of(line, files)
+    place = files.place(crops_of(line))
     # Landmarks are written with their frames.
     return all(
         _written(place.file(what, index))
@@ -310,12 +310,6 @@ def _written(path: Path) -> bool:
         return path.stat().st_size > 0
     except FileNotFoundError:
         return False
-
-
-def _source(item: PlannedVideo, files: PreparedFiles) -> VideoToCrop:
-    video = item.video
-    place = Place(files.folder(video.compression, video.kind), item.folder)
-    return VideoToCrop(video.path, place, video.mask, tuple(zip(item.indices, video.frames, strict=True)))
 
 
 def _line(item: PlannedVideo, extract: CroppedVideo) -> JournalLine:

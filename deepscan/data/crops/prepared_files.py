@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import FaceVideo
+from deepscan.data.benchmarks.benchmark_file import label_of
 from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import atomic_write
@@ -180,9 +181,10 @@ class PreparedFiles:
         """What became of each video."""
         return self.out / f"{self.name}.videos.jsonl"
 
-    def folder(self, compression: str, kind: str) -> Path:
-        """Return the folder of a kind's crops."""
-        return self.out / self.name / compression / kind
+    def place(self, crops: CropsKey) -> Place:
+        """Return where the crops of a video lie."""
+        compression, kind, video = crops
+        return Place(self.out / self.name / compression / kind, video)
 
     def earlier(self, stated: Mapping[str, Any]) -> dict[PlanKey, JournalLine]:
         """Return the lines of what was prepared before.
@@ -254,26 +256,20 @@ def crops_of(line: JournalLine) -> CropsKey:
     return line["compression"], line["kind"], line["folder"]
 
 
-def place_of(line: JournalLine, files: PreparedFiles) -> Place:
-    """Return where the crops of a line lie."""
-    return Place(files.folder(line["compression"], line["kind"]), line["folder"])
-
-
 def face_videos(
     lines: Iterable[JournalLine], layout: DatasetLayout, files: PreparedFiles
 ) -> Iterator[FaceVideo]:
     """Yield the videos that have crops, in an order that does not depend on which ended first."""
-    kinds = list(layout.labels)
 
     def order(line: JournalLine) -> tuple[int, str, str, str]:
-        return kinds.index(line["kind"]), line["compression"], line["split"], line["name"]
+        return layout.kinds.index(line["kind"]), line["compression"], line["split"], line["name"]
 
     for line in sorted((line for line in lines if line["status"] == "ok"), key=order):
-        place, masked = place_of(line, files), set(line["masks"])
+        place, masked = files.place(crops_of(line)), set(line["masks"])
         yield FaceVideo(
             dataset=files.name,
             kind=line["kind"],
-            label=layout.labels[line["kind"]],
+            label=label_of(line["kind"]),
             split=line["split"],
             name=line["name"],
             frames=tuple(str(place.file("frames", at)) for at in line["frames"]),

@@ -66,6 +66,12 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 
+def register(*layouts: "DatasetLayout") -> None:
+    """Add layouts to `DATASETS`, under the names of their data sets."""
+    for layout in layouts:
+        DATASETS.register(layout.dataset)(layout)
+
+
 def names_of(text: str) -> tuple[str, ...]:
     """Return the names of the data sets that a user means.
 

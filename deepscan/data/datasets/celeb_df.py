@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets import register
 from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
@@ -30,8 +30,7 @@ class CelebDF(DatasetLayout):
 
     def __init__(self, version: int) -> None:
         self.dataset = f"Celeb-DF-v{version}"
-        self._kinds = (f"CelebDFv{version}_real", f"CelebDFv{version}_fake")
-        self.labels = {kind: label for label, kind in enumerate(self._kinds)}
+        self.kinds = (f"CelebDFv{version}_real", f"CelebDFv{version}_fake")
 
     @uniquely_named
     def videos(self, root: Path) -> Iterator[SourceVideo]:
@@ -42,11 +41,11 @@ class CelebDF(DatasetLayout):
         for folder, label in FOLDERS.items():
             for name, path in found[folder].items():
                 if (folder, name) not in tested:
-                    yield SourceVideo(path, self._kinds[label], "train", name)
+                    yield SourceVideo(path, self.kinds[label], "train", name)
         for split in ("val", "test"):
             for folder, name in tested:
                 path = found[folder].get(name, homes[folder] / f"{name}.mp4")
-                yield SourceVideo(path, self._kinds[FOLDERS[folder]], split, name)
+                yield SourceVideo(path, self.kinds[FOLDERS[folder]], split, name)
 
     def listed(self, root: Path) -> dict[tuple[str, str], None]:
         """Return the folders and names of the videos in its list, in its order.
@@ -69,5 +68,4 @@ class CelebDF(DatasetLayout):
         return listed
 
 
-for _version in (1, 2):
-    DATASETS.register(f"Celeb-DF-v{_version}")(CelebDF(_version))
+register(CelebDF(1), CelebDF(2))

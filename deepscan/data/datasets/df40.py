@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepscan.data.datasets import DATASETS, DF40_DOMAINS, DF40_METHODS
+from deepscan.data.datasets import DF40_DOMAINS, DF40_METHODS, register
 from deepscan.data.datasets.celeb_df import FOLDERS, LIST, CelebDF
 from deepscan.data.datasets.faceforensics import ORIGINALS, pairs_of
 from deepscan.data.datasets.layout import (
@@ -38,7 +38,7 @@ class DF40(DatasetLayout):
 
     def __init__(self, method: str, domain: str) -> None:
         self.dataset = f"{method}_{domain}"
-        self.labels = {f"{method}_Real": 0, f"{method}_Fake": 1}
+        self.kinds = (f"{method}_Real", f"{method}_Fake")
         self._method, self._domain = method, domain
         reals = (
             f"FaceForensics++ with test.json and {ORIGINALS}/c23"
@@ -61,7 +61,7 @@ class DF40(DatasetLayout):
                 home, f"put its frames or videos into {home}", "holds neither frames nor videos"
             )
         cut = any(item.frames for item in fakes.values())
-        real, fake = self.labels
+        real, fake = self.kinds
         yield from self._reals(root, cut, real)
         yield from as_videos(fakes, fake, "test")
 
@@ -98,6 +98,4 @@ class DF40(DatasetLayout):
         return cut_out, {}
 
 
-for _method in DF40_METHODS:
-    for _domain in DF40_DOMAINS:
-        DATASETS.register(f"{_method}_{_domain}")(DF40(_method, _domain))
+register(*(DF40(method, domain) for method in DF40_METHODS for domain in DF40_DOMAINS))

@@ -3,11 +3,10 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from deepscan.data.benchmarks.benchmark import SPLITS
-from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets import register
 from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
@@ -27,7 +26,7 @@ class DFDC(DatasetLayout):
     """Its tests and validation in a folder each, its training videos in fifty."""
 
     dataset = "DFDC"
-    labels = MappingProxyType({"DFDC_Real": 0, "DFDC_Fake": 1})
+    kinds = ("DFDC_Real", "DFDC_Fake")
     origin = _ORIGIN
     expects = (
         "test with labels.csv or metadata.json and the videos in it, and where they are wanted validation,"
@@ -47,7 +46,7 @@ class DFDC(DatasetLayout):
             found = videos_in(folder)
             for name, label in self._labelled(folder).items():
                 path = found.get(Path(name).stem, folder / name)
-                yield SourceVideo(path, tuple(self.labels)[label], split, Path(name).stem)
+                yield SourceVideo(path, self.kinds[label], split, Path(name).stem)
 
     def _labelled(self, folder: Path) -> dict[str, int]:
         """Return what a folder's list says of its files."""
@@ -69,7 +68,7 @@ class DFDCP(DatasetLayout):
     """The preview, whose dataset.json states label and split of each video."""
 
     dataset = "DFDCP"
-    labels = MappingProxyType({"DFDCP_Real": 0, "DFDCP_FakeA": 1, "DFDCP_FakeB": 1})
+    kinds = ("DFDCP_Real", "DFDCP_FakeA", "DFDCP_FakeB")
     origin = _ORIGIN
     expects = "dataset.json and the folders original_videos, method_A and method_B beside it"
 
@@ -132,5 +131,4 @@ def _label(path: Path, said: dict[str, Any], *names: str) -> int:
     return _WORDS[word]
 
 
-DATASETS.register("DFDC")(DFDC())
-DATASETS.register("DFDCP")(DFDCP())
+register(DFDC(), DFDCP())

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from deepscan.data.benchmarks.benchmark import SPLITS
 from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS
-from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets import register
 from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
@@ -53,7 +52,7 @@ class FaceForensics(DatasetLayout):
         self, dataset: str, real: str, reals: str, fakes: Mapping[str, str], *, listed: bool = True
     ) -> None:
         self.dataset = dataset
-        self.labels = {real: 0} | dict.fromkeys(fakes, 1)
+        self.kinds = (real, *fakes)
         self._folders = {real: reals} | dict(fakes)
         self._listed = listed
         names = ", ".join(Path(folder).name for folder in fakes.values())
@@ -81,7 +80,7 @@ class FaceForensics(DatasetLayout):
         found = {name: videos for name in COMPRESSIONS if (videos := videos_in(home / name / "videos"))}
         if not found:
             alone = (
-                f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.labels) > 2 else ""
+                f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.kinds) > 2 else ""
             )
             raise self.missing(
                 home / "c23" / "videos",
@@ -139,7 +138,7 @@ class DeeperForensics(DatasetLayout):
     """
 
     dataset = "DeeperForensics-1.0"
-    labels = MappingProxyType({"DF_real": 0, "DF_fake": 1})
+    kinds = ("DF_real", "DF_fake")
     origin = (
         "https://github.com/EndlessSora/DeeperForensics-1.0/tree/master/dataset (a form), under its Terms of"
         " Use; the real videos: https://github.com/ondyari/FaceForensics (a form)"
@@ -169,7 +168,7 @@ class DeeperForensics(DatasetLayout):
         return dict.fromkeys(Path(line).stem for line in read_lines(path))
 
 
-for _layout in (
+register(
     FaceForensics("FaceForensics++", "FF-real", ORIGINALS, _METHODS),
     *(FaceForensics(kind, "FF-real", ORIGINALS, {kind: folder}) for kind, folder in _METHODS.items()),
     FaceForensics("FaceShifter", "FF-real", ORIGINALS, {"FF-FH": f"{_FAKES}/FaceShifter"}),
@@ -181,5 +180,4 @@ for _layout in (
         listed=False,
     ),
     DeeperForensics(),
-):
-    DATASETS.register(_layout.dataset)(_layout)
+)

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 from deepscan.data.benchmarks.benchmark import SPLITS
-from deepscan.data.datasets import DATASETS
+from deepscan.data.datasets import register
 from deepscan.data.datasets.layout import (
     DatasetLayout,
     SourceVideo,
@@ -31,7 +30,7 @@ class Folders(DatasetLayout):
     """
 
     dataset = "folders"
-    labels = MappingProxyType({"real": 0, "fake": 1})
+    kinds = ("real", "fake")
     origin = "no place: they are your own videos"
     expects = (
         "the folders real and fake, in train, val and test or with no such folders, with videos or folders"
@@ -43,7 +42,7 @@ class Folders(DatasetLayout):
         homes = {split: home for split, names in _SPLITS.items() if (home := subfolder(root, *names))}
         anything = False
         for split, home in (homes or {"test": root}).items():
-            for kind in self.labels:
+            for kind in self.kinds:
                 found = below(self.folder(home, kind))
                 anything = anything or bool(found)
                 yield from as_videos(found, kind, split)
@@ -55,7 +54,7 @@ class UADFV(DatasetLayout):
     """49 videos and a swap of each, with no lists: all are in every split."""
 
     dataset = "UADFV"
-    labels = MappingProxyType({"UADFV_Real": 0, "UADFV_Fake": 1})
+    kinds = ("UADFV_Real", "UADFV_Fake")
     origin = (
         "https://docs.google.com/forms/d/e/1FAIpQLScKPoOv15TIZ9Mn0nGScIVgKRM9tFWOmjh9eHKx57Yp-XcnxA/viewform"
         " (its makers' form), under the terms agreed to there"
@@ -64,7 +63,7 @@ class UADFV(DatasetLayout):
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        for kind, folder in zip(self.labels, ("real", "fake"), strict=True):
+        for kind, folder in zip(self.kinds, ("real", "fake"), strict=True):
             home = self.folder(root, folder)
             found = self.filled(home, videos_or_sequences(home))
             for split in SPLITS:
@@ -78,7 +77,7 @@ class WildDeepfake(DatasetLayout):
     """Sequences of pictures, whose names are the numbers of frames, in its own two splits."""
 
     dataset = "WildDeepfake"
-    labels = MappingProxyType({"WDF_Real": 0, "WDF_Fake": 1})
+    kinds = ("WDF_Real", "WDF_Fake")
     origin = (
         "https://github.com/OpenTAI/wild-deepfake (an agreement to sign), for research alone; as cut-out"
         " faces"
@@ -92,7 +91,7 @@ class WildDeepfake(DatasetLayout):
         """Yield the sequences under a folder; see the base class."""
         train = any(subfolder(root, *_places(word, "train")) for word in ("real", "fake"))
         for split in ("train", "test") if train else ("test",):
-            for kind, word in zip(self.labels, ("real", "fake"), strict=True):
+            for kind, word in zip(self.kinds, ("real", "fake"), strict=True):
                 folder = self.folder(root, *_places(word, split))
                 self._check_unpacked(folder)
                 found = {name: item for name, item in below(folder).items() if item.path.is_dir()}
@@ -123,7 +122,7 @@ class FFIW(DatasetLayout):
     """
 
     dataset = "FFIW"
-    labels = MappingProxyType({"FFIW_Real": 0, "FFIW_Fake": 1})
+    kinds = ("FFIW_Real", "FFIW_Fake")
     origin = "https://github.com/tfzhou/FFIW (a form), under its Terms to Use"
     expects = (
         "source/test and target/test, and where they are wanted the same of train and val, and target_mask,"
@@ -138,7 +137,7 @@ class FFIW(DatasetLayout):
             raise self.missing(root / "source" / "test", f"put source/test and target/test into {root}")
         for base, split in parts:
             masks = videos_in(base / "target_mask" / split)
-            for kind, folder, given in zip(self.labels, ("source", "target"), ({}, masks), strict=True):
+            for kind, folder, given in zip(self.kinds, ("source", "target"), ({}, masks), strict=True):
                 home = base / folder / split
                 for name, path in self.filled(home, videos_in(home)).items():
                     yield SourceVideo(path, kind, split, name, mask=given.get(name))
@@ -154,7 +153,4 @@ def _holds(base: Path, split: str) -> bool:
     return any((base / folder / split).is_dir() for folder in ("source", "target"))
 
 
-DATASETS.register("folders")(Folders())
-DATASETS.register("UADFV")(UADFV())
-DATASETS.register("WildDeepfake")(WildDeepfake())
-DATASETS.register("FFIW")(FFIW())
+register(Folders(), UADFV(), WildDeepfake(), FFIW())

@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from deepscan.data.benchmarks.benchmark_file import label_of
 from deepscan.errors import MissingError, UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
 
@@ -47,17 +48,22 @@ class DatasetLayout(ABC):
 
     Attributes:
         dataset: Its name in benchmark files: `Celeb-DF-v2`.
-        labels: Name of each kind -> 0 for real, 1 for fake.
+        kinds: Names of its labels, the real one first; each says by its end what it is (see `label_of`).
         origin: Where its authors give it out, and under which terms: one line for a hint.
         expects: What has to lie under its root: one line for a hint.
         nested: Whether benchmark files have a level of compressions between split and video.
     """
 
     dataset: str
-    labels: Mapping[str, int]
+    kinds: tuple[str, ...]
     origin: str
     expects: str
     nested: bool = False
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Name of each kind -> 0 for real, 1 for fake."""
+        return {kind: label_of(kind) for kind in self.kinds}
 
     @abstractmethod
     def videos(self, root: Path) -> Iterator[SourceVideo]:

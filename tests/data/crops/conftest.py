@@ -42,7 +42,7 @@ def data(tmp_path, clips, monkeypatch):
             return path
 
         def prepare(self, listener=None, **options):
-            there = tuple(kind for kind in Replica.labels if (self.root / "c23" / kind).exists())
+            there = tuple(kind for kind in Replica.kinds if (self.root / "c23" / kind).exists())
             given = {"recipe": RECIPE, "frames": 3, "workers": 1, "kinds": there}
             options = PrepareOptions(**{**given, **options})
             return prepare_dataset(Replica(), self.root, self.out, options, listener)

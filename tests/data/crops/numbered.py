@@ -1,7 +1,5 @@
 """A small data set of numbered frames, and a face finder that needs no nets."""
 
-from types import MappingProxyType
-
 import numpy as np
 
 from deepscan.crop_recipe import CropRecipe
@@ -32,14 +30,14 @@ class Replica(DatasetLayout):
     """Videos as LEVEL/KIND/SPLIT/NAME.mp4, those in `all` being in every split, and masks in masks/KIND."""
 
     dataset = "Replica"
-    labels = MappingProxyType({"R_real": 0, "R_fake": 1})
+    kinds = ("R_real", "R_fake")
     origin = "nowhere"
     expects = "folders"
     nested = True
 
     def videos(self, root):
         for level in ("c23", "c40"):
-            for kind in self.labels:
+            for kind in self.kinds:
                 for path in sorted((root / level / kind).glob("*/*")):
                     mask = root / "masks" / kind / path.name
                     for split in (
