@@ -93,11 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        rest = [argument for argument in options if argument != DEBUG] + given[len(options) :]
         words = [option for option in options if option != DEBUG]
         if words[:1] == ["eval"]:
             refuse_moved(words[1:])
-        code = build()(rest or ["--help"], standalone_mode=False)
+        words += given[len(options) :]
+        code = build()(words or ["--help"], standalone_mode=False)
         # typer turns Ctrl-C into its own way out, without a word.
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
@@ -157,8 +157,4 @@ def _report(message: str, hint: str, code: ExitCode) -> ExitCode:
 def _usage_hint(given: Sequence[str]) -> str:
     command = next((argument for argument in given if not argument.startswith("-")), "")
     known = {*COMMANDS, models.info.name}
-    return (
-        f"deepscan {command} --help shows what there is"
-        if command in known
-        else "deepscan --help shows what there is"
-    )
+    return f"deepscan {f'{command} ' if command in known else ''}--help shows what there is"

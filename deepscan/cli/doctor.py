@@ -4,6 +4,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deepscan.cli.streams import stdout_console
+
 MARKS = {"ok": ("ok", "green"), "optional": ("-", "yellow"), "failed": ("FAILED", "bold red")}
 
 
@@ -31,5 +33,5 @@ def doctor() -> int:
                 found.append(f"\n-> {check.advice}", style=style)
             grid.add_row(Text(mark, style=style), check.name, found)
             codes.append(check.code)
-    Console().print(grid)
+    stdout_console().print(grid)
     return int(max(codes))

@@ -36,10 +36,10 @@ def listing(context: typer.Context) -> None:
     """
     if context.invoked_subcommand:
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from deepscan.cli.streams import stdout_console
     from deepscan.models.store import list_models
 
     rows = [each.to_json() for each in list_models(user_folder())]
@@ -55,7 +55,7 @@ def listing(context: typer.Context) -> None:
     for row in rows:
         style = styles[row["state"]]
         grid.add_row(*(Text(str(row[key] or ""), style) for key in ("name", "state", "license", "summary")))
-    Console().print(grid)
+    stdout_console().print(grid)
 
 
 @models.command()
