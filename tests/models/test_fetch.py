@@ -44,6 +44,14 @@ class Hub:
         return shutil.copy(self.folder / file, Path(local_dir) / file)
 
 
+def only(monkeypatch, name, source, **changes):
+    """Let the catalogue know one model alone, at another source."""
+    known = catalogue()[name]
+    small = {name: dataclasses.replace(known, source=dataclasses.replace(known.source, **source), **changes)}
+    monkeypatch.setattr(importing, "catalogue", lambda: small)
+    monkeypatch.setattr(fetch, "known", small.__getitem__)
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub that has a small GenD, with an empty cache; the catalogue's counts and hash are left out."""
@@ -54,11 +62,8 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *asked, **how: None)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: made)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", made.hf_hub_download)
-    known = catalogue()["gend"]
-    source = dataclasses.replace(known.source, file="model.pth", bytes=None, sha256="", sha256_from="")
-    small = {"gend": dataclasses.replace(known, source=source, tensors=None, elements=None)}
-    monkeypatch.setattr(importing, "catalogue", lambda: small)
-    monkeypatch.setattr(fetch, "known", small.__getitem__)
+    source = {"file": "model.pth", "bytes": None, "sha256": "", "sha256_from": ""}
+    only(monkeypatch, "gend", source, tensors=None, elements=None)
     return made
 
 
@@ -293,12 +298,8 @@ def test_a_model_comes_from_an_address(address, tmp_path, store, monkeypatch):
     torch.save(replicas.unifd(), tmp_path / "head.pth")
     torch.save(replicas.open_clip(), tmp_path / "clip.pth")
     monkeypatch.setitem(globals(), "CONTENT", (tmp_path / "head.pth").read_bytes())
-    known = catalogue()["unifd"]
-    sha256 = sha256_of(tmp_path / "head.pth")
-    source = dataclasses.replace(known.source, url=address, bytes=len(CONTENT), sha256=sha256)
-    small = {"unifd": dataclasses.replace(known, source=source)}
-    monkeypatch.setattr(importing, "catalogue", lambda: small)
-    monkeypatch.setattr(fetch, "known", small.__getitem__)
+    source = {"url": address, "bytes": len(CONTENT), "sha256": sha256_of(tmp_path / "head.pth")}
+    only(monkeypatch, "unifd", source)
     monkeypatch.setattr(weights, "fetch_backbone", lambda name, **how: tmp_path / "clip.pth")
     with pytest.raises(ContractError, match="another than that of unifd"):
         pulled(store, "unifd")

@@ -44,12 +44,9 @@ def test_all_that_is_known_is_told(store):
     assert installed["folder"] == str(store / "gend") and installed["card"]["method"] == "qtfp"
     assert installed["published"]["source"]["sha256"] == catalogue()["gend"].source.sha256
     assert "get" not in installed
-    assert (
-        find_listed("unifd", list_models(store)).describe()["get"]
-        == "deepscan models pull unifd --accept-license"
-    )
-    assert "by hand" in find_listed("dfd-hr", list_models(store)).describe()["get"]
-    assert "not at all: its scores" in find_listed("forensics-adapter", list_models(store)).describe()["get"]
+    ways = {each.name: each.describe().get("get", "") for each in list_models(store)}
+    assert ways["unifd"] == "deepscan models pull unifd --accept-license"
+    assert "by hand" in ways["dfd-hr"] and "not at all: its scores" in ways["forensics-adapter"]
 
 
 def test_a_card_that_cannot_be_read_hides_no_other(store):
