@@ -134,5 +134,6 @@ def _read(path: Path, how: int) -> Image:
 
 
 def unreadable(path: Path) -> UsageError:
-    """Return the error for a picture, or a mask, that is none."""
-    return UsageError(f"{path} is not a picture that can be read", "restore it, or take it out of the index")
+    """Return the error for a picture, or a mask, that OpenCV does not read; it reads no HEIC."""
+    hint = "restore it, convert it to PNG, or take it out of the index or the folder"
+    return UsageError(f"{path} is not a picture that can be read", hint)
