@@ -1,35 +1,30 @@
 """The training loop: seeded epochs, validation after each, checkpoints, the same when resumed."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from deepscan.data.augmentation.forgeries import Redrawer
-from deepscan.data.crops.crop_cache import CropIndices, CropSet
-from deepscan.data.pictures import PAIRS
-from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
+from deepscan.data.crops.crop_cache import CropSet
+from deepscan.detectors.detector import Network
 from deepscan.errors import DeepscanError, UsageError
 from deepscan.progress import OnProgress
 from deepscan.training import run_files
-from deepscan.training.batches import CropSource, arrange, halves
-from deepscan.training.features import FeatureSource, cacheable, fingerprint
-from deepscan.training.optimiser import UNSTABLE_HINT, TrainStep, learning_rate, make_optimiser
+from deepscan.training.batches import arrange
+from deepscan.training.optimiser import UNSTABLE_HINT, learning_rate
 from deepscan.training.processes import DeferredSignals, Processes, deferred_signals
 from deepscan.training.recipe import Recipe
+from deepscan.training.run import TrainingRun, begin_run
 from deepscan.training.run_files import BEST, LAST, Log, TrainingProgress
-from deepscan.training.validation import choosing_figures, unseen_rows
+from deepscan.training.validation import choosing_figures
 
 #: Seconds after which a checkpoint is written within an epoch.
 CHECKPOINT_SECONDS = 600.0
@@ -61,56 +56,6 @@ class StepReport:
 
 
 OnStep = Callable[[StepReport], None]
-
-
-class BatchSource(Protocol):
-    """Where batches come from: crops, or the cached features of a frozen backbone."""
-
-    def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
-        """Yield a batch for each part of an epoch's order."""
-
-    def scores(self, network: Any, rows: CropIndices) -> NDArray[np.float64]:
-        """Return the probability of fake of samples, rows as `arrange` gives them."""
-
-
-@dataclass(slots=True)
-class TrainingRun:
-    """A network in training, and what trains it."""
-
-    recipe: Recipe
-    crops: CropSet
-    source: BatchSource
-    training: CropIndices
-    choosing: CropIndices
-    network: Network
-    average: Network | None
-    train_step: TrainStep
-    processes: Processes
-    folder: Path
-    identity: Mapping[str, Any]
-    progress: TrainingProgress = field(default_factory=lambda: TrainingProgress(0, 0, -math.inf, ()))
-
-    @property
-    def kept(self) -> Network:
-        """The network that is validated and kept: the averaged one, where there is one."""
-        return self.network if self.average is None else self.average
-
-    @property
-    def parts(self) -> int:
-        """In how many parts a batch is taken, over all processes."""
-        return self.recipe.accumulate * self.processes.count
-
-    def save(self) -> None:
-        """Write the checkpoint to resume from."""
-        if self.processes.first:
-            run_files.save_checkpoint(
-                self.folder / LAST,
-                self.network,
-                self.average,
-                self.train_step.optimiser,
-                self.progress,
-                self.identity,
-            )
 
 
 def train(
@@ -153,7 +98,7 @@ def train(
         MissingError: There is no checkpoint to resume from, or the backbone's weights are not there.
     """
     with _one_thread_in_opencv():
-        run = _begin(recipe, crops, folder, processes, cache, redrawers, on_features)
+        run = begin_run(recipe, crops, folder, processes, cache, redrawers, on_features)
         if resume or finish:
             run.progress = run_files.restore_checkpoint(
                 folder / LAST, run.network, run.average, run.train_step.optimiser, run.identity
@@ -164,66 +109,6 @@ def train(
         network = run.network
         run_files.load_best(folder / BEST, network)
         return network.to("cpu").eval(), run.progress
-
-
-def _begin(
-    recipe: Recipe,
-    crops: CropSet,
-    folder: Path,
-    processes: Processes,
-    cache: Path | None,
-    redrawers: Sequence[Redrawer],
-    on_features: OnProgress | None,
-) -> TrainingRun:
-    training, choosing = _rows(recipe, crops)
-    torch.manual_seed(recipe.seed)
-    detector: Detector[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
-    network = detector.build(recipe.network, recipe.weights)
-    # Convolutions on a CPU run a sixth faster on this layout.
-    network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    identity = {**recipe.to_json(), "crops": crops.key, "index": crops.stated}
-    if isinstance(network, FrozenNetwork):
-        # Its checkpoints hold no backbone that could tell.
-        identity["backbone"] = fingerprint(network.backbone)
-    average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None
-    inputs, source = recipe.make_preprocessor(), None
-    if cache is not None and isinstance(network, FrozenNetwork) and cacheable(recipe):
-        rows = np.concatenate((training, choosing[:, 0]))
-        # One process fills the cache, the others read it.
-        for turn in (True, False):
-            if processes.first == turn:
-                source = FeatureSource(network, crops, rows, recipe, inputs, cache, on_features)
-            processes.wait()
-    return TrainingRun(
-        recipe=recipe,
-        crops=crops,
-        source=source or CropSource(crops, recipe, inputs, masks=detector.wants_masks, redrawers=redrawers),
-        training=training,
-        choosing=choosing,
-        network=network,
-        average=average,
-        train_step=TrainStep(recipe, network, detector.loss, make_optimiser(recipe, network), processes),
-        processes=processes,
-        folder=folder,
-        identity=identity,
-    )
-
-
-def _rows(recipe: Recipe, crops: CropSet) -> tuple[CropIndices, CropIndices]:
-    """Return the positions to train on, and the samples that choose the epoch, as `arrange` gives them."""
-    training = crops.where("train", recipe.frames["train"], recipe.sampling)
-    if recipe.labels == "none":
-        held = crops.where("val", recipe.frames["val"], recipe.sampling)
-        return training, arrange(crops, held, recipe, (recipe.seed,))
-    training = np.concatenate((training, crops.where(PAIRS)))
-    choosing, _ = halves(crops, recipe.frames["val"], recipe.sampling)
-    rows = np.column_stack((choosing, crops.labels[choosing], choosing))
-    if recipe.select == "unseen_auc" and not len(unseen_rows(crops, rows)):
-        raise UsageError(
-            "select=unseen_auc: no validation crop is of a method or an origin that is not trained on",
-            "give faces.csv the columns method and origin, or choose select=auc",
-        )
-    return training, rows
 
 
 def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
