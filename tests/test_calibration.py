@@ -45,6 +45,10 @@ def _sample(n, overconfidence, spread=2.0):
     return labels, 1 / (1 + np.exp(-overconfidence * logits))
 
 
+def _fit(labels, raw, **options):
+    return fit_calibration(labels, raw, level="frame", data="made up", **options)
+
+
 def test_the_logit_is_divided_by_the_temperature():
     raw = 0.9
     logit = np.log(raw / (1 - raw)) / 2
@@ -71,7 +75,7 @@ def test_certainty_stays_finite():
 @pytest.mark.parametrize("overconfidence", [0.5, 1.0, 3.0])
 def test_the_fit_finds_how_overconfident_scores_are(overconfidence):
     labels, raw = _sample(20_000, overconfidence)
-    found = fit_calibration(labels, raw, level="frame", data="made up")
+    found = _fit(labels, raw)
     # With 20,000 samples of this spread the estimate's standard error is about 2 %.
     assert found.temperature == pytest.approx(overconfidence, rel=0.07)
     assert (found.level, found.n, found.data) == ("frame", 20_000, "made up")
@@ -82,9 +86,7 @@ def test_the_fit_finds_how_overconfident_scores_are(overconfidence):
 @pytest.mark.parametrize("spread", [0.3, 1.0, 2.0, 6.0])
 def test_thresholds_keep_their_promises_on_the_data_of_the_fit(spread, method, rates):
     labels, raw = _sample(2_000, 1.5, spread)
-    found = fit_calibration(
-        labels, raw, level="frame", data="made up", method=method, fpr=rates[0], fnr=rates[1]
-    )
+    found = _fit(labels, raw, method=method, fpr=rates[0], fnr=rates[1])
     scores = calibrate(raw, found)
     assert np.mean(scores[labels == 0] >= found.fake) <= rates[0]
     assert np.mean(scores[labels == 1] < found.no_evidence) <= rates[1]
@@ -93,11 +95,11 @@ def test_thresholds_keep_their_promises_on_the_data_of_the_fit(spread, method, r
 
 def test_the_rule_repeats_the_rates_that_were_asked_for():
     labels, raw = _sample(200, 1.0)
-    found = fit_calibration(labels, raw, level="frame", data="made up", fpr=0.005, fnr=0.2)
+    found = _fit(labels, raw, fpr=0.005, fnr=0.2)
     assert found.rule == threshold_rule(0.005, 0.2)
     assert "at most 0.5% of the reals" in found.rule
     assert "at most 20% of the fakes" in found.rule
-    assert found.fake > fit_calibration(labels, raw, level="frame", data="made up").fake
+    assert found.fake > _fit(labels, raw).fake
 
 
 def test_the_rule_is_worded_as_in_the_cards_that_are_out_there():
@@ -106,7 +108,7 @@ def test_the_rule_is_worded_as_in_the_cards_that_are_out_there():
 
 def test_thresholds_of_weak_scores_are_no_looser_than_they_must_be():
     labels, raw = _sample(20_000, 1.0, 1.0)
-    found = fit_calibration(labels, raw, level="frame", data="made up")
+    found = _fit(labels, raw)
     scores = calibrate(raw, found)
     # Thresholds lie on a grid of 1e-4, below which few of 10,000 samples fall.
     assert np.mean(scores[labels == 0] >= found.fake) == pytest.approx(MAX_FPR, abs=0.002)
@@ -123,7 +125,7 @@ def test_scores_that_separate_leave_a_sensible_band():
 
 
 def test_a_handful_of_samples_is_enough():
-    found = fit_calibration([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], level="frame", data="made up")
+    found = _fit([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     assert calibrate(0.6, found) < found.fake
     assert calibrate(0.4, found) >= found.no_evidence
 
@@ -134,7 +136,7 @@ def test_a_handful_of_samples_is_enough():
 )
 def test_what_cannot_be_fitted_is_refused(labels, raw):
     with pytest.raises(UsageError):
-        fit_calibration(labels, raw, level="frame", data="made up")
+        _fit(labels, raw)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_what_cannot_be_fitted_is_refused(labels, raw):
 )
 def test_what_cannot_be_promised_is_refused(asked, message):
     with pytest.raises(UsageError, match=message):
-        fit_calibration([0, 1], [0.1, 0.9], level="frame", data="made up", **asked)
+        _fit([0, 1], [0.1, 0.9], **asked)
 
 
 def _bent(n, seed=0):
@@ -160,7 +162,7 @@ def _bent(n, seed=0):
 
 def test_isotonic_scores_keep_their_order_up_to_ties():
     labels, raw = _bent(3_000)
-    found = fit_calibration(labels, raw, level="frame", data="made up", method="isotonic")
+    found = _fit(labels, raw, method="isotonic")
     scores = calibrate(raw, found)
     assert (np.diff(scores[np.argsort(raw)]) >= 0).all()
     # Where scores are levelled, the labels had no order to speak of: the AUC moves by what ties are worth.
@@ -177,7 +179,7 @@ def test_isotonic_scores_are_believable_where_a_temperature_does_not_help():
     later = _bent(6_000, seed=1)
     errors = {}
     for method in CALIBRATION_METHODS:
-        found = fit_calibration(labels, raw, level="frame", data="made up", method=method)
+        found = _fit(labels, raw, method=method)
         errors[method] = calibration_error(later[0], calibrate(later[1], found))
     # Ten bins of 600: the standard error of a bin's share is at most 0.02.
     assert errors["isotonic"] < 0.03
@@ -194,7 +196,7 @@ def test_isotonic_scores_go_along_the_knots():
 
 
 def test_scores_that_are_all_alike_are_calibrated_to_the_share_of_fakes():
-    found = fit_calibration([0, 0, 0, 1], [0.9] * 4, level="frame", data="made up", method="isotonic")
+    found = _fit([0, 0, 0, 1], [0.9] * 4, method="isotonic")
     assert found.knots == ((0.9, 0.25),)
     assert calibrate(0.1, found) == 0.25
 

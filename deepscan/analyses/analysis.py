@@ -2,7 +2,7 @@
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
 from deepscan.evaluation.testsets import Material
+from deepscan.progress import OnProgress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ class Subject:
     runs: tuple[Path, ...] = ()
     most: int = 512
     seed: int = 1024
-    on_progress: Callable[[int, int], None] | None = None
+    on_progress: OnProgress | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,9 +2,7 @@
 
 import os
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,7 +18,8 @@ from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.scoring import Reader
 from deepscan.evaluation.testsets import Material
-from deepscan.media.frames import Image
+from deepscan.progress import OnProgress
+from deepscan.training.batches import map_ahead
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +127,7 @@ def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
 
 
 def read_batches(
-    crops: Sequence[DrawnCrop], size: int = BATCH, on_progress: Callable[[int, int], None] | None = None
+    crops: Sequence[DrawnCrop], size: int = BATCH, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[list[DrawnCrop], NDArray[np.uint8]]]:
     """Yield the crops in batches with their pixels, shape (B, S, S, 3), read ahead by threads.
 
@@ -139,27 +138,20 @@ def read_batches(
         size: Greatest number of crops in a batch.
         on_progress: Progress callback: (done, total).
     """
-    workers = max(1, os.cpu_count() or 1)
-    waiting = iter(crops)
-    ahead: deque[tuple[DrawnCrop, Future[Image | None]]] = deque()
-    done = 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-        try:
-            while True:
-                for crop in islice(waiting, AHEAD * size - len(ahead)):
-                    ahead.append((crop, pool.submit(crop.reader, crop.video, crop.number)))
-                if not ahead:
-                    return
-                batch = [ahead.popleft() for _ in range(min(size, len(ahead)))]
-                done += len(batch)
-                read = [(crop, image) for crop, given in batch if (image := given.result()) is not None]
-                if read:
-                    yield [crop for crop, _ in read], np.stack([image for _, image in read])
-                if on_progress:
-                    on_progress(done, len(crops))
-        finally:
-            for _, given in ahead:
-                given.cancel()
+    read = map_ahead(
+        lambda crop: (crop, crop.reader(crop.video, crop.number)),
+        crops,
+        workers=max(1, os.cpu_count() or 1),
+        ahead=AHEAD * size,
+        name="read",
+    )
+    for done in range(0, len(crops), size):
+        batch = list(islice(read, size))
+        there = [(crop, image) for crop, image in batch if image is not None]
+        if there:
+            yield [crop for crop, _ in there], np.stack([image for _, image in there])
+        if on_progress:
+            on_progress(done + len(batch), len(crops))
 
 
 def note_unread(wanted: int, read: int) -> tuple[str, ...]:

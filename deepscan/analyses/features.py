@@ -16,6 +16,7 @@ from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.detectors.dfd_hr import halved
 from deepscan.errors import UsageError
+from deepscan.progress import OnProgress
 
 #: Number of folds of groups; one of them is held out.
 FOLDS = 3
@@ -131,7 +132,7 @@ def distinct_crops(found: Sequence[ForgeryCrops]) -> list[DrawnCrop]:
 
 
 def see_crops(
-    opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: Callable[[int, int], None] | None = None
+    opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: OnProgress | None = None
 ) -> SeenFeatures:
     """Return the features of crops; those that cannot be read are left out.
 
@@ -143,35 +144,27 @@ def see_crops(
     Raises:
         MissingError: No crop could be read.
     """
-    read, found = _gathered(opened, crops, partial(_seen, opened.network), on_progress)
+    read, found = gather(opened, crops, partial(_seen, opened.network), on_progress)
     return SeenFeatures(read, found[0], found[1])
 
 
-def features_of(
-    opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: Callable[[int, int], None] | None = None
-) -> tuple[tuple[DrawnCrop, ...], Tensor]:
-    """Return the readable crops and their features that the head of a frozen network is trained on.
+def gather(
+    opened: OpenNetwork,
+    crops: Sequence[DrawnCrop],
+    look: Callable[[dict[str, Tensor]], tuple[Any, ...]],
+    on_progress: OnProgress | None,
+) -> tuple[tuple[DrawnCrop, ...], list[Tensor]]:
+    """Return the readable crops, and what is made of all of them.
 
     Args:
-        opened: A `FrozenNetwork`.
+        opened: The network.
         crops: The crops.
+        look: Returns tensors of the network's inputs, each of shape (B, ...).
         on_progress: Progress callback: (done, total).
 
     Raises:
         MissingError: No crop could be read.
     """
-    network = opened.network
-    assert isinstance(network, FrozenNetwork)
-    read, found = _gathered(opened, crops, lambda given: network.extract(**given)[:1], on_progress)
-    return read, found[0]
-
-
-def _gathered(
-    opened: OpenNetwork,
-    crops: Sequence[DrawnCrop],
-    look: Callable[[dict[str, Tensor]], tuple[Any, ...]],
-    on_progress: Callable[[int, int], None] | None,
-) -> tuple[tuple[DrawnCrop, ...], list[Tensor]]:
     read: list[DrawnCrop] = []
     parts = []
     with torch.inference_mode():

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from deepscan.cards import CARD
-from deepscan.errors import MissingError, UsageError
+from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.training.recipe import Recipe
 from deepscan.training.recipe_files import renamed_value
-from deepscan.training.run_files import LAST, LOG
+from deepscan.training.run_files import LAST, LOG, read_stated
 
 #: Keys of a recipe that may differ between repeats of one training.
 REPEAT_KEYS = ("seed",)
@@ -145,11 +144,9 @@ def _recipe(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        with safe_open(path, framework="pt") as file:
-            stated = json.loads((file.metadata() or {}).get("deepscan", "{}"))
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path} is not a checkpoint: {error}", "restore the training's folder")
-    identity = stated.get("identity") or {}
+        identity = read_stated(path, "restore the training's folder").get("identity") or {}
+    except ContractError as error:
+        raise UsageError(error.message, error.hint)
     # Beside its recipe it states the data that it reads.
     known = {item.name for item in fields(Recipe)}
     return {key: value for key, value in identity.items() if key in known}

@@ -21,6 +21,8 @@ from deepscan.files import atomic_write
 
 #: Name of the file that holds all of it.
 REPORT = "report.json"
+#: What it has of a figure that a paper prints.
+PAPER_KEYS = ("value", "printed", "table", "number", "row", "column")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +249,4 @@ def file_name(name: str) -> str:
 
 
 def _paper(figure: PrintedFigure | None) -> dict[str, Any] | None:
-    if figure is None:
-        return None
-    return {
-        "value": figure.value,
-        "printed": figure.printed,
-        "table": figure.table,
-        "number": figure.number,
-        "row": figure.row,
-        "column": figure.column,
-    }
+    return None if figure is None else {name: getattr(figure, name) for name in PAPER_KEYS}

@@ -41,11 +41,6 @@ class VideoScores:
         if self.scores.shape[1:] != self.frames.shape:
             raise ValueError(f"scores {self.scores.shape} are not of frames {self.frames.shape}")
 
-    @property
-    def unread(self) -> int:
-        """How many frames could not be read."""
-        return int(np.isnan(self.scores[:1]).sum())
-
 
 @dataclass(slots=True, eq=False)
 class _Pending:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from deepscan.evaluation.protocols import TestSet
 from deepscan.evaluation.scoring import Reader
 from deepscan.faces.align import align, similarity
 from deepscan.media.frames import Image
+from deepscan.progress import OnProgress
 from deepscan.scanning.journal import read_journal
 
 #: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.
@@ -155,7 +156,7 @@ def from_generator(test: TestSet, data: Path, card: ModelCard) -> Material:
 
 
 def from_pictures(
-    data: Path, card: ModelCard, cache: Path, progress: Callable[[int, int], None] | None = None
+    data: Path, card: ModelCard, cache: Path, progress: OnProgress | None = None
 ) -> list[Material]:
     """Return the split `val` of a folder with faces.csv, a test set for each source.
 
@@ -165,7 +166,7 @@ def from_pictures(
         data: The folder.
         card: The model, by whose recipe the pictures are cut.
         cache: Folder for the crops.
-        progress: Told how many pictures are cut.
+        progress: Progress callback: (pictures cut, pictures).
 
     Raises:
         MissingError: There is no index, or a picture is not there.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -244,29 +244,10 @@ def bootstrap(
     labels: ArrayLike,
     scores: ArrayLike,
     groups: Sequence[str] | NDArray[np.int64],
-    *,
-    rounds: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
+    **drawn: Any,
 ) -> Interval:
-    """Return a metric with its percentile bootstrap interval, resampled by group.
-
-    Samples of one source look alike, so whole groups are drawn with replacement: drawing single samples
-    would make the interval too narrow. Draws without both classes are repeated, if the data have both.
-
-    Args:
-        metric: A function of labels and scores; those of this module that rank are drawn fastest.
-        labels: 0 or 1, shape (N,).
-        scores: Probability of fake, shape (N,).
-        groups: Group of each sample, by name or number, length N.
-        rounds: Number of draws.
-        level: Share of the draws between the bounds.
-        seed: Of the draws.
-
-    Raises:
-        UsageError: See `check_samples`, the metric refuses the samples, or the groups are not one a sample.
-    """
-    return bootstrap_all([metric], labels, scores, groups, rounds=rounds, level=level, seed=seed)[0]
+    """Return one metric with its interval; the arguments are those of `bootstrap_all`."""
+    return bootstrap_all([metric], labels, scores, groups, **drawn)[0]
 
 
 def bootstrap_all(
@@ -279,10 +260,13 @@ def bootstrap_all(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Return several metrics of the same samples, as `bootstrap` does, all from the same draws.
+    """Return metrics with their percentile bootstrap intervals, resampled by group, all from the same draws.
+
+    Samples of one source look alike, so whole groups are drawn with replacement: drawing single samples
+    would make the interval too narrow. Draws without both classes are repeated, if the data have both.
 
     Args:
-        metrics: As `bootstrap` takes one.
+        metrics: Functions of labels and scores; those of this module that rank are drawn fastest.
         labels: 0 or 1, shape (N,).
         scores: Probability of fake, shape (N,).
         groups: Group of each sample, by name or number, length N.
@@ -291,7 +275,7 @@ def bootstrap_all(
         seed: Of the draws.
 
     Raises:
-        UsageError: See `bootstrap`.
+        UsageError: See `check_samples`, a metric refuses the samples, or the groups are not one a sample.
     """
     truth, given = check_samples(labels, scores, both_classes=False)
     values = [metric(truth, given) for metric in metrics]

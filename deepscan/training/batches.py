@@ -2,9 +2,10 @@
 
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from deepscan.media.frames import Image
 from deepscan.training.couples import couples
 from deepscan.training.recipe import Recipe
 
+T = TypeVar("T")
+R = TypeVar("R")
 _WORKERS = 8
 _AHEAD = 3
 _SCORED = 1024
@@ -171,13 +174,22 @@ class CropSource:
     def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order, in order.
 
-        Every variant of a crop hangs on (seed, epoch, position) alone.
+        Every variant of a crop depends only on (seed, epoch, position).
 
         Args:
             parts: Rows as `arrange` gives them.
             epoch: Number of the epoch.
         """
-        return _ahead(lambda rows: self._make(rows, epoch), parts)
+        # OpenCV and numpy let go of the interpreter's lock, so threads keep up with training; processes would
+        # each want a copy of torch. One core is left to the training itself.
+        workers = max(1, min(_WORKERS, (os.cpu_count() or 2) - 1))
+        return map_ahead(
+            lambda rows: self._make(rows, epoch),
+            parts,
+            workers=workers,
+            ahead=workers + _AHEAD,
+            name="augment",
+        )
 
     def scores(self, network: Network, rows: CropIndices) -> NDArray[np.float64]:
         """Return the probability of fake of samples as they are, in evaluation, shape (N,).
@@ -258,17 +270,25 @@ def faces_of(crops: CropSet, positions: CropIndices) -> list[Image | None]:
     ]
 
 
-def _ahead(make: Callable[[CropIndices], Batch], parts: Sequence[CropIndices]) -> Iterator[Batch]:
-    # OpenCV and numpy let go of the interpreter's lock, so threads keep up with training; worker processes
-    # would each want a copy of torch. One core is left to the training itself.
-    workers = max(1, min(_WORKERS, (os.cpu_count() or 2) - 1))
-    coming = iter(parts)
-    with ThreadPoolExecutor(workers, thread_name_prefix="augment") as pool:
-        pending = deque(pool.submit(make, part) for part in islice(coming, workers + _AHEAD))
+def map_ahead(
+    make: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int, name: str
+) -> Iterator[R]:
+    """Yield what threads make of items, in order and ahead of need.
+
+    Args:
+        make: Called by several threads.
+        items: Consumed lazily.
+        workers: Number of threads.
+        ahead: How many items are begun before the first is asked for.
+        name: Of the threads.
+    """
+    coming = iter(items)
+    with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
+        pending = deque(pool.submit(make, item) for item in islice(coming, ahead))
         try:
             while pending:
                 ready = pending.popleft().result()
-                pending.extend(pool.submit(make, part) for part in islice(coming, 1))
+                pending.extend(pool.submit(make, item) for item in islice(coming, 1))
                 yield ready
         finally:
             for waiting in pending:

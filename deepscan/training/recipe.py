@@ -18,15 +18,8 @@ from deepscan.training.recipe_files import read_recipe
 
 Select = Literal["auc", "video_auc", "unseen_auc"]
 _LEAST = {
-    "seed": 0,
-    "warmup": 0,
-    "epochs": 1,
-    "accumulate": 1,
-    "batch": 1,
-    "weight_decay": 0,
-    "momentum": 0,
-    "sam_rho": 0,
-    "clip": 0,
+    **dict.fromkeys(("seed", "warmup", "weight_decay", "momentum", "sam_rho", "clip"), 0),
+    **dict.fromkeys(("epochs", "accumulate", "batch"), 1),
 }
 #: Below what a seed of torch may be.
 _MOST = 2**63

@@ -20,6 +20,9 @@ from deepscan.errors import ContractError, MissingError
 from deepscan.training.recipe_files import leaves_of, renamed_value
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+LOG, CURVES = "log.csv", "tensorboard"
+#: Steps between two points of a curve.
+CURVE_INTERVAL = 20
 _BACKBONE = "backbone."
 
 
@@ -127,13 +130,8 @@ def restore_checkpoint(
     """
     if not path.is_file():
         raise MissingError(f"there is no {path} to resume from", "start the run without --resume")
-    try:
-        with safe_open(path, framework="pt") as file:
-            stated = json.loads((file.metadata() or {}).get("deepscan", "{}"))
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ContractError(f"{path} is not a checkpoint: {error}", "start the run without --resume")
+    stated = read_stated(path, "start the run without --resume")
+    tensors = load_file(path)
     _check_identity(path, stated.get("identity") or {}, json.loads(json.dumps(identity)))
     _load(path, network, _part(tensors, "network."))
     if average is not None:
@@ -153,17 +151,27 @@ def restore_checkpoint(
     )
 
 
+def read_stated(path: Path, hint: str) -> dict[str, Any]:
+    """Return what a checkpoint states beside its tensors: its progress, and the identity of its run.
+
+    Raises:
+        ContractError: It is not a checkpoint; with this hint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            stated: dict[str, Any] = json.loads((file.metadata() or {}).get("deepscan", "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ContractError(f"{path} is not a checkpoint: {error}", hint)
+    return stated
+
+
 def require_same_recipe(path: Path, identity: Mapping[str, Any]) -> None:
     """Check that a checkpoint is of a run with this recipe, without reading its tensors.
 
     Raises:
         ContractError: It is not, or cannot be read.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            stated = json.loads((file.metadata() or {}).get("deepscan", "{}"))
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ContractError(f"{path} is not a checkpoint: {error}", "begin anew with --overwrite")
+    stated = read_stated(path, "begin anew with --overwrite")
     former = {key: value for key, value in (stated.get("identity") or {}).items() if key in identity}
     _check_identity(path, former, json.loads(json.dumps(identity)))
 
@@ -182,13 +190,6 @@ def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any
             f"{path} is of a run with other parameters: {key} was {former.get(key)!r}, is {now.get(key)!r}",
             "resume with the recipe and the data of the run, or begin another in another --out",
         )
-
-
-LOG, CURVES = "log.csv", "tensorboard"
-
-
-#: Steps between two points of a curve.
-CURVE_INTERVAL = 20
 
 
 class Log:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,11 +46,9 @@ def material(name: str, reals: Sequence[int], fakes: Sequence[int], side: int = 
     return Material(name, (), videos, reader(side))
 
 
-def subject(
-    materials: Sequence[Material], card: ModelCard = CARD, most: int = 512, seed: int = 1024
-) -> Subject:
+def subject(materials: Sequence[Material], card: ModelCard = CARD, **more: Any) -> Subject:
     """Return what is looked into."""
-    return Subject(card, materials, Path("unused"), most=most, seed=seed)
+    return Subject(card, materials, Path("unused"), **more)
 
 
 def model(method: str, folder: Path, **stated: object) -> ModelCard:

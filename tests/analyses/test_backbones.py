@@ -1,10 +1,12 @@
 """Each analysis of a model runs on every kind of backbone, or refuses it and names those that it accepts."""
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from deepscan.analyses import ANALYSES, make_analysis
+from deepscan.analyses.analysis import write_findings
 from deepscan.errors import UsageError
 from tests.analyses.materials import material, model, subject
 from tests.backbones.tiny import COMPACT, TINY
@@ -48,4 +50,8 @@ def test_an_analysis_runs_on_a_backbone_or_names_those_that_it_accepts(name: str
             analysis.look(given)
         assert REFUSED[name, kind] in caught.value.hint
     else:
-        assert analysis.look(given).rows
+        found = analysis.look(given)
+        table, picture = write_findings(name, found, tmp_path / "out")
+        with table.open() as file:
+            assert len(list(csv.DictReader(file))) == len(found.rows) > 0
+        assert picture.read_bytes().startswith(b"\x89PNG")

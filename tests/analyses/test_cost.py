@@ -14,7 +14,7 @@ from deepscan.analyses.cost import analysis
 from deepscan.analyses.cost.analysis import CostAnalysis, count_operations, count_parameters, recipe_of
 from deepscan.analyses.cost.figure import draw_cost
 from deepscan.analyses.cost.items import CostItem
-from deepscan.analyses.cost.operations import multiply_adds, weightless_network
+from deepscan.analyses.cost.operations import multiply_adds, transformer_cost, weightless_network
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
 from tests.analyses.materials import model, subject
@@ -112,6 +112,14 @@ def test_a_convolutional_network_is_counted_and_has_no_formula(tmp_path: Path) -
     assert [item.of for item in count_operations(card)] == ["counted"]
     with pytest.raises(UsageError, match="blocks of a transformer"):
         multiply_adds(weightless_network("fft", card.network))
+
+
+def test_a_backbone_of_24_blocks_costs_162_gigaflops_and_routing_spares_a_sixth() -> None:
+    whole = transformer_cost(24, 0, 257, 192, 1024, 4096)
+    assert round(2 * whole / 1e9, 1) == 161.7
+    assert transformer_cost(20, 0, 257, 192, 1024, 4096) / whole == 20 / 24
+    # 192 of 257 tokens in the last four blocks: a little less than a quarter of a sixth.
+    assert 0.955 < transformer_cost(20, 4, 257, 192, 1024, 4096) / whole < 0.9575
 
 
 def test_what_trains_is_what_the_recipe_says(tmp_path: Path) -> None:

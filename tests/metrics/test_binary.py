@@ -141,10 +141,7 @@ def test_a_ranking_of_one_class_is_refused(metric, label, name):
 
 
 def test_bootstrap_holds_the_figure_and_repeats_with_its_seed():
-    rng = np.random.default_rng(1)
-    labels = np.arange(200) % 2
-    scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
-    groups = [str(at) for at in range(200)]
+    labels, scores, groups = sample(200, 200, 9, seed=1)
     interval = bootstrap(auc, labels, scores, groups, rounds=200)
     assert interval.low < interval.value < interval.high
     assert interval.value == auc(labels, scores)
@@ -152,10 +149,8 @@ def test_bootstrap_holds_the_figure_and_repeats_with_its_seed():
 
 
 def test_bootstrap_knows_that_copies_are_no_evidence():
-    rng = np.random.default_rng(1)
-    labels = np.arange(60) % 2
-    scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
-    groups = [str(at) for at in range(60)]
+    labels, scores, _ = sample(60, 60, 9, seed=1)
+    groups = [str(row) for row in range(60)]
     once = bootstrap(auc, labels, scores, groups, rounds=300)
     copied = bootstrap(auc, np.tile(labels, 9), np.tile(scores, 9), groups * 9, rounds=300)
     naive = bootstrap(auc, np.tile(labels, 9), np.tile(scores, 9), [str(at) for at in range(540)], rounds=300)
@@ -193,11 +188,7 @@ def test_the_same_intervals_come_out_for_good():
 
 def test_any_figure_can_be_resampled():
     labels, scores, named = sample(100, 20, 2)
-
-    def area_by_scikit(labels, scores):
-        return roc_auc_score(labels, scores)
-
-    found = bootstrap_all([area_by_scikit, auc], labels, scores, named, rounds=50)
+    found = bootstrap_all([roc_auc_score, auc], labels, scores, named, rounds=50)
     assert (found[0].low, found[0].high) == pytest.approx((found[1].low, found[1].high), abs=1e-12)
 
 

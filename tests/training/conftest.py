@@ -1,12 +1,17 @@
 """A training run small enough for a test: 16 pixels of colour stand for a face."""
 
+import csv
+
 import numpy as np
 import pytest
+import torch
 
 from deepscan.data.crops.crop_cache import CropSet
+from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
 from tests.detectors.tiny import BACKBONE
 
+CPU = Processes(0, 1, torch.device("cpu"))
 TINY = (
     "crop.side=32",
     "batch=8",
@@ -23,6 +28,37 @@ TINY = (
 WITHOUT_BATCH_NORM = {"name": "clip-vit-b16", "side": 32, "width": 16, "depth": 1, "heads": 2, "hidden": 16}
 
 
+class Interruption(Exception):
+    """What ends a run between two steps."""
+
+
+def interrupt_at(epoch, step=1):
+    """Return an `on_step` that ends a run after a step."""
+
+    def on_step(done):
+        if (done.epoch, done.step) == (epoch, step):
+            raise Interruption
+
+    return on_step
+
+
+def crop_set(labels, groups=None, *, splits=None, side=4, **more):
+    """Black crops with these labels; each is a video, and where nothing else is said a group, of its own."""
+    names = tuple(map(str, range(len(labels))))
+    splits = splits or ("train",) * len(labels)
+    pixels = np.zeros((len(labels), side, side, 3), np.uint8)
+    return CropSet(pixels, np.array(labels), tuple(groups or names), names, splits, 0, "", **more)
+
+
+def write_index(path, crops, files, **columns):
+    """Write the faces.csv of crops: a file for each, and columns of one value."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "group", "split", *columns])
+        for name, label, group, split in zip(files, crops.labels, crops.groups, crops.splits, strict=True):
+            writer.writerow([name, ("real", "fake")[label], group, split, *columns.values()])
+
+
 @pytest.fixture
 def recipe():
     return load_recipe("qtfp", "qtfp-compact", TINY)
@@ -34,14 +70,12 @@ def made_crops():
     pictures = rng.integers(60, 190, (96, 1, 1, 3)) + rng.integers(-20, 21, (96, 32, 32, 3))
     labels = np.arange(96) % 2
     pictures[labels == 1, ::2, ::2] += 60
-    groups = tuple(f"group-{at // 2}" for at in range(96))
-    splits = tuple("val" if at >= 56 else "train" for at in range(96))
     return CropSet(
         np.clip(pictures, 0, 255).astype(np.uint8),
         labels.astype(np.int64),
-        groups,
-        tuple(f"video-{at}" for at in range(96)),
-        splits,
+        tuple(f"group-{row // 2}" for row in range(96)),
+        tuple(f"video-{row}" for row in range(96)),
+        ("train",) * 56 + ("val",) * 40,
         3,
         "key",
     )

@@ -7,24 +7,12 @@ import pytest
 import torch
 
 from deepscan.data.augmentation.forgeries import FORGERIES
-from deepscan.data.crops.crop_cache import CropSet, PixelLayer
+from deepscan.data.crops.crop_cache import PixelLayer
 from deepscan.detectors.detector import FAKE, REAL, UNKNOWN
 from deepscan.errors import UsageError
 from deepscan.training.batches import ALONE, CropSource, arrange, halves, reals
 from deepscan.training.recipe import load_recipe
-
-
-def _crops(labels, groups, split="train"):
-    count = len(labels)
-    return CropSet(
-        np.zeros((count, 8, 8, 3), np.uint8),
-        np.array(labels),
-        tuple(groups),
-        tuple(map(str, range(count))),
-        (split,) * count,
-        0,
-        "",
-    )
+from tests.training.conftest import crop_set
 
 
 @pytest.fixture
@@ -47,7 +35,7 @@ def _batches(crops, order, recipe, epoch=0, masks=False):
 
 
 def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn(paired):
-    crops = _crops([0, 1, 0, 1, 0, 1, 0], "aabbcde")
+    crops = crop_set([0, 1, 0, 1, 0, 1, 0], "aabbcde")
     order = arrange(crops, np.arange(7), paired, (1,))
     pairs = _pairs(order)
     assert pairs.shape == (4, 2)
@@ -59,7 +47,7 @@ def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn(paire
 
 
 def test_without_pairing_groups_are_mixed_and_classes_still_balanced(paired):
-    crops = _crops([0, 1] * 50, [str(at // 2) for at in range(100)])
+    crops = crop_set([0, 1] * 50, [str(at // 2) for at in range(100)])
     pairs = _pairs(arrange(crops, np.arange(100), dataclasses.replace(paired, balance="equal"), (1,)))
     assert sorted(pairs.ravel().tolist()) == list(range(100))
     same = [crops.groups[real] == crops.groups[fake] for real, fake in pairs.tolist()]
@@ -67,7 +55,7 @@ def test_without_pairing_groups_are_mixed_and_classes_still_balanced(paired):
 
 
 def test_a_natural_order_has_every_crop_once_and_a_real_for_each_fake(paired):
-    crops = _crops([0, 1, 1, 1, 1] * 4, map(str, range(20)))
+    crops = crop_set([0, 1, 1, 1, 1] * 4)
     order = arrange(crops, np.arange(20), dataclasses.replace(paired, balance="natural"), (1,))
     assert sorted(order[:, 0].tolist()) == list(range(20))
     assert (crops.labels[order[:, 0]] == order[:, 1]).all()
@@ -77,7 +65,7 @@ def test_a_natural_order_has_every_crop_once_and_a_real_for_each_fake(paired):
 
 def test_without_labels_every_crop_stands_beside_its_own_fake(paired):
     blind = dataclasses.replace(paired, labels="none", blend=1.0)
-    crops = _crops([1, 1, 0, 1], "abcd")
+    crops = crop_set([1, 1, 0, 1])
     order = arrange(crops, np.arange(4), blind, (1,))
     assert sorted(order[::2, 0].tolist()) == [0, 1, 2, 3]
     assert (order[::2, 0] == order[1::2, 0]).all()
@@ -89,7 +77,7 @@ def test_without_labels_every_crop_stands_beside_its_own_fake(paired):
 @pytest.mark.parametrize("balance", ["natural", "equal", "paired"])
 def test_an_order_hangs_on_its_seed(paired, balance):
     recipe = dataclasses.replace(paired, balance=balance)
-    crops = _crops([0, 1] * 20, [str(at // 2) for at in range(40)])
+    crops = crop_set([0, 1] * 20, [str(at // 2) for at in range(40)])
     one, same, other = (arrange(crops, np.arange(40), recipe, (1, epoch)) for epoch in (0, 0, 1))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -98,19 +86,19 @@ def test_an_order_hangs_on_its_seed(paired, balance):
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_cannot_be_trained_on(label, paired):
     with pytest.raises(UsageError, match=r"no (real|fake) crop"):
-        arrange(_crops([label] * 4, "abcd"), np.arange(4), paired, (1,))
+        arrange(crop_set([label] * 4), np.arange(4), paired, (1,))
 
 
 def test_halves_share_no_group_and_do_not_move():
     labels, groups = [0, 1] * 40, [f"g{at // 2}" for at in range(80)]
-    first, second = halves(_crops(labels, groups, "val"))
+    first, second = halves(crop_set(labels, groups, splits=("val",) * 80))
     names = [{groups[at] for at in half} for half in (first, second)]
     assert not names[0] & names[1]
     assert len(first) + len(second) == 80
-    fewer, _ = halves(_crops(labels[:60], groups[:60], "val"))
+    fewer, _ = halves(crop_set(labels[:60], groups[:60], splits=("val",) * 60))
     assert fewer.tolist() == [at for at in first.tolist() if at < 60]
     with pytest.raises(UsageError, match="lacks real or fake"):
-        halves(_crops([0, 1], "ab", "val"))
+        halves(crop_set([0, 1], splits=("val",) * 2))
 
 
 def test_batches_are_half_fake_and_repeat(crops, recipe):

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from deepscan.data.crops.crop_cache import CropSet
 from deepscan.training.couples import MOST, couples
+from tests.training.conftest import crop_set
 
 COUNT = 4000
 
@@ -14,18 +14,7 @@ COUNT = 4000
 def _crops(rows):
     """Crops of rows (label, group, origin, pair)."""
     labels, groups, origins, pairs = zip(*rows, strict=True)
-    count = len(rows)
-    return CropSet(
-        np.zeros((count, 4, 4, 3), np.uint8),
-        np.array(labels),
-        groups,
-        tuple(map(str, range(count))),
-        ("train",) * count,
-        0,
-        "",
-        origins=origins,
-        pairs=pairs,
-    )
+    return crop_set(labels, groups, origins=origins, pairs=pairs)
 
 
 def _drawn(crops, count=COUNT, seed=0, **how):
@@ -83,31 +72,26 @@ def test_the_real_is_of_the_pair_then_of_the_group_then_of_the_origin():
     assert partners == {3: {0}, 4: {2}, 5: {0, 1, 2}}
 
 
-def test_the_share_of_an_origin_grows_with_the_root_of_its_groups():
-    sizes = {"small": 4, "large": 400}
+def _fakes_by_origin(sizes, **how):
+    """Count the fakes that are drawn of origins with so many groups of both labels."""
     crops = _crops(
         [
-            (label, f"{name}-{at}", name, "")
+            (label, f"{name}-{group}", name, "")
             for name, size in sizes.items()
-            for at in range(size)
+            for group in range(size)
             for label in (0, 1)
         ]
     )
-    fakes = Counter(np.array(crops.origins)[_drawn(crops)[:, 1]].tolist())
+    return Counter(np.array(crops.origins)[_drawn(crops, **how)[:, 1]].tolist())
+
+
+def test_the_share_of_an_origin_grows_with_the_root_of_its_groups():
+    fakes = _fakes_by_origin({"small": 4, "large": 400})
     assert fakes["large"] / fakes["small"] == pytest.approx(10, rel=0.2)
 
 
 def test_or_it_grows_with_the_groups_up_to_a_number():
-    sizes = {"small": 40, "large": 100, "huge": 2 * MOST}
-    crops = _crops(
-        [
-            (label, f"{name}-{at}", name, "")
-            for name, size in sizes.items()
-            for at in range(size)
-            for label in (0, 1)
-        ]
-    )
-    fakes = Counter(np.array(crops.origins)[_drawn(crops, alike=True)[:, 1]].tolist())
+    fakes = _fakes_by_origin({"small": 40, "large": 100, "huge": 2 * MOST}, alike=True)
     assert fakes["large"] / fakes["small"] == pytest.approx(2.5, rel=0.15)
     assert fakes["huge"] / fakes["small"] == pytest.approx(MOST / 40, rel=0.15)
 

@@ -16,11 +16,10 @@ from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError
 from deepscan.training import features
 from deepscan.training.loop import train
-from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
 from tests.detectors.tiny import BACKBONE
+from tests.training.conftest import CPU, Interruption, interrupt_at
 
-CPU = Processes(0, 1, torch.device("cpu"))
 SMALL = (
     "weights=random",
     *(f"network.backbone.{key}={value}" for key, value in BACKBONE.items()),
@@ -119,13 +118,9 @@ def test_varied_crops_are_never_kept(frozen, crops, tmp_path):
 
 
 def test_a_checkpoint_of_a_frozen_backbone_holds_its_head_alone_and_resumes(frozen, crops, tmp_path):
-    def stop(step):
-        if step.epoch == 2 and step.step == 1:
-            raise InterruptedError
-
     whole, _ = train(frozen, crops, tmp_path / "whole", processes=CPU)
-    with pytest.raises(InterruptedError):
-        train(frozen, crops, tmp_path / "cut", processes=CPU, on_step=stop)
+    with pytest.raises(Interruption):
+        train(frozen, crops, tmp_path / "cut", processes=CPU, on_step=interrupt_at(2))
     assert not [name for name in load_file(tmp_path / "cut" / "last.safetensors") if ".backbone." in name]
     resumed, _ = train(frozen, crops, tmp_path / "cut", processes=CPU, resume=True)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())

@@ -5,7 +5,6 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_cache import prepare_crops
@@ -14,19 +13,8 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.qtfp import Qtfp
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.loop import train
-from deepscan.training.processes import Processes
 from tests.detectors.tiny import TINY
-
-CPU = Processes(0, 1, torch.device("cpu"))
-
-
-class Interruption(Exception):
-    """What ends a run between two steps."""
-
-
-def _stop_after_an_epoch(step):
-    if step.epoch == 2:
-        raise Interruption
+from tests.training.conftest import CPU, Interruption, interrupt_at
 
 
 @pytest.mark.parametrize(
@@ -42,7 +30,7 @@ def test_the_last_checkpoint_stays_and_the_run_goes_on_from_it(
     recipe, crops, tmp_path, monkeypatch, spoilt, told
 ):
     with pytest.raises(Interruption):
-        train(recipe, crops, tmp_path, processes=CPU, on_step=_stop_after_an_epoch)
+        train(recipe, crops, tmp_path, processes=CPU, on_step=interrupt_at(2))
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.safetensors")}
     assert set(before) == {"last.safetensors", "best.safetensors"}
     steps, loss = [], Qtfp.loss

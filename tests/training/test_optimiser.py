@@ -8,10 +8,8 @@ import torch
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.training.optimiser import TrainStep, make_optimiser
-from deepscan.training.processes import Processes
 from tests.detectors.tiny import BACKBONE
-
-ALONE = Processes(0, 1, torch.device("cpu"))
+from tests.training.conftest import CPU
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def _moved(recipe, network, rate=1.0):
     rng = torch.Generator().manual_seed(1)
     batch = Batch({"crops": torch.randn(4, 3, 32, 32, generator=rng)}, torch.tensor([0, 1, 0, 1]))
     detector = DETECTORS.get("qtfp")()
-    stepper = TrainStep(recipe, network.train(), detector.loss, make_optimiser(recipe, network), ALONE)
+    stepper = TrainStep(recipe, network.train(), detector.loss, make_optimiser(recipe, network), CPU)
     stepper.step([batch], [0], rate)
     own, others = (
         torch.stack(

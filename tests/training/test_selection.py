@@ -9,9 +9,7 @@ import torch
 from deepscan.errors import UsageError
 from deepscan.training.batches import CropSource, halves
 from deepscan.training.loop import train
-from deepscan.training.processes import Processes
-
-CPU = Processes(0, 1, torch.device("cpu"))
+from tests.training.conftest import CPU
 
 
 @pytest.fixture

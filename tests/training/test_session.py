@@ -1,23 +1,20 @@
 """A training from pictures to a model: what is told before anything is made, and what is never replaced."""
 
-import csv
 import dataclasses
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.training import autoencoders as autoencoders_module
 from deepscan.training import session as session_module
 from deepscan.training.autoencoders import PLANS, Autoencoder, autoencoders
-from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
 from deepscan.training.session import Session, check_recipe, run_training
+from tests.training.conftest import CPU, Interruption, write_index
 
-CPU = Processes(0, 1, torch.device("cpu"))
 COUNTED = dict.fromkeys(("on_crops", "on_autoencoders", "on_features"), lambda *given: None)
 
 
@@ -27,11 +24,7 @@ def session(recipe, crops, tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
     cv2.imwrite(str(data / "0.png"), np.zeros((8, 8, 3), np.uint8))
-    with (data / "faces.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "group", "split"])
-        for label, group, split in zip(crops.labels, crops.groups, crops.splits, strict=True):
-            writer.writerow(["0.png", ("real", "fake")[label], group, split])
+    write_index(data / "faces.csv", crops, ["0.png"] * 96)
     monkeypatch.setattr(session_module, "prepare_crops", lambda *given, **named: crops)
     return Session(
         recipe=dataclasses.replace(recipe, epochs=1, sources=()),
@@ -76,13 +69,10 @@ def test_overwriting_leaves_nothing_of_the_former_run(session):
     _run(session)
     before = (session.run / "best.safetensors").read_bytes()
 
-    class Stop(Exception):
-        pass
-
     def stop(step):
-        raise Stop
+        raise Interruption
 
-    with pytest.raises(Stop):
+    with pytest.raises(Interruption):
         run_training(dataclasses.replace(session, overwrite=True), CPU, on_step=stop, **COUNTED)
     assert before
     assert not (session.run / "best.safetensors").exists()

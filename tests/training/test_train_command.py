@@ -1,6 +1,5 @@
 """`deepscan train`: what it needs, what it says, what it leaves."""
 
-import csv
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ from deepscan.cli.train import train
 from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 from deepscan.models.lookup import load_card
 from deepscan.training import session
-from tests.training.conftest import TINY
+from tests.training.conftest import TINY, write_index
 
 
 def _run(*arguments):
@@ -25,14 +24,10 @@ def data(tmp_path, monkeypatch, crops):
     """A data set whose pictures have been cropped already."""
     folder = tmp_path / "data"
     folder.mkdir()
-    with (folder / "faces.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "group", "split", "source"])
-        for at, (label, group, split) in enumerate(
-            zip(crops.labels, crops.groups, crops.splits, strict=True)
-        ):
-            (folder / f"{at}.png").write_bytes(b"")
-            writer.writerow([f"{at}.png", ("real", "fake")[label], group, split, "DFDC"])
+    files = [f"{row}.png" for row in range(96)]
+    for name in files:
+        (folder / name).write_bytes(b"")
+    write_index(folder / "faces.csv", crops, files, source="DFDC")
     monkeypatch.setattr(session, "prepare_crops", lambda *given, **named: crops)
     return folder
 

@@ -4,24 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepscan.data.crops.crop_cache import CropSet
 from deepscan.data.pictures import LabelledPicture
 from deepscan.training.validation import SeenInTraining, mean_votes
-
-
-def _crops(labels, methods, origins):
-    count = len(labels)
-    return CropSet(
-        np.zeros((count, 4, 4, 3), np.uint8),
-        np.array(labels),
-        tuple(map(str, range(count))),
-        tuple(map(str, range(count))),
-        ("val",) * count,
-        0,
-        "",
-        methods=tuple(methods),
-        origins=tuple(origins),
-    )
+from tests.training.conftest import crop_set
 
 
 def _picture(label, split, origin="", method="", source="S"):
@@ -37,8 +22,10 @@ def test_what_no_row_of_train_has_is_unseen():
             _picture(0, "train", source="DFDC"),
         ]
     )
-    crops = _crops(
-        [1, 1, 1, 0, 0, 0, 0], ["old", "new", "none", *"----"], ["c", "a", "a", "a", "b", "c", "DFDC"]
+    crops = crop_set(
+        [1, 1, 1, 0, 0, 0, 0],
+        methods=("old", "new", "none", *"----"),
+        origins=("c", "a", "a", "a", "b", "c", "DFDC"),
     )
     # A fake counts by its method, a real by its origin, from which a fake is enough to know it.
     assert seen.unseen(crops).tolist() == [False, True, True, False, False, True, False]

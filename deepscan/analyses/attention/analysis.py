@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject, WorkProgress
+from deepscan.analyses.attention.figure import draw_attention
 from deepscan.analyses.attention.measures import (
     CLS,
     QUERIES,
@@ -33,9 +34,6 @@ from deepscan.analyses.crops import (
 from deepscan.backbones import TRANSFORMERS
 from deepscan.detectors.qtfp import QtfpNetwork
 from deepscan.errors import UsageError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @ANALYSES.register("attention")
@@ -72,8 +70,6 @@ class AttentionAnalysis(Analysis):
             MissingError: Crops, the model's `torch` file or a package are not there.
             ContractError: That file does not fit.
         """
-        from deepscan.analyses.attention.figure import draw_attention
-
         drawn, opened = draw_crops(subject), open_network(subject.card)
         # Queries look at patches of any backbone; a CLS token that averages looks at all alike.
         if opened.network.backbone.averages and not isinstance(opened.network, QtfpNetwork):
@@ -99,7 +95,7 @@ class AttentionAnalysis(Analysis):
         points, notes = self._compared(opened, kept, subject, pieces)
         pieces.end()
         rows = [*_rows(seen), *_courses(points, patches, seen.top)]
-        figure: Figure = draw_attention(seen, points, opened.network.backbone.grid)
+        figure = draw_attention(seen, points, opened.network.backbone.grid)
         return Findings(rows, figure, (*lines, *notes))
 
     def _compared(

@@ -246,13 +246,7 @@ def _over(results: Sequence[tuple[float, float]]) -> dict[str, Cell]:
 
 
 def _cells_of(there: Geometry) -> dict[str, Cell]:
-    return {
-        "flatness": there.flatness,
-        "misspecification": there.misspecification,
-        "fidelity": there.fidelity,
-        "gsnr": there.gsnr,
-        "bound": there.bound,
-    }
+    return {name: getattr(there, name) for name in COLLAPSE_COLUMNS[-5:]}
 
 
 def _row(case: ForgeryRows, **cells: Cell) -> dict[str, Cell]:

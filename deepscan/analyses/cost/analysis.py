@@ -13,6 +13,7 @@ import torch
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Findings, Subject
+from deepscan.analyses.cost.figure import draw_cost
 from deepscan.analyses.cost.items import BACKBONE, MEGABYTE, CostItem, format_cost
 from deepscan.analyses.cost.operations import count_flops, multiply_adds, weightless_network
 from deepscan.analyses.crops import OpenNetwork, open_network
@@ -70,8 +71,6 @@ class CostAnalysis(Analysis):
             MissingError: The model's `torch` file or a package is not there.
             ContractError: That file does not fit.
         """
-        from deepscan.analyses.cost.figure import draw_cost
-
         on_progress = subject.on_progress or (lambda done, of: None)
         card, recipe = subject.card, recipe_of(subject.card)
         total = 3 + (recipe is not None and self.train)
@@ -92,9 +91,9 @@ class CostAnalysis(Analysis):
         elif self.train:
             items += self._training(card, recipe, device)
             on_progress(3, total)
-        figure = draw_cost(items, self.frames)
         on_progress(total, total)
-        return Findings([item.row() for item in items], figure, (*_lines(items), *lines))
+        rows = [item.row() for item in items]
+        return Findings(rows, draw_cost(items, self.frames), (*_lines(items), *lines))
 
     def _judging(self, opened: OpenNetwork) -> list[CostItem]:
         crops = _crops(opened.network.side, self.batch)

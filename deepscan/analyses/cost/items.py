@@ -1,6 +1,6 @@
 """The rows of a table of costs, and their format."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from deepscan.analyses.analysis import Cell
 
@@ -31,14 +31,7 @@ class CostItem:
 
     def row(self) -> dict[str, Cell]:
         """Return it as a row of the table."""
-        return {
-            "measure": self.measure,
-            "of": self.of,
-            "value": self.value,
-            "unit": self.unit,
-            "paper": "" if self.paper is None else self.paper,
-            "source": self.source,
-        }
+        return {**asdict(self), "paper": "" if self.paper is None else self.paper}
 
 
 def format_cost(value: float, item: CostItem) -> str:

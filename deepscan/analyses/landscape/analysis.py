@@ -22,7 +22,7 @@ from deepscan.analyses.crops import (
     open_network,
     read_batches,
 )
-from deepscan.analyses.features import features_of
+from deepscan.analyses.features import gather
 from deepscan.analyses.heads import trained_of
 from deepscan.analyses.landscape.figure import draw_landscape
 from deepscan.analyses.landscape.loss import DirectionNorm, WeightLoss, climb, direction, dot, surface
@@ -141,7 +141,8 @@ class LandscapeAnalysis(Analysis):
         """Return the loss, what is moved in words, and what is to be told of crops."""
         network = opened.network
         if isinstance(network, FrozenNetwork):
-            crops, features = features_of(opened, drawn, pieces.reached)
+            extract = network.extract
+            crops, (features,) = gather(opened, drawn, lambda given: extract(**given)[:1], pieces.reached)
             head = network.cpu().classify
             labels = torch.tensor([crop.label for crop in crops])
 

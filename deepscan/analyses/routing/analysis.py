@@ -7,6 +7,7 @@ import numpy as np
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject
 from deepscan.analyses.crops import LABEL_NAMES, draw_crops, note_unread, open_network
+from deepscan.analyses.routing.figure import draw_masks, draw_routes
 from deepscan.analyses.routing.routes import MIXTURES, Masks, Routes, follow, keep_rates, printed
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
@@ -31,8 +32,6 @@ class RoutingAnalysis(Analysis):
             MissingError: Crops, the model's `torch` file or a package are not there.
             ContractError: That file does not fit.
         """
-        from deepscan.analyses.routing.figure import draw_masks, draw_routes
-
         drawn, opened = draw_crops(subject), open_network(subject.card)
         network = opened.network
         if isinstance(network, DfdHrNetwork):

@@ -16,6 +16,7 @@ from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.detectors.dfd_hr_routing import Branch
 from deepscan.evaluation.tables import load_tables, paper_table
 from deepscan.faces.regions import REGIONS
+from deepscan.progress import OnProgress
 
 #: A block's two mixtures of adapters, in their order.
 MIXTURES = ("attention", "mlp")
@@ -116,7 +117,7 @@ def follow(
     network: DfdHrNetwork,
     opened: OpenNetwork,
     drawn: Sequence[DrawnCrop],
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Routes:
     """Return the routes of whole crops, which are those that the paper's figures are of."""
     seen: list[DrawnCrop] = []
@@ -148,7 +149,7 @@ def keep_rates(
     network: CoritNetwork,
     opened: OpenNetwork,
     drawn: Sequence[DrawnCrop],
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Masks:
     """Return what the masks keep.
 
