@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
-from deepscan.evaluation.testsets import Material
+from deepscan.evaluation.testsets import VideoDataset
 from deepscan.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Subject:
 
     Attributes:
         card: The model.
-        materials: Labelled videos, a data set each; empty if an analysis needs none.
+        datasets: Labelled videos, a data set each; empty if an analysis needs none.
         folder: Output folder of the table and the figure.
         runs: Folders of trainings, as written by `train` (`MODEL/run`).
         most: Greatest number of crops of a data set and label; 0 for all.
@@ -37,7 +37,7 @@ class Subject:
     """
 
     card: ModelCard
-    materials: Sequence[Material]
+    datasets: Sequence[VideoDataset]
     folder: Path
     runs: tuple[Path, ...] = ()
     most: int = 512

@@ -17,7 +17,7 @@ from deepscan.detectors import load_network
 from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.scoring import Reader
-from deepscan.evaluation.testsets import Material
+from deepscan.evaluation.testsets import VideoDataset
 from deepscan.progress import OnProgress
 from deepscan.training.batches import map_ahead
 
@@ -102,7 +102,7 @@ def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
     on the others.
 
     Args:
-        subject: Its materials, number of crops and seed.
+        subject: Its datasets, number of crops and seed.
         both: Whether both labels are required; they may come from different data sets.
 
     Raises:
@@ -111,9 +111,9 @@ def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
     """
     drawn = [
         crop
-        for material in subject.materials
+        for dataset in subject.datasets
         for label in (0, 1)
-        for crop in _of(material, label, subject.most, subject.seed)
+        for crop in _of(dataset, label, subject.most, subject.seed)
     ]
     if not drawn:
         raise MissingError(
@@ -167,10 +167,10 @@ def note_unread(wanted: int, read: int) -> tuple[str, ...]:
     return (f"{wanted - read:,} of {wanted:,} crops could not be read and are left out",) * (read < wanted)
 
 
-def _of(material: Material, label: int, most: int, seed: int) -> Iterator[DrawnCrop]:
+def _of(dataset: VideoDataset, label: int, most: int, seed: int) -> Iterator[DrawnCrop]:
     """Yield the drawn crops of one data set and label."""
-    videos = [video for video in material.videos if video.label == label and video.frames]
-    rng = np.random.default_rng([seed, label, zlib.crc32(material.name.encode())])
+    videos = [video for video in dataset.videos if video.label == label and video.frames]
+    rng = np.random.default_rng([seed, label, zlib.crc32(dataset.name.encode())])
     videos = [videos[at] for at in rng.permutation(len(videos))]
     # Only for videos that are reached: a large set has millions of frames.
     shuffled: dict[int, NDArray[np.int64]] = {}
@@ -182,8 +182,8 @@ def _of(material: Material, label: int, most: int, seed: int) -> Iterator[DrawnC
             if id(video) not in shuffled:
                 shuffled[id(video)] = rng.permutation(len(video.frames))
             number = int(shuffled[id(video)][turn])
-            stated = material.groups.get((video.kind, video.name))
-            group = stated or f"{material.name}/{video.name}"
-            yield DrawnCrop(material.name, video, number, material.read, group)
+            stated = dataset.groups.get((video.kind, video.name))
+            group = stated or f"{dataset.name}/{video.name}"
+            yield DrawnCrop(dataset.name, video, number, dataset.read, group)
         left -= min(left, len(videos))
         turn += 1

@@ -115,14 +115,14 @@ def forgeries(subject: Subject) -> list[ForgeryCrops]:
     """
     everyone = draw_crops(subject)
     found = []
-    for material in subject.materials:
-        of_data = [crop for crop in everyone if crop.dataset == material.name]
+    for dataset in subject.datasets:
+        of_data = [crop for crop in everyone if crop.dataset == dataset.name]
         reals = [crop for crop in of_data if not crop.label] or [crop for crop in everyone if not crop.label]
-        for kind in sorted({video.kind for video in material.videos if video.label and video.frames}):
-            alone = replace(material, videos=[video for video in material.videos if video.kind == kind])
-            fakes = draw_crops(replace(subject, materials=(alone,)), both=False)
+        for kind in sorted({video.kind for video in dataset.videos if video.label and video.frames}):
+            alone = replace(dataset, videos=[video for video in dataset.videos if video.kind == kind])
+            fakes = draw_crops(replace(subject, datasets=(alone,)), both=False)
             crops = tuple(crop for pair in zip(reals, fakes, strict=False) for crop in pair)
-            found.append(ForgeryCrops(material.name, kind, crops))
+            found.append(ForgeryCrops(dataset.name, kind, crops))
     return found
 
 

@@ -62,9 +62,9 @@ def analyse(
         card, protocol, sets, data, out, only, work=name, available=available, root=root, cache=cache
     )
     with EvalView(progress) as view:
-        materials = load_testsets(request, card, view) if "crops" in analysis.needs else []
+        datasets = load_testsets(request, card, view) if "crops" in analysis.needs else []
         seen = partial(view.analysed, name)
-        findings = analysis.look(Subject(card, materials, request.out, tuple(runs or ()), on_progress=seen))
+        findings = analysis.look(Subject(card, datasets, request.out, tuple(runs or ()), on_progress=seen))
     paths = write_findings(name, findings, request.out)
     for line in findings.lines:
         typer.echo(line)

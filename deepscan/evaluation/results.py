@@ -20,26 +20,26 @@ from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness
 from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Column, Scores
 from deepscan.evaluation.tables import PrintedFigure, expected, expected_mean
-from deepscan.evaluation.testsets import Material
+from deepscan.evaluation.testsets import VideoDataset
 from deepscan.metrics.binary import auc
 
 
 def results_of(
-    frames: Scores, test: TestSet, material: Material, request: Evaluation, card: ModelCard
+    frames: Scores, test: TestSet, dataset: VideoDataset, request: Evaluation, card: ModelCard
 ) -> Iterator[Result]:
     """Yield the results of a test set: for each counting, per frame and per video.
 
     Args:
         frames: Scores of all frames that any counting uses.
         test: The test set.
-        material: What it is measured on.
+        dataset: What it is measured on.
         request: The evaluation.
         card: The model.
     """
     levels: tuple[Level, ...] = ("frame", "video")
     of_test = _of_test(frames, test)
     for way in request.ways:
-        looked = _looked_at(of_test, request, material, way)
+        looked = _looked_at(of_test, request, dataset, way)
         for level in levels:
             scores = _counted(looked, way, level)
             paper = _printed(request.protocol, test, card.method, level)
@@ -53,7 +53,7 @@ def results_of(
                 missing=request.missing,
                 paper=paper,
                 notes=(
-                    *_notes(material, way, level, looked, scores),
+                    *_notes(dataset, way, level, looked, scores),
                     *_training(request.protocol, test, card, paper),
                 ),
             )
@@ -169,7 +169,7 @@ def robustness_of(
     results: Sequence[Result],
     distorted: Callable[[str, int], Scores],
     test: TestSet,
-    material: Material,
+    dataset: VideoDataset,
     request: Evaluation,
 ) -> list[Robustness]:
     """Return how distortions change the AUC, at the level of the row's paper, by the first counting.
@@ -178,7 +178,7 @@ def robustness_of(
         results: Those of the test set on the crops as they are.
         distorted: Returns the scores of the same frames under a distortion, by its name and level.
         test: The test set.
-        material: What it is measured on.
+        dataset: What it is measured on.
         request: The evaluation.
 
     Raises:
@@ -191,7 +191,7 @@ def robustness_of(
     for name in DISTORTIONS.names:
         aucs = {0: original}
         for strength in LEVELS:
-            looked = _looked_at(_of_test(distorted(name, strength), test), request, material, way)
+            looked = _looked_at(_of_test(distorted(name, strength), test), request, dataset, way)
             scores = _counted(looked, way, level)
             covered = cover(scores.scores, missing=request.missing)
             aucs[strength] = auc(scores.labels[covered.rows], covered.scores)
@@ -209,19 +209,21 @@ def printed_means(
             yield (counting, level), figure
 
 
-def _notes(material: Material, way: Counting, level: Level, looked: Scores, scores: Scores) -> Iterator[str]:
+def _notes(
+    dataset: VideoDataset, way: Counting, level: Level, looked: Scores, scores: Scores
+) -> Iterator[str]:
     """Yield the limits of a result: what was left out or could not be read."""
-    yield from material.notes
-    for reason, count in material.dropped.items():
-        yield f"{material.name}: left out: {count} {reason}"
+    yield from dataset.notes
+    for reason, count in dataset.dropped.items():
+        yield f"{dataset.name}: left out: {count} {reason}"
     placed = _placed(looked)
     if unread := int(np.isnan(placed.scores).sum()):
-        yield f"{material.name}: {unread} of {len(placed)} crops could not be read"
+        yield f"{dataset.name}: {unread} of {len(placed)} crops could not be read"
     if way.video_key != "full" and level == "video":
         if len(scores) < (videos := len(np.unique(placed.key(VIDEO_KEY)))):
-            yield f"{material.name}: {videos} videos count as {len(scores)}, as folders of one name merge"
+            yield f"{dataset.name}: {videos} videos count as {len(scores)}, as folders of one name merge"
         if without := len(looked) - len(placed):
-            yield f"{material.name}: {way.name} counting does not know of {without} videos without frames"
+            yield f"{dataset.name}: {way.name} counting does not know of {without} videos without frames"
 
 
 def _training(
@@ -265,11 +267,11 @@ def _is(column: Column, *values: str) -> NDArray[np.bool_]:
     return wanted[column.codes]
 
 
-def _looked_at(frames: Scores, request: Evaluation, material: Material, way: Counting) -> Scores:
+def _looked_at(frames: Scores, request: Evaluation, dataset: VideoDataset, way: Counting) -> Scores:
     """Return the frames that one counting uses, of those that any counting uses."""
     if len({each.sampling for each in request.ways}) == 1:
         return frames
-    counts = {(video.kind, video.split, video.name): len(video.frames) for video in material.videos}
+    counts = {(video.kind, video.split, video.name): len(video.frames) for video in dataset.videos}
     _, first, of_row = np.unique(frames.key(VIDEO_KEY), return_index=True, return_inverse=True)
     videos = frames.take(first)
     names = zip(videos.kind.texts(), videos.split.texts(), videos.video.texts(), strict=True)

@@ -26,7 +26,7 @@ from deepscan.evaluation.results import printed_means, results_of, robustness_of
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
 from deepscan.evaluation.scoring import Change, score_videos
-from deepscan.evaluation.testsets import Material, from_benchmark, from_generator, from_pictures
+from deepscan.evaluation.testsets import VideoDataset, from_benchmark, from_generator, from_pictures
 from deepscan.files import atomic_write, exclusive_lock
 from deepscan.media.frames import Image
 from deepscan.scanning.records import utc_now
@@ -74,23 +74,23 @@ def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationList
     ways = request.ways
     identity = _identity(request, scorer)
     former = {} if request.overwrite else _earlier_identity(request.out, identity)
-    materials = load_testsets(request, scorer.card, listener)
+    datasets = load_testsets(request, scorer.card, listener)
     changes = _changes() if request.protocol.distorted else {}
     results: list[Result] = []
     robust: dict[str, list[Robustness]] = {}
     make_folder(request.out)
     with exclusive_lock(request.out / RUN_FILE):
-        _begin(request, identity, former, materials)
-        for material in materials:
-            _score(request, material, scorer, changes, listener)
-            frames = read_frames(_frames_file(request.out, material, ""))
-            for test in material.tests:
+        _begin(request, identity, former, datasets)
+        for dataset in datasets:
+            _score(request, dataset, scorer, changes, listener)
+            frames = read_frames(_frames_file(request.out, dataset, ""))
+            for test in dataset.tests:
                 listener.measured(test.name)
-                found = list(results_of(frames, test, material, request, scorer.card))
+                found = list(results_of(frames, test, dataset, request, scorer.card))
                 if changes:
-                    under = partial(_frames_under, request.out, material)
+                    under = partial(_frames_under, request.out, dataset)
                     try:
-                        robust[test.name] = robustness_of(found, under, test, material, request)
+                        robust[test.name] = robustness_of(found, under, test, dataset, request)
                     except UsageError as error:
                         note = f"{test.name}: how distortions move its AUC means nothing: {error.message}"
                         found = [replace(each, notes=(*each.notes, note)) for each in found]
@@ -153,7 +153,10 @@ def _earlier_identity(out: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _begin(
-    request: Evaluation, identity: Mapping[str, Any], former: Mapping[str, Any], materials: Sequence[Material]
+    request: Evaluation,
+    identity: Mapping[str, Any],
+    former: Mapping[str, Any],
+    datasets: Sequence[VideoDataset],
 ) -> None:
     """Write what the scores in the folder are of.
 
@@ -163,9 +166,9 @@ def _begin(
     if request.overwrite:
         shutil.rmtree(request.out / FRAMES, ignore_errors=True)
     keys = dict(former.get("keys", {}))
-    for material in materials:
-        if keys.setdefault(_journal(material), material.key) != material.key:
-            raise _another(request.out, f"the videos or crops of {material.name} were others")
+    for dataset in datasets:
+        if keys.setdefault(_journal(dataset), dataset.key) != dataset.key:
+            raise _another(request.out, f"the videos or crops of {dataset.name} were others")
     if former.get("keys") != keys:
         with atomic_write(request.out / RUN_FILE) as file:
             file.write(json.dumps({**identity, "keys": keys}, indent=1).encode())
@@ -178,7 +181,7 @@ def _another(out: Path, how: str) -> ContractError:
     )
 
 
-def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[Material]:
+def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[VideoDataset]:
     """Return the videos of the test sets, each data set once.
 
     Args:
@@ -192,13 +195,13 @@ def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationList
         UsageError: A name is unknown, or data cannot be read.
     """
     tests: Sequence[TestSet] = request.tests
-    found: list[Material] = []
+    found: list[VideoDataset] = []
     if request.indexed:
         found = from_pictures(request.data, card, request.cache, progress=listener.cut)
-        known = [material.name for material in found]
+        known = [dataset.name for dataset in found]
         if wrong := [name for name in request.only if name not in known]:
             raise UsageError(f"{request.data} has no source {wrong[0]!r}", f"choose from: {', '.join(known)}")
-        return [material for material in found if not request.only or material.name in request.only]
+        return [dataset for dataset in found if not request.only or dataset.name in request.only]
     of_dataset: dict[tuple[str, str, str | None], list[TestSet]] = {}
     for test in tests:
         of_dataset.setdefault((test.dataset, test.split, test.compression), []).append(test)
@@ -242,22 +245,22 @@ def _changes() -> dict[str, Change]:
     return {"": plain, **{f"{name}-{level}": change for (name, level), change in each.items()}}
 
 
-def _journal(material: Material) -> str:
-    return f"{material.name}-{material.tests[0].split}"
+def _journal(dataset: VideoDataset) -> str:
+    return f"{dataset.name}-{dataset.tests[0].split}"
 
 
-def _frames_file(out: Path, material: Material, change: str) -> Path:
-    name = f"{_journal(material)}-{change}" if change else _journal(material)
+def _frames_file(out: Path, dataset: VideoDataset, change: str) -> Path:
+    name = f"{_journal(dataset)}-{change}" if change else _journal(dataset)
     return out / FRAMES / f"{file_name(name)}.csv"
 
 
-def _frames_under(out: Path, material: Material, name: str, level: int) -> Scores:
-    return read_frames(_frames_file(out, material, f"{name}-{level}"))
+def _frames_under(out: Path, dataset: VideoDataset, name: str, level: int) -> Scores:
+    return read_frames(_frames_file(out, dataset, f"{name}-{level}"))
 
 
 def _score(
     request: Evaluation,
-    material: Material,
+    dataset: VideoDataset,
     scorer: Scorer,
     changes: Mapping[str, Change],
     listener: EvaluationListener,
@@ -267,25 +270,25 @@ def _score(
     (request.out / FRAMES).mkdir(exist_ok=True)
     with ExitStack() as stack:
         journals = [
-            stack.enter_context(FrameJournal(_frames_file(request.out, material, name), resume=True))
+            stack.enter_context(FrameJournal(_frames_file(request.out, dataset, name), resume=True))
             for name in names
         ]
         todo = [
             video
-            for video in material.videos
+            for video in dataset.videos
             if any(face_video_key(video) not in journal.done for journal in journals)
         ]
-        done, total = len(material.videos) - len(todo), len(material.videos)
-        coming = score_videos(todo, material.read, scorer, partial(_sampled, request), list(changes.values()))
+        done, total = len(dataset.videos) - len(todo), len(dataset.videos)
+        coming = score_videos(todo, dataset.read, scorer, partial(_sampled, request), list(changes.values()))
         for count, found in enumerate(coming, 1):
             video = found.video
             known = (video.kind, video.name)
-            group = (material.groups.get(known) or video.name) if material.groups else ""
+            group = (dataset.groups.get(known) or video.name) if dataset.groups else ""
             for journal, scores in zip(journals, found.scores, strict=True):
                 if face_video_key(video) not in journal.done:
-                    status = material.without.get(known, "")
+                    status = dataset.without.get(known, "")
                     journal.append(video, found.frames, scores, group=group, status=status)
-            listener.scored(material.name, done + count, total)
+            listener.scored(dataset.name, done + count, total)
 
 
 def _sampled(request: Evaluation, frames: int) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ HALVES = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class VideoDataset:
     """Videos of one data set, ready to be scored: once, whichever test sets they serve.
 
     Attributes:
@@ -64,7 +64,7 @@ class Material:
 
 def from_benchmark(
     tests: Sequence[TestSet], data: Path, card: ModelCard, root: Path | None = None
-) -> Material:
+) -> VideoDataset:
     """Return the videos that a benchmark file has for some test sets of one data set, split and level.
 
     Videos that the file names and that have no crops, and those in which `prepare` found no face or that it
@@ -104,7 +104,7 @@ def from_benchmark(
     like = replace(found.videos[0], frames=(), masks=())
     empty = [replace(like, kind=kind, label=label_of(kind), name=name) for kind, name in without]
     beside = sidecar(path)
-    return Material(
+    return VideoDataset(
         first.dataset,
         tuple(tests),
         (*found.videos, *empty),
@@ -131,7 +131,7 @@ def _unprepared(path: Path, like: FaceVideo) -> Iterator[tuple[str, str, str]]:
             yield line["kind"], line["name"], line["status"]
 
 
-def from_generator(test: TestSet, data: Path, card: ModelCard) -> Material:
+def from_generator(test: TestSet, data: Path, card: ModelCard) -> VideoDataset:
     """Return the pictures of a generator and the real ones that go with it, of which the middle is looked at.
 
     Args:
@@ -152,12 +152,12 @@ def from_generator(test: TestSet, data: Path, card: ModelCard) -> Material:
 
     videos = read_generator(data, test.dataset)
     key = _hashed(f"{video.kind}/{video.name}\0".encode("utf-8", "surrogateescape") for video in videos)
-    return Material(test.dataset, (test,), videos, middle, key=key)
+    return VideoDataset(test.dataset, (test,), videos, middle, key=key)
 
 
 def from_pictures(
     data: Path, card: ModelCard, cache: Path, progress: OnProgress | None = None
-) -> list[Material]:
+) -> list[VideoDataset]:
     """Return the split `val` of a folder with faces.csv, a test set for each source.
 
     The sources are those that the model was trained on, as far as its card says so; all of them else.
@@ -198,7 +198,9 @@ def from_pictures(
         test = TestSet(source, source, split="val", local=True)
         without = {(video.kind, video.name): "no_face" for video in videos if not video.frames}
         depends = f"{crops.key}-{crops.stated}"
-        made.append(Material(source, (test,), videos, read, groups, without, notes=(HALVES,), key=depends))
+        made.append(
+            VideoDataset(source, (test,), videos, read, groups, without, notes=(HALVES,), key=depends)
+        )
     return made
 
 

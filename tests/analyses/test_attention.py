@@ -13,7 +13,7 @@ from deepscan.analyses.attention.measures import attention_maps, divergence, eff
 from deepscan.analyses.attention.rand_cls import compare_cls, split_halves
 from deepscan.analyses.crops import draw_crops, open_network, read_batches
 from deepscan.errors import UsageError
-from tests.analyses.materials import material, model, subject
+from tests.analyses.datasets import dataset, model, subject
 from tests.evaluation.pictures import check
 
 UNIFORM, ONE = np.full((2, 49), 1 / 49), np.eye(49)[[3, 5]]
@@ -44,7 +44,7 @@ def test_attention_on_a_few_patches_alike_counts_these() -> None:
 @pytest.mark.parametrize("method", ["qtfp", "unifd", "effort", "gend", "lora", "fft"])
 def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> None:
     card = model(method, tmp_path)
-    data = [material("a", (2, 2, 2, 2), (2, 2, 2)), material("b", (1,), (3,))]
+    data = [dataset("a", (2, 2, 2, 2), (2, 2, 2)), dataset("b", (1,), (3,))]
 
     told: list[tuple[int, int]] = []
     asked = subject(data, card, on_progress=lambda done, total: told.append((done, total)))
@@ -75,7 +75,7 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
 
 
 def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
-    asked = subject([material("a", (3,), (2,))], model("qtfp", tmp_path))
+    asked = subject([dataset("a", (3,), (2,))], model("qtfp", tmp_path))
     found = AttentionAnalysis(epochs=0, top=0.25).look(asked)
 
     [(crops, pixels)] = read_batches(draw_crops(asked))
@@ -108,14 +108,14 @@ def test_queries_that_classify_beside_cls_are_told_of_and_a_network_without_has_
 @pytest.mark.parametrize("method", ["corit", "dfd-hr"])
 def test_a_model_without_attention_is_refused(method: str, tmp_path: Path) -> None:
     card = model(method, tmp_path)
-    data = [material("a", (1,), (1,), side=card.crop.input_side)]
+    data = [dataset("a", (1,), (1,), side=card.crop.input_side)]
 
     with pytest.raises(UsageError, match="has no attention maps"):
         AttentionAnalysis().look(subject(data, card))
 
 
 def test_no_group_is_in_both_halves() -> None:
-    data = material("a", (3,) * 8, (3,) * 8)
+    data = dataset("a", (3,) * 8, (3,) * 8)
     # A fake of each real.
     data = replace(
         data, groups={(video.kind, video.name): video.name.partition("-")[2] for video in data.videos}
@@ -136,7 +136,7 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     backbone = opened.network.backbone
     backbone.blocks[1].requires_grad_(True)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
-    data = material("a", (2,) * 8, (2,) * 8)
+    data = dataset("a", (2,) * 8, (2,) * 8)
     drawn = draw_crops(subject([data]))
     # What tells the fakes is the brightness: a head on any CLS token can learn it.
     shades = np.array([60 + 120 * crop.label for crop in drawn], np.uint8)
@@ -165,7 +165,7 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
 
 def test_too_few_crops_for_two_halves_are_told_of(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    data, card = [material("a", (4,), (4,))], model("unifd", tmp_path)
+    data, card = [dataset("a", (4,), (4,))], model("unifd", tmp_path)
 
     found = AttentionAnalysis().look(
         subject(data, card, on_progress=lambda done, total: told.append((done, total)))

@@ -8,7 +8,7 @@ import pytest
 from deepscan.analyses import ANALYSES, make_analysis
 from deepscan.analyses.analysis import write_findings
 from deepscan.errors import UsageError
-from tests.analyses.materials import material, model, subject
+from tests.analyses.datasets import dataset, model, subject
 from tests.backbones.tiny import COMPACT, TINY
 
 #: Kind -> the smallest backbone of that kind.
@@ -43,7 +43,7 @@ def test_every_analysis_that_looks_into_a_model_is_tried():
 def test_an_analysis_runs_on_a_backbone_or_names_those_that_it_accepts(name: str, kind: str, tmp_path: Path):
     card = model("fft", tmp_path, backbone=KINDS[kind])
     side = card.crop.side
-    given = subject([material("A", [2] * 6, [2] * 6, side)], card, most=12)
+    given = subject([dataset("A", [2] * 6, [2] * 6, side)], card, most=12)
     analysis = make_analysis(name, QUICK[name])
     if (name, kind) in REFUSED:
         with pytest.raises(UsageError) as caught:

@@ -25,7 +25,7 @@ from deepscan.analyses.heads import (
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.sam import SAM
-from tests.analyses.materials import material, model, subject
+from tests.analyses.datasets import dataset, model, subject
 from tests.evaluation.pictures import check
 
 PLAN = HeadPlan(steps=60, batch=8, lr=0.05, momentum=0.9)
@@ -174,7 +174,7 @@ def test_a_head_is_trained_anew_and_the_backbone_stays(cards):
 @pytest.mark.parametrize("method", ["unifd", "corit"])
 def test_own_features_are_what_the_networks_head_takes(method, cards):
     opened = open_network(cards[method])
-    found = distinct_crops(forgeries(subject([material("A", [3] * 4, [3] * 4)])))
+    found = distinct_crops(forgeries(subject([dataset("A", [3] * 4, [3] * 4)])))
     seen = see_crops(opened, found)
     given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_own_features_are_what_the_networks_head_takes(method, cards):
 
 def test_the_last_layers_token_is_the_backbones_own(cards):
     opened = open_network(cards["qtfp"])
-    found = distinct_crops(forgeries(subject([material("A", [2] * 3, [2] * 3)])))
+    found = distinct_crops(forgeries(subject([dataset("A", [2] * 3, [2] * 3)])))
     seen = see_crops(opened, found)
     given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
@@ -199,13 +199,13 @@ def test_the_last_layers_token_is_the_backbones_own(cards):
 def test_a_convolutional_network_has_one_layer(tmp_path):
     backbone = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
     card = model("fft", tmp_path, backbone=backbone)
-    found = QUICK.look(subject([material("A", [2] * 12, [2] * 12)], card))
+    found = QUICK.look(subject([dataset("A", [2] * 12, [2] * 12)], card))
     assert {row["layer"] for row in found.rows} == {"", 1}
 
 
 def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
-    two = material("A", [4] * 6, [4] * 3)
-    other = dataclasses.replace(material("B", [], [2] * 3), groups={("B-fake", "fake-0"): "person"})
+    two = dataset("A", [4] * 6, [4] * 3)
+    other = dataclasses.replace(dataset("B", [], [2] * 3), groups={("B-fake", "fake-0"): "person"})
     found = forgeries(subject([two, other], most=10))
     assert [(each.data, each.kind, len(each.crops)) for each in found] == [
         ("A", "A-fake", 20),
@@ -219,7 +219,7 @@ def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
 
 def test_no_group_is_both_trained_on_and_held_out():
     data = dataclasses.replace(
-        material("A", [2] * 9, [2] * 9),
+        dataset("A", [2] * 9, [2] * 9),
         groups={(f"A-{kind}", f"{kind}-{at}"): f"{at // 2}" for kind in ("real", "fake") for at in range(9)},
     )
     (found,) = forgeries(subject([data]))
@@ -239,7 +239,7 @@ def test_no_group_is_both_trained_on_and_held_out():
 @pytest.mark.parametrize("method", ["corit", "qtfp"])
 def test_the_look_tells_radii_layers_and_steps(method, cards):
     told = []
-    data = [material("A", [2] * 12, [2] * 12)]
+    data = [dataset("A", [2] * 12, [2] * 12)]
     findings = QUICK.look(subject(data, cards[method], on_progress=lambda *pieces: told.append(pieces)))
     rows = {}
     for row in findings.rows:
@@ -277,10 +277,10 @@ def test_the_radius_is_the_last_before_the_first_collapse():
 
 
 def test_data_that_are_too_few_are_refused_or_left_out(cards):
-    few = material("B", [1, 1], [1])
+    few = dataset("B", [1, 1], [1])
     with pytest.raises(UsageError, match="B, B-fake: 2 crops of 2 groups are too few"):
         QUICK.look(subject([few], cards["unifd"]))
-    enough = material("A", [2] * 12, [2] * 12)
+    enough = dataset("A", [2] * 12, [2] * 12)
     told = []
     findings = QUICK.look(
         subject([enough, few], cards["unifd"], on_progress=lambda *pieces: told.append(pieces))

@@ -17,7 +17,7 @@ from deepscan.analyses.cost.items import CostItem
 from deepscan.analyses.cost.operations import multiply_adds, transformer_cost, weightless_network
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
-from tests.analyses.materials import model, subject
+from tests.analyses.datasets import model, subject
 from tests.detectors.tiny import BACKBONE, TINY
 from tests.evaluation.pictures import check
 

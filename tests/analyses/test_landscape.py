@@ -15,12 +15,12 @@ from deepscan.analyses.landscape.loss import WeightLoss, climb, direction, surfa
 from deepscan.detectors import DETECTORS
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.run_files import save_best
-from tests.analyses.materials import kept, material, model, subject
+from tests.analyses.datasets import dataset, kept, model, subject
 from tests.detectors.tiny import TINY
 from tests.evaluation.pictures import check
 
 QUICK = LandscapeAnalysis(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops=4)
-DATA = [material("A", [2] * 4, [2] * 4)]
+DATA = [dataset("A", [2] * 4, [2] * 4)]
 
 
 def quadratic(at, curvatures):
@@ -84,7 +84,7 @@ def test_a_direction_has_the_lengths_of_the_weights_filters():
 def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, tmp_path):
     card = model(method, tmp_path)
     told = []
-    data = material("A", [2] * 4, [2] * 4, side=card.crop.input_side)
+    data = dataset("A", [2] * 4, [2] * 4, side=card.crop.input_side)
     given = subject([data], card, on_progress=lambda *pieces: told.append(pieces))
     found = QUICK.look(given)
     plane = [row for row in found.rows if row["what"] == "surface"]

@@ -14,13 +14,13 @@ from deepscan.analyses.routing.routes import follow, keep_rates, printed
 from deepscan.cards import ModelCard
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
-from tests.analyses.materials import kept, material, model, subject
+from tests.analyses.datasets import dataset, kept, model, subject
 from tests.detectors.tiny import BACKBONE, TINY
 from tests.evaluation.pictures import check
 
 #: Five blocks, of which the last three are routed; 2 x 2 patches and the CLS token, of which 3 are kept.
 STATED = {"backbone": {**BACKBONE, "depth": 5}, "hr_blocks": [-3, -2, -1], "keep": 0.75}
-SETS = [material("Celeb-DF-v2", (4,), (4,), side=64), material("b", (2,), (3,), side=64)]
+SETS = [dataset("Celeb-DF-v2", (4,), (4,), side=64), dataset("b", (2,), (3,), side=64)]
 
 
 def routed(folder: Path, biases: tuple[float, ...] = (50, 50, 50), **stated: object) -> ModelCard:
@@ -137,7 +137,7 @@ def test_a_model_without_exits_selection_or_experts_says_so(tmp_path: Path) -> N
 
 
 def test_masks_of_an_impossible_threshold_keep_nothing_and_without_refinement_all(tmp_path: Path) -> None:
-    data = [material("a", (3,), (3,))]
+    data = [dataset("a", (3,), (3,))]
     for stated, share in (({"tau": 1e9}, 0.0), ({"rrm": False}, 1.0)):
         found = RoutingAnalysis().look(subject(data, model("corit", tmp_path, **stated)))
         assert {(row["layer"], row["of"]) for row in found.rows} == {
@@ -150,9 +150,7 @@ def test_masks_of_an_impossible_threshold_keep_nothing_and_without_refinement_al
 
 def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
     backbone = {**BACKBONE, "side": 64, "depth": 3}
-    asked = subject(
-        [material("a", (3,), (3,), side=64)], model("corit", tmp_path, backbone=backbone, tau=1.0)
-    )
+    asked = subject([dataset("a", (3,), (3,), side=64)], model("corit", tmp_path, backbone=backbone, tau=1.0))
     opened, drawn = open_network(asked.card), draw_crops(asked)
 
     masks = keep_rates(opened.network, opened, drawn)
@@ -172,4 +170,4 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("method", "stated"), [("qtfp", {}), ("corit", {"rsi": False})])
 def test_a_model_that_routes_nothing_is_refused(method: str, stated: dict, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"the same way|no region tokens"):
-        RoutingAnalysis().look(subject([material("a", (1,), (1,))], model(method, tmp_path, **stated)))
+        RoutingAnalysis().look(subject([dataset("a", (1,), (1,))], model(method, tmp_path, **stated)))

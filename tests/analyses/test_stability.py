@@ -8,8 +8,8 @@ from deepscan.analyses.trainings import read_training, read_trainings
 from deepscan.detectors import DETECTORS
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.run_files import TrainingProgress, save_checkpoint
+from tests.analyses.datasets import subject
 from tests.analyses.logs import training
-from tests.analyses.materials import subject
 from tests.detectors.tiny import TINY
 from tests.evaluation.pictures import check
 

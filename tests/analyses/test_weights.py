@@ -7,8 +7,8 @@ import pytest
 from deepscan.analyses.weights import SPAN, WeightsAnalysis, sweep
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe
+from tests.analyses.datasets import subject
 from tests.analyses.logs import training
-from tests.analyses.materials import subject
 from tests.evaluation.pictures import check
 
 

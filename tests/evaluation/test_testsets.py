@@ -13,7 +13,7 @@ from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.data.crops import crop_pictures
 from deepscan.data.crops.prepared_files import sidecar
 from deepscan.errors import ContractError, ExitCode, MissingError, UsageError
-from deepscan.evaluation import testsets as material_module
+from deepscan.evaluation import testsets as testsets_module
 from deepscan.evaluation.protocols import TestSet as AskedSet
 from deepscan.evaluation.testsets import crop_reader, from_benchmark, from_generator, from_pictures
 from deepscan.faces.align import align
@@ -226,8 +226,8 @@ def dotted(path, grey):
 def faces(tmp_path, monkeypatch):
     """A folder with faces.csv: two sources, two splits, a video of two frames and one without a face."""
     monkeypatch.setattr(crop_pictures, "open_finder", DotFinder)
-    in_here = partial(material_module.prepare_crops, workers=0)
-    monkeypatch.setattr(material_module, "prepare_crops", in_here)
+    in_here = partial(testsets_module.prepare_crops, workers=0)
+    monkeypatch.setattr(testsets_module, "prepare_crops", in_here)
     data = tmp_path / "faces"
     data.mkdir()
     rows = [

@@ -17,7 +17,7 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
 from deepscan.detectors.weights import save_weights
 from deepscan.evaluation.scoring import Reader
-from deepscan.evaluation.testsets import Material
+from deepscan.evaluation.testsets import VideoDataset
 from tests.detectors.tiny import TINY
 from tests.tiny import recipe_of
 
@@ -36,19 +36,19 @@ def reader(side: int) -> Reader:
     return lambda video, number: read(video, number, side)
 
 
-def material(name: str, reals: Sequence[int], fakes: Sequence[int], side: int = 32) -> Material:
+def dataset(name: str, reals: Sequence[int], fakes: Sequence[int], side: int = 32) -> VideoDataset:
     """Return a data set with videos of so many frames."""
     videos = [
         FaceVideo(name, f"{name}-{kind}", label, "test", f"{kind}-{at}", ("x",) * count)
         for label, (kind, counts) in enumerate((("real", reals), ("fake", fakes)))
         for at, count in enumerate(counts)
     ]
-    return Material(name, (), videos, reader(side))
+    return VideoDataset(name, (), videos, reader(side))
 
 
-def subject(materials: Sequence[Material], card: ModelCard = CARD, **more: Any) -> Subject:
+def subject(datasets: Sequence[VideoDataset], card: ModelCard = CARD, **more: Any) -> Subject:
     """Return what is looked into."""
-    return Subject(card, materials, Path("unused"), **more)
+    return Subject(card, datasets, Path("unused"), **more)
 
 
 def model(method: str, folder: Path, **stated: object) -> ModelCard:
