@@ -90,13 +90,13 @@ def fit_calibration(
         UsageError: Shapes differ, a score is not a probability, a class is missing, the method is unknown or
             a rate is out of range.
     """
-    truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
-    if truth.shape != given.shape or truth.ndim != 1 or set(np.unique(truth)) != {0, 1}:
+    truth, scores = np.asarray(labels), np.asarray(raw, dtype=np.float64)
+    if truth.shape != scores.shape or truth.ndim != 1 or set(np.unique(truth)) != {0, 1}:
         raise UsageError(
-            f"need labels {truth.shape} and scores {given.shape} of equal length, with both classes present",
+            f"need labels {truth.shape} and scores {scores.shape} of equal length, with both classes present",
             "fit on scores of real (0) and of fake (1) samples",
         )
-    if not ((given >= 0) & (given <= 1)).all():
+    if not ((scores >= 0) & (scores <= 1)).all():
         raise UsageError("a score to fit on is not in [0, 1]", "fit on probabilities of fake")
     if method not in CALIBRATION_METHODS:
         raise UsageError(
@@ -109,11 +109,11 @@ def fit_calibration(
             )
     if method == "isotonic":
         fitted = Calibration(
-            level, data, len(truth), "", 1.0, 0.5, 0.5, method="isotonic", knots=_isotonic(truth, given)
+            level, data, len(truth), "", 1.0, 0.5, 0.5, method="isotonic", knots=_isotonic(truth, scores)
         )
     else:
-        fitted = Calibration(level, data, len(truth), "", _temperature(truth, given), 0.5, 0.5)
-    scaled = calibrate(given, fitted)
+        fitted = Calibration(level, data, len(truth), "", _temperature(truth, scores), 0.5, 0.5)
+    scaled = calibrate(scores, fitted)
     low, high = _thresholds(scaled[truth == 0], scaled[truth == 1], fpr, fnr)
     return replace(
         fitted,
@@ -137,10 +137,10 @@ def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([half[name] for name in groups], dtype=bool)
 
 
-def _temperature(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
+def _temperature(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
     from scipy.optimize import minimize_scalar
 
-    margin = np.where(truth == 1, 1, -1) * logit(given)
+    margin = np.where(truth == 1, 1, -1) * logit(scores)
 
     def cost(log_temperature: float) -> float:
         return float(np.logaddexp(0, -margin / np.exp(log_temperature)).mean())
@@ -148,11 +148,11 @@ def _temperature(truth: NDArray[np.int64], given: NDArray[np.float64]) -> float:
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
-def _isotonic(truth: NDArray[np.int64], given: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+def _isotonic(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
     from sklearn.isotonic import IsotonicRegression
 
     edge = 1 / (len(truth) + 2)
-    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(given, truth)
+    fitted = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(scores, truth)
     knots = zip(fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist(), strict=True)
     return tuple((raw, round(calibrated, 6)) for raw, calibrated in knots)
 

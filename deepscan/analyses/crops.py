@@ -71,7 +71,7 @@ class OpenNetwork:
     inputs: Preprocessor
     device: str
 
-    def given(self, crops: NDArray[np.uint8], view: int = 0) -> "dict[str, torch.Tensor]":
+    def prepare(self, crops: NDArray[np.uint8], view: int = 0) -> "dict[str, torch.Tensor]":
         """Return the network's inputs by name, on its device, of crops, shape (B, S, S, 3), uint8."""
         import torch
 
@@ -171,7 +171,7 @@ def _of(dataset: VideoDataset, label: int, most: int, seed: int) -> Iterator[Dra
     """Yield the drawn crops of one data set and label."""
     videos = [video for video in dataset.videos if video.label == label and video.frames]
     rng = np.random.default_rng([seed, label, zlib.crc32(dataset.name.encode())])
-    videos = [videos[at] for at in rng.permutation(len(videos))]
+    videos = [videos[index] for index in rng.permutation(len(videos))]
     # Only for videos that are reached: a large set has millions of frames.
     shuffled: dict[int, NDArray[np.int64]] = {}
     left = most or sum(len(video.frames) for video in videos)

@@ -62,16 +62,16 @@ class ForgeryRows:
         truth = labels[self.rows]
         try:
             folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-            trained, held = next(folds.split(truth, truth, self.groups))
+            trained, held_out = next(folds.split(truth, truth, self.groups))
         except ValueError:
-            trained = held = np.empty(0, dtype=np.int64)
-        if any(set(truth[part]) != {REAL, FAKE} for part in (trained, held)):
+            trained = held_out = np.empty(0, dtype=np.int64)
+        if any(set(truth[part]) != {REAL, FAKE} for part in (trained, held_out)):
             raise UsageError(
                 f"{self.data}, {self.kind}: {len(self.rows)} crops of {len(set(self.groups))} groups are too "
                 "few to train on some and hold out others",
                 "name data with more videos of both labels",
             )
-        return self.rows[trained], self.rows[held]
+        return self.rows[trained], self.rows[held_out]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +98,7 @@ class SeenFeatures:
 
     def case(self, forgery: ForgeryCrops) -> ForgeryRows:
         """Return which of the crops belong to a kind of fake."""
-        position = {_identity(crop): at for at, crop in enumerate(self.crops)}
+        position = {_identity(crop): row for row, crop in enumerate(self.crops)}
         there = [crop for crop in forgery.crops if _identity(crop) in position]
         rows = np.array([position[_identity(crop)] for crop in there], dtype=np.int64)
         return ForgeryRows(forgery.data, forgery.kind, rows, tuple(crop.group for crop in there))
@@ -170,25 +170,25 @@ def gather(
     with torch.inference_mode():
         for part, pixels in read_batches(crops, on_progress=on_progress):
             read += part
-            parts.append([tensor.cpu() for tensor in look(opened.given(pixels))])
+            parts.append([tensor.cpu() for tensor in look(opened.prepare(pixels))])
     note_unread(len(crops), len(read))
     # Cloned out of inference mode: heads are trained on them.
     return tuple(read), [torch.cat(columns).clone() for columns in zip(*parts, strict=True)]
 
 
-def _seen(network: Network, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _seen(network: Network, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     if isinstance(network, CoritNetwork):
         taken, depth = network.layers, network.backbone.depth
         network.layers = tuple(range(1, depth + 1))
         try:
-            tokens = network.extract(**given)[0]
+            tokens = network.extract(**inputs)[0]
         finally:
             network.layers = taken
         tokens = tokens.reshape(len(tokens), depth, -1, tokens.shape[-1])
         return tokens[:, [layer - 1 for layer in taken]].flatten(1, 2), tokens.flatten(2)
-    tokens = _tokens(network, given["crops"])
+    tokens = _tokens(network, inputs["crops"])
     if isinstance(network, FrozenNetwork):
-        return network.extract(**given)[0], tokens
+        return network.extract(**inputs)[0], tokens
     return tokens[:, -1], tokens
 
 

@@ -49,9 +49,9 @@ def auc_and_loss(labels: IndexArray, margins: Tensor) -> tuple[float, float]:
 
     The AUC is taken from ranks: a head whose probabilities are all 0 or 1 still ranks the samples.
     """
-    given = margins.double()
-    loss = F.binary_cross_entropy_with_logits(given, torch.from_numpy(labels).double().to(given.device))
-    return auc(labels, rankdata(given.cpu().numpy()) / len(labels)), float(loss)
+    logits = margins.double()
+    loss = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels).double().to(logits.device))
+    return auc(labels, rankdata(logits.cpu().numpy()) / len(labels)), float(loss)
 
 
 def train_head(

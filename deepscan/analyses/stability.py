@@ -73,8 +73,8 @@ class StabilityAnalysis(Analysis):
         rows: list[dict[str, Cell]] = []
         for curve in curves:
             for run in curve.runs:
-                given = {"run": run.name, "seed": "" if run.seed is None else run.seed}
-                rows.append({**given, **summarise_curve(run.curve(self.metric))})
+                named = {"run": run.name, "seed": "" if run.seed is None else run.seed}
+                rows.append({**named, **summarise_curve(run.curve(self.metric))})
             if len(curve.runs) > 1:
                 rows.append({"run": curve.name, "seed": "mean", **summarise_curve(curve.mean.tolist())})
         lines = [
@@ -130,7 +130,7 @@ def _curves(runs: Sequence[TrainingLog], metric: str) -> list[AucCurve]:
         common = min(map(len, values))
         more = f" and {len(repeats) - 1} more" if len(repeats) > 1 else ""
         curves.append(
-            AucCurve(f"{repeats[0].name}{more}", tuple(repeats), np.array([each[:common] for each in values]))
+            AucCurve(f"{repeats[0].name}{more}", tuple(repeats), np.array([aucs[:common] for aucs in values]))
         )
     return curves
 
@@ -145,7 +145,7 @@ def draw_stability(curves: Sequence[AucCurve], metric: str) -> Figure:
     with styled():
         figure = new_figure(3.5)
         axes = figure.subplots()
-        handles = [_draw(axes, curve, at) for at, curve in enumerate(curves)]
+        handles = [_draw(axes, curve, index) for index, curve in enumerate(curves)]
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         level = "videos" if metric == "video_auc" else "crops"
         axes.set(xlabel="Epochs", ylabel=f"AUC of validation {level}")

@@ -91,8 +91,8 @@ def read_training(folder: Path) -> TrainingLog:
         MissingError: There is no log.
         UsageError: The log is empty.
     """
-    given = folder / "run" if (folder / "run" / LOG).is_file() else folder
-    path = given / LOG
+    run = folder / "run" if (folder / "run" / LOG).is_file() else folder
+    path = run / LOG
     if not path.is_file():
         raise MissingError(
             f"there is no {LOG} in {folder}", "name the folder `run` that deepscan train leaves in a model's"
@@ -101,13 +101,13 @@ def read_training(folder: Path) -> TrainingLog:
         history = tuple(csv.DictReader(file))
     if not history:
         raise UsageError(f"{path} has no epoch", "let the training end one")
-    card = _card(given.resolve().parent)
-    recipe = _recipe(given / LAST) or (card.get("trained") or {}).get("recipe") or {}
+    card = _card(run.resolve().parent)
+    recipe = _recipe(run / LAST) or (card.get("trained") or {}).get("recipe") or {}
     recipe = {key: renamed_value(key, value) for key, value in recipe.items()}
-    at = given.resolve()
+    resolved = run.resolve()
     return TrainingLog(
-        at.parent.name if at.name == "run" else at.name,
-        given,
+        resolved.parent.name if resolved.name == "run" else resolved.name,
+        run,
         recipe,
         history,
         tuple(card.get("results") or ()),
@@ -133,8 +133,8 @@ def read_trainings(folders: Sequence[Path], fallback: Path | None = None) -> lis
         )
     runs = [read_training(folder) for folder in folders]
     there = [run.folder.resolve() for run in runs]
-    for run, at in zip(runs, there, strict=True):
-        if there.count(at) > 1:
+    for run, place in zip(runs, there, strict=True):
+        if there.count(place) > 1:
             raise UsageError(f"{run.folder} is named twice", "name each training once")
     return runs
 

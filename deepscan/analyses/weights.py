@@ -133,9 +133,9 @@ def sweep(
 def _point(run: TrainingLog) -> SweepPoint:
     loss = run.recipe.get("loss")
     if run.recipe.get("method") != "qtfp" or not isinstance(loss, Mapping):
-        said = run.recipe.get("method", "unknown")
+        method = run.recipe.get("method", "unknown")
         raise UsageError(
-            f"{run.folder} is a training of method {said}, which has no λ1 and λ2",
+            f"{run.folder} is a training of method {method}, which has no λ1 and λ2",
             "name trainings of qtfp, with their last.safetensors or their model's card",
         )
     weights = [0.0 if loss.get(switch) == "none" else float(loss[name]) for name, switch in SWITCHES.items()]
@@ -152,8 +152,8 @@ def _beside(points: Sequence[SweepPoint]) -> list[str]:
     """Return the keys that all recipes state, other than weights and seed, in which the trainings differ."""
     ours = {f"loss.{name}" for pair in SWITCHES.items() for name in pair} | set(REPEAT_KEYS)
     stated = [dict(leaves_of(point.run.recipe)) for point in points]
-    keys = [key for key in stated[0] if key not in ours and all(key in each for each in stated)]
-    return [key for key in keys if len({repr(each[key]) for each in stated}) > 1]
+    keys = [key for key in stated[0] if key not in ours and all(key in recipe for recipe in stated)]
+    return [key for key in keys if len({repr(recipe[key]) for recipe in stated}) > 1]
 
 
 def _interval(point: SweepPoint) -> str:
@@ -193,7 +193,7 @@ def _draw(
     Where some of these have several points, the others, which are of the other sweep, are left out.
     """
     values = sorted({point.weights[axis] for point in points})
-    place = {value: at for at, value in enumerate(values)}
+    place = {value: index for index, value in enumerate(values)}
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set_xlim(-0.4, len(values) - 0.6)
     lines: dict[float, dict[float, list[SweepPoint]]] = {}
@@ -205,8 +205,8 @@ def _draw(
     for other, along in sorted(lines.items()):
         if len(along) < min(2, longest):
             continue
-        at = first + len(drawn)
-        look, mark = line_of(at), MARKERS[at % len(MARKERS)]
+        index = first + len(drawn)
+        look, mark = line_of(index), MARKERS[index % len(MARKERS)]
         for value, found in along.items():
             axes.plot(
                 [place[value]] * len(found),

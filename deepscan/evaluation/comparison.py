@@ -70,7 +70,7 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, level: float 
         raise UsageError(
             f"{reals} real and {fakes} fake samples say nothing of chance", "compare on two or more of each"
         )
-    parts = [_placements(truth, given) for given in (one, other)]
+    parts = [_placements(truth, scores) for scores in (one, other)]
     aucs = [float(of_fakes.mean()) for of_fakes, _ in parts]
     # The difference is itself a mean of differences, over fakes and over reals.
     variances = [
@@ -210,13 +210,13 @@ def compare(
         UsageError: Labels contradict each other, names do not identify the samples, or the samples that
             both scored lack a class.
     """
-    given = (by_video(first), by_video(second)) if of == "video" else (first, second)
+    sides = (by_video(first), by_video(second)) if of == "video" else (first, second)
     names = [
         name
         for name in (VIDEO_KEY if of == "video" else FRAME_KEY)
-        if name == "label" or all(getattr(side, name).has_values for side in given)
+        if name == "label" or all(getattr(side, name).has_values for side in sides)
     ]
-    one, two = (_places(side, names, number) for side, number in zip(given, ("first", "second"), strict=True))
+    one, two = (_places(side, names, number) for side, number in zip(sides, ("first", "second"), strict=True))
     _check_labels(one.keys() - two.keys(), two.keys() - one.keys(), names.index("label"))
     shared = [key for key in one if key in two]
     if not shared:
@@ -224,7 +224,7 @@ def compare(
             f"the two files have no {of} in common",
             f"name {of}, data set, kind and split alike in both files",
         )
-    left, right = given[0].take(_rows(one, shared)), given[1].take(_rows(two, shared))
+    left, right = sides[0].take(_rows(one, shared)), sides[1].take(_rows(two, shared))
     missing = np.isnan(left.scores), np.isnan(right.scores)
     both = np.flatnonzero(~(missing[0] | missing[1]))
     labels, scores = left.labels[both], (left.scores[both], right.scores[both])
@@ -254,14 +254,14 @@ def _places(scores: Scores, names: list[str], file: str) -> dict[tuple[str, ...]
         for name in names
     ]
     places: dict[tuple[str, ...], int] = {}
-    for at, key in enumerate(zip(*columns, strict=True)):
+    for row, key in enumerate(zip(*columns, strict=True)):
         if key in places:
             raise UsageError(
                 f"{key[names.index('video')]!r} is in the {file} file more than once, and only "
                 f"{', '.join(names)} are stated by both",
                 "give both files the columns dataset, kind and frame, or unique names of videos",
             )
-        places[key] = at
+        places[key] = row
     return places
 
 
@@ -274,9 +274,10 @@ def _check_labels(one: set[tuple[str, ...]], two: set[tuple[str, ...]], label: i
     other = {(*key[:label], *key[label + 1 :]) for key in two}
     contrary = sorted(key for key in one if (*key[:label], *key[label + 1 :]) in other)
     if contrary:
-        name = "/".join(part for at, part in enumerate(contrary[0]) if part and at != label)
-        said = ("real", "fake")[int(contrary[0][label])]
+        name = "/".join(part for column, part in enumerate(contrary[0]) if part and column != label)
+        label_name = ("real", "fake")[int(contrary[0][label])]
         raise UsageError(
-            f"the two files contradict each other in {len(contrary)} labels: {name!r} is {said} in the first",
+            f"the two files contradict each other in {len(contrary)} labels: "
+            f"{name!r} is {label_name} in the first",
             "compare scores of the same samples, with the same labels",
         )

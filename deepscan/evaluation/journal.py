@@ -57,9 +57,9 @@ class FrameJournal(AppendFile):
         end = 0
         try:
             if path.exists():
-                for key, at in _whole(path):
+                for key, offset in _whole(path):
                     self.done.add(key)
-                    end = at
+                    end = offset
                 end = min(end, path.stat().st_size)
                 with path.open("ab") as file:
                     file.truncate(end if end >= len(_HEADER) else 0)
@@ -96,13 +96,13 @@ class FrameJournal(AppendFile):
         key = face_video_key(video)
         if key in self.done:
             raise UsageError(f"{self.path} has the scores of {'/'.join(key)}", "give every video once")
-        numbers, given = np.asarray(frames, dtype=np.int64).tolist(), np.asarray(scores, dtype=np.float64)
-        said = (video.dataset, video.kind, video.label, video.split, video.name, group)
+        numbers, values = np.asarray(frames, dtype=np.int64).tolist(), np.asarray(scores, dtype=np.float64)
+        named = (video.dataset, video.kind, video.label, video.split, video.name, group)
         lacking = status or UNREADABLE
         rows = [
-            (*said, len(numbers), number, video.frames[number], lacking if np.isnan(score) else "ok", score)
-            for number, score in zip(numbers, given.tolist(), strict=True)
-        ] or [(*said, 1, "", "", status or NO_FRAMES, np.nan)]
+            (*named, len(numbers), number, video.frames[number], lacking if np.isnan(score) else "ok", score)
+            for number, score in zip(numbers, values.tolist(), strict=True)
+        ] or [(*named, 1, "", "", status or NO_FRAMES, np.nan)]
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerows((*row, "" if np.isnan(score) else repr(score)) for *row, score in rows)
@@ -120,7 +120,7 @@ def read_frames(path: Path) -> Scores:
         UsageError: It cannot be read, or holds no video.
     """
     try:
-        end = max((at for _, at in _whole(path)), default=0)
+        end = max((offset for _, offset in _whole(path)), default=0)
         with path.open("rb") as file:
             return parse(_lines(file, end), path, spaces=True)
     except OSError as error:
@@ -129,17 +129,17 @@ def read_frames(path: Path) -> Scores:
 
 def _lines(file: IO[bytes], end: int) -> Iterator[str]:
     """Yield the lines of a file up to an offset."""
-    at = 0
+    offset = 0
     for line in file:
-        at += len(line)
-        if at > end:
+        offset += len(line)
+        if offset > end:
             return
         yield line.decode("utf-8", "surrogateescape")
 
 
 def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
     """Yield each whole video of a journal, and the offset of its end."""
-    at, left = 0, 0
+    offset, left = 0, 0
     current: FaceVideoKey | None = None
     seen: set[FaceVideoKey] = set()
     with path.open("rb") as file:
@@ -148,15 +148,15 @@ def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
             if _HEADER.startswith(header):
                 return
             raise ContractError(f"{path} is no journal of this version", "name another folder")
-        at = len(header)
+        offset = len(header)
 
         def complete() -> Iterator[str]:
-            nonlocal at
+            nonlocal offset
             for line in file:
                 # What a crash tore off.
                 if not line.endswith(b"\n"):
                     return
-                at += len(line)
+                offset += len(line)
                 yield line.decode("utf-8", "surrogateescape")
 
         for number, row in enumerate(csv.reader(complete()), start=2):
@@ -176,4 +176,4 @@ def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
             left -= 1
             if not left:
                 seen.add(key)
-                yield key, at
+                yield key, offset

@@ -82,12 +82,12 @@ def measure_all(
     truth = np.asarray(labels)
     if truth.shape == (0,):
         return [Measurement(name, 0, 0, None, None, "there are no samples") for name in measures]
-    truth, given = check_samples(truth, raw, both_classes=False)
+    truth, probabilities = check_samples(truth, raw, both_classes=False)
     of = np.arange(len(truth)) if groups is None else np.asarray(groups)
     number = len(np.unique(of))
-    scores = {"raw": given}
+    scores = {"raw": probabilities}
     if calibration is not None:
-        scores["calibrated"] = scores["threshold"] = calibrate(given, calibration)
+        scores["calibrated"] = scores["threshold"] = calibrate(probabilities, calibration)
     metrics = {name: metric.at(calibration.fake if calibration else 0.5) for name, metric in measures.items()}
     values: dict[str, float] = {}
     reasons: dict[str, str] = {}
@@ -194,9 +194,9 @@ def cover(scores: ArrayLike, statuses: Sequence[str] = (), missing: Missing = "e
             ignored.
         missing: How samples without a score count.
     """
-    given = np.asarray(scores, dtype=np.float64)
-    without = np.isnan(given)
-    why = Counter(statuses[at] if len(statuses) else "no_score" for at in np.flatnonzero(without).tolist())
-    rows = np.flatnonzero(~without) if missing == "exclude" else np.arange(len(given))
-    filled = np.where(without, 1.0 if missing == "as-fake" else 0.0, given)
-    return Coverage(missing, len(given), int((~without).sum()), dict(why), rows, filled[rows])
+    values = np.asarray(scores, dtype=np.float64)
+    without = np.isnan(values)
+    why = Counter(statuses[row] if len(statuses) else "no_score" for row in np.flatnonzero(without).tolist())
+    rows = np.flatnonzero(~without) if missing == "exclude" else np.arange(len(values))
+    filled = np.where(without, 1.0 if missing == "as-fake" else 0.0, values)
+    return Coverage(missing, len(values), int((~without).sum()), dict(why), rows, filled[rows])

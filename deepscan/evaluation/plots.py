@@ -83,14 +83,14 @@ def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
     with styled():
         figure = new_figure(3.5)
         whole, low = figure.subplots(1, 2)
-        lowest = 10 ** np.floor(np.log10(1 / max(len(each.of(0)) for each in sets)))
+        lowest = 10 ** np.floor(np.log10(1 / max(len(scored.of(0)) for scored in sets)))
         floor = float(np.clip(lowest, 1e-4, 0.1))
         handles = []
-        for at, each in enumerate(sets):
-            false, true, _ = roc_curve(each.labels, each.scores)
-            look = line_of(at)
+        for index, scored in enumerate(sets):
+            false, true, _ = roc_curve(scored.labels, scored.scores)
+            look = line_of(index)
             handles += whole.plot(false, true, **look)
-            low.plot(*_spread(false, true, max(floor, 1 / len(each.of(0)))), **look)
+            low.plot(*_spread(false, true, max(floor, 1 / len(scored.of(0)))), **look)
         chance = np.geomspace(floor, 1, 300)
         whole.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
         handles += low.plot(chance, chance, color=GREY, linewidth=0.8, zorder=1)
@@ -105,7 +105,7 @@ def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
             axes.set_xlabel("Reals called fake")
         low.set_xlabel("Reals called fake (log scale)")
         whole.set_ylabel("Fakes called fake")
-        labels = [f"{auc(each.labels, each.scores):.3f}  {shortened(each.name, 32)}" for each in sets]
+        labels = [f"{auc(scored.labels, scored.scores):.3f}  {shortened(scored.name, 32)}" for scored in sets]
         add_legend(figure, handles, [*labels, "0.500  chance"], "Area under the curve, and set")
     return figure
 
@@ -133,12 +133,12 @@ def robustness_figure(results: Sequence[Robustness]) -> Figure:
         figure = new_figure(3.5)
         axes = figure.subplots()
         handles = []
-        for at, result in enumerate(results):
+        for index, result in enumerate(results):
             handles += axes.plot(
                 list(result.aucs),
                 list(result.aucs.values()),
-                marker=MARKERS[at % len(MARKERS)],
-                **line_of(at),
+                marker=MARKERS[index % len(MARKERS)],
+                **line_of(index),
             )
         values = [value for result in results for value in result.aucs.values()]
         labels = [f"{_signed(100 * result.figure, 1)} %  {result.distortion}" for result in results]
@@ -172,8 +172,8 @@ def distributions_figure(sets: Sequence[ScoredSet], bins: int = 25) -> Figure:
     with styled():
         figure = new_figure(max(3.2, 1.5 * rows))
         panels = list(figure.subplots(rows, columns, sharex=True, squeeze=False).flat)
-        for each, axes in zip(sets, panels, strict=False):
-            _draw_scores(axes, each, bins, 84 // columns)
+        for scored, axes in zip(sets, panels, strict=False):
+            _draw_scores(axes, scored, bins, 84 // columns)
             if columns > 2:
                 axes.set_yticks([])
                 axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -192,15 +192,15 @@ def distributions_figure(sets: Sequence[ScoredSet], bins: int = 25) -> Figure:
     return figure
 
 
-def _draw_scores(axes: Axes, each: ScoredSet, bins: int, most: int) -> None:
+def _draw_scores(axes: Axes, scored: ScoredSet, bins: int, most: int) -> None:
     edges = np.linspace(0, 1, bins + 1)
     for label, colour, dashes in ((0, REAL, "-"), (1, FAKE, "--")):
-        given = each.of(label)
-        share = np.histogram(given, edges)[0] / len(given)
+        scores = scored.of(label)
+        share = np.histogram(scores, edges)[0] / len(scores)
         axes.stairs(share, edges, fill=True, color=f"{colour}55")
         axes.stairs(share, edges, color=colour, linestyle=dashes, linewidth=1)
-    counted = f"{_count(len(each.of(0)))} real, {_count(len(each.of(1)))} fake"
-    axes.set_title(f"{shortened(each.name, most)}\n{counted}", fontsize=8)
+    counted = f"{_count(len(scored.of(0)))} real, {_count(len(scored.of(1)))} fake"
+    axes.set_title(f"{shortened(scored.name, most)}\n{counted}", fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -224,11 +224,11 @@ class PaperBar:
     interval: Interval | None = None
 
 
-def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
+def bars_figure(bars: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
     """Return measured figures with their intervals above the paper's, and the numbers beside them.
 
     Args:
-        given: From top to bottom.
+        bars: From top to bottom.
         figure: What is measured, in words.
         chance: Where bars begin: what knowing nothing gives.
         decimals: Of the numbers.
@@ -236,17 +236,17 @@ def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, 
     Raises:
         UsageError: There is no bar.
     """
-    _refuse_none(given)
+    _refuse_none(bars)
     with styled():
-        drawn = new_figure(0.34 * len(given) + 0.9)
+        drawn = new_figure(0.34 * len(bars) + 0.9)
         axes, numbers = drawn.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
-        rows = np.arange(len(given))
+        rows = np.arange(len(bars))
         measured, paper = (
             np.array([np.nan if value is None else value for value in column])
-            for column in zip(*((bar.measured, bar.paper) for bar in given), strict=True)
+            for column in zip(*((bar.measured, bar.paper) for bar in bars), strict=True)
         )
         bounds = np.array(
-            [(bar.interval.low, bar.interval.high) if bar.interval else (np.nan, np.nan) for bar in given]
+            [(bar.interval.low, bar.interval.high) if bar.interval else (np.nan, np.nan) for bar in bars]
         )
         ours = axes.barh(rows - 0.2, measured - chance, 0.38, left=chance, color=COLOURS[0])
         theirs = axes.barh(
@@ -264,8 +264,8 @@ def bars_figure(given: Sequence[PaperBar], figure: str, *, chance: float = 0.5, 
         margin = 0.02 * max(high - low, 10.0**-decimals)
         axes.set_xlim(low - margin * (low < chance), high + margin)
         axes.axvline(chance, color="black", linewidth=0.8)
-        axes.set_yticks(rows, [shortened(bar.name, 26) for bar in given])
-        axes.set_ylim(len(given) - 0.45, -0.55)
+        axes.set_yticks(rows, [shortened(bar.name, 26) for bar in bars])
+        axes.set_ylim(len(bars) - 0.45, -0.55)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(figure)
         _write_numbers(numbers, measured, paper, decimals)
@@ -280,10 +280,10 @@ def _write_numbers(axes: Axes, measured: _Floats, paper: _Floats, decimals: int)
         [f"{value:.{decimals}f}" for value in paper],
         [_signed(value, decimals) for value in measured - paper],
     )
-    for at, column in enumerate(texts):
+    for place, column in enumerate(texts):
         for row, text in enumerate(column):
             shown = "–" if text.endswith("nan") else text
-            axes.text(at, row, shown, ha="center", va="center", fontsize=8)
+            axes.text(place, row, shown, ha="center", va="center", fontsize=8)
     axes.set_xlim(-0.5, 2.5)
     axes.set_xticks([0, 1, 2], ["measured", "paper", "difference"], fontsize=8)
     axes.tick_params(length=0, labelleft=False, labelbottom=False, labeltop=True)
@@ -300,6 +300,6 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 100_000 else f"{number / 1000:,.0f} k"
 
 
-def _refuse_none(given: Sequence[Any]) -> None:
-    if not given:
+def _refuse_none(items: Sequence[Any]) -> None:
+    if not items:
         raise UsageError("there is nothing to draw", "measure at least one set first")

@@ -46,10 +46,10 @@ def recalibrate(
     Raises:
         UsageError: See `fit_calibration`, a half lacks a class, or the first is too small to show the rates.
     """
-    truth, given = np.asarray(labels), np.asarray(raw, dtype=np.float64)
-    if not truth.shape == given.shape == (len(groups),):
+    truth, scores = np.asarray(labels), np.asarray(raw, dtype=np.float64)
+    if not truth.shape == scores.shape == (len(groups),):
         raise UsageError(
-            f"labels {truth.shape}, scores {given.shape} and {len(groups)} groups do not match",
+            f"labels {truth.shape}, scores {scores.shape} and {len(groups)} groups do not match",
             "give one of each for every sample",
         )
     second = second_half(groups)
@@ -68,7 +68,7 @@ def recalibrate(
             )
     calibration = fit_calibration(
         truth[~second],
-        given[~second],
+        scores[~second],
         level=level,
         data=f"{data}: first half of the groups",
         method=method,
@@ -76,7 +76,7 @@ def recalibrate(
         fnr=fnr,
     )
     where = f"{data}: second half of the groups, on which nothing was fitted"
-    figures = measure_all(truth[second], given[second], np.asarray(groups)[second], calibration)
+    figures = measure_all(truth[second], scores[second], np.asarray(groups)[second], calibration)
     old = {name for name, metric in METRICS.items() if metric.needs != "raw"}
     kept = (
         result

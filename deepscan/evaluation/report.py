@@ -68,7 +68,7 @@ class Result:
             "level": self.level,
             "coverage": self.coverage.to_json(),
             "figures": [figure.to_json() for figure in self.figures.values()],
-            "kinds": {kind: [each.to_json() for each in of.values()] for kind, of in self.kinds.items()},
+            "kinds": {kind: [figure.to_json() for figure in of.values()] for kind, of in self.kinds.items()},
             "paper": _paper(self.paper),
             "notes": list(self.notes),
         }
@@ -92,17 +92,19 @@ class Report:
 
     def of(self, counting: str, level: Level) -> tuple[Result, ...]:
         """Return the results of a counting at a level."""
-        return tuple(each for each in self.results if (each.counting, each.level) == (counting, level))
+        return tuple(
+            result for result in self.results if (result.counting, result.level) == (counting, level)
+        )
 
     def mean(self, counting: str, level: Level, metric: str) -> float | None:
         """Return the unweighted mean over the test sets; None where one of them has no such figure."""
-        values = [each.value(metric) for each in self.of(counting, level)]
+        values = [result.value(metric) for result in self.of(counting, level)]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known and len(known) == len(values) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report's file."""
-        told = {(each.counting, each.level): each for each in self.results}
+        examples = {(result.counting, result.level): result for result in self.results}
         means = [
             {
                 "counting": counting,
@@ -110,13 +112,13 @@ class Report:
                 **{name: self.mean(counting, level, name) for name in one.figures},
                 "paper": _paper(self.papers_means.get((counting, level))),
             }
-            for (counting, level), one in told.items()
+            for (counting, level), one in examples.items()
         ]
         return {
             **self.metadata,
-            "results": [each.to_json() for each in self.results],
+            "results": [result.to_json() for result in self.results],
             "means": means,
-            "robustness": {test: [each.to_json() for each in of] for test, of in self.robustness.items()},
+            "robustness": {test: [result.to_json() for result in of] for test, of in self.robustness.items()},
         }
 
 
@@ -149,8 +151,8 @@ def measure_scores(
     kept = replace(scores.take(covered.rows), scores=covered.scores)
     groups = kept.groups()
     labels = kept.labels
-    given = measure_all(labels, covered.scores, groups, calibration, measures=counting.measures)
-    figures = {each.metric: each for each in given if level in counting.levels(each.metric)}
+    measured = measure_all(labels, covered.scores, groups, calibration, measures=counting.measures)
+    figures = {figure.metric: figure for figure in measured if level in counting.levels(figure.metric)}
     kinds: dict[str, dict[str, Measurement]] = {}
     # Merged videos go by the kind of their first frame, which is not that of the others.
     told_apart = level == "frame" or counting.video_key == "full"
@@ -158,7 +160,7 @@ def measure_scores(
         found = measure_kinds(
             labels, covered.scores, kept.kind.texts(), groups, calibration, measures=counting.measures
         )
-        kinds = {kind: {each.metric: each for each in of} for kind, of in found.items()}
+        kinds = {kind: {figure.metric: figure for figure in of} for kind, of in found.items()}
     videos = scores if level == "video" else None
     return Result(test, dataset, counting.name, level, covered, figures, kept, kinds, paper, notes, videos)
 
@@ -188,20 +190,20 @@ def write_report(report: Report, folder: Path, metric: str, level: Level) -> lis
     made = [folder / REPORT, *_write_videos(report, folder)]
     results = report.of(report.results[0].counting, level)
     sets = [
-        plots.ScoredSet(each.test, each.samples.labels, each.samples.scores)
-        for each in results
-        if each.value("auc") is not None
+        plots.ScoredSet(result.test, result.samples.labels, result.samples.scores)
+        for result in results
+        if result.value("auc") is not None
     ]
     figures = {"roc": plots.roc_figure(sets), "scores": plots.distributions_figure(sets)} if sets else {}
-    if any(each.paper for each in results):
+    if any(result.paper for result in results):
         bars = [
             plots.PaperBar(
-                each.test,
-                each.value(metric),
-                each.paper.value if each.paper else None,
-                each.figures[metric].interval if metric in each.figures else None,
+                result.test,
+                result.value(metric),
+                result.paper.value if result.paper else None,
+                result.figures[metric].interval if metric in result.figures else None,
             )
-            for each in results
+            for result in results
         ]
         chance = 0.5 if metric == "auc" else 0.0
         figures["papers"] = plots.bars_figure(bars, f"{metric} per {level}", chance=chance)
@@ -227,12 +229,12 @@ def make_folder(folder: Path) -> None:
 
 
 def _write_videos(report: Report, folder: Path) -> Iterator[Path]:
-    for counting in dict.fromkeys(each.counting for each in report.results):
+    for counting in dict.fromkeys(result.counting for result in report.results):
         below = folder / f"videos-{counting}"
         below.mkdir(exist_ok=True)
-        for each in report.of(counting, "video"):
-            if each.videos is not None:
-                write_scores(below / f"{file_name(each.test)}.csv", _as_videos(each.videos))
+        for result in report.of(counting, "video"):
+            if result.videos is not None:
+                write_scores(below / f"{file_name(result.test)}.csv", _as_videos(result.videos))
         yield below
 
 

@@ -142,12 +142,12 @@ def calibrate_from_report(
     """
     results = report.of(report.results[0].counting, level)
     found: dict[tuple[object, ...], tuple[int, float, str]] = {}
-    for each in results:
-        given = each.samples.take(np.flatnonzero(each.samples.frames > 0))
+    for result in results:
+        scored = result.samples.take(np.flatnonzero(result.samples.frames > 0))
         key = FRAME_KEY if level == "frame" else VIDEO_KEY
-        names = (getattr(given, name).texts() for name in key if name != "label")
-        labels, scores = given.labels.tolist(), given.scores.tolist()
-        groups = [f"{each.dataset}/{group}" for group in given.group_names()]
+        names = (getattr(scored, name).texts() for name in key if name != "label")
+        labels, scores = scored.labels.tolist(), scored.scores.tolist()
+        groups = [f"{result.dataset}/{group}" for group in scored.group_names()]
         found |= dict(
             zip(zip(labels, *names, strict=True), zip(labels, scores, groups, strict=True), strict=True)
         )
@@ -158,7 +158,7 @@ def calibrate_from_report(
         scores,
         groups,
         level=level,
-        data=", ".join(each.test for each in results),
+        data=", ".join(result.test for result in results),
         method=method,
         fpr=fpr,
         fnr=fnr,
@@ -185,7 +185,7 @@ def robustness_of(
         UsageError: The AUC is not defined, or 0 on the crops as they are.
     """
     way, level = request.ways[0], request.protocol.level(request.row)
-    plain = next(each for each in results if (each.counting, each.level) == (way.name, level))
+    plain = next(result for result in results if (result.counting, result.level) == (way.name, level))
     original = auc(plain.samples.labels, plain.samples.scores)
     found = []
     for name in DISTORTIONS.names:
@@ -203,8 +203,10 @@ def printed_means(
     results: Sequence[Result], method: str, metric: str
 ) -> Iterator[tuple[tuple[str, Level], PrintedFigure]]:
     """Yield counting, level and the mean that a paper prints over exactly the test sets of these results."""
-    for counting, level in dict.fromkeys((each.counting, each.level) for each in results):
-        datasets = [each.dataset for each in results if (each.counting, each.level) == (counting, level)]
+    for counting, level in dict.fromkeys((result.counting, result.level) for result in results):
+        datasets = [
+            result.dataset for result in results if (result.counting, result.level) == (counting, level)
+        ]
         if figure := expected_mean(method, datasets, level, metric):
             yield (counting, level), figure
 
@@ -230,18 +232,18 @@ def _training(
     protocol: Protocol, test: TestSet, card: ModelCard, paper: PrintedFigure | None
 ) -> Iterator[str]:
     """Yield notes on the training data: whether the data set is unseen, and whether papers compare."""
-    said = str(card.trained.get("data") or "")
+    trained_on = str(card.trained.get("data") or "")
     # A name within another is another: DFDC is not DFDCP.
     if (
         not test.local
         and not test.kinds
-        and re.search(rf"(?<![\w-]){re.escape(test.dataset)}(?![\w-])", said)
+        and re.search(rf"(?<![\w-]){re.escape(test.dataset)}(?![\w-])", trained_on)
     ):
-        yield f"{test.name}: no unseen data set: the model's card says that it was trained on {said}"
+        yield f"{test.name}: no unseen data set: the model's card says that it was trained on {trained_on}"
     if paper is not None:
         yield (
             f"the papers' models were trained on {protocol.trained_on}; of this one its card says: "
-            f"{said or 'nothing'}"
+            f"{trained_on or 'nothing'}"
         )
 
 
@@ -269,7 +271,7 @@ def _is(column: Column, *values: str) -> NDArray[np.bool_]:
 
 def _looked_at(frames: Scores, request: Evaluation, dataset: VideoDataset, way: Counting) -> Scores:
     """Return the frames that one counting uses, of those that any counting uses."""
-    if len({each.sampling for each in request.ways}) == 1:
+    if len({counting.sampling for counting in request.ways}) == 1:
         return frames
     counts = {(video.kind, video.split, video.name): len(video.frames) for video in dataset.videos}
     _, first, of_row = np.unique(frames.key(VIDEO_KEY), return_index=True, return_inverse=True)
@@ -279,7 +281,7 @@ def _looked_at(frames: Scores, request: Evaluation, dataset: VideoDataset, way: 
     wanted = [sample(counts[name], request.frames, way.sampling) for name in names]
     # Video and frame as one number; a video without frames stays.
     width = max(counts.values(), default=0) + 1
-    kept = np.concatenate([at * width + looked for at, looked in enumerate(wanted)])
+    kept = np.concatenate([row * width + looked for row, looked in enumerate(wanted)])
     return frames.take(np.flatnonzero((numbers < 0) | np.isin(of_row * width + numbers, kept)))
 
 

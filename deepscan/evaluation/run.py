@@ -93,7 +93,7 @@ def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationList
                         robust[test.name] = robustness_of(found, under, test, dataset, request)
                     except UsageError as error:
                         note = f"{test.name}: how distortions move its AUC means nothing: {error.message}"
-                        found = [replace(each, notes=(*each.notes, note)) for each in found]
+                        found = [replace(result, notes=(*result.notes, note)) for result in found]
                 results += found
     return Report(
         {**identity, **_description(request, ways, scorer.card), "ended": utc_now()},
@@ -237,12 +237,12 @@ def _changes() -> dict[str, Change]:
         key = "/".join(face_video_key(video))
         return distorted(crop, name, level, seed=SEED, video=key, frame=number)
 
-    each = {
+    changes = {
         (name, level): partial(changed, name=name, level=level)
         for name in DISTORTIONS.names
         for level in LEVELS
     }
-    return {"": plain, **{f"{name}-{level}": change for (name, level), change in each.items()}}
+    return {"": plain, **{f"{name}-{level}": change for (name, level), change in changes.items()}}
 
 
 def _journal(dataset: VideoDataset) -> str:

@@ -43,11 +43,11 @@ def read_given(
     if bool(records) != bool(labels):
         raise UsageError("--records and --labels go together", "name both")
     if records and labels:
-        given = read_records(records, read_labels(labels, where), labels.stem, model)
+        found = read_records(records, read_labels(labels, where), labels.stem, model)
     else:
         assert scores is not None
-        given = read_scores(scores)
-    return group_votes(given) if vote == "group" else given
+        found = read_scores(scores)
+    return group_votes(found) if vote == "group" else found
 
 
 def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, str]]:
@@ -159,11 +159,11 @@ def group_votes(scores: Scores) -> Scores:
     keys = list(zip(groups.tolist(), videos.labels.tolist(), strict=True))
     for key, kind in zip(keys, videos.kind.texts(), strict=True):
         kinds[key][kind] = None
-    told = [" + ".join(sorted(kinds[key])) for key in keys]
+    kind_names = [" + ".join(sorted(kinds[key])) for key in keys]
     # However many frames a video has, it is one of its group.
     once = np.minimum(videos.frames, 1)
     named = Column.of(videos.group_names())
-    return by_video(replace(videos, video=named, kind=Column.of(told), frames=once))
+    return by_video(replace(videos, video=named, kind=Column.of(kind_names), frames=once))
 
 
 def _raw(record: Mapping[str, Any] | None) -> float:

@@ -180,15 +180,15 @@ def parse(lines: Iterable[str], path: Path, *, spaces: bool = False) -> Scores:
         codes.default_factory = codes.__len__
         coded[name] = codes, array("i")
     try:
-        at = _header(next(reader, []), path)
-        width, score_at, label_at, path_at = (at.pop(name) for name in ("", "score", "label", "path"))
+        places = _header(next(reader, []), path)
+        width, score_at, label_at, path_at = (places.pop(name) for name in ("", "score", "label", "path"))
         for part, rows in _parts(reader):
-            _check_cells(rows, part, width, at["video"], path)
+            _check_cells(rows, part, width, places["video"], path)
             columns = tuple(zip(*rows, strict=True))
             numbers.extend(part)
             labels.extend(_labels(columns[label_at], part, path))
             scores.extend(_probabilities(columns[score_at], part, path))
-            texts = {name: columns[index] for name, index in at.items()}
+            texts = {name: columns[index] for name, index in places.items()}
             if path_at >= 0:
                 texts["folder"] = tuple(text.rpartition("/")[0] for text in columns[path_at])
             for name, values in texts.items():
@@ -197,14 +197,16 @@ def parse(lines: Iterable[str], path: Path, *, spaces: bool = False) -> Scores:
         raise _wrong(path, reader.line_num, f"is no CSV: {error}", "put text with commas or quotes in quotes")
     if not scores:
         raise UsageError(f"{path} has no scores", "give it a line for each video")
-    given = np.array(scores)
+    probabilities = np.array(scores)
     made = {
         name: Column(tuple(codes), np.array(of_rows, dtype=np.int32))
         if len(codes) > 1
-        else Column.constant(next(iter(codes), ""), len(given))
+        else Column.constant(next(iter(codes), ""), len(probabilities))
         for name, (codes, of_rows) in coded.items()
     }
-    read = Scores(np.array(labels, dtype=np.int64), given, (~np.isnan(given)).astype(np.int64), **made)
+    read = Scores(
+        np.array(labels, dtype=np.int64), probabilities, (~np.isnan(probabilities)).astype(np.int64), **made
+    )
     _check_unique(read, np.array(numbers), path)
     return read
 
@@ -273,7 +275,10 @@ def _header(row: Sequence[str], path: Path) -> dict[str, int]:
     if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
         raise UsageError(f"{path} has two columns {', '.join(twice)}", "keep one of each name")
     known = {
-        name: at for at, name in enumerate(names) if name in (*TEXTS, "label", "score") if name != "folder"
+        name: index
+        for index, name in enumerate(names)
+        if name in (*TEXTS, "label", "score")
+        if name != "folder"
     }
     return known | {"": len(names), "path": names.index("path") if "path" in names else -1}
 
@@ -343,8 +348,8 @@ def _score(text: str, path: Path, line: int) -> float:
     return score
 
 
-def _wrong(path: Path, line: int, said: str, hint: str) -> UsageError:
-    return UsageError(f"{path}, line {line}, {said}", hint)
+def _wrong(path: Path, line: int, fault: str, hint: str) -> UsageError:
+    return UsageError(f"{path}, line {line}, {fault}", hint)
 
 
 def _check_unique(scores: Scores, lines: NDArray[np.int64], path: Path) -> None:

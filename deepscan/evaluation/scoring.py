@@ -76,19 +76,21 @@ def score_videos(
         ahead: deque[tuple[_Pending, int, Future[Image | None]]] = deque()
 
         def fill() -> None:
-            for item, at in islice(coming, AHEAD - len(ahead)):
+            for item, index in islice(coming, AHEAD - len(ahead)):
                 if not pending or pending[-1] is not item:
                     pending.append(item)
-                if at >= 0:
-                    number = int(item.frames[at])
-                    ahead.append((item, at, pool.submit(read, item.video, number)))
+                if index >= 0:
+                    number = int(item.frames[index])
+                    ahead.append((item, index, pool.submit(read, item.video, number)))
 
         try:
             fill()
             while pending:
                 batch = [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
                 fill()
-                _judge([(item, at, given.result()) for item, at, given in batch], scorer, changes, pool)
+                _judge(
+                    [(item, index, future.result()) for item, index, future in batch], scorer, changes, pool
+                )
                 while pending and not pending[0].waiting:
                     done = pending.popleft()
                     yield VideoScores(done.video, done.frames, done.scores)
@@ -96,8 +98,8 @@ def score_videos(
                     # There were only videos without frames, and there may be more to come.
                     fill()
         finally:
-            for _, _, given in ahead:
-                given.cancel()
+            for _, _, future in ahead:
+                future.cancel()
 
 
 def _frames(
@@ -108,8 +110,8 @@ def _frames(
         item = _Pending(video, frames, np.full((variants, len(frames)), np.nan), len(frames))
         if not len(frames):
             yield item, -1
-        for at in range(len(frames)):
-            yield item, at
+        for index in range(len(frames)):
+            yield item, index
 
 
 def _judge(
@@ -118,17 +120,17 @@ def _judge(
     changes: Sequence[Change],
     pool: ThreadPoolExecutor,
 ) -> None:
-    read = [(item, at, crop) for item, at, crop in batch if crop is not None]
+    read = [(item, index, crop) for item, index, crop in batch if crop is not None]
 
     def changed(change: Change) -> list[Future[Image]]:
-        return [pool.submit(change, crop, item.video, int(item.frames[at])) for item, at, crop in read]
+        return [pool.submit(change, crop, item.video, int(item.frames[index])) for item, index, crop in read]
 
     # The next variant is made while the detector looks at this one.
     coming = changed(changes[0]) if changes else []
     for variant in range(len(changes) or 1) if read else ():
-        crops = [each.result() for each in coming] if changes else [crop for _, _, crop in read]
+        crops = [future.result() for future in coming] if changes else [crop for _, _, crop in read]
         coming = changed(changes[variant + 1]) if variant + 1 < len(changes) else []
-        for (item, at, _), score in zip(read, scorer.score(np.stack(crops)).tolist(), strict=True):
-            item.scores[variant, at] = score
+        for (item, index, _), score in zip(read, scorer.score(np.stack(crops)).tolist(), strict=True):
+            item.scores[variant, index] = score
     for item, _, _ in batch:
         item.waiting -= 1

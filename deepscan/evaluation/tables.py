@@ -73,9 +73,9 @@ def expected(
         metric: A key of `METRICS`.
         paper: The paper to look in, None for the first that has it.
     """
-    for given, row in _results(method, level, metric, paper):
-        for column, name in given.datasets.items():
-            if name == dataset and (figure := _figure(given, row, column)):
+    for table, row in _results(method, level, metric, paper):
+        for column, name in table.datasets.items():
+            if name == dataset and (figure := _figure(table, row, column)):
                 return figure
     return None
 
@@ -92,9 +92,9 @@ def expected_mean(
         metric: See `expected`.
         paper: See `expected`.
     """
-    for given, row in _results(method, level, metric, paper):
-        over = given.mean_over or tuple(given.datasets.get(column, "") for column in given.over)
-        if over and set(over) == set(datasets) and (figure := _figure(given, row, given.mean)):
+    for table, row in _results(method, level, metric, paper):
+        over = table.mean_over or tuple(table.datasets.get(column, "") for column in table.over)
+        if over and set(over) == set(datasets) and (figure := _figure(table, row, table.mean)):
             return figure
     return None
 
@@ -138,16 +138,16 @@ def _cell(value: str) -> PrintedCell:
 
 
 def _results(method: str, level: str, metric: str, paper: str | None) -> Iterator[tuple[PaperTable, str]]:
-    for given in load_tables().values():
-        wanted = (given.level, given.metric) == (level, metric) and paper in (None, given.paper)
-        if wanted and method in given.methods:
-            yield given, given.methods[method]
+    for table in load_tables().values():
+        wanted = (table.level, table.metric) == (level, metric) and paper in (None, table.paper)
+        if wanted and method in table.methods:
+            yield table, table.methods[method]
 
 
-def _figure(given: PaperTable, row: str, column: str) -> PrintedFigure | None:
-    printed = given.cell(row, column).printed
+def _figure(table: PaperTable, row: str, column: str) -> PrintedFigure | None:
+    printed = table.cell(row, column).printed
     if not printed:
         return None
-    scale = given.scale or 1
+    scale = table.scale or 1
     value, digit = float(number(printed) / scale), float(unit(printed) / scale)
-    return PrintedFigure(value, digit, printed, given.name, given.paper, given.number, row, column)
+    return PrintedFigure(value, digit, printed, table.name, table.paper, table.number, row, column)

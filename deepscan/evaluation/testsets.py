@@ -184,8 +184,8 @@ def from_pictures(
     for source, pictures in of_source.items():
         crops = prepare_crops(pictures, card.crop, cache, on_progress=progress)
         positions: dict[tuple[str, int], list[str]] = {(item.video, item.label): [] for item in pictures}
-        for at, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
-            positions[key].append(f"{key[0]}/{at}")
+        for index, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
+            positions[key].append(f"{key[0]}/{index}")
         videos = [
             FaceVideo(source, LABEL_KINDS[label], label, "val", video, tuple(found))
             for (video, label), found in positions.items()
@@ -204,14 +204,14 @@ def from_pictures(
     return made
 
 
-def crop_reader(given: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader, tuple[str, ...]]:
+def crop_reader(source: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader, tuple[str, ...]]:
     """Return what reads a benchmark's crops as a model takes them, and what is to be said of it.
 
     Crops of the model's own recipe are only resized, as a scan resizes them. Of another recipe the model's
     crop is cut from the middle of them, if it lies within.
 
     Args:
-        given: How the benchmark's crops were cut.
+        source: How the benchmark's crops were cut.
         card: The model.
         origin: What the crops are, as the subject of a sentence.
 
@@ -220,7 +220,7 @@ def crop_reader(given: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader
     """
     wanted = card.crop
     assert wanted is not None
-    same = (given.scale, given.shift) == (wanted.scale, wanted.shift)
+    same = (source.scale, source.shift) == (wanted.scale, wanted.shift)
     if same:
 
         def resized(video: FaceVideo, number: int) -> Image | None:
@@ -228,7 +228,7 @@ def crop_reader(given: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader
             return None if image is None else _fitted(image, wanted.input_side)
 
         return resized, ()
-    reach = _reach(given, wanted)
+    reach = _reach(source, wanted)
     if reach > SLACK:
         raise ContractError(
             f"{origin} show less around the face than model {card.name!r} takes (by {reach:.0%} of its crop)",
@@ -240,20 +240,18 @@ def crop_reader(given: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader
         if image is None:
             return None
         # Of whatever size the crops are stored: their landmarks lie where their recipe puts them.
-        return align(image, given.landmarks_at(image.shape[0]), wanted)
+        return align(image, source.landmarks_at(image.shape[0]), wanted)
 
-    note = (
-        f"cut anew out of crops of {given.side} px at scale {given.scale:g}, for a model of {wanted.scale:g}"
-    )
-    return recut, (note,)
+    crops = f"crops of {source.side} px at scale {source.scale:g}"
+    return recut, (f"cut anew out of {crops}, for a model of {wanted.scale:g}",)
 
 
-def _reach(given: CropRecipe, wanted: CropRecipe) -> float:
+def _reach(source: CropRecipe, wanted: CropRecipe) -> float:
     """Return how far a crop reaches past the one that it is cut from, in fractions of its own side."""
-    matrix = similarity(wanted.template, given.template)
+    matrix = similarity(wanted.template, source.template)
     corners = np.array([[0, 0], [wanted.side, 0], [0, wanted.side], [wanted.side, wanted.side]])
     there = corners @ matrix[:, :2].T + matrix[:, 2]
-    past = max(float(-there.min()), float(there.max()) - given.side, 0.0)
+    past = max(float(-there.min()), float(there.max()) - source.side, 0.0)
     return past / float(np.hypot(*matrix[:, 0]) * wanted.side)
 
 

@@ -31,22 +31,24 @@ def check_samples(
         UsageError: Shapes differ, there are no samples, a score is NaN or outside [0, 1], a label is
             neither 0 nor 1, or a class is missing.
     """
-    truth, given = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    truth, probabilities = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     hint = "give one label (0 real, 1 fake) and one finite probability for each sample"
-    if truth.ndim != 1 or truth.shape != given.shape:
-        raise UsageError(f"labels {truth.shape} and scores {given.shape} do not match", hint)
+    if truth.ndim != 1 or truth.shape != probabilities.shape:
+        raise UsageError(f"labels {truth.shape} and scores {probabilities.shape} do not match", hint)
     if not len(truth):
         raise UsageError("there are no samples to measure", hint)
     if not np.isin(truth, (0, 1)).all():
         raise UsageError("a label is neither 0 nor 1", hint)
-    if np.isnan(given).any():
-        raise UsageError(f"{int(np.isnan(given).sum())} of {len(given)} scores are NaN", hint)
-    if given.min() < 0 or given.max() > 1:
-        raise UsageError(f"scores reach from {given.min():.3g} to {given.max():.3g}, outside [0, 1]", hint)
+    if np.isnan(probabilities).any():
+        raise UsageError(f"{int(np.isnan(probabilities).sum())} of {len(probabilities)} scores are NaN", hint)
+    if probabilities.min() < 0 or probabilities.max() > 1:
+        raise UsageError(
+            f"scores reach from {probabilities.min():.3g} to {probabilities.max():.3g}, outside [0, 1]", hint
+        )
     if both_classes and truth.min() == truth.max():
         only = "fake" if truth[0] else "real"
         raise UsageError(f"all {len(truth)} samples are {only}", "measure on samples of both classes")
-    return truth.astype(np.int64), given
+    return truth.astype(np.int64), probabilities
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
@@ -139,8 +141,8 @@ def accuracy(labels: ArrayLike, scores: ArrayLike) -> float:
     Raises:
         UsageError: See `check_samples`; one class alone is allowed.
     """
-    truth, given = check_samples(labels, scores, both_classes=False)
-    return float(np.mean((given > 0.5) == truth))
+    truth, probabilities = check_samples(labels, scores, both_classes=False)
+    return float(np.mean((probabilities > 0.5) == truth))
 
 
 def accuracy_from(labels: ArrayLike, scores: ArrayLike, threshold: float) -> float:
@@ -149,8 +151,8 @@ def accuracy_from(labels: ArrayLike, scores: ArrayLike, threshold: float) -> flo
     Raises:
         UsageError: See `check_samples`; one class alone is allowed.
     """
-    truth, given = check_samples(labels, scores, both_classes=False)
-    return float(np.mean((given >= threshold) == truth))
+    truth, probabilities = check_samples(labels, scores, both_classes=False)
+    return float(np.mean((probabilities >= threshold) == truth))
 
 
 def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
@@ -163,10 +165,10 @@ def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> f
     Raises:
         UsageError: See `check_samples`; one class alone is allowed.
     """
-    truth, given = check_samples(labels, scores, both_classes=False)
-    inside = np.minimum((given * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(inside, weights=given - truth, minlength=bins)
-    return float(np.abs(gaps).sum() / len(given))
+    truth, probabilities = check_samples(labels, scores, both_classes=False)
+    inside = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(inside, weights=probabilities - truth, minlength=bins)
+    return float(np.abs(gaps).sum() / len(probabilities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +279,9 @@ def bootstrap_all(
     Raises:
         UsageError: See `check_samples`, a metric refuses the samples, or the groups are not one a sample.
     """
-    truth, given = check_samples(labels, scores, both_classes=False)
-    values = [metric(truth, given) for metric in metrics]
-    ranking = RankedSamples(truth, given)
+    truth, probabilities = check_samples(labels, scores, both_classes=False)
+    values = [metric(truth, probabilities) for metric in metrics]
+    ranking = RankedSamples(truth, probabilities)
     others = any(metric not in _OF_CURVE for metric in metrics)
     drawn = np.empty((rounds, len(metrics)))
     for row, weights in zip(drawn, bootstrap_weights(truth, groups, rounds, seed), strict=True):
@@ -288,7 +290,7 @@ def bootstrap_all(
         again = np.repeat(np.arange(len(truth), dtype=np.int32), weights) if others else None
         for column, metric in enumerate(metrics):
             of_curve = _OF_CURVE.get(metric)
-            row[column] = metric(truth[again], given[again]) if of_curve is None else of_curve(curve)
+            row[column] = metric(truth[again], probabilities[again]) if of_curve is None else of_curve(curve)
     bounds = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2), axis=0).T
     return [
         Interval(value, float(low), float(high), level)

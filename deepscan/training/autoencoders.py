@@ -113,18 +113,18 @@ def autoencoders(
     side = crops.crops.shape[1]
     store.mkdir(parents=True, exist_ok=True)
     paths = [store / f"redraw-{_key(crops, rows, plan, seed, half)}.onnx" for plan in plans]
-    missing = [at for at, path in enumerate(paths) if not path.is_file()]
-    total, done = sum(plans[at].steps for at in missing), 0
-    for at in missing:
+    missing = [index for index, path in enumerate(paths) if not path.is_file()]
+    total, done = sum(plans[index].steps for index in missing), 0
+    for index in missing:
         # The networks' weights are drawn from torch's generator, which is the caller's.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = _Network(plans[at]).to(device).to(memory_format=torch.channels_last)
-            for _ in _trained(network, plans[at], crops, rows, seed, half):
+            network = _Network(plans[index]).to(device).to(memory_format=torch.channels_last)
+            for _ in _trained(network, plans[index], crops, rows, seed, half):
                 done += 1
                 if on_progress is not None:
                     on_progress(done * _BATCH, total * _BATCH)
-        _write(network.to("cpu").eval(), side, paths[at])
+        _write(network.to("cpu").eval(), side, paths[index])
     return tuple(Autoencoder(path) for path in paths)
 
 
@@ -223,8 +223,8 @@ def _trained(
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             drawn = network(images).float()
             heard = plan.critic and step >= _HEARD * plan.steps
-            said = critic(drawn).float().mean() if heard else drawn.new_zeros(())
-        loss = _difference(drawn - images) - plan.critic * said
+            judgement = critic(drawn).float().mean() if heard else drawn.new_zeros(())
+        loss = _difference(drawn - images) - plan.critic * judgement
         if not math.isfinite(float(loss.detach())):
             raise UsageError(
                 f"the loss of an autoencoder became {loss}", "try precision=float32 or another seed"
@@ -237,8 +237,8 @@ def _trained(
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 real, fake = critic(images).float(), critic(drawn.detach()).float()
             others.zero_grad()
-            told = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-            told.backward()  # type: ignore[no-untyped-call]
+            critic_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+            critic_loss.backward()  # type: ignore[no-untyped-call]
             others.step()
         yield
 
@@ -257,9 +257,9 @@ def _images(crops: CropSet, rows: CropIndices, rng: Generator) -> Tensor:
     side = crops.crops.shape[1]
     part = min(_PART, side)
     chosen = []
-    for at in rng.choice(rows, _BATCH):
+    for row in rng.choice(rows, _BATCH):
         top, left = rng.integers(0, side - part + 1, 2)
-        image = crops.crops[at, top : top + part, left : left + part]
+        image = crops.crops[row, top : top + part, left : left + part]
         chosen.append(image[:, ::-1] if rng.random() < 0.5 else image)
     return torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).float() / 127.5 - 1
 

@@ -51,7 +51,7 @@ def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tupl
         UsageError: A half lacks one of the classes.
     """
     positions = crops.where("val", frames, sampling)
-    second = second_half([crops.groups[at] for at in positions])
+    second = second_half([crops.groups[row] for row in positions])
     parts = positions[~second], positions[second]
     for part in parts:
         if set(crops.labels[part]) != {REAL, FAKE}:
@@ -89,7 +89,11 @@ def arrange(crops: CropSet, positions: CropIndices, recipe: Recipe, seed: Sequen
     rng = np.random.default_rng(seed)
     if recipe.labels == "none":
         order = rng.permutation(positions)
-        rows = [row for at in order.tolist() for row in ((at, REAL, at), (at, FAKE, at))]
+        rows = [
+            row
+            for position in order.tolist()
+            for row in ((position, REAL, position), (position, FAKE, position))
+        ]
         return np.array(rows, dtype=np.int64).reshape(-1, 3)
     for label, name in ((REAL, "real"), (FAKE, "fake")):
         if not (crops.labels[positions] == label).any():
@@ -105,11 +109,11 @@ def arrange(crops: CropSet, positions: CropIndices, recipe: Recipe, seed: Sequen
             raise UsageError(
                 f"balance={recipe.balance} needs the origin of each crop", "train on a folder with faces.csv"
             )
-        given, count = positions[~own], len(positions) // 2
+        others, count = positions[~own], len(positions) // 2
         if recipe.balance == "groups":
-            drawn = couples(crops, given, count, rng, alike=True, own=recipe.blend, more=positions[own])
+            drawn = couples(crops, others, count, rng, alike=True, own=recipe.blend, more=positions[own])
         else:
-            drawn = couples(crops, given, count, rng)
+            drawn = couples(crops, others, count, rng)
         return np.array(
             [row for real, fake in drawn.tolist() for row in ((real, REAL, fake), (fake, FAKE, real))],
             dtype=np.int64,
@@ -126,8 +130,8 @@ def _pairs(
     """Return pairs (real, fake), shape (N, 2); the smaller class is filled up with random repeats."""
     waiting: dict[tuple[str, int], list[int]] = defaultdict(list)
     shuffled = rng.permutation(positions)
-    for at in shuffled:
-        waiting[crops.groups[at] if by_group else "", int(crops.labels[at])].append(int(at))
+    for position in shuffled:
+        waiting[crops.groups[position] if by_group else "", int(crops.labels[position])].append(int(position))
     paired: list[tuple[int, int]] = []
     rest: tuple[list[int], list[int]] = ([], [])
     for group in dict.fromkeys(group for group, _ in waiting):
@@ -138,7 +142,7 @@ def _pairs(
     for label in (REAL, FAKE):
         everyone = shuffled[crops.labels[shuffled] == label]
         lacking = len(rest[1 - label]) - len(rest[label])
-        rest[label].extend(int(at) for at in rng.choice(everyone, max(0, lacking)))
+        rest[label].extend(int(position) for position in rng.choice(everyone, max(0, lacking)))
     paired += zip(*rest, strict=True)
     return rng.permutation(np.array(paired, dtype=np.int64))
 
@@ -206,14 +210,14 @@ class CropSource:
             judged.append(predict(network, crops, self.inputs, faces_of(self.crops, part[:, 0])))
         return np.concatenate(judged)
 
-    def _plain(self, at: int, label: int, partner: int) -> NDArray[np.uint8]:
-        crop = np.asarray(self.crops.crops[at], dtype=np.uint8)
+    def _plain(self, position: int, label: int, partner: int) -> NDArray[np.uint8]:
+        crop = np.asarray(self.crops.crops[position], dtype=np.uint8)
         if self.recipe.labels == "given" or label == REAL:
             return crop
-        return self_blended(crop, self.recipe.crop, np.random.default_rng((self.recipe.seed, at)))[0]
+        return self_blended(crop, self.recipe.crop, np.random.default_rng((self.recipe.seed, position)))[0]
 
     def _make(self, rows: CropIndices, epoch: int) -> Batch:
-        made = [self._sample(at, label, partner, epoch) for at, label, partner in rows.tolist()]
+        made = [self._sample(position, label, partner, epoch) for position, label, partner in rows.tolist()]
         arrays = self.inputs(np.stack([crop for crop, _, _ in made]), faces=[face for _, _, face in made])
         masks = torch.from_numpy(np.stack([mask for _, mask, _ in made])) if self.masks else None
         return Batch(
@@ -223,19 +227,19 @@ class CropSource:
         )
 
     def _sample(
-        self, at: int, label: int, partner: int, epoch: int
+        self, position: int, label: int, partner: int, epoch: int
     ) -> tuple[Image, NDArray[np.float32], Image | None]:
         """Return a varied crop, what was forged in it, and where its face is."""
-        crops, recipe, shown = self.crops, self.recipe, at
-        image = np.asarray(crops.crops[at], dtype=np.uint8)
+        crops, recipe, shown = self.crops, self.recipe, position
+        image = np.asarray(crops.crops[position], dtype=np.uint8)
         layers = np.zeros((*image.shape[:2], 2), np.uint8)
         forged, face = crops.layers.get("forged"), crops.layers.get("face")
-        known = label == REAL or (forged is not None and bool(forged.known[at]))
+        known = label == REAL or (forged is not None and bool(forged.known[position]))
         if label == FAKE and forged is not None:
-            layers[..., 0] = forged.values[at]
-        if label == FAKE and (recipe.blend or at == partner):
-            rng = np.random.default_rng((recipe.seed, epoch, partner, at))
-            if at == partner or (recipe.balance != "groups" and rng.random() < recipe.blend):
+            layers[..., 0] = forged.values[position]
+        if label == FAKE and (recipe.blend or position == partner):
+            rng = np.random.default_rng((recipe.seed, epoch, partner, position))
+            if position == partner or (recipe.balance != "groups" and rng.random() < recipe.blend):
                 image, soft = forge(
                     recipe.forgeries,
                     np.asarray(crops.crops[partner]),
@@ -248,10 +252,10 @@ class CropSource:
         if face is not None and seen:
             layers[..., 1] = face.values[shown]
         # What was paired stays comparable: both are turned, compressed and erased alike.
-        variant: tuple[int, ...] = (partner if recipe.balance == "paired" else at,)
+        variant: tuple[int, ...] = (partner if recipe.balance == "paired" else position,)
         if recipe.couples:
-            variant = (min(at, partner), max(at, partner))
-            image = coarsened(image, int(crops.face_px[shown]), int(crops.face_px[[at, partner]].min()))
+            variant = (min(position, partner), max(position, partner))
+            image = coarsened(image, int(crops.face_px[shown]), int(crops.face_px[[position, partner]].min()))
         image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, *variant), layers)
         assert moved is not None
         mask = moved[..., 0].astype(np.float32) / np.float32(255)
@@ -266,7 +270,8 @@ def faces_of(crops: CropSet, positions: CropIndices) -> list[Image | None]:
     """Return where the faces of crops are, as far as the data say."""
     layer = crops.layers.get("face")
     return [
-        np.asarray(layer.values[at]) if layer is not None and layer.known[at] else None for at in positions
+        np.asarray(layer.values[position]) if layer is not None and layer.known[position] else None
+        for position in positions
     ]
 
 

@@ -24,8 +24,8 @@ class _Pool:
 
     def __init__(self, crops: CropSet, positions: CropIndices, favoured: set[str], alike: bool) -> None:
         groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for at in positions.tolist():
-            groups[crops.origins[at]][crops.groups[at]].append(at)
+        for position in positions.tolist():
+            groups[crops.origins[position]][crops.groups[position]].append(position)
         self._groups = [list(of_group.values()) for of_group in groups.values()]
         weights = np.array(
             [
@@ -40,7 +40,9 @@ class _Pool:
         """Return that many positions."""
         return [
             int(rng.choice(groups[rng.integers(len(groups))]))
-            for groups in (self._groups[at] for at in rng.choice(len(self._groups), count, p=self._shares))
+            for groups in (
+                self._groups[index] for index in rng.choice(len(self._groups), count, p=self._shares)
+            )
         ]
 
 
@@ -71,13 +73,18 @@ def couples(
         more: Other reals, for these couples alone.
     """
     of_label = {label: positions[crops.labels[positions] == label] for label in (REAL, FAKE)}
-    origins = {label: {crops.origins[at] for at in given.tolist()} for label, given in of_label.items()}
+    origins = {
+        label: {crops.origins[position] for position in rows.tolist()} for label, rows in of_label.items()
+    }
     both = origins[REAL] & origins[FAKE]
     near: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for at in of_label[REAL].tolist():
-        for key in _nearness(crops, at):
-            near[key].append(at)
-    alone = np.array([at for at in of_label[REAL].tolist() if crops.origins[at] not in both], dtype=np.int64)
+    for position in of_label[REAL].tolist():
+        for key in _nearness(crops, position):
+            near[key].append(position)
+    alone = np.array(
+        [position for position in of_label[REAL].tolist() if crops.origins[position] not in both],
+        dtype=np.int64,
+    )
     others = _Pool(crops, alone if len(alone) else of_label[REAL], set(), alike)
     made = rng.binomial(count, own)
     reals = of_label[REAL] if more is None else np.concatenate((of_label[REAL], more))
@@ -90,11 +97,11 @@ def couples(
     return np.array(paired, dtype=np.int64).reshape(-1, 2)
 
 
-def _nearness(crops: CropSet, at: int) -> list[tuple[str, ...]]:
+def _nearness(crops: CropSet, position: int) -> list[tuple[str, ...]]:
     """Return what a real and a fake may share, the nearest first."""
-    origin, pair = crops.origins[at], crops.pairs[at]
+    origin, pair = crops.origins[position], crops.pairs[position]
     return [
         *([("pair", origin, pair)] if pair else []),
-        ("group", origin, crops.groups[at]),
+        ("group", origin, crops.groups[position]),
         ("origin", origin),
     ]

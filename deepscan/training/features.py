@@ -117,9 +117,9 @@ def _fill(
             for start in range(0, len(positions), _BATCH):
                 part = positions[start : start + _BATCH]
                 arrays = inputs(np.asarray(crops.crops[part]), faces=faces_of(crops, part))
-                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+                tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 with torch.inference_mode():
-                    features, _ = network.extract(**given)
+                    features, _ = network.extract(**tensors)
                 found = features.cpu().numpy().astype(np.float16)
                 if not start:
                     # Written, not mapped: on a full disk a write says so, and a map kills the process.

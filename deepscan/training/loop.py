@@ -115,9 +115,9 @@ def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
     recipe, folder = run.recipe, run.folder
     done = sum(int(row["steps"]) for row in run.progress.history) + run.progress.step
     log = Log(folder, done) if run.processes.first else nullcontext()
-    with log as told, deferred_signals() as held:
+    with log as open_log, deferred_signals() as signals:
         for epoch in range(run.progress.epoch, recipe.epochs):
-            row = _epoch(run, epoch, on_step, told, held)
+            row = _epoch(run, epoch, on_step, open_log, signals)
             better = row[recipe.select] > run.progress.best
             run.progress = TrainingProgress(
                 epoch + 1, 0, max(row[recipe.select], run.progress.best), (*run.progress.history, row)
@@ -125,14 +125,14 @@ def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
             if run.processes.first:
                 if better:
                     run_files.save_best(folder / BEST, run.kept)
-                assert told is not None
-                told.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
+                assert open_log is not None
+                open_log.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
             run.save()
-            held.end()
+            signals.end()
 
 
 def _epoch(
-    run: TrainingRun, epoch: int, on_step: OnStep | None, log: Log | None, held: DeferredSignals
+    run: TrainingRun, epoch: int, on_step: OnStep | None, log: Log | None, signals: DeferredSignals
 ) -> dict[str, float]:
     recipe, progress = run.recipe, run.progress
     order = arrange(run.crops, run.training, recipe, (recipe.seed, epoch))
@@ -150,28 +150,31 @@ def _epoch(
     run.network.train()
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
     for step in range(progress.step, steps):
-        at, rate = epoch * steps + step, learning_rate(recipe, epoch * steps + step, steps * recipe.epochs)
+        number, rate = (
+            epoch * steps + step,
+            learning_rate(recipe, epoch * steps + step, steps * recipe.epochs),
+        )
         parts = [next(coming) for _ in own]
         try:
-            told = run.train_step.step(parts, [_seed(recipe.seed, at, part) for part in own], rate)
+            losses = run.train_step.step(parts, [_seed(recipe.seed, number, part) for part in own], rate)
         except DeepscanError as error:
             raise type(error)(f"epoch {epoch + 1}, batch {step + 1}: {error.message}", error.hint)
         if run.average is not None:
-            update_ema(run.average, run.network, min(recipe.ema, (1 + at) / (10 + at)))
+            update_ema(run.average, run.network, min(recipe.ema, (1 + number) / (10 + number)))
         run.progress = replace(
             run.progress,
             step=step + 1,
-            sums=_added(run.progress.sums, told),
+            sums=_added(run.progress.sums, losses),
             seconds=time.monotonic() - begun,
         )
         if log is not None:
-            log.step(at + 1, {**told, "lr": recipe.lr * rate})
+            log.step(number + 1, {**losses, "lr": recipe.lr * rate})
         if on_step is not None:
             on_step(_step(run, epoch, steps, None))
-        if held.signal is not None or time.monotonic() - saved > CHECKPOINT_SECONDS:
+        if signals.signal is not None or time.monotonic() - saved > CHECKPOINT_SECONDS:
             run.save()
             saved = time.monotonic()
-            held.end()
+            signals.end()
     try:
         judged = _validate(run)
     except DeepscanError as error:
@@ -202,12 +205,14 @@ def _seed(seed: int, step: int, part: int) -> int:
     return ((seed * 1_000_003 + step) * 1_009 + part) % 2**63
 
 
-def _added(sums: Mapping[str, tuple[float, int]], told: Mapping[str, float]) -> dict[str, tuple[float, int]]:
+def _added(
+    sums: Mapping[str, tuple[float, int]], losses: Mapping[str, float]
+) -> dict[str, tuple[float, int]]:
     return {
         name: (sums.get(name, (0.0, 0))[0] + value, sums.get(name, (0.0, 0))[1] + 1)
         if math.isfinite(value)
         else sums.get(name, (0.0, 0))
-        for name, value in told.items()
+        for name, value in losses.items()
     }
 
 
@@ -222,8 +227,8 @@ def _validate(run: TrainingRun) -> dict[str, float]:
     run.kept.eval()
     shares = run.processes.gather(run.source.scores(run.kept, run.choosing[rank::count]))
     scores = np.empty(len(run.choosing))
-    for at, share in enumerate(shares):
-        scores[at::count] = share
+    for process, share in enumerate(shares):
+        scores[process::count] = share
     if not np.isfinite(scores).all():
         raise UsageError(
             f"{np.isnan(scores).sum()} of {len(scores)} validation scores are no numbers", UNSTABLE_HINT

@@ -98,11 +98,11 @@ class TrainStep:
             group["lr"] = group["base_lr"] * rate
         moved = [part.to(self.processes.device) for part in parts]
         if not self.recipe.sam_rho:
-            told = self._gradients(moved, seeds)
+            means = self._gradients(moved, seeds)
             self.optimiser.step()
-            return told
+            return means
         sam = SAM(self.optimiser, self.recipe.sam_rho)
-        told = self._gradients(moved, seeds)
+        means = self._gradients(moved, seeds)
         sam.ascend()
         try:
             self._gradients(moved, seeds)
@@ -110,13 +110,13 @@ class TrainStep:
             sam.restore()
             raise
         sam.descend()
-        return told
+        return means
 
     def _gradients(self, parts: Sequence[Batch], seeds: Sequence[int]) -> dict[str, float]:
         self.optimiser.zero_grad(set_to_none=True)
         share = 1 / (len(parts) * self.processes.count)
         # Sum and count of each number: a part of a batch without one class has no separation, say.
-        told: dict[str, float] = {}
+        totals: dict[str, float] = {}
         for part, seed in zip(parts, seeds, strict=True):
             torch.manual_seed(seed)
             with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._half):
@@ -127,13 +127,13 @@ class TrainStep:
             (total * share).backward()  # type: ignore[no-untyped-call]
             for name, number in {"loss": total.detach(), **named}.items():
                 known = math.isfinite(float(number))
-                told[name] = told.get(name, 0.0) + (float(number) if known else 0.0)
-                told[name + _COUNT] = told.get(name + _COUNT, 0.0) + known
+                totals[name] = totals.get(name, 0.0) + (float(number) if known else 0.0)
+                totals[name + _COUNT] = totals.get(name + _COUNT, 0.0) + known
         self.processes.add_gradients(self.trained)
         norm = float(nn.utils.clip_grad_norm_(self.trained, self.recipe.clip or math.inf))
         if not math.isfinite(norm):
             raise UsageError(f"the gradient's norm became {norm}", UNSTABLE_HINT)
-        sums = self.processes.add(told)
+        sums = self.processes.add(totals)
         return {
             name: value / count if (count := sums[name + _COUNT]) else math.nan
             for name, value in sums.items()

@@ -54,9 +54,9 @@ class Processes:
         """Return the sums of numbers over all processes."""
         if self.count == 1:
             return values
-        given = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
-        dist.all_reduce(given)
-        return dict(zip(values, given.tolist(), strict=True))
+        summed = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
+        dist.all_reduce(summed)
+        return dict(zip(values, summed.tolist(), strict=True))
 
     def gather(self, value: Any) -> list[Any]:
         """Return a value of each process, in order of rank."""
@@ -134,11 +134,11 @@ class DeferredSignals:
 @contextmanager
 def deferred_signals() -> Iterator[DeferredSignals]:
     """Let the first signal wait until `DeferredSignals.end` is called; only the main thread can."""
-    held = DeferredSignals()
+    signals = DeferredSignals()
     former: dict[int, object] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
-        held.signal = number
+        signals.signal = number
         _restore(former)
 
     try:
@@ -150,7 +150,7 @@ def deferred_signals() -> Iterator[DeferredSignals]:
         # Not the main thread: whoever has started it handles signals.
         _restore(former)
     try:
-        yield held
+        yield signals
     finally:
         _restore(former)
 

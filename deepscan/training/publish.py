@@ -77,14 +77,14 @@ def publish(
     _fold(network, inputs)
     if recipe.quantise:
         round_weights(network)
-    fitted, held = halves(crops, recipe.frames["val"], recipe.sampling)
+    fitted, reported = halves(crops, recipe.frames["val"], recipe.sampling)
     calibration = fit_calibration(
         crops.labels[fitted],
         _scores(network, crops, fitted, inputs),
         level="frame",
         data=f"{data}: first half of the validation groups, which also chose the epoch",
     )
-    results = card_results(crops, held, _scores(network, crops, held, inputs), calibration)
+    results = card_results(crops, reported, _scores(network, crops, reported, inputs), calibration)
     where = f"{data}: {HELD_OUT}"
     save_weights(folder / WEIGHTS, network, half=recipe.quantise)
     card = ModelCard(
@@ -117,11 +117,13 @@ def publish(
     card = replace(card, golden=Golden(round(float(score), 6), TOLERANCE))
     write_card(card)
     graph, parity = export_model(card, loaded, inputs, folder)
-    told = f"{parity.probability:.1e} on {parity.samples} crops"
-    card = replace(card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": told})
+    agreement = f"{parity.probability:.1e} on {parity.samples} crops"
+    card = replace(
+        card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": agreement}
+    )
     write_card(card)
     if recipe.quantise:
-        card = _quantised(card, crops, fitted, held, data)
+        card = _quantised(card, crops, fitted, reported, data)
         write_card(card)
     return card
 
@@ -130,7 +132,7 @@ def _quantised(
     card: ModelCard,
     crops: CropSet,
     fitted: NDArray[np.int64],
-    held: NDArray[np.int64],
+    reported: NDArray[np.int64],
     data: str,
 ) -> ModelCard:
     """Return the card with a file in 8 bits, its AUC and how far it moves scores; or with why none."""
@@ -150,9 +152,9 @@ def _quantised(
     if objection:
         (card.folder / INT8_GRAPH).unlink(missing_ok=True)
         return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
-    scores = rounding.score(trial, crops.crops, held, engine="onnx", precision="int8")
-    groups = [crops.groups[at] for at in held]
-    interval = bootstrap(auc, crops.labels[held], scores, groups)
+    scores = rounding.score(trial, crops.crops, reported, engine="onnx", precision="int8")
+    groups = [crops.groups[row] for row in reported]
+    interval = bootstrap(auc, crops.labels[reported], scores, groups)
     result = {**_result("auc", "frame", interval, groups), "data": f"{data}: {HELD_OUT}, in int8"}
     return replace(trial, results=(*card.results, result))
 
@@ -190,9 +192,9 @@ def card_results(
         raw: Probability of fake, shape (N,).
         calibration: Of the model.
     """
-    labels, groups = crops.labels[rows], [crops.groups[at] for at in rows]
+    labels, groups = crops.labels[rows], [crops.groups[row] for row in rows]
     measured = results_at_level("frame", labels, raw, calibration, groups)
-    videos = [crops.videos[at] for at in rows]
+    videos = [crops.videos[row] for row in rows]
     # In the order in which each first occurs, as their means are.
     group_of = dict(zip(zip(videos, labels.tolist(), strict=True), groups, strict=True))
     if len(group_of) < len(rows):

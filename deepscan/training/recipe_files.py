@@ -76,27 +76,27 @@ def _recipe(method: str | None, recipe: Path | str | None) -> dict[str, Any]:
         DETECTORS.get(method)
     name = str(recipe or method or DEFAULT_METHOD)
     if name in packaged_recipes():
-        given = _packaged(name)
+        stated = _packaged(name)
     elif Path(name).is_file():
-        given = _parse(Path(name).read_text(encoding="utf-8"), name)
+        stated = _parse(Path(name).read_text(encoding="utf-8"), name)
     else:
         raise MissingError(
             f"there is no recipe {name}", f"name a YAML file, or one of: {', '.join(packaged_recipes())}"
         )
-    return _resolved(given, name, method or given.get("method") or DEFAULT_METHOD)
+    return _resolved(stated, name, method or stated.get("method") or DEFAULT_METHOD)
 
 
-def _resolved(given: dict[str, Any], name: str, method: str | None = None) -> dict[str, Any]:
+def _resolved(own: dict[str, Any], name: str, method: str | None = None) -> dict[str, Any]:
     """Return what a recipe states over its bases; one without a base is laid over a method's own."""
-    bases = given.pop("base", None) or method
+    bases = own.pop("base", None) or method
     if bases == _ROOT:
         # Where a method's keys begin; all later recipes and overrides change values, and add none.
-        return _over(_packaged(_ROOT), given)
+        return _over(_packaged(_ROOT), own)
     first, *others = bases if isinstance(bases, list) else [bases]
     stated = _resolved(_packaged(str(first)), str(first), method if str(first) != method else None)
     for other in others:
         _merge(stated, _packaged(str(other)), f" in {other}")
-    _merge(stated, given, f" in {name}")
+    _merge(stated, own, f" in {name}")
     return stated
 
 
@@ -107,9 +107,9 @@ def _packaged(name: str) -> dict[str, Any]:
     return _parse(text, name)
 
 
-def _over(stated: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _over(stated: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(stated)
-    for key, value in given.items():
+    for key, value in own.items():
         inside = stated.get(key)
         named = _NAMED.get(key)
         both = isinstance(value, Mapping) and isinstance(inside, dict) and not (named and named in value)

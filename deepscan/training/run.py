@@ -126,8 +126,8 @@ def _rows(recipe: Recipe, crops: CropSet) -> tuple[CropIndices, CropIndices]:
     """Return the positions to train on, and the samples that choose the epoch, as `arrange` gives them."""
     training = crops.where("train", recipe.frames["train"], recipe.sampling)
     if recipe.labels == "none":
-        held = crops.where("val", recipe.frames["val"], recipe.sampling)
-        return training, arrange(crops, held, recipe, (recipe.seed,))
+        validation = crops.where("val", recipe.frames["val"], recipe.sampling)
+        return training, arrange(crops, validation, recipe, (recipe.seed,))
     training = np.concatenate((training, crops.where(PAIRS)))
     choosing, _ = halves(crops, recipe.frames["val"], recipe.sampling)
     rows = np.column_stack((choosing, crops.labels[choosing], choosing))

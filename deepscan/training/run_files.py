@@ -68,8 +68,8 @@ def save_checkpoint(
     tensors = {f"network.{name}": value for name, value in kept(network).items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in kept(average).items()}
-    for at, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{at}.{key}": value for key, value in state.items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
     stated = {**asdict(progress), "identity": identity}
     write_tensors(path, tensors, {"deepscan": json.dumps(stated)})
 
@@ -138,8 +138,8 @@ def restore_checkpoint(
         _load(path, average, _part(tensors, "average."))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optimiser.").items():
-        at, key = name.split(".", 1)
-        state.setdefault(int(at), {})[key] = value
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return TrainingProgress(
         stated["epoch"],
@@ -205,10 +205,10 @@ class Log:
         folder.mkdir(parents=True, exist_ok=True)
         self._curves = SummaryWriter(folder / CURVES, purge_step=step or None)
 
-    def step(self, step: int, told: Mapping[str, float]) -> None:
+    def step(self, step: int, values: Mapping[str, float]) -> None:
         """Note the loss, its parts and the learning rate of a step, now and then."""
         if step % CURVE_INTERVAL == 0:
-            for name, value in told.items():
+            for name, value in values.items():
                 self._curves.add_scalar(f"step/{name}", value, step)
 
     def epoch(self, step: int, history: Sequence[Mapping[str, float]]) -> None:

@@ -39,10 +39,10 @@ def choosing_figures(
         scores: Probability of fake of each row.
     """
     positions, labels = rows[:, 0], rows[:, 1]
-    videos = mean_votes(labels, scores, [crops.videos[at] for at in positions])
+    videos = mean_votes(labels, scores, [crops.videos[position] for position in positions])
     figures = {"auc": auc(labels, scores), "video_auc": auc(videos.labels, videos.scores)}
     if len(unseen := unseen_rows(crops, rows)):
-        groups = [crops.groups[at] for at in positions[unseen]]
+        groups = [crops.groups[position] for position in positions[unseen]]
         voted = mean_votes(labels[unseen], scores[unseen], groups)
         figures["unseen_auc"] = auc(voted.labels, voted.scores)
     return figures
@@ -74,8 +74,8 @@ class SeenInTraining:
         """Return what the training crops among these have, whose methods and origins are known."""
         train = crops.where("train").tolist()
         return cls(
-            frozenset(crops.methods[at] for at in train if crops.labels[at] == FAKE),
-            frozenset(crops.origins[at] for at in train),
+            frozenset(crops.methods[position] for position in train if crops.labels[position] == FAKE),
+            frozenset(crops.origins[position] for position in train),
         )
 
     def unseen(self, crops: CropSet) -> NDArray[np.bool_]:
@@ -112,6 +112,6 @@ def mean_votes(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: S
         of_vote.setdefault((group, label), []).append(score)
     return GroupVotes(
         np.array([label for _, label in of_vote], dtype=np.int64),
-        np.array([np.mean(given) for given in of_vote.values()]),
+        np.array([np.mean(crop_scores) for crop_scores in of_vote.values()]),
         tuple(group for group, _ in of_vote),
     )

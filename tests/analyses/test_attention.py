@@ -81,10 +81,10 @@ def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
     [(crops, pixels)] = read_batches(draw_crops(asked))
     opened = open_network(asked.card)
     with torch.no_grad():
-        output = opened.network(**opened.given(pixels))
+        output = opened.network(**opened.prepare(pixels))
     reals = [at for at, crop in enumerate(crops) if crop.label == 0]
     queries = output.attention.double().numpy()[reals]
-    cls = opened.network.backbone(opened.given(pixels)["crops"]).attention.detach().double().numpy()[reals]
+    cls = opened.network.backbone(opened.prepare(pixels)["crops"]).attention.detach().double().numpy()[reals]
     check(found.figure)
     rows = {row["token"]: row for row in found.rows if row["label"] == "real"}
     assert rows["query 2"]["effective_patches"] == round(float(effective(queries[:, 1]).mean()), 2)
@@ -101,7 +101,7 @@ def test_queries_that_classify_beside_cls_are_told_of_and_a_network_without_has_
 ) -> None:
     for fusion, tokens in (("concat", 4), ("cls", 1)):
         opened = open_network(model("qtfp", tmp_path, fusion=fusion))
-        output = opened.network(**opened.given(np.zeros((1, 32, 32, 3), np.uint8)))
+        output = opened.network(**opened.prepare(np.zeros((1, 32, 32, 3), np.uint8)))
         assert len(attention_maps(output)) == tokens
 
 
@@ -151,7 +151,7 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     ]
     assert points[0].auc == points[9].auc == 0.5
     assert points[8].auc == points[17].auc == 1.0
-    own = backbone(opened.given(pixels[halves.held_out])["crops"]).attention.detach().numpy()
+    own = backbone(opened.prepare(pixels[halves.held_out])["crops"]).attention.detach().numpy()
     np.testing.assert_allclose(points[0].attention, own, atol=1e-6)  # float32, batched otherwise
     assert np.abs(points[9].attention - own).max() > 1e-3
     assert sum(told) == halves.passes(8) == 2 * (8 * 16 + 9 * 16)

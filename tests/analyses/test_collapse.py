@@ -176,7 +176,7 @@ def test_own_features_are_what_the_networks_head_takes(method, cards):
     opened = open_network(cards[method])
     found = distinct_crops(forgeries(subject([dataset("A", [3] * 4, [3] * 4)])))
     seen = see_crops(opened, found)
-    given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
+    given = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
         expected = opened.network(**given).logits
         logits = opened.network.classify(seen.own)
@@ -189,7 +189,7 @@ def test_the_last_layers_token_is_the_backbones_own(cards):
     opened = open_network(cards["qtfp"])
     found = distinct_crops(forgeries(subject([dataset("A", [2] * 3, [2] * 3)])))
     seen = see_crops(opened, found)
-    given = opened.given(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
+    given = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
         tokens = opened.network.backbone(given["crops"])
     assert torch.allclose(seen.layers[:, -1], tokens.cls, atol=1e-5)

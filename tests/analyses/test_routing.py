@@ -156,7 +156,7 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
     masks = keep_rates(opened.network, opened, drawn)
 
     pixels = np.stack([crop.reader(crop.video, crop.number) for crop in drawn])
-    given = opened.given(pixels)
+    given = opened.prepare(pixels)
     last = opened.network(**given).maps["masks"].numpy()
     sizes = given["regions"].numpy().sum(axis=2)
     # An empty region stands for the whole crop.

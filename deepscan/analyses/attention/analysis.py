@@ -87,7 +87,7 @@ class AttentionAnalysis(Analysis):
         pieces = WorkProgress(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
         for crops, pixels in read_batches(drawn, on_progress=pieces.reached):
             with torch.no_grad():
-                output = opened.network(**opened.given(pixels))
+                output = opened.network(**opened.prepare(pixels))
             seen.add(crops, attention_maps(output))
             read += len(crops)
             kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
@@ -131,15 +131,15 @@ def _picked(drawn: Sequence[DrawnCrop], most: int, seed: int) -> set[int]:
     picked: set[int] = set()
     for label in (0, 1):
         own = [crop for crop in drawn if crop.label == label]
-        picked |= {id(own[at]) for at in rng.permutation(len(own))[: most // 2]}
+        picked |= {id(own[index]) for index in rng.permutation(len(own))[: most // 2]}
     return picked
 
 
 def _rows(seen: AttentionSums) -> list[dict[str, Cell]]:
     sets = list(dict.fromkeys(name for name, _, _ in seen.measures))
     rows = [
-        _row("spread", name, LABEL_NAMES[label], token, np.stack(given))
-        for (name, label, token), given in sorted(
+        _row("spread", name, LABEL_NAMES[label], token, np.stack(measures))
+        for (name, label, token), measures in sorted(
             seen.measures.items(), key=lambda item: (sets.index(item[0][0]), item[0][1])
         )
     ]
@@ -149,15 +149,15 @@ def _rows(seen: AttentionSums) -> list[dict[str, Cell]]:
     return rows
 
 
-def _row(part: str, name: str, label: str, token: str, given: FloatArray, **more: Cell) -> dict[str, Cell]:
-    means, low, high = given.mean(axis=0), *np.quantile(given[:, 1], (0.25, 0.75))
+def _row(part: str, name: str, label: str, token: str, measures: FloatArray, **more: Cell) -> dict[str, Cell]:
+    means, low, high = measures.mean(axis=0), *np.quantile(measures[:, 1], (0.25, 0.75))
     return {
         "part": part,
         "dataset": name,
         "label": label,
         "token": token,
         "epoch": more.get("epoch", ""),
-        "crops": len(given),
+        "crops": len(measures),
         "entropy": round(float(means[0]), 4),
         "effective_patches": round(float(means[1]), 2),
         "effective_low": round(float(low), 2),
@@ -173,9 +173,9 @@ def _courses(points: Sequence[ClsEpoch], patches: int, top: int) -> list[dict[st
     rows = []
     for point in points:
         look, own = point.attention, points[0].attention
-        given = (entropy(look), effective(look), top_share(look, top), divergence(look, own))
+        measures = (entropy(look), effective(look), top_share(look, top), divergence(look, own))
         more: dict[str, Any] = {"epoch": point.epoch, "auc": round(point.auc, 4)}
-        rows.append(_row("course", "held out", "both", point.arm, np.stack(given, axis=1), **more))
+        rows.append(_row("course", "held out", "both", point.arm, np.stack(measures, axis=1), **more))
     return rows
 
 
@@ -200,10 +200,11 @@ def _spreads(seen: AttentionSums, patches: int) -> list[str]:
 
 def _verdict(points: Sequence[ClsEpoch], learnt: int, held_out: int, subject: Subject) -> tuple[str, ...]:
     last = points[-1].epoch
-    at = {(point.arm, point.epoch): point for point in points}
-    pre, rand = (at[arm, last] for arm in ARMS)
+    by_epoch = {(point.arm, point.epoch): point for point in points}
+    pre, rand = (by_epoch[arm, last] for arm in ARMS)
     apart = [
-        float(divergence(at["RandCLS", epoch].attention, points[0].attention).mean()) for epoch in (0, last)
+        float(divergence(by_epoch["RandCLS", epoch].attention, points[0].attention).mean())
+        for epoch in (0, last)
     ]
     backbone = subject.card.network.get("backbone", {}).get("name", "")
     lines = [

@@ -35,7 +35,7 @@ def draw_attention(seen: AttentionSums, points: Sequence[ClsEpoch], grid: int) -
     """
     kinds = sorted(seen.maps, key=lambda kind: (kind[0] != "CLS", kind[1]))
     tokens = list(dict.fromkeys(token for token, _ in kinds))
-    panels: list[Any] = [["weights"] * 2 + [effective] * 2, [f"map {at}" for at in range(4)]]
+    panels: list[Any] = [["weights"] * 2 + [effective] * 2, [f"map {index}" for index in range(4)]]
     heights = [2.5, 2.1]
     if len(kinds) == 2:
         panels[1] = ["map 0", "map 0", "map 1", "map 1"]
@@ -47,7 +47,7 @@ def draw_attention(seen: AttentionSums, points: Sequence[ClsEpoch], grid: int) -
         axes = figure.subplot_mosaic(panels, height_ratios=heights)
         _draw_weights(axes["weights"], seen, tokens)
         _draw_effective(axes[effective], seen, tokens, grid**2)
-        _draw_maps(figure, [axes[f"map {at}"] for at in range(len(kinds))], seen, kinds, grid)
+        _draw_maps(figure, [axes[f"map {index}"] for index in range(len(kinds))], seen, kinds, grid)
         if points:
             _draw_course(axes["auc"], axes["spread"], points, grid**2)
         handles = [
@@ -101,20 +101,20 @@ def _draw_maps(
     figure: Figure, panels: Sequence[Axes], seen: AttentionSums, kinds: Sequence[tuple[str, int]], grid: int
 ) -> None:
     maps = {
-        f"{token}, {LABEL_NAMES[label]}": given.reshape(grid, grid) / given.mean()
+        f"{token}, {LABEL_NAMES[label]}": weights.reshape(grid, grid) / weights.mean()
         for token, label in kinds
-        for given in [seen.maps[token, label]]
+        for weights in [seen.maps[token, label]]
     }
-    bar = add_maps(figure, panels, maps, 0, max(float(each.max()) for each in maps.values()))
+    bar = add_maps(figure, panels, maps, 0, max(float(shares.max()) for shares in maps.values()))
     bar.set_label("Mean weight\n(1: all weigh the same)")
 
 
 def _draw_course(left: Axes, right: Axes, points: Sequence[ClsEpoch], patches: int) -> None:
-    for at, arm in enumerate(ARMS):
+    for index, arm in enumerate(ARMS):
         own = [point for point in points if point.arm == arm]
         epochs = [point.epoch for point in own]
-        look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKERS[at], "label": arm}
-        look |= {"linestyle": ("-", "--")[at], "markerfacecolor": (COLOURS[2], "none")[at]}
+        look: dict[str, Any] = {"color": COLOURS[2 + index], "marker": MARKERS[index], "label": arm}
+        look |= {"linestyle": ("-", "--")[index], "markerfacecolor": (COLOURS[2], "none")[index]}
         left.plot(epochs, [point.auc for point in own], **look)
         spread = [float(effective(point.attention).mean()) for point in own]
         right.plot(epochs, spread, **look)

@@ -38,11 +38,11 @@ def top_share(attention: FloatArray, count: int) -> FloatArray:
     return np.asarray(np.sort(attention, axis=-1)[..., -count:].sum(axis=-1))
 
 
-def divergence(given: FloatArray, reference: FloatArray) -> FloatArray:
+def divergence(attention: FloatArray, reference: FloatArray) -> FloatArray:
     """Return the Kullback-Leibler divergence in nats, clamped as in training (QTFP, RAAL), shape (...)."""
     # 1e-8 is where the loss clamps, too.
-    logs = np.log(np.maximum(given, 1e-8)) - np.log(np.maximum(reference, 1e-8))
-    return np.asarray((given * logs).sum(axis=-1))
+    logs = np.log(np.maximum(attention, 1e-8)) - np.log(np.maximum(reference, 1e-8))
+    return np.asarray((attention * logs).sum(axis=-1))
 
 
 def attention_maps(output: Output) -> dict[str, FloatArray]:
@@ -58,15 +58,15 @@ def attention_maps(output: Output) -> dict[str, FloatArray]:
         )
     attention = _array(output.explanation["attention"])
     if isinstance(output, QtfpOutput) and output.pooled is not None:
-        named = {f"query {at}": attention[:, at - 1] for at in range(1, attention.shape[1] + 1)}
+        named = {f"query {number}": attention[:, number - 1] for number in range(1, attention.shape[1] + 1)}
         return {CLS: _array(output.tokens.attention), **named}
     if isinstance(output, QtfpOutput | LinearOutput):
         return {CLS: _array(output.tokens.attention)}
     return {CLS: attention[:, 0]}
 
 
-def _array(given: Tensor) -> FloatArray:
-    return np.asarray(given.detach().double().cpu())
+def _array(tensor: Tensor) -> FloatArray:
+    return np.asarray(tensor.detach().double().cpu())
 
 
 @dataclass(slots=True, eq=False)
@@ -114,8 +114,8 @@ class AttentionSums:
     def of(self, label: int, token: str) -> FloatArray:
         """Return the measures of all data sets' crops of a label, shape (N, 4)."""
         rows = [
-            row for (_, kind, name), given in self.measures.items() if (kind, name) == (label, token)
-            for row in given
+            row for (_, kind, name), measured in self.measures.items() if (kind, name) == (label, token)
+            for row in measured
         ]  # fmt: skip
         return np.stack(rows)
 

@@ -67,8 +67,8 @@ def split_halves(crops: Sequence[DrawnCrop], seed: int) -> CropHalves:
     """Return crops in two halves, group by group as the seed has it."""
     names = sorted({crop.group for crop in crops})
     rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
-    order = np.array(sorted(range(len(crops)), key=lambda at: rank[crops[at].group]), dtype=np.int64)
-    groups = [crops[at].group for at in order]
+    order = np.array(sorted(range(len(crops)), key=lambda index: rank[crops[index].group]), dtype=np.int64)
+    groups = [crops[index].group for index in order]
     cut = len(order) // 2
     while 0 < cut < len(order) and groups[cut] == groups[cut - 1]:
         cut += 1
@@ -142,7 +142,7 @@ def _learn(
     labels: NDArray[np.int64],
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    logits: Tensor = head(opened.network.backbone(opened.given(pixels)["crops"]).cls)
+    logits: Tensor = head(opened.network.backbone(opened.prepare(pixels)["crops"]).cls)
     loss = F.cross_entropy(logits, torch.from_numpy(labels).to(logits.device))
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -161,7 +161,7 @@ def _judged(
 ) -> ClsEpoch:
     margins, looks = [], []
     for rows in _parts(halves.held_out):
-        tokens = opened.network.backbone(opened.given(pixels[rows])["crops"])
+        tokens = opened.network.backbone(opened.prepare(pixels[rows])["crops"])
         logits = head(tokens.cls).double()
         margins.append(logits[:, FAKE] - logits[:, REAL])
         looks.append(tokens.attention.double().cpu().numpy())
@@ -171,4 +171,4 @@ def _judged(
 
 
 def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [rows[at : at + TRAIN_BATCH] for at in range(0, len(rows), TRAIN_BATCH)]
+    return [rows[start : start + TRAIN_BATCH] for start in range(0, len(rows), TRAIN_BATCH)]

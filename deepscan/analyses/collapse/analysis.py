@@ -135,17 +135,17 @@ class CollapseAnalysis(Analysis):
         found = []
         for radius in self.radii:
             results = []
-            for turn, (trained, held) in enumerate(splits):
+            for turn, (trained, held_out) in enumerate(splits):
                 if isinstance(network, FrozenNetwork):
                     train_head(network, seen.own[trained], labels[trained], radius, self.plan, seed + turn)
                     with torch.inference_mode():
-                        logits = network.classify(seen.own[held])
-                    given = logits[:, FAKE] - logits[:, REAL]
+                        logits = network.classify(seen.own[held_out])
+                    margins = logits[:, FAKE] - logits[:, REAL]
                 else:
                     probe = LinearProbe(trained, radius, seed + turn)
                     weights = train_probes(seen.own, labels, [probe], self.plan)
-                    given = probe_margins(seen.own[held], weights)[0]
-                results.append(auc_and_loss(seen.labels[held], given))
+                    margins = probe_margins(seen.own[held_out], weights)[0]
+                results.append(auc_and_loss(seen.labels[held_out], margins))
                 pieces.more()
             found.append({"what": "radius", "radius": radius, **_over(results)})
         return found
@@ -167,24 +167,24 @@ class CollapseAnalysis(Analysis):
             features = seen.layers[:, layer]
             path = _Path(features, seen.labels, probes[0].samples, self.steps)
             weights = train_probes(features, torch.from_numpy(seen.labels), probes, self.plan, path)
-            at = {"layer": layer + 1}
-            given = probe_margins(features, weights)
+            numbered = {"layer": layer + 1}
+            margins = probe_margins(features, weights)
             aucs = []
             for number, radius in enumerate(radii):
                 results = [
-                    auc_and_loss(seen.labels[held], given[turn * len(radii) + number, held])
-                    for turn, (_, held) in enumerate(splits)
+                    auc_and_loss(seen.labels[held_out], margins[turn * len(radii) + number, held_out])
+                    for turn, (_, held_out) in enumerate(splits)
                 ]
                 aucs.append(float(np.mean([auc for auc, _ in results])))
-                found.append({"what": "layer radius", **at, "radius": radius, **_over(results)})
+                found.append({"what": "layer radius", **numbered, "radius": radius, **_over(results)})
             for step, there in path.measured.items():
-                found.append({"what": "step", **at, "step": step, **_cells_of(there)})
+                found.append({"what": "step", **numbered, "step": step, **_cells_of(there)})
             bottleneck = list(path.measured)[critical(list(path.measured.values()))]
             there = path.measured[bottleneck]
             found.append(
                 {
                     "what": "layer",
-                    **at,
+                    **numbered,
                     "step": bottleneck,
                     "auc": aucs[0],
                     **self._radius(aucs),
@@ -211,14 +211,14 @@ class CollapseAnalysis(Analysis):
     def _lines(
         self, case: ForgeryRows, head: Sequence[Mapping[str, Cell]], probed: Sequence[Mapping[str, Cell]]
     ) -> list[str]:
-        at = ", ".join(f"{row['radius']:g}: {row['auc']:.3f}" for row in head)
+        by_radius = ", ".join(f"{row['radius']:g}: {row['auc']:.3f}" for row in head)
         radii = []
         for row in probed:
             if row["what"] == "layer":
                 sign = {"no": ">= ", "without SAM": "none, "}.get(str(row["reached"]), "")
                 radii.append(f"{row['layer']}: {sign}{row['cor']:g} ({row['cor_theory']:.2g})")
         return [
-            f"{case.data}, {case.kind}: held-out AUC by radius {at}",
+            f"{case.data}, {case.kind}: held-out AUC by radius {by_radius}",
             f"{case.data}, {case.kind}: COR by layer, measured (by theory) {', '.join(radii)}",
         ]
 
@@ -235,8 +235,8 @@ class _Path:
     def __call__(self, step: int, weights: Tensor) -> None:
         if step in self.steps:
             first = weights[0].double().numpy()
-            given = self.features @ first[:-1] + first[-1]
-            self.measured[step] = geometry(self.features, self.labels, given)
+            margins = self.features @ first[:-1] + first[-1]
+            self.measured[step] = geometry(self.features, self.labels, margins)
 
 
 def _over(results: Sequence[tuple[float, float]]) -> dict[str, Cell]:

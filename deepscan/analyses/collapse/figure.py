@@ -41,8 +41,8 @@ def draw_collapse(rows: Sequence[Mapping[str, Cell]]) -> Figure:
         figure = new_figure(5.6)
         panels = figure.subplots(2, 2)
         handles = [
-            _draw_kind(panels, [row for row in rows if (row["data"], row["kind"]) == kind], at, len(kinds))
-            for at, kind in enumerate(kinds)
+            _draw_kind(panels, [row for row in rows if (row["data"], row["kind"]) == kind], index, len(kinds))
+            for index, kind in enumerate(kinds)
         ]
         _draw_layers(panels[1, 1], [row for row in rows if (row["data"], row["kind"]) == kinds[0]])
         _label(panels, rows, kinds[0])
@@ -88,7 +88,7 @@ def _draw_steps(axes: Axes, rows: Rows, **look: Any) -> None:
     steps, logs = [row["step"] for row in there], np.log([row["gsnr"] for row in there])
     axes.plot(steps, np.exp(logs), **{**look, "linewidth": 0.6, "alpha": 0.4})
     reach = range(len(logs))
-    smooth = [logs[max(0, at - NEAR) : at + NEAR + 1].mean() for at in reach]
+    smooth = [logs[max(0, index - NEAR) : index + NEAR + 1].mean() for index in reach]
     axes.plot(steps, np.exp(smooth), **look)
 
 

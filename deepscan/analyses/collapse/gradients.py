@@ -104,7 +104,7 @@ def critical(path: Sequence[Geometry]) -> int:
     Args:
         path: The geometry at some steps of the training.
     """
-    return int(np.argmin([at.bound for at in path]))
+    return int(np.argmin([point.bound for point in path]))
 
 
 def _greatest(rows: FloatArray) -> float:

@@ -97,14 +97,14 @@ class CostAnalysis(Analysis):
 
     def _judging(self, opened: OpenNetwork) -> list[CostItem]:
         crops = _crops(opened.network.side, self.batch)
-        given = opened.given(crops)
+        inputs = opened.prepare(crops)
         views = opened.inputs.views
 
         def judge() -> None:
             with torch.inference_mode():
-                opened.network.predict(**given)
+                opened.network.predict(**inputs)
 
-        made = self._timed(lambda: opened.given(crops), opened.device) / self.batch * views
+        made = self._timed(lambda: opened.prepare(crops), opened.device) / self.batch * views
         judged = self._timed(judge, opened.device) / self.batch * views
         return [
             CostItem("time a crop", "its inputs", made, "s"),
@@ -114,8 +114,8 @@ class CostAnalysis(Analysis):
 
     def _depth(self, opened: OpenNetwork) -> str:
         with torch.inference_mode():
-            given = opened.given(_crops(opened.network.side, self.batch))
-            depth = opened.network.predict(**given)["depth"].mean()
+            inputs = opened.prepare(_crops(opened.network.side, self.batch))
+            depth = opened.network.predict(**inputs)["depth"].mean()
         blocks = opened.network.backbone.depth
         return (
             f"the crops that were timed, which show no faces, go {float(depth):.1f} of {blocks} blocks deep"
@@ -172,12 +172,12 @@ def recipe_of(card: ModelCard) -> Recipe | None:
     if not isinstance(stated, Mapping) or card.crop is None:
         return None
     own = load_recipe(card.method)
-    given: dict[str, Any] = {
+    settings: dict[str, Any] = {
         name: renamed_value(name, value)
         for name, value in stated.items()
         if name not in _ELSEWHERE and hasattr(own, name)
     }
-    return replace(own, **given, crop=card.crop, mean=card.mean, std=card.std)
+    return replace(own, **settings, crop=card.crop, mean=card.mean, std=card.std)
 
 
 def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[CostItem]:
@@ -235,10 +235,10 @@ def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | 
     setting = _SETTINGS.get(tuning)
     if setting is None or card.method not in ("qtfp", tuning):
         return None, ""
-    given = paper_table("qtfp-cost")
+    table = paper_table("qtfp-cost")
     column = f"{setting}+Ours" if card.method == "qtfp" else setting
-    value = given.cell(row, column).number
-    return None if value is None else float(value), f"QTFP, {given.number}, {column}"
+    value = table.cell(row, column).number
+    return None if value is None else float(value), f"QTFP, {table.number}, {column}"
 
 
 def _lines(items: list[CostItem]) -> list[str]:

@@ -29,13 +29,13 @@ def draw_cost(items: Sequence[CostItem], frames: int) -> Figure:
         title: ([item for item in items if item.measure.startswith(measure)], scale)
         for title, (measure, scale) in panels.items()
     }
-    there = {title: given for title, given in there.items() if given[0]}
-    bars = [sum(1 + (item.paper is not None) for item in given) for given, _ in there.values()]
+    there = {title: chosen for title, chosen in there.items() if chosen[0]}
+    bars = [sum(1 + (item.paper is not None) for item in chosen) for chosen, _ in there.values()]
     with styled():
         figure = new_figure(sum(0.27 * count + 0.75 for count in bars))
         axes = figure.subplots(len(bars), 1, squeeze=False, height_ratios=[count + 1.2 for count in bars])
-        for panel, (title, (given, scale)) in zip(axes.flat, there.items(), strict=True):
-            _draw(panel, given, scale)
+        for panel, (title, (chosen, scale)) in zip(axes.flat, there.items(), strict=True):
+            _draw(panel, chosen, scale)
             panel.set_title(title, loc="left")
         if any(item.paper is not None for item in items):
             handles = [Patch(color=COLOURS[0]), Patch(facecolor="white", edgecolor=COLOURS[1], hatch="/////")]
@@ -63,5 +63,5 @@ def _draw(axes: Axes, items: Sequence[CostItem], scale: float) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
-def _write(axes: Axes, at: int, value: float, most: float, text: str) -> None:
-    axes.text(value + 0.01 * most, at, text, va="center", fontsize=8)
+def _write(axes: Axes, row: int, value: float, most: float, text: str) -> None:
+    axes.text(value + 0.01 * most, row, text, va="center", fontsize=8)

@@ -57,7 +57,7 @@ def multiply_adds(network: Network, depth: int | None = None) -> int:
     if isinstance(network, CoritNetwork):
         with_regions = tokens + len(network.chosen)
         seen = [with_regions, *[with_regions if network.shared else tokens] * network.rrm]
-        return sum(transformer_cost(network.layers[-1], 0, each, each, width, hidden) for each in seen)
+        return sum(transformer_cost(network.layers[-1], 0, count, count, width, hidden) for count in seen)
     whole = transformer_cost(blocks, 0, tokens, tokens, width, hidden)
     if isinstance(network, QtfpNetwork) and network.pooling is not None:
         whole += pooling_cost(len(network.pooling.queries), patches, width)
@@ -69,8 +69,8 @@ def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
     blocks, width, prefix = backbone.depth, backbone.width, backbone.prefix
     kept = tokens
     if settings.selection != "none":
-        held = 0 if settings.candidates == "all" else prefix
-        kept = held + settings.kept_of(tokens - held)
+        always = 0 if settings.candidates == "all" else prefix
+        kept = always + settings.kept_of(tokens - always)
     full = blocks - len(network.branch.routed)
 
     def passed(reduced: int) -> int:

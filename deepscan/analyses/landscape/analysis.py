@@ -120,13 +120,13 @@ class LandscapeAnalysis(Analysis):
                 rows.append(_row(what="ascent", radius=radius, start=name, loss=there, rise=there - here))
                 risen[radius] = max(risen.get(radius, -np.inf), there - here)
         pieces.end()
-        at = ", ".join(f"{radius:g}: {rise:.4f}" for radius, rise in risen.items())
+        by_radius = ", ".join(f"{radius:g}: {rise:.4f}" for radius, rise in risen.items())
         return Findings(
             rows,
             draw_landscape(rows, subject.card.name),
             (
                 f"cross-entropy {here:.4f} {moved}",
-                f"it rises within a radius by at least {at}",
+                f"it rises within a radius by at least {by_radius}",
                 f"over the plane it rises by {plane.mean() - here:.4f} in the mean, "
                 f"{plane.max() - here:.4f} at most, {plane.min() - here:.4f} at least; a step of 1 is a "
                 f"distance of {dot(first, first) ** 0.5:.3g}",
@@ -142,7 +142,7 @@ class LandscapeAnalysis(Analysis):
         network = opened.network
         if isinstance(network, FrozenNetwork):
             extract = network.extract
-            crops, (features,) = gather(opened, drawn, lambda given: extract(**given)[:1], pieces.reached)
+            crops, (features,) = gather(opened, drawn, lambda inputs: extract(**inputs)[:1], pieces.reached)
             head = network.cpu().classify
             labels = torch.tensor([crop.label for crop in crops])
 
@@ -158,14 +158,14 @@ class LandscapeAnalysis(Analysis):
         tuned, trained = _as_trained(card, network, opened.device)
         values = tuple(value for value in tuned.parameters() if value.requires_grad)
         read = [
-            (opened.given(pixels), torch.tensor([crop.label for crop in part], device=opened.device))
+            (opened.prepare(pixels), torch.tensor([crop.label for crop in part], device=opened.device))
             for part, pixels in read_batches(drawn, BATCH, pieces.reached)
         ]
         count = sum(len(labels) for _, labels in read)
 
         def parts() -> Iterator[Tensor]:
-            for given, labels in read:
-                logits = tuned(**given).logits.float()
+            for inputs, labels in read:
+                logits = tuned(**inputs).logits.float()
                 yield F.cross_entropy(logits, labels, reduction="sum") / count
 
         what = (

@@ -37,10 +37,10 @@ def draw_landscape(rows: Sequence[Mapping[str, Any]], name: str = "") -> Figure:
 
 def _draw_plane(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
     steps = sorted({row["a"] for row in rows})
-    at = {step: number for number, step in enumerate(steps)}
+    index = {step: number for number, step in enumerate(steps)}
     rises = np.empty((len(steps), len(steps)))
     for row in rows:
-        rises[at[row["b"]], at[row["a"]]] = row["rise"]
+        rises[index[row["b"]], index[row["a"]]] = row["rise"]
     colours = colormaps["viridis"]
     norm = BoundaryNorm(SHADES, colours.N, extend="both")
     filled = axes.contourf(steps, steps, rises, levels=SHADES, norm=norm, cmap=colours, extend="both")

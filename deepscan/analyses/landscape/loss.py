@@ -41,9 +41,9 @@ class WeightLoss:
         for part in self.parts():
             total += float(part.detach())
             found = torch.autograd.grad(part, self.values, allow_unused=True)
-            for at, gradient in enumerate(found):
+            for index, gradient in enumerate(found):
                 if gradient is not None:
-                    sums[at] += gradient
+                    sums[index] += gradient
         return total, sums
 
     @contextmanager
@@ -58,10 +58,10 @@ class WeightLoss:
     @torch.no_grad()
     def put(self, origin: Sequence[Tensor], *moves: tuple[float, Sequence[Tensor]]) -> None:
         """Set the weights to an origin, moved by steps along directions."""
-        for at, (value, start) in enumerate(zip(self.values, origin, strict=True)):
+        for index, (value, start) in enumerate(zip(self.values, origin, strict=True)):
             value.copy_(start)
             for step, direction in moves:
-                value.add_(direction[at], alpha=step)
+                value.add_(direction[index], alpha=step)
 
 
 def direction(values: Sequence[Tensor], seed: Sequence[int], norm: DirectionNorm = "filter") -> list[Tensor]:

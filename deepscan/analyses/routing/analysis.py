@@ -93,11 +93,11 @@ def _rows_routes(routes: Routes) -> list[dict[str, Cell]]:
 
 def _rows_masks(masks: Masks) -> list[dict[str, Cell]]:
     return [
-        _row("kept", (name, label), int(chosen.sum()), layer + 1, region, float(rates[layer, at]))
+        _row("kept", (name, label), int(chosen.sum()), layer + 1, region, float(rates[layer, index]))
         for name, label, chosen in masks.crops.parts()
         for rates in [masks.rates[chosen].mean(axis=0)]
         for layer in range(masks.rates.shape[1])
-        for at, region in enumerate(masks.regions)
+        for index, region in enumerate(masks.regions)
     ]
 
 
@@ -129,10 +129,11 @@ def _lines_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
                 for label, rows in zip(LABEL_NAMES, there, strict=True)
             )
         )
-        shown = "; ".join(
-            f"{label} {_percents(np.array([float(printed('Celeb-DF-v2', label, at)) for at in range(1, 5)]))}"
+        theirs = {
+            label: np.array([float(printed("Celeb-DF-v2", label, expert)) for expert in range(1, 5)])
             for label in LABEL_NAMES
-        )
+        }
+        shown = "; ".join(f"{label} {_percents(weights)}" for label, weights in theirs.items())
         lines.append(f"the paper, layer 21 of 24 on Celeb-DF-v2 (Table D): {shown}")
     return lines
 
@@ -141,10 +142,10 @@ def _lines_masks(masks: Masks, network: CoritNetwork) -> list[str]:
     if not network.rrm:
         return ["this model keeps whole regions: the refinement of masks is off"]
     lines = []
-    for at, region in enumerate(masks.regions):
+    for index, region in enumerate(masks.regions):
         ends = [
-            f"{masks.rates[masks.crops.labels == label, 0, at].mean():.1%} after layer 1 and "
-            f"{masks.rates[masks.crops.labels == label, -1, at].mean():.1%} after layer "
+            f"{masks.rates[masks.crops.labels == label, 0, index].mean():.1%} after layer 1 and "
+            f"{masks.rates[masks.crops.labels == label, -1, index].mean():.1%} after layer "
             f"{masks.rates.shape[1]} on {LABEL_NAMES[label]}s"
             for label in (0, 1)
         ]

@@ -64,15 +64,15 @@ def draw_masks(masks: Masks, grid: int) -> Figure:
         layers = np.arange(1, masks.rates.shape[1] + 1)
         rates = [masks.rates[masks.crops.labels == label].mean(axis=0) for label in (0, 1)]
         # Little is dropped where the threshold is low: the axis begins at the tenth below.
-        low = min(0.9, float(np.floor(10 * min(each.min() for each in rates)) / 10))
+        low = min(0.9, float(np.floor(10 * min(rate.min() for rate in rates)) / 10))
         handles: list[Artist] = []
         labels = []
-        for at, region in enumerate(masks.regions):
+        for index, region in enumerate(masks.regions):
             for label in (0, 1):
-                look: dict[str, Any] = {"color": COLOURS[2 + at], "marker": MARKERS[at]}
+                look: dict[str, Any] = {"color": COLOURS[2 + index], "marker": MARKERS[index]}
                 look |= {"linestyle": ("-", "--")[label], "markersize": 4}
-                look |= {"markerfacecolor": (COLOURS[2 + at], "white")[label]}
-                handles += axes["rates"].plot(layers, rates[label][:, at], **look)
+                look |= {"markerfacecolor": (COLOURS[2 + index], "white")[label]}
+                handles += axes["rates"].plot(layers, rates[label][:, index], **look)
                 labels.append(f"{region}, {LABEL_NAMES[label]}")
         axes["rates"].set(xlabel="Layer", ylabel="Kept of the region", ylim=(low, 1 + 0.03 * (1 - low)))
         axes["rates"].yaxis.set_major_formatter(FuncFormatter(percent))
@@ -133,11 +133,11 @@ def _draw_experts(axes: Axes, routes: Routes) -> list[Artist]:
 
 
 def _draw_sets(axes: Axes, routes: Routes, names: Sequence[str]) -> None:
-    for at, name in enumerate(names):
+    for row, name in enumerate(names):
         for label in (0, 1):
             rows = (routes.crops.sets == name) & (routes.crops.labels == label)
             if rows.any():
-                axes.plot(routes.depth[rows].mean(), at, MARKERS[label], color=COLOURS[label])
+                axes.plot(routes.depth[rows].mean(), row, MARKERS[label], color=COLOURS[label])
     axes.set_yticks(range(len(names)), [shortened(name, 30) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel("Mean number of blocks")

@@ -93,10 +93,10 @@ def noting_weights(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
     """Note what the mixtures of a branch weigh: (block, mixture) -> weights of its last call, (B, N, E)."""
     noted: dict[tuple[int, int], Tensor] = {}
 
-    def note(at: tuple[int, int]) -> Callable[..., None]:
-        def hook(mixture: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
+    def note(place: tuple[int, int]) -> Callable[..., None]:
+        def hook(mixture: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
             # Nothing is noisy in evaluation: these are the weights that the mixture then works with.
-            noted[at] = mixture.weigh(given[0])  # type: ignore[operator]
+            noted[place] = mixture.weigh(inputs[0])  # type: ignore[operator]
 
         return hook
 
@@ -126,7 +126,7 @@ def follow(
     with noting_weights(network.branch) as noted:
         for crops, pixels in read_batches(drawn, on_progress=on_progress):
             noted.clear()
-            passage = network.global_passage(opened.given(pixels)["crops"])
+            passage = network.global_passage(opened.prepare(pixels)["crops"])
             seen += crops
             depth.append(passage.depth.double().cpu().numpy())
             kept.append(passage.kept.cpu().numpy() > 0)
@@ -159,13 +159,13 @@ def keep_rates(
     seen: list[DrawnCrop] = []
     rates, kept_share = [], []
     for crops, pixels in read_batches(drawn, on_progress=on_progress):
-        regions, masks = network.layer_masks(**opened.given(pixels))
+        regions, masks = network.layer_masks(**opened.prepare(pixels))
         seen += crops
         rates.append((masks.sum(dim=3) / regions.sum(dim=2)).transpose(0, 1).double().cpu().numpy())
         kept_share.append(masks.amax(dim=2).mean(dim=0).double().cpu().numpy())
     if not seen:
         note_unread(len(drawn), 0)
-    names = tuple(NAMES[REGIONS[at]] for at in network.chosen)
+    names = tuple(NAMES[REGIONS[index]] for index in network.chosen)
     return Masks(_sets_of(seen), np.concatenate(rates), np.concatenate(kept_share), names)
 
 
@@ -191,17 +191,17 @@ def _experts(noted: dict[tuple[int, int], Tensor], alive: NDArray[np.bool_], cou
 
 def printed(dataset: str, label: str, expert: int) -> Cell:
     """Return the weight that the paper prints for an expert on a data set, "" where it prints none."""
-    given = paper_table(PAPER)
+    table = paper_table(PAPER)
     names = {
         column: name
         for other in load_tables().values()
-        if other.paper == given.paper
+        if other.paper == table.paper
         for column, name in other.datasets.items()
     }
-    for row in given.rows:
+    for row in table.rows:
         column, _, kind = row.name.rpartition(" ")
         if (names.get(column), kind) == (dataset, label) and expert <= len(row.cells):
             value = row.cells[expert - 1].number
-            assert value is not None and given.scale is not None
-            return float(value / given.scale)
+            assert value is not None and table.scale is not None
+            return float(value / table.scale)
     return ""
