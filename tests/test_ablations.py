@@ -61,8 +61,8 @@ def _batch(recipe, network):
     faces = np.zeros(crops.shape[:3], np.uint8)
     faces[:, : network.side // 2] = 255
     made = recipe.make_preprocessor()(crops, faces=list(faces))
-    given = {name: torch.from_numpy(array) for name, array in made.items()}
-    return Batch(given, torch.tensor([0, 1, 0, 1]), torch.ones(4, network.side, network.side))
+    tensors = {name: torch.from_numpy(array) for name, array in made.items()}
+    return Batch(tensors, torch.tensor([0, 1, 0, 1]), torch.ones(4, network.side, network.side))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -130,8 +130,8 @@ def test_a_switch_alone_changes_what_a_network_says_or_learns(method, override):
     ],
 )
 def test_two_values_of_a_switch_are_not_the_same_one(method, one, other):
-    told = [_numbers(method, *NEEDED.get(override, ()), override) for override in (one, other)]
-    assert told[0] != pytest.approx(told[1], rel=1e-5, nan_ok=True)
+    numbers = [_numbers(method, *NEEDED.get(override, ()), override) for override in (one, other)]
+    assert numbers[0] != pytest.approx(numbers[1], rel=1e-5, nan_ok=True)
 
 
 def test_no_row_is_the_recipe_that_another_row_is():

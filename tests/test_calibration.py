@@ -189,8 +189,8 @@ def test_isotonic_scores_are_believable_where_a_temperature_does_not_help():
 
 def test_isotonic_scores_go_along_the_knots():
     found = _stated(method="isotonic", temperature=1.0, knots=((0.2, 0.1), (0.4, 0.1), (0.6, 0.9)))
-    given = np.array([[0.0, 0.2, 0.3], [0.5, 0.55, 1.0]])
-    assert calibrate(given, found) == pytest.approx(np.array([[0.1, 0.1, 0.1], [0.5, 0.7, 0.9]]))
+    raw = np.array([[0.0, 0.2, 0.3], [0.5, 0.55, 1.0]])
+    assert calibrate(raw, found) == pytest.approx(np.array([[0.1, 0.1, 0.1], [0.5, 0.7, 0.9]]))
     assert calibrate(0.5, found) == pytest.approx(0.5)
     assert type(calibrate(0.5, found)) is float
 
@@ -241,8 +241,8 @@ def test_a_calibration_checks_its_method_and_knots(changed):
 @pytest.mark.parametrize("knots", ["[[0.1]]", "[0.1, 0.2]", "[[0.2, 0.1], [0.1, 0.2]]"])
 def test_a_card_with_wrong_knots_is_refused(tmp_path, knots):
     folder = toy.model(tmp_path / "toy")
-    at = "  temperature: 1.0\n"
-    text = (folder / "card.yaml").read_text().replace(at, f"{at}  method: isotonic\n  knots: {knots}\n")
+    line = "  temperature: 1.0\n"
+    text = (folder / "card.yaml").read_text().replace(line, f"{line}  method: isotonic\n  knots: {knots}\n")
     assert "knots" in text
     (folder / "card.yaml").write_text(text)
     with pytest.raises(ContractError, match="not a model card"):
@@ -251,11 +251,11 @@ def test_a_card_with_wrong_knots_is_refused(tmp_path, knots):
 
 def _grouped(n=600):
     labels, raw = _sample(n, 2.5)
-    return labels, raw, [f"group-{at // 3}" for at in range(n)]
+    return labels, raw, [f"group-{row // 3}" for row in range(n)]
 
 
 def test_a_groups_half_hangs_on_its_name_alone():
-    groups = [f"group-{at}" for at in range(200)]
+    groups = [f"group-{number}" for number in range(200)]
     second = second_half(groups)
     assert 60 < second.sum() < 140
     np.testing.assert_array_equal(second_half(groups[::-1] * 2), np.tile(second[::-1], 2))

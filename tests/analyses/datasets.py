@@ -39,9 +39,9 @@ def reader(side: int) -> Reader:
 def dataset(name: str, reals: Sequence[int], fakes: Sequence[int], side: int = 32) -> VideoDataset:
     """Return a data set with videos of so many frames."""
     videos = [
-        FaceVideo(name, f"{name}-{kind}", label, "test", f"{kind}-{at}", ("x",) * count)
+        FaceVideo(name, f"{name}-{kind}", label, "test", f"{kind}-{index}", ("x",) * count)
         for label, (kind, counts) in enumerate((("real", reals), ("fake", fakes)))
-        for at, count in enumerate(counts)
+        for index, count in enumerate(counts)
     ]
     return VideoDataset(name, (), videos, reader(side))
 

@@ -15,7 +15,7 @@ def training(folder: Path, aucs: Sequence[float], results: Sequence[Any] = (), *
     with (run / "log.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "loss", "auc", "video_auc"])
-        writer.writerows([at, 0.5, auc, round(auc - 0.1, 6)] for at, auc in enumerate(aucs, 1))
+        writer.writerows([epoch, 0.5, auc, round(auc - 0.1, 6)] for epoch, auc in enumerate(aucs, 1))
     if recipe:
         stated = {"trained": {"recipe": {"select": "auc", **recipe}}, "results": list(results)}
         (folder / "card.yaml").write_text(yaml.safe_dump(stated), encoding="utf-8")

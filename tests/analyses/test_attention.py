@@ -46,8 +46,8 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
     card = model(method, tmp_path)
     data = [dataset("a", (2, 2, 2, 2), (2, 2, 2)), dataset("b", (1,), (3,))]
 
-    told: list[tuple[int, int]] = []
-    asked = subject(data, card, on_progress=lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    asked = subject(data, card, on_progress=lambda done, total: progress.append((done, total)))
     found = ANALYSES.get("attention")(epochs=1).look(asked)
 
     spread = [row for row in found.rows if row["part"] == "spread"]
@@ -68,10 +68,10 @@ def test_every_model_with_attention_is_told_of(method: str, tmp_path: Path) -> N
     courses = [(row["token"], row["epoch"]) for row in found.rows if row["part"] == "course"]
     assert courses == [("PreCLS", 0), ("PreCLS", 1), ("RandCLS", 0), ("RandCLS", 1)]
     # All once; then both tokens learn from one half once, and are judged by the other twice.
-    held = next(row["crops"] for row in found.rows if row["part"] == "course")
-    assert told[-1] == (18 + 2 * (18 + held), 18 + 2 * (18 + held))
-    assert told == sorted(set(told))
-    assert {total for _, total in told} == {told[-1][1]}
+    held_out = next(row["crops"] for row in found.rows if row["part"] == "course")
+    assert progress[-1] == (18 + 2 * (18 + held_out), 18 + 2 * (18 + held_out))
+    assert progress == sorted(set(progress))
+    assert {total for _, total in progress} == {progress[-1][1]}
 
 
 def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_figures_are_those_of_the_network_itself(tmp_path: Path) -> None:
     opened = open_network(asked.card)
     with torch.no_grad():
         output = opened.network(**opened.prepare(pixels))
-    reals = [at for at, crop in enumerate(crops) if crop.label == 0]
+    reals = [row for row, crop in enumerate(crops) if crop.label == 0]
     queries = output.attention.double().numpy()[reals]
     cls = opened.network.backbone(opened.prepare(pixels)["crops"]).attention.detach().double().numpy()[reals]
     check(found.figure)
@@ -123,9 +123,9 @@ def test_no_group_is_in_both_halves() -> None:
     drawn = draw_crops(subject([data]))
     halves = split_halves(drawn, seed=3)
 
-    groups = [{drawn[at].group for at in half} for half in (halves.learnt, halves.held_out)]
+    groups = [{drawn[row].group for row in half} for half in (halves.learnt, halves.held_out)]
     assert not groups[0] & groups[1]
-    assert [len(each) for each in groups] == [4, 4]
+    assert [len(names) for names in groups] == [4, 4]
     assert sorted([*halves.learnt, *halves.held_out]) == list(range(48))
     assert halves.whole
     assert split_halves(drawn, seed=4).learnt.tolist() != halves.learnt.tolist()
@@ -142,9 +142,9 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     shades = np.array([60 + 120 * crop.label for crop in drawn], np.uint8)
     pixels = np.broadcast_to(shades[:, None, None, None], (32, 32, 32, 3)).copy()
     halves = split_halves(drawn, seed=0)
-    told: list[int] = []
+    progress: list[int] = []
 
-    points = compare_cls(opened, halves, pixels, epochs=8, lr=0.01, seed=0, on_progress=told.append)
+    points = compare_cls(opened, halves, pixels, epochs=8, lr=0.01, seed=0, on_progress=progress.append)
 
     assert [(point.arm, point.epoch) for point in points] == [
         (arm, epoch) for arm in ("PreCLS", "RandCLS") for epoch in range(9)
@@ -154,7 +154,7 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
     own = backbone(opened.prepare(pixels[halves.held_out])["crops"]).attention.detach().numpy()
     np.testing.assert_allclose(points[0].attention, own, atol=1e-6)  # float32, batched otherwise
     assert np.abs(points[9].attention - own).max() > 1e-3
-    assert sum(told) == halves.passes(8) == 2 * (8 * 16 + 9 * 16)
+    assert sum(progress) == halves.passes(8) == 2 * (8 * 16 + 9 * 16)
     after = opened.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     trained = {
@@ -164,13 +164,13 @@ def test_a_random_cls_token_learns_and_the_network_is_left_as_it_was(tmp_path: P
 
 
 def test_too_few_crops_for_two_halves_are_told_of(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     data, card = [dataset("a", (4,), (4,))], model("unifd", tmp_path)
 
     found = AttentionAnalysis().look(
-        subject(data, card, on_progress=lambda done, total: told.append((done, total)))
+        subject(data, card, on_progress=lambda done, total: progress.append((done, total)))
     )
 
     assert {row["part"] for row in found.rows} == {"spread"}
     assert found.lines[-1].startswith("RandCLS against PreCLS is left out: too few crops")
-    assert told == [(8, 8)]
+    assert progress == [(8, 8)]

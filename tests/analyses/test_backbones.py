@@ -43,14 +43,14 @@ def test_every_analysis_that_looks_into_a_model_is_tried():
 def test_an_analysis_runs_on_a_backbone_or_names_those_that_it_accepts(name: str, kind: str, tmp_path: Path):
     card = model("fft", tmp_path, backbone=KINDS[kind])
     side = card.crop.side
-    given = subject([dataset("A", [2] * 6, [2] * 6, side)], card, most=12)
+    looked_into = subject([dataset("A", [2] * 6, [2] * 6, side)], card, most=12)
     analysis = make_analysis(name, QUICK[name])
     if (name, kind) in REFUSED:
         with pytest.raises(UsageError) as caught:
-            analysis.look(given)
+            analysis.look(looked_into)
         assert REFUSED[name, kind] in caught.value.hint
     else:
-        found = analysis.look(given)
+        found = analysis.look(looked_into)
         table, picture = write_findings(name, found, tmp_path / "out")
         with table.open() as file:
             assert len(list(csv.DictReader(file))) == len(found.rows) > 0

@@ -68,19 +68,19 @@ def test_geometry_is_that_of_every_samples_gradient_and_of_the_whole_hessian():
     def loss(flat, x, y):
         return F.cross_entropy(x.double() @ flat[:6].reshape(2, 3).T + flat[6:], y)
 
-    each = torch.stack(
+    gradients = torch.stack(
         [
             torch.autograd.functional.jacobian(lambda w, x=x, y=y: loss(w, x[None], y[None]), flat)
             for x, y in zip(features, labels, strict=True)
         ]
     )
     hessian = torch.autograd.functional.hessian(lambda w: loss(w, features, labels), flat)
-    mean = each.mean(dim=0)
+    mean = gradients.mean(dim=0)
     difference = flat[:6].reshape(2, 3)
-    given = features.double() @ (difference[1] - difference[0]) + flat[7] - flat[6]
-    found = geometry(features.double().numpy(), labels.numpy(), given.numpy())
+    margins = features.double() @ (difference[1] - difference[0]) + flat[7] - flat[6]
+    found = geometry(features.double().numpy(), labels.numpy(), margins.numpy())
     assert found.signal == pytest.approx(float(mean @ mean))
-    assert found.noise == pytest.approx(float((each - mean).square().sum(dim=1).mean()))
+    assert found.noise == pytest.approx(float((gradients - mean).square().sum(dim=1).mean()))
     assert found.curvature == pytest.approx(float(hessian.trace()))
     assert found.sharpness == pytest.approx(float(torch.linalg.eigvalsh(hessian)[-1]))
     # Theorem 1: the three factors of Eq. 13 make the bound of Eq. 10.
@@ -176,9 +176,9 @@ def test_own_features_are_what_the_networks_head_takes(method, cards):
     opened = open_network(cards[method])
     found = distinct_crops(forgeries(subject([dataset("A", [3] * 4, [3] * 4)])))
     seen = see_crops(opened, found)
-    given = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
+    inputs = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
-        expected = opened.network(**given).logits
+        expected = opened.network(**inputs).logits
         logits = opened.network.classify(seen.own)
     # The batches differ in size, and so may the order of sums.
     assert torch.allclose(logits, expected, atol=1e-4)
@@ -189,9 +189,9 @@ def test_the_last_layers_token_is_the_backbones_own(cards):
     opened = open_network(cards["qtfp"])
     found = distinct_crops(forgeries(subject([dataset("A", [2] * 3, [2] * 3)])))
     seen = see_crops(opened, found)
-    given = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
+    inputs = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
-        tokens = opened.network.backbone(given["crops"])
+        tokens = opened.network.backbone(inputs["crops"])
     assert torch.allclose(seen.layers[:, -1], tokens.cls, atol=1e-5)
     assert torch.equal(seen.own, seen.layers[:, -1])
 
@@ -207,11 +207,11 @@ def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
     two = dataset("A", [4] * 6, [4] * 3)
     other = dataclasses.replace(dataset("B", [], [2] * 3), groups={("B-fake", "fake-0"): "person"})
     found = forgeries(subject([two, other], most=10))
-    assert [(each.data, each.kind, len(each.crops)) for each in found] == [
+    assert [(forgery.data, forgery.kind, len(forgery.crops)) for forgery in found] == [
         ("A", "A-fake", 20),
         ("B", "B-fake", 12),
     ]
-    assert all(crop.label == at % 2 for each in found for at, crop in enumerate(each.crops))
+    assert all(crop.label == place % 2 for forgery in found for place, crop in enumerate(forgery.crops))
     # B has no reals of its own: those of A serve both.
     assert len(distinct_crops(found)) == 10 + 10 + 6
     assert [crop.group for crop in found[1].crops if crop.video.name == "fake-0"] == ["person"] * 2
@@ -220,7 +220,9 @@ def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
 def test_no_group_is_both_trained_on_and_held_out():
     data = dataclasses.replace(
         dataset("A", [2] * 9, [2] * 9),
-        groups={(f"A-{kind}", f"{kind}-{at}"): f"{at // 2}" for kind in ("real", "fake") for at in range(9)},
+        groups={
+            (f"A-{kind}", f"{kind}-{row}"): f"{row // 2}" for kind in ("real", "fake") for row in range(9)
+        },
     )
     (found,) = forgeries(subject([data]))
     crops = found.crops
@@ -229,18 +231,18 @@ def test_no_group_is_both_trained_on_and_held_out():
     case = ForgeryRows(found.data, found.kind, np.arange(len(crops)), groups)
     held_out = set()
     for seed in range(8):
-        trained, held = case.split(labels, seed)
-        assert sorted([*trained, *held]) == list(range(36))
-        assert not {groups[at] for at in trained} & {groups[at] for at in held}
-        held_out |= set(held.tolist())
+        trained, left_out = case.split(labels, seed)
+        assert sorted([*trained, *left_out]) == list(range(36))
+        assert not {groups[row] for row in trained} & {groups[row] for row in left_out}
+        held_out |= set(left_out.tolist())
     assert len(held_out) > 36 / FOLDS
 
 
 @pytest.mark.parametrize("method", ["corit", "qtfp"])
 def test_the_look_tells_radii_layers_and_steps(method, cards):
-    told = []
+    progress = []
     data = [dataset("A", [2] * 12, [2] * 12)]
-    findings = QUICK.look(subject(data, cards[method], on_progress=lambda *pieces: told.append(pieces)))
+    findings = QUICK.look(subject(data, cards[method], on_progress=lambda *pieces: progress.append(pieces)))
     rows = {}
     for row in findings.rows:
         rows.setdefault(row["what"], []).append(row)
@@ -255,8 +257,8 @@ def test_the_look_tells_radii_layers_and_steps(method, cards):
         of_layer = [step for step in rows["step"] if step["layer"] == row["layer"]]
         assert row["cor_theory"] == min(step["bound"] for step in of_layer)
         assert row["cor_theory"] == pytest.approx(row["flatness"] * row["misspecification"] * row["fidelity"])
-    assert told[-1] == (48 + 2 * 2 + 2, 48 + 2 * 2 + 2)
-    assert told == sorted(told)
+    assert progress[-1] == (48 + 2 * 2 + 2, 48 + 2 * 2 + 2)
+    assert progress == sorted(progress)
     assert "UniFD 0.57 0.49 0.04 0.03 0.01" in findings.lines[-1]
     by_radius, by_layer = findings.figure.axes[:2]
     assert [line.get_ydata().tolist() for line in by_radius.lines[:1]] == [
@@ -281,12 +283,12 @@ def test_data_that_are_too_few_are_refused_or_left_out(cards):
     with pytest.raises(UsageError, match="B, B-fake: 2 crops of 2 groups are too few"):
         QUICK.look(subject([few], cards["unifd"]))
     enough = dataset("A", [2] * 12, [2] * 12)
-    told = []
+    progress = []
     findings = QUICK.look(
-        subject([enough, few], cards["unifd"], on_progress=lambda *pieces: told.append(pieces))
+        subject([enough, few], cards["unifd"], on_progress=lambda *pieces: progress.append(pieces))
     )
     # Crops, and of either kind the heads of two radii, twice, and those of two layers.
-    assert told[-1] == (50 + 2 * 6, 50 + 2 * 6)
+    assert progress[-1] == (50 + 2 * 6, 50 + 2 * 6)
     assert {row["data"] for row in findings.rows} == {"A"}
     assert any(line.startswith("left out: B, B-fake") for line in findings.lines)
     with pytest.raises(MissingError, match="no crops"):

@@ -150,8 +150,10 @@ def test_the_papers_figures_stand_beside_those_that_they_are_of(tmp_path: Path) 
 
 def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     card = model("qtfp", tmp_path, tuning={"type": "effort"})
-    said: list[tuple[int, int]] = []
-    asked = dataclasses.replace(subject([], card), on_progress=lambda done, total: said.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    asked = dataclasses.replace(
+        subject([], card), on_progress=lambda done, total: progress.append((done, total))
+    )
 
     found = ANALYSES.get("cost")(batch=2, repeats=1, frames=320).look(asked)
 
@@ -162,7 +164,7 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     assert min(row["value"] for row in found.rows) > 0
     [epoch] = [row for row in found.rows if row["measure"] == "training epoch of 320 frames"]
     assert epoch["paper"] == 8 * 60 + 51
-    assert said[-1] == (4, 4)
+    assert progress[-1] == (4, 4)
     assert any("threads on" in line or "GPU" in line for line in found.lines)
     assert write_findings("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
 

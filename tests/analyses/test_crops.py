@@ -45,7 +45,7 @@ def test_what_is_drawn_hangs_on_the_seed_and_on_no_other_data_set() -> None:
 
 def test_a_group_is_one_in_every_data_set_and_a_name_only_in_its_own() -> None:
     a, b = (dataset(name, reals=(1, 1), fakes=(1,)) for name in "ab")
-    a, b = (replace(each, groups={(f"{each.name}-real", "real-0"): "person"}) for each in (a, b))
+    a, b = (replace(source, groups={(f"{source.name}-real", "real-0"): "person"}) for source in (a, b))
 
     groups = {(crop.dataset, crop.video.name): crop.group for crop in draw_crops(subject([a, b]))}
 
@@ -70,15 +70,15 @@ def test_batches_come_in_order_and_without_what_cannot_be_read(tmp_path: Path) -
 
     holed = replace(dataset("a", reals=(4,), fakes=(3,)), read=spotty)
     drawn = draw_crops(subject([holed], most=0))
-    said: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
 
-    got = list(read_batches(drawn, 3, lambda done, total: said.append((done, total))))
+    got = list(read_batches(drawn, 3, lambda done, total: progress.append((done, total))))
 
     assert [crop for crops, _ in got for crop in crops] == [crop for crop in drawn if crop.number != 1]
     for crops, pixels in got:
         expected = [read(crop.video, crop.number) for crop in crops]
         np.testing.assert_array_equal(pixels, np.stack(expected))
-    assert said == [(3, 7), (6, 7), (7, 7)]
+    assert progress == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_what_could_not_be_read_is_told() -> None:

@@ -23,9 +23,9 @@ QUICK = LandscapeAnalysis(points=3, radii=(0.05, 0.1), ascents=2, steps=2, crops
 DATA = [dataset("A", [2] * 4, [2] * 4)]
 
 
-def quadratic(at, curvatures):
+def quadratic(place, curvatures):
     """The loss 1/2 sum of c (w - 1)^2, in two parts, at given weights."""
-    weights = torch.tensor(at, dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor(place, dtype=torch.float64, requires_grad=True)
     scales = torch.tensor(curvatures, dtype=torch.float64)
 
     def parts():
@@ -83,10 +83,10 @@ def test_a_direction_has_the_lengths_of_the_weights_filters():
 @pytest.mark.parametrize("method", ["unifd", "corit", "qtfp", "dfd-hr"])
 def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, tmp_path):
     card = model(method, tmp_path)
-    told = []
+    progress = []
     data = dataset("A", [2] * 4, [2] * 4, side=card.crop.input_side)
-    given = subject([data], card, on_progress=lambda *pieces: told.append(pieces))
-    found = QUICK.look(given)
+    looked_into = subject([data], card, on_progress=lambda *pieces: progress.append(pieces))
+    found = QUICK.look(looked_into)
     plane = [row for row in found.rows if row["what"] == "surface"]
     middle = [row for row in plane if row["a"] == row["b"] == 0]
     assert len(plane) == 9
@@ -98,9 +98,9 @@ def test_the_look_tells_the_loss_of_the_model_itself_and_of_all_points(method, t
     assert ascents == [(radius, start) for radius in (0.05, 0.1) for start in ("gradient", "random 1")]
     # Eight crops of a label at most, or four where the backbone is moved; points; two steps of each ascent.
     total = (16 if method in ("unifd", "corit") else 8) + 9 + 2 * 4
-    assert told[-1] == (total, total)
-    assert told == sorted(set(told))
-    assert found.rows == QUICK.look(given).rows
+    assert progress[-1] == (total, total)
+    assert progress == sorted(set(progress))
+    assert found.rows == QUICK.look(looked_into).rows
 
 
 def test_sam_climbs_from_the_head(tmp_path):
@@ -120,7 +120,7 @@ def test_a_point_of_the_plane_tells_how_far_it_is_from_the_weights(tmp_path):
     length = float(torch.cat([value.detach().flatten() for value in weights]).norm())
     # As long as the weights, whichever way; biases do not move.
     assert away[0, 0] == 0
-    assert [away[at] for at in ((2, 0), (0, 2), (-2, 0))] == pytest.approx([2 * length] * 3)
+    assert [away[point] for point in ((2, 0), (0, 2), (-2, 0))] == pytest.approx([2 * length] * 3)
     # The two are not quite at right angles: by the law of cosines their diagonals belong together.
     assert away[2, 2] ** 2 + away[2, -2] ** 2 == pytest.approx(4 * (2 * length) ** 2)
     check(found.figure)
@@ -136,7 +136,7 @@ def test_two_landscapes_have_the_same_colours(tmp_path):
         ]
         rows += [{"what": "ascent", "radius": 0.1, "start": "gradient", "rise": scale}]
         plane = draw_landscape(rows).axes[0]
-        (filled,) = [each for each in plane.collections if getattr(each, "filled", False)]
+        (filled,) = [collection for collection in plane.collections if getattr(collection, "filled", False)]
         return filled
 
     flat, steep = drawn(0.003), drawn(3.0)
@@ -168,8 +168,10 @@ def test_what_training_changed_is_moved_where_its_folder_is_there(tmp_path):
     whole = QUICK.look(subject(DATA, card))
     assert "all weights, as the training's checkpoint is not there" in whole.lines[0]
     # Folded or not, it is one model.
-    at = [row["loss"] for each in (found, whole) for row in each.rows if row["a"] == row["b"] == 0]
-    assert at[0] == pytest.approx(at[1], abs=1e-5)
+    losses = [
+        row["loss"] for findings in (found, whole) for row in findings.rows if row["a"] == row["b"] == 0
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

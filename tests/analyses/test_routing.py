@@ -40,7 +40,7 @@ def routed(folder: Path, biases: tuple[float, ...] = (50, 50, 50), **stated: obj
 
 def value(found: Findings, **asked: object) -> object:
     """Return the value of the one row that is asked for."""
-    [row] = [row for row in found.rows if all(row[name] == given for name, given in asked.items())]
+    [row] = [row for row in found.rows if all(row[name] == cell for name, cell in asked.items())]
     return row["value"]
 
 
@@ -55,8 +55,8 @@ def test_judges_that_are_forced_give_a_known_depth(
     for name, label, crops in (("Celeb-DF-v2", "real", 4), ("b", "fake", 3), ("all", "fake", 7)):
         part = {"dataset": name, "label": label}
         assert value(found, measure="depth", crops=crops, **part) == depth
-        shares = {at: value(found, measure="exit", layer=at, **part) for at in range(2, 6)}
-        assert shares == {at: float(at == depth) for at in range(2, 6)}
+        shares = {layer: value(found, measure="exit", layer=layer, **part) for layer in range(2, 6)}
+        assert shares == {layer: float(layer == depth) for layer in range(2, 6)}
     for measure in ("kept", "expert"):
         layers = {row["layer"] for row in found.rows if row["measure"] == measure}
         assert layers == set(range(3 if measure == "kept" else 1, depth + 1))
@@ -71,7 +71,7 @@ def test_gates_that_are_set_by_hand_are_told_beside_the_papers(tmp_path: Path) -
     # float32 softmax, rounded to six digits.
     assert value(found, of="attention 1", **part) == pytest.approx(0.1, abs=2e-6)
     assert value(found, of="mlp 1", **part) == pytest.approx(0.3, abs=2e-6)
-    assert [value(found, of=f"mean {at}", **part) for at in range(1, 5)] == pytest.approx(
+    assert [value(found, of=f"mean {expert}", **part) for expert in range(1, 5)] == pytest.approx(
         [0.2, 0.2, 0.2, 0.4], abs=2e-6
     )
     beside = {row["of"]: row["paper"] for row in found.rows if row["paper"] != "" and row["label"] == "real"}
@@ -90,12 +90,12 @@ def test_the_paper_is_asked_by_the_name_that_a_set_has_in_benchmark_files() -> N
 def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> None:
     asked = subject(SETS, routed(tmp_path), most=0)
     opened, drawn = open_network(asked.card), draw_crops(asked)
-    network, given = opened.network, []
+    network, batches = opened.network, []
     judge = network.branch.layer_judges["3"]
 
     class EverySecond(torch.nn.Module):
         def forward(self, seen: torch.Tensor) -> torch.Tensor:
-            given.append(len(seen))
+            batches.append(len(seen))
             return torch.arange(len(seen)) % 2 - 0.5
 
     assert judge.bias is not None
@@ -106,8 +106,8 @@ def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> 
         gate.weight.normal_()
     routes = follow(network, opened, drawn)
 
-    assert given == [13]
-    assert routes.depth.tolist() == [3 if at % 2 == 0 else 5 for at in range(13)]
+    assert batches == [13]
+    assert routes.depth.tolist() == [3 if row % 2 == 0 else 5 for row in range(13)]
     np.testing.assert_array_equal(np.isnan(routes.experts[:, 4, 0, 0]), routes.depth == 3)
     # Two or three of the three tokens that are kept are patches.
     counts = routes.kept.sum(axis=2)
@@ -116,9 +116,9 @@ def test_crops_that_leave_and_crops_that_stay_are_told_apart(tmp_path: Path) -> 
     assert counts[routes.depth == 5, 1:].all()
     # Each crop alone goes the way that it goes among others, and its weights are its own.
     network.branch.layer_judges["3"] = judge
-    for at in (1, 3):
-        alone = follow(network, opened, [drawn[at]])
-        np.testing.assert_allclose(routes.experts[at], alone.experts[0], atol=1e-5)  # batched otherwise
+    for row in (1, 3):
+        alone = follow(network, opened, [drawn[row]])
+        np.testing.assert_allclose(routes.experts[row], alone.experts[0], atol=1e-5)  # batched otherwise
     assert np.nanstd(routes.experts[:, 4, 0, 0]) > 1e-3
 
 
@@ -156,9 +156,9 @@ def test_keep_rates_are_those_of_the_networks_own_masks(tmp_path: Path) -> None:
     masks = keep_rates(opened.network, opened, drawn)
 
     pixels = np.stack([crop.reader(crop.video, crop.number) for crop in drawn])
-    given = opened.prepare(pixels)
-    last = opened.network(**given).maps["masks"].numpy()
-    sizes = given["regions"].numpy().sum(axis=2)
+    inputs = opened.prepare(pixels)
+    last = opened.network(**inputs).maps["masks"].numpy()
+    sizes = inputs["regions"].numpy().sum(axis=2)
     # An empty region stands for the whole crop.
     sizes[sizes == 0] = 16
     np.testing.assert_allclose(masks.rates[:, -1], last.sum(axis=2) / sizes)

@@ -19,8 +19,8 @@ def asked(*runs):
 
 
 def test_best_last_and_spread_of_a_curve():
-    told = summarise_curve([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
-    assert told == {
+    summary = summarise_curve([0.5, 0.8, 0.7, 0.75, 0.8, 0.6, 0.72, 0.7])
+    assert summary == {
         "epochs": 8,
         "best_epoch": 2,
         "best": 0.8,
@@ -76,7 +76,7 @@ def test_a_run_is_found_by_its_own_folder_and_by_its_models(tmp_path):
     run = training(tmp_path / "mine", [0.6, 0.8], method="qtfp", seed=1)
     assert read_training(run) == read_training(tmp_path / "mine")
     assert read_training(run).name == "mine"
-    assert [each.name for each in read_trainings((), tmp_path / "mine")] == ["mine"]
+    assert [found.name for found in read_trainings((), tmp_path / "mine")] == ["mine"]
     with pytest.raises(UsageError, match="named twice"):
         read_trainings((run, tmp_path / "mine"))
 
@@ -117,7 +117,9 @@ def test_what_is_no_training_is_said(tmp_path):
 
 
 def test_every_recipe_has_a_line_in_the_legend(tmp_path):
-    runs = [training(tmp_path / f"m{at}", [0.6, 0.8], method="qtfp", seed=1, lr=at) for at in range(9)]
+    runs = [
+        training(tmp_path / f"m{number}", [0.6, 0.8], method="qtfp", seed=1, lr=number) for number in range(9)
+    ]
     figure = StabilityAnalysis().look(asked(*runs)).figure
     assert len(figure.legends[0].get_texts()) == 9
     check(figure)

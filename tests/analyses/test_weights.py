@@ -32,12 +32,12 @@ def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
         qtfp(tmp_path / "d", [0.5, 0.65], 0.14, 1.0, loss={"alignment": "none"}),
     ]
     found = WeightsAnalysis().look(asked(*runs))
-    told = [
+    cells = [
         (row["run"], row["lambda_flcl"], row["lambda_raal"], row["epoch"], row["auc_chosen"])
         for row in found.rows
     ]
     # Video by video, after the epoch that was chosen crop by crop; a loss that is off weighs nothing.
-    assert told == [
+    assert cells == [
         ("b", 0.0, 1.0, 2, 0.45),
         ("d", 0.14, 0.0, 2, 0.55),
         ("a", 0.14, 1.0, 2, 0.5),

@@ -75,22 +75,22 @@ def known_deviations() -> list[KnownDeviation]:
 
 def deviations() -> list[Deviation]:
     """Return every printed mean and change of all tables."""
-    return [found for given in load_tables().values() for found in (*_means(given), *_changes(given))]
+    return [found for table in load_tables().values() for found in (*_means(table), *_changes(table))]
 
 
-def _means(given: PaperTable) -> Iterator[Deviation]:
-    for row in given.rows if given.mean else ():
-        if printed := given.cell(row.name, given.mean).printed:
-            shown = [given.cell(row.name, column).number for column in given.over]
+def _means(table: PaperTable) -> Iterator[Deviation]:
+    for row in table.rows if table.mean else ():
+        if printed := table.cell(row.name, table.mean).printed:
+            shown = [table.cell(row.name, column).number for column in table.over]
             terms = [term for term in shown if term is not None]
             total = sum(terms, Decimal(0))
-            yield Deviation(given.name, row.name, given.mean, "mean", total, len(terms), printed)
+            yield Deviation(table.name, row.name, table.mean, "mean", total, len(terms), printed)
 
 
-def _changes(given: PaperTable) -> Iterator[Deviation]:
-    for row in given.rows if given.asides == "change" else ():
-        for column, cell in zip(given.columns, row.cells, strict=True):
-            base = given.cell(given.against, column).number
+def _changes(table: PaperTable) -> Iterator[Deviation]:
+    for row in table.rows if table.asides == "change" else ():
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            base = table.cell(table.against, column).number
             if cell.number is not None and base is not None:
                 change = cell.number - base
-                yield Deviation(given.name, row.name, column, "change", change, 1, cell.aside)
+                yield Deviation(table.name, row.name, column, "change", change, 1, cell.aside)

@@ -45,7 +45,7 @@ def video(
 ) -> FaceVideo:
     """Write the crops of a video and return it."""
     folder = data / dataset / level / kind / "frames" / name
-    frames = tuple(write_crop(folder / f"{at:03d}.png", value) for at, value in enumerate(values))
+    frames = tuple(write_crop(folder / f"{number:03d}.png", value) for number, value in enumerate(values))
     return FaceVideo(dataset, kind, label_of(kind), split, name, frames, compression=level)
 
 
@@ -75,7 +75,7 @@ def asked(data, out, *only, protocol=CROSS, row="qtfp", **more) -> Evaluation:
 
 def one(report, test, level="video", counting="corrected"):
     """The result on a test set."""
-    (found,) = [each for each in report.of(counting, level) if each.test == test]
+    (found,) = [result for result in report.of(counting, level) if result.test == test]
     return found
 
 

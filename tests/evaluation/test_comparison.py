@@ -21,10 +21,10 @@ def by_all_pairs(labels, first, second):
     of_fakes, of_reals = np.zeros((2, 2)), np.zeros((2, 2))
     for r in range(2):
         for s in range(2):
-            for at in range(len(fake)):
-                of_fakes[r, s] += (wins[r][at].mean() - theta[r]) * (wins[s][at].mean() - theta[s])
-            for at in range(len(real)):
-                of_reals[r, s] += (wins[r][:, at].mean() - theta[r]) * (wins[s][:, at].mean() - theta[s])
+            for row in range(len(fake)):
+                of_fakes[r, s] += (wins[r][row].mean() - theta[r]) * (wins[s][row].mean() - theta[s])
+            for row in range(len(real)):
+                of_reals[r, s] += (wins[r][:, row].mean() - theta[r]) * (wins[s][:, row].mean() - theta[s])
     cov = of_fakes / (len(fake) - 1) / len(fake) + of_reals / (len(real) - 1) / len(real)
     return cov[0, 0] + cov[1, 1] - 2 * cov[0, 1]
 
@@ -142,13 +142,13 @@ def test_only_what_both_have_scored_is_compared(written):
     assert (found.unscored_first, found.unscored_second) == (1, 1)
     assert found.test.difference.value == 0, "partners are found by name, wherever they stand"
     assert found.test.first == 0.75
-    told = found.to_json()
-    assert (told["n"], told["without_partner"], told["without_score"]) == (4, [1, 2], [1, 1])
+    stated = found.to_json()
+    assert (stated["n"], stated["without_partner"], stated["without_score"]) == (4, [1, 2], [1, 1])
 
 
 def test_groups_of_either_file_are_resampled(written):
     plain = written(HEAD, *OURS)
-    grouped = written(f"{HEAD},group", *(f"{line},{at % 2}" for at, line in enumerate(OURS)))
+    grouped = written(f"{HEAD},group", *(f"{line},{row % 2}" for row, line in enumerate(OURS)))
     assert (compare(plain, grouped).groups, compare(grouped, plain).groups) == (2, 2)
     assert compare(plain, plain).groups == 4
     one = written(f"{HEAD},group", *(f"{line},g" for line in OURS))
@@ -157,7 +157,7 @@ def test_groups_of_either_file_are_resampled(written):
 
 def test_frames_are_averaged_or_held_against_each_other(written):
     head = f"{HEAD},frame"
-    frames = written(head, *(f"{line},{at}" for line in OURS for at in range(2)))
+    frames = written(head, *(f"{line},{number}" for line in OURS for number in range(2)))
     plain = written(HEAD, *OURS)
     assert compare(frames, plain).fakes == 2
     found = compare(frames, frames, of="frame")

@@ -28,7 +28,7 @@ def _frames(*rows):
             "dataset": Column.constant("FaceForensics++", len(rows)),
             "kind": Column.of(kind),
             "video": Column.of(name),
-            "folder": Column.of([each.rpartition("/")[0] for each in path]),
+            "folder": Column.of([file.rpartition("/")[0] for file in path]),
         },
     )
 
@@ -148,8 +148,8 @@ def test_corrected_gives_every_figure_at_both_levels_and_as_published_only_the_a
 
 
 def test_the_equal_error_rate_is_that_of_deepfakebench_in_as_published_counting_alone():
-    at = {way.name: way.measures["equal_error_rate"].function for way in (CORRECTED, PUBLISHED)}
-    assert at == {"corrected": eer, "as-published": published_eer}
+    functions = {way.name: way.measures["equal_error_rate"].function for way in (CORRECTED, PUBLISHED)}
+    assert functions == {"corrected": eer, "as-published": published_eer}
     assert list(CORRECTED.measures) == list(PUBLISHED.measures)
 
 

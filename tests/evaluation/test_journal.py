@@ -10,7 +10,7 @@ from deepscan.evaluation.scores import by_video, read_scores
 
 
 def video(name, label=1, frames=3, kind=None):
-    paths = tuple(f"crops/{name}/{at:03}.png" for at in range(frames))
+    paths = tuple(f"crops/{name}/{number:03}.png" for number in range(frames))
     return FaceVideo("Celeb-DF-v2", kind or ("real", "fake")[label], label, "test", name, paths)
 
 
@@ -19,10 +19,12 @@ VIDEOS = (video("one"), video("two, or 2", 0), video("thrée", frames=1))
 
 def write(path, videos=VIDEOS, **options):
     with FrameJournal(path, **options) as journal:
-        for at, item in enumerate(videos):
+        for index, item in enumerate(videos):
             if face_video_key(item) not in journal.done:
                 numbers = np.arange(len(item.frames))
-                journal.append(item, numbers, np.float32(0.1) * (at + 1) + numbers / 100, group=f"g{at}")
+                journal.append(
+                    item, numbers, np.float32(0.1) * (index + 1) + numbers / 100, group=f"g{index}"
+                )
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def sample(n=120):
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 2
     scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
-    return labels, scores, np.array([f"group-{at // 4}" for at in range(n)])
+    return labels, scores, np.array([f"group-{row // 4}" for row in range(n)])
 
 
 def test_all_figures_are_those_that_are_measured_one_by_one():
@@ -93,8 +93,8 @@ def test_scores_that_are_no_probabilities_are_an_error_and_no_reason():
 def test_a_figure_without_an_interval_needs_a_reason():
     with pytest.raises(ValueError, match="reason"):
         Measurement("auc", 2, 1, 1.0, None)
-    told = Measurement("auc", 2, 2, 2 / 3, Interval(2 / 3, 1 / 3, 1.0, 0.95)).to_json()
-    assert (told["value"], told["interval"], "reason" in told) == (0.6667, [0.3333, 1.0], False)
+    stated = Measurement("auc", 2, 2, 2 / 3, Interval(2 / 3, 1 / 3, 1.0, 0.95)).to_json()
+    assert (stated["value"], stated["interval"], "reason" in stated) == (0.6667, [0.3333, 1.0], False)
 
 
 def test_each_kind_of_fake_stands_against_all_reals():

@@ -48,7 +48,7 @@ SMALL = PaperTable(
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_numbered_table_is_there(paper):
-    there = {given.number for given in load_tables().values() if given.paper == paper}
+    there = {table.number for table in load_tables().values() if table.paper == paper}
     assert not [name for name in NUMBERED[paper] if name not in there]
 
 
@@ -65,7 +65,7 @@ def test_no_table_is_stated_twice():
 
 
 def test_a_table_without_figures_says_what_is_lost():
-    assert {name for name, given in load_tables().items() if not given.rows} == LOST
+    assert {name for name, table in load_tables().items() if not table.rows} == LOST
     assert all(load_tables()[name].lost for name in LOST)
 
 
@@ -137,7 +137,7 @@ def test_most_means_are_checked():
     kinds = [found.kind for found in deviations()]
     # Rows of the files with a printed mean, and figures of Tables A and B with a printed change.
     assert kinds.count("mean") == sum(
-        1 for given in load_tables().values() if given.mean for row in given.rows if row.cells[-1].printed
+        1 for table in load_tables().values() if table.mean for row in table.rows if row.cells[-1].printed
     )
     assert kinds.count("change") == 25 * 3 - 2 + 4 * 3
 

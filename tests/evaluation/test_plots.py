@@ -37,14 +37,14 @@ def scored(name="Celeb-DF-v2", count=200, apart=1.0, seed=0):
 
 
 def many(count):
-    names = [*NAMES, *(f"generator-{at:02}" for at in range(count))]
-    return [scored(names[at], 60 + 11 * at, 0.1 * at, at) for at in range(count)]
+    names = [*NAMES, *(f"generator-{index:02}" for index in range(count))]
+    return [scored(names[index], 60 + 11 * index, 0.1 * index, index) for index in range(count)]
 
 
 def results():
     return [
-        Robustness(name, {level: 0.96 - 0.01 * at * level for level in range(6)})
-        for at, name in enumerate(DISTORTIONS.names)
+        Robustness(name, {level: 0.96 - 0.01 * index * level for level in range(6)})
+        for index, name in enumerate(DISTORTIONS.names)
     ]
 
 
@@ -78,11 +78,11 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(name, tmp_path)
     save_figure(FIGURES[name](), path)
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    chunks, at = [], 8
-    while at < len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        chunks.append(data[at + 4 : at + 8])
-        at += 12 + length
+    chunks, offset = [], 8
+    while offset < len(data):
+        (length,) = struct.unpack(">I", data[offset : offset + 4])
+        chunks.append(data[offset + 4 : offset + 8])
+        offset += 12 + length
     # Size, pixels a metre, the picture, the end; neither text nor time.
     assert set(chunks) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
     width, height = struct.unpack(">II", data[16:24])
@@ -113,11 +113,13 @@ def test_roc_draws_each_set_and_states_its_area():
     figure = roc_figure(sets)
     whole, low = figure.axes
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    for at, each in enumerate(sets):
-        x, y = whole.lines[at].get_data()
-        assert np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) == pytest.approx(auc(each.labels, each.scores))
-        assert texts[at] == f"{auc(each.labels, each.scores):.3f}  {each.name}"
-        assert whole.lines[at].get_color() == low.lines[at].get_color() == COLOURS[at]
+    for index, drawn_set in enumerate(sets):
+        x, y = whole.lines[index].get_data()
+        assert np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) == pytest.approx(
+            auc(drawn_set.labels, drawn_set.scores)
+        )
+        assert texts[index] == f"{auc(drawn_set.labels, drawn_set.scores):.3f}  {drawn_set.name}"
+        assert whole.lines[index].get_color() == low.lines[index].get_color() == COLOURS[index]
     assert texts[2:] == ["0.500  chance"]
     assert low.get_xscale() == "log"
 
@@ -144,15 +146,15 @@ def test_a_curve_of_ties_bends_on_the_log_axis():
 
 
 def test_28_lines_look_different():
-    looks = [tuple(line_of(at).values()) for at in range(28)]
+    looks = [tuple(line_of(index).values()) for index in range(28)]
     assert len(set(looks)) == 28
     lines = roc_figure(many(19)).axes[0].lines[:19]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 19
 
 
 def test_robustness_draws_auc_against_level():
-    given = [Robustness("blur", {0: 0.9, 1: 0.81, 5: 0.72}), Robustness("jpeg", {0: 0.9, 1: 0.9})]
-    figure = robustness_figure(given)
+    measured = [Robustness("blur", {0: 0.9, 1: 0.81, 5: 0.72}), Robustness("jpeg", {0: 0.9, 1: 0.9})]
+    figure = robustness_figure(measured)
     lines = figure.axes[0].lines
     assert [line.get_xydata().tolist() for line in lines] == [
         [[0, 0.9], [1, 0.81], [5, 0.72]],
@@ -200,12 +202,12 @@ def test_every_set_has_its_panel_and_every_column_its_scale(count):
 
 
 def test_bars_draw_measured_paper_interval_and_difference():
-    given = [
+    bars = [
         PaperBar("Celeb-DF-v2", 0.9312, 0.96, Interval(0.9312, 0.9, 0.95, 0.95)),
         PaperBar("FFIW", 0.4, None),
         PaperBar("DFDC", None, 0.869),
     ]
-    figure = bars_figure(given, "Video AUC")
+    figure = bars_figure(bars, "Video AUC")
     axes, numbers = figure.axes
     ends = [[bar.get_x() + bar.get_width() for bar in group] for group in axes.containers]
     assert np.allclose(ends, [[0.9312, 0.4, np.nan], [0.96, np.nan, 0.869]], equal_nan=True)

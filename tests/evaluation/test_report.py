@@ -38,15 +38,15 @@ def scores(tmp_path):
 
 def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
     report = report_scores(scores, missing="exclude", row="qtfp")
-    assert [(each.test, each.level, each.value("auc")) for each in report.results] == [
+    assert [(result.test, result.level, result.value("auc")) for result in report.results] == [
         ("UADFV", "video", 0.75),
         ("FaceShifter", "video", 1.0),
     ]
     assert report.mean("corrected", "video", "auc") == pytest.approx(0.875)
-    assert [each.paper.printed for each in report.results] == ["0.989", "0.913"]
+    assert [result.paper.printed for result in report.results] == ["0.989", "0.913"]
     assert report.results[1].coverage.missing == {"no_score": 1}
     assert report_scores(scores, missing="as-real").results[1].value("auc") == 0.5
-    assert [each.paper for each in report_scores(scores, missing="exclude").results] == [None, None]
+    assert [result.paper for result in report_scores(scores, missing="exclude").results] == [None, None]
 
 
 def test_anybodys_scores_go_through_a_protocol(scores):
@@ -56,8 +56,8 @@ def test_anybodys_scores_go_through_a_protocol(scores):
     assert "--available" in raised.value.hint
     report = report_scores(scores, missing="exclude", protocol=protocol, row="qtfp", available=True)
     # In the protocol's order, and only its sets.
-    assert [each.test for each in report.results] == ["FaceShifter", "UADFV"]
-    assert [each.paper.printed for each in report.results] == ["0.913", "0.989"]
+    assert [result.test for result in report.results] == ["FaceShifter", "UADFV"]
+    assert [result.paper.printed for result in report.results] == ["0.913", "0.989"]
     with pytest.raises(UsageError, match="Celeb-DF-v1"):
         report_scores(
             scores.take(np.flatnonzero(scores.labels < 0)), missing="exclude", protocol=protocol, row="corit"
@@ -90,11 +90,11 @@ def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one
 def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
     (tmp_path / "s.csv").write_text("video,label,frame,score\nr,0,0,0.2\nr,0,1,0.6\nf,1,0,0.5\nf,1,1,0.7\n")
     report = report_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
-    assert [(each.level, each.value("auc"), each.coverage.n) for each in report.results] == [
+    assert [(result.level, result.value("auc"), result.coverage.n) for result in report.results] == [
         ("frame", 0.75, 4),
         ("video", 1.0, 2),
     ]
-    assert {each.test for each in report.results} == {"all"}
+    assert {result.test for result in report.results} == {"all"}
 
 
 def test_a_mean_of_sets_of_which_one_has_no_figure_is_none(scores):
@@ -102,7 +102,7 @@ def test_a_mean_of_sets_of_which_one_has_no_figure_is_none(scores):
         np.flatnonzero((scores.labels == 0) | (np.array(scores.dataset.texts()) == "UADFV"))
     )
     report = report_scores(real_only, missing="exclude")
-    assert [each.value("auc") for each in report.results] == [0.75, None]
+    assert [result.value("auc") for result in report.results] == [0.75, None]
     assert report.mean("corrected", "video", "auc") is None
     (means,) = report.to_json()["means"]
     assert means["auc"] is None
@@ -110,8 +110,8 @@ def test_a_mean_of_sets_of_which_one_has_no_figure_is_none(scores):
 
 
 def measured(scores, **more):
-    given = {"test": "t", "dataset": "t", "counting": COUNTINGS.get("corrected"), "level": "video"}
-    return measure_scores(scores, **{**given, "calibration": None, "missing": "exclude", **more})
+    defaults = {"test": "t", "dataset": "t", "counting": COUNTINGS.get("corrected"), "level": "video"}
+    return measure_scores(scores, **{**defaults, "calibration": None, "missing": "exclude", **more})
 
 
 def test_kinds_of_fake_are_told_where_there_are_several(scores):
@@ -153,10 +153,10 @@ def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
     for path in made:
         if path.suffix == ".png":
             assert cv2.imread(str(path)).shape[1] == 1050
-    told = json.loads(made[0].read_text())
-    assert told["scores"] == "mine.csv"
+    stated = json.loads(made[0].read_text())
+    assert stated["scores"] == "mine.csv"
     paper = expected("qtfp", "UADFV", "video")
-    assert told["results"][0]["paper"] == {
+    assert stated["results"][0]["paper"] == {
         "value": 0.989,
         "printed": "0.989",
         "table": paper.table,
@@ -164,14 +164,14 @@ def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
         "row": paper.row,
         "column": "UADfV",
     }
-    assert told["results"][1]["coverage"] == {
+    assert stated["results"][1]["coverage"] == {
         "n": 3,
         "scored": 2,
         "missing": {"no_score": 1},
         "missing_counted": "exclude",
     }
-    assert told["means"][0]["paper"]["printed"] == mean.printed
-    assert told["robustness"]["a/b"][0]["levels"][5] == {
+    assert stated["means"][0]["paper"]["printed"] == mean.printed
+    assert stated["robustness"]["a/b"][0]["levels"][5] == {
         "level": 5,
         "strength": 21,
         "auc": 0.5,
@@ -191,7 +191,7 @@ def test_a_report_without_figures_is_written_without_plots(tmp_path, scores):
     reals = report_scores(scores.take(np.flatnonzero(scores.labels == 0)), missing="exclude")
     made = write_report(reals, tmp_path / "out", "auc", "video")
     assert [path.name for path in made] == ["report.json", "videos-corrected"]
-    reasons = {each["reason"] for each in json.loads(made[0].read_text())["results"][0]["figures"][:1]}
+    reasons = {figure["reason"] for figure in json.loads(made[0].read_text())["results"][0]["figures"][:1]}
     assert reasons == {"all 2 samples are real"}
 
 

@@ -74,7 +74,7 @@ def test_each_manipulation_is_held_against_all_reals(tmp_path, scorer):
     by_hand = {"FF-DF": 3 / 4, "FF-F2F": 0, "FF-FS": 1, "FF-NT": 1 / 2}
     protocol = PROTOCOLS.get("cross-manipulation")
     report = run_evaluation(asked(tmp_path, tmp_path / "a", protocol=protocol, row="corit"), scorer)
-    assert {each.test: each.value("auc") for each in report.of("corrected", "frame")} == pytest.approx(
+    assert {result.test: result.value("auc") for result in report.of("corrected", "frame")} == pytest.approx(
         by_hand
     )
     assert report.mean("corrected", "video", "auc") == pytest.approx(9 / 16)
@@ -93,7 +93,7 @@ def test_the_papers_mean_stands_beside_exactly_its_sets(tmp_path, scorer):
     report = run_evaluation(asked(tmp_path, tmp_path / "out", row="corit"), with_card(scorer, method="corit"))
     assert report.papers_means["corrected", "frame"].printed == "88.9"
     written = json.loads(write_report(report, tmp_path / "out", "auc", "frame")[0].read_text())
-    means = {each["level"]: each["paper"] and each["paper"]["printed"] for each in written["means"]}
+    means = {mean["level"]: mean["paper"] and mean["paper"]["printed"] for mean in written["means"]}
     assert means == {"frame": "88.9", "video": None}
 
 
@@ -183,7 +183,7 @@ def test_every_distortion_is_measured_on_crops_that_are_read_once(tmp_path, scor
     report = run_evaluation(here, scorer)
     assert list(reads.seen.values()) == [1] * 4
     assert len(list((tmp_path / "out" / "frames").iterdir())) == 1 + len(DISTORTIONS.names) * len(LEVELS)
-    of = {each.distortion: each for each in report.robustness["FaceForensics++"]}
+    of = {found.distortion: found for found in report.robustness["FaceForensics++"]}
     assert tuple(of) == DISTORTIONS.names
     # One colour is the same blurred, shrunk and compressed; less contrast keeps the order.
     for name in ("blur", "resizing", "contrast", "jpeg"):
@@ -201,7 +201,7 @@ def test_a_distortions_figure_is_that_of_its_level(tmp_path, scorer):
     values = {"FF-real": {"000": [1]}, "FF-DF": {"000_001": [2]}}
     benchmark(tmp_path, "FaceForensics++", values, level="c23")
     report = run_evaluation(asked(tmp_path, tmp_path / "out", protocol=PROTOCOLS.get("robustness")), scorer)
-    (contrast,) = [each for each in report.robustness["FaceForensics++"] if each.distortion == "contrast"]
+    (contrast,) = [found for found in report.robustness["FaceForensics++"] if found.distortion == "contrast"]
     # 2 * 0.85, 0.725 and 0.6 are 1 and 1 * them 0; from 0.475 on both are 0.
     assert contrast.aucs == {0: 1, 1: 1, 2: 1, 3: 1, 4: 0.5, 5: 0.5}
     assert contrast.figure == pytest.approx((0 + 0 + 0 - 0.5 - 0.5) / 5)
@@ -262,7 +262,9 @@ def test_a_set_that_the_model_was_trained_on_is_no_unseen_one(tmp_path, scorer, 
     report = run_evaluation(
         asked(tmp_path, tmp_path / "out", "DFDC", "Celeb-DF-v1"), with_card(scorer, trained={"data": data})
     )
-    told = [
-        each.test for each in report.of("corrected", "video") if "no unseen data set" in " ".join(each.notes)
+    noted = [
+        result.test
+        for result in report.of("corrected", "video")
+        if "no unseen data set" in " ".join(result.notes)
     ]
-    assert told == warned
+    assert noted == warned

@@ -21,11 +21,11 @@ def without_frames(path, name):
 
 
 def test_missing_sets_are_told_one_by_one_and_nothing_is_begun(tmp_path, scorer):
-    told = []
+    missing = []
 
     class Told(EvaluationListener):
         def absent(self, test, error):
-            told.append((test.name, error.hint))
+            missing.append((test.name, error.hint))
 
     data = tmp_path / "data"
     benchmark(data, "Celeb-DF-v2", CELEB)
@@ -33,10 +33,10 @@ def test_missing_sets_are_told_one_by_one_and_nothing_is_begun(tmp_path, scorer)
         run_evaluation(asked(data, tmp_path / "out"), scorer, Told())
     assert caught.value.exit_code == ExitCode.MISSING
     assert "--available" in caught.value.hint
-    assert [name for name, _ in told] == [
+    assert [name for name, _ in missing] == [
         test.name for test in CROSS.sets["qtfp"] if test.name != "Celeb-DF-v2"
     ]
-    assert all(f"deepscan prepare {name} --root" in hint for name, hint in told)
+    assert all(f"deepscan prepare {name} --root" in hint for name, hint in missing)
     assert not (tmp_path / "out").exists(), "else another --frames would be refused next time"
     with pytest.raises(MissingError) as caught:
         run_evaluation(asked(tmp_path / "none", tmp_path / "out", available=True), scorer)

@@ -45,11 +45,11 @@ def test_an_interrupted_evaluation_goes_on_and_reads_no_judged_crop_again(
     names = [name for of in CELEB.values() for name in of]
     assert {path.split("/")[-2] for path in reads.seen} == set(names[stop:])
     assert set(reads.seen.values()) == {1}
-    assert [each.to_json() for each in report.results] == [each.to_json() for each in whole.results]
+    assert [result.to_json() for result in report.results] == [result.to_json() for result in whole.results]
     reads.seen.clear()
     again = run_evaluation(here, scorer)
     assert not reads.seen
-    assert [each.to_json() for each in again.results] == [each.to_json() for each in whole.results]
+    assert [result.to_json() for result in again.results] == [result.to_json() for result in whole.results]
 
 
 def test_a_folder_takes_no_other_evaluation(tmp_path, scorer):
@@ -90,7 +90,7 @@ def test_more_sets_join_those_that_are_there(tmp_path, scorer, monkeypatch):
     benchmark(tmp_path, "DeepFakeDetection", DFD, level="c23")
     reads = Reads(monkeypatch)
     report = run_evaluation(asked(tmp_path, tmp_path / "out", available=True), scorer)
-    assert [each.test for each in report.of("corrected", "video")] == ["Celeb-DF-v2", "DeepFakeDetection"]
+    assert [result.test for result in report.of("corrected", "video")] == ["Celeb-DF-v2", "DeepFakeDetection"]
     assert {path.split("/")[-4] for path in reads.seen} == {"DFD_real", "DFD_fake"}
 
 
@@ -130,14 +130,14 @@ def test_a_folder_that_cannot_be_is_named(tmp_path, scorer):
 
 def test_progress_goes_from_where_it_stood_to_the_end(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", CELEB)
-    here, told = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), []
+    here, progress = asked(tmp_path, tmp_path / "out", "Celeb-DF-v2"), []
 
     class Told(EvaluationListener):
         def scored(self, dataset, done, total):
-            told.append((done, total))
+            progress.append((done, total))
 
     with pytest.raises(Stopped):
         run_evaluation(here, scorer, StopAfter(2))
     run_evaluation(here, scorer, Told())
-    assert told == [(3, 5), (4, 5), (5, 5)]
-    assert all(later > earlier for (earlier, _), (later, _) in pairwise(told))
+    assert progress == [(3, 5), (4, 5), (5, 5)]
+    assert all(later > earlier for (earlier, _), (later, _) in pairwise(progress))

@@ -28,8 +28,10 @@ def track(score, raw, counted=True):
 
 
 def record(path, *tracks, status="ok", score=None):
-    given = (
-        max((each["score"] for each in tracks if each["counted"]), default=None) if score is None else score
+    highest = (
+        max((person["score"] for person in tracks if person["counted"]), default=None)
+        if score is None
+        else score
     )
     made = Record(
         os.fsencode(path),
@@ -37,7 +39,7 @@ def record(path, *tracks, status="ok", score=None):
         "" if status == "ok" else "why",
         "run",
         verdict="inconclusive" if tracks else None,
-        score=given,
+        score=highest,
         tracks=tracks,
     )
     return dump_line(made.to_json())
@@ -66,7 +68,7 @@ def read(clips, *where):
 
 def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
     scores = read(clips)
-    told = zip(
+    rows = zip(
         scores.video.texts(),
         scores.labels.tolist(),
         scores.scores.tolist(),
@@ -82,7 +84,7 @@ def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
         ("f.mp4", 1, None, "not_scanned"),
     ]
     assert [
-        (name, label, None if np.isnan(score) else score, status) for name, label, score, status in told
+        (name, label, None if np.isnan(score) else score, status) for name, label, score, status in rows
     ] == expected
     (result,) = report_scores(scores, missing="exclude").results
     assert dict(result.coverage.missing) == {"no_face": 1, "not_scanned": 1}
@@ -115,7 +117,7 @@ def test_of_several_models_one_can_be_named(tmp_path):
 
 def test_each_group_and_label_votes_once(clips):
     counted = group_votes(read(clips))
-    told = {
+    votes = {
         (group, label): (kind, score)
         for group, label, kind, score in zip(
             counted.video.texts(),
@@ -125,18 +127,18 @@ def test_each_group_and_label_votes_once(clips):
             strict=True,
         )
     }
-    assert told["A", 0] == ("real", 0.31)
-    assert told["A", 1] == ("lips + swap", pytest.approx((0.42 + 0.8) / 2))
-    assert told["d.mp4", 1] == ("swap", 0.6), "a clip without a group is one of its own"
-    assert np.isnan(told["E", 0][1])
-    assert np.isnan(told["E", 1][1])
-    assert len(told) == 5
+    assert votes["A", 0] == ("real", 0.31)
+    assert votes["A", 1] == ("lips + swap", pytest.approx((0.42 + 0.8) / 2))
+    assert votes["d.mp4", 1] == ("swap", 0.6), "a clip without a group is one of its own"
+    assert np.isnan(votes["E", 0][1])
+    assert np.isnan(votes["E", 1][1])
+    assert len(votes) == 5
     (result,) = report_scores(counted, missing="exclude").results
     assert (result.figures["auc"].n, result.value("auc")) == (3, 1)
 
 
 def test_a_video_of_many_frames_has_no_more_say_in_its_group_than_one_of_few(tmp_path):
-    rows = [("v", 1, "g", at, 0.9) for at in range(8)] + [("w", 1, "g", 0, 0.1), ("x", 0, "g", 0, 0.3)]
+    rows = [("v", 1, "g", frame, 0.9) for frame in range(8)] + [("w", 1, "g", 0, 0.1), ("x", 0, "g", 0, 0.3)]
     lines = ["video,label,group,frame,score", *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "frames.csv").write_text("\n".join(lines) + "\n")
     counted = group_votes(read_scores(tmp_path / "frames.csv"))

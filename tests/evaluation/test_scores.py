@@ -80,7 +80,7 @@ def test_what_is_wrong_is_told_by_line(written, lines, message, hint):
 
 
 def test_lines_are_counted_through_breaks_and_beyond_what_is_read_at_a_time(written):
-    many = [f"v{at},{at % 2},0.5" for at in range(2 * module.CHUNK_LINES)]
+    many = [f"v{row},{row % 2},0.5" for row in range(2 * module.CHUNK_LINES)]
     with pytest.raises(UsageError, match=rf"line {len(many) + 5}, has the score"):
         written("video,label,score", *many, "", '"two', 'lines",0,0.5', "last,0,2")
 
@@ -106,7 +106,7 @@ def test_where_no_group_is_stated_a_video_is_its_own(written):
     groups = read.groups().tolist()
     assert [groups.index(group) for group in groups] == [0, 0, 2, 2, 4, 5]
     assert read.group_names() == ["g", "g", "c", "c", "d", "g"]
-    assert by_video(read).groups().tolist() == [groups[at] for at in (0, 1, 2, 4, 5)]
+    assert by_video(read).groups().tolist() == [groups[row] for row in (0, 1, 2, 4, 5)]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -155,7 +155,7 @@ def test_what_is_written_is_what_is_read(written, tmp_path):
 
 def test_keys_stay_apart_where_their_product_is_too_large_for_a_number():
     many = np.arange(3000, dtype=np.int32)
-    column = Column(tuple(str(at) for at in range(3000)), many)
+    column = Column(tuple(str(number) for number in range(3000)), many)
     names = dict.fromkeys(module.TEXTS, column)
     read = module.Scores(many % 2, np.full(3000, 0.5), np.ones(3000, int), **names)
     assert len(np.unique(read.key(module.TEXTS))) == 3000

@@ -84,8 +84,8 @@ def test_what_no_paper_prints_is_none(asked):
     ],
 )
 def test_a_protocol_has_its_papers_figures(protocol, sets, metric, value):
-    given = PROTOCOLS.get(protocol)
-    names, level = [test.name for test in given.sets[sets]], given.level(sets)
+    found = PROTOCOLS.get(protocol)
+    names, level = [test.name for test in found.sets[sets]], found.level(sets)
     # As above.
     assert expected_mean(sets, names[::-1], level, metric, sets).value == pytest.approx(value, abs=1e-12)
     assert expected_mean(sets, names[1:], level, metric) is None
@@ -117,11 +117,11 @@ def test_an_unknown_name_is_refused_with_its_neighbour(asked, hint):
 
 @pytest.mark.parametrize("name", load_tables())
 def test_a_table_shows_every_figure_in_80_columns(name):
-    given = paper_table(name)
-    lines = shown(render(given, 80), 200).splitlines()
+    table = paper_table(name)
+    lines = shown(render(table, 80), 200).splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
     words = " ".join(lines).split()
-    figures = [word for row in given.rows for cell in row.cells for word in str(cell).split()]
+    figures = [word for row in table.rows for cell in row.cells for word in str(cell).split()]
     assert not [word for word in figures if words.count(word) < figures.count(word)]
 
 

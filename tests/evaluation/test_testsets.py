@@ -82,8 +82,8 @@ def test_crops_of_another_recipe_are_cut_to_where_the_frame_itself_would_have_be
     apart = np.abs(crop.astype(int) - align(frame(), FACE, wanted))
     assert apart.max() <= most
     assert apart.mean() <= mean
-    said = f"crops of {given.side} px at scale {given.scale:g}, for a model of {wanted.scale:g}"
-    assert note == f"cut anew out of {said}"
+    origin = f"crops of {given.side} px at scale {given.scale:g}, for a model of {wanted.scale:g}"
+    assert note == f"cut anew out of {origin}"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_benchmarks_videos_come_with_what_became_of_the_others(tmp_path, card)
 
 def test_videos_that_prepare_got_nothing_of_are_videos_without_a_score(tmp_path, card):
     benchmark(tmp_path, "Mine", {"x_real": {"r": [1]}, "x_fake": {"f": [2]}})
-    told = [
+    journal = [
         ("x_fake", "test", "f", "ok"),
         ("x_fake", "test", "g", "no_face"),
         ("x_fake", "test", "h", "timeout"),
@@ -156,7 +156,7 @@ def test_videos_that_prepare_got_nothing_of_are_videos_without_a_score(tmp_path,
             "compression": "",
             "status": status,
         }
-        for kind, split, name, status in told
+        for kind, split, name, status in journal
     ]
     (tmp_path / "Mine.videos.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     made = from_benchmark([TEST], tmp_path, card)
@@ -168,7 +168,7 @@ def test_videos_that_prepare_got_nothing_of_are_videos_without_a_score(tmp_path,
 
 
 def test_tests_of_one_data_set_share_its_videos_and_only_their_kinds_are_read(tmp_path, card):
-    of = {name: {"000": [at]} for at, name in enumerate(("FF-real", "FF-DF", "FF-NT", "FF-FS"))}
+    of = {name: {"000": [grey]} for grey, name in enumerate(("FF-real", "FF-DF", "FF-NT", "FF-FS"))}
     benchmark(tmp_path, "FaceForensics++", of, level="c23")
     tests = [AskedSet(kind, "FaceForensics++", (kind,), compression="c23") for kind in ("FF-DF", "FF-NT")]
     made = from_benchmark(tests, tmp_path, card)
@@ -191,8 +191,8 @@ def test_what_the_videos_depend_on_is_in_their_key(tmp_path, card):
 
 def test_a_kind_of_which_no_video_got_a_crop_is_missing_and_no_error(tmp_path, card):
     benchmark(tmp_path, "Mine", {"x_real": {"r": [1]}})
-    said = {"schema": 1, "path": "f", "kind": "y_fake", "split": "test", "compression": ""}
-    line = {**said, "name": "f", "status": "no_face"}
+    common = {"schema": 1, "path": "f", "kind": "y_fake", "split": "test", "compression": ""}
+    line = {**common, "name": "f", "status": "no_face"}
     (tmp_path / "Mine.videos.jsonl").write_text(json.dumps(line) + "\n")
     found = from_benchmark([AskedSet("y_fake", "Mine", ("y_fake",))], tmp_path, card)
     assert [(video.kind, video.name, len(video.frames)) for video in found.videos] == [
@@ -238,8 +238,8 @@ def faces(tmp_path, monkeypatch):
         ("d.png", "real", "D", "train", "one", "d"),
         ("e.png", "fake", "E", "val", "two", "e"),
     ]
-    for at, (name, *_) in enumerate(rows):
-        dotted(data / name, 60 + 20 * at)
+    for index, (name, *_) in enumerate(rows):
+        dotted(data / name, 60 + 20 * index)
     write_crop(data / "c.png", 90)
     lines = [",".join(("file", "label", "group", "split", "source", "video")), *map(",".join, rows)]
     (data / "faces.csv").write_text("\n".join(lines) + "\n")
@@ -261,10 +261,10 @@ def test_each_source_of_a_folder_of_faces_is_a_test_set_of_its_val(tmp_path, fac
     assert one.groups == {("real", "a"): "A", ("fake", "b"): "A", ("fake", "c"): "C"}
     assert "chose the epoch" in one.notes[0]
     greys = [
-        made.read(video, at)
+        made.read(video, number)
         for made in (one, two)
         for video in made.videos
-        for at in range(len(video.frames))
+        for number in range(len(video.frames))
     ]
     # The lower left corner is free of dots.
     assert [int(crop[-1, 0, 0]) for crop in greys] == [60, 80, 100, 160]

@@ -38,7 +38,7 @@ def sample(n, groups, digits, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, n)
     scores = np.clip(rng.normal(0.4 + 0.2 * labels, 0.2), 0, 1).round(digits)
-    return labels, scores, [f"group-{at}" for at in rng.integers(0, groups, n)]
+    return labels, scores, [f"group-{group}" for group in rng.integers(0, groups, n)]
 
 
 def test_auc_counts_ties_half():
@@ -153,7 +153,9 @@ def test_bootstrap_knows_that_copies_are_no_evidence():
     groups = [str(row) for row in range(60)]
     once = bootstrap(auc, labels, scores, groups, rounds=300)
     copied = bootstrap(auc, np.tile(labels, 9), np.tile(scores, 9), groups * 9, rounds=300)
-    naive = bootstrap(auc, np.tile(labels, 9), np.tile(scores, 9), [str(at) for at in range(540)], rounds=300)
+    naive = bootstrap(
+        auc, np.tile(labels, 9), np.tile(scores, 9), [str(row) for row in range(540)], rounds=300
+    )
     # Nine copies of a sample say no more than one: the interval stays; by sample it would shrink by 3.
     assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.05)
     assert naive.high - naive.low < 0.5 * (once.high - once.low)
@@ -165,7 +167,7 @@ def test_draws_are_weighed_as_if_their_samples_stood_there_so_often(n, groups, d
     members = [np.flatnonzero(np.asarray(named) == group) for group in sorted(set(named))]
     rng = np.random.default_rng(5)
     drawn = [
-        np.concatenate([members[at] for at in rng.integers(len(members), size=len(members))])
+        np.concatenate([members[index] for index in rng.integers(len(members), size=len(members))])
         for _ in range(40)
     ]
     found = bootstrap_all(ALL, labels, scores, named, rounds=40, seed=5)
@@ -195,7 +197,7 @@ def test_any_figure_can_be_resampled():
 def test_groups_by_number_are_groups():
     labels, scores, _ = sample(100, 20, 2)
     numbers = np.arange(100) % 20
-    named = [f"{at:02}" for at in numbers]
+    named = [f"{number:02}" for number in numbers]
     assert bootstrap(auc, labels, scores, numbers, rounds=30) == bootstrap(
         auc, labels, scores, named, rounds=30
     )
@@ -222,7 +224,7 @@ def test_every_metric_of_the_list_tells_good_scores_from_bad_ones_as_it_says():
     labels, scores, _ = sample(2000, 10, 9)
     for name, measure in METRICS.items():
         more = (0.5,) if measure.needs == "threshold" else ()
-        good, bad = (measure.function(labels, given, *more) for given in (scores, 1 - scores))
+        good, bad = (measure.function(labels, values, *more) for values in (scores, 1 - scores))
         assert (good > bad) == (measure.better == "higher"), name
     assert {measure.function for of in (METRICS, PUBLISHED_METRICS) for measure in of.values()} >= set(ALL)
     assert set(binary._OF_CURVE) == set(RANKING), "a figure that sorts is drawn without sorting again"

@@ -82,9 +82,9 @@ def test_what_was_trained_is_kept_for_the_same_crops_and_seed_alone(smooth, stor
         {"crops": dataclasses.replace(smooth, key="other")},
         {"plans": [dataclasses.replace(QUICK[0], latent=13)]},
     ):
-        given = {"crops": smooth, "rows": rows, "seed": 3, "plans": QUICK, **changed}
+        arguments = {"crops": smooth, "rows": rows, "seed": 3, "plans": QUICK, **changed}
         with pytest.raises(Begun):
-            autoencoders(store=store, on_progress=stop, **given)
+            autoencoders(store=store, on_progress=stop, **arguments)
     # What was interrupted has left nothing that could be taken for whole.
     assert _bytes(store) == before
 
@@ -133,11 +133,11 @@ def test_a_caller_s_random_numbers_are_left_alone(smooth, tmp_path):
 
 
 def test_redrawn_fakes_are_the_same_in_any_thread(smooth, trained):
-    def make(at):
-        rng = np.random.default_rng(at)
+    def make(seed):
+        rng = np.random.default_rng(seed)
         means = Means(lambda: smooth.crops[rng.integers(16)], trained)
-        return forged(["redraw"], smooth.crops[at % 16], means, RECIPE, rng)[0].tobytes()
+        return forged(["redraw"], smooth.crops[seed % 16], means, RECIPE, rng)[0].tobytes()
 
-    alone = [make(at) for at in range(64)]
+    alone = [make(seed) for seed in range(64)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(make, range(64))) == alone

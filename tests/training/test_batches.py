@@ -47,7 +47,7 @@ def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn(paire
 
 
 def test_without_pairing_groups_are_mixed_and_classes_still_balanced(paired):
-    crops = crop_set([0, 1] * 50, [str(at // 2) for at in range(100)])
+    crops = crop_set([0, 1] * 50, [str(row // 2) for row in range(100)])
     pairs = _pairs(arrange(crops, np.arange(100), dataclasses.replace(paired, balance="equal"), (1,)))
     assert sorted(pairs.ravel().tolist()) == list(range(100))
     same = [crops.groups[real] == crops.groups[fake] for real, fake in pairs.tolist()]
@@ -77,7 +77,7 @@ def test_without_labels_every_crop_stands_beside_its_own_fake(paired):
 @pytest.mark.parametrize("balance", ["natural", "equal", "paired"])
 def test_an_order_hangs_on_its_seed(paired, balance):
     recipe = dataclasses.replace(paired, balance=balance)
-    crops = crop_set([0, 1] * 20, [str(at // 2) for at in range(40)])
+    crops = crop_set([0, 1] * 20, [str(row // 2) for row in range(40)])
     one, same, other = (arrange(crops, np.arange(40), recipe, (1, epoch)) for epoch in (0, 0, 1))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -90,13 +90,13 @@ def test_one_class_cannot_be_trained_on(label, paired):
 
 
 def test_halves_share_no_group_and_do_not_move():
-    labels, groups = [0, 1] * 40, [f"g{at // 2}" for at in range(80)]
+    labels, groups = [0, 1] * 40, [f"g{row // 2}" for row in range(80)]
     first, second = halves(crop_set(labels, groups, splits=("val",) * 80))
-    names = [{groups[at] for at in half} for half in (first, second)]
+    names = [{groups[row] for row in half} for half in (first, second)]
     assert not names[0] & names[1]
     assert len(first) + len(second) == 80
     fewer, _ = halves(crop_set(labels[:60], groups[:60], splits=("val",) * 60))
-    assert fewer.tolist() == [at for at in first.tolist() if at < 60]
+    assert fewer.tolist() == [row for row in first.tolist() if row < 60]
     with pytest.raises(UsageError, match="lacks real or fake"):
         halves(crop_set([0, 1], splits=("val",) * 2))
 
@@ -136,7 +136,7 @@ def test_a_pair_is_varied_alike(crops, paired):
 def published(crops):
     """The crops, of two origins, one of them of small faces in each couple."""
     sizes = np.where(crops.labels == REAL, 32, 8)
-    origins = tuple(f"origin-{at % 2}" for at in range(96))
+    origins = tuple(f"origin-{row % 2}" for row in range(96))
     return dataclasses.replace(crops, origins=origins, pairs=("",) * 96, face_px=sizes)
 
 
@@ -200,7 +200,7 @@ def test_what_serves_only_in_pairs_stands_beside_a_fake_made_from_it_in_every_ep
     there = dataclasses.replace(there, labels=np.append([0, 0, 0], crops.labels[3:]))
     order = arrange(there, np.append(there.where("train"), there.where("pairs")), paired, (0,))
     rows = order[order[:, 2] < 3].tolist()
-    assert sorted(rows) == [[at, label, at] for at in range(3) for label in (0, 1)]
+    assert sorted(rows) == [[row, label, row] for row in range(3) for label in (0, 1)]
     # Such a fake is made even where no other is, and of no other's face.
     source = CropSource(there, dataclasses.replace(paired, blend=0.0), paired.make_preprocessor())
     batch = next(iter(source.batches([np.array([[0, 0, 0], [0, 1, 0]])], 0)))
@@ -234,7 +234,7 @@ def test_a_swapped_face_comes_from_a_real_training_crop(crops, paired, monkeypat
     order = arrange(crops, crops.where("train"), swapped, (0, 0))
     _batches(crops, order[: swapped.batch], swapped)
     train = crops.where("train")
-    real = {crops.crops[at].tobytes() for at in train[crops.labels[train] == REAL]}
+    real = {crops.crops[row].tobytes() for row in train[crops.labels[train] == REAL]}
     assert {donor.tobytes() for donor in donors} <= real
     assert len({donor.tobytes() for donor in donors}) > 4
 
@@ -256,7 +256,7 @@ def test_what_fakes_are_made_with_is_real_and_of_the_training_crops(crops, paire
     there = dataclasses.replace(crops, splits=("pairs", *crops.splits[1:]))
     rows = reals(there, dataclasses.replace(paired, labels=labels, blend=1.0))
     train = range(1, 56)
-    assert rows.tolist() == [at for at in train if labels == "none" or crops.labels[at] == REAL]
+    assert rows.tolist() == [row for row in train if labels == "none" or crops.labels[row] == REAL]
 
 
 def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, paired):
@@ -266,11 +266,11 @@ def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, pai
     masked[1::4] = True
     known = dataclasses.replace(crops, layers={"forged": PixelLayer(masks, masked)})
     order = np.array([[0, 0, 0], [1, 1, 0], [2, 0, 2], [3, 1, 2]] * 2)
-    given = _batches(known, order, paired, masks=True)[0].masks
-    assert not given[[0, 2]].any()
-    assert given[1, :16].min() == 1
-    assert given[1, 16:].max() == 0
-    assert (given[3] == UNKNOWN).all()
+    made = _batches(known, order, paired, masks=True)[0].masks
+    assert not made[[0, 2]].any()
+    assert made[1, :16].min() == 1
+    assert made[1, 16:].max() == 0
+    assert (made[3] == UNKNOWN).all()
     with pytest.raises(UsageError, match="needs masks"):
         CropSource(crops, paired, paired.make_preprocessor(), masks=True)
 

@@ -26,9 +26,9 @@ def mixed():
     """An origin with both labels, one of fakes alone, and one of reals alone."""
     return _crops(
         [
-            *((label, f"both-{at}", "both", "") for at in range(9) for label in (0, 1)),
-            *((1, f"fakes-{at}", "fakes", "") for at in range(9)),
-            *((0, f"reals-{at}", "reals", "") for at in range(9)),
+            *((label, f"both-{group}", "both", "") for group in range(9) for label in (0, 1)),
+            *((1, f"fakes-{group}", "fakes", "") for group in range(9)),
+            *((0, f"reals-{group}", "reals", "") for group in range(9)),
         ]
     )
 
@@ -102,7 +102,7 @@ def test_a_share_of_couples_are_reals_of_any_origin_twice(mixed):
     assert len(drawn) == COUNT
     assert twice.mean() == pytest.approx(0.3, abs=0.03)
     assert set(mixed.labels[drawn[twice, 0]]) == {0}
-    assert {mixed.origins[at] for at in drawn[twice, 0]} == {"both", "reals"}
+    assert {mixed.origins[row] for row in drawn[twice, 0]} == {"both", "reals"}
     # They lie among the others: a batch is a part of them.
     assert 0.2 < twice[: COUNT // 2].mean() < 0.4
 

@@ -35,16 +35,16 @@ def _same(one, other):
 
 def test_it_learns_what_tells_the_classes_apart(recipe, crops, tmp_path):
     longer = dataclasses.replace(recipe, epochs=6, augment="none")
-    told = []
-    network, progress = train(longer, crops, tmp_path, processes=CPU, on_step=told.append)
+    steps = []
+    network, progress = train(longer, crops, tmp_path, processes=CPU, on_step=steps.append)
     assert max(row["auc"] for row in progress.history) > 0.9
     assert progress.history[-1]["loss"] < progress.history[0]["loss"]
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "cls", "flcl", "raal", "snr", "auc", "rate"} <= set(rows[0])
-    assert len([step for step in told if step.row]) == 6
-    assert told[-1].left == 0
+    assert len([step for step in steps if step.row]) == 6
+    assert steps[-1].left == 0
     assert not network.training
 
 
@@ -87,11 +87,11 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch_or_at_its_end(recipe, crops, tm
     whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, crops, tmp_path / "cut", processes=CPU, on_step=interrupt)
-    told = []
+    steps = []
     resumed, progress = train(
-        recipe, crops, tmp_path / "cut", resume=True, processes=CPU, on_step=told.append
+        recipe, crops, tmp_path / "cut", resume=True, processes=CPU, on_step=steps.append
     )
-    assert (told[0].epoch, told[0].step) == (2, min(at + 1, 7))
+    assert (steps[0].epoch, steps[0].step) == (2, min(at + 1, 7))
     assert _same(whole, resumed)
     for row, same in zip(steady.history, progress.history, strict=True):
         assert {name: row[name] for name in ("loss", "auc", "lr")} == pytest.approx(

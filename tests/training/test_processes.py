@@ -26,11 +26,11 @@ def test_two_processes_train_what_one_trains_in_two_parts(tmp_path):
     together(tmp_path / "one", 2)
     torch.set_num_threads(threads)
     for optimiser in OPTIMISERS:
-        (found, told), (expected, same) = (_left(tmp_path / name / optimiser) for name in ("two", "one"))
+        (found, rows), (expected, same) = (_left(tmp_path / name / optimiser) for name in ("two", "one"))
         # FLCL draws its anchors at random, so that this also holds each part to the same seed in both.
         for name, value in expected.items():
             # Two gradients added across processes instead of in place: float32 rounding over fourteen steps.
             torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-4)
-        for row, other in zip(told, same, strict=True):
+        for row, other in zip(rows, same, strict=True):
             assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-4)
             assert float(row["auc"]) == pytest.approx(float(other["auc"]), abs=0.01)

@@ -166,18 +166,18 @@ def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, m
     card = publish(*small, name="made", data="noise", trained={})
     assert card == load_card(small[-1])
     assert tuple(card.files) == ("onnx", "torch", "onnx-int8")
-    (told,) = [result for result in card.results if "in int8" in result["data"]]
-    held = halves(small[2], small[1].frames["val"])[1]
+    (figure,) = [result for result in card.results if "in int8" in result["data"]]
+    reported = halves(small[2], small[1].frames["val"])[1]
     scorer = Scorer(card, device="cpu", precision="int8")
-    scores = scorer.score(small[2].crops[held])
-    assert told["value"] == pytest.approx(auc(small[2].labels[held], scores), abs=1e-4)
+    scores = scorer.score(small[2].crops[reported])
+    assert figure["value"] == pytest.approx(auc(small[2].labels[reported], scores), abs=1e-4)
     assert scorer.to_json()["sha256"] == card.files["onnx-int8"].sha256
     assert scorer.to_json()["precision"] == "int8"
     told_of = card.rounding["onnx-int8"]
     fitted = halves(small[2], small[1].frames["val"])[0]
     exact, coarse = (
-        Scorer(card, engine="onnx", device="cpu", precision=each).score(small[2].crops[fitted])
-        for each in ("fp32", "int8")
+        Scorer(card, engine="onnx", device="cpu", precision=precision).score(small[2].crops[fitted])
+        for precision in ("fp32", "int8")
     )
     assert told_of.mean == pytest.approx(np.abs(exact - coarse).mean(), abs=1e-5)
     assert told_of.largest == pytest.approx(np.abs(exact - coarse).max(), abs=1e-5)
@@ -191,7 +191,7 @@ def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, m
     onnx, plain = (
         Scorer(card, engine=engine, device="cpu", precision="fp32") for engine in ("onnx", "torch")
     )
-    crops = small[2].crops[held]
+    crops = small[2].crops[reported]
     # Both hold the same rounded numbers: what differs is the order of sums in float32.
     np.testing.assert_allclose(onnx.score(crops), plain.score(crops), atol=5e-5)
 

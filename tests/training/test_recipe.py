@@ -154,8 +154,8 @@ def test_a_backbone_brings_its_own_normalisation_unless_told_otherwise():
     )
     assert clip.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
     assert other.mean == pytest.approx((0.5, 0.5, 0.5))
-    told = load_recipe("qtfp", overrides=["mean=[0.1, 0.2, 0.3]"])
-    assert (told.mean, told.std) == ((0.1, 0.2, 0.3), clip.std)
+    overridden = load_recipe("qtfp", overrides=["mean=[0.1, 0.2, 0.3]"])
+    assert (overridden.mean, overridden.std) == ((0.1, 0.2, 0.3), clip.std)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from tests.training.conftest import CPU
 @pytest.fixture
 def filmed(crops):
     """Four crops a video, two videos a group: figures of crops and of videos are not the same."""
-    videos = tuple(f"video-{at // 8}" for at in range(96))
-    return dataclasses.replace(crops, videos=videos, groups=tuple(f"group-{at // 8}" for at in range(96)))
+    videos = tuple(f"video-{row // 8}" for row in range(96))
+    return dataclasses.replace(crops, videos=videos, groups=tuple(f"group-{row // 8}" for row in range(96)))
 
 
 @pytest.mark.parametrize("frames", [0, 2])
@@ -30,11 +30,11 @@ def test_the_crops_that_choose_are_the_first_half(recipe, filmed, tmp_path, monk
 
     monkeypatch.setattr(CropSource, "scores", told)
     train(short, filmed, tmp_path, processes=CPU)
-    choosing, held = halves(filmed, frames)
+    choosing, reported = halves(filmed, frames)
     (rows,) = judged
     assert rows[:, 0].tolist() == choosing.tolist()
     assert rows[:, 1].tolist() == filmed.labels[choosing].tolist()
-    assert not set(rows[:, 0]) & set(held)
+    assert not set(rows[:, 0]) & set(reported)
 
 
 @pytest.mark.parametrize(("select", "best"), [("auc", 1), ("video_auc", 2)])
@@ -43,14 +43,14 @@ def test_the_epoch_that_comes_back_is_the_best_one(recipe, filmed, tmp_path, mon
     fakes = np.flatnonzero(labels)
     # Every crop on its wrong side; all on their right one but for those of one video; one crop of each fake
     # so far on it that the videos' means are right, and the others wrong.
-    given = [1.0 - labels, np.where(labels, 1, 0.2), np.where(labels, 0, 0.2), 1.0 - labels]
-    given[1][fakes[:4]] = 0
-    given[2][fakes[::4]] = 1
+    outcomes = [1.0 - labels, np.where(labels, 1, 0.2), np.where(labels, 0, 0.2), 1.0 - labels]
+    outcomes[1][fakes[:4]] = 0
+    outcomes[2][fakes[::4]] = 1
     seen = []
 
     def scores(source, network, rows):
         seen.append({name: value.clone() for name, value in network.state_dict().items()})
-        return given[len(seen) - 1]
+        return outcomes[len(seen) - 1]
 
     monkeypatch.setattr(CropSource, "scores", scores)
     chosen = dataclasses.replace(recipe, epochs=4, select=select, frames={"train": 0, "val": 0})
@@ -62,25 +62,25 @@ def test_the_epoch_that_comes_back_is_the_best_one(recipe, filmed, tmp_path, mon
     same = [
         all(torch.equal(value, state[name]) for name, value in network.state_dict().items()) for state in seen
     ]
-    assert same == [at == best for at in range(4)]
+    assert same == [epoch == best for epoch in range(4)]
 
 
 def test_figure_u_of_the_half_that_chooses_can_choose(recipe, filmed, tmp_path, monkeypatch):
     choosing, _ = halves(filmed)
-    groups = sorted({filmed.groups[at] for at in choosing})
+    groups = sorted({filmed.groups[row] for row in choosing})
     # Only the first group's fakes are of a method, and its reals of an origin, that training has not seen.
     new = [
         name == groups[0] and split == "val" for name, split in zip(filmed.groups, filmed.splits, strict=True)
     ]
     known = dataclasses.replace(
         filmed,
-        methods=tuple("new" if each else "old" for each in new),
-        origins=tuple("there" if each else "here" for each in new),
+        methods=tuple("new" if unseen else "old" for unseen in new),
+        origins=tuple("there" if unseen else "here" for unseen in new),
     )
     labels = filmed.labels[choosing]
     inside = np.array(new)[choosing]
-    given = [np.where(inside, labels, 1 - labels), np.where(inside, 1 - labels, labels)]
-    monkeypatch.setattr(CropSource, "scores", lambda source, network, rows: given.pop(0).astype(float))
+    outcomes = [np.where(inside, labels, 1 - labels), np.where(inside, 1 - labels, labels)]
+    monkeypatch.setattr(CropSource, "scores", lambda source, network, rows: outcomes.pop(0).astype(float))
     chosen = dataclasses.replace(recipe, epochs=2, select="unseen_auc", frames={"train": 0, "val": 0})
     _, progress = train(chosen, known, tmp_path, processes=CPU)
     assert [row["unseen_auc"] for row in progress.history] == [1, 0]

@@ -131,15 +131,15 @@ def test_a_folder_for_pairs_that_is_not_there_is_told_before_crops_are_cut(sessi
 def test_faces_in_pairs_only_are_trained_on_and_counted_apart(session, crops, monkeypatch):
     (session.data / "web").mkdir()
     cv2.imwrite(str(session.data / "web" / "a.png"), np.zeros((8, 8, 3), np.uint8))
-    given = []
+    cropped = []
 
     def cut(pictures, *others, **named):
-        given.extend(pictures)
+        cropped.extend(pictures)
         return dataclasses.replace(crops, splits=("pairs", *crops.splits[1:]))
 
     monkeypatch.setattr(session_module, "prepare_crops", cut)
     card = _run(dataclasses.replace(session, recipe=dataclasses.replace(session.recipe, pairs_only=("web",))))
-    assert [picture.path.name for picture in given if picture.split == "pairs"] == ["a.png"]
+    assert [picture.path.name for picture in cropped if picture.split == "pairs"] == ["a.png"]
     assert (card.trained["crops"], card.trained["crops_in_pairs_only"]) == (55, 1)
     assert "web" in card.trained["data"]
 
@@ -153,7 +153,7 @@ def redrawing(session, monkeypatch):
 
 
 def test_a_recipe_that_redraws_trains_autoencoders_once_on_real_training_crops(redrawing, crops, monkeypatch):
-    told, looked = [], []
+    progress, looked = [], []
     images = autoencoders_module._images
 
     def spy(given, rows, rng):
@@ -161,9 +161,9 @@ def test_a_recipe_that_redraws_trains_autoencoders_once_on_real_training_crops(r
         return images(given, rows, rng)
 
     monkeypatch.setattr(autoencoders_module, "_images", spy)
-    listeners = {**COUNTED, "on_autoencoders": lambda *given: told.append(given)}
+    listeners = {**COUNTED, "on_autoencoders": lambda *given: progress.append(given)}
     card = run_training(redrawing, CPU, on_step=lambda step: None, **listeners)
-    assert told == [(16, 64), (32, 64), (48, 64), (64, 64)]
+    assert progress == [(16, 64), (32, 64), (48, 64), (64, 64)]
     assert {tuple(rows) for rows in looked} == {tuple(range(0, 56, 2))}
     stated = card.trained["autoencoders"]
     assert {**stated, "l1_of_255": None} == {
@@ -176,7 +176,7 @@ def test_a_recipe_that_redraws_trains_autoencoders_once_on_real_training_crops(r
     real = crops.crops[:56:2]
     assert sorted(stated["l1_of_255"]) == sorted(round(redraw.error(real), 2) for redraw in kept)
     assert run_training(redrawing, CPU, on_step=lambda step: None, **listeners) == card
-    assert len(told) == 4
+    assert len(progress) == 4
 
 
 def test_a_recipe_that_cannot_work_is_told_before_anything_is_made():
