@@ -37,7 +37,7 @@ class DeLong:
         return {
             "auc": [round(self.first, 4), round(self.second, 4)],
             "difference": round(self.difference.value, 4),
-            "interval": [round(self.difference.low, 4), round(self.difference.high, 4)],
+            "interval": self.difference.bounds,
             "standard_error": round(self.error, 6),
             "p": None if self.p is None else float(f"{self.p:.3g}"),
         }
@@ -172,7 +172,6 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as in reports."""
-        again = self.resampled
         return {
             "of": self.of,
             "n": self.fakes + self.reals,
@@ -182,7 +181,7 @@ class Comparison:
             "without_score": [self.unscored_first, self.unscored_second],
             "delong": self.test.to_json(),
             "groups": self.groups,
-            "interval_by_group": again and [round(again.low, 4), round(again.high, 4)],
+            "interval_by_group": self.resampled and self.resampled.bounds,
         }
 
 

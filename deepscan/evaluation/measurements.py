@@ -42,11 +42,10 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as in cards and reports, to four digits."""
-        bounds = self.interval and [round(self.interval.low, 4), round(self.interval.high, 4)]
         return {
             "metric": self.metric,
             "value": None if self.value is None else round(self.value, 4),
-            "interval": bounds,
+            "interval": self.interval and self.interval.bounds,
             "n": self.n,
             "groups": self.groups,
             **({"reason": self.reason} if self.reason else {}),

@@ -154,7 +154,7 @@ def measure_scores(
     measured = measure_all(labels, covered.scores, groups, calibration, measures=counting.measures)
     figures = {figure.metric: figure for figure in measured if level in counting.levels(figure.metric)}
     kinds: dict[str, dict[str, Measurement]] = {}
-    # Merged videos go by the kind of their first frame, which is not that of the others.
+    # A merged video has the kind of its first frame, which is not that of the others.
     told_apart = level == "frame" or counting.video_key == "full"
     if told_apart and len(set(kept.kind.codes[labels == 1].tolist())) > 1:
         found = measure_kinds(

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,11 +169,6 @@ def group_votes(scores: Scores) -> Scores:
 def _raw(record: Mapping[str, Any] | None) -> float:
     if record is None or record["score"] is None:
         return float("nan")
-    return max(_deciding(record))
-
-
-def _deciding(record: Mapping[str, Any]) -> Iterator[float]:
-    for track in record["tracks"]:
-        # Others may have been seen too seldom, and still share a score that calibration made the same.
-        if track["counted"] and track["score"] == record["score"]:
-            yield track["raw"]
+    # Others may have been seen too seldom, and still share a score that calibration made the same.
+    deciding = (track for track in record["tracks"] if track["counted"] and track["score"] == record["score"])
+    return float(max(track["raw"] for track in deciding))

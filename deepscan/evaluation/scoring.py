@@ -22,7 +22,7 @@ Reader = Callable[[FaceVideo, int], Image | None]
 BATCH, AHEAD = 32, 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class VideoScores:
     """The scores of the frames of a video.
 
@@ -31,19 +31,9 @@ class VideoScores:
         frames: Numbers of the frames, from 0 in the video's list, shape (F,).
         scores: Probability of fake under each change of the crops, shape (V, F), raw; NaN for a frame that
             could not be read.
+        waiting: How many frames are still to be scored; 0 once it is yielded.
     """
 
-    video: FaceVideo
-    frames: NDArray[np.int64]
-    scores: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        if self.scores.shape[1:] != self.frames.shape:
-            raise ValueError(f"scores {self.scores.shape} are not of frames {self.frames.shape}")
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
     video: FaceVideo
     frames: NDArray[np.int64]
     scores: NDArray[np.float64]
@@ -71,9 +61,9 @@ def score_videos(
     """
     workers = max(1, os.cpu_count() or 1)
     coming = _frames(videos, sample, max(1, len(changes)))
-    pending: deque[_Pending] = deque()
+    pending: deque[VideoScores] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-        ahead: deque[tuple[_Pending, int, Future[Image | None]]] = deque()
+        ahead: deque[tuple[VideoScores, int, Future[Image | None]]] = deque()
 
         def fill() -> None:
             for item, index in islice(coming, AHEAD - len(ahead)):
@@ -92,8 +82,7 @@ def score_videos(
                     [(item, index, future.result()) for item, index, future in batch], scorer, changes, pool
                 )
                 while pending and not pending[0].waiting:
-                    done = pending.popleft()
-                    yield VideoScores(done.video, done.frames, done.scores)
+                    yield pending.popleft()
                 if not pending:
                     # There were only videos without frames, and there may be more to come.
                     fill()
@@ -104,10 +93,10 @@ def score_videos(
 
 def _frames(
     videos: Iterable[FaceVideo], sample: Callable[[int], NDArray[np.int64]], variants: int
-) -> Iterator[tuple[_Pending, int]]:
+) -> Iterator[tuple[VideoScores, int]]:
     for video in videos:
         frames = sample(len(video.frames))
-        item = _Pending(video, frames, np.full((variants, len(frames)), np.nan), len(frames))
+        item = VideoScores(video, frames, np.full((variants, len(frames)), np.nan), len(frames))
         if not len(frames):
             yield item, -1
         for index in range(len(frames)):
@@ -115,7 +104,7 @@ def _frames(
 
 
 def _judge(
-    batch: Sequence[tuple[_Pending, int, Image | None]],
+    batch: Sequence[tuple[VideoScores, int, Image | None]],
     scorer: Scorer,
     changes: Sequence[Change],
     pool: ThreadPoolExecutor,

@@ -256,10 +256,7 @@ def _reach(source: CropRecipe, wanted: CropRecipe) -> float:
 
 
 def _hashed(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 def _read(path: str, how: int = cv2.IMREAD_COLOR) -> Image | None:

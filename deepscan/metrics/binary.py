@@ -240,6 +240,11 @@ class Interval:
     high: float
     level: float
 
+    @property
+    def bounds(self) -> list[float]:
+        """Both bounds to four digits, as in cards and reports."""
+        return [round(self.low, 4), round(self.high, 4)]
+
 
 def bootstrap(
     metric: MetricFunction,

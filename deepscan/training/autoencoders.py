@@ -98,12 +98,12 @@ def autoencoders(
     Args:
         crops: The crops.
         rows: Which of them to learn from, shape (N,).
-        store: Folder of the cache. Each is kept as it ends; one that was interrupted begins anew.
+        store: Folder of the cache. Each is kept as it ends; an interrupted one starts over.
         seed: Of the weights and of the order.
         half: Whether they are trained in bfloat16.
         device: Where they are trained: `cpu` or `cuda`.
         plans: What they are.
-        on_progress: Told how many images they have learnt from, and how many they will.
+        on_progress: Progress callback: (images learnt from, images).
 
     Raises:
         UsageError: There is no crop to learn from, or a loss became no number.
@@ -282,7 +282,7 @@ def _write(network: _Network, side: int, path: Path) -> None:
 
 
 def _key(crops: CropSet, rows: CropIndices, plan: AutoencoderPlan, seed: int, half: bool) -> str:
-    """Return what an autoencoder hangs on, hashed."""
+    """Return a hash of what an autoencoder depends on."""
     settings = [_PART, _BATCH, _LR, _CRITIC_LR, _FLOOR, _WARMUP, _LEARNS, _HEARD]
     digest = hashlib.sha256(json.dumps([crops.key, asdict(plan), seed, half, settings]).encode())
     digest.update(np.ascontiguousarray(rows).tobytes())

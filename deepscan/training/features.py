@@ -27,7 +27,7 @@ def cacheable(recipe: Recipe) -> bool:
 
 
 def features_key(network: FrozenNetwork, crops: CropSet, positions: CropIndices, recipe: Recipe) -> str:
-    """Return what the features hang on, hashed: crops, network, inputs, and the backbone's weights."""
+    """Return a hash of what the features depend on: crops, network, inputs, weights of the backbone."""
     stated = [
         crops.key,
         recipe.network,
@@ -60,7 +60,7 @@ class FeatureSource:
         recipe: How the network was built.
         inputs: Makes the network's inputs.
         store: Folder of the cache.
-        on_progress: Told how many of the crops are done, and how many there are.
+        on_progress: Progress callback: (done, total).
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,8 +89,8 @@ def train(
         finish: Only take the best weights of an interrupted run as they are.
         cache: Folder to keep the features of a frozen backbone in; None trains with it live.
         redrawers: Trained autoencoders, where the recipe makes fakes by them.
-        on_step: Told after every step.
-        on_features: Told how many crops' features are done, and how many there are.
+        on_step: Called after every step.
+        on_features: Progress callback: (crops whose features are done, crops).
 
     Raises:
         UsageError: The crops lack a class, or do not fill one batch; or the loss became no number.
@@ -114,7 +114,7 @@ def train(
 def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
     recipe, folder = run.recipe, run.folder
     done = sum(int(row["steps"]) for row in run.progress.history) + run.progress.step
-    log = Log(folder, done) if run.processes.first else nullcontext()
+    log = closing(Log(folder, done)) if run.processes.first else nullcontext()
     with log as open_log, deferred_signals() as signals:
         for epoch in range(run.progress.epoch, recipe.epochs):
             row = _epoch(run, epoch, on_step, open_log, signals)

@@ -235,7 +235,7 @@ def _result(metric: str, level: str, interval: Interval, groups: Sequence[str]) 
         "metric": metric,
         "level": level,
         "value": round(interval.value, 4),
-        "interval": [round(interval.low, 4), round(interval.high, 4)],
+        "interval": interval.bounds,
         "n": len(groups),
         "groups": len(set(groups)),
     }

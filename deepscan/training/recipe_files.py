@@ -22,7 +22,7 @@ _ROOT = "common"
 _NULLABLE = ("mean", "std", "backbone_lr", "crop.resize")
 _OPEN = ("network.", "loss.", "inputs.")
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-#: Parts of a recipe whose keys hang on a name within them: where the name changes, the other keys go.
+#: Parts of a recipe whose keys depend on a name in them: where the name changes, the other keys go.
 _NAMED = {"network.backbone": "name", "network.tuning": "type", "inputs": "kind"}
 
 

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 class SAM:
     """Steps of a base optimiser by the gradient at w + rho g / |g| ("SAM", ICLR 2021, Eq. 2 and 3).
 
-    A step is: gradients, `ascend`, gradients anew, `descend`.
+    A step is: gradients, `ascend`, gradients again, `descend`.
 
     Args:
         base: The optimiser that takes the step; what it keeps is all that there is to keep.

@@ -44,7 +44,7 @@ class Session:
         keep_features: Whether the features of a frozen backbone are kept on disk.
         resume: Go on where a run was interrupted; begin where there is none.
         finish: Only make a model of an interrupted run's best epoch.
-        overwrite: Begin anew where there is a run or a model already.
+        overwrite: Start over where there is a run or a model already.
     """
 
     recipe: Recipe
@@ -82,9 +82,9 @@ def run_training(
     Args:
         session: What to do.
         processes: Which processes do it together.
-        on_crops: Told how many crops are made, and how many there are.
-        on_autoencoders: Told how many images autoencoders have learnt from, and how many they will.
-        on_features: Told how many crops' features are done, and how many there are.
+        on_crops: Progress callback: (crops made, crops).
+        on_autoencoders: Progress callback: (images learnt from, images).
+        on_features: Progress callback: (crops whose features are done, crops).
         on_step: Called after every step.
 
     Returns:

@@ -22,14 +22,7 @@ from deepscan.metrics.binary import (
     tpr_at_fpr,
 )
 
-RANKING = (
-    auc,
-    partial_auc,
-    average_precision,
-    eer,
-    published_eer,
-    tpr_at_fpr,
-)
+RANKING = (auc, partial_auc, average_precision, eer, published_eer, tpr_at_fpr)
 ALL = (*RANKING, accuracy, calibration_error)
 
 
