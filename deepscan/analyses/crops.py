@@ -16,6 +16,7 @@ from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.detectors import load_network
 from deepscan.detectors.preprocess import Preprocessor, make_preprocessor
 from deepscan.errors import MissingError, UsageError
+from deepscan.evaluation.scores import LABEL_NAMES
 from deepscan.evaluation.scoring import Reader
 from deepscan.evaluation.testsets import VideoDataset
 from deepscan.progress import OnProgress
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from deepscan.detectors.detector import Network
 
-#: Names of the labels 0 and 1.
-LABEL_NAMES = ("real", "fake")
 #: Crops that go through a network together, and batches that are read ahead of it.
 BATCH, AHEAD = 32, 2
 

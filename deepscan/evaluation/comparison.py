@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepscan.errors import UsageError
-from deepscan.evaluation.scores import FRAME_KEY, VIDEO_KEY, Scores, by_video
+from deepscan.evaluation.scores import FRAME_KEY, LABEL_NAMES, VIDEO_KEY, Scores, by_video
 from deepscan.metrics.binary import Interval, bootstrap_weights, check_samples
 from deepscan.metrics.ranking import RankedSamples
 
@@ -274,7 +274,7 @@ def _check_labels(one: set[tuple[str, ...]], two: set[tuple[str, ...]], label: i
     contrary = sorted(key for key in one if (*key[:label], *key[label + 1 :]) in other)
     if contrary:
         name = "/".join(part for column, part in enumerate(contrary[0]) if part and column != label)
-        label_name = ("real", "fake")[int(contrary[0][label])]
+        label_name = LABEL_NAMES[int(contrary[0][label])]
         raise UsageError(
             f"the two files contradict each other in {len(contrary)} labels: "
             f"{name!r} is {label_name} in the first",

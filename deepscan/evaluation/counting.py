@@ -45,12 +45,7 @@ class Counting:
         return ("frame", "video") if by_video else ("frame",)
 
 
-#: Name -> counting.
-COUNTINGS: Registry[Counting] = Registry(
-    "way to count", dict.fromkeys(("corrected", "as-published"), __name__)
-)
-
-COUNTINGS.register("corrected")(
+_TABLE = (
     Counting(
         name="corrected",
         sampling="even",
@@ -61,9 +56,7 @@ COUNTINGS.register("corrected")(
         "than are asked for, they are taken evenly from its first to its last. The frames of a video are "
         "those that share its data set, its kind and its name, so that two videos never count as one. A "
         "video's score is the mean of its frames' scores. Every figure is given per frame and per video.",
-    )
-)
-COUNTINGS.register("as-published")(
+    ),
     Counting(
         name="as-published",
         sampling="first",
@@ -79,8 +72,12 @@ COUNTINGS.register("as-published")(
         "rate and average precision are given per frame, the equal error rate without looking at the "
         "thresholds inside straight runs of the ROC curve. Two things no counting makes alike: published "
         "figures are of the epoch that did best on each test set, and DeepfakeBench finds faces with dlib.",
-    )
+    ),
 )
+#: Name -> counting.
+COUNTINGS: Registry[Counting] = Registry("way to count", {way.name: __name__ for way in _TABLE})
+for _way in _TABLE:
+    COUNTINGS.register(_way.name)(_way)
 
 
 def sample(frames: int, wanted: int, sampling: Sampling) -> NDArray[np.int64]:

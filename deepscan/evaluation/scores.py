@@ -26,6 +26,8 @@ FRAME_KEY = (*VIDEO_KEY, "frame")
 WRITTEN = ("dataset", "kind", "label", "split", "video", "frame", "group", "frames", "status", "score")
 #: Lines that are taken together, column by column: so few that they stay in the processor's cache.
 CHUNK_LINES = 256
+#: Names of the labels 0 and 1, and what a file may say instead of them.
+LABEL_NAMES = ("real", "fake")
 LABEL_VALUES = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1}
 
 

@@ -19,6 +19,7 @@ from deepscan.data.crops.prepared_files import PreparedFiles, read_crop_recipe, 
 from deepscan.data.pictures import LabelledPicture, read_pictures
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.protocols import TestSet
+from deepscan.evaluation.scores import LABEL_NAMES
 from deepscan.evaluation.scoring import Reader
 from deepscan.faces.align import align, similarity
 from deepscan.media.frames import Image
@@ -27,8 +28,6 @@ from deepscan.scanning.journal import read_journal
 
 #: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.
 SLACK = 0.01
-#: Name of a label in an index that knows no manipulations.
-LABEL_KINDS = ("real", "fake")
 HALVES = (
     "half of the groups of val chose the epoch and fitted the calibration of a model that was trained on "
     "this folder; its card has the figures of the other half"
@@ -187,14 +186,14 @@ def from_pictures(
         for index, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
             positions[key].append(f"{key[0]}/{index}")
         videos = [
-            FaceVideo(source, LABEL_KINDS[label], label, "val", video, tuple(found))
+            FaceVideo(source, LABEL_NAMES[label], label, "val", video, tuple(found))
             for (video, label), found in positions.items()
         ]
 
         def read(video: FaceVideo, number: int, crops: Image = crops.crops) -> Image:
             return np.asarray(crops[int(video.frames[number].rpartition("/")[2])])
 
-        groups = {(LABEL_KINDS[item.label], item.video): item.group for item in pictures}
+        groups = {(LABEL_NAMES[item.label], item.video): item.group for item in pictures}
         test = TestSet(source, source, split="val", local=True)
         without = {(video.kind, video.name): "no_face" for video in videos if not video.frames}
         depends = f"{crops.key}-{crops.stated}"

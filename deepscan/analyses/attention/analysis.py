@@ -23,7 +23,6 @@ from deepscan.analyses.attention.measures import (
 )
 from deepscan.analyses.attention.rand_cls import ARMS, ClsEpoch, compare_cls, split_halves
 from deepscan.analyses.crops import (
-    LABEL_NAMES,
     DrawnCrop,
     OpenNetwork,
     draw_crops,
@@ -34,6 +33,7 @@ from deepscan.analyses.crops import (
 from deepscan.backbones import TRANSFORMERS
 from deepscan.detectors.qtfp import QtfpNetwork
 from deepscan.errors import UsageError
+from deepscan.evaluation.scores import LABEL_NAMES
 
 
 @ANALYSES.register("attention")

@@ -11,7 +11,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from deepscan.analyses.attention.measures import EDGES, AttentionSums, effective
 from deepscan.analyses.attention.rand_cls import ARMS, ClsEpoch
-from deepscan.analyses.crops import LABEL_NAMES
 from deepscan.evaluation.plot_style import (
     COLOURS,
     GREY,
@@ -23,6 +22,7 @@ from deepscan.evaluation.plot_style import (
     plain_log,
     styled,
 )
+from deepscan.evaluation.scores import LABEL_NAMES
 
 
 def draw_attention(seen: AttentionSums, points: Sequence[ClsEpoch], grid: int) -> Figure:

@@ -6,12 +6,13 @@ import numpy as np
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject
-from deepscan.analyses.crops import LABEL_NAMES, draw_crops, note_unread, open_network
+from deepscan.analyses.crops import draw_crops, note_unread, open_network
 from deepscan.analyses.routing.figure import draw_masks, draw_routes
 from deepscan.analyses.routing.routes import MIXTURES, Masks, Routes, follow, keep_rates, printed
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.errors import UsageError
+from deepscan.evaluation.scores import LABEL_NAMES
 
 
 @ANALYSES.register("routing")

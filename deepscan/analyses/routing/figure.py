@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from deepscan.analyses.crops import LABEL_NAMES
 from deepscan.analyses.routing.routes import Masks, Routes, printed
 from deepscan.evaluation.plot_style import (
     COLOURS,
@@ -24,6 +23,7 @@ from deepscan.evaluation.plot_style import (
     shortened,
     styled,
 )
+from deepscan.evaluation.scores import LABEL_NAMES
 
 #: The data set of the paper's figures that are drawn beside the measured ones.
 PRINTED_SET = "Celeb-DF-v2"

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscan.analyses.analysis import Cell, FloatArray
-from deepscan.analyses.crops import LABEL_NAMES, DrawnCrop, OpenNetwork, note_unread, read_batches
+from deepscan.analyses.crops import DrawnCrop, OpenNetwork, note_unread, read_batches
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.detectors.dfd_hr_routing import Branch
+from deepscan.evaluation.scores import LABEL_NAMES
 from deepscan.evaluation.tables import load_tables, paper_table
 from deepscan.faces.regions import REGIONS
 from deepscan.progress import OnProgress
