@@ -17,6 +17,7 @@ from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import DeepscanError, ExitCode, install_hint
+from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.decoders import DECODERS
 from deepscan.media.jobs import DecodeOptions
@@ -165,6 +166,9 @@ def _models() -> Iterator[Check]:
                 yield Check(name, "ok", f"installed ({card.method}), hashes as stated")
             elif card.method == "mtcnn":
                 Mtcnn()
+                yield Check(name, "ok", "hashes as stated, loads")
+            elif card.method == FaceFilter.method:
+                FaceFilter()
                 yield Check(name, "ok", "hashes as stated, loads")
             else:
                 scorer = Scorer(card)

@@ -15,7 +15,14 @@ from tests.command import deepscan
 def test_a_sound_installation_ends_with_0_and_names_every_part():
     ran = deepscan("doctor")
     assert ran.code == ExitCode.OK, ran.out + ran.err
-    for part in ("python", "decoder pyav", "engine onnx", "model mtcnn", f"model {DEFAULT_MODEL}"):
+    for part in (
+        "python",
+        "decoder pyav",
+        "engine onnx",
+        "model mtcnn",
+        "model facefilter",
+        f"model {DEFAULT_MODEL}",
+    ):
         assert part in ran.out
     assert "golden score as stated" in ran.out
     assert "FAILED" not in ran.out

@@ -1,0 +1,58 @@
+"""The face filter: tells faces from patterns, shadows and hands that a face finder takes for one."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from deepscan.cards import ModelCard, embedded_folder, read_card
+from deepscan.crop_recipe import CropRecipe
+from deepscan.faces.face import Floats
+from deepscan.media.frames import Image
+from deepscan.onnx_session import open_session
+
+#: How what was found is cut out for the filter.
+CROP = CropRecipe(side=48, scale=1.25, interpolation="area", border="reflect")
+
+
+class FaceFilter:
+    """A small network of our own that says how likely a crop shows a face at all.
+
+    It was trained on what MTCNN finds in real footage, in made patterns and in wrongly framed faces. Drawn,
+    carved and printed faces are faces to it, as those of living people are.
+
+    Attributes:
+        least: Least probability of a face.
+
+    Raises:
+        MissingError: onnxruntime is not installed, or the network is not there.
+        ContractError: The network is not the one that its card names.
+    """
+
+    method: ClassVar[str] = "face-filter"
+
+    def __init__(self) -> None:
+        card = _card()
+        self.least = float(card.network["least"])
+        self._session = open_session(card.path("onnx"), threads=1)
+
+    @staticmethod
+    def describe() -> dict[str, Any]:
+        """Return what the record of a run says of the network."""
+        return _card().facts()
+
+    def score(self, crops: Sequence[Image]) -> Floats:
+        """Return the probability that each crop shows a face, shape (n,), float32 in [0, 1].
+
+        Args:
+            crops: Cut by `CROP`, RGB, uint8.
+        """
+        if not len(crops):
+            return np.zeros(0, np.float32)
+        (probabilities,) = self._session.run(None, {"pixels": np.stack(crops).astype(np.float32)})
+        scores: Floats = probabilities
+        return scores
+
+
+def _card() -> ModelCard:
+    return read_card(embedded_folder() / "facefilter")
