@@ -154,7 +154,7 @@ def figures(records: Mapping[str, Record], clips: Mapping[str, Clip]) -> dict[st
 
 def _is_person(track: Mapping[str, Any]) -> bool:
     """Return whether the record lists a track as a person: one that it does not mark as something else."""
-    return not track.get("still") and track.get("face", True) is not False
+    return not track.get("still") and track.get("reason") != "no_face"
 
 
 def _boxes(record: Record, clip: Clip) -> Iterator[tuple[int, tuple[str, int]]]:

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.media.frames import Image
+
 Floats = NDArray[np.float32]
 
 
@@ -84,6 +86,8 @@ class Face:
         quality: Size, sharpness and yaw.
         appearance: Unit vector that describes the face's look, shape (d,), float32: what links a person's
             faces where their places do not (see `tracks`).
+        face_score: The face filter's probability that this is a face at all, 1 where it was not asked.
+        grey: The small grey crop that tells a still face from a living one, None where that is not asked.
     """
 
     index: int
@@ -91,6 +95,8 @@ class Face:
     detection: Detection
     quality: Quality
     appearance: Floats
+    face_score: float = 1.0
+    grey: Image | None = None
 
     def __post_init__(self) -> None:
         if self.appearance.ndim != 1:
@@ -104,5 +110,6 @@ class Face:
             "box": [round(float(value), 1) for value in self.detection.box],
             "landmarks": [[round(float(x), 1), round(float(y), 1)] for x, y in self.detection.landmarks],
             "probability": round(self.detection.probability, 4),
+            "face_score": round(self.face_score, 4),
             "quality": self.quality.to_json(),
         }

@@ -31,15 +31,24 @@ class Track:
     Attributes:
         id: From 0, the person seen most often first; of two seen equally often the larger one.
         faces: At least one, in the order of their frames, at most one a frame.
+        is_face: Whether the face filter takes them for faces at all.
+        still: Whether they hardly change, as those of a photograph.
     """
 
     id: int
     faces: tuple[Face, ...]
+    is_face: bool = True
+    still: bool = False
 
     def __post_init__(self) -> None:
         indices = [face.index for face in self.faces]
         if not indices or any(b <= a for a, b in pairwise(indices)):
             raise ValueError(f"a track has faces of increasing frame indices, not {indices}")
+
+    @property
+    def face_score(self) -> float:
+        """The median of its faces' scores by the face filter, in [0, 1]."""
+        return float(np.median([face.face_score for face in self.faces]))
 
 
 def appearance(crop: Image) -> Floats:

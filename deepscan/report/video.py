@@ -11,12 +11,19 @@ from deepscan.media.frames import HDR
 from deepscan.report.chart import Score, ScoreTimeline, clock, format_score, timeline
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run_info import RunInfo
-from deepscan.scanning.aggregation import sightings_needed
+from deepscan.scanning.aggregation import Aside, sightings_needed
 from deepscan.scanning.fusion import logit_mean, scoring_models
 from deepscan.scanning.summary import VideoSummary, summarise_record
 
 FrameRecord = Mapping[str, Any]
 
+#: Why a track does not count, for people.
+ASIDE: dict[Aside, str] = {
+    "no_face": "by its look no face",
+    "still": "still, as in a photograph",
+    "seldom": "seen too seldom",
+    "poor": "never seen well",
+}
 #: Persons with a chart, and faces whose scores are told, the highest first.
 PERSONS, FACES = 8, 3
 
@@ -31,6 +38,7 @@ class Person:
         opinions: Each of several models' score, by name.
         seen: How often and when, in words.
         quality: Of the faces, in words.
+        reason: Why the score was not taken from this person, as the record says it; empty where it was.
         aside: Why the video's score was not taken from this person, or not from every face, in words.
         highest: The faces of the highest scores among those that count, in words.
         box: Of the first of these, as far as it lies in the frame: left, top, width, height in its pixels.
@@ -44,6 +52,7 @@ class Person:
     opinions: Mapping[str, float]
     seen: str
     quality: str
+    reason: str
     aside: str
     highest: tuple[str, ...]
     box: tuple[float, float, float, float]
@@ -146,6 +155,7 @@ def _person(
         opinions={name: each["score"] for name, each in track.get("scores", {}).items()},
         seen=_seen(track),
         quality="size {size:.0f} px, sharpness {sharpness:.0f}, pose {pose:.2f}".format(**track["quality"]),
+        reason=track.get("reason") or "",
         aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
         highest=tuple(
             f"{format_score(own[at], calibration)} at {clock(pts)} (frame {at})"
@@ -182,9 +192,12 @@ def _seen(track: Mapping[str, Any]) -> str:
 
 def _aside(track: Mapping[str, Any], sampled: int) -> str:
     if track["counted"]:
-        return "" if track["used"] == track["sightings"] else f"{track['used']} of them good enough to count"
+        some = track["used"] < track["sightings"]
+        said = [f"{track['used']} of them good enough to count"] if some else []
+        return ", ".join([*said, *([ASIDE["still"]] if track.get("still") else [])])
     seldom = track["sightings"] < sightings_needed(sampled)
-    return f"not counted: {'seen too seldom' if seldom else 'never seen well'}"
+    # Records of earlier versions give no reason.
+    return f"not counted: {ASIDE[track.get('reason') or ('seldom' if seldom else 'poor')]}"
 
 
 def _lines(

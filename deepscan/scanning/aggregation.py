@@ -14,10 +14,21 @@ from deepscan.faces.quality import QualityRule
 from deepscan.faces.tracks import Track
 
 Verdict = Literal["fake", "inconclusive", "no_evidence"]
+#: Why a score is not taken from a track: it shows no face, its face is still while another lives, it was seen
+#: in too few frames, none of its faces is good enough.
+Aside = Literal["no_face", "still", "seldom", "poor"]
 #: Least share of the sampled frames with a face that counts for a verdict: 3 of 8 frames, 10 of 32. Clips
 #: turned upside down or aside get many of their false verdicts from fewer. No verdict on 71 upright clips
 #: changes up to 0.7, but those show a person all the time; others show one now and then.
 MIN_SHARE = 0.3
+
+
+#: What a warning says of a track that is left out.
+_LEFT_OUT: dict[Aside, str] = {
+    "no_face": "track {0.track.id}, found {0.sightings} times and by its look no face",
+    "still": "person {0.track.id}, still as in a photograph",
+    "poor": "person {0.track.id}, seen {0.sightings} times but never well",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,8 @@ class TrackScore:
             "sightings": self.sightings,
             "used": self.used,
             "poor": self.poor,
+            "face_score": round(self.track.face_score, 4),
+            "still": self.track.still,
             "quality": {
                 key: round(float(np.median([getattr(face.quality, name) for face in faces])), 3)
                 for key, name in (("size", "size"), ("sharpness", "sharpness"), ("pose", "yaw_proxy"))
@@ -77,7 +90,7 @@ class Judgement:
         verdict: None without a detector.
         calibrated: Whether the score is calibrated.
         tracks: One for each person.
-        counted: Identifiers of those whom the score was taken from.
+        aside: Why the score was not taken from each of the others, by identifier.
         warnings: What weakens the score.
     """
 
@@ -85,8 +98,13 @@ class Judgement:
     verdict: Verdict | None
     calibrated: bool
     tracks: tuple[TrackScore, ...]
-    counted: frozenset[int]
+    aside: Mapping[int, Aside]
     warnings: tuple[str, ...]
+
+    @property
+    def counted(self) -> frozenset[int]:
+        """Identifiers of those whom the score was taken from."""
+        return frozenset(track.track.id for track in self.tracks if track.track.id not in self.aside)
 
 
 def score_track(
@@ -133,15 +151,16 @@ def judge_video(
 ) -> Judgement:
     """Return a video's score and verdict, from the worst of the persons who were seen often enough.
 
-    Persons without one face that can be judged are left out where there are others: what a finder takes for a
-    face in a background is seldom sharp, large and certain.
+    What the face filter takes for no face has no part in it. Persons without one face that can be judged are
+    left out where there are others, and so are faces that keep still, as those of a photograph do, where
+    others move.
 
     The verdict is `inconclusive`, with a warning that says why, where too little was seen: faces count in too
     small a share of the sampled frames, or another verdict would rest on a person who was seen too seldom or
     on a single face of more than four frames.
 
     Args:
-        tracks: One for each person, at least one.
+        tracks: One for each person, at least one; without a face among them there is no score.
         sampled: How many frames were looked at.
         calibration: Gives the verdict's thresholds; a model without one is always inconclusive.
         min_share: Least share of the sampled frames with a face that counts, in [0, 1]; 0 asks for none.
@@ -159,7 +178,7 @@ def judge_video(
         decided,
         score is not None and calibration is not None,
         tuple(tracks),
-        frozenset(track.track.id for track in counted),
+        {t.track.id: _why(t, sampled) for t in tracks if t not in counted},
         tuple(warnings),
     )
 
@@ -167,12 +186,16 @@ def judge_video(
 def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScore], list[str]]:
     """Return the persons that the score is taken from, and what weakens it."""
     needed = sightings_needed(sampled)
-    seen = [track for track in tracks if track.sightings >= needed]
-    counted = [track for track in seen if not track.poor]
+    faces = [track for track in tracks if track.track.is_face]
+    seen = [track for track in faces if track.sightings >= needed]
+    good = [track for track in seen if not track.poor]
+    counted = [track for track in good if not track.track.still] or good
     warnings = []
+    if not faces:
+        return [], []
     if not seen:
-        most = max(track.sightings for track in tracks)
-        counted = [track for track in tracks if track.sightings == most]
+        most = max(track.sightings for track in faces)
+        counted = [track for track in faces if track.sightings == most]
         warnings.append(f"no person was seen in {needed} of {sampled} frames: the score rests on {most}")
     elif not counted:
         counted = seen
@@ -180,11 +203,23 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
     score = max((track.score for track in counted if track.score is not None), default=None)
     if score is not None:
         warnings += [
-            f"left out: person {track.track.id}, seen {track.sightings} times but never well, scores higher"
-            for track in seen
-            if track not in counted and track.score is not None and track.score > score
+            f"left out: {_LEFT_OUT[_why(track, sampled)].format(track)}, scores higher"
+            for track in tracks
+            if track.sightings >= needed
+            and track not in counted
+            and track.score is not None
+            and track.score > score
         ]
     return counted, warnings
+
+
+def _why(track: TrackScore, sampled: int) -> Aside:
+    """Return why the score is not taken from a track."""
+    if not track.track.is_face:
+        return "no_face"
+    if track.sightings < sightings_needed(sampled):
+        return "seldom"
+    return "poor" if track.poor else "still"
 
 
 def _decide(

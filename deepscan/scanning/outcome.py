@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.face import Face
 from deepscan.faces.quality import QualityRule
+from deepscan.faces.still import is_still
 from deepscan.faces.tracks import Track, link
 from deepscan.media.frames import DecodeReport, Status
 from deepscan.scanning.aggregation import Judgement, judge_video, score_track
@@ -40,6 +41,7 @@ def build_record(
     scorers: Sequence[Scorer],
     rule: QualityRule,
     min_share: float,
+    least_face: float,
     failure: str,
     run: str,
     started: str,
@@ -55,6 +57,7 @@ def build_record(
         scorers: The detectors, none where faces only were wanted.
         rule: Which faces count.
         min_share: Least share of the sampled frames with a face that counts for a verdict, in [0, 1].
+        least_face: Least score by the face filter, in [0, 1], of what is taken for a face.
         failure: What a stage after decoding could not do, empty where none failed.
         run: Identifier of the run.
         started: When its scan began.
@@ -80,7 +83,7 @@ def build_record(
     }
     if status != "ok":
         return Record(**common, **_models(scorers, {}), warnings=report.warnings)
-    tracks = link([observation.face for observation in observations])
+    tracks = _looked_at(link([observation.face for observation in observations]), rule, least_face)
     models = {
         scorer.card.name: _model_verdict(scorer, tracks, observations, rule, len(sampled), min_share)
         for scorer in scorers
@@ -93,13 +96,16 @@ def build_record(
         judgement = judge_video(
             [score_track(track, None, rule, None) for track in tracks], len(sampled), None
         )
+    if not any(track.is_face for track in tracks):
+        common["status"] = "no_face"
+        common["detail"] = _no_face(len(sampled), len(tracks))
     return Record(
         **common,
         **_models(scorers, models),
         warnings=(*report.warnings, *judgement.warnings),
         verdict=judgement.verdict,
         score=judgement.score,
-        calibrated=judgement.calibrated,
+        calibrated=judgement.calibrated and judgement.score is not None,
         tracks=_tracks(judgement, models),
         frames=_frames(
             sampled,
@@ -118,10 +124,27 @@ def _status(
     if failure:
         return "error", " ".join(failure.split())
     if not observations:
-        return "no_face", f"no face was found in {sampled} sampled frames"
+        return "no_face", _no_face(sampled)
     if not all(math.isfinite(raw) for observation in observations for raw in observation.raws.values()):
         return "error", "the detector gave no finite score for a face"
     return "ok", ""
+
+
+def _no_face(sampled: int, tracks: int = 0) -> str:
+    said = f"no face was found in {sampled} sampled frames"
+    return f"{said}: what was found, {tracks} in all, is by its look none" if tracks else said
+
+
+def _looked_at(tracks: Sequence[Track], rule: QualityRule, least_face: float) -> list[Track]:
+    """Return the tracks with what is said of each: whether it is a face, and whether that keeps still."""
+    return [
+        replace(
+            track,
+            is_face=track.face_score >= least_face,
+            still=is_still([face for face in track.faces if rule.admits(face)]),
+        )
+        for track in tracks
+    ]
 
 
 def _model_verdict(
@@ -159,7 +182,8 @@ def _said(model: ModelVerdict | None) -> dict[str, Any]:
 def _tracks(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[dict[str, Any]]:
     lines = []
     for at, track in enumerate(judgement.tracks):
-        line = {**track.to_json(), "counted": track.track.id in judgement.counted}
+        aside = judgement.aside.get(track.track.id)
+        line = {**track.to_json(), "counted": aside is None, "reason": aside}
         if len(models) > 1:
             own = {name: model.judgement.tracks[at].to_json() for name, model in models.items()}
             line["scores"] = {name: {key: one[key] for key in ("score", "raw")} for name, one in own.items()}

@@ -16,10 +16,12 @@ from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face
+from deepscan.faces.face_filter import CROP, FaceFilter
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState
 from deepscan.faces.quality import assess
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
+from deepscan.faces.still import grey_crop
 from deepscan.faces.tracks import appearance
 from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.jobs import DecodeJob, Ended, FrameReady
@@ -76,6 +78,7 @@ class Pipeline:
         scorers: The detectors, none to find faces only.
         run: Identifier of the run, for the records.
         warn: Takes what a user must be told while the scan goes on.
+        face_filter: Tells faces from what the finder takes for one; None to believe the finder.
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class Pipeline:
         scorers: Sequence[Scorer],
         run: str,
         warn: Callable[[str], None],
+        face_filter: FaceFilter | None = None,
     ) -> None:
+        self._filter = face_filter
         self._options = options
         self._pool = pool
         self._faces: FaceStage[VideoState] = FaceStage(finder)
@@ -151,9 +156,7 @@ class Pipeline:
 
     def _keep(self, video: VideoState, frame: Frame, detections: list[Detection]) -> None:
         video.sampled.append((frame.index, frame.pts))
-        for cut in run_isolating_failures(
-            lambda part: [self._cut(frame, detection) for detection in part], detections
-        ):
+        for cut in run_isolating_failures(lambda part: self._cut(frame, part), detections):
             if isinstance(cut, Exception):
                 video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
                 continue
@@ -163,14 +166,21 @@ class Pipeline:
                 video.waiting += 1
                 self._crops.append((video, observation, crops))
 
-    def _cut(self, frame: Frame, detection: Detection) -> tuple[FaceObservation, dict[CropRecipe, Image]]:
-        # One crop for quality and look whatever the model, so that the persons are the same for all.
-        seen = align(frame.image, detection.landmarks, REFERENCE)
-        face = Face(frame.index, frame.pts, detection, assess(seen, detection), appearance(seen))
+    def _cut(
+        self, frame: Frame, detections: Sequence[Detection]
+    ) -> list[tuple[FaceObservation, dict[CropRecipe, Image]]]:
         recipes = {scorer.recipe for scorer in self._scorers}
-        return FaceObservation(face), {
-            wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes
-        }
+        scores = [1.0] * len(detections)
+        if self._filter is not None:
+            seen = [align(frame.image, detection.landmarks, CROP) for detection in detections]
+            scores = self._filter.score(seen).tolist()
+        return [
+            (
+                FaceObservation(_face(frame, detection, score)),
+                {wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes},
+            )
+            for detection, score in zip(detections, scores, strict=True)
+        ]
 
     def _score(self, *, wait: bool) -> None:
         """Give the detectors a batch of crops, unless they are at work and are not waited for."""
@@ -232,6 +242,7 @@ class Pipeline:
                 scorers=self._scorers,
                 rule=self._options.quality,
                 min_share=self._options.min_share,
+                least_face=self._filter.least if self._filter else 0.0,
                 failure=video.failure,
                 run=self._run,
                 started=video.started,
@@ -242,3 +253,17 @@ class Pipeline:
                 },
             )
             emit(record)
+
+
+def _face(frame: Frame, detection: Detection, score: float) -> Face:
+    # One crop for quality and look whatever the model, so that the persons are the same for all.
+    seen = align(frame.image, detection.landmarks, REFERENCE)
+    return Face(
+        frame.index,
+        frame.pts,
+        detection,
+        assess(seen, detection),
+        appearance(seen),
+        score,
+        grey_crop(seen),
+    )

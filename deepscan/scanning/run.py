@@ -12,6 +12,7 @@ from typing import Any
 from deepscan.cards import ModelCard
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
+from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import open_finder
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
@@ -114,6 +115,7 @@ def run_scan(
             choice = chosen_model(options, earlier)
             options = replace(options, model=choice.model)
         scorers = load_scorers(options)
+        face_filter = FaceFilter()
         run = runfile.describe(options, scorers, finder, choice)
         if resumed:
             runfile.require_compatible(earlier, run)
@@ -131,7 +133,7 @@ def run_scan(
                 workers=count,
                 frame_buffer=pool.buffer_kind,
             )
-            pipeline = Pipeline(options, pool, finder, scorers, run["id"], listener.warned)
+            pipeline = Pipeline(options, pool, finder, scorers, run["id"], listener.warned, face_filter)
             return _scan(pipeline, planned, output, run, listener, fail_on)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import deepscan
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
+from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import FaceFinder, describe_finder
 from deepscan.files import atomic_write
 from deepscan.models.choice import Choice
@@ -21,7 +22,7 @@ from deepscan.scanning.records import utc_now
 from deepscan.versions import libraries
 
 #: What a resumed run must share with the run that it goes on with.
-RESUME_KEYS = ("tool", "parameters", "model", "faces", "engine")
+RESUME_KEYS = ("tool", "parameters", "model", "faces", "face_filter", "engine")
 #: The same of each of several models, by name.
 PER_MODEL_KEYS = ("models", "engines")
 #: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
@@ -63,6 +64,7 @@ def describe(
         "choice": choice and choice.to_json(),
         "model": model,
         "faces": {**describe_finder(finder.mode), "device": finder.device},
+        "face_filter": FaceFilter.describe(),
         "engine": engine,
         **several,
         "seed": None,  # nothing in a scan is drawn at random

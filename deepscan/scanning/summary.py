@@ -78,14 +78,15 @@ class VideoSummary:
 
 def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
     """Return what an overview needs of a record."""
+    others = {track["id"] for track in record["tracks"] if track.get("reason") == "no_face"}
     return VideoSummary(
         path=record["path"],
         status=record["status"],
         verdict=record["verdict"],
         score=record["score"],
         note=record["detail"] or "; ".join(record["warnings"]),
-        persons=len(record["tracks"]),
-        faces=sum(frame["track"] is not None for frame in record["frames"]),
+        persons=len(record["tracks"]) - len(others),
+        faces=sum(frame["track"] not in {None, *others} for frame in record["frames"]),
         sampled=len({frame["index"] for frame in record["frames"]}),
         models=tuple(
             ModelSummary(model["name"], model["verdict"], model["score"], model["calibrated"])

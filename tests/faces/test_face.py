@@ -33,6 +33,7 @@ def test_record_is_rounded_json():
         "box": [1.0, 2.0, 31.0, 52.0],
         "landmarks": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.0, 9.0]],
         "probability": 0.9877,
+        "face_score": 1.0,
         "quality": {"size": 30.0, "sharpness": 7.8, "pose": 0.123},
     }
 

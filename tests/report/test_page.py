@@ -14,6 +14,7 @@ from deepscan.errors import ContractError
 from deepscan.report import chart
 from deepscan.report.page import write_page
 from deepscan.scanning.fusion import logit_mean
+from deepscan.scanning.summary import summarise_record
 from tests.report.made import CROP, MODEL, THRESHOLDS, Page, described, face, journal, track, video
 
 BAD = {"verdict": None, "score": None, "tracks": [], "frames": [], "calibrated": False}
@@ -121,6 +122,33 @@ def test_why_a_person_does_not_count(tmp_path, sightings, poor, why):
     frames = [face(at, 0.5) for at in range(12)]
     left = {**track(0.5, sightings=sightings, counted=False), "poor": poor}
     assert f"not counted: {why}" in page(tmp_path, video(frames=frames, tracks=[left])).words
+
+
+@pytest.mark.parametrize(
+    ("reason", "why", "heading"),
+    [
+        ("no_face", "not counted: by its look no face", "no face 1"),
+        ("still", "not counted: still, as in a photograph", "person 1"),
+    ],
+)
+def test_what_is_no_living_face_is_drawn_as_such(tmp_path, reason, why, heading):
+    aside = {**track(0.95, counted=False), "id": 1, "reason": reason}
+    frames = [face(0, 0.5), face(20, 0.9), face(0, 0.95, track=1), face(20, 0.95, track=1)]
+    made = page(tmp_path, video(tracks=[track(0.7), aside], frames=frames))
+    assert why in made.words and heading in made.words
+    assert {rect["class"] for rect in made.all("rect")} >= {f"here {reason}", f"other {reason}"}
+
+
+def test_a_photograph_that_is_judged_is_named_as_one(tmp_path):
+    still = {**track(0.9), "still": True, "reason": None}
+    assert "still, as in a photograph" in page(tmp_path, video(tracks=[still])).words
+
+
+def test_what_is_no_face_is_no_person_of_the_overview(tmp_path):
+    aside = {**track(0.95, counted=False), "id": 1, "reason": "no_face"}
+    frames = [face(0, 0.5), face(20, 0.9), face(0, 0.95, track=1)]
+    row = summarise_record(video(tracks=[track(0.7), aside], frames=frames))
+    assert (row.persons, row.faces, row.sampled) == (1, 2, 2)
 
 
 @pytest.mark.parametrize(

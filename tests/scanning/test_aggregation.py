@@ -1,5 +1,7 @@
 """Tracks, the worst-track rule and the verdict's bands."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -195,3 +197,45 @@ def test_what_another_person_is_enough_for_is_said(raw, other, said):
     thin = tracked(1, [raw] * 3, sizes=[200.0, 20.0, 20.0])
     judged = judge_video([at(0, range(32), raw=other), thin], 32, CALIBRATION, min_share=0.25)
     assert (judged.verdict, judged.warnings) == (said, ())
+
+
+def said_to_be(track, **what):
+    """A track of which the look says more: no face, or a still one."""
+    return replace(track, track=replace(track.track, **what))
+
+
+def test_what_is_no_face_does_not_decide_however_often_it_is_found():
+    towel = said_to_be(at(1, range(32), raw=0.98), is_face=False)
+    judged = judge_video([towel, at(0, range(3), raw=0.1)], 32, CALIBRATION)
+    assert (judged.score, judged.verdict, judged.counted) == (pytest.approx(0.1), "no_evidence", {0})
+    assert judged.aside == {1: "no_face"}
+    assert judged.warnings == ("left out: track 1, found 32 times and by its look no face, scores higher",)
+    # Nor does it keep a person from deciding who is seen too seldom beside others.
+    assert judge_video([towel, at(0, [3], raw=0.1)], 32, CALIBRATION).counted == {0}
+
+
+def test_where_nothing_is_a_face_there_is_no_score():
+    judged = judge_video([said_to_be(at(0, range(32)), is_face=False)], 32, CALIBRATION, min_share=0.3)
+    assert (judged.score, judged.verdict, judged.calibrated) == (None, None, False)
+    assert (judged.aside, judged.warnings) == ({0: "no_face"}, ())
+
+
+def test_a_photograph_does_not_decide_where_a_living_face_is_seen_well():
+    photograph = said_to_be(at(0, range(32), raw=0.98), still=True)
+    judged = judge_video([photograph, at(1, range(12), raw=0.1)], 32, CALIBRATION)
+    assert (judged.score, judged.verdict, judged.aside) == (pytest.approx(0.1), "no_evidence", {0: "still"})
+    assert judged.warnings == ("left out: person 0, still as in a photograph, scores higher",)
+
+
+@pytest.mark.parametrize("beside", [[], [(range(2), 200.0)], [(range(32), 20.0)]])
+def test_a_photograph_decides_where_no_living_face_is_seen_well(beside):
+    # Nobody else, somebody who is seen too seldom, somebody who is never seen well.
+    photograph = said_to_be(at(0, range(32), raw=0.98), still=True)
+    others = [at(1 + k, frames, raw=0.1, size=size) for k, (frames, size) in enumerate(beside)]
+    judged = judge_video([photograph, *others], 32, CALIBRATION)
+    assert (judged.verdict, judged.counted) == ("fake", {0})
+
+
+def test_each_track_that_does_not_count_says_why():
+    tracks = [at(0, range(9)), at(1, range(2)), at(2, range(9), size=20.0)]
+    assert judge_video(tracks, 32, CALIBRATION).aside == {1: "seldom", 2: "poor"}

@@ -90,11 +90,24 @@ def report(status="ok", detail="", decoded=0):
     return DecodeReport(status, detail, (), "00", 1, None, "told", decoded, decoded, {"decode": 0.1})
 
 
-def run(videos, scorers=(), slots=2, warn=pytest.fail):
+class Filter:
+    """Takes for faces what it is told to, by the order in which a frame's faces are found."""
+
+    least = 0.5
+
+    def __init__(self, *scores):
+        self.scores = scores
+
+    def score(self, crops):
+        assert all(crop.shape == (48, 48, 3) for crop in crops)
+        return np.float32(self.scores[: len(crops)])
+
+
+def run(videos, scorers=(), slots=2, warn=pytest.fail, face_filter=None):
     pool, finder, records = Pool(videos, slots), Finder(), []
     options = ScanOptions(model="none")
     scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
-    Pipeline(options, pool, finder, scorers, "run", warn).scan(list(videos), records.append)
+    Pipeline(options, pool, finder, scorers, "run", warn, face_filter).scan(list(videos), records.append)
     assert pool.out == 0, "every frame is given back"
     return {record.path: record for record in records}, pool, finder
 
@@ -255,3 +268,43 @@ def test_what_is_no_fault_of_a_frame_ends_the_run():
 
 def test_nothing_to_scan_ends_at_once():
     assert run({})[0] == {}
+
+
+def test_what_the_filter_refuses_is_in_the_record_and_nothing_is_judged():
+    records, _, _ = run({b"a": (frames(4), report())}, Scorer(0.9), face_filter=Filter(0.2))
+    record = records[b"a"]
+    assert (record.status, record.score, record.verdict, record.calibrated) == ("no_face", None, None, False)
+    assert record.detail == (
+        "no face was found in 4 sampled frames: what was found, 1 in all, is by its look none"
+    )
+    (track,) = record.tracks
+    assert (track["counted"], track["reason"], track["face_score"]) == (False, "no_face", 0.2)
+    assert [line["face_score"] for line in record.frames] == [0.2] * 4
+
+
+def test_no_model_has_a_verdict_where_nothing_is_a_face():
+    class Other(Scorer):
+        def __init__(self):
+            super().__init__(0.8)
+            self.card.name = "other"
+
+        def to_json(self):
+            return {"name": "other"}
+
+    records, _, _ = run({b"a": (frames(4), report())}, [Scorer(0.9), Other()], face_filter=Filter(0.2))
+    assert records[b"a"].status == "no_face"
+    assert [(model["score"], model["verdict"]) for model in records[b"a"].models] == [(None, None)] * 2
+
+
+def test_a_track_is_a_face_by_most_of_its_frames():
+    class Wavering(Filter):
+        def __init__(self):
+            super().__init__()
+            self.given = iter([0.9, 0.1, 0.9, 0.9, 0.2])
+
+        def score(self, crops):
+            return np.float32([next(self.given) for _ in crops])
+
+    records, _, _ = run({b"a": (frames(5), report())}, Scorer(), face_filter=Wavering())
+    (track,) = records[b"a"].tracks
+    assert (records[b"a"].status, track["face_score"], track["reason"]) == ("ok", 0.9, None)
