@@ -14,8 +14,8 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from unittest.mock import patch
 from typing import cast
+from unittest.mock import patch
 
 import cv2
 import numpy as np
