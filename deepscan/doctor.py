@@ -18,6 +18,7 @@ from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import DeepscanError, ExitCode, install_hint
 from deepscan.faces.face_filter import FaceFilter
+from deepscan.faces.looks import Looks
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.decoders import DECODERS
 from deepscan.media.jobs import DecodeOptions
@@ -169,6 +170,9 @@ def _models() -> Iterator[Check]:
                 yield Check(name, "ok", "hashes as stated, loads")
             elif card.method == FaceFilter.method:
                 FaceFilter()
+                yield Check(name, "ok", "hashes as stated, loads")
+            elif card.method == Looks.method:
+                Looks()
                 yield Check(name, "ok", "hashes as stated, loads")
             else:
                 scorer = Scorer(card)

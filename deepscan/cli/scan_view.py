@@ -34,6 +34,7 @@ class ScanView(VideoProgress, ScanListener):
         self._stdout = stdout_console()
         self._lines = out is None and not at_terminal
         self._rows: list[VideoSummary] = []
+        self._cautions: list[str] = []
 
     def __enter__(self) -> Self:
         self.count("loading", 0, None)
@@ -67,6 +68,7 @@ class ScanView(VideoProgress, ScanListener):
                 self.note(f"{engine['precision']}, which auto takes: {engine['chosen']}")
             if engine["details"]["note"]:
                 self.note(f"note: {engine['details']['note']}")
+            self._cautions += (f"model {name}: {line}" for line in model.get("cautions", ()))
         if len(models) > 1:
             self.note(f"together: {run['model']['rule']}")
         if not run["parameters"]["explain"]:
@@ -114,6 +116,8 @@ class ScanView(VideoProgress, ScanListener):
         self._conclude()
         if told:
             self.note(told)
+        for line in self._cautions:
+            self.note(line)
         votes = [row.agreement for row in self._rows if row.agreement]
         if votes:
             same = sum(said == voting for said, voting in votes)

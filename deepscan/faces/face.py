@@ -87,7 +87,8 @@ class Face:
         appearance: Unit vector that describes the face's look, shape (d,), float32: what links a person's
             faces where their places do not (see `tracks`).
         face_score: The face filter's probability that this is a face at all, 1 where it was not asked.
-        grey: The small grey crop that tells a still face from a living one, None where that is not asked.
+        grey: The small grey crop that tells a still face from a living one, and that its look is taken from
+            (see `looks`); None where neither is asked.
     """
 
     index: int

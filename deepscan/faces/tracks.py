@@ -1,8 +1,8 @@
 """Tracks: which faces of the sampled frames are one person, by their look first and their place second."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import combinations, groupby, pairwise
 from typing import cast
 
 import cv2
@@ -10,6 +10,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from deepscan.faces.face import Face, Floats
+from deepscan.faces.looks import Looks
+from deepscan.faces.shots import Shot, shot_of
 from deepscan.media.frames import Image
 
 # Measured on 2,142 faces of 67 clips with one person each (crops of `recipe.REFERENCE`), as 1 - cosine: to
@@ -19,6 +21,9 @@ from deepscan.media.frames import Image
 LIMIT = 0.12
 #: How much of it a face loses that is a face's size or more away, where only its look speaks for it.
 PLACE = 0.045
+
+#: Faces of a track whose looks are taken where it is held against others, spread over it.
+LOOKED_AT = 8
 
 #: Cost of a link that may not be made; finite, since the assignment needs finite costs.
 FORBIDDEN = 1e6
@@ -69,24 +74,41 @@ def appearance(crop: Image) -> Floats:
     return _unit(np.concatenate([_unit(luma - luma.mean()), 3 * colour.ravel(), 3 * _unit(shape)]))
 
 
-def link(faces: Sequence[Face]) -> list[Track]:
+def link(faces: Sequence[Face], shots: Sequence[Shot] = (), looks: Looks | None = None) -> list[Track]:
     """Return the persons that faces belong to, `Track.id` ascending.
 
     Frame by frame, the faces are assigned to the persons seen so far at the least total cost (the Hungarian
     method). The cost is the distance in appearance to the most similar face of that person, plus up to
-    `PLACE` for how far away the person was last seen; above `LIMIT` the face starts a new person. So after a
-    cut only the look decides, and two persons who cross are told apart by it. Two tracks with no frame in
-    common whose looks are close are then joined. The order in which faces are given does not matter.
+    `PLACE` for how far away the person was last seen; above `LIMIT` the face starts a new person. Two persons
+    who cross are so told apart by their appearance. Two tracks with no frame in common whose appearances are
+    close are then joined. The order in which faces are given does not matter.
+
+    All this goes on within a shot: after a cut neither place nor appearance, which changes with the light,
+    says who somebody is. Tracks with no frame in common, in whichever shots, are joined by their looks.
 
     Args:
         faces: From any frames of one video, in any order; all appearances of one length.
+        shots: The video's shots, none for a video without cuts.
+        looks: Describes the faces of tracks that are to be joined, which then have grey crops; without it
+            appearance does.
     """
     if not faces:
         return []
     ordered = sorted(faces, key=lambda face: (face.index, *face.detection.box.tolist()))
-    looks = np.stack([face.appearance for face in ordered])
-    apart = 1 - looks @ looks.T
-    groups = _joined(_linked(ordered, apart), ordered, apart)
+    appearances = np.stack([face.appearance for face in ordered])
+    apart = 1 - appearances @ appearances.T
+    groups = []
+    parted = groupby(
+        range(len(ordered)), key=lambda k: shot_of(shots, ordered[k].index) if looks and shots else 0
+    )
+    for _, members in parted:
+        own = list(members)
+        near = apart[np.ix_(own, own)]
+        part = [ordered[k] for k in own]
+        tracks = _joined(_linked(part, near), part, _nearest(near), LIMIT - PLACE)
+        groups += [[own[k] for k in track] for track in tracks]
+    if looks is not None and len(groups) > 1:
+        groups = _joined(groups, ordered, _unlike(ordered, looks), 1 - looks.alike)
     sets = [[ordered[k] for k in sorted(group)] for group in groups]
     # The first sighting decides between equals, so that a run repeats another's ids.
     sets.sort(key=lambda own: (-len(own), -_size(own), own[0].index, *own[0].detection.box.tolist()))
@@ -130,29 +152,64 @@ def _far(last: Floats, boxes: Floats) -> Floats:
     return far
 
 
-def _joined(groups: list[list[int]], faces: Sequence[Face], apart: Floats) -> list[list[int]]:
-    """Join, the closest first, groups that share no frame and look as alike as a distant link asks for."""
-    count = len(groups)
-    frames = [{faces[k].index for k in group} for group in groups]
-    between = np.full((count, count), np.inf)
-    for a in range(count):
-        for b in range(a + 1, count):
-            if frames[a].isdisjoint(frames[b]):
-                between[a, b] = between[b, a] = apart[np.ix_(groups[a], groups[b])].min()
+def _joined(
+    groups: list[list[int]],
+    faces: Sequence[Face],
+    distance: Callable[[Sequence[int], Sequence[int]], float],
+    limit: float,
+) -> list[list[int]]:
+    """Join, the closest first, groups that share no frame and lie no further apart than a limit.
+
+    Args:
+        groups: Faces by their positions.
+        faces: The faces.
+        distance: Says how far two groups are apart.
+        limit: The largest distance.
+    """
     merged = [list(group) for group in groups]
-    while count > 1:
-        a, b = sorted(divmod(int(between.argmin()), count))
-        if between[a, b] > LIMIT - PLACE:
+    frames = [{faces[k].index for k in group} for group in groups]
+    between = np.full((len(groups), len(groups)), np.inf)
+
+    def measure(a: int, b: int) -> None:
+        if frames[a].isdisjoint(frames[b]):
+            between[a, b] = between[b, a] = distance(merged[a], merged[b])
+
+    for a, b in combinations(range(len(groups)), 2):
+        measure(a, b)
+    while len(groups) > 1:
+        a, b = sorted(divmod(int(between.argmin()), len(groups)))
+        if between[a, b] > limit:
             break
         merged[a] += merged[b]
+        frames[a] |= frames[b]
         merged[b] = []
-        # What shared a frame with either shares one with both.
-        both = np.where(
-            np.isinf(between[a]) | np.isinf(between[b]), np.inf, np.minimum(between[a], between[b])
-        )
-        between[a] = between[:, a] = both
-        between[b] = between[:, b] = np.inf
+        between[[a, b]] = between[:, [a, b]] = np.inf
+        for other, group in enumerate(merged):
+            if group and other != a:
+                measure(a, other)
     return [group for group in merged if group]
+
+
+def _nearest(apart: Floats) -> Callable[[Sequence[int], Sequence[int]], float]:
+    """Return the distance of two groups of faces in appearance: that of their two most similar ones."""
+    return lambda a, b: float(apart[np.ix_(a, b)].min())
+
+
+def _unlike(faces: Sequence[Face], looks: Looks) -> Callable[[Sequence[int], Sequence[int]], float]:
+    """Return the distance of two groups of faces in looks: the mean over all pairs of some of each."""
+    centres: dict[tuple[int, int], Floats] = {}
+
+    def centre(group: Sequence[int]) -> Floats:
+        # Groups share no face, and grow when they are joined.
+        key = min(group), len(group)
+        if key not in centres:
+            spread = np.linspace(0, len(group) - 1, min(len(group), LOOKED_AT)).round().astype(int)
+            chosen = [faces[sorted(group)[k]].grey for k in spread]
+            seen = looks.vectors([grey for grey in chosen if grey is not None])
+            centres[key] = seen.mean(axis=0)
+        return centres[key]
+
+    return lambda a, b: 1 - float(centre(a) @ centre(b))
 
 
 def _size(faces: Sequence[Face]) -> float:

@@ -28,6 +28,7 @@ class ModelInfo:
         calibration: None for a model without one, or where the run is not described.
         recipe: How it cuts faces out, None where the run is not described.
         not_for: What it must not be used for.
+        cautions: What a reader of its verdicts must know of its figures.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelInfo:
     calibration: Calibration | None = None
     recipe: CropRecipe | None = None
     not_for: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,12 @@ def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
         *([("rule", fitted.rule)] if fitted else []),
     ]
     return ModelInfo(
-        stated["name"], tuple(facts), fitted, CropRecipe.from_json(stated["crop"]), tuple(stated["not_for"])
+        stated["name"],
+        tuple(facts),
+        fitted,
+        CropRecipe.from_json(stated["crop"]),
+        tuple(stated["not_for"]),
+        tuple(stated.get("cautions", ())),
     )
 
 

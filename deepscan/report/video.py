@@ -12,7 +12,7 @@ from deepscan.report.chart import Score, ScoreTimeline, clock, format_score, tim
 from deepscan.report.maps import FaceMaps, maps_of
 from deepscan.report.run_info import RunInfo
 from deepscan.scanning.aggregation import Aside, sightings_needed
-from deepscan.scanning.fusion import logit_mean, scoring_models
+from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
 from deepscan.scanning.summary import VideoSummary, summarise_record
 
 FrameRecord = Mapping[str, Any]
@@ -40,6 +40,7 @@ class Person:
         quality: Of the faces, in words.
         reason: Why the score was not taken from this person, as the record says it; empty where it was.
         aside: Why the video's score was not taken from this person, or not from every face, in words.
+        shots: Of a person seen in several shots, the score of each, in words.
         highest: The faces of the highest scores among those that count, in words.
         box: Of the first of these, as far as it lies in the frame: left, top, width, height in its pixels.
         when: When that is, in words.
@@ -54,6 +55,7 @@ class Person:
     quality: str
     reason: str
     aside: str
+    shots: tuple[str, ...]
     highest: tuple[str, ...]
     box: tuple[float, float, float, float]
     when: str
@@ -157,6 +159,7 @@ def _person(
         quality="size {size:.0f} px, sharpness {sharpness:.0f}, pose {pose:.2f}".format(**track["quality"]),
         reason=track.get("reason") or "",
         aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
+        shots=tuple(_shots(track, record)),
         highest=tuple(
             f"{format_score(own[at], calibration)} at {clock(pts)} (frame {at})"
             for at, pts in ((frame["index"], frame["pts"]) for frame in highest)
@@ -200,6 +203,18 @@ def _aside(track: Mapping[str, Any], sampled: int) -> str:
     return f"not counted: {ASIDE[track.get('reason') or ('seldom' if seldom else 'poor')]}"
 
 
+def _shots(track: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the score of each of a person's shots, if there are several; earlier records have none."""
+    own = track.get("shots", ())
+    if len(own) < 2:
+        return
+    when = {shot["id"]: f"{clock(shot['start'])} to {clock(shot['end'])}" for shot in record["shots"]}
+    for shot in own:
+        score = "" if shot["score"] is None else f": {shot['score']:.2f}"
+        worst = ", the worst shot" if shot["shot"] == track["worst_shot"] else ""
+        yield f"shot {shot['shot']} ({when[shot['shot']]}){score}{worst}"
+
+
 def _lines(
     frames: Sequence[FrameRecord], counts: Sequence[bool], record: Mapping[str, Any], run: RunInfo
 ) -> Iterator[tuple[str, list[Score]]]:
@@ -212,7 +227,7 @@ def _lines(
     }
     if len(scores) > 1:
         yield from scores.items()
-        models = scoring_models({model["name"]: model["calibrated"] for model in record["models"]})
+        models = scoring_models({model["name"]: has_vote(model) for model in record["models"]})
         same = zip(*(scores[name] for name in models), strict=True)
         yield "", [replace(each[0], score=logit_mean([one.score for one in each])) for each in same]
     elif scores:

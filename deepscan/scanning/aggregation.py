@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.faces.face import Face
 from deepscan.faces.quality import QualityRule
+from deepscan.faces.shots import Shot, shot_of
 from deepscan.faces.tracks import Track
 
 Verdict = Literal["fake", "inconclusive", "no_evidence"]
@@ -42,6 +43,7 @@ class TrackScore:
         frames: Indices of the frames whose face counted: those that the quality rule admits, all where it
             admits none.
         poor: Whether the rule admitted none.
+        shots: The same of the faces of each shot, by its number; none of a shot.
     """
 
     track: Track
@@ -49,6 +51,7 @@ class TrackScore:
     score: float | None
     frames: frozenset[int]
     poor: bool
+    shots: Mapping[int, "TrackScore"] = field(default_factory=dict)
 
     @property
     def used(self) -> int:
@@ -59,6 +62,18 @@ class TrackScore:
     def sightings(self) -> int:
         """In how many sampled frames the person was seen."""
         return len(self.track.faces)
+
+    @property
+    def worst_shot(self) -> int | None:
+        """Of several shots the one of the highest score that more than one face was good enough for."""
+        if len(self.shots) < 2:
+            return None
+        scores = {
+            number: shot.score
+            for number, shot in self.shots.items()
+            if shot.score is not None and not shot.poor and shot.used > 1
+        }
+        return max(scores, key=lambda number: scores[number], default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the track's line of evidence."""
@@ -78,6 +93,17 @@ class TrackScore:
             },
             "first": round(faces[0].pts, 6),
             "last": round(faces[-1].pts, 6),
+            "shots": [
+                {
+                    "shot": number,
+                    "score": _rounded(shot.score),
+                    "raw": _rounded(shot.raw),
+                    "sightings": shot.sightings,
+                    "used": 0 if shot.poor and not self.poor else shot.used,
+                }
+                for number, shot in self.shots.items()
+            ],
+            "worst_shot": self.worst_shot,
         }
 
 
@@ -108,21 +134,39 @@ class Judgement:
 
 
 def score_track(
-    track: Track, raw: Mapping[Face, float] | None, rule: QualityRule, calibration: Calibration | None
+    track: Track,
+    raw: Mapping[Face, float] | None,
+    rule: QualityRule,
+    calibration: Calibration | None,
+    shots: Sequence[Shot] = (),
 ) -> TrackScore:
-    """Return a person's score: the mean over the faces that are good enough to judge.
+    """Return a person's score: the mean over the faces that are good enough to judge, in all shots together.
 
     Args:
         track: The person's faces.
         raw: Raw score of each face; None without a detector.
         rule: Which faces count; where it admits none, all of them do and the track is marked poor.
         calibration: Of the model, None where it has none.
+        shots: The video's shots, none where the person's scores in each are not asked for.
     """
     admitted = [face for face in track.faces if rule.admits(face)]
     counted = admitted or track.faces
     mean = None if raw is None else float(np.mean([raw[face] for face in counted], dtype=np.float64))
     score = mean if mean is None or calibration is None else calibrate(mean, calibration)
-    return TrackScore(track, mean, score, frozenset(face.index for face in counted), not admitted)
+    parts: dict[int, list[Face]] = {}
+    for face in track.faces if shots else ():
+        parts.setdefault(shot_of(shots, face.index), []).append(face)
+    return TrackScore(
+        track,
+        mean,
+        score,
+        frozenset(face.index for face in counted),
+        not admitted,
+        {
+            number: score_track(replace(track, faces=tuple(own)), raw, rule, calibration)
+            for number, own in parts.items()
+        },
+    )
 
 
 def sightings_needed(sampled: int) -> int:
@@ -151,6 +195,7 @@ def judge_video(
 ) -> Judgement:
     """Return a video's score and verdict, from the worst of the persons who were seen often enough.
 
+    A person's score is that of all shots together; `person_verdict` says what a shot that differs does.
     What the face filter takes for no face has no part in it. Persons without one face that can be judged are
     left out where there are others, and so are faces that keep still, as those of a photograph do, where
     others move.
@@ -170,9 +215,9 @@ def judge_video(
     score = max((track.score for track in counted if track.score is not None), default=None)
     decided: Verdict | None = None
     if score is not None:
-        banded = {t.track.id: verdict(t.score, calibration) for t in counted if t.score is not None}
+        banded = {t.track.id: person_verdict(t, calibration) for t in counted}
         decided, reason = _decide(counted, banded if votes is None else votes, sampled, min_share)
-        warnings += reason
+        warnings += reason + [line for track in counted for line in shot_warnings(track, calibration)]
     return Judgement(
         score,
         decided,
@@ -251,6 +296,34 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     if "fake" in verdicts:
         return "fake"
     return "no_evidence" if set(verdicts) == {"no_evidence"} else "inconclusive"
+
+
+def person_verdict(track: TrackScore, calibration: Calibration | None) -> Verdict:
+    """Return the verdict on a person: that of all shots together, but no acquittal where one shot looks fake.
+
+    Args:
+        track: The person, with a score.
+        calibration: None for a model without one, which is always inconclusive.
+    """
+    assert track.score is not None
+    said = verdict(track.score, calibration)
+    return "inconclusive" if said == "no_evidence" and shot_warnings(track, calibration) else said
+
+
+def shot_warnings(track: TrackScore, calibration: Calibration | None) -> list[str]:
+    """Return which shot of a person alone would be called fake where all shots together are not, if any."""
+    number = track.worst_shot
+    score = None if number is None else track.shots[number].score
+    if number is None or score is None or track.score is None:
+        return []
+    if verdict(score, calibration) != "fake" or verdict(track.score, calibration) == "fake":
+        return []
+    faces = track.shots[number].track.faces
+    when = f"from {faces[0].pts:.1f} s to {faces[-1].pts:.1f} s"
+    return [
+        f"the worst shot of person {track.track.id}, {when}, scores {score:.2f}: "
+        f"alone it would be called fake, all shots together score {track.score:.2f}"
+    ]
 
 
 def verdict(score: float, calibration: Calibration | None) -> Verdict:

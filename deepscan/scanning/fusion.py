@@ -9,14 +9,24 @@ import numpy as np
 from deepscan.calibration import logit
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.scanning.aggregation import Judgement, TrackScore, Verdict, judge_video, verdict
+from deepscan.scanning.aggregation import (
+    Judgement,
+    TrackScore,
+    Verdict,
+    judge_video,
+    person_verdict,
+    shot_warnings,
+)
+from deepscan.scanning.strength import GOOD, NEAR_CHANCE
 
 #: The rule, for the run's record and for people.
 RULE = (
     "score: the mean of the models' calibrated scores in log-odds, person by person; verdict: fake where of "
     "one person more than half of the models say so and none says no_evidence, no_evidence where of every "
     "person more than half say so and none says fake, else inconclusive, and where too little was seen to "
-    "judge; a model without calibration has no vote, and no part in the score unless all lack one"
+    "judge; a model without calibration has no vote, and no part in the score unless all lack one; nor has "
+    f"one whose card states an AUC below {NEAR_CHANCE} of a set of data, beside one whose card states none "
+    f"below {GOOD}"
 )
 #: The `method` of several models.
 FUSED = "fused"
@@ -29,10 +39,17 @@ class ModelVerdict:
     Attributes:
         judgement: As in a scan with this model alone.
         calibration: Of the model, None where it has none: it has no vote then.
+        no_vote: Why it has no vote although it is calibrated, empty where it has one.
     """
 
     judgement: Judgement
     calibration: Calibration | None
+    no_vote: str = ""
+
+    @property
+    def votes(self) -> bool:
+        """Whether it has a vote."""
+        return self.calibration is not None and not self.no_vote
 
 
 def fused_name(names: Sequence[str]) -> str:
@@ -61,19 +78,23 @@ def vote(verdicts: Sequence[Verdict]) -> Verdict:
     return "inconclusive"
 
 
-def scoring_models(calibrated: Mapping[str, bool]) -> tuple[str, ...]:
-    """Return the names of the models that scores are taken from: the calibrated ones, all where none is.
+def scoring_models(votes: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the names of the models that scores are taken from: those that have a vote, all where none has.
 
     Args:
-        calibrated: Whether each model is, by its name.
+        votes: Whether each model has one, by its name.
     """
-    return tuple(name for name, is_calibrated in calibrated.items() if is_calibrated) or tuple(calibrated)
+    return tuple(name for name, voting in votes.items() if voting) or tuple(votes)
+
+
+def has_vote(model: Mapping[str, Any]) -> bool:
+    """Return whether one of a record's models has a vote; earlier records had all calibrated ones vote."""
+    return bool(model.get("vote", model["calibrated"]))
 
 
 def scoring_only(models: Mapping[str, ModelVerdict]) -> dict[str, ModelVerdict]:
     """Return the models that the scores are taken from, see `scoring_models`."""
-    calibrated = {name: model.calibration is not None for name, model in models.items()}
-    return {name: models[name] for name in scoring_models(calibrated)}
+    return {name: models[name] for name in scoring_models({name: m.votes for name, m in models.items()})}
 
 
 def fuse(models: Mapping[str, ModelVerdict], sampled: int, min_share: float = 0.0) -> Judgement:
@@ -84,7 +105,7 @@ def fuse(models: Mapping[str, ModelVerdict], sampled: int, min_share: float = 0.
         sampled: How many frames were looked at.
         min_share: As for `judge_video`.
     """
-    voters = {name: model for name, model in models.items() if model.calibration}
+    voters = {name: model for name, model in models.items() if model.votes}
     part = [model.judgement.tracks for model in scoring_only(models).values()]
     together = [_together(same) for same in zip(*part, strict=True)]
     said = {
@@ -94,10 +115,13 @@ def fuse(models: Mapping[str, ModelVerdict], sampled: int, min_share: float = 0.
     votes = {person: vote(list(verdicts.values())) for person, verdicts in said.items()}
     judged = judge_video(together, sampled, None, min_share=min_share, votes=votes)
     warnings = [
+        f"model {name} has no vote: {model.no_vote}" for name, model in models.items() if model.no_vote
+    ]
+    warnings += [
         line
-        for person, verdicts in said.items()
+        for index, (person, verdicts) in enumerate(said.items())
         if person in judged.counted
-        for line in _disagreement(person, verdicts)
+        for line in (*_disagreement(person, verdicts), *_shots(voters, index))
     ]
     return replace(judged, calibrated=bool(voters), warnings=(*judged.warnings, *warnings))
 
@@ -108,7 +132,7 @@ def agreement(record: Mapping[str, Any]) -> tuple[int, int] | None:
     Args:
         record: A parsed line of a journal.
     """
-    said = [model["verdict"] for model in record.get("models", ()) if model["calibrated"]]
+    said = [model["verdict"] for model in record.get("models", ()) if has_vote(model)]
     return (said.count(record["verdict"]), len(said)) if said else None
 
 
@@ -133,7 +157,9 @@ def select_model(record: Mapping[str, Any], model: str) -> dict[str, Any]:
         return dict(record)
     kept = {key: value for key, value in record.items() if key != "models"}
     said = {key: several[model].pop(key) for key in ("verdict", "score", "calibrated")}
-    tracks = [{**_without(track), **track["scores"][model]} for track in record["tracks"]]
+    for key in ("vote", "no_vote"):
+        several[model].pop(key, None)
+    tracks = [_track_of_one(track, model) for track in record["tracks"]]
     frames = [_of_one(frame, model) for frame in record["frames"]]
     return {**kept, **said, "tracks": tracks, "frames": frames, "model": several[model]}
 
@@ -142,13 +168,20 @@ def _together(same: Sequence[TrackScore]) -> TrackScore:
     """Return one person's score from what each model gives."""
     scores = [track.score for track in same if track.score is not None]
     raws = [track.raw for track in same if track.raw is not None]
-    return replace(same[0], score=logit_mean(scores), raw=logit_mean(raws))
+    shots = {number: _together([track.shots[number] for track in same]) for number in same[0].shots}
+    return replace(same[0], score=logit_mean(scores), raw=logit_mean(raws), shots=shots)
 
 
 def _verdict_on(model: ModelVerdict, index: int) -> Verdict:
-    score = model.judgement.tracks[index].score
-    assert score is not None
-    return verdict(score, model.calibration)
+    return person_verdict(model.judgement.tracks[index], model.calibration)
+
+
+def _shots(voters: Mapping[str, ModelVerdict], index: int) -> list[str]:
+    return [
+        f"by model {name}, {line}"
+        for name, model in voters.items()
+        for line in shot_warnings(model.judgement.tracks[index], model.calibration)
+    ]
 
 
 def _disagreement(person: int, verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -159,6 +192,15 @@ def _disagreement(person: int, verdicts: Mapping[str, Verdict]) -> list[str]:
         for kind in ("fake", "no_evidence")
     ]
     return [f"the models disagree on person {person}: {'; '.join(sides)}"]
+
+
+def _track_of_one(track: Mapping[str, Any], model: str) -> dict[str, Any]:
+    own = {**_without(track), **track["scores"][model]}
+    if "shots" not in track:
+        return own
+    worst = own.pop("worst_shots")[model]
+    shots = [{**_without(shot), **shot["scores"][model]} for shot in track["shots"]]
+    return {**own, "shots": shots, "worst_shot": worst}
 
 
 def _without(line: Mapping[str, Any]) -> dict[str, Any]:

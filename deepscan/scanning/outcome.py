@@ -8,13 +8,16 @@ from typing import Any
 from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.face import Face
+from deepscan.faces.looks import Looks
 from deepscan.faces.quality import QualityRule
+from deepscan.faces.shots import Shot, find_shots
 from deepscan.faces.still import is_still
 from deepscan.faces.tracks import Track, link
-from deepscan.media.frames import DecodeReport, Status
+from deepscan.media.frames import DecodeReport, Image, Status
 from deepscan.scanning.aggregation import Judgement, judge_video, score_track
 from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
 from deepscan.scanning.records import Record
+from deepscan.scanning.strength import without_vote
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +49,8 @@ def build_record(
     run: str,
     started: str,
     seconds: Mapping[str, float],
+    thumbnails: Sequence[Image] = (),
+    looks: Looks | None = None,
 ) -> Record:
     """Return the record of a video whose stages have all ended.
 
@@ -62,6 +67,9 @@ def build_record(
         run: Identifier of the run.
         started: When its scan began.
         seconds: Stage -> seconds.
+        thumbnails: The small copy of each frame that was looked at, by which shots are found; without them
+            the video is taken for a single shot.
+        looks: Knows a person's faces again in another shot.
     """
     status, detail = _status(report, failure, len(sampled), observations)
     media = report.info and {
@@ -83,9 +91,15 @@ def build_record(
     }
     if status != "ok":
         return Record(**common, **_models(scorers, {}), warnings=report.warnings)
-    tracks = _looked_at(link([observation.face for observation in observations]), rule, least_face)
+    shots = _shots(sampled, thumbnails)
+    linked = link([observation.face for observation in observations], shots, looks)
+    tracks = _looked_at(linked, rule, least_face)
+    mute = without_vote([scorer.card for scorer in scorers]) if len(scorers) > 1 else {}
     models = {
-        scorer.card.name: _model_verdict(scorer, tracks, observations, rule, len(sampled), min_share)
+        scorer.card.name: replace(
+            _model_verdict(scorer, tracks, observations, rule, len(sampled), min_share, shots),
+            no_vote=mute.get(scorer.card.name, ""),
+        )
         for scorer in scorers
     }
     if len(models) > 1:
@@ -94,7 +108,7 @@ def build_record(
         (judgement,) = (model.judgement for model in models.values())
     else:
         judgement = judge_video(
-            [score_track(track, None, rule, None) for track in tracks], len(sampled), None
+            [score_track(track, None, rule, None, shots) for track in tracks], len(sampled), None
         )
     if not any(track.is_face for track in tracks):
         common["status"] = "no_face"
@@ -113,7 +127,15 @@ def build_record(
             {observation.face: observation for observation in observations},
             scoring_only(models),
         ),
+        shots=[shot.to_json() for shot in shots],
     )
+
+
+def _shots(sampled: Sequence[tuple[int, float]], thumbnails: Sequence[Image]) -> list[Shot]:
+    if thumbnails:
+        return find_shots(sampled, thumbnails)
+    (first, start), (last, end) = min(sampled), max(sampled)
+    return [Shot(0, first, last, start, end)]
 
 
 def _status(
@@ -154,11 +176,12 @@ def _model_verdict(
     rule: QualityRule,
     sampled: int,
     min_share: float,
+    shots: Sequence[Shot],
 ) -> ModelVerdict:
     """Return what one detector says of a video."""
     calibration = scorer.card.calibration
     raw = {observation.face: observation.raws[scorer.card.name] for observation in observations}
-    scored = [score_track(track, raw, rule, calibration) for track in tracks]
+    scored = [score_track(track, raw, rule, calibration, shots) for track in tracks]
     return ModelVerdict(judge_video(scored, sampled, calibration, min_share=min_share), calibration)
 
 
@@ -173,10 +196,16 @@ def _models(scorers: Sequence[Scorer], models: Mapping[str, ModelVerdict]) -> di
 
 def _said(model: ModelVerdict | None) -> dict[str, Any]:
     if model is None:
-        return {"verdict": None, "score": None, "calibrated": False}
+        return {"verdict": None, "score": None, "calibrated": False, "vote": False}
     judgement = model.judgement
     score = None if judgement.score is None else round(judgement.score, 6)
-    return {"verdict": judgement.verdict, "score": score, "calibrated": judgement.calibrated}
+    return {
+        "verdict": judgement.verdict,
+        "score": score,
+        "calibrated": judgement.calibrated,
+        "vote": model.votes,
+        **({"no_vote": model.no_vote} if model.no_vote else {}),
+    }
 
 
 def _tracks(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[dict[str, Any]]:
@@ -186,9 +215,16 @@ def _tracks(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[di
         line = {**track.to_json(), "counted": aside is None, "reason": aside}
         if len(models) > 1:
             own = {name: model.judgement.tracks[at].to_json() for name, model in models.items()}
-            line["scores"] = {name: {key: one[key] for key in ("score", "raw")} for name, one in own.items()}
+            line["scores"] = {name: _pair(one) for name, one in own.items()}
+            line["worst_shots"] = {name: one["worst_shot"] for name, one in own.items()}
+            for place, shot in enumerate(line["shots"]):
+                shot["scores"] = {name: _pair(one["shots"][place]) for name, one in own.items()}
         lines.append(line)
     return lines
+
+
+def _pair(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: line[key] for key in ("score", "raw")}
 
 
 def _frames(

@@ -19,7 +19,9 @@ from deepscan.faces.face import Detection, Face
 from deepscan.faces.face_filter import CROP, FaceFilter
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState
+from deepscan.faces.looks import Looks
 from deepscan.faces.quality import assess
+from deepscan.faces.shots import thumbnail
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.faces.still import grey_crop
 from deepscan.faces.tracks import appearance
@@ -42,6 +44,7 @@ class VideoState:
         started: When its scan began, UTC.
         clock: The same on the monotonic clock, in seconds.
         sampled: Index and presentation time of each frame that was looked at.
+        thumbnails: The small copy of each, by which shots are found.
         observations: The faces found, with their raw scores as they come.
         waiting: Frames and crops that have not been through their stage yet.
         report: How its decoding ended, None while it goes on.
@@ -54,6 +57,7 @@ class VideoState:
     started: str = field(default_factory=utc_now)
     clock: float = field(default_factory=time.monotonic)
     sampled: list[tuple[int, float]] = field(default_factory=list)
+    thumbnails: list[Image] = field(default_factory=list)
     observations: list[FaceObservation] = field(default_factory=list)
     waiting: int = 0
     report: DecodeReport | None = None
@@ -79,6 +83,7 @@ class Pipeline:
         run: Identifier of the run, for the records.
         warn: Takes what a user must be told while the scan goes on.
         face_filter: Tells faces from what the finder takes for one; None to believe the finder.
+        looks: Knows a person's faces again in another shot; None to go by their appearance alone.
     """
 
     def __init__(
@@ -90,8 +95,10 @@ class Pipeline:
         run: str,
         warn: Callable[[str], None],
         face_filter: FaceFilter | None = None,
+        looks: Looks | None = None,
     ) -> None:
         self._filter = face_filter
+        self._looks = looks
         self._options = options
         self._pool = pool
         self._faces: FaceStage[VideoState] = FaceStage(finder)
@@ -156,6 +163,7 @@ class Pipeline:
 
     def _keep(self, video: VideoState, frame: Frame, detections: list[Detection]) -> None:
         video.sampled.append((frame.index, frame.pts))
+        video.thumbnails.append(thumbnail(frame.image))
         for cut in run_isolating_failures(lambda part: self._cut(frame, part), detections):
             if isinstance(cut, Exception):
                 video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
@@ -243,6 +251,8 @@ class Pipeline:
                 rule=self._options.quality,
                 min_share=self._options.min_share,
                 least_face=self._filter.least if self._filter else 0.0,
+                thumbnails=video.thumbnails,
+                looks=self._looks,
                 failure=video.failure,
                 run=self._run,
                 started=video.started,

@@ -35,6 +35,7 @@ class Record:
         calibrated: Whether the score is calibrated.
         tracks: One for each person.
         frames: One for each face, and one for each frame without any.
+        shots: One for each run of sampled frames without a cut between them.
         media: Facts about the file and the decoder used.
         model: Name and weights of the model, None without one; of several the name of all.
         models: Of several models what each says, as `model` is of one, with its verdict, score and whether
@@ -55,6 +56,7 @@ class Record:
     calibrated: bool = False
     tracks: Sequence[Mapping[str, Any]] = ()
     frames: Sequence[Mapping[str, Any]] = ()
+    shots: Sequence[Mapping[str, Any]] = ()
     media: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     models: Sequence[Mapping[str, Any]] = ()
@@ -88,6 +90,7 @@ class Record:
             "calibrated": self.calibrated,
             "tracks": list(self.tracks),
             "frames": list(self.frames),
+            "shots": list(self.shots),
             "media": None if self.media is None else dict(self.media),
             "model": None if self.model is None else dict(self.model),
             **({"models": list(self.models)} if self.models else {}),

@@ -14,6 +14,7 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import open_finder
+from deepscan.faces.looks import Looks
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
 from deepscan.media.jobs import DecodeOptions
@@ -115,7 +116,7 @@ def run_scan(
             choice = chosen_model(options, earlier)
             options = replace(options, model=choice.model)
         scorers = load_scorers(options)
-        face_filter = FaceFilter()
+        face_filter, looks = FaceFilter(), Looks()
         run = runfile.describe(options, scorers, finder, choice)
         if resumed:
             runfile.require_compatible(earlier, run)
@@ -133,7 +134,9 @@ def run_scan(
                 workers=count,
                 frame_buffer=pool.buffer_kind,
             )
-            pipeline = Pipeline(options, pool, finder, scorers, run["id"], listener.warned, face_filter)
+            pipeline = Pipeline(
+                options, pool, finder, scorers, run["id"], listener.warned, face_filter, looks
+            )
             return _scan(pipeline, planned, output, run, listener, fail_on)
 
 

@@ -14,15 +14,17 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import FaceFinder, describe_finder
+from deepscan.faces.looks import Looks
 from deepscan.files import atomic_write
 from deepscan.models.choice import Choice
 from deepscan.scanning.fusion import FUSED, RULE, fused_name
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.records import utc_now
+from deepscan.scanning.strength import cautions
 from deepscan.versions import libraries
 
 #: What a resumed run must share with the run that it goes on with.
-RESUME_KEYS = ("tool", "parameters", "model", "faces", "face_filter", "engine")
+RESUME_KEYS = ("tool", "parameters", "model", "faces", "face_filter", "looks", "engine")
 #: The same of each of several models, by name.
 PER_MODEL_KEYS = ("models", "engines")
 #: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
@@ -30,7 +32,7 @@ PER_MODEL_KEYS = ("models", "engines")
 #: there to be read.
 IGNORED_KEYS = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
-    | {"model.not_for", "models.not_for"}
+    | {"model.not_for", "models.not_for", "model.cautions", "models.cautions"}
     | {
         f"parameters.{name}"
         for name in ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
@@ -65,6 +67,7 @@ def describe(
         "model": model,
         "faces": {**describe_finder(finder.mode), "device": finder.device},
         "face_filter": FaceFilter.describe(),
+        "looks": Looks.describe(),
         "engine": engine,
         **several,
         "seed": None,  # nothing in a scan is drawn at random
@@ -169,6 +172,7 @@ def _detector(scorer: Scorer) -> dict[str, Any]:
         **card.facts(),
         "calibration": card.calibration and card.calibration.to_json(),
         "not_for": list(card.not_for),
+        "cautions": cautions(card),
         "evidence": list(scorer.explanation_names),
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from deepscan.scanning.aggregation import Verdict
-from deepscan.scanning.fusion import agreement
+from deepscan.scanning.fusion import agreement, has_vote
 
 #: Kind of outcome, worst first -> its label; empty where the status is the label.
 VERDICT_LABELS = {
@@ -25,7 +25,7 @@ class ModelSummary:
         name: Of the model.
         verdict: None where the video has none.
         score: Probability of fake in [0, 1], None likewise.
-        votes: Whether it has a vote: a model without a calibration has none.
+        votes: Whether it has a vote: one without a calibration has none, nor a weak one beside a good one.
     """
 
     name: str
@@ -89,7 +89,7 @@ def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
         faces=sum(frame["track"] not in {None, *others} for frame in record["frames"]),
         sampled=len({frame["index"] for frame in record["frames"]}),
         models=tuple(
-            ModelSummary(model["name"], model["verdict"], model["score"], model["calibrated"])
+            ModelSummary(model["name"], model["verdict"], model["score"], has_vote(model))
             for model in record.get("models", ())
         ),
         agreement=agreement(record),

@@ -21,6 +21,7 @@ def test_a_sound_installation_ends_with_0_and_names_every_part():
         "engine onnx",
         "model mtcnn",
         "model facefilter",
+        "model looks",
         f"model {DEFAULT_MODEL}",
     ):
         assert part in ran.out

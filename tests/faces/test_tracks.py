@@ -10,6 +10,7 @@ import pytest
 from deepscan.crop_recipe import REFERENCE
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face, Quality
+from deepscan.faces.shots import Shot
 from deepscan.faces.tracks import LIMIT, PLACE, Track, appearance, link
 
 #: Looks at right angles to each other: four persons who differ clearly.
@@ -195,3 +196,47 @@ def test_portraits_across_a_cut_and_a_crossing(actors):
     tracks = link([seen for faces in given.values() for seen in faces])
     assert names(tracks, given) == [{"hopper"}, {"astronaut"}]
     assert [len(track.faces) for track in tracks] == [12, 11]
+
+
+class StubLooks:
+    """Knows a person by the level of the grey crop."""
+
+    alike = 0.5
+
+    def vectors(self, greys):
+        return np.eye(8, dtype=np.float32)[[grey[0, 0] for grey in greys]]
+
+
+def cut_face(index, x, look, person):
+    return replace(face(index, x, look), grey=np.full((64, 64), person, np.uint8))
+
+
+#: Two shots of four frames.
+SHOTS = (Shot(0, 0, 3, 0.0, 1.5), Shot(1, 4, 7, 2.0, 3.5))
+
+
+def test_a_person_is_known_again_after_a_cut_however_the_appearance_has_changed():
+    faces = [cut_face(k, 0, LOOKS[k // 4], person=1) for k in range(8)]
+    (track,) = link(faces, SHOTS, StubLooks())
+    assert len(track.faces) == 8
+    assert len(link(faces)) == 2
+
+
+def test_another_person_in_the_same_place_after_a_cut_is_another_however_alike():
+    twin = blend(LOOKS[0], LOOKS[1], 0.01)
+    faces = [cut_face(k, 0, LOOKS[0] if k < 4 else twin, person=k // 4) for k in range(8)]
+    assert [len(track.faces) for track in link(faces, SHOTS, StubLooks())] == [4, 4]
+    assert len(link(faces)) == 1
+
+
+def test_two_seen_at_once_are_never_joined_by_their_looks():
+    faces = [cut_face(k, x, LOOKS[at], person=1) for k in range(4) for at, x in ((0, 0), (1, 300))]
+    # After the cut one of them is seen: that is one of the two, and the other stays alone.
+    faces += [cut_face(k, 0, LOOKS[2], person=1) for k in range(4, 8)]
+    assert sorted(len(track.faces) for track in link(faces, SHOTS, StubLooks())) == [4, 8]
+
+
+def test_a_person_lost_within_a_shot_is_known_again_by_the_look():
+    faces = [cut_face(k, 0, LOOKS[0 if k < 4 else 1], person=2) for k in range(8)]
+    (whole,) = (Shot(0, 0, 7, 0.0, 3.5),)
+    assert len(link(faces, [whole], StubLooks())) == 1

@@ -26,13 +26,14 @@ def test_embedded_installed_and_known_models_are_listed(store):
     toy.model(store / "mine")
     toy.model(store / ".half.part")
     states = {each.name: each.state for each in list_models(store)}
-    assert states[DEFAULT_MODEL] == states["facefilter"] == states["mtcnn"] == "embedded"
+    assert all(states[name] == "embedded" for name in (DEFAULT_MODEL, "facefilter", "looks", "mtcnn"))
     assert states["gend"] == states["mine"] == "installed"
     assert states["unifd"] == "known" and states["forensics-adapter"] == "refused"
-    assert set(states) == {DEFAULT_MODEL, "facefilter", "mtcnn", "mine", *catalogue()}
+    assert set(states) == {DEFAULT_MODEL, "facefilter", "looks", "mtcnn", "mine", *catalogue()}
     assert [each.name for each in list_models(store) if each.place] == [
         DEFAULT_MODEL,
         "facefilter",
+        "looks",
         "mtcnn",
         "gend",
         "mine",

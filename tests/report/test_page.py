@@ -124,6 +124,21 @@ def test_why_a_person_does_not_count(tmp_path, sightings, poor, why):
     assert f"not counted: {why}" in page(tmp_path, video(frames=frames, tracks=[left])).words
 
 
+def test_a_person_of_several_shots_has_each_ones_score_and_the_worst_is_named(tmp_path):
+    shots = [{"id": k, "start": 2.0 * k, "end": 2.0 * k + 1} for k in range(2)]
+    own = [{"shot": k, "score": score} for k, score in enumerate((0.25, 0.75))]
+    made = page(tmp_path, video(tracks=[{**track(0.5), "shots": own, "worst_shot": 1}]) | {"shots": shots})
+    assert (
+        "shot 0 (0:00.00 to 0:01.00): 0.25; shot 1 (0:02.00 to 0:03.00): 0.75, the worst shot" in made.words
+    )
+
+
+def test_what_a_card_does_not_say_is_named_beside_its_model(tmp_path):
+    run = described()
+    run["model"]["cautions"] = ["its card states no AUC on <any> data"]
+    assert "its card states no AUC on <any> data" in page(tmp_path, video(), run=run).text
+
+
 @pytest.mark.parametrize(
     ("reason", "why", "heading"),
     [

@@ -1,6 +1,7 @@
 """Tracks, the worst-track rule and the verdict's bands."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
+from deepscan.faces.shots import Shot
 from deepscan.faces.tracks import Track
 from deepscan.scanning.aggregation import frames_needed, judge_video, score_track, sightings_needed, verdict
 
@@ -24,6 +26,58 @@ def face(index, size=200.0):
 def tracked(number, raws, sizes=None, calibration=CALIBRATION):
     faces = tuple(face(index, size) for index, size in enumerate(sizes or [200.0] * len(raws)))
     return score_track(Track(number, faces), dict(zip(faces, raws, strict=True)), RULE, calibration)
+
+
+def shot_by_shot(raws, *cuts, sizes=None):
+    """A person in several shots, which begin at the frames of `cuts`."""
+    faces = tuple(face(index, size) for index, size in enumerate(sizes or [200.0] * len(raws)))
+    bounds = [0, *cuts, len(raws)]
+    shots = [Shot(k, a, b - 1, a / 25, (b - 1) / 25) for k, (a, b) in enumerate(pairwise(bounds))]
+    return score_track(Track(0, faces), dict(zip(faces, raws, strict=True)), RULE, CALIBRATION, shots)
+
+
+def test_a_person_scores_the_mean_of_all_shots_and_each_shot_its_own():
+    track = shot_by_shot([0.2] * 6 + [0.8] * 2, 6)
+    assert track.score == pytest.approx(0.35)
+    assert [shot.score for shot in track.shots.values()] == pytest.approx([0.2, 0.8])
+    assert [(line["shot"], line["score"], line["used"]) for line in track.to_json()["shots"]] == [
+        (0, 0.2, 6),
+        (1, 0.8, 2),
+    ]
+    assert (track.worst_shot, track.to_json()["worst_shot"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("raws", "cuts", "sizes"),
+    [
+        ([0.2] * 7 + [0.99], [7], None),
+        ([0.2] * 4 + [0.99] * 4, [4], [200.0] * 4 + [4.0] * 4),
+        ([0.99] * 8, [], None),
+    ],
+    ids=["a single face", "never seen well", "one shot alone"],
+)
+def test_what_is_no_worst_shot(raws, cuts, sizes):
+    worst = shot_by_shot(raws, *cuts, sizes=sizes).worst_shot
+    assert worst == (0 if cuts else None)
+
+
+@pytest.mark.parametrize(
+    ("raws", "said", "named"),
+    [
+        ([0.05] * 30 + [0.9] * 2, "inconclusive", True),
+        ([0.05] * 30 + [0.6] * 2, "no_evidence", False),
+        ([0.5] * 30 + [0.9] * 2, "inconclusive", True),
+        ([0.8] * 30 + [0.9] * 2, "fake", False),
+    ],
+    ids=["no acquittal", "no shot is fake", "between", "fake anyway"],
+)
+def test_one_shot_that_looks_fake_is_named_and_keeps_a_person_from_acquittal(raws, said, named):
+    judged = judge_video([shot_by_shot(raws, 30)], 32, CALIBRATION)
+    assert judged.verdict == said
+    assert judged.score == pytest.approx(np.mean(raws))
+    assert [
+        line.startswith("the worst shot of person 0, from 1.2 s to 1.2 s") for line in judged.warnings
+    ] == ([True] if named else [])
 
 
 def test_a_track_scores_the_mean_of_its_faces():

@@ -7,7 +7,7 @@ import pytest
 
 from deepscan.scanning.aggregation import judge_video
 from deepscan.scanning.fusion import ModelVerdict, agreement, fuse, fused_name, logit_mean, vote
-from tests.scanning.test_aggregation import CALIBRATION, tracked
+from tests.scanning.test_aggregation import CALIBRATION, shot_by_shot, tracked
 
 FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"
 
@@ -95,6 +95,15 @@ def test_a_model_without_calibration_has_no_vote_and_no_part_in_the_score(raw):
     assert fused(opinion(0.9), opinion(raw, calibration=None)).verdict == FAKE
 
 
+@pytest.mark.parametrize("raw", [0.001, 0.999])
+def test_a_weak_model_beside_a_good_one_has_no_vote_no_part_in_the_score_and_is_named(raw):
+    weak = replace(opinion(raw), no_vote="near chance")
+    judged = fuse({"good": opinion(0.9), "weak": weak}, 4)
+    assert (judged.verdict, judged.calibrated) == (FAKE, True)
+    assert judged.score == pytest.approx(0.9)
+    assert judged.warnings == ("model weak has no vote: near chance",)
+
+
 def test_models_without_calibration_alone_are_inconclusive_however_sure():
     judged = fused(*[opinion(0.999, calibration=None)] * 3)
     assert (judged.verdict, judged.calibrated) == (UNSURE, False)
@@ -122,6 +131,22 @@ def test_agreement_counts_those_with_a_vote():
     assert agreement({"verdict": UNSURE, "models": models}) == (1, 2)
     assert agreement({"verdict": UNSURE, "models": models[2:]}) is None
     assert agreement({"verdict": FAKE}) is None
+    # A weak model is calibrated and has no vote; records of earlier versions do not say who votes.
+    assert agreement({"verdict": FAKE, "models": [models[0], {**models[1], "vote": False}]}) == (1, 1)
+
+
+def test_a_shot_that_looks_fake_to_one_model_alone_is_named_with_it():
+    faces = [0.05] * 30 + [0.9] * 2
+    one = ModelVerdict(judge_video([shot_by_shot(faces, 30)], 32, CALIBRATION), CALIBRATION)
+    judged = fuse({"a": one, "b": opinion_of(shot_by_shot([0.1] * 32, 30))}, 32)
+    assert judged.verdict == UNSURE
+    (line,) = judged.warnings
+    assert line.startswith("by model a, the worst shot of person 0")
+    assert judged.tracks[0].shots[1].score == pytest.approx(logit_mean([0.9, 0.1]))
+
+
+def opinion_of(track):
+    return ModelVerdict(judge_video([track], 32, CALIBRATION), CALIBRATION)
 
 
 def test_models_that_agree_say_nothing_of_too_little():

@@ -10,7 +10,7 @@ from deepscan.scanning.records import Record, dump_line, recorded_path
 # fmt: off
 KEYS = [
     "schema", "path", "sha256", "bytes", "status", "detail", "warnings", "verdict", "score", "calibrated",
-    "tracks", "frames", "media", "model", "run", "started", "seconds",
+    "tracks", "frames", "shots", "media", "model", "run", "started", "seconds",
 ]
 # fmt: on
 

@@ -1,0 +1,104 @@
+"""Holds three rules for a person seen in several shots against each other, with the scores of a model.
+
+    python benchmarks/shot_rules.py --data DIR [MODEL]
+
+The shots are the clips of the faces of the web in `val` of `DIR/faces.csv`, up to four faces each; a person
+is a group. Of each group that has enough of them, triples of shots are drawn: all real, all fake, and two
+real ones with a fake one of the same person. Each group counts once. The rules: the mean of all shots; the
+worst shot; the mean, but no acquittal where the worst shot alone would be called fake: that of a scan.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from deepscan.bench.output import write_table
+from deepscan.calibration import calibrate
+from deepscan.cards import Calibration
+from deepscan.data.crops.crop_cache import prepare_crops
+from deepscan.data.pictures import read_pictures
+from deepscan.engines.scorer import Scorer
+from deepscan.models.lookup import DEFAULT_MODEL, load_card
+from deepscan.scanning.aggregation import Verdict, verdict
+
+TABLE = Path(__file__).with_suffix(".csv")
+SHOTS, DRAWS, BATCH = 3, 40, 32
+RULES = ("mean", "worst shot", "mean, no acquittal")
+VERDICTS: tuple[Verdict, ...] = ("fake", "inconclusive", "no_evidence")
+#: Of one person: raw scores of each shot, real and fake ones.
+Person = Mapping[int, Sequence[float]]
+
+
+def main() -> None:
+    """Score, draw and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL)
+    parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv")
+    parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
+    given = parser.parse_args()
+    card = load_card(given.model)
+    assert card.crop is not None and card.calibration is not None
+    crops = prepare_crops(read_pictures(given.data, ("DFDC", "WEB")), card.crop, given.cache)
+    web = [k for k in crops.where("val") if not crops.videos[k].startswith("faces/dfdc/")]
+    scorer = Scorer(card)
+    raw = np.concatenate(
+        [
+            scorer.score(np.stack([crops.crops[k] for k in web[at : at + BATCH]]))
+            for at in range(0, len(web), BATCH)
+        ]
+    )
+    shots: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for k, score in zip(web, raw.tolist(), strict=True):
+        shots[crops.groups[k], int(crops.labels[k]), crops.videos[k]].append(score)
+    persons: dict[str, dict[int, list[float]]] = defaultdict(lambda: {0: [], 1: []})
+    for (group, label, _), scores in shots.items():
+        persons[group][label].append(float(np.mean(scores)))
+    rows = list(table(list(persons.values()), card.calibration))
+    write_table(TABLE, rows)
+    for row in rows:
+        print(*row.values(), sep="\t")
+
+
+def table(persons: Sequence[Person], calibration: Calibration) -> list[dict[str, object]]:
+    """Return the shares of verdicts by rule and by what the shots are."""
+    rng = np.random.default_rng(1)
+    rows: list[dict[str, object]] = []
+    for kind, parts in (("all real", (SHOTS, 0)), ("all fake", (0, SHOTS)), ("one fake", (SHOTS - 1, 1))):
+        able = [person for person in persons if len(person[0]) >= parts[0] and len(person[1]) >= parts[1]]
+        drawn = [[draw(person, parts, rng) for _ in range(DRAWS)] for person in able]
+        for rule in RULES:
+            said = [judged(scores, rule, calibration) for own in drawn for scores in own]
+            shares: dict[str, float] = {
+                name: round(said.count(name) / max(len(said), 1), 3) for name in VERDICTS
+            }
+            rows.append({"shots": kind, "persons": len(able), "rule": rule, **shares})
+    return rows
+
+
+def draw(person: Person, parts: tuple[int, int], rng: Generator) -> list[float]:
+    """Return the raw scores of shots drawn from a person's."""
+    return [
+        float(score) for label, count in enumerate(parts) for score in rng.choice(person[label], count, False)
+    ]
+
+
+def judged(scores: Sequence[float], rule: str, calibration: Calibration) -> Verdict:
+    """Return the verdict on a person by a rule."""
+    mean, worst = (
+        verdict(calibrate(one, calibration), calibration) for one in (float(np.mean(scores)), max(scores))
+    )
+    if rule == "mean":
+        return mean
+    if rule == "worst shot":
+        return worst
+    return "inconclusive" if mean == "no_evidence" and worst == "fake" else mean
+
+
+if __name__ == "__main__":
+    main()

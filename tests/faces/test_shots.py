@@ -1,0 +1,72 @@
+"""Shots: a cut is found where the scene changes, and nowhere else."""
+
+import cv2
+import numpy as np
+import pytest
+
+from deepscan.faces.shots import SIDE, Shot, find_shots, shot_of, thumbnail
+
+
+def scene(seed, colour):
+    """A wide picture of soft shapes in one range of colours, 400 x 300 pixels."""
+    rng = np.random.default_rng(seed)
+    shapes = cv2.resize(
+        rng.uniform(0, 1, (9, 12)).astype(np.float32), (400, 300), interpolation=cv2.INTER_CUBIC
+    )
+    return np.clip(shapes[..., None] * np.asarray(colour, np.float32), 0, 255).astype(np.uint8)
+
+
+ROOM, FIELD = scene(1, (220, 180, 150)), scene(2, (90, 190, 60))
+
+
+def seen(*images):
+    sampled = [(10 * k, k * 0.4) for k in range(len(images))]
+    return find_shots(sampled, [thumbnail(image) for image in images])
+
+
+def test_each_scene_is_a_shot_with_its_first_and_last_frame():
+    assert [shot.to_json() for shot in seen(ROOM, ROOM, FIELD, FIELD, FIELD, ROOM)] == [
+        {"id": 0, "first": 0, "last": 10, "start": 0.0, "end": 0.4},
+        {"id": 1, "first": 20, "last": 40, "start": 0.8, "end": 1.6},
+        {"id": 2, "first": 50, "last": 50, "start": 2.0, "end": 2.0},
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        np.roll(ROOM, 30, axis=1),
+        np.clip(ROOM.astype(np.int16) + 25, 0, 255).astype(np.uint8),
+        cv2.GaussianBlur(ROOM, (0, 0), 6),
+        cv2.resize(ROOM, (1600, 1200)),
+    ],
+    ids=["moved", "brighter", "out of focus", "larger"],
+)
+def test_what_moves_or_changes_its_light_is_no_cut(changed):
+    assert len(seen(ROOM, changed, ROOM)) == 1
+
+
+def test_frames_of_one_colour_are_one_shot():
+    black = np.zeros((120, 160, 3), np.uint8)
+    assert len(seen(black, black)) == 1
+    assert len(seen(black, ROOM)) == 2
+
+
+def test_frames_in_any_order_give_the_same_shots():
+    sampled = [(20, 0.8), (0, 0.0), (10, 0.4)]
+    shots = find_shots(sampled, [thumbnail(image) for image in (FIELD, ROOM, ROOM)])
+    assert [(shot.first, shot.last) for shot in shots] == [(0, 10), (20, 20)]
+    assert [shot_of(shots, index) for index in (0, 10, 20)] == [0, 0, 1]
+    assert find_shots([], []) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 900, 3), (2160, 3840, 3)])
+def test_a_frame_of_any_size_has_a_small_copy(shape):
+    small = thumbnail(np.full(shape, 90, np.uint8))
+    assert (small.shape, small.dtype) == ((SIDE, SIDE, 3), np.uint8)
+    assert small.std(axis=(0, 1)) == pytest.approx(0)
+
+
+def test_a_shot_does_not_end_before_it_begins():
+    with pytest.raises(ValueError, match="ends where it begins"):
+        Shot(0, 10, 5, 0.0, 1.0)
