@@ -112,6 +112,18 @@ def scan(
         ),
     ] = None,
     overwrite: opt.Overwrite = False,
+    case: Annotated[
+        str | None,
+        opt.output_option(
+            help="Case that the videos belong to, for FILE.run.json and the page.", metavar="TEXT"
+        ),
+    ] = None,
+    exhibit: Annotated[
+        str | None, opt.output_option(help="Exhibit that the videos are, likewise.", metavar="TEXT")
+    ] = None,
+    examiner: Annotated[
+        str | None, opt.output_option(help="Who examines them, likewise.", metavar="TEXT")
+    ] = None,
     explain: Annotated[
         bool,
         opt.output_option(
@@ -145,6 +157,7 @@ def scan(
     from deepscan.scanning.output import ScanOutput
     from deepscan.scanning.paths import collect, open_list
     from deepscan.scanning.run import run_scan
+    from deepscan.scanning.runfile import Custody
 
     first, *others = model or [AUTO]
     options = ScanOptions(
@@ -169,6 +182,11 @@ def scan(
         overwrite=overwrite,
         retry=frozenset(retry or ()),  # type: ignore[arg-type]  # it checks itself
     )
+    custody = Custody(case, exhibit, examiner)
+    if custody.given() and out is None:
+        raise UsageError(
+            "--case, --exhibit and --examiner need --out FILE", "name the run's file: they are kept beside it"
+        )
     verdicts = fail_on or []
     require_choice("--fail-on", verdicts, ("fake",))
     if verdicts and options.model == NO_MODEL:
@@ -189,7 +207,13 @@ def scan(
         view.show_inputs(inputs)
         try:
             summary = run_scan(
-                inputs.paths, options, output, command=sys.argv, listener=view, fail_on=verdicts
+                inputs.paths,
+                options,
+                output,
+                command=sys.argv,
+                listener=view,
+                fail_on=verdicts,
+                custody=custody,
             )
         except (KeyboardInterrupt, Terminated):
             view.show_table()

@@ -49,6 +49,7 @@ class RunInfo:
         quality: Which faces count, None where the run is not described.
         facts: What else there is to know, by name; nothing where the run is not described.
         notes: What a reader must be told before anything else.
+        custody: Case, exhibit and examiner, those that were given.
     """
 
     models: Mapping[str, ModelInfo] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class RunInfo:
     quality: QualityRule | None = None
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    custody: Mapping[str, str] = field(default_factory=dict)
 
     def calibration_of(self, name: str = "") -> Calibration | None:
         """Return a model's; without a name that of the only one, None where there are several."""
@@ -120,6 +122,7 @@ def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], cou
         QualityRule(**run["parameters"]["quality"]),
         tuple(_facts(run)),
         tuple(_notes(run["sessions"][-1], count)),
+        {name: text for name, text in (run.get("custody") or {}).items() if text},
     )
 
 
@@ -152,6 +155,8 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     tool = run["tool"]
     yield "tool", " ".join(filter(None, (tool["name"], tool["version"], tool["commit"])))
     yield "run", run["id"]
+    if records := run.get("records"):
+        yield "records", f"{records['count']}, {records['bytes']} bytes, SHA-256 {records['sha256']}"
     if run["choice"]:
         yield "model chosen", run["choice"]["reason"]
     yield "parameters", json.dumps(run["parameters"])

@@ -88,6 +88,7 @@ def run_scan(
     listener: ScanListener | None = None,
     workers: int | None = None,
     fail_on: Collection[str] = (),
+    custody: runfile.Custody | None = None,
 ) -> RunSummary:
     """Scan videos.
 
@@ -99,6 +100,7 @@ def run_scan(
         listener: Is told what happens.
         workers: Decoders at once, None for a number that suits the machine.
         fail_on: See `RunSummary.exit_code`.
+        custody: Whose evidence it is, for the run's record; a resumed run keeps what is not given.
 
     Raises:
         DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.
@@ -117,12 +119,12 @@ def run_scan(
             options = replace(options, model=choice.model)
         scorers = load_scorers(options)
         face_filter, looks = FaceFilter(), Looks()
-        run = runfile.describe(options, scorers, finder, choice)
+        run = runfile.describe(options, scorers, finder, choice, custody)
         if resumed:
             runfile.require_compatible(earlier, run)
             run = earlier
         listener.loaded(run)
-        planned = _resumed(paths, output, run["id"], listener) if resumed else ResumePlan((), tuple(paths))
+        planned = _resumed(paths, output, run, listener) if resumed else ResumePlan((), tuple(paths))
         count = workers or suitable_workers()
         with DecodePool(_decoding(options), count) as pool:
             runfile.begin(
@@ -198,13 +200,16 @@ def _decoding(options: ScanOptions) -> DecodeOptions:
     )
 
 
-def _resumed(paths: Sequence[bytes], output: ScanOutput, run: str, listener: ScanListener) -> ResumePlan:
+def _resumed(
+    paths: Sequence[bytes], output: ScanOutput, run: Mapping[str, Any], listener: ScanListener
+) -> ResumePlan:
     recorded = list(entries(output.journal))
-    if strangers := {entry.run for entry in recorded} - {run}:
+    if strangers := {entry.run for entry in recorded} - {run["id"]}:
         raise ContractError(
             f"{output.journal} holds records of another run, {strangers.pop()}, than {output.run.name}",
             "start anew with another --out or --overwrite",
         )
+    runfile.require_unchanged(run, output.journal)
     listener.checking(len(recorded))
     return plan(paths, recorded, output.retry)
 
@@ -229,6 +234,9 @@ def _scan(
 
         pipeline.scan(planned.todo, tell)
         return summary
+    if len(run["sessions"]) > 1:
+        # Before the journal changes: the hash of it that an earlier session has left goes first.
+        runfile.write(run, output.run)
     with Journal(output.journal, lines(output.journal, planned.kept) if planned.kept else ()) as journal:
         runfile.write(run, output.run)
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
@@ -246,6 +254,7 @@ def _scan(
             with suppress(Exception):
                 _finish(output, run, exit_code_of(error))
             raise
+    runfile.seal(run, output.journal, summary.statuses.total())
     _finish(output, run, summary.exit_code(fail_on))
     return summary
 

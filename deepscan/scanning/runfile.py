@@ -6,12 +6,14 @@ import platform
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import deepscan
+from deepscan.cards import sha256_of
 from deepscan.engines.scorer import Scorer
-from deepscan.errors import ContractError
+from deepscan.errors import ContractError, UsageError
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import FaceFinder, describe_finder
 from deepscan.faces.looks import Looks
@@ -40,8 +42,36 @@ IGNORED_KEYS = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Custody:
+    """Whose evidence this is, for the run's record and the page; no score depends on it.
+
+    Attributes:
+        case: Number or name of the case, one line, None where it was not given.
+        exhibit: Number or name of the exhibit, likewise.
+        examiner: Who examines it, likewise.
+    """
+
+    case: str | None = None
+    exhibit: str | None = None
+    examiner: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, text in self.given().items():
+            if not text.strip() or not text.isprintable():
+                raise UsageError(f"--{name} must be one line of text, not {text!r}", "type it as one line")
+
+    def given(self) -> dict[str, str]:
+        """Return what was given, by name."""
+        return {name: text for name, text in asdict(self).items() if text is not None}
+
+
 def describe(
-    options: ScanOptions, scorers: Sequence[Scorer], finder: FaceFinder, choice: Choice | None = None
+    options: ScanOptions,
+    scorers: Sequence[Scorer],
+    finder: FaceFinder,
+    choice: Choice | None = None,
+    custody: Custody | None = None,
 ) -> dict[str, Any]:
     """Return a new run's record, without sessions.
 
@@ -50,6 +80,7 @@ def describe(
         scorers: The detectors; of several the record has `models` and `engines` by name.
         finder: The face finder.
         choice: Why this model, where none was named.
+        custody: Whose evidence it is.
     """
     models = {one.card.name: _detector(one) for one in scorers}
     engines = {one.card.name: dict(one.describe()) for one in scorers}
@@ -62,6 +93,7 @@ def describe(
         "schema": 1,
         "id": uuid.uuid4().hex[:12],
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
+        "custody": asdict(custody or Custody()),
         "parameters": options.to_json(),
         "choice": choice and choice.to_json(),
         "model": model,
@@ -72,6 +104,7 @@ def describe(
         **several,
         "seed": None,  # nothing in a scan is drawn at random
         "sessions": [],
+        "records": None,  # see `seal`
     }
     # As a file gives it back, so that a resumed run can be held against it.
     stated: dict[str, Any] = json.loads(json.dumps(run))
@@ -102,11 +135,37 @@ def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
         },
     }
     run["sessions"].append(session)
+    run["records"] = None
 
 
 def end(run: dict[str, Any], exit_code: int | None) -> None:
     """Close the last session of a run's record with the exit code that it ends with; changed in place."""
     run["sessions"][-1] |= {"ended": utc_now(), "exit_code": exit_code}
+
+
+def seal(run: dict[str, Any], journal: Path, count: int) -> None:
+    """State the content of a journal that is complete, so that a later change shows; changed in place.
+
+    Args:
+        run: The run's record.
+        journal: The records.
+        count: How many there are.
+    """
+    run["records"] = {"count": count, "bytes": journal.stat().st_size, "sha256": sha256_of(journal)}
+
+
+def require_unchanged(run: Mapping[str, Any], journal: Path) -> None:
+    """Make sure that a journal is as its run left it, where that ended: a resumed run states its hash anew.
+
+    Raises:
+        ContractError: It was changed since.
+    """
+    stated = run.get("records")
+    if stated and sha256_of(journal) != stated["sha256"]:
+        raise ContractError(
+            f"{journal} was changed after its run ended",
+            "find out what changed with deepscan verify, and restore it, or scan anew with another --out",
+        )
 
 
 def write(run: Mapping[str, Any], path: Path) -> None:
@@ -142,6 +201,13 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
         for key in {**before, **now}
         if before.get(key) != now.get(key)
+    ]
+    # What is not given again is kept.
+    custody, given = (old.get("custody") or {}), (new.get("custody") or {})
+    differing += [
+        f"--{name} was {custody.get(name) or 'not given'}, is {text}"
+        for name, text in given.items()
+        if text is not None and text != custody.get(name)
     ]
     if differing:
         raise ContractError(

@@ -1,12 +1,14 @@
 """A whole run on the sample videos: records, run.json, and going on after a crash."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -263,3 +265,83 @@ def test_a_scan_imports_no_torch_and_opens_no_connection(model):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "ok"
+
+
+def run_of(out):
+    return json.loads(out.with_suffix(".run.json").read_text())
+
+
+def sealed(out):
+    """Whether the run's file states the records as they are."""
+    content = out.read_bytes()
+    return run_of(out)["records"] == {
+        "count": content.count(b"\n"),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def test_a_run_that_ended_states_the_hash_of_its_records(videos, model, whole, copied):
+    assert sealed(whole)
+    assert deepscan(*command(videos, model, copied, "--resume", "--retry", "decode_error")).code == 3
+    assert copied.read_bytes() != whole.read_bytes()
+    assert sealed(copied)
+
+
+def test_a_run_that_was_interrupted_states_no_hash(videos, model, whole, copied, tmp_path):
+    out = tmp_path / "killed.jsonl"
+    kill(start(*command(videos, model, out, "--progress", "none")), out, 1)
+    assert run_of(out)["records"] is None
+    # A resumed run that is killed has none either, although the session before it had one.
+    retry = [part for status in ("ok", "no_face") for part in ("--retry", status)]
+    process = start(*command(videos, model, copied, "--resume", *retry, "--progress", "none"))
+    while len(run_of(copied)["sessions"]) == 1:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=30)
+    assert run_of(copied)["records"] is None
+
+
+def test_records_that_were_changed_after_the_run_ended_are_not_gone_on_with(videos, model, copied):
+    copied.write_text(copied.read_text().replace('"verdict":"inconclusive"', '"verdict":"no_evidence"', 1))
+    error, hint = deepscan(*command(videos, model, copied, "--resume")).refused(4)
+    assert "changed after its run ended" in error
+    assert "deepscan verify" in hint
+
+
+def test_case_exhibit_and_examiner_stay_with_the_run(videos, model, whole, tmp_path):
+    out = tmp_path / "out.jsonl"
+    custody = ("--case", "2026-17", "--exhibit", "Müller <3>")
+    assert deepscan(*command(videos, model, out, *custody)).code == 3
+    stated = {"case": "2026-17", "exhibit": "Müller <3>", "examiner": None}
+    assert run_of(out)["custody"] == stated
+    plain, named = journal(whole), journal(out)
+    assert all(same(plain[path], named[path]) for path in plain), "no score depends on them"
+    for more in ((), custody):
+        assert deepscan(*command(videos, model, out, "--resume", *more)).code == 3
+        assert run_of(out)["custody"] == stated
+    before = run_of(out)
+    for more, told in (
+        (("--case", "2026-18"), "--case was 2026-17, is 2026-18"),
+        (("--examiner", "J. Doe"), "--examiner was not given, is J. Doe"),
+    ):
+        assert told in deepscan(*command(videos, model, out, "--resume", *more)).refused(4)[0]
+    assert run_of(out) == before
+    page = tmp_path / "out.html"
+    assert deepscan("report", out).code == 0
+    assert "Case <b>2026-17</b>, Exhibit <b>Müller &lt;3&gt;</b>" in page.read_text()
+    assert run_of(out)["records"]["sha256"] in page.read_text()
+
+
+@pytest.mark.parametrize("text", ["", " ", "two\nlines", b"\xff"])
+def test_a_case_is_one_line_of_text(model, tmp_path, text):
+    out = tmp_path / "out.jsonl"
+    ran = deepscan("scan", SAMPLES / "no_face.mp4", "--model", model, "--out", out, "--case", text)
+    assert "--case must be one line of text" in ran.refused(2)[0]
+    assert not out.exists()
+
+
+def test_a_case_needs_a_file_that_keeps_it(model):
+    ran = deepscan("scan", SAMPLES / "no_face.mp4", "--model", model, "--examiner", "J. Doe")
+    assert "need --out FILE" in ran.refused(2)[0]
