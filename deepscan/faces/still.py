@@ -11,8 +11,9 @@ from deepscan.media.frames import Image
 
 #: Side of the small grey crop that a face is compared by, in pixels, and how many blocks it has along it.
 SIDE, BLOCKS = 64, 8
-# Measured on 450 clips of talking heads, four frames each, made small and compressed: two lay below the
-# limit, one of them a photograph; of photographs pasted, moved and compressed the median is 0.08.
+# Chosen on 450 clips of talking heads, four frames each, made small and compressed: two lay below it, one of
+# them a photograph. Of 190 others it calls one still, and of videos of photographs two in three (see
+# benchmarks/still_faces-val.csv).
 #: Least difference of a block, in units of the face's contrast, by which a face has moved.
 MOVED = 0.12
 #: Fewer faces, or less time between the first and the last, tell nothing.
