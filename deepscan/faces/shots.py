@@ -7,7 +7,6 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from deepscan.media.frames import Image
 
@@ -60,9 +59,8 @@ def thumbnail(image: Image) -> Image:
         image: RGB, shape (h, w, 3), uint8.
     """
     # Averaging every pixel of a large frame would cost more than all the rest: four by four a pixel do.
-    steps = [max(length // (4 * SIDE), 1) for length in image.shape[:2]]
-    every = np.ascontiguousarray(image[:: steps[0], :: steps[1]])
-    small = cv2.resize(every, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    some = cv2.resize(image, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_NEAREST)
+    small = cv2.resize(some, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return cast(Image, cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb))
 
 
@@ -120,7 +118,8 @@ def differences(before: Image, after: Image) -> tuple[float, float]:
     ]
     # A frame of one colour correlates with nothing.
     structure = 1 - float(np.nan_to_num(max(both), posinf=0.0, neginf=0.0))
-    levels: list[NDArray[np.int16]] = [
-        np.sort(small.reshape(-1, 3), axis=0).astype(np.int16) for small in (before, after)
+    levels = [
+        np.sort(np.ascontiguousarray(small.reshape(-1, 3).T), axis=1).astype(np.int16)
+        for small in (before, after)
     ]
-    return structure, float(np.abs(levels[0] - levels[1]).mean(axis=0).sum())
+    return structure, float(np.abs(levels[0] - levels[1]).mean(axis=1).sum())
