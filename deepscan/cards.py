@@ -11,7 +11,7 @@ import yaml
 
 import deepscan
 from deepscan.crop_recipe import CropRecipe
-from deepscan.errors import ContractError, MissingError, install_hint
+from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 from deepscan.files import atomic_write
 
 CARD = "card.yaml"
@@ -218,6 +218,17 @@ class ModelCard:
         """
         for kind in self.files:
             self.path(kind)
+
+    @property
+    def face_crop(self) -> CropRecipe:
+        """Crop recipe of a detector.
+
+        Raises:
+            UsageError: The model takes no faces.
+        """
+        if self.crop is None:
+            raise UsageError(f"model {self.name!r} is no detector", "name a detector with --model")
+        return self.crop
 
     def facts(self) -> dict[str, Any]:
         """Return what the record of a run says of the model: name, method, license, file hashes and crop."""

@@ -60,6 +60,25 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """Make a folder that can be written into.
+
+    Args:
+        folder: The folder.
+        option: What names it on the command line.
+
+    Raises:
+        UsageError: It cannot be made, or not written into.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "no permission"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UsageError(f"{folder} cannot be written into: {reason}", f"name another folder with {option}")
+
+
 class AppendFile:
     """A file that grows at its end; a context manager.
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
@@ -43,16 +44,16 @@ class Ran:
         return self.error_lines
 
 
-def deepscan(
+def run_python(
     *arguments: str | bytes | Path,
     stdin: bytes = b"",
     cwd: Path | None = None,
     prefix: Sequence[str] = (),
     **env: str,
 ) -> Ran:
-    """Run `deepscan` to its end."""
+    """Run Python with these arguments, such as `-c` and code, to its end."""
     done = subprocess.run(
-        [*prefix, sys.executable, "-m", "deepscan", *arguments],
+        [*prefix, sys.executable, *arguments],
         input=stdin,
         capture_output=True,
         cwd=cwd,
@@ -62,6 +63,9 @@ def deepscan(
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+deepscan = partial(run_python, "-m", "deepscan")
 
 
 def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:

@@ -1,7 +1,5 @@
 """Calibration: the temperature that was put in comes out, and the thresholds keep their promises."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -318,13 +316,3 @@ def test_halves_without_both_classes_are_refused(model):
         recalibrate(model, [0, 1, 0, 1], [0.1] * 4, ["group-0"] * 4, level="frame", data="mine")
     with pytest.raises(UsageError, match="3 groups do not match"):
         recalibrate(model, [0, 1], [0.1] * 2, ["a"] * 3, level="frame", data="mine")
-
-
-def test_the_apply_side_needs_no_scientific_stack():
-    code = (
-        "import sys, deepscan.calibration as module; from deepscan.cards import Calibration; "
-        "module.calibrate(0.5, Calibration('frame', '', 1, '', 1.0, 0.5, 0.5, 'isotonic', ((0.1, 0.2),))); "
-        "print([name for name in ('torch', 'sklearn', 'scipy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

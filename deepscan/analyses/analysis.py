@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
 from deepscan.evaluation.testsets import VideoDataset
+from deepscan.files import make_folder
 from deepscan.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -122,7 +123,6 @@ def write_findings(name: str, findings: Findings, folder: Path) -> tuple[Path, P
         UsageError: The folder cannot be made.
     """
     from deepscan.evaluation.plot_style import save_figure
-    from deepscan.evaluation.report import make_folder
 
     make_folder(folder)
     table, picture = folder / f"{name}.csv", folder / f"{name}.png"

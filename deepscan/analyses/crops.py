@@ -90,8 +90,7 @@ def open_network(card: ModelCard) -> OpenNetwork:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_network(card).to(device)
-    assert card.crop is not None
-    return OpenNetwork(network, make_preprocessor(card.inputs, card.crop, card.mean, card.std), device)
+    return OpenNetwork(network, make_preprocessor(card.inputs, card.face_crop, card.mean, card.std), device)
 
 
 def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:

@@ -9,6 +9,7 @@ import typer
 
 from deepscan.cards import CARD, ModelCard, write_card
 from deepscan.errors import UsageError, require
+from deepscan.files import make_folder
 from deepscan.models.lookup import load_card
 
 if TYPE_CHECKING:
@@ -66,14 +67,13 @@ def export(
     if precision == "fp32" and data is not None:
         raise UsageError("--data is for --precision int8", "leave it out")
     card = load_card(model)
-    if card.crop is None:
-        raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
+    recipe = card.face_crop
     folder = out or Path(f"{card.name}-onnx")
     own = folder.resolve() == card.folder.resolve()
     if (folder / CARD).exists() and not (own and precision == "int8"):
         raise UsageError(f"{folder} holds a model already", "name another folder with --out")
     require(("torch", "safetensors", "onnx", "onnxscript"), "torch", "exporting")
-    quantised = _quantiser(data, cache, card.crop) if data is not None else None
+    quantised = _quantiser(data, cache, recipe) if data is not None else None
     made, summary = (card, "") if own and "onnx" in card.files else _exported(card, folder, own)
     if quantised is not None:
         made, summary = quantised(made)
@@ -114,13 +114,11 @@ def _exported(card: ModelCard, folder: Path, own: bool) -> tuple[ModelCard, str]
     from deepscan.detectors import load_network
     from deepscan.detectors.preprocess import make_preprocessor
     from deepscan.engines.export import export_model
-    from deepscan.training.session import writable
 
-    assert card.crop is not None
     network = load_network(card)
-    writable(folder, "--out")
+    make_folder(folder)
     typer.echo(f"exporting {card.name}: for a large network this takes minutes", err=True)
-    inputs = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+    inputs = make_preprocessor(card.inputs, card.face_crop, card.mean, card.std)
     graph, parity = export_model(card, network, inputs, folder)
     note = f"; {network.export_note}" if network.export_note else ""
     summary = f"within {parity.probability:.1e} of torch on {parity.samples} crops{note}"

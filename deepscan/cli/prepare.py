@@ -152,12 +152,7 @@ def _recipe(model: str | None) -> "CropRecipe":
     from deepscan.crop_recipe import CropRecipe
     from deepscan.models.lookup import load_card
 
-    if model is None:
-        return CropRecipe()
-    card = load_card(model)
-    if card.crop is None:
-        raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
-    return card.crop
+    return CropRecipe() if model is None else load_card(model).face_crop
 
 
 def _all(

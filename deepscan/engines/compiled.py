@@ -58,10 +58,9 @@ class CompiledEngine(TorchEngine):
 
     def _try(self, card: ModelCard) -> None:
         """Compile now, so that a failure is told as what it is and no first batch waits."""
-        assert card.crop is not None
-        inputs = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+        inputs = make_preprocessor(card.inputs, card.face_crop, card.mean, card.std)
         try:
-            self.run(inputs(golden_crops(card.crop.input_side)))
+            self.run(inputs(golden_crops(card.face_crop.input_side)))
         except DeepscanError:
             raise
         except Exception as error:

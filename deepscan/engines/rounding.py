@@ -41,14 +41,13 @@ def add_int8(
         MissingError: The model has no such file, or it is not there.
         UsageError: There are too few crops, or the model has no layer that is large enough.
     """
-    assert card.crop is not None
     if min(len(train), len(rows)) < SAMPLES:
         raise UsageError(
             f"{len(train)} crops to fit 8 bits to and {len(rows)} to compare on are too few",
             f"give {SAMPLES} or more of each, split train and split val",
         )
     some = train[np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int)]
-    kind, preprocess = PRECISIONS["int8"], make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+    kind, preprocess = PRECISIONS["int8"], make_preprocessor(card.inputs, card.face_crop, card.mean, card.std)
     added = replace(card, files={**card.files, kind: quantise(card, preprocess, crops[some])})
     rounding = measure_rounding(added, crops, rows, engine="onnx", precision="int8", data=data, labels=labels)
     return replace(added, rounding={**card.rounding, kind: rounding})

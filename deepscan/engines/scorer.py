@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.cards import ModelCard
-from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.devices import resolve
 from deepscan.engines import ENGINES
@@ -15,7 +14,7 @@ from deepscan.engines.engine import Engine
 from deepscan.engines.explanation import Explanation, RawExplanation, check_explanation, explanations
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.selection import select_engine, select_precision
-from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
+from deepscan.errors import ContractError, DeepscanError, MissingError
 
 #: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
 #: a folder with the embedded model takes 5 % longer than with 8.
@@ -53,11 +52,9 @@ class Scorer:
         precision: str = "auto",
         threads: int | None = None,
     ) -> None:
-        if card.crop is None:
-            raise UsageError(f"model {card.name!r} is no detector", "name a detector with --model")
         self.card = card
-        self.recipe: CropRecipe = card.crop
-        self._preprocess = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
+        self.recipe = card.face_crop
+        self._preprocess = make_preprocessor(card.inputs, self.recipe, card.mean, card.std)
         name = select_engine(card, engine, precision) or _unfit(card, engine)
         self.chosen = ""
         if precision == "auto":

@@ -213,6 +213,5 @@ def _engines(folder: Path) -> dict[str, str]:
 
 def _compared(card: ModelCard) -> Arrays:
     """Return the inputs of the golden crops and of noise."""
-    assert card.crop is not None
-    inputs = make_preprocessor(card.inputs, card.crop, card.mean, card.std)
-    return inputs(gate_crops(card.crop.input_side))
+    inputs = make_preprocessor(card.inputs, card.face_crop, card.mean, card.std)
+    return inputs(gate_crops(card.face_crop.input_side))

@@ -10,14 +10,13 @@ from urllib.parse import quote
 import numpy as np
 
 from deepscan.cards import Calibration
-from deepscan.errors import UsageError
 from deepscan.evaluation.counting import Counting
 from deepscan.evaluation.measurements import Coverage, Measurement, Missing, cover, measure_all, measure_kinds
 from deepscan.evaluation.protocols import Level
 from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import Column, Scores, write_scores
 from deepscan.evaluation.tables import PrintedFigure
-from deepscan.files import atomic_write
+from deepscan.files import atomic_write, make_folder
 
 #: Name of the file that holds all of it.
 REPORT = "report.json"
@@ -214,18 +213,6 @@ def write_report(report: Report, folder: Path, metric: str, level: Level) -> lis
         made.append(folder / f"{file_name(name)}.png")
         save_figure(figure, made[-1])
     return made
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of results.
-
-    Raises:
-        UsageError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made: {error.strerror}", "name another folder with --out")
 
 
 def _write_videos(report: Report, folder: Path) -> Iterator[Path]:

@@ -20,14 +20,14 @@ from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.evaluation.counting import Counting, sample
 from deepscan.evaluation.journal import FrameJournal, face_video_key, read_frames
 from deepscan.evaluation.protocols import TestSet
-from deepscan.evaluation.report import Report, Result, file_name, make_folder
+from deepscan.evaluation.report import Report, Result, file_name
 from deepscan.evaluation.request import Evaluation
 from deepscan.evaluation.results import printed_means, results_of, robustness_of
 from deepscan.evaluation.robustness import DISTORTIONS, LEVELS, Robustness, distorted
 from deepscan.evaluation.scores import Scores
 from deepscan.evaluation.scoring import Change, score_videos
 from deepscan.evaluation.testsets import VideoDataset, from_benchmark, from_generator, from_pictures
-from deepscan.files import atomic_write, exclusive_lock
+from deepscan.files import atomic_write, exclusive_lock, make_folder
 from deepscan.media.frames import Image
 from deepscan.scanning.records import utc_now
 

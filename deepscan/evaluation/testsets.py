@@ -141,8 +141,7 @@ def from_generator(test: TestSet, data: Path, card: ModelCard) -> VideoDataset:
     Raises:
         MissingError: They are not there.
     """
-    assert card.crop is not None
-    side = card.crop.input_side
+    side = card.face_crop.input_side
 
     def middle(video: FaceVideo, number: int) -> Image | None:
         # The published figures are of pictures as they are stored, whichever way they are to be held.
@@ -171,7 +170,6 @@ def from_pictures(
         MissingError: There is no index, or a picture is not there.
         UsageError: The index cannot be read, or has no picture in `val`.
     """
-    assert card.crop is not None
     of_source: dict[str, list[LabelledPicture]] = defaultdict(list)
     sources = (card.trained.get("recipe") or {}).get("sources") or ()
     for picture in read_pictures(data, sources):
@@ -181,7 +179,7 @@ def from_pictures(
         raise UsageError(f"{data} has no picture in the split val", "put groups of both labels into val")
     made = []
     for source, pictures in of_source.items():
-        crops = prepare_crops(pictures, card.crop, cache, on_progress=progress)
+        crops = prepare_crops(pictures, card.face_crop, cache, on_progress=progress)
         positions: dict[tuple[str, int], list[str]] = {(item.video, item.label): [] for item in pictures}
         for index, key in enumerate(zip(crops.videos, crops.labels.tolist(), strict=True)):
             positions[key].append(f"{key[0]}/{index}")

@@ -1,6 +1,5 @@
 """A training from pictures to a model folder: what is checked first, and in which order things are made."""
 
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import LABEL_OF, PAIRS, LabelledPicture, read_pairs_only, read_pictures
 from deepscan.detectors import DETECTORS
 from deepscan.errors import UsageError
+from deepscan.files import make_folder
 from deepscan.progress import OnProgress
 from deepscan.training import run_files
 from deepscan.training.autoencoders import Autoencoder, autoencoders
@@ -176,7 +176,7 @@ def _checked(session: Session, processes: Processes) -> tuple[LabelledPicture, .
     if recipe.weights != "random":
         locate(recipe.network["backbone"]["name"], recipe.weights)
     for path, option in ((session.run, "--out"), (session.cache, "--cache")):
-        writable(path, option)
+        make_folder(path, option)
     if session.overwrite and processes.first:
         for name in (LAST, BEST, LOG):
             (session.run / name).unlink(missing_ok=True)
@@ -205,21 +205,6 @@ def check_recipe(recipe: Recipe) -> None:
             "leave inputs.kind as the method's own recipe has it",
         )
     network.train()(**{name: torch.from_numpy(array).to("meta") for name, array in arrays.items()})
-
-
-def writable(path: Path, option: str) -> None:
-    """Make a folder that can be written into.
-
-    Raises:
-        UsageError: It cannot be made, or not written into.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(path, os.W_OK) else "no permission"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
-        raise UsageError(f"{path} cannot be written into: {reason}", f"name another folder with {option}")
 
 
 def _trained(

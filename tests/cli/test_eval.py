@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path):
     (tmp_path / "s.csv").write_text(SCORES)
     ran = deepscan("eval", "--scores", "s.csv", "--out", "s.csv", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.USAGE)
-    assert error == "error: s.csv cannot be made: File exists"
+    assert error == "error: s.csv cannot be written into: File exists"
     assert "--out" in hint
 
 

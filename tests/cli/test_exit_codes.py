@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from deepscan.cards import Golden, sha256_of
 from deepscan.errors import ExitCode
 from tests import awkward, toy
-from tests.command import SAMPLES, deepscan, journal, start, wait_for
+from tests.command import SAMPLES, deepscan, journal, run_python, start, wait_for
 
 HOPPER = SAMPLES / "real_hopper.mp4"
 QUICK = ("--frames", "2", "--faces", "fast")
@@ -147,11 +145,11 @@ def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
     )
     for debug in ("", "'--debug', "):
         code = f"{broken}c.main(['scan', {debug}'x'])"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
-        assert done.returncode == ExitCode.INTERNAL
-        assert (b"Traceback" in done.stderr) == bool(debug)
-        assert b"error: KeyError" in done.stderr
-        assert b"hint: this is a defect" in done.stderr
+        ran = run_python("-c", code)
+        assert ran.code == ExitCode.INTERNAL
+        assert ("Traceback" in ran.err) == bool(debug)
+        assert "error: KeyError" in ran.err
+        assert "hint: this is a defect" in ran.err
 
 
 def test_4_a_model_that_does_not_take_the_crops_of_its_card(tmp_path):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import deepscan as package
-from tests.command import SAMPLES, deepscan, without_privileges
+from tests.command import SAMPLES, deepscan, run_python, without_privileges
 from tests.terminal import at_a_terminal
 
 SCAN = ("scan", SAMPLES, "--model", "none", "--frames", "2")
@@ -38,7 +38,7 @@ def test_help_teaches_and_needs_no_framework(arguments):
         f"try: a.main({arguments!r})\nexcept SystemExit: pass\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'onnxruntime', 'av', 'cv2')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert run_python("-c", code).code == 0
 
 
 @pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}, {"NO_COLOR": "1"}], ids=str)

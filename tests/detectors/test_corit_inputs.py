@@ -1,8 +1,5 @@
 """The inputs of CoRIT: what a counterpart may hang on, and what it may not change."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -80,11 +77,6 @@ def test_the_face_may_be_in_the_middle_and_the_regions_random():
 def test_a_wrong_argument_is_a_usage_error(stated):
     with pytest.raises(UsageError, match=next(iter(stated))):
         made(**stated)
-
-
-def test_the_inputs_are_made_without_torch():
-    code = "import sys, deepscan.detectors.corit_inputs; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_regions_are_those_of_the_crops_recipe():

@@ -1,7 +1,5 @@
 """Contract of every engine: the same network gives the same scores, and nothing asked for is replaced."""
 
-import subprocess
-import sys
 from shutil import copytree
 
 import numpy as np
@@ -13,6 +11,7 @@ from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models.lookup import load_card
+from tests.command import run_python
 from tests.engines.running import engine, gives_what_the_network_gives
 from tests.tiny import pictures
 
@@ -140,7 +139,5 @@ def test_a_scan_with_the_exported_file_loads_no_torch(published):
         "assert np.isfinite(scores).all() and len(explained) == 2\n"
         "sys.exit('torch' in sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, published.card.folder], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    ran = run_python("-c", code, published.card.folder)
+    assert ran.code == 0, ran.err

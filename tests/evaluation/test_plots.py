@@ -1,8 +1,6 @@
 """Plots: what is drawn is what was given, nothing is cut off or covered, and files tell nothing else."""
 
 import struct
-import subprocess
-import sys
 from functools import partial
 
 import matplotlib
@@ -91,15 +89,6 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(name, tmp_path)
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.bbox": "tight"}):
         save_figure(FIGURES[name](), again)
     assert again.read_bytes() == data
-
-
-def test_plots_do_without_pyplot_and_a_window():
-    code = (
-        "import sys, deepscan.evaluation.plots as plots;"
-        "plots.bars_figure([plots.PaperBar('a', 0.9, 0.9)], 'AUC');"
-        "sys.exit('matplotlib.pyplot' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_making_a_plot_leaves_the_settings_of_matplotlib_alone(tmp_path):

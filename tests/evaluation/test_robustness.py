@@ -1,8 +1,6 @@
 """Distortions of crops: what each level does, at any side and in any order; and the figure of the AUCs."""
 
 import hashlib
-import subprocess
-import sys
 from itertools import pairwise
 
 import cv2
@@ -19,6 +17,7 @@ from deepscan.evaluation.robustness import (
     distorted,
     strength,
 )
+from tests.command import run_python
 
 KEY = {"seed": 1, "video": "Celeb-DF-v2/fake/id0_0001", "frame": 3}
 
@@ -89,9 +88,8 @@ def test_another_process_draws_the_same_squares():
         "out = distorted(np.zeros((64, 64, 3), np.uint8), 'block-wise', 3, seed=1, video='v', frame=0);"
         "print(hashlib.sha256(out.tobytes()).hexdigest())"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     out = distorted(np.zeros((64, 64, 3), np.uint8), "block-wise", 3, seed=1, video="v", frame=0)
-    assert run.stdout.strip() == hashlib.sha256(out.tobytes()).hexdigest()
+    assert run_python("-c", code).out.strip() == hashlib.sha256(out.tobytes()).hexdigest()
 
 
 def test_blur_has_the_published_kernels_at_256_pixels():

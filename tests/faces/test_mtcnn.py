@@ -1,8 +1,5 @@
 """The face finder: facenet-pytorch's result in `exact`, the same faces in `fast`, and no surprises."""
 
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -254,15 +251,3 @@ def test_cuda_finds_what_the_cpu_finds(scenes, fast):
         for a, b in zip(gpu, cpu, strict=True):
             # Convolutions sum in another order there; half a pixel moves no crop visibly.
             np.testing.assert_allclose(a.box, b.box, atol=0.5)
-
-
-def test_faces_need_no_torch():
-    code = (
-        "import sys, numpy as np\n"
-        "from deepscan.faces.mtcnn import Mtcnn\n"
-        "assert 'onnxruntime' not in sys.modules, 'imported before it is needed'\n"
-        "Mtcnn(threads=1).detect([np.zeros((64, 64, 3), np.uint8)])\n"
-        "from deepscan.faces import align, quality, tracks\n"
-        "assert not {'torch', 'facenet_pytorch'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

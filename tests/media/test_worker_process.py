@@ -14,6 +14,7 @@ import pytest
 from deepscan.media.ipc import Channel
 from deepscan.media.jobs import Clock
 from deepscan.media.worker_process import WorkerProcess, worker_command
+from tests.command import run_python
 
 
 def alive(pid: int) -> bool:
@@ -33,8 +34,7 @@ def wait_until(condition, limit=20.0):
 
 def printed(code):
     """Return what Python prints that runs this code in a process of its own."""
-    code = textwrap.dedent(code)
-    return subprocess.check_output([sys.executable, "-c", code], text=True).strip()
+    return run_python("-c", textwrap.dedent(code)).out.strip()
 
 
 def test_clock_counts_only_while_it_runs():

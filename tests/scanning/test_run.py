@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -20,7 +18,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.run import RunSummary, run_scan
 from tests import toy
-from tests.command import SAMPLES, deepscan, journal, kill, start, wait_for
+from tests.command import SAMPLES, deepscan, journal, kill, run_python, start, wait_for
 
 #: What differs from run to run although nothing else does.
 TIMES = ("started", "seconds", "run")
@@ -260,11 +258,9 @@ def test_a_scan_imports_no_torch_and_opens_no_connection(model):
         "except SystemExit as ended: assert ended.code == 0, ended.code\n"
         "assert 'torch' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["status"] == "ok"
+    ran = run_python("-c", code)
+    assert ran.code == 0, ran.err
+    assert [record["status"] for record in ran.records] == ["ok"]
 
 
 def run_of(out):
