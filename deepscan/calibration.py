@@ -1,6 +1,7 @@
 """Calibration: from raw scores to probabilities, and the thresholds of verdicts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, overload
@@ -20,11 +21,18 @@ _EDGE = 1e-7
 MAX_FPR, MAX_FNR = 0.05, 0.10
 
 
-def threshold_rule(fpr: float = MAX_FPR, fnr: float = MAX_FNR) -> str:
-    """Return a sentence that says how thresholds are chosen for these error rates."""
+def threshold_rule(fpr: float = MAX_FPR, fnr: float = MAX_FNR, *, each: bool = False) -> str:
+    """Return a sentence that says how thresholds are chosen for these error rates.
+
+    Args:
+        fpr: Share of the reals that may be called fake.
+        fnr: Share of the fakes that may be given no_evidence.
+        each: Whether this holds for every source of the data by itself.
+    """
+    of_each = " of each source" if each else ""
     return (
-        f"fake: at most {100 * fpr:g}% of the reals score at or above it; "
-        f"no_evidence: at most {100 * fnr:g}% of the fakes score below it; "
+        f"fake: at most {100 * fpr:g}% of the reals{of_each} score at or above it; "
+        f"no_evidence: at most {100 * fnr:g}% of the fakes{of_each} score below it; "
         "where the two cross they change places, and fake is at least 0.5, no_evidence at most 0.5: "
         "both promises then hold all the more"
     )
@@ -69,6 +77,8 @@ def fit_calibration(
     method: CalibrationMethod = "temperature",
     fpr: float = MAX_FPR,
     fnr: float = MAX_FNR,
+    groups: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Calibration:
     """Return the calibration that fits scores with known labels.
 
@@ -85,6 +95,10 @@ def fit_calibration(
         method: `temperature`, for few samples, or `isotonic`, which needs a thousand or more.
         fpr: Share of the reals that may be called fake, in [0, 1).
         fnr: Share of the fakes that may be given no_evidence, in [0, 1).
+        groups: Group of each sample, length N: the samples of a group and label count as one together. None
+            counts every sample.
+        sources: Source of each sample, length N, for temperatures and thresholds alone: they count alike, and
+            the rates hold in each that has both labels. None for one source.
 
     Raises:
         UsageError: Shapes differ, a score is not a probability, a class is missing, the method is unknown or
@@ -107,17 +121,20 @@ def fit_calibration(
             raise UsageError(
                 f"a rate of {name} of {rate:g} is not in [0, 1)", "give a share, such as 0.05 for 5 %"
             )
+    weights = _weights(truth, groups)
+    parts = _parts(truth, sources)
     if method == "isotonic":
         fitted = Calibration(
             level, data, len(truth), "", 1.0, 0.5, 0.5, method="isotonic", knots=_isotonic(truth, scores)
         )
     else:
-        fitted = Calibration(level, data, len(truth), "", _temperature(truth, scores), 0.5, 0.5)
+        shares = np.sum([np.where(part, weights / weights[part].sum(), 0) for part in parts], axis=0)
+        fitted = Calibration(level, data, len(truth), "", _temperature(truth, scores, shares), 0.5, 0.5)
     scaled = calibrate(scores, fitted)
-    low, high = _thresholds(scaled[truth == 0], scaled[truth == 1], fpr, fnr)
+    low, high = _thresholds(truth, scaled, weights, parts, fpr, fnr)
     return replace(
         fitted,
-        rule=threshold_rule(fpr, fnr),
+        rule=threshold_rule(fpr, fnr, each=len(parts) > 1),
         temperature=round(fitted.temperature, 4),
         no_evidence=low,
         fake=high,
@@ -137,13 +154,30 @@ def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([half[name] for name in groups], dtype=bool)
 
 
-def _temperature(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
+def _weights(truth: NDArray[np.int64], groups: Sequence[str] | None) -> NDArray[np.float64]:
+    """Return what each sample counts: one, or its share of its group and label."""
+    if groups is None:
+        return np.ones(len(truth))
+    keys = list(zip(groups, truth.tolist(), strict=True))
+    counts = Counter(keys)
+    return np.array([1 / counts[key] for key in keys])
+
+
+def _parts(truth: NDArray[np.int64], sources: Sequence[str] | None) -> list[NDArray[np.bool_]]:
+    """Return which samples are of each source that has both labels; all of them where no two have."""
+    names = np.array(sources if sources is not None else [""] * len(truth))
+    found = [names == name for name in np.unique(names)]
+    both = [part for part in found if len(np.unique(truth[part])) == 2]
+    return both if len(both) > 1 else [np.ones(len(truth), dtype=bool)]
+
+
+def _temperature(truth: NDArray[np.int64], scores: NDArray[np.float64], shares: NDArray[np.float64]) -> float:
     from scipy.optimize import minimize_scalar
 
     margin = np.where(truth == 1, 1, -1) * logit(scores)
 
     def cost(log_temperature: float) -> float:
-        return float(np.logaddexp(0, -margin / np.exp(log_temperature)).mean())
+        return float(np.average(np.logaddexp(0, -margin / np.exp(log_temperature)), weights=shares))
 
     return float(np.exp(minimize_scalar(cost, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
@@ -158,12 +192,25 @@ def _isotonic(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[tu
 
 
 def _thresholds(
-    real: NDArray[np.float64], fake: NDArray[np.float64], fpr: float, fnr: float
+    truth: NDArray[np.int64],
+    scaled: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    parts: Sequence[NDArray[np.bool_]],
+    fpr: float,
+    fnr: float,
 ) -> tuple[float, float]:
     """Return the thresholds `no_evidence` and `fake` of calibrated scores, rounded away from the samples."""
-    reals, fakes = np.sort(real)[::-1], np.sort(fake)
+    reals, fakes = ([part & (truth == label) for part in parts] for label in (0, 1))
     # Just above the first real that may not sound the alarm, and at the first fake that may not be missed.
-    alarm = np.ceil(reals[int(fpr * len(reals))] * 1e4 + 1) / 1e4
-    miss = np.floor(fakes[int(fnr * len(fakes))] * 1e4 - 1) / 1e4
-    low, high = sorted((float(miss), float(alarm)))
+    alarm = max(-_first_beyond(-scaled[part], weights[part], fpr) for part in reals)
+    miss = min(_first_beyond(scaled[part], weights[part], fnr) for part in fakes)
+    low, high = sorted((float(np.floor(miss * 1e4 - 1) / 1e4), float(np.ceil(alarm * 1e4 + 1) / 1e4)))
     return max(min(low, 0.5), 0.0), min(max(high, 0.5), 1.0)
+
+
+def _first_beyond(scores: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:
+    """Return the lowest score up to which the samples weigh more than a share of all, in [0, 1)."""
+    order = np.argsort(scores)
+    weighed = np.cumsum(weights[order])
+    # Sums of thirds are not whole numbers.
+    return float(scores[order][np.argmax(weighed > rate * weighed[-1] + 1e-9)])

@@ -101,7 +101,50 @@ def test_the_rule_repeats_the_rates_that_were_asked_for():
 
 
 def test_the_rule_is_worded_as_in_the_cards_that_are_out_there():
-    assert load_card(DEFAULT_MODEL).calibration.rule == threshold_rule()
+    assert load_card(DEFAULT_MODEL).calibration.rule in (threshold_rule(), threshold_rule(each=True))
+
+
+def test_thresholds_keep_their_promises_in_each_source():
+    """An easy source of many samples does not hide that a hard one has more false alarms."""
+    easy, hard = _sample(20_000, 1.0, 12.0), _sample(1_000, 1.0, 1.5)
+    labels, raw = (np.concatenate(both) for both in zip(easy, hard, strict=True))
+    sources = ["easy"] * 20_000 + ["hard"] * 1_000
+    mixed = fit_calibration(labels, raw, level="video", data="made up")
+    found = fit_calibration(labels, raw, level="video", data="made up", sources=sources)
+    assert found.rule == threshold_rule(each=True) != mixed.rule
+
+    def rates(calibration, part):
+        scores, truth = calibrate(raw[part], calibration), labels[part]
+        return np.mean(scores[truth == 0] >= calibration.fake), np.mean(
+            scores[truth == 1] < calibration.no_evidence
+        )
+
+    assert rates(mixed, slice(20_000, None))[0] > 1.5 * MAX_FPR
+    for part in (slice(20_000), slice(20_000, None)):
+        assert rates(found, part)[0] <= MAX_FPR and rates(found, part)[1] <= MAX_FNR
+
+
+def test_a_source_with_one_label_is_no_source_of_thresholds():
+    labels, raw = _sample(1_000, 1.0)
+    plain = fit_calibration(labels, raw, level="video", data="made up")
+    sources = ["reals" if label == 0 else "fakes" for label in labels]
+    assert fit_calibration(labels, raw, level="video", data="made up", sources=sources) == plain
+
+
+def test_a_group_counts_once_however_many_samples_it_has():
+    labels, raw = _sample(1_000, 1.0)
+    groups = [f"group {at}" for at in range(1_000)]
+    plain = fit_calibration(labels, raw, level="video", data="made up", groups=groups)
+    assert plain == fit_calibration(labels, raw, level="video", data="made up")
+    # One real with a high score, in a tenth of all samples.
+    loud = int(np.flatnonzero(labels == 0)[raw[labels == 0].argmax()])
+    labels, raw = np.append(labels, [0] * 100), np.append(raw, [raw[loud]] * 100)
+    groups += [groups[loud]] * 100
+    counted = fit_calibration(labels, raw, level="video", data="made up", groups=groups)
+    assert (counted.fake, counted.no_evidence) == pytest.approx((plain.fake, plain.no_evidence), abs=1e-3)
+    assert counted.temperature == pytest.approx(plain.temperature, rel=1e-3)
+    every = fit_calibration(labels, raw, level="video", data="made up")
+    assert calibrate(raw[loud], counted) > counted.fake and calibrate(raw[loud], every) < every.fake
 
 
 def test_thresholds_of_weak_scores_are_no_looser_than_they_must_be():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepscan.cards import ModelCard, ModelFile, sha256_of
@@ -59,7 +60,14 @@ class Parity:
     samples: int
 
 
-def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata: Mapping[str, str]) -> Parity:
+def export_onnx(
+    network: Network,
+    path: Path,
+    *,
+    inputs: Preprocessor,
+    metadata: Mapping[str, str],
+    half: bool = False,
+) -> Parity:
     """Write a network as an ONNX file and hold it against the network.
 
     The graph takes what `network.inputs` names, float32, the first axis of each free, and gives what
@@ -72,6 +80,7 @@ def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata:
         path: Where the file goes; it is only there afterwards if the gate was passed.
         inputs: Makes the network's inputs of the golden crops and of noise.
         metadata: What else the file should say of itself: model, method, SHA-256 of the weights.
+        half: Whether kernels and matrices that half precision holds exactly take 16 bits in the file.
 
     Raises:
         ContractError: ONNX Runtime and torch differ by more than `TOLERANCE` and `TIES` allow.
@@ -88,9 +97,12 @@ def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata:
     temporary = path.with_suffix(".tmp.onnx")
     try:
         _write(network, arrays, temporary)
-        parity = _compare(network, temporary, arrays)
         model = onnx.load(temporary)
         _strip_traces(model)
+        if half:
+            _store_in_half(model, network)
+            onnx.save(model, temporary)
+        parity = _compare(network, temporary, arrays)
         stated = {
             **metadata,
             **({"note": network.export_note} if network.export_note else {}),
@@ -110,7 +122,7 @@ def export_onnx(network: Network, path: Path, *, inputs: Preprocessor, metadata:
 
 
 def export_model(
-    card: ModelCard, network: Network, inputs: Preprocessor, folder: Path
+    card: ModelCard, network: Network, inputs: Preprocessor, folder: Path, *, half: bool = False
 ) -> tuple[ModelFile, Parity]:
     """Write a model's network as an ONNX file, and return what a card states of it.
 
@@ -119,13 +131,14 @@ def export_model(
         network: Its network.
         inputs: Makes the network's inputs.
         folder: Where the file goes.
+        half: As for `export_onnx`.
 
     Raises:
         ContractError: As for `export_onnx`.
         UsageError: As for `export_onnx`.
     """
     stated = {"model": card.name, "method": card.method, "weights_sha256": card.files["torch"].sha256}
-    parity = export_onnx(network, folder / GRAPH, inputs=inputs, metadata=stated)
+    parity = export_onnx(network, folder / GRAPH, inputs=inputs, metadata=stated, half=half)
     return ModelFile(GRAPH, sha256_of(folder / GRAPH)), parity
 
 
@@ -145,6 +158,46 @@ def _strip_traces(model: Any) -> None:
     for part in noted:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
+
+
+def _store_in_half(model: Any, network: Network) -> None:
+    """Store kernels and matrices that half precision holds exactly in 16 bits; loading the file widens them.
+
+    The exporter folds the norm behind a kernel into it, as a factor for each channel. Kernel and factors are
+    then stored apart, and their product is what was folded, to the rounding of float32.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph, weights, widened = model.graph, network.state_dict(), []
+    for tensor in list(graph.initializer):
+        name, weight = tensor.name, weights.get(tensor.name.removeprefix("network."))
+        folded = numpy_helper.to_array(tensor)
+        if weight is None or weight.ndim < 2 or tuple(weight.shape) != folded.shape:
+            continue
+        kernel = weight.detach().cpu().numpy()
+        narrow, factors = kernel.astype(np.float16), _factors(kernel, folded)
+        exact = np.array_equal(narrow, kernel) and np.allclose(kernel * factors, folded, rtol=1e-5, atol=0)
+        if not exact:
+            continue
+        graph.initializer.remove(tensor)
+        stored = {"half": narrow, "factors": factors}
+        graph.initializer.extend(numpy_helper.from_array(x, f"{name}.{end}") for end, x in stored.items())
+        widened += [
+            helper.make_node("Cast", [f"{name}.half"], [f"{name}.wide"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}.wide", f"{name}.factors"], [name]),
+        ]
+    nodes = [*widened, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _factors(kernel: NDArray[np.float32], folded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return by what each output channel was multiplied, shape (O, 1, ...), at its largest weight."""
+    flat = kernel.reshape(len(kernel), -1)
+    largest = np.abs(flat).argmax(1)[:, None]
+    before, after = (np.take_along_axis(x.reshape(flat.shape), largest, 1) for x in (kernel, folded))
+    factors = np.divide(after, before, out=np.ones_like(before), where=before != 0)
+    return factors.reshape(-1, *[1] * (kernel.ndim - 1))
 
 
 def _write(network: Network, arrays: Arrays, path: Path) -> None:

@@ -28,7 +28,7 @@ from deepscan.errors import ContractError, UsageError
 from deepscan.metrics.binary import METRICS, Interval, auc, bootstrap
 from deepscan.training.batches import halves
 from deepscan.training.recipe import Recipe
-from deepscan.training.validation import mean_votes
+from deepscan.training.validation import GroupVotes, mean_votes
 
 #: Crops that are read at a time.
 SCORED_AT_ONCE = 1024
@@ -78,14 +78,18 @@ def publish(
     if recipe.quantise:
         round_weights(network)
     fitted, reported = halves(crops, recipe.frames["val"], recipe.sampling)
-    calibration = fit_calibration(
-        crops.labels[fitted],
+    calibration = _fit(
+        crops,
+        fitted,
         _scores(network, crops, fitted, inputs),
-        level="frame",
-        data=f"{data}: first half of the validation groups, which also chose the epoch",
+        f"{data}: first half of the validation groups, which also chose the epoch",
     )
-    results = card_results(crops, reported, _scores(network, crops, reported, inputs), calibration)
-    where = f"{data}: {HELD_OUT}"
+    raw = _scores(network, crops, reported, inputs)
+    results = [
+        {**result, "data": f"{name}: {HELD_OUT}"}
+        for name, part in _sources(crops, reported, data).items()
+        for result in card_results(crops, reported[part], raw[part], calibration)
+    ]
     save_weights(folder / WEIGHTS, network, half=recipe.quantise)
     card = ModelCard(
         folder=folder,
@@ -107,7 +111,7 @@ def publish(
             "parameters": f"{sum(parameters):,}",
             "recipe": recipe.to_json(),
         },
-        results=tuple({**result, "data": where} for result in results),
+        results=tuple(results),
         calibration=calibration,
         not_for=NOT_FOR,
     )
@@ -116,7 +120,7 @@ def publish(
     score = predict(loaded, golden_crops(recipe.crop.input_side), inputs).mean()
     card = replace(card, golden=Golden(round(float(score), 6), TOLERANCE))
     write_card(card)
-    graph, parity = export_model(card, loaded, inputs, folder)
+    graph, parity = export_model(card, loaded, inputs, folder, half=recipe.quantise)
     agreement = f"{parity.probability:.1e} on {parity.samples} crops"
     card = replace(
         card, files={"onnx": graph, **card.files}, trained={**card.trained, "parity_onnx": agreement}
@@ -153,10 +157,50 @@ def _quantised(
         (card.folder / INT8_GRAPH).unlink(missing_ok=True)
         return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
     scores = rounding.score(trial, crops.crops, reported, engine="onnx", precision="int8")
-    groups = [crops.groups[row] for row in reported]
-    interval = bootstrap(auc, crops.labels[reported], scores, groups)
-    result = {**_result("auc", "frame", interval, groups), "data": f"{data}: {HELD_OUT}, in int8"}
-    return replace(trial, results=(*card.results, result))
+    measured = []
+    for name, part in _sources(crops, reported, data).items():
+        groups = [crops.groups[row] for row in reported[part]]
+        interval = bootstrap(auc, crops.labels[reported[part]], scores[part], groups)
+        result = _result("auc", "frame", interval, groups)
+        measured.append({**result, "data": f"{name}: {HELD_OUT}, in int8"})
+    return replace(trial, results=(*card.results, *measured))
+
+
+def _fit(crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64], data: str) -> Calibration:
+    """Return the calibration of scores: of single crops, or of videos where there are several sources.
+
+    A scan judges a person by the mean over the frames. Of several sources each keeps to the promised rates
+    by itself: the easiest of them would outweigh the others.
+    """
+    if len(_sources(crops, rows, data)) < 2:
+        return fit_calibration(crops.labels[rows], raw, level="frame", data=data)
+    means, positions = _of_videos(crops, rows, raw)
+    return fit_calibration(
+        means.labels,
+        means.scores,
+        level="video",
+        data=data,
+        groups=[crops.groups[row] for row in positions],
+        sources=[crops.sources[row] for row in positions],
+    )
+
+
+def _sources(crops: CropSet, rows: NDArray[np.int64], data: str) -> dict[str, NDArray[np.bool_]]:
+    """Return which rows are of each source that has both labels, or all, named `data`, where no two have."""
+    names = np.array([crops.sources[row] if crops.sources else "" for row in rows])
+    parts = {str(name): names == name for name in np.unique(names)}
+    both = {name: part for name, part in parts.items() if len(np.unique(crops.labels[rows[part]])) == 2}
+    return both if len(both) > 1 else {data: np.ones(len(rows), dtype=bool)}
+
+
+def _of_videos(
+    crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64]
+) -> tuple[GroupVotes, list[int]]:
+    """Return the mean score of each video, and the position of one of its crops."""
+    labels, videos = crops.labels[rows], [crops.videos[row] for row in rows]
+    # In the order in which each first occurs, as their means are.
+    one = dict(zip(zip(videos, labels.tolist(), strict=True), rows.tolist(), strict=True))
+    return mean_votes(labels, raw, videos), list(one.values())
 
 
 def _fold(network: Network, inputs: Preprocessor) -> None:
@@ -194,14 +238,10 @@ def card_results(
     """
     labels, groups = crops.labels[rows], [crops.groups[row] for row in rows]
     measured = results_at_level("frame", labels, raw, calibration, groups)
-    videos = [crops.videos[row] for row in rows]
-    # In the order in which each first occurs, as their means are.
-    group_of = dict(zip(zip(videos, labels.tolist(), strict=True), groups, strict=True))
-    if len(group_of) < len(rows):
-        means = mean_votes(labels, raw, videos)
-        measured += results_at_level(
-            "video", means.labels, means.scores, calibration, list(group_of.values())
-        )
+    means, positions = _of_videos(crops, rows, raw)
+    if len(positions) < len(rows):
+        of_video = [crops.groups[row] for row in positions]
+        measured += results_at_level("video", means.labels, means.scores, calibration, of_video)
     return measured
 
 

@@ -23,6 +23,8 @@ LOG, CURVES = "log.csv", "tensorboard"
 #: Steps between two points of a curve.
 CURVE_INTERVAL = 20
 _BACKBONE = "backbone."
+#: What of a recipe says how the model is published, not how it is trained.
+_PUBLISHING = ("terms", "license", "quantise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,8 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     former = {key: renamed_value(key, value) for key, value in leaves_of(former)}
     now = dict(leaves_of(now))
-    changed = [key for key in {**former, **now} if former.get(key) != now.get(key)]
+    keys = [key for key in {**former, **now} if key not in _PUBLISHING]
+    changed = [key for key in keys if former.get(key) != now.get(key)]
     if changed:
         key = changed[0]
         raise ContractError(

@@ -12,10 +12,12 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Network
 from deepscan.detectors.preprocess import CropPreprocessor, normalised
+from deepscan.detectors.weights import round_weights
 from deepscan.engines import export
 from deepscan.engines.export import TOLERANCE, export_onnx
 from deepscan.engines.golden import COUNT, golden_crops
 from deepscan.errors import ContractError, UsageError
+from deepscan.onnx_session import open_session
 from tests.backbones.tiny import TINY as BACKBONES
 from tests.detectors.tiny import TINY
 from tests.engines.running import engine, gives_what_the_network_gives
@@ -203,6 +205,33 @@ def test_a_backbone_with_neighbours_turned_and_a_pool_passes_the_gate(tmp_path):
     scores = network.predict(crops=torch.from_numpy(inputs(golden_crops(42))["crops"]))["probability"]
     # Scores that hardly differ would pass whatever was wrong.
     assert scores.max() - scores.min() > 0.1
+
+
+def test_kernels_that_16_bits_hold_take_16_bits_in_the_file_and_give_the_same_scores(tmp_path):
+    """Norms are folded into kernels, which half precision no longer holds: factors and kernels lie apart."""
+    network = DETECTORS.get("fft")().build(
+        {"backbone": {"name": "convnet", "side": 32, "channels": [16, 32], "pairs": [0, 1]}}
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(torch.rand_like(value) + 0.1 if "var" in name else torch.randn_like(value) * 0.3)
+    round_weights(network)
+    inputs = CropPreprocessor(CropRecipe(side=32), MEAN, STD)
+    wide, narrow = tmp_path / "wide.onnx", tmp_path / "narrow.onnx"
+    export_onnx(network, wide, inputs=inputs, metadata={})
+    export_onnx(network, narrow, inputs=inputs, metadata={}, half=True)
+    stored = onnx.load(narrow).graph
+    halves = [tensor for tensor in stored.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
+    # The head's matrix as well.
+    assert len(halves) == len([node for node in stored.node if node.op_type == "Conv"]) + 1 == 5
+    assert narrow.stat().st_size < 0.75 * wide.stat().st_size
+    assert {node.op_type for node in stored.node} <= OPERATORS
+    given = {"crops": inputs(pictures(4, 32))["crops"]}
+    scores = [open_session(path).run(["probability"], given)[0] for path in (wide, narrow)]
+    np.testing.assert_allclose(scores[1], scores[0], atol=2e-6)
+    assert scores[0].std() > 1e-3
 
 
 def test_a_network_that_no_onnx_file_holds_is_refused_before_the_work(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from deepscan.calibration import calibrate, fit_calibration
+from deepscan.calibration import calibrate, fit_calibration, threshold_rule
 from deepscan.cards import CARD
 from deepscan.detectors import load_network
 from deepscan.detectors.predict import predict
@@ -143,6 +143,22 @@ def test_a_model_that_does_not_pass_the_exports_gate_can_be_scanned_with_in_torc
     scorer = Scorer(card, device="cpu")
     assert scorer.engine.name == "torch"
     assert np.isfinite(scorer.score(parts[2].crops[:3])).all()
+
+
+def test_of_several_sources_each_has_its_own_figures_and_keeps_to_the_promised_rates(parts):
+    network, recipe, crops, folder = parts
+    of_group = {group: "web" if at % 3 else "lab" for at, group in enumerate(dict.fromkeys(crops.groups))}
+    crops = dataclasses.replace(crops, sources=tuple(of_group[group] for group in crops.groups))
+    card = publish(network, recipe, crops, folder, name="made", data="lab, web", trained={})
+    assert (card.calibration.level, card.calibration.rule) == ("video", threshold_rule(each=True))
+    fitted, held = halves(crops, recipe.frames["val"])
+    assert card.calibration.n == len({(crops.videos[at], crops.labels[at]) for at in fitted})
+    told = {(each["data"].split(":")[0], each["level"]): each for each in card.results}
+    for source in ("lab", "web"):
+        rows = [at for at in held if crops.sources[at] == source]
+        assert told[source, "frame"]["n"] == len(rows)
+        assert told[source, "video"]["n"] == len(rows) / 2
+    assert len({source for source, _ in told}) == 2
 
 
 @pytest.fixture

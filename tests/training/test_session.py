@@ -97,6 +97,13 @@ def test_another_recipe_is_refused_before_crops_are_cut(session, monkeypatch, pa
         _run(dataclasses.replace(session, recipe=other, resume=True))
 
 
+def test_a_run_can_be_published_again_under_other_terms(session):
+    _run(session)
+    recipe = dataclasses.replace(session.recipe, terms="for anything", license="MIT")
+    card = _run(dataclasses.replace(session, recipe=recipe, finish=True))
+    assert (card.license, card.trained["terms"]) == ("MIT", "for anything")
+
+
 def test_one_class_is_told_before_crops_are_cut(session, monkeypatch):
     index = session.data / "faces.csv"
     index.write_text(index.read_text().replace(",fake,", ",real,"))

@@ -59,6 +59,7 @@ class CropSet:
         pairs: Name that a real shares with the fakes made of it, empty for none, length N.
         methods: How each fake was made, length N.
         face_px: Shorter side of each face in the original video, 0 for not known, shape (N,), int64.
+        sources: Which of the data sets in the index each is of, length N.
     """
 
     crops: Image
@@ -73,10 +74,11 @@ class CropSet:
     pairs: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     face_px: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         beside = {name: len(getattr(self, name)) for name in ("labels", "groups", "videos", "splits")}
-        optional = ("origins", "pairs", "methods", "face_px")
+        optional = ("origins", "pairs", "methods", "face_px", "sources")
         beside |= {name: count for name in optional if (count := len(getattr(self, name)))}
         beside |= {name: len(layer.values) for name, layer in self.layers.items()}
         if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
@@ -192,6 +194,7 @@ def prepare_crops(
         pairs=tuple(picture.pair for picture in chosen),
         methods=tuple(picture.method for picture in chosen),
         face_px=np.array([picture.face_px for picture in chosen], dtype=np.int64),
+        sources=tuple(picture.source for picture in chosen),
     )
 
 
