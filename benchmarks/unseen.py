@@ -9,23 +9,24 @@ second is reported. A vote is the mean of a group's crops of one label.
 Figure U (`u`) is the AUC of the votes of fakes whose method no row of `train` has, against those of reals
 whose origin no row of `train` has. `seen` is that of the other crops of the web, `web` that of all, `dfdc`
 that of DFDC's crops. Shares of verdicts are of the votes of the web, at the card's thresholds, and (`refit`)
-at thresholds that the first half's votes of the web give.
+at thresholds that the first half's votes of the web give. With --card the figures of the web go into the
+card as well.
 """
 
 import argparse
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tried import TABLE, scored, stated
+from tried import TABLE, card_result, scored, stated
 
 from deepscan.bench.output import write_table
 from deepscan.calibration import calibrate, fit_calibration, second_half
-from deepscan.cards import Calibration, ModelCard
+from deepscan.cards import Calibration, ModelCard, write_card
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import LabelledPicture, read_pictures
 from deepscan.detectors.detector import FAKE, REAL
@@ -39,6 +40,8 @@ from deepscan.training.validation import GroupVotes, SeenInTraining, mean_votes
 #: In the order in which `faces.csv` has them.
 SOURCES = ("DFDC", "WEB")
 _AUC = {"auc": METRICS["auc"]}
+#: How the card's results begin that are written here.
+WEB = "faces of the web, one vote a group and label: second half of the validation groups"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder with faces.csv")
     parser.add_argument("--cache", default=Path("runs/crops"), type=Path, help="folder for crops")
     parser.add_argument("--precision", default="fp32", choices=("fp32", "int8"), help="of the ONNX file")
+    parser.add_argument("--card", action="store_true", help="write figures of the web into the card too")
     parser.add_argument("models", nargs="+", type=Path, help="model folders")
     given = parser.parse_args()
     pictures = read_pictures(given.data, SOURCES)
@@ -74,22 +78,18 @@ def main() -> None:
         rows: dict[str, dict[str, Any]] = {row["model"]: row for row in csv.DictReader(file)}
     for folder in given.models:
         card = load_card(folder)
-        found = dict(measured(card, pictures, given.cache, given.precision))
+        scorer = Scorer(card, engine="onnx", device="cpu", precision=given.precision)
+        dfdc, web = (_scored(scorer, pictures, source, given.cache) for source in SOURCES)
+        seen = SeenInTraining.of(pictures)
+        assert card.calibration is not None
+        found = dict(figures(dfdc, web, seen, card.calibration))
+        if given.card:
+            write_card(_told(card, web, seen, given.precision))
         row = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
         rows[card.name] = {**rows.get(card.name, {}), **stated(card), **row}
         for name, value in found.items():
             print(name, value)
     write_table(TABLE, rows.values())
-
-
-def measured(
-    card: ModelCard, pictures: tuple[LabelledPicture, ...], cache: Path, precision: str
-) -> Iterator[tuple[str, Any]]:
-    """Yield the figures of a model by name; those of origins are mappings."""
-    scorer, seen = Scorer(card, engine="onnx", device="cpu", precision=precision), SeenInTraining.of(pictures)
-    dfdc, web = (_scored(scorer, pictures, source, cache) for source in SOURCES)
-    assert card.calibration is not None
-    yield from figures(dfdc, web, seen, card.calibration)
 
 
 def figures(
@@ -124,6 +124,29 @@ def figures(
             yield name + verdict, round(share, 3)
     held = np.flatnonzero(second)
     yield "origins", by_origin(web.crops, web.scores, refit, held)
+
+
+def _told(card: ModelCard, web: Scored, seen: SeenInTraining, precision: str) -> ModelCard:
+    """Return the card with the figures of the web, in the place of earlier ones in that precision."""
+    data = f"{WEB}, in {precision}"
+    unseen, second = seen.unseen(web.crops), second_half(web.crops.groups)
+    made = [
+        card_result(auc_of_votes(web.votes(which & second)), "video", data, kind)
+        for kind, which in (
+            ("fakes of unseen methods against reals of unseen origins", unseen),
+            ("the others", ~unseen),
+            ("all", unseen | ~unseen),
+        )
+    ]
+    assert card.calibration is not None
+    shares = verdict_shares(web.votes(second), card.calibration)
+    misses = (
+        f"of the web's fakes {shares['fake_fake']:.0%} are called fake and {shares['fake_no_evidence']:.0%} "
+        f"get no_evidence; {shares['real_fake']:.0%} of its reals are called fake (second half of the "
+        f"validation groups, in {precision})"
+    )
+    kept = [each for each in card.results if each["data"] != data]
+    return replace(card, results=(*kept, *made), trained={**card.trained, "misses": misses})
 
 
 def auc_of_votes(voted: GroupVotes) -> Measurement:

@@ -11,7 +11,7 @@ from deepscan.errors import ContractError, MissingError, UsageError, install_hin
 from deepscan.models.catalogue import catalogue
 
 #: The model that `scan` uses when none is named.
-DEFAULT_MODEL = "convnet"
+DEFAULT_MODEL = "lite0-224"
 
 
 def is_embedded(folder: Path) -> bool:

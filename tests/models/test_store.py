@@ -29,10 +29,11 @@ def test_embedded_installed_and_known_models_are_listed(store):
     assert all(states[name] == "embedded" for name in (DEFAULT_MODEL, "facefilter", "looks", "mtcnn"))
     assert states["gend"] == states["mine"] == "installed"
     assert states["unifd"] == "known" and states["forensics-adapter"] == "refused"
-    assert set(states) == {DEFAULT_MODEL, "facefilter", "looks", "mtcnn", "mine", *catalogue()}
+    assert set(states) == {DEFAULT_MODEL, "convnet", "facefilter", "looks", "mtcnn", "mine", *catalogue()}
     assert [each.name for each in list_models(store) if each.place] == [
-        DEFAULT_MODEL,
+        "convnet",
         "facefilter",
+        DEFAULT_MODEL,
         "looks",
         "mtcnn",
         "gend",
@@ -69,14 +70,14 @@ def test_a_card_that_cannot_be_read_does_not_break_what_is_said_of_an_unknown_na
     toy.model(store / "whole")
     with pytest.raises(UsageError, match="no model 'zzzzz'") as raised:
         find_model("zzzzz")
-    assert raised.value.hint == f"name one of {DEFAULT_MODEL}, whole, or a folder with a card.yaml"
+    assert raised.value.hint == f"name one of convnet, {DEFAULT_MODEL}, whole, or a folder with a card.yaml"
 
 
 def test_each_card_is_read_once_however_many_are_looked_up(store, monkeypatch):
     toy.model(store / "mine")
     among = list(list_models(store))
     monkeypatch.setattr("deepscan.models.store.load_card", lambda folder: pytest.fail("read again"))
-    assert [find_listed(name, among).verify() for name in (DEFAULT_MODEL, "mine", "mine")] == [3, 1, 1]
+    assert [find_listed(name, among).verify() for name in (DEFAULT_MODEL, "mine", "mine")] == [2, 1, 1]
 
 
 def test_of_two_models_of_one_name_the_embedded_one_is_found(store):
