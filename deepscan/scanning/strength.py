@@ -7,7 +7,7 @@ from deepscan.cards import ModelCard
 #: A model whose card states a lower AUC than this of a whole set of data is near chance by its own card.
 NEAR_CHANCE = 0.6
 #: One whose card states nothing below this, and something, is good enough to do without such a model.
-GOOD = 0.7
+GOOD = 0.65
 #: What a sample of each level of measuring is, for people.
 _LEVELS = {"video": "whole videos", "frame": "single faces"}
 
