@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
-from deepscan.errors import UsageError
+from deepscan.errors import UsageError, require_choice
 from deepscan.metrics.binary import METRICS, Interval, Measure, bootstrap_all, check_samples
 
 Missing = Literal["exclude", "as-real", "as-fake"]
@@ -192,7 +192,11 @@ def cover(scores: ArrayLike, statuses: Sequence[str] = (), missing: Missing = "e
         statuses: Reason of each missing score, length N, or empty if unknown; those of scored samples are
             ignored.
         missing: How samples without a score count.
+
+    Raises:
+        UsageError: There is no such way to count them.
     """
+    require_choice("missing", (missing,), get_args(Missing))
     values = np.asarray(scores, dtype=np.float64)
     without = np.isnan(values)
     why = Counter(statuses[row] if len(statuses) else "no_score" for row in np.flatnonzero(without).tolist())

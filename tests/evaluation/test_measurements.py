@@ -125,3 +125,9 @@ def test_who_has_no_score_may_stand_for_real_or_for_fake():
     assert cover(scores, missing="as-fake").scores.tolist() == [0.2, 1.0, 0.9]
     assert cover(scores, missing="as-fake").rows.tolist() == [0, 1, 2]
     assert cover(scores, missing="as-fake").missing == {"no_score": 1}
+
+
+def test_an_unknown_way_to_count_them_is_refused():
+    with pytest.raises(UsageError, match="missing 'as-nothing' is unknown") as raised:
+        cover([0.1], missing="as-nothing")
+    assert "exclude, as-real, as-fake" in raised.value.hint
