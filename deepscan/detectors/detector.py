@@ -136,7 +136,10 @@ class FrozenNetwork(Network):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         if any(value.requires_grad for value in backbone.parameters()):
-            raise ValueError("the backbone must not train: state the tuning type frozen")
+            raise ValueError(
+                "the backbone must not train: state the tuning type frozen, or take a method that trains it, "
+                "such as fft"
+            )
         self.backbone = backbone
 
     def train(self, mode: bool = True) -> Self:

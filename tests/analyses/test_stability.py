@@ -58,6 +58,8 @@ def test_trainings_of_one_recipe_make_a_band(tmp_path):
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.6, 0.8)
     # Of three epochs a quarter is one, of which nothing is a spread.
     assert found.lines[0] == "a: best 0.8000 after epoch 2 of 3, last 0.7000, spread 0.1000 over the last 2"
+    # A training and the mean of several are rows of one table.
+    assert len({tuple(row) for row in found.rows}) == 1
 
 
 def test_the_same_seed_twice_is_no_other_seed(tmp_path):
