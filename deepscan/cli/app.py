@@ -26,6 +26,7 @@ from deepscan.cli.report import report
 from deepscan.cli.scan import scan
 from deepscan.cli.tables import tables
 from deepscan.cli.train import train
+from deepscan.cli.verify import verify
 from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
 from deepscan.offline import turn_reports_off
 
@@ -33,6 +34,7 @@ DEBUG = "--debug"
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "scan": scan,
     "report": report,
+    "verify": verify,
     "prepare": prepare,
     "train": train,
     "eval": evaluate,

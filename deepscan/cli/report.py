@@ -42,7 +42,7 @@ def report(
     from deepscan.cli.progress import videos as counted
     from deepscan.report.page import write_page
 
-    _check_records(records)
+    check_records(records)
     page = (out or records.with_suffix(".html")).resolve()
     if page.suffix.lower() not in SUFFIXES or page.is_dir():
         raise UsageError(f"--out {page} must end in .html", "name a file that ends in .html or .htm")
@@ -55,7 +55,7 @@ def report(
     typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
 
 
-def _check_records(path: Path) -> None:
+def check_records(path: Path) -> None:
     """Make sure that a file may be a journal.
 
     Raises:

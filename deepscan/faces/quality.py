@@ -73,12 +73,16 @@ class QualityRule:
         return self.passes(face.quality, face.detection.probability)
 
     def passes(self, quality: Quality, probability: float) -> bool:
-        """Return whether a face of that quality, found with that confidence, is good enough."""
+        """Return whether a face of that quality, found with that confidence, is good enough.
+
+        The figures count as a record states them, so that whoever has the record comes to the same.
+        """
+        stated = Quality.from_json(quality.to_json())
         return (
-            quality.size >= self.min_size
-            and quality.sharpness >= self.min_sharpness
-            and quality.yaw_proxy <= self.max_pose
-            and probability >= self.min_probability
+            stated.size >= self.min_size
+            and stated.sharpness >= self.min_sharpness
+            and stated.yaw_proxy <= self.max_pose
+            and round(probability, 4) >= self.min_probability
         )
 
     def to_json(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deepscan.cards import Calibration
 from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.face import Face
@@ -95,21 +96,17 @@ def build_record(
     linked = link([observation.face for observation in observations], shots, looks)
     tracks = _looked_at(linked, rule, least_face)
     mute = without_vote([scorer.card for scorer in scorers]) if len(scorers) > 1 else {}
-    models = {
-        scorer.card.name: replace(
-            _model_verdict(scorer, tracks, observations, rule, len(sampled), min_share, shots),
-            no_vote=mute.get(scorer.card.name, ""),
-        )
-        for scorer in scorers
-    }
-    if len(models) > 1:
-        judgement = fuse(models, len(sampled), min_share)
-    elif models:
-        (judgement,) = (model.judgement for model in models.values())
-    else:
-        judgement = judge_video(
-            [score_track(track, None, rule, None, shots) for track in tracks], len(sampled), None
-        )
+    names = [scorer.card.name for scorer in scorers]
+    judgement, models = judge(
+        tracks,
+        {name: {seen.face: seen.raws[name] for seen in observations} for name in names},
+        {scorer.card.name: scorer.card.calibration for scorer in scorers},
+        mute=mute,
+        rule=rule,
+        sampled=len(sampled),
+        min_share=min_share,
+        shots=shots,
+    )
     if not any(track.is_face for track in tracks):
         common["status"] = "no_face"
         common["detail"] = _no_face(len(sampled), len(tracks))
@@ -120,7 +117,7 @@ def build_record(
         verdict=judgement.verdict,
         score=judgement.score,
         calibrated=judgement.calibrated and judgement.score is not None,
-        tracks=_tracks(judgement, models),
+        tracks=track_lines(judgement, models),
         frames=_frames(
             sampled,
             tracks,
@@ -169,20 +166,43 @@ def _looked_at(tracks: Sequence[Track], rule: QualityRule, least_face: float) ->
     ]
 
 
-def _model_verdict(
-    scorer: Scorer,
+def judge(
     tracks: Sequence[Track],
-    observations: Sequence[FaceObservation],
+    raws: Mapping[str, Mapping[Face, float]],
+    calibrations: Mapping[str, Calibration | None],
+    *,
+    mute: Mapping[str, str],
     rule: QualityRule,
     sampled: int,
     min_share: float,
     shots: Sequence[Shot],
-) -> ModelVerdict:
-    """Return what one detector says of a video."""
-    calibration = scorer.card.calibration
-    raw = {observation.face: observation.raws[scorer.card.name] for observation in observations}
-    scored = [score_track(track, raw, rule, calibration, shots) for track in tracks]
-    return ModelVerdict(judge_video(scored, sampled, calibration, min_share=min_share), calibration)
+) -> tuple[Judgement, dict[str, ModelVerdict]]:
+    """Return what all detectors together say of a video, and what each says.
+
+    The scan calls it, and `scanning.recomputation` calls it again on what the record has kept.
+
+    Args:
+        tracks: One for each person, at least one.
+        raws: Raw score in [0, 1] of each face, by each detector's name; empty without a detector.
+        calibrations: Of each detector, None of one that has none.
+        mute: Why a detector has no vote beside the others, by its name.
+        rule: Which faces count.
+        sampled: How many frames were looked at.
+        min_share: As for `judge_video`.
+        shots: The video's shots.
+    """
+    models = {}
+    for name, raw in raws.items():
+        calibration = calibrations[name]
+        scored = [score_track(track, raw, rule, calibration, shots) for track in tracks]
+        judged = judge_video(scored, sampled, calibration, min_share=min_share)
+        models[name] = ModelVerdict(judged, calibration, mute.get(name, ""))
+    if len(models) > 1:
+        return fuse(models, sampled, min_share), models
+    if models:
+        (only,) = models.values()
+        return only.judgement, models
+    return judge_video([score_track(track, None, rule, None, shots) for track in tracks], sampled, None), {}
 
 
 def _models(scorers: Sequence[Scorer], models: Mapping[str, ModelVerdict]) -> dict[str, Any]:
@@ -208,7 +228,13 @@ def _said(model: ModelVerdict | None) -> dict[str, Any]:
     }
 
 
-def _tracks(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[dict[str, Any]]:
+def track_lines(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[dict[str, Any]]:
+    """Return what a record says of each person.
+
+    Args:
+        judgement: As `judge` gives it.
+        models: Likewise.
+    """
     lines = []
     for at, track in enumerate(judgement.tracks):
         aside = judgement.aside.get(track.track.id)

@@ -1,0 +1,130 @@
+"""`deepscan verify`: whether records, videos and models are what they were when a scan ended."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deepscan.cli import options as opt
+
+if TYPE_CHECKING:
+    from deepscan.scanning.verification import Finding, Verification
+
+#: Columns of a terminal that is as narrow as they come.
+WIDTH = 80
+HEADINGS = {"mismatch": "DOES NOT MATCH", "missing": "MISSING", "unchecked": "NOT CHECKED"}
+CLOSING = (
+    "A match finds accidents and careless edits. It is no proof against somebody who changed the records and "
+    "the run's file alike: only a signature on the run's file is."
+)
+
+
+def verify(
+    records: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.jsonl", help="Records that scan --out wrote, with FILE.run.json beside them."
+        ),
+    ],
+    root: Annotated[
+        Path | None,
+        opt.input_option(
+            help="Folder that the videos are in now, if they were moved. The longest end of each recorded "
+            "path that is there counts: of /a/b/c.mp4 first a/b/c.mp4, then b/c.mp4, then c.mp4.",
+            metavar="DIR",
+            show_default="the recorded paths",
+        ),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        opt.input_option(
+            help="Folder of a model that is elsewhere than it was. Repeat for several.", metavar="DIR"
+        ),
+    ] = None,
+    progress: opt.Progress = "auto",
+) -> int:
+    """Check that a scan's records, videos and models are what they were.
+
+    Reads every video again, computes each score and verdict again from the
+    record's own frames, and says line by line what does not match.
+
+    Exit code 0: all matches. 4: something does not match. 3: nothing
+    contradicts, but something could not be checked: a video or a model is
+    missing, or the run is not finished.
+
+    Without a signature this finds accidents and careless edits, not a forger.
+
+    deepscan verify videos.jsonl
+
+    deepscan verify videos.jsonl --root /media/copy
+    """
+    from deepscan.cli.progress import ProgressView
+    from deepscan.cli.report import check_records
+    from deepscan.cli.streams import hand_on
+    from deepscan.errors import UsageError
+    from deepscan.scanning.verification import verify_run
+
+    check_records(records)
+    for folder in (*([root] if root else ()), *(model or ())):
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder", "name a folder that is there")
+    with ProgressView(progress) as view:
+
+        def show(what: str, done: int, total: int) -> None:
+            view.count(f"checking {what}", done // 10**6, total // 10**6, "MB", milestone=False)
+
+        result = verify_run(records, root=root, models=model or (), on_progress=show)
+    hand_on("".join(f"{line}\n" for line in told(records, result)), None)
+    return int(result.exit_code)
+
+
+def told(records: Path, result: "Verification") -> Iterator[str]:
+    """Yield what is said of a verification, in lines of at most `WIDTH` columns but for names and hashes."""
+    from deepscan.scanning.summary import printable
+    from deepscan.scanning.verification import NOT_THERE
+
+    run = result.run
+    if run:
+        tool, last = run.get("tool") or {}, (run.get("sessions") or [{}])[-1]
+        yield f"run {run.get('id')} by deepscan {tool.get('version')}, ended {last.get('ended') or 'not yet'}"
+        custody = {name: text for name, text in (run.get("custody") or {}).items() if text}
+        yield from (printable(f"{name} {text}") for name, text in custody.items())
+    for _, alike in groupby(result.findings, key=lambda each: (each.kind, each.subject, each.meaning)):
+        yield from _findings(list(alike))
+    yield ""
+    for what, (good, total) in result.checked.items():
+        yield f"{what:<18}{good} of {total} match"
+    kinds = [finding.kind for finding in result.findings]
+    bad, open_ = kinds.count("mismatch"), len(kinds) - kinds.count("mismatch")
+    if not kinds:
+        yield printable(f"{records.name}: all matches")
+    else:
+        parts = [f"{bad} mismatch{'' if bad == 1 else 'es'}"] * bool(bad) + [
+            f"{open_} could not be checked"
+        ] * bool(open_)
+        yield f"{printable(records.name)}: {', '.join(parts)}"
+    if any(finding.what == NOT_THERE for finding in result.findings):
+        yield from textwrap.wrap(
+            "Missing videos: if they were moved, name their folder with --root DIR.", WIDTH
+        )
+    yield from textwrap.wrap(CLOSING, WIDTH)
+
+
+def _findings(alike: "Sequence[Finding]") -> Iterator[str]:
+    """Yield the lines of findings that have subject and meaning in common."""
+    from deepscan.scanning.summary import printable
+
+    finding = alike[0]
+    yield ""
+    yield printable(f"{HEADINGS[finding.kind]}: {finding.subject}")
+    for each in alike:
+        yield printable(f"  {each.what}")
+        for name, text in (("stated", each.stated), ("found", each.found)):
+            if text:
+                yield printable(f"    {name:<7}{text}")
+    yield from textwrap.wrap(
+        printable(finding.meaning), WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False
+    )

@@ -1,0 +1,403 @@
+"""Whether a scan's records, its videos and its models are what they were when the scan ended."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
+
+from deepscan.cards import ModelCard, embedded_folder, read_card, sha256_of
+from deepscan.errors import ContractError, DeepscanError, ExitCode
+from deepscan.faces.finder import describe_finder
+from deepscan.models.lookup import find_model
+from deepscan.scanning import runfile
+from deepscan.scanning.journal import read_journal
+from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.recomputation import JudgingRules, differences
+from deepscan.scanning.records import recorded_path
+from deepscan.scanning.writers import WRITERS
+
+#: `mismatch`: something is not what was stated; `missing`: it is not there; `unchecked`: it cannot be told.
+FindingKind = Literal["mismatch", "missing", "unchecked"]
+#: Progress callback: `records` or `videos`, how many bytes of them were read, and how many there are.
+OnBytesRead = Callable[[str, int, int], None]
+
+#: What is said of a video that is not where it was.
+NOT_THERE = "the video is not there"
+_CHUNK = 1 << 20
+#: Errors of records and runs that are not as this version writes them.
+_ODD = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+#: Exit codes of scans that came to their end.
+_WHOLE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not match, or could not be checked.
+
+    Attributes:
+        kind: Which of the two.
+        subject: The path of the video, or what else it is about.
+        what: What of it, in words.
+        stated: As the records or the run's file have it, empty where that says nothing.
+        found: As it is now, likewise.
+        meaning: What follows from it, in a sentence.
+    """
+
+    kind: FindingKind
+    subject: str
+    what: str
+    stated: str = ""
+    found: str = ""
+    meaning: str = ""
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was checked and what was found.
+
+    Attributes:
+        run: The run's record, empty where it is not there.
+        findings: What does not match or could not be checked, in the order of the records.
+        checked: What was checked -> how many of them match, and how many there are.
+    """
+
+    run: Mapping[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    checked: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def count(self, what: str, found: Sequence[Finding]) -> None:
+        """Take note of what was found of one thing that was checked."""
+        good, total = self.checked.get(what, (0, 0))
+        self.checked[what] = good + (not found), total + 1
+        self.findings += found
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 if all matches, 4 if something does not, 3 if something could not be checked."""
+        kinds = {finding.kind for finding in self.findings}
+        if "mismatch" in kinds:
+            return ExitCode.CONTRACT
+        return ExitCode.SOME_FAILED if kinds else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A video as its record states it."""
+
+    path: bytes
+    shown: str
+    sha256: str
+    changed: bool
+
+
+def verify_run(
+    records: Path,
+    *,
+    root: Path | None = None,
+    models: Sequence[Path] = (),
+    on_progress: OnBytesRead | None = None,
+) -> Verification:
+    """Check the records of a scan: the file itself, each score and verdict, the models and the videos.
+
+    Args:
+        records: The journal, with `*.run.json` beside it.
+        root: Folder that the videos are in now: of each recorded path the longest end that is there counts.
+            None for the paths as they are recorded.
+        models: Folders of models that are elsewhere than they were.
+        on_progress: Called while records and videos are read.
+
+    Raises:
+        ContractError: The records or the run's file cannot be read at all.
+    """
+    result = Verification()
+    file = ScanOutput(records).run
+    if file.exists():
+        result.run = runfile.read(file)
+        result.count("records file", list(_records_file(result.run, records)))
+    else:
+        meaning = "It states thresholds, models and the hash of the records: none of these could be checked."
+        result.count("run's file", [Finding("missing", file.name, "the run's file", meaning=meaning)])
+    rules = _rules(result)
+    inputs: list[_Input] = []
+    paths: set[bytes] = set()
+    size = records.stat().st_size
+    for offset, line, record in read_journal(records):
+        if on_progress is not None:
+            on_progress("records", offset + len(line), size)
+        found = list(_record(record, result.run, rules))
+        if (path := recorded_path(record)) in paths:
+            meaning = "A scan writes one: this one was added later, or copied."
+            found.append(
+                Finding("mismatch", record["path"], "records of this video", "1", "another one", meaning)
+            )
+        if rules is not None or found:
+            result.count("scores, verdicts", found)
+        if path not in paths and isinstance(record.get("sha256"), str):
+            changed = record["status"] == "changed"
+            inputs.append(_Input(path, record["path"], record["sha256"], changed))
+        paths.add(path)
+    if (table := records.with_suffix(".csv")).is_file() and _is_output(result.run, table):
+        result.count("table", list(_table(records, table)))
+    for name, model in _models(result.run).items():
+        result.count("models", list(_model(name, model, result.run, models)))
+    _check_inputs(result, inputs, root, on_progress)
+    return result
+
+
+def _rules(result: Verification) -> JudgingRules | None:
+    if not result.run:
+        return None
+    try:
+        return JudgingRules.of_run(result.run)
+    except _ODD as error:
+        meaning = f"No score could be computed again: {error!r}."
+        result.count("run's file", [Finding("mismatch", "the run's file", "thresholds", meaning=meaning)])
+        return None
+
+
+def _records_file(run: Mapping[str, Any], records: Path) -> Iterator[Finding]:
+    stated, sessions = run.get("records"), run.get("sessions") or [{}]
+    if not stated:
+        finished = sessions[-1].get("exit_code") in _WHOLE
+        yield Finding(
+            "unchecked",
+            records.name,
+            "hash of the records: none is stated" if finished else "not finished",
+            meaning="The run ended without stating a hash, as earlier versions did, or it was taken out."
+            if finished
+            else "The run was interrupted or still goes on, so that its file states no final hash: a record "
+            "that was taken out would not be found. scan --resume finishes it.",
+        )
+    elif (found := sha256_of(records)) != stated["sha256"]:
+        lines = records.read_bytes().count(b"\n")
+        counted = "" if lines == stated["count"] else f" It had {stated['count']} records and has {lines}."
+        yield Finding(
+            "mismatch",
+            records.name,
+            "SHA-256 of the records file",
+            stated["sha256"],
+            found,
+            "It was changed after the run ended. What is said below of single records shows where, if the "
+            f"change is in a score or a verdict.{counted}",
+        )
+
+
+def _is_output(run: Mapping[str, Any], table: Path) -> bool:
+    """Return whether a finished run has made a table of that name, rather than somebody else."""
+    words = [word for session in run.get("sessions") or () for word in session["command"]]
+    return bool(run.get("records")) and any(word.endswith(table.name) for word in words)
+
+
+def _table(records: Path, table: Path) -> Iterator[Finding]:
+    """Yield the first row of the CSV beside the records that is not what they give."""
+    made = io.StringIO(newline="")
+    WRITERS.get("csv")((record for _, _, record in read_journal(records)), made)
+    found = table.read_bytes().decode("utf-8", "replace")
+    pairs = zip_longest(made.getvalue().split("\n"), found.split("\n"), fillvalue="")
+    for number, (row, own) in enumerate(pairs, start=1):
+        if row != own:
+            meaning = "The table is made from the records and was changed since: believe the records."
+            yield Finding("mismatch", table.name, f"line {number} of the table", row, own, meaning)
+            return
+
+
+def _record(
+    record: Mapping[str, Any], run: Mapping[str, Any], rules: JudgingRules | None
+) -> Iterator[Finding]:
+    """Yield what does not match within one record, and between it and its run."""
+    shown = str(record["path"])
+    try:
+        if run and record["run"] != run["id"]:
+            meaning = "This record was made by another scan."
+            yield Finding("mismatch", shown, "the run", run["id"], record["run"], meaning)
+        if run:
+            yield from _record_models(record, run)
+        if rules is None:
+            return
+        for odd in differences(record, rules):
+            meaning = (
+                "What was found is computed again from this record's own frames. Either these or what is "
+                "stated was changed by hand, or another version of deepscan wrote it."
+            )
+            what = _words(odd.what, record)
+            yield Finding("mismatch", shown, what, str(odd.stated), str(odd.computed), meaning)
+    except _ODD as error:
+        meaning = f"This record is not as deepscan writes it: {error!r}."
+        yield Finding("mismatch", shown, "the record", meaning=meaning)
+
+
+def _words(place: str, record: Mapping[str, Any]) -> str:
+    """Return in words where in a record something stands, such as `tracks 0 shots 1 score`."""
+    kind, *rest = place.split()
+    if kind == "models" and len(rest) == 2:
+        return f"{rest[1]} by model {record['models'][int(rest[0])]['name']}"
+    if kind == "frames" and len(rest) == 2:
+        return f"{rest[1]} of the face in line {rest[0]} of frames"
+    if kind == "tracks" and rest:
+        person, *more = rest
+        shot = f" in shot {more[1]}" if more[:1] == ["shots"] and len(more) > 1 else ""
+        more = more[2:] if shot else more
+        model = f" by model {more[1]}" if more[:1] == ["scores"] and len(more) > 2 else ""
+        what = " ".join(more[2:] if model else more).replace("raw", "raw score")
+        return f"{what} of person {person}{shot}{model}"
+    return place
+
+
+def _record_models(record: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[Finding]:
+    own = record.get("models") or ([record["model"]] if record["model"] else [])
+    stated = _detectors(run)
+    for model in own:
+        hashes = list((stated.get(model["name"]) or {"files": {}})["files"].values())
+        if model["sha256"] not in hashes:
+            meaning = "The run's file knows no such model: this record is of another one."
+            yield Finding(
+                "mismatch",
+                str(record["path"]),
+                f"model {model['name']}",
+                model["sha256"],
+                ", ".join(hashes) or "no such model",
+                meaning,
+            )
+
+
+def _detectors(run: Mapping[str, Any]) -> dict[str, Any]:
+    one = run.get("model")
+    return dict(run.get("models") or ({one["name"]: one} if one else {}))
+
+
+def _models(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all networks of a run by name: detectors, and what finds and knows faces."""
+    helpers = [run[key] for key in ("faces", "face_filter", "looks") if run.get(key)]
+    return {**_detectors(run), **{each["name"]: each for each in helpers}}
+
+
+def _model(
+    name: str, stated: Mapping[str, Any], run: Mapping[str, Any], folders: Sequence[Path]
+) -> Iterator[Finding]:
+    """Yield what of a model's files and thresholds is not as the run states it."""
+    subject = f"model {name}"
+    if name == (run.get("faces") or {}).get("name") and "facenet" in name:
+        yield from _facenet(subject, stated, run)
+        return
+    card = _find_card(name, run, folders)
+    if card is None:
+        meaning = "If it is elsewhere now, name its folder with --model."
+        yield Finding("missing", subject, "its folder", meaning=meaning)
+        return
+    for kind, sha256 in stated["files"].items():
+        path = card.folder / card.files[kind].path if kind in card.files else None
+        if path is None or not path.is_file():
+            meaning = "The folder of the model is not whole."
+            yield Finding("missing", subject, f"its {kind} file in {card.folder}", meaning=meaning)
+        elif (found := sha256_of(path)) != sha256:
+            meaning = "Another model has this name now, or its file was changed: the scores are not its own."
+            yield Finding("mismatch", subject, str(path), sha256, found, meaning)
+    fitted = card.calibration.to_json() if card.calibration else None
+    if "calibration" in stated and stated["calibration"] != fitted:
+        meaning = "Its card, or the run's file, was changed: the verdicts hold for the stated ones only."
+        yield Finding(
+            "mismatch",
+            subject,
+            f"calibration in {card.folder / 'card.yaml'}",
+            _thresholds(stated["calibration"]),
+            _thresholds(fitted),
+            meaning,
+        )
+
+
+def _thresholds(calibration: Mapping[str, Any] | None) -> str:
+    if not calibration:
+        return "none"
+    return "fake from {fake}, no evidence below {no_evidence}, temperature {temperature}, {n} samples".format(
+        **calibration
+    )
+
+
+def _facenet(subject: str, stated: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[Finding]:
+    try:
+        found = describe_finder(run["parameters"]["faces"])
+    except DeepscanError as error:
+        yield Finding("missing", subject, "its package", meaning=f"{error.message}.")
+        return
+    for kind, sha256 in stated["files"].items():
+        if found["files"].get(kind) != sha256:
+            meaning = "Another version of the package is installed."
+            yield Finding("mismatch", subject, f"its {kind}", sha256, str(found["files"].get(kind)), meaning)
+
+
+def _find_card(name: str, run: Mapping[str, Any], folders: Sequence[Path]) -> ModelCard | None:
+    """Return the card of a model of a run: where the user says, where the scan had it, or by its name."""
+    parameters, sessions = run.get("parameters") or {}, run.get("sessions") or [{}]
+    named = [parameters.get("model"), *(parameters.get("also") or ())]
+    places = [*folders, *(Path(sessions[0].get("folder") or ".") / str(each) for each in named if each)]
+    for folder in [*places, *_by_name(name)]:
+        try:
+            card = read_card(folder)
+        except ContractError:
+            continue
+        if card.name == name:
+            return card
+    return None
+
+
+def _by_name(name: str) -> Iterator[Path]:
+    yield embedded_folder() / name
+    yield from (folder.parent for folder in embedded_folder().glob("*/card.yaml"))
+    try:
+        yield find_model(name)
+    except DeepscanError:
+        return
+
+
+def _check_inputs(
+    result: Verification, inputs: Sequence[_Input], root: Path | None, on_progress: OnBytesRead | None
+) -> None:
+    places = [_place(each.path, root) for each in inputs]
+    total = sum(os.path.getsize(place) for place in places if place is not None)
+    read = 0
+    for each, place in zip(inputs, places, strict=True):
+        if place is None:
+            result.count("videos", [Finding("missing", each.shown, NOT_THERE)])
+            continue
+        try:
+            found, read = _hash(place, read, total, on_progress)
+        except OSError as error:
+            result.count("videos", [Finding("unchecked", each.shown, f"cannot be read: {error.strerror}")])
+            continue
+        if found == each.sha256:
+            result.count("videos", [])
+            continue
+        where = "" if place == each.path else f" Looked at: {os.fsdecode(place)}."
+        meaning = "The file is not the one that was scanned: the record says nothing of what is there now."
+        if each.changed:
+            meaning = "It changed while it was scanned, so that the record gives no score."
+        result.count(
+            "videos",
+            [Finding("mismatch", each.shown, "SHA-256 of the video", each.sha256, found, meaning + where)],
+        )
+
+
+def _place(path: bytes, root: Path | None) -> bytes | None:
+    """Return where a video is now, None where it is not there."""
+    if root is None:
+        return path if os.path.isfile(path) else None
+    parts = path.lstrip(b"/").split(b"/")
+    ends = (os.path.join(os.fsencode(root), *parts[start:]) for start in range(len(parts)))
+    # Only a regular file is ever opened: reading a named pipe would wait for ever.
+    return next((place for place in ends if os.path.isfile(place)), None)
+
+
+def _hash(path: bytes, before: int, total: int, on_progress: OnBytesRead | None) -> tuple[str, int]:
+    """Return the SHA-256 of a file, and how many bytes were read with those before."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            before += len(chunk)
+            if on_progress is not None:
+                on_progress("videos", before, total)
+    return digest.hexdigest(), before
