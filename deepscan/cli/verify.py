@@ -74,7 +74,9 @@ def verify(
     with ProgressView(progress) as view:
 
         def show(what: str, done: int, total: int) -> None:
-            view.count(f"checking {what}", done // 10**6, total // 10**6, "MB", milestone=False)
+            # A thousand records are quick to read, and not to compute again.
+            unit, size = ("kB", 10**3) if what == "records" else ("MB", 10**6)
+            view.count(f"checking {what}", done // size, total // size, unit, milestone=False)
 
         result = verify_run(records, root=root, models=model or (), on_progress=show)
     hand_on("".join(f"{line}\n" for line in told(records, result)), None)

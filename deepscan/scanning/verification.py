@@ -142,8 +142,11 @@ def verify_run(
         paths.add(path)
     if (table := records.with_suffix(".csv")).is_file() and _is_output(result.run, table):
         result.count("table", list(_table(records, table)))
-    for name, model in _models(result.run).items():
-        result.count("models", list(_model(name, model, result.run, models)))
+    try:
+        for name, model in _models(result.run).items():
+            result.count("models", list(_model(name, model, result.run, models)))
+    except _ODD as error:
+        raise ContractError(f"{file} does not describe a run as deepscan does: {error!r}", "restore it")
     _check_inputs(result, inputs, root, on_progress)
     return result
 
@@ -188,7 +191,7 @@ def _records_file(run: Mapping[str, Any], records: Path) -> Iterator[Finding]:
 
 def _is_output(run: Mapping[str, Any], table: Path) -> bool:
     """Return whether a finished run has made a table of that name, rather than somebody else."""
-    words = [word for session in run.get("sessions") or () for word in session["command"]]
+    words = [word for session in run.get("sessions") or () for word in session.get("command") or ()]
     return bool(run.get("records")) and any(word.endswith(table.name) for word in words)
 
 
@@ -200,7 +203,7 @@ def _table(records: Path, table: Path) -> Iterator[Finding]:
     pairs = zip_longest(made.getvalue().split("\n"), found.split("\n"), fillvalue="")
     for number, (row, own) in enumerate(pairs, start=1):
         if row != own:
-            meaning = "The table is made from the records and was changed since: believe the records."
+            meaning = "The scan made the table from the records: one of the two was changed since."
             yield Finding("mismatch", table.name, f"line {number} of the table", row, own, meaning)
             return
 

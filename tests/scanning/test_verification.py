@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from deepscan.cli.verify import told
+from deepscan.errors import ContractError
 from deepscan.scanning import runfile
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
@@ -221,6 +222,15 @@ def test_a_run_that_has_not_ended_is_not_finished(out):
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("missing", "the run's file")], 3)
     assert result.checked["videos"] == (5, 5)
+
+
+def test_a_runs_file_that_was_changed_beyond_reading_is_refused(out):
+    file = out.with_suffix(".run.json")
+    run = runfile.read(file)
+    del run["model"]["files"], run["parameters"]["quality"]
+    runfile.write(run, file)
+    with pytest.raises(ContractError, match=r"out.run.json does not describe a run"):
+        verify_run(out)
 
 
 def test_progress_is_told_in_bytes(out):
