@@ -120,7 +120,7 @@ class Attention(nn.Module):
         return out
 
     def cls_attention(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return what the first token pays to every token, averaged over heads, shape (B, N)."""
+        """Return the attention that the first token pays to each, averaged over heads, shape (B, N)."""
         q, k = self._split(self.q(x[:, :1])), self._split(self.k(x))
         if rotary is not None:
             q = rotated(q, rotary[:, :1], self.interleaved)
@@ -129,7 +129,7 @@ class Attention(nn.Module):
         return weights
 
     def gather(self, query: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what one query gathers of tokens, shape (B, 1, D), and what it pays to each, (B, N).
+        """Return what a query gathers from tokens, (B, 1, D), and the attention it pays to each, (B, N).
 
         Args:
             query: Shape (B, 1, D).
@@ -146,7 +146,7 @@ class Attention(nn.Module):
 
 
 def _weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return what queries (B, H, M, E) pay to keys (B, H, N, E), shape (B, H, M, N), float32."""
+    """Return the attention that queries (B, H, M, E) pay to keys (B, H, N, E), (B, H, M, N), float32."""
     logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
     return torch.softmax(logits if bias is None else logits + bias, dim=-1)
 

@@ -29,8 +29,8 @@ _PATCH = 14
 class CoritPreprocessor(Preprocessor):
     """Gives `crops` and `counterparts`, both (B, 3, S, S), and `regions`, (B, 3, P), 0 or 1.
 
-    A counterpart is the crop blended with itself (CoRIT, Sec. IV-A). It hangs on the crop's own pixels, the
-    seed and the view alone, so that a score does not change with the batch that a crop is in.
+    A counterpart is the crop blended with itself (CoRIT, Sec. IV-A). It depends only on the crop's own
+    pixels, the seed and the view, so that a score does not change with the batch that a crop is in.
 
     Args:
         crop: How the crops were cut.

@@ -96,7 +96,7 @@ class Network(nn.Module, ABC):
         return {"probability": output.probability, **output.explanation}
 
     def exportable(self) -> "Network":
-        """Return the network in a form without choices that hang on its inputs, to be traced.
+        """Return the network in a form without choices that depend on its inputs, to be traced.
 
         It gives the same outputs; where that costs what the network would have saved, its method says so.
         """

@@ -24,7 +24,7 @@ from deepscan.onnx_session import open_session
 #: the same, times the largest magnitude of that output, which is far below a step of the maps in a record.
 TOLERANCE = 1e-3
 #: Share of an explanation's elements that may differ by more: a hard decision, such as whether a patch is in
-#: a mask, turns over where what it hangs on is within a rounding error of its threshold.
+#: a mask, flips where what it depends on is within a rounding error of its threshold.
 TIES = 0.01
 OPSET = 20
 #: Name of a model's ONNX file.

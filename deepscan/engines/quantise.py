@@ -24,7 +24,7 @@ INT8_GRAPH = "model.int8.onnx"
 #: and in the last one, and these are small: they cost little time as they are.
 LEAST = 2**14
 #: How much of an activation its 8 bits cover, in percent. What is left out is cut off; what is covered shares
-#: 256 steps with the outliers. Which is best hangs on the network, so each is tried.
+#: 256 steps with the outliers. Which is best depends on the network, so each is tried.
 COVERED = (99.99, 99.999, 100.0)
 #: Of this many crops one measures the ranges, the others say how far scores move.
 RANGED = 4
@@ -45,7 +45,7 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
     comes out of a product stays in float32, as all does that is not a convolution or a product with weights.
     Of the 8 bits of a weight 7 are used: a processor without instructions for sums of such products, adding
     them in pairs in 16 bits, would cut others off, and score otherwise than one that has them. Scales are
-    fixed, not measured anew in each batch: a crop's score does not hang on its neighbours.
+    fixed, not measured anew in each batch: a crop's score does not depend on its neighbours.
 
     A network with depthwise convolutions is quantised whole, additions and limits as well. Such a layer has
     few weights and costs as much as others, and what stays in float32 between two layers in 8 bits costs a

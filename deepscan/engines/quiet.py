@@ -1,4 +1,4 @@
-"""Libraries that tell of their work, kept from it."""
+"""Silences libraries that narrate their work."""
 
 import logging
 import warnings
@@ -12,7 +12,7 @@ _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch's exporter and ONNX Runtime's quantisation from telling of their work.
+    """Silence torch's exporter and ONNX Runtime's quantisation.
 
     They narrate what they do, warn of their own deprecations and recommend what has been done one line
     before: none of it is for our user, and stdout is for data.
