@@ -30,7 +30,7 @@ class ScanOutput:
     retry: frozenset[Status] = frozenset()
 
     def __post_init__(self) -> None:
-        require_choice("--retry", self.retry, STATUSES)
+        require_choice("--retry", sorted(self.retry), STATUSES)
         if self.out is None and (self.resume or self.overwrite or self.retry):
             raise UsageError("--resume, --retry and --overwrite need --out FILE", "name the run's file")
         if self.out is None:

@@ -75,7 +75,7 @@ class PrepareOptions:
         require_choice("--faces", (self.faces,), FINDERS.names)
         require_choice("--faces-device", (self.faces_device,), FACE_DEVICES)
         require_choice("--split", self.splits, SPLITS)
-        require_choice("--retry", self.retry, STATUSES)
+        require_choice("--retry", sorted(self.retry), STATUSES)
         require_choice("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
         if self.name is not None and (self.name in ("", ".", "..") or set("/\\") & set(self.name)):
             raise UsageError(f"--name {self.name!r} is not a file name", "leave slashes out")
