@@ -265,6 +265,8 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
     network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
     origin, own = f"the weights in {path}", network.state_dict()
     given = {name: shaped(value, own.get(name)) for name, value in weights.items()}
+    # It would keep the random weights in memory beside those that take their place.
+    del own
     fill(network, given, left, origin, listed=LISTED, assign=True, hint=_HINT)
     save_weights(card.folder / WEIGHTS, network)
     if crop.input_side != network.side:
@@ -273,7 +275,7 @@ def _write(card: ModelCard, crop: CropRecipe, weights: Weights, left: list[str],
     files = {"torch": ModelFile(WEIGHTS, sha256_of(card.folder / WEIGHTS))}
     card = replace(card, crop=crop, files=files)
     inputs = make_preprocessor(card.inputs, crop, card.mean, card.std)
-    del network, own
+    del network
     # As it will be loaded.
     score = float(predict(load_network(card), golden_crops(crop.input_side), inputs).mean())
     if not 0 <= score <= 1:
