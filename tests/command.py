@@ -35,10 +35,11 @@ class Ran:
     def refused(self, code: int) -> list[str]:
         """Make sure that it failed with this code, in one `error:` line and one `hint:` line; return both.
 
-        Whatever else is noted, there is no traceback and no box.
+        Whatever else is noted, stdout has no data, and there is no traceback and no box.
         """
         assert self.code == code, self.err
         assert [line.split(":")[0] for line in self.error_lines] == ["error", "hint"], self.err
+        assert self.out == "", self.out
         assert "Traceback" not in self.err
         assert "╭" not in self.err
         return self.error_lines

@@ -178,7 +178,7 @@ def test_the_list_says_of_each_data_set_what_goes_where():
         (["Celeb-DF-v2", "--root", ".", "--out", "o"], ExitCode.MISSING, "List_of_testing_videos.txt"),
         (["df40-ff", "--root", ".", "--out", "o"], ExitCode.MISSING, "DF40"),
         (["df40", "--root", ".", "--out", "o", "--name", "x"], ExitCode.USAGE, "leave --name out"),
-        (["UADFV", "--root", ".", "--out", "o", "--compression", "c23"], ExitCode.USAGE, "--compression"),
+        (["UADFV", "--root", ".", "--out", "o", "--compression", "c23"], ExitCode.USAGE, "leave --c"),
         (["UADFV", "--root", ".", "--out", "o", "--model", "mtcnn"], ExitCode.USAGE, "name a detector"),
         (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "prepare --help"),
     ],

@@ -93,9 +93,7 @@ def test_a_run_is_resumed_with_the_share_that_it_was_begun_with(model, seldom, t
 
 @pytest.mark.parametrize("share", ["-0.1", "1.1", "nan", "half"])
 def test_a_share_is_from_0_to_1(model, seldom, share):
-    ran = scan(model, seldom, "--min-share", share)
-    ran.refused(ExitCode.USAGE)
-    assert ran.out == ""
+    scan(model, seldom, "--min-share", share).refused(ExitCode.USAGE)
 
 
 def test_a_picture_is_judged_by_its_one_frame(model, tmp_path):
