@@ -53,7 +53,7 @@ FullPrecision = Annotated[
     PrecisionName, model_option(help="bf16 needs torch, int8 onnx; auto chooses as scan does.")
 ]
 Protocol = Annotated[
-    ProtocolName, data_option(help=f"Whose test sets to use: {PROTOCOL_NAMES}.", metavar="NAME")
+    ProtocolName, data_option(help=f"Protocol whose test sets to use: {PROTOCOL_NAMES}.", metavar="NAME")
 ]
 Data = Annotated[
     Path,

@@ -173,7 +173,7 @@ def glass_blur(image: Image, rng: Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(moved, (0, 0), 0.7), dtype=np.uint8)
 
 
-#: What crops are moved by before anything else, a little or farther.
+#: How crops are moved before anything else, a little or farther.
 _NEAR = ((0.5, flip), (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)))
 _FAR = ((0.5, flip), (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)))
 #: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the

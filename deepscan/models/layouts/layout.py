@@ -102,7 +102,7 @@ def clip_arguments(weights: Weights, *, projected: bool) -> dict[str, Any]:
     grid = math.isqrt(max(positions - 1, 0))
     if grid < 1 or grid**2 != positions - 1:
         raise ContractError(
-            f"the file's backbone has {positions} positions, not one of a CLS token and a square of patches",
+            f"the file's backbone has {positions} positions, not one more than a square number",
             "the file is incomplete, or of another network: fetch it again",
         )
     if patch not in CLIP:
