@@ -9,8 +9,10 @@ import pytest
 from deepscan.cli.verify import told
 from deepscan.errors import ContractError
 from deepscan.scanning import runfile
+from deepscan.scanning.aggregation import verdict
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.run import run_scan
 from deepscan.scanning.verification import verify_run
 from tests import toy
@@ -139,6 +141,25 @@ def test_the_hash_finds_what_no_score_depends_on(out, change):
     assert result.exit_code == 4
 
 
+def test_persons_who_do_not_count_are_left_out_again(out):
+    rules = JudgingRules.of_run(runfile.read(out.with_suffix(".run.json")))
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    pair = next(record for record in records if record["path"].endswith("two_persons.mp4"))
+    worst = max(pair["tracks"], key=lambda track: track["score"])
+    (other,) = (track for track in pair["tracks"] if track is not worst)
+    # As if the worst person had kept still: the other one's score is the video's then.
+    worst.update(still=True, counted=False, reason="still")
+    found = {each.what: each.computed for each in differences(pair, rules)}
+    assert found["score"] == pytest.approx(other["score"], abs=2e-6)
+    pair.update(score=other["score"], verdict=verdict(other["score"], rules.calibrations["toy"]))
+    assert differences(pair, rules) == []
+    # As if neither were a face at all: there is no score, and a status that says so.
+    worst.update(still=False, reason="no_face")
+    other.update(counted=False, reason="no_face")
+    pair.update(status="no_face", score=None, verdict=None, calibrated=False)
+    assert differences(pair, rules) == []
+
+
 def test_a_record_that_is_gone_is_counted(out):
     edit(out, lambda record, records: records.remove(record))
     assert "had 5 records and has 4" in verify_run(out).findings[0].meaning
@@ -218,6 +239,7 @@ def test_a_run_that_has_not_ended_is_not_finished(out):
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("unchecked", "not finished")], 3)
     assert result.checked["scores, verdicts"] == (5, 5), "what is there is checked"
+    assert "records file      not finished" in list(told(out, result))
     file.unlink()
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("missing", "the run's file")], 3)
