@@ -11,7 +11,8 @@ import typer
 from deepscan.cli import options as opt
 
 if TYPE_CHECKING:
-    from deepscan.scanning.verification import Finding, Verification
+    from deepscan.scanning.model_check import Finding
+    from deepscan.scanning.verification import Verification
 
 #: Columns of a terminal that is as narrow as they come.
 WIDTH = 80

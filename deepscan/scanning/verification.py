@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from deepscan.cards import ModelCard, embedded_folder, read_card, sha256_of
-from deepscan.errors import ContractError, DeepscanError, ExitCode
-from deepscan.faces.finder import describe_finder
-from deepscan.models.lookup import find_model
+from deepscan.cards import sha256_of
+from deepscan.errors import ContractError, ExitCode
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import read_journal
+from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.records import recorded_path
 from deepscan.scanning.writers import WRITERS
 
-#: `mismatch`: something is not what was stated; `missing`: it is not there; `unchecked`: it cannot be told.
-FindingKind = Literal["mismatch", "missing", "unchecked"]
 #: Progress callback: `records` or `videos`, how many bytes of them were read, and how many there are.
 OnBytesRead = Callable[[str, int, int], None]
 
@@ -32,27 +29,6 @@ _CHUNK = 1 << 20
 _ODD = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 #: Exit codes of scans that came to their end.
 _WHOLE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that does not match, or could not be checked.
-
-    Attributes:
-        kind: Which of the two.
-        subject: The path of the video, or what else it is about.
-        what: What of it, in words.
-        stated: As the records or the run's file have it, empty where that says nothing.
-        found: As it is now, likewise.
-        meaning: What follows from it, in a sentence.
-    """
-
-    kind: FindingKind
-    subject: str
-    what: str
-    stated: str = ""
-    found: str = ""
-    meaning: str = ""
 
 
 @dataclass(slots=True)
@@ -143,8 +119,8 @@ def verify_run(
     if (table := records.with_suffix(".csv")).is_file() and _is_output(result.run, table):
         result.count("table", list(_table(records, table)))
     try:
-        for name, model in _models(result.run).items():
-            result.count("models", list(_model(name, model, result.run, models)))
+        for name, model in run_models(result.run).items():
+            result.count("models", list(check_model(name, model, result.run, models)))
     except _ODD as error:
         raise ContractError(f"{file} does not describe a run as deepscan does: {error!r}", "restore it")
     _check_inputs(result, inputs, root, on_progress)
@@ -252,7 +228,7 @@ def _words(place: str, record: Mapping[str, Any]) -> str:
 
 def _record_models(record: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[Finding]:
     own = record.get("models") or ([record["model"]] if record["model"] else [])
-    stated = _detectors(run)
+    stated = run_detectors(run)
     for model in own:
         hashes = list((stated.get(model["name"]) or {"files": {}})["files"].values())
         if model["sha256"] not in hashes:
@@ -265,95 +241,6 @@ def _record_models(record: Mapping[str, Any], run: Mapping[str, Any]) -> Iterato
                 ", ".join(hashes) or "no such model",
                 meaning,
             )
-
-
-def _detectors(run: Mapping[str, Any]) -> dict[str, Any]:
-    one = run.get("model")
-    return dict(run.get("models") or ({one["name"]: one} if one else {}))
-
-
-def _models(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all networks of a run by name: detectors, and what finds and knows faces."""
-    helpers = [run[key] for key in ("faces", "face_filter", "looks") if run.get(key)]
-    return {**_detectors(run), **{each["name"]: each for each in helpers}}
-
-
-def _model(
-    name: str, stated: Mapping[str, Any], run: Mapping[str, Any], folders: Sequence[Path]
-) -> Iterator[Finding]:
-    """Yield what of a model's files and thresholds is not as the run states it."""
-    subject = f"model {name}"
-    if name == (run.get("faces") or {}).get("name") and "facenet" in name:
-        yield from _facenet(subject, stated, run)
-        return
-    card = _find_card(name, run, folders)
-    if card is None:
-        meaning = "If it is elsewhere now, name its folder with --model."
-        yield Finding("missing", subject, "its folder", meaning=meaning)
-        return
-    for kind, sha256 in stated["files"].items():
-        path = card.folder / card.files[kind].path if kind in card.files else None
-        if path is None or not path.is_file():
-            meaning = "The folder of the model is not whole."
-            yield Finding("missing", subject, f"its {kind} file in {card.folder}", meaning=meaning)
-        elif (found := sha256_of(path)) != sha256:
-            meaning = "Another model has this name now, or its file was changed: the scores are not its own."
-            yield Finding("mismatch", subject, str(path), sha256, found, meaning)
-    fitted = card.calibration.to_json() if card.calibration else None
-    if "calibration" in stated and stated["calibration"] != fitted:
-        meaning = "Its card, or the run's file, was changed: the verdicts hold for the stated ones only."
-        yield Finding(
-            "mismatch",
-            subject,
-            f"calibration in {card.folder / 'card.yaml'}",
-            _thresholds(stated["calibration"]),
-            _thresholds(fitted),
-            meaning,
-        )
-
-
-def _thresholds(calibration: Mapping[str, Any] | None) -> str:
-    if not calibration:
-        return "none"
-    return "fake from {fake}, no evidence below {no_evidence}, temperature {temperature}, {n} samples".format(
-        **calibration
-    )
-
-
-def _facenet(subject: str, stated: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[Finding]:
-    try:
-        found = describe_finder(run["parameters"]["faces"])
-    except DeepscanError as error:
-        yield Finding("missing", subject, "its package", meaning=f"{error.message}.")
-        return
-    for kind, sha256 in stated["files"].items():
-        if found["files"].get(kind) != sha256:
-            meaning = "Another version of the package is installed."
-            yield Finding("mismatch", subject, f"its {kind}", sha256, str(found["files"].get(kind)), meaning)
-
-
-def _find_card(name: str, run: Mapping[str, Any], folders: Sequence[Path]) -> ModelCard | None:
-    """Return the card of a model of a run: where the user says, where the scan had it, or by its name."""
-    parameters, sessions = run.get("parameters") or {}, run.get("sessions") or [{}]
-    named = [parameters.get("model"), *(parameters.get("also") or ())]
-    places = [*folders, *(Path(sessions[0].get("folder") or ".") / str(each) for each in named if each)]
-    for folder in [*places, *_by_name(name)]:
-        try:
-            card = read_card(folder)
-        except ContractError:
-            continue
-        if card.name == name:
-            return card
-    return None
-
-
-def _by_name(name: str) -> Iterator[Path]:
-    yield embedded_folder() / name
-    yield from (folder.parent for folder in embedded_folder().glob("*/card.yaml"))
-    try:
-        yield find_model(name)
-    except DeepscanError:
-        return
 
 
 def _check_inputs(
