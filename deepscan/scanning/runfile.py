@@ -196,8 +196,10 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     Raises:
         ContractError: Something that decides the outcome differs; the message names what.
     """
-    before, now = dict(_bound(old)), dict(_bound(new))
-    differing = [
+    added = [part for part in RESUME_KEYS if new.get(part) and part not in old]
+    before, now = dict(_bound(old)), dict(_bound(dict(new) | dict.fromkeys(added)))
+    differing = [f"by a version without {part.replace('_', ' ')}" for part in added]
+    differing += [
         f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
         for key in {**before, **now}
         if before.get(key) != now.get(key)

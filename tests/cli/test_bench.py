@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
 
 
 def test_a_pipe_gets_the_machine_and_a_row_a_measurement(folder):
-    some = ("--batch", "2", "--precision", "fp32,int8,fp99", "--workers", "1")
+    # A model with an 8-bit file.
+    some = ("--batch", "2", "--model", "convnet", "--precision", "fp32,int8,fp99", "--workers", "1")
     ran = deepscan("bench", folder, *QUICK, *some)
     assert ran.code == 0, ran.err
     (environment, *rows) = ran.records
@@ -67,7 +68,6 @@ def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_
     [
         (["--frames", "many"], "not 'many'"),
         (["--only", "decoding"], "'decoding'"),
-        (["--precision", "fp99"], "fp99"),
         (["--out", "speed.txt"], "speed.txt"),
         (["--progress", "loud"], "'loud'"),
         (["absent.mp4"], "absent.mp4"),
@@ -79,6 +79,15 @@ def test_what_is_wrong_is_said_in_two_lines(folder, arguments, words):
     ran = deepscan("bench", *named, *arguments, *([] if "--frames" in arguments else QUICK))
     ran.refused(ExitCode.USAGE)
     assert words in ran.err
+
+
+def test_a_precision_that_no_engine_has_alone_ends_it(folder):
+    ran = deepscan("bench", folder / "320x240-8-faces1-0.mp4", "--precision", "fp99", *QUICK)
+    assert ran.code == ExitCode.USAGE
+    assert ran.error_lines == [
+        "error: the onnx engine has no precision 'fp99'",
+        "hint: choose from: fp32, int8",
+    ]
 
 
 def test_files_that_cannot_be_decoded_alone_end_it(folder):

@@ -13,6 +13,9 @@ from deepscan.data.crops import crop_cache
 from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
+from deepscan.errors import ExitCode
+from deepscan.faces.face_filter import FaceFilter
+from deepscan.faces.looks import Looks
 from deepscan.models.lookup import load_card
 from deepscan.scanning import runfile
 from deepscan.training.loop import train
@@ -81,7 +84,8 @@ def scan(tmp_path):
     path = tmp_path / "scan.run.json"
     run = json.loads(path.read_text())
     tool = run["tool"] | {"version": runfile.deepscan.__version__, "commit": runfile.commit()}
-    path.write_text(json.dumps(run | {"tool": tool}))
+    described = {"face_filter": FaceFilter.describe(), "looks": Looks.describe()}
+    path.write_text(json.dumps(run | described | {"tool": tool}))
     return tmp_path / "scan.jsonl"
 
 
@@ -96,10 +100,22 @@ def test_a_journal_is_resumed(scan):
     now = scan.read_text().splitlines(keepends=True)
     assert now[:2] == lines[:2]
     (former, again) = (json.loads(line) for line in (lines[2], now[2]))
-    assert set(again) == set(former)
+    assert set(again) >= set(former)
     assert again["path"] == former["path"]
     assert again["score"] == pytest.approx(former["score"], abs=1e-6)
     assert len(now) == 3
+
+
+def test_a_journal_of_a_version_that_judged_other_faces_is_not_resumed(scan):
+    path = scan.with_suffix(".run.json")
+    run = json.loads(path.read_text())
+    path.write_text(json.dumps({key: run[key] for key in run if key not in ("face_filter", "looks")}))
+    video = json.loads(scan.read_text().splitlines()[0])["path"]
+    ran = deepscan(
+        "scan", video, "--model", MODEL, "--frames", "2", "--device", "cpu", "--resume", "--out", scan
+    )
+    (error, _) = ran.refused(ExitCode.CONTRACT)
+    assert "begun otherwise: by a version without face filter; by a version without looks" in error
 
 
 def test_report_reads_a_journal(scan):
