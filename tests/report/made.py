@@ -4,6 +4,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
+from deepscan.report.page import write_page
 from deepscan.scanning.records import Record
 
 MODEL = {
@@ -145,3 +146,24 @@ class Page(HTMLParser):
     def words(self) -> str:
         """The text with single spaces."""
         return " ".join(self.text.split())
+
+
+def page(folder, *records, run=None, most=9):
+    path = journal(folder, *records, run=described() if run is None else run)
+    assert write_page(path, folder / "a.html", most=most) == len(records)
+    return Page(folder / "a.html")
+
+
+def together(path, verdicts, scores=(0.9, 0.2), calibrated=(True, True)):
+    """Return the record of two models."""
+    named = zip("ab", verdicts, scores, calibrated, strict=True)
+    models = [
+        {**MODEL, "name": name, "verdict": said, "score": score, "calibrated": votes}
+        for name, said, score, votes in named
+    ]
+    each = dict(zip("ab", scores, strict=True))
+    frames = [face(at, 0.6, scores=each) for at in (0, 20)]
+    tracks = [track(0.6, scores={name: {"score": score, "raw": score} for name, score in each.items()})]
+    one = verdicts[0] if verdicts[0] == verdicts[1] else "inconclusive"
+    model = {"name": "a+b", "method": "fused"}
+    return video(path, one, 0.6, model=model, models=models, frames=frames, tracks=tracks)

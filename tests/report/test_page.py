@@ -1,7 +1,6 @@
 """The page of a scan: whole, harmless, and what it says is what the records say."""
 
 import base64
-import json
 
 import cv2
 import numpy as np
@@ -10,20 +9,11 @@ import pytest
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.crop_recipe import CropRecipe
-from deepscan.errors import ContractError
-from deepscan.report import chart
-from deepscan.report.page import write_page
 from deepscan.scanning.fusion import logit_mean
 from deepscan.scanning.summary import summarise_record
-from tests.report.made import CROP, MODEL, THRESHOLDS, Page, described, face, journal, track, video
+from tests.report.made import CROP, THRESHOLDS, described, face, page, together, track, video
 
 BAD = {"verdict": None, "score": None, "tracks": [], "frames": [], "calibrated": False}
-
-
-def page(folder, *records, run=None, most=9):
-    path = journal(folder, *records, run=described() if run is None else run)
-    assert write_page(path, folder / "a.html", most=most) == len(records)
-    return Page(folder / "a.html")
 
 
 def test_nothing_in_a_record_becomes_markup(tmp_path):
@@ -80,26 +70,6 @@ def test_only_so_many_are_shown_in_detail_and_the_page_says_so(tmp_path):
     assert [attrs["id"] for attrs in made.all("article")] == ["v1", "v2"]
     assert [attrs["href"] for attrs in made.all("a")] == ["#v1", "#v2"]
     assert "The first 2 of the table" in made.words
-
-
-def test_a_chart_has_calibrated_scores_at_their_times_between_the_thresholds(tmp_path):
-    made = page(tmp_path, video())
-    first, second = made.all("circle")
-    calibration = Calibration.from_json(THRESHOLDS)
-    for point, raw, seconds in ((first, 0.5, 0.0), (second, 0.9, 2.0)):
-        wide = chart.CHART_WIDTH - chart.LEFT - chart.RIGHT
-        # a tenth of a unit is what the page rounds to
-        assert float(point["cx"]) == pytest.approx(chart.LEFT + wide * seconds / 4.0, abs=0.06)
-        high = chart.CHART_HEIGHT - chart.TOP - chart.BOTTOM
-        score = calibrate(raw, calibration)
-        assert float(point["cy"]) == pytest.approx(chart.CHART_HEIGHT - chart.BOTTOM - high * score, abs=0.06)
-    assert (first["class"], second["class"]) == ("inconclusive", "fake")
-    (fake,), (clear,) = made.all("rect", **{"class": "fake"}), made.all("rect", **{"class": "no_evidence"})
-    assert float(fake["y"]) + float(fake["height"]) == pytest.approx(chart.down(0.7))
-    assert float(clear["y"]) == pytest.approx(chart.down(0.3))
-    assert f"highest: {calibrate(0.9, calibration):.2f} at 0:02.00 (frame 20)" in made.words
-    assert "fake from 0.7, no evidence below 0.3, by its scores on <b>hand-made</b>" in made.words
-    assert "deciding <by itself>" in made.text
 
 
 def test_a_face_without_a_part_in_the_score_does_not_explain_it(tmp_path):
@@ -184,15 +154,6 @@ def test_no_score_of_a_model_or_a_face_is_shown_past_its_threshold(tmp_path):
     assert "0.6999 at 0:02.00, frame 20" in made.source
 
 
-def test_each_session_of_a_run_is_told_whole(tmp_path):
-    run = described()
-    run["sessions"].insert(0, {**run["sessions"][0], "folder": "/elsewhere", "exit_code": 130})
-    words = page(tmp_path, video(), run=run).words
-    assert words.count("in folder") == words.count("s, Python 3, 2 cores") == 2
-    assert "/elsewhere" in words
-    assert "exit code 130" in words
-
-
 def test_paths_that_begin_oddly_are_shown_whole(tmp_path):
     made = page(tmp_path, video(b"//v/a.mp4"), video(b"//v/b.mp4"), most=0)
     assert "//v/a.mp4" in made.words
@@ -204,21 +165,6 @@ def test_where_a_person_is_stays_within_the_frame(tmp_path):
     made = page(tmp_path, video(frames=wide))
     (box,) = made.all("rect", **{"class": "here"})
     assert [float(box[key]) for key in ("x", "y", "width", "height")] == [0, 20, 60, 60]
-
-
-def together(path, verdicts, scores=(0.9, 0.2), calibrated=(True, True)):
-    """Return the record of two models."""
-    named = zip("ab", verdicts, scores, calibrated, strict=True)
-    models = [
-        {**MODEL, "name": name, "verdict": said, "score": score, "calibrated": votes}
-        for name, said, score, votes in named
-    ]
-    each = dict(zip("ab", scores, strict=True))
-    frames = [face(at, 0.6, scores=each) for at in (0, 20)]
-    tracks = [track(0.6, scores={name: {"score": score, "raw": score} for name, score in each.items()})]
-    one = verdicts[0] if verdicts[0] == verdicts[1] else "inconclusive"
-    model = {"name": "a+b", "method": "fused"}
-    return video(path, one, 0.6, model=model, models=models, frames=frames, tracks=tracks)
 
 
 def test_how_far_models_agree_is_told_of_all_and_of_each_video(tmp_path):
@@ -247,19 +193,6 @@ def test_a_model_without_a_vote_is_not_counted(tmp_path):
     assert "How far the models agree" not in made.words
     assert "Together: by vote" in made.words
     assert "b 0.20 no vote" in made.words
-
-
-def test_the_chart_of_several_has_a_line_each_and_one_of_all(tmp_path):
-    made = page(tmp_path, together(b"/v/a.mp4", ("fake", "no_evidence")), run=described("a", "b"))
-    own = [calibrate(score, Calibration.from_json(THRESHOLDS)) for score in (0.9, 0.2)]
-    heights = [
-        float(line["points"].split()[0].split(",")[1])
-        for kind in ("m0", "m1", "all")
-        for line in made.all("polyline", **{"class": kind})
-    ]
-    # a tenth of a unit is what the page rounds to
-    assert heights == pytest.approx([chart.down(score) for score in (*own, logit_mean(own))], abs=0.06)
-    assert not made.all("rect", **{"class": "band"})
 
 
 def test_the_highest_are_so_by_the_scores_that_are_shown(tmp_path):
@@ -296,18 +229,6 @@ def test_maps_are_drawn_with_the_landmarks_in_their_places(tmp_path):
     assert "depth 3.25" in made.words
 
 
-def test_a_histogram_holds_every_video_with_a_score(tmp_path):
-    few = [video(f"/v/{at}.mp4".encode(), "fake", at / 12) for at in range(9)]
-    assert "Scores" not in page(tmp_path, *few).words
-    many = [*few, *(video(f"/w/{at}.mp4".encode(), "no_evidence", 1.0) for at in range(4))]
-    made = page(tmp_path, *many, most=0)
-    counts = [int(told.split()[0]) for told in made.source.split("<title>")[2:]]
-    assert sum(counts) == len(many)
-    crowd = [video(f"/w/{at}.mp4".encode(), "no_evidence", 0.1) for at in range(300)]
-    bars = page(tmp_path, video(), *crowd, most=0).all("rect")
-    assert min(float(bar["height"]) for bar in bars) >= 2, "one among hundreds is seen"
-
-
 def test_a_scan_that_found_faces_only_has_a_page_too(tmp_path):
     bare = {"verdict": None, "score": None, "calibrated": False, "model": None}
     frames = [face(0, None), face(20, None)]
@@ -321,102 +242,6 @@ def test_a_scan_of_nothing_has_a_page(tmp_path):
     made = page(tmp_path)
     assert "0 videos" in made.words
     assert "fake from 0.7" in made.words
-
-
-def test_without_the_runs_file_it_says_what_is_not_known(tmp_path):
-    path = journal(tmp_path, video())
-    write_page(path, tmp_path / "a.html", most=9)
-    made = Page(tmp_path / "a.html")
-    assert "a.run.json, which describes the run, is not beside the records" in made.words
-    assert "its thresholds are not known here" in made.words
-    assert not made.all("rect", **{"class": "band"})
-
-
-@pytest.mark.parametrize(
-    ("session", "said"),
-    [
-        ({"ended": None, "exit_code": None, "videos": 3}, "the run has not ended: 1 of 4 videos are here"),
-        ({"exit_code": 130, "videos": 3}, "the run was cut short: 1 of 4 videos are here"),
-        ({"exit_code": 3, "videos": 3}, "the run was cut short: 1 of 4 videos are here"),
-        ({"exit_code": 3, "kept": 0, "videos": 1}, ""),
-    ],
-)
-def test_a_run_without_all_of_its_videos_is_told_of(tmp_path, session, said):
-    run = described()
-    run["sessions"][-1] |= {"kept": 1, **session}
-    words = page(tmp_path, video(), run=run).words
-    assert (said or "1 video From") in words
-    assert ("videos are here" in words) is bool(said)
-
-
-def without(run, *keys):
-    *above, last = keys
-    part = run
-    for key in above:
-        part = part[key]
-    del part[last]
-    return run
-
-
-@pytest.mark.parametrize(
-    ("records", "run", "why"),
-    [
-        ([video()], {**described(), "id": "other"}, "another run"),
-        ([video()], {"id": "r1"}, "does not describe a run as this version does"),
-        ([video()], [], "does not describe a run as this version does"),
-        ([video()], {**described(), "sessions": []}, "does not describe a run as this version does"),
-        # a run of before calibrations were stated says nothing of them, which is not that there is none
-        ([video()], without(described(), "model", "calibration"), "does not describe a run"),
-        ([video(), video(run="r2")], described(), "two runs, r1 and r2"),
-        ([without(video(), "verdict")], described(), "not as this version writes it"),
-        ([video(verdict="authentic")], described(), "not as this version writes it"),
-        ([{**video(), "score": "0.9"}], described(), "not as this version writes it"),
-        ([{**video(), "score": 3.0}], described(), "not as this version writes it"),
-        ([{**video(), "score": None}], described(), "not as this version writes it"),
-        (
-            [{**video(), "models": [{**MODEL, "verdict": "real", "score": 0.9, "calibrated": True}]}],
-            described(),
-            "not as this version writes it",
-        ),
-        ([without(video(), "frames", 1, "quality")], described(), "not as this version writes it"),
-        ([{**video(), "score": float("nan")}], described(), "line 1, is not a record of this version"),
-    ],
-)
-def test_what_is_not_of_one_run_of_this_version_is_refused(tmp_path, records, run, why):
-    path = journal(tmp_path, *records, run=run)
-    with pytest.raises(ContractError, match=why):
-        write_page(path, tmp_path / "a.html", most=9)
-    assert {file.name for file in tmp_path.iterdir()} == {"a.jsonl", "a.run.json"}
-
-
-def test_a_torn_last_line_is_left_out(tmp_path):
-    path = journal(tmp_path, video(), run=described())
-    with path.open("a") as file:
-        file.write(json.dumps(video(b"/v/b.mp4"))[:50])
-    assert write_page(path, tmp_path / "a.html", most=9) == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "digits", "shown"),
-    [(0, 2, "0:00.00"), (59.996, 2, "1:00.00"), (61.5, 1, "1:01.5"), (3600, 0, "1:00:00"), (75, 0, "1:15")],
-)
-def test_times_are_told_as_a_player_shows_them(seconds, digits, shown):
-    assert chart.clock(seconds, digits) == shown
-
-
-@pytest.mark.parametrize("duration", [0.04, 0.5, 4, 61, 600, 7200, 90000, 1e6, 5e6])
-def test_a_chart_of_any_length_has_a_few_ticks(duration):
-    drawn = chart.timeline([], duration, None)
-    assert 1 <= len(drawn.ticks) <= 10
-    assert len({words for _, words in drawn.ticks}) == len(drawn.ticks)
-    assert all(chart.LEFT <= x <= chart.CHART_WIDTH - chart.RIGHT + 1e-6 for x, _ in drawn.ticks)
-
-
-def test_a_still_image_is_in_the_middle():
-    drawn = chart.timeline([("", [chart.Score(0, 0.0, 0.5, True)])], 0.0, None)
-    ((point,),) = (line.points for line in drawn.lines)
-    assert point.x == chart.across(0.5)
-    assert drawn.ticks == ()
 
 
 def test_what_was_done_to_stored_frames_is_said(tmp_path):
