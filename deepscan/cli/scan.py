@@ -132,6 +132,14 @@ def scan(
             "(0 to 255, row by row) and numbers.",
         ),
     ] = False,
+    evidence: Annotated[
+        bool,
+        opt.output_option(
+            "--evidence",
+            help="Keep pictures of each person's most telling frames and faces in FILE.pictures, at most 1 "
+            "MB a video. The page then shows them, with what the scores were based on.",
+        ),
+    ] = False,
     progress: opt.Progress = "auto",
     fail_on: Annotated[
         list[str] | None,
@@ -175,6 +183,7 @@ def scan(
         timeout=timeout,
         max_megapixels=max_megapixels,
         explain=explain,
+        evidence=evidence,
     )
     output = ScanOutput(
         out,

@@ -1,4 +1,4 @@
-"""`deepscan verify`: whether records, videos and models are what they were when a scan ended."""
+"""`deepscan verify`: whether records, videos, pictures and models are what they were when a scan ended."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ def verify(
     ] = None,
     progress: opt.Progress = "auto",
 ) -> int:
-    """Check that a scan's records, videos and models are what they were.
+    """Check that a scan's records, videos, pictures and models are what they were.
 
     Reads every video again, computes each score and verdict again from the
     record's own frames, and says line by line what does not match.

@@ -34,6 +34,8 @@ class ScanOptions:
         timeout: Seconds that a video's decoding may take.
         max_megapixels: A frame with more is `unsupported`.
         explain: Whether what each face's score was taken from is kept with it.
+        evidence: Whether pictures of the most telling faces are kept beside the records; what their scores
+            were taken from is kept with these then.
         quality: Which faces count for a track's score.
     """
 
@@ -51,6 +53,7 @@ class ScanOptions:
     timeout: float = 120.0
     max_megapixels: float = 64.0
     explain: bool = False
+    evidence: bool = False
     quality: QualityRule = field(default_factory=QualityRule)
 
     def __post_init__(self) -> None:

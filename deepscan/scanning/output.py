@@ -10,6 +10,7 @@ from deepscan.errors import UsageError, require_choice
 from deepscan.files import atomic_write, exclusive_lock
 from deepscan.media.frames import STATUSES, Status
 from deepscan.scanning.journal import read_journal
+from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.writers import WRITERS
 
 
@@ -56,6 +57,11 @@ class ScanOutput:
         return self.journal.with_suffix(".run.json")
 
     @property
+    def pictures(self) -> PictureFolder:
+        """The folder of the run's pictures; it carries the output's name likewise."""
+        return PictureFolder(self.journal.with_suffix(".pictures"))
+
+    @property
     def files(self) -> frozenset[Path]:
         """All files that are written, links followed; none without an output."""
         return frozenset({self.out.resolve(), self.journal, self.run}) if self.out else frozenset()
@@ -73,7 +79,7 @@ class ScanOutput:
             yield
             return
         with exclusive_lock(self.journal):
-            there = sorted(path for path in self.files if path.exists())
+            there = sorted(path for path in {*self.files, self.pictures.path} if path.exists())
             if there and not (self.resume or self.overwrite):
                 raise UsageError(
                     f"{there[0]} is there already", "go on with it by --resume, or replace it by --overwrite"

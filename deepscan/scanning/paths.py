@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -42,14 +42,15 @@ class ScanPaths:
         """Take what has a known suffix below a folder, in the order of names.
 
         Links to folders are counted and not followed, so that a loop cannot catch the walk. A folder that
-        cannot be read is an input, whose record says so.
+        cannot be read is an input, whose record says so. What a scan has kept there as evidence is none.
         """
 
         def unreadable(error: OSError) -> None:
             self.add(os.fsencode(error.filename))
 
         for root, folders, names in os.walk(folder, onerror=unreadable):
-            folders.sort()
+            runs = {name for name in names if name.endswith(b".run.json")}
+            folders[:] = sorted(name for name in folders if not _of_scan(name, runs))
             links = sum(os.path.islink(os.path.join(root, name)) for name in folders)
             if links:
                 self.skipped["linked folders"] += links
@@ -97,6 +98,12 @@ def open_list(name: str) -> BinaryIO:
         raise UsageError(f"the list {name!r} cannot be read: {error.strerror}", "check --from-list")
 
 
+def _of_scan(folder: bytes, runs: Collection[bytes]) -> bool:
+    """Return whether a folder holds the pictures of a scan whose file lies beside it."""
+    stem = folder.removesuffix(b".pictures")
+    return stem != folder and stem + b".run.json" in runs
+
+
 def _take(inputs: ScanPaths, path: bytes) -> None:
     if os.path.isdir(path):
         inputs.add_folder(path)
@@ -112,3 +119,19 @@ def _lines(stream: BinaryIO, *, null: bool) -> Iterator[bytes]:
         path = line if null else line.removesuffix(b"\r")
         if path:
             yield path
+
+
+def place_of(path: bytes, root: Path | None) -> bytes | None:
+    """Return where a video of a record is now, None where it is not there.
+
+    Args:
+        path: As it is recorded.
+        root: Folder that the videos are in now: the longest end of the path that is there counts. None for
+            the path as it is recorded.
+    """
+    if root is None:
+        return path if os.path.isfile(path) else None
+    parts = path.lstrip(b"/").split(b"/")
+    ends = (os.path.join(os.fsencode(root), *parts[start:]) for start in range(len(parts)))
+    # Only a regular file is ever opened: reading a named pipe would wait for ever.
+    return next((place for place in ends if os.path.isfile(place)), None)

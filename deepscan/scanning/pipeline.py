@@ -30,6 +30,8 @@ from deepscan.media.jobs import DecodeJob, Ended, FrameReady
 from deepscan.media.pool import DecodePool
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation, build_record
+from deepscan.scanning.picture_folder import PictureFolder, illustrate
+from deepscan.scanning.pictures import WITHOUT_MODEL, HeldPictures
 from deepscan.scanning.records import Record, utc_now
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class VideoState:
         failure: What a stage of ours could not do with it, empty where none failed.
         follow_state: Where its faces were last.
         seconds: Stage -> seconds of it that fell to this video.
+        pictures: Of its frames and faces, None where none are kept.
     """
 
     path: bytes
@@ -64,6 +67,7 @@ class VideoState:
     failure: str = ""
     follow_state: FollowState = field(default_factory=FollowState)
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
+    pictures: HeldPictures | None = None
 
 
 #: A face on its way to the detectors, cut as each wants it, and what became of a batch of them by each one's
@@ -84,6 +88,7 @@ class Pipeline:
         warn: Takes what a user must be told while the scan goes on.
         face_filter: Tells faces from what the finder takes for one; None to believe the finder.
         looks: Knows a person's faces again in another shot; None to go by their appearance alone.
+        pictures: Where pictures of the most telling faces go, None for none.
     """
 
     def __init__(
@@ -96,7 +101,9 @@ class Pipeline:
         warn: Callable[[str], None],
         face_filter: FaceFilter | None = None,
         looks: Looks | None = None,
+        pictures: PictureFolder | None = None,
     ) -> None:
+        self._pictures = pictures
         self._filter = face_filter
         self._looks = looks
         self._options = options
@@ -133,7 +140,8 @@ class Pipeline:
                 number, path = next(queue, (-1, b""))
                 if exhausted := number < 0:
                     break
-                self._videos[number] = VideoState(path)
+                held = None if self._pictures is None else HeldPictures()
+                self._videos[number] = VideoState(path, pictures=held)
                 self._pool.submit(DecodeJob(number, path))
             if self._faces or (self._crops and not self._scoring):
                 waiting = 0.0
@@ -164,20 +172,27 @@ class Pipeline:
     def _keep(self, video: VideoState, frame: Frame, detections: list[Detection]) -> None:
         video.sampled.append((frame.index, frame.pts))
         video.thumbnails.append(thumbnail(frame.image))
+        pictured = []
         for cut in run_isolating_failures(lambda part: self._cut(frame, part), detections):
             if isinstance(cut, Exception):
                 video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
                 continue
             observation, crops = cut
             video.observations.append(observation)
-            if crops:
+            if video.pictures is not None:
+                pictured.append((observation.face.to_json()["box"], crops))
+            if self._scorers:
                 video.waiting += 1
                 self._crops.append((video, observation, crops))
+        if video.pictures is not None:
+            video.pictures.add(frame, pictured)
 
     def _cut(
         self, frame: Frame, detections: Sequence[Detection]
     ) -> list[tuple[FaceObservation, dict[CropRecipe, Image]]]:
         recipes = {scorer.recipe for scorer in self._scorers}
+        if self._pictures is not None and not recipes:
+            recipes = {WITHOUT_MODEL}
         scores = [1.0] * len(detections)
         if self._filter is not None:
             seen = [align(frame.image, detection.landmarks, CROP) for detection in detections]
@@ -228,7 +243,7 @@ class Pipeline:
 
     def _judge(self, scorer: Scorer, batch: list[FaceCrop]) -> list[tuple[float, Explanation | None]]:
         crops = np.stack([cut[scorer.recipe] for _, _, cut in batch])
-        if not self._options.explain:
+        if not (self._options.explain or self._options.evidence):
             return [(raw, None) for raw in scorer.score(crops).tolist()]
         scores, explained = scorer.explain(crops)
         return list(zip(scores.tolist(), explained, strict=True))
@@ -262,6 +277,8 @@ class Pipeline:
                     "total": time.monotonic() - video.clock,
                 },
             )
+            if self._pictures is not None and video.pictures is not None:
+                record = illustrate(record, video.pictures, self._pictures, self._scorers, self._options)
             emit(record)
 
 

@@ -40,6 +40,7 @@ class Record:
         model: Name and weights of the model, None without one; of several the name of all.
         models: Of several models what each says, as `model` is of one, with its verdict, score and whether
             that is calibrated.
+        pictures: Those kept beside the records (`scanning.pictures`), None where none were asked for.
         started: When its scan began, UTC.
         seconds: Stage -> seconds.
     """
@@ -60,6 +61,7 @@ class Record:
     media: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     models: Sequence[Mapping[str, Any]] = ()
+    pictures: Sequence[Mapping[str, Any]] | None = None
     started: str = field(default_factory=utc_now)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -94,6 +96,7 @@ class Record:
             "media": None if self.media is None else dict(self.media),
             "model": None if self.model is None else dict(self.model),
             **({"models": list(self.models)} if self.models else {}),
+            **({} if self.pictures is None else {"pictures": list(self.pictures)}),
             "run": self.run,
             "started": self.started,
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},

@@ -22,7 +22,7 @@ from deepscan.media.pool import DecodePool
 from deepscan.models.choice import NO_MODEL, Choice, choose_model
 from deepscan.models.lookup import load_card
 from deepscan.scanning import runfile
-from deepscan.scanning.journal import Journal, JournalEntry, entries, lines
+from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.pipeline import Pipeline
@@ -106,6 +106,10 @@ def run_scan(
         DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.
     """
     listener = listener or ScanListener()
+    if options.evidence and output.out is None:
+        raise UsageError(
+            "--evidence needs --out FILE", "name the run's file: the pictures are kept beside it"
+        )
     written = {os.fsencode(path) for path in output.files}
     if overlap := [path for path in paths if os.path.realpath(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
@@ -137,7 +141,15 @@ def run_scan(
                 frame_buffer=pool.buffer_kind,
             )
             pipeline = Pipeline(
-                options, pool, finder, scorers, run["id"], listener.warned, face_filter, looks
+                options,
+                pool,
+                finder,
+                scorers,
+                run["id"],
+                listener.warned,
+                face_filter,
+                looks,
+                output.pictures if options.evidence else None,
             )
             return _scan(pipeline, planned, output, run, listener, fail_on)
 
@@ -254,6 +266,7 @@ def _scan(
             with suppress(Exception):
                 _finish(output, run, exit_code_of(error))
             raise
+    output.pictures.sweep(record for _, _, record in read_journal(output.journal))
     runfile.seal(run, output.journal, summary.statuses.total())
     _finish(output, run, summary.exit_code(fail_on))
     return summary

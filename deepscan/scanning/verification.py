@@ -1,4 +1,4 @@
-"""Whether a scan's records, its videos and its models are what they were when the scan ended."""
+"""Whether a scan's records, videos, pictures and models are what they were when the scan ended."""
 
 import hashlib
 import io
@@ -15,6 +15,9 @@ from deepscan.scanning import runfile
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.model_check import Finding, check_model, run_detectors, run_models
 from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.paths import place_of
+from deepscan.scanning.picture_check import check_picture, folder_gone, strange_pictures
+from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.records import recorded_path
 from deepscan.scanning.writers import WRITERS
@@ -100,6 +103,7 @@ def verify_run(
     rules = _rules(result)
     inputs: list[_Input] = []
     paths: set[bytes] = set()
+    pictures: list[tuple[str, Mapping[str, Any]]] = []
     size = records.stat().st_size
     for offset, line, record in read_journal(records):
         if on_progress is not None:
@@ -116,6 +120,8 @@ def verify_run(
             changed = record["status"] == "changed"
             inputs.append(_Input(path, record["path"], record["sha256"], changed))
         paths.add(path)
+        pictures += ((record["path"], each) for each in _pictures_of(record))
+    _check_pictures(result, pictures, ScanOutput(records).pictures)
     if (table := records.with_suffix(".csv")).is_file() and _is_output(result.run, table):
         result.count("table", list(_table(records, table)))
     try:
@@ -243,10 +249,34 @@ def _record_models(record: Mapping[str, Any], run: Mapping[str, Any]) -> Iterato
             )
 
 
+def _pictures_of(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    stated = record.get("pictures")
+    return [each for each in stated if isinstance(each, Mapping)] if isinstance(stated, list) else []
+
+
+def _check_pictures(
+    result: Verification, stated: Sequence[tuple[str, Mapping[str, Any]]], folder: PictureFolder
+) -> None:
+    if not folder.path.is_dir():
+        if stated:
+            result.count("pictures", [folder_gone(folder, len(stated))])
+        return
+    named = set()
+    for path, each in stated:
+        try:
+            named.add(str(each["file"]))
+            result.count("pictures", list(check_picture(path, each, folder)))
+        except _ODD as error:
+            meaning = f"This record is not as deepscan writes it: {error!r}."
+            result.count("pictures", [Finding("mismatch", path, "its pictures", meaning=meaning)])
+    for strange in strange_pictures(folder, named):
+        result.count("pictures", [strange])
+
+
 def _check_inputs(
     result: Verification, inputs: Sequence[_Input], root: Path | None, on_progress: OnBytesRead | None
 ) -> None:
-    places = [_place(each.path, root) for each in inputs]
+    places = [place_of(each.path, root) for each in inputs]
     total = sum(os.path.getsize(place) for place in places if place is not None)
     read = 0
     for each, place in zip(inputs, places, strict=True):
@@ -269,16 +299,6 @@ def _check_inputs(
             "videos",
             [Finding("mismatch", each.shown, "SHA-256 of the video", each.sha256, found, meaning + where)],
         )
-
-
-def _place(path: bytes, root: Path | None) -> bytes | None:
-    """Return where a video is now, None where it is not there."""
-    if root is None:
-        return path if os.path.isfile(path) else None
-    parts = path.lstrip(b"/").split(b"/")
-    ends = (os.path.join(os.fsencode(root), *parts[start:]) for start in range(len(parts)))
-    # Only a regular file is ever opened: reading a named pipe would wait for ever.
-    return next((place for place in ends if os.path.isfile(place)), None)
 
 
 def _hash(path: bytes, before: int, total: int, on_progress: OnBytesRead | None) -> tuple[str, int]:
