@@ -1,6 +1,7 @@
 """The page: the records are read twice, once for the overview and once for the videos shown in detail."""
 
 import json
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,12 @@ import deepscan
 from deepscan.errors import ContractError
 from deepscan.files import atomic_write
 from deepscan.report import chart
+from deepscan.report.pictures import PictureRoom, VideoPictures, stored_pictures
+from deepscan.report.retaking import retake_pictures
 from deepscan.report.run_info import RunInfo, read_run_info
 from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.journal import read_journal
+from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.records import utc_now
 from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, summarise_record
 
@@ -28,6 +32,17 @@ OnPageProgress = Callable[[str, int, int], None]
 #: Videos with a score from which on a histogram says more than the table.
 ENOUGH = 10
 OPPOSITES = {"fake", "no_evidence"}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSources:
+    """Where the videos of a scan are.
+
+    Attributes:
+        root: The folder that they are in now, None for the recorded paths.
+    """
+
+    root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +62,25 @@ class Pair:
     opposite: int
 
 
-def write_page(records: Path, out: Path, *, most: int, on_progress: OnPageProgress | None = None) -> int:
+def write_page(
+    records: Path,
+    out: Path,
+    *,
+    most: int,
+    sources: VideoSources | None = None,
+    on_progress: OnPageProgress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> int:
     """Write the page of a scan, whole or not at all.
 
     Args:
         records: The journal; `*.run.json` beside it describes the run.
         out: The page.
         most: Videos at most that are shown in detail, the worst first; all are in the table.
-        on_progress: Called with what is counted (megabytes read, then videos drawn), how many, of how many.
+        sources: Take the pictures from the videos, which are there; None for those that the scan has kept.
+        on_progress: Called with what is counted (megabytes read, videos read again, videos drawn), how many,
+            of how many.
+        warn: Told of each video whose pictures cannot be shown although they are wanted.
 
     Returns:
         How many videos there are.
@@ -70,6 +96,14 @@ def write_page(records: Path, out: Path, *, most: int, on_progress: OnPageProgre
     kinds = Counter(one.kind for one in rows)
     votes = [one.agreement for one in rows if one.agreement]
     scored = [one for one in rows if one.score is not None]
+    offsets = [offset for _, offset in found[:most]]
+    room = PictureRoom()
+    detailed = list(_videos(records, offsets, run, sources, room, on_progress))
+    bare = sources is None and any(video.persons for video in detailed)
+    bare = bare and not any(video.kept for video in detailed)
+    for video in detailed:
+        if video.note and warn is not None:
+            warn(f"{video.row.path}: {video.note}")
     page = _template(run).render(
         name=records.name,
         made=utc_now(),
@@ -84,8 +118,11 @@ def write_page(records: Path, out: Path, *, most: int, on_progress: OnPageProgre
         pairs=_pairs(rows),
         histogram=chart.histogram(scored) if len(scored) >= ENOUGH else None,
         chart=chart,
-        videos=_videos(records, [offset for _, offset in found[:most]], run, on_progress),
-        shown=len(found[:most]),
+        videos=detailed,
+        shown=len(detailed),
+        pictured=sum(video.pictured for video in detailed),
+        full=room.full,
+        take_pictures=_picture_command(records, out) if bare else "",
     )
     with atomic_write(out) as file:
         file.write(page.encode())
@@ -114,17 +151,46 @@ def _read(
 
 
 def _videos(
-    records: Path, offsets: Sequence[int], run: RunInfo, on_progress: OnPageProgress | None
+    records: Path,
+    offsets: Sequence[int],
+    run: RunInfo,
+    sources: VideoSources | None,
+    room: PictureRoom,
+    on_progress: OnPageProgress | None,
 ) -> Iterator[VideoDetail]:
+    show = on_progress or (lambda what, done, total: None)
+    taken: Mapping[int, VideoPictures] | None = None
+    if sources is not None:
+        taken = retake_pictures(
+            _records_at(records, offsets),
+            run,
+            root=sources.root,
+            on_progress=lambda done: show("videos read again", done, len(offsets)),
+        )
+    for number, record in enumerate(_records_at(records, offsets)):
+        with _understood(records, record):
+            if taken is None:
+                pictures = stored_pictures(record, ScanOutput(records).pictures)
+            else:
+                # Those that were not read any more are what the page has no room for.
+                room.full = room.full or number not in taken
+                pictures = taken.get(number, VideoPictures())
+            video = video_detail(record, run, room.admit(pictures))
+        yield video
+        show("videos drawn", number + 1, len(offsets))
+
+
+def _records_at(records: Path, offsets: Sequence[int]) -> Iterator[dict[str, Any]]:
     with records.open("rb") as file:
-        for done, offset in enumerate(offsets, start=1):
+        for offset in offsets:
             file.seek(offset)
-            record = json.loads(file.readline())
-            with _understood(records, record):
-                video = video_detail(record, run)
-            yield video
-            if on_progress is not None:
-                on_progress("videos drawn", done, len(offsets))
+            yield json.loads(file.readline())
+
+
+def _picture_command(records: Path, out: Path) -> str:
+    """Return the command that makes the same page with pictures."""
+    own = [] if out.resolve() == records.with_suffix(".html").resolve() else ["--out", str(out)]
+    return shlex.join(["deepscan", "report", str(records), "--pictures", *own, "--overwrite"])
 
 
 @contextmanager

@@ -66,6 +66,11 @@ class RunInfo:
         return self.models[name].calibration if name else None
 
     @property
+    def calibrations(self) -> dict[str, Calibration | None]:
+        """The calibration of each model, by name."""
+        return {name: model.calibration for name, model in self.models.items()}
+
+    @property
     def described(self) -> bool:
         """Whether the run's own record was there."""
         return bool(self.facts)

@@ -6,14 +6,17 @@ from typing import Any
 
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
-from deepscan.faces.face import Quality
 from deepscan.media.frames import HDR
-from deepscan.report.chart import Score, ScoreTimeline, clock, format_score, timeline
-from deepscan.report.maps import FaceMaps, maps_of
+from deepscan.report.chart import Score, ScoreTimeline, across, clock, down, format_score, timeline
+from deepscan.report.maps import strongest_values
+from deepscan.report.pictures import VideoPictures
 from deepscan.report.run_info import RunInfo
+from deepscan.report.shown_faces import ShownFaces, shown_faces
 from deepscan.scanning.aggregation import Aside, sightings_needed
 from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
+from deepscan.scanning.pictures import pictured_faces
 from deepscan.scanning.summary import VideoSummary, summarise_record
+from deepscan.scanning.telling import MAX_PERSONS, counting, shown_first, telling_faces
 
 FrameRecord = Mapping[str, Any]
 
@@ -24,8 +27,6 @@ ASIDE: dict[Aside, str] = {
     "seldom": "seen too seldom",
     "poor": "never seen well",
 }
-#: Persons with a chart, and faces whose scores are told, the highest first.
-PERSONS, FACES = 8, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Person:
         box: Of the first of these, as far as it lies in the frame: left, top, width, height in its pixels.
         when: When that is, in words.
         chart: None without a model, or of a single face.
-        maps: What the highest scores were taken from, where the record has it.
+        faces: Pictures of the highest, and what their scores were taken from, where they are to be had.
+        marks: Place in the chart of each of these, and its letter.
     """
 
     id: int
@@ -60,7 +62,8 @@ class Person:
     box: tuple[float, float, float, float]
     when: str
     chart: ScoreTimeline | None
-    maps: tuple[FaceMaps, ...]
+    faces: ShownFaces
+    marks: tuple[tuple[float, float, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class VideoDetail:
         persons: Those that counted and the highest scores first.
         left_out: How many persons are not among them.
         size: Of a frame, in pixels; None where it is not known.
+        note: Why there are no pictures of it although they were wanted, empty otherwise.
+        kept: Whether its scan was to keep pictures.
     """
 
     row: VideoSummary
@@ -82,25 +87,39 @@ class VideoDetail:
     persons: tuple[Person, ...]
     left_out: int
     size: tuple[int, int] | None
+    note: str = ""
+    kept: bool = False
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is a picture of it."""
+        return any(person.faces.pictured for person in self.persons)
 
 
-def video_detail(record: Mapping[str, Any], run: RunInfo) -> VideoDetail:
+def video_detail(
+    record: Mapping[str, Any], run: RunInfo, pictures: VideoPictures | None = None
+) -> VideoDetail:
     """Return what is said of a video.
 
     Args:
         record: A parsed line of a journal.
         run: That it is of.
+        pictures: Of the video, None for none.
     """
+    pictures = pictures or VideoPictures()
     media = record["media"] or {}
-    tracks = sorted(record["tracks"], key=lambda track: (not track["counted"], -(track["score"] or 0.0)))
+    tracks = shown_first(record["tracks"])
     size = (media["width"], media["height"]) if media.get("width") and media.get("height") else None
+    strongest = strongest_values(pictured_faces(record, run.calibrations, run.quality), run)
     return VideoDetail(
         summarise_record(record),
         tuple(_facts(record, media)),
         tuple(record["warnings"]),
-        tuple(_person(track, record, run, size) for track in tracks[:PERSONS]),
-        len(tracks[PERSONS:]),
+        tuple(_person(track, record, run, size, pictures, strongest) for track in tracks[:MAX_PERSONS]),
+        len(tracks[MAX_PERSONS:]),
         size,
+        pictures.note,
+        "pictures" in record,
     )
 
 
@@ -139,18 +158,23 @@ def _changes(media: Mapping[str, Any]) -> list[str]:
 
 
 def _person(
-    track: Mapping[str, Any], record: Mapping[str, Any], run: RunInfo, size: tuple[int, int] | None
+    track: Mapping[str, Any],
+    record: Mapping[str, Any],
+    run: RunInfo,
+    size: tuple[int, int] | None,
+    pictures: VideoPictures,
+    strongest: Mapping[tuple[str, str], float],
 ) -> Person:
     frames = [frame for frame in record["frames"] if frame["track"] == track["id"]]
-    counts = [track["poor"] or _good(frame, run) for frame in frames]
-    lines = list(_lines(frames, counts, record, run))
+    lines = list(_lines(frames, counting(frames, track, run.quality), record, run))
     own = {score.index: score.score for score in (lines[-1][1] if lines else ())}
-    # Those that count come first: a face without a part in the score does not explain it.
-    ranked = sorted(zip(counts, frames, strict=True), key=lambda each: -own.get(each[1]["index"], 0.0))
-    highest = [frame for good, frame in ranked if good][:FACES] or [ranked[0][1]]
+    calibration = run.calibration_of()
+    highest = telling_faces(track, record, run.calibrations, run.quality)
+    words = [_when(frame, own.get(frame["index"]), calibration) for frame in highest]
     last = max(frame["pts"] for frame in record["frames"])
     duration = (record["media"] or {}).get("duration") or last
-    calibration = run.calibration_of()
+    times = {frame["index"]: frame["pts"] for frame in highest}
+    faces = shown_faces(highest, words, record, run, pictures, strongest)
     return Person(
         id=track["id"],
         score=track["score"],
@@ -160,23 +184,23 @@ def _person(
         reason=track.get("reason") or "",
         aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
         shots=tuple(_shots(track, record)),
-        highest=tuple(
-            f"{format_score(own[at], calibration)} at {clock(pts)} (frame {at})"
-            for at, pts in ((frame["index"], frame["pts"]) for frame in highest)
-            if own
-        ),
+        highest=tuple(words) if own else (),
         box=_within(highest[0]["box"], size),
         when=clock(highest[0]["pts"]),
         chart=timeline(lines, duration, calibration) if len(own) > 1 else None,
-        maps=tuple(maps for frame in highest if (maps := maps_of(frame, run)) is not None),
+        faces=faces,
+        marks=tuple(
+            (across(times[face.index] / duration), down(own[face.index]), face.mark)
+            for face in faces.faces
+            if duration and own
+        ),
     )
 
 
-def _good(frame: FrameRecord, run: RunInfo) -> bool:
-    """Return whether a face counts; all do where it is not known which."""
-    return run.quality is None or run.quality.passes(
-        Quality.from_json(frame["quality"]), frame["probability"]
-    )
+def _when(frame: FrameRecord, score: float | None, calibration: Calibration | None) -> str:
+    """Return a face's score, where there is one, and when it is seen."""
+    said = "" if score is None else f"{format_score(score, calibration)} at "
+    return f"{said}{clock(frame['pts'])} (frame {frame['index']})"
 
 
 def _within(box: Sequence[float], size: tuple[int, int] | None) -> tuple[float, float, float, float]:

@@ -214,13 +214,17 @@ def test_maps_are_drawn_with_the_landmarks_in_their_places(tmp_path):
     images = [attrs["href"] for attrs in made.all("image")]
     assert len(images) == 4, "a detector with a map a query does not fill the page"
     png = base64.b64decode(images[0].partition("base64,")[2])
-    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
-    assert pixels.shape == (2, 2, 3)
-    # -1 is blue, 0 white, 1 reddish, 2 the reddest
-    below, zero, above, most = pixels.reshape(4, 3)
-    assert below[2] > below[0]
-    assert zero.min() >= 245
-    assert above[0] > above[2] > most[2]
+    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED).astype(int)
+    side = len(pixels)
+    # from corner to corner: -1 is blue, 0 clear, 1 red and see-through, 2 the strongest red
+    below, zero, above, most = pixels[:: side - 1, :: side - 1].reshape(4, 4)
+    assert below[0] > below[2]
+    assert above[2] > above[0]
+    assert zero[3] <= 30 < above[3] < most[3] < 200, "the face under it can be seen"
+    assert below[3] == pytest.approx(above[3], abs=20)
+    # and no steps between
+    assert np.abs(np.diff(pixels[side // 2, :, 3])).max() < 25
+    assert "speaks for fake" in made.words
     template = CropRecipe.from_json(CROP).template
     placed = [attrs["d"] for attrs in made.all("path", **{"class": "cross"})][:5]
     points = np.array([path[1:].split("h")[0].split() for path in placed], dtype=float) + np.array([0.02, 0])

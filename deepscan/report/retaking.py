@@ -1,0 +1,125 @@
+"""Pictures taken from the videos once more, each from a file that is still the one that was scanned."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepscan.crop_recipe import CropRecipe
+from deepscan.faces.align import align
+from deepscan.media.frames import DecodeReport, Frame
+from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
+from deepscan.media.pool import DecodePool
+from deepscan.report.pictures import PAGE_CHARACTERS, VideoPictures, made_pictures
+from deepscan.report.run_info import RunInfo
+from deepscan.scanning.paths import place_of
+from deepscan.scanning.pictures import HeldPictures, pictured_faces, recipes_of, telling_pictures
+from deepscan.scanning.records import recorded_path
+from deepscan.scanning.telling import Line
+
+#: Pixels of a frame at most. Those of the scan may have been more than its default: each was decoded before.
+_PIXELS = 1 << 29
+
+
+@dataclass(slots=True)
+class _Video:
+    """A video on its way: its record, the faces that are wanted, and what has been seen of them."""
+
+    record: Mapping[str, Any]
+    lines: Sequence[Line]
+    held: HeldPictures = field(default_factory=HeldPictures)
+
+
+def retake_pictures(
+    records: Iterable[Mapping[str, Any]],
+    run: RunInfo,
+    *,
+    root: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    room: int = PAGE_CHARACTERS,
+) -> dict[int, VideoPictures]:
+    """Return the pictures of records, taken from their videos, by the place of the record.
+
+    Only the frames that the pictures are of are decoded. A video that is not there any more, or not the one
+    that was scanned, gives a note instead of pictures.
+
+    Args:
+        records: Parsed lines of a journal, read one by one.
+        run: The run that they are of.
+        root: Folder that the videos are in now, see `place_of`; None for the paths as they are recorded.
+        on_progress: Called with how many records are through.
+        room: Characters of pictures after which no more videos are read: the rest has no entry.
+    """
+    found: dict[int, VideoPictures] = {}
+    recipes = recipes_of({name: model.recipe for name, model in run.models.items() if model.recipe})
+    videos: dict[int, _Video] = {}
+
+    def jobs() -> Iterator[DecodeJob]:
+        for number, record in enumerate(records):
+            if sum(pictures.characters for pictures in found.values()) > room:
+                return
+            lines = pictured_faces(record, run.calibrations, run.quality)
+            place = place_of(recorded_path(record), root) if lines else None
+            if place is not None:
+                videos[number] = _Video(record, lines)
+                yield DecodeJob(number, place, tuple(sorted({line["index"] for line in lines})))
+                continue
+            found[number] = VideoPictures(note="No pictures: the video is not there." if lines else "")
+
+    with DecodePool(DecodeOptions(frames=1, max_pixels=_PIXELS), os.cpu_count() or 1) as pool:
+        for job, report in _decoded(pool, jobs(), videos, recipes):
+            found[job.id] = _concluded(videos.pop(job.id), report, run, recipes)
+            if on_progress is not None:
+                on_progress(len(found))
+    return found
+
+
+def _decoded(
+    pool: DecodePool,
+    jobs: Iterator[DecodeJob],
+    videos: Mapping[int, _Video],
+    recipes: Mapping[CropRecipe, tuple[str, ...]],
+) -> Iterator[tuple[DecodeJob, DecodeReport]]:
+    """Yield how the decoding of each video ended, its faces held by then."""
+    exhausted = False
+    while not exhausted or pool.busy:
+        while not exhausted and pool.idle:
+            job = next(jobs, None)
+            if job is None:
+                exhausted = True
+            else:
+                pool.submit(job)
+        for event in pool.poll(0.5 if pool.busy else 0.0):
+            if isinstance(event, FrameReady):
+                _cut(videos[event.job.id], event.frame, recipes)
+                event.release()
+            elif isinstance(event, Ended):
+                yield event.job, event.report
+
+
+def _cut(video: _Video, frame: Frame, recipes: Mapping[CropRecipe, tuple[str, ...]]) -> None:
+    # Where a frame could not be decoded, another comes in its place: no face is looked for in that.
+    lines = [line for line in video.lines if line["index"] == frame.index]
+    points = [np.array(line["landmarks"], dtype=np.float32) for line in lines]
+    crops = [{recipe: align(frame.image, each, recipe) for recipe in recipes} for each in points]
+    video.held.add(frame, [(line["box"], own) for line, own in zip(lines, crops, strict=True)])
+
+
+def _concluded(
+    video: _Video, report: DecodeReport, run: RunInfo, recipes: Mapping[CropRecipe, tuple[str, ...]]
+) -> VideoPictures:
+    stated = video.record["sha256"]
+    if report.sha256 is not None and report.sha256 != stated:
+        return VideoPictures(
+            note=f"No pictures: the video is not the one that was scanned. Its SHA-256 was {stated}, "
+            f"and is {report.sha256}."
+        )
+    if report.status != "ok":
+        return VideoPictures(note=f"No pictures: the video gives none now: {report.detail}.")
+    pictures, _ = telling_pictures(
+        video.record, video.held, calibrations=run.calibrations, rule=run.quality, recipes=recipes
+    )
+    return made_pictures(pictures)
