@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
-from os.path import commonpath, dirname
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,13 @@ from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.records import utc_now
-from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, summarise_record
+from deepscan.scanning.summary import (
+    VERDICT_LABELS,
+    VideoSummary,
+    printable,
+    shared_folder,
+    summarise_record,
+)
 
 #: Progress callback: what is counted, how many are done, and how many there are.
 OnPageProgress = Callable[[str, int, int], None]
@@ -110,7 +115,7 @@ def write_page(
         version=deepscan.__version__,
         run=run,
         rows=rows,
-        folder=_shared_folder(rows),
+        folder=shared_folder(row.path for row in rows),
         kinds={kind: kinds[kind] for kind in VERDICT_LABELS if kinds[kind]},
         words=VERDICT_LABELS | {"failed": "failed", "outcome": "without a score"},
         agreed=sum(said == voting for said, voting in votes),
@@ -215,15 +220,6 @@ def _pairs(rows: Sequence[VideoSummary]) -> list[Pair]:
         Pair(names, len(both), sum(len(each) == 1 for each in both), both.count(OPPOSITES))
         for names, both in said.items()
     ]
-
-
-def _shared_folder(rows: Sequence[VideoSummary]) -> str:
-    """Return the folder that all videos are below, with its last slash; empty where they share none."""
-    folders = {dirname(one.path) for one in rows}
-    absolute = bool(folders) and all(folder.startswith("/") for folder in folders)
-    shared = f"{commonpath(folders).rstrip('/')}/" if absolute else ""
-    # A path may begin with two slashes, of which this leaves one.
-    return shared if all(one.path.startswith(shared) for one in rows) else ""
 
 
 def _template(run: RunInfo) -> jinja2.Template:

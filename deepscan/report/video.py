@@ -12,21 +12,13 @@ from deepscan.report.maps import strongest_values
 from deepscan.report.pictures import VideoPictures
 from deepscan.report.run_info import RunInfo
 from deepscan.report.shown_faces import ShownFaces, shown_faces
-from deepscan.scanning.aggregation import Aside, sightings_needed
+from deepscan.scanning.aggregation import ASIDE_WORDS, sightings_needed
 from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
 from deepscan.scanning.pictures import pictured_faces
 from deepscan.scanning.summary import VideoSummary, summarise_record
 from deepscan.scanning.telling import MAX_PERSONS, counting, shown_first, telling_faces
 
 FrameRecord = Mapping[str, Any]
-
-#: Why a track does not count, for people.
-ASIDE: dict[Aside, str] = {
-    "no_face": "by its look no face",
-    "still": "still, as in a photograph",
-    "seldom": "seen too seldom",
-    "poor": "never seen well",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +213,10 @@ def _aside(track: Mapping[str, Any], sampled: int) -> str:
     if track["counted"]:
         some = track["used"] < track["sightings"]
         said = [f"{track['used']} of them good enough to count"] if some else []
-        return ", ".join([*said, *([ASIDE["still"]] if track.get("still") else [])])
+        return ", ".join([*said, *([ASIDE_WORDS["still"]] if track.get("still") else [])])
     seldom = track["sightings"] < sightings_needed(sampled)
     # Records of earlier versions give no reason.
-    return f"not counted: {ASIDE[track.get('reason') or ('seldom' if seldom else 'poor')]}"
+    return f"not counted: {ASIDE_WORDS[track.get('reason') or ('seldom' if seldom else 'poor')]}"
 
 
 def _shots(track: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:

@@ -24,11 +24,12 @@ Aside = Literal["no_face", "still", "seldom", "poor"]
 MIN_SHARE = 0.3
 
 
-#: What a warning says of a track that is left out.
-_LEFT_OUT: dict[Aside, str] = {
-    "no_face": "track {0.track.id}, found {0.sightings} times and by its look no face",
-    "still": "person {0.track.id}, still as in a photograph",
-    "poor": "person {0.track.id}, seen {0.sightings} times but never well",
+#: Why a track does not count, for people: in warnings, in the table and on the page.
+ASIDE_WORDS: dict[Aside, str] = {
+    "no_face": "by its look it is no face",
+    "still": "the face never moves, like one in a photograph",
+    "seldom": "seen too seldom",
+    "poor": "never seen well",
 }
 
 
@@ -248,7 +249,8 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
     score = max((track.score for track in counted if track.score is not None), default=None)
     if score is not None:
         warnings += [
-            f"left out: {_LEFT_OUT[_why(track, sampled)].format(track)}, scores higher"
+            f"{'person' if track.track.is_face else 'track'} {track.track.id}, seen {track.sightings} times, "
+            f"scores higher, {track.score:.2f}, but does not count: {ASIDE_WORDS[_why(track, sampled)]}"
             for track in tracks
             if track.sightings >= needed
             and track not in counted

@@ -1,19 +1,31 @@
 """What an overview of a scan needs of each record, in the order in which a person wants to see it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os.path import commonpath, dirname
 from typing import Any, get_args
 
+from deepscan.media.frames import Status
 from deepscan.scanning.aggregation import Verdict
 from deepscan.scanning.fusion import agreement, has_vote
 
-#: Kind of outcome, worst first -> its label; empty where the status is the label.
+#: Kind of outcome, worst first -> its label; empty where that of the status is.
 VERDICT_LABELS = {
     "fake": "fake",
     "inconclusive": "inconclusive",
     "failed": "",
     "no_evidence": "no evidence",
     "outcome": "",
+}
+#: Status of a video without a score -> its label.
+STATUS_LABELS: dict[Status, str] = {
+    "no_face": "no face",
+    "too_short": "too short",
+    "decode_error": "not decoded",
+    "timeout": "timed out",
+    "unsupported": "unsupported",
+    "changed": "changed",
+    "error": "not read",
 }
 
 
@@ -68,7 +80,20 @@ class VideoSummary:
     @property
     def label(self) -> str:
         """The verdict, or the status where there is none, for people."""
-        return VERDICT_LABELS[self.kind] or self.status
+        return VERDICT_LABELS[self.kind] or status_label(self.status)
+
+    @property
+    def seen(self) -> str:
+        """Who was seen, and in how many frames, for people; empty where nobody was."""
+        if self.status != "ok" or not self.persons:
+            return ""
+        persons = counted(self.persons, "person")
+        if self.sampled == 1:
+            return f"{persons} in 1 frame"
+        frames = f"{self.sampled} frames"
+        if self.persons == 1 and self.faces <= self.sampled:
+            return f"{persons} in {self.faces} of {frames}"
+        return f"{persons}, {counted(self.faces, 'face')} in {frames}"
 
     @property
     def rank(self) -> tuple[int, float, str]:
@@ -101,6 +126,26 @@ def _check(verdict: str | None, score: float | None) -> None:
         raise ValueError(f"unknown verdict {verdict!r}")
     if (score is None) != (verdict is None) or (score is not None and not 0 <= score <= 1):
         raise ValueError(f"verdict {verdict} with score {score}")
+
+
+def status_label(status: str) -> str:
+    """Return a status for people; one that this version does not know as it is."""
+    return STATUS_LABELS.get(status, status)  # type: ignore[call-overload,no-any-return]
+
+
+def counted(count: int, noun: str) -> str:
+    """Return how many that is, such as `1 face` or `1,042 faces`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def shared_folder(paths: Iterable[str]) -> str:
+    """Return the folder that all of these are below, with its last slash; empty where they share none."""
+    named = list(paths)
+    folders = {dirname(path) for path in named}
+    absolute = bool(folders) and all(folder.startswith("/") for folder in folders)
+    shared = f"{commonpath(folders).rstrip('/')}/" if absolute else ""
+    # A path may begin with two slashes, of which this leaves one.
+    return shared if all(path.startswith(shared) for path in named) else ""
 
 
 def printable(text: str) -> str:

@@ -112,8 +112,8 @@ def test_what_a_card_does_not_say_is_named_beside_its_model(tmp_path):
 @pytest.mark.parametrize(
     ("reason", "why", "heading"),
     [
-        ("no_face", "not counted: by its look no face", "no face 1"),
-        ("still", "not counted: still, as in a photograph", "person 1"),
+        ("no_face", "not counted: by its look it is no face", "no face 1"),
+        ("still", "not counted: the face never moves, like one in a photograph", "person 1"),
     ],
 )
 def test_what_is_no_living_face_is_drawn_as_such(tmp_path, reason, why, heading):
@@ -126,7 +126,7 @@ def test_what_is_no_living_face_is_drawn_as_such(tmp_path, reason, why, heading)
 
 def test_a_photograph_that_is_judged_is_named_as_one(tmp_path):
     still = {**track(0.9), "still": True, "reason": None}
-    assert "still, as in a photograph" in page(tmp_path, video(tracks=[still])).words
+    assert "the face never moves, like one in a photograph" in page(tmp_path, video(tracks=[still])).words
 
 
 def test_what_is_no_face_is_no_person_of_the_overview(tmp_path):

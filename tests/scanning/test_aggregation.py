@@ -263,7 +263,9 @@ def test_what_is_no_face_does_not_decide_however_often_it_is_found():
     judged = judge_video([towel, at(0, range(3), raw=0.1)], 32, CALIBRATION)
     assert (judged.score, judged.verdict, judged.counted) == (pytest.approx(0.1), "no_evidence", {0})
     assert judged.aside == {1: "no_face"}
-    assert judged.warnings == ("left out: track 1, found 32 times and by its look no face, scores higher",)
+    assert judged.warnings == (
+        "track 1, seen 32 times, scores higher, 0.98, but does not count: by its look it is no face",
+    )
     # Nor does it keep a person from deciding who is seen too seldom beside others.
     assert judge_video([towel, at(0, [3], raw=0.1)], 32, CALIBRATION).counted == {0}
 
@@ -278,7 +280,10 @@ def test_a_photograph_does_not_decide_where_a_living_face_is_seen_well():
     photograph = said_to_be(at(0, range(32), raw=0.98), still=True)
     judged = judge_video([photograph, at(1, range(12), raw=0.1)], 32, CALIBRATION)
     assert (judged.score, judged.verdict, judged.aside) == (pytest.approx(0.1), "no_evidence", {0: "still"})
-    assert judged.warnings == ("left out: person 0, still as in a photograph, scores higher",)
+    assert judged.warnings == (
+        "person 0, seen 32 times, scores higher, 0.98, but does not count: "
+        "the face never moves, like one in a photograph",
+    )
 
 
 @pytest.mark.parametrize("beside", [[], [(range(2), 200.0)], [(range(32), 20.0)]])

@@ -1,0 +1,76 @@
+"""What an overview says of videos: in words, one owner for the table and the page."""
+
+import pytest
+
+from deepscan.media.frames import STATUSES
+from deepscan.scanning.summary import STATUS_LABELS, VideoSummary, counted, printable, shared_folder
+
+
+def seen(persons, faces, sampled, status="ok"):
+    return VideoSummary("/a.mp4", status, None, None, "", persons, faces, sampled)
+
+
+@pytest.mark.parametrize(
+    ("persons", "faces", "sampled", "words"),
+    [
+        (1, 30, 32, "1 person in 30 of 32 frames"),
+        (1, 1, 1, "1 person in 1 frame"),
+        (2, 42, 32, "2 persons, 42 faces in 32 frames"),
+        (2, 9, 32, "2 persons, 9 faces in 32 frames"),
+        # A mirror: one person twice in a frame.
+        (1, 33, 32, "1 person, 33 faces in 32 frames"),
+        (0, 0, 32, ""),
+    ],
+)
+def test_who_was_seen_is_said_in_words(persons, faces, sampled, words):
+    assert seen(persons, faces, sampled).seen == words
+
+
+def test_of_what_failed_nothing_was_seen():
+    assert seen(1, 1, 1, "timeout").seen == ""
+
+
+def test_every_status_has_a_label_for_people():
+    assert {"ok", *STATUS_LABELS} == set(STATUSES)
+    assert not any("_" in label for label in STATUS_LABELS.values())
+    assert seen(0, 0, 1, "no_face").label == "no face"
+    assert seen(0, 0, 1, "one_of_a_later_version").label == "one_of_a_later_version"
+
+
+@pytest.mark.parametrize(
+    ("paths", "folder"),
+    [
+        (["/a/b/c.mp4", "/a/b/d/e.mp4"], "/a/b/"),
+        (["/a/b/c.mp4"], "/a/b/"),
+        (["/a/bc.mp4", "/a/b/c.mp4"], "/a/"),
+        (["/x.mp4", "/a/b.mp4"], "/"),
+        (["//a/b.mp4", "//a/c.mp4"], ""),
+        (["a/b.mp4", "/a/c.mp4"], ""),
+        ([], ""),
+    ],
+)
+def test_the_folder_that_videos_share_ends_in_a_slash(paths, folder):
+    assert shared_folder(paths) == folder
+
+
+def test_counts_are_worded():
+    assert [counted(n, "video") for n in (0, 1, 2, 5000)] == [
+        "0 videos",
+        "1 video",
+        "2 videos",
+        "5,000 videos",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("new\nline\x1b[31m.mp4", "new\\nline\\x1b[31m.mp4"),
+        ("gpj.\u202e4pm.exe", "gpj.\\u202e4pm.exe"),
+        ("mark\u200f.mp4", "mark\\u200f.mp4"),
+        ("bad\udcff.mp4", "bad\\udcff.mp4"),
+        ("\u00fcn\u00ef \u05e9.mp4", "\u00fcn\u00ef \u05e9.mp4"),
+    ],
+)
+def test_a_name_cannot_change_what_is_shown_around_it(name, shown):
+    assert printable(name) == shown
