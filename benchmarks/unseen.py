@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tried import TABLE, card_result, scored, stated
 
 from deepscan.bench.output import write_table
-from deepscan.calibration import calibrate, fit_calibration, second_half
+from deepscan.calibration import calibrate, count_verdicts, fit_calibration, second_half
 from deepscan.cards import Calibration, ModelCard, write_card
 from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import LabelledPicture, read_pictures
@@ -139,14 +139,22 @@ def _told(card: ModelCard, web: Scored, seen: SeenInTraining, precision: str) ->
         )
     ]
     assert card.calibration is not None
-    shares = verdict_shares(web.votes(second), card.calibration)
+    held = web.votes(second)
+    shares = verdict_shares(held, card.calibration)
+    rates = count_verdicts(held.labels, held.scores, card.calibration, level="video", data=WEB)
+    others = [each for each in card.error_rates if each.data != WEB]
     misses = (
         f"of the web's fakes {shares['fake_fake']:.0%} are called fake and {shares['fake_no_evidence']:.0%} "
         f"get no_evidence; {shares['real_fake']:.0%} of its reals are called fake (second half of the "
         f"validation groups, in {precision})"
     )
     kept = [each for each in card.results if each["data"] != data]
-    return replace(card, results=(*kept, *made), trained={**card.trained, "misses": misses})
+    return replace(
+        card,
+        results=(*kept, *made),
+        error_rates=(*others, rates),
+        trained={**card.trained, "misses": misses},
+    )
 
 
 def auc_of_votes(voted: GroupVotes) -> Measurement:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepscan.cards import Calibration
+from deepscan.error_rates import ErrorRates
 from deepscan.errors import UsageError
 
 CalibrationMethod = Literal["temperature", "isotonic"]
@@ -214,3 +215,35 @@ def _first_beyond(scores: NDArray[np.float64], weights: NDArray[np.float64], rat
     weighed = np.cumsum(weights[order])
     # Sums of thirds are not whole numbers.
     return float(scores[order][np.argmax(weighed > rate * weighed[-1] + 1e-9)])
+
+
+def count_verdicts(
+    labels: NDArray[np.int64],
+    raw: NDArray[np.float64],
+    calibration: Calibration,
+    *,
+    level: Literal["frame", "video"],
+    data: str,
+) -> ErrorRates:
+    """Return how often verdicts are right and wrong on samples of known truth.
+
+    Args:
+        labels: 0 or 1, shape (N,).
+        raw: Probability of fake, shape (N,).
+        calibration: Calibrates them, and has the thresholds.
+        level: What a sample is.
+        data: What the samples are.
+    """
+    scores = calibrate(raw, calibration)
+    called, cleared = scores >= calibration.fake, scores < calibration.no_evidence
+    real, fake = labels == 0, labels == 1
+    return ErrorRates(
+        data=data,
+        level=level,
+        reals=int(real.sum()),
+        reals_called_fake=int(called[real].sum()),
+        reals_no_evidence=int(cleared[real].sum()),
+        fakes=int(fake.sum()),
+        fakes_called_fake=int(called[fake].sum()),
+        fakes_no_evidence=int(cleared[fake].sum()),
+    )

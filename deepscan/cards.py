@@ -11,6 +11,7 @@ import yaml
 
 import deepscan
 from deepscan.crop_recipe import CropRecipe
+from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, MissingError, UsageError, install_hint
 from deepscan.files import atomic_write
 
@@ -160,6 +161,7 @@ class ModelCard:
         trained: Data, terms, command, seed and date of the training.
         results: Measured figures, each with the data it was measured on.
         calibration: None for a model without one: its verdicts are always inconclusive.
+        error_rates: How often its verdicts were wrong on each set of data, the one most like a scan first.
         golden: Expected score of the golden input, None where the model gives no score.
         rounding: Engine and precision (`onnx-int8`, ...) -> how far its scores are from float32's.
         not_for: What it must not be used for.
@@ -181,6 +183,7 @@ class ModelCard:
     trained: Mapping[str, Any] = field(default_factory=dict)
     results: tuple[Mapping[str, Any], ...] = ()
     calibration: Calibration | None = None
+    error_rates: tuple[ErrorRates, ...] = ()
     golden: Golden | None = None
     rounding: Mapping[str, Rounding] = field(default_factory=dict)
     not_for: tuple[str, ...] = ()
@@ -257,12 +260,13 @@ class ModelCard:
             "trained": dict(self.trained),
             "results": [dict(result) for result in self.results],
             "calibration": self.calibration and self.calibration.to_json(),
+            "error_rates": [each.to_json() for each in self.error_rates],
             "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
             "rounding": {kind: rounding.to_json() for kind, rounding in self.rounding.items()},
             "not_for": list(self.not_for),
             "source": dict(self.source),
         }
-        for name in ("inputs", "rounding", "source"):
+        for name in ("inputs", "error_rates", "rounding", "source"):
             if not stated[name]:
                 del stated[name]
         return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=110)
@@ -328,6 +332,7 @@ def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
         trained=stated.get("trained") or {},
         results=tuple(stated.get("results") or ()),
         calibration=Calibration.from_json(stated["calibration"]) if stated.get("calibration") else None,
+        error_rates=tuple(map(ErrorRates.from_json, stated.get("error_rates") or ())),
         golden=Golden(**stated["golden"]) if stated.get("golden") else None,
         rounding={kind: Rounding(**each) for kind, each in (stated.get("rounding") or {}).items()},
         not_for=tuple(stated.get("not_for") or ()),

@@ -8,7 +8,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deepscan.calibration import MAX_FNR, MAX_FPR, CalibrationMethod, fit_calibration, second_half
+from deepscan.calibration import (
+    MAX_FNR,
+    MAX_FPR,
+    CalibrationMethod,
+    count_verdicts,
+    fit_calibration,
+    second_half,
+)
 from deepscan.cards import ModelCard
 from deepscan.errors import UsageError
 from deepscan.evaluation.measurements import measure_all
@@ -86,4 +93,6 @@ def recalibrate(
     added = (
         {"metric": figure.metric, "level": level, **figure.to_json(), "data": where} for figure in figures
     )
-    return replace(card, calibration=calibration, results=(*kept, *added))
+    rates = count_verdicts(truth[second], scores[second], calibration, level=level, data=where)
+    # What was counted before was so at other thresholds.
+    return replace(card, calibration=calibration, results=(*kept, *added), error_rates=(rates,))

@@ -34,7 +34,7 @@ PER_MODEL_KEYS = ("models", "engines")
 #: there to be read.
 IGNORED_KEYS = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
-    | {"model.not_for", "models.not_for", "model.cautions", "models.cautions"}
+    | {f"{part}.{key}" for part in ("model", "models") for key in ("not_for", "cautions", "error_rates")}
     | {
         f"parameters.{name}"
         for name in ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
@@ -239,6 +239,7 @@ def _detector(scorer: Scorer) -> dict[str, Any]:
     return {
         **card.facts(),
         "calibration": card.calibration and card.calibration.to_json(),
+        "error_rates": [each.to_json() for each in card.error_rates],
         "not_for": list(card.not_for),
         "cautions": cautions(card),
         "evidence": list(scorer.explanation_names),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepscan.backbones.tuning import fold
-from deepscan.calibration import calibrate, fit_calibration
+from deepscan.calibration import calibrate, count_verdicts, fit_calibration
 from deepscan.cards import Calibration, Golden, ModelCard, ModelFile, sha256_of, write_card
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import load_network
@@ -24,6 +24,7 @@ from deepscan.engines.golden import golden_crops
 from deepscan.engines.onnx import PRECISIONS
 from deepscan.engines.quantise import INT8_GRAPH
 from deepscan.engines.selection import too_coarse
+from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, UsageError
 from deepscan.metrics.binary import METRICS, Interval, auc, bootstrap
 from deepscan.training.batches import halves
@@ -113,6 +114,7 @@ def publish(
         },
         results=tuple(results),
         calibration=calibration,
+        error_rates=_error_rates(crops, reported, raw, calibration, data),
         not_for=NOT_FOR,
     )
     # What is exported, and what the golden score is of, is the model as it will be loaded.
@@ -223,6 +225,23 @@ def _scores(
     # The crops lie on disk: never all of them in memory.
     parts = np.array_split(rows, math.ceil(len(rows) / SCORED_AT_ONCE))
     return np.concatenate([predict(network, crops.crops[part], inputs) for part in parts])
+
+
+def _error_rates(
+    crops: CropSet,
+    rows: NDArray[np.int64],
+    raw: NDArray[np.float64],
+    calibration: Calibration,
+    data: str,
+) -> tuple[ErrorRates, ...]:
+    """Return how often verdicts are wrong in each source, of whole videos where these have several crops."""
+    made = []
+    for name, part in _sources(crops, rows, data).items():
+        means, positions = _of_videos(crops, rows[part], raw[part])
+        level: Literal["frame", "video"] = "video" if len(positions) < int(part.sum()) else "frame"
+        what = f"{name}: {HELD_OUT}"
+        made.append(count_verdicts(means.labels, means.scores, calibration, level=level, data=what))
+    return tuple(made)
 
 
 def card_results(

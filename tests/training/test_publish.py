@@ -84,6 +84,10 @@ def test_one_half_of_the_groups_fits_the_calibration_and_the_other_is_reported(p
     assert {result["n"] for result in found.values()} == {len(parts[1])}
     assert "first half" in card.calibration.data
     assert all("second half" in result["data"] for result in card.results)
+    (rates,) = card.error_rates
+    assert "second half" in rates.data
+    videos = {crops.videos[row] for row in parts[1]}
+    assert (rates.level, rates.reals + rates.fakes) == ("video", len(videos))
 
 
 @pytest.fixture
