@@ -11,7 +11,7 @@ from deepscan.scanning.summary import VideoSummary
 
 #: Of a chart in its own units, and what its axes take at each side.
 CHART_WIDTH, CHART_HEIGHT = 720.0, 140.0
-LEFT, RIGHT, TOP, BOTTOM = 34.0, 24.0, 8.0, 20.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 24.0, 10.0, 24.0
 #: Seconds between two ticks, of which the first that gives few enough is taken; beyond them so many days.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200)
 _DAY, _MOST_TICKS = 86400, 9
@@ -47,6 +47,9 @@ class ScorePoint:
         kind: Verdict that the score alone would give; empty where no thresholds are known, or not one's.
         counts: Whether the face is good enough to count.
         tooltip: What it is, for people.
+        when: When its frame is shown, for people.
+        index: Of its frame.
+        value: The score, for people.
     """
 
     x: float
@@ -54,6 +57,9 @@ class ScorePoint:
     kind: str
     counts: bool
     tooltip: str
+    when: str
+    index: int
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,19 @@ class ScoreTimeline:
     ticks: tuple[tuple[float, str], ...]
     bands: tuple[float, float] | None
 
+    @property
+    def in_words(self) -> str:
+        """What a reader who does not see it must know."""
+        points = self.lines[-1].points if self.lines else ()
+        if not points:
+            return "Scores over time: none"
+        low, high = max(points, key=lambda point: point.y), min(points, key=lambda point: point.y)
+        said = f"Scores over time: {len(points)} faces, {low.value} to {high.value}"
+        if self.bands is None:
+            return said
+        above = sum(point.kind == "fake" for point in points)
+        return f"{said}, {above} of them above the threshold for fake"
+
 
 @dataclass(frozen=True, slots=True)
 class HistogramBar:
@@ -112,6 +131,11 @@ class Histogram:
 
     bars: tuple[HistogramBar, ...]
     most: int
+
+    @property
+    def in_words(self) -> str:
+        """What a reader who does not see it must know."""
+        return f"How many videos have which score: {'; '.join(bar.tooltip for bar in self.bars)}"
 
 
 def timeline(
@@ -199,6 +223,9 @@ def _point(name: str, score: Score, duration: float, calibration: Calibration | 
         "" if calibration is None else verdict(score.score, calibration),
         score.counts,
         f"{whose}{value} at {clock(score.seconds)}, frame {score.index}{aside}",
+        clock(score.seconds),
+        score.index,
+        value,
     )
 
 

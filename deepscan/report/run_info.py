@@ -1,6 +1,5 @@
 """What a report says of a run: its models with their thresholds, and how it was made."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from deepscan.cards import Calibration
 from deepscan.crop_recipe import CropRecipe
+from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, ExitCode
 from deepscan.faces.quality import QualityRule
 from deepscan.scanning.output import ScanOutput
@@ -29,6 +29,7 @@ class ModelInfo:
         recipe: How it cuts faces out, None where the run is not described.
         not_for: What it must not be used for.
         cautions: What a reader of its verdicts must know of its figures.
+        error_rates: How often it errs by its card; None where the run's file does not say.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ModelInfo:
     recipe: CropRecipe | None = None
     not_for: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    error_rates: tuple[ErrorRates, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
         CropRecipe.from_json(stated["crop"]),
         tuple(stated["not_for"]),
         tuple(stated.get("cautions", ())),
+        tuple(map(ErrorRates.from_json, stated["error_rates"])) if "error_rates" in stated else None,
     )
 
 
@@ -164,7 +167,7 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "records", f"{records['count']}, {records['bytes']} bytes, SHA-256 {records['sha256']}"
     if run["choice"]:
         yield "model chosen", run["choice"]["reason"]
-    yield "parameters", json.dumps(run["parameters"])
+    yield "parameters", ", ".join(_settings(run["parameters"]))
     yield "face finder", f"{run['faces']['name']}, {run['faces']['device']}"
     for each in run["sessions"]:
         yield "command", shlex.join(each["command"])
@@ -173,6 +176,19 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "from", f"{each['started']} {ended}"
         yield "machine", "{system}, Python {python}, {cores} cores".format(**each["machine"])
         yield "libraries", ", ".join(f"{name} {version}" for name, version in each["libraries"].items())
+
+
+def _settings(parameters: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """Yield each parameter of a run with its value, in words."""
+    for name, value in parameters.items():
+        shown = f"{within}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{shown} ")
+        elif isinstance(value, list):
+            yield f"{shown} {' '.join(map(str, value)) or 'none'}"
+        else:
+            words = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+            yield f"{shown} {'none' if words is None else words}"
 
 
 def _notes(last: Mapping[str, Any], count: int) -> Iterator[str]:

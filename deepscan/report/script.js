@@ -1,33 +1,58 @@
+"use strict";
+const table = document.getElementById("videos");
 const filter = document.getElementById("filter");
-if (filter) {
-  const rows = [...document.querySelectorAll("#videos tbody tr")];
+if (table) {
+  document.documentElement.classList.add("scripted");
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const names = new Map(rows.map((row) => [row, row.querySelector(".path").textContent.toLowerCase()]));
   const search = filter.querySelector("input");
+  const told = document.getElementById("shown");
   let kind = "";
   const show = () => {
     const part = search.value.toLowerCase();
-    rows.forEach((row, at) => {
-      const named = row.querySelector(".path").textContent.toLowerCase().includes(part);
-      row.hidden = !named || (kind && !row.dataset.kind.split(" ").includes(kind));
-      const detail = document.getElementById(`v${at + 1}`);
-      if (detail) detail.hidden = row.hidden;
-    });
+    let count = 0;
+    for (const row of rows) {
+      row.hidden = !names.get(row).includes(part) || (kind && !row.dataset.kind.split(" ").includes(kind));
+      count += !row.hidden;
+    }
+    // A detail stands for a file and its copies.
+    const open = new Set(rows.filter((row) => !row.hidden).map((row) => row.dataset.detail));
+    for (const detail of document.querySelectorAll("article")) detail.hidden = !open.has(detail.id);
+    told.textContent = count < rows.length ? `${count} of ${rows.length} shown` : "";
   };
   filter.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     kind = button.dataset.kind;
-    filter.querySelectorAll("button").forEach((each) => each.classList.toggle("chosen", each === button));
+    for (const each of filter.querySelectorAll("button")) each.setAttribute("aria-pressed", each === button);
     show();
   });
   search.addEventListener("input", show);
-}
 
-// What is folded away belongs on paper too.
-const folded = () => document.querySelectorAll("details");
-addEventListener("beforeprint", () => folded().forEach((each) => {
-  each.dataset.open = each.open;
-  each.open = true;
-}));
-addEventListener("afterprint", () => folded().forEach((each) => {
-  each.open = each.dataset.open === "true";
-}));
+  // What each column is sorted by; of equal ones, the page's own order stays.
+  const keys = {
+    verdict: (row) => Number(row.dataset.at),
+    score: (row) => -(row.dataset.score || -1),
+    agree: (row) => row.cells[2].textContent,
+    video: (row) => names.get(row),
+    seen: (row) => -row.dataset.seen,
+  };
+  const heads = [...table.tHead.rows[0].cells];
+  for (const head of heads) {
+    const name = head.textContent;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const each of heads) each.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const keyed = rows.map((row) => [keys[name](row), Number(row.dataset.at), row]);
+      keyed.sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : 0) * (down ? -1 : 1) || x - y);
+      body.append(...keyed.map(([, , row]) => row));
+    });
+  }
+  heads[0].setAttribute("aria-sort", "ascending");
+}

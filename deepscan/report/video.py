@@ -6,11 +6,12 @@ from typing import Any
 
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
-from deepscan.media.frames import HDR
 from deepscan.report.chart import Score, ScoreTimeline, across, clock, down, format_score, timeline
+from deepscan.report.file_facts import file_facts
 from deepscan.report.maps import strongest_values
 from deepscan.report.pictures import VideoPictures
 from deepscan.report.run_info import RunInfo
+from deepscan.report.sentences import VideoWords, quality_words, video_words
 from deepscan.report.shown_faces import ShownFaces, shown_faces
 from deepscan.scanning.aggregation import ASIDE_WORDS, sightings_needed
 from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
@@ -31,6 +32,7 @@ class Person:
         opinions: Each of several models' score, by name.
         seen: How often and when, in words.
         quality: Of the faces, in words.
+        figures: The same in figures.
         reason: Why the score was not taken from this person, as the record says it; empty where it was.
         aside: Why the video's score was not taken from this person, or not from every face, in words.
         shots: Of a person seen in several shots, the score of each, in words.
@@ -47,6 +49,7 @@ class Person:
     opinions: Mapping[str, float]
     seen: str
     quality: str
+    figures: str
     reason: str
     aside: str
     shots: tuple[str, ...]
@@ -69,6 +72,7 @@ class VideoDetail:
         persons: Those that counted and the highest scores first.
         left_out: How many persons are not among them.
         size: Of a frame, in pixels; None where it is not known.
+        words: What is said of it in sentences.
         note: Why there are no pictures of it although they were wanted, empty otherwise.
         kept: Whether its scan was to keep pictures.
     """
@@ -79,6 +83,7 @@ class VideoDetail:
     persons: tuple[Person, ...]
     left_out: int
     size: tuple[int, int] | None
+    words: VideoWords
     note: str = ""
     kept: bool = False
 
@@ -105,48 +110,15 @@ def video_detail(
     strongest = strongest_values(pictured_faces(record, run.calibrations, run.quality), run)
     return VideoDetail(
         summarise_record(record),
-        tuple(_facts(record, media)),
+        tuple(file_facts(record)),
         tuple(record["warnings"]),
         tuple(_person(track, record, run, size, pictures, strongest) for track in tracks[:MAX_PERSONS]),
         len(tracks[MAX_PERSONS:]),
         size,
+        video_words(record, run),
         pictures.note,
         "pictures" in record,
     )
-
-
-def _facts(record: Mapping[str, Any], media: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "path", record["path"]
-    if "path_bytes" in record:
-        yield "path in bytes", record["path_bytes"]
-    if record["sha256"]:
-        yield "SHA-256", record["sha256"]
-        yield "size", f"{record['bytes']:,} bytes"
-    if media:
-        turned = f", turned by {media['rotation']}°" if media.get("rotation") else ""
-        turned += ", mirrored" if media.get("mirrored") else ""
-        length = f", {clock(media['duration'])}" if media.get("duration") else ""
-        rate = f", {media['fps']} frames/s" if media.get("fps") else ""
-        shape = f"{media.get('width')} × {media.get('height')}"
-        yield "video", f"{media.get('codec')} in {media.get('container')}, {shape}{turned}{rate}{length}"
-        if changed := _changes(media):
-            yield "shown as", f"{shape}, {', '.join(changed)}"
-        decoded = f"{media['frames_decoded']} of {media['frames_sampled']} sampled frames decoded"
-        yield "frames", f"{decoded} by {media.get('decoder')}"
-
-
-def _changes(media: Mapping[str, Any]) -> list[str]:
-    """Return what was done to the stored frames so that they are seen as a player shows them."""
-    changed = []
-    sizes = [sorted((media.get(f"{of}width") or 0, media.get(f"{of}height") or 0)) for of in ("", "stored_")]
-    if media.get("stored_width") and sizes[0] != sizes[1]:
-        stored = f"{media['stored_width']} × {media['stored_height']}"
-        changed.append(f"stored as {stored} with pixels of {media['pixel_aspect']}")
-    if media.get("field_order", "progressive") != "progressive":
-        changed.append("deinterlaced")
-    if media.get("transfer") in HDR:
-        changed.append(f"brought from high dynamic range ({media['transfer']}) to BT.709")
-    return changed
 
 
 def _person(
@@ -172,7 +144,10 @@ def _person(
         score=track["score"],
         opinions={name: each["score"] for name, each in track.get("scores", {}).items()},
         seen=_seen(track),
-        quality="size {size:.0f} px, sharpness {sharpness:.0f}, pose {pose:.2f}".format(**track["quality"]),
+        quality=quality_words(track["quality"]),
+        figures="size {size:.0f} px, sharpness {sharpness:.0f}, turned by {pose:.2f} of 1".format(
+            **track["quality"]
+        ),
         reason=track.get("reason") or "",
         aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
         shots=tuple(_shots(track, record)),
@@ -213,7 +188,8 @@ def _aside(track: Mapping[str, Any], sampled: int) -> str:
     if track["counted"]:
         some = track["used"] < track["sightings"]
         said = [f"{track['used']} of them good enough to count"] if some else []
-        return ", ".join([*said, *([ASIDE_WORDS["still"]] if track.get("still") else [])])
+        still = f"{ASIDE_WORDS['still']}; it counts, for no other moves"
+        return "; ".join([*said, *([still] if track.get("still") else [])])
     seldom = track["sightings"] < sightings_needed(sampled)
     # Records of earlier versions give no reason.
     return f"not counted: {ASIDE_WORDS[track.get('reason') or ('seldom' if seldom else 'poor')]}"

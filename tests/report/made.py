@@ -1,5 +1,6 @@
 """Journals made by hand, and what a page has of its elements."""
 
+import hashlib
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -56,7 +57,7 @@ def track(score, *, sightings=2, counted=True, **more):
 def video(path=b"/v/a.mp4", verdict="fake", score=0.9, **more):
     """Return the record of a video with one person, seen twice."""
     given = {
-        "sha256": "00ff",
+        "sha256": hashlib.sha256(path).hexdigest(),
         "size": 1234,
         "verdict": verdict,
         "score": score,

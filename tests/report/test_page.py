@@ -38,7 +38,7 @@ def test_the_page_reaches_for_nothing_outside_it(tmp_path):
     (policy,) = (attrs["content"] for attrs in made.all("meta") if attrs.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     links = {attrs[key] for _, attrs in made.tags for key in ("href", "src") if key in attrs}
-    assert links == {"#v1"}
+    assert all(link.startswith("#") for link in links)
     assert "url(" not in made.source
 
 
@@ -66,9 +66,9 @@ def test_videos_are_worst_first_and_each_kind_is_counted(tmp_path):
 def test_only_so_many_are_shown_in_detail_and_the_page_says_so(tmp_path):
     records = [video(f"/v/{at}.mp4".encode(), "fake", 0.9 - at / 100) for at in range(5)]
     made = page(tmp_path, *records, most=2)
-    assert len(made.all("tr")) == 1 + 5
+    assert len([attrs for attrs in made.all("tr") if "data-kind" in attrs]) == 5
     assert [attrs["id"] for attrs in made.all("article")] == ["v1", "v2"]
-    assert [attrs["href"] for attrs in made.all("a")] == ["#v1", "#v2"]
+    assert [attrs["href"] for attrs in made.all("a") if "class" not in attrs] == ["#v1", "#v2"]
     assert "The first 2 of the table" in made.words
 
 
@@ -142,7 +142,8 @@ def test_what_is_no_face_is_no_person_of_the_overview(tmp_path):
 def test_a_score_is_never_shown_past_a_threshold(tmp_path, score, shown):
     kind = "fake" if score >= 0.7 else "no_evidence" if score < 0.3 else "inconclusive"
     row = page(tmp_path, video(verdict=kind, score=score), most=0)
-    assert f"{kind.replace('_', ' ')} {shown} a.mp4" in row.words
+    rate = "" if kind == "inconclusive" else "error rate not known "
+    assert f"{kind.replace('_', ' ')} {rate}{shown} a.mp4" in row.words
 
 
 def test_no_score_of_a_model_or_a_face_is_shown_past_its_threshold(tmp_path):
@@ -191,7 +192,7 @@ def test_a_model_without_a_vote_is_not_counted(tmp_path):
         run=described("a", "b"),
     )
     assert "How far the models agree" not in made.words
-    assert "Together: by vote" in made.words
+    assert "Several models together: by vote" in made.words
     assert "b 0.20 no vote" in made.words
 
 
