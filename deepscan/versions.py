@@ -12,6 +12,7 @@ LIBRARIES = (
     "onnxruntime-gpu",
     "onnxruntime",
     "torch",
+    "c2pa-python",
 )
 
 

@@ -60,6 +60,16 @@ class MediaInfo:
         frames_decodable: Frames whose data are there, by reading every packet.
         keyframes: How many of those are keyframes.
         other_videos: How many further video streams the file has, which are not looked at.
+        encoder: Software that the file says it was made by, several joined by semicolons; None where it does
+            not. This, and what is below but for the keyframes, is what the file says of itself.
+        created: When it says it was made, as it stands there.
+        device: Camera or phone that it says it was made with.
+        duration_stated: How many seconds its header says it lasts, None where it does not.
+        keyframe_gaps: Least, middle and greatest number of frames from one keyframe to the next, None of one.
+        edits: Its edit list: of each part the seconds, where it starts in the stored stream in seconds (None:
+            nothing is shown), and the rate.
+        credentials: What its Content Credentials claim and whether they validate, None where it has none, or
+            c2pa-python is not installed.
     """
 
     container: str
@@ -81,6 +91,13 @@ class MediaInfo:
     frames_decodable: int
     keyframes: int
     other_videos: int
+    encoder: str | None = None
+    created: str | None = None
+    device: str | None = None
+    duration_stated: float | None = None
+    keyframe_gaps: tuple[int, int, int] | None = None
+    edits: tuple[tuple[float, float | None, float], ...] = ()
+    credentials: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.stored_width, self.stored_height) < 1:
@@ -101,7 +118,16 @@ class MediaInfo:
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
         """Return the facts that `to_json` wrote."""
         rate = None if facts["fps"] is None else Fraction(facts["fps"])
-        return cls(**{**facts, "fps": rate, "pixel_aspect": Fraction(facts["pixel_aspect"])})
+        gaps = facts.get("keyframe_gaps")
+        return cls(
+            **{
+                **facts,
+                "fps": rate,
+                "pixel_aspect": Fraction(facts["pixel_aspect"]),
+                "keyframe_gaps": gaps and tuple(gaps),
+                "edits": tuple(tuple(edit) for edit in facts.get("edits", ())),
+            }
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as JSON types, rates and ratios as fractions such as `30000/1001`."""
@@ -110,6 +136,9 @@ class MediaInfo:
             "start": None if self.start is None else round(self.start, 6),
             "fps": None if self.fps is None else f"{self.fps.numerator}/{self.fps.denominator}",
             "duration": None if self.duration is None else round(self.duration, 6),
+            "duration_stated": None if self.duration_stated is None else round(self.duration_stated, 6),
+            "keyframe_gaps": self.keyframe_gaps and list(self.keyframe_gaps),
+            "edits": [list(edit) for edit in self.edits],
         }
 
 

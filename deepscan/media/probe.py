@@ -23,6 +23,7 @@ from deepscan.media.decoders import Probe, reason
 from deepscan.media.defects import BROADCAST, damage, oddities
 from deepscan.media.endings import shortfall
 from deepscan.media.frames import MediaError, MediaInfo
+from deepscan.media.origins import created, device, edit_list, keyframe_gaps, software, stated_duration
 from deepscan.media.pictures import BOXED, PictureInfo, beyond_libav, probe_of, read_picture
 from deepscan.media.shape import field_order_of, fraction, orientation_of, shape_of, transfer_of
 from deepscan.media.source import SourceFile
@@ -167,6 +168,12 @@ def _conclude(
         frames_decodable=count,
         keyframes=int(np.count_nonzero(line.keys)),
         other_videos=0 if still else len(others),
+        encoder=software(container, stream, found.heads.get(stream.index, b"")),
+        created=created(container, stream),
+        device=device(container),
+        duration_stated=None if still else stated_duration(container),
+        keyframe_gaps=None if still else keyframe_gaps(line.keys),
+        edits=() if still else edit_list(source, found.format, key.place),
     )
     segments = line.segments if len(line.segments) > 1 else ()
     return Probe(info, key, line.ticks, seconds, line.keys, segments, still, damaged, None, tuple(warnings))

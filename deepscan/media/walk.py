@@ -12,6 +12,9 @@ from deepscan.media.container import packets_of, video_streams
 from deepscan.media.decoders import reason
 from deepscan.media.timeline import PacketTimes
 
+#: Bytes of a packet that are kept.
+HEAD = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Walk:
@@ -26,6 +29,7 @@ class Walk:
         end: When the last packet of any stream ends, in seconds.
         reached: How far into the file packets lie, in bytes, 0 where that is not known.
         error: Why reading broke off, None where it did not.
+        heads: The first bytes of the first packet of each video stream by its index.
     """
 
     format: str
@@ -36,6 +40,7 @@ class Walk:
     end: float
     reached: int
     error: str | None
+    heads: dict[int, bytes]
 
     def moving(self, container: InputContainer) -> list[VideoStream]:
         """Return the video streams, best first; those of one picture, such as covers, come last.
@@ -66,6 +71,7 @@ def walk(container: InputContainer) -> Walk:
     guessed = "matroska" in container.format.name
     before: dict[int, int] = {}
     end, reached, error = 0.0, 0, None
+    heads: dict[int, bytes] = {}
     packets = packets_of(container)
     while True:
         try:
@@ -88,6 +94,8 @@ def walk(container: InputContainer) -> Walk:
         # Hours of sound have millions of packets.
         if packet.stream.type != "video":
             continue
+        if packet.stream_index not in heads:
+            heads[packet.stream_index] = bytes(memoryview(packet)[:HEAD])
         decoding = None if guessed else packet.dts
         hidden = packet.is_discard or _is_header(packet)
         times = PacketTimes(decoding, packet.pts, packet.is_keyframe, packet.is_corrupt, hidden)
@@ -95,7 +103,7 @@ def walk(container: InputContainer) -> Walk:
         if packet.duration and not (times.corrupt or times.discarded):
             last_duration[packet.stream_index] = packet.duration
     start, stated = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
-    return Walk(container.format.name, found, last_duration, start, stated, end, reached, error)
+    return Walk(container.format.name, found, last_duration, start, stated, end, reached, error, heads)
 
 
 def _is_header(packet: Any) -> bool:

@@ -11,12 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from deepscan.media.container import raise_if_ours
+from deepscan.media.credentials import read_credentials
 from deepscan.media.decoders import (
     AUTO,
     DECODERS,
@@ -153,7 +154,8 @@ class DecodeSession:
     def _open_and_decode(self, source: SourceFile) -> None:
         with self._timed("probe"):
             found = probe(source, self._job["max_pixels"])
-        self._send("opened", info=found.info.to_json())
+        info = replace(found.info, credentials=read_credentials(source))
+        self._send("opened", info=info.to_json())
         self._warnings += (line for line in found.warnings if line not in self._warnings)
         if found.count < self._job["min_frames"]:
             raise MediaError(

@@ -43,6 +43,11 @@ def test_facts_of_a_plain_video(media):
         frames_decodable=30,
         keyframes=3,
         other_videos=0,
+        encoder=found.info.encoder,
+        # the sound is longer
+        duration_stated=pytest.approx(1.28),
+        keyframe_gaps=(10, 10, 10),
+        edits=found.info.edits,
     )
     # B-frames are stored out of order; a keyframe every 10 frames shows that they are sorted.
     assert np.flatnonzero(found.keys).tolist() == [0, 10, 20]

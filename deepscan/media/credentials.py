@@ -1,0 +1,155 @@
+"""Content Credentials (C2PA): what a file's manifest claims and whether it validates, by the library c2pa.
+
+A manifest that is missing means nothing, and one that is there moves no score. Nothing is fetched: neither a
+manifest that lies elsewhere, nor a certificate's state, nor a time stamp.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from deepscan.media.source import SourceFile
+
+#: Seconds after which the library is given up.
+LIMIT = 60
+#: Every manifest names its own format.
+_MARK = b"c2pa"
+_CHUNK = 1 << 20
+#: Most actions, problems and letters of one text that are taken over.
+_ACTIONS, _PROBLEMS, _LONGEST = 16, 8, 200
+# No list of trusted certificates comes with deepscan: a signature is checked, but not whom it belongs to.
+_SETTINGS = {
+    "verify": {
+        "verify_after_reading": True,
+        "verify_trust": False,
+        "verify_timestamp_trust": False,
+        "ocsp_fetch": False,
+        "remote_manifest_fetch": False,
+    },
+    "core": {"allowed_network_hosts": []},
+}
+
+
+def installed() -> bool:
+    """Return whether the library is there, without importing it."""
+    return find_spec("c2pa") is not None
+
+
+def read_credentials(source: SourceFile) -> dict[str, Any] | None:
+    """Return what a file's Content Credentials claim; None where it has none, or the library is not there.
+
+    The library works in a process of its own: a hostile manifest costs nothing but the claim.
+
+    Args:
+        source: The opened file.
+    """
+    if not installed() or not _has_mark(source):
+        return None
+    command = [sys.executable, "-m", __name__, str(source.fd)]
+    try:
+        done = subprocess.run(
+            command,
+            pass_fds=[source.fd],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LIMIT,
+            check=True,
+        )
+        found: dict[str, Any] | None = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        return {"state": "unreadable", "problems": [type(error).__name__]}
+    return found
+
+
+def claims(store: Mapping[str, Any], state: str | None) -> dict[str, Any]:
+    """Return what is kept of a file's manifests: the active one's claims, and whether it validates.
+
+    Args:
+        store: The manifests, as the library gives them.
+        state: `Valid`, `Trusted` or `Invalid`, None where the library does not say.
+    """
+    manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
+    signature = manifest.get("signature_info") or {}
+    generators = [
+        " ".join(filter(None, (_text(each.get("name")), _text(each.get("version")))))
+        for each in manifest.get("claim_generator_info") or ()
+    ]
+    return {
+        "state": (state or "unknown").lower(),
+        "generator": ", ".join(filter(None, generators)) or _text(manifest.get("claim_generator")),
+        "title": _text(manifest.get("title")),
+        "signer": _text(signature.get("common_name")) or _text(signature.get("issuer")),
+        "issuer": _text(signature.get("issuer")),
+        "signed": _text(signature.get("time")),
+        "actions": list(dict.fromkeys(_actions(manifest)))[:_ACTIONS],
+        "ingredients": len(manifest.get("ingredients") or ()),
+        "problems": list(dict.fromkeys(_problems(store)))[:_PROBLEMS],
+    }
+
+
+def _actions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for assertion in manifest.get("assertions") or ():
+        if str(assertion.get("label", "")).startswith("c2pa.actions"):
+            for each in (assertion.get("data") or {}).get("actions") or ():
+                source = _text(each.get("digitalSourceType")).rsplit("/", 1)[-1]
+                yield _text(each.get("action")) + (f" ({source})" if source else "")
+
+
+def _problems(store: Mapping[str, Any]) -> Iterator[str]:
+    active = (store.get("validation_results") or {}).get("activeManifest") or {}
+    for each in (*(active.get("failure") or ()), *(store.get("validation_status") or ())):
+        yield _text(each.get("code"))
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:_LONGEST]
+
+
+def _has_mark(source: SourceFile) -> bool:
+    """Return whether a file may hold a manifest."""
+    kept = b""
+    try:
+        with open(source.url(), "rb", buffering=0) as file:
+            file.seek(0)
+            while chunk := file.read(_CHUNK):
+                if _MARK in kept + chunk:
+                    return True
+                kept = chunk[1 - len(_MARK) :]
+    except OSError:
+        return False
+    return False
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write what the Content Credentials of an open file claim, as JSON.
+
+    Args:
+        arguments: The file's descriptor.
+    """
+    # Whoever started this may be gone.
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import c2pa
+
+    with open(f"/dev/fd/{int(arguments[0])}", "rb") as file:
+        file.seek(0)
+        context = c2pa.Context.from_dict(_SETTINGS)
+        try:
+            reader = c2pa.Reader.try_create(file, context=context)
+            found = (
+                None if reader is None else claims(json.loads(reader.json()), reader.get_validation_state())
+            )
+        except c2pa.C2paError as error:
+            # The library has no class of its own for a manifest that it was not to fetch.
+            elsewhere = "remote manifest" in str(error).lower()
+            found = {"state": "elsewhere" if elsewhere else "unreadable", "problems": [_text(str(error))]}
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[-1:])
