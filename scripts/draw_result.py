@@ -35,7 +35,7 @@ def main(picture: Path) -> None:
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=WIDTH, force_terminal=True, file=nowhere)
         console.print("[bold]$[/] deepscan scan sample_videos\n")
-        console.print(scan_table(rows, None, None))
+        console.print(scan_table(rows, WIDTH), soft_wrap=True, highlight=False)
         svg = console.export_svg(title="deepscan")
     # The reader's own fonts will do: a page must not fetch any.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")

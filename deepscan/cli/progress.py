@@ -2,26 +2,41 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from deepscan.cli.streams import is_terminal
+from deepscan.cli.wrapping import KEEP, wrap
 from deepscan.media.frames import FAILURES
-from deepscan.scanning.summary import printable
+from deepscan.scanning.summary import counted, in_words, printable, status_label
 
 #: Seconds between two lines, where there is no bar.
 INTERVAL = 10.0
 #: Seconds between two drawings of the bar.
 REFRESH = 0.1
+#: Seconds between two drawings while nothing has ended.
+TICK = 1.0
 #: Columns of a terminal's line that are not drawn on: two gaps, and the `^C` that a terminal echoes, which in
 #: the last column would break the line, and half of it would stay.
 MARGIN = 4
 SHORTEST_BAR = 3
+
+
+class _Bar(Progress):
+    """A bar with lines below it."""
+
+    below: Sequence[Text] = ()
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the bar, then the lines."""
+        yield from super().get_renderables()
+        yield from self.below
 
 
 class ProgressView:
@@ -38,7 +53,7 @@ class ProgressView:
         self._console = console or Console(stderr=True, force_terminal=is_terminal(sys.stderr))
         self._style = "bar" if style == "auto" and self._console.is_interactive else style
         self._column = BarColumn()
-        self._bar = Progress(
+        self._bar = _Bar(
             TextColumn("{task.description}", markup=False),
             self._column,
             TextColumn("{task.fields[figures]}", markup=False),
@@ -54,7 +69,14 @@ class ProgressView:
         self._begun = self._shown = time.monotonic()
 
     def count(
-        self, work: str, done: int, total: int | None, unit: str = "", *, milestone: bool = True
+        self,
+        work: str,
+        done: int,
+        total: int | None,
+        unit: str = "",
+        *,
+        milestone: bool = True,
+        below: Sequence[str] = (),
     ) -> None:
         """Show how much is done, the rate and the time left.
 
@@ -64,6 +86,7 @@ class ProgressView:
             total: How many there are, None if unknown.
             unit: What a piece is, such as `images`; empty to show no rate.
             milestone: Whether the end gets a line of its own, where there is no bar.
+            below: As `_show` takes it.
         """
         self._begin(work, done)
         figures = [f"{done}/{total}"] if self._style == "bar" and total is not None else []
@@ -71,12 +94,20 @@ class ProgressView:
         if total is not None and done > self._first and seconds:
             rate = (done - self._first) / seconds
             figures += [*([rate_of(rate, unit)] if unit else []), time_left((total - done) / rate)]
-        self._show(done, total, figures, milestone=milestone and done == total)
+        self._show(done, total, figures, milestone=milestone and done == total, below=below)
 
-    def note(self, line: str) -> None:
-        """Show a line that stays, unless the style is `none`."""
-        if self._style != "none":
-            self._write(printable(line))
+    def note(self, line: str, *, command: bool = False) -> None:
+        """Show a line that stays, unless the style is `none`.
+
+        Args:
+            line: The line; at a terminal it becomes several where it is too long.
+            command: Whether it has a command, which must stay in one line to be copied.
+        """
+        if self._style == "none":
+            return
+        wide = command or not self._console.is_terminal
+        lines = [printable(line)] if wide else wrap(printable(line), self._console.width)
+        self._write("\n".join(lines))
 
     def _begin(self, work: str, done: int) -> None:
         # A count that falls begins again, under the same name.
@@ -93,6 +124,7 @@ class ProgressView:
         *,
         milestone: bool = False,
         heading: str = "",
+        below: Sequence[str] = (),
     ) -> None:
         """Draw the bar, or write a line, if it is time to.
 
@@ -102,6 +134,8 @@ class ProgressView:
             figures: Shown behind the bar. Where they do not fit, all but the first and the last are left out.
             milestone: Whether to show this in any case.
             heading: Shown at the bar in any case, instead of the name of the work.
+            below: Lines below the bar, wrapped where they are too long; where there is no bar, parts of the
+                line.
         """
         at_terminal = self._style == "bar"
         wait = REFRESH if at_terminal else INTERVAL
@@ -112,10 +146,11 @@ class ProgressView:
         self._shown = time.monotonic()
         given = [figure for figure in figures if figure]
         if not at_terminal:
-            self._write(" ".join([self._work, *([] if total is None else [f"{done}/{total}"]), *given]))
+            words = " ".join([self._work, *([] if total is None else [f"{done}/{total}"]), *given])
+            self._write("; ".join([words, *filter(None, below)]).replace(KEEP, " "))
             return
         try:
-            self._draw(heading or self._work, done, total, given)
+            self._draw(heading or self._work, done, total, given, below)
         except OSError:
             # A terminal that was closed must not end the work.
             self._style = "none"
@@ -123,7 +158,15 @@ class ProgressView:
         if milestone and done == total:
             self._close()
 
-    def _draw(self, heading: str, done: int, total: int | None, figures: list[str]) -> None:
+    def _styled(self, line: str) -> Text:
+        """Return a line below the bar as it is drawn."""
+        return Text(line)
+
+    def _draw(
+        self, heading: str, done: int, total: int | None, figures: list[str], below: Sequence[str]
+    ) -> None:
+        lines = [part for line in below if line for part in wrap(line, self._console.width - MARGIN)]
+        self._bar.below = [self._styled(line) for line in lines]
         room = self._console.width - cell_len(heading) - MARGIN
         while len(figures) > 1 and len(" ".join(figures)) > room - SHORTEST_BAR:
             # The first says how far it is and the last when it ends: they go last.
@@ -167,11 +210,23 @@ class ProgressView:
 
 
 class VideoProgress(ProgressView):
-    """Shows how far work on videos is, and says why a video failed."""
+    """Shows how far work on videos is, what became of them and which is at work; says why one failed.
 
-    def __init__(self, style: str) -> None:
-        super().__init__(style)
+    Args:
+        style: As `ProgressView` takes it.
+        outcomes: Whether verdicts, and statuses of videos without one, are counted as they come.
+        console: As `ProgressView` takes it.
+    """
+
+    def __init__(self, style: str, *, outcomes: bool = False, console: Console | None = None) -> None:
+        super().__init__(style, console)
         self._done = self._total = 0
+        self._counted = outcomes
+        self._outcomes: Counter[str] = Counter()
+        # How many were done and at work when that was drawn last.
+        self._drawn = (0, 0)
+        # Those at work, the one that was begun first in front.
+        self._at_work: list[str] = []
 
     def _begin_videos(self, work: str, todo: int) -> None:
         """Start to count videos."""
@@ -179,18 +234,48 @@ class VideoProgress(ProgressView):
         self._shown = time.monotonic()
         self.count(work, 0, todo, "videos", milestone=False)
 
-    def _count_video(self, name: str, status: str, detail: str) -> None:
+    def _begin_video(self, name: str) -> None:
+        """Show that a video is at work."""
+        self._at_work.append(name)
+        self._count_videos()
+
+    def _count_video(self, name: str, status: str, detail: str, verdict: str | None = None) -> None:
         """Count a video, and say why it failed if it did."""
         self._done += 1
+        if name in self._at_work:
+            self._at_work.remove(name)
+        if self._counted:
+            self._outcomes[verdict or status] += 1
         if status in FAILURES:
-            self.note(f"{name}: {status}: {detail}")
-        self.count(self._work, self._done, self._total, "videos", milestone=False)
+            self.note(f"{name}: {status_label(status)}: {detail}")
+        self._count_videos()
 
-    def _conclude(self) -> None:
-        """Say how long it took."""
+    def _tick(self) -> None:
+        """Bring the bar up to date, if it was not lately: the time left grows with a long video."""
+        wait = TICK if self._drawn == (self._done, len(self._at_work)) else REFRESH
+        if self._style == "bar" and time.monotonic() - self._shown >= wait:
+            self._count_videos()
+
+    def _count_videos(self) -> None:
+        # A line may end between two counts, and not in one.
+        became = in_words(self._outcomes).replace(" ", KEEP).replace(f",{KEEP}", ", ")
+        below = [became, f"now {self._at_work[0]}" if self._at_work else ""]
+        before = self._shown
+        self.count(self._work, self._done, self._total, "videos", milestone=False, below=below)
+        if self._shown != before:
+            self._drawn = self._done, len(self._at_work)
+
+    def _conclude(self, before: str = "") -> None:
+        """Say how long it took, and what became of the videos.
+
+        Args:
+            before: What the line begins with.
+        """
         if self._done:
             seconds = time.monotonic() - self._begun
-            self.note(f"{videos(self._done)} in {seconds:.1f} s, {self._done / seconds * 60:.1f} a minute")
+            rate = f", {self._done / seconds * 60:.1f} a minute" if self._done > 1 else ""
+            became = in_words(self._outcomes)
+            self.note(f"{before}{videos(self._done)} in {duration(seconds)}{rate}{became and f': {became}'}")
 
 
 def rate_of(rate: float, unit: str) -> str:
@@ -205,6 +290,13 @@ def rate_of(rate: float, unit: str) -> str:
     return f"{value:.{0 if value >= 9.95 else 1}f} {unit}/{per}"
 
 
+def duration(seconds: float) -> str:
+    """Return in words how long something has taken."""
+    if seconds < 99.5:
+        return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+
+
 def time_left(seconds: float) -> str:
     """Return in words how long something will take."""
     if seconds < 60:
@@ -214,4 +306,4 @@ def time_left(seconds: float) -> str:
 
 def videos(count: int) -> str:
     """Return how many videos that is, in words."""
-    return f"{count} video{'' if count == 1 else 's'}"
+    return counted(count, "video")

@@ -1,15 +1,18 @@
-"""The table that a person reads: worst first, one row a video."""
+"""The table that a person reads: worst first, a video a line where that fits, and nothing cut."""
 
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 
-from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable
+from deepscan.cards import Calibration
+from deepscan.cli.wrapping import wrap
+from deepscan.report.chart import format_score
+from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, shared_folder
 
 #: Key of `summary.VERDICT_LABELS` -> its style.
 STYLES = {
@@ -19,55 +22,135 @@ STYLES = {
     "no_evidence": "green",
     "outcome": "dim",
 }
+GAP = "  "
+#: Least columns for names beside who was seen; with fewer, that goes below.
+LEAST_NAME = 24
+#: Least columns for a note below a name; with fewer, it begins further left.
+LEAST_NOTE = 40
 
 
-def scan_table(rows: Sequence[VideoSummary], most: int | None, out: Path | None) -> RenderableType:
+def scan_table(
+    rows: Sequence[VideoSummary],
+    width: int,
+    *,
+    most: int | None = None,
+    out: Path | None = None,
+    calibration: Calibration | None = None,
+) -> Text:
     """Return the table of a scan.
 
     Args:
         rows: In any order.
+        width: Columns of the terminal.
         most: Rows at most, None for all.
         out: Where all records are, for the line that counts the rows left out.
+        calibration: Of the only model, so that no score is rounded past a threshold.
     """
-    grid = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    grid.add_column("verdict", no_wrap=True)
-    grid.add_column("score", justify="right", no_wrap=True)
-    several = any(row.models for row in rows)
-    if several:
-        grid.add_column("agree", justify="right", no_wrap=True)
-    grid.add_column("video", overflow="fold", ratio=1, min_width=16)
-    grid.add_column("persons", justify="right", no_wrap=True)
-    grid.add_column("faces/frames", justify="right", no_wrap=True)
     ordered = sorted(rows, key=lambda row: row.rank)
-    for row in ordered[:most]:
-        video = Text(shown_path(row.path))
-        video.append_text(_opinions(row))
-        if row.note:
-            video.append(f"\n  {row.note}", style="dim")
-        seen = row.status == "ok"
-        grid.add_row(
-            Text(row.label, style=STYLES[row.kind]),
-            "" if row.score is None else f"{row.score:.2f}",
-            *([] if not several else ["{}/{}".format(*row.agreement) if row.agreement else ""]),
-            video,
-            str(row.persons) if seen else "",
-            f"{row.faces}/{row.sampled}" if seen else "",
-        )
-    left = len(ordered) - len(ordered[:most])
-    return Group(grid, Text(f"... and {left} more in {out}", style="dim")) if left else grid
-
-
-def _opinions(row: VideoSummary) -> Text:
-    """Return what each of several models says, on a line of its own."""
-    said = [
-        Text.assemble(
-            (f"{printable(each.name)} {each.score:.2f} ", "dim"),
-            (VERDICT_LABELS[each.verdict], STYLES[each.verdict]),
-        )
-        for each in row.models
-        if each.verdict is not None and each.score is not None
+    shown = ordered[:most]
+    # The file system's root says nothing, and the current folder goes without saying.
+    shared = shared_folder(row.path for row in shown) if len(shown) > 1 else ""
+    folder = shown_path(shared) if shared.strip("/") else ""
+    names = [printable(row.path.removeprefix(shared)) if folder else shown_path(row.path) for row in shown]
+    agree = [_agreement(row) for row in shown] if any(row.models for row in shown) else []
+    scores = ["" if row.score is None else format_score(row.score, calibration) for row in shown]
+    columns = [
+        _column("verdict", [row.label for row in shown]),
+        _column("score", scores, right=True),
+        *([_column("agree", agree, right=True)] if agree else []),
     ]
-    return Text.assemble("\n  ", Text(", ").join(said)) if said else Text()
+    layout = _Layout(width, sum(cell_len(each[0]) + len(GAP) for each in columns), names, shown)
+    lines = _plain(wrap(f"in {folder}", width), "") if folder else []
+    lines += layout.row([Text(each[0], "bold") for each in columns], "video", "seen", "bold")
+    for at, (row, name) in enumerate(zip(shown, names, strict=True)):
+        cells = [Text(each[1 + at]) for each in columns]
+        cells[0].stylize(STYLES[row.kind])
+        lines += layout.row(cells, name, row.seen)
+        lines += layout.opinions(row)
+        if row.note:
+            lines += _plain(wrap(printable(row.note), width, layout.note_indent), "dim")
+    if left := len(ordered) - len(shown):
+        lines += _plain(wrap(f"... and {left:,} more in {out}", width), "dim")
+    return Text("\n").join(lines)
+
+
+class _Layout:
+    """Where a row's name, and who was seen, have their place.
+
+    Args:
+        width: Columns of the terminal.
+        left: Columns before the name.
+        names: Of all rows.
+        rows: The rows.
+    """
+
+    def __init__(self, width: int, left: int, names: Iterable[str], rows: Iterable[VideoSummary]) -> None:
+        self._width, self._left = width, left
+        seen = max((cell_len(row.seen) for row in rows), default=0)
+        room = width - left - seen - len(GAP)
+        longest = max((cell_len(name) for name in names), default=0)
+        #: Columns for names beside who was seen, 0 where that goes below.
+        self._room = min(max(longest, len("video")), room) if room >= min(longest, LEAST_NAME) else 0
+        self.note_indent = left + 2 if width - left - 2 >= LEAST_NOTE else min(4, width // 4)
+
+    def row(self, cells: Sequence[Text], name: str, seen: str, style: str = "") -> list[Text]:
+        """Return the lines of a row."""
+        start = Text(GAP).join(cells)
+        start.append(GAP)
+        parts = wrap(name, self._width - self._left)
+        last = name.rsplit("/", 1)[-1]
+        if len(parts) > 1 and last not in parts[-1] and cell_len(last) < self._width:
+            # On lines of their own, so that the file's name stays in one piece.
+            return [start, *_plain(wrap(name, self._width, 1), style), *self._below(seen)]
+        lines = [
+            Text.assemble(start, (parts[0], style)),
+            *_plain((" " * self._left + p for p in parts[1:]), style),
+        ]
+        beside = self._room and len(parts) == 1 and cell_len(name) <= self._room and not _mirrors(name)
+        if not (seen and beside):
+            return lines if style else [*lines, *self._below(seen)]
+        lines[0].append(" " * (self._room - cell_len(name)) + GAP)
+        lines[0].append(seen, style or "dim")
+        return lines
+
+    def opinions(self, row: VideoSummary) -> list[Text]:
+        """Return what each of several models says: on one line, or a line each where that is too long."""
+        said = [
+            Text.assemble(
+                (f"{printable(each.name)} {each.score:.2f} ", "dim"),
+                (VERDICT_LABELS[each.verdict], STYLES[each.verdict]),
+            )
+            for each in row.models
+            if each.verdict is not None and each.score is not None
+        ]
+        together = Text(", ").join(said)
+        lines = [together] if together.cell_len <= self._width - self.note_indent else said
+        return [Text(" " * self.note_indent).append_text(line) for line in lines if line]
+
+    def _below(self, seen: str) -> list[Text]:
+        if not seen:
+            return []
+        column = self._left + self._room + len(GAP) if self._room else self.note_indent
+        return _plain(wrap(seen, self._width, column), "dim")
+
+
+def _plain(lines: Iterable[str], style: str) -> list[Text]:
+    return [Text(line, style) for line in lines]
+
+
+def _column(heading: str, cells: Sequence[str], *, right: bool = False) -> list[str]:
+    """Return a heading and its cells, all of one width."""
+    width = max(map(cell_len, (heading, *cells)))
+    return [f"{each:>{width}}" if right else f"{each:<{width}}" for each in (heading, *cells)]
+
+
+def _agreement(row: VideoSummary) -> str:
+    return "{}/{}".format(*row.agreement) if row.agreement else ""
+
+
+def _mirrors(text: str) -> bool:
+    """Return whether a terminal may write it from right to left, and figures beside it too."""
+    return any(unicodedata.bidirectional(letter) in ("R", "AL", "AN") for letter in text)
 
 
 def shown_path(path: str) -> str:
@@ -75,5 +158,6 @@ def shown_path(path: str) -> str:
     shortest = path
     # Where the current folder has been removed, nothing is relative to it.
     with suppress(FileNotFoundError):
-        shortest = min(path, os.path.relpath(path), key=len)
+        relative = os.path.relpath(path) + ("/" if path.endswith("/") else "")
+        shortest = min(path, "" if relative == "./" else relative, key=len)
     return printable(shortest)

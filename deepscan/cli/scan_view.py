@@ -3,19 +3,36 @@
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from rich.console import Console
+from rich.text import Text
+
+from deepscan.cards import Calibration
 from deepscan.cli.progress import VideoProgress, videos
-from deepscan.cli.scan_table import scan_table, shown_path
+from deepscan.cli.scan_table import STYLES, scan_table, shown_path
 from deepscan.cli.streams import hand_on, is_terminal, stdout_console
+from deepscan.cli.wrapping import wrap
+from deepscan.error_rates import ErrorRates
+from deepscan.errors import Terminated
+from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanPaths
-from deepscan.scanning.records import dump_line
+from deepscan.scanning.records import dump_line, path_fields
 from deepscan.scanning.run import RunSummary, ScanListener
-from deepscan.scanning.summary import VideoSummary, summarise_record
+from deepscan.scanning.summary import (
+    VERDICT_LABELS,
+    VideoSummary,
+    counted,
+    in_words,
+    summarise_record,
+)
 
 #: Rows of the table when all records are in a file anyway.
 MOST_ROWS = 50
+#: Suffixes that are named where files of folders are left out.
+MOST_SUFFIXES = 5
 
 
 class ScanView(VideoProgress, ScanListener):
@@ -25,15 +42,20 @@ class ScanView(VideoProgress, ScanListener):
         style: `auto`, `plain` or `none`.
         out: The file that the records go to, None for none: then stdout gets them, as a table at a terminal
             and as JSON lines elsewhere.
+        verbose: Whether to say which model, engine and precision run, and why.
+        console: As `ProgressView` takes it.
     """
 
-    def __init__(self, style: str, out: Path | None) -> None:
-        super().__init__(style)
-        self._out = out
-        at_terminal = is_terminal(sys.stdout)
+    def __init__(
+        self, style: str, out: Path | None, *, verbose: bool = False, console: Console | None = None
+    ) -> None:
+        super().__init__(style, outcomes=True, console=console)
+        self._out, self._verbose = out, verbose
         self._stdout = stdout_console()
-        self._lines = out is None and not at_terminal
+        self._lines = out is None and not is_terminal(sys.stdout)
         self._rows: list[VideoSummary] = []
+        self._before = 0
+        self._models: Mapping[str, Any] = {}
         self._cautions: list[str] = []
 
     def __enter__(self) -> Self:
@@ -43,22 +65,36 @@ class ScanView(VideoProgress, ScanListener):
     def show_inputs(self, inputs: ScanPaths) -> None:
         """Say what was left out of what the command line means."""
         if inputs.skipped:
-            kinds = ", ".join(f"{count} {suffix}" for suffix, count in inputs.skipped.most_common(5))
-            self.note(f"left out of folders: {kinds}{', ...' if len(inputs.skipped) > 5 else ''}")
+            self.note(f"left out of folders: {_left_out(inputs)}")
         if inputs.repeated:
             self.note(f"named more than once, scanned once: {inputs.repeated}")
         if not inputs.paths:
             self.note("there is no video to scan")
 
     def loaded(self, run: Mapping[str, Any]) -> None:
-        """Say which model runs on what."""
+        """Keep what is said of the models at the end; with `verbose`, say which run on what."""
         if run["model"] is None:
-            self.note("no model: faces are recorded without a score")
             return
-        models: Mapping[str, Any] = run.get("models") or {run["model"]["name"]: run["model"]}
+        self._models = run.get("models") or {run["model"]["name"]: run["model"]}
+        if self._verbose:
+            self._show_models(run)
+        for name, model in self._models.items():
+            engine = run["engines"][name] if "engines" in run else run["engine"]
+            if engine["details"]["note"]:
+                self.note(f"note: {engine['details']['note']}")
+            self._cautions += (f"{name}: {line}" for line in model.get("cautions", ()))
+        if not run["parameters"]["explain"]:
+            return
+        for name in (name for name, model in self._models.items() if not model["evidence"]):
+            self.note(f"warning: model {name} gives scores alone: --explain adds nothing")
+        explained = any(model["evidence"] for model in self._models.values())
+        if self._out is None and not self._lines and explained:
+            self.note("warning: explanations are in the records, not in this table: name a file with --out")
+
+    def _show_models(self, run: Mapping[str, Any]) -> None:
         if choice := run.get("choice"):
             self.note(f"chosen: {choice['model']}, {choice['reason']}")
-        for name, model in models.items():
+        for name, model in self._models.items():
             engine = run["engines"][name] if "engines" in run else run["engine"]
             self.note(
                 f"model {name} ({model['method']}), "
@@ -66,17 +102,8 @@ class ScanView(VideoProgress, ScanListener):
             )
             if engine["chosen"] and engine["precision"] != "fp32":
                 self.note(f"{engine['precision']}, which auto takes: {engine['chosen']}")
-            if engine["details"]["note"]:
-                self.note(f"note: {engine['details']['note']}")
-            self._cautions += (f"model {name}: {line}" for line in model.get("cautions", ()))
-        if len(models) > 1:
+        if len(self._models) > 1:
             self.note(f"together: {run['model']['rule']}")
-        if not run["parameters"]["explain"]:
-            return
-        for name in (name for name, model in models.items() if not model["evidence"]):
-            self.note(f"warning: model {name} gives scores alone: --explain adds nothing")
-        if self._out is None and not self._lines and any(model["evidence"] for model in models.values()):
-            self.note("warning: explanations are in the records, not in this table: name a file with --out")
 
     def checking(self, recorded: int) -> None:
         """Say that files are being read again."""
@@ -85,9 +112,17 @@ class ScanView(VideoProgress, ScanListener):
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """Begin to count."""
         self._rows += [summarise_record(record) for record in kept]
+        self._before = len(self._rows)
         self._begin_videos("scanning", todo)
-        if self._rows:
-            self.note(f"{videos(len(self._rows))} done before, {todo} to scan")
+        if self._before:
+            self.note(f"{videos(self._before)} done before, {todo:,} to scan")
+
+    def at_work(self, path: bytes | None) -> None:
+        """Show which video is at work."""
+        if path is None:
+            self._tick()
+        else:
+            self._begin_video(shown_path(path_fields(path)[0]))
 
     def warned(self, line: str) -> None:
         """Say what is not as it should be."""
@@ -99,29 +134,91 @@ class ScanView(VideoProgress, ScanListener):
             hand_on(dump_line(record) + "\n", self._out)
         else:
             self._rows.append(summarise_record(record))
-        self._count_video(shown_path(record["path"]), record["status"], record["detail"])
+        name = shown_path(record["path"])
+        self._count_video(name, record["status"], record["detail"], record["verdict"])
 
     def show_table(self) -> None:
         """Print the table of what has been scanned, where stdout has not got it line by line."""
-        if not self._lines and self._rows:
-            most = None if self._out is None else MOST_ROWS
-            with self._stdout.capture() as capture:
-                self._stdout.print(scan_table(self._rows, most, self._out))
-            hand_on(capture.get(), self._out)
+        self._close()
+        if self._lines or not self._rows:
+            return
+        width, most = self._stdout.width, None if self._out is None else MOST_ROWS
+        one = next(iter(self._models.values()))["calibration"] if len(self._models) == 1 else None
+        calibration = Calibration.from_json(one) if one else None
+        table = scan_table(self._rows, width, most=most, out=self._out, calibration=calibration)
+        words = [line for each in self._about_models() for line in wrap(each, width)]
+        with self._stdout.capture() as capture:
+            self._stdout.print(table, soft_wrap=True, highlight=False)
+            for line in ["", *words] if words else ():
+                self._stdout.print(Text(line), soft_wrap=True, highlight=False)
+        hand_on(capture.get(), self._out)
 
     def show_summary(self, summary: RunSummary) -> None:
         """Say how many there were of each outcome, and where the records are."""
-        counts = {**summary.verdicts, **{k: v for k, v in summary.statuses.items() if k != "ok"}}
-        told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-        self._conclude()
-        if told:
-            self.note(told)
+        if self._before and self._done:
+            self._conclude("this session: ")
+        elif not self._before:
+            self._conclude()
+        total = summary.statuses.total()
+        if self._before and total:
+            became = in_words(summary.outcomes)
+            self.note(f"in all: {videos(total)}: {became}")
+        if self._lines:
+            for line in self._about_models():
+                self.note(line)
         for line in self._cautions:
             self.note(line)
         votes = [row.agreement for row in self._rows if row.agreement]
         if votes:
             same = sum(said == voting for said, voting in votes)
-            self.note(f"the models agree on {same} of {videos(len(votes))}")
+            self.note(f"the models agree on {same:,} of {videos(len(votes))}")
         if self._out:
             self.note(f"records: {self._out}")
-            self.note(f"a page of them: deepscan report {shlex.quote(str(self._out.with_suffix('.jsonl')))}")
+            journal = shlex.quote(str(self._out.with_suffix(".jsonl")))
+            self.note(f"a page of them: deepscan report {journal}", command=True)
+
+    def interrupted(self, error: BaseException) -> str:
+        """Return what to say of a scan that was cut short."""
+        word = "terminated" if isinstance(error, Terminated) else "interrupted"
+        if not self._total:
+            return word
+        done, total = self._before + self._done, self._before + self._total
+        if self._out is not None:
+            # It may have come between a record and its count.
+            with suppress(OSError), ScanOutput(self._out).journal.open("rb") as file:
+                done = sum(1 for _ in file)
+        return f"{word}: {done:,} of {videos(total)} {'is' if total == 1 else 'are'} done"
+
+    def _about_models(self) -> list[str]:
+        """Return what decides the verdicts of each model, and how often they were wrong."""
+        return [about_model(name, model) for name, model in self._models.items()]
+
+    def _styled(self, line: str) -> Text:
+        text = Text(line)
+        if not line.startswith("now "):
+            for kind, label in VERDICT_LABELS.items():
+                if label:
+                    text.highlight_regex(rf"[\d,]*\d {label}\b", STYLES[kind])
+        return text
+
+
+def about_model(name: str, model: Mapping[str, Any]) -> str:
+    """Return the thresholds of a model and its error rates, as the run's record has them, in a line."""
+    fitted = model["calibration"]
+    if fitted is None:
+        said = "without a calibration every verdict is inconclusive, and scores are no probabilities"
+    else:
+        said = (
+            f"fake from {fitted['fake']:.2f}, no evidence below {fitted['no_evidence']:.2f}, "
+            "inconclusive in between"
+        )
+    # That like a scan stands first.
+    rates = next(map(ErrorRates.from_json, model.get("error_rates", ())), None)
+    wrong = f"On {rates.data}, {rates.in_words}" if rates else "Its card does not say how often it is wrong"
+    return f"{name}: {said}. {wrong}."
+
+
+def _left_out(inputs: ScanPaths) -> str:
+    kinds = [f"{count:,} {suffix}" for suffix, count in inputs.skipped.most_common(MOST_SUFFIXES)]
+    others = len(inputs.skipped) - len(kinds)
+    return ", ".join([*kinds, *([f"and {counted(others, 'other kind')}"] if others else [])])

@@ -250,7 +250,8 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
     if score is not None:
         warnings += [
             f"{'person' if track.track.is_face else 'track'} {track.track.id}, seen {track.sightings} times, "
-            f"scores higher, {track.score:.2f}, but does not count: {ASIDE_WORDS[_why(track, sampled)]}"
+            f"does not count, though the score is higher ({track.score:.2f}): "
+            f"{ASIDE_WORDS[_why(track, sampled)]}"
             for track in tracks
             if track.sightings >= needed
             and track not in counted

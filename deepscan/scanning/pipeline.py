@@ -121,19 +121,31 @@ class Pipeline:
         # for the next.
         self._detector = ThreadPoolExecutor(1, thread_name_prefix="detector")
 
-    def scan(self, paths: Iterable[bytes], emit: Callable[[Record], None]) -> None:
+    def scan(
+        self,
+        paths: Iterable[bytes],
+        emit: Callable[[Record], None],
+        on_progress: Callable[[bytes | None], None] = lambda path: None,
+    ) -> None:
         """Scan videos and hand on the record of each as it ends.
 
         Args:
             paths: Files, encoded as the file system has them.
             emit: Takes one record for each path, in the order in which they end.
+            on_progress: Called with the path of each video that is begun, and with None twice a second or
+                oftener while videos are at work.
         """
         try:
-            self._work_off(iter(enumerate(paths)), emit)
+            self._work_off(iter(enumerate(paths)), emit, on_progress)
         finally:
             self._detector.shutdown(wait=False, cancel_futures=True)
 
-    def _work_off(self, queue: Iterator[tuple[int, bytes]], emit: Callable[[Record], None]) -> None:
+    def _work_off(
+        self,
+        queue: Iterator[tuple[int, bytes]],
+        emit: Callable[[Record], None],
+        on_progress: Callable[[bytes | None], None],
+    ) -> None:
         exhausted = False
         while not exhausted or self._videos:
             while not exhausted and self._pool.idle:
@@ -143,6 +155,7 @@ class Pipeline:
                 held = None if self._pictures is None else HeldPictures()
                 self._videos[number] = VideoState(path, pictures=held)
                 self._pool.submit(DecodeJob(number, path))
+                on_progress(path)
             if self._faces or (self._crops and not self._scoring):
                 waiting = 0.0
             else:
@@ -160,6 +173,7 @@ class Pipeline:
                 self._charge("faces", time.monotonic() - begun, videos)
             self._collect(wait=False)
             self._finish(emit)
+            on_progress(None)
 
     def _take(self, events: Sequence[object]) -> bool:
         for event in events:

@@ -17,8 +17,9 @@ VERDICT_LABELS = {
     "no_evidence": "no evidence",
     "outcome": "",
 }
-#: Status of a video without a score -> its label.
+#: Status of a video without a verdict -> its label; `ok` is one that no model has judged.
 STATUS_LABELS: dict[Status, str] = {
+    "ok": "with a face",
     "no_face": "no face",
     "too_short": "too short",
     "decode_error": "not decoded",
@@ -136,6 +137,17 @@ def status_label(status: str) -> str:
 def counted(count: int, noun: str) -> str:
     """Return how many that is, such as `1 face` or `1,042 faces`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def in_words(kinds: Mapping[str, int]) -> str:
+    """Return counts of outcomes in a line, the worst first, such as `2 fake, 1 no face`.
+
+    Args:
+        kinds: Verdict, or status of a video without one -> how many videos.
+    """
+    order = (*get_args(Verdict), *STATUS_LABELS)
+    found = sorted((name for name in kinds if kinds[name] and name in order), key=order.index)
+    return ", ".join(f"{kinds[name]:,} {VERDICT_LABELS.get(name) or status_label(name)}" for name in found)
 
 
 def shared_folder(paths: Iterable[str]) -> str:

@@ -264,7 +264,8 @@ def test_what_is_no_face_does_not_decide_however_often_it_is_found():
     assert (judged.score, judged.verdict, judged.counted) == (pytest.approx(0.1), "no_evidence", {0})
     assert judged.aside == {1: "no_face"}
     assert judged.warnings == (
-        "track 1, seen 32 times, scores higher, 0.98, but does not count: by its look it is no face",
+        "track 1, seen 32 times, does not count, though the score is higher (0.98): "
+        "by its look it is no face",
     )
     # Nor does it keep a person from deciding who is seen too seldom beside others.
     assert judge_video([towel, at(0, [3], raw=0.1)], 32, CALIBRATION).counted == {0}
@@ -281,7 +282,7 @@ def test_a_photograph_does_not_decide_where_a_living_face_is_seen_well():
     judged = judge_video([photograph, at(1, range(12), raw=0.1)], 32, CALIBRATION)
     assert (judged.score, judged.verdict, judged.aside) == (pytest.approx(0.1), "no_evidence", {0: "still"})
     assert judged.warnings == (
-        "person 0, seen 32 times, scores higher, 0.98, but does not count: "
+        "person 0, seen 32 times, does not count, though the score is higher (0.98): "
         "the face never moves, like one in a photograph",
     )
 

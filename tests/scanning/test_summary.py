@@ -3,7 +3,7 @@
 import pytest
 
 from deepscan.media.frames import STATUSES
-from deepscan.scanning.summary import STATUS_LABELS, VideoSummary, counted, printable, shared_folder
+from deepscan.scanning.summary import STATUS_LABELS, VideoSummary, counted, in_words, printable, shared_folder
 
 
 def seen(persons, faces, sampled, status="ok"):
@@ -31,7 +31,7 @@ def test_of_what_failed_nothing_was_seen():
 
 
 def test_every_status_has_a_label_for_people():
-    assert {"ok", *STATUS_LABELS} == set(STATUSES)
+    assert set(STATUS_LABELS) == set(STATUSES)
     assert not any("_" in label for label in STATUS_LABELS.values())
     assert seen(0, 0, 1, "no_face").label == "no face"
     assert seen(0, 0, 1, "one_of_a_later_version").label == "one_of_a_later_version"
@@ -51,6 +51,12 @@ def test_every_status_has_a_label_for_people():
 )
 def test_the_folder_that_videos_share_ends_in_a_slash(paths, folder):
     assert shared_folder(paths) == folder
+
+
+def test_outcomes_are_counted_in_words_the_worst_first():
+    kinds = {"no_face": 1, "no_evidence": 3, "timeout": 2, "fake": 1200, "inconclusive": 0}
+    assert in_words(kinds) == "1,200 fake, 3 no evidence, 1 no face, 2 timed out"
+    assert in_words({}) == ""
 
 
 def test_counts_are_worded():
