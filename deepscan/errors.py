@@ -63,13 +63,29 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP arrived; no Exception, so that nothing on its way out swallows it."""
 
 
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM ended work that can be resumed; no Exception, for the same reason.
+
+    Args:
+        exit_code: That of what came.
+        message: What was done until then, in one line.
+        hint: How to resume, in one line.
+    """
+
+    def __init__(self, exit_code: ExitCode, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.message = message
+        self.hint = hint
+
+
 class Unread(BaseException):
     """Whoever read our output has gone, as `| head` does; no Exception, for the same reason."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
     """Return the exit code of a command that this error ends."""
-    if isinstance(error, DeepscanError):
+    if isinstance(error, DeepscanError | Interrupted):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED

@@ -27,7 +27,7 @@ from deepscan.cli.scan import scan
 from deepscan.cli.tables import tables
 from deepscan.cli.train import train
 from deepscan.cli.verify import verify
-from deepscan.errors import DeepscanError, ExitCode, Terminated, Unread, exit_code_of
+from deepscan.errors import DeepscanError, ExitCode, Interrupted, Terminated, Unread, exit_code_of
 from deepscan.offline import turn_reports_off
 
 DEBUG = "--debug"
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _report(message, _usage_hint(given), ExitCode.USAGE)
     except Unread:
         code = ExitCode.UNREAD
-    except (Exception, KeyboardInterrupt, Terminated) as error:
+    except (Exception, KeyboardInterrupt, Interrupted, Terminated) as error:
         if DEBUG in options:
             traceback.print_exc()
         code = _report(*_told(error), exit_code_of(error))
@@ -117,11 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _told(error: BaseException) -> tuple[str, str]:
-    if isinstance(error, DeepscanError):
+    if isinstance(error, DeepscanError | Interrupted):
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt | Terminated):
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
-        return word, "what was written stays: repeat the command, with --resume if it has that option"
+        return word, "what was written is kept: repeat the command, with --resume if it has that option"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f" for {error.filename}" if error.filename else ""
         return f"no space left on the disk{where}", "free some space, and repeat the command"

@@ -2,17 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from deepscan.cli import options as opt
-from deepscan.errors import Terminated, UsageError, require_choice
+from deepscan.errors import Interrupted, Terminated, UsageError, exit_code_of, require_choice
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import STATUSES
 
 
 def scan(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -104,7 +105,13 @@ def scan(
             metavar="FILE",
         ),
     ] = None,
-    resume: Annotated[bool, opt.output_option("--resume", help="Resume the run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        opt.output_option(
+            "--resume",
+            help="Resume the run in --out, with its own videos and options: nothing else is needed.",
+        ),
+    ] = False,
     retry: Annotated[
         list[str] | None,
         opt.output_option(
@@ -141,6 +148,14 @@ def scan(
         ),
     ] = False,
     progress: opt.Progress = "auto",
+    verbose: Annotated[
+        bool,
+        opt.output_option(
+            "--verbose",
+            "-v",
+            help="Say which model, engine and precision run, and why.",
+        ),
+    ] = False,
     fail_on: Annotated[
         list[str] | None,
         opt.output_option(help="Exit with code 10 if a video has this verdict: fake.", metavar="VERDICT"),
@@ -159,38 +174,42 @@ def scan(
 
     deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
+    from deepscan.cli.scan_command import find_videos, names_a_run, resume_hint, scan_inputs, scan_options
     from deepscan.cli.scan_view import ScanView
     from deepscan.models.choice import NO_MODEL
-    from deepscan.scanning.options import ScanOptions
     from deepscan.scanning.output import ScanOutput
-    from deepscan.scanning.paths import collect, open_list
     from deepscan.scanning.run import run_scan
     from deepscan.scanning.runfile import Custody
 
     first, *others = model or [AUTO]
-    options = ScanOptions(
-        model=first,
-        also=tuple(others),
-        frames=frames,
-        faces=faces,
-        faces_device=faces_device,
-        decoder=decoder,
-        engine=engine,
-        device=device,
-        precision=precision,
-        min_frames=min_frames,
-        min_share=min_share,
-        timeout=timeout,
-        max_megapixels=max_megapixels,
-        explain=explain,
-        evidence=evidence,
-    )
+    values = {
+        "model": first,
+        "also": tuple(others),
+        "frames": frames,
+        "faces": faces,
+        "faces_device": faces_device,
+        "decoder": decoder,
+        "engine": engine,
+        "device": device,
+        "precision": precision,
+        "min_frames": min_frames,
+        "min_share": min_share,
+        "timeout": timeout,
+        "max_megapixels": max_megapixels,
+        "explain": explain,
+        "evidence": evidence,
+    }
+    named = list(paths or ())
+    if resume and out is None and names_a_run(named):
+        out = Path(named.pop())
     output = ScanOutput(
         out,
         resume=resume,
         overwrite=overwrite,
         retry=frozenset(retry or ()),  # type: ignore[arg-type]  # it checks itself
     )
+    earlier = output.begun()
+    options = scan_options(values, context, earlier)
     custody = Custody(case, exhibit, examiner)
     if custody.given() and out is None:
         raise UsageError(
@@ -202,39 +221,25 @@ def scan(
         raise UsageError(
             "--fail-on needs a model: without one there are no verdicts", "name a model with --model"
         )
-    named = list(paths or ())
-    lists = [open_list(name) for name in from_list or ()]
-    if "-" in named:
-        named = [name for name in named if name != "-"]
-        lists.append(_stdin())
-    if not named and not lists:
-        raise UsageError("no video to scan", "name a video or a folder, or - for a list on stdin")
-    if null and not lists:
-        raise UsageError("--null needs a list", "add - or --from-list FILE")
-    with ScanView(progress, out) as view:
-        inputs = collect(named, lists, null=null)
-        view.show_inputs(inputs)
+    inputs = scan_inputs(named, from_list or (), output, earlier, null=null)
+    with ScanView(progress, out, verbose=verbose) as view:
+        found = find_videos(inputs)
+        view.show_inputs(found)
         try:
             summary = run_scan(
-                inputs.paths,
+                found.paths,
                 options,
                 output,
                 command=sys.argv,
                 listener=view,
                 fail_on=verdicts,
                 custody=custody,
+                inputs=inputs,
             )
-        except (KeyboardInterrupt, Terminated):
+        except (KeyboardInterrupt, Terminated) as error:
             view.show_table()
-            raise
+            kept = [*(f"--fail-on={each}" for each in verdicts), *(f"--retry={each}" for each in retry or ())]
+            raise Interrupted(exit_code_of(error), view.interrupted(error), resume_hint(output, inputs, kept))
     view.show_table()
     view.show_summary(summary)
     return int(summary.exit_code(verdicts))
-
-
-def _stdin() -> BinaryIO:
-    if sys.stdin is None:
-        raise UsageError(
-            "- reads a list from stdin, which is closed", "pipe a list into it, or use --from-list"
-        )
-    return sys.stdin.buffer

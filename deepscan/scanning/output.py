@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepscan.errors import UsageError, require_choice
 from deepscan.files import atomic_write, exclusive_lock
 from deepscan.media.frames import STATUSES, Status
+from deepscan.scanning import runfile
 from deepscan.scanning.journal import read_journal
+from deepscan.scanning.paths import refuse_address
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.writers import WRITERS
 
@@ -32,6 +35,8 @@ class ScanOutput:
 
     def __post_init__(self) -> None:
         require_choice("--retry", sorted(self.retry), STATUSES)
+        if self.out is not None and not self.out.parent.is_dir():
+            refuse_address(str(self.out), "cannot be written")
         if self.out is None and (self.resume or self.overwrite or self.retry):
             raise UsageError("--resume, --retry and --overwrite need --out FILE", "name the run's file")
         if self.out is None:
@@ -66,6 +71,14 @@ class ScanOutput:
         """All files that are written, links followed; none without an output."""
         return frozenset({self.out.resolve(), self.journal, self.run}) if self.out else frozenset()
 
+    def begun(self) -> dict[str, Any] | None:
+        """Return the record of the run to resume, None where there is none or it is not to be resumed.
+
+        Raises:
+            ContractError: Its records are there, and it cannot be read.
+        """
+        return runfile.read(self.run) if self.resume and self.journal.exists() else None
+
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Keep other runs off the files, and make sure that they may be written.
@@ -82,7 +95,8 @@ class ScanOutput:
             there = sorted(path for path in {*self.files, self.pictures.path} if path.exists())
             if there and not (self.resume or self.overwrite):
                 raise UsageError(
-                    f"{there[0]} is there already", "go on with it by --resume, or replace it by --overwrite"
+                    f"{there[0]} is there already",
+                    "resume its run with --resume, or replace it with --overwrite",
                 )
             yield
 

@@ -1,17 +1,60 @@
 """Which files a scan takes: named ones, those in folders, those of a list."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Self
 
 from deepscan.errors import UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
 
 #: Suffixes taken from folders; a file that is named itself is scanned whatever its suffix.
 EXTENSIONS = frozenset({*VIDEOS, *STILLS})
+#: What an address of the web or of a store begins with; as a path it has lost its second slash.
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/|(?:www|m)\.[^/]+\.[a-z]+/|(?:youtube\.com|youtu\.be)/", re.I)
+_PLAYERS = re.compile(r"youtube\.com|youtu\.be|vimeo\.com|tiktok\.com|instagram\.com|facebook\.com", re.I)
+#: Of addresses of stores, by what these begin with: the command that copies a file from there.
+_COPIES = {
+    "s3": "aws s3 cp",
+    "gs": "gcloud storage cp",
+    "az": "azcopy copy",
+    "abfs": "azcopy copy",
+    "abfss": "azcopy copy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScanInputs:
+    """What a command line names, kept with a run so that a resumed one finds it again.
+
+    Attributes:
+        named: Files and folders, absolute.
+        lists: Files with lists of paths, absolute.
+        stdin: Whether a list came on stdin.
+        null: Whether the lists are separated by NUL bytes.
+        folder: What the paths of a list are relative to.
+    """
+
+    named: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    stdin: bool = False
+    null: bool = False
+    folder: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.named or self.lists or self.stdin)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them for the run's record."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stated: Mapping[str, Any]) -> Self:
+        """Return what a run's record states."""
+        return cls(**{**stated, "named": tuple(stated["named"]), "lists": tuple(stated["lists"])})
 
 
 @dataclass(slots=True)
@@ -62,28 +105,68 @@ class ScanPaths:
                     self.skipped[suffix or "no suffix"] += 1
 
 
-def collect(named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool = False) -> ScanPaths:
+def collect(
+    named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool = False, folder: str = ""
+) -> ScanPaths:
     """Return the files that a command line means.
 
     Args:
         named: Files and folders.
         lists: Open lists of files and folders, one a line.
         null: The lists are separated by NUL bytes, as `find -print0` writes them.
+        folder: What paths of the lists are relative to; empty for the current one.
 
     Raises:
-        UsageError: A named path is not there (a missing line of a list becomes a record instead), or a list
-            is separated otherwise than was said.
+        UsageError: A named path is not there (a missing line of a list becomes a record instead), one is an
+            address, or a list is separated otherwise than was said.
     """
     inputs = ScanPaths()
     for name in named:
-        path = os.fsencode(name)
-        if not os.path.lexists(path):
-            raise UsageError(f"{name!r} is not there", "check the path; quote it if it has spaces")
-        _take(inputs, path)
+        require_there(name)
+        _take(inputs, os.fsencode(name))
     for stream in lists:
-        for line in _lines(stream, null=null):
-            _take(inputs, line)
+        for number, line in enumerate(_lines(stream, null=null), start=1):
+            path = os.path.join(os.fsencode(folder), line)
+            if not os.path.lexists(path):
+                refuse_address(os.fsdecode(line), f"cannot be scanned (path {number} of the list)")
+            _take(inputs, path)
     return inputs
+
+
+def require_there(name: str) -> None:
+    """Make sure that a named path is there.
+
+    Raises:
+        UsageError: It is not, or it is an address.
+    """
+    if not os.path.lexists(name):
+        refuse_address(name, "cannot be scanned")
+        raise UsageError(f"{name!r} is not there", "check the path; quote it if it has spaces")
+
+
+def refuse_address(name: str, what: str) -> None:
+    """Make sure that a name is no address of the web or of a store.
+
+    Args:
+        name: What was given for a path.
+        what: What cannot be done with an address.
+
+    Raises:
+        UsageError: It is one.
+    """
+    found = _ADDRESS.match(name)
+    if not found:
+        return
+    scheme = (found[1] or "").lower()
+    if scheme == "file":
+        raise UsageError(f"the address {name!r} {what}", "give the path alone, such as /folder/clip.mp4")
+    if what == "cannot be written":
+        raise UsageError(f"the address {name!r} {what}", "write to a file here, and copy it there")
+    with_what = _COPIES.get(scheme) or ("yt-dlp" if _PLAYERS.search(name) else "curl -LO")
+    raise UsageError(
+        f"the address {name!r} {what}: only files on this machine can",
+        f"download it first (for instance with {with_what}), then scan the file",
+    )
 
 
 def open_list(name: str) -> BinaryIO:

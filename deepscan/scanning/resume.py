@@ -1,13 +1,21 @@
-"""Going on with an interrupted run: which of its records still stand, and which videos are left."""
+"""Resuming an interrupted run: its own parameters and inputs, which records stand, which videos are left."""
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
+from deepscan.cards import CARD
+from deepscan.errors import ContractError
+from deepscan.media.decoders import AUTO
 from deepscan.media.frames import Status
 from deepscan.scanning.journal import JournalEntry
+from deepscan.scanning.options import ScanOptions
+from deepscan.scanning.paths import ScanInputs
+from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +29,64 @@ class ResumePlan:
 
     kept: tuple[JournalEntry, ...]
     todo: tuple[bytes, ...]
+
+
+def resumed_options(run: Mapping[str, Any], given: Mapping[str, Any]) -> ScanOptions:
+    """Return the parameters that a run was begun with.
+
+    Args:
+        run: The run's record.
+        given: Parameters that are given again, by their names in `ScanOptions`.
+
+    Raises:
+        ContractError: One of these differs.
+        UsageError: The run's record has what this version does not know.
+    """
+    stated = run.get("parameters") or {}
+    names = [each.name for each in fields(ScanOptions) if each.name != "quality"]
+    kept = {"model": AUTO, "also": (), **{name: stated[name] for name in names if name in stated}}
+    kept |= {
+        "model": _found_again(kept["model"], run),
+        "also": tuple(_found_again(name, run) for name in kept["also"]),
+    }
+    differing = [
+        f"{typed_option(name)} {_shown(kept[name])}, not {_shown(value)}"
+        for name, value in given.items()
+        if name not in FREE_PARAMETERS and name in kept and kept[name] != value
+    ]
+    if differing:
+        raise ContractError(
+            f"the run was begun with {'; '.join(differing)}",
+            "leave the options out: --resume takes those of the run; others need another --out",
+        )
+    # A model that is named is not one more.
+    return ScanOptions(**{**kept, **({"also": ()} if "model" in given else {}), **given})
+
+
+def resumed_inputs(run: Mapping[str, Any]) -> ScanInputs:
+    """Return what the sessions of a run were given to scan, all together; nothing where that is not kept."""
+    told = [ScanInputs.from_json(each["inputs"]) for each in run.get("sessions", ()) if each.get("inputs")]
+    return ScanInputs(
+        named=tuple(dict.fromkeys(name for each in told for name in each.named)),
+        lists=tuple(dict.fromkeys(name for each in told for name in each.lists)),
+        stdin=any(each.stdin for each in told),
+        null=any(each.null for each in told),
+        folder=told[0].folder if told else "",
+    )
+
+
+def _shown(value: object) -> str:
+    """Return the value of a parameter as it is typed, or whether a switch is on."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _found_again(model: str, run: Mapping[str, Any]) -> str:
+    """Return the name of a model, or its folder where the run's first session had it."""
+    sessions = run.get("sessions") or [{}]
+    folder = Path(sessions[0].get("folder") or ".") / model
+    return str(folder) if (folder / CARD).is_file() else model
 
 
 def plan(

@@ -25,6 +25,7 @@ from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.records import Record
 from deepscan.scanning.resume import ResumePlan, plan
@@ -47,6 +48,12 @@ class RunSummary:
         self.statuses[status] += 1
         if verdict:
             self.verdicts[verdict] += 1
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Verdict, or status of a video without one -> how many videos."""
+        judged = self.verdicts.total()
+        return {**self.statuses, "ok": self.statuses["ok"] - judged, **self.verdicts}
 
     def exit_code(self, fail_on: Collection[str] = ()) -> ExitCode:
         """Return what the run tells the shell.
@@ -72,6 +79,9 @@ class ScanListener:
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
         """So many videos are to be scanned, and these records of an interrupted run stand."""
 
+    def at_work(self, path: bytes | None) -> None:
+        """This video is begun; None twice a second or oftener while videos are at work."""
+
     def warned(self, line: str) -> None:
         """Something is not as it should be, and the scan goes on."""
 
@@ -89,6 +99,7 @@ def run_scan(
     workers: int | None = None,
     fail_on: Collection[str] = (),
     custody: runfile.Custody | None = None,
+    inputs: ScanInputs | None = None,
 ) -> RunSummary:
     """Scan videos.
 
@@ -101,6 +112,7 @@ def run_scan(
         workers: Decoders at once, None for a number that suits the machine.
         fail_on: See `RunSummary.exit_code`.
         custody: Whose evidence it is, for the run's record; a resumed run keeps what is not given.
+        inputs: What the paths come from, for the run's record: a resumed run finds them there.
 
     Raises:
         DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.
@@ -115,8 +127,8 @@ def run_scan(
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
         finder = open_finder(options.faces, device=options.faces_device)
-        resumed = output.resume and output.journal.exists()
-        earlier = runfile.read(output.run) if resumed else {}
+        begun = output.begun()
+        resumed, earlier = begun is not None, begun or {}
         choice = None
         if options.model == AUTO:
             choice = chosen_model(options, earlier)
@@ -139,6 +151,7 @@ def run_scan(
                 timeout=options.timeout,
                 workers=count,
                 frame_buffer=pool.buffer_kind,
+                inputs=inputs and inputs.to_json(),
             )
             pipeline = Pipeline(
                 options,
@@ -219,7 +232,7 @@ def _resumed(
     if strangers := {entry.run for entry in recorded} - {run["id"]}:
         raise ContractError(
             f"{output.journal} holds records of another run, {strangers.pop()}, than {output.run.name}",
-            "start anew with another --out or --overwrite",
+            "begin another run with another --out or with --overwrite",
         )
     runfile.require_unchanged(run, output.journal)
     listener.checking(len(recorded))
@@ -244,7 +257,7 @@ def _scan(
             summary.count(record.status, record.verdict)
             listener.ended(record.to_json())
 
-        pipeline.scan(planned.todo, tell)
+        pipeline.scan(planned.todo, tell, listener.at_work)
         return summary
     if len(run["sessions"]) > 1:
         # Before the journal changes: the hash of it that an earlier session has left goes first.
@@ -260,7 +273,7 @@ def _scan(
             listener.ended(line)
 
         try:
-            pipeline.scan(planned.todo, keep)
+            pipeline.scan(planned.todo, keep, listener.at_work)
         except BaseException as error:
             # What ended the run is what must be told, even if the rest cannot be written either.
             with suppress(Exception):

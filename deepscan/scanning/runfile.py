@@ -29,16 +29,14 @@ from deepscan.versions import libraries
 RESUME_KEYS = ("tool", "parameters", "model", "faces", "face_filter", "looks", "engine")
 #: The same of each of several models, by name.
 PER_MODEL_KEYS = ("models", "engines")
-#: What of it may differ: the time limit decides only which videos end as `timeout`, and of model, engine and
-#: device of the face finder it counts what they came to, not what was asked for. What a model is not for is
-#: there to be read.
+#: Parameters that may differ: the time limit decides only which videos end as `timeout`, and of model, engine
+#: and device of the face finder it counts what they came to, not what was asked for.
+FREE_PARAMETERS = ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
+#: What of it may differ. What a model is not for is there to be read.
 IGNORED_KEYS = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
     | {f"{part}.{key}" for part in ("model", "models") for key in ("not_for", "cautions", "error_rates")}
-    | {
-        f"parameters.{name}"
-        for name in ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
-    }
+    | {f"parameters.{name}" for name in FREE_PARAMETERS}
 )
 
 
@@ -200,7 +198,7 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, now = dict(_bound(old)), dict(_bound(dict(new) | dict.fromkeys(added)))
     differing = [f"by a version without {part.replace('_', ' ')}" for part in added]
     differing += [
-        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+        f"{_named(key)} was {before.get(key)!r}, is {now.get(key)!r}"
         for key in {**before, **now}
         if before.get(key) != now.get(key)
     ]
@@ -214,8 +212,18 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     if differing:
         raise ContractError(
             f"the run was begun otherwise: {'; '.join(differing[:4])}",
-            "repeat the first command with --resume, or start anew with another --out or --overwrite",
+            "restore what differs, or begin another run with another --out or with --overwrite",
         )
+
+
+def typed_option(name: str) -> str:
+    """Return a parameter as it is typed, such as `--min-share`."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _named(key: str) -> str:
+    part, _, name = key.partition(".")
+    return typed_option(name) if part == "parameters" else key
 
 
 def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

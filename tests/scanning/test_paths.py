@@ -90,3 +90,42 @@ def test_paths_are_absolute_so_that_a_run_can_be_resumed_from_anywhere(tmp_path,
 def test_a_folder_in_a_list_is_walked(tmp_path):
     touch(tmp_path / "in" / "a.mp4")
     assert names(collect([], [io.BytesIO(os.fsencode(tmp_path / "in"))]), tmp_path) == ["in/a.mp4"]
+
+
+ADDRESSES = [
+    ("https://example.org/a/clip.mp4", "curl"),
+    ("HTTP://example.org/clip.mp4", "curl"),
+    ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", "yt-dlp"),
+    ("youtu.be/dQw4w9WgXcQ", "yt-dlp"),
+    ("www.youtube.com/watch?v=dQw4w9WgXcQ", "yt-dlp"),
+    ("s3://bucket/clip.mp4", "aws s3 cp"),
+    ("gs://bucket/clip.mp4", "gcloud storage cp"),
+    ("az://container/clip.mp4", "azcopy"),
+    ("file:///videos/clip.mp4", "the path alone"),
+]
+
+
+@pytest.mark.parametrize(("address", "remedy"), ADDRESSES)
+def test_an_address_is_to_be_downloaded_first(address, remedy):
+    with pytest.raises(UsageError, match="cannot be scanned") as refused:
+        collect([address])
+    assert remedy in refused.value.hint
+    with pytest.raises(UsageError, match="path 2 of the list"):
+        collect([], [io.BytesIO(f"nowhere.mp4\n{address}\n".encode())])
+
+
+@pytest.mark.parametrize("name", ["a:b/c.mp4", "www/clip.mp4", "no:colon.mp4", "12:30/clip.mp4"])
+def test_a_name_that_only_looks_like_one_is_a_path(name):
+    with pytest.raises(UsageError, match="is not there"):
+        collect([name])
+
+
+def test_a_file_that_is_called_like_an_address_is_scanned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "s3:" / "clip.mp4")
+    assert names(collect(["s3://clip.mp4"]), tmp_path) == ["s3:/clip.mp4"]
+
+
+def test_a_list_is_relative_to_the_folder_that_it_was_given_in(tmp_path):
+    touch(tmp_path / "a.mp4")
+    assert names(collect([], [io.BytesIO(b"a.mp4\n")], folder=str(tmp_path)), tmp_path) == ["a.mp4"]
