@@ -144,7 +144,7 @@ def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
         "import deepscan.scanning.paths as i, deepscan.cli as c\ni.collect = lambda *a, **k: {}['oops']\n"
     )
     for debug in ("", "'--debug', "):
-        code = f"{broken}c.main(['scan', {debug}'x'])"
+        code = f"{broken}c.main(['scan', {debug}'.'])"
         ran = run_python("-c", code)
         assert ran.code == ExitCode.INTERNAL
         assert ("Traceback" in ran.err) == bool(debug)

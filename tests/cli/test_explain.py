@@ -79,9 +79,12 @@ def test_a_run_is_gone_on_with_as_it_was_begun(model, tmp_path):
     run = json.loads((tmp_path / "out.run.json").read_text())
     assert run["parameters"]["explain"] is True
     assert run["model"]["evidence"] == ["mean", "patches"]
-    assert scan(HOPPER, model, "--explain", "--out", out, "--resume").code == 0
-    ran = scan(HOPPER, model, "--out", out, "--resume")
-    assert "parameters.explain was True, is False" in ran.refused(4)[0]
+    # What is not given again is the run's own.
+    assert scan(HOPPER, model, "--out", out, "--resume").code == 0
+    plain = tmp_path / "plain.jsonl"
+    assert scan(HOPPER, model, "--out", plain).code == 0
+    ran = scan(HOPPER, model, "--explain", "--out", plain, "--resume")
+    assert "--explain off, not on" in ran.refused(4)[0]
     (record,) = journal(tmp_path / "out.jsonl").values()
     assert record["frames"][0]["explanation"]
     with out.open(newline="") as file:

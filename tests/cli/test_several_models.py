@@ -114,7 +114,7 @@ def test_a_terminal_shows_what_each_says_and_how_many_agree(models):
     arguments = ["scan", HOPPER, "--frames", "1", "--model", models["fake"], "--model", models["also"]]
     shown = at_a_terminal("-m", "deepscan", *arguments, columns=120, NO_COLOR="1").screen
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    assert re.search(r"fake +0\.9\d +2/2 ", plain)
+    assert re.search(r"fake +0\.9\d +2/2 +", plain)
     assert re.search(r"also 0\.9\d fake, fake 0\.9\d fake", plain)
     assert "the models agree on 1 of 1 video" in shown
 

@@ -52,7 +52,14 @@ def test_a_terminal_gets_a_table_with_progress_and_the_counts():
     ran = at_a_terminal(*COMMAND)
     code, shown = ran.code, ran.screen
     assert code == 0
-    for words in ("verdict", "two_persons.mp4", "4/2", "scanning", "5 videos in", "1 no_face"):
+    for words in (
+        "verdict",
+        "two_persons.mp4",
+        "4 faces in 2 frames",
+        "scanning",
+        "5 videos in",
+        "1 no face",
+    ):
         assert words in shown
     assert '{"schema"' not in shown
 
