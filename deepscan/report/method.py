@@ -7,6 +7,7 @@ from typing import Any
 
 from deepscan.metrics.proportion import wilson_interval
 from deepscan.report.run_info import RunInfo
+from deepscan.report.sentences import DRAWS
 from deepscan.scanning import runfile
 from deepscan.scanning.output import ScanOutput
 
@@ -82,14 +83,14 @@ def _steps(run: Mapping[str, Any], info: RunInfo, decoders: Mapping[str, int]) -
     commit = f", commit {tool['commit'][:12]}" if tool["commit"] else ""
     by = ", ".join(f"{name} ({count})" for name, count in sorted(decoders.items()))
     yield (
-        f"{tool['name']} {tool['version']}{commit} read each file once for its SHA-256, and took up to "
-        f"{parameters['frames']} frames spread evenly over it{f', decoded by {by}' if by else ''}."
+        f"{tool['name']} {tool['version']}{commit} took the SHA-256 of each file, and up to "
+        f"{parameters['frames']} of its frames, spread evenly{f', decoded by {by}' if by else ''}."
     )
     rule = info.quality
     yield (
         f"It looked for faces with {run['faces']['name']}, followed them from frame to frame and joined "
-        "them to persons by their place and look. What looks like no face, and a face that never moves "
-        "where another does, is left aside."
+        "them to persons by their place and look. What does not look like a face, and a face that never "
+        "moves where another does, is left aside."
     )
     if rule is not None:
         yield (
@@ -106,6 +107,11 @@ def _steps(run: Mapping[str, Any], info: RunInfo, decoders: Mapping[str, int]) -
     share = parameters.get("min_share")
     if share and info.models:
         yield f"Where faces count in less than {share:.0%} of the sampled frames, a video is inconclusive."
+    if info.models:
+        yield (
+            f"The interval of a score: the frames that it is the mean of were drawn again {DRAWS:,} times "
+            "with replacement (bootstrap), and 95 % of the means lie in it."
+        )
     if info.together:
         yield f"Several models together: {info.together}."
     yield (
@@ -148,10 +154,10 @@ def _validation(info: RunInfo) -> Iterator[str]:
             fitted = model.calibration
             yield (
                 f"The thresholds of {model.name} come from {fitted.n} {fitted.level}s of other data "
-                f"({fitted.data}) by this rule: {fitted.rule}."
+                f"({fitted.data}) by this rule: {fitted.rule.replace('no_evidence', 'no evidence')}."
             )
     if models:
         yield (
-            "Whoever relies on it counts its errors on footage like the one at hand: deepscan eval --records "
+            "If you rely on it, count its errors on footage like yours: deepscan eval --records "
             "FILE.jsonl --labels FILE.csv."
         )

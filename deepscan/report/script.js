@@ -30,13 +30,13 @@ if (table) {
   });
   search.addEventListener("input", show);
 
-  // What each column is sorted by; of equal ones, the page's own order stays.
+  // What each column is sorted by; of equal ones, the page's own order stays. Names alone begin with the least.
   const keys = {
-    verdict: (row) => Number(row.dataset.at),
-    score: (row) => -(row.dataset.score || -1),
+    verdict: (row) => -row.dataset.at,
+    score: (row) => Number(row.dataset.score || -1),
     agree: (row) => row.cells[2].textContent,
     video: (row) => names.get(row),
-    seen: (row) => -row.dataset.seen,
+    seen: (row) => Number(row.dataset.seen),
   };
   const heads = [...table.tHead.rows[0].cells];
   for (const head of heads) {
@@ -46,7 +46,8 @@ if (table) {
     button.textContent = name;
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
+      const before = head.getAttribute("aria-sort") ?? (name === "video" ? "descending" : "ascending");
+      const down = before === "ascending";
       for (const each of heads) each.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const keyed = rows.map((row) => [keys[name](row), Number(row.dataset.at), row]);
@@ -54,5 +55,5 @@ if (table) {
       body.append(...keyed.map(([, , row]) => row));
     });
   }
-  heads[0].setAttribute("aria-sort", "ascending");
+  heads[0].setAttribute("aria-sort", "descending");
 }

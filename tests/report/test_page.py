@@ -1,6 +1,9 @@
 """The page of a scan: whole, harmless, and what it says is what the records say."""
 
 import base64
+import hashlib
+import re
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -266,3 +269,38 @@ def test_what_was_done_to_stored_frames_is_said(tmp_path):
         in words
     )
     assert "100 × 80, mirrored" in words
+
+
+def test_the_page_can_be_walked_by_ear_and_by_keys(tmp_path):
+    many = [together(f"/v/{at}.mp4".encode(), ("fake", "fake")) for at in range(12)]
+    made = page(tmp_path, *many, run=described("a", "b"))
+    levels = [int(tag[1]) for tag, _ in made.tags if tag in ("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), "no heading is skipped"
+    assert {"main", "header"} <= {tag for tag, _ in made.tags}
+    pictures = re.findall(r'<svg[^>]*role="img"[^>]*>\s*(?:<title>)?', made.source)
+    assert pictures
+    assert all("aria-label=" in each or each.endswith("<title>") for each in pictures)
+    assert "Scores over time: 2 faces" in made.source, "a chart says in words what it shows"
+    assert all(attrs.get("scope") == "col" for attrs in made.all("th"))
+    pressed = [attrs["aria-pressed"] for attrs in made.all("button")]
+    assert pressed.count("true") == 1 and len(pressed) > 1
+
+
+def test_what_a_case_is_called_cannot_leave_the_footer_of_the_paper(tmp_path):
+    run = described() | {"custody": {"case": '17"; } </style><script>alert(1)</script>', "exhibit": None}}
+    made = page(tmp_path, video(), run=run)
+    assert len(made.all("script")) == 1
+    (foot,) = re.findall(r"@bottom-left { content: (.*); }", made.source)
+    assert foot.startswith('"case\\20 17\\22 \\3B ')
+    assert '"' not in foot[1:-1]
+
+
+def test_everything_is_there_without_scripts(tmp_path):
+    made = page(tmp_path, video())
+    before = made.source.split("<script>")[0]
+    for needed in (hashlib.sha256(b"/v/a.mp4").hexdigest(), "1,234 bytes", "/v/"):
+        assert needed in before
+    assert "hidden" not in re.sub(r"<style>.*?</style>", "", before, flags=re.S).replace(
+        'aria-hidden="true"', ""
+    )

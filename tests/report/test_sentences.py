@@ -111,7 +111,7 @@ def test_equal_files_are_shown_once_and_named(tmp_path):
 
 def test_method_validation_and_limits_come_from_the_run(tmp_path):
     words = page(tmp_path, video(), run=rated()).words
-    assert "took up to 2 frames spread evenly over it, decoded by pyav (1)" in words
+    assert "up to 2 of its frames, spread evenly, decoded by pyav (1)" in words
     assert "5 of 34 (6% to 30%)" in words
     assert "m is not for: deciding <by itself>" in words
     assert "No evidence never means authentic" in words
