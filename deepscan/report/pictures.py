@@ -10,7 +10,7 @@ from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pictures import Picture
 
 #: Characters of all pictures of a page at most: a page that can still be sent by mail.
-PAGE_CHARACTERS = 24_000_000
+PAGE_CHARACTERS = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
