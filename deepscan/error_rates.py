@@ -10,7 +10,7 @@ class ErrorRates:
     """Verdicts of a model on samples of known truth, at the thresholds of its card, counted.
 
     Attributes:
-        data: What the samples are, as it stands after "on", such as `whole clips of the web`.
+        data: What the samples are, as it stands after "on", such as `clips of our own`.
         level: `frame` or `video`: what a sample is.
         reals: How many samples are real.
         reals_called_fake: How many of these got `fake`.

@@ -28,6 +28,7 @@ class OverviewRow:
         offset: Where its record begins in the journal, in bytes.
         sha256: Of the file, empty where it could not be read.
         size: Of the file in bytes, None likewise.
+        warnings: Of the record.
         doubts: What of the record is not what its own frames give.
         same_as: The first row of an equal file with an equal outcome, None for that one itself.
         copies: Paths of those files, of the first row.
@@ -38,6 +39,7 @@ class OverviewRow:
     offset: int
     sha256: str
     size: int | None
+    warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     same_as: "OverviewRow | None" = None
     copies: tuple[str, ...] = ()
@@ -70,12 +72,14 @@ class Overview:
         first: The first record, None where there is none.
         decoders: Which decoder gave the frames of how many videos.
         warned: How many videos have a warning.
+        shared: Warnings of every one of several videos, which need to be said but once.
     """
 
     rows: tuple[OverviewRow, ...]
     first: Mapping[str, Any] | None
     decoders: Mapping[str, int]
     warned: int
+    shared: frozenset[str] = frozenset()
 
     @property
     def copied(self) -> int:
@@ -107,15 +111,20 @@ def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress
                 )
             summary = summarise_record(record)
             doubts = standing.doubts(record)
-            rows.append(OverviewRow(summary, offset, record["sha256"] or "", record["bytes"], doubts))
-            warned += bool(record["warnings"])
+            warnings = tuple(record["warnings"])
+            rows.append(
+                OverviewRow(summary, offset, record["sha256"] or "", record["bytes"], warnings, doubts)
+            )
+            warned += bool(warnings)
             if decoder := (record["media"] or {}).get("decoder"):
                 decoders[decoder] += 1
         if on_progress is not None:
             on_progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
     rows.sort(key=lambda row: (not row.doubts, row.summary.rank))
     _name_copies(rows)
-    return Overview(tuple(rows), first, decoders, warned)
+    each = [set(row.warnings) for row in rows if row.summary.verdict]
+    shared = frozenset(set.intersection(*each)) if len(each) > 1 else frozenset[str]()
+    return Overview(tuple(rows), first, decoders, warned, shared)
 
 
 @contextmanager

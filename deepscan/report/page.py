@@ -98,6 +98,7 @@ def write_page(
         standing=standing,
         rows=overview.rows,
         copied=overview.copied,
+        shared=overview.shared,
         doubted=sum(bool(row.doubts) for row in overview.rows),
         folder=shared_folder(row.path for row in rows),
         kinds={kind: kinds[kind] for kind in VERDICT_LABELS if kinds[kind]},
@@ -189,7 +190,9 @@ def _template(run: RunInfo) -> jinja2.Template:
     )
     environment.filters["css"] = _css_string
     environment.globals["counted"] = counted
-    environment.globals["error_tag"] = lambda verdict: error_tag(verdict, run)
+    environment.globals["error_tag"] = lambda row: error_tag(
+        row.verdict, run, [model.name for model in row.models if model.votes]
+    )
     environment.globals["error_words"] = error_words
     return environment.get_template("page.html")
 

@@ -55,7 +55,9 @@ def video_words(record: Mapping[str, Any], run: RunInfo) -> VideoWords:
     verdict = record["verdict"]
     return VideoWords(
         _finding(record, run, tracks),
-        " ".join(error_words(verdict, model) for model in run.models.values()) if verdict else "",
+        " ".join(error_words(verdict, run.models[name]) for name in _deciding(record, run))
+        if verdict
+        else "",
         _interval(record, run, worst),
     )
 
@@ -85,21 +87,22 @@ def error_words(verdict: str, model: ModelInfo) -> str:
     return f"Where {model.name} was measured, on {rates.data}, {said}."
 
 
-def error_tag(verdict: str | None, run: RunInfo) -> str:
+def error_tag(verdict: str | None, run: RunInfo, voting: Sequence[str] = ()) -> str:
     """Return the same in a few words, to stand beside a verdict; empty where there is nothing to be wrong.
 
     Args:
         verdict: As records have it.
         run: The run.
+        voting: Names of the models that had a vote, where the run has several.
     """
+    names = list(voting or run.models)
     if verdict not in ("fake", "no_evidence"):
         return ""
-    if len(run.models) != 1:
+    if len(names) != 1:
         return "error rate together not measured"
-    (model,) = run.models.values()
-    if not model.error_rates:
+    if not (found := run.models[names[0]].error_rates):
         return "error rate not known"
-    rates = model.error_rates[0]
+    rates = found[0]
     if verdict == "fake":
         return f"like {rates.reals_called_fake} of {rates.reals} reals"
     return f"like {rates.fakes_no_evidence} of {rates.fakes} fakes"
@@ -193,17 +196,21 @@ def _counting_frames(
     return [frame for frame, counts in zip(own, counting(own, track, run.quality), strict=True) if counts]
 
 
+def _deciding(record: Mapping[str, Any], run: RunInfo) -> list[str]:
+    """Return the names of the models that the verdict is taken from."""
+    if "models" not in record:
+        return list(run.models)
+    return list(scoring_models({model["name"]: has_vote(model) for model in record["models"]}))
+
+
 def _interval(record: Mapping[str, Any], run: RunInfo, track: Mapping[str, Any]) -> str:
     frames = _counting_frames(record, track, run)
-    names = list(run.models)
-    if "models" in record:
-        names = list(scoring_models({model["name"]: has_vote(model) for model in record["models"]}))
     raws = [
         (
             np.array([f["scores"][name] if "scores" in f else f["score"] for f in frames], dtype=np.float64),
             run.models[name].calibration,
         )
-        for name in names
+        for name in _deciding(record, run)
     ]
     found = score_interval(raws) if raws else None
     if found is None:

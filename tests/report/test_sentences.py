@@ -6,7 +6,7 @@ import pytest
 from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.report.sentences import score_interval
-from tests.report.made import THRESHOLDS, described, face, page, track, video
+from tests.report.made import THRESHOLDS, described, face, page, together, track, video
 
 RATES = [
     {
@@ -115,3 +115,21 @@ def test_method_validation_and_limits_come_from_the_run(tmp_path):
     assert "5 of 34 (6% to 30%)" in words
     assert "m is not for: deciding <by itself>" in words
     assert "No evidence never means authentic" in words
+
+
+def test_where_one_of_several_models_decides_its_error_rate_stands_beside_the_verdict(tmp_path):
+    run = described("a", "b")
+    run["models"]["a"]["error_rates"] = RATES
+    alone = together(b"/v/a.mp4", ("fake", "inconclusive"), calibrated=(True, False)) | {"verdict": "fake"}
+    assert "like 5 of 34 reals" in page(tmp_path, alone, run=run).words
+    both = together(b"/v/a.mp4", ("fake", "fake"))
+    assert "error rate together not measured" in page(tmp_path, both, run=run).words
+
+
+def test_a_warning_of_every_video_is_said_once(tmp_path):
+    made = page(
+        tmp_path,
+        *(video(f"/v/{at}.mp4".encode(), warnings=("common trouble", f"own {at}")) for at in range(3)),
+    )
+    assert made.text.count("common trouble") == 1
+    assert made.text.count("own 1") == 2, "in the table and in the detail"
