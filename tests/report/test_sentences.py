@@ -129,7 +129,7 @@ def test_where_one_of_several_models_decides_its_error_rate_stands_beside_the_ve
 def test_a_warning_of_every_video_is_said_once(tmp_path):
     made = page(
         tmp_path,
-        *(video(f"/v/{at}.mp4".encode(), warnings=("common trouble", f"own {at}")) for at in range(3)),
+        *(video(f"/v/{at}.mp4".encode(), warnings=("common trouble", f"trouble of {at}")) for at in range(3)),
     )
     assert made.text.count("common trouble") == 1
-    assert made.text.count("own 1") == 2, "in the table and in the detail"
+    assert made.text.count("trouble of 1") == 2, "in the table and in the detail"
