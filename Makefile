@@ -23,7 +23,7 @@ help:
 
 demo: $(LIGHT)/.done
 	@mkdir -p demo
-	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --explain --overwrite
+	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --evidence --overwrite
 	$(LIGHT)/bin/deepscan report demo/records.jsonl --overwrite
 
 test: $(FULL)/.done
