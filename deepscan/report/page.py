@@ -85,11 +85,14 @@ def write_page(
     room = PictureRoom()
     shown = _detailed(overview, most)
     detailed = list(_videos(records, shown, run, sources, room, on_progress))
-    bare = sources is None and any(video.persons for _, video in detailed)
-    bare = bare and not any(video.kept for _, video in detailed)
-    for _, video in detailed:
-        if video.note and warn is not None:
-            warn(f"{video.row.path}: {video.note}")
+    folder = ScanOutput(records).pictures.path
+    kept = any(video.kept for _, video in detailed)
+    gone = folder.name if sources is None and kept and not folder.is_dir() else ""
+    bare = sources is None and any(video.persons for _, video in detailed) and (not kept or bool(gone))
+    notes = [f"{video.row.path}: {video.note}" for _, video in detailed if video.note]
+    for note in [f"{gone}, which holds the pictures, is not beside the records"] * bool(gone) + notes:
+        if warn is not None:
+            warn(note)
     page = _template(run).render(
         name=records.name,
         made=utc_now(),
@@ -112,6 +115,7 @@ def write_page(
         shown=len(detailed),
         pictured=sum(video.pictured for _, video in detailed),
         full=room.full,
+        gone=gone,
         take_pictures=_picture_command(records, out) if bare else "",
         foot="; ".join(
             [*(f"{name} {text}" for name, text in run.custody.items()), f"records {standing.found}"]

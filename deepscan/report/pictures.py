@@ -79,10 +79,14 @@ class PictureRoom:
 def stored_pictures(record: Mapping[str, Any], folder: PictureFolder) -> VideoPictures:
     """Return the pictures that a scan has kept of a video, or a note where they are not as it left them.
 
+    Where the whole folder is not there, there are none.
+
     Args:
         record: A parsed line of a journal.
         folder: The folder of the run's pictures.
     """
+    if not folder.path.is_dir():
+        return VideoPictures()
     try:
         return page_pictures((each, folder.read(each)) for each in record.get("pictures") or ())
     except ContractError as error:

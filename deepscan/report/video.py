@@ -74,7 +74,7 @@ class VideoDetail:
         size: Of a frame, in pixels; None where it is not known.
         words: What is said of it in sentences.
         note: Why there are no pictures of it although they were wanted, empty otherwise.
-        kept: Whether its scan was to keep pictures.
+        kept: Whether its scan has kept pictures of it.
     """
 
     row: VideoSummary
@@ -117,7 +117,7 @@ def video_detail(
         size,
         video_words(record, run),
         pictures.note,
-        "pictures" in record,
+        bool(record.get("pictures")),
     )
 
 

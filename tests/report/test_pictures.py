@@ -75,6 +75,14 @@ def test_a_picture_that_was_changed_is_not_shown(out):
     assert "No pictures: picture" in page.words
 
 
+def test_a_folder_of_pictures_that_is_gone_is_missed_once(out):
+    shutil.rmtree(out.with_suffix(".pictures"))
+    page, said = write(out)
+    assert said == ["out.pictures, which holds the pictures, is not beside the records"]
+    assert "No pictures:" not in page.words
+    assert f"deepscan report {out} --pictures --overwrite" in page.words
+
+
 def test_pictures_from_the_videos_are_those_that_a_scan_would_have_kept(folder, out):
     kept, _ = write(out)
     shutil.rmtree(out.with_suffix(".pictures"))
