@@ -33,5 +33,12 @@ def doctor() -> int:
                 found.append(f"\n-> {check.advice}", style=style)
             grid.add_row(Text(mark, style=style), check.name, found)
             codes.append(check.code)
-    stdout_console().print(grid)
-    return int(max(codes))
+    console = stdout_console()
+    console.print(grid)
+    worst = max(codes)
+    console.print(
+        "scan works here" if worst == ExitCode.OK else "scan does not work here: mend what FAILED",
+        style="green" if worst == ExitCode.OK else "bold red",
+        highlight=False,
+    )
+    return int(worst)

@@ -22,6 +22,8 @@ INTERVAL = 10.0
 REFRESH = 0.1
 #: Seconds between two drawings while nothing has ended.
 TICK = 1.0
+#: Seconds of work from which on its rate is told.
+ENOUGH = 10.0
 #: Columns of a terminal's line that are not drawn on: two gaps, and the `^C` that a terminal echoes, which in
 #: the last column would break the line, and half of it would stay.
 MARGIN = 4
@@ -273,9 +275,11 @@ class VideoProgress(ProgressView):
         """
         if self._done:
             seconds = time.monotonic() - self._begun
-            rate = f", {self._done / seconds * 60:.1f} a minute" if self._done > 1 else ""
+            rate = self._done / seconds * 60
+            # Of a few seconds it says nothing of the next thousand videos.
+            speed = f", {rate:.{0 if rate >= 9.95 else 1}f} a minute" if seconds >= ENOUGH else ""
             became = in_words(self._outcomes)
-            self.note(f"{before}{videos(self._done)} in {duration(seconds)}{rate}{became and f': {became}'}")
+            self.note(f"{before}{videos(self._done)} in {duration(seconds)}{speed}{became and f': {became}'}")
 
 
 def rate_of(rate: float, unit: str) -> str:

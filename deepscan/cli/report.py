@@ -104,4 +104,4 @@ def check_records(path: Path) -> None:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "name the records that scan --out wrote")
     if path.suffix != ".jsonl":
         journal = path.name.removesuffix(".run.json").removesuffix(path.suffix) + ".jsonl"
-        raise UsageError(f"{path} holds no records of a scan", f"name them, such as {journal}")
+        raise UsageError(f"{path} holds no records of a scan", f"name its records: {path.with_name(journal)}")

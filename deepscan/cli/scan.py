@@ -30,11 +30,14 @@ def scan(
         bool, opt.input_option("--null", "-0", help="Read NUL-separated lists (find -print0).")
     ] = False,
     frames: Annotated[
-        int, opt.frames_option(min=1, help="Frames to sample evenly from each video. 8 is quick.")
+        int,
+        opt.frames_option(min=1, help="Frames to sample evenly from each video. 8 is quick.", metavar="N"),
     ] = 32,
     min_frames: Annotated[
         int,
-        opt.frames_option(min=1, help="Give a video with fewer decodable frames the status too_short."),
+        opt.frames_option(
+            min=1, help="Give a video with fewer decodable frames the status too_short.", metavar="N"
+        ),
     ] = 1,
     min_share: Annotated[
         float,
@@ -44,6 +47,7 @@ def scan(
             help="Share of the sampled frames that must show a face good enough to count. With less, the "
             "verdict is inconclusive: one face in 8 frames is often a mistake, as in a video that is upside "
             "down. Lower it for videos that show a person only now and then.",
+            metavar="SHARE",
         ),
     ] = 0.3,
     faces: Annotated[
@@ -66,12 +70,17 @@ def scan(
         ),
     ] = "auto",
     timeout: Annotated[
-        float, opt.frames_option(min=0.1, help="Give up decoding a video after this many seconds.")
+        float,
+        opt.frames_option(
+            min=0.1, help="Give up decoding a video after this many seconds.", metavar="SECONDS"
+        ),
     ] = 120,
     max_megapixels: Annotated[
         float,
         opt.frames_option(
-            min=0.01, help="Give a video with larger frames the status unsupported. 8K has 33."
+            min=0.01,
+            help="Give a video with larger frames the status unsupported. 8K has 33.",
+            metavar="MEGAPIXELS",
         ),
     ] = 64,
     model: Annotated[
@@ -169,6 +178,8 @@ def scan(
     deepscan scan clip.mp4
 
     deepscan scan videos/ --out videos.jsonl
+
+    deepscan scan --resume --out videos.jsonl
 
     find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
 

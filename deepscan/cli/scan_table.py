@@ -61,7 +61,8 @@ def scan_table(
     ]
     layout = _Layout(width, sum(cell_len(each[0]) + len(GAP) for each in columns), names, shown)
     lines = _plain(wrap(f"in {folder}", width), "") if folder else []
-    lines += layout.row([Text(each[0], "bold") for each in columns], "video", "seen", "bold")
+    seen = "seen" if any(row.seen for row in shown) else ""
+    lines += layout.row([Text(each[0], "bold") for each in columns], "video", seen, "bold")
     for at, (row, name) in enumerate(zip(shown, names, strict=True)):
         cells = [Text(each[1 + at]) for each in columns]
         cells[0].stylize(STYLES[row.kind])
@@ -91,7 +92,8 @@ class _Layout:
         longest = max((cell_len(name) for name in names), default=0)
         #: Columns for names beside who was seen, 0 where that goes below.
         self._room = min(max(longest, len("video")), room) if room >= min(longest, LEAST_NAME) else 0
-        self.note_indent = left + 2 if width - left - 2 >= LEAST_NOTE else min(4, width // 4)
+        self._narrow = min(4, width // 4)
+        self.note_indent = left + 2 if width - left - 2 >= LEAST_NOTE else self._narrow
 
     def row(self, cells: Sequence[Text], name: str, seen: str, style: str = "") -> list[Text]:
         """Return the lines of a row."""
@@ -99,18 +101,21 @@ class _Layout:
         start.append(GAP)
         parts = wrap(name, self._width - self._left)
         last = name.rsplit("/", 1)[-1]
-        if len(parts) > 1 and last not in parts[-1] and cell_len(last) < self._width:
+        if len(parts) > 1 and last not in parts[-1] and cell_len(last) <= self._width:
             # On lines of their own, so that the file's name stays in one piece.
-            return [start, *_plain(wrap(name, self._width, 1), style), *self._below(seen)]
+            indent = self._narrow if cell_len(last) <= self._width - self._narrow else 0
+            return [start, *_plain(wrap(name, self._width, indent), style), *self._below(seen)]
         lines = [
             Text.assemble(start, (parts[0], style)),
             *_plain((" " * self._left + p for p in parts[1:]), style),
         ]
-        beside = self._room and len(parts) == 1 and cell_len(name) <= self._room and not _mirrors(name)
-        if not (seen and beside):
+        # A longer name pushes what follows to the right, as far as there is room.
+        used = max(cell_len(name), self._room) + len(GAP) + cell_len(seen)
+        if not self._room or len(parts) > 1 or self._left + used > self._width or _mirrors(name):
             return lines if style else [*lines, *self._below(seen)]
-        lines[0].append(" " * (self._room - cell_len(name)) + GAP)
-        lines[0].append(seen, style or "dim")
+        if seen:
+            lines[0].append(" " * max(self._room - cell_len(name), 0) + GAP)
+            lines[0].append(seen, style or "dim")
         return lines
 
     def opinions(self, row: VideoSummary) -> list[Text]:

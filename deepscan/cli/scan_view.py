@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from rich.console import Console
 from rich.text import Text
@@ -17,6 +17,7 @@ from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 from deepscan.cli.wrapping import wrap
 from deepscan.error_rates import ErrorRates
 from deepscan.errors import Terminated
+from deepscan.scanning.aggregation import Verdict
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.records import dump_line, path_fields
@@ -65,11 +66,11 @@ class ScanView(VideoProgress, ScanListener):
     def show_inputs(self, inputs: ScanPaths) -> None:
         """Say what was left out of what the command line means."""
         if inputs.skipped:
-            self.note(f"left out of folders: {_left_out(inputs)}")
+            self.note(f"left out of folders: {_left_out(inputs)}, no suffix of a video or picture")
         if inputs.repeated:
             self.note(f"named more than once, scanned once: {inputs.repeated}")
         if not inputs.paths:
-            self.note("there is no video to scan")
+            self.note("there is no video or picture to scan")
 
     def loaded(self, run: Mapping[str, Any]) -> None:
         """Keep what is said of the models at the end; with `verbose`, say which run on what."""
@@ -190,7 +191,11 @@ class ScanView(VideoProgress, ScanListener):
         return f"{word}: {done:,} of {videos(total)} {'is' if total == 1 else 'are'} done"
 
     def _about_models(self) -> list[str]:
-        """Return what decides the verdicts of each model, and how often they were wrong."""
+        """Return what decides the verdicts of each model, and how often they were wrong; nothing of none."""
+        if not sum(self._outcomes[verdict] for verdict in get_args(Verdict)) and not any(
+            row.verdict for row in self._rows
+        ):
+            return []
         return [about_model(name, model) for name, model in self._models.items()]
 
     def _styled(self, line: str) -> Text:

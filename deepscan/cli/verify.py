@@ -1,6 +1,5 @@
 """`deepscan verify`: whether records, videos, pictures and models are what they were when a scan ended."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from deepscan.scanning.model_check import Finding
     from deepscan.scanning.verification import Verification
 
-#: Columns of a terminal that is as narrow as they come.
+#: Columns at most: longer lines are hard to read.
 WIDTH = 80
 HEADINGS = {"mismatch": "DOES NOT MATCH", "missing": "MISSING", "unchecked": "NOT CHECKED"}
 CLOSING = (
@@ -64,7 +63,7 @@ def verify(
     """
     from deepscan.cli.progress import ProgressView
     from deepscan.cli.report import check_records
-    from deepscan.cli.streams import hand_on
+    from deepscan.cli.streams import hand_on, stdout_console
     from deepscan.errors import UsageError
     from deepscan.scanning.verification import verify_run
 
@@ -80,47 +79,54 @@ def verify(
             view.count(f"checking {what}", done // size, total // size, unit, milestone=False)
 
         result = verify_run(records, root=root, models=model or (), on_progress=show)
-    hand_on("".join(f"{line}\n" for line in told(records, result)), None)
+    width = min(stdout_console().width, WIDTH)
+    hand_on("".join(f"{line}\n" for line in told(records, result, width)), None)
     return int(result.exit_code)
 
 
-def told(records: Path, result: "Verification") -> Iterator[str]:
-    """Yield what is said of a verification, in lines of at most `WIDTH` columns but for names and hashes."""
+def told(records: Path, result: "Verification", width: int = WIDTH) -> Iterator[str]:
+    """Yield what is said of a verification, in lines of so many columns but for names and hashes."""
+    from deepscan.cli.wrapping import wrap
     from deepscan.scanning.summary import printable
     from deepscan.scanning.verification import NOT_THERE
 
     run = result.run
     if run:
         tool, last = run.get("tool") or {}, (run.get("sessions") or [{}])[-1]
-        yield f"run {run.get('id')} by deepscan {tool.get('version')}, ended {last.get('ended') or 'not yet'}"
+        ended = f"ended {_when(last['ended'])}" if last.get("ended") else "not ended"
+        yield from wrap(f"run {run.get('id')} by deepscan {tool.get('version')}, {ended}", width)
         custody = {name: text for name, text in (run.get("custody") or {}).items() if text}
         yield from (printable(f"{name} {text}") for name, text in custody.items())
     for _, alike in groupby(result.findings, key=lambda each: (each.kind, each.subject, each.meaning)):
-        yield from _findings(list(alike))
+        yield from _findings(list(alike), width)
     yield ""
     for what, (good, total) in result.checked.items():
         unknown = [
             each.what for each in result.findings if each.kind == "unchecked" and what == "records file"
         ]
-        yield f"{what:<18}{unknown[0] if unknown else f'{good} of {total} match'}"
+        said = unknown[0] if unknown else f"{good:,} of {total:,} match"
+        yield f"{'ok' if good == total and not unknown else '--'}  {what:<18}{said}"
     kinds = [finding.kind for finding in result.findings]
     bad, open_ = kinds.count("mismatch"), len(kinds) - kinds.count("mismatch")
     if not kinds:
         yield printable(f"{records.name}: all matches")
     else:
-        parts = [f"{bad} mismatch{'' if bad == 1 else 'es'}"] * bool(bad) + [
-            f"{open_} could not be checked"
-        ] * bool(open_)
-        yield f"{printable(records.name)}: {', '.join(parts)}"
+        parts = [f"{bad:,} {'does' if bad == 1 else 'do'} not match"] * bool(bad)
+        parts += [f"{open_:,} could not be checked"] * bool(open_)
+        yield from wrap(f"{printable(records.name)}: {', '.join(parts)}", width)
     if any(finding.what == NOT_THERE for finding in result.findings):
-        yield from textwrap.wrap(
-            "Missing videos: if they were moved, name their folder with --root DIR.", WIDTH
-        )
-    yield from textwrap.wrap(CLOSING, WIDTH)
+        yield from wrap("Missing videos: if they were moved, name their folder with --root DIR.", width)
+    yield from wrap(CLOSING, width)
 
 
-def _findings(alike: "Sequence[Finding]") -> Iterator[str]:
+def _when(time: str) -> str:
+    """Return a time of a run's record for people, to the second."""
+    return f"{time[:10]} {time[11:19]} UTC"
+
+
+def _findings(alike: "Sequence[Finding]", width: int) -> Iterator[str]:
     """Yield the lines of findings that have subject and meaning in common."""
+    from deepscan.cli.wrapping import wrap
     from deepscan.scanning.summary import printable
 
     finding = alike[0]
@@ -131,6 +137,5 @@ def _findings(alike: "Sequence[Finding]") -> Iterator[str]:
         for name, text in (("stated", each.stated), ("found", each.found)):
             if text:
                 yield printable(f"    {name:<7}{text}")
-    yield from textwrap.wrap(
-        printable(finding.meaning), WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False
-    )
+    if finding.meaning:
+        yield from wrap(printable(finding.meaning), width, 2)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-#: Where a line may end: after a space, unless a unit follows its figure, and after the slash of a path.
-_END = re.compile(r"(?<= )(?!%)|(?<=/)(?=[^\s/])")
+#: Where a line may end: after a space, but for one behind a figure, and after the slash of a path.
+_END = re.compile(r"(?<= )(?<![0-9] )(?!%)|(?<=/)(?=[^\s/])")
 
 #: Stands for a space that no line ends at; what is printable has none itself.
 KEEP = "\u00a0"

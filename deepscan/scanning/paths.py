@@ -161,10 +161,11 @@ def refuse_address(name: str, what: str) -> None:
     if scheme == "file":
         raise UsageError(f"the address {name!r} {what}", "give the path alone, such as /folder/clip.mp4")
     if what == "cannot be written":
-        raise UsageError(f"the address {name!r} {what}", "write to a file here, and copy it there")
+        whole = re.sub(":/+", "://", name, count=1)
+        raise UsageError(f"the address {whole!r} {what}", "write to a file here, and copy it there")
     with_what = _COPIES.get(scheme) or ("yt-dlp" if _PLAYERS.search(name) else "curl -LO")
     raise UsageError(
-        f"the address {name!r} {what}: only files on this machine can",
+        f"the address {name!r} {what}",
         f"download it first (for instance with {with_what}), then scan the file",
     )
 

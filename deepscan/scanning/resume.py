@@ -57,7 +57,7 @@ def resumed_options(run: Mapping[str, Any], given: Mapping[str, Any]) -> ScanOpt
     if differing:
         raise ContractError(
             f"the run was begun with {'; '.join(differing)}",
-            "leave the options out: --resume takes those of the run; others need another --out",
+            "leave the options out: --resume takes those of the run",
         )
     # A model that is named is not one more.
     return ScanOptions(**{**kept, **({"also": ()} if "model" in given else {}), **given})

@@ -77,7 +77,7 @@ def test_the_folder_is_said_once_and_the_worst_video_stands_first():
 def test_the_current_folder_goes_without_saying(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [VideoSummary(f"{tmp_path}/{name}.mp4", "no_face", None, None, "", 0, 0, 1) for name in "ab"]
-    assert shown(rows, 80)[1:] == ["no face         a.mp4", "no face         b.mp4"]
+    assert shown(rows, 80) == ["verdict  score  video", *["no face         a.mp4", "no face         b.mp4"]]
     assert shown(rows[:1], 80)[1].endswith("a.mp4")
     monkeypatch.chdir(os.sep)
     assert shown(rows, 300)[0] == f"in {str(tmp_path)[1:]}/"
@@ -100,8 +100,11 @@ def test_a_longer_name_leaves_the_columns_of_the_others_alone():
     column = lines[1].index("seen")
     assert lines[2].index("1 person") == lines[5].index("1 person") == column
     assert lines[3:5] == [f"fake      0.90  {longer}", f"{' ' * column}1 person in 32 of 32 frames"]
+    # A little longer, and what stands beside it moves.
+    rows = [row("a.mp4", persons=2, faces=64), row("n" * 34, 0.9), row("c.mp4", 0.88)]
+    assert f"fake      0.90  {'n' * 34}  1 person in 32 of 32 frames" in shown(rows, 80)
     (own,) = [line for line in shown([row(LONG)], 80) if LONG in line]
-    assert own == f" {LONG}", "on a line of its own"
+    assert own == f"    {LONG}", "on a line of its own"
 
 
 def test_a_score_is_not_rounded_past_a_threshold():

@@ -13,6 +13,7 @@ from deepscan.cli.wrapping import wrap
         ("fits", 4, ["fits"]),
         ("one two three", 7, ["one two", "three"]),
         ("called 29 % fake", 9, ["called", "29 % fake"]),
+        ("4 videos, 12 faces", 12, ["4 videos,", "12 faces"]),
         ("some/folder/name.mp4", 12, ["some/folder/", "name.mp4"]),
         ("no space, and a/b.mp4", 13, ["no space, and", "a/b.mp4"]),
         ("0123456789abc de", 5, ["01234", "56789", "abc", "de"]),
