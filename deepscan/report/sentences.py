@@ -215,7 +215,9 @@ def _interval(record: Mapping[str, Any], run: RunInfo, track: Mapping[str, Any])
     found = score_interval(raws) if raws else None
     if found is None:
         return ""
-    low, high = (f"{edge:.2f}" for edge in found)
+    # Where two digits would show one number, there are more.
+    texts = [[f"{edge:.{digits}f}" for edge in found] for digits in (2, 3, 4)]
+    low, high = next((pair for pair in texts if pair[0] != pair[1]), texts[0])
     return (
         f"{low} to {high} in 95 of 100 redraws of its {len(frames)} frames: so much the frames differ. How "
         "often the detector is wrong is another matter."
