@@ -35,6 +35,8 @@ from deepscan.scanning.summary import VERDICT_LABELS, counted, printable, shared
 
 #: Videos with a score from which on a histogram says more than the table.
 ENOUGH = 10
+#: Letters of each of case, exhibit and examiner at the foot of a page of paper.
+FOOT = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def write_page(
         gone=gone,
         take_pictures=_picture_command(records, out) if bare else "",
         foot="; ".join(
-            [*(f"{name} {text}" for name, text in run.custody.items()), f"records {standing.found}"]
+            [*(f"{name} {text[:FOOT]}" for name, text in run.custody.items()), f"records {standing.found}"]
         ),
         method=method_words(records, run, overview.decoders, overview.warned),
     )

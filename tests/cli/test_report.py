@@ -51,6 +51,7 @@ def test_the_page_of_a_scan_says_what_its_records_say(scanned):
 def test_the_runs_file_says_what_decided_the_verdicts(scanned):
     run = json.loads(scanned[0].with_suffix(".run.json").read_text())
     assert run["models"]["fake"]["calibration"] == toy.CALIBRATION.to_json()
+    assert run["models"]["fake"]["error_rates"] == [], "its card states none, which is not that it has none"
 
 
 def test_a_run_with_an_isotonic_calibration_is_gone_on_with(tmp_path):
