@@ -259,7 +259,8 @@ def _check_pictures(
 ) -> None:
     if not folder.path.is_dir():
         if stated:
-            result.count("pictures", [folder_gone(folder, len(stated))])
+            result.findings.append(folder_gone(folder, len(stated)))
+            result.checked["pictures"] = 0, len(stated)
         return
     named = set()
     for path, each in stated:

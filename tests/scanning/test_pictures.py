@@ -15,6 +15,7 @@ from deepscan.crop_recipe import CropRecipe
 from deepscan.errors import DeepscanError, UsageError
 from deepscan.faces.align import align
 from deepscan.media.frames import Frame
+from deepscan.report.page import write_page
 from deepscan.scanning import pictures, runfile
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
@@ -25,6 +26,7 @@ from deepscan.scanning.telling import MAX_FACES, MAX_PERSONS
 from deepscan.scanning.verification import verify_run
 from tests import toy
 from tests.command import SAMPLES, deepscan
+from tests.report.made import Page
 
 RECIPE = CropRecipe(side=64)
 ODD = "<img src=x onerror=alert(1)>\"'&.mp4"
@@ -253,6 +255,23 @@ def test_faces_without_a_model_are_pictured_too(folder, tmp_path):
     assert [picture["kind"] for picture in record["pictures"]] == ["frame", "face", "face"]
 
 
+def test_models_that_cut_differently_have_pictures_of_their_own(folder, tmp_path):
+    out = tmp_path / "out.jsonl"
+    wide = toy.model(tmp_path / "wide", 0.1, side=96, explanation=True)
+    options = ScanOptions(model=str(folder / "toy"), also=(str(wide),), frames=1, evidence=True)
+    run_scan([os.fsencode(folder / "videos" / ODD)], options, ScanOutput(out))
+    (record,) = records(out)
+    faces = [each for each in record["pictures"] if each["kind"] == "face"]
+    assert [(each["models"], each["width"]) for each in faces] == [(["toy"], 64), (["wide"], 96)]
+    assert len({each["file"] for each in record["pictures"]}) == 3
+    write_page(out, tmp_path / "out.html", most=1)
+    page = Page(tmp_path / "out.html")
+    assert "the face, as seen by wide" in page.words
+    # Each model's three maps lie over its own crop.
+    sides = [attrs["viewbox"] for attrs in page.all("svg") if ": patches" in (attrs.get("aria-label") or "")]
+    assert sorted(sides) == ["0 0 64 64"] * 3 + ["0 0 96 96"] * 3
+
+
 @pytest.mark.parametrize(
     ("change", "what", "meaning"),
     [
@@ -286,6 +305,7 @@ def test_records_that_were_handed_on_without_their_pictures_contradict_nothing(o
     result = verify_run(out)
     (finding,) = result.findings
     assert (finding.kind, result.exit_code) == ("missing", 3)
+    assert result.checked["pictures"] == (0, sum(len(record["pictures"]) for record in records(out)))
     assert "--pictures" in finding.meaning
 
 
