@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepscan.cards import ModelCard, embedded_folder, read_card, sha256_of
+from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, DeepscanError
 from deepscan.faces.finder import describe_finder
 from deepscan.models.lookup import find_model
@@ -77,6 +78,21 @@ def check_model(
             f"calibration in {card.folder / 'card.yaml'}",
             _thresholds(stated["calibration"]),
             _thresholds(fitted),
+            meaning,
+        )
+    counted = [each.in_words for each in card.error_rates]
+    said = [ErrorRates.from_json(each).in_words for each in stated.get("error_rates", ())]
+    if "error_rates" in stated and said != counted:
+        meaning = (
+            "Either its card was measured again since, or one of the two was changed by hand: a page shows "
+            "what the run's file states."
+        )
+        yield Finding(
+            "unchecked",
+            subject,
+            f"error rates in {card.folder / 'card.yaml'}",
+            "; ".join(said) or "none",
+            "; ".join(counted) or "none",
             meaning,
         )
 

@@ -188,6 +188,17 @@ def test_another_model_of_that_name_and_other_thresholds_are_found(folder, out, 
     assert "fake from 0.7" in result.findings[0].stated and "fake from 0.9" in result.findings[0].found
 
 
+def test_error_rates_that_are_not_the_cards_cannot_be_told_from_a_new_measurement(out):
+    file = out.with_suffix(".run.json")
+    run = runfile.read(file)
+    counts = dict.fromkeys(("reals_called_fake", "fakes_called_fake", "fakes_no_evidence"), 0)
+    run["model"]["error_rates"] = [{"data": "d", "level": "video", "reals": 9, "fakes": 9, **counts}]
+    runfile.write(run, file)
+    (finding,) = verify_run(out).findings
+    assert (finding.kind, finding.found) == ("unchecked", "none")
+    assert finding.stated.startswith("0 of 9 real videos")
+
+
 def test_a_model_that_is_gone_is_missing_until_its_folder_is_named(folder, out, tmp_path):
     (folder / "toy").rename(tmp_path / "elsewhere")
     result, again = verify_run(out), verify_run(out, models=[tmp_path / "elsewhere"])
