@@ -6,13 +6,19 @@ usage: python scripts/draw_result.py [FILE.svg]
 import re
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 from rich.console import Console
 
+from deepscan.cards import Calibration
 from deepscan.cli.scan_table import scan_table
+from deepscan.cli.scan_view import about_model
+from deepscan.cli.wrapping import wrap
 from deepscan.models.lookup import DEFAULT_MODEL
+from deepscan.scanning import runfile
 from deepscan.scanning.journal import read_journal
+from deepscan.scanning.model_check import run_detectors
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import collect
@@ -28,14 +34,17 @@ def main(picture: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = ScanOutput(Path(folder) / "out.jsonl")
         run_scan(collect([str(SAMPLES)]).paths, ScanOptions(model=DEFAULT_MODEL), output)
-        rows = [
-            summarise_record({**record, "path": Path(record["path"]).name})
-            for _, _, record in read_journal(output.journal)
-        ]
+        (model,) = run_detectors(runfile.read(output.run)).items()
+        rows = [summarise_record(record) for _, _, record in read_journal(output.journal)]
     with Path("/dev/null").open("w") as nowhere:
         console = Console(record=True, width=WIDTH, force_terminal=True, file=nowhere)
         console.print("[bold]$[/] deepscan scan sample_videos\n")
-        console.print(scan_table(rows, WIDTH), soft_wrap=True, highlight=False)
+        calibration = Calibration.from_json(model[1]["calibration"])
+        # As it looks from the folder that the command is typed in.
+        with chdir(SAMPLES.parent):
+            table = scan_table(rows, WIDTH, calibration=calibration)
+        for part in (table, "", *wrap(about_model(*model), WIDTH)):
+            console.print(part, soft_wrap=True, highlight=False)
         svg = console.export_svg(title="deepscan")
     # The reader's own fonts will do: a page must not fetch any.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")

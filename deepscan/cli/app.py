@@ -152,7 +152,10 @@ def _on_terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _report(message: str, hint: str, code: ExitCode) -> ExitCode:
-    sys.stderr.write(f"error: {' '.join(message.split())}\nhint: {hint}\n")
+    from deepscan.scanning.summary import printable
+
+    # A name in it may hold what changes a terminal.
+    sys.stderr.write(f"error: {printable(' '.join(message.split()))}\nhint: {printable(hint)}\n")
     return code
 
 

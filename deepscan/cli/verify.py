@@ -1,5 +1,6 @@
 """`deepscan verify`: whether records, videos, pictures and models are what they were when a scan ended."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -126,12 +127,15 @@ def _when(time: str) -> str:
 
 def _findings(alike: "Sequence[Finding]", width: int) -> Iterator[str]:
     """Yield the lines of findings that have subject and meaning in common."""
+    from deepscan.cli.streams import is_terminal
     from deepscan.cli.wrapping import wrap
     from deepscan.scanning.summary import printable
 
     finding = alike[0]
     yield ""
-    yield printable(f"{HEADINGS[finding.kind]}: {finding.subject}")
+    heading = printable(f"{HEADINGS[finding.kind]}: {finding.subject}")
+    # A terminal would break a long path anywhere; in a file it stays whole, to be searched for.
+    yield from wrap(heading, width) if is_terminal(sys.stdout) else [heading]
     for each in alike:
         yield printable(f"  {each.what}")
         for name, text in (("stated", each.stated), ("found", each.found)):

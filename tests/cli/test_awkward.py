@@ -147,3 +147,12 @@ def test_heic_and_avif_are_taken_from_a_folder():
     assert {(record["media"]["width"], record["media"]["height"]) for record in found.values()} == {(160, 96)}
     assert {record["media"]["decoder"] for record in found.values()} == {"pillow"}
     assert "left out of folders: 1 .md" in ran.err
+
+
+def test_an_error_spells_out_what_would_change_a_terminal(tmp_path):
+    lines = deepscan("scan", "gone\x1b[31m\u202e.mp4", cwd=tmp_path).refused(2)
+    assert "\\x1b[31m\\u202e" in lines[0] and "\x1b" not in lines[0] + lines[1]
+    out = tmp_path / "red\x1b[31m.jsonl"
+    out.write_text("")
+    lines = deepscan("scan", SAMPLES / "no_face.mp4", "--model", "none", "--out", out).refused(2)
+    assert "\\x1b[31m.jsonl is there already" in lines[0]
