@@ -27,6 +27,8 @@ from deepscan.scanning.summary import (
     VideoSummary,
     counted,
     in_words,
+    printable,
+    shared_folder,
     summarise_record,
 )
 
@@ -55,7 +57,7 @@ class ScanView(VideoProgress, ScanListener):
         self._stdout = stdout_console()
         self._lines = out is None and not is_terminal(sys.stdout)
         self._rows: list[VideoSummary] = []
-        self._before = 0
+        self._before, self._folder = 0, ""
         self._models: Mapping[str, Any] = {}
         self._cautions: list[str] = []
 
@@ -69,6 +71,8 @@ class ScanView(VideoProgress, ScanListener):
             self.note(f"left out of folders: {_left_out(inputs)}, no suffix of a video or picture")
         if inputs.repeated:
             self.note(f"named more than once, scanned once: {inputs.repeated}")
+        # What is scanned lies there: it need not be said of each video.
+        self._folder = shared_folder(path_fields(path)[0] for path in inputs.paths)
         if not inputs.paths:
             self.note("there is no video or picture to scan")
 
@@ -123,7 +127,7 @@ class ScanView(VideoProgress, ScanListener):
         if path is None:
             self._tick()
         else:
-            self._begin_video(shown_path(path_fields(path)[0]))
+            self._begin_video(self._called(path_fields(path)[0]))
 
     def warned(self, line: str) -> None:
         """Say what is not as it should be."""
@@ -135,8 +139,12 @@ class ScanView(VideoProgress, ScanListener):
             hand_on(dump_line(record) + "\n", self._out)
         else:
             self._rows.append(summarise_record(record))
-        name = shown_path(record["path"])
+        name = self._called(record["path"])
         self._count_video(name, record["status"], record["detail"], record["verdict"])
+
+    def _called(self, path: str) -> str:
+        inside = len(self._folder) > 1 and path.startswith(self._folder)
+        return printable(path.removeprefix(self._folder)) if inside else shown_path(path)
 
     def show_table(self) -> None:
         """Print the table of what has been scanned, where stdout has not got it line by line."""

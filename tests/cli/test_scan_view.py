@@ -10,8 +10,11 @@ from rich.console import Console
 
 from deepscan.cli import progress as module
 from deepscan.cli.scan_view import ScanView, about_model
+from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.run import RunSummary
+from tests import toy
 from tests.cli.test_train_view import Clock, log, looks, screen, terminal, words
+from tests.command import SAMPLES, deepscan
 
 MODEL = {"calibration": {"fake": 0.845, "no_evidence": 0.29}, "error_rates": []}
 RATES = {
@@ -49,6 +52,7 @@ def record(name, verdict=None, status="ok", detail=""):
 def shows(console, clock, style="auto", kept=(), out=Path("out.jsonl")):
     """A scan of four videos, one of which fails."""
     view = ScanView(style, out, console=console)
+    view.show_inputs(ScanPaths([f"/videos/{name}.mp4".encode() for name in "abcd"]))
     view.planned(4, iter(kept))
     ends = [
         record("a.mp4", "fake"),
@@ -74,7 +78,7 @@ def test_a_terminal_shows_what_became_of_videos_and_which_is_at_work(clock, widt
     console = terminal(width)
     view = shows(console, clock)
     drawn = [words(line) for line in looks(console)]
-    assert "now /videos/d.mp4" in drawn
+    assert "now d.mp4" in drawn, "the folder that all are in need not be said of each"
     assert "1 fake, 1 inconclusive, 1 timed out" in drawn
     assert "c.mp4: timed out: gave no answer within 120 s" in " ".join(drawn)
     assert any(re.fullmatch(r"scanning 3/4 (4.9 videos/min )?12 s left", line) for line in drawn), drawn
@@ -169,3 +173,14 @@ def test_a_card_without_error_rates_or_thresholds_says_so():
     # Runs of earlier versions say nothing of it.
     assert "how often" in about_model("toy", {"calibration": MODEL["calibration"]})
     assert "every verdict is inconclusive" in about_model("toy", {"calibration": None})
+
+
+def test_engine_and_precision_are_for_verbose_and_the_result_needs_neither(tmp_path):
+    model = toy.model(tmp_path / "toy")
+    command = ("scan", SAMPLES / "real_hopper.mp4", "--model", model, "--frames", "1")
+    plain, verbose = deepscan(*command), deepscan(*command, "-v")
+    for word in ("onnx", "cpu", "fp32", "qtfp"):
+        assert word not in plain.err
+        assert word in verbose.err
+    assert "toy: fake from 0.70, no evidence below 0.30" in plain.err
+    assert len(plain.records) == len(verbose.records) == 1
