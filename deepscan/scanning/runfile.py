@@ -40,6 +40,10 @@ IGNORED_KEYS = frozenset(
 )
 
 
+#: What runs of earlier versions did that knew no such parameter.
+BEFORE_THERE_WAS = {"parameters.evidence": False}
+
+
 @dataclass(frozen=True, slots=True)
 class Custody:
     """Whose evidence this is, for the run's record and the page; no score depends on it.
@@ -196,6 +200,7 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """
     added = [part for part in RESUME_KEYS if new.get(part) and part not in old]
     before, now = dict(_bound(old)), dict(_bound(dict(new) | dict.fromkeys(added)))
+    before = {key: value for key, value in BEFORE_THERE_WAS.items() if key in now} | before
     differing = [f"by a version without {part.replace('_', ' ')}" for part in added]
     differing += [
         f"{_named(key)} was {before.get(key)!r}, is {now.get(key)!r}"

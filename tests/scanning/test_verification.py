@@ -250,7 +250,7 @@ def test_a_run_that_has_not_ended_is_not_finished(out):
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("unchecked", "not finished")], 3)
     assert result.checked["scores, verdicts"] == (5, 5), "what is there is checked"
-    assert "records file      not finished" in list(told(out, result))
+    assert "--  records file      not finished" in list(told(out, result))
     file.unlink()
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("missing", "the run's file")], 3)
