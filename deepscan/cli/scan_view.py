@@ -68,7 +68,7 @@ class ScanView(VideoProgress, ScanListener):
     def show_inputs(self, inputs: ScanPaths) -> None:
         """Say what was left out of what the command line means."""
         if inputs.skipped:
-            self.note(f"left out of folders: {_left_out(inputs)}, no suffix of a video or picture")
+            self.note(f"left out of folders: {_left_out(inputs)} (no videos or pictures by their suffix)")
         if inputs.repeated:
             self.note(f"named more than once, scanned once: {inputs.repeated}")
         # What is scanned lies there: it need not be said of each video.
@@ -182,8 +182,10 @@ class ScanView(VideoProgress, ScanListener):
             same = sum(said == voting for said, voting in votes)
             self.note(f"the models agree on {same:,} of {videos(len(votes))}")
         if self._out:
-            self.note(f"records: {self._out}")
-            journal = shlex.quote(str(self._out.with_suffix(".jsonl")))
+            records = self._out.with_suffix(".jsonl")
+            table = "" if records == self._out else f", as a table: {self._out}"
+            self.note(f"records: {records}{table}")
+            journal = shlex.quote(str(records))
             self.note(f"a page of them: deepscan report {journal}", command=True)
 
     def interrupted(self, error: BaseException) -> str:

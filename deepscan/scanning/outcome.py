@@ -19,6 +19,7 @@ from deepscan.scanning.aggregation import Judgement, judge_video, score_track
 from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
 from deepscan.scanning.records import Record
 from deepscan.scanning.strength import without_vote
+from deepscan.scanning.summary import counted
 
 
 @dataclass(slots=True, eq=False)
@@ -150,7 +151,7 @@ def _status(
 
 
 def _no_face(sampled: int, tracks: int = 0) -> str:
-    said = f"no face was found in {sampled} sampled frames"
+    said = f"no face was found in {counted(sampled, 'sampled frame')}"
     return f"{said}: what was found, {tracks} in all, is by its look none" if tracks else said
 
 

@@ -27,6 +27,7 @@ from deepscan.faces.stage import FRAME_BATCH, FaceStage
 from deepscan.media.frames import DecodeReport, Frame, Image, Status
 from deepscan.media.jobs import DecodeJob, Ended, FrameReady
 from deepscan.media.pool import DecodePool
+from deepscan.scanning.summary import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,7 @@ def _status(video: CropState) -> tuple[Status, str]:
     if video.failure:
         return "error", " ".join(video.failure.split())
     if not video.landmarks:
-        return "no_face", f"no face was found in {video.sampled} sampled frames"
+        return "no_face", f"no face was found in {counted(video.sampled, 'sampled frame')}"
     return "ok", ""
 
 

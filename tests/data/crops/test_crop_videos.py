@@ -140,7 +140,7 @@ def test_a_sequence_without_a_face_or_a_picture_is_dropped(data):
     data.put("other", "c23/R_real/test/good.mp4")
     data.prepare()
     assert {line["name"]: (line["status"], line["detail"]) for line in data.journal()} == {
-        "blank": ("no_face", "no face was found in 1 sampled frames"),
+        "blank": ("no_face", "no face was found in 1 sampled frame"),
         "broken": ("decode_error", "none of its 1 pictures can be read"),
         "good": ("ok", ""),
     }
