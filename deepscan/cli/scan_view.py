@@ -13,7 +13,7 @@ from rich.text import Text
 from deepscan.cards import Calibration
 from deepscan.cli.progress import VideoProgress, videos
 from deepscan.cli.scan_table import STYLES, scan_table, shown_path
-from deepscan.cli.streams import hand_on, is_terminal, stdout_console
+from deepscan.cli.streams import hand_on, is_pipe, is_terminal, stdout_console
 from deepscan.cli.wrapping import wrap
 from deepscan.error_rates import ErrorRates
 from deepscan.errors import Terminated
@@ -52,10 +52,12 @@ class ScanView(VideoProgress, ScanListener):
     def __init__(
         self, style: str, out: Path | None, *, verbose: bool = False, console: Console | None = None
     ) -> None:
-        super().__init__(style, outcomes=True, console=console)
+        self._lines = out is None and not is_terminal(sys.stdout)
+        # What reads a pipe may write to this terminal, and a bar that is drawn anew would wipe that out.
+        plain = style == "auto" and self._lines and is_pipe(sys.stdout)
+        super().__init__("plain" if plain else style, outcomes=True, console=console)
         self._out, self._verbose = out, verbose
         self._stdout = stdout_console()
-        self._lines = out is None and not is_terminal(sys.stdout)
         self._rows: list[VideoSummary] = []
         self._before, self._folder = 0, ""
         self._models: Mapping[str, Any] = {}

@@ -1,6 +1,7 @@
 """Data on stdout: to a terminal, a pipe, a full disk, or a reader that has gone."""
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -37,6 +38,14 @@ def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a person sees what is written there."""
     # rich would take a pipe for a terminal where FORCE_COLOR is set.
     return stream is not None and stream.isatty()
+
+
+def is_pipe(stream: TextIO | None) -> bool:
+    """Return whether another program reads what is written there."""
+    try:
+        return stream is not None and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def stdout_console() -> Console:

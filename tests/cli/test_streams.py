@@ -64,6 +64,13 @@ def test_a_terminal_gets_a_table_with_progress_and_the_counts():
     assert '{"schema"' not in shown
 
 
+def test_a_reader_at_the_same_terminal_is_not_wiped_out_by_a_bar():
+    ran = at_a_terminal(*COMMAND, piped=True)
+    assert ran.code == 0 and len(ran.out.splitlines()) == 5
+    assert "5 videos in" in ran.screen
+    assert "\x1b" not in ran.screen
+
+
 def test_no_color_takes_the_colour_from_a_terminal():
     shown = at_a_terminal(*COMMAND, "--progress", "none", NO_COLOR="1").screen
     assert "two_persons.mp4" in shown
