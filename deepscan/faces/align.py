@@ -21,7 +21,8 @@ _BORDER = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 def similarity(source: Floats, target: Floats) -> Matrix:
     """Return the similarity transform that best maps points onto others, in the least-squares sense.
 
-    Rotation, uniform scale and translation, never a reflection: Umeyama 1991, equations 40 to 43.
+    Rotation, uniform scale and translation, never a reflection: what Umeyama 1991, equations 40 to 43, comes
+    to in the plane, where it needs no decomposition of a matrix.
 
     Args:
         source: Points (x, y), shape (n, 2), not all the same.
@@ -34,13 +35,14 @@ def similarity(source: Floats, target: Floats) -> Matrix:
         ValueError: The source points are all the same.
     """
     x, y = source.astype(np.float64), target.astype(np.float64)
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    spread = ((x - x_mean) ** 2).sum() / len(x)
-    if spread < 1e-12:
+    x_mean, y_mean = x.sum(axis=0) / len(x), y.sum(axis=0) / len(y)
+    x, y = x - x_mean, y - y_mean
+    spread = float((x * x).sum())
+    if spread / len(x) < 1e-12:
         raise ValueError("a similarity transform needs at least two different points")
-    u, strength, v = np.linalg.svd((y - y_mean).T @ (x - x_mean) / len(x))
-    sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v)) or 1.0])
-    turn = (u * sign) @ v * ((strength * sign).sum() / spread)
+    (along, across), (back, down) = (x.T @ y / spread).tolist()
+    cosine, sine = along + down, across - back
+    turn = np.array([[cosine, -sine], [sine, cosine]])
     matrix: Matrix = np.column_stack([turn, y_mean - turn @ x_mean])
     return matrix
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from deepscan.cards import ModelCard, embedded_folder, read_card
 from deepscan.faces.face import Floats
+from deepscan.faces.gradients import oriented_gradients
 from deepscan.media.frames import Image
 
 #: Where the face lies in the grey crop of `still.grey_crop`, in pixels.
@@ -62,40 +63,30 @@ class Looks:
 
 def features(grey: Image) -> Floats:
     """Return what a look is made of, the mean with that of the mirror image, shape (2240,), float32."""
-    face = np.ascontiguousarray(grey[FACE])
-    both = (face, np.ascontiguousarray(face[:, ::-1]))
-    mean: Floats = np.mean([_features(side) for side in both], axis=0, dtype=np.float32)
-    return mean
-
-
-def _features(face: Image) -> Floats:
-    luma = face.astype(np.float32)
+    luma = np.ascontiguousarray(grey[FACE]).astype(np.float32)
     smooth = luma - cv2.GaussianBlur(luma, (0, 0), 4)
     smooth /= smooth.std() + 4
     small = cv2.resize(smooth, (_LUMA_SIDE, _LUMA_SIDE), interpolation=cv2.INTER_AREA)
-    return np.concatenate([*(_gradients(luma, cell) for cell in _CELLS), _LUMA_WEIGHT * small.ravel()])
+    parts = [_with_mirror_image(_gradients(luma, cell)) for cell in _CELLS]
+    parts.append(_LUMA_WEIGHT / 2 * (small + small[:, ::-1]).ravel())
+    return np.concatenate(parts)
 
 
 def _gradients(luma: Floats, cell: int) -> Floats:
     """Return the square root of the gradient strength by cell and direction, normalised about each cell."""
-    kernel = 1 if cell == _CELLS[0] else 3
-    x, y = (cv2.Sobel(luma, cv2.CV_32F, *way, ksize=kernel) for way in ((1, 0), (0, 1)))
-    strength, angle = np.hypot(x, y), np.arctan2(y, x) % (2 * np.pi) * (_DIRECTIONS / (2 * np.pi))
-    low = np.floor(angle).astype(np.int64)
-    share = angle - low
-    count = len(luma) // cell
-    place = np.arange(len(luma)) // cell
-    start = (place[:, None] * count + place) * _DIRECTIONS
-    size = count * count * _DIRECTIONS
-    total = np.zeros(size)
-    for direction, weight in ((low, 1 - share), (low + 1, share)):
-        total += np.bincount((start + direction % _DIRECTIONS).ravel(), (strength * weight).ravel(), size)
-    cells = total.reshape(count, count, _DIRECTIONS)
+    cells = oriented_gradients(luma, len(luma) // cell, _DIRECTIONS, kernel=1 if cell == _CELLS[0] else 3)
     energy = cv2.boxFilter(
         (cells**2).sum(axis=-1), -1, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE
     )
-    gradients: Floats = np.sqrt(cells / np.sqrt(energy + 1.0)[..., None]).ravel().astype(np.float32)
+    gradients: Floats = np.sqrt(cells / np.sqrt(energy + 1.0)[..., None])
     return gradients
+
+
+def _with_mirror_image(gradients: Floats) -> Floats:
+    """Return the mean of gradients and of the mirror image's, where cells and directions change sides."""
+    turned = (_DIRECTIONS // 2 - np.arange(_DIRECTIONS)) % _DIRECTIONS
+    mean: Floats = (0.5 * (gradients + gradients[:, ::-1, turned])).astype(np.float32).ravel()
+    return mean
 
 
 def _card() -> ModelCard:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from deepscan.faces.face import Face, Floats
+from deepscan.faces.gradients import oriented_gradients
 from deepscan.faces.looks import Looks
 from deepscan.faces.shots import Shot, shot_of
 from deepscan.media.frames import Image
@@ -70,7 +71,7 @@ def appearance(crop: Image) -> Floats:
     whole = cast(Image, cv2.cvtColor(crop, cv2.COLOR_RGB2YCrCb))
     luma = _shrunk(whole, 16)[..., 0]
     colour = (_shrunk(whole, 4)[..., 1:] - 128) / 160
-    shape = np.sqrt(_gradients(_shrunk(whole, 64)[..., 0]))
+    shape = np.sqrt(oriented_gradients(_shrunk(whole, 64)[..., 0], cells=4))
     return _unit(np.concatenate([_unit(luma - luma.mean()), 3 * colour.ravel(), 3 * _unit(shape)]))
 
 
@@ -223,17 +224,3 @@ def _shrunk(image: Image, side: int) -> Floats:
 def _unit(values: Floats) -> Floats:
     unit: Floats = (values.ravel() / max(float(np.linalg.norm(values)), 1e-6)).astype(np.float32)
     return unit
-
-
-def _gradients(luma: Floats, cells: int = 4, directions: int = 8) -> Floats:
-    """Return the gradient strength by cell and direction, shared between neighbouring directions."""
-    x, y = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
-    strength, angle = np.hypot(x, y), np.arctan2(y, x) % (2 * np.pi) * (directions / (2 * np.pi))
-    low = np.floor(angle).astype(np.int64)
-    share = angle - low
-    row = np.arange(len(luma)) * cells // len(luma)
-    cell = (row[:, None] * cells + row) * directions
-    total = np.zeros(cells**2 * directions)
-    for direction, weight in ((low, 1 - share), (low + 1, share)):
-        total += np.bincount((cell + direction % directions).ravel(), (strength * weight).ravel(), len(total))
-    return total.astype(np.float32)

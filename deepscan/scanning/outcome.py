@@ -30,11 +30,13 @@ class FaceObservation:
         face: Where it is and how good.
         raws: Probability of fake in [0, 1] by each detector's name; empty before, or without, detectors.
         explanations: What each score was taken from, likewise; empty unless that was asked for.
+        seen: What the face filter sees of it, until that has been asked; None where it is not.
     """
 
     face: Face
     raws: dict[str, float] = field(default_factory=dict)
     explanations: dict[str, Explanation] = field(default_factory=dict)
+    seen: Image | None = None
 
 
 def build_record(

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from deepscan.crop_recipe import REFERENCE
 from deepscan.errors import ContractError
 from deepscan.faces import face_filter
 from deepscan.faces.align import align
-from deepscan.faces.face_filter import CROP, FaceFilter
+from deepscan.faces.face_filter import AROUND, CROP, FaceFilter, filter_crop, reference_crop
 from deepscan.models.lookup import load_card
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -39,7 +40,7 @@ def network():
 
 
 def scored(network, image, found):
-    return network.score([align(image, detection.landmarks, CROP) for detection in found])
+    return network.score([filter_crop(align(image, detection.landmarks, AROUND)) for detection in found])
 
 
 def test_most_patterns_that_the_finder_takes_for_faces_are_refused(network, fast):
@@ -79,7 +80,23 @@ def test_portraits_are_faces_however_a_video_shows_them(network, exact, portrait
 def test_a_face_upside_down_is_none(network, portraits, name):
     image, face = portraits[name]
     points = face.landmarks.mean(axis=0) * 2 - face.landmarks
-    assert network.score([align(image, points.astype(np.float32), CROP)])[0] < network.least
+    assert network.score([filter_crop(align(image, points.astype(np.float32), AROUND))])[0] < network.least
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 2.4, 3.7])
+def test_one_crop_has_the_reference_in_its_middle_and_what_the_filter_sees(scale):
+    y, x = np.mgrid[:700, :900]
+    waves = np.stack([np.sin(x / 9 / scale), np.cos(y / 11 / scale), np.sin((x + y) / 13 / scale)], axis=2)
+    image = (127 + 120 * waves).astype(np.uint8)
+    points = ((REFERENCE.template - 64) * scale + (450, 350)).astype(np.float32)
+    around = align(image, points, AROUND)
+    middle = reference_crop(around).astype(int)
+    assert np.abs(middle - align(image, points, REFERENCE)).max() <= 1
+    directly = align(image, points, CROP).astype(int)
+    shown = filter_crop(around).astype(int)
+    assert shown.shape == directly.shape
+    # They lie a third of a pixel apart.
+    assert np.corrcoef(shown.ravel(), directly.ravel())[0, 1] > 0.98
 
 
 def test_nothing_is_scored_as_nothing(network):

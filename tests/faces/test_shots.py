@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.faces.shots import SIDE, Shot, find_shots, shot_of, thumbnail
+from deepscan.faces.shots import SIDE, Shot, cut_odds, find_shots, shot_of, thumbnail
 
 
 def scene(seed, colour):
@@ -44,6 +44,18 @@ def test_each_scene_is_a_shot_with_its_first_and_last_frame():
 )
 def test_what_moves_or_changes_its_light_is_no_cut(changed):
     assert len(seen(ROOM, changed, ROOM)) == 1
+
+
+def test_most_pairs_need_no_search_for_where_they_have_moved_and_give_the_same():
+    rng = np.random.default_rng(0)
+    scenes = [scene(seed, rng.uniform(60, 255, 3)) for seed in range(8)]
+    smalls = []
+    for turn in range(60):
+        mixed = rng.uniform(0, 0.9) * scenes[turn // 3 % 8] + 0.1 * scenes[int(rng.integers(8))]
+        smalls.append(thumbnail(np.roll(mixed.astype(np.uint8), rng.integers(-60, 60, 2), (0, 1))))
+    expected = [k for k in range(1, 60) if cut_odds(smalls[k - 1], smalls[k]) > 0]
+    assert [shot.first for shot in find_shots([(k, k) for k in range(60)], smalls)][1:] == expected
+    assert 10 < len(expected) < 50
 
 
 def test_frames_of_one_colour_are_one_shot():
