@@ -56,8 +56,9 @@ class FaceFilter:
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of the network."""
-        return _card().facts()
+        """Return what the record of a run says of the network: its files, and what decides by its scores."""
+        card = _card()
+        return {**card.facts(), "least": float(card.network["least"])}
 
     def score(self, crops: Sequence[Image]) -> Floats:
         """Return the probability that each crop shows a face, shape (n,), float32 in [0, 1].

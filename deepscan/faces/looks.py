@@ -46,8 +46,9 @@ class Looks:
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of it."""
-        return _card().facts()
+        """Return what the record of a run says of it: its file, and what decides by its vectors."""
+        card = _card()
+        return {**card.facts(), "alike": float(card.network["alike"])}
 
     def vectors(self, greys: Sequence[Image]) -> Floats:
         """Return the look of each face, unit vectors, shape (n, d), float32.

@@ -69,6 +69,11 @@ def check_model(
         elif (found := sha256_of(path)) != sha256:
             meaning = "Another model has this name now, or its file was changed: the scores are not its own."
             yield Finding("mismatch", subject, str(path), sha256, found, meaning)
+    for limit in ("least", "alike"):
+        if limit in stated and stated[limit] != (own := card.network.get(limit)):
+            meaning = "Its card, or the run's file, was changed: who is judged holds for the stated one only."
+            where = f"{limit} in {card.folder / 'card.yaml'}"
+            yield Finding("mismatch", subject, where, str(stated[limit]), str(own), meaning)
     fitted = card.calibration.to_json() if card.calibration else None
     if "calibration" in stated and stated["calibration"] != fitted:
         meaning = "Its card, or the run's file, was changed: the verdicts hold for the stated ones only."

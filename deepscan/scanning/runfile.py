@@ -204,6 +204,8 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     differing = [f"by a version without {part.replace('_', ' ')}" for part in added]
     differing += [
         f"{_named(key)} was {before.get(key)!r}, is {now.get(key)!r}"
+        if key in before or not old.get(key.split(".")[0])
+        else f"by a version that did not state {key}"
         for key in {**before, **now}
         if before.get(key) != now.get(key)
     ]

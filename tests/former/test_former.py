@@ -118,6 +118,19 @@ def test_a_journal_of_a_version_that_judged_other_faces_is_not_resumed(scan):
     assert "begun otherwise: by a version without face filter; by a version without looks" in error
 
 
+def test_a_journal_of_a_version_that_did_not_state_the_face_filters_threshold_is_not_resumed(scan):
+    path = scan.with_suffix(".run.json")
+    run = json.loads(path.read_text())
+    assert run["face_filter"].pop("least") == FaceFilter().least
+    path.write_text(json.dumps(run))
+    video = json.loads(scan.read_text().splitlines()[0])["path"]
+    ran = deepscan(
+        "scan", video, "--model", MODEL, "--frames", "2", "--device", "cpu", "--resume", "--out", scan
+    )
+    (error, _) = ran.refused(ExitCode.CONTRACT)
+    assert "begun otherwise: by a version that did not state face_filter.least" in error
+
+
 def test_report_reads_a_journal(scan):
     ran = deepscan("report", scan)
     assert ran.code == 0, ran.err

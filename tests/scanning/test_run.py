@@ -193,6 +193,9 @@ def test_a_run_that_was_begun_otherwise_is_named_in_full():
     runfile.require_compatible(run, {**run, **asked})
     with pytest.raises(ContractError, match=r"faces.device was 'cpu', is 'cuda'"):
         runfile.require_compatible(run, {**run, "faces": {"device": "cuda"}})
+    run["face_filter"] = {"least": 0.4}
+    with pytest.raises(ContractError, match=r"face_filter.least was 0.4, is 0.5"):
+        runfile.require_compatible(run, {**run, "face_filter": {"least": 0.5}})
     with pytest.raises(ContractError, match=r"model.name was 'a', is None"):
         runfile.require_compatible(run, {**run, "model": None})
 

@@ -199,6 +199,17 @@ def test_error_rates_that_are_not_the_cards_cannot_be_told_from_a_new_measuremen
     assert finding.stated.startswith("0 of 9 real videos")
 
 
+@pytest.mark.parametrize(("network", "limit"), [("face_filter", "least"), ("looks", "alike")])
+def test_another_limit_of_what_says_who_is_judged_is_found(out, network, limit):
+    file = out.with_suffix(".run.json")
+    run = runfile.read(file)
+    run[network][limit] += 0.1
+    runfile.write(run, file)
+    (finding,) = verify_run(out).findings
+    assert (finding.kind, finding.what.split()[0]) == ("mismatch", limit)
+    assert float(finding.stated) == pytest.approx(float(finding.found) + 0.1)
+
+
 def test_a_model_that_is_gone_is_missing_until_its_folder_is_named(folder, out, tmp_path):
     (folder / "toy").rename(tmp_path / "elsewhere")
     result, again = verify_run(out), verify_run(out, models=[tmp_path / "elsewhere"])
