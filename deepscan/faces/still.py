@@ -50,14 +50,18 @@ def is_still(faces: Sequence[Face]) -> bool:
     if len(usable) < LEAST_FACES or usable[-1].pts - usable[0].pts < LEAST_SECONDS:
         return False
     places = np.linspace(0, len(usable) - 1, min(len(usable), COMPARED)).round().astype(int).tolist()
-    greys = [cv2.GaussianBlur(usable[k].grey.astype(np.float32), (0, 0), _BLUR) for k in places]
-    base = greys.pop(len(greys) // 2)
+    greys = [usable[k].grey for k in places]
+    base = _blurred(greys.pop(len(greys) // 2))
     spare = len(greys) // 4
     for grey in greys:
-        spare -= change(base, grey) >= MOVED
+        spare -= change(base, _blurred(grey)) >= MOVED
         if spare < 0:
             return False
     return True
+
+
+def _blurred(grey: Image) -> Floats:
+    return cast(Floats, cv2.GaussianBlur(grey.astype(np.float32), (0, 0), _BLUR))
 
 
 def change(base: Floats, other: Floats) -> float:
