@@ -91,7 +91,7 @@ def text(rng: Generator) -> Plane:
         font, thick = int(rng.integers(0, 8)), int(rng.integers(1, 5))
         place = (int(rng.integers(-40, 10)), y)
         cv2.putText(letters_on, letters, place, font, size, 0, thick, cv2.LINE_AA)
-    return np.asarray(letters_on / 255, np.float32)
+    return np.asarray(letters_on, np.float32) / np.float32(255)
 
 
 def rings(rng: Generator) -> Plane:

@@ -2,9 +2,10 @@
 
 usage: python scripts/train_face_filter.py SAMPLES.npz [--out models/facefilter]     (minutes on one core)
 
-SAMPLES.npz is what `collect_face_filter.py` writes. The network sees an aligned crop of 48 pixels and says
-how likely it shows a face. Its threshold refuses 0.4 % of the faces in `val`, which trained nothing; the rest
-of `val` measures it. Needs the `torch` extra.
+SAMPLES.npz is what `collect_face_filter.py` writes. The same data, versions and kind of machine give the same
+bytes, which the card names: those of the samples and of the network. The network sees an aligned crop of 48
+pixels and says how likely it shows a face. Its threshold refuses 0.4 % of the faces in `val`, which trained
+nothing; the rest of `val` measures it. Needs the `torch` extra.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of
 from deepscan.faces.face_filter import CROP, FaceFilter
+from deepscan.versions import installed_version, libraries
 
 #: Of the samples, and what of it the network sees: their recipe has 1.5 where `CROP` has 1.25.
 SAMPLE_SIDE, SEEN = 72, 1.25 / 1.5
@@ -29,6 +31,12 @@ VIEWS, STEPS, BATCH, RATE = 12, 4000, 256, 2e-3
 #: Directions of gradients; pixels of a cell along a side, and of one for colour.
 DIRECTIONS, CELL, PATCH = 8, 6, 12
 HIDDEN = (96, 32)
+#: What gives the network, from the folder with faces.csv on; and what its bytes depend on besides.
+COMMAND = (
+    "python scripts/collect_face_filter.py --data DATA --out SAMPLES.npz && "
+    "python scripts/train_face_filter.py SAMPLES.npz"
+)
+PACKAGES = ("onnx", "scikit-image", "scikit-learn", "matplotlib")
 #: Share of the faces of `val` that may be refused.
 REFUSED = 0.004
 #: How much of an epoch is faces; the rest is of the other kinds, each as often as the root of its number.
@@ -194,7 +202,7 @@ def probabilities(net: nn.Module, crops: NDArray[Any]) -> NDArray[np.float32]:
     return torch.cat(parts).numpy()
 
 
-def write(net: nn.Module, folder: Path, threshold: float, figures: dict[str, str], command: str) -> None:
+def write(net: nn.Module, folder: Path, threshold: float, facts: dict[str, Any]) -> None:
     """Write the network and its card."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
@@ -225,8 +233,7 @@ def write(net: nn.Module, folder: Path, threshold: float, figures: dict[str, str
             "and in pictures of scikit-image and scikit-learn. The faces are under research terms and not "
             "given out",
             "threshold": f"refuses {REFUSED:.1%} of the web faces of val, of which nothing was trained",
-            "command": command,
-            **figures,
+            **facts,
         },
         not_for=(
             "telling a living face from a photograph, a painting, a statue or a fake: each is a face here",
@@ -250,7 +257,7 @@ def main() -> None:
     scores = probabilities(net, samples["crops"])
     face = samples["kinds"] == "face"
     val, kept = samples["splits"] == "val", samples["splits"] == "dev"
-    threshold = float(np.float32(np.quantile(scores[val & face], REFUSED)).round(4))
+    threshold = round(float(np.quantile(scores[val & face], REFUSED)), 4)
     figures = {
         "faces of val refused": f"{(scores[val & face] < threshold).mean():.4f} of {(val & face).sum()}",
         "faces of dev refused": f"{(scores[kept & face] < threshold).mean():.4f} of {(kept & face).sum()}",
@@ -264,7 +271,13 @@ def main() -> None:
         ]
         print(f"{kind:16s} refused {', of those that MTCNN is sure of '.join(shares)}")
     print(f"threshold {threshold}: {figures}")
-    write(net, options.out, threshold, figures, "python scripts/train_face_filter.py")
+    facts = {
+        "command": COMMAND + (f" --seed {options.seed}" if options.seed else ""),
+        "samples": {"number": len(scores), "sha256": sha256_of(options.samples)},
+        "libraries": {**libraries(), **{name: installed_version(name) for name in PACKAGES}},
+        **figures,
+    }
+    write(net, options.out, threshold, facts)
 
 
 if __name__ == "__main__":
