@@ -117,7 +117,7 @@ class Rounding:
     """How far a model's scores in a reduced precision are from those in float32, on the same crops.
 
     Attributes:
-        mean: Mean difference of probabilities, in [0, 1].
+        mean: Mean difference of scores, calibrated where the model is, in [0, 1].
         largest: The largest of them.
         samples: Crops compared.
         data: What these were.

@@ -2,7 +2,9 @@
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from deepscan.cards import ModelCard, ModelFile, sha256_of
 from deepscan.detectors.preprocess import Preprocessor
 from deepscan.engines.engine import Arrays
 from deepscan.engines.golden import golden_crops
+from deepscan.engines.kernels import Layer, equalise, layers_of, round_kernels
 from deepscan.engines.quiet import quiet
 from deepscan.errors import UsageError
 from deepscan.offline import import_onnxruntime
@@ -23,6 +26,9 @@ INT8_GRAPH = "model.int8.onnx"
 #: A kernel or matrix of fewer weights stays in float32. Rounding harms most in the layers that see the pixels
 #: and in the last one, and these are small: they cost little time as they are.
 LEAST = 2**14
+#: In a network with depthwise convolutions, those from the pixels on stay in float32 as long as their kernels
+#: are smaller than this: what they round goes through all others.
+FIRST = 2**11
 #: How much of an activation its 8 bits cover, in percent. What is left out is cut off; what is covered shares
 #: 256 steps with the outliers. Which is best depends on the network, so each is tried.
 COVERED = (99.99, 99.999, 100.0)
@@ -47,9 +53,9 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
     them in pairs in 16 bits, would cut others off, and score otherwise than one that has them. Scales are
     fixed, not measured anew in each batch: a crop's score does not depend on its neighbours.
 
-    A network with depthwise convolutions is quantised whole, additions and limits as well. Such a layer has
-    few weights and costs as much as others, and what stays in float32 between two layers in 8 bits costs a
-    conversion each way. It is not computed as sums of pairs, and keeps all 8 bits.
+    A network with depthwise convolutions is quantised whole behind its first layers, additions and limits as
+    well. Such a layer has few weights and costs as much as others, and what stays in float32 between two
+    layers in 8 bits costs a conversion each way. Its kernels are fitted to the crops: see `engines.kernels`.
 
     Args:
         card: The model, with a file `onnx`.
@@ -60,59 +66,87 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
         MissingError: The model has no such file, or it is not there.
         UsageError: There is nothing in the model that is large enough.
     """
+    import onnx
+
     ranged, rest = crops[::RANGED], np.delete(crops, np.s_[::RANGED], axis=0)
-    path, exact = card.folder / INT8_GRAPH, open_session(card.path("onnx"))
-    expected = _scores(exact, preprocess, rest)
+    path = card.folder / INT8_GRAPH
+    expected = _scores(open_session(card.path("onnx")), preprocess, rest)
     with tempfile.TemporaryDirectory() as scratch, quiet():
-        prepared = Path(scratch) / "prepared.onnx"
+        prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "made.onnx"
         shapes = import_onnxruntime("quantization.shape_inference")
         shapes.quant_pre_process(str(card.path("onnx")), str(prepared), skip_symbolic_shape=True)
-        layers, full = _layers(prepared)
-        if not layers:
+        nodes = _large(onnx.load(prepared))
+        if not nodes:
             raise UsageError(
                 f"model {card.name!r} has no layer of {LEAST} weights", "there is nothing to gain: keep fp32"
             )
-        moved: dict[Path, float] = {}
+        model, steps = onnx.load(prepared), {}
+        layers = layers_of(model)
+        if any(layer.depthwise for layer in layers):
+            inputs = [dict(preprocess(crop[None])) for crop in ranged]
+            first = _first(model, layers)
+            nodes = _chained(model, nodes, {layer.name for layer in first})
+            equalise(model, inputs, Path(scratch))
+            steps = round_kernels(model, layers[len(first) :], inputs, Path(scratch))
+            onnx.save(model, prepared)
+        moved: dict[bytes, float] = {}
         for covered in COVERED:
-            made = Path(scratch) / f"{covered}.onnx"
-            _write(prepared, made, layers, full, _Crops(preprocess, ranged), covered)
-            moved[made] = float(np.abs(_scores(open_session(made), preprocess, rest) - expected).mean())
-        path.write_bytes(min(moved, key=lambda made: moved[made]).read_bytes())
+            _write(prepared, made, nodes, steps, _Crops(preprocess, ranged), covered)
+            moved[made.read_bytes()] = float(
+                np.abs(_scores(open_session(made), preprocess, rest) - expected).mean()
+            )
+        path.write_bytes(min(moved, key=lambda written: moved[written]))
     golden = _scores(open_session(path), preprocess, golden_crops(preprocess.crop.input_side))
     return ModelFile(INT8_GRAPH, sha256_of(path), golden=round(float(golden.mean()), 6))
 
 
-def _layers(path: Path) -> tuple[list[str], list[str]]:
-    """Return the names of the nodes to quantise, and of the weights that use all 8 bits."""
-    import onnx
+def _large(model: Any) -> list[str]:
+    """Return the names of the nodes with a kernel or matrix of many weights."""
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in KINDS and sizes.get(node.input[1], 0) >= LEAST
+    ]
 
-    graph = onnx.load(path).graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    given = [(node, shapes.get(node.input[1], ())) for node in graph.node if node.op_type in KINDS]
-    large = [node.name for node, shape in given if shape and math.prod(shape) >= LEAST]
-    kernels = [(node.input[1], shape) for node, shape in given if node.op_type == "Conv"]
-    depthwise = [name for name, shape in kernels if len(shape) == 4 and shape[1] == 1 < shape[0]]
-    if not large or not depthwise:
-        return large, []
-    chained = [node.name for node in graph.node if node.op_type in ("Conv", *BETWEEN)]
-    return list(dict.fromkeys(chained + large)), depthwise
+
+def _first(model: Any, layers: Sequence[Layer]) -> list[Layer]:
+    """Return the convolutions that come before the first kernel of some size."""
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    return list(takewhile(lambda layer: sizes[layer.weight] < FIRST, layers))
+
+
+def _chained(model: Any, nodes: Sequence[str], kept: AbstractSet[str]) -> list[str]:
+    """Return the names of the convolutions but for some, and of what lies between them."""
+    makers = {name: node.name for node in model.graph.node for name in node.output}
+    between = [
+        node for node in model.graph.node if node.op_type in BETWEEN and makers.get(node.input[0]) not in kept
+    ]
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.name not in kept]
+    return list(dict.fromkeys([node.name for node in (*convolutions, *between)] + list(nodes)))
 
 
 def _write(
-    prepared: Path, made: Path, layers: Sequence[str], full: Sequence[str], crops: "_Crops", covered: float
+    prepared: Path,
+    made: Path,
+    nodes: Sequence[str],
+    steps: Mapping[str, NDArray[np.float32]],
+    crops: "_Crops",
+    covered: float,
 ) -> None:
     quantization = import_onnxruntime("quantization")
+    kind, zero = quantization.QuantType.QInt8, np.int8(0)
     quantization.quantize_static(
         str(prepared),
         str(made),
         crops,
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=[*KINDS, *BETWEEN],
-        nodes_to_quantize=list(layers),
+        nodes_to_quantize=list(nodes),
         per_channel=True,
         reduce_range=True,
         activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
+        weight_type=kind,
         calibrate_method=quantization.CalibrationMethod.Percentile,
         extra_options={
             "CalibPercentile": covered,
@@ -120,7 +154,10 @@ def _write(
             # One crop after the other, in spite of its name for histograms as well.
             "CalibStridedMinMax": 1,
             "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
-            "TensorQuantOverrides": {name: [{"axis": 0, "reduce_range": False}] for name in full},
+            "TensorQuantOverrides": {
+                name: [{"axis": 0, "scale": step, "zero_point": zero, "quant_type": kind} for step in sizes]
+                for name, sizes in steps.items()
+            },
         },
     )
 

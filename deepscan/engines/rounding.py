@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.calibration import calibrate
 from deepscan.cards import ModelCard, Rounding
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.engines.onnx import PRECISIONS
@@ -65,6 +66,8 @@ def measure_rounding(
 ) -> Rounding:
     """Return how far a model's scores in a precision are from those in float32, on a CPU.
 
+    They are calibrated where the model is, as a scan reports them.
+
     Args:
         card: The model, with what the engine needs for both.
         crops: RGB, shape (N, S, S, 3), uint8; they may lie on disk.
@@ -80,6 +83,8 @@ def measure_rounding(
     lost = None
     if labels is not None and len(np.unique(labels[rows])) == 2:
         lost = round(auc(labels[rows], exact) - auc(labels[rows], coarse), 4)
+    if card.calibration is not None:
+        exact, coarse = (calibrate(scores, card.calibration) for scores in (exact, coarse))
     apart = np.abs(coarse - exact)
     return Rounding(round(float(apart.mean()), 5), round(float(apart.max()), 5), len(rows), data, lost)
 

@@ -25,9 +25,9 @@ def select_engine(card: ModelCard, engine: str = "auto", precision: str = "auto"
     return None
 
 
-#: The rule of `auto`, and of what an export keeps: against float32, on at least so many crops, scores move by
-#: at most this in the mean; no single one moves further than from one verdict over the undecided part to the
-#: other; and where labels are known, no more of the AUC is lost.
+#: The rule of `auto`, and of what an export keeps: against float32, on at least so many crops, scores as a
+#: scan reports them move by at most this in the mean; no single one moves further than from one verdict over
+#: the undecided part to the other; and where labels are known, no more of the AUC is lost.
 SAMPLES, MEAN, LARGEST, LOST = 64, 0.01, 0.2, 0.005
 
 
