@@ -195,7 +195,7 @@ def _step_sizes(rows: Floats, whole: bool, paired: bool) -> Floats:
     if paired:
         even = np.pad(np.abs(rows), ((0, 0), (0, rows.shape[1] % 2)))
         largest = even.reshape(len(rows), -1, 2).sum(axis=2).max(axis=1)
-    sizes = np.maximum(largest / (LARGEST if whole else LARGEST // 2), 1e-8)
+    sizes: Floats = np.maximum(largest / (LARGEST if whole else LARGEST // 2), 1e-8)
     return sizes.astype(np.float32).astype(np.float64)
 
 

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
 
-from deepscan.cards import ModelFile, sha256_of, write_card
+from deepscan.cards import Calibration, ModelFile, sha256_of, write_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.detectors.preprocess import make_preprocessor
 from deepscan.engines import quantise as module
 from deepscan.engines.quantise import quantise
+from deepscan.engines.rounding import measure_rounding
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models.lookup import load_card
@@ -128,3 +129,13 @@ def test_its_own_golden_score_is_held_against_it(small):
 def test_where_a_model_has_none_it_is_not_replaced(published):
     with pytest.raises(MissingError, match="no onnx-int8 file"):
         engine(published.card, "onnx", precision="int8")
+
+
+def test_how_far_scores_move_is_measured_as_a_scan_reports_them(small, published):
+    crops, rows = pictures(8, published.network.side, seed=4), np.arange(8)
+    told = {"engine": "onnx", "precision": "int8", "data": "made"}
+    raw = measure_rounding(dataclasses.replace(small, calibration=None), crops, rows, **told)
+    calibration = Calibration("frame", "made", 8, "made", 10.0, 0.4, 0.6)
+    calibrated = measure_rounding(dataclasses.replace(small, calibration=calibration), crops, rows, **told)
+    # Logits are a tenth: at 0.5 so are differences, nearer to 0 or 1 they may be less so.
+    assert 0 < calibrated.mean < raw.mean
