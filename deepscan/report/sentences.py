@@ -104,8 +104,8 @@ def error_tag(verdict: str | None, run: RunInfo, voting: Sequence[str] = ()) -> 
         return "error rate not known"
     rates = found[0]
     if verdict == "fake":
-        return f"like {rates.reals_called_fake} of {rates.reals} reals"
-    return f"like {rates.fakes_no_evidence} of {rates.fakes} fakes"
+        return f"also said of {rates.reals_called_fake} of {rates.reals} reals"
+    return f"also said of {rates.fakes_no_evidence} of {rates.fakes} fakes"
 
 
 def quality_words(quality: Mapping[str, float]) -> str:
@@ -173,7 +173,7 @@ def _finding(record: Mapping[str, Any], run: RunInfo, tracks: Sequence[Mapping[s
     first = f"In {len(above)} of {_frames(sampled)} {who} scores {limit}"
     if not above:
         first = f"In none of {_frames(sampled)} does {who} score {limit}"
-    together = f"all that count together score {score}"
+    together = f"together they score {score}"
     if len(tracks) > 1:
         highest = max(tracks, key=lambda track: track["score"])
         together = f"the highest of {len(tracks)} persons, person {highest['id']}, scores {score}"
@@ -219,8 +219,8 @@ def _interval(record: Mapping[str, Any], run: RunInfo, track: Mapping[str, Any])
     texts = [[f"{edge:.{digits}f}" for edge in found] for digits in (2, 3, 4)]
     low, high = next((pair for pair in texts if pair[0] != pair[1]), texts[0])
     return (
-        f"{low} to {high} in 95 of 100 redraws of its {len(frames)} frames: so much the frames differ. How "
-        "often the detector is wrong is another matter."
+        f"{low} to {high} in 95 of 100 random draws from its {len(frames)} frames. It says how much the "
+        "frames differ, not how often the detector is wrong."
     )
 
 

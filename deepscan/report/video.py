@@ -188,7 +188,7 @@ def _aside(track: Mapping[str, Any], sampled: int) -> str:
     if track["counted"]:
         some = track["used"] < track["sightings"]
         said = [f"{track['used']} of them good enough to count"] if some else []
-        still = f"{ASIDE_WORDS['still']}; it counts, for no other moves"
+        still = f"{ASIDE_WORDS['still']}; it counts, because no other face moves"
         return "; ".join([*said, *([still] if track.get("still") else [])])
     seldom = track["sightings"] < sightings_needed(sampled)
     # Records of earlier versions give no reason.

@@ -42,8 +42,12 @@ def test_a_video_has_a_sentence_of_its_frames_and_of_the_errors_of_its_verdict(t
 @pytest.mark.parametrize(
     ("verdict", "score", "said"),
     [
-        ("fake", 0.9, ["it called 5 of 34 real ones fake", "like 5 of 34 reals"]),
-        ("no_evidence", 0.1, ["it found no evidence in 3 of 20 fakes", "like 3 of 20 fakes", "In none of 2"]),
+        ("fake", 0.9, ["it called 5 of 34 real ones fake", "also said of 5 of 34 reals"]),
+        (
+            "no_evidence",
+            0.1,
+            ["it found no evidence in 3 of 20 fakes", "also said of 3 of 20 fakes", "In none of 2"],
+        ),
         (
             "inconclusive",
             0.5,
@@ -121,7 +125,7 @@ def test_where_one_of_several_models_decides_its_error_rate_stands_beside_the_ve
     run = described("a", "b")
     run["models"]["a"]["error_rates"] = RATES
     alone = together(b"/v/a.mp4", ("fake", "inconclusive"), calibrated=(True, False)) | {"verdict": "fake"}
-    assert "like 5 of 34 reals" in page(tmp_path, alone, run=run).words
+    assert "also said of 5 of 34 reals" in page(tmp_path, alone, run=run).words
     both = together(b"/v/a.mp4", ("fake", "fake"))
     assert "error rate together not measured" in page(tmp_path, both, run=run).words
 

@@ -67,5 +67,5 @@ def test_a_verdict_that_was_edited_stands_first_with_what_its_frames_give(scanne
     finally:
         path.write_text(whole)
     assert "changed: the record says no evidence, its own frames give fake" in page.words
-    assert "together score" not in page.words, "nothing is concluded from it"
+    assert "together they score" not in page.words, "nothing is concluded from it"
     assert "Of 1 record the verdict or the figures are not what its own frames give" in page.words
