@@ -54,7 +54,8 @@ def report(
     based on where the model says so.
 
     Exit code 0: the page is whole. 3: pictures of a video are missing, because
-    it is not there or is not the one that was scanned.
+    it is not there or is not the one that was scanned. 4: the records or the
+    run's file were changed since the scan; the page says so at its top.
 
     deepscan report videos.jsonl
 
@@ -77,6 +78,7 @@ def report(
     if root is not None and not root.is_dir():
         raise UsageError(f"{root} is not a folder", "name a folder that is there")
     warnings: list[str] = []
+    alarms: list[str] = []
     with ProgressView(progress) as view:
         count = write_page(
             records,
@@ -85,10 +87,13 @@ def report(
             sources=VideoSources(root) if pictures else None,
             on_progress=partial(view.count, milestone=False),
             warn=warnings.append,
+            alarm=alarms.append,
         )
-        for line in warnings:
+        for line in [*(f"{alarm}: deepscan verify says more" for alarm in alarms), *warnings]:
             view.note(f"warning: {line}")
     typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
+    if alarms:
+        return int(ExitCode.CONTRACT)
     return int(ExitCode.SOME_FAILED if warnings else ExitCode.OK)
 
 

@@ -58,6 +58,7 @@ def write_page(
     sources: VideoSources | None = None,
     on_progress: OnPageProgress | None = None,
     warn: Callable[[str], None] | None = None,
+    alarm: Callable[[str], None] | None = None,
 ) -> int:
     """Write the page of a scan, whole or not at all.
 
@@ -69,6 +70,7 @@ def write_page(
         on_progress: Called with what is counted (megabytes read, videos read again, videos drawn), how many,
             of how many.
         warn: Told of each video whose pictures cannot be shown although they are wanted.
+        alarm: Told what was changed since the scan, where something was: the page says so at its top.
 
     Returns:
         How many videos there are.
@@ -78,6 +80,8 @@ def write_page(
         DeepscanError: The page cannot be written.
     """
     standing = read_standing(records)
+    if alarm is not None and standing.alarm:
+        alarm(standing.alarm)
     overview = read_overview(records, standing, on_progress)
     rows = [row.summary for row in overview.rows]
     run = read_run_info(records, overview.first, len(rows))

@@ -26,12 +26,21 @@ class Standing:
         found: SHA-256 of the records as they are now.
         stated: The one in the run's file, empty where it states none.
         rules: What scores and verdicts are computed with once more; None where the hash holds.
+        run_changed: Whether the run's file is not what it says that it was.
     """
 
     kind: StandingKind
     found: str
     stated: str = ""
     rules: JudgingRules | None = field(default=None, repr=False)
+    run_changed: bool = False
+
+    @property
+    def alarm(self) -> str:
+        """What was changed since the scan, in words; empty where no hash says so."""
+        what = ["the records"] * (self.kind == "changed") + ["the run's file"] * self.run_changed
+        verb = "were" if self.kind == "changed" else "was"
+        return f"{' and '.join(what)} {verb} changed after the scan" if what else ""
 
     def doubts(self, record: Mapping[str, Any]) -> tuple[str, ...]:
         """Return what of a record is not what its own frames give, in words; nothing where the hash holds.
@@ -71,14 +80,14 @@ def read_standing(records: Path) -> Standing:
     if not path.exists():
         return Standing("unknown", found)
     run = runfile.read(path)
-    stated = (run.get("records") or {}).get("sha256", "") if isinstance(run, dict) else ""
+    stated, run_changed = (run.get("records") or {}).get("sha256", ""), not runfile.is_unchanged(run)
     if stated == found:
-        return Standing("whole", found, stated)
+        return Standing("whole", found, stated, run_changed=run_changed)
     try:
         rules = JudgingRules.of_run(run)
     except _ODD:
         rules = None
-    return Standing("changed" if stated else "open", found, stated, rules)
+    return Standing("changed" if stated else "open", found, stated, rules, run_changed)
 
 
 def _word(verdict: str | None) -> str:

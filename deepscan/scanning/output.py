@@ -54,6 +54,12 @@ class ScanOutput:
         return self.out.with_suffix(".jsonl").resolve()
 
     @property
+    def table(self) -> Path | None:
+        """The output where it is made from the journal, None where it is the journal itself."""
+        out = self.out.resolve() if self.out else None
+        return out if out != self.journal else None
+
+    @property
     def run(self) -> Path:
         """The file that describes the run.
 
@@ -102,9 +108,9 @@ class ScanOutput:
 
     def convert(self) -> None:
         """Make the output from the journal, where the output is not the journal itself."""
-        if self.out is None or self.out.resolve() == self.journal or not self.journal.exists():
+        if self.out is None or (table := self.table) is None or not self.journal.exists():
             return
-        with atomic_write(self.out.resolve()) as file:
+        with atomic_write(table) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
             write = WRITERS.get(self.out.suffix.removeprefix("."))
             write((record for _, _, record in read_journal(self.journal)), text)

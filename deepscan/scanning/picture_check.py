@@ -36,17 +36,26 @@ def check_picture(path: str, stated: Mapping[str, Any], folder: PictureFolder) -
             yield Finding("mismatch", path, f"SHA-256 of picture {name}", stated["sha256"], found, meaning)
 
 
-def strange_pictures(folder: PictureFolder, named: set[str]) -> Iterator[Finding]:
+def strange_pictures(folder: PictureFolder, named: set[str], *, finished: bool) -> Iterator[Finding]:
     """Yield the files of a folder of pictures that no record names.
 
     Args:
         folder: The folder, which is there.
         named: The names that the records give.
+        finished: Whether the run has ended. One that was cut short has written pictures before their record.
     """
     meaning = "No record names it: it was put there later, or the record that named it was removed."
+    unfinished = (
+        "No record names it: the run was cut short before that was written. scan --resume sorts it out."
+    )
     for path in sorted(folder.path.iterdir()):
-        if path.name not in named:
-            yield Finding("mismatch", f"{folder.path.name}/{path.name}", "a file", "", "is there", meaning)
+        subject = f"{folder.path.name}/{path.name}"
+        if path.name in named:
+            continue
+        if not finished and folder.may_be_ours(path.name):
+            yield Finding("unchecked", subject, "a picture of no record", meaning=unfinished)
+        else:
+            yield Finding("mismatch", subject, "a file", "", "is there", meaning)
 
 
 def folder_gone(folder: PictureFolder, count: int) -> Finding:

@@ -59,8 +59,7 @@ class PictureFolder:
             return
         named = {picture["file"] for record in records for picture in record.get("pictures") or ()}
         for path in list(self.path.iterdir()):
-            # A run that was killed may have left a picture unfinished.
-            if path.name not in named and FILE_NAME.fullmatch(path.name.removesuffix(".part")):
+            if path.name not in named and self.may_be_ours(path.name):
                 path.unlink()
         if not any(self.path.iterdir()):
             self.path.rmdir()
@@ -84,6 +83,11 @@ class PictureFolder:
         if hashlib.sha256(found).hexdigest() != stated["sha256"]:
             raise ContractError(f"picture {path} was changed", "restore it; deepscan verify says more")
         return found
+
+    @staticmethod
+    def may_be_ours(name: str) -> bool:
+        """Return whether a scan calls a file so; a run that was killed may have left one unfinished."""
+        return bool(FILE_NAME.fullmatch(name.removesuffix(".part")))
 
     def file(self, stated: Mapping[str, Any]) -> Path | None:
         """Return where a picture of a record is, None for a name that no scan gives: it may lead anywhere."""

@@ -280,7 +280,8 @@ def _scan(
                 _finish(output, run, exit_code_of(error))
             raise
     output.pictures.sweep(record for _, _, record in read_journal(output.journal))
-    runfile.seal(run, output.journal, summary.statuses.total())
+    table = output.table.name if output.table else None
+    runfile.seal(run, output.journal, summary.statuses.total(), table)
     _finish(output, run, summary.exit_code(fail_on))
     return summary
 

@@ -1,5 +1,6 @@
 """The run's record, `*.run.json` beside the journal: all that decided the outcome, and when it ran."""
 
+import hashlib
 import json
 import os
 import platform
@@ -40,6 +41,8 @@ IGNORED_KEYS = frozenset(
 )
 
 
+#: Where a run's record states the hash of all else in it.
+OWN_HASH = "own_sha256"
 #: What runs of earlier versions did that knew no such parameter.
 BEFORE_THERE_WAS = {"parameters.evidence": False}
 
@@ -145,23 +148,41 @@ def end(run: dict[str, Any], exit_code: int | None) -> None:
     run["sessions"][-1] |= {"ended": utc_now(), "exit_code": exit_code}
 
 
-def seal(run: dict[str, Any], journal: Path, count: int) -> None:
+def seal(run: dict[str, Any], journal: Path, count: int, table: str | None = None) -> None:
     """State the content of a journal that is complete, so that a later change shows; changed in place.
 
     Args:
         run: The run's record.
         journal: The records.
         count: How many there are.
+        table: Name of the file that is made from them beside them, None where there is none.
     """
-    run["records"] = {"count": count, "bytes": journal.stat().st_size, "sha256": sha256_of(journal)}
+    size = journal.stat().st_size
+    run["records"] = {"count": count, "bytes": size, "sha256": sha256_of(journal), "table": table}
+
+
+def own_hash(run: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a run's record says but for that hash, whatever its order and spaces."""
+    rest = json.loads(json.dumps({key: value for key, value in run.items() if key != OWN_HASH}))
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def is_unchanged(run: Mapping[str, Any]) -> bool:
+    """Return whether a run's record has the hash that it states; one of an earlier version states none."""
+    return OWN_HASH not in run or run[OWN_HASH] == own_hash(run)
 
 
 def require_unchanged(run: Mapping[str, Any], journal: Path) -> None:
-    """Make sure that a journal is as its run left it, where that ended: a resumed run states its hash anew.
+    """Make sure that a run's record and its journal are as the run left them: it states their hashes anew.
 
     Raises:
-        ContractError: It was changed since.
+        ContractError: One of them was changed since.
     """
+    if not is_unchanged(run):
+        raise ContractError(
+            f"the file that describes the run of {journal} was changed by hand",
+            "restore it, or scan anew with another --out",
+        )
     stated = run.get("records")
     if stated and sha256_of(journal) != stated["sha256"]:
         raise ContractError(
@@ -171,25 +192,41 @@ def require_unchanged(run: Mapping[str, Any], journal: Path) -> None:
 
 
 def write(run: Mapping[str, Any], path: Path) -> None:
-    """Write a run's record whole, or not at all."""
+    """Write a run's record, with its own hash, whole or not at all."""
     with atomic_write(path) as file:
-        file.write(json.dumps(run, indent=1).encode("ascii") + b"\n")
+        file.write(json.dumps({**run, OWN_HASH: own_hash(run)}, indent=1).encode("ascii") + b"\n")
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return a run's record.
 
     Raises:
-        ContractError: It is not there or cannot be read.
+        ContractError: It is not there, cannot be read, or is no run's.
     """
     try:
-        run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ContractError(
             f"{path}, which describes the run, cannot be read: {error}",
             "restore it, or scan anew",
         )
+    if not isinstance(run, dict) or not _is_run(run):
+        raise ContractError(
+            f"{path} does not describe a run as this version does", "restore it, or scan anew"
+        )
     return run
+
+
+def _is_run(run: Mapping[str, Any]) -> bool:
+    """Return whether a run's record has what everybody who reads it relies on."""
+    sealed, sessions = run.get("records"), run.get("sessions", [])
+    return (
+        bool(run.get("id"))
+        and all(isinstance(run.get(part) or {}, dict) for part in ("tool", "custody"))
+        and (not sealed or (isinstance(sealed, dict) and {"count", "sha256"} <= sealed.keys()))
+        and isinstance(sessions, list)
+        and all(isinstance(each, dict) and isinstance(each.get("ended") or "", str) for each in sessions)
+    )
 
 
 def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

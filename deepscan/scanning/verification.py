@@ -96,6 +96,8 @@ def verify_run(
     file = ScanOutput(records).run
     if file.exists():
         result.run = runfile.read(file)
+        if runfile.OWN_HASH in result.run:
+            result.count("run's file", list(_runs_file(result.run, file)))
         result.count("records file", list(_records_file(result.run, records)))
     else:
         meaning = "It states thresholds, models and the hash of the records: none of these could be checked."
@@ -122,7 +124,7 @@ def verify_run(
         paths.add(path)
         pictures += ((record["path"], each) for each in _pictures_of(record))
     _check_pictures(result, pictures, ScanOutput(records).pictures)
-    if (table := records.with_suffix(".csv")).is_file() and _is_output(result.run, table):
+    if (table := records.with_suffix(".csv")) and _made_table(result.run, table):
         result.count("table", list(_table(records, table)))
     try:
         for name, model in run_models(result.run).items():
@@ -142,6 +144,18 @@ def _rules(result: Verification) -> JudgingRules | None:
         meaning = f"No score could be computed again: {error!r}."
         result.count("run's file", [Finding("mismatch", "the run's file", "thresholds", meaning=meaning)])
         return None
+
+
+def _runs_file(run: Mapping[str, Any], file: Path) -> Iterator[Finding]:
+    if not runfile.is_unchanged(run):
+        yield Finding(
+            "mismatch",
+            file.name,
+            "SHA-256 of what it says",
+            str(run[runfile.OWN_HASH]),
+            runfile.own_hash(run),
+            "It was changed by hand: case, parameters, thresholds and times may not be those of the scan.",
+        )
 
 
 def _records_file(run: Mapping[str, Any], records: Path) -> Iterator[Finding]:
@@ -171,14 +185,23 @@ def _records_file(run: Mapping[str, Any], records: Path) -> Iterator[Finding]:
         )
 
 
-def _is_output(run: Mapping[str, Any], table: Path) -> bool:
-    """Return whether a finished run has made a table of that name, rather than somebody else."""
+def _made_table(run: Mapping[str, Any], table: Path) -> bool:
+    """Return whether a finished run has made a table beside its records, rather than somebody else."""
+    if "table" in (stated := run.get("records") or {}):
+        return str(stated["table"]).endswith(table.suffix)
+    # Earlier versions did not state it.
+    if not table.is_file():
+        return False
     words = [word for session in run.get("sessions") or () for word in session.get("command") or ()]
     return bool(run.get("records")) and any(word.endswith(table.name) for word in words)
 
 
 def _table(records: Path, table: Path) -> Iterator[Finding]:
-    """Yield the first row of the CSV beside the records that is not what they give."""
+    """Yield the first row of the CSV beside the records that is not what they give, or that it is gone."""
+    if not table.is_file():
+        meaning = "It was removed, moved or renamed. The records hold all that it said."
+        yield Finding("missing", table.name, "the table that the scan made", meaning=meaning)
+        return
     made = io.StringIO(newline="")
     WRITERS.get("csv")((record for _, _, record in read_journal(records)), made)
     found = table.read_bytes().decode("utf-8", "replace")
@@ -270,7 +293,7 @@ def _check_pictures(
         except _ODD as error:
             meaning = f"This record is not as deepscan writes it: {error!r}."
             result.count("pictures", [Finding("mismatch", path, "its pictures", meaning=meaning)])
-    for strange in strange_pictures(folder, named):
+    for strange in strange_pictures(folder, named, finished=bool(result.run.get("records"))):
         result.count("pictures", [strange])
 
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from deepscan.errors import ExitCode
+from deepscan.scanning import runfile
 from tests import awkward, toy
 from tests.command import SAMPLES, deepscan, journal, start, wait_for
 
@@ -34,7 +35,7 @@ def cut_short(out, keep=1):
     run = json.loads(described.read_text())
     run["records"] = None
     run["sessions"][-1] |= {"ended": None, "exit_code": None}
-    described.write_text(json.dumps(run))
+    runfile.write(run, described)
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def test_a_run_that_does_not_say_what_it_was_given_asks_for_it(begun):
     described = begun.with_suffix(".run.json")
     run = json.loads(described.read_text())
     del run["sessions"][0]["inputs"]
-    described.write_text(json.dumps(run))
+    runfile.write(run, described)
     assert "name its videos" in deepscan("scan", "--resume", "--out", begun).refused(ExitCode.USAGE)[1]
 
 

@@ -7,6 +7,7 @@ import pytest
 from deepscan.cards import sha256_of
 from deepscan.report.page import write_page
 from deepscan.report.standing import read_standing
+from deepscan.scanning import runfile
 from tests import toy
 from tests.command import SAMPLES, deepscan
 from tests.report.made import Page, described, journal, video
@@ -36,6 +37,29 @@ def test_changed_records_are_warned_of_first_and_no_verdict_is_coloured(tmp_path
     assert page.words.index("were changed after their run ended") < page.words.index("A verdict is a reason")
     assert [attrs["class"] for attrs in page.all("body")] == ["unsure"]
     assert "deepscan verify a.jsonl" in page.words
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words", "page_words"),
+    [
+        ("a.jsonl", '"bytes":', '"bytes": ', "the records were", "These records were changed"),
+        ("a.run.json", '"id": ', '"more": 1, "id": ', "the run's file was", "describes the run was changed"),
+    ],
+)
+def test_a_page_of_what_was_changed_is_no_quiet_success(tmp_path, file, old, new, words, page_words):
+    path = sealed(tmp_path, video())
+    run = runfile.read(tmp_path / "a.run.json")
+    runfile.write(run, tmp_path / "a.run.json")
+    assert deepscan("report", path, "--out", tmp_path / "before.html").code == 0
+    text = (tmp_path / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new, 1))
+    ran = deepscan("report", path)
+    assert ran.code == 4
+    assert f"warning: {words} changed after the scan" in ran.err
+    page = Page(path.with_suffix(".html"))
+    assert page_words in page.words
+    assert [attrs["class"] for attrs in page.all("body")] == ["unsure"]
 
 
 def test_a_run_without_a_hash_is_no_alarm_but_is_said(tmp_path):

@@ -291,6 +291,20 @@ def test_verify_finds_a_changed_a_missing_and_a_strange_picture(out, change, wha
     assert result.exit_code == 4
 
 
+def test_a_run_that_was_cut_short_is_not_blamed_for_pictures_whose_record_it_had_not_written(out):
+    file = out.with_suffix(".run.json")
+    run = runfile.read(file)
+    run["records"] = None
+    run["sessions"][-1] |= {"ended": None, "exit_code": None}
+    runfile.write(run, file)
+    gone, *rest = records(out)
+    out.write_text("".join(json.dumps(record) + "\n" for record in rest))
+    (out.with_suffix(".pictures") / "holiday.jpg").write_bytes(b"x")
+    found = [each for each in verify_run(out).findings if ".pictures/" in each.subject]
+    assert [each.subject for each in found if each.kind == "mismatch"] == ["out.pictures/holiday.jpg"]
+    assert sum(each.kind == "unchecked" for each in found) == len(gone["pictures"])
+
+
 def test_verify_reads_no_file_outside_the_folder(out):
     found = records(out)
     found[0]["pictures"][0]["file"] = "../../../etc/passwd"

@@ -277,6 +277,7 @@ def sealed(out):
         "count": content.count(b"\n"),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
+        "table": None,
     }
 
 

@@ -64,7 +64,7 @@ def edit(out, change, name="swapped.mp4", *, seal=False):
     if seal:
         file = out.with_suffix(".run.json")
         run = runfile.read(file)
-        runfile.seal(run, out, len(records))
+        runfile.seal(run, out, len(records))  # without a table
         runfile.write(run, file)
         out.with_suffix(".csv").unlink()
 
@@ -169,10 +169,40 @@ def test_a_table_that_was_changed_is_found(out):
     table = out.with_suffix(".csv")
     table.write_bytes(table.read_bytes().replace(b"fake", b"no_evidence").replace(b"inconclusive", b"fake"))
     assert [kind for kind, _ in kinds(verify_run(out))] == ["mismatch"]
-    out.with_suffix(".run.json").write_text(
-        out.with_suffix(".run.json").read_text().replace("out.csv", "else.csv")
-    )
+    file = out.with_suffix(".run.json")
+    run = runfile.read(file)
+    run["records"]["table"] = None
+    runfile.write(run, file)
     assert kinds(verify_run(out)) == [], "a table that the scan has not made is nobody's business"
+
+
+def test_a_table_that_is_gone_is_missing_and_one_that_was_renamed_with_its_run_is_checked(out, tmp_path):
+    for suffix in (".jsonl", ".csv", ".run.json"):
+        shutil.copy(out.with_suffix(suffix), tmp_path / f"new{suffix}")
+    assert verify_run(tmp_path / "new.jsonl").checked["table"] == (1, 1)
+    out.with_suffix(".csv").unlink()
+    result = verify_run(out)
+    assert (kinds(result), result.exit_code) == ([("missing", "the table that the scan made")], 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"frames": 4', '"frames": 5'), ('"exhibit": null', '"exhibit": "E4"'), ("2026-", "2025-")],
+)
+def test_a_change_in_the_runs_file_that_nothing_else_shows_is_found(out, old, new):
+    file = out.with_suffix(".run.json")
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    result = verify_run(out)
+    assert (kinds(result), result.exit_code) == ([("mismatch", "SHA-256 of what it says")], 4)
+    with pytest.raises(ContractError, match="was changed by hand"):
+        runfile.require_unchanged(runfile.read(file), out)
+
+
+def test_the_runs_file_may_be_laid_out_otherwise(out):
+    file = out.with_suffix(".run.json")
+    file.write_text(json.dumps(json.loads(file.read_text()), sort_keys=True))
+    assert verify_run(out).findings == []
 
 
 def test_another_model_of_that_name_and_other_thresholds_are_found(folder, out, tmp_path):
@@ -266,6 +296,19 @@ def test_a_run_that_has_not_ended_is_not_finished(out):
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("missing", "the run's file")], 3)
     assert result.checked["videos"] == (5, 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[]", "{}", '"x"', "null", '{"id": "x", "tool": 3}', '{"id": "x", "records": "x"}'),
+        *('{"id": "x", "records": {"count": 3}}', '{"id": "x", "sessions": [{"ended": 3}]}'),
+    ],
+)
+def test_a_file_that_describes_no_run_is_refused(out, text):
+    out.with_suffix(".run.json").write_text(text)
+    with pytest.raises(ContractError, match=r"out.run.json does not describe a run"):
+        verify_run(out)
 
 
 def test_a_runs_file_that_was_changed_beyond_reading_is_refused(out):
