@@ -68,6 +68,7 @@ clean:
 $(LIGHT)/.done: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "installing deepscan into $(LIGHT): a minute or two"
 	$(PYTHON) -m venv $(LIGHT)
 	$(LIGHT)/bin/python -m pip install --quiet --editable .
 	@touch $@
@@ -75,6 +76,7 @@ $(LIGHT)/.done: pyproject.toml
 $(FULL)/.done: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "installing deepscan and all extras into $(FULL): a few minutes"
 	$(PYTHON) -m venv $(FULL)
 	$(FULL)/bin/python -m pip install --quiet --editable '.[torch,eval,peft,dev]'
 	@touch $@

@@ -117,13 +117,13 @@ def _first(model: Any, layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _chained(model: Any, nodes: Sequence[str], kept: AbstractSet[str]) -> list[str]:
-    """Return the names of the convolutions but for some, and of what lies between them."""
-    makers = {name: node.name for node in model.graph.node for name in node.output}
-    between = [
-        node for node in model.graph.node if node.op_type in BETWEEN and makers.get(node.input[0]) not in kept
-    ]
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv" and node.name not in kept]
-    return list(dict.fromkeys([node.name for node in (*convolutions, *between)] + list(nodes)))
+    """Return the names of the convolutions but for some, of what lies between them, and of some nodes."""
+    chained: dict[str, str] = {}
+    for node in model.graph.node:
+        between = node.op_type in BETWEEN and node.input[0] in chained
+        if between or (node.op_type == "Conv" and node.name not in kept):
+            chained[node.output[0]] = node.name
+    return list(dict.fromkeys([*chained.values(), *nodes]))
 
 
 def _write(

@@ -64,7 +64,7 @@ def choose_model(
     folders = {folder.name: folder for folder in installed_models(store)}
     there = [name for _, name in sorted(ranked) if name in folders]
     if not there:
-        return Choice(DEFAULT_MODEL, "embedded; none is installed that is taken without being named")
+        return Choice(DEFAULT_MODEL, "the built-in one: no installed model may be taken unless it is named")
     engines = {name: _engine(_card(folders[name]), engine, precision) for name in there}
     runnable = {name: found for name, found in engines.items() if found}
     if not runnable:

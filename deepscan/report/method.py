@@ -73,7 +73,7 @@ def method_words(records: Path, info: RunInfo, decoders: Mapping[str, int], warn
     steps: tuple[str, ...] = ()
     if info.described:
         steps = tuple(_steps(runfile.read(ScanOutput(records).run), info, decoders))
-    warnings = [f"{warned} of the videos have warnings, which stand beside them."] if warned else []
+    warnings = [f"Videos with warnings, which stand beside them: {warned}."] if warned else []
     own = [f"{model.name} is not for: {use}." for model in info.models.values() for use in model.not_for]
     return MethodWords(steps, tuple(_rates(info)), tuple(_validation(info)), (*_LIMITS, *own, *warnings))
 

@@ -127,13 +127,13 @@ def fuse(models: Mapping[str, ModelVerdict], sampled: int, min_share: float = 0.
 
 
 def agreement(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return how many of a record's models say its verdict, and how many have a vote; None where none has.
+    """Return how many of a record's models say its verdict, of how many with a vote; None of fewer than two.
 
     Args:
         record: A parsed line of a journal.
     """
     said = [model["verdict"] for model in record.get("models", ()) if has_vote(model)]
-    return (said.count(record["verdict"]), len(said)) if said else None
+    return (said.count(record["verdict"]), len(said)) if len(said) > 1 else None
 
 
 def select_model(record: Mapping[str, Any], model: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def taken(store, gpus=1, **asked):
 
 def test_without_an_installed_one_it_is_the_embedded_one(store):
     choice = taken(store)
-    assert choice.model == DEFAULT_MODEL and "without being named" in choice.reason
+    assert choice.model == DEFAULT_MODEL and "no installed model" in choice.reason
 
 
 def test_of_several_it_is_the_first_by_rank(store):

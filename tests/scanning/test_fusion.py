@@ -132,7 +132,7 @@ def test_agreement_counts_those_with_a_vote():
     assert agreement({"verdict": UNSURE, "models": models[2:]}) is None
     assert agreement({"verdict": FAKE}) is None
     # A weak model is calibrated and has no vote; records of earlier versions do not say who votes.
-    assert agreement({"verdict": FAKE, "models": [models[0], {**models[1], "vote": False}]}) == (1, 1)
+    assert agreement({"verdict": FAKE, "models": [models[0], {**models[1], "vote": False}]}) is None
 
 
 def test_a_shot_that_looks_fake_to_one_model_alone_is_named_with_it():

@@ -199,6 +199,7 @@ def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, m
         Scorer(card, engine="onnx", device="cpu", precision=precision).score(small[2].crops[fitted])
         for precision in ("fp32", "int8")
     )
+    exact, coarse = (calibrate(scores, card.calibration) for scores in (exact, coarse))
     assert told_of.mean == pytest.approx(np.abs(exact - coarse).mean(), abs=1e-5)
     assert told_of.largest == pytest.approx(np.abs(exact - coarse).max(), abs=1e-5)
     assert told_of.samples == len(fitted)
