@@ -34,6 +34,7 @@ class Layer:
         bias: Name of its bias, shape (O,).
         input: Name of what it reads, shape (N, I, H, W).
         output: Name of what it gives.
+        side: K, of the kernel.
         depthwise: Whether each channel has a kernel of its own.
         pads: Rows and columns added above, left, below, right.
         strides: Of its kernel, down and across.
@@ -44,18 +45,24 @@ class Layer:
     bias: str
     input: str
     output: str
+    side: int
     depthwise: bool
     pads: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def windows(self, x: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    @property
+    def pointwise(self) -> bool:
+        """Whether it looks at one place at a time, and at all channels of it."""
+        return self.side == 1 and not self.depthwise
+
+    def windows(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the kernel sees of an input (1, I, H, W) at P places, shape (I, P, K * K)."""
         top, left, bottom, right = self.pads
         padded = np.pad(x[0], ((0, 0), (top, bottom), (left, right)))
         down, across = self.strides
-        seen = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
         seen = seen[:, ::down, ::across]
-        seen = seen.reshape(len(seen), -1, side * side)
+        seen = seen.reshape(len(seen), -1, self.side**2)
         return seen[:, :: max(1, seen.shape[1] // _POSITIONS)]
 
 
@@ -79,7 +86,17 @@ def layers_of(model: Any) -> list[Layer]:
         strides = tuple(given["strides"].ints) if "strides" in given else (1, 1)
         source, weight, bias = node.input[:3]
         found.append(
-            Layer(node.name, weight, bias, source, node.output[0], 1 < groups == shape[0], pads, strides)
+            Layer(
+                node.name,
+                weight,
+                bias,
+                source,
+                node.output[0],
+                shape[-1],
+                1 < groups == shape[0],
+                pads,
+                strides,
+            )
         )
     return found
 
@@ -119,7 +136,7 @@ def _streams(model: Any) -> Iterator[tuple[list[str], list[Layer], list[Layer]]]
 
     They are joined by additions; makers and readers are pointwise convolutions, and nothing else reads them.
     """
-    pointwise = {layer.name: layer for layer in layers_of(model) if _is_pointwise(model, layer)}
+    pointwise = {layer.name: layer for layer in layers_of(model) if layer.pointwise}
     makers = {name: node for node in model.graph.node for name in node.output}
     readers: dict[str, list[Any]] = {}
     for node in model.graph.node:
@@ -145,11 +162,6 @@ def _streams(model: Any) -> Iterator[tuple[list[str], list[Layer], list[Layer]]]
                 yield sorted(group), writing, reading
 
 
-def _is_pointwise(model: Any, layer: Layer) -> bool:
-    shape = next(tuple(tensor.dims) for tensor in model.graph.initializer if tensor.name == layer.weight)
-    return not layer.depthwise and shape[2:] == (1, 1)
-
-
 def round_kernels(
     model: Any, layers: Sequence[Layer], inputs: Sequence[Arrays], scratch: Path
 ) -> dict[str, NDArray[np.float32]]:
@@ -169,11 +181,10 @@ def round_kernels(
         of these, from -127 to 127.
     """
     weights = _Initialisers(model)
-    sides = {layer.name: weights[layer.weight].shape[-1] for layer in layers}
     moments: dict[str, Floats] = {}
     for values in _outputs(model, [layer.input for layer in layers], inputs, scratch):
         for layer, value in zip(layers, values, strict=True):
-            seen = layer.windows(value, sides[layer.name])
+            seen = layer.windows(value)
             if not layer.depthwise:
                 seen = np.ascontiguousarray(seen.transpose(1, 0, 2).reshape(1, seen.shape[1], -1))
             product = np.matmul(seen.transpose(0, 2, 1), seen).astype(np.float64)
@@ -181,9 +192,9 @@ def round_kernels(
     steps = {}
     for layer in layers:
         kernel = weights[layer.weight].astype(np.float64)
-        flat, paired = kernel.reshape(len(kernel), -1), _is_pointwise(model, layer)
-        size = _step_sizes(flat, paired or layer.depthwise, paired)
-        rounded = round_rows(flat, moments[layer.name], size, paired)
+        flat = kernel.reshape(len(kernel), -1)
+        size = _step_sizes(flat, layer.pointwise or layer.depthwise, layer.pointwise)
+        rounded = round_rows(flat, moments[layer.name], size, layer.pointwise)
         weights[layer.weight] = (rounded * size[:, None]).reshape(kernel.shape).astype(np.float32)
         steps[layer.weight] = size.astype(np.float32)
     return steps

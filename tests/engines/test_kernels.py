@@ -107,7 +107,7 @@ def test_layers_say_what_they_are(model):
 def test_windows_are_what_the_kernel_sees(model):
     (depth,) = [layer for layer in layers_of(model) if layer.depthwise]
     x = np.random.default_rng(0).normal(size=(1, 12, 6, 6)).astype(np.float32)
-    seen = depth.windows(x, 3)
+    seen = depth.windows(x)
     assert seen.shape == (12, 9, 9)
     padded = np.pad(x[0], ((0, 0), (0, 1), (0, 1)))
     # The second place of the second row of places: two rows down, two columns across.
