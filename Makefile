@@ -33,6 +33,7 @@ lint: $(FULL)/.done
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/mypy
+	git ls-files -z -- '*.py' '*.md' '*.yaml' '*.toml' '*.html' '*.j2' '*.js' | xargs -0 $(FULL)/bin/codespell
 
 # Both resume where they were interrupted. The last stage of each publishes the model, and adds its file in 8 bits where
 # that moves scores by little enough.
