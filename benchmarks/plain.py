@@ -4,7 +4,7 @@
     python benchmarks/plain.py --decode VIDEO...   # imports and decoding alone
 
 decord gives the frames as one batch; facenet-pytorch's MTCNN, at its defaults but for `keep_all`, searches
-each full frame; the largest face is aligned to 256 px. Needs deepscan[torch].
+each full frame; the largest face is aligned to 256 px. Needs deepscan-forensics[torch].
 """
 
 import json

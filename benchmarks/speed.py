@@ -5,7 +5,7 @@
     python benchmarks/speed.py --draw              # the chart again, from the tables
 
 Writes beside this file, or into --out: speed.csv, one ratio a row; speed-clips.csv, one clip a row, without
-its name; speed.machine.json; speed.svg. Needs deepscan[torch]; give the machine nothing else to do.
+its name; speed.machine.json; speed.svg. Needs deepscan-forensics[torch]; give the machine nothing else to do.
 
 The files are dealt out into blocks. Each program takes a block in a process of its own, the programs taking
 turns, so that a slow minute falls on all of them. Start-up is what passes before the first file is begun; it

@@ -12,7 +12,7 @@ import yaml
 import deepscan
 from deepscan.crop_recipe import CropRecipe
 from deepscan.error_rates import ErrorRates
-from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from deepscan.errors import ContractError, MissingError, UsageError, reinstall_hint
 from deepscan.files import atomic_write
 
 CARD = "card.yaml"
@@ -288,7 +288,7 @@ def embedded_folder() -> Path:
     for folder in (package / "embedded", package.parent / "models"):
         if folder.is_dir():
             return folder
-    raise MissingError("the embedded models are not there", install_hint())
+    raise MissingError("the embedded models are not there", reinstall_hint())
 
 
 def read_card(folder: Path) -> ModelCard:

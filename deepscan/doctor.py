@@ -16,7 +16,14 @@ from deepscan.bench.stages import decode_once
 from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
 from deepscan.engines.scorer import Scorer
-from deepscan.errors import DeepscanError, ExitCode, install_hint
+from deepscan.errors import (
+    DISTRIBUTION,
+    DeepscanError,
+    ExitCode,
+    install_hint,
+    package_hint,
+    reinstall_hint,
+)
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.looks import Looks
 from deepscan.faces.mtcnn import Mtcnn
@@ -77,7 +84,8 @@ def _decoders() -> Iterator[Check]:
             failure = _decoding_failure(name)
             code = ExitCode.MISSING if failure else ExitCode.OK
             state: State = "failed" if failure else "ok"
-            yield Check(f"decoder {name}", state, failure or version, install_hint() if failure else "", code)
+            advice = package_hint("--force-reinstall", DECODERS.get(name).package) if failure else ""
+            yield Check(f"decoder {name}", state, failure or version, advice, code)
         elif any(there.values()):
             others = ", ".join(other for other in there if there[other])
             advice = f"not needed: {others} decodes instead (there may be no wheel for this platform)"
@@ -138,7 +146,7 @@ def _gpus() -> Check:
 def _extra() -> Check:
     missing = [module for module in EXTRA if importlib.util.find_spec(module) is None]
     if not missing:
-        return Check("training", "ok", "all of deepscan[torch] is installed")
+        return Check("training", "ok", f"all of {DISTRIBUTION}[torch] is installed")
     advice = install_hint("torch")
     return Check("training", "optional", f"not installed: {', '.join(missing)}", advice)
 
@@ -154,7 +162,7 @@ def _models() -> Iterator[Check]:
             f"model {DEFAULT_MODEL}",
             "failed",
             "the default detector is not there",
-            install_hint(),
+            reinstall_hint(),
             ExitCode.MISSING,
         )
     for folder in folders:

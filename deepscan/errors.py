@@ -2,8 +2,14 @@
 
 import difflib
 import importlib
+import importlib.util
+import shlex
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
+
+#: The name under which package managers know this program; the command and the import are `deepscan`.
+DISTRIBUTION = "deepscan-forensics"
 
 
 class ExitCode(IntEnum):
@@ -122,8 +128,28 @@ def require_choice(option: str, given: Iterable[str], allowed: Collection[str]) 
 
 
 def install_hint(extra: str = "") -> str:
-    """Return the hint that says how deepscan is installed, with an extra if one is named."""
-    return f"in deepscan's checkout, run: pip install '.{f'[{extra}]' if extra else ''}'"
+    """Return the hint that adds deepscan's own requirements, or those of one of its extras.
+
+    The command works for an installation from a checkout too: pip takes the extra from what is installed.
+    """
+    return package_hint(f"{DISTRIBUTION}[{extra}]" if extra else DISTRIBUTION)
+
+
+def package_hint(*requirements: str) -> str:
+    """Return the hint that installs packages into the environment that runs this program.
+
+    Args:
+        requirements: What `pip install` takes, such as `tensorrt`.
+    """
+    command = [sys.executable, "-m", "pip", "install"]
+    if importlib.util.find_spec("pip") is None:  # an environment made by uv
+        command = ["uv", "pip", "install", "--python", sys.executable]
+    return f"run: {shlex.join([*command, *requirements])}"
+
+
+def reinstall_hint() -> str:
+    """Return the hint for an installation that lacks files of its own."""
+    return f"reinstall {DISTRIBUTION} into the environment of {sys.executable}"
 
 
 def require(modules: Sequence[str], extra: str, purpose: str) -> None:

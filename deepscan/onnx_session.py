@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepscan.errors import ContractError, MissingError
+from deepscan.errors import ContractError, MissingError, package_hint
 from deepscan.offline import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -65,7 +65,7 @@ def open_session(
     if session.get_providers()[0] != wanted:
         raise MissingError(
             f"ONNX Runtime did not start {wanted}: it runs {', '.join(session.get_providers())}",
-            'run: pip install "onnxruntime-gpu[cuda,cudnn]", or name cpu as the device'
+            package_hint("onnxruntime-gpu[cuda,cudnn]") + "; or choose the device cpu"
             if provider is None
             else "install the TensorRT that this onnxruntime-gpu is built for, or use --engine onnx",
         )

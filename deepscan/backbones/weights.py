@@ -11,7 +11,7 @@ from deepscan.backbones import BACKBONES, clip, efficientnet, timm
 from deepscan.backbones.backbone import Backbone
 from deepscan.backbones.published import PUBLISHED, Published, published
 from deepscan.backbones.weight_rules import fill, translate
-from deepscan.errors import ContractError, MissingError, UsageError, first_line
+from deepscan.errors import ContractError, MissingError, UsageError, first_line, package_hint
 from deepscan.offline import turn_reports_off
 
 #: Seconds that the hub may take to answer before it counts as out of reach.
@@ -121,7 +121,7 @@ def _in_package(name: str) -> Path:
     try:
         files = importlib.metadata.files(name) or ()
     except importlib.metadata.PackageNotFoundError:
-        raise MissingError(f"the package {name} is not installed", f"pip install {name}")
+        raise MissingError(f"the package {name} is not installed", package_hint(name))
     found = [file for file in files if file.suffix in _SUFFIXES]
     if len(found) != 1:
         raise ContractError(

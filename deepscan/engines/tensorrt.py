@@ -17,7 +17,7 @@ from deepscan.devices import cuda_devices, gpu_name, resolve
 from deepscan.engines import ENGINES
 from deepscan.engines.engine import Arrays, resolve_precision
 from deepscan.engines.golden import gate_crops
-from deepscan.errors import ContractError, MissingError, UsageError
+from deepscan.errors import ContractError, MissingError, UsageError, package_hint
 from deepscan.files import atomic_write
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
@@ -122,7 +122,7 @@ class TensorrtEngine:
         Raises:
             MissingError: TensorRT is not installed, or ONNX Runtime has no provider for it.
         """
-        hint = "run: pip install tensorrt, in the version that this onnxruntime-gpu is built for"
+        hint = package_hint("tensorrt") + "; the version must be the one that onnxruntime-gpu was built for"
         try:
             # Importing it also loads its libraries, which the provider then finds.
             import tensorrt
@@ -132,7 +132,7 @@ class TensorrtEngine:
         if PROVIDER not in runtime.get_available_providers():
             raise MissingError(
                 "this build of ONNX Runtime has no TensorRT",
-                "run: pip install onnxruntime-gpu, on Linux x86-64",
+                package_hint("onnxruntime-gpu") + "; it exists for Linux on x86-64 only",
             )
         return {
             "tensorrt": tensorrt.__version__,

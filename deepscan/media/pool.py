@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
-from deepscan.errors import MissingError
+from deepscan.errors import MissingError, package_hint
 from deepscan.media.decoders import AUTO, DECODERS, installed
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo, Status
 from deepscan.media.ipc import MemoryKind, Message, slot_count
@@ -36,7 +36,7 @@ class DecodePool:
             raise ValueError(f"a pool has at least one worker, not {workers}")
         if options.decoder != AUTO and not installed(kind := DECODERS.get(options.decoder)):
             raise MissingError(
-                f"the decoder {options.decoder!r} is not installed", f"run: pip install {kind.package}"
+                f"the decoder {options.decoder!r} is not installed", package_hint(kind.package)
             )
         self._options = options
         self._command = list(command or worker_command())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deepscan.cache import cache_folder
 from deepscan.cards import CARD, ModelCard, embedded_folder, read_card
-from deepscan.errors import ContractError, MissingError, UsageError, install_hint
+from deepscan.errors import ContractError, MissingError, UsageError, reinstall_hint
 from deepscan.models.catalogue import catalogue
 
 #: The model that `scan` uses when none is named.
@@ -52,7 +52,7 @@ def find_model(model: str) -> Path:
     if (Path(model) / CARD).is_file():
         return Path(model)
     if model == DEFAULT_MODEL:
-        raise MissingError(f"the default model {model!r} is not there", install_hint())
+        raise MissingError(f"the default model {model!r} is not there", reinstall_hint())
     if model in catalogue():
         raise MissingError(
             f"model {model!r} is not installed", f"deepscan models info {model} tells how to get it"
