@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from deepscan.errors import DeepscanError, first_line
+from deepscan.logs import get_logger
 
+LOG = get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -87,9 +89,11 @@ class AdaptiveBatcher:
         self._passed += count == self.size
         if self._passed >= PASSED and self.size < self._most:
             self.size, self._passed = min(self._most, 2 * self.size), 0
+            LOG.debug("batches of %d are tried again", self.size)
 
     def _shrink(self, count: int, told: str) -> None:
         self.size, self._passed = count // 2, 0
+        LOG.warning("memory ran out with a batch of %d, the next ones have %d: %s", count, self.size, told)
         if not self._warned:
             self._warned = True
             self.warning = f"memory ran out with {count} at once, smaller batches go on: {told}"

@@ -13,6 +13,7 @@ PACKAGE = Path(deepscan.__file__).parent
 FLOORS = (
     *(
         "errors",
+        "logs",
         "registry",
         "versions",
         "files",

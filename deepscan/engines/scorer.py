@@ -15,7 +15,9 @@ from deepscan.engines.explanation import Explanation, RawExplanation, check_expl
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.selection import select_engine, select_precision
 from deepscan.errors import ContractError, DeepscanError, MissingError
+from deepscan.logs import get_logger
 
+LOG = get_logger(__name__)
 #: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
 #: a folder with the embedded model takes 5 % longer than with 8.
 BATCH_SIZES = {"cpu": 8, "cuda": 32}
@@ -62,6 +64,16 @@ class Scorer:
         self.engine: Engine = ENGINES.get(name)(card, device=device, precision=precision, threads=threads)
         self.explanation_names = tuple(self._check_golden())
         self.batch = BATCH_SIZES[self.engine.device]
+        LOG.info(
+            "model %r runs with %s on %s in %s (%s)%s%s",
+            card.name,
+            self.engine.name,
+            self.engine.device,
+            self.engine.precision,
+            ", ".join(self.engine.providers),
+            f"; precision: {self.chosen}" if self.chosen else "",
+            f"; device: {self.engine.note}" if self.engine.note else "",
+        )
 
     def score(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of fake of each crop.

@@ -1,5 +1,6 @@
 """The parent's side of decoding: hands files to fenced processes, and answers for every one of them."""
 
+import os
 import selectors
 import time
 from collections import deque
@@ -8,12 +9,14 @@ from functools import partial
 from typing import Any, Self
 
 from deepscan.errors import MissingError, package_hint
+from deepscan.logs import get_logger
 from deepscan.media.decoders import AUTO, DECODERS, installed
 from deepscan.media.frames import DecodeReport, Frame, MediaInfo, Status
 from deepscan.media.ipc import MemoryKind, Message, slot_count
 from deepscan.media.jobs import Clock, DecodeJob, DecodeOptions, Ended, Event, FileOpened, FrameReady, Task
 from deepscan.media.worker_process import WorkerProcess, worker_command
 
+LOG = get_logger(__name__)
 _KILLED = "the decoding process was killed from outside, perhaps for lack of memory"
 
 
@@ -137,6 +140,11 @@ class DecodePool:
             left = task.left(self._options.timeout, now) if task else None
             if task is None or left is None or left > 0:
                 continue
+            LOG.warning(
+                "decoding process %d gave no answer in time and is killed: %r",
+                process.pid,
+                os.fsdecode(task.job.path),
+            )
             self._kill(process)
             if task.attempt.dispatched_at is not None:
                 self._fail(task, "error", "the decoding process did not start")
@@ -162,6 +170,12 @@ class DecodePool:
         """Answer for a process that ended by itself."""
         task, words, killed = self._tasks[process], process.last_words(), process.was_killed()
         self._kill(process)
+        LOG.warning(
+            "decoding process %d %s%s",
+            process.pid,
+            "was killed from outside" if killed else words,
+            f": {os.fsdecode(task.job.path)!r}" if task else ", idle",
+        )
         if task is None:
             return
         if task.attempt.dispatched_at is not None:
@@ -283,5 +297,13 @@ class DecodePool:
     def _report(self, task: Task, **content: Any) -> None:
         report = DecodeReport(
             sha256=task.progress.sha256, size=task.progress.size, info=task.progress.info, **content
+        )
+        LOG.debug(
+            "%r: %s, %d of %d frames decoded by %s",
+            os.fsdecode(task.job.path),
+            report.detail or report.status,
+            report.decoded,
+            report.asked,
+            report.decoder,
         )
         self._events.append(Ended(task.job, report))

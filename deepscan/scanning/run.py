@@ -15,6 +15,7 @@ from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import open_finder
 from deepscan.faces.looks import Looks
+from deepscan.logs import get_logger
 from deepscan.media.decoders import AUTO
 from deepscan.media.frames import FAILURES
 from deepscan.media.jobs import DecodeOptions
@@ -29,6 +30,8 @@ from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.records import Record
 from deepscan.scanning.resume import ResumePlan, plan
+
+LOG = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -132,6 +135,7 @@ def run_scan(
         choice = None
         if options.model == AUTO:
             choice = chosen_model(options, earlier)
+            LOG.info("model %r is used: %s", choice.model, choice.reason)
             options = replace(options, model=choice.model)
         scorers = load_scorers(options)
         face_filter, looks = FaceFilter(), Looks()
