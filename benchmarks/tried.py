@@ -32,7 +32,7 @@ from deepscan.data.crops.crop_cache import CropSet, prepare_crops
 from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.evaluation.measurements import Measurement, measure_all, measure_kinds
-from deepscan.evaluation.scan_records import group_votes, read_labels, read_records
+from deepscan.evaluation.scan_records import group_votes, read_labels, read_scan_scores
 from deepscan.evaluation.scores import Scores
 from deepscan.metrics.binary import METRICS, auc
 from deepscan.models.lookup import load_card
@@ -237,7 +237,7 @@ def _clips(card: ModelCard, data: Path) -> Clips | None:
     found = {}
     for tiers in (*TIERS, ALL):
         given = group_votes(
-            read_records(records, read_labels(data / "clips.csv", [f"tier={tiers}"]), "clips")
+            read_scan_scores(records, read_labels(data / "clips.csv", [f"tier={tiers}"]), "clips")
         )
         found[tiers] = given.take(np.flatnonzero(~np.isnan(given.scores)))
     labels = read_labels(data / "clips.csv", ["tier=A,B"])

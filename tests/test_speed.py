@@ -16,7 +16,7 @@ import pytest
 from deepscan.bench import stages, whole
 from deepscan.bench.clips import Clip, make_clip, pictures
 from deepscan.bench.timing import TimedCase, measure_cases, timed
-from deepscan.faces.following import FollowState, find_faces
+from deepscan.faces.following import FollowState, search_or_follow
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeOptions
@@ -54,7 +54,7 @@ def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
 
     def finding(mode):
         finder = Mtcnn(mode, threads=1)
-        return lambda: timed(lambda: find_faces(finder, frames, [FollowState()] * len(frames)))
+        return lambda: timed(lambda: search_or_follow(finder, frames, [FollowState()] * len(frames)))
 
     assert ratio(finding("fast"), finding("exact")) < 0.2
 

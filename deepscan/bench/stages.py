@@ -10,7 +10,7 @@ from deepscan.bench.timing import Sample, TimedCase, timed
 from deepscan.engines.golden import golden_crops
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.finder import FaceFinder
-from deepscan.faces.following import FollowState, find_faces
+from deepscan.faces.following import FollowState, search_or_follow
 from deepscan.faces.stage import FRAME_BATCH
 from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
@@ -99,7 +99,7 @@ def finding(decoded: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> Tim
             state = FollowState()
             for start in range(0, len(frames), FRAME_BATCH):
                 batch = frames[start : start + FRAME_BATCH]
-                find_faces(finder, batch, [state] * len(batch))
+                search_or_follow(finder, batch, [state] * len(batch))
 
     return TimedCase(labels, decoded.count, "frames", lambda: timed(work))
 

@@ -7,10 +7,10 @@ from deepscan.errors import ContractError
 from deepscan.registry import Registry
 
 if TYPE_CHECKING:
-    from deepscan.detectors.detector import Detector, Network
+    from deepscan.detectors.detector import DetectionMethod, Network
 
-#: Name of a method -> its `Detector` class, whose arguments are the recipe's `loss`.
-DETECTORS: "Registry[type[Detector[Any]]]" = Registry(
+#: Name of a method -> its `DetectionMethod` class, whose arguments are the recipe's `loss`.
+DETECTORS: "Registry[type[DetectionMethod[Any]]]" = Registry(
     "method",
     {
         "qtfp": "deepscan.detectors.qtfp",

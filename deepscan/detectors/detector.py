@@ -166,7 +166,7 @@ class FrozenNetwork(Network):
 Out = TypeVar("Out", bound=Output)
 
 
-class Detector(ABC, Generic[Out]):
+class DetectionMethod(ABC, Generic[Out]):
     """A method: the network that it builds and the loss that it trains it with.
 
     A method is one file: a frozen dataclass whose fields are the settings of its loss, decorated with
@@ -220,7 +220,7 @@ class Detector(ABC, Generic[Out]):
 
 
 @dataclass(frozen=True)
-class Classifier(Detector[Out]):
+class Classifier(DetectionMethod[Out]):
     """A method that trains by cross-entropy.
 
     Attributes:

@@ -14,7 +14,7 @@ from deepscan.detectors.detector import (
     FAKE,
     REAL,
     Batch,
-    Detector,
+    DetectionMethod,
     Network,
     Output,
     cross_entropy,
@@ -186,7 +186,7 @@ class DfdHrNetwork(Network):
 
 @DETECTORS.register("dfd-hr")
 @dataclass(frozen=True)
-class DfdHr(Detector[DfdHrOutput]):
+class DfdHr(DetectionMethod[DfdHrOutput]):
     """The method DFD-HR: L = CE + 0.1 (1/m) sum_i L_rank,i (DFD-HR, loss eq.).
 
     Attributes:

@@ -31,11 +31,11 @@ def read_given(
 
     Args:
         scores: As `read_scores` takes it, or None.
-        records: As `read_records` takes it, or None.
+        records: As `read_scan_scores` takes it, or None.
         labels: The index that belongs to the records.
         where: As `read_labels` takes it.
         vote: `video`, or `group` for one vote a group and label.
-        model: As `read_records` takes it.
+        model: As `read_scan_scores` takes it.
 
     Raises:
         UsageError: Records come without labels, or a file cannot be read.
@@ -43,7 +43,7 @@ def read_given(
     if bool(records) != bool(labels):
         raise UsageError("--records and --labels go together", "name both")
     if records and labels:
-        found = read_records(records, read_labels(labels, where), labels.stem, model)
+        found = read_scan_scores(records, read_labels(labels, where), labels.stem, model)
     else:
         assert scores is not None
         found = read_scores(scores)
@@ -90,7 +90,7 @@ def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, s
     return labels
 
 
-def read_records(
+def read_scan_scores(
     records: Path, labels: Mapping[Path, Mapping[str, str]], name: str, model: str | None = None
 ) -> Scores:
     """Return the raw scores that a scan gave to labelled videos; those that it has no record of have none.

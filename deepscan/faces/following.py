@@ -37,7 +37,7 @@ class FollowState:
         return steps
 
 
-def find_faces(
+def search_or_follow(
     finder: FaceFinder, frames: Sequence[Frame], states: Sequence[FollowState]
 ) -> list[list[Detection]]:
     """Return the faces of frames of videos, the largest box first, and note them in the videos' states.

@@ -95,7 +95,7 @@ class Mtcnn:
     judge what it proposes from crops of 24 and 48 pixels, each refining the boxes, and O-Net gives the
     landmarks. `exact` gives the result of facenet-pytorch 2.5.3's `MTCNN(keep_all=True, min_face_size=20)`;
     `fast` searches a smaller copy and maps what it finds back to the frame. What follows faces from frame
-    to frame is `following.find_faces`.
+    to frame is `following.search_or_follow`.
 
     Args:
         mode: What to look for; see above.

@@ -22,7 +22,7 @@ STRUCTURE, COLOUR, BIAS = 8.8, 0.2, -10.2
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class ShotSpan:
     """Sampled frames that follow one another without a cut between them.
 
     Attributes:
@@ -66,7 +66,7 @@ def thumbnail(image: Image) -> Image:
     return cast(Image, cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb))
 
 
-def find_shots(sampled: Sequence[tuple[int, float]], thumbnails: Sequence[Image]) -> list[Shot]:
+def find_shots(sampled: Sequence[tuple[int, float]], thumbnails: Sequence[Image]) -> list[ShotSpan]:
     """Return the shots of a video, in the order of time, none without frames.
 
     Frames of a sample may lie seconds apart. What has moved or changed its light a little is no cut; a camera
@@ -82,7 +82,7 @@ def find_shots(sampled: Sequence[tuple[int, float]], thumbnails: Sequence[Image]
     starts = [0, *_cuts(np.stack([small for _, small in frames]))]
     ends = [*starts[1:], len(frames)]
     return [
-        Shot(number, *(frames[k][0][0] for k in (a, b - 1)), *(frames[k][0][1] for k in (a, b - 1)))
+        ShotSpan(number, *(frames[k][0][0] for k in (a, b - 1)), *(frames[k][0][1] for k in (a, b - 1)))
         for number, (a, b) in enumerate(zip(starts, ends, strict=True))
     ]
 
@@ -102,7 +102,7 @@ def _cuts(smalls: NDArray[np.uint8]) -> list[int]:
     return [k + 1 for k in np.flatnonzero(most > -1e-3).tolist() if cut_odds(smalls[k], smalls[k + 1]) > 0]
 
 
-def shot_of(shots: Sequence[Shot], index: int) -> int:
+def shot_of(shots: Sequence[ShotSpan], index: int) -> int:
     """Return the shot that a sampled frame is in."""
     return next(shot.id for shot in shots if shot.first <= index <= shot.last)
 

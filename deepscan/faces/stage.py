@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from deepscan.batching import run_isolating_failures, take_first
 from deepscan.faces.face import Detection
 from deepscan.faces.finder import FaceFinder
-from deepscan.faces.following import FollowState, find_faces
+from deepscan.faces.following import FollowState, search_or_follow
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import FrameReady
 
@@ -73,4 +73,4 @@ class FaceStage(Generic[V]):
 
     def _find(self, batch: list[tuple[V, FrameReady]]) -> list[list[Detection]]:
         frames = [event.frame for _, event in batch]
-        return find_faces(self._finder, frames, [video.follow_state for video, _ in batch])
+        return search_or_follow(self._finder, frames, [video.follow_state for video, _ in batch])

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from deepscan.faces.face import Face, Floats
 from deepscan.faces.gradients import oriented_gradients
 from deepscan.faces.looks import Looks
-from deepscan.faces.shots import Shot, shot_of
+from deepscan.faces.shots import ShotSpan, shot_of
 from deepscan.media.frames import Image
 
 # Measured on 2,142 faces of 67 clips with one person each (crops of `recipe.REFERENCE`), as 1 - cosine: to
@@ -31,7 +31,7 @@ FORBIDDEN = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class FaceTrack:
     """The faces of one person.
 
     Attributes:
@@ -75,8 +75,10 @@ def appearance(crop: Image) -> Floats:
     return _unit(np.concatenate([_unit(luma - luma.mean()), 3 * colour.ravel(), 3 * _unit(shape)]))
 
 
-def link(faces: Sequence[Face], shots: Sequence[Shot] = (), looks: Looks | None = None) -> list[Track]:
-    """Return the persons that faces belong to, `Track.id` ascending.
+def link(
+    faces: Sequence[Face], shots: Sequence[ShotSpan] = (), looks: Looks | None = None
+) -> list[FaceTrack]:
+    """Return the persons that faces belong to, `FaceTrack.id` ascending.
 
     Frame by frame, the faces are assigned to the persons seen so far at the least total cost (the Hungarian
     method). The cost is the distance in appearance to the most similar face of that person, plus up to
@@ -113,7 +115,7 @@ def link(faces: Sequence[Face], shots: Sequence[Shot] = (), looks: Looks | None 
     sets = [[ordered[k] for k in sorted(group)] for group in groups]
     # The first sighting decides between equals, so that a run repeats another's ids.
     sets.sort(key=lambda own: (-len(own), -_size(own), own[0].index, *own[0].detection.box.tolist()))
-    return [Track(number, tuple(own)) for number, own in enumerate(sets)]
+    return [FaceTrack(number, tuple(own)) for number, own in enumerate(sets)]
 
 
 def _linked(faces: Sequence[Face], apart: Floats) -> list[list[int]]:

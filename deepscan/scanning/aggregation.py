@@ -11,8 +11,8 @@ from deepscan.calibration import calibrate
 from deepscan.cards import Calibration
 from deepscan.faces.face import Face
 from deepscan.faces.quality import QualityRule
-from deepscan.faces.shots import Shot, shot_of
-from deepscan.faces.tracks import Track
+from deepscan.faces.shots import ShotSpan, shot_of
+from deepscan.faces.tracks import FaceTrack
 
 Verdict = Literal["fake", "inconclusive", "no_evidence"]
 #: Why a score is not taken from a track: it shows no face, its face is still while another lives, it was seen
@@ -47,7 +47,7 @@ class TrackScore:
         shots: The same of the faces of each shot, by its number; none of a shot.
     """
 
-    track: Track
+    track: FaceTrack
     raw: float | None
     score: float | None
     frames: frozenset[int]
@@ -135,11 +135,11 @@ class Judgement:
 
 
 def score_track(
-    track: Track,
+    track: FaceTrack,
     raw: Mapping[Face, float] | None,
     rule: QualityRule,
     calibration: Calibration | None,
-    shots: Sequence[Shot] = (),
+    shots: Sequence[ShotSpan] = (),
 ) -> TrackScore:
     """Return a person's score: the mean over the faces that are good enough to judge, in all shots together.
 

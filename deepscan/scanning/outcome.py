@@ -11,13 +11,13 @@ from deepscan.engines.scorer import Scorer
 from deepscan.faces.face import Face
 from deepscan.faces.looks import Looks
 from deepscan.faces.quality import QualityRule
-from deepscan.faces.shots import Shot, find_shots
+from deepscan.faces.shots import ShotSpan, find_shots
 from deepscan.faces.still import is_still
-from deepscan.faces.tracks import Track, link
+from deepscan.faces.tracks import FaceTrack, link
 from deepscan.media.frames import DecodeReport, Image, Status
 from deepscan.scanning.aggregation import Judgement, judge_video, score_track
 from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import RecordLine
 from deepscan.scanning.strength import without_vote
 from deepscan.scanning.summary import counted
 
@@ -55,7 +55,7 @@ def build_record(
     seconds: Mapping[str, float],
     thumbnails: Sequence[Image] = (),
     looks: Looks | None = None,
-) -> Record:
+) -> RecordLine:
     """Return the record of a video whose stages have all ended.
 
     Args:
@@ -94,7 +94,7 @@ def build_record(
         "seconds": seconds,
     }
     if status != "ok":
-        return Record(**common, **_models(scorers, {}), warnings=report.warnings)
+        return RecordLine(**common, **_models(scorers, {}), warnings=report.warnings)
     shots = _shots(sampled, thumbnails)
     linked = link([observation.face for observation in observations], shots, looks)
     tracks = _looked_at(linked, rule, least_face)
@@ -113,7 +113,7 @@ def build_record(
     if not any(track.is_face for track in tracks):
         common["status"] = "no_face"
         common["detail"] = _no_face(len(sampled), len(tracks))
-    return Record(
+    return RecordLine(
         **common,
         **_models(scorers, models),
         warnings=(*report.warnings, *judgement.warnings),
@@ -131,11 +131,11 @@ def build_record(
     )
 
 
-def _shots(sampled: Sequence[tuple[int, float]], thumbnails: Sequence[Image]) -> list[Shot]:
+def _shots(sampled: Sequence[tuple[int, float]], thumbnails: Sequence[Image]) -> list[ShotSpan]:
     if thumbnails:
         return find_shots(sampled, thumbnails)
     (first, start), (last, end) = min(sampled), max(sampled)
-    return [Shot(0, first, last, start, end)]
+    return [ShotSpan(0, first, last, start, end)]
 
 
 def _status(
@@ -157,7 +157,7 @@ def _no_face(sampled: int, tracks: int = 0) -> str:
     return f"{said}: what was found, {tracks} in all, is by its look none" if tracks else said
 
 
-def _looked_at(tracks: Sequence[Track], rule: QualityRule, least_face: float) -> list[Track]:
+def _looked_at(tracks: Sequence[FaceTrack], rule: QualityRule, least_face: float) -> list[FaceTrack]:
     """Return the tracks with what is said of each: whether it is a face, and whether that keeps still."""
     return [
         replace(
@@ -170,7 +170,7 @@ def _looked_at(tracks: Sequence[Track], rule: QualityRule, least_face: float) ->
 
 
 def judge(
-    tracks: Sequence[Track],
+    tracks: Sequence[FaceTrack],
     raws: Mapping[str, Mapping[Face, float]],
     calibrations: Mapping[str, Calibration | None],
     *,
@@ -178,7 +178,7 @@ def judge(
     rule: QualityRule,
     sampled: int,
     min_share: float,
-    shots: Sequence[Shot],
+    shots: Sequence[ShotSpan],
 ) -> tuple[Judgement, dict[str, ModelVerdict]]:
     """Return what all detectors together say of a video, and what each says.
 
@@ -258,7 +258,7 @@ def _pair(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _frames(
     sampled: Sequence[tuple[int, float]],
-    tracks: Sequence[Track],
+    tracks: Sequence[FaceTrack],
     observations: Mapping[Face, FaceObservation],
     models: Collection[str],
 ) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from deepscan.errors import ContractError
 from deepscan.files import atomic_write, make_folder
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pictures import HeldPictures, Picture, recipes_of, telling_pictures
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import RecordLine
 
 #: What a picture is called: the video's SHA-256, the frame's index and, of a face, the track and which crop.
 FILE_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+(-\d+)?)?\.jpg")
@@ -96,12 +96,12 @@ class PictureFolder:
 
 
 def illustrate(
-    record: Record,
+    record: RecordLine,
     held: HeldPictures,
     folder: PictureFolder,
     scorers: Sequence[Scorer],
     options: ScanOptions,
-) -> Record:
+) -> RecordLine:
     """Return a record with the pictures of its most telling faces, which are written.
 
     Args:

@@ -32,7 +32,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation, build_record
 from deepscan.scanning.picture_folder import PictureFolder, illustrate
 from deepscan.scanning.pictures import WITHOUT_MODEL, HeldPictures
-from deepscan.scanning.records import Record, utc_now
+from deepscan.scanning.records import RecordLine, utc_now
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class Pipeline:
     def scan(
         self,
         paths: Iterable[bytes],
-        emit: Callable[[Record], None],
+        emit: Callable[[RecordLine], None],
         on_progress: Callable[[bytes | None], None] = lambda path: None,
     ) -> None:
         """Scan videos and hand on the record of each as it ends.
@@ -146,7 +146,7 @@ class Pipeline:
     def _work_off(
         self,
         queue: Iterator[tuple[int, bytes]],
-        emit: Callable[[Record], None],
+        emit: Callable[[RecordLine], None],
         on_progress: Callable[[bytes | None], None],
     ) -> None:
         exhausted = False
@@ -281,7 +281,7 @@ class Pipeline:
         for video in videos:
             video.seconds[stage] += seconds / len(videos)
 
-    def _finish(self, emit: Callable[[Record], None]) -> None:
+    def _finish(self, emit: Callable[[RecordLine], None]) -> None:
         done = [number for number, video in self._videos.items() if video.report and not video.waiting]
         for number in done:
             video = self._videos.pop(number)

@@ -9,8 +9,8 @@ import numpy as np
 from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
-from deepscan.faces.shots import Shot
-from deepscan.faces.tracks import Track
+from deepscan.faces.shots import ShotSpan
+from deepscan.faces.tracks import FaceTrack
 from deepscan.scanning.fusion import logit_mean, scoring_only
 from deepscan.scanning.outcome import judge, track_lines
 
@@ -97,7 +97,7 @@ def _outcome(record: Mapping[str, Any], rules: JudgingRules, shift: float) -> di
     faces = [frame for frame in record["frames"] if frame["track"] is not None]
     made = {id(frame): _face(frame) for frame in faces}
     tracks = [
-        Track(
+        FaceTrack(
             line["id"],
             tuple(made[id(frame)] for frame in faces if frame["track"] == line["id"]),
             is_face=line.get("reason") != "no_face",
@@ -115,7 +115,7 @@ def _outcome(record: Mapping[str, Any], rules: JudgingRules, shift: float) -> di
         rule=rules.quality,
         sampled=len({frame["index"] for frame in record["frames"]}),
         min_share=rules.min_share,
-        shots=[Shot(**line) for line in record.get("shots", ())],
+        shots=[ShotSpan(**line) for line in record.get("shots", ())],
     )
     found: dict[str, Any] = {
         "verdict": judgement.verdict,

@@ -19,7 +19,7 @@ def utc_now() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordLine:
     """What is known of one video when its scan has ended.
 
     Attributes:

@@ -28,7 +28,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.pipeline import Pipeline
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import RecordLine
 from deepscan.scanning.resume import ResumePlan, plan
 
 LOG = get_logger(__name__)
@@ -257,7 +257,7 @@ def _scan(
     if output.out is None:
         listener.planned(len(planned.todo), iter(()))
 
-        def tell(record: Record) -> None:
+        def tell(record: RecordLine) -> None:
             summary.count(record.status, record.verdict)
             listener.ended(record.to_json())
 
@@ -270,7 +270,7 @@ def _scan(
         runfile.write(run, output.run)
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
 
-        def keep(record: Record) -> None:
+        def keep(record: RecordLine) -> None:
             line = record.to_json()
             journal.append(line)
             summary.count(record.status, record.verdict)

@@ -15,7 +15,7 @@ from deepscan.data.augmentation.forgeries import Redrawer
 from deepscan.data.crops.crop_cache import CropIndices, CropSet
 from deepscan.data.pictures import PAIRS
 from deepscan.detectors import DETECTORS
-from deepscan.detectors.detector import Batch, Detector, FrozenNetwork, Network
+from deepscan.detectors.detector import Batch, DetectionMethod, FrozenNetwork, Network
 from deepscan.errors import UsageError
 from deepscan.progress import OnProgress
 from deepscan.training import run_files
@@ -90,7 +90,7 @@ def begin_run(
     """Return a run that has made no step yet; `training.loop.train` says what its arguments are."""
     training, choosing = _rows(recipe, crops)
     torch.manual_seed(recipe.seed)
-    detector: Detector[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
+    detector: DetectionMethod[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
     network = detector.build(recipe.network, recipe.weights)
     # Convolutions on a CPU run a sixth faster on this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -12,7 +12,7 @@ from deepscan.data.benchmarks.benchmark import read_benchmark
 from deepscan.data.crops.prepared_files import read_crop_recipe
 from deepscan.errors import ExitCode
 from deepscan.faces.align import align
-from deepscan.faces.following import FollowState, find_faces
+from deepscan.faces.following import FollowState, search_or_follow
 from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeJob, DecodeOptions, FrameReady
@@ -92,7 +92,7 @@ def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
                     frame = event.frame
                     frames.append(Frame(frame.index, frame.pts, frame.image.copy()))
                     event.release()
-    faces = find_faces(Mtcnn("fast"), frames, [FollowState()] * len(frames))
+    faces = search_or_follow(Mtcnn("fast"), frames, [FollowState()] * len(frames))
     for frame, found in zip(frames, faces, strict=True):
         areas = [detection.width * detection.height for detection in found]
         assert len(found) == 2

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from deepscan.backbones.effort import EffortLinear
 from deepscan.detectors import DETECTORS, load_network
-from deepscan.detectors.detector import Batch, Detector
+from deepscan.detectors.detector import Batch, DetectionMethod
 from deepscan.detectors.weights import save_weights
 from deepscan.errors import ContractError, UsageError
 from deepscan.training.recipe import load_recipe
@@ -41,7 +41,7 @@ def network(method, detector):
 
 
 def test_a_method_is_a_frozen_dataclass(detector):
-    assert isinstance(detector, Detector)
+    assert isinstance(detector, DetectionMethod)
     assert is_dataclass(detector)
     with pytest.raises(AttributeError):
         detector.something_new = 1

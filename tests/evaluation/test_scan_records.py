@@ -8,9 +8,9 @@ import pytest
 
 from deepscan.errors import UsageError
 from deepscan.evaluation.results import report_scores
-from deepscan.evaluation.scan_records import group_votes, read_labels, read_records
+from deepscan.evaluation.scan_records import group_votes, read_labels, read_scan_scores
 from deepscan.evaluation.scores import read_scores
-from deepscan.scanning.records import Record, dump_line
+from deepscan.scanning.records import RecordLine, dump_line
 
 INDEX = """\
 file,label,group,method,tier
@@ -33,7 +33,7 @@ def record(path, *tracks, status="ok", score=None):
         if score is None
         else score
     )
-    made = Record(
+    made = RecordLine(
         os.fsencode(path),
         status,
         "" if status == "ok" else "why",
@@ -63,7 +63,7 @@ def clips(tmp_path):
 
 
 def read(clips, *where):
-    return read_records(clips / "scan.jsonl", read_labels(clips / "clips.csv", where), "clips")
+    return read_scan_scores(clips / "scan.jsonl", read_labels(clips / "clips.csv", where), "clips")
 
 
 def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
@@ -103,14 +103,14 @@ def test_of_several_models_one_can_be_named(tmp_path):
     models = [{"name": "x", "verdict": "fake", "score": 0.9, "calibrated": True}]
     models += [{"name": "y", "verdict": "fake", "score": 0.8, "calibrated": True}]
     path = os.fsencode(tmp_path / "a.mp4")
-    several = Record(
+    several = RecordLine(
         path, "ok", "", "run", verdict="fake", score=0.7, tracks=tracks, model={"name": "x+y"}, models=models
     )
     (tmp_path / "scan.jsonl").write_text(dump_line(several.to_json()) + "\n")
     labels = read_labels(tmp_path / "clips.csv")
     # Each model's score is that of the person who is worst to it.
     for model, raw in ((None, 0.6), ("x", 0.8), ("y", 0.7)):
-        scores = read_records(tmp_path / "scan.jsonl", labels, "clips", model)
+        scores = read_scan_scores(tmp_path / "scan.jsonl", labels, "clips", model)
         assert scores.scores[0] == pytest.approx(raw)
         assert scores.status.texts()[1] == "not_scanned"
 
@@ -183,12 +183,12 @@ def test_records_that_are_none_or_of_other_videos_are_told_so(clips):
     other = clips / "other.jsonl"
     other.write_text(record(clips / "x.mp4", track(0.1, 0.1)) + "\n")
     with pytest.raises(UsageError, match="none of the 6 labelled videos"):
-        read_records(other, labels, "clips")
+        read_scan_scores(other, labels, "clips")
     with pytest.raises(UsageError, match="not a record of this version") as caught:
-        read_records(clips / "clips.csv", labels, "clips")
+        read_scan_scores(clips / "clips.csv", labels, "clips")
     assert "scan --out" in caught.value.hint
     with pytest.raises(UsageError, match="cannot be read"):
-        read_records(clips / "absent.jsonl", labels, "clips")
+        read_scan_scores(clips / "absent.jsonl", labels, "clips")
     with pytest.raises(UsageError, match="cannot be read"):
         read_labels(clips / "absent.csv")
 
@@ -197,6 +197,6 @@ def test_a_repeated_scan_counts_by_its_last_record(clips):
     journal = clips / "again.jsonl"
     lines = [record(clips / "a.mp4", status="timeout"), record(clips / "a.mp4", track(0.9, 0.7))]
     journal.write_text("\n".join(lines) + "\n")
-    scores = read_records(journal, read_labels(clips / "clips.csv", ["tier=A"]), "clips")
+    scores = read_scan_scores(journal, read_labels(clips / "clips.csv", ["tier=A"]), "clips")
     assert scores.scores[0] == 0.7
     assert json.loads(lines[0])["status"] == "timeout"

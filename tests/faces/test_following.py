@@ -6,7 +6,7 @@ import pytest
 
 from deepscan.faces.boxes import iou
 from deepscan.faces.face import Detection
-from deepscan.faces.following import SURE, FollowState, find_faces
+from deepscan.faces.following import SURE, FollowState, search_or_follow
 from deepscan.media.frames import Frame
 
 
@@ -45,41 +45,41 @@ def placed(found):
 
 def test_one_frame_in_some_is_searched_and_the_others_follow_the_one_before():
     finder, state = Finder(every=3), FollowState()
-    assert placed(find_faces(finder, frames(*range(8)), [state] * 8)) == [[at] for at in range(8)]
+    assert placed(search_or_follow(finder, frames(*range(8)), [state] * 8)) == [[at] for at in range(8)]
     assert sorted(finder.searched) == [0, 3, 6]
     assert sorted(finder.followed) == [(1, [0]), (2, [1]), (4, [3]), (5, [4]), (7, [6])]
 
 
 def test_following_goes_on_over_batches_and_videos_do_not_mix():
     finder, first, second = Finder(every=3), FollowState(), FollowState()
-    find_faces(finder, frames(0, 100, 1), [first, second, first])
-    find_faces(finder, frames(101, 2, 102, 103), [second, first, second, second])
+    search_or_follow(finder, frames(0, 100, 1), [first, second, first])
+    search_or_follow(finder, frames(101, 2, 102, 103), [second, first, second, second])
     assert sorted(finder.searched) == [0, 100, 103]
     assert sorted(finder.followed) == [(1, [0]), (2, [1]), (101, [100]), (102, [101])]
 
 
 def test_after_two_seconds_somebody_else_may_be_there():
     finder, state = Finder(every=9), FollowState()
-    find_faces(finder, frames(0, 1, 2, 3, apart=0.9), [state] * 4)
+    search_or_follow(finder, frames(0, 1, 2, 3, apart=0.9), [state] * 4)
     assert sorted(finder.searched) == [0, 3]
     finder, state = Finder(every=9), FollowState()
-    find_faces(finder, frames(0, 1, 2, apart=20), [state] * 3)
+    search_or_follow(finder, frames(0, 1, 2, apart=20), [state] * 3)
     assert sorted(finder.searched) == [0, 1, 2]
 
 
 def test_a_frame_in_which_a_face_is_lost_is_searched_and_so_is_one_after_none():
     finder, state = Finder(every=9, lost={2}, empty={2, 3}), FollowState()
-    assert placed(find_faces(finder, frames(*range(6)), [state] * 6)) == [[0], [1], [], [], [4], [5]]
+    assert placed(search_or_follow(finder, frames(*range(6)), [state] * 6)) == [[0], [1], [], [], [4], [5]]
     assert finder.searched == [0, 2, 3, 4]
     assert [number for number, _ in finder.followed] == [1, 2, 5]
 
 
 def test_what_the_finder_doubts_is_not_followed():
     finder, state = Finder(every=9), FollowState(0, 0.0, [face(0), face(30, SURE - 0.01)])
-    find_faces(finder, frames(1), [state])
+    search_or_follow(finder, frames(1), [state])
     assert finder.followed == [(1, [0])]
     finder, state = Finder(every=9), FollowState(0, 0.0, [face(30, SURE - 0.01)])
-    find_faces(finder, frames(1), [state])
+    search_or_follow(finder, frames(1), [state])
     assert (finder.searched, finder.followed) == ([1], [])
 
 
@@ -132,7 +132,7 @@ def _sure(faces):
 def _through(finder, clip):
     state = FollowState()
     moving = [Frame(at, at / 10, image) for at, image in enumerate(clip)]
-    return find_faces(finder, moving, [state] * len(clip))
+    return search_or_follow(finder, moving, [state] * len(clip))
 
 
 def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.faces.shots import SIDE, Shot, cut_odds, find_shots, shot_of, thumbnail
+from deepscan.faces.shots import SIDE, ShotSpan, cut_odds, find_shots, shot_of, thumbnail
 
 
 def scene(seed, colour):
@@ -81,4 +81,4 @@ def test_a_frame_of_any_size_has_a_small_copy(shape):
 
 def test_a_shot_does_not_end_before_it_begins():
     with pytest.raises(ValueError, match="ends where it begins"):
-        Shot(0, 10, 5, 0.0, 1.0)
+        ShotSpan(0, 10, 5, 0.0, 1.0)

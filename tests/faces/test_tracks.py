@@ -10,8 +10,8 @@ import pytest
 from deepscan.crop_recipe import REFERENCE
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face, Quality
-from deepscan.faces.shots import Shot
-from deepscan.faces.tracks import LIMIT, PLACE, Track, appearance, link
+from deepscan.faces.shots import ShotSpan
+from deepscan.faces.tracks import LIMIT, PLACE, FaceTrack, appearance, link
 
 #: Looks at right angles to each other: four persons who differ clearly.
 LOOKS = np.eye(8, dtype=np.float32)[:4]
@@ -128,9 +128,9 @@ def test_no_faces():
 
 def test_a_track_refuses_two_faces_of_a_frame():
     with pytest.raises(ValueError, match="increasing"):
-        Track(0, (face(1, 0, LOOKS[0]), face(1, 50, LOOKS[0])))
+        FaceTrack(0, (face(1, 0, LOOKS[0]), face(1, 50, LOOKS[0])))
     with pytest.raises(ValueError, match="increasing"):
-        Track(0, ())
+        FaceTrack(0, ())
 
 
 # With the looks of real faces: a portrait under small changes of place, size, light and angle.
@@ -212,7 +212,7 @@ def cut_face(index, x, look, person):
 
 
 #: Two shots of four frames.
-SHOTS = (Shot(0, 0, 3, 0.0, 1.5), Shot(1, 4, 7, 2.0, 3.5))
+SHOTS = (ShotSpan(0, 0, 3, 0.0, 1.5), ShotSpan(1, 4, 7, 2.0, 3.5))
 
 
 def test_a_person_is_known_again_after_a_cut_however_the_appearance_has_changed():
@@ -238,5 +238,5 @@ def test_two_seen_at_once_are_never_joined_by_their_looks():
 
 def test_a_person_lost_within_a_shot_is_known_again_by_the_look():
     faces = [cut_face(k, 0, LOOKS[0 if k < 4 else 1], person=2) for k in range(8)]
-    (whole,) = (Shot(0, 0, 7, 0.0, 3.5),)
+    (whole,) = (ShotSpan(0, 0, 7, 0.0, 3.5),)
     assert len(link(faces, [whole], StubLooks())) == 1

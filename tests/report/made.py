@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from deepscan.report.page import write_page
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import RecordLine
 
 MODEL = {
     "name": "m",
@@ -75,7 +75,7 @@ def video(path=b"/v/a.mp4", verdict="fake", score=0.9, **more):
         | {"duration": 4.0, "frames_sampled": 2, "frames_decoded": 2, "decoder": "pyav"},
         "model": MODEL,
     }
-    return Record(path, "ok", "", **{"run": "r1", **given, **more}).to_json()
+    return RecordLine(path, "ok", "", **{"run": "r1", **given, **more}).to_json()
 
 
 def described(*models, calibration=THRESHOLDS):

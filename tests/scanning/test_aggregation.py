@@ -9,8 +9,8 @@ import pytest
 from deepscan.cards import Calibration
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.quality import QualityRule
-from deepscan.faces.shots import Shot
-from deepscan.faces.tracks import Track
+from deepscan.faces.shots import ShotSpan
+from deepscan.faces.tracks import FaceTrack
 from deepscan.scanning.aggregation import frames_needed, judge_video, score_track, sightings_needed, verdict
 
 RULE = QualityRule()
@@ -25,15 +25,15 @@ def face(index, size=200.0):
 
 def tracked(number, raws, sizes=None, calibration=CALIBRATION):
     faces = tuple(face(index, size) for index, size in enumerate(sizes or [200.0] * len(raws)))
-    return score_track(Track(number, faces), dict(zip(faces, raws, strict=True)), RULE, calibration)
+    return score_track(FaceTrack(number, faces), dict(zip(faces, raws, strict=True)), RULE, calibration)
 
 
 def shot_by_shot(raws, *cuts, sizes=None):
     """A person in several shots, which begin at the frames of `cuts`."""
     faces = tuple(face(index, size) for index, size in enumerate(sizes or [200.0] * len(raws)))
     bounds = [0, *cuts, len(raws)]
-    shots = [Shot(k, a, b - 1, a / 25, (b - 1) / 25) for k, (a, b) in enumerate(pairwise(bounds))]
-    return score_track(Track(0, faces), dict(zip(faces, raws, strict=True)), RULE, CALIBRATION, shots)
+    shots = [ShotSpan(k, a, b - 1, a / 25, (b - 1) / 25) for k, (a, b) in enumerate(pairwise(bounds))]
+    return score_track(FaceTrack(0, faces), dict(zip(faces, raws, strict=True)), RULE, CALIBRATION, shots)
 
 
 def test_a_person_scores_the_mean_of_all_shots_and_each_shot_its_own():
@@ -163,7 +163,7 @@ def test_temperature_takes_confidence_back_without_changing_sides():
 
 
 def test_without_a_detector_there_is_neither_score_nor_verdict_nor_one_to_hold_back():
-    track = score_track(Track(0, (face(0),)), None, RULE, None)
+    track = score_track(FaceTrack(0, (face(0),)), None, RULE, None)
     judged = judge_video([track], 8, None, min_share=0.25)
     assert (judged.score, judged.verdict, judged.calibrated) == (None, None, False)
     assert "too little" not in " ".join(judged.warnings)
@@ -172,7 +172,7 @@ def test_without_a_detector_there_is_neither_score_nor_verdict_nor_one_to_hold_b
 def at(number, indices, raw=0.98, size=200.0):
     """A person seen at these frames, every face with one raw score."""
     faces = tuple(face(index, size) for index in indices)
-    return score_track(Track(number, faces), dict.fromkeys(faces, raw), RULE, CALIBRATION)
+    return score_track(FaceTrack(number, faces), dict.fromkeys(faces, raw), RULE, CALIBRATION)
 
 
 @pytest.mark.parametrize(

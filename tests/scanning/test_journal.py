@@ -8,11 +8,11 @@ import pytest
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import atomic_write, exclusive_lock
 from deepscan.scanning.journal import Journal, entries, lines, read_journal
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import RecordLine
 
 
 def line(path: bytes, **changes):
-    return Record(**{"path": path, "status": "ok", "detail": "", "run": "r", **changes}).to_json()
+    return RecordLine(**{"path": path, "status": "ok", "detail": "", "run": "r", **changes}).to_json()
 
 
 def paths(journal):

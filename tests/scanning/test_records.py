@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from deepscan.scanning.records import Record, dump_line, recorded_path
+from deepscan.scanning.records import RecordLine, dump_line, recorded_path
 
 # fmt: off
 KEYS = [
@@ -16,7 +16,7 @@ KEYS = [
 
 
 def record(**changes):
-    return Record(**{"path": b"a.mp4", "status": "ok", "detail": "", "run": "r", **changes})
+    return RecordLine(**{"path": b"a.mp4", "status": "ok", "detail": "", "run": "r", **changes})
 
 
 def test_a_record_has_the_keys_of_the_contract_in_their_order():

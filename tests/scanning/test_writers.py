@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from deepscan.scanning.records import Record
+from deepscan.scanning.records import RecordLine
 from deepscan.scanning.writers import WRITERS
 
 
@@ -15,7 +15,7 @@ def records():
         {"index": 0, "pts": 0.0, "track": 1, "score": 0.1, "box": [0, 0, 9, 9], "landmarks": []},
         {"index": 5, "pts": 0.2, "track": None, "score": None, "box": None, "landmarks": None},
     ]
-    good = Record(
+    good = RecordLine(
         b"a, 'b'.mp4",
         "ok",
         "",
@@ -31,7 +31,7 @@ def records():
         model={"name": "m"},
         seconds={"total": 1.5},
     )
-    return [good.to_json(), Record(b"bad\xff.mp4", "decode_error", "empty", "r").to_json()]
+    return [good.to_json(), RecordLine(b"bad\xff.mp4", "decode_error", "empty", "r").to_json()]
 
 
 @pytest.mark.parametrize("name", WRITERS.names)
