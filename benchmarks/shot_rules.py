@@ -23,7 +23,8 @@ from deepscan.data.crops.crop_cache import prepare_crops
 from deepscan.data.pictures import read_pictures
 from deepscan.engines.scorer import Scorer
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
-from deepscan.scanning.aggregation import Verdict, verdict
+from deepscan.outcomes import Verdict
+from deepscan.scanning.aggregation import verdict
 
 TABLE = Path(__file__).with_suffix(".csv")
 SHOTS, DRAWS, BATCH = 3, 40, 32

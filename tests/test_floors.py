@@ -24,7 +24,7 @@ FLOORS = (
         "batching",
         "progress",
     ),
-    *("crop_recipe", "error_rates", "cards", "metrics", "calibration"),
+    *("crop_recipe", "error_rates", "outcomes", "cards", "metrics", "calibration"),
     *("media", "faces", "backbones", "detectors", "engines", "models", "scanning"),
     *("report", "data", "training", "evaluation", "analyses"),
     *("bench", "doctor", "cli", "__main__"),

@@ -9,7 +9,7 @@ import typer
 
 from deepscan.cli import options as opt
 from deepscan.errors import ExitCode, MissingError, UsageError
-from deepscan.media.frames import STATUSES
+from deepscan.outcomes import STATUSES
 
 if TYPE_CHECKING:
     from deepscan.crop_recipe import CropRecipe

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from deepscan.cli.progress import VideoProgress, videos
 from deepscan.data.crops.prepare import PrepareListener
-from deepscan.media.frames import STATUSES
+from deepscan.outcomes import STATUSES
 
 if TYPE_CHECKING:
     from deepscan.data.crops.prepare import Prepared

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deepscan.cli.streams import is_terminal
 from deepscan.cli.wrapping import KEEP, wrap
-from deepscan.media.frames import FAILURES
+from deepscan.outcomes import FAILURES
 from deepscan.scanning.summary import counted, in_words, printable, status_label
 
 #: Seconds between two lines, where there is no bar.

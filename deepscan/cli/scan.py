@@ -9,7 +9,7 @@ import typer
 from deepscan.cli import options as opt
 from deepscan.errors import Interrupted, Terminated, UsageError, exit_code_of, require_choice
 from deepscan.media.decoders import AUTO
-from deepscan.media.frames import STATUSES
+from deepscan.outcomes import STATUSES
 
 
 def scan(

@@ -17,7 +17,7 @@ from deepscan.cli.streams import hand_on, is_pipe, is_terminal, stdout_console
 from deepscan.cli.wrapping import wrap
 from deepscan.error_rates import ErrorRates
 from deepscan.errors import Terminated
-from deepscan.scanning.aggregation import Verdict
+from deepscan.outcomes import Verdict
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanPaths
 from deepscan.scanning.records import dump_line, path_fields

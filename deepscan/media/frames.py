@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepscan.outcomes import Status
+
 Image = NDArray[np.uint8]
 
-Status = Literal["ok", "no_face", "too_short", "decode_error", "timeout", "unsupported", "changed", "error"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-#: Statuses that count as failed inputs (exit code 3); `no_face` and `too_short` are outcomes.
-FAILURES: frozenset[Status] = frozenset({"decode_error", "timeout", "unsupported", "changed", "error"})
 
 #: Transfer characteristics of high dynamic range (ITU-R BT.2100: PQ, HLG), as `MediaInfo.transfer` has them.
 HDR = frozenset({"smpte2084", "arib-std-b67"})

@@ -11,10 +11,11 @@ from typing import Any, Self
 from deepscan.errors import MissingError, package_hint
 from deepscan.logs import get_logger
 from deepscan.media.decoders import AUTO, DECODERS, installed
-from deepscan.media.frames import DecodeReport, Frame, MediaInfo, Status
+from deepscan.media.frames import DecodeReport, Frame, MediaInfo
 from deepscan.media.ipc import MemoryKind, Message, slot_count
 from deepscan.media.jobs import Clock, DecodeJob, DecodeOptions, Ended, Event, FileOpened, FrameReady, Task
 from deepscan.media.worker_process import WorkerProcess, worker_command
+from deepscan.outcomes import Status
 
 LOG = get_logger(__name__)
 _KILLED = "the decoding process was killed from outside, perhaps for lack of memory"

@@ -28,11 +28,12 @@ from deepscan.media.decoders import (
     installed,
     reason,
 )
-from deepscan.media.frames import MediaError, MediaInfo, Status
+from deepscan.media.frames import MediaError, MediaInfo
 from deepscan.media.ipc import Channel, Message, SharedSlots
 from deepscan.media.probe import FEWEST_OF_DAMAGED, probe
 from deepscan.media.sampling import sample_indices
 from deepscan.media.source import SourceFile
+from deepscan.outcomes import Status
 
 #: How many frames before one that cannot be decoded are tried in its place.
 _STEPS_BACK = 8

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -13,11 +13,8 @@ from deepscan.faces.face import Face
 from deepscan.faces.quality import QualityRule
 from deepscan.faces.shots import ShotSpan, shot_of
 from deepscan.faces.tracks import FaceTrack
+from deepscan.outcomes import Aside, Verdict
 
-Verdict = Literal["fake", "inconclusive", "no_evidence"]
-#: Why a score is not taken from a track: it shows no face, its face is still while another lives, it was seen
-#: in too few frames, none of its faces is good enough.
-Aside = Literal["no_face", "still", "seldom", "poor"]
 #: Least share of the sampled frames with a face that counts for a verdict: 3 of 8 frames, 10 of 32. Clips
 #: turned upside down or aside get many of their false verdicts from fewer. No verdict on 71 upright clips
 #: changes up to 0.7, but those show a person all the time; others show one now and then.

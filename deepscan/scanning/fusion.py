@@ -9,14 +9,8 @@ import numpy as np
 from deepscan.calibration import logit
 from deepscan.cards import Calibration
 from deepscan.errors import UsageError
-from deepscan.scanning.aggregation import (
-    Judgement,
-    TrackScore,
-    Verdict,
-    judge_video,
-    person_verdict,
-    shot_warnings,
-)
+from deepscan.outcomes import Verdict
+from deepscan.scanning.aggregation import Judgement, TrackScore, judge_video, person_verdict, shot_warnings
 from deepscan.scanning.strength import GOOD, NEAR_CHANCE
 
 #: The rule, for the run's record and for people.

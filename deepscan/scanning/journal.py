@@ -8,7 +8,7 @@ from typing import Any
 
 from deepscan.errors import ContractError
 from deepscan.files import AppendFile, atomic_write
-from deepscan.media.frames import Status
+from deepscan.outcomes import Status
 from deepscan.scanning.records import SCHEMA, dump_line, recorded_path
 
 

@@ -14,7 +14,8 @@ from deepscan.faces.quality import QualityRule
 from deepscan.faces.shots import ShotSpan, find_shots
 from deepscan.faces.still import is_still
 from deepscan.faces.tracks import FaceTrack, link
-from deepscan.media.frames import DecodeReport, Image, Status
+from deepscan.media.frames import DecodeReport, Image
+from deepscan.outcomes import Status
 from deepscan.scanning.aggregation import Judgement, judge_video, score_track
 from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
 from deepscan.scanning.records import RecordLine

@@ -9,7 +9,7 @@ from typing import Any
 
 from deepscan.errors import UsageError, require_choice
 from deepscan.files import atomic_write, exclusive_lock
-from deepscan.media.frames import STATUSES, Status
+from deepscan.outcomes import STATUSES, Status
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.paths import refuse_address

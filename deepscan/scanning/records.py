@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from deepscan.media.frames import STATUSES, Status
-from deepscan.scanning.aggregation import Verdict
+from deepscan.outcomes import STATUSES, Status, Verdict
 
 SCHEMA = 1
 

@@ -11,7 +11,7 @@ from typing import Any
 from deepscan.cards import CARD
 from deepscan.errors import ContractError
 from deepscan.media.decoders import AUTO
-from deepscan.media.frames import Status
+from deepscan.outcomes import Status
 from deepscan.scanning.journal import JournalEntry
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.paths import ScanInputs

@@ -17,11 +17,11 @@ from deepscan.faces.finder import open_finder
 from deepscan.faces.looks import Looks
 from deepscan.logs import get_logger
 from deepscan.media.decoders import AUTO
-from deepscan.media.frames import FAILURES
 from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
 from deepscan.models.choice import NO_MODEL, Choice, choose_model
 from deepscan.models.lookup import load_card
+from deepscan.outcomes import FAILURES
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
 from deepscan.scanning.options import ScanOptions

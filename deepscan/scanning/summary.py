@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from os.path import commonpath, dirname
 from typing import Any, get_args
 
-from deepscan.media.frames import Status
-from deepscan.scanning.aggregation import Verdict
+from deepscan.outcomes import Status, Verdict
 from deepscan.scanning.fusion import agreement, has_vote
 
 #: Kind of outcome, worst first -> its label; empty where that of the status is.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepscan.media.frames import STATUSES
+from deepscan.outcomes import STATUSES
 from deepscan.scanning.summary import STATUS_LABELS, VideoSummary, counted, in_words, printable, shared_folder
 
 

@@ -24,9 +24,10 @@ from deepscan.faces.face import Detection, Floats
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState
 from deepscan.faces.stage import FRAME_BATCH, FaceStage
-from deepscan.media.frames import DecodeReport, Frame, Image, Status
+from deepscan.media.frames import DecodeReport, Frame, Image
 from deepscan.media.jobs import DecodeJob, Ended, FrameReady
 from deepscan.media.pool import DecodePool
+from deepscan.outcomes import Status
 from deepscan.scanning.summary import counted
 
 

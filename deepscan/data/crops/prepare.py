@@ -29,9 +29,9 @@ from deepscan.devices import FACE_DEVICES
 from deepscan.errors import ExitCode, UsageError, require_choice
 from deepscan.faces.finder import FINDERS, FaceFinder, describe_finder, open_finder
 from deepscan.files import exclusive_lock
-from deepscan.media.frames import FAILURES, STATUSES, Status
 from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
+from deepscan.outcomes import FAILURES, STATUSES, Status
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
 
