@@ -1,4 +1,4 @@
-"""Calibration: from raw scores to probabilities, and the thresholds of verdicts."""
+"""Calibration: maps raw scores to probabilities, and fits the thresholds of verdicts."""
 
 import hashlib
 from collections import Counter
@@ -16,19 +16,19 @@ from deepscan.errors import UsageError
 CalibrationMethod = Literal["temperature", "isotonic"]
 CALIBRATION_METHODS: tuple[CalibrationMethod, ...] = ("temperature", "isotonic")
 
-#: Beyond this a float32 probability of 0 or 1 has no finite logit.
+#: Probabilities are clipped this far from 0 and 1, where the logit would be infinite.
 _EDGE = 1e-7
 #: Default error rates of the thresholds on the data of the fit.
 MAX_FPR, MAX_FNR = 0.05, 0.10
 
 
 def threshold_rule(fpr: float = MAX_FPR, fnr: float = MAX_FNR, *, each: bool = False) -> str:
-    """Return a sentence that says how thresholds are chosen for these error rates.
+    """Return the sentence on a card that describes how its thresholds were chosen.
 
     Args:
         fpr: Share of the reals that may be called fake.
-        fnr: Share of the fakes that may be given no_evidence.
-        each: Whether this holds for every source of the data by itself.
+        fnr: Share of the fakes that may get the verdict no_evidence.
+        each: Whether the rates apply to every source of the data separately.
     """
     of_each = " of each source" if each else ""
     return (
@@ -40,7 +40,7 @@ def threshold_rule(fpr: float = MAX_FPR, fnr: float = MAX_FNR, *, each: bool = F
 
 
 def logit(raw: ArrayLike) -> NDArray[np.float64]:
-    """Return the log-odds of probabilities, finite: 0 and 1 count as what is next to them in float32."""
+    """Return the log-odds of probabilities; 0 and 1 are clipped so that the result is finite."""
     clipped = np.clip(np.asarray(raw, dtype=np.float64), _EDGE, 1 - _EDGE)
     odds: NDArray[np.float64] = np.log(clipped) - np.log1p(-clipped)
     return odds
@@ -53,13 +53,14 @@ def calibrate(raw: NDArray[np.floating], calibration: Calibration) -> NDArray[np
 def calibrate(raw: ArrayLike, calibration: Calibration) -> float | NDArray[np.float64]:
     """Return calibrated scores.
 
-    A temperature divides the logits of the raw scores ("On Calibration of Modern Neural Networks", ICML
-    2017, Eq. 9, for two classes): the order of scores stays, and so does 0.5. An isotonic calibration
-    interpolates between its knots and is constant outside them: different scores may become equal.
+    Temperature scaling divides the logits of the raw scores ("On Calibration of Modern Neural Networks", ICML
+    2017, Eq. 9, for two classes). It keeps the order of the scores and maps 0.5 to 0.5. Isotonic calibration
+    interpolates linearly between its knots and is constant outside them, so different scores may become
+    equal.
 
     Args:
-        raw: Probability of fake in [0, 1], any shape.
-        calibration: From the model's card.
+        raw: Probability of fake, in [0, 1], any shape.
+        calibration: The calibration of the model's card.
     """
     if calibration.method == "isotonic":
         knots = np.array(calibration.knots)
@@ -81,29 +82,29 @@ def fit_calibration(
     groups: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
 ) -> Calibration:
-    """Return the calibration that fits scores with known labels.
+    """Fit a calibration to scores with known labels.
 
-    The temperature has the least negative log-likelihood. The isotonic curve is the rising one of least
-    squared error (Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability
-    Estimates", KDD 2002), kept off 0 and 1 by 1 / (N + 2), as N samples say no more. Thresholds follow
-    `threshold_rule`.
+    The temperature minimises the negative log-likelihood. The isotonic curve is the non-decreasing one with
+    the least squared error (Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass
+    Probability Estimates", KDD 2002), kept 1 / (N + 2) away from 0 and 1, because N samples cannot support
+    more certainty. Thresholds follow `threshold_rule`.
 
     Args:
         labels: 0 for real, 1 for fake, shape (N,).
         raw: Probability of fake, in [0, 1], shape (N,).
-        level: What one sample is.
+        level: Whether a sample is a frame or a video.
         data: Name of the data.
         method: `temperature`, for few samples, or `isotonic`, which needs a thousand or more.
         fpr: Share of the reals that may be called fake, in [0, 1).
-        fnr: Share of the fakes that may be given no_evidence, in [0, 1).
-        groups: Group of each sample, length N: the samples of a group and label count as one together. None
-            counts every sample.
-        sources: Source of each sample, length N, for temperatures and thresholds alone: they count alike, and
-            the rates hold in each that has both labels. None for one source.
+        fnr: Share of the fakes that may get the verdict no_evidence, in [0, 1).
+        groups: Group of each sample, length N: samples of the same group and label share a weight of 1. None
+            gives every sample a weight of 1.
+        sources: Source of each sample, length N, used for temperatures and thresholds only: every source has
+            the same weight, and the rates apply to each source that has both labels. None for one source.
 
     Raises:
-        UsageError: Shapes differ, a score is not a probability, a class is missing, the method is unknown or
-            a rate is out of range.
+        UsageError: The shapes differ, a score is not a probability, a class is missing, the method is unknown
+            or a rate is out of range.
     """
     truth, scores = np.asarray(labels), np.asarray(raw, dtype=np.float64)
     if truth.shape != scores.shape or truth.ndim != 1 or set(np.unique(truth)) != {0, 1}:
@@ -120,7 +121,7 @@ def fit_calibration(
     for name, rate in (("false alarms", fpr), ("misses", fnr)):
         if not 0 <= rate < 1:
             raise UsageError(
-                f"a rate of {name} of {rate:g} is not in [0, 1)", "give a share, such as 0.05 for 5 %"
+                f"the rate of {name}, {rate:g}, is not in [0, 1)", "give a fraction, such as 0.05 for 5 %"
             )
     weights = _weights(truth, groups)
     parts = _parts(truth, sources)
@@ -143,9 +144,9 @@ def fit_calibration(
 
 
 def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which samples belong to the second half of the groups, shape (N,); no group is in both.
+    """Return a mask of the samples whose group is in the second half, shape (N,); no group is in both halves.
 
-    A calibration is fitted on the first half and reported on the second. The half of a group depends only on
+    A calibration is fitted on the first half and measured on the second. The half of a group depends only on
     the hash of its name, not on the other groups.
 
     Args:
@@ -156,7 +157,7 @@ def second_half(groups: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _weights(truth: NDArray[np.int64], groups: Sequence[str] | None) -> NDArray[np.float64]:
-    """Return what each sample counts: one, or its share of its group and label."""
+    """Return the weight of each sample: 1, or 1 divided by the number of samples with its group and label."""
     if groups is None:
         return np.ones(len(truth))
     keys = list(zip(groups, truth.tolist(), strict=True))
@@ -165,7 +166,7 @@ def _weights(truth: NDArray[np.int64], groups: Sequence[str] | None) -> NDArray[
 
 
 def _parts(truth: NDArray[np.int64], sources: Sequence[str] | None) -> list[NDArray[np.bool_]]:
-    """Return which samples are of each source that has both labels; all of them where no two have."""
+    """Return a mask for each source that has both labels; one mask of all samples if fewer than two do."""
     names = np.array(sources if sources is not None else [""] * len(truth))
     found = [names == name for name in np.unique(names)]
     both = [part for part in found if len(np.unique(truth[part])) == 2]
@@ -200,9 +201,9 @@ def _thresholds(
     fpr: float,
     fnr: float,
 ) -> tuple[float, float]:
-    """Return the thresholds `no_evidence` and `fake` of calibrated scores, rounded away from the samples."""
+    """Return the thresholds `no_evidence` and `fake`, rounded away from the samples."""
     reals, fakes = ([part & (truth == label) for part in parts] for label in (0, 1))
-    # Just above the first real that may not sound the alarm, and at the first fake that may not be missed.
+    # Just above the highest real that must not be called fake; at the lowest fake that must not be missed.
     alarm = max(-_first_beyond(-scaled[part], weights[part], fpr) for part in reals)
     miss = min(_first_beyond(scaled[part], weights[part], fnr) for part in fakes)
     low, high = sorted((float(np.floor(miss * 1e4 - 1) / 1e4), float(np.ceil(alarm * 1e4 + 1) / 1e4)))
@@ -210,11 +211,11 @@ def _thresholds(
 
 
 def _first_beyond(scores: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:
-    """Return the lowest score up to which the samples weigh more than a share of all, in [0, 1)."""
+    """Return the lowest score at which the cumulative weight exceeds a share of the total, in [0, 1)."""
     order = np.argsort(scores)
-    weighed = np.cumsum(weights[order])
-    # Sums of thirds are not whole numbers.
-    return float(scores[order][np.argmax(weighed > rate * weighed[-1] + 1e-9)])
+    cumulative = np.cumsum(weights[order])
+    # Weights such as 1/3 do not add up exactly.
+    return float(scores[order][np.argmax(cumulative > rate * cumulative[-1] + 1e-9)])
 
 
 def count_verdicts(
@@ -225,14 +226,14 @@ def count_verdicts(
     level: Literal["frame", "video"],
     data: str,
 ) -> ErrorRates:
-    """Return how often verdicts are right and wrong on samples of known truth.
+    """Count right and wrong verdicts on labelled samples.
 
     Args:
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
-        calibration: Calibrates them, and has the thresholds.
-        level: What a sample is.
-        data: What the samples are.
+        calibration: Calibration of the scores, with the thresholds.
+        level: Whether a sample is a frame or a video.
+        data: Name of the data.
     """
     scores = calibrate(raw, calibration)
     called, cleared = scores >= calibration.fake, scores < calibration.no_evidence

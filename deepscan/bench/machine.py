@@ -1,4 +1,4 @@
-"""What figures were measured on: processor, memory, GPU, system, libraries, and the files themselves."""
+"""Description of the machine and the files of a benchmark: processor, memory, GPU, system, libraries."""
 
 import os
 import platform
@@ -16,12 +16,12 @@ from deepscan.media.frames import DecodeReport
 from deepscan.scanning.runfile import commit
 from deepscan.versions import libraries
 
-#: What is asked of nvidia-smi.
+#: Fields queried from nvidia-smi.
 _GPU = ("name", "memory.total", "driver_version", "power.limit")
 
 
 def describe() -> dict[str, Any]:
-    """Return the machine and what is installed on it, as JSON types."""
+    """Return the machine and its installed software, as JSON types."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -38,15 +38,15 @@ def describe() -> dict[str, Any]:
 
 
 def load_average() -> float:
-    """Return how many processes have been at work, or waiting for it, in the last minute."""
+    """Return the load average of the last minute: the number of running or runnable processes."""
     return round(os.getloadavg()[0], 2)
 
 
 def processor() -> str:
     """Return the processor's name."""
-    told = Path("/proc/cpuinfo")
-    if told.exists():
-        for line in told.read_text(errors="replace").splitlines():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
             if line.startswith(("model name", "Model")):
                 return " ".join(line.partition(":")[2].split())
     return platform.processor() or platform.machine()
@@ -58,22 +58,22 @@ def usable_cores() -> int:
 
 
 def memory_gb() -> float:
-    """Return the machine's memory in units of 2^30 bytes."""
+    """Return the machine's memory in GiB."""
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
 def gpus() -> list[dict[str, str]]:
-    """Return each GPU's name, memory, driver and power limit, as nvidia-smi tells them; empty without one."""
+    """Return each GPU's name, memory, driver and power limit from nvidia-smi; empty without a GPU."""
     if not cuda_devices() or shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", f"--query-gpu={','.join(_GPU)}", "--format=csv,noheader"]
-    told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    rows = [[cell.strip() for cell in line.split(",")] for line in told.stdout.splitlines()]
+    result = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
+    rows = [[cell.strip() for cell in line.split(",")] for line in result.stdout.splitlines()]
     return [dict(zip(_GPU, row, strict=True)) for row in rows if len(row) == len(_GPU)]
 
 
 def files(paths: Sequence[bytes], reports: Sequence[DecodeReport]) -> list[dict[str, Any]]:
-    """Return what the files that were measured are like, by how their decoding went."""
+    """Return a description of each measured file, from the report of its decoding."""
     return [
         {
             "name": os.path.basename(os.fsdecode(path)),
@@ -88,7 +88,7 @@ def files(paths: Sequence[bytes], reports: Sequence[DecodeReport]) -> list[dict[
 
 def _engines() -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     for name in ENGINES.names:
-        # Torch takes seconds to import, and its version is among the libraries.
+        # torch takes seconds to import, and `libraries` lists its version already.
         if ENGINES.get(name).package == "torch":
             continue
         try:

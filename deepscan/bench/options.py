@@ -1,4 +1,4 @@
-"""What `bench` is asked to measure, checked before anything runs, and the scans that it comes to."""
+"""Options of `bench`, checked before anything runs, and the scans that they select."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,22 +16,22 @@ STAGES = ("start-up", "decode", "faces", "detector", "scan")
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What is measured; several values of one thing are measured side by side.
+    """Options of a benchmark; every combination of values is measured.
 
     Attributes:
-        frames: How many frames of a video are sampled.
+        frames: Numbers of frames to sample from each video.
         models: Names or folders; `none` finds faces only.
-        engines: As `scan` takes them, and so are the next four.
+        engines: Engines, as for `scan`.
         devices: `auto`, `cpu` or `cuda`.
-        precisions: `auto`, or those that an engine offers.
+        precisions: `auto`, or precisions of an engine.
         faces: Names of face finders, of `FINDERS`.
-        faces_device: `cpu` or `cuda`, one for all.
-        decoder: One for all.
-        batches: How many crops go through the detector at once.
-        repeats: How often each thing is timed, after one run untimed.
-        limit: Of more files than this, so many are taken, spread evenly.
-        workers: Decoders at once, None for a number that suits the machine.
-        stages: Which of `STAGES`.
+        faces_device: `cpu` or `cuda`, for all runs.
+        decoder: The decoder of all runs.
+        batches: Batch sizes of the detector, in crops.
+        repeats: Number of timed runs of each case, after one warm-up run.
+        limit: Maximum number of files; of more files, an evenly spread subset is measured.
+        workers: Number of decoder processes, None to choose by the machine.
+        stages: Stages to measure, of `STAGES`.
 
     Raises:
         UsageError: A value is unknown or out of range.
@@ -57,18 +57,20 @@ class BenchOptions:
                 raise UsageError(f"--{name} is empty", "leave the option out for its default")
         for name in ("frames", "batches"):
             if min(getattr(self, name)) < 1:
-                raise UsageError(f"--{name} are at least 1 each", "leave the option out for its default")
+                raise UsageError(
+                    f"every value of --{name} must be at least 1", "leave the option out for its default"
+                )
         for stage in self.stages:
             if stage not in STAGES:
-                raise UsageError(f"there is no stage {stage!r}", choice_hint(stage, STAGES))
+                raise UsageError(f"unknown stage {stage!r}", choice_hint(stage, STAGES))
         list(self.scans())
 
     def scans(self) -> Iterator[ScanOptions]:
-        """Yield the scans to be measured, each combination once."""
+        """Yield the options of the scans to measure, each combination once."""
         for frames, faces, model in itertools.product(self.frames, self.faces, self.models):
-            ways = itertools.product(self.engines, self.devices, self.precisions)
-            # Without a detector there is but one way to run it.
-            for engine, device, precision in [(AUTO,) * 3] if model == NO_MODEL else ways:
+            variants = itertools.product(self.engines, self.devices, self.precisions)
+            # Without a detector, these three options make no difference.
+            for engine, device, precision in [(AUTO,) * 3] if model == NO_MODEL else variants:
                 yield ScanOptions(
                     model=model,
                     frames=frames,
@@ -81,5 +83,5 @@ class BenchOptions:
                 )
 
     def decoding(self, frames: int) -> DecodeOptions:
-        """Return how files are decoded."""
+        """Return the decoding options for a number of frames."""
         return DecodeOptions(frames=frames, decoder=self.decoder)

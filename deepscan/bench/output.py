@@ -1,4 +1,4 @@
-"""Where the figures go: rows as CSV or JSON lines as they come, the machine in a file beside them."""
+"""Benchmark output: rows as CSV or JSON lines, and a description of the machine in a separate file."""
 
 import csv
 import json
@@ -13,40 +13,43 @@ TABLE_SUFFIXES = (".csv", ".jsonl")
 
 
 class RowFile:
-    """A table that is written row by row, so that what was measured stays.
+    """A table that is written row by row, so that an interrupted run keeps its rows.
 
     Args:
-        path: `*.csv` or `*.jsonl`; the machine goes to `*.machine.json`.
-        overwrite: Whether files that are there may be replaced.
+        path: `*.csv` or `*.jsonl`; the machine is described in `*.machine.json`.
+        overwrite: Whether existing files may be replaced.
 
     Raises:
-        UsageError: The suffix is another, a file is there, or the folder cannot be written to.
+        UsageError: The suffix is unknown, a file exists, or the folder is not writable.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path, self.machine = path, machine_file(path)
         if path.suffix not in TABLE_SUFFIXES:
-            raise UsageError(f"--out {path} is no table", f"name a file with {' or '.join(TABLE_SUFFIXES)}")
-        there = [file for file in (path, self.machine) if file.exists()]
-        if there and not overwrite:
-            raise UsageError(f"{there[0]} is there already", "name another file, or give --overwrite")
+            raise UsageError(
+                f"--out must end in {' or '.join(TABLE_SUFFIXES)}, not {path.name}",
+                "choose another file name",
+            )
+        existing = [file for file in (path, self.machine) if file.exists()]
+        if existing and not overwrite:
+            raise UsageError(f"{existing[0]} already exists", "choose another file, or add --overwrite")
         try:
             self._file = path.open("w", newline="", encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
+            raise UsageError(f"cannot write {path}: {error.strerror}", "choose another file with --out")
         self._table = csv.DictWriter(self._file, BENCH_COLUMNS, restval="", lineterminator="\n")
         if path.suffix == ".csv":
             self._table.writeheader()
 
     def describe(self, environment: Mapping[str, Any]) -> None:
-        """Write what the figures were measured on."""
+        """Write the description of the machine and the files."""
         write_machine(self.path, environment)
 
     def append(self, row: BenchRow) -> None:
         """Write a row.
 
         Raises:
-            DeepscanError: There is no room for it.
+            DeepscanError: The file cannot be written, for example because the disk is full.
         """
         try:
             if self.path.suffix == ".csv":
@@ -55,7 +58,10 @@ class RowFile:
                 self._file.write(json.dumps(row) + "\n")
             self._file.flush()
         except OSError as error:
-            raise DeepscanError(f"{self.path} cannot be written: {error.strerror}", "make room, and repeat")
+            raise DeepscanError(
+                f"cannot write {self.path}: {error.strerror}",
+                "free some disk space, then run the command again",
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -63,7 +69,7 @@ class RowFile:
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a whole table as CSV; its columns are the keys of all rows, in the order of their first use."""
+    """Write a table as CSV; its columns are the keys of all rows, in order of first appearance."""
     lines = list(rows)
     names = list(dict.fromkeys(name for line in lines for name in line))
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -73,10 +79,10 @@ def write_table(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 def write_machine(table: Path, environment: Mapping[str, Any]) -> None:
-    """Write what a table's figures were measured on, to `machine_file`."""
+    """Write the description of the machine to the `machine_file` of a table."""
     machine_file(table).write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
 
 
 def machine_file(table: Path) -> Path:
-    """Return the file beside a table that says what its figures were measured on."""
+    """Return the path of the file that describes the machine of a table's figures."""
     return table.with_suffix(".machine.json")

@@ -1,4 +1,4 @@
-"""One run of `bench`: every stage that was asked for in turn, and a row for each thing that was timed."""
+"""One run of `bench`: measures the requested stages in turn, with a table row for each timed case."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from deepscan.models.choice import NO_MODEL
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.run import load_scorer, suitable_workers
 
-#: The columns of the table. What a row has no value for is empty.
+#: The columns of the table; a row may leave some of them empty.
 # fmt: off
 BENCH_COLUMNS = (
     "stage", "part", "frames", "faces", "faces_device", "model", "engine", "device", "precision", "batch",
@@ -30,47 +30,47 @@ BENCH_COLUMNS = (
 # fmt: on
 BenchRow = Mapping[str, Any]
 #: Stages that run a detector.
-DETECTING = frozenset({"start-up", "detector", "scan"})
+DETECTOR_STAGES = frozenset({"start-up", "detector", "scan"})
 
 
 class BenchListener:
-    """What a run tells whoever started it; each method may be overridden."""
+    """Callbacks of a benchmark run; override the ones you need."""
 
     def begun(self, stage: str) -> None:
-        """A stage begins."""
+        """Called when a stage begins."""
 
     def ran(self, done: int, total: int) -> None:
-        """So many of the stage's runs have been made."""
+        """Called with the number of finished runs of the stage, and their total."""
 
     def note(self, line: str) -> None:
-        """Something a reader of the figures should know."""
+        """Called with a remark that readers of the figures need."""
 
     def described(self, environment: Mapping[str, Any]) -> None:
-        """The machine and the files are known."""
+        """Called with the description of the machine and the files."""
 
     def measured(self, row: BenchRow) -> None:
-        """A row of the table; its keys are among `BENCH_COLUMNS`."""
+        """Called with a row of the table; its keys are among `BENCH_COLUMNS`."""
 
 
 def run_benchmark(
     paths: Sequence[bytes], options: BenchOptions, listener: BenchListener, folder: Path
 ) -> None:
-    """Measure, and tell the listener.
+    """Run a benchmark and report its rows to a listener.
 
     Args:
-        paths: The files; none for clips made up for it.
-        options: What is measured.
-        listener: Is told what happens.
-        folder: Where made-up clips may be written.
+        paths: The files; empty to measure synthetic clips.
+        options: What to measure.
+        listener: Receives progress, notes and rows.
+        folder: Folder for synthetic clips.
 
     Raises:
-        DeepscanError: Nothing can be measured.
+        DeepscanError: No file can be decoded, or no model can be loaded.
     """
     _Run(options, listener).run(paths, folder)
 
 
 class _Run:
-    """One run; see `run_benchmark`."""
+    """State of one run; see `run_benchmark`."""
 
     def __init__(self, options: BenchOptions, listener: BenchListener) -> None:
         self._options, self._listener = options, listener
@@ -81,12 +81,12 @@ class _Run:
     def run(self, paths: Sequence[bytes], folder: Path) -> None:
         """Choose the files, describe them and the machine, and measure stage by stage."""
         load = machine.load_average()
-        chosen = self._look(paths or self._made(folder), load)
-        scans = self._possible() if DETECTING & set(self._options.stages) else []
+        chosen = self._select_files(paths or self._make_clips(folder), load)
+        scans = self._loadable_scans() if DETECTOR_STAGES & set(self._options.stages) else []
         if not cuda_devices():
-            self._listener.note("no GPU here: what one would do is not measured")
+            self._listener.note("no GPU found: only the CPU is measured")
         steps: dict[str, Callable[[], object]] = {
-            "start-up": lambda: self._measure([*whole.start_up(scans[0], chosen[0])]),
+            "start-up": lambda: self._measure([*whole.start_up_cases(scans[0], chosen[0])]),
             "decode": lambda: self._decode(chosen),
             "faces": lambda: self._faces(chosen),
             "detector": self._detector,
@@ -97,55 +97,57 @@ class _Run:
                 self._listener.begun(stage)
                 step()
 
-    def _made(self, folder: Path) -> list[bytes]:
+    def _make_clips(self, folder: Path) -> list[bytes]:
         self._listener.begun("making clips")
-        made = []
+        clips = []
         for at, clip in enumerate(CLIPS):
             self._listener.ran(at, len(CLIPS))
-            made.append(os.fsencode(make_clip(clip, folder)))
-        return made
+            clips.append(os.fsencode(make_clip(clip, folder)))
+        return clips
 
-    def _look(self, paths: Sequence[bytes], load: float) -> list[bytes]:
-        """Return the files that are measured: spread evenly over those named, without those that fail."""
+    def _select_files(self, paths: Sequence[bytes], load: float) -> list[bytes]:
+        """Return the files to measure: an evenly spread subset of the given ones, without those that fail."""
         self._listener.begun("reading files")
         if len(paths) > (most := self._options.limit):
             self._listener.note(
-                f"{most} of {len(paths)} files are measured, spread evenly: --limit takes more"
+                f"measuring {most} of {len(paths)} files, spread evenly: raise --limit to measure more"
             )
             paths = [paths[at * len(paths) // most] for at in range(most)]
         reports = stages.decode_once(paths, self._options.decoding(max(self._options.frames)))
         for path, report in zip(paths, reports, strict=True):
             if report.status != "ok":
                 name = os.path.basename(os.fsdecode(path))
-                self._listener.note(f"left out: {name}: {report.status}: {report.detail}")
-        read = [both for both in zip(paths, reports, strict=True) if both[1].status == "ok"]
-        if not read:
-            raise UsageError(f"none of {len(paths)} files can be decoded", "deepscan scan says why")
-        chosen = [path for path, _ in read]
-        files = machine.files(chosen, [report for _, report in read])
+                self._listener.note(f"skipped: {name}: {report.status}: {report.detail}")
+        decodable = [pair for pair in zip(paths, reports, strict=True) if pair[1].status == "ok"]
+        if not decodable:
+            raise UsageError(
+                f"none of the {len(paths)} files can be decoded", "run deepscan scan on them to see why"
+            )
+        chosen = [path for path, _ in decodable]
+        files = machine.files(chosen, [report for _, report in decodable])
         facts = {**machine.describe(), "load": load, "workers": self._workers, "files": files}
         self._listener.described(facts)
         return chosen
 
-    def _possible(self) -> list[ScanOptions]:
-        """Return the scans whose detector can be loaded, one at least; keep those that are timed alone."""
-        impossible: dict[tuple[str, ...], UsageError | MissingError] = {}
+    def _loadable_scans(self) -> list[ScanOptions]:
+        """Return the scans whose detector loads, at least one; keep the detectors for their own stage."""
+        errors: dict[tuple[str, ...], UsageError | MissingError] = {}
         for options in self._options.scans():
-            way = _way(options)
-            if way in self._labels or way in impossible:
+            variant = _variant(options)
+            if variant in self._labels or variant in errors:
                 continue
             try:
                 scorer = None if options.model == NO_MODEL else load_scorer(options)
             except (UsageError, MissingError) as error:
-                self._listener.note(f"left out: {error.message}")
-                impossible[way] = error
+                self._listener.note(f"skipped: {error.message}")
+                errors[variant] = error
                 continue
-            self._labels[way] = _labels(scorer)
+            self._labels[variant] = _labels(scorer)
             if scorer is not None and "detector" in self._options.stages:
-                self._scorers[way] = scorer
+                self._scorers[variant] = scorer
         if not self._labels:
-            raise next(iter(impossible.values()))
-        return [options for options in self._options.scans() if _way(options) in self._labels]
+            raise next(iter(errors.values()))
+        return [options for options in self._options.scans() if _variant(options) in self._labels]
 
     def _measure(self, cases: Sequence[TimedCase]) -> None:
         for measurement in measure_cases(cases, self._options.repeats, self._listener.ran):
@@ -154,7 +156,7 @@ class _Run:
     def _decode(self, paths: Sequence[bytes]) -> None:
         self._measure(
             [
-                stages.decoding(
+                stages.decode_case(
                     paths, self._options.decoding(frames), workers, {"stage": "decode", "frames": frames}
                 )
                 for frames in self._options.frames
@@ -165,15 +167,15 @@ class _Run:
     def _faces(self, paths: Sequence[bytes]) -> None:
         finders = {mode: open_finder(mode, self._options.faces_device) for mode in self._options.faces}
         for frames in self._options.frames:
-            held = stages.hold(paths, self._options.decoding(frames))
-            if held.left_out:
+            decoded = stages.decode_within_memory(paths, self._options.decoding(frames))
+            if decoded.left_out:
                 self._listener.note(
-                    f"faces of {frames} frames: {len(held.videos)} of {len(paths)} files, what memory holds"
+                    f"{frames} frames: only {len(decoded.videos)} of {len(paths)} files fit into memory"
                 )
             self._measure(
                 [
-                    stages.finding(
-                        held,
+                    stages.faces_case(
+                        decoded,
                         finder,
                         {"stage": "faces", "frames": frames, "faces": mode, "faces_device": finder.device},
                     )
@@ -182,20 +184,20 @@ class _Run:
             )
 
     def _detector(self) -> None:
-        # They go with this stage: a scan loads its own.
+        # Free them after this stage: a scan loads its own detector.
         scorers, self._scorers = self._scorers, {}
-        batches = [(way, batch) for way in scorers for batch in self._options.batches]
+        batches = [(variant, batch) for variant in scorers for batch in self._options.batches]
         cases = [
-            stages.judging(scorers[way], batch, {"stage": "detector", **self._labels[way]})
-            for way, batch in batches
+            stages.detector_case(scorers[variant], batch, {"stage": "detector", **self._labels[variant]})
+            for variant, batch in batches
         ]
         measured = measure_cases(cases, self._options.repeats, self._listener.ran)
         self._listener.begun("bare matrix products")
-        # Each starts a process that imports torch: no variant asks for what another has asked.
+        # Each call starts a process that imports torch, so variants share the results.
         rate_of, operations_of = cache(accelerator.matmul_rate), cache(accelerator.operations)
-        rates = {way: self._rates(scorer, rate_of, operations_of) for way, scorer in scorers.items()}
-        for (way, _), measurement in zip(batches, measured, strict=True):
-            self._listener.measured(measurement.row() | _share(measurement, *rates[way]))
+        rates = {variant: self._rates(scorer, rate_of, operations_of) for variant, scorer in scorers.items()}
+        for (variant, _), measurement in zip(batches, measured, strict=True):
+            self._listener.measured(measurement.row() | _matmul_share(measurement, *rates[variant]))
 
     def _rates(
         self,
@@ -203,7 +205,7 @@ class _Run:
         rate_of: Callable[[str, str], float | str],
         operations_of: Callable[[Path], float | str],
     ) -> tuple[float | None, float | None]:
-        """Return the rate of bare matrix products and the operations a crop, None for what is not known."""
+        """Return the rate of matrix products and the operations per crop, or None for both if unknown."""
         card, engine = scorer.card, scorer.engine
         rate = rate_of(engine.device, engine.precision)
         operations = rate if isinstance(rate, str) else operations_of(card.folder)
@@ -211,7 +213,7 @@ class _Run:
             views = make_preprocessor(card.inputs, scorer.recipe, card.mean, card.std).views
             return rate, operations * views
         self._listener.note(
-            f"{card.name}, {engine.precision}: no share of bare matrix products: {operations}"
+            f"{card.name}, {engine.precision}: not compared with bare matrix products: {operations}"
         )
         return None, None
 
@@ -221,36 +223,36 @@ class _Run:
             labels = {"stage": "scan", "part": "whole", "frames": options.frames, "faces": options.faces}
             labels |= {
                 "faces_device": options.faces_device,
-                **self._labels[_way(options)],
+                **self._labels[_variant(options)],
                 "workers": self._workers,
             }
-            cases.append(whole.scanning(paths, options, self._workers, labels))
+            cases.append(whole.scan_case(paths, options, self._workers, labels))
         for measurement in measure_cases(cases, self._options.repeats, self._listener.ran):
             for row in (measurement.row(), *_parts(measurement)):
                 self._listener.measured(row)
 
 
-def _way(options: ScanOptions) -> tuple[str, ...]:
+def _variant(options: ScanOptions) -> tuple[str, ...]:
     return options.model, options.engine, options.device, options.precision
 
 
 def _labels(scorer: Scorer | None) -> dict[str, Any]:
-    """Return which columns of a row a detector fills, as it is and not as it was asked for."""
+    """Return the columns of a row that describe the loaded detector, rather than the requested one."""
     if scorer is None:
         return {"model": NO_MODEL}
-    told = scorer.to_json()
-    return {"model": told["name"], **{key: told[key] for key in ("engine", "device", "precision")}}
+    loaded = scorer.to_json()
+    return {"model": loaded["name"], **{key: loaded[key] for key in ("engine", "device", "precision")}}
 
 
-def _share(measurement: Timing, rate: float | None, operations: float | None) -> dict[str, float]:
+def _matmul_share(measurement: Timing, rate: float | None, operations: float | None) -> dict[str, float]:
     if rate is None or operations is None:
         return {}
-    reached = operations * measurement.case.count / measurement.seconds
-    return {"gflop_per_second": round(reached / 1e9, 2), "of_matmul": round(reached / rate, 4)}
+    rate_reached = operations * measurement.case.count / measurement.seconds
+    return {"gflop_per_second": round(rate_reached / 1e9, 2), "of_matmul": round(rate_reached / rate, 4)}
 
 
 def _parts(measurement: Timing) -> Iterator[BenchRow]:
-    """Yield a row for each stage of a scan: its seconds of all videos together; stages overlap."""
+    """Yield a row for each stage of a scan, with its seconds summed over all videos; stages overlap."""
     case = measurement.case
     for stage in measurement.samples[0].parts:
         part = replace(case, labels={**case.labels, "part": stage})

@@ -1,4 +1,4 @@
-"""The stages of a scan alone: decoding, finding faces, and the detector at several batch sizes."""
+"""The stages of a scan in isolation: decoding, finding faces, and the detector at several batch sizes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from deepscan.media.frames import DecodeReport, Frame
 from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
 from deepscan.media.pool import DecodePool
 
-#: Bytes of decoded frames that are held at once, to be searched again and again.
-MAX_HELD_BYTES = 1 << 30
+#: Memory limit of the decoded frames that are kept for repeated face finding, in bytes.
+MAX_FRAME_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """Decoded frames of some videos.
+class DecodedVideos:
+    """Decoded frames of several videos.
 
     Attributes:
-        videos: The frames of each, in the order of time.
-        left_out: How many of the files are not among them, for want of room.
+        videos: The frames of each video, in order of time.
+        left_out: Number of files that did not fit into memory.
     """
 
     videos: Sequence[Sequence[Frame]]
@@ -34,28 +34,28 @@ class Held:
 
     @property
     def count(self) -> int:
-        """How many frames there are."""
+        """Total number of frames."""
         return sum(map(len, self.videos))
 
 
 def decode_once(paths: Sequence[bytes], options: DecodeOptions) -> list[DecodeReport]:
-    """Decode each file once and return how that went, in their order: what fails has no speed."""
+    """Decode each file once and return the reports in file order, so that failing files can be skipped."""
     with DecodePool(options, 1) as pool:
         return _drain(pool, paths)
 
 
-def decoding(
+def decode_case(
     paths: Sequence[bytes], options: DecodeOptions, workers: int, labels: Mapping[str, Any]
 ) -> TimedCase:
-    """Return the case of decoding files and giving every frame back at once.
+    """Return the case of decoding files and releasing every frame immediately.
 
-    The processes that decode have started before the clock does.
+    The worker processes start before the clock does.
 
     Args:
         paths: The files.
-        options: How to decode.
-        workers: Processes at once.
-        labels: Of the row.
+        options: Decoding options.
+        workers: Number of processes.
+        labels: Labels of the row.
     """
 
     def run() -> Sample:
@@ -66,10 +66,10 @@ def decoding(
     return TimedCase({**labels, "workers": workers}, len(paths), "videos", run)
 
 
-def hold(paths: Sequence[bytes], options: DecodeOptions) -> Held:
-    """Decode files one by one while there is room for their frames; one file at least."""
+def decode_within_memory(paths: Sequence[bytes], options: DecodeOptions) -> DecodedVideos:
+    """Decode files one by one until `MAX_FRAME_BYTES` is reached, but at least one file."""
     videos: list[list[Frame]] = []
-    room = MAX_HELD_BYTES
+    room = MAX_FRAME_BYTES
     with DecodePool(options, 1) as pool:
         for path in paths:
             if room <= 0:
@@ -82,16 +82,16 @@ def hold(paths: Sequence[bytes], options: DecodeOptions) -> Held:
             room -= size
             if room >= 0 or not videos:
                 videos.append(frames)
-    return Held(videos, len(paths) - len(videos))
+    return DecodedVideos(videos, len(paths) - len(videos))
 
 
-def finding(decoded: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> TimedCase:
-    """Return the case of finding the faces of videos, in batches as a scan does.
+def faces_case(decoded: DecodedVideos, finder: FaceFinder, labels: Mapping[str, Any]) -> TimedCase:
+    """Return the case of finding the faces of videos, in the batches of a scan.
 
     Args:
-        decoded: Their frames.
+        decoded: Decoded frames.
         finder: The face finder.
-        labels: Of the row.
+        labels: Labels of the row.
     """
 
     def work() -> None:
@@ -104,23 +104,23 @@ def finding(decoded: Held, finder: FaceFinder, labels: Mapping[str, Any]) -> Tim
     return TimedCase(labels, decoded.count, "frames", lambda: timed(work))
 
 
-def judging(scorer: Scorer, batch: int, labels: Mapping[str, Any]) -> TimedCase:
-    """Return the case of scoring a batch of crops, from their pixels to their scores on the CPU.
+def detector_case(scorer: Scorer, batch: int, labels: Mapping[str, Any]) -> TimedCase:
+    """Return the case of scoring a batch of crops, from pixels to scores on the CPU.
 
-    A GPU's work has ended when its scores have arrived, so that no clock stops before it.
+    The clock stops when the scores have arrived on the CPU, so a GPU has finished by then.
 
     Args:
         scorer: The detector.
-        batch: How many crops.
-        labels: Of the row.
+        batch: Number of crops.
+        labels: Labels of the row.
     """
-    crops = golden_crops(scorer.recipe.input_side)
-    given = np.ascontiguousarray(np.resize(crops, (batch, *crops.shape[1:])))
-    return TimedCase({**labels, "batch": batch}, batch, "crops", lambda: timed(lambda: scorer.score(given)))
+    golden = golden_crops(scorer.recipe.input_side)
+    crops = np.ascontiguousarray(np.resize(golden, (batch, *golden.shape[1:])))
+    return TimedCase({**labels, "batch": batch}, batch, "crops", lambda: timed(lambda: scorer.score(crops)))
 
 
 def _frames(pool: DecodePool, path: bytes) -> Iterator[FrameReady]:
-    """Yield the frames of a file; each is given back when the next is asked for."""
+    """Yield the frames of a file; each is released when the next is requested."""
     pool.submit(DecodeJob(0, path))
     while pool.busy:
         for event in pool.poll(1.0):
@@ -130,7 +130,7 @@ def _frames(pool: DecodePool, path: bytes) -> Iterator[FrameReady]:
 
 
 def _drain(pool: DecodePool, paths: Sequence[bytes]) -> list[DecodeReport]:
-    """Decode files, give every frame back at once, and return how it went, in the order of the files."""
+    """Decode files, release every frame immediately, and return the reports in file order."""
     waiting = [DecodeJob(number, path) for number, path in enumerate(paths)][::-1]
     reports: dict[int, DecodeReport] = {}
     while waiting or pool.busy:

@@ -1,4 +1,4 @@
-"""Timing what is comparable side by side: warm-up, turns, medians, and how far the turns lie apart."""
+"""Timing of comparable cases: a warm-up run, then interleaved runs, with median and extremes."""
 
 import resource
 import statistics
@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Called before each run, with how many of how many have been made.
+#: Progress callback, called before each run: (done, total).
 OnRun = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run.
+    """Measurements of one run.
 
     Attributes:
-        seconds: By the clock on the wall.
-        cpu: Of all cores and of processes that have ended meanwhile; None where it was not measured.
-        parts: Stage of the run -> seconds of it.
-        busy: How much of the time a GPU computed, in percent; None where it was not measured.
+        seconds: Wall-clock time.
+        cpu: CPU time in seconds, over all cores and child processes that have ended; None if not measured.
+        parts: Stage of the run -> its seconds.
+        busy: Share of the time in which a GPU was busy, in percent; None if not measured.
     """
 
     seconds: float
@@ -30,13 +30,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class TimedCase:
-    """Something to be timed.
+    """A piece of work to time.
 
     Attributes:
-        labels: Which columns of a row tell it from others.
-        count: How many pieces of work a run does.
-        unit: What a piece is.
-        run: Does it once.
+        labels: Columns that identify the case in the table.
+        count: Number of units that a run processes.
+        unit: Plural name of the units.
+        run: Runs the case once.
     """
 
     labels: Mapping[str, Any]
@@ -47,11 +47,11 @@ class TimedCase:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What came of the runs of a case.
+    """The timed runs of a case.
 
     Attributes:
-        case: What was timed.
-        samples: One a run, those that warmed up left out.
+        case: The case.
+        samples: One for each run, without the warm-up.
     """
 
     case: TimedCase
@@ -59,16 +59,16 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """The median of the runs."""
+        """Median wall-clock time of the runs, in seconds."""
         return statistics.median(sample.seconds for sample in self.samples)
 
     @property
     def least_cpu(self) -> float:
-        """The least CPU time of the runs, in seconds: other work on the machine only adds to it."""
+        """Minimum CPU time of the runs, in seconds: other work on the machine can only increase it."""
         return min(sample.cpu for sample in self.samples if sample.cpu is not None)
 
     def row(self) -> dict[str, Any]:
-        """Return the row of the table, without what is not known."""
+        """Return the row of the table, without unknown values."""
         seconds = [sample.seconds for sample in self.samples]
         cpu = [sample.cpu for sample in self.samples if sample.cpu is not None]
         busy = [sample.busy for sample in self.samples if sample.busy is not None]
@@ -88,35 +88,35 @@ class Timing:
 
 
 def timed(work: Callable[[], object]) -> Sample:
-    """Do something in this process and return how long it took."""
-    begun, spent = time.perf_counter(), cpu_seconds()
+    """Run a function in this process and return its timings."""
+    started, cpu_started = time.perf_counter(), cpu_seconds()
     work()
-    return Sample(time.perf_counter() - begun, cpu_seconds() - spent)
+    return Sample(time.perf_counter() - started, cpu_seconds() - cpu_started)
 
 
 def measure_cases(cases: Sequence[TimedCase], repeats: int, on_run: OnRun) -> list[Timing]:
-    """Run cases in turns, each once untimed, so that a slow minute of the machine falls on all of them.
+    """Run cases in turn, with a warm-up each, so that a slow phase of the machine affects all of them.
 
     Args:
-        cases: What to run.
-        repeats: How often each is timed, at least 1.
-        on_run: Is called before each run.
+        cases: The cases.
+        repeats: Number of timed runs of each case, at least 1.
+        on_run: Called before each run.
     """
     if repeats < 1:
-        raise ValueError(f"something is timed at least once, not {repeats} times")
+        raise ValueError(f"repeats must be at least 1, not {repeats}")
     samples: list[list[Sample]] = [[] for _ in cases]
     runs = (repeats + 1) * len(cases)
     for turn in range(repeats + 1):
-        for at, case in enumerate(cases):
-            on_run(turn * len(cases) + at, runs)
+        for index, case in enumerate(cases):
+            on_run(turn * len(cases) + index, runs)
             sample = case.run()
             if turn:
-                samples[at].append(sample)
+                samples[index].append(sample)
     on_run(runs, runs)
     return [Timing(case, own) for case, own in zip(cases, samples, strict=True)]
 
 
 def cpu_seconds() -> float:
-    """Return the seconds that the cores have worked for this process and those of its children that ended."""
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
+    """Return the CPU time of this process and of its children that have ended, in seconds."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,1 +1,1 @@
-"""Metrics of scores and labels: AUC, EER, average precision, and their intervals; numbers in, numbers out."""
+"""Metrics computed from scores and labels: AUC, EER, average precision, and their confidence intervals."""

@@ -1,4 +1,4 @@
-"""Metrics of fake probabilities, and their bootstrap intervals."""
+"""Metrics on probabilities of fake, with bootstrap intervals."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 from deepscan.errors import UsageError
 from deepscan.metrics.ranking import RankedSamples, RocCurve
 
-#: Takes labels and scores, both of shape (N,).
+#: Maps labels and scores, both of shape (N,), to a value.
 MetricFunction = Callable[[ArrayLike, ArrayLike], float]
-#: Greatest false positive rates of `partial_auc` and of `tpr_at_fpr`.
+#: Maximum false positive rates of `partial_auc` and `tpr_at_fpr`.
 PARTIAL_FPR, LOW_FPR = 0.1, 0.01
 
 
 def check_samples(
     labels: ArrayLike, scores: ArrayLike, *, both_classes: bool = True
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return labels and scores as arrays; refuse those that no metric is defined for.
+    """Check that metrics are defined for labels and scores, and return both as arrays.
 
     Args:
         labels: 0 for real, 1 for fake, shape (N,).
         scores: Probability of fake, in [0, 1], shape (N,).
-        both_classes: Whether both labels must occur.
+        both_classes: Whether both labels must be present.
 
     Raises:
-        UsageError: Shapes differ, there are no samples, a score is NaN or outside [0, 1], a label is
+        UsageError: The shapes differ, there are no samples, a score is NaN or outside [0, 1], a label is
             neither 0 nor 1, or a class is missing.
     """
     truth, probabilities = np.asarray(labels), np.asarray(scores, dtype=np.float64)
@@ -43,7 +43,7 @@ def check_samples(
         raise UsageError(f"{int(np.isnan(probabilities).sum())} of {len(probabilities)} scores are NaN", hint)
     if probabilities.min() < 0 or probabilities.max() > 1:
         raise UsageError(
-            f"scores reach from {probabilities.min():.3g} to {probabilities.max():.3g}, outside [0, 1]", hint
+            f"scores range from {probabilities.min():.3g} to {probabilities.max():.3g}, outside [0, 1]", hint
         )
     if both_classes and truth.min() == truth.max():
         only = "fake" if truth[0] else "real"
@@ -52,7 +52,7 @@ def check_samples(
 
 
 def auc(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the area under the ROC curve (trapezoid, ties count half), in [0, 1].
+    """Return the area under the ROC curve (trapezoidal, ties count half), in [0, 1].
 
     Raises:
         UsageError: See `check_samples`.
@@ -63,7 +63,7 @@ def auc(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the average precision (sum of steps, not of trapezoids), in [0, 1].
+    """Return the average precision (a step-wise sum, without interpolation), in [0, 1].
 
     Raises:
         UsageError: See `check_samples`.
@@ -76,8 +76,8 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
 def partial_auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve up to a false positive rate of `PARTIAL_FPR`, in [0, 1].
 
-    Standardised as scikit-learn does by McClish ("Analyzing a Portion of the ROC Curve", Medical Decision
-    Making 1989): chance gives 0.5, a perfect order 1. The curve is a straight line between two points.
+    Standardised after McClish ("Analyzing a Portion of the ROC Curve", Medical Decision Making 1989), as in
+    scikit-learn: chance gives 0.5, a perfect ranking 1. The curve is interpolated linearly.
 
     Raises:
         UsageError: See `check_samples`.
@@ -90,8 +90,8 @@ def partial_auc(labels: ArrayLike, scores: ArrayLike) -> float:
 def tpr_at_fpr(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the true positive rate at a false positive rate of at most `LOW_FPR`, in [0, 1].
 
-    Samples of equal score are taken together, and nothing is interpolated: with fewer than 1 / `LOW_FPR`
-    reals, it is the share of fakes that score above every real.
+    Samples with equal scores are counted together and nothing is interpolated. With fewer than
+    1 / `LOW_FPR` reals, this is the share of fakes that score above every real.
 
     Raises:
         UsageError: See `check_samples`.
@@ -105,7 +105,7 @@ def tpr_at_fpr(labels: ArrayLike, scores: ArrayLike) -> float:
 def eer(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the false positive rate at the ROC point where |FNR - FPR| is smallest, in [0, 1].
 
-    Every score that occurs is a point; nothing is interpolated.
+    Each distinct score is a point; nothing is interpolated.
 
     Raises:
         UsageError: See `check_samples`.
@@ -114,11 +114,11 @@ def eer(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def published_eer(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the equal error rate as DeepfakeBench, and so published results, compute it, in [0, 1].
+    """Return the equal error rate as DeepfakeBench and published results compute it, in [0, 1].
 
-    Only the ends of a straight run of the ROC curve are points, as scikit-learn keeps them. With a few dozen
-    samples the rates may be equal far from either end: four fakes, one of them below two of four reals, then
-    have a rate of 0.
+    Like scikit-learn by default, this keeps only the end points of a straight segment of the ROC curve. With
+    a few dozen samples the two rates may cross far from either end: four fakes, one of which scores below two
+    of four reals, give a rate of 0.
 
     Raises:
         UsageError: See `check_samples`.
@@ -136,7 +136,7 @@ def _eer(labels: ArrayLike, scores: ArrayLike, *, every_point: bool) -> float:
 
 
 def accuracy(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Return the share of samples that are on the right side of 0.5; fake is strictly above it.
+    """Return the share of samples classified correctly at 0.5; a fake scores strictly above it.
 
     Raises:
         UsageError: See `check_samples`; one class alone is allowed.
@@ -146,7 +146,9 @@ def accuracy(labels: ArrayLike, scores: ArrayLike) -> float:
 
 
 def accuracy_from(labels: ArrayLike, scores: ArrayLike, threshold: float) -> float:
-    """Return the share of samples on the right side of a threshold; fake is at or above it, as in verdicts.
+    """Return the share of samples classified correctly at a threshold; a fake scores at or above it.
+
+    Verdicts use the same comparison.
 
     Raises:
         UsageError: See `check_samples`; one class alone is allowed.
@@ -158,9 +160,9 @@ def accuracy_from(labels: ArrayLike, scores: ArrayLike, threshold: float) -> flo
 def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
     """Return the expected calibration error of the probability of fake, in [0, 1].
 
-    The bins of the score have equal width; each counts with its share of the samples times the distance
-    between its mean score and its share of fakes ("On Calibration of Modern Neural Networks", ICML
-    2017, Eq. 3, on the probability of fake rather than of the winning class).
+    The bins have equal width. Each contributes its share of the samples times the distance between its mean
+    score and its share of fakes ("On Calibration of Modern Neural Networks", ICML 2017, Eq. 3, applied to the
+    probability of fake instead of that of the predicted class).
 
     Raises:
         UsageError: See `check_samples`; one class alone is allowed.
@@ -173,12 +175,12 @@ def calibration_error(labels: ArrayLike, scores: ArrayLike, bins: int = 10) -> f
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A metric under the name that cards and reports give it, and the scores that it needs.
+    """A metric of cards and reports, with the kind of scores that it needs.
 
     Attributes:
-        function: The metric; it takes a threshold as well where `needs` says so.
-        needs: `raw` or `calibrated` scores, or calibrated ones and the card's `threshold` of fake.
-        better: Whether `higher` or `lower` figures are better.
+        function: The metric; it takes a `threshold` too if `needs` is `threshold`.
+        needs: `raw` or `calibrated` scores; `threshold` for calibrated ones and the card's `fake` threshold.
+        better: Whether a `higher` or a `lower` value is better.
     """
 
     function: Callable[..., float]
@@ -186,7 +188,7 @@ class Measure:
     better: Literal["higher", "lower"]
 
     def at(self, threshold: float) -> MetricFunction:
-        """Return the metric, with the threshold where it takes one.
+        """Return the metric as a function of labels and scores, with the threshold bound if it takes one.
 
         Args:
             threshold: Calibrated scores of at least this are fake.
@@ -194,7 +196,7 @@ class Measure:
         return partial(self.function, threshold=threshold) if self.needs == "threshold" else self.function
 
 
-#: What is measured, in the order of reports. The names are keys of cards and reports.
+#: The metrics of cards and reports, in report order; the names are keys in both.
 METRICS: Mapping[str, Measure] = {
     "auc": Measure(auc, "raw", "higher"),
     "partial_auc": Measure(partial_auc, "raw", "higher"),
@@ -207,13 +209,13 @@ METRICS: Mapping[str, Measure] = {
     "calibration_error": Measure(calibration_error, "calibrated", "lower"),
 }
 
-#: The same, to compare with published results.
+#: The same metrics for comparison with published results.
 PUBLISHED_METRICS: Mapping[str, Measure] = {
     **METRICS,
     "equal_error_rate": Measure(published_eer, "raw", "lower"),
 }
 
-#: The same metrics of a ROC curve: a thousand draws need not sort the samples a thousand times.
+#: Implementations on a ROC curve, so that a thousand draws do not sort the samples a thousand times.
 _OF_CURVE: Mapping[MetricFunction, Callable[[RocCurve], float]] = {
     auc: RocCurve.auc,
     partial_auc: partial(RocCurve.partial_auc, max_fpr=PARTIAL_FPR),
@@ -229,10 +231,10 @@ class Interval:
     """A value and its bootstrap interval.
 
     Attributes:
-        value: The value on the data itself.
+        value: The value on the original data.
         low: Lower bound.
         high: Upper bound.
-        level: Share of the resampled values between the bounds.
+        level: Confidence level: the share of the resampled values between the bounds.
     """
 
     value: float
@@ -242,7 +244,7 @@ class Interval:
 
     @property
     def bounds(self) -> list[float]:
-        """Both bounds to four digits, as in cards and reports."""
+        """Both bounds, rounded to four digits as in cards and reports."""
         return [round(self.low, 4), round(self.high, 4)]
 
 
@@ -251,10 +253,10 @@ def bootstrap(
     labels: ArrayLike,
     scores: ArrayLike,
     groups: Sequence[str] | NDArray[np.int64],
-    **drawn: Any,
+    **options: Any,
 ) -> Interval:
-    """Return one metric with its interval; the arguments are those of `bootstrap_all`."""
-    return bootstrap_all([metric], labels, scores, groups, **drawn)[0]
+    """Return one metric with its interval; see `bootstrap_all` for the arguments."""
+    return bootstrap_all([metric], labels, scores, groups, **options)[0]
 
 
 def bootstrap_all(
@@ -267,35 +269,37 @@ def bootstrap_all(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Interval]:
-    """Return metrics with their percentile bootstrap intervals, resampled by group, all from the same draws.
+    """Return metrics with their percentile bootstrap intervals, resampled by group, all on the same draws.
 
-    Samples of one source look alike, so whole groups are drawn with replacement: drawing single samples
-    would make the interval too narrow. Draws without both classes are repeated, if the data have both.
+    Samples of one source are correlated, so whole groups are drawn with replacement: drawing single samples
+    would make the intervals too narrow. If the data have both classes, a draw that lacks one is repeated.
 
     Args:
-        metrics: Functions of labels and scores; those of this module that rank are drawn fastest.
+        metrics: Functions of labels and scores; the ranking metrics of this module are fastest.
         labels: 0 or 1, shape (N,).
         scores: Probability of fake, shape (N,).
-        groups: Group of each sample, by name or number, length N.
+        groups: Group of each sample, as a name or a number, length N.
         rounds: Number of draws.
-        level: Share of the draws between the bounds.
-        seed: Of the draws.
+        level: Confidence level: the share of the draws between the bounds.
+        seed: Seed of the draws.
 
     Raises:
-        UsageError: See `check_samples`, a metric refuses the samples, or the groups are not one a sample.
+        UsageError: See `check_samples`; or a metric rejects the samples, or the number of groups is wrong.
     """
     truth, probabilities = check_samples(labels, scores, both_classes=False)
     values = [metric(truth, probabilities) for metric in metrics]
     ranking = RankedSamples(truth, probabilities)
-    others = any(metric not in _OF_CURVE for metric in metrics)
+    any_slow = any(metric not in _OF_CURVE for metric in metrics)
     drawn = np.empty((rounds, len(metrics)))
     for row, weights in zip(drawn, bootstrap_weights(truth, groups, rounds, seed), strict=True):
         curve = ranking.roc_curve(weights)
-        # In the order of the samples, which changes no figure but by rounding.
-        again = np.repeat(np.arange(len(truth), dtype=np.int32), weights) if others else None
+        # In sample order; a different order changes results by rounding only.
+        indices = np.repeat(np.arange(len(truth), dtype=np.int32), weights) if any_slow else None
         for column, metric in enumerate(metrics):
             of_curve = _OF_CURVE.get(metric)
-            row[column] = metric(truth[again], probabilities[again]) if of_curve is None else of_curve(curve)
+            row[column] = (
+                metric(truth[indices], probabilities[indices]) if of_curve is None else of_curve(curve)
+            )
     bounds = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2), axis=0).T
     return [
         Interval(value, float(low), float(high), level)
@@ -306,18 +310,18 @@ def bootstrap_all(
 def bootstrap_weights(
     labels: NDArray[np.int64], groups: Sequence[str] | NDArray[np.int64], rounds: int, seed: int
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield how often each sample is drawn when whole groups are drawn with replacement, shape (N,).
+    """Yield how often each sample occurs in a draw of whole groups with replacement, shape (N,).
 
-    Draws without both classes are repeated, if the data have both.
+    If the data have both classes, a draw that lacks one is repeated.
 
     Args:
         labels: 0 or 1, shape (N,).
         groups: Group of each sample, length N.
         rounds: Number of draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
-        UsageError: There is not one group for each sample.
+        UsageError: The number of groups is not N.
     """
     if len(groups) != len(labels):
         raise UsageError(f"{len(groups)} groups for {len(labels)} samples", "give one group for each sample")

@@ -1,4 +1,4 @@
-"""What only torch or a GPU's driver tells, and what is said where they are not there."""
+"""Matrix product rates and GPU load, and the reasons given where torch or a GPU is missing."""
 
 import time
 
@@ -10,9 +10,9 @@ from deepscan.bench import accelerator, machine
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 
 
-def test_the_rate_of_matrix_products_is_measured_or_it_is_said_why_not(monkeypatch):
+def test_matmul_rate_is_measured_or_gives_a_reason(monkeypatch):
     rate = accelerator.matmul_rate("cpu", "fp32")
-    # Anything that runs torch multiplies at more than 0.1 GFLOP/s and at less than 100 TFLOP/s.
+    # Any machine with torch reaches more than 0.1 GFLOP/s and less than 100 TFLOP/s.
     assert 1e8 < rate < 1e14
     assert "int8" in accelerator.matmul_rate("cpu", "int8")
     if not torch.cuda.is_available():
@@ -21,19 +21,19 @@ def test_the_rate_of_matrix_products_is_measured_or_it_is_said_why_not(monkeypat
     assert "not installed" in accelerator.matmul_rate("cpu", "fp32")
 
 
-def test_torch_that_takes_too_long_is_left_out(monkeypatch):
+def test_torch_times_out(monkeypatch):
     monkeypatch.setattr(accelerator, "TORCH_TIMEOUT", 0.01)
-    assert accelerator.matmul_rate("cpu", "fp32") == "torch was not done after 0.01 s"
+    assert accelerator.matmul_rate("cpu", "fp32") == "torch did not finish within 0.01 s"
 
 
-def test_operations_are_those_of_the_models_network():
+def test_operations_are_counted_on_the_models_network():
     card = load_card(DEFAULT_MODEL)
     assert accelerator.operations(card.folder) == count_flops(weightless_network(card.method, card.network))
 
 
 @pytest.fixture
 def smi(tmp_path, monkeypatch):
-    """Return a function that puts a script in nvidia-smi's place, on a machine that seems to have a GPU."""
+    """Return a function that replaces nvidia-smi with a script, on a machine that appears to have a GPU."""
 
     def put(script):
         path = tmp_path / "nvidia-smi"
@@ -46,36 +46,36 @@ def smi(tmp_path, monkeypatch):
     return put
 
 
-def test_a_gpus_load_is_the_mean_of_what_was_seen_since(smi, tmp_path):
-    go, until = tmp_path / "go", time.monotonic() + 30
+def test_gpu_load_is_the_mean_since_a_point_in_time(smi, tmp_path):
+    go, deadline = tmp_path / "go", time.monotonic() + 30
     smi(f"echo 10\nuntil test -e {go}; do sleep 0.05; done\necho 60\necho 80\nexec sleep 60")
-    with accelerator.Watch() as watch:
-        while watch.busy(0) != 10 and time.monotonic() < until:
+    with accelerator.GpuMonitor() as monitor:
+        while monitor.busy(0) != 10 and time.monotonic() < deadline:
             time.sleep(0.02)
         since = time.perf_counter()
         go.touch()
-        while watch.busy(0) != 50 and time.monotonic() < until:
+        while monitor.busy(0) != 50 and time.monotonic() < deadline:
             time.sleep(0.02)
-    assert (watch.busy(0), watch.busy(since)) == (50, 70)
+    assert (monitor.busy(0), monitor.busy(since)) == (50, 70)
 
 
-def test_no_gpu_is_no_load():
-    with accelerator.Watch() as watch:
+def test_load_is_unknown_without_a_gpu():
+    with accelerator.GpuMonitor() as monitor:
         pass
-    assert watch.busy(0) is None
+    assert monitor.busy(0) is None
 
 
-def test_the_machine_names_its_gpus(smi):
+def test_gpus_are_described(smi):
     smi("echo 'A GPU, 81559 MiB, 550.1, 700.00 W'")
     assert machine.gpus() == [
         {"name": "A GPU", "memory.total": "81559 MiB", "driver_version": "550.1", "power.limit": "700.00 W"}
     ]
 
 
-def test_the_machine_is_told_as_json_types():
-    told = machine.describe()
-    assert told["cores"] >= told["usable_cores"] >= 1
-    assert told["memory_gb"] > 0
-    assert "pyav" in told["decoders"]
-    assert "CPUExecutionProvider" in told["engines"]["onnx"]["available"]
-    assert told["libraries"]["numpy"]
+def test_the_machine_is_described_in_json_types():
+    description = machine.describe()
+    assert description["cores"] >= description["usable_cores"] >= 1
+    assert description["memory_gb"] > 0
+    assert "pyav" in description["decoders"]
+    assert "CPUExecutionProvider" in description["engines"]["onnx"]["available"]
+    assert description["libraries"]["numpy"]

@@ -1,4 +1,4 @@
-"""What `bench` is asked for is checked before anything runs."""
+"""Options of `bench` are checked before anything runs."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from deepscan.bench.options import BenchOptions
 from deepscan.errors import UsageError
 
 
-def test_several_values_give_every_combination_and_no_model_just_one_way_to_run():
+def test_every_combination_is_measured_and_no_model_only_once():
     options = BenchOptions(
         frames=(8, 32), models=("none", "convnet"), precisions=("fp32", "int8"), faces=("fast", "exact")
     )
@@ -30,12 +30,12 @@ def test_several_values_give_every_combination_and_no_model_just_one_way_to_run(
     ],
     ids=str,
 )
-def test_what_is_wrong_is_refused(wrong):
+def test_invalid_options_are_rejected(wrong):
     with pytest.raises(UsageError):
         BenchOptions(**wrong)
 
 
-def test_a_stage_that_is_nearly_called_so_is_named():
+def test_the_hint_names_the_stage_of_similar_name():
     with pytest.raises(UsageError) as caught:
         BenchOptions(stages=("detektor",))
     assert "'detector'" in caught.value.hint

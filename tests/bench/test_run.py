@@ -1,4 +1,4 @@
-"""What a run measures, what it leaves out and says so, and that it loads no more than that takes."""
+"""A run measures what it can, notes what it skips, and loads only what it needs."""
 
 import os
 
@@ -10,7 +10,7 @@ from deepscan.bench.options import BenchOptions
 from deepscan.errors import MissingError
 
 
-class Told(run.BenchListener):
+class Recorder(run.BenchListener):
     def __init__(self):
         self.notes, self.rows = [], []
 
@@ -27,40 +27,40 @@ def clip(tmp_path_factory):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Devices that a detector is loaded on, in turn; of CUDA there is none, whatever this machine has."""
+def loaded_devices(monkeypatch):
+    """Devices on which a detector is loaded, in order; CUDA is always missing, whatever the machine has."""
     devices, real = [], run.load_scorer
 
     def load(options):
         devices.append(options.device)
         if options.device == "cuda":
-            raise MissingError("there is no GPU", "take the CPU")
+            raise MissingError("there is no GPU", "use the CPU")
         return real(options)
 
     monkeypatch.setattr(run, "load_scorer", load)
-    monkeypatch.setattr(accelerator, "matmul_rate", lambda *_: "not asked for")
+    monkeypatch.setattr(accelerator, "matmul_rate", lambda *_: "not measured")
     return devices
 
 
-def measured(clip, tmp_path, **options):
-    told = Told()
-    run.run_benchmark([clip], BenchOptions(frames=(1,), repeats=1, **options), told, tmp_path)
-    return told
+def run_measured(clip, tmp_path, **options):
+    recorder = Recorder()
+    run.run_benchmark([clip], BenchOptions(frames=(1,), repeats=1, **options), recorder, tmp_path)
+    return recorder
 
 
-def test_what_is_missing_here_is_left_out_and_the_rest_is_loaded_once(clip, asked, tmp_path):
-    told = measured(clip, tmp_path, stages=("detector",), devices=("cpu", "cuda"), batches=(1, 2))
-    assert asked == ["cpu", "cuda"]
-    assert "left out: there is no GPU" in told.notes
-    assert [(row["device"], row["batch"]) for row in told.rows] == [("cpu", 1), ("cpu", 2)]
+def test_a_missing_device_is_skipped_and_the_others_are_loaded_once(clip, loaded_devices, tmp_path):
+    recorder = run_measured(clip, tmp_path, stages=("detector",), devices=("cpu", "cuda"), batches=(1, 2))
+    assert loaded_devices == ["cpu", "cuda"]
+    assert "skipped: there is no GPU" in recorder.notes
+    assert [(row["device"], row["batch"]) for row in recorder.rows] == [("cpu", 1), ("cpu", 2)]
 
 
-def test_where_all_are_missing_it_ends(clip, asked, tmp_path):
+def test_a_run_fails_if_every_device_is_missing(clip, loaded_devices, tmp_path):
     with pytest.raises(MissingError, match="there is no GPU"):
-        measured(clip, tmp_path, stages=("scan",), devices=("cuda",))
+        run_measured(clip, tmp_path, stages=("scan",), devices=("cuda",))
 
 
-def test_stages_without_a_detector_load_none(clip, asked, tmp_path):
-    told = measured(clip, tmp_path, stages=("decode", "faces"), devices=("cuda",))
-    assert asked == []
-    assert {row["stage"] for row in told.rows} == {"decode", "faces"}
+def test_stages_without_a_detector_do_not_load_one(clip, loaded_devices, tmp_path):
+    recorder = run_measured(clip, tmp_path, stages=("decode", "faces"), devices=("cuda",))
+    assert loaded_devices == []
+    assert {row["stage"] for row in recorder.rows} == {"decode", "faces"}

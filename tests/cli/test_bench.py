@@ -42,8 +42,8 @@ def test_a_pipe_gets_the_machine_and_a_row_a_measurement(folder):
     parts = {row["part"] for row in rows if row["stage"] == "scan"}
     assert parts == {"whole", "hash", "probe", "decode", "wait", "faces", "detector"}
     assert all(row["seconds"] >= 0 and row["low"] <= row["seconds"] <= row["high"] for row in rows)
-    assert "left out: text.mp4: unsupported" in ran.err
-    assert "left out: the onnx engine has no precision 'fp99'" in ran.err
+    assert "skipped: text.mp4: unsupported" in ran.err
+    assert "skipped: the onnx engine has no precision 'fp99'" in ran.err
 
 
 def test_out_gets_the_rows_and_the_machine_and_a_terminal_the_table(folder, tmp_path):
@@ -93,7 +93,7 @@ def test_a_precision_that_no_engine_has_alone_ends_it(folder):
 def test_files_that_cannot_be_decoded_alone_end_it(folder):
     ran = deepscan("bench", folder / "text.mp4", *QUICK)
     assert ran.code == ExitCode.USAGE
-    assert "none of 1 files" in ran.err
+    assert "none of the 1 files" in ran.err
 
 
 def test_it_needs_no_torch(folder):
