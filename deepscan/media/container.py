@@ -1,4 +1,4 @@
-"""Opens a file with libav, confined to the file itself, and reads its packets and frames."""
+"""Open files with libav, confined to the file itself, and read their packets and frames."""
 
 import contextlib
 import errno
@@ -17,37 +17,38 @@ from deepscan.media.decoders import StreamKey
 from deepscan.media.frames import MediaError
 from deepscan.media.timeline import BLAMED, Segment
 
-# libav knows some 350 formats; among the others are scripts that name further files or addresses to open.
+# libav supports some 350 formats. Some of the others are playlists that make it open further files or
+# addresses.
 _CONTAINERS = (
     "3g2,3gp,aac,apng,asf,av1,avi,bmp_pipe,dv,flac,flv,gif,h261,h263,h264,hevc,ivf,jpeg_pipe,m4a,m4v,matroska,mj2,mjpeg,"
     "mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webm,webp_pipe,wtv,yuv4mpegpipe"
 )
-# Not what a player shows: cover art, and pictures of a moment each.
-_ASIDE = Disposition.attached_pic | Disposition.timed_thumbnails
-_OURS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
-#: How often in a row a file may have no packet "just now".
-_PATIENCE = 1000
-# Metadata are in any encoding, or in none. From 19 on PyAV takes them as they are and knows no such option.
+# Not part of what a player shows: cover art, and thumbnails of single moments.
+_NOT_PLAYED = Disposition.attached_pic | Disposition.timed_thumbnails
+_RESOURCE_ERRORS = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+#: How many times in a row the demuxer may answer "no packet yet" before reading ends.
+_MAX_RETRIES = 1000
+# Metadata can be in any encoding. PyAV 19 and later accept that and no longer have this option.
 _LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 def open_container(url: str) -> InputContainer:
-    """Open a file with libav from its beginning, confined to the file itself and to known containers.
+    """Open a file with libav at its beginning, allowing only the file itself and known containers.
 
     Args:
         url: The file, as `SourceFile.url` names it.
 
     Raises:
         av.FFmpegError: It cannot be opened.
-        MediaError: `unsupported`: the container is none of those known.
+        MediaError: `unsupported`: the container is unknown.
     """
-    # Where /dev/fd duplicates instead of reopening (macOS), the position is shared with whoever read before.
+    # Where /dev/fd duplicates instead of reopening (macOS), all readers share one file position.
     os.lseek(int(url.removeprefix("/dev/fd/")), 0, os.SEEK_SET)
     confined = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
     try:
         container: InputContainer = av.open(url, "r", container_options=confined, **_LENIENT)
     except av.FFmpegError as error:
-        # PyAV's class for it has changed its name.
+        # PyAV has renamed its class for this error, so the code is compared.
         if error.errno != errno.EINVAL:
             raise
         raise MediaError("unsupported", "unknown video or image container") from None
@@ -60,34 +61,35 @@ def decode_packets(
     segments: Sequence[Segment] = (),
     needed: "Callable[[Packet[VideoStream]], bool] | None" = None,
 ) -> Generator[VideoFrame]:
-    """Yield the frames of a stream in presentation order, passing over packets that cannot be decoded.
+    """Yield the frames of a stream in presentation order, skipping packets that cannot be decoded.
 
     Args:
-        container: The file, where reading is to go on.
+        container: The file, positioned where reading is to continue.
         stream: One of its streams.
-        segments: How to shift its time stamps, ascending; where there are several, reading is to begin at the
+        segments: How to shift its timestamps, ascending. If there is more than one, reading must start at the
             first packet.
-        needed: Which packets' frames must be decoded; of the others, those that no frame is built on are not.
+        needed: Says for which packets the frame must be decoded. Of the rest, frames that no other frame
+            depends on are skipped.
     """
     packets = packets_of(container, stream)
-    coming, shift, number = list(reversed(segments)), 0, 0
+    upcoming, shift, number = list(reversed(segments)), 0, 0
     while True:
         try:
             packet = next(packets)
         except StopIteration:
             return
         except av.FFmpegError:
-            # Where reading breaks off, the decoder still holds the last frames.
+            # When reading fails, the decoder still has the last frames buffered.
             with contextlib.suppress(av.FFmpegError):
                 yield from stream.codec_context.decode(None)
             return
         if packet.size:
-            while coming and coming[-1].first <= number:
-                shift = coming.pop().shift
+            while upcoming and upcoming[-1].first <= number:
+                shift = upcoming.pop().shift
             number += 1
-            if coming and coming[-1].first - number < BLAMED:
+            if upcoming and upcoming[-1].first - number < BLAMED:
                 packet.is_corrupt = False
-        # A cut-off packet is no frame of the probe's, and its error can cost the frames before it.
+        # The probe does not count a truncated packet as a frame, and its error can lose the frames before it.
         if packet.is_corrupt:
             continue
         if shift:
@@ -98,63 +100,63 @@ def decode_packets(
         try:
             yield from (frame for frame in packet.decode() if isinstance(frame, VideoFrame))
         except av.FFmpegError as error:
-            raise_if_ours(error)
+            raise_if_out_of_resources(error)
 
 
 def packets_of(container: InputContainer, *streams: VideoStream) -> "Iterator[Packet[Any]]":
-    """Yield the packets of a file, those without data too.
+    """Yield the packets of a file, including those without data.
 
     Args:
-        container: The file, where reading is to go on.
-        streams: Only of these streams, of all where there are none.
+        container: The file, positioned where reading is to continue.
+        streams: Yield packets of these streams only; by default of all.
 
     Raises:
-        av.FFmpegError: Reading breaks off.
-        MediaError: `error`: this process lacks memory.
+        av.FFmpegError: Reading failed.
+        MediaError: `error`: this process is out of memory.
     """
-    vain = 0
-    while vain < _PATIENCE:
+    retries = 0
+    while retries < _MAX_RETRIES:
         try:
             for packet in container.demux(*streams):
-                vain = 0
+                retries = 0
                 yield packet
             return
         except av.BlockingIOError:
-            # In a stretch of zeros libav has no packet just now, and PyAV's generator ends with that.
-            vain += 1
+            # In a run of zeros libav reports EAGAIN, which ends PyAV's generator: start it again.
+            retries += 1
         except av.FFmpegError as error:
-            raise_if_ours(error)
+            raise_if_out_of_resources(error)
             raise
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
-    """Return the moving pictures of a file, best first, cover art and the like left aside.
+    """Return the video streams of a file, best first, without cover art and thumbnails.
 
     Raises:
         MediaError: `unsupported`: it has none.
     """
-    moving = [stream for stream in container.streams.video if not stream.disposition & _ASIDE]
+    moving = [stream for stream in container.streams.video if not stream.disposition & _NOT_PLAYED]
     if not moving:
-        what = "audio only: it has no video stream" if container.streams.audio else "it has no video stream"
-        raise MediaError("unsupported", what)
+        detail = "audio only: it has no video stream" if container.streams.audio else "it has no video stream"
+        raise MediaError("unsupported", detail)
     best = container.streams.best("video")
     return sorted(moving, key=lambda stream: (not is_known(stream), stream is not best))
 
 
 def in_tiles(container: InputContainer) -> bool:
-    """Return whether all videos of a file are parts of one picture, as in HEIF and AVIF."""
+    """Return whether all video streams of a file are tiles of one picture, as in HEIF and AVIF."""
     streams = container.streams.video
     return bool(streams) and all(stream.disposition & Disposition.dependent for stream in streams)
 
 
 def is_known(stream: VideoStream) -> bool:
     """Return whether libav knows a stream's codec."""
-    # It has no context for the others, whatever PyAV's annotations say.
+    # For unknown codecs PyAV has no context, whatever its annotations say.
     return getattr(stream, "codec_context", None) is not None
 
 
 def stream_key(container: InputContainer, stream: VideoStream) -> StreamKey:
-    """Return what a video stream is known by when the file is opened again.
+    """Return a key that identifies a video stream when the file is opened again.
 
     Raises:
         MediaError: `decode_error`: libav does not know its codec.
@@ -166,20 +168,20 @@ def stream_key(container: InputContainer, stream: VideoStream) -> StreamKey:
 
 
 def reopened_stream(container: InputContainer, key: StreamKey) -> VideoStream:
-    """Return the stream that an earlier opening of the file found.
+    """Return the stream that was found when the file was opened before.
 
     Raises:
-        MediaError: `decode_error`: the file shows other streams now.
+        MediaError: `decode_error`: the file now has different streams.
     """
     streams = container.streams.video
-    # A damaged file can show other streams each time it is opened.
+    # A damaged file can yield different streams each time it is opened.
     if key.place >= len(streams) or stream_key(container, streams[key.place]) != key:
-        raise MediaError("decode_error", "it shows other streams each time it is opened")
+        raise MediaError("decode_error", "its streams differ each time it is opened")
     return streams[key.place]
 
 
-def raise_if_ours(error: BaseException) -> None:
-    """Raise what is no fault of the file: this process has no memory, no room for a thread, or no descriptor.
+def raise_if_out_of_resources(error: BaseException) -> None:
+    """Raise a `MediaError` if the failure is this process's own: out of memory, threads or descriptors.
 
     Args:
         error: What a library raised.
@@ -188,5 +190,5 @@ def raise_if_ours(error: BaseException) -> None:
         MediaError: `error`.
     """
     code = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
-    if code in _OURS:
+    if code in _RESOURCE_ERRORS:
         raise MediaError("error", f"the decoding process is short of resources: {os.strerror(code)}")

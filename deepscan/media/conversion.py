@@ -1,4 +1,4 @@
-"""Makes of decoded frames the pictures that a viewer sees: progressive, BT.709, square pixels, upright."""
+"""Convert decoded frames to what a viewer sees: progressive, BT.709, square pixels, upright."""
 
 from fractions import Fraction
 
@@ -12,15 +12,15 @@ from deepscan.media.frames import HDR, Image, MediaInfo
 from deepscan.media.orientation import Orientation
 from deepscan.media.shape import transfer_of
 
-# libav's H.273 number of "not stated", for which PyAV has no name among the matrices.
-_UNSTATED = 2
+# H.273 code for "unspecified". PyAV has no name for it among the matrices.
+_UNSPECIFIED = 2
 _TO_BT709 = "out_transfer=bt709:out_primaries=bt709:out_color_matrix=bt709:out_range=pc"
-# One picture a frame; fields of frames that are not marked as interlaced stay together.
+# Output one picture per frame; leave frames that are not marked as interlaced alone.
 _DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
 
 
 class FrameConverter:
-    """Turns the frames of one file into RGB pictures of one size.
+    """Converter of one file's frames to RGB pictures of one size.
 
     Args:
         info: The file's facts.
@@ -30,67 +30,67 @@ class FrameConverter:
         self._orientation = Orientation(info.rotation, info.mirrored)
         turned = self._orientation.swaps_sides
         self._size = (info.height, info.width) if turned else (info.width, info.height)
-        # Threads of its own would outlive the file, and gain nothing on a frame.
+        # A thread pool would outlive the file, and speeds up nothing for a single frame.
         self._reformatter = VideoReformatter()
         self._transfer = info.transfer
-        self._toned: tuple[tuple[object, ...], Graph] | None = None
+        self._tone_mapping: tuple[tuple[object, ...], Graph] | None = None
 
     def convert(
         self, frame: VideoFrame, before: VideoFrame | None = None, after: VideoFrame | None = None
     ) -> Image:
-        """Return a frame as RGB, shape (height, width, 3), uint8, as large as the file's facts say.
+        """Return a frame as RGB, shape (height, width, 3), uint8, in the size given by the file's facts.
 
         Args:
             frame: The frame.
-            before: The one shown before it, of which an interlaced frame's missing lines are made, too.
-            after: The one shown after it.
+            before: The frame shown before it, used to reconstruct the missing lines of an interlaced frame.
+            after: The frame shown after it, used likewise.
         """
         if frame.interlaced_frame:
             frame = _progressive(frame, before, after)
         if (transfer_of(frame) or self._transfer) in HDR:
             frame = self._standard_range(frame)
         width, height = self._size
-        # Bilinear blurs what is made wider.
-        how = None if (frame.width, frame.height) == self._size else Interpolation.BICUBIC
-        rgb = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1)
+        # Bilinear blurs pictures that are widened.
+        method = None if (frame.width, frame.height) == self._size else Interpolation.BICUBIC
+        rgb = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=method, threads=1)
         return self._orientation.apply(rgb.to_ndarray().astype(np.uint8, copy=False))
 
     def _standard_range(self, frame: VideoFrame) -> VideoFrame:
-        """Return a PQ or HLG frame (ITU-R BT.2100) in BT.709: its white at 203 nits becomes white."""
+        """Return a PQ or HLG frame (ITU-R BT.2100) converted to BT.709, with its 203-nit white as white."""
         if frame.color_trc == ColorTrc.UNSPECIFIED:
             frame.color_trc = ColorTrc.SMPTE2084 if self._transfer == "smpte2084" else ColorTrc.ARIB_STD_B67
         if frame.color_primaries == ColorPrimaries.UNSPECIFIED:
             frame.color_primaries = ColorPrimaries.BT2020
-        if frame.colorspace == _UNSTATED:
+        if frame.colorspace == _UNSPECIFIED:
             frame.colorspace = Colorspace.BT2020
-        # libav takes seconds to make the table of such a conversion, and milliseconds to use it.
+        # libav takes seconds to build the lookup table of such a conversion, and milliseconds to use it.
         kind = (frame.width, frame.height, frame.format.name, frame.color_trc, frame.color_primaries)
-        if self._toned is None or self._toned[0] != kind:
-            self._toned = kind, _graph(frame, ("scale", _TO_BT709), ("format", "rgb24"))
-        graph = self._toned[1]
+        if self._tone_mapping is None or self._tone_mapping[0] != kind:
+            self._tone_mapping = kind, _graph(frame, ("scale", _TO_BT709), ("format", "rgb24"))
+        graph = self._tone_mapping[1]
         graph.vpush(frame)
         return graph.vpull()
 
 
 def _progressive(frame: VideoFrame, before: VideoFrame | None, after: VideoFrame | None) -> VideoFrame:
-    """Return a frame whose second field's lines are made anew from its first and from its neighbours."""
-    like = (frame.width, frame.height, frame.format.name)
-    shown = [
-        each
-        for each in (before, frame, after)
-        if each is not None and (each.width, each.height, each.format.name) == like
+    """Deinterlace a frame: rebuild the lines of its second field from the first and from its neighbours."""
+    layout = (frame.width, frame.height, frame.format.name)
+    usable = [
+        neighbour
+        for neighbour in (before, frame, after)
+        if neighbour is not None and (neighbour.width, neighbour.height, neighbour.format.name) == layout
     ]
     graph = _graph(frame, ("bwdif", _DEINTERLACE))
-    for each in shown:
-        graph.vpush(each)
+    for neighbour in usable:
+        graph.vpush(neighbour)
     graph.vpush(None)
-    made = []
+    outputs = []
     while True:
         try:
-            made.append(graph.vpull())
+            outputs.append(graph.vpull())
         except (av.EOFError, BlockingIOError):
             break
-    return made[shown.index(frame)]
+    return outputs[usable.index(frame)]
 
 
 def _graph(frame: VideoFrame, *filters: tuple[str, str]) -> Graph:

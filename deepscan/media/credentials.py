@@ -1,7 +1,7 @@
-"""Content Credentials (C2PA): what a file's manifest claims and whether it validates, by the library c2pa.
+"""Read Content Credentials (C2PA) with the library c2pa: what a manifest claims and whether it validates.
 
-A manifest that is missing means nothing, and one that is there moves no score. Nothing is fetched: neither a
-manifest that lies elsewhere, nor a certificate's state, nor a time stamp.
+A missing manifest means nothing, and one that is present changes no score. Nothing is downloaded: no remote
+manifest, no certificate status, no timestamp.
 """
 
 import json
@@ -14,14 +14,14 @@ from typing import Any
 
 from deepscan.media.source import SourceFile
 
-#: Seconds after which the library is given up.
+#: Seconds after which the library is stopped.
 LIMIT = 60
-#: Every manifest names its own format.
+#: Occurs in every manifest.
 _MARK = b"c2pa"
 _CHUNK = 1 << 20
-#: Most actions, problems and letters of one text that are taken over.
+#: Most actions and problems that are kept, and the length at which texts are cut.
 _ACTIONS, _PROBLEMS, _LONGEST = 16, 8, 200
-# No list of trusted certificates comes with deepscan: a signature is checked, but not whom it belongs to.
+# deepscan has no list of trusted certificates: a signature is verified, but not who owns it.
 _SETTINGS = {
     "verify": {
         "verify_after_reading": True,
@@ -35,14 +35,14 @@ _SETTINGS = {
 
 
 def installed() -> bool:
-    """Return whether the library is there, without importing it."""
+    """Return whether the library is installed, without importing it."""
     return find_spec("c2pa") is not None
 
 
 def read_credentials(source: SourceFile) -> dict[str, Any] | None:
-    """Return what a file's Content Credentials claim; None where it has none, or the library is not there.
+    """Return what a file's Content Credentials claim, None if it has none or the library is not installed.
 
-    The library works in a process of its own: a hostile manifest costs nothing but the claim.
+    The library runs in a separate process, so a hostile manifest can only cost its own claims.
 
     Args:
         source: The opened file.
@@ -66,11 +66,11 @@ def read_credentials(source: SourceFile) -> dict[str, Any] | None:
 
 
 def claims(store: Mapping[str, Any], state: str | None) -> dict[str, Any]:
-    """Return what is kept of a file's manifests: the active one's claims, and whether it validates.
+    """Return the claims of a file's active manifest, and whether it validates.
 
     Args:
-        store: The manifests, as the library gives them.
-        state: `Valid`, `Trusted` or `Invalid`, None where the library does not say.
+        store: The manifests as returned by the library.
+        state: `Valid`, `Trusted` or `Invalid`, None if the library gives no state.
     """
     manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
     signature = manifest.get("signature_info") or {}
@@ -126,12 +126,12 @@ def _has_mark(source: SourceFile) -> bool:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write what the Content Credentials of an open file claim, as JSON.
+    """Print the claims of an open file's Content Credentials as JSON.
 
     Args:
         arguments: The file's descriptor.
     """
-    # Whoever started this may be gone.
+    # The parent, which enforces the time limit, may have died.
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     import c2pa
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str]) -> None:
                 None if reader is None else claims(json.loads(reader.json()), reader.get_validation_state())
             )
         except c2pa.C2paError as error:
-            # The library has no class of its own for a manifest that it was not to fetch.
+            # The library has no separate class for a remote manifest that it was not allowed to fetch.
             elsewhere = "remote manifest" in str(error).lower()
             found = {"state": "elsewhere" if elsewhere else "unreadable", "problems": [_text(str(error))]}
     sys.stdout.write(json.dumps(found))

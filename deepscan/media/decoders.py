@@ -1,4 +1,4 @@
-"""The decoders on offer, and what each of them must do alike."""
+"""Define the interface of decoders and their registry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from deepscan.registry import Registry
 
 
 class StreamKey(NamedTuple):
-    """What one video stream of a file is known by when the file is opened again.
+    """Key that identifies a video stream when the file is opened again.
 
     Attributes:
-        place: Its place among the file's video streams, from 0; streams of other kinds do not count.
+        place: Its position among the file's video streams, from 0; other kinds of streams do not count.
         codec: Its codec's canonical name, such as `h264`.
-        width: Its width in pixels, as the container states it.
-        height: Its height in pixels, as the container states it.
+        width: Its width in pixels according to the container.
+        height: Its height in pixels according to the container.
     """
 
     place: int
@@ -31,21 +31,21 @@ class StreamKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """What a decoder must know about a file; arrays have one entry a decodable frame, as they are presented.
+    """Facts about a file for decoders. Arrays have one entry per decodable frame, in presentation order.
 
     Attributes:
         info: The facts for the record.
-        stream: The stream that was looked at.
-        ticks: Presentation time stamps in units of the stream's time base, ascending; None where the packets
-            carry none to rely on, so that frames can only be counted.
+        stream: The video stream that was probed.
+        ticks: Presentation timestamps in units of the stream's time base, ascending; None if the packets have
+            no reliable ones, so that frames can only be counted.
         seconds: Presentation times in seconds from the first frame, shape (n,), float64.
         keys: Whether decoding can start at the frame, shape (n,), bool.
-        segments: The pieces between which time stamps jump, none where they do not. `ticks` are shifted as
-            they say, and the file is to be read from its beginning.
+        segments: The pieces between which timestamps jump, empty if they do not. `ticks` include the
+            segments' shifts, and the file must then be read from its beginning.
         still: Whether it is a still image.
         damaged: Whether data are missing or corrupt.
-        beyond_libav: Why libav cannot read it, None where it can.
-        warnings: What a reader of the record must know, one line each.
+        beyond_libav: Why libav cannot read the file, None if it can.
+        warnings: What readers of the record must know, one line each.
     """
 
     info: MediaInfo
@@ -62,9 +62,9 @@ class Probe:
     def __post_init__(self) -> None:
         count = self.info.frames_decodable
         if self.seconds.shape != (count,) or self.keys.shape != (count,):
-            raise ValueError(f"{count} frames need as many times and key flags")
+            raise ValueError(f"{count} frames need {count} times and key flags")
         if self.ticks is not None and (self.ticks.shape != (count,) or np.any(np.diff(self.ticks) <= 0)):
-            raise ValueError("time stamps must ascend, one a frame")
+            raise ValueError("timestamps must ascend strictly, one per frame")
 
     @property
     def count(self) -> int:
@@ -73,15 +73,15 @@ class Probe:
 
 
 class DecoderError(Exception):
-    """A decoder cannot work on this file at all; the message says why, in one line."""
+    """The decoder cannot handle this file at all. The message says why, in one line."""
 
 
 class FrameError(Exception):
-    """One frame cannot be decoded, others may.
+    """One frame cannot be decoded; others may be.
 
     Args:
         message: Why, in one line.
-        before: The last frame that was decoded on the way to the one asked for, None if that is not known.
+        before: The last frame decoded on the way to the requested one, None if unknown.
     """
 
     def __init__(self, message: str, before: int | None = None) -> None:
@@ -90,26 +90,28 @@ class FrameError(Exception):
 
 
 class Decoder(Protocol):
-    """Gives single frames of one file by their position in presentation order.
+    """Decoder of single frames of one file by their index in presentation order.
 
-    All decoders give the same picture for the same index, turned upright once, in the first frame's size, and
-    of a damaged file the same in every run: hence one thread, for several pass damage on in any order.
-    They run in a process of their own, because they may crash, leak, or never return. Its parent reads what a
-    class states about itself, so a decoder's module imports no library before a file is opened.
+    All decoders return the same picture for the same index: upright, in the size of the first frame, and the
+    same in every run even for a damaged file. So they use one thread, because several threads propagate
+    damage in varying order. They run in a separate process, because they may crash, leak memory or hang. The
+    parent reads the class attributes, so a decoder's module must not import its library before a file is
+    opened.
 
     Args:
         url: The file, as `SourceFile.url` names it.
         probe: What the file holds.
 
     Attributes:
-        package: The distribution that brings the library.
-        module: The library's name when it is imported.
-        takes: Suffix of a file that it takes, by which to try whether it works.
-        automatic: Whether it is chosen without being asked for by name.
-        doubtful: Frames that were given although they build on damaged data, as far as the decoder can tell.
+        package: The distribution that provides the library.
+        module: The name under which the library is imported.
+        takes: Suffix of a kind of file that it can decode, for trying whether it works.
+        automatic: Whether `auto` may choose it.
+        doubtful: Frames that were returned although they depend on damaged data, as far as the decoder can
+            tell.
 
     Raises:
-        DecoderError: The decoder cannot work on this file.
+        DecoderError: The decoder cannot handle this file.
     """
 
     package: ClassVar[str]
@@ -122,18 +124,18 @@ class Decoder(Protocol):
 
     @staticmethod
     def unfit(probe: Probe) -> str | None:
-        """Return why it is not to be trusted with such a file, or None."""
+        """Return why the decoder cannot be trusted with such a file, or None if it can."""
         ...
 
     def expect(self, indices: Sequence[int]) -> None:
-        """Take note of the frames that will be read, ascending; the others may be left out.
+        """Announce the frames that will be read, ascending, so that others can be skipped.
 
-        Frames that were not named, and those in front of one that was read, can be asked for all the same.
+        Reading another frame, or one before the last that was read, must still work.
         """
         ...
 
     def read(self, index: int) -> Image:
-        """Return frame `index` as RGB, shape (height, width, 3), uint8, as large as the probe's info says.
+        """Return frame `index` as RGB, shape (height, width, 3), uint8, in the size given by the probe.
 
         Raises:
             FrameError: This frame cannot be decoded.
@@ -141,12 +143,12 @@ class Decoder(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what the decoder holds."""
+        """Release what the decoder holds."""
         ...
 
 
 AUTO = "auto"
-#: `auto` takes the first of these that is automatic and suits the file.
+#: `auto` uses the first of these that is automatic and suits the file.
 DECODERS: Registry[type[Decoder]] = Registry(
     "decoder",
     {
@@ -158,11 +160,11 @@ DECODERS: Registry[type[Decoder]] = Registry(
 
 
 def installed(decoder: type[Decoder]) -> bool:
-    """Return whether a decoder's library is there, without importing it."""
+    """Return whether a decoder's library is installed, without importing it."""
     return find_spec(decoder.module) is not None
 
 
 def reason(error: BaseException) -> str:
-    """Return what went wrong as one line, without the stand-in for the file's name."""
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(words).split())[:200]
+    """Return the error's message as one line, without the `/dev/fd` name of the file."""
+    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(message).split())[:200]

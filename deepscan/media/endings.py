@@ -1,4 +1,4 @@
-"""Whether a file is cut short, by what its own structure says of its end."""
+"""Detect files that are cut short, from what their own structure says about their end."""
 
 import os
 import re
@@ -8,20 +8,21 @@ from typing import BinaryIO
 
 from deepscan.media.source import SourceFile
 
-#: Share of a stream's bytes behind its last packet from which on they are something that was not read.
+#: If this share of a stream's bytes or more lies after its last packet, something was left unread.
 _UNREAD = 0.25
-#: Lengths of a transport stream's packets, and where in the first one its sync byte stands.
+#: Packet lengths of transport streams, and the offset of the sync byte within a packet.
 _TS_PACKETS = ((188, 0), (192, 4), (204, 0))
 _TS_SYNC = 0x47
-_JPEG_SCAN, _JPEG_END, _JPEG_ALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD9)}
+_JPEG_SCAN, _JPEG_END, _JPEG_STANDALONE = 0xDA, 0xD9, {0x01, *range(0xD0, 0xD9)}
 _MARKER, _IN_SCAN = re.compile(rb"\xff[^\x00\xff]"), re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BLOCK = 188 << 12
-#: Formats of one frame after another, all of one size.
-_FRAMES_ALONE = ("yuv4mpegpipe",)
+#: Formats that are a plain sequence of frames, all of one size.
+_RAW_FORMATS = ("yuv4mpegpipe",)
 _FLV_TAGS = (8, 9, 18)
-#: A size above this was not written as one.
+#: Larger file sizes in a header are garbage.
 _FLV_LARGEST = 2.0**53
-#: Of an FLV file's metadata: the key's length and name, then the type of a number.
+#: In FLV metadata: the length and name of the key, then the type byte of a number. And how far to look for
+#: it.
 _FLV_SIZE, _FLV_METADATA = b"\x00\x08filesize\x00", 1 << 16
 _MXF_HEADER = bytes.fromhex("060e2b34020501010d0102010102")
 _OGG_LAST = 4
@@ -30,14 +31,14 @@ _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 
 
 def shortfall(source: SourceFile, container: str, reached: int = 0) -> str | None:
-    """Return in words what is missing at the end of a file, None where nothing says so.
+    """Describe what is missing at the end of a file, or return None if nothing appears to be.
 
     Args:
         source: The opened file.
-        container: Its format, as libav names it.
-        reached: How far into the file whole packets lie, in bytes, 0 where that is not known.
+        container: Its format, in libav's terms.
+        reached: Offset in bytes up to which the file holds complete packets, 0 if unknown.
     """
-    if container in _FRAMES_ALONE and 0 < reached < source.size:
+    if container in _RAW_FORMATS and 0 < reached < source.size:
         return "it ends within a frame"
     check = next((check for names, check in _CHECKS.items() if container in names), None)
     if check is None:
@@ -51,27 +52,27 @@ def shortfall(source: SourceFile, container: str, reached: int = 0) -> str | Non
 
 
 def unread_tail(source: SourceFile, reached: int) -> str | None:
-    """Return in words what lies behind the last packet of a stream, None where that is little.
+    """Describe what lies after the last packet of a stream, or return None if it is little.
 
     Args:
         source: The opened file.
-        reached: How far into the file its packets lie, in bytes, 0 where that is not known.
+        reached: Offset in bytes at which the last packet ends, 0 if unknown.
     """
     if not reached or source.size - reached <= _UNREAD * source.size:
         return None
-    # Broadcasts fill up with packets of nothing (ISO/IEC 13818-1, 2.4.3.3: PID 0x1FFF).
+    # Broadcasts are padded with null packets (ISO/IEC 13818-1, 2.4.3.3: PID 0x1FFF).
     rest = source.size - reached
     with open(source.url(), "rb") as file:
         file.seek(reached)
         blocks = iter(lambda: file.read(_BLOCK), b"")
-        filling = sum(block.count(b"\x47\x1f\xff") for block in blocks) * _TS_PACKETS[0][0]
-    if rest - filling <= _UNREAD * source.size:
+        padding = sum(block.count(b"\x47\x1f\xff") for block in blocks) * _TS_PACKETS[0][0]
+    if rest - padding <= _UNREAD * source.size:
         return None
     return f"the last {rest} of {source.size} bytes were not read; they may be another recording"
 
 
 def _gif(file: BinaryIO, size: int) -> str | None:
-    """GIF89a, sections 15 to 27: blocks up to a trailer."""
+    """Check a GIF: blocks up to a trailer (GIF89a, sections 15 to 27)."""
     del size
     flags = file.read(13)[10]
     file.seek(_colours(flags), os.SEEK_CUR)
@@ -94,36 +95,37 @@ def _colours(flags: int) -> int:
 
 
 def _jpeg(file: BinaryIO, size: int) -> str | None:
-    """ITU-T T.81, annex B: segments up to the marker EOI."""
-    at, within = 2, False
+    """Check a JPEG: segments up to the EOI marker (ITU-T T.81, annex B)."""
+    at, in_scan = 2, False
     while at < size:
         file.seek(at)
         block = file.read(_BLOCK)
-        # Within a scan a marker is what is neither stuffed nor a restart; between segments any byte may fill.
-        found = (_IN_SCAN if within else _MARKER).search(block)
+        # In a scan, 0xFF begins a marker unless it is stuffed or a restart. Between segments, fill bytes may
+        # occur.
+        found = (_IN_SCAN if in_scan else _MARKER).search(block)
         if found is None:
-            # The last byte may be the first of a marker.
+            # The last byte may be the first byte of a marker.
             at += max(1, len(block) - 1)
             continue
         marker, at = block[found.end() - 1], at + found.end()
         if marker == _JPEG_END:
             return None
-        within = within and marker in _JPEG_ALONE
-        if marker not in _JPEG_ALONE:
+        in_scan = in_scan and marker in _JPEG_STANDALONE
+        if marker not in _JPEG_STANDALONE:
             file.seek(at)
             at += struct.unpack(">H", file.read(2))[0]
-            within = marker == _JPEG_SCAN
-    return "it ends without the JPEG marker EOI"
+            in_scan = marker == _JPEG_SCAN
+    return "it ends without the JPEG EOI marker"
 
 
 def _matroska(file: BinaryIO, size: int) -> str | None:
-    """RFC 8794 and RFC 9559: one Segment behind the EBML header, which states its size unless it was live."""
+    """Check a Matroska file (RFC 8794, RFC 9559): a Segment after the EBML header, sized unless live."""
     for _ in range(2):
         identifier = _vint(file, marker=True)
         length = _vint(file)
         if identifier == 0x18538067:
             end = None if length is None else file.tell() + length
-            return None if end is None else _stated(end, size)
+            return None if end is None else _size_mismatch(end, size)
         if length is None or length > size:
             return None
         file.seek(length, os.SEEK_CUR)
@@ -131,28 +133,29 @@ def _matroska(file: BinaryIO, size: int) -> str | None:
 
 
 def _vint(file: BinaryIO, *, marker: bool = False) -> int | None:
-    """Return a number of EBML, with its length marker or without; None for one that says 'unknown'."""
+    """Read an EBML variable-length integer, with or without its length marker; None if it means 'unknown'."""
     first = file.read(1)[0]
-    more = 8 - first.bit_length()
-    value = int.from_bytes(bytes([first if marker else first ^ (0x80 >> more)]) + file.read(more))
-    return None if not marker and value == 2 ** (7 * (more + 1)) - 1 else value
+    extra = 8 - first.bit_length()
+    value = int.from_bytes(bytes([first if marker else first ^ (0x80 >> extra)]) + file.read(extra))
+    return None if not marker and value == 2 ** (7 * (extra + 1)) - 1 else value
 
 
 def _flv(file: BinaryIO, size: int) -> str | None:
-    """Adobe Flash Video 10.1, annexes E.3 and E.5: the last four bytes are the length of the last tag.
+    """Check an FLV file: its last four bytes are the length of the last tag (Flash Video 10.1, E.3 and E.5).
 
-    A file cut between two tags looks whole, but for the size that most writers state; streams state 0.
+    A file cut between two tags looks complete except for its size, which most writers declare; streams
+    declare 0.
     """
     _, found, rest = file.read(_FLV_METADATA).partition(_FLV_SIZE)
-    if found and len(rest) >= 8 and size + 4 < (states := struct.unpack(">d", rest[:8])[0]) < _FLV_LARGEST:
-        return f"it has {size:,} of the {states:,.0f} bytes that its header states"
+    if found and len(rest) >= 8 and size + 4 < (declared := struct.unpack(">d", rest[:8])[0]) < _FLV_LARGEST:
+        return f"it has {size:,} of the {declared:,.0f} bytes that its header declares"
     file.seek(max(0, size - 4))
     (length,) = struct.unpack(">I", file.read(4))
     if (start := size - 4 - length) >= 13:
         file.seek(start + 1)
         if int.from_bytes(file.read(3)) + 11 == length:
             return None
-    # Some writers leave the lengths out: then from tag to tag, as far as there are some.
+    # Some writers omit the lengths: step from tag to tag for as long as there are any.
     at = 13
     while at < size:
         file.seek(at)
@@ -171,16 +174,16 @@ def _mpegts(file: BinaryIO, size: int) -> str | None:
         if all(head[at] == _TS_SYNC for at in range(sync, len(head), length)):
             rest = size % length
             file.seek(size - rest + sync)
-            # Zeros at the end are the file system's.
-            begun = file.read(1) == bytes([_TS_SYNC])
-            return f"it ends within a packet: {rest} of {length} bytes" if begun else None
+            # Zeros at the end come from the file system.
+            started = file.read(1) == bytes([_TS_SYNC])
+            return f"it ends within a packet: {rest} of {length} bytes" if started else None
     return None
 
 
 def _mxf(file: BinaryIO, size: int) -> str | None:
-    """SMPTE ST 377-1, section 7.1: the header states where the footer lies, once the file is complete."""
+    """Check an MXF file: once complete, its header says where the footer is (SMPTE ST 377-1, section 7.1)."""
     head = file.read(16 + 9 + 32)
-    # A run-in may stand in front of it.
+    # A run-in may precede the header.
     if not head.startswith(_MXF_HEADER):
         return None
     at = 17 + (head[16] & 0x7F if head[16] & 0x80 else 0)
@@ -189,7 +192,7 @@ def _mxf(file: BinaryIO, size: int) -> str | None:
 
 
 def _ogg(file: BinaryIO, size: int) -> str | None:
-    """RFC 3533, section 6: the last page is whole, and is marked as the last of its stream."""
+    """Check an Ogg file: the last page is complete and marked as its stream's last (RFC 3533, section 6)."""
     file.seek(max(0, size - _LARGEST_OGG_PAGE))
     tail = file.read()
     at = tail.rfind(b"OggS")
@@ -204,13 +207,13 @@ def _ogg(file: BinaryIO, size: int) -> str | None:
 def _riff(file: BinaryIO, size: int) -> str | None:
     file.seek(4)
     (length,) = struct.unpack("<I", file.read(4))
-    # A writer that could not seek back left a placeholder.
-    # Some count their own header in.
-    return None if length >= _RIFF_PLACEHOLDER or length <= size else _stated(8 + length, size)
+    # A writer that could not seek back left a placeholder. Some writers include their own header in the
+    # length.
+    return None if length >= _RIFF_PLACEHOLDER or length <= size else _size_mismatch(8 + length, size)
 
 
-def _stated(end: int, size: int) -> str | None:
-    return f"the header says {end} bytes, the file has {size}" if end > size else None
+def _size_mismatch(end: int, size: int) -> str | None:
+    return f"its header declares {end} bytes, the file has {size}" if end > size else None
 
 
 _CHECKS: dict[tuple[str, ...], Callable[[BinaryIO, int], str | None]] = {

@@ -1,4 +1,4 @@
-"""What the media room hands on: facts about a file, and frames that never lose their time."""
+"""Define the results of decoding: facts about a file, and frames with their times."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,16 +13,16 @@ from deepscan.outcomes import Status
 Image = NDArray[np.uint8]
 
 
-#: Transfer characteristics of high dynamic range (ITU-R BT.2100: PQ, HLG), as `MediaInfo.transfer` has them.
+#: Transfer characteristics of HDR video (ITU-R BT.2100: PQ, HLG), as in `MediaInfo.transfer`.
 HDR = frozenset({"smpte2084", "arib-std-b67"})
 
 
 class MediaError(Exception):
-    """A file that gives no frames; becomes that file's status and never ends the batch.
+    """A file yields no frames. The error becomes that file's status and never ends the batch.
 
     Args:
         status: One of the failure statuses, or `too_short`.
-        detail: One clear line for the record.
+        detail: One line for the record.
     """
 
     def __init__(self, status: Status, detail: str) -> None:
@@ -36,37 +36,38 @@ class MediaInfo:
     """Facts about a video or still image, read without trusting its header alone.
 
     Attributes:
-        container: Format as the demuxer names it, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+        container: Format in the demuxer's terms, such as `mov,mp4,m4a,3gp,3g2,mj2`.
         codec: Codec of the video stream, such as `h264`.
         pixel_format: Pixel format as decoded, such as `yuv420p10le`.
-        width: Width in pixels as displayed: pixels made square, the rotation applied. Frames that leave
-            this room have it.
+        width: Width in pixels as displayed: with square pixels, after rotation. Decoded frames have this
+            width.
         height: Height in pixels as displayed.
         stored_width: Width in pixels as stored.
         stored_height: Height in pixels as stored.
-        pixel_aspect: Width of a stored pixel divided by its height, as the file states it.
-        rotation: Degrees clockwise (0, 90, 180 or 270) by which the file asks a player to turn its frames.
-        mirrored: Whether it asks to mirror them left to right, too, once they are turned.
-        transfer: Transfer characteristics as libav names them, such as `smpte2084` (PQ) or `arib-std-b67`
-            (HLG), None where the file states none.
-        field_order: `progressive`, the order of fields of interlaced frames (`tt`, `bb`, `tb` or `bt`: first
-            as coded, then as displayed), or `interlaced` where the file does not state it.
-        start: Presentation time in seconds that the file gives its first frame, None where it gives none.
-        fps: Average frame rate in frames a second, None for a still image.
-        duration: Seconds from the first to the end of the last frame, None for a still image.
-        frames_stated: Frame count that the header claims, None where it claims none.
-        frames_decodable: Frames whose data are there, by reading every packet.
+        pixel_aspect: Width of a stored pixel divided by its height, as declared by the file.
+        rotation: Degrees clockwise (0, 90, 180 or 270) by which a player rotates the stored frames.
+        mirrored: Whether a player then also mirrors them left to right.
+        transfer: Transfer characteristics in libav's terms, such as `smpte2084` (PQ) or `arib-std-b67` (HLG),
+            None if unspecified.
+        field_order: `progressive`, the field order of interlaced frames (`tt`, `bb`, `tb` or `bt`: first as
+            coded, then as displayed), or `interlaced` if the order is unspecified.
+        start: Presentation time of the first frame in seconds, None if the file gives none.
+        fps: Average frame rate in frames per second, None for a still image.
+        duration: Seconds from the first frame to the end of the last one, None for a still image.
+        frames_stated: Frame count according to the header, None if it gives none.
+        frames_decodable: Number of frames whose data are present, found by reading every packet.
         keyframes: How many of those are keyframes.
-        other_videos: How many further video streams the file has, which are not looked at.
-        encoder: Software that the file says it was made by, several joined by semicolons; None where it does
-            not. This, and what is below but for the keyframes, is what the file says of itself.
-        created: When it says it was made, as it stands there.
-        device: Camera or phone that it says it was made with.
-        duration_stated: How many seconds its header says it lasts, None where it does not.
-        keyframe_gaps: Least, middle and greatest number of frames from one keyframe to the next, None of one.
-        edits: Its edit list: of each part the seconds, where it starts in the stored stream in seconds (None:
-            nothing is shown), and the rate.
-        credentials: What its Content Credentials claim and whether they validate, None where it has none, or
+        other_videos: Number of further video streams in the file, which are not examined.
+        encoder: Software named by the file as its maker, several separated by semicolons; None if it names
+            none. This and the fields below, except for the keyframes, are the file's own claims.
+        created: Creation time as written in the file.
+        device: Camera or phone named by the file.
+        duration_stated: Duration in seconds according to the header, None if it gives none.
+        keyframe_gaps: Least, median and greatest distance between keyframes in frames, None if there is only
+            one.
+        edits: Its edit list: for each entry its length in seconds, its start in the stored stream in seconds
+            (None: nothing is shown), and its rate.
+        credentials: What its Content Credentials claim and whether they validate. None if it has none, or if
             c2pa-python is not installed.
     """
 
@@ -99,7 +100,7 @@ class MediaInfo:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.stored_width, self.stored_height) < 1:
-            raise ValueError(f"a frame has at least one pixel, not {self.width}x{self.height}")
+            raise ValueError(f"a frame must have at least one pixel, not {self.width}x{self.height}")
         if self.pixel_aspect <= 0:
             raise ValueError(f"pixel_aspect must be positive, not {self.pixel_aspect}")
         if self.rotation not in (0, 90, 180, 270):
@@ -109,12 +110,12 @@ class MediaInfo:
 
     @property
     def stored_as_shown(self) -> bool:
-        """Whether frames are stored with as many pixels to a side as they are shown with."""
+        """Whether frames have the same numbers of pixels stored as displayed."""
         return sorted((self.width, self.height)) == sorted((self.stored_width, self.stored_height))
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
-        """Return the facts that `to_json` wrote."""
+        """Build the facts from the output of `to_json`."""
         rate = None if facts["fps"] is None else Fraction(facts["fps"])
         gaps = facts.get("keyframe_gaps")
         return cls(
@@ -128,7 +129,7 @@ class MediaInfo:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as JSON types, rates and ratios as fractions such as `30000/1001`."""
+        """Return the facts as JSON types, with rates and ratios as fractions such as `30000/1001`."""
         return asdict(self) | {
             "pixel_aspect": f"{self.pixel_aspect.numerator}/{self.pixel_aspect.denominator}",
             "start": None if self.start is None else round(self.start, 6),
@@ -157,28 +158,28 @@ class Frame:
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(
-                f"a frame is (height, width, 3) uint8, not {self.image.shape} {self.image.dtype}"
+                f"a frame must be (height, width, 3) uint8, not {self.image.shape} {self.image.dtype}"
             )
         if self.index < 0:
-            raise ValueError(f"a frame index is not negative, not {self.index}")
+            raise ValueError(f"a frame index must not be negative, not {self.index}")
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """How the decoding of one file ended, whatever the outcome.
+    """How the decoding of a file ended.
 
     Attributes:
-        status: `ok`, or why there are no frames to go by.
-        detail: One line for a status other than `ok`, else empty.
-        warnings: What a reader of the record must know although the status is `ok`.
-        sha256: Hex digest of the file as it was before decoding, None if it could not be read.
+        status: `ok`, or why there are no frames.
+        detail: One line explaining a status other than `ok`, else empty.
+        warnings: What readers of the record must know even if the status is `ok`.
+        sha256: Hex digest of the file before decoding, None if it could not be read.
         size: Size of the file in bytes, None if it could not be read.
         info: Facts about the file, None if it could not be opened.
-        decoder: The decoder that gave the frames, None if none did.
-        asked: Number of frames that were to be sampled.
-        decoded: Number of distinct frames that were handed on.
-        seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`, and `wait` for frames that
-            were handed on to be given back.
+        decoder: The decoder that delivered the frames, None if none did.
+        asked: Number of frames to sample.
+        decoded: Number of distinct frames that were delivered.
+        seconds: Stage -> seconds spent in the worker: `hash`, `probe`, `decode`, and `wait` for delivered
+            frames to be released.
     """
 
     status: Status

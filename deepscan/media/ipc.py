@@ -1,4 +1,4 @@
-"""What crosses between the parent and a decoding process: messages, and frames in shared memory."""
+"""Define what passes between the parent and a decoding process: messages, and frames in shared memory."""
 
 import json
 import mmap
@@ -16,10 +16,10 @@ MemoryKind = Literal["memory", "file"]
 
 
 class Channel:
-    """One end of a socket pair; JSON, because reading it cannot run code.
+    """One end of a socket pair that carries JSON, because parsing JSON cannot run code.
 
     Args:
-        connection: The socket; it is closed with the channel.
+        connection: The socket. It is closed with the channel.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -27,11 +27,11 @@ class Channel:
         self._rest = b""
 
     def fileno(self) -> int:
-        """Return the descriptor, for selectors."""
+        """Return the file descriptor, for selectors."""
         return self._socket.fileno()
 
     def send(self, message: Message) -> bool:
-        """Send a message; return False if nobody is there to take it."""
+        """Send a message; return False if the other end is gone."""
         try:
             self._socket.sendall(json.dumps(message).encode("ascii") + b"\n")
         except OSError:
@@ -39,7 +39,7 @@ class Channel:
         return True
 
     def receive(self) -> list[Message] | None:
-        """Wait for data and return the messages that are complete with it, or None at the end."""
+        """Wait for data and return the messages completed by it, or None if the other end is gone."""
         try:
             data = self._socket.recv(1 << 16)
         except OSError:
@@ -55,10 +55,10 @@ class Channel:
 
 
 class SharedSlots:
-    """Equal slots in an anonymous file, mapped by a process that has its descriptor.
+    """Slots of equal size in an anonymous file, mapped by a process that holds its descriptor.
 
     Args:
-        fd: Descriptor of the file, as long as the process that lays it out makes it.
+        fd: Descriptor of the file.
     """
 
     def __init__(self, fd: int) -> None:
@@ -67,17 +67,17 @@ class SharedSlots:
         self._map: mmap.mmap | None = None
 
     def attach(self, slots: int, slot_bytes: int) -> None:
-        """Map the slots that the owner of the memory has laid out."""
+        """Map the slots as the owner of the memory has laid them out."""
         size = slots * slot_bytes
         if self._map is None or len(self._map) < size:
             self._map = mmap.mmap(self.fd, size)
         self._slot_bytes = slot_bytes
 
     def view(self, slot: int, shape: tuple[int, int, int]) -> Image:
-        """Return the picture in a slot, shape (height, width, 3), without copying it.
+        """Return the picture in a slot, shape (height, width, 3), uint8, without copying it.
 
         Raises:
-            ValueError: The picture is larger than the slot, or the slot is not there.
+            ValueError: The picture is larger than a slot, or no slots are mapped.
         """
         count = shape[0] * shape[1] * shape[2]
         if self._map is None or count > self._slot_bytes:
@@ -86,7 +86,7 @@ class SharedSlots:
         return flat.reshape(shape)
 
     def close(self) -> None:
-        """Let go of the memory; it lives on as long as a view of it does."""
+        """Release the memory. It lives on while views of it exist."""
         self._map = None
         if self.fd >= 0:
             os.close(self.fd)
@@ -94,13 +94,13 @@ class SharedSlots:
 
 
 class FrameBuffer(SharedSlots):
-    """The memory of frames, as the process that makes it has it.
+    """Owner's side of the memory that frames are passed in.
 
-    It has no name, neither in /dev/shm (which a container may hold down to 64 MB, and where touching a page
-    too many is a SIGBUS) nor elsewhere, so that nothing is left behind whoever is killed.
+    The file has no name in any file system, so nothing is left behind if a process is killed. It is not in
+    /dev/shm, which containers may limit to 64 MB and where touching a page beyond the limit raises SIGBUS.
 
     Args:
-        kind: `memory`, or `file` for an unlinked temporary file. Without anonymous memory it is a file.
+        kind: `memory`, or `file` for an unlinked temporary file, which is also the fallback on other systems.
     """
 
     def __init__(self, kind: MemoryKind = "memory") -> None:
@@ -114,19 +114,19 @@ class FrameBuffer(SharedSlots):
         self._size = 0
 
     def lay_out(self, slots: int, slot_bytes: int) -> None:
-        """Divide the memory into slots, growing it if need be. Views stay valid, what they show may change.
+        """Divide the memory into slots, growing it if needed. Views stay valid, but their content may change.
 
         Args:
             slots: Number of slots, at least 1.
             slot_bytes: Size of each, at least 1.
 
         Raises:
-            OSError: There is no room for it.
+            OSError: There is not enough room.
         """
         size = slots * slot_bytes
         if size > self._size:
             os.ftruncate(self.fd, size)
-            # Demanded now, for a page that cannot be had later kills whoever touches it.
+            # Allocate now: touching a page later that cannot be allocated kills the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self.fd, 0, size)
             self._size = size
@@ -134,11 +134,11 @@ class FrameBuffer(SharedSlots):
 
 
 def slot_count(frame_bytes: int, frames: int, budget: int) -> int:
-    """Return how many slots to lay out: as the budget allows, at least 2, not many more than frames.
+    """Return how many slots to lay out: as many as the budget allows, at least 2, at most max(2, `frames`).
 
     Args:
         frame_bytes: Size of one frame, at least 1.
-        frames: Number of frames that will come, at least 1.
-        budget: Bytes to spend.
+        frames: Number of frames to come, at least 1.
+        budget: Memory in bytes.
     """
     return max(2, min(budget // frame_bytes, frames))

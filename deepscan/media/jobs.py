@@ -1,4 +1,4 @@
-"""Decoding jobs: what goes into the pool of decoders, what it keeps of each, and what comes out."""
+"""Define decoding jobs: the pool's input, its state for each job, and its events."""
 
 import os
 from collections.abc import Callable
@@ -17,15 +17,15 @@ class DecodeOptions:
     Attributes:
         frames: How many frames to sample, at least 1.
         decoder: A decoder's name, or `auto` for the first that suits the file.
-        timeout: Seconds that a file may take from when a process takes it up, not counting those in which its
-            frames wait to be released.
-        min_frames: Fewest decodable frames of a file that is not `too_short`.
-        max_pixels: Largest width times height.
-        recycle_after: Files after which a process is replaced, since decoders leak.
-        buffer_bytes: Memory for the frames of each process; two frames are held in any case.
+        timeout: Seconds that a file may take once a process has started it, not counting the time its frames
+            wait to be released.
+        min_frames: A file with fewer decodable frames is `too_short`.
+        max_pixels: Largest accepted width times height.
+        recycle_after: Number of files after which a process is replaced, because decoders leak memory.
+        buffer_bytes: Memory for the frames of each process; room for two frames is always allocated.
 
     Raises:
-        UsageError: There is no such decoder.
+        UsageError: The decoder does not exist.
     """
 
     frames: int = 32
@@ -50,9 +50,9 @@ class DecodeJob:
     """A file to decode.
 
     Attributes:
-        id: The caller's number for it.
-        path: Its name as the file system has it (`os.fsencode`).
-        indices: Which frames to decode, ascending, those past the end left out; none for an even sample.
+        id: The caller's id for it.
+        path: Its name as bytes (`os.fsencode`).
+        indices: Frames to decode, ascending; those past the end are skipped. Empty to sample evenly.
     """
 
     id: int
@@ -62,7 +62,7 @@ class DecodeJob:
 
 @dataclass(frozen=True, slots=True)
 class FileOpened:
-    """A file has been opened: what it is."""
+    """Event: a file has been opened, with its facts."""
 
     job: DecodeJob
     info: MediaInfo
@@ -70,12 +70,12 @@ class FileOpened:
 
 @dataclass(frozen=True, slots=True)
 class FrameReady:
-    """A frame is there.
+    """Event: a frame has been decoded.
 
     Attributes:
         job: The file that it is from.
-        frame: Its image is a view of shared memory: it holds until `release` is called, not longer.
-        release: Gives the memory back, once; a file stands still while all its memory is out.
+        frame: The frame. Its image is a view of shared memory, valid only until `release` is called.
+        release: Gives the memory back; call it once. Decoding pauses while all memory is in use.
     """
 
     job: DecodeJob
@@ -85,7 +85,7 @@ class FrameReady:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A file is done with; exactly one for each job, after its frames."""
+    """Event: a file is finished. Sent exactly once per job, after its frames."""
 
     job: DecodeJob
     report: DecodeReport
@@ -95,9 +95,9 @@ Event = FileOpened | FrameReady | Ended
 
 
 class Clock:
-    """Counts the seconds that a process spends on a job, but not those in which it waits for its parent.
+    """Stopwatch for the time that a process spends on a job, without the time it waits for its parent.
 
-    It stands still at first. All times are in seconds of `time.monotonic`, which processes share.
+    It starts paused. All times are in seconds of `time.monotonic`, which all processes share.
     """
 
     def __init__(self) -> None:
@@ -105,11 +105,11 @@ class Clock:
         self._spent = 0.0
 
     def spent(self, now: float) -> float:
-        """Return the seconds counted up to now."""
+        """Return the seconds counted until `now`."""
         return self._spent + (max(0.0, now - self._since) if self._since is not None else 0.0)
 
     def left(self, limit: float, now: float) -> float | None:
-        """Return after how many seconds the limit is reached, None while the clock stands still."""
+        """Return the seconds until the limit is reached, None while the clock is paused."""
         return None if self._since is None else limit - self.spent(now)
 
     def pause(self, now: float) -> None:
@@ -118,12 +118,12 @@ class Clock:
         self._since = None
 
     def resume(self, now: float) -> None:
-        """Count on from `now`, unless it counts already."""
+        """Continue counting from `now`, unless already running."""
         if self._since is None:
             self._since = now
 
 
-#: Seconds until a process must have taken a job up: ample for its start on a busy machine.
+#: Seconds within which a process must start a job: ample even on a busy machine.
 START_LIMIT = 60.0
 
 
@@ -132,8 +132,9 @@ class Attempt:
     """One process's attempt at a job.
 
     Attributes:
-        dispatched_at: When the process was given the job, None once it has begun.
-        pending_layout: The slots that the process asked for, while frames of the file before are in use.
+        dispatched_at: When the process was given the job, None once it has started.
+        pending_layout: The slots that the process requested while frames of the previous file are still in
+            use.
         slots: Number of slots that the memory is divided into, 0 before that.
     """
 
@@ -144,17 +145,17 @@ class Attempt:
 
 @dataclass(eq=False)
 class DecodeProgress:
-    """What is known of a file so far, over all attempts; a report is made of it where none can end.
+    """What all attempts have found out about a file. If none completes, the report is built from it.
 
     Attributes:
-        info: What the file is, once known.
+        info: The file's facts, once known.
         sha256: Its digest, once known.
         size: Its size in bytes, once known.
         seconds: Stage -> seconds spent in it, as far as reported.
         asked: How many frames are sampled.
-        decoded: Indices of the frames that were handed on.
-        decoder_used: The decoder that gave them, None before the first.
-        warnings: For the report.
+        decoded: Indices of the frames that were delivered.
+        decoder_used: The decoder that delivered them, None before the first.
+        warnings: Warnings for the report.
     """
 
     info: MediaInfo | None = None
@@ -169,15 +170,15 @@ class DecodeProgress:
 
 @dataclass(eq=False)
 class Task:
-    """One job on its way to its report.
+    """A job in progress.
 
     Attributes:
         job: The file.
         clock: Seconds spent on it, not counting the start of processes.
         attempt: The current attempt.
-        progress: What all attempts have found.
-        redispatched: Whether a process ended before it began the job.
-        killed: Whether a process was killed from outside while it worked.
+        progress: What the attempts have found so far.
+        redispatched: Whether a process ended before it started the job.
+        killed: Whether a process was killed from outside while working on it.
     """
 
     job: DecodeJob
@@ -188,17 +189,17 @@ class Task:
     killed: bool = False
 
     def start_attempt(self, now: float) -> None:
-        """Begin another attempt; its time counts from when the process begins the job."""
+        """Begin another attempt. Its time counts from when the process starts the job."""
         self.attempt = Attempt(dispatched_at=now)
         self.clock.pause(now)
 
     def left(self, timeout: float, now: float) -> float | None:
-        """Return in how many seconds the process must be given up, None while it waits for its parent."""
+        """Return the seconds until the attempt times out, None while the process waits for its parent."""
         dispatched = self.attempt.dispatched_at
         return self.clock.left(timeout, now) if dispatched is None else dispatched + START_LIMIT - now
 
     def request(self, options: DecodeOptions) -> Message:
-        """Return the message that starts a process on the job: what to do, and what is done already."""
+        """Return the message that starts a process on the job: what to do, and what is already done."""
         return {
             "path": os.fsdecode(self.job.path),
             "decoder": options.decoder,

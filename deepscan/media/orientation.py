@@ -1,4 +1,4 @@
-"""How a file asks for its frames to be turned and mirrored, and the turning itself."""
+"""Represent and apply the rotation and mirroring that a file asks for."""
 
 import struct
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import numpy as np
 
 from deepscan.media.frames import Image
 
-#: EXIF orientation (CIPA DC-008, tag 0x0112) -> degrees clockwise, then mirrored left to right or not.
+#: EXIF orientation (CIPA DC-008, tag 0x0112) -> degrees clockwise, and whether to mirror left to right after
+#: that.
 _EXIF = {
     1: (0, False),
     2: (0, True),
@@ -23,10 +24,10 @@ _EXIF = {
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways in which a picture can lie.
+    """One of the eight orientations of a picture.
 
     Attributes:
-        rotation: Degrees clockwise (0, 90, 180 or 270) by which a viewer turns the stored picture.
+        rotation: Degrees clockwise (0, 90, 180 or 270) by which a viewer rotates the stored picture.
         mirrored: Whether it then mirrors the picture left to right.
     """
 
@@ -39,16 +40,16 @@ class Orientation:
 
     @classmethod
     def from_exif(cls, value: int) -> Self:
-        """Return what an EXIF orientation from 1 to 8 asks for; any other value asks for nothing."""
+        """Return the orientation for an EXIF value from 1 to 8; other values mean upright."""
         return cls(*_EXIF.get(value, _EXIF[1]))
 
     @classmethod
     def from_matrix(cls, matrix: bytes) -> Self:
-        """Return what a display matrix asks for, to the nearest quarter turn.
+        """Return the orientation given by a display matrix, to the nearest quarter turn.
 
         Args:
-            matrix: Nine 32-bit integers in the machine's byte order, as libav passes them on. They are those
-                of ISO/IEC 14496-12, section 6.2.2: the pixel (x, y) goes to (ax + cy, bx + dy).
+            matrix: Nine 32-bit integers in native byte order, as libav gives them, with the meaning of
+                ISO/IEC 14496-12, section 6.2.2: the pixel (x, y) goes to (ax + cy, bx + dy).
         """
         a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
         if abs(a) + abs(d) >= abs(b) + abs(c):
@@ -57,10 +58,10 @@ class Orientation:
 
     @property
     def swaps_sides(self) -> bool:
-        """Whether width becomes height."""
+        """Whether width and height are swapped."""
         return self.rotation in (90, 270)
 
     def apply(self, image: Image) -> Image:
-        """Return a picture of shape (height, width, 3) as a viewer shows it, without copying it."""
+        """Return a view of a picture of shape (height, width, 3) as a viewer shows it."""
         turned = np.rot90(image, -self.rotation // 90)
         return turned[:, ::-1] if self.mirrored else turned

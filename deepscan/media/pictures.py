@@ -1,4 +1,4 @@
-"""Still pictures and animations that libav cannot read, or not whole: what Pillow says of them."""
+"""Read with Pillow the facts about still pictures and animations that libav cannot read completely."""
 
 import os
 import struct
@@ -16,17 +16,18 @@ from deepscan.media.frames import HDR, MediaError, MediaInfo
 from deepscan.media.orientation import Orientation
 from deepscan.media.source import SourceFile
 
-# Most files are videos: a process that decodes only these does without Pillow.
+# Most files are videos: a process that decodes only those never imports Pillow.
 if TYPE_CHECKING:
     from av.container import InputContainer
     from PIL import Image
 
-#: EXIF's tag of it.
+#: EXIF tag of the orientation.
 ORIENTATION = 0x0112
 _WIDTH, _HEIGHT = 0x0100, 0x0101
-#: What `Image.convert` turns into 8-bit RGB without losing levels; libav reads the others (16 bits, floats).
+#: Modes that `Image.convert` turns into 8-bit RGB without losing levels; libav reads the others (16 bits,
+#: floats).
 _PLAIN = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-#: Formats that turn, crop and tile a picture by boxes around it (ISO/IEC 23008-12).
+#: Formats that rotate, crop and tile a picture by boxes around it (ISO/IEC 23008-12).
 BOXED = frozenset({"AVIF", "HEIF"})
 _BRANDS = {
     b"avif": "AVIF",
@@ -40,18 +41,18 @@ _BRANDS = {
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """What Pillow says of a picture.
+    """What Pillow reports about a picture.
 
     Attributes:
-        kind: Its format as Pillow names it, such as `JPEG`.
-        mode: Its pixels as Pillow names them, such as `RGB`.
-        width: Width in pixels as stored; of HEIF as displayed.
-        height: Height in pixels as stored; of HEIF as displayed.
-        orientation: How it is to be turned.
+        kind: Its format in Pillow's terms, such as `JPEG`.
+        mode: Its pixel mode in Pillow's terms, such as `RGB`.
+        width: Width in pixels as stored; as displayed for HEIF.
+        height: Height in pixels as stored; as displayed for HEIF.
+        orientation: How a viewer rotates and mirrors it.
         pages: How many pictures the file holds.
-        begins: When each frame of an animation begins, in milliseconds; empty for a still picture.
-        length: How long an animation lasts, in milliseconds.
-        misleading: Whether its EXIF data state an orientation that its format ignores, and libav does not.
+        begins: Start of each frame of an animation in milliseconds; empty for a still picture.
+        length: Duration of an animation in milliseconds.
+        misleading: Whether its EXIF data give an orientation that its format ignores but libav applies.
     """
 
     kind: str
@@ -66,7 +67,7 @@ class PictureInfo:
 
     @property
     def beyond_libav(self) -> str | None:
-        """Why it is not left to libav, None where it is."""
+        """Why libav cannot be used, None if it can."""
         if self.kind == "TIFF" and self.mode in _PLAIN:
             return "libav does not read every kind of TIFF"
         if self.begins:
@@ -75,7 +76,7 @@ class PictureInfo:
 
 
 def read_picture(source: SourceFile) -> PictureInfo | None:
-    """Return what a picture file holds, None for what is none that Pillow knows.
+    """Return what a picture file contains, None if it is not a picture that Pillow knows.
 
     Args:
         source: The opened file.
@@ -83,7 +84,7 @@ def read_picture(source: SourceFile) -> PictureInfo | None:
     kind = kind_of(source.head(32))
     if kind is None:
         return None
-    from deepscan.media.container import raise_if_ours
+    from deepscan.media.container import raise_if_out_of_resources
 
     try:
         if kind == "HEIF":
@@ -95,8 +96,8 @@ def read_picture(source: SourceFile) -> PictureInfo | None:
             width, height = _stored_size(image)
             return PictureInfo(kind, image.mode, width, height, turned, pages, begins, length)
     except Exception as error:
-        # They raise whatever a damaged header leads to.
-        raise_if_ours(error)
+        # Pillow's plugins raise any kind of error on a damaged header.
+        raise_if_out_of_resources(error)
         return None
 
 
@@ -109,13 +110,13 @@ def _of_heif(source: SourceFile) -> PictureInfo:
         exif = Image.Exif()
         exif.load(heif.info.get("exif") or b"")
         misleading = exif.get(ORIENTATION, 1) != 1
-        # libheif has turned it already.
+        # libheif has already applied the rotation.
         width, height = heif.size
         return PictureInfo("HEIF", heif.mode, width, height, Orientation(), len(heif), misleading=misleading)
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return the picture format that a file's first 32 bytes state, as Pillow names it, None for others."""
+    """Return the picture format of a file from its first 32 bytes, in Pillow's terms, or None."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -136,12 +137,12 @@ def opened(url: str, kind: str) -> "Iterator[Image.Image]":
         kind: Its format, as `kind_of` names it.
 
     Raises:
-        OSError: Pillow cannot read it; of damaged files it raises other kinds of errors, too.
+        OSError: Pillow cannot read it. For damaged files it also raises other kinds of errors.
     """
     from PIL import Image
 
     with open(url, "rb") as file, warnings.catch_warnings():
-        # Its limit on pixels is ours to keep, and damage becomes an error or a warning of the record.
+        # The limit on pixels is enforced elsewhere, and damage becomes an error or a warning in the record.
         warnings.simplefilter("ignore")
         if kind == "HEIF":
             import pi_heif
@@ -153,9 +154,9 @@ def opened(url: str, kind: str) -> "Iterator[Image.Image]":
 
 
 def _times(source: SourceFile) -> tuple[tuple[int, ...], int]:
-    """Return when each frame of an animated WebP begins, and how long it lasts, in milliseconds.
+    """Return the start of each frame of an animated WebP and its total duration, in milliseconds.
 
-    Pillow would have to decode all frames for it; their chunks (ANMF) state it.
+    They are read from the frames' chunks (ANMF), because Pillow would have to decode all frames.
     """
     begins, now, at = [], 0, 12
     end = 8 + int.from_bytes(os.pread(source.fd, 4, 4), "little")
@@ -169,15 +170,15 @@ def _times(source: SourceFile) -> tuple[tuple[int, ...], int]:
 
 
 def _orientation(image: "Image.Image", kind: str, source: SourceFile) -> Orientation:
-    # AVIF turns by boxes of its own and ignores EXIF (ISO/IEC 23008-12, 6.5.10). Pillow gives them in EXIF's
-    # words, and where there are none what EXIF says.
+    # AVIF rotates by its own boxes and ignores EXIF (ISO/IEC 23008-12, 6.5.10). Pillow reports the boxes as
+    # an EXIF orientation, but where there are none it reports the EXIF value.
     if kind == "AVIF" and not _has_turning_box(source):
         return Orientation()
     return Orientation.from_exif(image.getexif().get(ORIENTATION, 1))
 
 
 def _stored_size(image: "Image.Image") -> tuple[int, int]:
-    # Of a TIFF Pillow states the size as turned.
+    # For a TIFF, Pillow reports the size after rotation.
     tags = getattr(image, "tag_v2", None)
     return (tags[_WIDTH], tags[_HEIGHT]) if tags else image.size
 
@@ -194,10 +195,10 @@ def _has_turning_box(source: SourceFile) -> bool:
 
 
 def beyond_libav(picture: PictureInfo, container: "InputContainer") -> str | None:
-    """Return why an HEIF or AVIF that libav opens is not left to it, or None.
+    """Return why libav is not used for a HEIF or AVIF file that it can open, or None if it is.
 
     Raises:
-        MediaError: `unsupported`: nobody else reads it well.
+        MediaError: `unsupported`: Pillow cannot read it properly either.
     """
     from deepscan.media.container import in_tiles, is_known, video_streams
     from deepscan.media.shape import transfer_of
@@ -209,23 +210,23 @@ def beyond_libav(picture: PictureInfo, container: "InputContainer") -> str | Non
         return None
     first = stream.codec_context
     if in_tiles(container):
-        why = "libav gives each tile of a picture by itself"
+        why = "libav returns each tile as a picture"
     elif picture.misleading:
-        why = "libav turns a HEIF by its EXIF data"
+        why = "libav applies the EXIF orientation of a HEIF"
     elif sorted((first.width, first.height)) != sorted((picture.width, picture.height)):
         why = "libav does not crop a HEIF"
     else:
         return None
     if transfer_of(first) in HDR:
-        raise MediaError("unsupported", f"it is a picture of high dynamic range, and {why}")
+        raise MediaError("unsupported", f"it is an HDR picture, and {why}")
     return why
 
 
 def probe_of(picture: PictureInfo, why: str) -> Probe:
-    """Return the facts of what Pillow reads in libav's place.
+    """Return the probe of a file that Pillow reads instead of libav.
 
     Args:
-        picture: What Pillow says of it.
+        picture: What Pillow reports about it.
         why: Why libav cannot read it.
     """
     width, height = picture.width, picture.height
@@ -257,6 +258,6 @@ def probe_of(picture: PictureInfo, why: str) -> Probe:
     )
     key = StreamKey(0, info.codec, picture.width, picture.height)
     keys = np.arange(len(begins)) == 0
-    pages = f"pictures behind the first one left out: {picture.pages - 1}"
+    pages = f"further pictures in the file, ignored: {picture.pages - 1}"
     warnings = (pages,) if still and picture.pages > 1 else ()
     return Probe(info, key, begins, begins / 1000, keys, (), still, False, why, warnings)

@@ -1,4 +1,4 @@
-"""Decodes with Pillow what libav cannot: pictures in tiles, TIFF in any compression, animated WebP."""
+"""Decode with Pillow what libav cannot: tiled pictures, TIFF in any compression, animated WebP."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,14 +14,14 @@ from deepscan.media.pictures import ORIENTATION, kind_of, opened
 
 @DECODERS.register("pillow")
 class PillowDecoder:
-    """Reads a picture, or the frames of an animation one after another.
+    """Decoder for a picture, or for an animation frame by frame.
 
     Args:
         url: The file, as `SourceFile.url` names it.
         probe: What the file holds.
 
     Raises:
-        DecoderError: libav reads the file, or Pillow cannot.
+        DecoderError: libav can read the file, or Pillow cannot.
     """
 
     package: ClassVar[str] = "pillow"
@@ -47,11 +47,11 @@ class PillowDecoder:
 
     @staticmethod
     def unfit(probe: Probe) -> str | None:
-        """Return why Pillow is not used for such a file, or None."""
-        return None if probe.beyond_libav else "Pillow is used for what libav cannot read"
+        """Return why Pillow is not used for such a file, or None if it is."""
+        return None if probe.beyond_libav else "Pillow is only used for what libav cannot read"
 
     def expect(self, indices: Sequence[int]) -> None:
-        """Do nothing: no frame can be left out."""
+        """Do nothing: Pillow cannot skip frames."""
 
     def read(self, index: int) -> Image:
         """Return frame `index` as RGB, shape (height, width, 3), uint8, upright.
@@ -69,10 +69,10 @@ class PillowDecoder:
             raise
         except Exception as error:
             raise FrameError(reason(error)) from None
-        # Of a TIFF Pillow turns the pixels by itself, and of the others never.
+        # Pillow applies the orientation of a TIFF itself, and never that of other formats.
         turned = self._image.format == "TIFF" and self._image.getexif().get(ORIENTATION, 1) == 1
         return image if turned else self._orientation.apply(image)
 
     def close(self) -> None:
-        """Free what Pillow holds."""
+        """Release what Pillow holds."""
         self._open.close()

@@ -1,4 +1,4 @@
-"""The parent's side of decoding: hands files to fenced processes, and answers for every one of them."""
+"""Parent side of decoding: hand files to isolated processes, and report on every one of them."""
 
 import os
 import selectors
@@ -18,26 +18,26 @@ from deepscan.media.worker_process import WorkerProcess, worker_command
 from deepscan.outcomes import Status
 
 LOG = get_logger(__name__)
-_KILLED = "the decoding process was killed from outside, perhaps for lack of memory"
+_KILLED = "the decoding process was killed from outside, possibly for lack of memory"
 
 
 class DecodePool:
-    """Some processes that decode, each one file at a time. Not for use from several threads.
+    """A pool of decoding processes, each working on one file at a time. Not thread-safe.
 
-    On Linux the processes die with the thread that made the pool.
+    On Linux the processes die with the thread that created the pool.
 
     Args:
         options: How to decode.
         workers: Number of processes, at least 1.
-        command: Another command line for a process, for tests.
+        command: Command line to use for a process instead, for tests.
 
     Raises:
-        MissingError: The decoder that was asked for by name is not installed.
+        MissingError: The decoder chosen by name is not installed.
     """
 
     def __init__(self, options: DecodeOptions, workers: int, command: Sequence[str] | None = None) -> None:
         if workers < 1:
-            raise ValueError(f"a pool has at least one worker, not {workers}")
+            raise ValueError(f"a pool needs at least one worker, not {workers}")
         if options.decoder != AUTO and not installed(kind := DECODERS.get(options.decoder)):
             raise MissingError(
                 f"the decoder {options.decoder!r} is not installed", package_hint(kind.package)
@@ -60,16 +60,16 @@ class DecodePool:
 
     @property
     def busy(self) -> int:
-        """How many jobs are being worked on."""
+        """How many jobs are running."""
         return sum(task is not None for task in self._tasks.values())
 
     @property
     def buffer_kind(self) -> MemoryKind:
-        """What frames cross in: anonymous `memory`, or an unlinked temporary `file`."""
+        """How frames are passed: in anonymous `memory`, or in an unlinked temporary `file`."""
         return next((process.buffer.kind for process in self._tasks), self._kind)
 
     def submit(self, job: DecodeJob) -> None:
-        """Begin a job.
+        """Start a job.
 
         Raises:
             RuntimeError: No process is idle.
@@ -82,23 +82,23 @@ class DecodePool:
         self._dispatch(process, Task(job))
 
     def poll(self, timeout: float) -> list[Event]:
-        """Return what has happened, waiting for it at most `timeout` seconds.
+        """Return the events that have occurred, waiting at most `timeout` seconds for one.
 
-        Deadlines are kept only while this is called.
+        Deadlines are enforced only during this call.
         """
-        until = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         while True:
-            wait = 0.0 if self._events else max(0.0, until - time.monotonic())
+            wait = 0.0 if self._events else max(0.0, deadline - time.monotonic())
             for key, _ in self._selector.select(min([wait, *self._seconds_left()])):
                 self._receive(key.data)
             self._enforce_deadlines()
             self._exiting = [process for process in self._exiting if not process.gone()]
-            if self._events or time.monotonic() >= until:
+            if self._events or time.monotonic() >= deadline:
                 events, self._events = list(self._events), deque()
                 return events
 
     def close(self) -> None:
-        """End all processes and drop what they were doing; frames that were handed out stay valid."""
+        """End all processes and drop their work. Frames that were handed out stay valid."""
         for process in list(self._tasks):
             self._kill(process)
         for process in self._exiting:
@@ -127,7 +127,7 @@ class DecodePool:
     def _dispatch(self, process: WorkerProcess, task: Task) -> None:
         self._tasks[process] = task
         task.start_attempt(time.monotonic())
-        # Where nobody is there to take it, the channel's end is heard in poll.
+        # If the process is gone, poll() sees the end of its channel.
         process.channel.send(task.request(self._options))
 
     def _seconds_left(self) -> list[float]:
@@ -151,7 +151,7 @@ class DecodePool:
                 self._fail(task, "error", "the decoding process did not start")
             else:
                 self._start()
-                self._fail(task, "timeout", f"gave no answer within {self._options.timeout:g} s")
+                self._fail(task, "timeout", f"no answer within {self._options.timeout:g} s")
 
     def _receive(self, process: WorkerProcess) -> None:
         messages = process.channel.receive()
@@ -163,29 +163,29 @@ class DecodePool:
                 process.ready = True
             elif (task := self._tasks[process]) is not None:
                 self._handle(process, task, message)
-                # The memory could not be had, and another process has taken the job.
+                # There was no memory, and another process has taken over the job.
                 if process not in self._tasks:
                     return
 
     def _handle_exit(self, process: WorkerProcess) -> None:
-        """Answer for a process that ended by itself."""
-        task, words, killed = self._tasks[process], process.last_words(), process.was_killed()
+        """Report on a process that ended by itself."""
+        task, ending, killed = self._tasks[process], process.describe_end(), process.was_killed()
         self._kill(process)
         LOG.warning(
             "decoding process %d %s%s",
             process.pid,
-            "was killed from outside" if killed else words,
+            "was killed from outside" if killed else ending,
             f": {os.fsdecode(task.job.path)!r}" if task else ", idle",
         )
         if task is None:
             return
         if task.attempt.dispatched_at is not None:
-            what = "ended before it began the file" if process.ready else "could not start"
-            self._redispatch(task, _KILLED if killed else f"the decoding process {what}: it {words}")
+            stage = "ended before it started the file" if process.ready else "could not start"
+            self._redispatch(task, _KILLED if killed else f"the decoding process {stage}: it {ending}")
         elif killed and not task.killed:
             task.killed = True
-            task.progress.warnings.append(f"{_KILLED}; a second one went on")
-            # The lost time was not the file's.
+            task.progress.warnings.append(f"{_KILLED}; a second one continued")
+            # The time lost is not the file's fault.
             task.clock = Clock()
             self._dispatch(self._start(), task)
         elif killed:
@@ -193,10 +193,10 @@ class DecodePool:
             self._fail(task, "error", f"{_KILLED}, twice")
         else:
             self._start()
-            self._fail(task, "decode_error", f"the decoding process {words}")
+            self._fail(task, "decode_error", f"the decoding process {ending}")
 
     def _redispatch(self, task: Task, detail: str) -> None:
-        """Give a job that was not begun to another process, once."""
+        """Give a job that was not started to another process, once."""
         if task.redispatched:
             self._fail(task, "error", detail)
         else:
@@ -225,12 +225,12 @@ class DecodePool:
             self._end(process, task, message)
 
     def _lay_out(self, process: WorkerProcess, task: Task) -> None:
-        """Divide the memory for a file, once no frame of the file before it is in use."""
-        wanted = task.attempt.pending_layout
-        if wanted is None or process.unreleased:
+        """Divide the memory for a file, once no frame of the previous file is in use."""
+        layout = task.attempt.pending_layout
+        if layout is None or process.unreleased:
             return
         task.attempt.pending_layout = None
-        size, task.progress.asked = wanted["bytes"], wanted["frames"]
+        size, task.progress.asked = layout["bytes"], layout["frames"]
         slots = slot_count(size, task.progress.asked, self._options.buffer_bytes)
         try:
             process.buffer.lay_out(slots, size)
@@ -238,7 +238,9 @@ class DecodePool:
             self._kill(process)
             if process.buffer.kind == "memory":
                 self._kind = "file"
-                task.progress.warnings.append("memory is short: its frames crossed in a temporary file")
+                task.progress.warnings.append(
+                    "memory is short: its frames were passed through a temporary file"
+                )
                 self._dispatch(self._start(), task)
             else:
                 self._start()

@@ -1,4 +1,4 @@
-"""Reads what a file is and when its frames are shown, by walking its packets, not by trusting its header."""
+"""Find out what a file contains and when its frames are shown, from its packets rather than its header."""
 
 import codecs
 from fractions import Fraction
@@ -14,7 +14,7 @@ from deepscan.media.container import (
     decode_packets,
     is_known,
     open_container,
-    raise_if_ours,
+    raise_if_out_of_resources,
     reopened_stream,
     stream_key,
     video_streams,
@@ -23,7 +23,7 @@ from deepscan.media.decoders import Probe, reason
 from deepscan.media.defects import BROADCAST, damage, oddities
 from deepscan.media.endings import shortfall
 from deepscan.media.frames import MediaError, MediaInfo
-from deepscan.media.origins import created, device, edit_list, keyframe_gaps, software, stated_duration
+from deepscan.media.origins import created, declared_duration, device, edit_list, keyframe_gaps, software
 from deepscan.media.pictures import BOXED, PictureInfo, beyond_libav, probe_of, read_picture
 from deepscan.media.shape import field_order_of, fraction, orientation_of, shape_of, transfer_of
 from deepscan.media.source import SourceFile
@@ -31,23 +31,23 @@ from deepscan.media.timeline import Timeline, lay_out
 from deepscan.media.walk import Walk, walk
 
 MAX_PIXELS = 64_000_000
-#: A damaged file that gives fewer frames than this is not scored.
+#: A damaged file with fewer decodable frames is not scored.
 FEWEST_OF_DAMAGED = 4
 _SNIFFED = 4096
-#: Seconds from one frame to the next from which on a broadcast's clock was set rather than nothing shown.
+#: In a broadcast, a step of this many seconds between frames means that the clock was reset.
 _JUMP = 10
 
 
 def probe(source: SourceFile, max_pixels: int = MAX_PIXELS) -> Probe:
-    """Read the facts about a video or still image.
+    """Probe a video or still image.
 
     Args:
         source: The opened file.
-        max_pixels: Largest width times height that is accepted, as stored and as displayed.
+        max_pixels: Largest accepted width times height, both as stored and as displayed.
 
     Raises:
-        MediaError: `decode_error` if nothing (or too little of a damaged file) can be decoded, `unsupported`
-            if it is text, has no picture, or is too large, `error` if this process lacks memory.
+        MediaError: `decode_error` if nothing can be decoded, or too little of a damaged file; `unsupported`
+            if the file is text, has no picture or is too large; `error` if this process is out of memory.
     """
     _refuse_by_head(source, max_pixels)
     picture = read_picture(source)
@@ -63,17 +63,17 @@ def probe(source: SourceFile, max_pixels: int = MAX_PIXELS) -> Probe:
                 _refuse_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
             found = walk(container)
             key = stream_key(container, found.moving(container)[0])
-        # Opened anew instead of rewound: not every format can seek.
+        # Open the file again instead of rewinding: not every format can seek.
         with open_container(source.url()) as container:
             stream = reopened_stream(container, key)
-            # Larger than any picture that passes, because libav counts its padding, too.
+            # Above any accepted size, because libav includes its padding.
             stream.codec_context.options = {"max_pixels": str(2 * max_pixels + (1 << 20))}
             made = _conclude(source, container, stream, found, picture)
         _refuse_size(made.info.stored_width, made.info.stored_height, max_pixels)
         _refuse_size(made.info.width, made.info.height, max_pixels)
         return made
     except av.FFmpegError as error:
-        raise_if_ours(error)
+        raise_if_out_of_resources(error)
         raise MediaError("decode_error", f"nothing can be decoded: {reason(error)}") from None
 
 
@@ -83,10 +83,10 @@ def _refuse_by_head(source: SourceFile, max_pixels: int) -> None:
         raise MediaError("decode_error", "the file is empty")
     if _is_text(head):
         raise MediaError("unsupported", "it is text, not a video")
-    # libav finds the pictures in it.
+    # libav would find the pictures in it.
     if head.startswith(b"%PDF-"):
         raise MediaError("unsupported", "it is a PDF document, not a video")
-    # libav refuses the largest pictures by itself, and then does not tell their size.
+    # libav rejects the largest pictures without giving their size.
     if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
         _refuse_size(int.from_bytes(head[16:20]), int.from_bytes(head[20:24]), max_pixels)
 
@@ -102,20 +102,20 @@ def _is_text(head: bytes) -> bool:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
-        # Older encodings of text are still mostly ASCII; compressed data without a control byte do not occur.
+        # Older text encodings are still mostly ASCII; compressed data without control bytes do not occur.
         return sum(byte < 128 for byte in head) > len(head) // 2
     return True
 
 
 def _refuse_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise MediaError("unsupported", f"{width}x{height} is over the limit of {max_pixels} pixels")
+        raise MediaError("unsupported", f"{width}x{height} exceeds the limit of {max_pixels} pixels")
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
     for frame in decode_packets(container, stream):
         return frame
-    raise MediaError("decode_error", "not one frame can be decoded")
+    raise MediaError("decode_error", "no frame can be decoded")
 
 
 def _conclude(
@@ -125,7 +125,7 @@ def _conclude(
     found: Walk,
     picture: PictureInfo | None,
 ) -> Probe:
-    # What the container states, before the codec's own header, which may be silent on it, takes its place.
+    # Read the container's value before the codec's own header, which may leave it open, replaces it.
     transfer = transfer_of(stream.codec_context)
     first = _first_frame(container, stream)
     key = stream_key(container, stream)
@@ -138,13 +138,15 @@ def _conclude(
     warnings = damage(found, stream.index, stream.frames, line, missing, still=still)
     damaged = bool(warnings)
     if count == 0 or (damaged and count < FEWEST_OF_DAMAGED):
-        raise MediaError("decode_error", "; ".join([*warnings, f"too few frames are left of it: {count}"]))
-    others = [f"{each.index} ({_brief(each)})" for each in found.others(container, stream)]
+        raise MediaError(
+            "decode_error", "; ".join([*warnings, f"too few decodable frames are left: {count}"])
+        )
+    others = [f"{other.index} ({_brief(other)})" for other in found.others(container, stream)]
     pages = (picture.pages if picture else 1) if still else 0
     warnings += oddities(source, found, stream.index, stream.frames, line, others, pages)
     rate = None if still else _rate(stream, line.ticks)
     seconds, length = _times(line, base, rate, found.last_duration[stream.index])
-    # libav passes on the boxes that turn a HEIF or AVIF, but no mirroring by EXIF.
+    # libav applies the boxes that rotate a HEIF or AVIF, but not EXIF mirroring.
     by_exif = picture is not None and picture.kind not in BOXED
     turned = picture.orientation if picture is not None and by_exif else orientation_of(first)
     shape = shape_of(stream, first, turned, still=still)
@@ -171,7 +173,7 @@ def _conclude(
         encoder=software(container, stream, found.heads.get(stream.index, b"")),
         created=created(container, stream),
         device=device(container),
-        duration_stated=None if still else stated_duration(container),
+        duration_stated=None if still else declared_duration(container),
         keyframe_gaps=None if still else keyframe_gaps(line.keys),
         edits=() if still else edit_list(source, found.format, key.place),
     )
@@ -182,14 +184,14 @@ def _conclude(
 def _is_still(found: Walk, stream: VideoStream, picture: PictureInfo | None) -> bool:
     if picture is not None and picture.kind in BOXED:
         return len(found.packets[stream.index]) == 1
-    # Several JPEGs in a row are a photograph with its previews far more often than a film without times.
+    # Several JPEGs in a row are far more often a photo with its previews than a video without timestamps.
     return found.format == "mjpeg" or (found.format.endswith("_pipe") and found.format != "yuv4mpegpipe")
 
 
 def _times(
     line: Timeline, base: Fraction, rate: Fraction | None, last_duration: int
 ) -> tuple[NDArray[np.float64], float]:
-    """Return when each frame is shown in seconds from the first, shape (n,), and how long all of it lasts."""
+    """Return when each frame is shown in seconds from the first, shape (n,), and the total duration."""
     period = 1 / float(rate) if rate else 0.0
     if line.ticks is None:
         seconds, last = np.arange(len(line.keys), dtype=np.float64) * period, period
@@ -200,26 +202,27 @@ def _times(
 
 
 def _rate(stream: VideoStream, ticks: NDArray[np.int64] | None) -> Fraction:
-    """Return the average frame rate, from the header only where the time stamps bear it out."""
-    stated = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
+    """Return the average frame rate; the header's if the timestamps confirm it."""
+    declared = fraction(stream.average_rate) or fraction(stream.guessed_rate) or Fraction(25)
     base = fraction(stream.time_base)
     if ticks is None or len(ticks) < 2 or base is None:
-        return stated
+        return declared
     found = (len(ticks) - 1) / (int(ticks[-1] - ticks[0]) * base)
-    # Within two percent or one frame the header's is the exact one: it has no rounded time stamps in it.
-    return stated if abs(stated / found - 1) < max(0.02, 1 / len(ticks)) else found.limit_denominator(1001)
+    # Within two percent or one frame the header's rate is the exact one: timestamps are rounded.
+    exact = abs(declared / found - 1) < max(0.02, 1 / len(ticks))
+    return declared if exact else found.limit_denominator(1001)
 
 
 def _timeline(stream: VideoStream, found: Walk, base: Fraction, *, still: bool, cut: bool) -> Timeline:
     packets = found.packets[stream.index]
     if cut and found.format == "gif" and packets:
-        # libav fills up what is missing of the last one, and does not say so.
+        # libav fills in what is missing of the last frame without reporting it.
         packets = [*packets[:-1], packets[-1]._replace(corrupt=True)]
     if still:
         intact = [number for number, packet in enumerate(packets) if not packet.corrupt]
         key = next((number for number in intact if packets[number].key), intact[0] if intact else 0)
         packets = packets[key : key + 1]
-    # AVI has no presentation times: where frames are reordered, its packets' time stamps are those of others.
+    # AVI has no presentation times: where frames are reordered, a packet carries another frame's timestamp.
     timed = found.format != "avi" or not stream.codec_context.has_b_frames
     gap = int(_JUMP / base) if found.format in BROADCAST else None
     return lay_out(packets, timed=timed, gap=gap)

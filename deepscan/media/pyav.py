@@ -1,4 +1,4 @@
-"""Decodes with libav through PyAV: whatever the probe can read, this can."""
+"""Decode with libav through PyAV, which can read whatever the probe can."""
 
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-#: Codecs whose packets say by their standard that no other frame is built on theirs, and of which libav then
-#: passes over such a frame (H.264: nal_ref_idc is 0). In HEVC a higher temporal layer may build on it.
-_SAYS_WHAT_IS_NEEDED = ("h264",)
+#: Codecs whose packets mark frames that no other frame depends on, which libav then skips when asked to
+#: (H.264: nal_ref_idc is 0). HEVC is not among them: a higher temporal layer may depend on such a frame.
+_MARKS_DISPOSABLE = ("h264",)
 
 
 @DECODERS.register("pyav")
 class PyavDecoder:
-    """Finds frames by their time stamps, seeking to the nearest keyframe unless reading on is shorter.
+    """Decoder that finds frames by timestamp, seeking to the nearest keyframe unless reading on is shorter.
 
-    Where it has been told which frames will be asked for, it passes over those that are neither among them
-    nor needed for one of them.
+    After `expect`, it skips frames that were not requested and that no requested frame depends on.
 
     Args:
         url: The file, as `SourceFile.url` names it.
@@ -43,7 +42,7 @@ class PyavDecoder:
     def __init__(self, url: str, probe: Probe) -> None:
         from av.error import FFmpegError
 
-        from deepscan.media.container import raise_if_ours
+        from deepscan.media.container import raise_if_out_of_resources
         from deepscan.media.conversion import FrameConverter
 
         self._url = url
@@ -62,19 +61,19 @@ class PyavDecoder:
         try:
             self._rewind()
         except FFmpegError as error:
-            raise_if_ours(error)
+            raise_if_out_of_resources(error)
             raise DecoderError(reason(error)) from None
 
     @staticmethod
     def unfit(probe: Probe) -> str | None:
-        """Return why libav is not to be trusted with such a file, or None."""
+        """Return why libav cannot be trusted with such a file, or None if it can."""
         return probe.beyond_libav
 
     def expect(self, indices: Sequence[int]) -> None:
-        """Take note of the only frames that will be asked for, as long as all can be decoded."""
-        says = self._probe.info.codec in _SAYS_WHAT_IS_NEEDED and not self._probe.damaged
-        # An interlaced frame's neighbours are needed for it.
-        if self._probe.ticks is not None and says and not self._interlaced:
+        """Skip frames other than these, for as long as all of them can be decoded."""
+        can_skip = self._probe.info.codec in _MARKS_DISPOSABLE and not self._probe.damaged
+        # An interlaced frame needs its neighbours.
+        if self._probe.ticks is not None and can_skip and not self._interlaced:
             self._expected = set(self._probe.ticks[list(indices)].tolist())
 
     def read(self, index: int) -> Image:
@@ -82,19 +81,19 @@ class PyavDecoder:
 
         Raises:
             FrameError: This frame cannot be decoded.
-            MediaError: `error`: this process lacks memory.
+            MediaError: `error`: this process is out of memory.
         """
         from av.error import FFmpegError
 
-        from deepscan.media.container import raise_if_ours
+        from deepscan.media.container import raise_if_out_of_resources
 
         if not 0 <= index < self._probe.count:
             raise FrameError(f"there is no frame {index}")
         try:
             found, before = self._find(index)
-            # The frames around one that turns out to be interlaced are needed, too.
-            mixed = found is not None and found.interlaced_frame
-            if self._expected is not None and (found is None or mixed):
+            # A frame that turns out to be interlaced needs its neighbours, too.
+            interlaced = found is not None and found.interlaced_frame
+            if self._expected is not None and (found is None or interlaced):
                 found, before = self._find_among_all(index)
             if found is None:
                 raise FrameError("its data cannot be decoded", before)
@@ -104,14 +103,15 @@ class PyavDecoder:
                 return self._converter.convert(found, self._neighbour(index - 1), self._neighbour(index + 1))
             return self._converter.convert(found)
         except (FFmpegError, MemoryError) as error:
-            raise_if_ours(error)
+            raise_if_out_of_resources(error)
             raise FrameError(reason(error)) from None
 
     def close(self) -> None:
-        """Free what libav holds, its threads too."""
+        """Release what libav holds, including its threads."""
         self._recent = {}
         self._pending = None
-        # The generator refers to this object: they would wait for the garbage collector, threads and all.
+        # The generator refers to this object: otherwise both, and the threads, wait for the garbage
+        # collector.
         if self._frames is not None:
             self._frames.close()
             self._frames = None
@@ -123,14 +123,14 @@ class PyavDecoder:
         return self._find(index)[0] if 0 <= index < self._probe.count else None
 
     def _find_among_all(self, index: int) -> "tuple[VideoFrame | None, int | None]":
-        """Leave nothing out any more, and start again in front of the frame."""
+        """Find a frame without skipping any others, starting again before it."""
         self._expected = None
         self._recent = {}
         self._next = self._probe.count
         return self._find(index)
 
     def _find(self, index: int) -> "tuple[VideoFrame | None, int | None]":
-        """Return the frame, or None and the last one that was decoded before it."""
+        """Return the frame, or None and the last frame decoded before it."""
         if index in self._recent:
             return self._recent[index], None
         starts = self._starts(index)
@@ -140,17 +140,17 @@ class PyavDecoder:
         for start in starts:
             self._seek(start)
             found, before = self._read_on(index)
-            # A container may seek to a place behind the keyframe asked for; then an earlier one is due.
+            # A container may seek past the requested keyframe; then try an earlier one.
             if found is not None or before is not None:
                 break
         return found, before
 
     def _starts(self, index: int) -> list[int]:
-        """Return where to start in order to reach a frame: the last two keyframes or the beginning."""
-        # A palette may come with the first packet alone.
+        """Return where to start reading to reach a frame: the last two keyframes, then the beginning."""
+        # A palette may be in the first packet only.
         if self._probe.ticks is None or self._probe.segments or self._probe.info.pixel_format == "pal8":
             return [0]
-        # The frame in front of an interlaced one is needed as well.
+        # An interlaced frame needs the one before it.
         reach = max(index - 1, 0) if self._interlaced else index
         keys = np.flatnonzero(self._probe.keys[: reach + 1])[::-1][:2]
         return [*(int(key) for key in keys if key > 0), 0]
@@ -170,7 +170,7 @@ class PyavDecoder:
         return None, before
 
     def _positions(self) -> "Iterator[tuple[int, VideoFrame]]":
-        """Yield intact frames from where the decoder stands, with their positions."""
+        """Yield intact frames with their positions, from where the decoder is."""
         if self._pending is not None:
             frame, self._pending = self._pending, None
             yield self._next, frame
@@ -187,14 +187,14 @@ class PyavDecoder:
                 if position == len(ticks) or ticks[position] != frame.pts:
                     continue
             if frame.is_corrupt:
-                # What is built upon this frame, up to the next keyframe, may show its damage.
+                # Frames that depend on this one, up to the next keyframe, may show its damage.
                 self._damage = position
             else:
                 self._keep(position, frame)
                 yield position, frame
 
     def _keep(self, position: int, frame: "VideoFrame") -> None:
-        """Keep the last frames where those around a frame are needed for it."""
+        """Keep the last frames if interlaced frames need them."""
         self._interlaced = self._interlaced or frame.interlaced_frame
         if self._interlaced:
             self._recent = {
@@ -207,7 +207,7 @@ class PyavDecoder:
         self._recent = {}
         self._damage = -1
         if start == 0 or self._probe.ticks is None:
-            # Opened anew, since not every format can seek.
+            # Open the file again, because not every format can seek.
             self._rewind()
             return
         assert self._container is not None
@@ -234,5 +234,5 @@ class PyavDecoder:
         self._next = start
 
     def _needed(self, packet: "Packet[VideoStream]") -> bool:
-        # The second field of a frame may come without a time of its own.
+        # The second field of a frame may have no timestamp.
         return self._expected is None or packet.pts is None or packet.pts in self._expected

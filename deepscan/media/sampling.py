@@ -1,17 +1,17 @@
-"""Chooses which frames of a video are looked at."""
+"""Choose which frames of a video to examine."""
 
 import numpy as np
 
 
 def sample_indices(decodable: int, frames: int) -> tuple[int, ...]:
-    """Return the indices of `frames` frames spread evenly over a video, both ends included from two on.
+    """Return the indices of `frames` frames spread evenly over a video, including the first and the last.
 
-    This is the field's own rule, linspace truncated to whole numbers, so that scores are comparable. A single
-    frame is taken from the middle: by the rule it would be the first, which is often black.
+    The rule is the one common in the field, linspace truncated to integers, so scores are comparable. A
+    single frame is taken from the middle, because the rule would choose the first, which is often black.
 
     Args:
         decodable: How many frames can be decoded, at least 0.
-        frames: How many to choose, at least 1; where it exceeds `decodable`, every frame is chosen once.
+        frames: How many to choose, at least 1; if more than `decodable`, every frame is chosen once.
 
     Returns:
         Distinct indices in ascending order, at most `frames` of them.

@@ -1,4 +1,4 @@
-"""What a decoded frame must become before it is a picture as a viewer sees it."""
+"""Determine what must be done to a decoded frame so that it looks as in a player."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,22 +12,22 @@ from av.video.stream import VideoStream
 
 from deepscan.media.orientation import Orientation
 
-#: A pixel that is more times as wide as it is high, or as high as it is wide, is a slip of the header.
+#: Pixel aspect ratios above this, or below its inverse, are errors in the header.
 _ODDEST_PIXEL = 8
-#: How far from 1 the aspect of pixels that pass for square may lie. Encoders that round sizes to whole blocks
-#: state 63/64 or 1280/1281; resampling by as little moved the scores of four clips by 0.2 to 0.34.
+#: Pixels count as square if their aspect differs from 1 by less than this. Encoders that round sizes to whole
+#: blocks write 63/64 or 1280/1281; resampling by so little moved the scores of four clips by 0.2 to 0.34.
 _NEARLY_SQUARE = Fraction(1, 20)
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How stored frames lie in the picture that is shown.
+    """Size of the displayed picture, and the shape of the stored pixels.
 
     Attributes:
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
-        pixel_aspect: Width of a stored pixel divided by its height, as the file states it.
+        pixel_aspect: Width of a stored pixel divided by its height, as declared by the file.
     """
 
     width: int
@@ -38,13 +38,13 @@ class Shape:
 def shape_of(stream: VideoStream, frame: VideoFrame, orientation: Orientation, *, still: bool) -> Shape:
     """Return how the frames of a stream are shown.
 
-    The height of stored frames is kept, and their width changed where pixels are not nearly square. A still
-    picture's density is left alone, as viewers do: it is one of print.
+    The height of the stored frames is kept; the width is scaled where pixels are not nearly square. The pixel
+    density of a still picture is ignored, as viewers do, because it is meant for print.
 
     Args:
         stream: The stream.
         frame: Its first frame.
-        orientation: How they are to be turned.
+        orientation: How to rotate it.
         still: Whether it is a still picture.
     """
     aspect = Fraction(1) if still else fraction(stream.sample_aspect_ratio) or Fraction(1)
@@ -58,17 +58,17 @@ def shape_of(stream: VideoStream, frame: VideoFrame, orientation: Orientation, *
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Return how a video's frame is to be turned, as its display matrix says."""
+    """Return how to rotate and mirror a video's frame, from its display matrix."""
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
-        # PyAV knows not all kinds of side data, and then gives none of them.
+        # PyAV does not know all kinds of side data, and raises for the whole frame if one is unknown.
         return Orientation(-90 * round(frame.rotation / 90) % 360)
     return Orientation.from_matrix(bytes(matrix)) if isinstance(matrix, SideData) else Orientation()
 
 
 def transfer_of(frame: VideoFrame | VideoCodecContext) -> str | None:
-    """Return the name of a frame's or a stream's transfer characteristics, None where none are stated."""
+    """Return the name of the transfer characteristics of a frame or stream, None if unspecified."""
     try:
         transfer = ColorTrc(frame.color_trc)
     except ValueError:
@@ -77,13 +77,13 @@ def transfer_of(frame: VideoFrame | VideoCodecContext) -> str | None:
 
 
 def field_order_of(stream: VideoStream, frame: VideoFrame) -> str:
-    """Return how the fields of a stream's frames are stored, as `MediaInfo.field_order` has it."""
-    stated = _FIELD_ORDERS.get(int(stream.codec_context.field_order), "progressive")
-    # Matroska's header may call progressive what the frames themselves call interlaced.
-    return "interlaced" if frame.interlaced_frame and stated == "progressive" else stated
+    """Return how the fields of a stream's frames are stored, in the terms of `MediaInfo.field_order`."""
+    declared = _FIELD_ORDERS.get(int(stream.codec_context.field_order), "progressive")
+    # Matroska's header may say progressive where the frames themselves are marked as interlaced.
+    return "interlaced" if frame.interlaced_frame and declared == "progressive" else declared
 
 
 def fraction(value: Any) -> Fraction | None:
-    """Return a rational number of PyAV's as Python's, None for one that is not set."""
-    # Up to 18 PyAV gives a Fraction or None, from 19 on a type of its own, which knows 1/0, too.
+    """Convert PyAV's rational number to a `Fraction`, None if it is not set."""
+    # PyAV up to 18 gives a Fraction or None, later versions their own type, which includes 1/0.
     return Fraction(value.numerator, value.denominator) if value else None

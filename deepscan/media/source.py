@@ -1,4 +1,4 @@
-"""Opens one file so that its name cannot mislead, and its content cannot change unnoticed."""
+"""Open a file so that its name cannot mislead and its content cannot change unnoticed."""
 
 import hashlib
 import os
@@ -11,22 +11,23 @@ from deepscan.media.frames import MediaError
 class SourceFile:
     """A regular file held open by descriptor.
 
-    Libraries are given `/dev/fd/N` instead of the name: a name may hold bytes that are no text, a colon that
-    libav takes for a protocol, or a percent sign that it takes for a numbered series of files. What was
-    hashed and what is decoded are then the same file, too, even if another takes its name meanwhile.
+    Libraries are given `/dev/fd/N` instead of the name: a name may contain bytes that are not text, a colon
+    that libav takes for a protocol, or a percent sign that it takes for a numbered series of files. It also
+    ensures that the file that was hashed is the one that is decoded, even if another takes its name in the
+    meantime.
 
     Args:
-        path: The file's name, as the file system has it.
+        path: The file's name as bytes.
 
     Raises:
-        MediaError: Status `error`: there is no such file, it may not be read, or it is no regular file.
+        MediaError: Status `error`: the file does not exist, may not be read, or is not a regular file.
     """
 
     def __init__(self, path: bytes) -> None:
         self._path = path
         try:
-            # A pipe or a device is never opened: that alone can block, or do something.
-            _demand_regular(os.stat(path).st_mode)
+            # Never open a pipe or a device: opening alone can block or have side effects.
+            _require_regular(os.stat(path).st_mode)
             self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise _unreadable(error) from None
@@ -34,7 +35,7 @@ class SourceFile:
             raise MediaError("error", "a path cannot hold a NUL byte") from None
         try:
             self._opened = os.fstat(self.fd)
-            _demand_regular(self._opened.st_mode)
+            _require_regular(self._opened.st_mode)
         except BaseException:
             self.close()
             raise
@@ -53,10 +54,10 @@ class SourceFile:
         return os.pread(self.fd, count, 0)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the content as it is now, in hexadecimal.
+        """Return the SHA-256 of the current content, in hexadecimal.
 
         Raises:
-            MediaError: Status `error`: the medium gives a read error.
+            MediaError: Status `error`: the storage device reports a read error.
         """
         os.lseek(self.fd, 0, os.SEEK_SET)
         try:
@@ -66,15 +67,15 @@ class SourceFile:
             raise _unreadable(error) from None
 
     def change(self, digest: str) -> str | None:
-        """Return how the file differs from its first `digest`, in words, or None if it does not.
+        """Describe how the file differs from its first `digest`, or return None if it does not.
 
-        A copy with the same content in the file's place is no change: the record says what that content is.
+        An identical copy in the file's place does not count as a change.
 
         Args:
-            digest: What `digest` returned before the file was decoded.
+            digest: The result of `digest` before the file was decoded.
 
         Raises:
-            MediaError: Status `error`: it cannot be read again, or what is in its place now cannot.
+            MediaError: Status `error`: it cannot be read again, or the file now in its place cannot.
         """
         try:
             now = os.fstat(self.fd)
@@ -85,12 +86,12 @@ class SourceFile:
         if self.digest() != digest:
             return "its content changed while it was read"
         try:
-            named = os.stat(self._path)
+            current = os.stat(self._path)
         except OSError:
             return "it was removed while it was read"
-        if _identity(named) == _identity(now):
+        if _identity(current) == _identity(now):
             return None
-        if stat.S_ISREG(named.st_mode) and named.st_size == self.size:
+        if stat.S_ISREG(current.st_mode) and current.st_size == self.size:
             with SourceFile(self._path) as other:
                 if other.digest() == digest:
                     return None
@@ -109,16 +110,16 @@ class SourceFile:
         self.close()
 
 
-def _identity(found: os.stat_result) -> tuple[int, ...]:
-    """Return what is the same for one file that did not change.
+def _identity(info: os.stat_result) -> tuple[int, ...]:
+    """Return a key that stays the same while a file is unchanged.
 
-    Where it differs, only the content tells. Some file systems (FUSE, SMB) number a file anew at each look,
-    others give all files one number; so size and time are part of it.
+    If it differs, the content must be compared. Some file systems (FUSE, SMB) assign new inode numbers at
+    each lookup, others give all files the same one, so size and time are part of the key.
     """
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def _demand_regular(mode: int) -> None:
+def _require_regular(mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     kinds = {
@@ -128,12 +129,12 @@ def _demand_regular(mode: int) -> None:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    raise MediaError("error", f"it is {kinds.get(stat.S_IFMT(mode), 'something special')}, not a file")
+    raise MediaError("error", f"it is {kinds.get(stat.S_IFMT(mode), 'a special file')}, not a regular file")
 
 
 def _unreadable(error: OSError) -> MediaError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return MediaError("error", "there is no such file")
+        return MediaError("error", "the file does not exist")
     if isinstance(error, PermissionError):
         return MediaError("error", "no permission to read it")
     return MediaError("error", f"cannot be read: {error.strerror or error}")

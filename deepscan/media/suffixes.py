@@ -1,4 +1,4 @@
-"""The suffixes by which videos and pictures in folders are known, to a scan as to a training."""
+"""File name suffixes of the videos and pictures that scans and training look for in folders."""
 
 # fmt: off
 VIDEOS = (

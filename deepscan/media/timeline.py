@@ -1,4 +1,4 @@
-"""Puts the frames of a stream in order, also where its time stamps begin again or jump."""
+"""Put the frames of a stream in presentation order, even where its timestamps restart or jump."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,22 +8,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: So few packets between others that fit each other are a slip of the stamps, not a recording of their own.
+#: A jump that lasts this few packets, between others that fit together, is a timestamp error and not a
+#: separate recording.
 _SLIP = 2
-#: A gap in a transport stream's count is laid to the last packet, or by way of the parser to the one before.
+#: A gap in a transport stream's counter is reported on the last packet or, through the parser, the one
+#: before.
 BLAMED = 2
-#: A camera that takes a frame every minute makes no jumps of a minute.
+#: A step counts as a jump only if it is this many times the usual one, so that time lapses have no jumps.
 _MANY_STEPS = 50
 
 
 class PacketTimes(NamedTuple):
-    """What a packet of the video stream states, in ticks of the stream's time base.
+    """Times of a video packet, in ticks of the stream's time base.
 
     Attributes:
-        decoding: When it is to be decoded, None where that is not stated.
-        presentation: When its frame is to be shown, None where that is not stated.
+        decoding: When it is to be decoded, None if unknown.
+        presentation: When its frame is to be shown, None if unknown.
         key: Whether decoding can start at it.
-        corrupt: Whether the container misses data next to it or in it.
+        corrupt: Whether the container reports missing data in it or next to it.
         discarded: Whether its frame is to be decoded but not shown.
     """
 
@@ -35,12 +37,13 @@ class PacketTimes(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A stretch of packets that were written in one go.
+    """A run of packets that were written in one recording.
 
     Attributes:
-        first: Its first packet's number among the stream's, in file order. The packets before it are intact,
-            even if libav misses data between the two pieces and calls one of the last `BLAMED` corrupt.
-        shift: Ticks to add to its time stamps, so that it follows the segment before it.
+        first: Number of its first packet within the stream, in file order. The packets before it are intact,
+            even if libav reports missing data between the two pieces and marks one of the last `BLAMED` as
+            corrupt.
+        shift: Ticks to add to its timestamps, so that it follows the segment before it.
     """
 
     first: int
@@ -49,15 +52,15 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """The decodable frames of a stream, as they are presented.
+    """The decodable frames of a stream, in presentation order.
 
     Attributes:
-        ticks: Their presentation time stamps, shifted as the segments say, ascending, shape (n,), int64; None
-            where packets carry none to rely on, so that frames can only be counted.
+        ticks: Their presentation timestamps including the segments' shifts, ascending, shape (n,), int64;
+            None if the packets have no reliable ones, so that frames can only be counted.
         keys: Whether decoding can start at the frame, shape (n,), bool.
-        segments: At least one; more where pieces were joined.
-        corrupt: How many packets hold corrupt data.
-        jumps: How often time stamps jump.
+        segments: At least one; more if pieces were joined.
+        corrupt: Number of packets with corrupt data.
+        jumps: How often timestamps jump.
     """
 
     ticks: NDArray[np.int64] | None
@@ -70,20 +73,20 @@ class Timeline:
 def lay_out(packets: Sequence[PacketTimes], *, timed: bool, gap: int | None) -> Timeline:
     """Return the frames of a stream in presentation order.
 
-    Frames in front of the first keyframe have nothing to start from and are left out, in each piece of a
-    stream that was joined from several.
+    Frames before the first keyframe cannot be decoded and are left out, in each piece of a stream that was
+    joined from several.
 
     Args:
         packets: All packets of the stream, in file order.
-        timed: Whether presentation time stamps can be relied on.
-        gap: Step forward in ticks that is taken for a jump in a container of pieces joined anyhow, None for a
-            container that is written in one go.
+        timed: Whether presentation timestamps are reliable.
+        gap: Forward step in ticks that counts as a jump, for containers in which recordings are joined. None
+            for containers that are written in one recording.
     """
     step = _usual_step(packets)
     jumps = list(_jumps(packets, gap and max(gap, _MANY_STEPS * step)))
     joints = set() if gap is None else set(_joints(packets))
     ends = {first - back for first in joints.union(jumps) for back in range(1, BLAMED + 1)}
-    packets = [each._replace(corrupt=False) if n in ends else each for n, each in enumerate(packets)]
+    packets = [packet._replace(corrupt=False) if n in ends else packet for n, packet in enumerate(packets)]
     corrupt = sum(packet.corrupt for packet in packets)
     intact = _intact(packets)
     if not timed or any(packet.presentation is None for packet in intact):
@@ -96,7 +99,7 @@ def lay_out(packets: Sequence[PacketTimes], *, timed: bool, gap: int | None) -> 
     shown: dict[int, bool] = {}
     newest: int | None = None
     for number, (first, stop) in enumerate(pieces):
-        piece = _presented(packets[first:stop], whole=_goes_on(packets, pieces, number))
+        piece = _presented(packets[first:stop], whole=_continues(packets, pieces, number))
         shift = 0 if newest is None or not piece else newest + step - min(piece)
         shifts[first] = shift
         if piece:
@@ -119,18 +122,18 @@ def _intact(packets: Sequence[PacketTimes]) -> list[PacketTimes]:
 def _joints(packets: Sequence[PacketTimes]) -> Iterator[int]:
     """Yield the numbers of keyframes before which data seem to be missing.
 
-    A piece that is joined to another does not go on with its count, and then the last packet before it passes
-    for corrupt; pieces that are made to be joined begin with a keyframe.
+    A piece that is joined to another does not continue its counter, so the last packet before it is reported
+    as corrupt. Pieces that are made to be joined begin with a keyframe.
     """
     for number, packet in enumerate(packets):
-        if packet.key and any(each.corrupt for each in packets[max(0, number - BLAMED) : number]):
+        if packet.key and any(earlier.corrupt for earlier in packets[max(0, number - BLAMED) : number]):
             yield number
 
 
 def _jumps(packets: Sequence[PacketTimes], gap: int | None) -> Iterator[int]:
-    """Yield the numbers of packets whose stamps do not go on from those before."""
-    # Decoding stamps never step back within one recording. Without them keyframes tell: each is shown after
-    # all frames that were decoded before it.
+    """Yield the numbers of packets whose timestamps do not continue those before."""
+    # Decoding timestamps never step back within one recording. Without them, use keyframes: each is shown
+    # after all frames decoded before it.
     decoding = any(packet.decoding is not None for packet in packets)
     last: int | None = None
     wild = False
@@ -138,7 +141,7 @@ def _jumps(packets: Sequence[PacketTimes], gap: int | None) -> Iterator[int]:
         newest = packet.decoding if decoding else packet.presentation
         mark = newest if decoding or packet.key else None
         back = mark is not None and last is not None and (mark < last or (mark == last and packet.key))
-        # A stamp that is lacking in front of a jump is guessed from what follows it.
+        # If the timestamp before a jump is missing, libav guesses it from what follows.
         before, wild = wild, gap is not None and _delay(packet) > gap
         ahead = gap is not None and mark is not None and last is not None and mark - last > gap
         if (back or ahead or wild != before) and number:
@@ -158,8 +161,8 @@ def _usual_step(packets: Sequence[PacketTimes]) -> int:
     return max(1, int(np.median(np.diff(np.unique(stamps))))) if len(set(stamps)) > 1 else 1
 
 
-def _goes_on(packets: Sequence[PacketTimes], pieces: Sequence[tuple[int, int]], number: int) -> bool:
-    """Return whether a piece is no recording of its own: it is a slip, or goes on where one interrupted."""
+def _continues(packets: Sequence[PacketTimes], pieces: Sequence[tuple[int, int]], number: int) -> bool:
+    """Return whether a piece belongs to an earlier one: a timestamp error, or the continuation after one."""
     first, stop = pieces[number]
     if number == 0:
         return False
@@ -173,13 +176,13 @@ def _goes_on(packets: Sequence[PacketTimes], pieces: Sequence[tuple[int, int]], 
 
 
 def _presented(packets: Sequence[PacketTimes], *, whole: bool) -> dict[int, bool]:
-    """Return tick -> whether it is a keyframe's, of the frames that can be shown.
+    """Return the frames that can be shown, as tick -> whether it is a keyframe.
 
     Args:
-        packets: Those of one piece.
-        whole: Whether decoding goes on from the piece before, so that all of its frames can be shown.
+        packets: The packets of one piece.
+        whole: Whether decoding continues from the piece before, so that all frames can be shown.
     """
-    # Where an edit list begins within a group of pictures, decoding starts in front of what is shown.
+    # If an edit list begins within a group of pictures, decoding starts before the first frame shown.
     intact = [packet for packet in packets if not packet.corrupt]
     start = 0 if whole else next((n for n, packet in enumerate(intact) if packet.key), 0)
     presented: dict[int, bool] = {}
@@ -189,5 +192,5 @@ def _presented(packets: Sequence[PacketTimes], *, whole: bool) -> dict[int, bool
     first = intact[start].presentation if intact and intact[start].key else None
     if whole or first is None:
         return presented
-    # Frames stored behind the first keyframe and shown before it build on what is not there.
+    # Frames that are stored after the first keyframe but shown before it depend on missing data.
     return {tick: key for tick, key in presented.items() if tick >= first}

@@ -1,4 +1,4 @@
-"""Reads all packets of a file without decoding them: what is there, whatever the header says."""
+"""Read all packets of a file without decoding them, to see what it really contains."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from deepscan.media.container import packets_of, video_streams
 from deepscan.media.decoders import reason
 from deepscan.media.timeline import PacketTimes
 
-#: Bytes of a packet that are kept.
+#: How many bytes of a packet are kept.
 HEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What walking all packets of a file found.
+    """What the packets of a file show.
 
     Attributes:
-        format: The container's format, as libav names it.
-        packets: Those of each video stream by its index, in the order of the file.
-        last_duration: The last stated duration of a packet of each stream, in ticks.
-        start: When the first packet of any stream begins, in seconds.
-        stated: How long the header says the file is, in seconds, 0 where it does not.
-        end: When the last packet of any stream ends, in seconds.
-        reached: How far into the file packets lie, in bytes, 0 where that is not known.
-        error: Why reading broke off, None where it did not.
-        heads: The first bytes of the first packet of each video stream by its index.
+        format: The container's format, in libav's terms.
+        packets: Video stream index -> its packets, in file order.
+        last_duration: Stream index -> the last duration that a packet of it declares, in ticks.
+        start: Time in seconds at which the first packet of any stream begins.
+        declared: Length in seconds according to the header, 0 if it gives none.
+        end: Time in seconds at which the last packet of any stream ends.
+        reached: Offset in bytes at which the last packet ends, 0 if unknown.
+        error: Why reading failed, None if it did not.
+        heads: Video stream index -> the first bytes of its first packet.
     """
 
     format: str
     packets: dict[int, list[PacketTimes]]
     last_duration: dict[int, int]
     start: float
-    stated: float
+    declared: float
     end: float
     reached: int
     error: str | None
     heads: dict[int, bytes]
 
     def moving(self, container: InputContainer) -> list[VideoStream]:
-        """Return the video streams, best first; those of one picture, such as covers, come last.
+        """Return the video streams, best first; single pictures such as covers come last.
 
         Raises:
             MediaError: `unsupported`: the file has none.
@@ -51,23 +51,23 @@ class Walk:
         return sorted(video_streams(container), key=lambda each: len(self.packets[each.index]) < 2)
 
     def others(self, container: InputContainer, chosen: VideoStream) -> list[VideoStream]:
-        """Return the further video streams of more than one picture."""
+        """Return the other video streams that have more than one picture."""
         streams = self.moving(container)
         return [each for each in streams if each is not chosen and len(self.packets[each.index]) > 1]
 
 
 def walk(container: InputContainer) -> Walk:
-    """Read the packets of all streams, for only together do they tell whether the file is whole.
+    """Read the packets of all streams: only all of them show whether the file is complete.
 
     Args:
         container: The file, just opened.
 
     Raises:
-        MediaError: `error`: this process lacks memory.
+        MediaError: `error`: this process is out of memory.
     """
     found: dict[int, list[PacketTimes]] = defaultdict(list)
     last_duration: dict[int, int] = defaultdict(int)
-    # Matroska stores no decoding stamps, and what libav guesses in their place goes astray at a joint.
+    # Matroska stores no decoding timestamps, and those that libav guesses go wrong where pieces are joined.
     guessed = "matroska" in container.format.name
     before: dict[int, int] = {}
     end, reached, error = 0.0, 0, None
@@ -85,13 +85,13 @@ def walk(container: InputContainer) -> Walk:
             continue
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None and packet.time_base:
-            # Where no length is stated, a picture stays for as long as the one before it did.
+            # If a packet declares no duration, the frame is shown for as long as the one before it.
             length = packet.duration or max(0, time - before.get(packet.stream_index, time))
             before[packet.stream_index] = time
             end = max(end, float((time + length) * packet.time_base))
         if packet.pos is not None:
             reached = max(reached, packet.pos + packet.size)
-        # Hours of sound have millions of packets.
+        # Hours of audio have millions of packets.
         if packet.stream.type != "video":
             continue
         if packet.stream_index not in heads:
@@ -102,11 +102,11 @@ def walk(container: InputContainer) -> Walk:
         found[packet.stream_index].append(times)
         if packet.duration and not (times.corrupt or times.discarded):
             last_duration[packet.stream_index] = packet.duration
-    start, stated = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
-    return Walk(container.format.name, found, last_duration, start, stated, end, reached, error, heads)
+    start, declared = ((value or 0) / av.time_base for value in (container.start_time, container.duration))
+    return Walk(container.format.name, found, last_duration, start, declared, end, reached, error, heads)
 
 
 def _is_header(packet: Any) -> bool:
-    # Theora I, section 6.1: where streams are chained, the headers of the next one come as packets.
+    # Theora I, section 6.1: where streams are chained, the next one's headers arrive as packets.
     context = getattr(packet.stream, "codec_context", None)
     return context is not None and context.name == "theora" and bool(bytes(packet)[0] & 0x80)

@@ -1,4 +1,4 @@
-"""The fenced process: hashes, probes and decodes one file after another, and may be killed at any time."""
+"""Isolated process that hashes, probes and decodes one file after another, and may be killed at any time."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from deepscan.media.container import raise_if_ours
+from deepscan.media.container import raise_if_out_of_resources
 from deepscan.media.credentials import read_credentials
 from deepscan.media.decoders import (
     AUTO,
@@ -35,13 +35,13 @@ from deepscan.media.sampling import sample_indices
 from deepscan.media.source import SourceFile
 from deepscan.outcomes import Status
 
-#: How many frames before one that cannot be decoded are tried in its place.
+#: How many earlier frames to try in place of one that cannot be decoded.
 _STEPS_BACK = 8
 _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve jobs until the parent goes away.
+    """Serve jobs until the parent exits.
 
     Args:
         arguments: Descriptors of the channel's socket and of the buffer's memory.
@@ -54,20 +54,20 @@ def main(arguments: Sequence[str]) -> None:
     channel.send({"kind": "ready"})
     while True:
         message = inbox.get()
-        # A slot freed after the last report is of no interest any more.
+        # Ignore slots that are freed after the last report.
         if "path" in message:
             DecodeSession(message, channel, inbox, slots).run()
 
 
 def _confine() -> None:
-    # The terminal's Ctrl-C is the parent's to answer: it decides what becomes of a job.
+    # The parent handles Ctrl-C: it decides what happens to a job.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A crash in a decoder is an outcome here; it must not litter the folder with core files.
+    # A decoder crash is an expected outcome and must not leave core files behind.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        # A decoder may hang holding the GIL, and would then never see the channel end.
+        # A decoder can hang while holding the GIL, and would then never notice that the channel has ended.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # When memory runs out, a worker can be replaced, the parent cannot.
+        # When memory runs out, the kernel should kill a worker, which can be replaced, not the parent.
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
 
@@ -81,7 +81,7 @@ def _listen(channel: Channel, inbox: "queue.SimpleQueue[Message]") -> None:
 
 @dataclass
 class _Tally:
-    """What became of the sampled frames."""
+    """Counts of sampled frames by outcome."""
 
     asked: int = 0
     replaced: int = 0
@@ -89,13 +89,13 @@ class _Tally:
 
 
 class DecodeSession:
-    """One file, from its first byte to the report.
+    """Work on one file, from its first byte to the report.
 
     Args:
-        job: The parent's message: path, options, and what an earlier attempt has done already.
-        channel: Where to answer.
+        job: The parent's message: path, options, and what an earlier attempt completed.
+        channel: Where to send answers.
         inbox: Where the parent's messages about slots arrive.
-        slots: Where to put frames.
+        slots: Where to write frames.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class DecodeSession:
         self._decoder_used: str | None = job["decoder_used"]
 
     def run(self) -> None:
-        """Do the work and send the report, whatever happens on the way."""
+        """Do the work and send the report, whatever happens."""
         self._send("begin")
         status: Status = "ok"
         detail = ""
@@ -132,7 +132,7 @@ class DecodeSession:
                     status, detail = error.status, error.detail
                 finally:
                     self._close_decoder()
-                # Even a failure may be due to the change.
+                # Even a failure may be due to a change of the file.
                 with self._timed("hash"):
                     change = source.change(digest)
                 if change:
@@ -170,7 +170,7 @@ class DecodeSession:
         with self._timed("decode"):
             self._open(name, source, found)
             for index in wanted:
-                # An earlier attempt may have given it, or one in its place.
+                # An earlier attempt may have delivered it, or an earlier frame in its place.
                 if index not in self._done and index > max(self._done, default=-1):
                     self._deliver(found, index)
         enough = min(FEWEST_OF_DAMAGED, len(wanted))
@@ -180,14 +180,14 @@ class DecodeSession:
             )
 
     def _choose_decoder(self, found: Probe) -> str:
-        """Return the name of the decoder that was asked for, or of the first that suits the file."""
+        """Return the name of the requested decoder, or of the first that suits the file."""
         if self._job["decoder"] != AUTO:
             return str(self._job["decoder"])
         for name in DECODERS.names:
             kind = DECODERS.get(name)
             if kind.automatic and installed(kind) and kind.unfit(found) is None:
                 return name
-        raise MediaError("decode_error", "no decoder suits it")
+        raise MediaError("decode_error", "no decoder can handle it")
 
     def _request_slots(self, info: MediaInfo, frames: int) -> None:
         self._send("need", bytes=info.width * info.height * 3, frames=frames)
@@ -205,7 +205,7 @@ class DecodeSession:
         self._decoder_name = name
 
     def _deliver(self, found: Probe, index: int) -> None:
-        """Hand on a sampled frame or, if it cannot be decoded, the last one before it that can."""
+        """Deliver a sampled frame or, if it cannot be decoded, the last decodable one before it."""
         slot = self._free_slot()
         before: int | None = index
         for _ in range(_STEPS_BACK):
@@ -228,7 +228,7 @@ class DecodeSession:
         except (FrameError, MediaError):
             raise
         except Exception as error:
-            raise_if_ours(error)
+            raise_if_out_of_resources(error)
             raise FrameError(reason(error)) from None
         np.copyto(self._slots.view(slot, (found.info.height, found.info.width, 3)), image)
         self._done.add(index)
@@ -238,11 +238,11 @@ class DecodeSession:
         )
 
     def _free_slot(self) -> int:
-        begun = time.monotonic()
+        started = time.monotonic()
         while not self._free or not self._inbox.empty():
             self._free.append(self._inbox.get()["free"])
-        # It falls within the decoding, which it is no part of.
-        self._count("wait", waited := time.monotonic() - begun)
+        # This runs within the time counted as decoding, but waiting is not decoding.
+        self._count("wait", waited := time.monotonic() - started)
         self._count("decode", -waited)
         return self._free.pop(0)
 
@@ -257,10 +257,10 @@ class DecodeSession:
         if tally.replaced or tally.lost:
             yield (
                 f"sampled frames that cannot be decoded: {tally.replaced + tally.lost} of {tally.asked}, "
-                f"{tally.replaced} of them replaced by the last decodable one before"
+                f"{tally.replaced} of them replaced by the last decodable frame before them"
             )
         if self._doubtful:
-            yield f"frames that build on damaged data: {len(self._doubtful)} of {len(self._done)}"
+            yield f"frames that depend on damaged data: {len(self._doubtful)} of {len(self._done)}"
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

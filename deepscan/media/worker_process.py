@@ -1,4 +1,4 @@
-"""The parent's grip on one decoding process: start, memory, clock, death."""
+"""Manage one decoding process from its parent: start, memory, end."""
 
 import os
 import signal
@@ -13,11 +13,11 @@ from deepscan.media.ipc import Channel, FrameBuffer, MemoryKind
 
 
 class WorkerProcess:
-    """One decoding process with its memory. It is not restarted: whoever needs another one makes it.
+    """One decoding process with its memory. It is never restarted; create another instead.
 
     Args:
-        command: Command line of the process, less the two descriptors.
-        kind: What kind of memory frames cross in.
+        command: Command line of the process, without the two descriptors.
+        kind: What kind of memory frames are passed in.
     """
 
     def __init__(self, command: Sequence[str], kind: MemoryKind) -> None:
@@ -26,7 +26,7 @@ class WorkerProcess:
         self.channel = Channel(ours)
         self.ready = False
         self.finished = 0
-        #: Slots that hold a frame which is not released.
+        #: Slots whose frames have not been released.
         self.unreleased: set[int] = set()
         with theirs:
             self._process = subprocess.Popen(
@@ -45,13 +45,13 @@ class WorkerProcess:
         return self._process.pid
 
     def kill(self) -> None:
-        """Kill the process at once and let go of its memory; frames that were handed out stay valid."""
+        """Kill the process at once and release its memory. Frames that were handed out stay valid."""
         self._process.kill()
         self.channel.close()
         self.buffer.close()
 
     def gone(self, wait: float = 0.0) -> bool:
-        """Return whether the process has ended, waiting for that at most `wait` seconds."""
+        """Return whether the process has ended, waiting at most `wait` seconds for it."""
         try:
             self._process.wait(wait)
         except subprocess.TimeoutExpired:
@@ -59,13 +59,13 @@ class WorkerProcess:
         return True
 
     def was_killed(self) -> bool:
-        """Return whether a process that has hung up was ended by SIGKILL, which no decoder does to itself."""
+        """Return whether a process that closed its channel died from SIGKILL, which decoders never send."""
         return self.gone(1.0) and self._process.returncode == -signal.SIGKILL
 
-    def last_words(self) -> str:
-        """Return how the process ended, once it has hung up."""
+    def describe_end(self) -> str:
+        """Describe how the process ended, once it has closed its channel."""
         if not self.gone(1.0):
-            return "stopped answering"
+            return "stopped responding"
         code = self._process.returncode
         if code >= 0:
             return f"ended with exit code {code}"
@@ -76,17 +76,17 @@ class WorkerProcess:
 
 
 def worker_command() -> list[str]:
-    """Return the command line of the decoding process."""
-    # -P: a file named numpy.py in the folder that is being scanned must not be imported.
+    """Return the command line of a decoding process."""
+    # -P: do not import a file named numpy.py from the folder being scanned.
     return [sys.executable, "-P", "-m", "deepscan.media.worker"]
 
 
 def _environment() -> dict[str, str]:
-    # One thread for linear algebra: the process does none, and a pool of idle threads costs its start.
+    # One thread for linear algebra: the process does none, and starting a pool of idle threads takes time.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     root = str(Path(__file__).resolve().parents[2])
-    # In a checkout the package may be found through the current folder alone, which -P leaves out. Among
-    # installed packages it is found anyway, and those must not come before the standard library.
+    # In a checkout, the package may be importable only through the current folder, which -P excludes. If the
+    # package is installed, this is not needed, and site-packages must not precede the standard library.
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         inherited = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([root, inherited] if inherited else [root])

@@ -1,4 +1,4 @@
-"""Files for the tests of the media room, each made once a session, and a way to run them through a pool."""
+"""Files for the decoding tests, each made once per session, and functions to run them through a pool."""
 
 import os
 import shutil
@@ -19,9 +19,9 @@ from deepscan.media.probe import probe
 from deepscan.media.source import SourceFile
 from tests import awkward, stills
 
-#: A decoding process whose decoders do what the file's name says.
+#: A decoding process whose decoders misbehave as the file's name says.
 STUB = [sys.executable, "-m", "tests.media.stub"]
-# Groups of pictures whose first frames build on the group before.
+# Open groups of pictures: their first frames depend on the group before.
 OPEN = {"x264-params": "open-gop=1:bframes=3:b-pyramid=normal"}
 OPEN_HEVC = {"x265-params": "log-level=none:open-gop=1"}
 MAKERS: dict[str, Callable[[Path], Path]] = {
@@ -83,7 +83,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.fixture(scope="session")
 def media(tmp_path_factory) -> Callable[[str], Path]:
-    """Return a function: name of a file -> its path, the file being made at first use."""
+    """Return a function: name of a file -> its path; the file is made at its first use."""
     folder = tmp_path_factory.mktemp("media")
 
     def make(name: str) -> Path:
@@ -95,15 +95,15 @@ def media(tmp_path_factory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def stubbed(media, tmp_path, monkeypatch):
-    """Return a function: orders for the stubs -> a file of 30 frames that carries them in its name."""
-    # The stub is a module of the tests, which are found through the current folder.
+    """Return a function: instructions for the stubs -> a file of 30 frames with them in its name."""
+    # The stub is a module of the tests, which is importable from the current folder only.
     monkeypatch.chdir(Path(__file__).parents[2])
     return lambda orders: Path(shutil.copy(media("plain.mp4"), tmp_path / f"{orders}.mp4"))
 
 
 @pytest.fixture(scope="module")
 def pools():
-    """Return a function: decoder -> a pool with it, shared by the tests of a module."""
+    """Return a function: decoder -> a pool that uses it, shared by the tests of a module."""
     made = {}
 
     def make(decoder):
@@ -117,15 +117,15 @@ def pools():
 
 
 def look(path: Path, **options: int) -> Probe:
-    """Return what is found of a file."""
+    """Probe a file."""
     with SourceFile(os.fsencode(path)) as source:
         return probe(source, **options)
 
 
 def decoded(path: Path, decoder: str = "", indices: Iterable[int] | None = None) -> tuple[Probe, list[Image]]:
-    """Return what is found of a file, and its frames: all, or those at the indices in their order.
+    """Return a file's probe and its frames: all, or those at the given indices in that order.
 
-    Without the name of a decoder, the first that suits the file gives them.
+    Without the name of a decoder, the first that suits the file is used.
     """
     with SourceFile(os.fsencode(path)) as source:
         found = probe(source)
@@ -141,7 +141,7 @@ def decoded(path: Path, decoder: str = "", indices: Iterable[int] | None = None)
 
 @dataclass
 class Outcome:
-    """All that a pool said of one job."""
+    """Everything a pool reported about one job."""
 
     report: DecodeReport | None = None
     info: MediaInfo | None = None
@@ -176,7 +176,7 @@ def run(pool: DecodePool, *paths: Path | bytes, limit: float = 60.0) -> list[Out
 
 
 def collect(pool, kind, count=1, limit=20.0):
-    """Poll until so many events of a kind have come, and return them."""
+    """Poll until `count` events of a kind have arrived, and return them."""
     found, end = [], time.monotonic() + limit
     while len(found) < count:
         assert time.monotonic() < end, f"only {found} after {limit} s"
@@ -185,7 +185,7 @@ def collect(pool, kind, count=1, limit=20.0):
 
 
 def drain(pool, limit=20.0):
-    """Poll to the end of all jobs, releasing every frame, and return all events."""
+    """Poll until all jobs have ended, releasing every frame, and return all events."""
     found, end = [], time.monotonic() + limit
     while pool.busy:
         assert time.monotonic() < end, f"only {found} after {limit} s"

@@ -1,4 +1,4 @@
-"""A decoding process that misbehaves: decord hangs at frame 4 of a file named `decord-hang@4`."""
+"""Run a decoding process that misbehaves: decord hangs at frame 4 of a file named `decord-hang@4`."""
 
 import ctypes
 import os
@@ -13,28 +13,28 @@ from deepscan.media.pyav import PyavDecoder
 from deepscan.registry import Registry
 
 
-def misbehave(what: str, file: str) -> None:
-    """Do what a broken decoder does."""
-    if what == "hang":
-        # PyDLL keeps the GIL, as decord's endless loop does: no signal handler and no thread of Python runs.
+def misbehave(mishap: str, file: str) -> None:
+    """Act like a broken decoder."""
+    if mishap == "hang":
+        # PyDLL keeps the GIL, like decord's endless loop: no signal handler and no Python thread can run.
         ctypes.PyDLL(None).sleep(1000)
-    elif what == "crash":
+    elif mishap == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
-    elif what == "killed":
+    elif mishap == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif what == "once" and not os.path.exists(f"{file}.once"):
+    elif mishap == "once" and not os.path.exists(f"{file}.once"):
         open(f"{file}.once", "x").close()
         os.kill(os.getpid(), signal.SIGKILL)
-    elif what == "fail":
-        raise FrameError("as told")
-    elif what == "break":
-        raise RuntimeError("never heard of")
-    elif what == "slow":
+    elif mishap == "fail":
+        raise FrameError("on purpose")
+    elif mishap == "break":
+        raise RuntimeError("unexpected error")
+    elif mishap == "slow":
         time.sleep(0.2)
 
 
 def stub(name: str) -> type:
-    """Return a decoder that works like PyAV's, but for what the file's name tells it."""
+    """Return a decoder that works like PyAV's, except for what the file's name asks for."""
 
     class Stub:
         package = "none"
@@ -46,7 +46,7 @@ def stub(name: str) -> type:
             self.doubtful: set[int] = set()
             self._file = os.readlink(f"/proc/self/fd/{url.rpartition('/')[2]}")
             orders = re.findall(rf"{name}-(\w+)@(\d+)", os.path.basename(self._file))
-            self._orders = [(what, int(at)) for what, at in orders]
+            self._orders = [(mishap, int(bad_index)) for mishap, bad_index in orders]
             self._real = PyavDecoder(url, probe)
 
         @staticmethod
@@ -57,10 +57,12 @@ def stub(name: str) -> type:
             self._real.expect(indices)
 
         def read(self, index: int) -> object:
-            for what, at in self._orders:
-                # A decoder that fails goes on failing, but for a single bad frame.
-                if index == at or (index > at and what in ("fail", "slow") and name == "decord"):
-                    misbehave(what, self._file)
+            for mishap, bad_index in self._orders:
+                # A decoder that fails keeps failing, unless it is about a single bad frame.
+                if index == bad_index or (
+                    index > bad_index and mishap in ("fail", "slow") and name == "decord"
+                ):
+                    misbehave(mishap, self._file)
             return self._real.read(index)
 
         def close(self) -> None:
@@ -70,7 +72,7 @@ def stub(name: str) -> type:
 
 
 def main() -> None:
-    """Serve as a worker with stubs for decoders, or fail to, or be late."""
+    """Serve as a worker whose decoders are stubs, fail to start, or start late."""
     if "unable" in sys.argv:
         sys.exit(7)
     for argument in sys.argv:

@@ -1,4 +1,4 @@
-"""Which decoder gives the frames, what happens when it cannot, and that the report says so."""
+"""Test which decoder is used, what happens when it fails, and that the report says so."""
 
 import pytest
 
@@ -17,14 +17,14 @@ def test_auto_never_takes_a_decoder_that_can_hang(media, pools):
 
 
 @pytest.mark.skipif(not installed(DECODERS.get("decord")), reason="decord has no wheels for this platform")
-def test_a_decoder_asked_for_by_name_says_why_it_does_not_take_a_file(media, pools):
+def test_a_decoder_chosen_by_name_says_why_it_refuses_a_file(media, pools):
     fine, gif = run(pools("decord"), media("vp9.webm"), media("anim.gif"))
     assert (fine.report.decoder, fine.report.decoded, fine.report.warnings) == ("decord", 12, ())
     assert (gif.report.status, gif.report.decoder) == ("decode_error", None)
     assert gif.report.detail == "decord cannot decode it: decord is not used for gif"
 
 
-def test_a_decoder_asked_for_by_name_is_never_replaced(stubbed, monkeypatch):
+def test_a_decoder_chosen_by_name_is_never_replaced(stubbed, monkeypatch):
     monkeypatch.setattr("deepscan.media.pool.installed", lambda _: True)
     with DecodePool(DecodeOptions(decoder="decord", timeout=2.0), 1, STUB) as pool:
         some, none, hang = run(
@@ -43,16 +43,17 @@ def test_a_decoder_that_is_not_installed_is_refused_at_once(monkeypatch):
         DecodePool(DecodeOptions(decoder="decord"), 1)
 
 
-@pytest.mark.parametrize("what", ["fail", "break"])
-def test_a_frame_that_fails_steps_back_and_is_counted(stubbed, what):
-    orders = stubbed(f"pyav-{what}@9-pyav-{what}@29-pyav-{what}@28")
+@pytest.mark.parametrize("mishap", ["fail", "break"])
+def test_a_frame_that_fails_is_replaced_by_an_earlier_one_and_counted(stubbed, mishap):
+    orders = stubbed(f"pyav-{mishap}@9-pyav-{mishap}@29-pyav-{mishap}@28")
     with DecodePool(DecodeOptions(frames=4, decoder="pyav"), 1, STUB) as pool:
         (out,) = run(pool, orders)
-    # Asked for 0, 9, 19 and 29: in place of 9 there is 8, of 29 there is 27.
+    # Frames 0, 9, 19 and 29 are requested; 8 replaces 9, and 27 replaces 29.
     assert out.indices == out.numbers == [0, 8, 19, 27]
     assert out.report.status == "ok"
     assert out.report.warnings == (
-        "sampled frames that cannot be decoded: 2 of 4, 2 of them replaced by the last decodable one before",
+        "sampled frames that cannot be decoded: 2 of 4, "
+        "2 of them replaced by the last decodable frame before them",
     )
 
 
@@ -63,8 +64,8 @@ def test_a_frame_is_not_used_twice(stubbed):
     assert "2 of 30, 0 of them replaced" in out.report.warnings[0]
 
 
-def test_damage_is_told(media):
+def test_damage_is_reported(media):
     with DecodePool(DecodeOptions(frames=60, decoder="pyav"), 1) as pool:
         (out,) = run(pool, media("damaged.mp4"))
     assert out.report.decoded == 59
-    assert "frames that build on damaged data: 11 of 59" in out.report.warnings
+    assert "frames that depend on damaged data: 11 of 59" in out.report.warnings

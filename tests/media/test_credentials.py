@@ -1,4 +1,4 @@
-"""Content Credentials: what is kept of a manifest, whether it validates, and that nothing is fetched."""
+"""Test Content Credentials: what is kept of a manifest, its validation, and that nothing is downloaded."""
 
 import datetime
 import json
@@ -52,13 +52,13 @@ def test_a_store_without_a_manifest_claims_nothing():
     assert not any(value for key, value in claims({}, None).items() if key != "state")
 
 
-def test_without_the_library_nothing_is_said_and_nothing_is_read(tmp_path, monkeypatch):
+def test_without_the_library_nothing_is_reported_and_nothing_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(credentials, "installed", lambda: False)
     monkeypatch.setattr(credentials, "_has_mark", lambda source: pytest.fail("the file was read"))
     assert read(awkward.video(tmp_path / "a.mp4", 3)) is None
 
 
-def test_a_mark_on_the_edge_of_two_chunks_is_found(tmp_path, monkeypatch):
+def test_a_mark_across_two_chunks_is_found(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(b"--c2pa--")
     for size in (3, 4, 5):
@@ -69,7 +69,7 @@ def test_a_mark_on_the_edge_of_two_chunks_is_found(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory):
-    """Return a video with a manifest in it, and one whose manifest lies elsewhere."""
+    """Return a video with an embedded manifest, and one with a remote manifest."""
     c2pa = pytest.importorskip("c2pa")
     folder = tmp_path_factory.mktemp("signed")
     plain = awkward.video(folder / "plain.mp4", 5)
@@ -150,7 +150,7 @@ def _signer(c2pa):
         certificate(own, root, key, root_key, root=False),
         certificate(root, root, root_key, root_key, root=True),
     ]
-    pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
+    pem = b"".join(link.public_bytes(serialization.Encoding.PEM) for link in chain)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -172,7 +172,7 @@ def test_a_manifest_validates_until_a_byte_changes(signed, tmp_path):
     assert read(tmp_path / "changed.mp4")["state"] == "invalid"
 
 
-def test_a_manifest_elsewhere_is_not_fetched(signed):
+def test_a_remote_manifest_is_not_downloaded(signed):
     assert read(signed["elsewhere"])["state"] == "elsewhere"
 
 

@@ -1,4 +1,4 @@
-"""One contract for all decoders: the same picture for the same index, upright, whatever the file."""
+"""Test the contract of all decoders: the same picture for the same index, upright, for every kind of file."""
 
 import gc
 import os
@@ -17,14 +17,14 @@ from deepscan.media.source import SourceFile
 from tests import awkward
 from tests.media.conftest import decoded, look
 
-# decord is a dependency only where it has wheels; there, its absence is a failure.
+# decord is a dependency only where it has wheels; if it is missing there, the tests fail.
 HERE = [
     name
     for name in DECODERS.names
     if name != "decord" or (sys.platform == "linux" and platform.machine() == "x86_64")
 ]
-# Pillow is for pictures alone.
-FILM = [name for name in HERE if name != "pillow"]
+# Pillow only decodes pictures.
+VIDEO_DECODERS = [name for name in HERE if name != "pillow"]
 COMMON = [
     *("plain.mp4", "plain.mkv", "sound.mp4", "vfr.mkv", "vfr.mp4", "ten.mp4", "vp9.webm", "one.mp4"),
     *("mistitled.mp4", "mistitled.mkv"),
@@ -39,7 +39,9 @@ PYAV_ONLY = [
     *("lies2.mp4", "lies4.mp4", "lies5.mp4", "lies7.mp4"),
     *WRONG_IN_DECORD,
 ]
-CASES = [(decoder, name) for decoder in FILM for name in COMMON] + [("pyav", name) for name in PYAV_ONLY]
+CASES = [(decoder, name) for decoder in VIDEO_DECODERS for name in COMMON] + [
+    ("pyav", name) for name in PYAV_ONLY
+]
 ANY_ORDER = ("plain", "anim", "open", "refresh", "reordered")
 
 
@@ -48,7 +50,7 @@ def frames(decoder, path, indices=None):
 
 
 @pytest.mark.parametrize("decoder", DECODERS.names)
-def test_every_decoder_states_what_its_callers_must_know(media, decoder):
+def test_every_decoder_declares_what_its_callers_must_know(media, decoder):
     kind = DECODERS.get(decoder)
     assert kind.package
     assert isinstance(kind.automatic, bool)
@@ -57,7 +59,7 @@ def test_every_decoder_states_what_its_callers_must_know(media, decoder):
 
 
 @pytest.mark.parametrize(("decoder", "name"), CASES)
-def test_every_frame_is_the_one_asked_for(media, decoder, name):
+def test_every_frame_is_the_requested_one(media, decoder, name):
     images = frames(decoder, media(name))
     assert [awkward.number_of(image) for image in images] == list(range(len(images)))
     assert {image.shape for image in images} == {(awkward.HEIGHT, awkward.WIDTH, 3)}
@@ -65,14 +67,14 @@ def test_every_frame_is_the_one_asked_for(media, decoder, name):
 
 
 @pytest.mark.parametrize(("decoder", "name"), [case for case in CASES if case[1].startswith(ANY_ORDER)])
-def test_any_order(media, decoder, name):
+def test_frames_can_be_read_in_any_order(media, decoder, name):
     order = [5, 2, 2, 4, 0, 3] if name == "anim.gif" else [25, 3, 3, 4, 17, 0, 29, 9, 10, 11, 28]
     assert [awkward.number_of(image) for image in frames(decoder, media(name), order)] == order
 
 
 @pytest.mark.parametrize(("decoder", "name"), CASES)
-def test_frames_that_are_expected_are_the_same(media, decoder, name):
-    """Whatever is left out between; and one that was not expected, or is asked for again, is there too."""
+def test_expected_frames_are_the_same(media, decoder, name):
+    """Skipping other frames changes nothing, and unexpected or repeated frames can still be read."""
     whole = frames(decoder, media(name))
     chosen = list(range(0, len(whole), 3))
     order = [*chosen, *(index for index in (1, 0, 4) if index < len(whole)), *chosen]
@@ -84,8 +86,8 @@ def test_frames_that_are_expected_are_the_same(media, decoder, name):
         reader.close()
 
 
-def test_pyav_decodes_no_frame_that_nobody_needs(media, monkeypatch):
-    """x264's B-frames that no other frame is built on are left out on the way to a frame that is expected."""
+def test_pyav_skips_frames_that_are_not_needed(media, monkeypatch):
+    """Skip x264's B-frames that no other frame depends on, on the way to an expected frame."""
     real = pyav.PyavDecoder._positions
 
     def counted(self):
@@ -94,7 +96,7 @@ def test_pyav_decodes_no_frame_that_nobody_needs(media, monkeypatch):
             yield position, frame
 
     monkeypatch.setattr(pyav.PyavDecoder, "_positions", counted)
-    ways = []
+    runs = []
     with SourceFile(os.fsencode(media("plain.mp4"))) as source:
         found = probe(source)
         for expected in ([], [0, 29]):
@@ -104,33 +106,33 @@ def test_pyav_decodes_no_frame_that_nobody_needs(media, monkeypatch):
                 reader.expect(expected)
             assert [awkward.number_of(reader.read(index)) for index in (0, 29)] == [0, 29]
             reader.close()
-            ways.append(decoded)
-    every, needed = ways
-    # From the keyframe in front of it on, all that is shown before frame 29 is decoded without `expect`.
+            runs.append(decoded)
+    every, needed = runs
+    # Without `expect`, all frames from the preceding keyframe up to frame 29 are decoded.
     assert every == [0, *range(20, 30)]
     assert {0, 29} <= set(needed) < set(every)
 
 
 @pytest.mark.parametrize("name", COMMON)
-@pytest.mark.skipif(len(FILM) < 2, reason="compares two decoders, and only one is offered on this platform")
+@pytest.mark.skipif(len(VIDEO_DECODERS) < 2, reason="compares two decoders, but this platform has only one")
 def test_decoders_agree(media, name):
-    first, second = (frames(decoder, media(name)) for decoder in FILM)
-    # Both convert with libswscale. 8-bit pictures come out equal; the older release in decord rounds 10-bit
-    # ones differently (mean 0.46 levels), and 1 level on average is far below what compression does.
+    first, second = (frames(decoder, media(name)) for decoder in VIDEO_DECODERS)
+    # Both convert with libswscale. 8-bit pictures come out equal. The older release in decord rounds 10-bit
+    # ones differently (mean 0.46 levels); a mean of 1 level is far below what compression does.
     tolerance = 1.0 if name == "ten.mp4" else 0.0
     worst = max(np.abs(a.astype(int) - b).mean() for a, b in zip(first, second, strict=True))
     assert worst <= tolerance
 
 
-@pytest.mark.parametrize("decoder", FILM)
-def test_the_first_frame_s_size_is_kept(media, decoder):
+@pytest.mark.parametrize("decoder", VIDEO_DECODERS)
+def test_the_size_of_the_first_frame_is_kept(media, decoder):
     images = frames(decoder, media("resized.mkv"))
     assert [awkward.number_of(image) for image in images[:10]] == list(range(10))
     assert {image.shape for image in images} == {(awkward.HEIGHT, awkward.WIDTH, 3)}
 
 
-@pytest.mark.parametrize("decoder", FILM)
-def test_no_frame_beyond_the_ends(media, decoder):
+@pytest.mark.parametrize("decoder", VIDEO_DECODERS)
+def test_there_are_no_frames_beyond_the_ends(media, decoder):
     for index in (-1, 30):
         with pytest.raises(FrameError):
             frames(decoder, media("plain.mp4"), [index])
@@ -143,7 +145,7 @@ def test_still_images(media, suffix):
 
 
 @pytest.mark.parametrize("name", JOINED)
-def test_frames_of_joined_files_are_all_there_under_their_own_times(media, name):
+def test_all_frames_of_joined_files_are_found_by_index(media, name):
     images = frames("pyav", media(name))
     assert [awkward.number_of(image) for image in images] == [*range(30), *range(100, 130)]
     order = [45, 3, 59, 30, 29, 0]
@@ -152,20 +154,20 @@ def test_frames_of_joined_files_are_all_there_under_their_own_times(media, name)
 
 
 @pytest.mark.parametrize("name", ["wide.mp4", "high.mkv"])
-def test_pixels_come_out_square(media, name):
+def test_pixels_become_square(media, name):
     square = frames("pyav", media("plain.mp4"))
     for image, stored in zip(frames("pyav", media(name)), square, strict=True):
         width = awkward.WIDTH * 2 if name == "wide.mp4" else awkward.WIDTH // 2
         assert image.shape == (awkward.HEIGHT, width, 3)
-        # Back at the stored size it is the same picture, but for what two changes of size blur: the blocks'
-        # edges, which are a tenth of it.
+        # Scaled back to the stored size it is the same picture, except at the blurred edges of the blocks,
+        # which are a tenth of it.
         back = cv2.resize(image, (awkward.WIDTH, awkward.HEIGHT), interpolation=cv2.INTER_AREA)
         assert np.abs(back.astype(int) - stored).mean() < 3
 
 
 @pytest.mark.parametrize("name", ["plain.mp4", "open.mkv", "vp9.webm", "av1.webm"])
 def test_libav_decodes_with_one_thread(media, name):
-    """With several a damaged file gives another picture in another run."""
+    """With several threads, a damaged file can give different pictures in each run."""
     with SourceFile(os.fsencode(media(name))) as source:
         found = probe(source)
         gc.collect()
@@ -176,7 +178,7 @@ def test_libav_decodes_with_one_thread(media, name):
         reader.close()
 
 
-@pytest.mark.parametrize("decoder", FILM)
+@pytest.mark.parametrize("decoder", VIDEO_DECODERS)
 def test_a_closed_decoder_leaves_no_thread_behind(media, decoder):
     gc.collect()
     gc.disable()
@@ -191,7 +193,7 @@ def test_a_closed_decoder_leaves_no_thread_behind(media, decoder):
 
 
 @pytest.mark.parametrize("name", ["truncated.mp4", "truncated.mkv", "lying.mp4"])
-def test_pyav_gives_every_frame_that_is_left(media, name):
+def test_pyav_returns_every_frame_that_is_left(media, name):
     images = frames("pyav", media(name))
     assert [awkward.number_of(image) for image in images] == list(range(len(images)))
 
@@ -208,9 +210,9 @@ def test_pyav_reports_damage(media):
                 failed[index] = error.before
         with pytest.raises(FrameError) as caught:
             reader.read(24)
-    # Asked for out of order, the frame's failure names the last good one on the way to it.
+    # When read out of order, the error names the last good frame decoded before it.
     assert caught.value.before == 23
-    # The damage lies in frame 24, a keyframe; what is built upon it reaches to the next one, 36.
+    # Frame 24, a keyframe, is damaged; frames up to the next one, 36, depend on it.
     assert failed == {24: None}
     assert reader.doubtful == set(range(25, 36))
 
@@ -225,7 +227,7 @@ def test_decord_refuses_what_it_gets_wrong(media, name):
 
 
 def test_decord_s_messages_are_the_same_in_every_run(media, monkeypatch):
-    # As decord 0.6 words it: with the time of day, twice, and with values from its memory.
+    # The wording of decord 0.6, with the time of day twice and values from its memory.
     place = "[11:31:25] /github/workspace/src/video/ffmpeg/threaded_decoder.cc:218: "
     message = f"{place}{place}Check failed: send(pkt.get()) >= 0 (-1094995529 vs. 0) Error sending packet."
 

@@ -1,4 +1,4 @@
-"""What the end of a file says of its whole."""
+"""Test what the end of a file says about whether it is complete."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ from deepscan.media.source import SourceFile
 from tests import awkward
 from tests.media.conftest import look
 
-# Names of `MAKERS` in conftest.
+# Names in `MAKERS` of conftest.
 WHOLE = [
     *("anim.gif", "still.gif", "plain.mkv", "vp9.webm", "plain.ts", "still.jpg", "exif.jpg", "plain.avi"),
     "still.webp",
@@ -37,31 +37,31 @@ def missing(path):
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_a_whole_file_lacks_nothing(media, name):
+def test_a_complete_file_lacks_nothing(media, name):
     assert missing(media(name)) is None
 
 
 @pytest.mark.parametrize("suffix", [".flv", ".ogv", ".mxf"])
-def test_what_this_program_s_own_libraries_write_is_whole(tmp_path, suffix):
+def test_files_written_by_our_own_libraries_are_complete(tmp_path, suffix):
     codec = {".flv": "libx264", ".ogv": "libvpx", ".mxf": "mpeg2video"}[suffix]
     assert missing(awkward.video(tmp_path / f"whole{suffix}", codec=codec)) is None
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_a_file_that_is_cut_short_says_so(media, name):
+def test_a_file_that_is_cut_short_is_reported(media, name):
     found = look(media(name))
     assert found.damaged
     assert any(line.startswith("it is cut short: ") for line in found.warnings), found.warnings
-    # Two percent of the bytes are no more than a page of a few frames.
+    # Two percent of the bytes are at most a page of a few frames.
     assert 20 <= found.count <= 30
 
 
-def counting_itself(data):
-    """A RIFF whose length has its own header in it."""
+def with_header_counted(data):
+    """Return a RIFF file whose length includes its own header."""
     return data[:4] + (int.from_bytes(data[4:8], "little") + 8).to_bytes(4, "little") + data[8:]
 
 
-TRAILER = b"a trailer of the camera's own\xff\xd9" + bytes(64)
+TRAILER = b"a trailer by the camera\xff\xd9" + bytes(64)
 
 
 HABITS = {
@@ -70,21 +70,21 @@ HABITS = {
     "gif-trailer": ("anim.gif", lambda data: data + TRAILER),
     "jpeg-trailer": ("still.jpg", lambda data: data + TRAILER),
     "jpeg-filling": ("still.jpg", lambda data: data[:2] + b"\xff" * 1000 + data[2:]),
-    "riff-counts-itself": ("plain.avi", counting_itself),
+    "riff-counts-itself": ("plain.avi", with_header_counted),
     "flv-zero-length": ("plain.flv", lambda data: data[:-4] + bytes(4)),
     "flv-no-length": ("plain.flv", lambda data: data[:-4]),
 }
 
 
 @pytest.mark.parametrize(("name", "change"), HABITS.values(), ids=HABITS)
-def test_a_habit_of_some_writers_is_no_damage(media, tmp_path, name, change):
+def test_habits_of_some_writers_are_not_damage(media, tmp_path, name, change):
     path = tmp_path / name
     path.write_bytes(change(media(name).read_bytes()))
     assert missing(path) is None
 
 
-def test_a_stretch_of_zeros_is_read_over(media, tmp_path):
-    """As in a recorder's file that was made as large as it might become."""
+def test_a_run_of_zeros_is_skipped(media, tmp_path):
+    """As in a recorder's file that was allocated at its maximum size."""
     path = tmp_path / "long.ts"
     path.write_bytes(media("plain.ts").read_bytes() + bytes(188_000))
     assert look(path).count == 30
@@ -97,7 +97,7 @@ def test_an_mxf_that_is_cut_short_lacks_its_footer(tmp_path):
 
 @pytest.mark.parametrize("share", [0.97, 0.8, 0.5, 0.2, 0.07])
 @pytest.mark.parametrize("name", ["anim.gif", "plain.mkv", "still.jpg"])
-def test_wherever_it_is_cut(media, tmp_path, name, share):
+def test_a_cut_anywhere_is_noticed(media, tmp_path, name, share):
     path = tmp_path / name
     path.write_bytes(media(name).read_bytes())
     awkward.cut(path, share)
@@ -107,11 +107,11 @@ def test_wherever_it_is_cut(media, tmp_path, name, share):
         assert error.status == "decode_error"
 
 
-def test_the_frame_in_which_a_gif_is_cut_is_not_decodable(media):
+def test_the_frame_at_the_cut_of_a_gif_is_not_decodable(media):
     assert look(media("cut.gif")).count == 29
 
 
-def test_uncompressed_frames_that_are_cut_short(tmp_path):
+def test_uncompressed_video_that_is_cut_short(tmp_path):
     path = tmp_path / "plain.y4m"
     path.write_bytes(b"YUV4MPEG2 W64 H64 F25:1 C420\n" + (b"FRAME\n" + b"d" * 6144) * 6)
     assert look(path).warnings == ()
@@ -119,27 +119,27 @@ def test_uncompressed_frames_that_are_cut_short(tmp_path):
     assert (found.count, found.warnings) == (5, ("it is cut short: it ends within a frame",))
 
 
-def test_a_flash_video_cut_at_any_byte_is_cut_short(media, tmp_path):
+def test_a_flash_video_cut_at_any_byte_is_noticed(media, tmp_path):
     data, path = media("plain.flv").read_bytes(), tmp_path / "cut.flv"
-    # Between two tags it looks whole. Only the length of the last tag may be missing.
+    # Between two tags it looks complete. Only the length of the last tag may be missing.
     for left in range(len(data) - 200, len(data) - 4):
         path.write_bytes(data[:left])
         assert missing(path), left
 
 
-def test_a_stream_recorded_as_flash_video_states_no_size(media, tmp_path):
+def test_a_stream_recorded_as_flash_video_declares_no_size(media, tmp_path):
     data, path = media("plain.flv").read_bytes(), tmp_path / "live.flv"
     key, number = b"\x00\x08filesize\x00", struct.Struct(">d")
     at = data.index(key) + len(key)
-    for stated in (0.0, float("nan"), float("inf"), -1.0, len(data) / 2):
-        path.write_bytes(data[:at] + number.pack(stated) + data[at + 8 :])
+    for declared in (0.0, float("nan"), float("inf"), -1.0, len(data) / 2):
+        path.write_bytes(data[:at] + number.pack(declared) + data[at + 8 :])
         assert missing(path) is None
 
 
-def test_a_recording_behind_another_one_that_is_not_read_is_named(media, tmp_path):
+def test_an_unread_second_recording_is_reported(media, tmp_path):
     path = tmp_path / "two.flv"
     part = awkward.video(tmp_path / "part.flv").read_bytes()
-    # With a second header libav takes the rest for rubbish.
+    # libav treats the rest as garbage because of the second header.
     path.write_bytes(part + part)
     found = look(path)
     with SourceFile(os.fsencode(path)) as source:

@@ -1,4 +1,4 @@
-"""The memory that frames cross in."""
+"""Test the shared memory that frames are passed in."""
 
 import gc
 
@@ -9,7 +9,7 @@ from deepscan.media.ipc import FrameBuffer, SharedSlots, slot_count
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-def test_two_ends_see_the_same_pictures(kind):
+def test_both_ends_see_the_same_pictures(kind):
     ours = FrameBuffer(kind)
     ours.lay_out(3, 60)
     theirs = SharedSlots(ours.fd)
@@ -31,7 +31,7 @@ def test_views_outlive_growth_and_closing():
     assert np.all(view == 7)
 
 
-def test_a_picture_must_fit_its_slot():
+def test_a_picture_must_fit_into_its_slot():
     buffer = FrameBuffer()
     with pytest.raises(ValueError, match="does not fit"):
         buffer.view(0, (2, 2, 3))
@@ -44,7 +44,7 @@ def test_a_picture_must_fit_its_slot():
 
 @pytest.mark.parametrize(
     ("frame", "frames", "slots"),
-    # Over the budget there are two, so that one is decoded as one is used.
+    # Even above the budget there are two, so that one can be decoded while the other is used.
     [(7680 * 4320 * 3, 32, 2), (1920 * 1080 * 3, 32, 10), (160 * 96 * 3, 32, 32), (160 * 96 * 3, 1, 2)],
 )
 def test_slots_stay_within_the_budget(frame, frames, slots):

@@ -1,4 +1,4 @@
-"""Frames that are held, and the memory that they cross in."""
+"""Test frames that are not released yet, and the memory they are passed in."""
 
 import os
 import time
@@ -9,50 +9,50 @@ from tests import awkward, stills
 from tests.media.conftest import STUB, collect, drain, run
 
 
-def test_the_clock_stands_still_while_the_caller_holds_all_frames(media):
+def test_the_clock_is_paused_while_the_caller_holds_all_frames(media):
     with DecodePool(DecodeOptions(timeout=1.5, buffer_bytes=1, decoder="pyav"), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
-        held = collect(pool, FrameReady, 2)
-        # Neither waiting in poll nor staying away from it counts.
+        unreleased = collect(pool, FrameReady, 2)
+        # Neither waiting in poll nor not calling it counts.
         assert pool.poll(1.6) == []
         time.sleep(1.6)
-        for event in held:
+        for event in unreleased:
             assert awkward.number_of(event.frame.image) == event.frame.index
             event.release()
             event.release()
         *frames, ended = drain(pool)
-    assert [event.frame.index for event in held + frames] == list(range(30))
+    assert [event.frame.index for event in unreleased + frames] == list(range(30))
     assert ended.report.status == "ok"
 
 
 def test_frames_outlive_their_worker_and_the_pool(stubbed):
     with DecodePool(DecodeOptions(timeout=1.5, decoder="pyav"), 1, STUB) as pool:
         pool.submit(DecodeJob(0, os.fsencode(stubbed("pyav-hang@4"))))
-        held = collect(pool, FrameReady, 4)
+        unreleased = collect(pool, FrameReady, 4)
         (ended,) = collect(pool, Ended)
         assert ended.report.status == "timeout"
         (after,) = run(pool, stubbed("after"))
         assert after.report.status == "ok"
-        held[0].release()
-    held[1].release()
-    assert [awkward.number_of(event.frame.image) for event in held[2:]] == [2, 3]
+        unreleased[0].release()
+    unreleased[1].release()
+    assert [awkward.number_of(event.frame.image) for event in unreleased[2:]] == [2, 3]
 
 
-def test_frames_of_one_file_outlast_the_start_of_the_next(media):
+def test_frames_of_one_file_stay_valid_when_the_next_one_starts(media):
     with DecodePool(DecodeOptions(frames=2), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
-        held = collect(pool, FrameReady, 2)
+        unreleased = collect(pool, FrameReady, 2)
         pool.poll(0.2) if pool.busy else None
         pool.submit(DecodeJob(1, os.fsencode(media("vfr.mp4"))))
         collect(pool, FileOpened)
         assert not [event for event in pool.poll(0.3) if isinstance(event, FrameReady)]
-        assert [awkward.number_of(event.frame.image) for event in held] == [0, 29]
-        for event in held:
+        assert [awkward.number_of(event.frame.image) for event in unreleased] == [0, 29]
+        for event in unreleased:
             event.release()
         assert [event.frame.index for event in collect(pool, FrameReady, 2)] == [0, 23]
 
 
-def test_memory_running_short_leads_to_a_file(media, monkeypatch):
+def test_frames_go_through_a_file_if_memory_is_short(media, monkeypatch):
     real, refused = os.posix_fallocate, []
 
     def short(fd, offset, size):
@@ -68,11 +68,11 @@ def test_memory_running_short_leads_to_a_file(media, monkeypatch):
         assert pool.buffer_kind == "file"
     assert len(refused) == 1
     assert first.numbers == list(range(30))
-    assert first.report.warnings == ("memory is short: its frames crossed in a temporary file",)
+    assert first.report.warnings == ("memory is short: its frames were passed through a temporary file",)
     assert second.report.warnings == ()
 
 
-def test_no_room_at_all_is_an_error_of_that_file(media, monkeypatch):
+def test_without_any_room_the_file_has_an_error(media, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -83,7 +83,7 @@ def test_no_room_at_all_is_an_error_of_that_file(media, monkeypatch):
     assert "No space left on device" in out.report.detail
 
 
-def test_an_8k_picture_passes_in_bounded_memory(tmp_path):
+def test_an_8k_picture_is_decoded_in_bounded_memory(tmp_path):
     path = stills.png(tmp_path / "8k.png", 7680, 4320)
     with DecodePool(DecodeOptions(), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(path)))

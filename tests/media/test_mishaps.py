@@ -1,4 +1,4 @@
-"""Processes that hang, crash, are killed or never start, and files that change: one job each, no other."""
+"""Test processes that hang, crash, are killed or never start, and changing files: each costs one job only."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from deepscan.media.jobs import DecodeJob, DecodeOptions, Ended, FrameReady
 from deepscan.media.pool import DecodePool
 from tests.media.conftest import STUB, children, collect, drain, run
 
-# Files of others, which are not there for everybody.
+# Other people's files, which not every checkout has.
 CASES = Path(__file__).parents[3] / "shared" / "cases"
 
 
@@ -24,7 +24,7 @@ def test_a_hang_is_ended_at_the_deadline(stubbed, decoder):
         stuck, fine, after = run(pool, stubbed("pyav-hang@4"), stubbed("fine"), stubbed("after"))
         took = time.monotonic() - start
     assert stuck.report.status == "timeout"
-    assert stuck.report.detail == "gave no answer within 1.5 s"
+    assert stuck.report.detail == "no answer within 1.5 s"
     assert stuck.numbers == list(range(4))
     assert stuck.report.decoded == len(stuck.numbers)
     assert stuck.report.sha256 is not None
@@ -33,18 +33,18 @@ def test_a_hang_is_ended_at_the_deadline(stubbed, decoder):
 
 
 @pytest.mark.parametrize(
-    ("what", "status", "words"),
+    ("mishap", "status", "message"),
     [
         ("crash", "decode_error", "the decoding process was ended by SIGSEGV"),
-        # Killed twice, it is no fault of the file.
-        ("killed", "error", "was killed from outside, perhaps for lack of memory"),
+        # If it is killed twice, the file is not to blame.
+        ("killed", "error", "was killed from outside, possibly for lack of memory"),
     ],
 )
-def test_a_process_that_dies_costs_one_video(stubbed, what, status, words):
+def test_a_process_that_dies_costs_one_video(stubbed, mishap, status, message):
     with DecodePool(DecodeOptions(), 1, STUB) as pool:
-        lost, after = run(pool, stubbed(f"pyav-{what}@7"), stubbed("after"))
+        lost, after = run(pool, stubbed(f"pyav-{mishap}@7"), stubbed("after"))
     assert lost.report.status == status
-    assert words in lost.report.detail
+    assert message in lost.report.detail
     assert lost.numbers == list(range(7))
     assert after.report.status == "ok"
 
@@ -56,14 +56,14 @@ def test_a_worker_that_cannot_start(stubbed):
     assert "could not start: it ended with exit code 7" in outs[0].report.detail
 
 
-def test_the_start_of_a_process_is_not_the_file_s_time(stubbed):
-    # The first file's process serves after 3 s, the second one's at once.
+def test_starting_a_process_does_not_count_as_the_file_s_time(stubbed):
+    # The process for the first file is ready after 3 s, the second file finds it ready.
     with DecodePool(DecodeOptions(frames=2, timeout=2.5), 1, [*STUB, "late=3"]) as pool:
         outs = run(pool, stubbed("a"), stubbed("b"))
     assert [out.report.status for out in outs] == ["ok", "ok"]
 
 
-def test_a_process_that_never_begins(stubbed, monkeypatch):
+def test_a_process_that_never_starts(stubbed, monkeypatch):
     monkeypatch.setattr("deepscan.media.jobs.START_LIMIT", 0.3)
     with DecodePool(DecodeOptions(), 1, [*STUB, "late=1000"]) as pool:
         outs = run(pool, stubbed("a"), stubbed("b"))
@@ -76,7 +76,7 @@ def test_a_process_killed_from_outside_is_replaced_without_duplicates(stubbed):
         (out,) = run(pool, stubbed("pyav-once@12"))
     assert out.report.status == "ok"
     assert out.indices == out.numbers == list(range(30))
-    assert "was killed from outside, perhaps for lack of memory" in out.report.warnings[0]
+    assert "was killed from outside, possibly for lack of memory" in out.report.warnings[0]
     assert out.report.decoder == "pyav"
 
 
@@ -87,7 +87,7 @@ def test_idle_processes_that_were_killed_are_replaced(media):
         for pid in children() - before:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.2)
-        # Nothing was heard of it yet: the first message finds nobody there.
+        # The pool does not know yet: its first message finds no process.
         outs = run(pool, *[media("plain.mp4")] * 3)
     assert [(out.report.status, out.report.warnings) for out in outs] == [("ok", ())] * 3
     assert children() == before
@@ -97,16 +97,16 @@ def test_a_file_that_changes_while_it_is_read(stubbed):
     path = stubbed("changing")
     with DecodePool(DecodeOptions(buffer_bytes=1), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(path)))
-        held = collect(pool, FrameReady, 2)
+        unreleased = collect(pool, FrameReady, 2)
         path.open("ab").write(b"more")
-        for event in held:
+        for event in unreleased:
             event.release()
         report = drain(pool)[-1].report
     assert report.status == "changed"
     assert "its size went" in report.detail
 
 
-def test_workers_are_replaced_after_so_many_files(media):
+def test_workers_are_replaced_after_a_number_of_files(media):
     before = children()
     with DecodePool(DecodeOptions(frames=1, recycle_after=2), 1) as pool:
         seen = set()
@@ -114,22 +114,22 @@ def test_workers_are_replaced_after_so_many_files(media):
             run(pool, media("plain.mp4"))
             seen |= children() - before
     assert len(seen) == 3, "two files by the first process, two by the second"
-    assert children() == before, "none is left, dead or alive"
+    assert children() == before, "no process is left, dead or alive"
 
 
-def test_ctrl_c_is_not_for_workers(media):
+def test_workers_ignore_ctrl_c(media):
     with DecodePool(DecodeOptions(buffer_bytes=1), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
-        held = collect(pool, FrameReady, 2)
+        unreleased = collect(pool, FrameReady, 2)
         for pid in children():
             os.kill(pid, signal.SIGINT)
-        for event in held:
+        for event in unreleased:
             event.release()
         assert drain(pool)[-1].report.status == "ok"
 
 
 def scrambled(path, source, seed):
-    """Write a file with some of its bytes behind the header overwritten."""
+    """Copy a file with some of the bytes after its header overwritten."""
     rng = np.random.default_rng(seed)
     data = bytearray(source.read_bytes())
     for at in rng.integers(len(data) // 5, len(data) - 40, 4):
@@ -139,7 +139,7 @@ def scrambled(path, source, seed):
 
 
 def fingerprints(path, times):
-    """Decode a file some times, with two processes at once, and return what came of it each time."""
+    """Decode a file several times in two processes, and return the result of each time."""
     made: dict[int, list[object]] = {number: [] for number in range(times)}
     with DecodePool(DecodeOptions(frames=16), 2) as pool:
         waiting = list(made)
@@ -159,12 +159,12 @@ def fingerprints(path, times):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["plain.mkv", "open.mkv", "vp9.webm", "damaged.mp4", "plain.avi"])
-def test_a_damaged_file_gives_the_same_in_every_run(media, tmp_path, name, seed):
+def test_a_damaged_file_gives_the_same_result_in_every_run(media, tmp_path, name, seed):
     first, *others = fingerprints(scrambled(tmp_path / name, media(name), seed), 4)
     assert all(other == first for other in others)
 
 
 @pytest.mark.parametrize("path", sorted(CASES.glob("*.[jm][po][gv]")), ids=lambda path: path.name)
-def test_damaged_files_that_once_differed_from_run_to_run(path):
+def test_damaged_files_that_once_differed_between_runs(path):
     first, *others = fingerprints(path, 6)
     assert all(other == first for other in others)

@@ -1,4 +1,4 @@
-"""Pictures that libav cannot read, or not whole: by Pillow and libheif, or refused in words."""
+"""Test pictures that libav cannot read completely: read with Pillow and libheif, or refused with a reason."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "pictures"
 
 
 @pytest.mark.parametrize("name", ["tiles1.avif", "tiles7.avif", "tiles1.heic", "tiles6.heic", "ignored.heic"])
-def test_the_whole_picture_the_right_way_up(name):
+def test_the_whole_picture_is_read_upright(name):
     found, (image,) = decoded(HERE / name)
     assert found.still
     assert image.shape == (awkward.HEIGHT, awkward.WIDTH, 3)
@@ -27,18 +27,18 @@ def test_the_whole_picture_the_right_way_up(name):
 
 
 @pytest.mark.parametrize("name", ["tiles1.avif", "ignored.heic"])
-def test_libav_by_name_says_why_it_does_not_take_it(name):
+def test_libav_chosen_by_name_says_why_it_refuses_a_picture(name):
     with SourceFile(os.fsencode(HERE / name)) as source, pytest.raises(DecoderError, match="libav"):
         DECODERS.get("pyav")(source.url(), probe(source))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff", ".avif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_all_eight_orientations_once(tmp_path, suffix, orientation):
+def test_all_eight_orientations_are_applied_once(tmp_path, suffix, orientation):
     path = tmp_path / f"way{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # Pillow writes that of an AVIF as the boxes irot and imir.
+    # For AVIF, Pillow writes the orientation as the boxes irot and imir.
     Image.fromarray(awkward.stored_as(awkward.picture(5), orientation)).save(path, exif=exif)
     found, (image,) = decoded(path)
     assert image.shape == (awkward.HEIGHT, awkward.WIDTH, 3)
@@ -55,20 +55,20 @@ def test_a_tiff_in_any_compression(tmp_path, compression):
     Image.fromarray(awkward.picture(5)).save(path, compression=compression)
     _, (image,) = decoded(path)
     assert awkward.number_of(image) == 5
-    # JPEG alone loses anything.
+    # Only JPEG is lossy.
     assert np.abs(image.astype(int) - awkward.picture(5)).mean() < (2 if compression == "jpeg" else 0.001)
 
 
-def test_pages_behind_the_first_one_are_counted(tmp_path):
+def test_further_pages_are_counted(tmp_path):
     path = tmp_path / "pages.tiff"
     pages = [Image.fromarray(awkward.picture(number)) for number in range(5, 8)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
     found, (image,) = decoded(path)
     assert awkward.number_of(image) == 5
-    assert found.warnings == ("pictures behind the first one left out: 2",)
+    assert found.warnings == ("further pictures in the file, ignored: 2",)
 
 
-def test_an_animated_webp_has_its_frames_and_times(tmp_path):
+def test_an_animated_webp_has_all_frames_with_their_times(tmp_path):
     path = tmp_path / "moving.webp"
     frames = [Image.fromarray(awkward.picture(number)) for number in range(6)]
     lengths = [40, 80, 40, 120, 40, 200]
@@ -88,7 +88,7 @@ def test_sixteen_bits_of_grey_keep_their_levels(tmp_path):
     assert np.abs(image[..., 0].astype(int) - awkward.picture(5)[..., 1]).mean() < 1  # rounded to 8 bits
 
 
-def test_a_document_is_no_picture(tmp_path):
+def test_a_document_is_not_a_picture(tmp_path):
     path = tmp_path / "page.pdf"
     Image.fromarray(awkward.picture(5)).save(path)
     with pytest.raises(MediaError) as caught:
@@ -97,7 +97,7 @@ def test_a_document_is_no_picture(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tiles1.avif", "tiles1.heic"])
-def test_a_tiled_picture_that_is_cut_short_is_no_picture(tmp_path, name):
+def test_a_tiled_picture_that_is_cut_short_is_refused(tmp_path, name):
     path = tmp_path / name
     path.write_bytes((HERE / name).read_bytes())
     awkward.cut(path, 0.7)

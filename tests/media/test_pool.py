@@ -1,4 +1,4 @@
-"""Every job gets exactly one end, whatever the file is."""
+"""Test that every job ends exactly once, whatever the file."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def test_frames_times_and_report(media):
     assert set(report.seconds) == {"hash", "probe", "decode", "wait"}
 
 
-def test_the_time_that_frames_are_held_is_no_time_of_decoding(media):
+def test_time_until_frames_are_released_does_not_count_as_decoding(media):
     with DecodePool(DecodeOptions(frames=8, buffer_bytes=1), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(media("plain.mp4"))))
         first = collect(pool, FrameReady, 2)
@@ -36,33 +36,33 @@ def test_the_time_that_frames_are_held_is_no_time_of_decoding(media):
             event.release()
         (ended,) = [event for event in drain(pool) if isinstance(event, Ended)]
     seconds = ended.report.seconds
-    # Two frames fit; while they are held, the third has nowhere to go.
+    # Two frames fit. Until they are released, there is no room for the third.
     assert seconds["wait"] > 0.9
-    # Thirty frames of 160 x 96 pixels take a hundredth of that.
+    # Decoding thirty frames of 160 x 96 pixels takes a hundredth of that.
     assert 0 < seconds["decode"] < 0.9
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "words"),
+    ("name", "status", "message"),
     [
         ("one.mp4", "ok", ""),
         ("still.png", "ok", ""),
         ("anim.gif", "ok", ""),
         ("av1.webm", "ok", ""),
         ("truncated.mp4", "ok", ""),
-        ("stump.mp4", "decode_error", "frames are left"),
-        ("huge.png", "unsupported", "over the limit"),
+        ("stump.mp4", "decode_error", "too few decodable frames"),
+        ("huge.png", "unsupported", "exceeds the limit"),
     ],
 )
-def test_statuses(media, pools, name, status, words):
+def test_statuses(media, pools, name, status, message):
     (out,) = run(pools("auto"), media(name))
     assert out.report.status == status
-    assert words in out.report.detail
+    assert message in out.report.detail
     assert bool(out.indices) == (status == "ok")
     assert "\n" not in out.report.detail
 
 
-def test_paths_that_are_no_files(pools, tmp_path):
+def test_paths_that_are_not_regular_files(pools, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     paths = [tmp_path / "fifo", tmp_path, tmp_path / "absent", b"/dev/zero"]
     outs = run(pools("auto"), *paths)
@@ -90,7 +90,7 @@ def test_too_short(media):
     assert out.indices == []
 
 
-def test_it_takes_no_more_than_it_has_workers(media):
+def test_a_pool_accepts_one_job_per_worker(media):
     with DecodePool(DecodeOptions(), 2) as pool:
         assert (pool.idle, pool.busy) == (2, 0)
         for number in range(2):
@@ -112,16 +112,16 @@ def test_an_unknown_decoder_is_refused_with_the_choices():
     assert caught.value.hint == "choose from: auto, decord, pyav, pillow"
 
 
-def test_a_job_that_names_frames_gets_these_and_those_past_the_end_are_left_out(media):
-    given = []
+def test_a_job_with_indices_gets_those_frames_up_to_the_end(media):
+    frames = []
     with DecodePool(DecodeOptions(frames=8), 1) as pool:
         pool.submit(DecodeJob(0, os.fsencode(media("vfr.mp4")), indices=(2, 3, 9, 900)))
         while pool.busy:
             for event in pool.poll(0.5):
                 if isinstance(event, FrameReady):
-                    given.append((event.frame.index, awkward.number_of(event.frame.image)))
+                    frames.append((event.frame.index, awkward.number_of(event.frame.image)))
                     event.release()
                 elif isinstance(event, Ended):
                     report = event.report
-    assert given == [(2, 2), (3, 3), (9, 9)]
+    assert frames == [(2, 2), (3, 3), (9, 9)]
     assert (report.status, report.asked, report.decoded) == ("ok", 3, 3)

@@ -1,4 +1,4 @@
-"""What a file is, and when its frames are shown."""
+"""Test what is found out about a file, and when its frames are shown."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def test_facts_of_a_plain_video(media):
         keyframes=3,
         other_videos=0,
         encoder=found.info.encoder,
-        # the sound is longer
+        # The audio is longer.
         duration_stated=pytest.approx(1.28),
         keyframe_gaps=(10, 10, 10),
         edits=found.info.edits,
@@ -52,17 +52,17 @@ def test_facts_of_a_plain_video(media):
     # B-frames are stored out of order; a keyframe every 10 frames shows that they are sorted.
     assert np.flatnonzero(found.keys).tolist() == [0, 10, 20]
     assert found.seconds == pytest.approx(np.arange(30) / 25)
-    # PyAV has had types of its own for rational numbers.
+    # PyAV has had its own types for rational numbers.
     assert type(found.info.fps) is Fraction
     assert not found.warnings
     assert MediaInfo.from_json(found.info.to_json()) == found.info
 
 
-HEALTHY = "plain.mkv plain.avi plain.ts plain.h264 vp9.webm av1.webm mistitled.mp4 mistitled.mkv"
+INTACT = "plain.mkv plain.avi plain.ts plain.h264 vp9.webm av1.webm mistitled.mp4 mistitled.mkv"
 
 
-@pytest.mark.parametrize("name", HEALTHY.split())
-def test_healthy_files_give_no_warning(media, name):
+@pytest.mark.parametrize("name", INTACT.split())
+def test_intact_files_give_no_warning(media, name):
     found = look(media(name))
     assert found.warnings == ()
     assert found.count == (12 if name.endswith("webm") else 30)
@@ -80,7 +80,7 @@ def test_times_of_a_variable_frame_rate(media):
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
-def test_rotation_is_clockwise_and_the_size_as_displayed(media, turn):
+def test_rotation_is_clockwise_and_the_size_is_the_displayed_one(media, turn):
     info = look(media(f"turned{turn}.mp4")).info
     assert (info.rotation, info.width, info.height) == (turn, awkward.WIDTH, awkward.HEIGHT)
 
@@ -96,13 +96,13 @@ WAYS = [(0, False), (0, True), (180, False), (180, True), (90, True), (90, False
 
 
 @pytest.mark.parametrize(("orientation", "way"), list(enumerate(WAYS, start=1)))
-def test_exif_orientation_counts_as_rotation_and_mirroring(media, orientation, way):
+def test_exif_orientation_gives_rotation_and_mirroring(media, orientation, way):
     info = look(media(f"exif{orientation}.jpg")).info
     assert (info.rotation, info.mirrored, info.width, info.height) == (*way, awkward.WIDTH, awkward.HEIGHT)
 
 
 @pytest.mark.parametrize("orientation", [2, 4, 5, 7])
-def test_a_display_matrix_that_mirrors_is_no_rotation(media, orientation):
+def test_a_display_matrix_that_mirrors(media, orientation):
     info = look(media(f"lies{orientation}.mp4")).info
     assert (info.rotation, info.mirrored) == WAYS[orientation - 1]
     assert (info.width, info.height) == (awkward.WIDTH, awkward.HEIGHT)
@@ -110,17 +110,17 @@ def test_a_display_matrix_that_mirrors_is_no_rotation(media, orientation):
 
 @pytest.mark.parametrize(
     ("name", "aspect", "width"),
-    # Pixels that are nearly square are left alone.
+    # Nearly square pixels are left alone.
     [("wide.mp4", Fraction(2), 320), ("high.mkv", Fraction(1, 2), 80), ("nearly.mp4", Fraction(63, 64), 160)],
 )
-def test_the_size_as_displayed_has_square_pixels(media, name, aspect, width):
+def test_the_displayed_size_has_square_pixels(media, name, aspect, width):
     info = look(media(name)).info
     assert (info.stored_width, info.stored_height) == (awkward.WIDTH, awkward.HEIGHT)
     assert (info.pixel_aspect, info.width, info.height) == (aspect, width, awkward.HEIGHT)
     assert MediaInfo.from_json(info.to_json()) == info
 
 
-def test_the_size_limit_is_for_the_displayed_size_and_for_the_stored_one(media):
+def test_the_size_limit_applies_to_the_displayed_and_the_stored_size(media):
     limit = awkward.WIDTH * awkward.HEIGHT
     for name in ("high.mkv", "plain.mp4"):
         assert look(media(name), max_pixels=limit).count == 30
@@ -129,19 +129,19 @@ def test_the_size_limit_is_for_the_displayed_size_and_for_the_stored_one(media):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_a_video_behind_a_sound_is_the_first_of_the_videos(media, suffix):
+def test_a_video_stream_after_an_audio_stream_is_the_first_video(media, suffix):
     found = look(media(f"soundfirst{suffix}"))
     assert (found.stream.place, found.count, found.warnings) == (0, 30, ())
 
 
-def test_a_further_video_is_named(media):
+def test_a_further_video_stream_is_reported(media):
     found = look(media("two.mp4"))
     assert (found.count, found.info.other_videos) == (12, 1)
-    assert found.warnings == ("further video streams, not looked at: 2 (h264 80x48)",)
+    assert found.warnings == ("further video streams, ignored: 2 (h264 80x48)",)
 
 
-def test_a_file_that_shows_other_streams_when_it_is_opened_again(media, monkeypatch):
-    """As an FLV does whose header lies about what is in it."""
+def test_a_file_with_different_streams_when_it_is_opened_again(media, monkeypatch):
+    """As happens with an FLV whose header is wrong about its content."""
     opened = []
 
     def another(url):
@@ -150,26 +150,26 @@ def test_a_file_that_shows_other_streams_when_it_is_opened_again(media, monkeypa
         return open_container(f"/dev/fd/{os.open(media(name), os.O_RDONLY)}")
 
     monkeypatch.setattr("deepscan.media.probe.open_container", another)
-    assert refusal(media("two.mp4")) == ("decode_error", "it shows other streams each time it is opened")
+    assert refusal(media("two.mp4")) == ("decode_error", "its streams differ each time it is opened")
 
 
 JOINED = ("joined.ts", "joined.mpg", "joined.flv", "joined.mkv")
 
 
 @pytest.mark.parametrize("name", JOINED)
-def test_time_stamps_that_begin_again_are_unfolded(media, name):
+def test_timestamps_that_restart_are_joined(media, name):
     found = look(media(name))
     assert found.count == 60
     # FLV and Matroska count milliseconds.
     assert found.seconds == pytest.approx(np.arange(60) / 25, abs=0.001)
-    assert found.warnings == ("time stamps that jump: 1; the pieces are put one after another",)
+    assert found.warnings == ("timestamps that jump: 1; the pieces are placed one after another",)
     assert not found.damaged
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(errno.ENOMEM, "error"), (errno.EAGAIN, "error"), (errno.EIO, "decode_error")]
 )
-def test_want_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, status):
+def test_lack_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, status):
     def short(*_, **__):
         raise av.FFmpegError(error, os.strerror(error))
 
@@ -178,36 +178,36 @@ def test_want_of_memory_is_not_the_file_s_fault(media, monkeypatch, error, statu
     assert refusal(path)[0] == status
 
 
-def test_a_picture_behind_a_photograph_is_not_a_second_frame(media, tmp_path):
+def test_a_second_picture_in_a_photo_is_not_a_second_frame(media, tmp_path):
     path = tmp_path / "motion.jpg"
     path.write_bytes(media("still.jpg").read_bytes() * 2)
     found = look(path)
-    assert (found.count, found.warnings) == (1, ("pictures behind the first one left out: 1",))
+    assert (found.count, found.warnings) == (1, ("further pictures in the file, ignored: 1",))
 
 
-def test_a_header_that_lies_is_overruled(media):
+def test_a_wrong_header_is_overruled(media):
     found = look(media("lying.mp4"))
     assert (found.info.frames_stated, found.count) == (43, 30)
-    assert "the header states 43 frames, 30 are there" in found.warnings
+    assert "the header declares 43 frames, the file has 30" in found.warnings
 
 
 @pytest.mark.parametrize("name", ["truncated.mp4", "truncated.mkv"])
-def test_a_truncated_file_is_read_as_far_as_it_goes(media, name):
+def test_a_truncated_file_is_read_up_to_its_end(media, name):
     found = look(media(name))
     assert 4 <= found.count < 60
     assert found.damaged
     assert found.warnings
 
 
-def test_one_healthy_frame_is_enough(media):
+def test_one_intact_frame_is_enough(media):
     found = look(media("one.mp4"))
     assert (found.count, found.still, found.damaged) == (1, False, False)
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "words"),
+    ("name", "status", "message"),
     [
-        ("stump.mp4", "decode_error", "too few frames are left of it: 3"),
+        ("stump.mp4", "decode_error", "too few decodable frames are left: 3"),
         ("empty.mp4", "decode_error", "empty"),
         ("indexless.mp4", "decode_error", "nothing can be decoded"),
         ("text.mp4", "unsupported", "text"),
@@ -216,14 +216,14 @@ def test_one_healthy_frame_is_enough(media):
         ("huge.png", "unsupported", "20000x20000"),
     ],
 )
-def test_refusals(media, name, status, words):
+def test_refusals(media, name, status, message):
     found = refusal(media(name))
     assert found[0] == status
-    assert words in found[1]
+    assert message in found[1]
     assert "/dev/fd" not in found[1]
 
 
-def test_an_unknown_codec_is_no_internal_error(media, tmp_path):
+def test_an_unknown_codec_is_not_an_internal_error(media, tmp_path):
     path = tmp_path / "unknown.mp4"
     path.write_bytes(media("plain.mp4").read_bytes().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzz"))
     assert refusal(path) == ("decode_error", "its video codec is unknown")
@@ -251,14 +251,14 @@ def test_text_is_recognised_whatever_its_encoding(tmp_path, content):
 @pytest.mark.parametrize(
     "head", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JFIF", b"II*\0\x08\0\0\0", b"RIFF\x10\0\0\0WEBP"]
 )
-def test_the_mere_beginning_of_a_picture_is_no_internal_error(tmp_path, head):
+def test_the_mere_beginning_of_a_picture_is_not_an_internal_error(tmp_path, head):
     path = tmp_path / "stub"
     path.write_bytes(head + bytes(40))
     assert refusal(path)[0] in ("decode_error", "unsupported")
 
 
 def test_only_known_containers_are_read(tmp_path):
-    # Sun audio stands for the 300 formats that libav knows and we do not read: it opens them all by content.
+    # Sun audio represents the 300 formats that libav would open by their content but that are not allowed.
     path = tmp_path / "other.mp4"
     path.write_bytes(b".snd" + struct.pack(">5I", 24, 4000, 1, 8000, 1) + bytes(4000))
     status, detail = refusal(path)
@@ -266,7 +266,7 @@ def test_only_known_containers_are_read(tmp_path):
     assert "container" in detail
 
 
-def test_uncompressed_video_is_not_taken_for_text(tmp_path):
+def test_uncompressed_video_is_not_mistaken_for_text(tmp_path):
     path = tmp_path / "plain.y4m"
     path.write_bytes(b"YUV4MPEG2 W64 H64 F25:1 C420\n" + (b"FRAME\n" + b"d" * 6144) * 3)
     assert look(path).count == 3

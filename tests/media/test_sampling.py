@@ -1,4 +1,4 @@
-"""Which frames are looked at."""
+"""Test which frames are sampled."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from deepscan.media.sampling import sample_indices
 
 @pytest.mark.parametrize("decodable", [1, 2, 7, 32, 33, 100, 431])
 @pytest.mark.parametrize("frames", [1, 2, 8, 32, 500])
-def test_indices_are_distinct_ascending_and_there(decodable, frames):
+def test_indices_are_distinct_ascending_and_in_range(decodable, frames):
     chosen = sample_indices(decodable, frames)
     assert len(chosen) == min(decodable, frames)
     assert list(chosen) == sorted(set(chosen))
@@ -17,7 +17,7 @@ def test_indices_are_distinct_ascending_and_there(decodable, frames):
 
 
 @pytest.mark.parametrize("decodable", [33, 100, 300])
-def test_the_field_s_rule(decodable):
+def test_indices_follow_the_common_rule(decodable):
     assert sample_indices(decodable, 32) == tuple(np.linspace(0, decodable - 1, 32, dtype=int))
 
 

@@ -1,4 +1,4 @@
-"""Files are opened without harm, and changes noticed."""
+"""Test that opening a file does no harm, and that changes are noticed."""
 
 import hashlib
 import itertools
@@ -23,7 +23,7 @@ def replace(path, content):
 
 
 def number_files(monkeypatch, numbers):
-    """Number files and devices as a network file system may: anew at each look, or all with one number."""
+    """Number files and devices like some network file systems: new at each lookup, or all alike."""
     look = itertools.count(1000)
 
     def numbered(original):
@@ -47,17 +47,17 @@ def refusal(path):
     return caught.value.detail
 
 
-def test_what_is_no_file_is_named_and_never_opened(tmp_path):
+def test_what_is_not_a_regular_file_is_never_opened(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
-        # Opening a pipe that nobody writes to would block here for ever.
-        assert refusal(tmp_path / "fifo") == "it is a pipe, not a file"
-        assert refusal(tmp_path / "socket") == "it is a socket, not a file"
-    assert refusal(tmp_path) == "it is a folder, not a file"
-    assert refusal("/dev/zero") == "it is a device, not a file"
-    assert refusal(tmp_path / "absent") == "there is no such file"
-    assert refusal(tmp_path / "absent" / "file") == "there is no such file"
+        # Opening a pipe without a writer would block forever.
+        assert refusal(tmp_path / "fifo") == "it is a pipe, not a regular file"
+        assert refusal(tmp_path / "socket") == "it is a socket, not a regular file"
+    assert refusal(tmp_path) == "it is a folder, not a regular file"
+    assert refusal("/dev/zero") == "it is a device, not a regular file"
+    assert refusal(tmp_path / "absent") == "the file does not exist"
+    assert refusal(tmp_path / "absent" / "file") == "the file does not exist"
     assert refusal(b"a\0b") == "a path cannot hold a NUL byte"
 
 
@@ -68,7 +68,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     def deny(*_):
         raise PermissionError(13, "Permission denied")
 
-    # Not by chmod: root, as whom tests run in containers, may read everything.
+    # Not with chmod: root, who often runs tests in containers, may read everything.
     monkeypatch.setattr(os, "open", deny)
     assert refusal(path) == "no permission to read it"
 
@@ -84,7 +84,7 @@ def test_digest_and_head(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("act", "words"),
+    ("act", "message"),
     [
         (lambda path: path.open("ab").write(b"more"), "its size went from 3 to 7 bytes"),
         (lambda path: path.open("r+b").write(b"xyz"), "its content changed"),
@@ -93,7 +93,7 @@ def test_digest_and_head(tmp_path):
         (lambda path: replace(path, b"abcd"), "it was replaced"),
         (lambda path: replace(path, b""), "it was replaced"),
         (lambda path: (path.unlink(), path.mkdir()), "it was replaced"),
-        # Opening a pipe that nobody writes to would block here for ever.
+        # Opening a pipe without a writer would block forever.
         (lambda path: (path.unlink(), os.mkfifo(path)), "it was replaced"),
         (lambda path: (path.unlink(), path.symlink_to(path.parent / "none")), "it was removed"),
         (lambda path: (path.unlink(), path.symlink_to(write(path, ".other", b"xyz"))), "it was replaced"),
@@ -105,7 +105,7 @@ def test_digest_and_head(tmp_path):
     ],
 )
 @pytest.mark.parametrize("numbers", ["kept", "moving", "one"])
-def test_changes_of_the_content_are_noticed_and_no_others(tmp_path, act, words, numbers, monkeypatch):
+def test_only_changes_of_the_content_are_noticed(tmp_path, act, message, numbers, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     number_files(monkeypatch, numbers)
@@ -113,10 +113,10 @@ def test_changes_of_the_content_are_noticed_and_no_others(tmp_path, act, words, 
         digest = source.digest()
         act(path)
         change = source.change(digest)
-    assert change is None if words is None else words in change
+    assert change is None if message is None else message in change
 
 
-def test_a_link_that_is_followed_may_point_elsewhere_meanwhile(tmp_path):
+def test_a_symbolic_link_may_change_its_target_to_a_copy(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(write(link, ".first", b"abc"))
     with SourceFile(os.fsencode(link)) as source:
@@ -129,7 +129,7 @@ def test_a_link_that_is_followed_may_point_elsewhere_meanwhile(tmp_path):
         assert source.change(digest) == "it was replaced by another file while it was read"
 
 
-def test_what_takes_the_place_and_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+def test_a_replacement_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     with SourceFile(os.fsencode(path)) as source:

@@ -1,4 +1,4 @@
-"""The clock, the environment and the end of the fenced process."""
+"""Test the clock, the environment and the end of a decoding process."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from tests.command import run_python
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process runs; one that only waits to be reaped does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -28,12 +28,12 @@ def alive(pid: int) -> bool:
 def wait_until(condition, limit=20.0):
     end = time.monotonic() + limit
     while not condition():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the condition was never met"
         time.sleep(0.02)
 
 
 def printed(code):
-    """Return what Python prints that runs this code in a process of its own."""
+    """Return what a separate Python process prints when it runs the code."""
     return run_python("-c", textwrap.dedent(code)).out.strip()
 
 
@@ -52,7 +52,7 @@ def test_clock_counts_only_while_it_runs():
     assert clock.left(10.0, 205.0) == 1.0
 
 
-def test_channel_puts_messages_together():
+def test_channel_reassembles_messages():
     ours, theirs = socket.socketpair()
     channel = Channel(ours)
     theirs.send(b'{"kind": "a"}\n{"ki')
@@ -73,8 +73,8 @@ def test_worker_ends_with_its_channel():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_the_terminal_s_signals_do_not_reach_the_worker(number):
-    # A new session has no terminal; Ctrl-C is also ignored when it is sent to the process itself.
+def test_the_terminal_s_signals_do_not_reach_a_worker(number):
+    # A new session has no terminal. Ctrl-C is also ignored if it is sent to the process itself.
     process = WorkerProcess(worker_command(), "memory")
     assert process.channel.receive() == [{"kind": "ready"}]
     assert os.getsid(process.pid) == process.pid
@@ -82,11 +82,11 @@ def test_the_terminal_s_signals_do_not_reach_the_worker(number):
         os.kill(process.pid, number)
         assert not process.gone(0.3)
     process.kill()
-    assert process.last_words() == "was ended by SIGKILL"
+    assert process.describe_end() == "was ended by SIGKILL"
     assert process.was_killed()
 
 
-def test_the_scanned_folder_is_no_source_of_code(tmp_path, monkeypatch):
+def test_no_code_is_imported_from_the_scanned_folder(tmp_path, monkeypatch):
     for name in ("numpy", "av", "decord", "deepscan"):
         (tmp_path / f"{name}.py").write_text("import os; os._exit(66)")
     monkeypatch.chdir(tmp_path)
@@ -95,7 +95,7 @@ def test_the_scanned_folder_is_no_source_of_code(tmp_path, monkeypatch):
     process.kill()
 
 
-def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
+def test_worker_imports_neither_torch_nor_the_command_line(media):
     code = f"""
         import os, sys
         from deepscan.media import worker
@@ -113,7 +113,7 @@ def test_worker_never_imports_torch_nor_what_the_command_line_needs(media):
     assert printed(code) == "[]"
 
 
-def test_the_parent_loads_no_decoder():
+def test_the_parent_imports_no_decoder_library():
     code = """
         import sys
         from deepscan.media import pool
@@ -163,7 +163,7 @@ def test_a_killed_parent_leaves_nothing_behind(media, tmp_path, kind):
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
-        # One of them hangs holding the GIL, the other one waits for work.
+        # One of them hangs while holding the GIL, the other waits for work.
         assert all(alive(pid) for pid in pids)
         parent.kill()
     wait_until(lambda: not any(alive(pid) for pid in pids))
