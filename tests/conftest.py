@@ -2,6 +2,7 @@
 
 import os
 
+import hypothesis
 import pytest
 
 from deepscan.detectors import DETECTORS
@@ -11,6 +12,12 @@ from deepscan.offline import turn_reports_off
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test, and no command that a test starts, reports to anybody.
 turn_reports_off()
+
+# The same examples in every run, so that only a change of the code makes a test fail. No time limit for an
+# example: the machine may be busy. `make test-all` draws new examples, and more of them.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session", params=DETECTORS.names)

@@ -258,9 +258,15 @@ def write_scores(path: Path, scores: Scores) -> None:
     cells = {name: getattr(scores, name).texts() for name in names if name in TEXTS}
     cells |= {"label": scores.labels.tolist(), "frames": scores.frames.tolist()}
     cells["score"] = ["" if math.isnan(score) else repr(score) for score in scores.scores.tolist()]
+    # The csv module does not quote these itself: a carriage return would end the line, and a reader skips
+    # the space.
+    values = [value for name in names if name in TEXTS for value in getattr(scores, name).names]
+    needs_quotes = any("\r" in value or value.startswith(" ") for value in values)
     with atomic_write(path) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
-        table = csv.writer(text, lineterminator="\n")
+        table = csv.writer(
+            text, lineterminator="\n", quoting=csv.QUOTE_ALL if needs_quotes else csv.QUOTE_MINIMAL
+        )
         table.writerow(names)
         table.writerows(zip(*(cells[name] for name in names), strict=True))
         text.detach()
