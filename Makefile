@@ -1,6 +1,7 @@
 # make demo    a light environment, and a scan of sample_videos/
 # make test    the full environment, and the tests
 # make lint    format, lint and types
+# make docs    the documentation site, in site/
 # make model   train the embedded detector, from DATA=DIR with faces.csv of the sources DFDC and WEB
 # make convnet train the one before it, from DATA=DIR with faces.csv and faces/portraits
 # make help    all targets
@@ -9,22 +10,24 @@ PYTHON ?= python3
 LIGHT  := .venv-light
 FULL   := .venv
 
-.PHONY: help demo test lint model convnet format samples clean
+.PHONY: help demo test lint docs model convnet format samples clean
 
 help:
 	@echo "make demo     scan sample_videos/ with the scanner alone (no torch)"
 	@echo "make test     install everything and run the tests"
 	@echo "make lint     check format, lint and types"
+	@echo "make docs     build the documentation site in site/"
 	@echo "make model    train the embedded detector: DATA=DIR has faces.csv of DFDC and WEB (hours)"
 	@echo "make convnet  train the one before it: DATA=DIR has faces.csv, faces/portraits (hours)"
 	@echo "make format   reformat"
 	@echo "make samples  make sample_videos/ again"
-	@echo "make clean    remove both environments and what a demo left"
+	@echo "make clean    remove both environments, demo/ and site/"
 
 demo: $(LIGHT)/.done
 	@mkdir -p demo
 	$(LIGHT)/bin/deepscan scan sample_videos --out demo/records.csv --evidence --overwrite
 	$(LIGHT)/bin/deepscan report demo/records.jsonl --overwrite
+	@echo "next: $(LIGHT)/bin/deepscan scan YOUR_VIDEO"
 
 test: $(FULL)/.done
 	$(FULL)/bin/python -m pytest -n auto --dist loadfile
@@ -34,6 +37,10 @@ lint: $(FULL)/.done
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/mypy
 	git ls-files -z -- '*.py' '*.md' '*.yaml' '*.toml' '*.html' '*.j2' '*.js' | xargs -0 $(FULL)/bin/codespell
+
+docs: $(FULL)/.done
+	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --quiet
+	@echo "the documentation is in site/index.html"
 
 # Both resume where they were interrupted. The last stage of each publishes the model, and adds its file in 8 bits where
 # that moves scores by little enough.
@@ -63,7 +70,7 @@ samples: $(FULL)/.done
 	$(FULL)/bin/python sample_videos/make.py
 
 clean:
-	rm -rf $(LIGHT) $(FULL) demo
+	rm -rf $(LIGHT) $(FULL) demo site
 
 # An environment is made anew when what it holds was changed.
 $(LIGHT)/.done: pyproject.toml
@@ -79,5 +86,5 @@ $(FULL)/.done: pyproject.toml
 		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "installing deepscan and all extras into $(FULL): a few minutes"
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/python -m pip install --quiet --editable '.[torch,eval,peft,dev]'
+	$(FULL)/bin/python -m pip install --quiet --editable '.[torch,eval,peft,docs,dev]'
 	@touch $@

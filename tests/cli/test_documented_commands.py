@@ -13,18 +13,28 @@ from deepscan.cli.app import build
 from deepscan.evaluation.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("**/*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        ROOT / "benchmarks" / "README.md",
+        ROOT / "Dockerfile",
+        *(ROOT / "docs").glob("**/*.md"),
+    ]
+)
+FENCED = re.compile(r"^```(?:sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def shown():
-    """Commands as words: of indented lines, and of whole snippets between backticks."""
+    """Commands as words: of indented and fenced lines, and of whole snippets between backticks."""
     found = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         snippets = re.findall(r"(?<!`)`([^`]+)`", text) + re.findall(r"^    (.*)$", text, re.MULTILINE)
+        snippets += [line for block in FENCED.findall(text) for line in block.splitlines()]
         for snippet in snippets:
             for part in re.split(r"[|;]|&&", " ".join(snippet.split())):
-                command = part.split(" #")[0].strip()
+                # A crontab's line begins with its times, and an environment's command with its folder.
+                command = re.sub(r"^(?:.* )?\S*/bin/(?=deepscan )", "", part.split(" #")[0].strip())
                 # architecture.md adds a decoder `opencv`, as an example.
                 if command.startswith("deepscan ") and "..." not in command and "opencv" not in command:
                     found[command.replace("analyse NAME", "analyse cost")] = None
