@@ -21,9 +21,9 @@ from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.lookup import DEFAULT_MODEL
+from deepscan.scanning.loading import load_scorer
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pipeline import Pipeline
-from deepscan.scanning.run import load_scorer
 from tests.scanning import test_pipeline as told
 
 FRAMES = 16

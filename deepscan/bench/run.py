@@ -17,8 +17,8 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
 from deepscan.faces.finder import open_finder
 from deepscan.models.choice import NO_MODEL
+from deepscan.scanning.loading import load_scorer, suitable_workers
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.run import load_scorer, suitable_workers
 
 #: The columns of the table; a row may leave some of them empty.
 # fmt: off

@@ -26,7 +26,7 @@ READY = """
 import json, sys
 from deepscan.faces.finder import open_finder
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.run import load_scorers
+from deepscan.scanning.loading import load_scorers
 options = ScanOptions(**json.loads(sys.argv[1]))
 finder = open_finder(options.faces, options.faces_device)
 scorers = load_scorers(options)

@@ -90,7 +90,7 @@ def measure_given(
 def measure_model(request: "Evaluation", options: "ScanOptions", view: "EvalView") -> "Report":
     """Score the crops of a protocol, and show and return the report."""
     from deepscan.evaluation.run import run_evaluation
-    from deepscan.scanning.run import load_scorer
+    from deepscan.scanning.loading import load_scorer
 
     with view:
         report = run_evaluation(request, load_scorer(options), view)

@@ -9,21 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deepscan.cards import ModelCard
-from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.finder import open_finder
 from deepscan.faces.looks import Looks
 from deepscan.logs import get_logger
 from deepscan.media.decoders import AUTO
-from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
-from deepscan.models.choice import NO_MODEL, Choice, choose_model
-from deepscan.models.lookup import load_card
 from deepscan.outcomes import FAILURES
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
+from deepscan.scanning.loading import chosen_model, decode_options, load_scorers, suitable_workers
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs
@@ -146,7 +142,7 @@ def run_scan(
         listener.loaded(run)
         planned = _resumed(paths, output, run, listener) if resumed else ResumePlan((), tuple(paths))
         count = workers or suitable_workers()
-        with DecodePool(_decoding(options), count) as pool:
+        with DecodePool(decode_options(options), count) as pool:
             runfile.begin(
                 run,
                 command,
@@ -169,64 +165,6 @@ def run_scan(
                 output.pictures if options.evidence else None,
             )
             return _scan(pipeline, planned, output, run, listener, fail_on)
-
-
-def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
-    """Return the model for a scan that names none; a run that is gone on with keeps the one that it chose.
-
-    Args:
-        options: The scan's parameters.
-        earlier: The record of the run to go on with, empty for a new one.
-    """
-    if earlier.get("choice"):
-        return Choice(**earlier["choice"])
-    return choose_model(device=options.device, engine=options.engine, precision=options.precision)
-
-
-def load_scorer(options: ScanOptions) -> Scorer:
-    """Return the detector that the options name, its golden score checked; of several the first."""
-    return _ready(load_card(options.model), options)
-
-
-def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
-    """Return all detectors that the options name, by name whatever their order; none to find faces only.
-
-    They are loaded one after the other.
-
-    Raises:
-        UsageError: Two of them have one name, which is what the record tells them apart by.
-    """
-    if options.model == NO_MODEL:
-        return ()
-    named: dict[str, ModelCard] = {}
-    for model in (options.model, *options.also):
-        card = load_card(model)
-        if card.name in named:
-            raise UsageError(
-                f"two models are called {card.name!r}: {named[card.name].folder} and {card.folder}",
-                "name each model once, and give a copy another name in its card.yaml",
-            )
-        named[card.name] = card
-    return tuple(_ready(named[name], options) for name in sorted(named))
-
-
-def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
-    return Scorer(card, engine=options.engine, device=options.device, precision=options.precision)
-
-
-def suitable_workers() -> int:
-    """Return how many decoders at once suit this machine: one a core, for each has one thread."""
-    return os.cpu_count() or 1
-
-
-def _decoding(options: ScanOptions) -> DecodeOptions:
-    return DecodeOptions(
-        frames=options.frames,
-        decoder=options.decoder,
-        timeout=options.timeout,
-        min_frames=options.min_frames,
-        max_pixels=int(options.max_megapixels * 1e6),
-    )
 
 
 def _resumed(

@@ -1,0 +1,72 @@
+"""Loads what a scan needs: the model, the face finder and the networks that go with it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from deepscan.cards import ModelCard
+from deepscan.engines.scorer import Scorer
+from deepscan.errors import UsageError
+from deepscan.media.jobs import DecodeOptions
+from deepscan.models.choice import NO_MODEL, Choice, choose_model
+from deepscan.models.lookup import load_card
+from deepscan.scanning.options import ScanOptions
+
+
+def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
+    """Return the model for a scan that names none; a run that is gone on with keeps the one that it chose.
+
+    Args:
+        options: The scan's parameters.
+        earlier: The record of the run to go on with, empty for a new one.
+    """
+    if earlier.get("choice"):
+        return Choice(**earlier["choice"])
+    return choose_model(device=options.device, engine=options.engine, precision=options.precision)
+
+
+def load_scorer(options: ScanOptions) -> Scorer:
+    """Return the detector that the options name, its golden score checked; of several the first."""
+    return _ready(load_card(options.model), options)
+
+
+def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
+    """Return all detectors that the options name, by name whatever their order; none to find faces only.
+
+    They are loaded one after the other.
+
+    Raises:
+        UsageError: Two of them have one name, which is what the record tells them apart by.
+    """
+    if options.model == NO_MODEL:
+        return ()
+    named: dict[str, ModelCard] = {}
+    for model in (options.model, *options.also):
+        card = load_card(model)
+        if card.name in named:
+            raise UsageError(
+                f"two models are called {card.name!r}: {named[card.name].folder} and {card.folder}",
+                "name each model once, and give a copy another name in its card.yaml",
+            )
+        named[card.name] = card
+    return tuple(_ready(named[name], options) for name in sorted(named))
+
+
+def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
+    return Scorer(card, engine=options.engine, device=options.device, precision=options.precision)
+
+
+def suitable_workers() -> int:
+    """Return how many decoders at once suit this machine: one a core, for each has one thread."""
+    return os.cpu_count() or 1
+
+
+def decode_options(options: ScanOptions) -> DecodeOptions:
+    """Return how a scan's videos are decoded."""
+    return DecodeOptions(
+        frames=options.frames,
+        decoder=options.decoder,
+        timeout=options.timeout,
+        min_frames=options.min_frames,
+        max_pixels=int(options.max_megapixels * 1e6),
+    )
