@@ -93,7 +93,7 @@ class AdaptiveBatcher:
 
     def _shrink(self, count: int, told: str) -> None:
         self.size, self._passed = count // 2, 0
-        LOG.warning("memory ran out with a batch of %d, the next ones have %d: %s", count, self.size, told)
+        LOG.info("memory ran out with a batch of %d, the next ones have %d: %s", count, self.size, told)
         if not self._warned:
             self._warned = True
             self.warning = f"memory ran out with {count} at once, smaller batches go on: {told}"

@@ -96,9 +96,8 @@ def test_a_scan_holds_nothing_of_a_video_that_has_ended():
     pool, options = told.Pool(videos), ScanOptions(model="none")
     tracemalloc.start()
     try:
-        Pipeline(options, pool, told.Finder(), [told.Scorer()], "run", pytest.fail).scan(
-            list(videos), lambda record: held.append(tracemalloc.get_traced_memory()[0])
-        )
+        for _ in Pipeline(options, pool, told.Finder(), [told.Scorer()], "run", pytest.fail).scan(videos):
+            held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
     growth = (min(held[-100:]) - min(held[200:300])) / 300

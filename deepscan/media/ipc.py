@@ -13,6 +13,9 @@ from deepscan.media.frames import Image
 
 Message = dict[str, Any]
 MemoryKind = Literal["memory", "file"]
+#: Frames that wait in slots at most. The socket holds about 270 messages: with a parent that does something
+#: else for minutes, the process must run out of slots, which stops its clock, before it waits for the socket.
+MOST_SLOTS = 128
 
 
 class Channel:
@@ -134,11 +137,11 @@ class FrameBuffer(SharedSlots):
 
 
 def slot_count(frame_bytes: int, frames: int, budget: int) -> int:
-    """Return how many slots to lay out: as many as the budget allows, at least 2, at most max(2, `frames`).
+    """Return how many slots to lay out: as the budget allows, at least 2, at most `MOST_SLOTS`.
 
     Args:
         frame_bytes: Size of one frame, at least 1.
         frames: Number of frames to come, at least 1.
         budget: Memory in bytes.
     """
-    return max(2, min(budget // frame_bytes, frames))
+    return max(2, min(budget // frame_bytes, frames, MOST_SLOTS))

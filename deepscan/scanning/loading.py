@@ -2,15 +2,64 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepscan.cards import ModelCard
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import UsageError
+from deepscan.faces.face_filter import FaceFilter
+from deepscan.faces.finder import FaceFinder, open_finder
+from deepscan.faces.looks import Looks
+from deepscan.logs import get_logger
+from deepscan.media.decoders import AUTO
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.choice import NO_MODEL, Choice, choose_model
 from deepscan.models.lookup import load_card
 from deepscan.scanning.options import ScanOptions
+
+LOG = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModels:
+    """Everything that a scan has in memory before its first video.
+
+    Attributes:
+        options: The scan's parameters, with the model that was chosen where none was named.
+        choice: Why this model, None where it was named.
+        scorers: The detectors, none to find faces only.
+        finder: The face finder.
+        face_filter: Decides which of the faces found are faces.
+        looks: Knows a person's faces again in another shot.
+    """
+
+    options: ScanOptions
+    choice: Choice | None
+    scorers: tuple[Scorer, ...]
+    finder: FaceFinder
+    face_filter: FaceFilter
+    looks: Looks
+
+
+def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) -> LoadedModels:
+    """Load what a scan needs.
+
+    Args:
+        options: The scan's parameters.
+        earlier: The record of the run to resume, None for a new one.
+
+    Raises:
+        DeepscanError: A model, a package or a device is missing, or is not what it must be.
+    """
+    finder = open_finder(options.faces, device=options.faces_device)
+    LOG.info("faces are found with %r on %s", options.faces, finder.device)
+    choice = None
+    if options.model == AUTO:
+        choice = chosen_model(options, earlier or {})
+        LOG.info("model %r is used: %s", choice.model, choice.reason)
+        options = replace(options, model=choice.model)
+    return LoadedModels(options, choice, load_scorers(options), finder, FaceFilter(), Looks())
 
 
 def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:

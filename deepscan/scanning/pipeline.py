@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -127,28 +127,23 @@ class Pipeline:
     def scan(
         self,
         paths: Iterable[bytes],
-        emit: Callable[[RecordLine], None],
         on_progress: Callable[[bytes | None], None] = lambda path: None,
-    ) -> None:
-        """Scan videos and hand on the record of each as it ends.
+    ) -> Generator[RecordLine, None, None]:
+        """Scan videos and yield the record of each as it ends; nothing goes on but decoding meanwhile.
 
         Args:
-            paths: Files, encoded as the file system has them.
-            emit: Takes one record for each path, in the order in which they end.
+            paths: Files, encoded as the file system has them. There is one record for each.
             on_progress: Called with the path of each video that is begun, and with None twice a second or
                 oftener while videos are at work.
         """
         try:
-            self._work_off(iter(enumerate(paths)), emit, on_progress)
+            yield from self._work_off(iter(enumerate(paths)), on_progress)
         finally:
             self._detector.shutdown(wait=False, cancel_futures=True)
 
     def _work_off(
-        self,
-        queue: Iterator[tuple[int, bytes]],
-        emit: Callable[[RecordLine], None],
-        on_progress: Callable[[bytes | None], None],
-    ) -> None:
+        self, queue: Iterator[tuple[int, bytes]], on_progress: Callable[[bytes | None], None]
+    ) -> Iterator[RecordLine]:
         exhausted = False
         while not exhausted or self._videos:
             while not exhausted and self._pool.idle:
@@ -175,7 +170,7 @@ class Pipeline:
                 videos = self._faces.run(self._keep)
                 self._charge("faces", time.monotonic() - begun, videos)
             self._collect(wait=False)
-            self._finish(emit)
+            yield from self._finish()
             on_progress(None)
 
     def _take(self, events: Sequence[object]) -> bool:
@@ -281,7 +276,7 @@ class Pipeline:
         for video in videos:
             video.seconds[stage] += seconds / len(videos)
 
-    def _finish(self, emit: Callable[[RecordLine], None]) -> None:
+    def _finish(self) -> Iterator[RecordLine]:
         done = [number for number, video in self._videos.items() if video.report and not video.waiting]
         for number in done:
             video = self._videos.pop(number)
@@ -310,4 +305,4 @@ class Pipeline:
             )
             if self._pictures is not None and video.pictures is not None:
                 record = illustrate(record, video.pictures, self._pictures, self._scorers, self._options)
-            emit(record)
+            yield record

@@ -3,26 +3,23 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepscan.errors import ContractError, ExitCode, UsageError, exit_code_of
-from deepscan.faces.face_filter import FaceFilter
-from deepscan.faces.finder import open_finder
-from deepscan.faces.looks import Looks
 from deepscan.logs import get_logger
-from deepscan.media.decoders import AUTO
 from deepscan.media.pool import DecodePool
 from deepscan.outcomes import FAILURES
 from deepscan.scanning import runfile
 from deepscan.scanning.journal import Journal, JournalEntry, entries, lines, read_journal
-from deepscan.scanning.loading import chosen_model, decode_options, load_scorers, suitable_workers
+from deepscan.scanning.loading import LoadedModels, decode_options, load_models, suitable_workers
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs
+from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pipeline import Pipeline
 from deepscan.scanning.records import RecordLine
 from deepscan.scanning.resume import ResumePlan, plan
@@ -125,22 +122,15 @@ def run_scan(
     if overlap := [path for path in paths if os.path.realpath(path) in written]:
         raise UsageError(f"{os.fsdecode(overlap[0])!r} is an input and an output", "name another --out")
     with output.claim():
-        finder = open_finder(options.faces, device=options.faces_device)
-        begun = output.begun()
-        resumed, earlier = begun is not None, begun or {}
-        choice = None
-        if options.model == AUTO:
-            choice = chosen_model(options, earlier)
-            LOG.info("model %r is used: %s", choice.model, choice.reason)
-            options = replace(options, model=choice.model)
-        scorers = load_scorers(options)
-        face_filter, looks = FaceFilter(), Looks()
-        run = runfile.describe(options, scorers, finder, choice, custody)
-        if resumed:
+        earlier = output.begun()
+        models = load_models(options, earlier)
+        options = models.options
+        run = runfile.describe(options, models.scorers, models.finder, models.choice, custody)
+        if earlier is not None:
             runfile.require_compatible(earlier, run)
             run = earlier
         listener.loaded(run)
-        planned = _resumed(paths, output, run, listener) if resumed else ResumePlan((), tuple(paths))
+        planned = ResumePlan((), tuple(paths)) if earlier is None else _resumed(paths, output, run, listener)
         count = workers or suitable_workers()
         with DecodePool(decode_options(options), count) as pool:
             runfile.begin(
@@ -153,18 +143,51 @@ def run_scan(
                 frame_buffer=pool.buffer_kind,
                 inputs=inputs and inputs.to_json(),
             )
-            pipeline = Pipeline(
-                options,
-                pool,
-                finder,
-                scorers,
-                run["id"],
-                listener.warned,
-                face_filter,
-                looks,
-                output.pictures if options.evidence else None,
-            )
+            pictures = output.pictures if options.evidence else None
+            pipeline = _pipeline(models, pool, run["id"], listener.warned, pictures)
             return _scan(pipeline, planned, output, run, listener, fail_on)
+
+
+def iterate_scan(
+    paths: Sequence[bytes], options: ScanOptions, *, workers: int | None = None
+) -> Generator[RecordLine, None, None]:
+    """Scan videos and yield the record of each as it ends; nothing is written.
+
+    Everything is loaded, and the decoding processes are started, when the first record is asked for. They are
+    ended with the iterator: at its end, when it is closed or dropped, or when an error is raised.
+
+    Args:
+        paths: As for `run_scan`.
+        options: The parameters.
+        workers: Decoders at once, None for a number that suits the machine and the videos.
+
+    Raises:
+        DeepscanError: As for `run_scan`.
+    """
+    models = load_models(options)
+    count = workers or max(1, min(suitable_workers(), len(paths)))
+    with DecodePool(decode_options(models.options), count) as pool:
+        yield from _pipeline(models, pool, runfile.new_id(), LOG.warning).scan(paths)
+
+
+def _pipeline(
+    models: LoadedModels,
+    pool: DecodePool,
+    run: str,
+    warn: Callable[[str], None],
+    pictures: PictureFolder | None = None,
+) -> Pipeline:
+    return Pipeline(
+        models.options,
+        pool,
+        models.finder,
+        models.scorers,
+        run,
+        warn,
+        models.face_filter,
+        models.looks,
+        pictures,
+    )
 
 
 def _resumed(
@@ -195,11 +218,9 @@ def _scan(
     if output.out is None:
         listener.planned(len(planned.todo), iter(()))
 
-        def tell(record: RecordLine) -> None:
+        for record in pipeline.scan(planned.todo, listener.at_work):
             summary.count(record.status, record.verdict)
             listener.ended(record.to_json())
-
-        pipeline.scan(planned.todo, tell, listener.at_work)
         return summary
     if len(run["sessions"]) > 1:
         # Before the journal changes: the hash of it that an earlier session has left goes first.
@@ -208,14 +229,12 @@ def _scan(
         runfile.write(run, output.run)
         listener.planned(len(planned.todo), _kept(output.journal, planned.kept))
 
-        def keep(record: RecordLine) -> None:
-            line = record.to_json()
-            journal.append(line)
-            summary.count(record.status, record.verdict)
-            listener.ended(line)
-
         try:
-            pipeline.scan(planned.todo, keep, listener.at_work)
+            for record in pipeline.scan(planned.todo, listener.at_work):
+                line = record.to_json()
+                journal.append(line)
+                summary.count(record.status, record.verdict)
+                listener.ended(line)
         except BaseException as error:
             # What ended the run is what must be told, even if the rest cannot be written either.
             with suppress(Exception):

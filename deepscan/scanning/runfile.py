@@ -71,6 +71,11 @@ class Custody:
         return {name: text for name, text in asdict(self).items() if text is not None}
 
 
+def new_id() -> str:
+    """Return an identifier for a run, 12 hexadecimal digits."""
+    return uuid.uuid4().hex[:12]
+
+
 def describe(
     options: ScanOptions,
     scorers: Sequence[Scorer],
@@ -96,7 +101,7 @@ def describe(
         several = {"models": models, "engines": engines}
     run = {
         "schema": 1,
-        "id": uuid.uuid4().hex[:12],
+        "id": new_id(),
         "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
         "custody": asdict(custody or Custody()),
         "parameters": options.to_json(),

@@ -125,3 +125,14 @@ def test_a_job_with_indices_gets_those_frames_up_to_the_end(media):
                     report = event.report
     assert frames == [(2, 2), (3, 3), (9, 9)]
     assert (report.status, report.asked, report.decoded) == ("ok", 3, 3)
+
+
+def test_a_parent_that_is_away_for_longer_than_the_time_limit_loses_no_video(tmp_path):
+    """Whoever iterates over records may do anything in between; the frames that wait then stop the clock."""
+    video = awkward.video(tmp_path / "long.mp4", count=400)
+    with DecodePool(DecodeOptions(frames=400, timeout=4, decoder="pyav"), 1) as pool:
+        pool.submit(DecodeJob(0, os.fsencode(video)))
+        collect(pool, FrameReady, 1)[0].release()
+        time.sleep(6)
+        *_, ended = drain(pool)
+    assert ended.report.status == "ok", ended.report.detail

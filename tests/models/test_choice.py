@@ -16,10 +16,10 @@ from deepscan.media.decoders import AUTO
 from deepscan.models.choice import Choice, choose_model
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.models.store import remove_model
-from deepscan.scanning import run as scanning
+from deepscan.scanning import loading
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.run import ScanListener
+from deepscan.scanning.run import ScanListener, run_scan
 from tests import toy
 
 
@@ -129,12 +129,10 @@ def test_the_choice_is_recorded_told_and_kept_when_the_run_goes_on(tmp_path, mon
 
     def scan(installed, resume):
         monkeypatch.setattr(
-            scanning, "choose_model", lambda **asked: Choice(installed, f"for {asked['device']}")
+            loading, "choose_model", lambda **asked: Choice(installed, f"for {asked['device']}")
         )
         output = ScanOutput(tmp_path / "out.jsonl", resume=resume)
-        scanning.run_scan(
-            [os.fsencode(picture)], ScanOptions(model=AUTO, device="cpu"), output, listener=Told()
-        )
+        run_scan([os.fsencode(picture)], ScanOptions(model=AUTO, device="cpu"), output, listener=Told())
 
     scan(first, resume=False)
     scan(second, resume=True)

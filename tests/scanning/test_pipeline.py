@@ -104,10 +104,10 @@ class Filter:
 
 
 def run(videos, scorers=(), slots=2, warn=pytest.fail, face_filter=None):
-    pool, finder, records = Pool(videos, slots), Finder(), []
+    pool, finder = Pool(videos, slots), Finder()
     options = ScanOptions(model="none")
     scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
-    Pipeline(options, pool, finder, scorers, "run", warn, face_filter).scan(list(videos), records.append)
+    records = list(Pipeline(options, pool, finder, scorers, "run", warn, face_filter).scan(list(videos)))
     assert pool.out == 0, "every frame is given back"
     return {record.path: record for record in records}, pool, finder
 

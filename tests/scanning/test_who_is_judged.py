@@ -57,11 +57,11 @@ def scanned(finder, left, right, scorer):
         image = cv2.warpAffine(image, moved, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
         noisy = np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
         frames.append(Frame(index, 0.75 * index, noisy))
-    pool, records = Pool({b"a": (frames, report())}), []
+    pool = Pool({b"a": (frames, report())})
     options = ScanOptions(model="none")
     pipeline = Pipeline(options, pool, finder, [scorer], "run", pytest.fail, FaceFilter())
-    pipeline.scan([b"a"], records.append)
-    return records[0]
+    (record,) = pipeline.scan([b"a"])
+    return record
 
 
 def reasons(record):
