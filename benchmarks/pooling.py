@@ -29,7 +29,7 @@ from deepscan.evaluation.scan_records import read_labels
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.scanning.fusion import logit_mean
 from deepscan.scanning.journal import read_journal
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -38,7 +38,7 @@ from deepscan.metrics.binary import METRICS, auc
 from deepscan.models.lookup import load_card
 from deepscan.progress import progress_bar
 from deepscan.scanning.journal import read_journal
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 from deepscan.training.autoencoders import PLANS, autoencoders
 from deepscan.training.batches import halves
 

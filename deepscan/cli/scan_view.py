@@ -20,7 +20,7 @@ from deepscan.errors import Terminated
 from deepscan.outcomes import Verdict
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanPaths
-from deepscan.scanning.records import dump_line, path_fields
+from deepscan.scanning.record_lines import dump_line, path_fields
 from deepscan.scanning.run import RunSummary, ScanListener
 from deepscan.scanning.summary import (
     VERDICT_LABELS,

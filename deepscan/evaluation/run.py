@@ -29,7 +29,7 @@ from deepscan.evaluation.scoring import Change, score_videos
 from deepscan.evaluation.testsets import VideoDataset, from_benchmark, from_generator, from_pictures
 from deepscan.files import atomic_write, exclusive_lock, make_folder
 from deepscan.media.frames import Image
-from deepscan.scanning.records import utc_now
+from deepscan.scanning.record_lines import utc_now
 
 #: File that says what the scores in a folder are of.
 RUN_FILE = "run.json"

@@ -14,7 +14,7 @@ from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import LABEL_VALUES, Column, Scores, by_video, read_scores
 from deepscan.scanning.fusion import select_model
 from deepscan.scanning.journal import read_journal
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 
 LABEL_COLUMNS = ("file", "label")
 

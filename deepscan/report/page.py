@@ -30,7 +30,7 @@ from deepscan.report.sentences import error_tag, error_words
 from deepscan.report.standing import read_standing
 from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.records import utc_now
+from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.summary import VERDICT_LABELS, counted, printable, shared_folder
 
 #: Videos with a score from which on a histogram says more than the table.

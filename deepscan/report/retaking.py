@@ -17,7 +17,7 @@ from deepscan.report.pictures import PAGE_CHARACTERS, VideoPictures, made_pictur
 from deepscan.report.run_info import RunInfo
 from deepscan.scanning.paths import place_of
 from deepscan.scanning.pictures import HeldPictures, pictured_faces, recipes_of, telling_pictures
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 from deepscan.scanning.telling import Line
 
 #: Pixels of a frame at most. Those of the scan may have been more than its default: each was decoded before.

@@ -9,7 +9,7 @@ from typing import Any
 from deepscan.errors import ContractError
 from deepscan.files import AppendFile, atomic_write
 from deepscan.outcomes import Status
-from deepscan.scanning.records import SCHEMA, dump_line, recorded_path
+from deepscan.scanning.record_lines import SCHEMA, dump_line, recorded_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from deepscan.media.frames import DecodeReport, Image
 from deepscan.outcomes import Status
 from deepscan.scanning.aggregation import Judgement, judge_video, score_track
 from deepscan.scanning.fusion import FUSED, ModelVerdict, fuse, fused_name, logit_mean, scoring_only
-from deepscan.scanning.records import RecordLine
+from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.strength import without_vote
 from deepscan.scanning.summary import counted
 

@@ -12,7 +12,7 @@ from deepscan.errors import ContractError
 from deepscan.files import atomic_write, make_folder
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pictures import HeldPictures, Picture, recipes_of, telling_pictures
-from deepscan.scanning.records import RecordLine
+from deepscan.scanning.record_lines import RecordLine
 
 #: What a picture is called: the video's SHA-256, the frame's index and, of a face, the track and which crop.
 FILE_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+(-\d+)?)?\.jpg")

@@ -32,7 +32,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation, build_record
 from deepscan.scanning.picture_folder import PictureFolder, illustrate
 from deepscan.scanning.pictures import WITHOUT_MODEL, HeldPictures
-from deepscan.scanning.records import RecordLine, utc_now
+from deepscan.scanning.record_lines import RecordLine, utc_now
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pipeline import Pipeline
-from deepscan.scanning.records import RecordLine
+from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.resume import ResumePlan, plan
 
 LOG = get_logger(__name__)

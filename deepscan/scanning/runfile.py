@@ -22,7 +22,7 @@ from deepscan.files import atomic_write
 from deepscan.models.choice import Choice
 from deepscan.scanning.fusion import FUSED, RULE, fused_name
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.records import utc_now
+from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.strength import cautions
 from deepscan.versions import libraries
 

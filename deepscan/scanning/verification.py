@@ -19,7 +19,7 @@ from deepscan.scanning.paths import place_of
 from deepscan.scanning.picture_check import check_picture, folder_gone, strange_pictures
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.recomputation import JudgingRules, differences
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 from deepscan.scanning.writers import WRITERS
 
 #: Progress callback: `records` or `videos`, how many bytes of them were read, and how many there are.

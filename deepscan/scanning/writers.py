@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from deepscan.registry import Registry
 from deepscan.scanning import summary
-from deepscan.scanning.records import dump_line
+from deepscan.scanning.record_lines import dump_line
 
 Writer = Callable[[Iterable[Mapping[str, Any]], TextIO], None]
 

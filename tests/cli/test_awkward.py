@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 from tests import awkward, stills
 from tests.command import SAMPLES, deepscan, journal, without_privileges
 

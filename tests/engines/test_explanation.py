@@ -8,7 +8,7 @@ from deepscan.engines.explanation import check_explanation, explanations
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
 from deepscan.models.lookup import load_card
-from deepscan.scanning.records import dump_line
+from deepscan.scanning.record_lines import dump_line
 from tests import toy
 
 

@@ -10,7 +10,7 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.results import report_scores
 from deepscan.evaluation.scan_records import group_votes, read_labels, read_scan_scores
 from deepscan.evaluation.scores import read_scores
-from deepscan.scanning.records import RecordLine, dump_line
+from deepscan.scanning.record_lines import RecordLine, dump_line
 
 INDEX = """\
 file,label,group,method,tier

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from deepscan.report.page import write_page
-from deepscan.scanning.records import RecordLine
+from deepscan.scanning.record_lines import RecordLine
 
 MODEL = {
     "name": "m",

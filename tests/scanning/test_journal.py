@@ -8,7 +8,7 @@ import pytest
 from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import atomic_write, exclusive_lock
 from deepscan.scanning.journal import Journal, entries, lines, read_journal
-from deepscan.scanning.records import RecordLine
+from deepscan.scanning.record_lines import RecordLine
 
 
 def line(path: bytes, **changes):

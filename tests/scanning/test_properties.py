@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepscan.scanning.journal import Journal, entries, lines, read_journal
-from deepscan.scanning.records import SCHEMA
+from deepscan.scanning.record_lines import SCHEMA
 
 # Whatever a record may hold: quotes, line breaks and braces inside of text, numbers, nested lists.
 TEXTS = st.text(max_size=12) | st.sampled_from(["\n", "}", '{"schema": 1}', "\u2028", '"\\'])

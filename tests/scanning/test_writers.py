@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from deepscan.scanning.records import RecordLine
+from deepscan.scanning.record_lines import RecordLine
 from deepscan.scanning.writers import WRITERS
 
 

@@ -33,7 +33,7 @@ from deepscan.media.jobs import DecodeOptions
 from deepscan.media.pool import DecodePool
 from deepscan.outcomes import FAILURES, STATUSES, Status
 from deepscan.scanning.journal import Journal
-from deepscan.scanning.records import SCHEMA, dump_line, path_fields, recorded_path
+from deepscan.scanning.record_lines import SCHEMA, dump_line, path_fields, recorded_path
 
 
 @dataclass(frozen=True, slots=True)

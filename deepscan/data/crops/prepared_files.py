@@ -18,7 +18,7 @@ from deepscan.errors import ContractError, DeepscanError, UsageError
 from deepscan.files import atomic_write
 from deepscan.media.sampling import sample_indices
 from deepscan.scanning.journal import read_journal
-from deepscan.scanning.records import recorded_path
+from deepscan.scanning.record_lines import recorded_path
 
 #: Kind, split, compression and name: what a video is known by.
 PlanKey = tuple[str, str, str, str]

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from deepscan.scanning.records import RecordLine, dump_line, recorded_path
+from deepscan.scanning.record_lines import RecordLine, dump_line, recorded_path
 
 # fmt: off
 KEYS = [
