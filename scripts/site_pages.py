@@ -15,7 +15,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 #: File of the repository -> the page it becomes.
 OUTSIDE = {
-    "README.md": "index.md",
+    "README.md": "start.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
@@ -57,8 +57,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for page, text in made.items():
         files.append(File.generated(config, page, content=text))
     for source, page in OUTSIDE.items():
-        if page != "index.md":
-            files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     for pattern in PICTURES:
         for picture in sorted(ROOT.glob(pattern)):
             files.append(File.generated(config, str(picture.relative_to(ROOT)), abs_src_path=str(picture)))
