@@ -1,1 +1,1 @@
-"""Faces: finding, aligning and following them, linking a person's into a track; the regions of a face."""
+"""Find, align and follow faces, group them into tracks by person, and partition them into regions."""

@@ -1,4 +1,4 @@
-"""Alignment: cut a face out of its frame so that its landmarks lie where a recipe wants them."""
+"""Cut a face out of its frame so that its landmarks are where a recipe wants them."""
 
 from dataclasses import replace
 from typing import cast
@@ -13,26 +13,26 @@ from deepscan.media.frames import Image
 
 Matrix = NDArray[np.float64]
 
-# Of `area`, what is left to do once it has been averaged; `native` comes here as `linear`.
+# For `area`, the interpolation after averaging. `native` is replaced by `linear` before this is used.
 _INTERPOLATION = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_LINEAR}
 _BORDER = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 
 
 def similarity(source: Floats, target: Floats) -> Matrix:
-    """Return the similarity transform that best maps points onto others, in the least-squares sense.
+    """Return the similarity transform that maps points onto others with the least squared error.
 
-    Rotation, uniform scale and translation, never a reflection: what Umeyama 1991, equations 40 to 43, comes
-    to in the plane, where it needs no decomposition of a matrix.
+    It consists of rotation, uniform scale and translation, never reflection. In the plane, equations 40 to 43
+    of Umeyama 1991 reduce to this closed form, without a matrix decomposition.
 
     Args:
-        source: Points (x, y), shape (n, 2), not all the same.
-        target: Where they should go, shape (n, 2).
+        source: Points (x, y), shape (n, 2), not all equal.
+        target: Their target positions, shape (n, 2).
 
     Returns:
         The matrix M of target = M @ (x, y, 1), shape (2, 3).
 
     Raises:
-        ValueError: The source points are all the same.
+        ValueError: All source points are equal.
     """
     x, y = source.astype(np.float64), target.astype(np.float64)
     x_mean, y_mean = x.sum(axis=0) / len(x), y.sum(axis=0) / len(y)
@@ -48,12 +48,12 @@ def similarity(source: Floats, target: Floats) -> Matrix:
 
 
 def align(image: Image, landmarks: Floats, recipe: CropRecipe) -> Image:
-    """Return the aligned face, shape (recipe.input_side, recipe.input_side, 3), uint8.
+    """Return the aligned face, RGB, shape (recipe.input_side, recipe.input_side, 3), uint8.
 
     Args:
         image: The full-resolution frame, RGB, shape (h, w, 3), uint8.
-        landmarks: Eyes, nose, mouth corners in its pixels, shape (5, 2).
-        recipe: Where they belong in the crop, how pixels are read, what lies past the frame's edge.
+        landmarks: Eyes, nose and mouth corners in the frame's pixels, shape (5, 2).
+        recipe: Target positions of the landmarks, interpolation and border handling.
     """
     matrix = similarity(landmarks, recipe.template)
     if recipe.interpolation == "native":
@@ -76,10 +76,10 @@ def align(image: Image, landmarks: Floats, recipe: CropRecipe) -> Image:
 
 
 def _averaged(image: Image, matrix: Matrix, side: int) -> tuple[Image, Matrix]:
-    """Return the face's neighbourhood averaged down by a whole factor, and the matrix that now cuts it out.
+    """Return the face's surroundings averaged by an integer factor, and the matrix for the smaller picture.
 
-    Reading every k-th pixel of a face k times as large as its crop would alias, and aliasing looks like the
-    high frequencies that a detector goes by. The factor is whole: each pixel is the mean of a k x k block.
+    Reading every k-th pixel of a face k times as large as its crop would alias, and aliasing resembles the
+    high frequencies that detectors rely on. With an integer factor, each pixel is the mean of a k x k block.
     """
     factor = int(1 / np.hypot(matrix[0, 0], matrix[1, 0]))
     if factor < 2:
@@ -87,7 +87,7 @@ def _averaged(image: Image, matrix: Matrix, side: int) -> tuple[Image, Matrix]:
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) @ inverse[:, :2].T + inverse[:, 2]
     height, width = image.shape[:2]
-    # Room for the interpolation, and for a reflected border that starts inside the neighbourhood.
+    # Leave room for the interpolation, and for a reflected border that starts inside the region.
     low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 2 * factor, 0, None) // factor * factor
     high = np.ceil(corners.max(axis=0)).astype(int) + 2 * factor
     high = np.minimum(low + (high - low) // factor * factor, (width, height))
@@ -107,19 +107,19 @@ def _averaged(image: Image, matrix: Matrix, side: int) -> tuple[Image, Matrix]:
     return small, matrix @ grown
 
 
-#: Pixels to each side that the kernel reaches, and its parameter ("Cubic Convolution Interpolation", 1981).
+#: Reach of the kernel in pixels to each side, and its parameter ("Cubic Convolution Interpolation", 1981).
 REACH, SHARPNESS = 2.0, -0.5
 
 
 def resample(image: Image, side: int) -> Image:
-    """Return a picture at another size.
+    """Resize a picture with an antialiased bicubic kernel.
 
-    OpenCV's own bicubic reads four pixels of a row however much it shrinks, and aliases; the processors of
-    published models spread the kernel. Like theirs, each pass rounds to whole levels.
+    OpenCV's bicubic always reads four pixels per row, so it aliases when it shrinks. The preprocessors of
+    published models widen the kernel instead. Like theirs, each pass rounds to integer levels.
 
     Args:
         image: Shape (H, W, 3) or (H, W), uint8.
-        side: Of the square that comes out, in pixels.
+        side: Side in pixels of the square output.
     """
     height, width = image.shape[:2]
     values = image.reshape(height, width, -1).astype(np.float32)
@@ -137,7 +137,7 @@ def _levels(values: Floats) -> Floats:
 
 
 def _weights(before: int, after: int) -> Floats:
-    """Return what each pixel after takes of each before, shape (after, before), rows summing to 1."""
+    """Return the weights of input pixels in output pixels, shape (after, before), rows summing to 1."""
     spread = max(before / after, 1.0)
     centres = (np.arange(after) + 0.5) * before / after
     apart = np.abs(np.arange(before) + 0.5 - centres[:, None]) / spread

@@ -1,4 +1,4 @@
-"""Area averaging: any number of resizes of one image at the price of a single pass over its pixels."""
+"""Resize many parts of an image by area averaging, with a single pass over its pixels."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from deepscan.media.frames import Image
 
 Integers = NDArray[np.int64]
 
-#: Above this many pixels a sum of bytes may pass 31 bits.
+#: With more pixels, a sum of bytes may exceed 31 bits.
 INT32_PIXELS = (2**31 - 1) // 255
 
 
 def windows(start: Integers, length: Integers, side: int) -> tuple[Integers, Integers]:
-    """Return where each output pixel's window begins and ends along one axis, for n spans at once.
+    """Return the range that each output pixel averages along one axis, for n spans at once.
 
-    A span of L pixels becomes `side` pixels; pixel i averages [floor(i L / side), ceil((i + 1) L / side)):
-    windows overlap where L is not a multiple, and a span shorter than `side` is repeated. This is adaptive
-    average pooling, what `interpolate(mode="area")` of torch does.
+    A span of L pixels becomes `side` pixels; pixel i averages [floor(i L / side), ceil((i + 1) L / side)).
+    Ranges overlap if L is not a multiple of `side`, and pixels repeat if L is less. This is adaptive average
+    pooling, as in `interpolate(mode="area")` of torch.
 
     Args:
         start: First pixel of each span, shape (n,).
-        length: Number of its pixels, at least 1, shape (n,).
-        side: Pixels wanted, the same for all.
+        length: Number of pixels of each span, at least 1, shape (n,).
+        side: Number of output pixels, the same for all spans.
 
     Returns:
         First pixels and ends (exclusive), each of shape (n, side).
@@ -35,9 +35,9 @@ def windows(start: Integers, length: Integers, side: int) -> tuple[Integers, Int
 
 
 class IntegralImage:
-    """An image's summed-area table (Crow 1984), from which any window's mean is four look-ups.
+    """An image's summed-area table (Crow 1984), which gives the mean of any window with four look-ups.
 
-    Sums are integers, so means do not depend on the window's place or on the order of summing.
+    Sums are integers, so means do not depend on a window's position or on the order of summation.
 
     Args:
         image: RGB, shape (h, w, 3), uint8.
@@ -51,13 +51,13 @@ class IntegralImage:
     def resized(
         self, height: int, width: int, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Floats:
-        """Return the image at another size, or a part of that, float32 in 0..255.
+        """Return the image resized, or a part of the resized image, float32 in 0..255.
 
         Args:
-            height: Of the whole image at that size.
-            width: Likewise.
-            rows: Which of its rows are wanted, all if not stated.
-            columns: Likewise.
+            height: Height of the whole resized image.
+            width: Width of the whole resized image.
+            rows: Rows of the resized image to return, by default all.
+            columns: Columns to return, by default all.
         """
         top, bottom = (edge[0][rows] for edge in windows(np.zeros(1, int), np.array([self.height]), height))
         left, right = (edge[0][columns] for edge in windows(np.zeros(1, int), np.array([self.width]), width))
@@ -77,7 +77,7 @@ class IntegralImage:
         left, right = windows(boxes[:, 0], boxes[:, 2] - boxes[:, 0], side)
         top, bottom = windows(boxes[:, 1], boxes[:, 3] - boxes[:, 1], side)
         area = ((bottom - top)[:, :, None] * (right - left)[:, None, :])[..., None]
-        # Flat positions are looked up in half the time of pairs.
+        # Looking up flat positions takes half the time of looking up pairs.
         table, across = self._sums.reshape(-1, 3), self.width + 1
         top, bottom = top[:, :, None] * across, bottom[:, :, None] * across
         left, right = left[:, None, :], right[:, None, :]

@@ -1,4 +1,4 @@
-"""Self-blending: a fake made from one real crop, which shows the traces of blending and nothing else."""
+"""Make fakes by self-blending one real crop: they show the traces of blending and nothing else."""
 
 import cv2
 import numpy as np
@@ -11,15 +11,16 @@ from deepscan.media.frames import Image
 
 BlendMask = NDArray[np.float32]
 Points = NDArray[np.float64]
-#: How much of the blended face shows ("Detecting Deepfakes with Self-Blended Images", CVPR 2022, Sec. 3.3).
+#: Opacity of the blended face ("Detecting Deepfakes with Self-Blended Images", CVPR 2022, Sec. 3.3).
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-#: Sides in pixels between which the mask is drawn, whatever the crop's: what blurs and bends it is in pixels.
+#: Range of the sides on which the mask is drawn, in pixels, for crops of any size: blur and bend are in
+#: pixels.
 CANVAS = (192, 256)
-#: Half axes and the shift down of the elliptic outlines, in units of the face's ellipse: the face, its lower
-#: half from below the eyes to the chin, its middle.
+#: Half axes and downward shift of the elliptic outlines, in units of the face's ellipse: the whole face, its
+#: lower half from below the eyes to the chin, and its middle.
 ELLIPSES = (((1.0, 1.0), 0.0), ((0.8, 0.51), 0.49), ((0.7, 0.7), 0.0))
-#: From brows over cheeks and jaw to the chin, the right half, in the same units: at scale 1.3 the corners lie
-#: 0.35 eye distances beside and 0.4 above the eyes, 0.2 beside the mouth and 0.6 below it.
+#: Right half of the polygon from brows over cheeks and jaw to the chin, in the same units. At scale 1.3 its
+#: corners are 0.35 eye distances beside and 0.4 above the eyes, 0.2 beside the mouth and 0.6 below it.
 BROW_TO_CHIN = ((0.0, -0.59), (0.735, -0.52), (0.69, 0.14), (0.536, 0.623), (0.0, 0.926))
 
 
@@ -28,21 +29,21 @@ def self_blended(
 ) -> tuple[Image, BlendMask]:
     """Return a crop with a slightly changed copy of its own face blended into it, and the blending mask.
 
-    After "Detecting Deepfakes with Self-Blended Images" (CVPR 2022, Sec. 3), written from its description:
-    the copy's colours, sharpness and place are changed, and a softened region of the face is taken from it.
-    The region comes from where the recipe puts the face, since an aligned crop has no landmarks of its own.
-    Only the copy is changed, so that outside the mask the two crops are the same, pixel by pixel.
+    This follows "Detecting Deepfakes with Self-Blended Images" (CVPR 2022, Sec. 3) and was written from its
+    description: the copy's colours, sharpness and position are changed, and a softened region of its face is
+    pasted. The region is placed by the recipe, because an aligned crop comes without landmarks. Only the copy
+    is changed, so outside the mask the result equals the input pixel by pixel.
 
     Args:
-        crop: RGB, aligned by the recipe, shape (S, S, 3), uint8; it is left as it is.
+        crop: RGB, aligned by the recipe, shape (S, S, 3), uint8; not modified.
         recipe: Its crop recipe.
-        rng: Draws everything.
-        face: Where the face is; None for where the recipe puts it.
+        rng: Source of all random choices.
+        face: Where the face is, None to place it by the recipe.
 
     Returns:
-        The blended crop, and how much of each pixel is the copy's, shape (S, S), float32 in [0, 1].
+        The blended crop, and the copy's share in each pixel, shape (S, S), float32 in [0, 1].
     """
-    factor, shift = _drawn_move(rng)
+    factor, shift = _draw_move(rng)
     source = _moved(_jittered(crop, rng), factor, shift)
     outline = face_outline(face or canonical_face(recipe), rng)
     mask = soft_mask((outline - 0.5) * factor + 0.5 + shift, crop.shape[0], rng)
@@ -53,13 +54,14 @@ def self_blended(
 
 
 def face_outline(face: Ellipse, rng: Generator) -> Points:
-    """Return one of four outlines of a face, in fractions of the crop's side, shape (96, 2).
+    """Return one of four face outlines, in fractions of the crop's side, shape (96, 2).
 
-    The face's ellipse, its lower part, its middle, or a polygon from brows to chin, each as likely.
+    It is the face's ellipse, its lower part, its middle, or a polygon from brows to chin, with equal
+    probability.
     """
-    which = rng.integers(len(ELLIPSES) + 1)
-    if which < len(ELLIPSES):
-        (across, down), lower = ELLIPSES[which]
+    choice = rng.integers(len(ELLIPSES) + 1)
+    if choice < len(ELLIPSES):
+        (across, down), lower = ELLIPSES[choice]
         angles = np.linspace(0, 2 * np.pi, 96, endpoint=False)
         points = np.column_stack((across * np.cos(angles), down * np.sin(angles) + lower))
     else:
@@ -71,21 +73,21 @@ def face_outline(face: Ellipse, rng: Generator) -> Points:
 
 
 def soft_mask(outline: Points, side: int, rng: Generator) -> BlendMask:
-    """Return the inside of an outline, bent, drawn in and softened: shape (side, side), in [0, 1], up to 1.
+    """Return the inside of an outline, distorted, eroded and softened, shape (side, side), with maximum 1.
 
     Args:
         outline: A polygon, in fractions of the side, shape (N, 2).
         side: The crop's side in pixels.
-        rng: Draws how.
+        rng: Source of the random distortion, erosion and blur.
     """
     width, height = (int(value) for value in rng.integers(CANVAS[0], CANVAS[1] + 1, 2))
     points = _bent(outline * (width, height), width, height, rng)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 255)
     reach, spread = (int(value) * 2 + 1 for value in rng.integers(2, 13, 2))
-    # Where a blurred mask still is at its maximum is what an erosion by the same window leaves of it.
+    # Where a blurred mask keeps its maximum is exactly what an erosion by the same window leaves.
     inner = cv2.erode(mask, np.ones((reach, reach), np.uint8))
-    # In a crop that shows the face small, nothing may be left.
+    # If the crop shows the face small, erosion may leave nothing.
     soft = cv2.GaussianBlur(inner if inner.any() else mask, (spread, spread), rng.uniform(5, 45))
     resized = cv2.resize(soft, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
     scaled: BlendMask = resized / max(float(resized.max()), 1.0)
@@ -93,9 +95,9 @@ def soft_mask(outline: Points, side: int, rng: Generator) -> BlendMask:
 
 
 def _bent(points: Points, width: int, height: int, rng: Generator) -> Points:
-    """Return points moved by a smooth random field of 50 times noise blurred by 7 pixels."""
-    # At a quarter of the resolution the same blur needs a quarter of the width, and averages a sixteenth of
-    # the values: it leaves noise four times as large.
+    """Return points displaced by a smooth random field: 50 times noise blurred by 7 pixels."""
+    # At a quarter of the resolution, the same blur needs a quarter of the width and averages a sixteenth of
+    # the values, so the noise that remains is four times as strong.
     coarse = rng.random((height // 4 + 1, width // 4 + 1, 2), dtype=np.float32) * 2 - 1
     field = cv2.GaussianBlur(coarse, (0, 0), 7 / 4) * (50 / 4)
     x, y = (points / 4).astype(int).T
@@ -104,8 +106,8 @@ def _bent(points: Points, width: int, height: int, rng: Generator) -> Points:
 
 
 def _jittered(crop: Image, rng: Generator) -> Image:
-    """Return the crop in slightly other colours, and either coarser or sharper."""
-    # The description also shifts hue, saturation and value by up to 0.3 of a step: none in 8 bits.
+    """Return the crop with slightly changed colours, and either coarser or sharper."""
+    # The paper also shifts hue, saturation and value by up to 0.3 of a level, which is nothing in 8 bits.
     shift = rng.integers(-20, 21, 3) if rng.random() < 0.3 else np.zeros(3, np.int64)
     contrast, brightness = rng.uniform(-0.1, 0.1, 2)
     levels = (np.arange(256)[:, None] + shift).clip(0, 255) * (1 + contrast) + brightness * 255
@@ -123,8 +125,8 @@ def _jittered(crop: Image, rng: Generator) -> Image:
     return np.asarray(cv2.filter2D(image, -1, kernel), dtype=np.uint8)
 
 
-def _drawn_move(rng: Generator) -> tuple[float, NDArray[np.float64]]:
-    """Return by which factor the copy grows about the middle, and its shift in fractions of the side."""
+def _draw_move(rng: Generator) -> tuple[float, NDArray[np.float64]]:
+    """Draw the factor by which the copy grows around its centre, and its shift in fractions of the side."""
     return rng.uniform(0.95, 1 / 0.95), rng.uniform(-1, 1, 2) * (0.03, 0.015)
 
 

@@ -1,4 +1,4 @@
-"""Box arithmetic of the cascade: overlap, suppression, squaring, refinement; boxes are (n, 4) float32."""
+"""Compute overlap, suppression, squaring and refinement of boxes, which are (n, 4) float32."""
 
 from typing import Literal
 
@@ -9,24 +9,24 @@ from deepscan.faces.face import Floats
 
 BoxIndices = NDArray[np.intp]
 Overlap = Literal["iou", "iom"]
-#: Boxes whose overlaps with each other are worked out at once.
+#: Number of boxes whose mutual overlaps are computed at once.
 _ROWS = 64
 
 
 def iou(box: Floats, others: Floats) -> Floats:
-    """Return the intersection over union of a box (4,) with others (n, 4), shape (n,), in [0, 1]."""
+    """Return the intersection over union of one box (4,) with others (n, 4), shape (n,), in [0, 1]."""
     ratio: Floats = _overlap(box[None], others, "iou", 0.0)[0]
     return ratio
 
 
 def _overlap(boxes: Floats, others: Floats, overlap: Overlap, rim: float) -> Floats:
-    """Return how far each box (m, 4) overlaps each other one (n, 4), shape (m, n)."""
+    """Return the overlap of each box (m, 4) with each other box (n, 4), shape (m, n)."""
     width = np.minimum(boxes[:, None, 2], others[:, 2]) - np.maximum(boxes[:, None, 0], others[:, 0])
     height = np.minimum(boxes[:, None, 3], others[:, 3]) - np.maximum(boxes[:, None, 1], others[:, 1])
     rim32 = np.float32(rim)
     shared: Floats = np.maximum(width + rim32, 0) * np.maximum(height + rim32, 0)
     own, theirs = (
-        (each[:, 2] - each[:, 0] + rim32) * (each[:, 3] - each[:, 1] + rim32) for each in (boxes, others)
+        (group[:, 2] - group[:, 0] + rim32) * (group[:, 3] - group[:, 1] + rim32) for group in (boxes, others)
     )
     whole = own[:, None] + theirs - shared if overlap == "iou" else np.minimum(own[:, None], theirs)
     ratio: Floats = shared / np.maximum(whole, np.float32(1e-12))
@@ -34,14 +34,14 @@ def _overlap(boxes: Floats, others: Floats, overlap: Overlap, rim: float) -> Flo
 
 
 def nms(boxes: Floats, scores: Floats, limit: float, overlap: Overlap = "iou", rim: float = 0) -> BoxIndices:
-    """Return the boxes that no better one covers: greedy non-maximum suppression.
+    """Return the boxes that remain after greedy non-maximum suppression.
 
     Args:
         boxes: Left, top, right, bottom, shape (n, 4).
-        scores: The larger the better, shape (n,). Of equal ones the first wins.
-        limit: A box goes if a kept one's overlap with it is larger than this.
-        overlap: Intersection over union (`iou`), or over the smaller box of the two (`iom`), which also
-            removes a box that lies within another.
+        scores: Higher is better, shape (n,). Among equal scores the first wins.
+        limit: A box is removed if it overlaps a kept box by more than this.
+        overlap: Intersection over union (`iou`), or intersection over the smaller of the two boxes (`iom`),
+            which also removes a box that lies within another.
         rim: Added to each side's length: 1 counts the last pixel as part of the box.
 
     Returns:
@@ -49,7 +49,7 @@ def nms(boxes: Floats, scores: Floats, limit: float, overlap: Overlap = "iou", r
     """
     order = np.argsort(-scores, kind="stable")
     kept: list[np.intp] = []
-    # Some rows of the table of overlaps at a time: most boxes are gone before their own is wanted.
+    # Compute the table of overlaps a few rows at a time: most boxes are removed before their rows are needed.
     while order.size:
         some, order = order[:_ROWS], order[_ROWS:]
         covered = _overlap(boxes[some], boxes[some], overlap, rim) > limit
@@ -71,7 +71,7 @@ def apply_deltas(boxes: Floats, offsets: Floats, rim: float) -> Floats:
 
 
 def to_square(boxes: Floats) -> Floats:
-    """Return the squares about the boxes' centres whose side is the longer one's."""
+    """Return squares around the boxes' centres with the longer side's length."""
     size = boxes[:, 2:] - boxes[:, :2]
     side = size.max(axis=1, keepdims=True)
     corner = boxes[:, :2] + size * np.float32(0.5) - side * np.float32(0.5)

@@ -1,4 +1,4 @@
-"""What the faces room hands on: a face found in a frame, where it is, how good it is."""
+"""Define a face found in a frame: where it is and how good it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """A face as the detector found it, in pixels of the full-resolution frame.
+    """A face found by the face finder, in pixels of the full-resolution frame.
 
     Attributes:
-        box: Left, top, right, bottom, shape (4,), float32; may reach past the frame's edge.
-        landmarks: The eye on the left of the picture, the other eye, nose, mouth corner on the left, the
-            other one, as (x, y), shape (5, 2), float32.
-        probability: The detector's confidence that this is a face, in [0, 1].
+        box: Left, top, right, bottom, shape (4,), float32; may extend past the frame's edge.
+        landmarks: Eye on the left of the picture, other eye, nose, mouth corner on the left, other mouth
+            corner, each (x, y), shape (5, 2), float32.
+        probability: The finder's confidence that this is a face, in [0, 1].
     """
 
     box: Floats
@@ -48,13 +48,13 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How well a face can be judged.
+    """Measures of how well a face can be judged.
 
     Attributes:
         size: Shorter side of the box in pixels of the full-resolution frame.
         sharpness: Variance of the Laplacian of the crop's luma (0..255), resized to a common side.
-        yaw_proxy: 0 for a face seen from the front, towards 1 for a profile: how far the nose lies from the
-            middle between the eyes, in units of half the eye distance, capped at 1.
+        yaw_proxy: 0 for a frontal face, towards 1 for a profile: the distance of the nose from the point
+            midway between the eyes, in units of half the eye distance, capped at 1.
     """
 
     size: float
@@ -62,12 +62,12 @@ class Quality:
     yaw_proxy: float
 
     @classmethod
-    def from_json(cls, figures: Mapping[str, float]) -> Self:
-        """Return the figures that `to_json` wrote."""
-        return cls(figures["size"], figures["sharpness"], figures["pose"])
+    def from_json(cls, measures: Mapping[str, float]) -> Self:
+        """Build the measures from the output of `to_json`."""
+        return cls(measures["size"], measures["sharpness"], measures["pose"])
 
     def to_json(self) -> dict[str, float]:
-        """Return the figures rounded for the record."""
+        """Return the measures rounded for the record."""
         return {
             "size": round(self.size, 1),
             "sharpness": round(self.sharpness, 1),
@@ -77,18 +77,18 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """One face in one frame; its crop has gone to the detector and is not kept.
+    """One face in one frame. Its crop goes to the detector and is not kept.
 
     Attributes:
         index: Index of its frame.
         pts: Presentation time of its frame in seconds.
         detection: Box, landmarks and confidence in the frame's pixels.
         quality: Size, sharpness and yaw.
-        appearance: Unit vector that describes the face's look, shape (d,), float32: what links a person's
-            faces where their places do not (see `tracks`).
-        face_score: The face filter's probability that this is a face at all, 1 where it was not asked.
-        grey: The small grey crop that tells a still face from a living one, and that its look is taken from
-            (see `looks`); None where neither is asked.
+        appearance: Unit vector that describes the face's appearance, shape (d,), float32, used to group faces
+            by person (see `tracks`).
+        face_score: The face filter's probability that this is a face, 1 if the filter was not used.
+        grey: Small grey crop used to detect still faces and to compare looks (see `looks`), None if neither
+            is done.
     """
 
     index: int
@@ -101,10 +101,10 @@ class Face:
 
     def __post_init__(self) -> None:
         if self.appearance.ndim != 1:
-            raise ValueError(f"an appearance is a vector, not of shape {self.appearance.shape}")
+            raise ValueError(f"an appearance must be a vector, not of shape {self.appearance.shape}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return where the face is, rounded to a tenth of a pixel for the record."""
+        """Return the face for the record, with positions rounded to a tenth of a pixel."""
         return {
             "index": self.index,
             "pts": round(self.pts, 6),

@@ -1,4 +1,4 @@
-"""The face filter: tells faces from patterns, shadows and hands that a face finder takes for one."""
+"""Filter out patterns, shadows and hands that a face finder has mistaken for faces."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,38 +13,38 @@ from deepscan.faces.face import Floats
 from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
 
-#: What the filter sees of what was found.
+#: Recipe of the crops that the filter takes.
 CROP = CropRecipe(side=48, scale=1.25, interpolation="area", border="reflect")
-#: `REFERENCE` with as much about it as that: one crop of a face serves both.
-AROUND = replace(REFERENCE, side=round(REFERENCE.side * CROP.scale), scale=CROP.scale)
-_RIM = (AROUND.side - REFERENCE.side) // 2
+#: `REFERENCE` with a margin wide enough for `CROP`, so that one crop of a face serves both.
+WITH_MARGIN = replace(REFERENCE, side=round(REFERENCE.side * CROP.scale), scale=CROP.scale)
+_MARGIN = (WITH_MARGIN.side - REFERENCE.side) // 2
 
 
-def reference_crop(around: Image) -> Image:
-    """Return the middle of a crop by `AROUND`: that by `REFERENCE` to a level, a view."""
-    return around[_RIM:-_RIM, _RIM:-_RIM]
+def reference_crop(crop: Image) -> Image:
+    """Return the part of a `WITH_MARGIN` crop that `REFERENCE` would cut, to within a level; a view."""
+    return crop[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
-def filter_crop(around: Image) -> Image:
-    """Return what the filter sees of a crop by `AROUND`: that of `CROP`, shape (48, 48, 3), uint8."""
-    # As `area` does it: averaged down by a whole factor, the rest read between pixels.
-    half = (AROUND.side // 2, AROUND.side // 2)
-    averaged = cv2.resize(around, half, interpolation=cv2.INTER_AREA)
+def filter_crop(crop: Image) -> Image:
+    """Return the `CROP` that the filter takes, shape (48, 48, 3), uint8, from a `WITH_MARGIN` crop."""
+    # As `area` does: average by an integer factor, then interpolate.
+    half = (WITH_MARGIN.side // 2, WITH_MARGIN.side // 2)
+    averaged = cv2.resize(crop, half, interpolation=cv2.INTER_AREA)
     return cast(Image, cv2.resize(averaged, (CROP.side, CROP.side), interpolation=cv2.INTER_LINEAR))
 
 
 class FaceFilter:
-    """A small network of our own that says how likely a crop shows a face at all.
+    """A small network, trained for this project, that estimates how likely a crop shows a face at all.
 
-    It was trained on what MTCNN finds in real footage, in made patterns and in wrongly framed faces. Drawn,
-    carved and printed faces are faces to it, as those of living people are.
+    It was trained on what MTCNN finds in real footage, on synthetic patterns and on badly framed faces.
+    Drawn, carved and printed faces count as faces, like those of living people.
 
     Attributes:
-        least: Least probability of a face.
+        least: Lowest probability that counts as a face.
 
     Raises:
-        MissingError: onnxruntime is not installed, or the network is not there.
-        ContractError: The network is not the one that its card names.
+        MissingError: onnxruntime is not installed, or the network file is missing.
+        ContractError: The network file does not match its card.
     """
 
     method: ClassVar[str] = "face-filter"
@@ -56,7 +56,7 @@ class FaceFilter:
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of the network: its files, and what decides by its scores."""
+        """Describe the network for the record of a run: its files and its threshold."""
         card = _card()
         return {**card.facts(), "least": float(card.network["least"])}
 
@@ -64,7 +64,7 @@ class FaceFilter:
         """Return the probability that each crop shows a face, shape (n,), float32 in [0, 1].
 
         Args:
-            crops: As `filter_crop` makes them, RGB, uint8.
+            crops: RGB, uint8, as returned by `filter_crop`.
         """
         if not len(crops):
             return np.zeros(0, np.float32)

@@ -1,4 +1,4 @@
-"""facenet-pytorch's own MTCNN: the reference beside `fast` and `exact`, on torch, on a CPU or a GPU."""
+"""Run facenet-pytorch's own MTCNN, the reference for `fast` and `exact`, in torch on a CPU or GPU."""
 
 import importlib.util
 from collections import defaultdict
@@ -16,7 +16,7 @@ from deepscan.faces.face import Detection, Floats
 from deepscan.faces.finder import FINDERS
 from deepscan.media.frames import Image
 
-#: Side in pixels of the smallest face, its default; a smaller picture has no level in its pyramid.
+#: facenet-pytorch's default for the smallest face, in pixels. A smaller picture has no pyramid level.
 MIN_FACE = 20
 #: Bound on memory: pixels that are searched at once.
 BATCH_PIXELS = 1 << 23
@@ -24,12 +24,12 @@ BATCH_PIXELS = 1 << 23
 
 @FINDERS.register("facenet")
 class FacenetMtcnn:
-    """Searches every frame with facenet-pytorch's `MTCNN(keep_all=True)`, at its defaults; follows nothing.
+    """Face finder that searches every frame with facenet-pytorch's `MTCNN(keep_all=True)` at its defaults.
 
     Args:
-        mode: The name that it is registered by.
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
-        threads: Not used: torch has its own number.
+        mode: The name under which it is registered.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+        threads: Not used: torch has its own setting.
 
     Raises:
         MissingError: facenet-pytorch is not installed, or CUDA cannot be used.
@@ -50,7 +50,7 @@ class FacenetMtcnn:
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of its networks, which come in the package.
+        """Describe its networks, which are part of the package, for the record of a run.
 
         Raises:
             MissingError: facenet-pytorch is not installed.
@@ -76,7 +76,7 @@ class FacenetMtcnn:
         found: dict[int, list[Detection]] = {}
         for shape, members in _by_shape(images).items():
             if min(shape) < MIN_FACE:
-                # Its pyramid has no level then, and it fails.
+                # The pyramid would have no level, and facenet-pytorch would fail.
                 found |= {index: [] for index in members}
                 continue
             size = max(1, BATCH_PIXELS // (shape[0] * shape[1]))
@@ -88,7 +88,7 @@ class FacenetMtcnn:
     def redetect_near(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
-        """Return None for each image: all of them are searched."""
+        """Return None for each image: every frame is searched."""
         return [None] * len(images)
 
     def _detect(self, batch: Image) -> list[list[Detection]]:
@@ -109,7 +109,7 @@ def _floats(values: Any) -> Floats:
 
 
 def _by_shape(images: Sequence[Image]) -> dict[tuple[int, int], list[int]]:
-    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image in enumerate(images):
-        alike[image.shape[0], image.shape[1]].append(index)
-    return alike
+        by_shape[image.shape[0], image.shape[1]].append(index)
+    return by_shape

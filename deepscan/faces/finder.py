@@ -1,4 +1,4 @@
-"""Face finders: what each must do, and which one a mode names."""
+"""Define the interface of face finders and their registry."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -9,16 +9,16 @@ from deepscan.registry import Registry
 
 
 class FaceFinder(Protocol):
-    """Finds faces and their five landmarks.
+    """Finder of faces and their five landmarks.
 
     Args:
-        mode: The name that it is registered by; a class may have several.
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one; never replaced by another.
-        threads: Threads of one run on a CPU, None for as many as there are cores.
+        mode: The name under which it is registered; a class may have several.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one. No other device is used instead.
+        threads: Threads for a run on a CPU, None for one per core.
 
     Attributes:
         device: `cpu` or `cuda`.
-        every: One in so many frames of a video is searched; in those between, `redetect_near` is asked.
+        every: Every how many frames of a video a full search is made; in between, `redetect_near` is called.
     """
 
     device: str
@@ -28,11 +28,11 @@ class FaceFinder(Protocol):
 
     @property
     def mode(self) -> str:
-        """The name that it is registered by."""
+        """The name under which it is registered."""
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of its networks: name, method, licence and file hashes.
+        """Describe its networks for the record of a run: name, method, licence and file hashes.
 
         Raises:
             MissingError: Its package is not installed.
@@ -45,24 +45,24 @@ class FaceFinder(Protocol):
             images: RGB, shape (h, w, 3), uint8, of any sizes.
 
         Returns:
-            One list per image, empty where no face was found. Boxes may reach past the edge.
+            One list per image, empty if no face was found. Boxes may extend past the edge.
         """
 
     def redetect_near(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
-        """Return the faces of images near where they were a frame earlier.
+        """Return the faces of images near their positions in an earlier frame.
 
         Args:
-            images: As `detect` takes them.
-            known: The faces of a near frame of the same video, at least one per image.
+            images: As for `detect`.
+            known: The faces of an earlier frame of the same video, at least one per image.
 
         Returns:
-            One list per image, the largest box first; None where not every known face was found again.
+            One list per image, the largest box first; None if not every known face was found again.
         """
 
 
-#: `fast` and `exact` run MTCNN in ONNX Runtime; `facenet` runs facenet-pytorch's own, the reference.
+#: `fast` and `exact` run MTCNN in ONNX Runtime; `facenet` runs facenet-pytorch's own, as the reference.
 FINDERS: Registry[type[FaceFinder]] = Registry(
     "face finder",
     {
@@ -74,23 +74,23 @@ FINDERS: Registry[type[FaceFinder]] = Registry(
 
 
 def open_finder(mode: str = "fast", device: str = "cpu", threads: int | None = None) -> FaceFinder:
-    """Return the face finder of that name, ready to run.
+    """Open a face finder by its name.
 
     Args:
         mode: One of `FINDERS`.
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one; never replaced by another.
-        threads: Threads of one run on a CPU, None for as many as there are cores; `facenet` uses torch's.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one. No other device is used instead.
+        threads: Threads for a run on a CPU, None for one per core; `facenet` uses torch's setting.
 
     Raises:
         UsageError: The mode or the device is unknown.
-        MissingError: A package is missing, or CUDA cannot be used, or a network is not there.
-        ContractError: A network is not the one that its card names.
+        MissingError: A package is missing, CUDA cannot be used, or a network's file is missing.
+        ContractError: A network's file does not match its card.
     """
     return FINDERS.get(mode)(mode, device, threads)
 
 
 def describe_finder(mode: str) -> dict[str, Any]:
-    """Return what the record of a run says of a finder's networks: name, method, licence and file hashes.
+    """Describe a finder's networks for the record of a run: name, method, licence and file hashes.
 
     Raises:
         UsageError: The mode is unknown.

@@ -1,4 +1,4 @@
-"""Following faces: where those of a video were last, so that most of its frames need not be searched."""
+"""Follow the faces of a video from frame to frame, so that most frames need no full search."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from deepscan.faces.face import Detection
 from deepscan.faces.finder import FaceFinder
 from deepscan.media.frames import Frame
 
-#: Least confidence of a face that is followed: what the finder doubts is found anew or not at all.
+#: Lowest confidence of a face that is followed. Less certain faces must be found by a search.
 SURE = 0.9
-#: For how many seconds faces are followed at most: somebody else may have come into view.
+#: Faces are followed for this many seconds at most, because somebody else may have come into view.
 MAX_FOLLOW_SECONDS = 2.0
 
 
 @dataclass(slots=True, eq=False)
 class FollowState:
-    """What the face finder knows of a video.
+    """What the face finder knows about a video.
 
     Attributes:
-        steps: How many frames ago a search was due; None before the first frame.
-        since: Time of the frame for which it was, in seconds.
+        steps: Number of frames since a search was due; None before the first frame.
+        since: Time of the frame for which it was due, in seconds.
         faces: The faces of the last frame.
     """
 
@@ -29,7 +29,7 @@ class FollowState:
     faces: list[Detection] = field(default_factory=list)
 
     def step(self, pts: float, every: int) -> int:
-        """Go on to the next frame, and return how many frames ago a search was due: 0 if it is now."""
+        """Advance to the next frame; return how many frames ago a search was due, 0 if it is due now."""
         steps = every if self.steps is None else self.steps + 1
         if steps >= every or pts - self.since > MAX_FOLLOW_SECONDS:
             steps, self.since = 0, pts
@@ -40,15 +40,15 @@ class FollowState:
 def search_or_follow(
     finder: FaceFinder, frames: Sequence[Frame], states: Sequence[FollowState]
 ) -> list[list[Detection]]:
-    """Return the faces of frames of videos, the largest box first, and note them in the videos' states.
+    """Return the faces of frames, the largest box first, and update the videos' states.
 
-    One in `finder.every` frames of a video is searched, and at least one in two seconds; in the next ones the
-    faces found are followed. A frame in which one of them is lost, or that follows one without faces, is
-    searched as well. A face that comes into view is so found at the next search.
+    Every `finder.every`-th frame of a video is searched, and at least one in two seconds; in between, faces
+    are followed. A frame in which one of them is lost, or whose predecessor had no faces, is searched as
+    well. A face that comes into view is found at the next search.
 
     Args:
         finder: The face finder.
-        frames: The frames, those of one video in the order of time.
+        frames: The frames, those of one video in order of time.
         states: The state of each frame's video.
     """
     found: dict[int, list[Detection]] = {}
@@ -60,7 +60,7 @@ def search_or_follow(
             before[at] = last[id(state)]
         last[id(state)] = at
         by_step[state.step(frame.pts, finder.every)].append(at)
-    # All searches that are due run together; then step by step what follows them.
+    # Run all due searches together, then follow the faces step by step.
     for step in sorted(by_step):
         known = {}
         for at in by_step[step] if step else ():

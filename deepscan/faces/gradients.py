@@ -1,4 +1,4 @@
-"""Gradients of a face by cell and direction: histograms as of Dalal and Triggs 2005."""
+"""Compute histograms of gradient directions by cell, after Dalal and Triggs 2005."""
 
 import math
 
@@ -9,13 +9,13 @@ from deepscan.faces.face import Floats
 
 
 def oriented_gradients(luma: Floats, cells: int, directions: int = 8, kernel: int = 3) -> Floats:
-    """Return the gradient strength in each cell and direction, shared between neighbouring directions.
+    """Return the gradient strength per cell and direction, shared between neighbouring directions.
 
     Args:
         luma: Brightness, shape (s, s), float32.
-        cells: How many there are along a side; a divisor of s.
-        directions: How many the full circle has, the first to the right, going on downwards.
-        kernel: Side of the Sobel kernel; 1 takes the difference of two neighbours.
+        cells: Number of cells along a side; a divisor of s.
+        directions: Number of directions in the full circle, the first to the right, continuing downwards.
+        kernel: Side of the Sobel kernel; 1 takes the difference of the two neighbours.
 
     Returns:
         Sums of strengths, shape (cells, cells, directions), float32.

@@ -1,4 +1,4 @@
-"""MTCNN: find faces and their five landmarks by a cascade of three small networks, on ONNX Runtime."""
+"""Find faces and their five landmarks with MTCNN, a cascade of three small networks, in ONNX Runtime."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,19 +19,20 @@ from deepscan.faces.finder import FINDERS
 from deepscan.media.frames import Image
 from deepscan.onnx_session import open_session
 
-#: P-Net looks at squares of this many pixels, a step apart, and so is a fully convolutional scan.
+#: Window of P-Net and its stride, in pixels: P-Net is a fully convolutional scan.
 WINDOW, STEP = 12, 2
-#: Each level of the pyramid is this much smaller than the last.
+#: Scale factor from each pyramid level to the next.
 FACTOR = 0.709
-#: Least confidence to pass P-Net, R-Net, O-Net.
+#: Lowest confidence to pass P-Net, R-Net, O-Net.
 THRESHOLDS = (0.6, 0.7, 0.7)
-#: How far around a face that is followed it is looked for, in units of its longer side, and at which sizes of
-#: P-Net's window: it finds a face with windows from half of its size to one and a half.
+#: When a face is followed: how far around it to search, in units of its longer side, and for which sizes of
+#: P-Net's window relative to the face. P-Net finds a face with windows from half to one and a half times its
+#: size.
 ROOM, SIZES = 0.5, (0.5, 1.5)
-#: Least overlap of a face with the one that it was.
-AGAIN = 0.3
-#: Bound on memory: pixels whose tables are held at once.
-HELD_PIXELS = 1 << 24
+#: Lowest overlap at which a face counts as the one found before.
+SAME_FACE = 0.3
+#: Bound on memory: pixels whose tables are kept at once.
+KEPT_PIXELS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +40,28 @@ class Bounds:
     """How many pixels go through a net in one run.
 
     Attributes:
-        scan: Of P-Net over whole images; what it sees around a face that is followed goes alone.
-        crops: Of R-Net and of O-Net.
+        scan: For P-Net on whole images. The surroundings of a followed face are a run of their own.
+        crops: For R-Net and O-Net.
     """
 
     scan: int
     crops: int
 
 
-#: On a CPU, with more, what passes between the layers leaves the cache, and each pixel takes up to half as
-#: long again. On a GPU a run must be large to be worth its start: as large as half a GB between the layers
-#: allows, which has not been measured on one.
+#: On a CPU, larger runs push intermediate results out of the cache, and each pixel then takes up to half as
+#: long again. On a GPU, a run must be large to be worth launching: these allow half a GB of intermediate
+#: results, a value that has not been tuned on a GPU.
 BOUNDS = {"cpu": Bounds(1 << 17, 16 * 48**2), "cuda": Bounds(1 << 22, 1 << 20)}
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a mode looks for.
+    """Search settings of a mode.
 
     Attributes:
-        min_face: Side in pixels of the full frame of the smallest face looked for.
-        copy_side: Long side of the copy that is searched, None to search the frame itself.
-        every: One in so many frames of a video is searched; in those between, its faces are followed.
+        min_face: Side of the smallest face searched for, in pixels of the full frame.
+        copy_side: Long side of the smaller copy that is searched, None to search the frame itself.
+        every: Every how many frames a full search is made. In between, faces are followed.
     """
 
     min_face: float
@@ -68,19 +69,19 @@ class Search:
     every: int
 
     def shrink(self, height: int, width: int) -> float:
-        """Return by what factor a frame is made smaller, in (0, 1]."""
+        """Return the factor by which a frame is scaled down, in (0, 1]."""
         if self.copy_side is None:
             return 1.0
-        # With fewer than 20 pixels left a face has too little detail for the later nets.
+        # Below 20 pixels a face has too little detail for the later nets.
         return min(1.0, max(self.copy_side / max(height, width), 20 / self.min_face))
 
 
-# Two levels fewer than `exact`, so that both look through the same pyramid from there on.
+# Two pyramid levels fewer than `exact`; the rest of the pyramid is the same.
 SEARCHES = {"fast": Search(20 / FACTOR**2, 1280, 8), "exact": Search(20, None, 1)}
 
 
 class Net(Protocol):
-    """What the cascade needs of an ONNX Runtime session."""
+    """The part of an ONNX Runtime session that the cascade uses."""
 
     def run(self, names: Sequence[str] | None, feed: Mapping[str, Floats]) -> Sequence[Floats]:
         """Return the named outputs, or all in the order of the model, for `pixels` (n, h, w, 3)."""
@@ -89,32 +90,32 @@ class Net(Protocol):
 @FINDERS.register("fast")
 @FINDERS.register("exact")
 class Mtcnn:
-    """Finds faces of at least 48 pixels (`fast`) or of at least 20 (`exact`).
+    """MTCNN face finder for faces of at least 48 pixels (`fast`) or at least 20 pixels (`exact`).
 
-    The cascade is that of Zhang et al. 2016 (section II): P-Net scans a pyramid of the image, R-Net and O-Net
-    judge what it proposes from crops of 24 and 48 pixels, each refining the boxes, and O-Net gives the
-    landmarks. `exact` gives the result of facenet-pytorch 2.5.3's `MTCNN(keep_all=True, min_face_size=20)`;
-    `fast` searches a smaller copy and maps what it finds back to the frame. What follows faces from frame
-    to frame is `following.search_or_follow`.
+    The cascade is that of Zhang et al. 2016 (section II): P-Net scans an image pyramid, R-Net and O-Net judge
+    its proposals from crops of 24 and 48 pixels, each refining the boxes, and O-Net adds the landmarks.
+    `exact` returns the result of facenet-pytorch 2.5.3's `MTCNN(keep_all=True, min_face_size=20)`. `fast`
+    searches a smaller copy and maps its results back to the frame. `following.search_or_follow` follows faces
+    from frame to frame.
 
     Args:
-        mode: What to look for; see above.
-        device: `cpu`, `cuda`, or `auto` for the latter where there is a GPU; never replaced by another.
-        threads: Threads of one run of a net on a CPU, None for as many as there are cores.
+        mode: `fast` or `exact`.
+        device: `cpu`, `cuda`, or `auto` for `cuda` if there is a GPU. No other device is used instead.
+        threads: Threads for a run on a CPU, None for one per core.
 
     Attributes:
-        every: One in so many frames of a video is to be searched in this mode.
+        every: Every how many frames of a video a full search is due.
 
     Raises:
         UsageError: The mode or the device is unknown.
-        MissingError: onnxruntime is not installed, CUDA was asked for and cannot be used, or a net is not
-            there.
-        ContractError: A net is not the one that its card names.
+        MissingError: onnxruntime is not installed, CUDA was requested but cannot be used, or a net's file is
+            missing.
+        ContractError: A net's file does not match its card.
     """
 
     def __init__(self, mode: str = "fast", device: str = "cpu", threads: int | None = None) -> None:
         if mode not in SEARCHES:
-            raise UsageError(f"there is no face mode {mode!r}", "use fast or exact")
+            raise UsageError(f"unknown face finder {mode!r}", "use fast or exact")
         self.mode, self.device = mode, resolve(device, "--faces-device")
         self._bounds = BOUNDS[self.device]
         self._search = SEARCHES[mode]
@@ -127,17 +128,17 @@ class Mtcnn:
 
     @staticmethod
     def describe() -> dict[str, Any]:
-        """Return what the record of a run says of its networks."""
+        """Describe its networks for the record of a run."""
         return _card().facts()
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the faces of each image, the largest box first.
 
         Args:
-            images: RGB, shape (h, w, 3), uint8, of any sizes; those of equal size are scanned together.
+            images: RGB, shape (h, w, 3), uint8, of any sizes; those of equal size are searched together.
 
         Returns:
-            One list an image, empty where no face was found. Boxes may reach past the edge.
+            One list per image, empty if no face was found. Boxes may extend past the edge.
         """
         found: list[list[Detection]] = []
         for chunk in _chunks(images, self._search):
@@ -147,33 +148,33 @@ class Mtcnn:
     def redetect_near(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]]
     ) -> list[list[Detection] | None]:
-        """Return the faces of images near where they were a frame earlier, without searching all of them.
+        """Return the faces of images near their positions in an earlier frame, without a full search.
 
-        The cascade is shown those windows of a search that lie around the known faces and are of their size.
-        To show R-Net and O-Net the faces' old places instead is quicker, but their answer depends on the box
-        that they are shown: within five frames the landmarks went astray by up to half the eye distance.
+        P-Net is run only on windows around the known faces and of about their size. Passing the old positions
+        directly to R-Net and O-Net would be faster, but their result depends on the given box: within five
+        frames the landmarks drifted by up to half the eye distance.
 
         Args:
-            images: As `detect` takes them.
-            known: The faces of a near frame of the same video, at least one an image.
+            images: As for `detect`.
+            known: The faces of an earlier frame of the same video, at least one per image.
 
         Returns:
-            One list an image, the largest box first; None where not every known face was found again.
+            One list per image, the largest box first; None if not every known face was found again.
         """
         faces: list[list[Detection]] = []
         for chunk in _chunks(images, self._search):
             faces += self._detect(chunk, known[len(faces) : len(faces) + len(chunk)])
-        again = []
+        results: list[list[Detection] | None] = []
         for found, before in zip(faces, known, strict=True):
-            here = np.stack([face.box for face in found]) if found else np.zeros((0, 4), np.float32)
-            seen = all((iou(face.box, here) >= AGAIN).any() for face in before)
-            again.append(found if seen and len(found) >= len(before) else None)
-        return again
+            boxes = np.stack([face.box for face in found]) if found else np.zeros((0, 4), np.float32)
+            seen = all((iou(face.box, boxes) >= SAME_FACE).any() for face in before)
+            results.append(found if seen and len(found) >= len(before) else None)
+        return results
 
     def _detect(
         self, images: Sequence[Image], known: Sequence[Sequence[Detection]] | None = None
     ) -> list[list[Detection]]:
-        """Return the faces of images, or only those near known ones of each."""
+        """Return the faces of images, or only those near the known faces of each."""
         copies = [self._copy(image) for image in images]
         tables = [IntegralImage(copy) for copy in copies]
         shrinks = [self._search.shrink(*image.shape[:2]) for image in images]
@@ -189,14 +190,14 @@ class Mtcnn:
         passed = passed.suppressed(0.7)
         passed = replace(passed, boxes=to_square(apply_deltas(passed.boxes, passed.offsets, 0)))
         passed = self._refine(tables, passed).suppressed(0.7, overlap="iom", rim=1)
-        return [_detections(passed.of(k).grown(by)) for k, by in enumerate(grown)]
+        return [_detections(passed.of(k).scaled(by)) for k, by in enumerate(grown)]
 
     def _refine(self, tables: Sequence[IntegralImage], proposed: Candidates) -> Candidates:
-        """Return what R-Net and O-Net hold for faces, where O-Net moves them to, with landmarks in pixels."""
+        """Return the candidates accepted by R-Net and O-Net, with O-Net's boxes, and landmarks in pixels."""
         passed = _judge(self._rnet, tables, proposed, 24, THRESHOLDS[1], self._bounds.crops).suppressed(0.7)
         passed = replace(passed, boxes=to_square(apply_deltas(passed.boxes, passed.offsets, 1)))
         passed = _judge(self._onet, tables, passed, 48, THRESHOLDS[2], self._bounds.crops)
-        # O-Net's landmarks are relative to the box it saw, not to the one it moves it to.
+        # O-Net's landmarks are relative to its input box, not to the corrected one.
         return replace(
             passed,
             points=_placed(passed.boxes, passed.points),
@@ -204,12 +205,12 @@ class Mtcnn:
         )
 
     def _propose(self, tables: Sequence[IntegralImage], shrinks: Sequence[float]) -> Candidates:
-        """Return what P-Net finds on every level of every image's pyramid."""
-        alike = defaultdict(list)
+        """Return P-Net's proposals on every level of every image's pyramid."""
+        by_size = defaultdict(list)
         for k, table in enumerate(tables):
-            alike[table.height, table.width, shrinks[k]].append(k)
+            by_size[table.height, table.width, shrinks[k]].append(k)
         parts = []
-        for (height, width, shrink), members in alike.items():
+        for (height, width, shrink), members in by_size.items():
             for scale in _pyramid(min(height, width), self._search.min_face * shrink):
                 level = int(height * scale + 1), int(width * scale + 1)
                 batch = max(1, self._bounds.scan // (level[0] * level[1]))
@@ -224,11 +225,11 @@ class Mtcnn:
     def _propose_near(
         self, tables: Sequence[IntegralImage], shrinks: Sequence[float], near: Sequence[Sequence[Floats]]
     ) -> Candidates:
-        """Return what P-Net finds around boxes (4,) of each image, at scales that suit them.
+        """Return P-Net's proposals around boxes (4,) of each image, at scales that suit them.
 
-        These are windows that a search of the whole image looks at, too, and they give the same. Each place
-        and scale is a run of its own, since no two need be of one size: on a GPU, too, where such small runs
-        may cost more than they save, which has not been measured.
+        A full search examines the same windows with the same results. Each place and scale is a separate run,
+        because their sizes differ. On a GPU, such small runs may cost more than they save, which has not been
+        measured.
         """
         parts = []
         for k, (table, shrink) in enumerate(zip(tables, shrinks, strict=True)):
@@ -262,12 +263,12 @@ def _card() -> ModelCard:
 
 
 def _chunks(images: Sequence[Image], search: Search) -> Iterator[Sequence[Image]]:
-    """Yield runs of images whose searched pixels together stay within bounds, one image at least."""
+    """Yield groups of consecutive images within the bound on searched pixels, at least one image each."""
     start, held = 0, 0.0
     for k, image in enumerate(images):
         height, width = image.shape[:2]
         pixels = height * width * search.shrink(height, width) ** 2
-        if k > start and held + pixels > HELD_PIXELS:
+        if k > start and held + pixels > KEPT_PIXELS:
             yield images[start:k]
             start, held = k, 0.0
         held += pixels
@@ -276,7 +277,7 @@ def _chunks(images: Sequence[Image], search: Search) -> Iterator[Sequence[Image]
 
 
 def _pyramid(short_side: int, min_face: float) -> Iterator[float]:
-    """Yield the scales at which P-Net's window covers faces of min_face pixels and more."""
+    """Yield the scales at which P-Net's window covers faces of `min_face` pixels and more."""
     scale = WINDOW / min_face
     while short_side * scale >= WINDOW:
         yield scale
@@ -284,9 +285,10 @@ def _pyramid(short_side: int, min_face: float) -> Iterator[float]:
 
 
 def _span(middle: float, side: float, end: int) -> slice:
-    """Return which pixels of a level, of `end` in a row, to look at for a face: whole steps of P-Net.
+    """Return the range of a level's pixels, `end` in a row, to search for a face: whole strides of P-Net.
 
-    P-Net pools by pairs, and the last pixel of an odd number alone: in a whole level, that at its end only.
+    P-Net pools pairs of pixels, and an odd last pixel alone; in a full search that is only the last of the
+    level.
     """
     reach = max(side * (0.5 + ROOM), WINDOW / 2 + STEP)
     start = int(np.clip(middle - reach, 0, max(0, end - WINDOW))) // STEP * STEP
@@ -295,11 +297,11 @@ def _span(middle: float, side: float, end: int) -> slice:
 
 
 def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> Candidates:
-    """Return the windows that P-Net's map (n, 5, rows, columns), log-odds and offsets, holds for faces.
+    """Return the windows that P-Net accepts, from its map (n, 5, rows, columns) of log-odds and offsets.
 
     Args:
         found: The map.
-        scale: Of the level of the pyramid.
+        scale: Scale of the pyramid level.
         start: Column and row of the level at which the map begins.
     """
     odds = found[:, 0]
@@ -315,13 +317,13 @@ def _from_map(found: Floats, scale: float, start: tuple[int, int] = (0, 0)) -> C
 def _judge(
     net: Net, tables: Sequence[IntegralImage], proposed: Candidates, side: int, least: float, bound: int
 ) -> Candidates:
-    """Return the candidates that a net, shown their crops, holds for faces, with its outputs."""
-    # Coordinates count pixels from 1, as in the nets' training, and are cut off, not rounded.
+    """Return the candidates that a net accepts from their crops, with its outputs."""
+    # As in the nets' training, coordinates count pixels from 1 and are truncated, not rounded.
     edges = proposed.boxes.astype(np.int64)
     sizes = np.array([(table.width, table.height) for table in tables])[proposed.owner]
     edges = np.concatenate([np.maximum(edges[:, :2], 1) - 1, np.minimum(edges[:, 2:], sizes)], axis=1)
     inside = np.flatnonzero((edges[:, 2:] > edges[:, :2]).all(axis=1))
-    # One image's crops follow one another, so that each table is read once.
+    # Keep each image's crops together, so that each table is read once.
     inside = inside[np.argsort(proposed.owner[inside], kind="stable")]
     parts = []
     batch = max(1, bound // side**2)
@@ -338,13 +340,13 @@ def _judge(
 
 
 def _placed(boxes: Floats, points: Floats) -> Floats:
-    """Return landmarks (n, 10), five x then five y in units of the boxes, in pixels."""
+    """Convert landmarks (n, 10), five x then five y, from units of the boxes to pixels."""
     size = boxes[:, 2:] - boxes[:, :2] + 1
     return points * np.repeat(size, 5, axis=1) + np.repeat(boxes[:, :2], 5, axis=1) - 1
 
 
 def _detections(found: Candidates) -> list[Detection]:
-    """Return the faces, the largest first."""
+    """Return the faces, largest first."""
     landmarks = found.points.reshape(-1, 2, 5).transpose(0, 2, 1)
     size = np.prod(found.boxes[:, 2:] - found.boxes[:, :2], axis=1)
     return [

@@ -1,4 +1,4 @@
-"""Quality: how well a face can be judged, and the recorded rule by which poor faces are left out."""
+"""Measure how well faces can be judged, and apply the rule that excludes poor ones."""
 
 from dataclasses import dataclass, fields
 
@@ -8,17 +8,17 @@ import numpy as np
 from deepscan.faces.face import Detection, Face, Quality
 from deepscan.media.frames import Image
 
-#: Side to which every crop is brought before its sharpness is measured.
+#: Every crop is resized to this side before its sharpness is measured.
 COMMON_SIDE = 128
 
 
 def assess(crop: Image, detection: Detection) -> Quality:
-    """Return how well a face can be judged.
+    """Measure how well a face can be judged.
 
     Args:
-        crop: The aligned face, RGB, square, uint8. Sharpness depends on how tight it is, so figures compare
-            only between crops of one recipe: the rule's defaults are made for `recipe.REFERENCE`.
-        detection: The face in the frame that the crop was cut from.
+        crop: The aligned face, RGB, square, uint8. Sharpness depends on how tight it is, so values are only
+            comparable between crops of one recipe. The rule's defaults are for `recipe.REFERENCE`.
+        detection: The face in the frame from which the crop was cut.
     """
     luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     if luma.shape[0] != COMMON_SIDE:
@@ -31,9 +31,10 @@ def assess(crop: Image, detection: Detection) -> Quality:
 
 
 def yaw_proxy(detection: Detection) -> float:
-    """Return how far a face is turned aside: 0 seen from the front, 1 where the nose is as far out as an eye.
+    """Return how far a face is turned sideways: 0 if frontal, 1 if the nose is as far out as an eye.
 
-    The nose is measured along the line between the eyes, so that a tilted head does not count as turned.
+    The nose's offset is measured along the line between the eyes, so that a tilted head does not count as
+    turned.
     """
     left, right, nose = detection.landmarks[:3].astype(np.float64)
     between = right - left
@@ -47,14 +48,14 @@ def yaw_proxy(detection: Detection) -> float:
 class QualityRule:
     """Which faces count towards a track's score.
 
-    The defaults come from 2,372 faces that `fast` found in 72 clips: what it took for a face and was none had
-    a probability below 0.9 almost always, faces that a person can see had a sharpness above 11.
+    The defaults come from 2,372 faces that `fast` found in 72 clips. Almost all false detections had a
+    probability below 0.9; faces that a person can make out had a sharpness above 11.
 
     Attributes:
-        min_size: Least shorter side of the box in pixels of the frame.
-        min_sharpness: Least variance of the Laplacian (see `Quality`).
-        max_pose: Largest turn aside, in [0, 1]; 1 admits every pose.
-        min_probability: Least confidence of the finder, in [0, 1].
+        min_size: Minimum of the box's shorter side, in pixels of the frame.
+        min_sharpness: Minimum variance of the Laplacian (see `Quality`).
+        max_pose: Maximum of the yaw proxy, in [0, 1]; 1 admits every pose.
+        min_probability: Minimum confidence of the finder, in [0, 1].
     """
 
     min_size: float = 40
@@ -64,27 +65,27 @@ class QualityRule:
 
     def __post_init__(self) -> None:
         if self.min_size < 0 or self.min_sharpness < 0:
-            raise ValueError(f"least size and sharpness must not be negative: {self}")
+            raise ValueError(f"min_size and min_sharpness must not be negative: {self}")
         if not (0 <= self.max_pose <= 1 and 0 <= self.min_probability <= 1):
-            raise ValueError(f"largest pose and least probability must be in [0, 1]: {self}")
+            raise ValueError(f"max_pose and min_probability must be in [0, 1]: {self}")
 
     def admits(self, face: Face) -> bool:
-        """Return whether a face is good enough."""
+        """Return whether a face is good enough to count."""
         return self.passes(face.quality, face.detection.probability)
 
     def passes(self, quality: Quality, probability: float) -> bool:
-        """Return whether a face of that quality, found with that confidence, is good enough.
+        """Return whether a face of this quality and confidence is good enough to count.
 
-        The figures count as a record states them, so that whoever has the record comes to the same.
+        The values are rounded as in the record, so that anyone who has the record arrives at the same result.
         """
-        stated = Quality.from_json(quality.to_json())
+        recorded = Quality.from_json(quality.to_json())
         return (
-            stated.size >= self.min_size
-            and stated.sharpness >= self.min_sharpness
-            and stated.yaw_proxy <= self.max_pose
+            recorded.size >= self.min_size
+            and recorded.sharpness >= self.min_sharpness
+            and recorded.yaw_proxy <= self.max_pose
             and round(probability, 4) >= self.min_probability
         )
 
     def to_json(self) -> dict[str, float]:
-        """Return the rule as the run's record states it."""
+        """Return the rule for the record of a run."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

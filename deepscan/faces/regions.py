@@ -1,4 +1,4 @@
-"""Which patches of a crop are foreground, boundary and background: the regions of CoRIT; no torch."""
+"""Partition the patches of a crop into foreground, boundary and background, as in CoRIT; needs no torch."""
 
 from dataclasses import dataclass
 
@@ -12,22 +12,23 @@ from deepscan.errors import UsageError
 Mask = NDArray[np.bool_]
 Shares = NDArray[np.float32]
 
-#: Foreground, its boundary and background (CoRIT, Sec. V-A, implementation details), in the order in which
-#: every array of regions has them.
+#: Foreground, its boundary and background (CoRIT, Sec. V-A, implementation details), in the order of every
+#: array of regions.
 REGIONS = ("F", "Bd", "Bg")
-#: The face in DeepfakeBench's crop, in fractions of its side: eyes, mouth and chin of the template fit.
+#: The face in DeepfakeBench's crop, as fractions of its side: it encloses the template's eyes, mouth and
+#: chin.
 FACE_CENTRE, FACE_RADII = (0.50, 0.56), (0.28, 0.36)
-#: Half axes of the region in the middle that stands for the foreground where there is no face.
+#: Half axes of the central region that is used as the foreground if there is no face.
 CENTRE_RADIUS = 0.35
 
 
 @dataclass(frozen=True, slots=True)
 class Ellipse:
-    """An upright ellipse over a crop, in fractions of the crop's side.
+    """An upright ellipse on a crop, in fractions of the crop's side.
 
     Attributes:
-        centre: Its centre, right and down of the crop's corner.
-        radii: Its half axes, across and down.
+        centre: Its centre, to the right of and below the crop's top left corner.
+        radii: Its half axes, horizontal and vertical.
     """
 
     centre: tuple[float, float]
@@ -35,10 +36,10 @@ class Ellipse:
 
     def __post_init__(self) -> None:
         if min(self.radii) <= 0:
-            raise ValueError(f"the half axes of an ellipse are above 0, not {self.radii}")
+            raise ValueError(f"the half axes of an ellipse must be above 0, not {self.radii}")
 
     def mask(self, side: int) -> Mask:
-        """Return which pixels of a crop lie inside, shape (side, side)."""
+        """Return which pixels of a crop are inside, shape (side, side)."""
         middle = (np.arange(side) + 0.5) / side
         across, down = (
             ((middle - at) / radius) ** 2 for at, radius in zip(self.centre, self.radii, strict=True)
@@ -52,10 +53,10 @@ CENTRE = Ellipse((0.5, 0.5), (CENTRE_RADIUS, CENTRE_RADIUS))
 
 
 def canonical_face(recipe: CropRecipe) -> Ellipse:
-    """Return where the face lies in crops of a recipe, which are all aligned alike.
+    """Return the face's ellipse in crops of a recipe, which are all aligned in the same way.
 
-    The ellipse goes with the eyes: it is as far below them, and as large, in units of their distance, as it
-    is in DeepfakeBench's crop.
+    Relative to the eyes and in units of their distance, the ellipse has the same position and size as in
+    DeepfakeBench's crop.
     """
     eyes, distance = _eyes(recipe)
     known_eyes, known_distance = _eyes(CropRecipe(scale=1.3))
@@ -78,12 +79,12 @@ def hull_mask(landmarks: ArrayLike, size: tuple[int, int]) -> Mask:
         size: The picture's height and width.
 
     Raises:
-        UsageError: These are no such points.
+        UsageError: The points have another shape, are too few, or are not finite.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise UsageError(
-            f"landmarks are at least three finite points, not an array of shape {points.shape}",
+            f"landmarks must be at least three finite points, not an array of shape {points.shape}",
             "give the picture's landmarks, shape (N, 2), or leave them out of the index",
         )
     mask = np.zeros(size, np.uint8)
@@ -92,18 +93,18 @@ def hull_mask(landmarks: ArrayLike, size: tuple[int, int]) -> Mask:
 
 
 def coverage(mask: Mask, grid: int) -> Shares:
-    """Return how much of each patch a mask covers, shape (grid, grid), in [0, 1].
+    """Return the share of each patch that a mask covers, shape (grid, grid), in [0, 1].
 
     Args:
-        mask: Shape (H, W), neither side below the grid.
-        grid: Patches along a side.
+        mask: Shape (H, W), each side at least `grid`.
+        grid: Number of patches along a side.
 
     Raises:
         UsageError: The mask has fewer pixels than there are patches.
     """
     if grid < 1 or mask.ndim != 2 or min(mask.shape) < grid:
         raise UsageError(
-            f"a mask of shape {mask.shape} says nothing of {grid} x {grid} patches",
+            f"a mask of shape {mask.shape} is too small for {grid} x {grid} patches",
             "give masks of the crop's size",
         )
     shares: Shares = np.asarray(
@@ -113,21 +114,22 @@ def coverage(mask: Mask, grid: int) -> Shares:
 
 
 def partition(shares: Shares, *, overlap: bool = False) -> Shares:
-    """Return foreground, boundary and background, each patch in one of them.
+    """Return foreground, boundary and background.
 
-    Patches covered by half or more are the face. The foreground is the face less its outermost patches (the
-    whole face where nothing else is left), the boundary these and the patches next to them, the background
-    the rest. The crop's own edge is no boundary: a face that is cut off there goes on.
+    Patches covered by half or more belong to the face. The foreground is the face without its outermost
+    patches (or the whole face if nothing else would be left), the boundary is these patches and their outer
+    neighbours, and the background is the rest. The crop's own edge is not a boundary: a face cut off there
+    continues.
 
     Args:
-        shares: How much of each patch the face covers, shape (G, G).
-        overlap: Whether the foreground is the whole face, which shares its outermost patches with the
-            boundary.
+        shares: Share of each patch that the face covers, shape (G, G).
+        overlap: Whether the foreground is the whole face, and so shares its outermost patches with the
+            boundary. Otherwise each patch is in one region.
 
     Returns:
         0 or 1, in the order of `REGIONS`, patches in reading order, shape (3, G * G).
     """
-    # Half a patch is a sum of many fractions, which may fall short of 0.5 by their rounding.
+    # Half a patch is a sum of many fractions, which rounding may leave just below 0.5.
     face = (shares >= 0.5 - 1e-6).astype(np.uint8)
     window = np.ones((3, 3), np.uint8)
     inner, outer = cv2.erode(face, window) > 0, cv2.dilate(face, window) > 0
@@ -139,12 +141,12 @@ def partition(shares: Shares, *, overlap: bool = False) -> Shares:
 
 
 def random_partition(grid: int, seed: int) -> Shares:
-    """Return three regions of equally many patches drawn at random (CoRIT, Table IX, "Random").
+    """Return three random regions of equal size (CoRIT, Table IX, "Random").
 
-    The draw is one for all crops, as the regions of aligned faces are.
+    One draw serves all crops, just as the regions of aligned faces do.
 
     Args:
-        grid: Patches along a side.
+        grid: Number of patches along a side.
         seed: The same seed gives the same regions.
 
     Returns:

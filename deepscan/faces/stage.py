@@ -1,4 +1,4 @@
-"""The face finder as a stage: frames of many videos go through it together."""
+"""Run the face finder as a stage that processes frames of many videos together."""
 
 from collections import deque
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from deepscan.faces.following import FollowState, search_or_follow
 from deepscan.media.frames import Frame
 from deepscan.media.jobs import FrameReady
 
-#: Frames that go through the face finder together.
+#: Number of frames that go through the face finder together.
 FRAME_BATCH = 8
 
 
 class InWork(Protocol):
-    """What the face finder's stage has to do with a video.
+    """What the face finder's stage needs to know about a video.
 
     Attributes:
-        waiting: Frames and crops that have not been through their stage yet.
-        failure: What a stage of ours could not do with it, empty where none failed.
-        follow_state: Where its faces were last.
+        waiting: Number of frames and crops that have not been through their stage yet.
+        failure: Error message of the stage that failed; empty on success.
+        follow_state: State of following the video's faces.
     """
 
     waiting: int
@@ -33,7 +33,7 @@ V = TypeVar("V", bound=InWork)
 
 
 class FaceStage(Generic[V]):
-    """Frames of many videos that wait for one face finder and go through it together.
+    """Queue of frames of many videos that go through one face finder together.
 
     Args:
         finder: The face finder.
@@ -47,18 +47,19 @@ class FaceStage(Generic[V]):
         return len(self._frames)
 
     def add(self, video: V, event: FrameReady) -> None:
-        """Let a frame wait."""
+        """Add a frame to the queue."""
         video.waiting += 1
         self._frames.append((video, event))
 
     def run(self, keep: Callable[[V, Frame, list[Detection]], None]) -> list[V]:
-        """Find the faces of one batch of frames, and give the frames' memory back.
+        """Find the faces of one batch of frames, and release the frames' memory.
 
         Args:
-            keep: Takes each frame with its faces, the largest first; the image holds until it returns.
+            keep: Called with each frame and its faces, the largest first; the image is valid until it
+                returns.
 
         Returns:
-            The videos that the frames are from, one a frame.
+            The video of each frame in the batch.
         """
         batch = take_first(self._frames, FRAME_BATCH)
         found = run_isolating_failures(self._find, batch)

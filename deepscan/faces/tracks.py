@@ -1,4 +1,4 @@
-"""Tracks: which faces of the sampled frames are one person, by their look first and their place second."""
+"""Group the faces of the sampled frames into tracks, one per person, by appearance and by position."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from deepscan.faces.looks import Looks
 from deepscan.faces.shots import ShotSpan, shot_of
 from deepscan.media.frames import Image
 
-# Measured on 2,142 faces of 67 clips with one person each (crops of `recipe.REFERENCE`), as 1 - cosine: to
-# the nearest earlier face of the same clip 0.03 (95th percentile) and 0.07 (99th), to the last one 0.05 and
+# Measured on 2,142 faces of 67 clips with one person each (`recipe.REFERENCE` crops), as 1 - cosine: to the
+# nearest earlier face of the same clip 0.03 (95th percentile) and 0.07 (99th), to the latest one 0.05 and
 # 0.12; between faces of two persons 0.10 (1st percentile), 0.13 (5th), 0.23 (median).
-#: Largest appearance distance at which two faces in the same place are taken for one person.
+#: Largest appearance distance at which two faces in the same place count as one person.
 LIMIT = 0.12
-#: How much of it a face loses that is a face's size or more away, where only its look speaks for it.
+#: The part of that limit which is used up if a face is a face's size or more away from the person's last
+#: place.
 PLACE = 0.045
 
-#: Faces of a track whose looks are taken where it is held against others, spread over it.
+#: Number of faces, spread over a track, whose looks are used to compare it with other tracks.
 LOOKED_AT = 8
 
-#: Cost of a link that may not be made; finite, since the assignment needs finite costs.
+#: Cost of a forbidden link; finite, because the assignment needs finite costs.
 FORBIDDEN = 1e6
 
 
@@ -35,10 +36,10 @@ class FaceTrack:
     """The faces of one person.
 
     Attributes:
-        id: From 0, the person seen most often first; of two seen equally often the larger one.
-        faces: At least one, in the order of their frames, at most one a frame.
-        is_face: Whether the face filter takes them for faces at all.
-        still: Whether they hardly change, as those of a photograph.
+        id: From 0, ordered by number of faces, then by their mean size, both descending.
+        faces: At least one, in order of their frames, at most one per frame.
+        is_face: Whether the face filter accepts them as faces.
+        still: Whether they hardly change, like those of a photo.
     """
 
     id: int
@@ -49,7 +50,7 @@ class FaceTrack:
     def __post_init__(self) -> None:
         indices = [face.index for face in self.faces]
         if not indices or any(b <= a for a, b in pairwise(indices)):
-            raise ValueError(f"a track has faces of increasing frame indices, not {indices}")
+            raise ValueError(f"the frame indices of a track's faces must increase, not {indices}")
 
     @property
     def face_score(self) -> float:
@@ -58,15 +59,15 @@ class FaceTrack:
 
 
 def appearance(crop: Image) -> Floats:
-    """Return what a face looks like, a unit vector of shape (416,), float32.
+    """Return a descriptor of a face's appearance, a unit vector of shape (416,), float32.
 
-    Three parts, weighted: brightness on a 16 x 16 grid with its mean and contrast taken out, colour on a
-    4 x 4 grid, histograms of 8 gradient directions in 4 x 4 cells (after Dalal and Triggs 2005). It tells
-    apart the persons of one video; it does not recognise a person elsewhere.
+    It has three weighted parts: brightness on a 16 x 16 grid, normalised for mean and contrast; colour on a 4
+    x 4 grid; and histograms of 8 gradient directions in 4 x 4 cells (after Dalal and Triggs 2005). It
+    distinguishes the persons of one video, but does not recognise a person in another one.
 
     Args:
-        crop: The aligned face, RGB, square, uint8, cut by `recipe.REFERENCE`: distances compare only between
-            crops of one recipe, and the limits of `link` are made for that one.
+        crop: The aligned face, RGB, square, uint8, cut by `recipe.REFERENCE`. Distances are only comparable
+            between crops of one recipe, and the limits of `link` apply to that one.
     """
     whole = cast(Image, cv2.cvtColor(crop, cv2.COLOR_RGB2YCrCb))
     luma = _shrunk(whole, 16)[..., 0]
@@ -78,48 +79,48 @@ def appearance(crop: Image) -> Floats:
 def link(
     faces: Sequence[Face], shots: Sequence[ShotSpan] = (), looks: Looks | None = None
 ) -> list[FaceTrack]:
-    """Return the persons that faces belong to, `FaceTrack.id` ascending.
+    """Group faces by person and return the tracks, `FaceTrack.id` ascending.
 
-    Frame by frame, the faces are assigned to the persons seen so far at the least total cost (the Hungarian
-    method). The cost is the distance in appearance to the most similar face of that person, plus up to
-    `PLACE` for how far away the person was last seen; above `LIMIT` the face starts a new person. Two persons
-    who cross are so told apart by their appearance. Two tracks with no frame in common whose appearances are
-    close are then joined. The order in which faces are given does not matter.
+    Frame by frame, faces are assigned to the persons seen so far at the lowest total cost (Hungarian method).
+    The cost is the distance in appearance to the person's most similar face, plus up to `PLACE` for the
+    distance to where the person was last seen; above `LIMIT` the face starts a new person. Two persons who
+    cross are thus kept apart by their appearance. After that, tracks with similar appearance and no frame in
+    common are joined. The order of the given faces does not matter.
 
-    All this goes on within a shot: after a cut neither place nor appearance, which changes with the light,
-    says who somebody is. Tracks with no frame in common, in whichever shots, are joined by their looks.
+    This is done within each shot, because after a cut neither position nor appearance, which changes with the
+    light, identifies a person. Tracks of any shots with no frame in common are then joined by their looks.
 
     Args:
-        faces: From any frames of one video, in any order; all appearances of one length.
-        shots: The video's shots, none for a video without cuts.
-        looks: Describes the faces of tracks that are to be joined, which then have grey crops; without it
-            appearance does.
+        faces: Faces from any frames of one video, in any order, with appearances of equal length.
+        shots: The video's shots, empty for a video without cuts.
+        looks: Describes faces for joining tracks, and needs their grey crops. Without it, appearance is used
+            throughout, as if there were no cuts.
     """
     if not faces:
         return []
     ordered = sorted(faces, key=lambda face: (face.index, *face.detection.box.tolist()))
     appearances = np.stack([face.appearance for face in ordered])
-    apart = 1 - appearances @ appearances.T
+    distances = 1 - appearances @ appearances.T
     groups = []
-    parted = groupby(
+    by_shot = groupby(
         range(len(ordered)), key=lambda k: shot_of(shots, ordered[k].index) if looks and shots else 0
     )
-    for _, members in parted:
-        own = list(members)
-        near = apart[np.ix_(own, own)]
-        part = [ordered[k] for k in own]
-        tracks = _joined(_linked(part, near), part, _nearest(near), LIMIT - PLACE)
-        groups += [[own[k] for k in track] for track in tracks]
+    for _, members in by_shot:
+        positions = list(members)
+        within = distances[np.ix_(positions, positions)]
+        part = [ordered[k] for k in positions]
+        tracks = _joined(_linked(part, within), part, _nearest(within), LIMIT - PLACE)
+        groups += [[positions[k] for k in track] for track in tracks]
     if looks is not None and len(groups) > 1:
-        groups = _joined(groups, ordered, _unlike(ordered, looks), 1 - looks.alike)
+        groups = _joined(groups, ordered, _look_distance(ordered, looks), 1 - looks.alike)
     sets = [[ordered[k] for k in sorted(group)] for group in groups]
-    # The first sighting decides between equals, so that a run repeats another's ids.
+    # Ties are broken by the first appearance, so that ids are the same in every run.
     sets.sort(key=lambda own: (-len(own), -_size(own), own[0].index, *own[0].detection.box.tolist()))
     return [FaceTrack(number, tuple(own)) for number, own in enumerate(sets)]
 
 
-def _linked(faces: Sequence[Face], apart: Floats) -> list[list[int]]:
-    """Return groups of faces, by their positions: each frame's assigned to the persons seen before it."""
+def _linked(faces: Sequence[Face], distances: Floats) -> list[list[int]]:
+    """Return groups of positions in `faces`, one per person, assigned frame by frame."""
     boxes = np.stack([face.detection.box for face in faces])
     groups: list[list[int]] = []
     # Each group's distance in appearance to every face.
@@ -128,23 +129,23 @@ def _linked(faces: Sequence[Face], apart: Floats) -> list[list[int]]:
         members = np.array(list(frame))
         owner = {}
         if groups:
-            far = _far(boxes[[group[-1] for group in groups]], boxes[members])
+            far = _box_distances(boxes[[group[-1] for group in groups]], boxes[members])
             cost = np.stack(nearest)[:, members] + PLACE * far
-            # Every link that is too dear costs the same, so that none crowds out one that may be made.
+            # All forbidden links cost the same, so that none of them displaces an allowed one.
             rows, columns = linear_sum_assignment(np.where(cost <= LIMIT, cost, FORBIDDEN))
             owner = {c: r for r, c in zip(rows, columns, strict=True) if cost[r, c] <= LIMIT}
         for column, member in enumerate(members.tolist()):
             if column in owner:
                 groups[owner[column]].append(member)
-                nearest[owner[column]] = np.minimum(nearest[owner[column]], apart[member])
+                nearest[owner[column]] = np.minimum(nearest[owner[column]], distances[member])
             else:
                 groups.append([member])
-                nearest.append(apart[member])
+                nearest.append(distances[member])
     return groups
 
 
-def _far(last: Floats, boxes: Floats) -> Floats:
-    """Return how far boxes (m, 4) are from others (n, 4), shape (n, m): 0 the same, 1 a face's size away."""
+def _box_distances(last: Floats, boxes: Floats) -> Floats:
+    """Return how far boxes (m, 4) are from others (n, 4), shape (n, m): 0 if equal, 1 if a face's size."""
     a, b = last[:, None, :].astype(np.float64), boxes[None].astype(np.float64)
     a_side = np.maximum((a[..., 2:] - a[..., :2]).mean(axis=-1), 1e-6)
     b_side = np.maximum((b[..., 2:] - b[..., :2]).mean(axis=-1), 1e-6)
@@ -161,13 +162,13 @@ def _joined(
     distance: Callable[[Sequence[int], Sequence[int]], float],
     limit: float,
 ) -> list[list[int]]:
-    """Join, the closest first, groups that share no frame and lie no further apart than a limit.
+    """Join groups with no frame in common, closest first, while their distance is within a limit.
 
     Args:
-        groups: Faces by their positions.
+        groups: Groups of positions in `faces`.
         faces: The faces.
-        distance: Says how far two groups are apart.
-        limit: The largest distance.
+        distance: Returns the distance of two groups.
+        limit: The largest distance at which groups are joined.
     """
     merged = [list(group) for group in groups]
     frames = [{faces[k].index for k in group} for group in groups]
@@ -193,23 +194,23 @@ def _joined(
     return [group for group in merged if group]
 
 
-def _nearest(apart: Floats) -> Callable[[Sequence[int], Sequence[int]], float]:
-    """Return the distance of two groups of faces in appearance: that of their two most similar ones."""
-    return lambda a, b: float(apart[np.ix_(a, b)].min())
+def _nearest(distances: Floats) -> Callable[[Sequence[int], Sequence[int]], float]:
+    """Return a distance of two groups: the appearance distance of their two most similar faces."""
+    return lambda a, b: float(distances[np.ix_(a, b)].min())
 
 
-def _unlike(faces: Sequence[Face], looks: Looks) -> Callable[[Sequence[int], Sequence[int]], float]:
-    """Return the distance of two groups of faces in looks: the mean over all pairs of some of each."""
+def _look_distance(faces: Sequence[Face], looks: Looks) -> Callable[[Sequence[int], Sequence[int]], float]:
+    """Return a distance of two groups: the mean look distance over all pairs of selected faces."""
     centres: dict[tuple[int, int], Floats] = {}
 
     def centre(group: Sequence[int]) -> Floats:
-        # Groups share no face, and grow when they are joined.
+        # Groups are disjoint and only grow, so the smallest position and the length identify one.
         key = min(group), len(group)
         if key not in centres:
             spread = np.linspace(0, len(group) - 1, min(len(group), LOOKED_AT)).round().astype(int)
             chosen = [faces[sorted(group)[k]].grey for k in spread]
-            seen = looks.vectors([grey for grey in chosen if grey is not None])
-            centres[key] = seen.mean(axis=0)
+            vectors = looks.vectors([grey for grey in chosen if grey is not None])
+            centres[key] = vectors.mean(axis=0)
         return centres[key]
 
     return lambda a, b: 1 - float(centre(a) @ centre(b))

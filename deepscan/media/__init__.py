@@ -1,1 +1,1 @@
-"""Frames and their times: probing, sampling and decoding behind a fence of worker processes."""
+"""Probe, sample and decode files in isolated worker processes."""

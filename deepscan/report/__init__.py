@@ -1,1 +1,1 @@
-"""The HTML page of a scan, made from its records only."""
+"""Write the HTML page of a scan, from its records alone."""

@@ -1,1 +1,1 @@
-"""The scan: paths, pipeline, records, verdicts, journal, resuming."""
+"""Scan files: paths, pipeline, records, verdicts, journal, resuming."""

@@ -16,7 +16,7 @@ from deepscan.engines.explanation import Explanation
 from deepscan.engines.scorer import Scorer
 from deepscan.faces.align import align
 from deepscan.faces.face import Detection, Face
-from deepscan.faces.face_filter import AROUND, FaceFilter, filter_crop, reference_crop
+from deepscan.faces.face_filter import WITH_MARGIN, FaceFilter, filter_crop, reference_crop
 from deepscan.faces.finder import FaceFinder
 from deepscan.faces.following import FollowState
 from deepscan.faces.looks import Looks
@@ -203,11 +203,11 @@ class Pipeline:
 
     def _cut(self, frame: Frame, detection: Detection) -> tuple[FaceObservation, dict[CropRecipe, Image]]:
         # One crop for quality, look and filter whatever the model, so that the persons are the same for all.
-        around = align(frame.image, detection.landmarks, AROUND)
-        seen = reference_crop(around)
+        crop = align(frame.image, detection.landmarks, WITH_MARGIN)
+        seen = reference_crop(crop)
         quality = assess(seen, detection)
         face = Face(frame.index, frame.pts, detection, quality, appearance(seen), grey=grey_crop(seen))
-        shown = None if self._filter is None else filter_crop(around)
+        shown = None if self._filter is None else filter_crop(crop)
         recipes = {scorer.recipe for scorer in self._scorers}
         if self._pictures is not None and not recipes:
             recipes = {WITHOUT_MODEL}

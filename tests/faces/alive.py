@@ -1,11 +1,11 @@
-"""Makes a portrait speak and blink, as a fake made from one photograph does."""
+"""Make a portrait speak and blink, like a fake made from a single photo."""
 
 import cv2
 import numpy as np
 
 
 def speaking(picture, landmarks, number):
-    """Return the picture with its mouth open and its eyes shut as the number says."""
+    """Return the picture with mouth and eyelids in the position for a frame number."""
     rng = np.random.default_rng(100 + number)
     apart = float(np.linalg.norm(landmarks[1] - landmarks[0]))
     drawn = picture.copy()

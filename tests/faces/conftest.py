@@ -1,4 +1,4 @@
-"""Two portraits that come with the development packages, and finders that are opened once a session."""
+"""Provide two portraits from the development packages, and face finders that are opened once per session."""
 
 from pathlib import Path
 
@@ -36,6 +36,6 @@ def fast() -> Mtcnn:
 
 @pytest.fixture(scope="session")
 def portraits(astronaut: Image, hopper: Image, exact: Mtcnn) -> dict[str, tuple[Image, Detection]]:
-    """Name -> a picture and the one face in it."""
+    """Return name -> a picture and the one face in it."""
     found = exact.detect([astronaut, hopper])
     return {"astronaut": (astronaut, found[0][0]), "hopper": (hopper, found[1][0])}

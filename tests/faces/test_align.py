@@ -1,4 +1,4 @@
-"""Alignment against scikit-image's similarity transform, and against what a crop must look like."""
+"""Test alignment against scikit-image's similarity transform, and the content of crops."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def moved(points, angle=0.3, scale=2.0, shift=(11, -7)):
 
 
 def picture(side=400):
-    """A smooth picture, so that reading it between pixels is exact to about a grey level."""
+    """Return a smooth picture, so that interpolation is exact to about a grey level."""
     y, x = np.mgrid[:side, :side] / side
     planes = [x, y, 0.5 + 0.5 * np.sin(7 * x) * np.cos(5 * y)]
     return (np.stack(planes, axis=2) * 255).round().astype(np.uint8)
@@ -40,7 +40,7 @@ def test_similarity_recovers_a_known_transform():
 
 
 def test_similarity_never_mirrors():
-    """Landmarks of a mirrored face must not be matched by turning the picture over."""
+    """Landmarks of a mirrored face must not be matched by mirroring the picture."""
     mirrored = POINTS * np.float32([-1, 1])
     assert np.linalg.det(similarity(mirrored, POINTS)[:, :2]) > 0
 
@@ -53,7 +53,7 @@ def test_similarity_needs_two_points():
 @pytest.mark.parametrize("interpolation", ["linear", "cubic", "area"])
 @pytest.mark.parametrize("scale", [0.4, 1.0, 3.3, 5.0])
 def test_crop_shows_the_picture_at_the_template(interpolation, scale):
-    """Each crop pixel equals the picture where the transform says that it lies."""
+    """Each crop pixel equals the picture at the position given by the transform."""
     recipe = CropRecipe(side=48, scale=1.3, interpolation=interpolation)
     image = picture()
     landmarks = (recipe.template - 24) @ np.array([[0.98, 0.2], [-0.2, 0.98]]) * scale + 195
@@ -64,12 +64,12 @@ def test_crop_shows_the_picture_at_the_template(interpolation, scale):
     expected = cv2.remap(
         image, where[..., 0].astype(np.float32), where[..., 1].astype(np.float32), cv2.INTER_LINEAR
     )
-    # Averaging k x k pixels of this smooth picture moves a grey level by two at most.
+    # Averaging k x k pixels of this smooth picture changes a grey level by two at most.
     assert np.abs(crop.astype(int) - expected).max() <= 2
 
 
 def test_area_does_not_alias():
-    """A checkerboard finer than the crop becomes grey; read point by point it stays black and white."""
+    """A checkerboard finer than the crop becomes grey; sampled at single points it stays black and white."""
     board = np.repeat((np.indices((600, 600)).sum(axis=0) % 2 * 255)[..., None], 3, axis=2).astype(np.uint8)
     recipes = {name: CropRecipe(side=64, scale=1.3, interpolation=name) for name in ("linear", "area")}
     landmarks = recipes["area"].template * 7 + np.float32(20)
@@ -78,7 +78,7 @@ def test_area_does_not_alias():
     assert contrast["linear"] > 100
 
 
-def test_area_reads_small_faces_as_linear_does(portraits):
+def test_area_reads_small_faces_like_linear(portraits):
     image, face = portraits["astronaut"]
     crops = [align(image, face.landmarks, CropRecipe(side=160, interpolation=i)) for i in ("linear", "area")]
     np.testing.assert_array_equal(*crops)
@@ -87,7 +87,7 @@ def test_area_reads_small_faces_as_linear_does(portraits):
 @pytest.mark.parametrize(("border", "expected"), [("black", 0), ("reflect", 200)])
 @pytest.mark.parametrize("factor", [1, 4])
 def test_border(border, expected, factor):
-    """A face at the frame's corner: what lies outside is black or mirrored, whether averaged down or not."""
+    """Outside the frame a crop is black or mirrored, whether it is averaged down or not."""
     recipe = CropRecipe(side=64, scale=1.3, interpolation="area", border=border)
     frame = np.full((500, 500, 3), 200, np.uint8)
     landmarks = (recipe.template - 32) * factor
@@ -109,24 +109,25 @@ def test_resize_changes_the_side_only(portraits):
 
 
 def test_aligned_face_has_its_landmarks_at_the_template(portraits, exact):
-    """Found again in its own crop, a face's landmarks lie where the recipe wants them."""
+    """Detected again in its own crop, a face has its landmarks where the recipe wants them."""
     recipe = CropRecipe(side=256, scale=1.3)
     for image, face in portraits.values():
         (again,) = exact.detect([align(image, face.landmarks, recipe)])[0]
         eyes = np.linalg.norm(recipe.template[1] - recipe.template[0])
-        # Five points fit four parameters, so a face unlike the template's keeps a rest of a few per cent.
+        # Five points are fitted with four parameters, so a face unlike the template keeps an error of a few
+        # per cent.
         assert np.abs(again.landmarks - recipe.template).max() < 0.2 * eyes
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 3.3])
-def test_native_is_a_crop_at_the_faces_own_size_made_smaller(scale):
-    """As a publisher's two steps: cut at the size that the face has, then Pillow's bicubic on the whole."""
+def test_native_is_a_crop_at_the_face_s_own_size_that_is_then_resized(scale):
+    """As in published pipelines: cut at the face's own size, then resize with Pillow's bicubic."""
     recipe = CropRecipe(side=48, scale=1.3, interpolation="native")
     landmarks = (recipe.template * np.float32(scale) + 40).astype(np.float32)
     own = round(48 * scale)
     cut = align(picture(), landmarks, CropRecipe(side=own, scale=1.3))
     shrunk = PIL.Image.fromarray(cut).resize((48, 48), PIL.Image.Resampling.BICUBIC)
-    # Pillow computes in fixed point: see test_resample.
+    # Pillow computes in fixed point: see `test_resampling_is_pillows_bicubic`.
     assert np.abs(align(picture(), landmarks, recipe).astype(int) - np.asarray(shrunk)).max() <= 1
 
 
@@ -138,7 +139,7 @@ def test_resampling_is_pillows_bicubic(before, channels):
     found = resample(image, 64)
     assert found.shape == expected.shape
     assert found.dtype == np.uint8
-    # Pillow computes in fixed point, so that a value halfway between two levels may go either way.
-    apart = np.abs(found.astype(int) - expected)
-    assert apart.max() <= 1
-    assert (apart > 0).mean() < 0.01
+    # Pillow computes in fixed point, so a value halfway between two levels may be rounded either way.
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01

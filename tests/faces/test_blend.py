@@ -1,4 +1,4 @@
-"""Self-blending: changed inside its region, untouched outside."""
+"""Test self-blending: it changes its region and nothing outside."""
 
 import numpy as np
 import pytest
@@ -21,39 +21,39 @@ def drawn(recipe, seed, side=96):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_mask_is_soft_lies_on_the_face_and_not_everywhere(seed):
+def test_a_mask_is_soft_and_covers_part_of_the_face(seed):
     mask = drawn(RECIPE, seed)
     assert mask.shape == (96, 96)
     assert mask.dtype == np.float32
     assert mask.min() >= 0
     assert mask.max() == pytest.approx(1)
     assert 0.02 < (mask > 0.5).mean() < 0.75
-    # Soft: no step from nothing to all between neighbours.
+    # Soft: neighbours never step from nothing to everything.
     assert np.abs(np.diff(mask, axis=1)).max() < 0.9
     nose = RECIPE.template[2].astype(int)
     near = mask[nose[1] - 20 : nose[1] + 32, nose[0] - 20 : nose[0] + 20]
     assert near.max() > 0.9
 
 
-def test_outlines_are_four_and_keep_to_the_face():
+def test_there_are_four_outlines_within_the_face():
     face = canonical_face(CropRecipe())
     outlines = [face_outline(face, np.random.default_rng(seed)) for seed in range(40)]
     assert len({outline.tobytes() for outline in outlines}) == 4
     within = [((outline - face.centre) / face.radii) for outline in outlines]
-    # The jaw of the lower ellipse stands out by a fiftieth.
+    # The jaw of the lower ellipse extends beyond it by a fiftieth.
     assert all(np.hypot(*points.T).max() < 1.03 for points in within)
-    # One of them shows the lower part of the face alone: from below the eyes on.
+    # One of them covers only the lower part of the face, from below the eyes.
     assert min(points[:, 1].min() for points in within) == pytest.approx(-1, abs=0.01)
     assert max(points[:, 1].min() for points in within) == pytest.approx(-0.02, abs=0.01)
 
 
-def test_a_mask_is_bent_anew_every_time():
+def test_a_mask_is_distorted_differently_every_time():
     outline = face_outline(canonical_face(CropRecipe()), np.random.default_rng(0))
     masks = [soft_mask(outline, 64, np.random.default_rng(seed)) for seed in range(2)]
     assert 0 < np.abs(masks[0] - masks[1]).mean() < 0.1
 
 
-def test_a_face_too_small_to_be_drawn_in_is_still_blended():
+def test_a_face_too_small_for_erosion_is_still_blended():
     mask = drawn(CropRecipe(side=96, scale=4.0), 1)
     assert mask.max() == pytest.approx(1)
     assert 0 < (mask > 0.5).mean() < 0.05
@@ -71,13 +71,13 @@ def test_blending_changes_the_region_and_nothing_else(crop, seed):
     changed = (blended != crop).any(axis=2)
     assert 0.02 < changed.mean() < 0.98
     assert not changed[mask == 0].any()
-    # How much of a pixel is the copy's is at most one of the given shares.
+    # The copy's share of a pixel is at most one of the ratios.
     assert min(abs(float(mask.max()) - ratio) for ratio in RATIOS) < 1e-6
-    # The copy differs from the crop by no more than the range of its colours.
+    # The copy differs from the crop by at most the range of its colours.
     assert (np.abs(blended.astype(int) - crop) <= np.ceil(mask * 255)[..., None]).all()
 
 
-def test_blending_hangs_on_its_generator_alone(crop):
+def test_blending_depends_only_on_its_generator(crop):
     one, same, other = (self_blended(crop, RECIPE, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
@@ -94,7 +94,8 @@ def test_the_copy_is_moved_and_changed_in_colour_and_sharpness():
             colours.append(blended[core].mean(axis=0) - 120)
             moves.append((self_blended(ramp, recipe, np.random.default_rng(seed))[0][core] - 0.0).mean())
     colours = np.array(colours)
-    # Brightness and contrast by a tenth each, and in about a third of the draws 20 levels in each channel.
+    # Brightness and contrast change by up to a tenth, and in about a third of the draws each channel by up to
+    # 20 levels.
     assert 5 < np.abs(colours).max() <= 0.1 * 255 + 0.1 * 140 + 22
     assert 0.1 < (np.ptp(colours, axis=1) > 1).mean() < 0.6
     assert np.std(moves) > 1
@@ -103,11 +104,11 @@ def test_the_copy_is_moved_and_changed_in_colour_and_sharpness():
 def test_the_mask_follows_the_recipe():
     loose = CropRecipe(side=96, scale=1.3)
     areas = [np.mean([drawn(recipe, seed).mean() for seed in range(10)]) for recipe in (RECIPE, loose)]
-    # A looser crop shows the face smaller, by (1.3 / 0.75)^2 = 3 in area where it does not leave the crop.
+    # A looser crop shows the face smaller: by (1.3 / 0.75)^2 = 3 in area if it fits into the crop.
     assert areas[0] > 2 * areas[1]
 
 
-def test_a_face_that_is_stated_replaces_the_recipes_own(crop):
+def test_a_given_face_replaces_that_of_the_recipe(crop):
     here, there = (
         np.mean(
             [
@@ -120,5 +121,5 @@ def test_a_face_that_is_stated_replaces_the_recipes_own(crop):
     )
     rows = np.arange(96)
     middle = [(mask.sum(axis=1) * rows).sum() / mask.sum() / 96 for mask in (here, there)]
-    # The recipe's face lies 0.06 of the side below the middle.
+    # The recipe's face is 0.06 of the side below the centre.
     assert middle[0] - middle[1] == pytest.approx(0.06, abs=0.02)

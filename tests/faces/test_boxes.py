@@ -1,4 +1,4 @@
-"""Box arithmetic, suppression against a quadratic loop."""
+"""Test box arithmetic, and suppression against a quadratic loop."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_of_equal_scores_the_first_wins():
     assert nms(same, np.ones(2, np.float32), 0.5).tolist() == [0]
 
 
-def test_only_the_smaller_area_removes_a_box_within_another():
+def test_only_iom_removes_a_box_within_another():
     nested = boxes([0, 0, 100, 100], [10, 10, 30, 30])
     scores = np.array([0.9, 0.8], np.float32)
     assert nms(nested, scores, 0.7).tolist() == [0, 1]
@@ -58,7 +58,7 @@ def test_nothing_to_suppress():
     assert nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), 0.5).shape == (0,)
 
 
-def test_deltas_move_edges_by_shares_of_the_size():
+def test_deltas_move_edges_by_fractions_of_the_size():
     moved = apply_deltas(boxes([10, 20, 30, 60]), boxes([0.1, -0.5, 0, 1]), rim=0)
     np.testing.assert_allclose(moved, [[12, 0, 30, 100]])
     np.testing.assert_allclose(
@@ -66,7 +66,7 @@ def test_deltas_move_edges_by_shares_of_the_size():
     )
 
 
-def test_squared_keeps_the_centre_and_the_longer_side():
+def test_a_square_keeps_the_centre_and_the_longer_side():
     np.testing.assert_allclose(
         to_square(boxes([0, 0, 10, 30], [5, 5, 25, 15])), [[-10, 0, 20, 30], [5, 0, 25, 20]]
     )

@@ -1,4 +1,4 @@
-"""The shipped nets: made by the script that is in the repository, with card, hashes and notice."""
+"""Test that the repository's script makes the shipped nets, with card, hashes and notice."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ SCRIPT = ROOT / "scripts" / "convert_mtcnn.py"
 SHIPPED = ROOT / "models" / "mtcnn"
 
 
-def test_the_script_writes_what_is_shipped(tmp_path):
+def test_the_script_writes_the_shipped_files(tmp_path):
     subprocess.run([sys.executable, str(SCRIPT), "--out", str(tmp_path)], check=True, capture_output=True)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(written) == ["NOTICE", "card.yaml", "onet.onnx", "pnet.onnx", "rnet.onnx"]
@@ -60,5 +60,5 @@ def test_nets_equal_facenet_pytorch(name, size, shapes):
     else:
         expected = dict(zip(list(shapes)[1:], regressions, strict=True)) | {"score": score}
     for key in expected:
-        # Sums of a few hundred float32 products near 1, in another order.
+        # The sums are of a few hundred float32 products near 1, in a different order.
         np.testing.assert_allclose(outputs[key], expected[key], atol=2e-5)

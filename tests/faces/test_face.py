@@ -1,4 +1,4 @@
-"""What is handed on checks itself when it is made."""
+"""Test that detections and faces check themselves when they are created."""
 
 import numpy as np
 import pytest

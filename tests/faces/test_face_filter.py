@@ -1,4 +1,4 @@
-"""The face filter: takes portraits for faces as videos show them, and no pattern that MTCNN takes for one."""
+"""Test the face filter: it accepts portraits as videos show them, and rejects patterns that MTCNN accepts."""
 
 import importlib.util
 from pathlib import Path
@@ -11,12 +11,12 @@ from deepscan.crop_recipe import REFERENCE
 from deepscan.errors import ContractError
 from deepscan.faces import face_filter
 from deepscan.faces.align import align
-from deepscan.faces.face_filter import AROUND, CROP, FaceFilter, filter_crop, reference_crop
+from deepscan.faces.face_filter import CROP, WITH_MARGIN, FaceFilter, filter_crop, reference_crop
 from deepscan.models.lookup import load_card
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-#: What `fast` takes for faces with a probability of 0.85 and more: the pattern, and the seed of its draw.
-TAKEN = [
+#: Patterns that `fast` accepts with a probability of 0.85 or more: the name, and the seed of its draw.
+ACCEPTED = [
     ("rings", 34),
     ("rings", 38),
     ("text", 36),
@@ -40,18 +40,18 @@ def network():
 
 
 def scored(network, image, found):
-    return network.score([filter_crop(align(image, detection.landmarks, AROUND)) for detection in found])
+    return network.score([filter_crop(align(image, detection.landmarks, WITH_MARGIN)) for detection in found])
 
 
-def test_most_patterns_that_the_finder_takes_for_faces_are_refused(network, fast):
-    refused = []
-    for name, seed in TAKEN:
+def test_most_patterns_that_the_finder_accepts_are_rejected(network, fast):
+    rejected = []
+    for name, seed in ACCEPTED:
         image = drawn(name, seed)
         found = [detection for detection in fast.detect([image])[0] if detection.probability >= 0.85]
-        assert found, "the finder takes it for a face"
-        refused.append(bool((scored(network, image, found) < network.least).all()))
-    # Of held-out finds nine in ten are; the first of text and the leaves are not.
-    assert refused == [True, True, False, True, True, True, False]
+        assert found, "the finder accepts it"
+        rejected.append(bool((scored(network, image, found) < network.least).all()))
+    # Nine in ten of the held-out patterns are rejected; the first text and the foliage here are not.
+    assert rejected == [True, True, False, True, True, True, False]
 
 
 @pytest.mark.parametrize("name", ["astronaut", "hopper"])
@@ -77,46 +77,48 @@ def test_portraits_are_faces_however_a_video_shows_them(network, exact, portrait
 
 
 @pytest.mark.parametrize("name", ["astronaut", "hopper"])
-def test_a_face_upside_down_is_none(network, portraits, name):
+def test_a_face_upside_down_is_rejected(network, portraits, name):
     image, face = portraits[name]
     points = face.landmarks.mean(axis=0) * 2 - face.landmarks
-    assert network.score([filter_crop(align(image, points.astype(np.float32), AROUND))])[0] < network.least
+    assert (
+        network.score([filter_crop(align(image, points.astype(np.float32), WITH_MARGIN))])[0] < network.least
+    )
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 2.4, 3.7])
-def test_one_crop_has_the_reference_in_its_middle_and_what_the_filter_sees(scale):
+def test_one_crop_contains_the_reference_crop_and_the_filter_s_crop(scale):
     y, x = np.mgrid[:700, :900]
     waves = np.stack([np.sin(x / 9 / scale), np.cos(y / 11 / scale), np.sin((x + y) / 13 / scale)], axis=2)
     image = (127 + 120 * waves).astype(np.uint8)
     points = ((REFERENCE.template - 64) * scale + (450, 350)).astype(np.float32)
-    around = align(image, points, AROUND)
-    middle = reference_crop(around).astype(int)
+    crop = align(image, points, WITH_MARGIN)
+    middle = reference_crop(crop).astype(int)
     assert np.abs(middle - align(image, points, REFERENCE)).max() <= 1
     directly = align(image, points, CROP).astype(int)
-    shown = filter_crop(around).astype(int)
+    shown = filter_crop(crop).astype(int)
     assert shown.shape == directly.shape
-    # They lie a third of a pixel apart.
+    # They are a third of a pixel apart.
     assert np.corrcoef(shown.ravel(), directly.ravel())[0, 1] > 0.98
 
 
-def test_nothing_is_scored_as_nothing(network):
+def test_no_crops_give_no_scores(network):
     assert network.score([]).shape == (0,)
 
 
-def test_many_are_scored_as_each_alone(network):
+def test_a_batch_is_scored_like_each_crop_alone(network):
     crops = np.random.default_rng(0).integers(0, 256, (5, CROP.side, CROP.side, 3), np.uint8)
     together = network.score(list(crops))
     np.testing.assert_allclose(together, np.concatenate([network.score([crop]) for crop in crops]), atol=1e-5)
 
 
-def test_the_card_says_how_a_face_is_cut_and_from_where_it_is_one():
+def test_the_card_declares_the_crop_and_the_threshold():
     card = load_card("facefilter")
     assert card.network["crop"] == CROP.to_json()
     assert 0 < card.network["least"] < 0.5
     assert card.path("onnx").stat().st_size < 300_000
 
 
-def test_a_network_that_is_not_the_cards_is_refused(tmp_path, monkeypatch):
+def test_a_network_that_does_not_match_its_card_is_refused(tmp_path, monkeypatch):
     shipped = load_card("facefilter").folder
     copy = tmp_path / "facefilter"
     copy.mkdir()

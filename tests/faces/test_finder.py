@@ -1,4 +1,4 @@
-"""One contract for all face finders: the faces of a picture, the largest first, and what found them."""
+"""Test the contract of all face finders: the faces of a picture, largest first, and what found them."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_the_largest_face_comes_first(finder, astronaut, hopper):
     assert len(sizes) == 2 and sizes == sorted(sizes, reverse=True)
 
 
-def test_what_it_follows_is_what_it_finds_or_nothing(finder, hopper):
+def test_a_followed_face_is_the_one_that_was_found(finder, hopper):
     (known,) = finder.detect([hopper])
     (again,) = finder.redetect_near([hopper], [known])
     if again is not None:
@@ -46,13 +46,13 @@ def test_what_it_follows_is_what_it_finds_or_nothing(finder, hopper):
 
 
 @pytest.mark.parametrize("mode", FINDERS.names)
-def test_a_run_can_say_what_found_its_faces(mode):
-    stated = describe_finder(mode)
-    assert set(stated) == {"name", "method", "license", "files", "crop"}
-    assert stated["files"] and all(len(value) == 64 for value in stated["files"].values())
+def test_a_finder_describes_its_networks(mode):
+    description = describe_finder(mode)
+    assert set(description) == {"name", "method", "license", "files", "crop"}
+    assert description["files"] and all(len(value) == 64 for value in description["files"].values())
 
 
-def test_an_unknown_one_is_refused_with_the_names():
+def test_an_unknown_finder_is_refused_with_the_choices():
     with pytest.raises(UsageError, match="'best'") as raised:
         open_finder("best")
     assert all(name in raised.value.hint for name in FINDERS.names)

@@ -1,4 +1,4 @@
-"""Faces that are followed: which frames are searched, what is looked for in the others, what is found."""
+"""Test following: which frames are searched, which faces are followed, and what is found."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ def face(at, probability=1.0):
 
 
 class Finder:
-    """Knows a frame by its first pixel; notes what it is asked, and loses the faces of some frames."""
+    """Stub that reads a frame's number from its first pixel, records calls, and loses some faces."""
 
     def __init__(self, every, lost=(), empty=()):
         self.every, self.lost, self.empty = every, lost, empty
@@ -43,14 +43,14 @@ def placed(found):
     return [[int(each.box[0]) for each in faces] for faces in found]
 
 
-def test_one_frame_in_some_is_searched_and_the_others_follow_the_one_before():
+def test_some_frames_are_searched_and_the_others_follow_the_one_before():
     finder, state = Finder(every=3), FollowState()
     assert placed(search_or_follow(finder, frames(*range(8)), [state] * 8)) == [[at] for at in range(8)]
     assert sorted(finder.searched) == [0, 3, 6]
     assert sorted(finder.followed) == [(1, [0]), (2, [1]), (4, [3]), (5, [4]), (7, [6])]
 
 
-def test_following_goes_on_over_batches_and_videos_do_not_mix():
+def test_following_continues_across_batches_and_videos_do_not_mix():
     finder, first, second = Finder(every=3), FollowState(), FollowState()
     search_or_follow(finder, frames(0, 100, 1), [first, second, first])
     search_or_follow(finder, frames(101, 2, 102, 103), [second, first, second, second])
@@ -58,7 +58,7 @@ def test_following_goes_on_over_batches_and_videos_do_not_mix():
     assert sorted(finder.followed) == [(1, [0]), (2, [1]), (101, [100]), (102, [101])]
 
 
-def test_after_two_seconds_somebody_else_may_be_there():
+def test_a_search_is_due_after_two_seconds():
     finder, state = Finder(every=9), FollowState()
     search_or_follow(finder, frames(0, 1, 2, 3, apart=0.9), [state] * 4)
     assert sorted(finder.searched) == [0, 3]
@@ -67,14 +67,14 @@ def test_after_two_seconds_somebody_else_may_be_there():
     assert sorted(finder.searched) == [0, 1, 2]
 
 
-def test_a_frame_in_which_a_face_is_lost_is_searched_and_so_is_one_after_none():
+def test_a_frame_with_a_lost_face_is_searched_and_so_is_one_after_a_frame_without_faces():
     finder, state = Finder(every=9, lost={2}, empty={2, 3}), FollowState()
     assert placed(search_or_follow(finder, frames(*range(6)), [state] * 6)) == [[0], [1], [], [], [4], [5]]
     assert finder.searched == [0, 2, 3, 4]
     assert [number for number, _ in finder.followed] == [1, 2, 5]
 
 
-def test_what_the_finder_doubts_is_not_followed():
+def test_uncertain_faces_are_not_followed():
     finder, state = Finder(every=9), FollowState(0, 0.0, [face(0), face(30, SURE - 0.01)])
     search_or_follow(finder, frames(1), [state])
     assert finder.followed == [(1, [0])]
@@ -85,7 +85,7 @@ def test_what_the_finder_doubts_is_not_followed():
 
 @pytest.fixture(scope="module")
 def clip(astronaut, hopper):
-    """Two persons, who move by up to a tenth of a face from frame to frame, grow and tilt."""
+    """Return frames of two persons who grow, tilt, and move by up to a tenth of a face per frame."""
     made = []
     for at in range(12):
         picture = np.full((480, 900, 3), 90, np.uint8)
@@ -100,9 +100,9 @@ def clip(astronaut, hopper):
     return made
 
 
-def test_faces_that_move_are_found_where_a_search_finds_them(fast, clip):
+def test_moving_faces_are_found_where_a_search_finds_them(fast, clip):
     assert fast.every > 1
-    # Something or other is taken for a face that is none; it is not followed.
+    # There are some false detections; they are not followed.
     found = [_sure(faces) for faces in _through(fast, clip)]
     followed = fast.redetect_near(clip[1:], found[:-1])
     off = []
@@ -112,16 +112,16 @@ def test_faces_that_move_are_found_where_a_search_finds_them(fast, clip):
             assert float(iou(one.box, other.box[None])[0]) > 0.8
             eyes = np.linalg.norm(other.landmarks[1] - other.landmarks[0])
             off.append(np.linalg.norm(one.landmarks - other.landmarks, axis=1).mean() / eyes)
-    # The same windows of the same pyramid: what is found differs only where suppression chose another one.
+    # The windows and the pyramid are the same: results differ only where suppression chose another window.
     assert np.median(off) < 1e-3
 
 
-def test_a_face_that_is_followed_for_long_does_not_drift(fast, clip):
+def test_a_face_that_is_followed_for_a_long_time_does_not_drift(fast, clip):
     (truth, *_), known = fast.detect(clip[:1])[0], fast.detect(clip[:1])
     for _ in range(12):
         known = fast.redetect_near(clip[:1], known)
     eyes = np.linalg.norm(truth.landmarks[1] - truth.landmarks[0])
-    # Suppression may choose another of the boxes that a face is found with.
+    # Suppression may choose another one of a face's boxes.
     np.testing.assert_allclose(known[0][0].landmarks, truth.landmarks, atol=eyes / 20)
 
 
@@ -135,7 +135,7 @@ def _through(finder, clip):
     return search_or_follow(finder, moving, [state] * len(clip))
 
 
-def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):
+def test_a_face_that_is_gone_or_covered_is_lost(fast, clip):
     known = fast.detect(clip[:1])[0]
     covered = clip[0].copy()
     left, top, right, bottom = known[1].box.astype(int)
@@ -145,7 +145,7 @@ def test_a_face_that_has_gone_or_been_covered_is_lost(fast, clip):
     assert len(fast.redetect_near([covered], [known[:1]])[0]) == 1, "the other one is still there"
 
 
-def test_two_hints_that_lead_to_one_face_are_not_two_faces(fast, clip):
+def test_two_hints_for_the_same_face_are_not_two_faces(fast, clip):
     known = fast.detect(clip[:1])[0]
     assert fast.redetect_near([clip[0]], [[known[0], known[0]]]) == [None]
 

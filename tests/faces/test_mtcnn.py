@@ -1,4 +1,4 @@
-"""The face finder: facenet-pytorch's result in `exact`, the same faces in `fast`, and no surprises."""
+"""Test MTCNN: facenet-pytorch's result in `exact`, the same faces in `fast`, and all edge cases."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ PROBABILITY = 1e-5
 
 
 def canvas(height, width, *placed):
-    """A grey picture with others pasted at (left, top)."""
+    """Return a grey picture with others pasted at (left, top)."""
     image = np.full((height, width, 3), 90, np.uint8)
     for other, left, top in placed:
         image[top : top + other.shape[0], left : left + other.shape[1]] = other
@@ -92,7 +92,7 @@ def test_exact_equals_facenet_pytorch(name, scenes, exact, reference):
         assert face.probability == pytest.approx(probabilities[k], abs=PROBABILITY)
 
 
-def test_scenes_hold_the_faces_that_they_are_made_of(scenes, exact):
+def test_scenes_contain_the_faces_they_are_made_of(scenes, exact):
     counts = {
         name: len(found) for name, found in zip(scenes, exact.detect(list(scenes.values())), strict=True)
     }
@@ -105,49 +105,50 @@ def test_scenes_hold_the_faces_that_they_are_made_of(scenes, exact):
 @pytest.mark.parametrize(
     "bounds", [None, (1, Bounds(1, 1)), (200_000, Bounds(5_000, 7 * 48**2)), (1 << 24, BOUNDS["cuda"])]
 )
-def test_a_face_does_not_depend_on_its_company(finder, bounds, scenes, request, monkeypatch):
-    """Mixed sizes in one call, cut into chunks anywhere, give what each image gives alone."""
+def test_a_face_does_not_depend_on_the_other_images(finder, bounds, scenes, request, monkeypatch):
+    """Images of mixed sizes in one call, split anywhere, give the same faces as each image alone."""
     finder = request.getfixturevalue(finder)
     images = [scenes[name] for name in ("small", "crowd", "flat", "small", "cut by the edge", "crowd")]
     alone = [finder.detect([image])[0] for image in images]
     if bounds:
-        monkeypatch.setattr(mtcnn, "HELD_PIXELS", bounds[0])
+        monkeypatch.setattr(mtcnn, "KEPT_PIXELS", bounds[0])
         monkeypatch.setattr(finder, "_bounds", bounds[1])
     for together, one in zip(finder.detect(images), alone, strict=True):
         assert len(together) == len(one)
         for a, b in zip(together, one, strict=True):
-            # A matrix product may sum in another order in another batch.
+            # In another batch, a matrix product may sum in a different order.
             np.testing.assert_allclose(a.box, b.box, atol=PIXELS)
             np.testing.assert_allclose(a.landmarks, b.landmarks, atol=PIXELS)
 
 
-def test_around_a_known_face_p_net_gives_what_it_gives_in_the_whole_level(scenes, exact, monkeypatch):
-    """Its map is the same up to the rim, wherever the face lies: pooling takes whole steps there, too."""
+def test_p_net_around_a_known_face_gives_the_same_as_in_the_whole_level(scenes, exact, monkeypatch):
+    """Its map is the same up to its edge, wherever the face is, because pooling uses whole strides."""
 
-    class Seen(IntegralImage):
+    class RecordingImage(IntegralImage):
         def resized(self, height, width, rows, columns):
-            looked.append((height, width, rows, columns))
+            parts.append((height, width, rows, columns))
             return super().resized(height, width, rows, columns)
 
-    class Heard:
+    class RecordingNet:
         def run(self, names, feed):
             answers.append(pnet.run(names, feed)[0])
             return answers[-1:]
 
-    looked, answers, pnet, image = [], [], exact._pnet, scenes["crowd"]
-    monkeypatch.setattr(exact, "_pnet", Heard())
+    parts, answers, pnet, image = [], [], exact._pnet, scenes["crowd"]
+    monkeypatch.setattr(exact, "_pnet", RecordingNet())
     corners = np.float32([(x, y) for x in (-9, 90, 301, 777, 850) for y in (-5, 111, 250, 545)])
     near = [np.concatenate([corner, corner + side]) for corner in corners for side in (40, 57, 131)]
-    exact._propose_near([Seen(image)], [1.0], [near])
-    assert any(rows.stop < height for height, _, rows, _ in looked)
-    assert any(rows.stop == height and height % 2 for height, _, rows, _ in looked)
+    exact._propose_near([RecordingImage(image)], [1.0], [near])
+    assert any(rows.stop < height for height, _, rows, _ in parts)
+    assert any(rows.stop == height and height % 2 for height, _, rows, _ in parts)
     whole = {
-        at[:2]: pnet.run(None, {"pixels": IntegralImage(image).resized(*at[:2])[None]})[0] for at in looked
+        part[:2]: pnet.run(None, {"pixels": IntegralImage(image).resized(*part[:2])[None]})[0]
+        for part in parts
     }
-    for (*level, rows, columns), answer in zip(looked, answers, strict=True):
+    for (*level, rows, columns), answer in zip(parts, answers, strict=True):
         top, left = rows.start // 2, columns.start // 2
         expected = whole[tuple(level)][:, :, top:, left:][:, :, : answer.shape[2], : answer.shape[3]]
-        # A matrix product may sum in another order over another number of pixels.
+        # Over another number of pixels, a matrix product may sum in a different order.
         np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
@@ -157,14 +158,14 @@ def test_faces_come_largest_first(scenes, exact):
 
 
 @pytest.mark.parametrize("width", [640, 1280, 1920, 3840])
-def test_fast_gives_the_place_in_the_full_frame(width, astronaut, exact, fast):
+def test_fast_returns_positions_in_the_full_frame(width, astronaut, exact, fast):
     frame = canvas(360, 640, (scaled(astronaut, 0.7), 150, 1))
     (truth,) = exact.detect([frame])[0]
     factor = width / 640
     (found,) = fast.detect([cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)])[0]
     assert iou(truth.box * np.float32(factor), found.box[None])[0] > 0.8
     eyes = np.linalg.norm(truth.landmarks[1] - truth.landmarks[0])
-    # A twentieth of the eye distance is how far MTCNN's points move between pyramids of one picture.
+    # MTCNN's points move by up to a twentieth of the eye distance between pyramids of one picture.
     np.testing.assert_allclose(found.landmarks / factor, truth.landmarks, atol=eyes / 20)
 
 
@@ -210,14 +211,14 @@ def test_unknown_options(options):
         Mtcnn(**options)
 
 
-@pytest.mark.skipif(cuda_devices() > 0, reason="this machine has the GPU whose absence is tested")
-def test_cuda_that_is_not_there_is_an_error():
+@pytest.mark.skipif(cuda_devices() > 0, reason="tests the absence of a GPU, and this machine has one")
+def test_cuda_without_a_gpu_is_an_error():
     with pytest.raises(MissingError, match="--faces-device cuda") as raised:
         Mtcnn(device="cuda")
     assert "--faces-device cpu" in raised.value.hint
 
 
-def test_on_a_gpu_the_same_faces_take_fewer_and_larger_runs(scenes, monkeypatch):
+def test_a_gpu_gives_the_same_faces_in_fewer_and_larger_runs(scenes, monkeypatch):
     class Counted:
         def __init__(self, path, device, threads):
             self.session, self.sizes = open_session(path, threads=1), []
@@ -249,5 +250,5 @@ def test_cuda_finds_what_the_cpu_finds(scenes, fast):
     for gpu, cpu in zip(Mtcnn(device="cuda").detect(images), fast.detect(images), strict=True):
         assert len(gpu) == len(cpu)
         for a, b in zip(gpu, cpu, strict=True):
-            # Convolutions sum in another order there; half a pixel moves no crop visibly.
+            # Convolutions sum in a different order on a GPU; half a pixel changes no crop visibly.
             np.testing.assert_allclose(a.box, b.box, atol=0.5)

@@ -1,4 +1,4 @@
-"""Quality figures move the way that a person would say, and the rule draws the line where it states."""
+"""Test that quality measures change as a person would expect, and that the rule applies its limits."""
 
 from dataclasses import replace
 
@@ -24,11 +24,11 @@ def face(**quality):
 def test_blur_lowers_sharpness(portraits):
     image, found = portraits["astronaut"]
     crop = align(image, found.landmarks, REFERENCE)
-    figures = [assess(cv2.GaussianBlur(crop, (0, 0), sigma), found).sharpness for sigma in (0.01, 1, 2, 4)]
-    assert figures == sorted(figures, reverse=True) and figures[-1] < figures[0] / 10
+    measures = [assess(cv2.GaussianBlur(crop, (0, 0), sigma), found).sharpness for sigma in (0.01, 1, 2, 4)]
+    assert measures == sorted(measures, reverse=True) and measures[-1] < measures[0] / 10
 
 
-def test_sharpness_is_that_of_the_common_side():
+def test_sharpness_is_measured_at_the_common_side():
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     twice = np.repeat(np.repeat(noise, 2, axis=0), 2, axis=1)
     assert assess(twice, detection()).sharpness == pytest.approx(assess(noise, detection()).sharpness)
@@ -54,11 +54,11 @@ def test_pose_is_the_nose_between_the_eyes_however_the_head_is_tilted(x, expecte
     assert yaw_proxy(with_nose(x, angle)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_eyes_in_one_point_are_a_profile():
+def test_eyes_in_one_point_count_as_a_profile():
     assert yaw_proxy(detection([[5, 5]] * 5)) == 1
 
 
-def test_rule_admits_on_its_limits_and_not_beyond():
+def test_the_rule_includes_its_limits():
     rule = QualityRule(min_size=50, min_sharpness=20, max_pose=0.5, min_probability=0.99)
     assert rule.admits(face(size=50, sharpness=20, yaw_proxy=0.5))
     assert not rule.admits(face(size=49.9))
@@ -73,7 +73,7 @@ def test_default_rule_admits_portraits(portraits):
         assert QualityRule().admits(Face(0, 0.0, found, quality, np.ones(1, np.float32)))
 
 
-def test_rule_states_every_limit():
+def test_the_record_of_a_rule_has_every_limit():
     assert QualityRule(1, 2, 0.5, 0.25).to_json() == {
         "min_size": 1,
         "min_sharpness": 2,

@@ -1,4 +1,4 @@
-"""Regions of a crop: where the face is, and a partition of the patches around it."""
+"""Test the regions of a crop: the face's position and the partition of patches around it."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from deepscan.faces.regions import (
 )
 
 
-def test_the_face_of_deepfakebenchs_crop_is_the_known_ellipse():
+def test_the_face_in_deepfakebenchs_crop_is_the_known_ellipse():
     for side in (256, 224, 64):
         face = canonical_face(CropRecipe(side=side, scale=1.3))
         # The template is rounded to float32 pixels.
@@ -27,9 +27,9 @@ def test_the_face_of_deepfakebenchs_crop_is_the_known_ellipse():
 @pytest.mark.parametrize(
     "recipe", [CropRecipe(scale=0.75, shift=(0.1, -0.16)), CropRecipe(scale=2.0), CropRecipe(scale=1.0)]
 )
-def test_the_face_goes_with_the_landmarks_of_any_crop(recipe):
+def test_the_face_follows_the_landmarks_of_any_crop(recipe):
     face, known = canonical_face(recipe), canonical_face(CropRecipe())
-    # Where the five landmarks stand in the ellipse is the same in every crop.
+    # The five landmarks have the same position within the ellipse in every crop.
     inside = (recipe.template / recipe.side - face.centre) / face.radii
     expected = (CropRecipe().template / 256 - known.centre) / known.radii
     np.testing.assert_allclose(inside, expected, atol=1e-5)
@@ -47,7 +47,7 @@ def test_an_ellipse_covers_its_area():
         Ellipse((0.5, 0.5), (0.0, 0.1))
 
 
-def test_a_patch_counts_from_half_of_it_on():
+def test_a_patch_counts_if_half_of_it_is_covered():
     mask = np.zeros((40, 40), bool)
     mask[:, :15] = True
     shares = coverage(mask, 4)
@@ -59,7 +59,7 @@ def test_a_patch_counts_from_half_of_it_on():
 
 @pytest.mark.parametrize("grid", [3, 7, 10, 14, 16, 32])
 @pytest.mark.parametrize("recipe", [CropRecipe(), CropRecipe(scale=0.75, shift=(0.0, -0.16))])
-def test_regions_of_a_face_are_a_partition_in_order_from_the_inside(grid, recipe):
+def test_regions_of_a_face_partition_the_crop_from_the_inside_out(grid, recipe):
     regions = partition(coverage(canonical_face(recipe).mask(grid * 14), grid))
     assert regions.shape == (3, grid * grid)
     assert regions.dtype == np.float32
@@ -96,15 +96,15 @@ def test_a_face_too_thin_to_lose_its_rim_keeps_it():
     regions = partition(face)
     assert regions[0].sum() == 4
     assert (regions.sum(axis=0) == 1).all()
-    # No face at all: everything is background.
+    # Without a face, everything is background.
     assert partition(np.zeros((6, 6), np.float32)).sum(axis=1).tolist() == [0, 0, 36]
 
 
-def test_a_face_cut_off_by_the_crop_goes_on_there():
+def test_a_face_cut_off_by_the_crop_has_no_boundary_there():
     assert partition(np.ones((5, 5), np.float32)).sum(axis=1).tolist() == [25, 0, 0]
 
 
-def test_random_regions_are_thirds_that_hang_on_the_seed():
+def test_random_regions_are_thirds_that_depend_on_the_seed():
     regions = random_partition(16, 7)
     assert (regions.sum(axis=0) == 1).all()
     assert sorted(regions.sum(axis=1)) == [85, 85, 86]
@@ -117,12 +117,12 @@ def test_the_hull_of_landmarks_is_filled():
     mask = hull_mask(square, (40, 40))
     assert mask.sum() == 400
     assert mask[10:30, 10:30].all()
-    # What lies outside the crop is cut off.
+    # Points outside the crop are cut off.
     assert hull_mask(np.array(square) + 20, (40, 40)).sum() == 100
 
 
 @pytest.mark.parametrize("landmarks", [[(1, 2), (3, 4)], [1, 2, 3], [(0, 0), (1, 1), (np.nan, 2)]])
-def test_what_is_no_landmarks_is_refused(landmarks):
+def test_invalid_landmarks_are_refused(landmarks):
     with pytest.raises(UsageError, match="landmarks"):
         hull_mask(landmarks, (40, 40))
 

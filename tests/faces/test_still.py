@@ -1,4 +1,4 @@
-"""Still faces: a photograph under a moving camera is one, a head whose mouth moves is none."""
+"""Test still faces: a photo under a moving camera is still, a head with a moving mouth is not."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from tests.faces.alive import speaking
 
 
 def photographed(picture, number):
-    """The picture as a hand-held camera has it, in noise and another light."""
+    """Return the picture as filmed by a hand-held camera, with noise and different light."""
     rng = np.random.default_rng(number)
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-4, 4), rng.uniform(0.8, 1.1))
@@ -43,19 +43,19 @@ def photograph(hopper, fast):
 @pytest.fixture(scope="module")
 def speaker(portraits, fast):
     picture, face = portraits["hopper"]
-    said = [speaking(picture, face.landmarks, number) for number in range(8)]
-    return track([photographed(frame, number) for number, frame in enumerate(said)], fast)
+    spoken = [speaking(picture, face.landmarks, number) for number in range(8)]
+    return track([photographed(frame, number) for number, frame in enumerate(spoken)], fast)
 
 
-def test_a_photograph_that_the_camera_moves_before_is_still(photograph):
+def test_a_photo_filmed_by_a_moving_camera_is_still(photograph):
     assert is_still(photograph)
 
 
-def test_a_face_made_from_one_photograph_that_speaks_is_not_still(speaker):
+def test_a_speaking_face_made_from_one_photo_is_not_still(speaker):
     assert not is_still(speaker)
 
 
-def test_one_frame_in_which_a_hand_passes_does_not_make_a_photograph_alive(photograph):
+def test_a_hand_that_passes_in_one_frame_does_not_make_a_photo_alive(photograph):
     covered = photograph[2].grey.copy()
     covered[20:40, 10:50] = 200
     passed = list(photograph)
@@ -64,20 +64,20 @@ def test_one_frame_in_which_a_hand_passes_does_not_make_a_photograph_alive(photo
 
 
 @pytest.mark.parametrize("some", [slice(0, 5), slice(0, 1)])
-def test_few_faces_tell_nothing(photograph, some):
+def test_a_few_faces_are_not_enough(photograph, some):
     assert not is_still(photograph[some])
 
 
-def test_a_moment_tells_nothing(hopper, fast):
+def test_a_moment_is_not_enough(hopper, fast):
     assert not is_still(track([photographed(hopper, number) for number in range(8)], fast, every=0.2))
 
 
-def test_faces_without_a_grey_crop_tell_nothing(photograph):
+def test_faces_without_a_grey_crop_are_not_enough(photograph):
     bare = [Face(*(getattr(face, name) for name in Face.__slots__[:-1])) for face in photograph]
     assert not is_still(bare)
 
 
-def test_what_cannot_be_laid_over_the_other_has_changed():
+def test_faces_that_cannot_be_registered_have_changed():
     flat = np.full((still.SIDE, still.SIDE), 100, np.float32)
     noise = np.random.default_rng(0).uniform(0, 255, flat.shape).astype(np.float32)
     assert still.change(noise, flat) >= still.MOVED

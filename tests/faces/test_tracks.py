@@ -1,4 +1,4 @@
-"""Linking: one person stays one, two stay two, wherever they go."""
+"""Test linking: one person stays one, and two stay two, wherever they go."""
 
 import itertools
 from dataclasses import replace
@@ -13,12 +13,12 @@ from deepscan.faces.face import Detection, Face, Quality
 from deepscan.faces.shots import ShotSpan
 from deepscan.faces.tracks import LIMIT, PLACE, FaceTrack, appearance, link
 
-#: Looks at right angles to each other: four persons who differ clearly.
+#: Orthogonal appearances: four persons who differ clearly.
 LOOKS = np.eye(8, dtype=np.float32)[:4]
 
 
 def blend(a, b, distance):
-    """A look at that distance (1 - cosine) from a, on the way to b."""
+    """Return an appearance at a distance (1 - cosine) from `a` towards `b`."""
     cosine = 1 - distance
     return (cosine * a + np.sqrt(1 - cosine**2) * b).astype(np.float32)
 
@@ -30,7 +30,7 @@ def face(index, x, look, *, y=100.0, side=80.0):
 
 
 def who(tracks):
-    """Track by track, which look it holds at each of its frames."""
+    """Return for each track the frames of its faces and which appearance each has."""
     return [[(seen.index, int(seen.appearance.argmax())) for seen in track.faces] for track in tracks]
 
 
@@ -40,7 +40,7 @@ def test_one_person_who_moves_is_one_track():
     assert track.id == 0 and track.faces == tuple(faces)
 
 
-def test_look_may_drift_in_place_further_than_elsewhere():
+def test_appearance_may_drift_further_in_place_than_elsewhere():
     drifted = blend(LOOKS[0], LOOKS[1], LIMIT - PLACE / 2)
     assert len(link([face(0, 0, LOOKS[0]), face(1, 0, drifted)])) == 1
     assert len(link([face(0, 0, LOOKS[0]), face(1, 500, drifted)])) == 2
@@ -53,7 +53,7 @@ def test_two_persons_side_by_side_stay_two_even_if_they_look_alike():
 
 
 def test_crossing_persons_are_not_swapped():
-    """They change places between two samples, so that place alone would swap them."""
+    """They change places between two samples, so that position alone would swap them."""
     path = (0, 100, 200, 300, 400)
     faces = [
         face(k, x, look)
@@ -72,13 +72,13 @@ def test_shot_and_reverse_shot_in_one_place_are_two_persons():
     assert who(tracks) == [[(k, 0) for k in (0, 1, 4, 5, 7)], [(k, 1) for k in (2, 3, 6)]]
 
 
-def test_a_person_who_was_away_comes_back_elsewhere_and_in_another_size():
+def test_a_person_who_was_away_returns_elsewhere_in_another_size():
     tracks = link([face(0, 0, LOOKS[0]), face(1, 0, LOOKS[1]), face(9, 700, LOOKS[0], side=300)])
     assert who(tracks) == [[(0, 0), (9, 0)], [(1, 1)]]
 
 
-def test_tracks_that_turn_out_alike_are_joined():
-    """The third look lies between the first two, which alone are too far apart to be linked elsewhere."""
+def test_tracks_that_turn_out_similar_are_joined():
+    """The third appearance is between the first two, which are too far apart to be linked directly."""
     near = LIMIT - PLACE - 0.005
     far = blend(LOOKS[0], LOOKS[1], 2.5 * near)
     between = blend(LOOKS[0], LOOKS[1], 0.6 * near)
@@ -88,8 +88,8 @@ def test_tracks_that_turn_out_alike_are_joined():
     assert sorted(len(track.faces) for track in tracks) == [3, 3]
 
 
-def test_joining_keeps_one_face_a_frame():
-    """Two who are seen together are not joined through a third track that resembles both."""
+def test_joining_keeps_one_face_per_frame():
+    """Two persons seen together are not joined through a third track that resembles both."""
     near = LIMIT - PLACE - 0.01
     middle = blend(LOOKS[0], LOOKS[1], near / 2)
     side = blend(LOOKS[0], LOOKS[1], near)
@@ -97,7 +97,7 @@ def test_joining_keeps_one_face_a_frame():
     assert sorted(len(track.faces) for track in tracks) == [1, 2]
 
 
-def test_ids_go_by_sightings_then_size():
+def test_ids_are_ordered_by_number_of_faces_then_by_size():
     faces = [face(k, 0, LOOKS[0], side=50) for k in range(2)]
     faces += [face(k, 300, LOOKS[1], side=90) for k in range(2)]
     faces += [face(k, 600, LOOKS[2], side=20) for k in range(3)]
@@ -106,7 +106,7 @@ def test_ids_go_by_sightings_then_size():
     assert [int(track.faces[0].appearance.argmax()) for track in tracks] == [2, 1, 0]
 
 
-def test_the_order_given_does_not_matter():
+def test_the_order_of_the_faces_does_not_matter():
     faces = [face(k, 200 * j, LOOKS[j]) for k in range(3) for j in range(2)]
     expected = who(link(faces))
     for shuffled in itertools.islice(itertools.permutations(faces), 0, 720, 37):
@@ -126,18 +126,18 @@ def test_no_faces():
     assert link([]) == []
 
 
-def test_a_track_refuses_two_faces_of_a_frame():
-    with pytest.raises(ValueError, match="increasing"):
+def test_a_track_refuses_two_faces_in_one_frame():
+    with pytest.raises(ValueError, match="must increase"):
         FaceTrack(0, (face(1, 0, LOOKS[0]), face(1, 50, LOOKS[0])))
-    with pytest.raises(ValueError, match="increasing"):
+    with pytest.raises(ValueError, match="must increase"):
         FaceTrack(0, ())
 
 
-# With the looks of real faces: a portrait under small changes of place, size, light and angle.
+# With the appearance of real faces: a portrait with small changes of position, size, light and angle.
 
 
 def shown(portrait, index, x, rng, side=140):
-    """The portrait's face as frame `index` might show it, x pixels from the left of a 900-pixel frame."""
+    """Return the portrait's face in a variation for frame `index`, at x pixels of a 900-pixel frame."""
     image, found = portrait
     factor = side / found.width * rng.uniform(0.9, 1.1)
     turn = cv2.getRotationMatrix2D((0, 0), rng.uniform(-8, 8), factor)
@@ -159,12 +159,12 @@ def actors(portraits):
     }
 
 
-def names(tracks, given):
-    lookup = {id(seen): name for name, faces in given.items() for seen in faces}
-    return [{lookup[id(seen)] for seen in track.faces} for track in tracks]
+def names(tracks, faces_by_name):
+    lookup = {id(face): name for name, faces in faces_by_name.items() for face in faces}
+    return [{lookup[id(face)] for face in track.faces} for track in tracks]
 
 
-def test_a_look_is_a_unit_vector_that_does_not_change_with_the_light(portraits):
+def test_an_appearance_is_a_unit_vector_that_hardly_changes_with_the_light(portraits):
     image, found = portraits["hopper"]
     crop = align(image, found.landmarks, REFERENCE)
     look, darker = appearance(crop), appearance((crop * 0.8).astype(np.uint8))
@@ -173,33 +173,33 @@ def test_a_look_is_a_unit_vector_that_does_not_change_with_the_light(portraits):
     assert 1 - look @ darker < LIMIT / 4
 
 
-def test_a_flat_crop_has_a_look():
+def test_a_flat_crop_has_an_appearance():
     assert np.isfinite(appearance(np.full((128, 128, 3), 128, np.uint8))).all()
 
 
 def test_a_person_is_nearer_to_themself_than_to_another(actors):
     looks = {name: np.stack([act(k, 450).appearance for k in range(12)]) for name, act in actors.items()}
-    own = max(float((1 - each @ each.T).max()) for each in looks.values())
+    own = max(float((1 - faces @ faces.T).max()) for faces in looks.values())
     other = float((1 - looks["astronaut"] @ looks["hopper"].T).min())
     assert own < LIMIT < other
 
 
 def test_portraits_across_a_cut_and_a_crossing(actors):
     left, right = range(100, 801, 100), range(800, 99, -100)
-    given = {
+    faces_by_name = {
         "astronaut": [actors["astronaut"](k, x) for k, x in enumerate(left)],
         "hopper": [actors["hopper"](k, x) for k, x in enumerate(right)],
     }
-    # After the cut each is alone, in the middle of the picture, nearer to the camera.
-    given["hopper"] += [actors["hopper"](k, 450, side=220) for k in range(8, 12)]
-    given["astronaut"] += [actors["astronaut"](k, 450, side=220) for k in range(12, 15)]
-    tracks = link([seen for faces in given.values() for seen in faces])
-    assert names(tracks, given) == [{"hopper"}, {"astronaut"}]
+    # After the cut each is alone, in the centre of the picture, closer to the camera.
+    faces_by_name["hopper"] += [actors["hopper"](k, 450, side=220) for k in range(8, 12)]
+    faces_by_name["astronaut"] += [actors["astronaut"](k, 450, side=220) for k in range(12, 15)]
+    tracks = link([face for faces in faces_by_name.values() for face in faces])
+    assert names(tracks, faces_by_name) == [{"hopper"}, {"astronaut"}]
     assert [len(track.faces) for track in tracks] == [12, 11]
 
 
 class StubLooks:
-    """Knows a person by the level of the grey crop."""
+    """Identifies a person by the level of the grey crop."""
 
     alike = 0.5
 
@@ -215,28 +215,28 @@ def cut_face(index, x, look, person):
 SHOTS = (ShotSpan(0, 0, 3, 0.0, 1.5), ShotSpan(1, 4, 7, 2.0, 3.5))
 
 
-def test_a_person_is_known_again_after_a_cut_however_the_appearance_has_changed():
+def test_a_person_is_recognised_after_a_cut_despite_a_changed_appearance():
     faces = [cut_face(k, 0, LOOKS[k // 4], person=1) for k in range(8)]
     (track,) = link(faces, SHOTS, StubLooks())
     assert len(track.faces) == 8
     assert len(link(faces)) == 2
 
 
-def test_another_person_in_the_same_place_after_a_cut_is_another_however_alike():
+def test_another_person_in_the_same_place_after_a_cut_stays_another_despite_a_similar_appearance():
     twin = blend(LOOKS[0], LOOKS[1], 0.01)
     faces = [cut_face(k, 0, LOOKS[0] if k < 4 else twin, person=k // 4) for k in range(8)]
     assert [len(track.faces) for track in link(faces, SHOTS, StubLooks())] == [4, 4]
     assert len(link(faces)) == 1
 
 
-def test_two_seen_at_once_are_never_joined_by_their_looks():
+def test_two_persons_seen_together_are_never_joined_by_their_looks():
     faces = [cut_face(k, x, LOOKS[at], person=1) for k in range(4) for at, x in ((0, 0), (1, 300))]
-    # After the cut one of them is seen: that is one of the two, and the other stays alone.
+    # One of them is seen after the cut: it joins one of the two, and the other stays alone.
     faces += [cut_face(k, 0, LOOKS[2], person=1) for k in range(4, 8)]
     assert sorted(len(track.faces) for track in link(faces, SHOTS, StubLooks())) == [4, 8]
 
 
-def test_a_person_lost_within_a_shot_is_known_again_by_the_look():
+def test_a_person_lost_within_a_shot_is_recognised_by_the_looks():
     faces = [cut_face(k, 0, LOOKS[0 if k < 4 else 1], person=2) for k in range(8)]
     (whole,) = (ShotSpan(0, 0, 7, 0.0, 3.5),)
     assert len(link(faces, [whole], StubLooks())) == 1
