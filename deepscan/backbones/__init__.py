@@ -1,4 +1,4 @@
-"""Backbones: vision transformers, driven token by token, convolutional networks, and how they are tuned."""
+"""Backbones: vision transformers, convolutional networks, and how they are tuned."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,20 +9,20 @@ from deepscan.registry import Registry
 if TYPE_CHECKING:
     from deepscan.backbones.backbone import Backbone
 
-#: For a backbone that nothing is published of: centres a picture and spreads it to about 1.
+#: For backbones without published weights: centres pixels and scales them to a deviation of about 1.
 _OWN = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-#: Backbones that are made of transformer blocks.
-TRANSFORMERS = (*(name for name, found in PUBLISHED.items() if found.transformer), "compact")
-#: Those that a method can drive with tokens of its own.
-STEPWISE = (*(name for name, found in PUBLISHED.items() if found.stepwise), "compact")
-#: Name -> what builds the backbone, with random weights, from the keyword arguments that `network.backbone`
-#: states beside its name.
+#: Backbones built of transformer blocks.
+TRANSFORMERS = (*(name for name, entry in PUBLISHED.items() if entry.transformer), "compact")
+#: Backbones into which a method can put its own tokens.
+STEPWISE = (*(name for name, entry in PUBLISHED.items() if entry.stepwise), "compact")
+#: Name -> builder of the backbone with random weights. Its keyword arguments are the other keys of
+#: `network.backbone`.
 BACKBONES: "Registry[Callable[..., Backbone]]" = Registry(
     "backbone",
     {
         **{
-            name: f"deepscan.backbones.{'pretrained' if found.transformer else 'efficientnet'}"
-            for name, found in PUBLISHED.items()
+            name: f"deepscan.backbones.{'pretrained' if entry.transformer else 'efficientnet'}"
+            for name, entry in PUBLISHED.items()
         },
         "compact": "deepscan.backbones.compact",
         "convnet": "deepscan.backbones.convnet",
@@ -31,14 +31,14 @@ BACKBONES: "Registry[Callable[..., Backbone]]" = Registry(
 
 
 def normalisation(name: str) -> Normalisation:
-    """Return the mean and standard deviation per RGB channel, of pixels in [0, 1], that a backbone takes.
+    """Return a backbone's input mean and standard deviation per RGB channel, for pixels in [0, 1].
 
     Raises:
-        UsageError: There is no such backbone.
+        UsageError: The name is unknown.
     """
     if name in PUBLISHED:
         return PUBLISHED[name].normalisation
     if name not in BACKBONES.names:
-        # Says which name is near.
+        # Raises, with the closest name in the hint.
         BACKBONES.get(name)
     return _OWN

@@ -1,4 +1,4 @@
-"""Self-attention with query, key, value and output apart, and what tells it where tokens lie."""
+"""Self-attention with separate query, key, value and output matrices, and its position encodings."""
 
 import math
 from dataclasses import dataclass
@@ -9,40 +9,40 @@ from torch import Tensor, nn
 
 
 def rotated(x: Tensor, rotary: Tensor, interleaved: bool = False) -> Tensor:
-    """Return queries or keys turned by their tokens' places ("RoFormer", 2021, Sec. 3.4.2).
+    """Rotate queries or keys by their tokens' positions ("RoFormer", 2021, Sec. 3.4.2).
 
     Args:
         x: Shape (B, H, N, E).
-        rotary: Sine beside cosine of each token, shape (B or 1, N, 2 E); a sine of 0 and a cosine of 1 leave
-            a token as it is.
-        interleaved: Whether a number turns with the one beside it, or with the one half a head away.
+        rotary: Sine and cosine of each token, concatenated, shape (B or 1, N, 2 E); a sine of 0 and a cosine
+            of 1 leave a token unchanged.
+        interleaved: Whether each element is paired with its neighbour, or with the one half a head away.
     """
     sine, cosine = rotary[:, None].chunk(2, dim=-1)
     if interleaved:
         first, second = x[..., ::2], x[..., 1::2]
-        crossed = torch.stack((-second, first), dim=-1).flatten(-2)
+        partner = torch.stack((-second, first), dim=-1).flatten(-2)
     else:
         first, second = x.chunk(2, dim=-1)
-        crossed = torch.cat((-second, first), dim=-1)
-    turned: Tensor = x * cosine + crossed * sine
-    return turned.to(x.dtype)
+        partner = torch.cat((-second, first), dim=-1)
+    result: Tensor = x * cosine + partner * sine
+    return result.to(x.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Rotary:
-    """By what angles a backbone turns queries and keys; as DINOv3 (2025) does, but for what is stated.
+    """Angles by which a backbone rotates queries and keys; the defaults are DINOv3's (2025).
 
-    Patch i of G along an axis lies at reach * ((i + shift) / G - origin). Half of the pairs of a head turn
-    with the row, half with the column, in periods from 1 to nearly `base`: the k-th by the place over
-    base^(4 k / E), in radians.
+    Patch i of G along an axis has position reach * ((i + shift) / G - origin). Half of the pairs of a head
+    rotate with the row, half with the column, with periods from 1 to nearly `base`: pair k by
+    position / base^(4 k / E), in radians.
 
     Attributes:
-        base: What the periods are powers of.
-        reach: Length of an axis, whatever the grid.
-        shift: Where in its patch a place lies, 0 at its beginning and 1 at its end.
-        origin: Where place 0 lies, as a fraction of the axis.
-        columns_first: Whether a head's first half turns with the column.
-        interleaved: As `rotated` takes it.
+        base: Base of the periods.
+        reach: Length of an axis, the same for every grid.
+        shift: Where a patch's position lies in the patch, from 0 (start) to 1 (end).
+        origin: Where position 0 lies, as a fraction of the axis.
+        columns_first: Whether a head's first half rotates with the column.
+        interleaved: See `rotated`.
     """
 
     base: float = 100.0
@@ -53,9 +53,9 @@ class Rotary:
     interleaved: bool = False
 
     def table(self, grid: int, prefix: int, size: int) -> Tensor:
-        """Return the sines and cosines by which `rotated` turns a backbone's tokens.
+        """Return the sines and cosines that `rotated` takes for a backbone's tokens.
 
-        Prefix tokens have no place: sine 0, cosine 1.
+        Prefix tokens have no position: sine 0, cosine 1.
 
         Args:
             grid: Patches along a side.
@@ -63,18 +63,18 @@ class Rotary:
             size: Width E of a head, a multiple of 4.
 
         Returns:
-            Sine beside cosine, shape (1, prefix + P, 2 E), float32.
+            Sine and cosine, concatenated, shape (1, prefix + P, 2 E), float32.
 
         Raises:
-            ValueError: The width of a head is no multiple of 4.
+            ValueError: The width of a head is not a multiple of 4.
         """
         if size % 4:
-            raise ValueError(f"rotary positions take heads of a width that is a multiple of 4, not {size}")
+            raise ValueError(f"rotary positions need a head width that is a multiple of 4, not {size}")
         along = self.reach * ((torch.arange(grid) + self.shift) / grid - self.origin)
         periods = self.base ** (torch.arange(size // 4) * 4 / size)
         row, column = torch.meshgrid(along, along, indexing="ij")
-        places = torch.stack((column, row) if self.columns_first else (row, column), dim=-1)
-        angles = (places.reshape(-1, 2, 1) / periods).flatten(1)
+        positions = torch.stack((column, row) if self.columns_first else (row, column), dim=-1)
+        angles = (positions.reshape(-1, 2, 1) / periods).flatten(1)
         angles = angles.repeat_interleave(2, dim=1) if self.interleaved else angles.repeat(1, 2)
         angles = torch.cat((angles.new_zeros(prefix, size), angles))
         return torch.cat((angles.sin(), angles.cos()), dim=1)[None]
@@ -83,13 +83,13 @@ class Rotary:
 class Attention(nn.Module):
     """Multi-head self-attention.
 
-    Query, key, value and output are four matrices, so that tunings can be put on each of them.
+    Query, key, value and output are four matrices, so that each can be tuned.
 
     Args:
         width: Width D of the tokens.
         heads: Attention heads, a divisor of the width.
-        biases: Which of q, k and v have a bias, a letter each; the output has one.
-        interleaved: As `rotated` takes it.
+        biases: Letters of those of q, k and v that have a bias; the output always has one.
+        interleaved: See `rotated`.
 
     Raises:
         ValueError: The heads do not divide the width.
@@ -108,7 +108,7 @@ class Attention(nn.Module):
 
         Args:
             x: Shape (B, N, D).
-            rotary: As `rotated` takes it.
+            rotary: See `rotated`.
             bias: Added to the logits, shape (H, N, N).
         """
         q, k, v = self._split(self.q(x)), self._split(self.k(x)), self._split(self.v(x))
@@ -120,7 +120,7 @@ class Attention(nn.Module):
         return out
 
     def cls_attention(self, x: Tensor, rotary: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """Return the attention that the first token pays to each, averaged over heads, shape (B, N)."""
+        """Return the first token's attention to each token, averaged over heads, shape (B, N)."""
         q, k = self._split(self.q(x[:, :1])), self._split(self.k(x))
         if rotary is not None:
             q = rotated(q, rotary[:, :1], self.interleaved)
@@ -129,11 +129,11 @@ class Attention(nn.Module):
         return weights
 
     def gather(self, query: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what a query gathers from tokens, (B, 1, D), and the attention it pays to each, (B, N).
+        """Return a query's output over tokens, (B, 1, D), and its attention to each, (B, N).
 
         Args:
             query: Shape (B, 1, D).
-            x: The tokens, shape (B, N, D), without places.
+            x: The tokens, shape (B, N, D), without positions.
         """
         q, k, v = self._split(self.q(query)), self._split(self.k(x)), self._split(self.v(x))
         weights = _weights(q, k)
@@ -146,13 +146,13 @@ class Attention(nn.Module):
 
 
 def _weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return the attention that queries (B, H, M, E) pay to keys (B, H, N, E), (B, H, M, N), float32."""
+    """Return the attention of queries (B, H, M, E) to keys (B, H, N, E): (B, H, M, N), float32."""
     logits = (q @ k.transpose(-2, -1)).float() * q.shape[-1] ** -0.5
     return torch.softmax(logits if bias is None else logits + bias, dim=-1)
 
 
 class RelativeBias(nn.Module):
-    """A learnt attention bias for every distance between two patches, and to and from the CLS token (BEiT).
+    """A learnt attention bias for each offset between two patches, and to and from the CLS token (BEiT).
 
     Args:
         grid: Patches along a side.

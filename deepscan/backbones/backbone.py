@@ -12,11 +12,11 @@ class Tokens:
     """A backbone's last layer, after its final norm.
 
     Attributes:
-        cls: The CLS token, shape (B, D); what stands for it where a backbone has none.
+        cls: The CLS token, or the pooled token of a backbone without one, shape (B, D).
         patches: The patch tokens in reading order, prefix and register tokens left out, shape (B, P, D).
-        attention: What the CLS token (or the pooling's query) pays each patch in the last block's
-            self-attention: averaged over heads, other columns removed, renormalised, shape (B, P), each row
-            summing to 1. Uniform where the CLS token is the mean of the patches.
+        attention: Attention of the CLS token (or the pooling query) to each patch in the last block:
+            averaged over heads, other columns removed, renormalised so that each row sums to 1, shape
+            (B, P). Uniform where the CLS token is the mean of the patches.
     """
 
     cls: Tensor
@@ -31,7 +31,7 @@ class Tokens:
             )
         if self.patches.shape[1] != self.attention.shape[1] or self.patches.shape[2] != self.cls.shape[1]:
             raise ValueError(
-                f"patches {tuple(self.patches.shape)} do not go with cls {tuple(self.cls.shape)} "
+                f"patches {tuple(self.patches.shape)} do not match cls {tuple(self.cls.shape)} "
                 f"and attention {tuple(self.attention.shape)}"
             )
 
@@ -39,19 +39,20 @@ class Tokens:
 class Backbone(nn.Module, ABC):
     """A network that turns normalised crops (B, 3, S, S) into `Tokens`.
 
-    A convolutional network and a transformer are both one. What needs the blocks of a transformer asks
-    `vit.as_transformer` for them, which refuses any other by name.
+    Convolutional networks and transformers both implement it. Code that needs transformer blocks calls
+    `vit.as_transformer`, which refuses every other backbone.
 
     Attributes:
-        side: Side S in pixels of the crops that it takes.
+        side: Side S of the input crops, in pixels.
         grid: Patches G along a side; P = G * G.
-        width: Width D of its tokens.
-        depth: Layers L that `layers` gives: a transformer's blocks, 1 for a convolutional network.
+        width: Width D of the tokens.
+        depth: Number L of layers that `layers` returns: a transformer's blocks, 1 for a convolutional
+            network.
         averages: Whether `Tokens.cls` is the mean of `Tokens.patches` after the final norm.
-        cls: The CLS token that it learns, shape (1, 1, D); None where something else stands for it.
-        ln_post: The final norm; an identity where there is none.
-        projection: Linear map of the CLS token; an identity where there is none.
-        projected: Width of what `projection` gives.
+        cls: The learnt CLS token, shape (1, 1, D); None where `Tokens.cls` is pooled.
+        ln_post: The final norm, or an identity.
+        projection: Linear map of the CLS token, or an identity.
+        projected: Output width of `projection`.
     """
 
     averages: ClassVar[bool] = False
@@ -70,24 +71,24 @@ class Backbone(nn.Module, ABC):
 
         Args:
             crops: Shape (B, 3, S, S), float.
-            normed: Whether the patches are taken after the final norm, or as they enter it; the CLS token, or
-                what stands for it, has passed it either way.
+            normed: Whether the patches are taken after the final norm or before it. The CLS token is always
+                taken after it.
         """
 
     @abstractmethod
     def layers(self, crops: Tensor) -> Tensor:
         """Return the CLS token after each layer and the final norm, shape (B, L, D).
 
-        A backbone without a CLS token gives the mean of its tokens.
+        A backbone without a CLS token returns the mean of its tokens.
         """
 
     def freeze_unread(self, *, projected: bool, cls: bool = True, normed: bool = True) -> None:
-        """Stop the training of parts whose output nobody reads, in place.
+        """Freeze the parts whose output is not used, in place.
 
         Args:
-            projected: Whether what `projection` gives is read.
-            cls: Whether `Tokens.cls` is read.
-            normed: Whether the patches are read after the final norm.
+            projected: Whether the output of `projection` is used.
+            cls: Whether `Tokens.cls` is used.
+            normed: Whether the patches are used after the final norm.
         """
         if not projected:
             self.projection.requires_grad_(False)
@@ -95,7 +96,7 @@ class Backbone(nn.Module, ABC):
             self.ln_post.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; what does not train stays in evaluation mode, so that it stays the same function."""
+        """Set the mode; frozen parts stay in evaluation mode, so that their function does not change."""
         trains = any(value.requires_grad for value in self.parameters())
         super().train(mode and trains)
         for module in self.modules():

@@ -1,4 +1,4 @@
-"""The weights of CLIP's backbones, as open_clip lays them out."""
+"""Weights of CLIP's backbones in open_clip's layout."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 
 _BLOCK = r"transformer\.resblocks\.(\d+)\."
-#: open_clip's names, of its vision backbone -> ours.
+#: open_clip's names of its vision weights -> ours.
 RULES = (
     Rule(r"class_embedding", "cls"),
     Rule(r"positional_embedding", "position"),
@@ -26,15 +26,18 @@ RULES = (
 
 
 def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
-    """Return the vision backbone's weights in a file that open_clip takes, by open_clip's names.
+    """Read the vision weights from a file that open_clip can load.
 
     Args:
-        path: The file, of the whole of CLIP.
+        path: The file, with all of CLIP.
         model: open_clip's name of the model.
-        backbone: The backbone to fill; positions of another grid are resized to its own, as open_clip does.
+        backbone: The backbone to fill; positions are resized to its grid, as open_clip does.
+
+    Returns:
+        The weights by open_clip's names.
 
     Raises:
-        ContractError: open_clip's model of that name has another activation than the weights.
+        ContractError: open_clip builds the model with another activation than the weights were trained with.
     """
     import open_clip
     from open_clip.factory import load_state_dict
@@ -44,13 +47,13 @@ def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
     config = open_clip.get_model_config(model)
     config["vision_cfg"] |= {"image_size": backbone.side, "layers": 1}
     config["text_cfg"]["layers"] = 1
-    # One block shows the activation, and the size its grid; neither needs values.
+    # One block is enough to see the activation and the grid, and needs no values.
     with torch.device("meta"):
         reference = open_clip.CLIP(**config)
     if not all(isinstance(block.mlp.gelu, QuickGELU) for block in reference.visual.transformer.resblocks):
         raise ContractError(
-            f"open_clip builds {model} without QuickGELU, which its weights were trained with",
-            "install a version of open_clip_torch that this release names",
+            f"open_clip builds {model} without QuickGELU, but its weights were trained with it",
+            "install a version of open_clip_torch that this release supports",
         )
     state = load_state_dict(str(path), weights_only=True)
     resize_pos_embed(state, reference)

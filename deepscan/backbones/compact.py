@@ -1,4 +1,4 @@
-"""A compact ViT on a convolutional stem, small enough to train and to scan with on a CPU."""
+"""A compact ViT on a convolutional stem, small enough to train and scan on a CPU."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,21 @@ from deepscan.backbones.vit import VisionTransformer
 
 
 class Convolution(nn.Sequential):
-    """A 3x3 convolution, batch norm and GELU; `stride` 2 halves the side."""
+    """A 3x3 convolution, batch norm and GELU; a `stride` of 2 halves the side."""
 
-    def __init__(self, inward: int, outward: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(inward, outward, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(outward),
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
             nn.GELU(),
         )
 
 
 class HighPass(nn.Module):
-    """Puts beside each channel its difference from its 3x3 mean, enlarged and clipped: 3 channels to 6.
+    """Append each channel's difference from its 3x3 mean, amplified and clipped: 3 channels to 6.
 
-    What gives a manipulation away is fainter than the picture by far; a network that is trained from scratch
-    on few pictures sees it sooner when it need not learn the filter first.
+    Traces of a manipulation are much fainter than the picture. A network that is trained from scratch on few
+    pictures finds them sooner if it need not learn the filter first.
 
     Args:
         gain: Factor before clipping to [-3, 3].
@@ -37,15 +37,15 @@ class HighPass(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the channels and their high frequencies."""
-        inside = _sum_around(x.new_ones(1, 1, *x.shape[2:]))
-        return torch.cat((x, ((x - _sum_around(x) / inside) * self.gain).clamp(-3, 3)), dim=1)
+        counts = _neighbourhood_sum(x.new_ones(1, 1, *x.shape[2:]))
+        return torch.cat((x, ((x - _neighbourhood_sum(x) / counts) * self.gain).clamp(-3, 3)), dim=1)
 
 
-def _sum_around(x: Tensor) -> Tensor:
-    """Return the sum of each 3x3 neighbourhood, what lies outside being 0: (B, C, H, W) to the same shape.
+def _neighbourhood_sum(x: Tensor) -> Tensor:
+    """Return the sum of each zero-padded 3x3 neighbourhood: (B, C, H, W) to the same shape.
 
-    ONNX Runtime's pooling of three channels takes two fifths of the embedded detector's time, four times as
-    long; a convolution would be rounded with the others where training or an 8-bit file rounds.
+    Slices, because ONNX Runtime's pooling of three channels takes four times as long, two fifths of the
+    embedded detector's time, and a convolution would be rounded in mixed precision and in 8 bits.
     """
     x = F.pad(x, (1, 1, 1, 1))
     x = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
@@ -53,13 +53,13 @@ def _sum_around(x: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around which the input passes: (B, C, H, W) to the same shape."""
+    """Two 3x3 convolutions with a skip connection: (B, C, H, W) to the same shape."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.expand = Convolution(width, hidden)
         norm = nn.BatchNorm2d(width)
-        # The pair starts as the identity, and learns to differ from it.
+        # The block starts as the identity.
         nn.init.zeros_(norm.weight)
         self.project = nn.Sequential(nn.Conv2d(hidden, width, 3, padding=1, bias=False), norm)
 
@@ -73,23 +73,24 @@ class Residual(nn.Module):
 class CompactViT(VisionTransformer):
     """A convolutional stem down to 1/16 of the side, then a few transformer blocks with a CLS token.
 
-    Traces of a manipulation are local and high-frequency, and a from-scratch model has few data to learn
-    positions and textures from; so most of the arithmetic is spent in the stem, at 1/2, 1/4 and 1/8 of the
-    side ("Early Convolutions Help Transformers See Better", NeurIPS 2021, Sec. 4, for the idea of the stem).
+    Traces of a manipulation are local and high-frequency, and a model trained from scratch has little data to
+    learn positions and textures from. Most of the arithmetic is therefore in the stem, at 1/2, 1/4 and 1/8 of
+    the side ("Early Convolutions Help Transformers See Better", NeurIPS 2021, Sec. 4, for the idea of a
+    stem).
 
     Args:
         side: Side of a crop in pixels, a multiple of 16.
         channels: Width of the stem at 1/2, 1/4 and 1/8 of the side.
-        residuals: Width inside the residual pair at each of these, 0 for none there.
+        residuals: Width inside the residual block at each of these; 0 for no block.
         width: Width of the tokens.
         depth: Transformer blocks.
         heads: Attention heads, a divisor of the width.
         hidden: Width inside the blocks' MLP.
-        drop: Dropout rate of what each block adds, in training.
-        high_pass: Gain at which the stem also sees the crop's high frequencies, 0 for not at all.
+        drop: Dropout rate on each block's residual branches.
+        high_pass: Gain of the high-pass channels that the stem also sees; 0 for none.
 
     Raises:
-        ValueError: The side or the number of heads does not divide.
+        ValueError: The side is not a multiple of 16, or the heads do not divide the width.
     """
 
     def __init__(
@@ -110,11 +111,11 @@ class CompactViT(VisionTransformer):
         if len(channels) != 3 or len(residuals) != 3:
             raise ValueError("the stem has three stages: give three channels and three residuals")
         stem: list[nn.Module] = [HighPass(high_pass)] if high_pass else []
-        taken = 6 if high_pass else 3
-        for inward, outward, inside in zip((taken, *channels[:2]), channels, residuals, strict=True):
-            stem.append(Convolution(inward, outward, stride=2))
-            if inside:
-                stem.append(Residual(outward, inside))
+        first = 6 if high_pass else 3
+        for inputs, outputs, inner in zip((first, *channels[:2]), channels, residuals, strict=True):
+            stem.append(Convolution(inputs, outputs, stride=2))
+            if inner:
+                stem.append(Residual(outputs, inner))
         stem.append(nn.Conv2d(channels[2], width, 3, stride=2, padding=1))
         super().__init__(
             nn.Sequential(*stem),

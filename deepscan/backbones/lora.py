@@ -1,7 +1,7 @@
-"""LoRA and its kin, through the peft library.
+"""LoRA and similar adapters, through the peft library.
 
-Left out are those that need more than to be put in: AdaLoRA wants to be called in every step, VeRA shares
-state between layers, BOFT compiles an extension of its own.
+Adapters that need more than injection are left out: AdaLoRA must be called in every step, VeRA shares state
+between layers, BOFT compiles an extension.
 """
 
 import functools
@@ -13,7 +13,7 @@ from deepscan.backbones.tuning import MATRICES, TUNINGS, matrices
 from deepscan.errors import MissingError, install_hint, missing_extra
 
 ALL = tuple(MATRICES)
-#: Kind of LoRA -> what peft's `LoraConfig` says of it.
+#: Kind of LoRA -> arguments of peft's `LoraConfig`.
 _LORAS: Mapping[str, Mapping[str, Any]] = {
     "lora": {},
     "gaussian-lora": {"init_lora_weights": "gaussian"},
@@ -30,11 +30,11 @@ def _inject(backbone: Backbone, config: str, targets: Sequence[str], **options: 
     except ModuleNotFoundError:
         raise missing_extra("peft", "peft", "this type of tuning")
     except ImportError as error:
-        # It is there, and does not go with the packages that it uses.
+        # Installed, but incompatible with one of its dependencies.
         raise MissingError(f"peft cannot be imported: {error}", install_hint("peft"))
     names = list(matrices(backbone, targets))
     peft.inject_adapter_in_model(getattr(peft, config)(target_modules=names, **options), backbone)
-    # A network is rebuilt without values and filled from a file, so that the file must hold every buffer.
+    # Loading builds a network without values and fills it from a file, so the file must hold every buffer.
     for module in backbone.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             module.register_buffer(name, buffer, persistent=True)
@@ -50,20 +50,20 @@ def _lora(
     dropout: float = 0.0,
     targets: Sequence[str] = ALL,
 ) -> None:
-    """Add products of two low-rank matrices to matrices, and train them alone ("LoRA", ICLR 2022).
+    """Add a product of two low-rank matrices to each target, and train only these ("LoRA", ICLR 2022).
 
-    OLoRA and PiSSA decompose each matrix first: on a ViT-L 24 and 93 seconds on one core.
+    OLoRA and PiSSA first decompose each matrix, which takes 24 and 93 seconds on one core for a ViT-L.
 
     Args:
-        options: What makes the kind.
+        options: The kind's arguments of `LoraConfig`.
         backbone: The backbone.
-        rank: Of the products.
-        alpha: They are scaled by alpha / rank, in rsLoRA by alpha / sqrt(rank); None for alpha = rank.
-        dropout: Rate on their inputs, in training.
-        targets: Which matrices of every block; all of them at rank 4 are 1.77 M parameters on a ViT-L.
+        rank: Rank of the products.
+        alpha: Scales the products by alpha / rank, in rsLoRA by alpha / sqrt(rank); None for alpha = rank.
+        dropout: Dropout rate on their inputs, in training.
+        targets: Matrices of every block to tune; all of them at rank 4 are 1.77 M parameters on a ViT-L.
     """
     if next(backbone.parameters()).is_meta:
-        # These two start from a decomposition of the weights, which are not there.
+        # These two start from a decomposition of the weights, and meta tensors have no values.
         options = {key: value for key, value in options.items() if value not in ("pissa", "olora")}
     scale = rank if alpha is None else alpha
     _inject(backbone, "LoraConfig", targets, r=rank, lora_alpha=scale, lora_dropout=dropout, **options)
@@ -85,11 +85,11 @@ def _product(
     """Add Hadamard or Kronecker products of low-rank matrices ("LyCORIS", ICLR 2024).
 
     Args:
-        config: peft's name of the kind.
+        config: Name of peft's config class.
         backbone: The backbone.
-        rank: Of the factors.
-        alpha: They are scaled by alpha / rank; None for alpha = rank.
-        targets: Which matrices of every block.
+        rank: Rank of the factors.
+        alpha: Scales the products by alpha / rank; None for alpha = rank.
+        targets: Matrices of every block to tune.
     """
     _inject(backbone, config, targets, r=rank, alpha=rank if alpha is None else alpha)
 
@@ -104,21 +104,21 @@ def ia3(backbone: Backbone, *, targets: Sequence[str] = ("k", "v", "mlp.2")) -> 
 
     Args:
         backbone: The backbone.
-        targets: Which matrices of every block: what q, k, v and out give is scaled, what mlp.0 and mlp.2
-            take.
+        targets: Matrices of every block to tune: the outputs of q, k, v and out are scaled, and the inputs of
+            mlp.0 and mlp.2.
     """
-    inward = [target for target in targets if target.startswith("mlp.")]
-    feedforward = list(matrices(backbone, inward)) if inward else []
+    in_mlp = [target for target in targets if target.startswith("mlp.")]
+    feedforward = list(matrices(backbone, in_mlp)) if in_mlp else []
     _inject(backbone, "IA3Config", targets, feedforward_modules=feedforward)
 
 
 @TUNINGS.register("oft")
 def oft(backbone: Backbone, *, block: int = 32, targets: Sequence[str] = ALL) -> None:
-    """Turn the inputs of matrices by learnt orthogonal blocks ("Orthogonal Finetuning", NeurIPS 2023).
+    """Rotate the inputs of matrices by learnt orthogonal blocks ("Orthogonal Finetuning", NeurIPS 2023).
 
     Args:
         backbone: The backbone.
-        block: Side of a block, a divisor of the matrices' inputs.
-        targets: Which matrices of every block.
+        block: Side of a block, a divisor of the matrices' input widths.
+        targets: Matrices of every block to tune.
     """
     _inject(backbone, "OFTConfig", targets, r=0, oft_block_size=block)

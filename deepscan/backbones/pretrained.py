@@ -1,4 +1,4 @@
-"""Builds the transformers with published weights, each from its row of the table."""
+"""Build the transformers that have published weights, from the table in `published`."""
 
 from functools import partial
 
@@ -25,17 +25,17 @@ def published_transformer(
     """Return a backbone whose stem is one linear map of each patch.
 
     Args:
-        name: Its row of `PUBLISHED` says what is not stated here.
-        side: Side S in pixels of the crops that it takes, a multiple of the patch's.
-        width: As `VisionTransformer` takes it, and so are the others.
-        depth: Blocks.
+        name: Key of `PUBLISHED`, whose entry sets the remaining arguments.
+        side: Side S of the crops in pixels, a multiple of the patch's side.
+        width: Width of the tokens.
+        depth: Number of blocks.
         heads: Attention heads.
         hidden: Width inside the blocks' MLP.
-        biases: Which of q, k and v have a bias.
+        biases: Letters of those of q, k and v that have a bias.
         projection: Width of the CLS token's projection, 0 for none.
 
     Raises:
-        ValueError: The sides do not divide, or an argument is out of range.
+        ValueError: The side is not such a multiple, or an argument is out of range.
     """
     fixed = dict(PUBLISHED[name].fixed)
     patch, patch_bias = fixed.pop("patch"), fixed.pop("patch_bias", True)
@@ -59,6 +59,6 @@ def published_transformer(
     )
 
 
-for _name, _found in PUBLISHED.items():
-    if _found.transformer:
-        BACKBONES.register(_name)(partial(published_transformer, _name, **_found.sizes))
+for _name, _entry in PUBLISHED.items():
+    if _entry.transformer:
+        BACKBONES.register(_name)(partial(published_transformer, _name, **_entry.sizes))

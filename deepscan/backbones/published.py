@@ -1,4 +1,4 @@
-"""Backbones with published weights, a row each: where the weights lie and what they fit; no torch."""
+"""Table of backbones with published weights: where the weights are and what they fit. Needs no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,16 +25,16 @@ class Published:
     """A backbone and its published weights.
 
     Attributes:
-        layout: Whose layout the weights have: open_clip, timm (its transformers), efficientnet (timm's too).
-        model: Their name there.
-        repository: Where they lie on the Hugging Face hub.
-        files: Their names there, the preferred one first; each holds all of them.
-        normalisation: Mean and standard deviation per RGB channel, of pixels in [0, 1].
-        sizes: Arguments that `network.backbone` may state otherwise: `side` in pixels of the crops that we
-            give the backbone and, of a transformer, those of `pretrained.published_transformer`.
-        fixed: What else makes a transformer: `patch`, its side in pixels, `patch_bias`, whether the map of
-            patches has a bias (if not stated, it has), `rotary`, arguments of `Rotary`, `pool_heads` of an
-            `AttentionPool`, and other arguments of `VisionTransformer`.
+        layout: Layout of the weights: open_clip, timm (its transformers) or efficientnet (timm's).
+        model: The model's name in that library.
+        repository: Repository on the Hugging Face hub.
+        files: File names in the repository, the preferred one first; each file holds all weights.
+        normalisation: Mean and standard deviation per RGB channel, for pixels in [0, 1].
+        sizes: Arguments that `network.backbone` may override: `side` of the crops in pixels and, for a
+            transformer, the others of `pretrained.published_transformer`.
+        fixed: Other properties of a transformer: `patch`, the patch's side in pixels; `patch_bias`, whether
+            the patch embedding has a bias (default true); `rotary`, arguments of `Rotary`; `pool_heads`,
+            heads of an `AttentionPool`; and other arguments of `VisionTransformer`.
     """
 
     layout: str
@@ -47,14 +47,14 @@ class Published:
 
     @property
     def transformer(self) -> bool:
-        """Whether it is made of transformer blocks."""
+        """Whether the backbone is built of transformer blocks."""
         return self.layout != "efficientnet"
 
     @property
     def stepwise(self) -> bool:
-        """Whether a method can drive it with tokens of its own.
+        """Whether a method can put its own tokens into the backbone.
 
-        It then has a CLS token that nothing pools, and no attention bias that fits the whole grid alone.
+        That needs a CLS token without pooling, and no attention bias that fits only the whole grid.
         """
         pooled = self.fixed.get("prefix") == 0 or "pool_heads" in self.fixed
         return self.transformer and not pooled and "relative" not in self.fixed
@@ -75,7 +75,7 @@ def _lite(number: int) -> Published:
     return Published("efficientnet", model, f"timm/{model}.in1k", _TIMM_FILES, _HALF, {"side": 224})
 
 
-#: Name of a backbone -> what is published of it.
+#: Name of a backbone -> its published weights.
 PUBLISHED = {
     # CLIP (Radford et al., 2021): 256 patches, 303.18 M parameters, 303.97 M with the projection.
     "clip-vit-l14": _clip(
@@ -85,13 +85,13 @@ PUBLISHED = {
     "clip-vit-b16": _clip(
         "ViT-B-16-quickgelu", "timm/vit_base_patch16_clip_224.openai", 16, {**_BASE, "projection": 512}
     ),
-    # SigLIP 2 (Tschannen et al., 2025): 256 patches, no CLS token, a map pool.
+    # SigLIP 2 (Tschannen et al., 2025): 256 patches, no CLS token, attention pooling.
     "siglip2-vit-l16": _timm(
         "vit_large_patch16_siglip_256.v2_webli", _HALF, {**_LARGE, "side": 256}, patch=16, prefix=0, eps=1e-6
     ),
-    # PE Core (Bolya et al., 2025): 256 patches, learnt and rotary positions (24 places along an axis on any
-    # grid, counted from 1, and pairs of neighbours), a map pool that takes the CLS token among the others and
-    # has 8 heads in every size of PE Core.
+    # PE Core (Bolya et al., 2025): 256 patches; learnt and rotary positions (24 along an axis on any grid,
+    # counted from 1, with interleaved pairs); attention pooling that includes the CLS token and has 8 heads
+    # in every size of PE Core.
     "pe-core-vit-l14": _timm(
         "vit_pe_core_large_patch14_336.fb",
         _HALF,
@@ -113,8 +113,8 @@ PUBLISHED = {
     "dinov2-vit-l14": _timm(
         "vit_large_patch14_dinov2.lvd142m", _IMAGENET, _LARGE, patch=14, eps=1e-6, layer_scale=True
     ),
-    # DINOv3 (Siméoni et al., 2025): 196 patches, 4 registers, rotary positions. Its attention was built with
-    # biases of queries and values, which timm's weights leave out: state `biases: qv` for weights with them.
+    # DINOv3 (Siméoni et al., 2025): 196 patches, 4 registers, rotary positions. Its attention has biases of
+    # queries and values, which timm's weights leave out: set `biases: qv` for weights that have them.
     "dinov3-vit-l16": _timm(
         "vit_large_patch16_dinov3.lvd1689m",
         _IMAGENET,
@@ -125,9 +125,9 @@ PUBLISHED = {
         rotary={},
         layer_scale=True,
     ),
-    # BEiT v2 (Peng et al., 2022): 196 patches, a relative position bias in each block. Its weights bring one
-    # norm, which was trained on the mean of the patches. Here it norms each token, as every other backbone's
-    # last norm does: the mean of the normed patches is not quite what was classified.
+    # BEiT v2 (Peng et al., 2022): 196 patches, a relative position bias in each block. Its only norm was
+    # trained on the mean of the patches. Here it norms each token, like every other backbone's last norm, so
+    # that the mean of the normed patches differs slightly from the classifier's input.
     "beitv2-vit-l16": _timm(
         "beitv2_large_patch16_224.in1k_ft_in22k_in1k",
         _IMAGENET,
@@ -138,7 +138,7 @@ PUBLISHED = {
         relative=True,
         layer_scale=True,
     ),
-    # Trained on ImageNet's classes (Steiner et al., 2021): 196 patches.
+    # A ViT trained on ImageNet's classes (Steiner et al., 2021): 196 patches.
     "imagenet-vit-l16": _timm(
         "vit_large_patch16_224.augreg_in21k_ft_in1k", _HALF, _LARGE, patch=16, eps=1e-6
     ),
@@ -148,14 +148,14 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """Return what is published of a backbone.
+    """Return the entry of a backbone's published weights.
 
     Raises:
-        UsageError: Nothing is.
+        UsageError: None are published.
     """
     if name not in PUBLISHED:
         raise UsageError(
             f"no weights are published for the backbone {name!r}",
-            "train it from weights=random, or give a checkpoint of ours as weights=FILE",
+            "train it from weights=random, or give a deepscan checkpoint as weights=FILE",
         )
     return PUBLISHED[name]

@@ -1,4 +1,4 @@
-"""The weights of transformers, as timm lays them out."""
+"""Weights of transformers in timm's layout."""
 
 import contextlib
 import importlib
@@ -21,7 +21,7 @@ RULES = (
     Rule(r"pos_embed", "position"),
     Rule(r"patch_embed\.proj\.(weight|bias)", r"stem.\1"),
     Rule(r"norm_pre\.(weight|bias)", r"ln_pre.\1"),
-    # BEiT's norm comes after the mean of the patches, and is named so.
+    # BEiT's norm comes after the mean of the patches and is called fc_norm.
     Rule(r"(?:fc_)?norm\.(weight|bias)", r"ln_post.\1"),
     Rule(_BLOCK + r"norm([12])\.(weight|bias)", r"blocks.\1.ln_\2.\3"),
     Rule(_BLOCK + r"attn\.qkv\.(weight|bias)", *(rf"blocks.\1.attention.{name}.\2" for name in "qkv")),
@@ -38,13 +38,13 @@ RULES = (
     Rule(r"attn_pool\.norm\.(weight|bias)", r"pool.norm.\1"),
     Rule(r"attn_pool\.mlp\.fc1\.(weight|bias)", r"pool.mlp.0.\1"),
     Rule(r"attn_pool\.mlp\.fc2\.(weight|bias)", r"pool.mlp.2.\1"),
-    # What the weights were trained with: the classes of ImageNet, and what stood for a hidden patch.
+    # Only used in pretraining: ImageNet's classifier and the mask token.
     Rule(r"head\.(weight|bias)|mask_token"),
 )
 
 
 def reference(model: str, backbone: VisionTransformer) -> nn.Module:
-    """Return timm's own model, without its head, of a backbone's size, on the current device."""
+    """Build timm's own model in a backbone's size, without its head, on the current device."""
     import timm
 
     block, stem = cast(Block, backbone.blocks[0]), cast(nn.Conv2d, backbone.stem)
@@ -64,19 +64,19 @@ def reference(model: str, backbone: VisionTransformer) -> nn.Module:
 
 
 def read(path: Path, model: str, backbone: Backbone) -> dict[str, Tensor]:
-    """Return the weights in a file that timm takes, by timm's names.
+    """Read the weights from a file that timm can load, by timm's names.
 
     Args:
-        path: The file, of timm's own layout or of another that timm turns into it.
+        path: The file, in timm's layout or in one that timm converts.
         model: timm's name of the model.
-        backbone: The backbone to fill; positions of another grid are resized to its own, as timm does.
+        backbone: The backbone to fill; positions are resized to its grid, as timm does.
     """
     from timm.models import load_state_dict
 
     with torch.device("meta"):
-        like = reference(model, as_transformer(backbone, model))
-    turn = importlib.import_module(type(like).__module__).checkpoint_filter_fn
-    # On what it drops from Meta's own layout it prints to stdout, which carries data alone.
+        timms = reference(model, as_transformer(backbone, model))
+    convert = importlib.import_module(type(timms).__module__).checkpoint_filter_fn
+    # It prints which keys of Meta's layout it drops, and stdout is for data only.
     with contextlib.redirect_stdout(io.StringIO()):
-        weights: dict[str, Tensor] = turn(load_state_dict(str(path), weights_only=True), like)
+        weights: dict[str, Tensor] = convert(load_state_dict(str(path), weights_only=True), timms)
     return weights

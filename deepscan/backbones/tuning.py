@@ -1,4 +1,4 @@
-"""How a backbone is tuned: which of its parameters train, and what is added to them."""
+"""Tuning of a backbone: which of its parameters train, and which are added."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +12,8 @@ from deepscan.errors import UsageError
 from deepscan.registry import Registry
 
 _LORAS = ("lora", "gaussian-lora", "pissa", "olora", "rslora", "dora", "loha", "lokr", "ia3", "oft")
-#: Type of a tuning -> what puts it on a backbone in place, from the keyword arguments that `network.tuning`
-#: states beside its type.
+#: Type of tuning -> function that applies it to a backbone in place. Its keyword arguments are the other keys
+#: of `network.tuning`.
 TUNINGS: Registry[Callable[..., None]] = Registry(
     "type of tuning",
     {
@@ -23,7 +23,7 @@ TUNINGS: Registry[Callable[..., None]] = Registry(
     },
 )
 
-#: The matrices of a block, as a tuning's `targets` name them -> as the block does.
+#: Name of a block's matrix in a tuning's `targets` -> its name in the block.
 MATRICES = {
     "q": "attention.q",
     "k": "attention.k",
@@ -36,50 +36,50 @@ ATTENTION = ("q", "k", "v", "out")
 
 
 class TunedLinear(nn.Module, ABC):
-    """A matrix and what is trained of it, in the place of a linear map."""
+    """A tuned matrix that replaces a linear map."""
 
     @abstractmethod
     def folded(self) -> nn.Linear:
-        """Return the linear map that it amounts to."""
+        """Return the equivalent linear map."""
 
 
-def tune(backbone: Backbone, stated: Mapping[str, Any]) -> None:
-    """Make a backbone tunable in place, as `network.tuning` states.
+def tune(backbone: Backbone, settings: Mapping[str, Any]) -> None:
+    """Apply `network.tuning` to a backbone, in place.
 
-    On the meta device too, where nothing is computed from weights: a tuned checkpoint then goes into it.
+    It works on the meta device too, without computing anything from weights, to load a tuned checkpoint.
 
     Args:
         backbone: The backbone, with its weights.
-        stated: Its `type`, and the type's arguments.
+        settings: The tuning's `type` and the type's arguments.
 
     Raises:
         UsageError: The type, a key or a value is wrong.
         MissingError: The type needs a package that is not installed.
     """
-    arguments = dict(stated)
+    arguments = dict(settings)
     kind = arguments.pop("type", None)
     if kind is None:
-        raise UsageError("the network's tuning has no type", f"choose from: {', '.join(TUNINGS.names)}")
-    put = TUNINGS.get(kind)
+        raise UsageError("network.tuning has no type", f"choose from: {', '.join(TUNINGS.names)}")
+    apply = TUNINGS.get(kind)
     try:
-        put(backbone, **arguments)
+        apply(backbone, **arguments)
     except (TypeError, ValueError) as error:
         raise UsageError(f"bad arguments for tuning {kind!r}: {error}", "correct network.tuning")
 
 
 def fold(backbone: Backbone) -> None:
-    """Put what was tuned back into plain matrices, in place.
+    """Merge the tuning into plain matrices, in place.
 
-    The backbone then has the names of one that was never tuned, and gives the same tokens up to rounding.
+    The backbone then has the parameter names of an untuned one, and the same tokens up to rounding.
     """
     for name, module in list(backbone.named_modules()):
         if isinstance(module, TunedLinear):
             replace(backbone, name, module.folded())
         elif hasattr(module, "get_base_layer"):
-            # A layer of peft's, which need not be installed here.
+            # A peft layer; peft need not be installed here.
             cast(Any, module).merge()
             replace(backbone, name, cast(Any, module).get_base_layer())
-    # What peft notes on the model that it changes.
+    # peft sets this on the model that it changes.
     vars(backbone).pop("peft_config", None)
 
 
@@ -87,19 +87,19 @@ def matrices(backbone: Backbone, targets: Sequence[str]) -> dict[str, nn.Linear]
     """Return the linear maps of all blocks that a tuning's targets name, by their names in the backbone.
 
     Raises:
-        ValueError: A target is none of `MATRICES`, or there is none.
+        ValueError: A target is not in `MATRICES`, or the list is empty.
         UsageError: The backbone has no transformer blocks.
     """
     depth = as_transformer(backbone, "this type of tuning").depth
-    wrong = [target for target in targets if target not in MATRICES]
-    if wrong or not targets or isinstance(targets, str):
-        raise ValueError(f"targets are a list of {', '.join(MATRICES)}, not {targets!r}")
-    names = [f"blocks.{at}.{MATRICES[target]}" for at in range(depth) for target in targets]
+    unknown = [target for target in targets if target not in MATRICES]
+    if unknown or not targets or isinstance(targets, str):
+        raise ValueError(f"targets must be a list of any of {', '.join(MATRICES)}, not {targets!r}")
+    names = [f"blocks.{index}.{MATRICES[target]}" for index in range(depth) for target in targets]
     return {name: cast(nn.Linear, backbone.get_submodule(name)) for name in names}
 
 
 def replace(backbone: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module into a backbone in the place of the one of that name."""
+    """Replace the module of that name in a backbone."""
     parent, _, child = name.rpartition(".")
     setattr(backbone.get_submodule(parent), child, module)
 
@@ -127,7 +127,7 @@ def norm(backbone: Backbone) -> None:
 
 @TUNINGS.register("bias")
 def bias(backbone: Backbone) -> None:
-    """Train the biases, those of norms among them ("BitFit", ACL 2022)."""
+    """Train the biases, including those of norms ("BitFit", ACL 2022)."""
     for name, value in backbone.named_parameters():
         value.requires_grad_(name.endswith(".bias"))
 
@@ -138,11 +138,11 @@ def partial(backbone: Backbone, *, blocks: int = 4) -> None:
 
     Args:
         backbone: The backbone.
-        blocks: How many.
+        blocks: Number of blocks to train.
 
     Raises:
-        ValueError: The backbone has fewer.
-        UsageError: It has none.
+        ValueError: The number is out of range.
+        UsageError: The backbone has no transformer blocks.
     """
     last = as_transformer(backbone, "this type of tuning").blocks
     if not 1 <= blocks <= len(last):

@@ -1,4 +1,4 @@
-"""One vision transformer for every backbone, token by token and block by block."""
+"""The vision transformer of every transformer backbone, which can be run block by block."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -13,14 +13,14 @@ from deepscan.errors import UsageError
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x): the activation of OpenAI's CLIP weights, which give other features with GELU."""
+    """x * sigmoid(1.702 x), the activation with which OpenAI's CLIP weights were trained."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of x."""
         return x * torch.sigmoid(1.702 * x)
 
 
-#: Name -> what makes the activation of a block's MLP.
+#: Name -> constructor of a block's MLP activation.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "gelu-tanh": lambda: nn.GELU("tanh"),
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-#: Changes the output of a block's attention or MLP before it is added: (B, N, D) to the same shape.
+#: Changes the output of a block's attention or MLP before it is added; keeps the shape (B, N, D).
 Adapter = Callable[[Tensor], Tensor]
 
 
@@ -66,10 +66,10 @@ class Block(nn.Module):
         """Return the tokens after the block.
 
         Args:
-            x: Shape (B, N, D); any subset of the tokens, and others beside them, where the block has no
-                relative bias.
-            rotary: Of these tokens, as `rotated` takes it; None in a backbone without.
-            adapters: What the outputs of attention and MLP pass through before they are added.
+            x: Shape (B, N, D). Without a relative bias these may be any subset of the tokens, with others
+                added.
+            rotary: Rotary table of these tokens, see `rotated`; None in a backbone without one.
+            adapters: Applied to the outputs of attention and MLP before they are added.
         """
         bias = None if self.relative is None else self.relative()
         mixed = self.attention(self.ln_1(x), rotary, bias)
@@ -77,7 +77,7 @@ class Block(nn.Module):
         return self._add(x, self.mlp(self.ln_2(x)), self.scale_2, adapters and adapters[1])
 
     def cls_attention(self, x: Tensor, rotary: Tensor | None = None) -> Tensor:
-        """Return what the first of these tokens pays to each in this block, shape (B, N)."""
+        """Return the first token's attention to each token in this block, shape (B, N)."""
         bias = None if self.relative is None else self.relative()
         return self.attention.cls_attention(self.ln_1(x), rotary, bias)
 
@@ -89,7 +89,7 @@ class Block(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """A learnt query that attends to all tokens and an MLP on what it gathers (SigLIP's pooling)."""
+    """A learnt query that attends to all tokens, followed by an MLP (SigLIP's pooling)."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, activation: str, eps: float) -> None:
         super().__init__()
@@ -101,39 +101,39 @@ class AttentionPool(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled token, shape (B, D), and the query's weights, shape (B, N), of (B, N, D)."""
+        """Pool tokens (B, N, D) to one, shape (B, D); also return the query's attention, shape (B, N)."""
         gathered, weights = self.attention.gather(self.latent.expand(tokens.shape[0], -1, -1), tokens)
         pooled = gathered + self.mlp(self.norm(gathered))
         return pooled[:, 0], weights
 
 
 class VisionTransformer(Backbone):
-    """A backbone that turns normalised crops (B, 3, S, S) into `Tokens`, whole or step by step.
+    """A backbone that turns normalised crops (B, 3, S, S) into `Tokens`, in one call or step by step.
 
-    A method that puts its own tokens or its own layers into the backbone drives it by `embed`, `blocks` and
-    `ln_post`; any other calls it.
+    A method that adds its own tokens or layers runs `embed`, `blocks` and `ln_post` itself; any other method
+    calls the backbone.
 
     Args:
         stem: Crops (B, 3, S, S) to patches (B, D, G, G).
-        side: Side S in pixels of the crops it takes.
+        side: Side S of the crops, in pixels.
         grid: Patches G along a side; P = G * G.
-        width: Width D of its tokens.
-        depth: Blocks.
+        width: Width D of the tokens.
+        depth: Number of blocks.
         heads: Attention heads, a divisor of the width.
         hidden: Width inside the blocks' MLP.
         prefix: Tokens before the patches: the CLS token first, then registers.
         activation: A key of `ACTIVATIONS`.
-        eps: Of the norms.
-        biases: Which of q, k and v have a bias, a letter each.
+        eps: Epsilon of the norms.
+        biases: Letters of those of q, k and v that have a bias.
         positions: Whether a learnt position is added to every token.
         pre_norm: Whether the tokens are normed before the first block.
-        layer_scale: Whether what each block adds is scaled by a learnt vector.
+        layer_scale: Whether each block's residual branches are scaled by a learnt vector.
         relative: Whether each block has a relative position bias.
-        rotary: How the patches' queries and keys are turned by their places, None for no turning.
+        rotary: Rotary position encoding of the patches' queries and keys; None for none.
         projection: Width of the CLS token's linear projection, 0 for none.
-        pool: What makes one of all tokens, to be taken for the CLS token. None: that token itself, and in a
-            backbone without one an `AttentionPool` of the blocks' heads and MLP.
-        drop: Dropout rate of what each block adds, in training.
+        pool: Pools all tokens into `Tokens.cls`. With None the CLS token itself is used or, in a backbone
+            without one, an `AttentionPool` with the blocks' heads and MLP width.
+        drop: Dropout rate on each block's residual branches.
 
     Raises:
         ValueError: The heads do not divide the width, or a number is out of range.
@@ -166,9 +166,7 @@ class VisionTransformer(Backbone):
     ) -> None:
         super().__init__()
         if min(grid, depth) < 1:
-            raise ValueError(
-                f"a backbone has patches and blocks, not a grid of {grid} and a depth of {depth}"
-            )
+            raise ValueError(f"a backbone needs patches and blocks, not grid={grid} and depth={depth}")
         self.side, self.grid, self.width, self.depth, self.prefix = side, grid, width, depth, prefix
         self.stem = stem
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.02) if prefix else None
@@ -199,7 +197,7 @@ class VisionTransformer(Backbone):
         self.pool = pool
         self.projection = nn.Linear(width, projection, bias=False) if projection else nn.Identity()
         self.projected = projection or width
-        #: Whether the blocks take the whole grid and nothing else.
+        #: Whether the blocks accept only the whole grid.
         self.relative = relative
 
     def embed(self, crops: Tensor) -> Tensor:
@@ -214,15 +212,17 @@ class VisionTransformer(Backbone):
         return embedded
 
     def places(self, extra: int = 0) -> Tensor | None:
-        """Return the rotary table of all tokens and `extra` placeless ones after them; None without one."""
+        """Return the rotary table of all tokens, then `extra` without a position; None without rotation."""
         if self.rotary is None or not extra:
             return self.rotary
         half = self.rotary.shape[-1] // 2
-        still = torch.cat((self.rotary.new_zeros(1, extra, half), self.rotary.new_ones(1, extra, half)), -1)
-        return torch.cat((self.rotary, still), dim=1)
+        unrotated = torch.cat(
+            (self.rotary.new_zeros(1, extra, half), self.rotary.new_ones(1, extra, half)), dim=-1
+        )
+        return torch.cat((self.rotary, unrotated), dim=1)
 
     def forward(self, crops: Tensor, normed: bool = True) -> Tokens:
-        """Return the tokens of normalised crops, as `Backbone.forward` has it."""
+        """Return the tokens of normalised crops; see `Backbone.forward`."""
         x, rotary = self.embed(crops), self.places()
         before = entering = x
         for block in self.blocks:
@@ -236,43 +236,43 @@ class VisionTransformer(Backbone):
                 weights = weights / weights.sum(dim=-1, keepdim=True)
             return Tokens(pooled, patches, weights)
         x, last = entering, cast(Block, self.blocks[-1])
-        # It is looked at, and nothing learns through it.
+        # Attention is an output only; nothing trains through it.
         with torch.no_grad():
             row = last.cls_attention(x, rotary)[:, self.prefix :]
         return Tokens(after[:, 0], patches, row / row.sum(dim=-1, keepdim=True))
 
     def layers(self, crops: Tensor) -> Tensor:
-        """Return the CLS token, or the mean of all tokens where they are pooled, after each block."""
-        x, rotary, found = self.embed(crops), self.places(), []
+        """Return the CLS token after each block or, with pooling, the mean of all tokens: (B, L, D)."""
+        x, rotary, outputs = self.embed(crops), self.places(), []
         for block in self.blocks:
             x = block(x, rotary)
             normed = self.ln_post(x)
-            found.append(normed[:, 0] if self.pool is None else normed.mean(dim=1))
-        return torch.stack(found, dim=1)
+            outputs.append(normed[:, 0] if self.pool is None else normed.mean(dim=1))
+        return torch.stack(outputs, dim=1)
 
     def freeze_unread(self, *, projected: bool, cls: bool = True, normed: bool = True) -> None:
-        """Stop the training of parts whose output nobody reads, the pool among them."""
+        """Freeze the parts whose output is not used, including the pool."""
         super().freeze_unread(projected=projected, cls=cls, normed=normed)
         if self.pool is not None and not cls:
             self.pool.requires_grad_(False)
 
 
 def as_transformer(
-    backbone: Backbone, purpose: str, fitting: Sequence[str] = TRANSFORMERS
+    backbone: Backbone, purpose: str, supported: Sequence[str] = TRANSFORMERS
 ) -> VisionTransformer:
-    """Return a backbone whose transformer blocks are needed.
+    """Return the backbone as a transformer.
 
     Args:
         backbone: The backbone.
-        purpose: What needs them, as the subject of the message.
-        fitting: Names of the backbones that fit.
+        purpose: What needs transformer blocks; the subject of the message.
+        supported: Names of the backbones to suggest.
 
     Raises:
-        UsageError: It has no transformer blocks.
+        UsageError: The backbone has no transformer blocks.
     """
     if not isinstance(backbone, VisionTransformer):
         raise UsageError(
-            f"{purpose} needs the blocks of a transformer, and this backbone has none",
-            f"choose a backbone from: {', '.join(fitting)}",
+            f"{purpose} needs transformer blocks, which this backbone does not have",
+            f"choose a backbone from: {', '.join(supported)}",
         )
     return backbone

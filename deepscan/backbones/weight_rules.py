@@ -1,4 +1,4 @@
-"""Other people's names of weights, turned into ours by rules."""
+"""Rules that translate publishers' weight names into ours."""
 
 import copy
 import re
@@ -11,17 +11,17 @@ from deepscan.errors import ContractError
 
 
 class Rule:
-    """How weights whose name fits a pattern are named here.
+    """Our names for the weights whose names match a pattern.
 
     Args:
-        pattern: A regular expression that the whole name must match.
-        *targets: Our names, with the pattern's groups put in; more than one share the first axis equally.
-            None at all: the weights are not needed.
-        transposed: Whether the matrix is the other way round.
-        optional: Whether a backbone may have nothing of that name.
-        part: Number of the pattern's group, whole numbers, by which weights that are apart there are put
-            together here, along a new first axis; 0 where they are not.
-        joined: Whether that axis and the next are one here.
+        pattern: A regular expression that must match the whole name.
+        *targets: Templates of our names, with the pattern's groups; several split the first axis equally.
+            Without any, the weights are dropped.
+        transposed: Whether to transpose the matrix.
+        optional: Whether the weights are dropped if the backbone has no such parameter.
+        part: Number of the pattern's group, an integer, by which separate weights are stacked along a new
+            first axis; 0 for no stacking.
+        joined: Whether to flatten that axis into the next.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Rule:
         self.part, self.joined = part, joined
 
     def within(self, theirs: str, ours: str) -> "Rule":
-        """Return the rule for weights under another name: a pattern before theirs, a prefix before ours."""
+        """Return the rule with a pattern before the publisher's name and a prefix before ours."""
         inner = copy.copy(self)
         inner.pattern = re.compile(f"{theirs}(?:{self.pattern.pattern})")
         inner.targets = tuple(f"{ours}{target}" for target in self.targets)
@@ -48,12 +48,12 @@ class Rule:
 def translate(
     weights: Mapping[str, Tensor], rules: Sequence[Rule], backbone: nn.Module
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return weights by our names, and which of the given names no rule fits.
+    """Return weights by our names and in our shapes, and the names that no rule matches.
 
     Args:
-        weights: By their publisher's names.
-        rules: The first whose pattern fits a name counts.
-        backbone: The backbone that they are for; leading axes of length 1 are added as it has them.
+        weights: Weights by their publisher's names.
+        rules: Tried in order; the first that matches is used.
+        backbone: The backbone to fill; leading axes of length 1 are added where its parameters have them.
     """
     own = dict(backbone.named_parameters())
     renamed, left = rename(weights, rules, own)
@@ -63,39 +63,39 @@ def translate(
 def rename(
     weights: Mapping[str, Tensor], rules: Sequence[Rule], own: Collection[str] | None = None
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return weights by our names, in the shapes that they have, and which of the given names no rule fits.
+    """Return weights by our names in the publisher's shapes, and the names that no rule matches.
 
     Args:
-        weights: By their publisher's names.
-        rules: The first whose pattern fits a name counts.
-        own: What there is here, so that the optional can be left out; None for all that rules name.
+        weights: Weights by their publisher's names.
+        rules: Tried in order; the first that matches is used.
+        own: Names of our parameters, to drop optional weights that are not among them; None to keep all.
     """
     renamed: dict[str, Tensor] = {}
     parts: dict[str, tuple[Rule, dict[int, Tensor]]] = {}
     left: list[str] = []
     for name, value in weights.items():
-        found = next(((rule, match) for rule in rules if (match := rule.pattern.fullmatch(name))), None)
-        if found is None:
+        matched = next(((rule, match) for rule in rules if (match := rule.pattern.fullmatch(name))), None)
+        if matched is None:
             left.append(name)
             continue
-        rule, match = found
+        rule, match = matched
         pieces = value.chunk(len(rule.targets)) if len(rule.targets) > 1 else [value][: len(rule.targets)]
         for target, piece in zip((match.expand(target) for target in rule.targets), pieces, strict=False):
-            turned = piece.T if rule.transposed else piece
+            oriented = piece.T if rule.transposed else piece
             if rule.part:
-                parts.setdefault(target, (rule, {}))[1][int(match[rule.part])] = turned
+                parts.setdefault(target, (rule, {}))[1][int(match[rule.part])] = oriented
             elif target in renamed:
                 left.append(name)
             elif own is None or target in own or not rule.optional:
-                renamed[target] = turned
+                renamed[target] = oriented
     for target, (rule, numbered) in parts.items():
-        together = torch.stack([numbered[number] for number in sorted(numbered)])
-        renamed[target] = together.flatten(0, 1) if rule.joined else together
+        stacked = torch.stack([numbered[number] for number in sorted(numbered)])
+        renamed[target] = stacked.flatten(0, 1) if rule.joined else stacked
     return renamed, left
 
 
 def shaped(value: Tensor, own: Tensor | None) -> Tensor:
-    """Return weights with as many axes as ours have, the first of them of length 1."""
+    """Return weights with as many axes as our parameter, by adding leading axes of length 1."""
     return value if own is None else value.reshape((1,) * (own.ndim - value.ndim) + value.shape)
 
 
@@ -109,22 +109,23 @@ def fill(
     assign: bool = False,
     hint: str = "give the weights of that backbone, or correct network.backbone",
 ) -> None:
-    """Put weights into a backbone or a network, all of them and nothing else.
+    """Load weights into a backbone or a network; they must match it exactly.
 
     Args:
-        backbone: Whose parameters and statistics are set; what follows from its arguments alone stays.
-        weights: By our names.
-        left: Names of weights that have no place.
-        origin: What they are and for which backbone, as the subject of a sentence.
-        listed: How many of each kind of fault are named.
-        assign: Whether the weights are taken over as they lie in memory, or copied.
-        hint: What to do where they do not fit.
+        backbone: The module whose parameters and statistics are set; buffers that follow from its arguments
+            are kept.
+        weights: Weights by our names.
+        left: Names of weights that no rule matched.
+        origin: The weights and the backbone they are for; the subject of the message.
+        listed: Number of names listed for each kind of mismatch.
+        assign: Whether to use the tensors themselves rather than copies.
+        hint: What to do if they do not match.
 
     Raises:
-        ContractError: Something is missing, left over, or of another shape.
+        ContractError: Weights are missing, left over or of another shape.
     """
     own = {**backbone.state_dict(), **dict(backbone.named_parameters())}
-    # Counters, indices and places follow from the arguments; who has them in a file may leave them there.
+    # Counters, indices and rotary tables follow from the arguments; a file may contain them.
     derived = {
         name
         for name, value in own.items()
@@ -133,16 +134,16 @@ def fill(
     missing = [name for name in own if name not in weights and name not in derived]
     left = [*left, *(name for name in weights if name not in own)]
     misshaped = [
-        f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}"
+        f"{name} {tuple(value.shape)} instead of {tuple(own[name].shape)}"
         for name, value in weights.items()
         if name in own and value.shape != own[name].shape
     ]
-    faults = [
+    mismatches = [
         f"{kind} {', '.join(names[:listed])}{f' and {len(names) - listed} more' if names[listed:] else ''}"
-        for kind, names in (("missing", missing), ("left over", left), ("mis-shaped", misshaped))
+        for kind, names in (("missing", missing), ("left over", left), ("wrong shape", misshaped))
         if names
     ]
-    if faults:
-        raise ContractError(f"{origin} do not fit: {'; '.join(faults)}", hint)
-    taken = {name: value.float().contiguous() for name, value in weights.items() if name not in derived}
-    backbone.load_state_dict({**backbone.state_dict(), **taken}, assign=assign)
+    if mismatches:
+        raise ContractError(f"{origin} do not match: {'; '.join(mismatches)}", hint)
+    loaded = {name: value.float().contiguous() for name, value in weights.items() if name not in derived}
+    backbone.load_state_dict({**backbone.state_dict(), **loaded}, assign=assign)

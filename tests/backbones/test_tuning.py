@@ -1,4 +1,4 @@
-"""Every tuning: nothing changes at its start, only its own parameters train, and it folds away again."""
+"""Every tuning starts as the identity, trains only its own parameters, and folds into plain weights."""
 
 import copy
 import re
@@ -13,9 +13,9 @@ from deepscan.errors import MissingError, UsageError
 from tests.backbones.tiny import COMPACT, TINY, count
 
 CLIP, DINO = TINY["clip-vit-l14"], TINY["dinov3-vit-l16"]
-#: What the smallest backbones need beside the defaults.
-STATED = {"partial": {"blocks": 2}, "oft": {"block": 16}}
-#: What trains of a backbone, as a pattern of names; and of those that a tuning adds, a part of their names.
+#: Arguments that the tiny backbones need.
+ARGUMENTS = {"partial": {"blocks": 2}, "oft": {"block": 16}}
+#: Tuning -> pattern of the backbone's own parameters that train; below, the names of those that it adds.
 OWN = {
     "fft": r".*",
     "frozen": r"(?!)",
@@ -42,26 +42,26 @@ def kind(request):
     return request.param
 
 
-def tuned(kind, stated=CLIP, **arguments):
+def tuned(kind, settings=CLIP, **arguments):
     torch.manual_seed(5)
-    backbone = build_backbone(stated).eval()
-    tune(backbone, {"type": kind, **STATED.get(kind, {}), **arguments})
+    backbone = build_backbone(settings).eval()
+    tune(backbone, {"type": kind, **ARGUMENTS.get(kind, {}), **arguments})
     return backbone.eval()
 
 
-def trained(backbone):
+def trainable(backbone):
     return {name for name, value in backbone.named_parameters() if value.requires_grad}
 
 
-def everything(backbone, crops):
+def outputs(backbone, crops):
     tokens = backbone(crops)
     return torch.cat((tokens.patches.flatten(), backbone.projection(tokens.cls).flatten()))
 
 
-def moved(backbone, crops):
-    """Let the backbone take one large step, on what depends on all of it."""
+def take_step(backbone, crops):
+    """Take one large gradient step on all outputs of the backbone."""
     torch.manual_seed(6)
-    out = everything(backbone, crops)
+    out = outputs(backbone, crops)
     (out * torch.randn_like(out)).sum().backward()
     with torch.no_grad():
         for value in backbone.parameters():
@@ -70,84 +70,84 @@ def moved(backbone, crops):
                 value.grad = None
 
 
-def test_nothing_changes_at_its_start(kind):
+def test_the_outputs_do_not_change_at_the_start(kind):
     torch.manual_seed(5)
     plain, backbone, crops = build_backbone(CLIP).eval(), tuned(kind), torch.randn(2, 3, 42, 42)
-    # Those that take weights apart and put them together again round once more.
-    torch.testing.assert_close(everything(backbone, crops), everything(plain, crops), atol=1e-5, rtol=1e-5)
+    # Tunings that decompose the weights add a rounding error.
+    torch.testing.assert_close(outputs(backbone, crops), outputs(plain, crops), atol=1e-5, rtol=1e-5)
 
 
-def test_its_own_parameters_train_and_no_others(kind):
+def test_only_its_own_parameters_train(kind):
     backbone = tuned(kind)
     if kind in OWN:
         names = [name for name, _ in build_backbone(CLIP).named_parameters()]
         expected = {name for name in names if re.fullmatch(OWN[kind], name)}
     else:
         expected = {
-            f"blocks.{at}.{matrix}.{name}"
-            for at in range(3)
+            f"blocks.{block}.{matrix}.{name}"
+            for block in range(3)
             for matrix in WHERE.get(kind, MATRICES)
             for name in ADDED[kind]
         }
-    assert trained(backbone) == expected
+    assert trainable(backbone) == expected
 
 
-def test_a_gradient_reaches_all_that_trains(kind):
+def test_every_trainable_parameter_gets_a_gradient(kind):
     backbone, crops = tuned(kind), torch.randn(2, 3, 42, 42)
     if kind == "frozen":
-        assert not everything(backbone, crops).requires_grad
+        assert not outputs(backbone, crops).requires_grad
         return
-    # In the first step LoRA's first matrix has none: the second is still 0.
-    moved(backbone, crops)
-    out = everything(backbone, crops)
+    # LoRA's first matrix gets none in the first step, because the second is still 0.
+    take_step(backbone, crops)
+    out = outputs(backbone, crops)
     (out * torch.randn_like(out)).sum().backward()
-    without = {name for name in trained(backbone) if not backbone.get_parameter(name).grad.abs().max() > 0}
-    # A key's bias moves all logits of a query alike, and so nothing.
+    without = {name for name in trainable(backbone) if not backbone.get_parameter(name).grad.abs().max() > 0}
+    # A key's bias shifts all logits of a query equally, which changes nothing.
     assert not {name for name in without if not name.endswith("attention.k.bias")}
 
 
-@pytest.mark.parametrize("stated", [CLIP, DINO], ids=["clip", "dinov3"])
-def test_it_folds_into_a_plain_backbone(kind, stated):
-    backbone, crops = tuned(kind, stated), torch.randn(2, 3, stated["side"], stated["side"])
-    before = everything(backbone, crops).detach()
+@pytest.mark.parametrize("settings", [CLIP, DINO], ids=["clip", "dinov3"])
+def test_it_folds_into_a_plain_backbone(kind, settings):
+    backbone, crops = tuned(kind, settings), torch.randn(2, 3, settings["side"], settings["side"])
+    before = outputs(backbone, crops).detach()
     if kind != "frozen":
-        moved(backbone, crops)
-    after = everything(backbone, crops).detach()
+        take_step(backbone, crops)
+    after = outputs(backbone, crops).detach()
     assert kind == "frozen" or (after - before).abs().max() > 1e-2
     fold(backbone)
-    plain = build_backbone(stated).eval()
+    plain = build_backbone(settings).eval()
     plain.load_state_dict(backbone.state_dict())
     for folded in (backbone, plain):
-        # Products are summed in another order.
-        torch.testing.assert_close(everything(folded, crops).detach(), after, atol=1e-4, rtol=1e-4)
+        # Products are summed in a different order.
+        torch.testing.assert_close(outputs(folded, crops).detach(), after, atol=1e-4, rtol=1e-4)
 
 
-def test_a_backbone_without_values_takes_a_tuned_ones(kind):
+def test_a_tuned_checkpoint_loads_into_a_meta_backbone(kind):
     backbone, crops = tuned(kind), torch.randn(2, 3, 42, 42)
     if kind != "frozen":
-        moved(backbone, crops)
+        take_step(backbone, crops)
     with torch.device("meta"):
         empty = tuned(kind)
     assert all(value.is_meta for value in (*empty.parameters(), *empty.buffers()))
     empty.load_state_dict(backbone.state_dict(), assign=True)
-    assert torch.equal(everything(empty, crops), everything(backbone, crops))
-    assert trained(empty) == trained(backbone)
+    assert torch.equal(outputs(empty, crops), outputs(backbone, crops))
+    assert trainable(empty) == trainable(backbone)
 
 
-def test_a_copy_is_tuned_alike(kind):
+def test_a_deep_copy_keeps_the_tuning(kind):
     backbone, crops = tuned(kind), torch.randn(2, 3, 42, 42)
-    again = copy.deepcopy(backbone)
-    assert torch.equal(everything(again, crops), everything(backbone, crops))
-    assert trained(again) == trained(backbone)
+    copied = copy.deepcopy(backbone)
+    assert torch.equal(outputs(copied, crops), outputs(backbone, crops))
+    assert trainable(copied) == trainable(backbone)
 
 
 @pytest.mark.parametrize("kind", ["lora", "effort"])
-def test_the_map_pool_is_no_block(kind):
+def test_the_attention_pool_is_not_tuned(kind):
     backbone = tuned(kind, TINY["siglip2-vit-l16"])
-    assert all(name.startswith("blocks.") for name in trained(backbone))
+    assert all(name.startswith("blocks.") for name in trainable(backbone))
 
 
-def test_the_compact_backbones_convolutions_stay_with_lora():
+def test_lora_leaves_the_compact_backbones_convolutions_unchanged():
     backbone = tuned("lora", COMPACT).train()
     before = copy.deepcopy(backbone.stem.state_dict())
     backbone(torch.randn(2, 3, 32, 32))
@@ -155,19 +155,19 @@ def test_the_compact_backbones_convolutions_stay_with_lora():
 
 
 @pytest.mark.parametrize(
-    ("stated", "parameters"),
+    ("settings", "parameters"),
     [
         ({"type": "effort"}, 196_704),
         ({"type": "lora", "rank": 4}, 1_769_472),
         ({"type": "norm"}, 102_400),
         ({"type": "frozen"}, 0),
     ],
-    ids=lambda stated: stated["type"] if isinstance(stated, dict) else "",
+    ids=lambda settings: settings["type"] if isinstance(settings, dict) else "",
 )
-def test_the_papers_backbone_trains_as_many_as_they_say(stated, parameters):
+def test_the_papers_backbone_has_the_papers_number_of_trained_parameters(settings, parameters):
     with torch.device("meta"):
         backbone = build_backbone({"name": "clip-vit-l14", "projection": 0})
-        tune(backbone, stated)
+        tune(backbone, settings)
     assert count(backbone, trained=True) == parameters
 
 
@@ -184,9 +184,9 @@ def test_alpha_scales_what_lora_adds():
     assert [factors("rslora", rank=4, alpha=alpha)[1] for alpha in (None, 8)] == [2, 4]
 
 
-def test_lora_kinds_start_as_their_papers_have_it():
+def test_lora_kinds_are_initialised_as_in_their_papers():
     _, _, down, up = factors("gaussian-lora", rank=8)
-    # 256 draws of a standard deviation of 1 / rank.
+    # 256 draws with a standard deviation of 1 / rank.
     assert down.std().item() == pytest.approx(1 / 8, rel=0.2)
     assert not up.any()
     weight, scale, down, up = factors("pissa")
@@ -197,23 +197,23 @@ def test_lora_kinds_start_as_their_papers_have_it():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"type": "effrot"}, "effrot"),
         ({}, "no type"),
         ({"type": "effort", "no_such_key": 1}, "no_such_key"),
         ({"type": "effort", "rank": 0}, "rank must be 1 to 32, not 0"),
         ({"type": "effort", "rank": 33}, "rank must be 1 to 32, not 33"),
-        ({"type": "effort", "targets": ["w"]}, "targets are"),
-        ({"type": "effort", "targets": []}, "targets are"),
-        ({"type": "lora", "targets": "q"}, "targets are"),
+        ({"type": "effort", "targets": ["w"]}, "targets must be"),
+        ({"type": "effort", "targets": []}, "targets must be"),
+        ({"type": "lora", "targets": "q"}, "targets must be"),
         ({"type": "lora", "rank": 0}, "r"),
         ({"type": "partial", "blocks": 4}, "blocks must be 1 to 3"),
         ({"type": "fft", "rank": 1}, "rank"),
     ],
 )
-def test_what_cannot_be_tuned_is_a_usage_error(wrong, said):
-    with pytest.raises(UsageError, match=said):
+def test_bad_settings_are_usage_errors(wrong, message):
+    with pytest.raises(UsageError, match=message):
         tune(build_backbone(CLIP), wrong)
 
 
@@ -224,7 +224,7 @@ def test_lora_without_peft_says_what_to_install(monkeypatch):
     assert "[peft]" in raised.value.hint
 
 
-def test_a_peft_that_does_not_go_with_its_packages_says_why(monkeypatch, tmp_path):
+def test_a_broken_peft_is_reported_with_its_error(monkeypatch, tmp_path):
     (tmp_path / "peft.py").write_text("raise ImportError('cannot import name HybridCache')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "peft", raising=False)

@@ -1,4 +1,4 @@
-"""Every backbone gives what its publisher's own class gives, token by token and block by block."""
+"""Every backbone has the outputs of its publisher's own class."""
 
 import contextlib
 
@@ -16,7 +16,7 @@ from deepscan.detectors.detector import require_steps
 from deepscan.errors import UsageError
 from tests.backbones.tiny import COMPACT, TINY, count, publishers, publishers_file
 
-# Both sides are float32 and add in another order.
+# Both sides are float32 and sum in a different order.
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
 
 
@@ -26,7 +26,7 @@ def filled(name, tmp_path):
 
 
 def of_open_clip(visual, crops):
-    """Return projected CLS, patches and the last block's CLS row of open_clip's backbone."""
+    """Return open_clip's projected CLS token, its patches and the CLS row of the last block's attention."""
     visual.output_tokens = True
     last = visual.transformer.resblocks[-1]
     seen = {}
@@ -37,7 +37,7 @@ def of_open_clip(visual, crops):
 
 
 def of_timm(model, crops):
-    """Return CLS or what is pooled, patches and the last block's CLS row of timm's model."""
+    """Return timm's CLS or pooled token, its patches and the CLS row of the last block's attention."""
     last, seen = model.blocks[-1].attn, {}
     last.fused_attn = False
     last.attn_drop.register_forward_hook(lambda module, given, out: seen.setdefault("row", out))
@@ -48,7 +48,7 @@ def of_timm(model, crops):
         k = pool.kv(tokens).reshape(len(crops), -1, 2, pool.num_heads, pool.head_dim)[:, :, 0].transpose(1, 2)
         row = torch.softmax(q @ k.transpose(2, 3) * pool.scale, dim=-1).mean(dim=1)[:, 0]
         return pool(tokens), tokens[:, prefix:], row[:, prefix:]
-    # BEiT's only norm comes after its mean; ours norms each token with it.
+    # BEiT's only norm comes after the mean; ours is applied to each token.
     tokens = model.fc_norm(tokens) if isinstance(model, timm.models.beit.Beit) else tokens
     return tokens[:, 0], tokens[:, prefix:], seen["row"].mean(dim=1)[:, 0, prefix:]
 
@@ -58,24 +58,24 @@ def of_timm(model, crops):
 def test_tokens_are_the_publishers(name, tmp_path):
     theirs, ours = filled(name, tmp_path)
     crops = torch.randn(2, 3, ours.side, ours.side)
-    found = ours(crops)
+    tokens = ours(crops)
     if name.startswith("clip-"):
         cls, patches, row = of_open_clip(theirs.visual, crops)
-        torch.testing.assert_close(ours.projection(found.cls), cls, **CLOSE)
+        torch.testing.assert_close(ours.projection(tokens.cls), cls, **CLOSE)
         assert ours.projected == cls.shape[1] != ours.width
     else:
         cls, patches, row = of_timm(theirs, crops)
-        torch.testing.assert_close(found.cls, cls, **CLOSE)
+        torch.testing.assert_close(tokens.cls, cls, **CLOSE)
         assert ours.projected == cls.shape[1]
     # 3 x 3 patches: neither the CLS token nor a register is among them.
-    assert patches.shape[1] == found.patches.shape[1] == ours.grid**2 == 9
-    torch.testing.assert_close(found.patches, patches, **CLOSE)
-    torch.testing.assert_close(found.attention, row / row.sum(dim=1, keepdim=True), **CLOSE)
+    assert patches.shape[1] == tokens.patches.shape[1] == ours.grid**2 == 9
+    torch.testing.assert_close(tokens.patches, patches, **CLOSE)
+    torch.testing.assert_close(tokens.attention, row / row.sum(dim=1, keepdim=True), **CLOSE)
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_norms_are_the_publishers(name):
-    # Random tokens are too large to show it.
+def test_norms_have_the_publishers_epsilon(name):
+    # Random tokens are too large for their outputs to show it.
     theirs, ours = publishers(name), build_backbone(TINY[name])
     if name.startswith("clip-"):
         first = theirs.visual.transformer.resblocks[0].ln_1
@@ -86,7 +86,7 @@ def test_norms_are_the_publishers(name):
 
 @pytest.mark.parametrize("name", ["clip-vit-l14", "dinov3-vit-l16", "pe-core-vit-l14"])
 @torch.no_grad()
-def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
+def test_blocks_accept_any_subset_of_the_tokens_in_any_order(name, tmp_path):
     _, backbone = filled(name, tmp_path)
     x, rotary, block = (
         backbone.embed(torch.randn(2, 3, backbone.side, backbone.side)),
@@ -94,41 +94,41 @@ def test_tokens_may_come_in_any_order_and_number(name, tmp_path):
         backbone.blocks[1],
     )
 
-    def through(order, among):
+    def run_block(order, among):
         rows = None if rotary is None else rotary[:, order]
         assert set(among.tolist()) <= set(order.tolist())
         out = block(x[:, order], rows)
-        return out[:, [order.tolist().index(at) for at in among.tolist()]]
+        return out[:, [order.tolist().index(token) for token in among.tolist()]]
 
     every = torch.arange(x.shape[1])
-    torch.testing.assert_close(through(every.flip(0), every), block(x, rotary), **CLOSE)
+    torch.testing.assert_close(run_block(every.flip(0), every), block(x, rotary), **CLOSE)
     some = torch.tensor([0, 7, 3, 8])
-    torch.testing.assert_close(through(some, some), through(some.flip(0), some), **CLOSE)
-    # What is not there is not attended to; and a place matters where places are turned by.
-    assert (through(some, some) - block(x, rotary)[:, some]).abs().max() > 1e-3
+    torch.testing.assert_close(run_block(some, some), run_block(some.flip(0), some), **CLOSE)
+    # Missing tokens get no attention; and with a rotary table, positions matter.
+    assert (run_block(some, some) - block(x, rotary)[:, some]).abs().max() > 1e-3
     if rotary is not None:
         misplaced = block(x[:, some], rotary[:, : len(some)])
-        assert (through(some, some) - misplaced).abs().max() > 1e-3
+        assert (run_block(some, some) - misplaced).abs().max() > 1e-3
 
 
 @torch.no_grad()
-def test_extra_tokens_have_no_place():
+def test_extra_tokens_have_no_position():
     backbone = build_backbone(TINY["dinov3-vit-l16"])
     table = backbone.places(2)
     assert table.shape[1] == 1 + 4 + 9 + 2
     queries = torch.randn(1, 4, table.shape[1], 8)
-    turned = (rotated(queries, table) - queries).abs().amax(dim=(0, 1, 3))
-    # Prefix tokens and what is added stay as they are; of 3 x 3 patches only the middle one has place 0.
-    assert (turned > 0).nonzero().flatten().tolist() == [5, 6, 7, 8, 10, 11, 12, 13]
+    change = (rotated(queries, table) - queries).abs().amax(dim=(0, 1, 3))
+    # Prefix and extra tokens are unchanged; of the 3 x 3 patches only the middle one has position 0.
+    assert (change > 0).nonzero().flatten().tolist() == [5, 6, 7, 8, 10, 11, 12, 13]
     assert build_backbone(TINY["clip-vit-l14"]).places(2) is None
 
 
-@pytest.mark.parametrize("stated", [*TINY.values(), COMPACT], ids=lambda stated: stated["name"])
+@pytest.mark.parametrize("settings", [*TINY.values(), COMPACT], ids=lambda settings: settings["name"])
 @torch.no_grad()
-def test_a_backbone_without_values_takes_those_of_another(stated):
-    backbone = build_backbone(stated).eval()
+def test_a_checkpoint_loads_into_a_meta_backbone(settings):
+    backbone = build_backbone(settings).eval()
     with torch.device("meta"):
-        empty = build_backbone(stated).eval()
+        empty = build_backbone(settings).eval()
     empty.load_state_dict(backbone.state_dict(), assign=True)
     crops = torch.randn(2, 3, backbone.side, backbone.side)
     assert torch.equal(empty(crops).patches, backbone(crops).patches)
@@ -149,7 +149,7 @@ def test_full_size_backbones_have_the_publishers_parameters(name):
     assert backbone.side == PUBLISHED[name].sizes["side"]
 
 
-def test_the_backbone_of_the_papers_has_its_size():
+def test_the_papers_backbone_has_its_number_of_parameters():
     with torch.device("meta"):
         backbone = build_backbone({"name": "clip-vit-l14"})
         bare = build_backbone({"name": "clip-vit-l14", "projection": 0})
@@ -160,19 +160,19 @@ def test_the_backbone_of_the_papers_has_its_size():
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_is_published_is_what_the_publishers_state(name):
-    found = PUBLISHED[name]
-    if found.layout == "open_clip":
-        stated = open_clip.get_pretrained_cfg(found.model, "openai")
-        assert stated["quick_gelu"]
-        assert stated["hf_hub"] == f"{found.repository}/"
-        assert found.files[0] == open_clip.constants.HF_SAFE_WEIGHTS_NAME
-        assert normalisation(name) == (stated["mean"], stated["std"])
+def test_the_table_matches_the_publishers_configurations(name):
+    entry = PUBLISHED[name]
+    if entry.layout == "open_clip":
+        config = open_clip.get_pretrained_cfg(entry.model, "openai")
+        assert config["quick_gelu"]
+        assert config["hf_hub"] == f"{entry.repository}/"
+        assert entry.files[0] == open_clip.constants.HF_SAFE_WEIGHTS_NAME
+        assert normalisation(name) == (config["mean"], config["std"])
     else:
-        stated = timm.get_pretrained_cfg(found.model)
-        assert stated.hf_hub_id == found.repository
-        assert found.files[0] == timm.models._hub.HF_SAFE_WEIGHTS_NAME
-        assert normalisation(name) == (stated.mean, stated.std)
+        config = timm.get_pretrained_cfg(entry.model)
+        assert config.hf_hub_id == entry.repository
+        assert entry.files[0] == timm.models._hub.HF_SAFE_WEIGHTS_NAME
+        assert normalisation(name) == (config.mean, config.std)
 
 
 def test_every_backbone_has_a_normalisation():
@@ -185,7 +185,7 @@ def test_every_backbone_has_a_normalisation():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"name": "clip-vit-l14", "side": 225}, "multiple of 14"),
         ({"name": "clip-vit-l14", "heads": 7}, "divide"),
@@ -195,22 +195,22 @@ def test_every_backbone_has_a_normalisation():
         ({"side": 224}, "no name"),
     ],
 )
-def test_what_cannot_be_built_is_a_usage_error(wrong, said):
-    with torch.device("meta"), pytest.raises(UsageError, match=said):
+def test_bad_settings_are_usage_errors(wrong, message):
+    with torch.device("meta"), pytest.raises(UsageError, match=message):
         build_backbone(wrong)
 
 
-def test_those_that_a_method_can_drive_step_by_step_are_named():
-    taken = []
-    for stated in (*TINY.values(), COMPACT):
+def test_stepwise_lists_the_backbones_that_accept_extra_tokens():
+    accepted = []
+    for settings in (*TINY.values(), COMPACT):
         with contextlib.suppress(UsageError):
-            require_steps(build_backbone(stated), "a method")
-            taken.append(stated["name"])
-    assert sorted(taken) == sorted(STEPWISE)
+            require_steps(build_backbone(settings), "a method")
+            accepted.append(settings["name"])
+    assert sorted(accepted) == sorted(STEPWISE)
     assert {*TINY, COMPACT["name"]} == set(TRANSFORMERS)
 
 
-def test_what_does_not_train_stays_as_it_is():
+def test_frozen_parts_do_not_change():
     backbone = build_backbone({**COMPACT, "drop": 0.5})
     backbone.blocks.requires_grad_(True)
     backbone.stem.requires_grad_(False)

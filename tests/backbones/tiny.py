@@ -1,4 +1,4 @@
-"""The smallest backbone of each kind, and its publisher's own class with weights of the same size."""
+"""A tiny backbone of each kind, and its publisher's own class in the same size."""
 
 import open_clip
 import timm
@@ -10,7 +10,7 @@ from deepscan.backbones.published import PUBLISHED
 WIDTH, DEPTH, HEADS, HIDDEN = 32, 3, 4, 48
 SIZE = {"width": WIDTH, "depth": DEPTH, "heads": HEADS, "hidden": HIDDEN}
 COMPACT = {"name": "compact", "channels": (4, 8, 8), "residuals": (0, 4, 4), "side": 32, **SIZE}
-#: Name -> what `network.backbone` states of its smallest form, three patches along a side.
+#: Name -> `network.backbone` of its tiny form, three patches along a side.
 TINY = {
     "clip-vit-l14": {"side": 42, "projection": 24},
     "clip-vit-b16": {"side": 48, "projection": 24},
@@ -21,17 +21,17 @@ TINY = {
     "beitv2-vit-l16": {"side": 48},
     "imagenet-vit-l16": {"side": 48},
 }
-TINY = {name: {"name": name, **SIZE, **given} for name, given in TINY.items()}
+TINY = {name: {"name": name, **SIZE, **settings} for name, settings in TINY.items()}
 
 
 def publishers(name, side=None):
-    """Return the publisher's own model, random in every weight, in evaluation mode."""
+    """Return the publisher's own model with random weights, in evaluation mode."""
     torch.manual_seed(1)
-    model, stated = PUBLISHED[name].model, TINY[name]
-    side = side or stated["side"]
+    model, settings = PUBLISHED[name].model, TINY[name]
+    side = side or settings["side"]
     if name.startswith("clip-"):
         config = open_clip.get_model_config(model)
-        config["embed_dim"] = stated["projection"]
+        config["embed_dim"] = settings["projection"]
         config["vision_cfg"] |= {
             "image_size": side,
             "width": WIDTH,
@@ -58,17 +58,17 @@ def publishers(name, side=None):
 
 
 def publishers_file(name, folder):
-    """Write those weights as the publisher does, and return the path of the file."""
+    """Write the weights of `publishers` in the publisher's layout; return the file's path."""
     path = folder / f"{name}.safetensors"
     save_file(publishers(name).state_dict(), path)
     return str(path)
 
 
 def count(module, trained=False):
-    """Return how many parameters a module has, or how many of them train."""
+    """Return the number of a module's parameters, or of those that train."""
     return sum(value.numel() for value in module.parameters() if value.requires_grad or not trained)
 
 
 def without_gradient(network):
-    """Return the names of what trains and has been given no gradient."""
+    """Return the names of trainable parameters without a gradient."""
     return [name for name, value in network.named_parameters() if value.requires_grad and value.grad is None]
