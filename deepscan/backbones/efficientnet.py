@@ -123,7 +123,7 @@ class Depthwise(nn.Module):
         return F.conv2d(x, self.weight, None, self.stride, padding, 1, self.weight.shape[0])
 
     def _same_padding(self, x: Tensor) -> tuple[int, int, int, int]:
-        """Return TensorFlow's "same" padding as (left, right, top, bottom); the odd pixel is after the image."""
+        """Return TensorFlow's "same" padding (left, right, top, bottom), larger on the right and bottom."""
         pads = []
         for axis in (1, 0):
             side, kernel, stride = x.shape[2 + axis], self.weight.shape[2 + axis], self.stride[axis]

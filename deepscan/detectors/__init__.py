@@ -1,4 +1,4 @@
-"""Detectors: the network, loss and inputs of each method."""
+"""Detection methods: their networks, losses and inputs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from deepscan.registry import Registry
 if TYPE_CHECKING:
     from deepscan.detectors.detector import DetectionMethod, Network
 
-#: Name of a method -> its `DetectionMethod` class, whose arguments are the recipe's `loss`.
+#: Name of a method -> its `DetectionMethod` class, which takes the recipe's `loss` as arguments.
 DETECTORS: "Registry[type[DetectionMethod[Any]]]" = Registry(
     "method",
     {
@@ -23,23 +23,23 @@ DETECTORS: "Registry[type[DetectionMethod[Any]]]" = Registry(
 
 
 def load_network(card: ModelCard) -> "Network":
-    """Return a card's network with its weights, float32, in evaluation mode.
+    """Load a card's network with its weights, float32, in evaluation mode.
 
     Raises:
         UsageError: The card's method is unknown.
-        MissingError: The card has no `torch` file, or it is not there.
-        ContractError: The file is not the one that the card names, or does not fit the network.
+        MissingError: The card has no `torch` file, or the file is missing.
+        ContractError: The file's hash differs from the card's, or its weights do not match the network.
     """
     import torch
     from safetensors.torch import load_file
 
-    # Built without memory: nothing is drawn at random, or decomposed, only to be overwritten. The tuning of a
-    # trained model is in its weights, and where the card states none, the backbone is to stay as it is.
+    # On the meta device nothing is initialised or decomposed only to be overwritten. A trained model's tuning
+    # is in its weights; where the card has no tuning, the backbone is frozen.
     with torch.device("meta"):
         network = DETECTORS.get(card.method)().build({"tuning": {"type": "frozen"}, **card.network})
     stored = load_file(card.path("torch"))
     weights = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
-    # Batch norms count the batches they have seen only while they train, so a file may leave that out.
+    # Batch norms need their counters only in training, so a file may omit them.
     counters = {
         name: torch.zeros_like(value, device="cpu")
         for name, value in network.state_dict().items()
@@ -50,7 +50,7 @@ def load_network(card: ModelCard) -> "Network":
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ContractError(
-            f"the weights of model {card.name!r} do not fit its network: {reason}",
+            f"the weights of model {card.name!r} do not match its network: {reason}",
             "restore the model's folder",
         )
     return network.eval()

@@ -1,4 +1,4 @@
-"""CoRIT (arXiv 2603.24057): region tokens gather what a self-blended twin brings out in a frozen backbone."""
+"""CoRIT (arXiv 2603.24057): region tokens from the contrast of a crop with its self-blended counterpart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ HeadKind = Literal["linear", "projected", "perceptron", "attention"]
 
 
 class CrossAttention(nn.Module):
-    """The last layer's tokens ask those of the layers before it (CoRIT, Eq. 25); then a linear layer.
+    """The last layer's tokens attend to those of earlier layers (CoRIT, Eq. 25); then a linear layer.
 
     Args:
         width: Width D of the tokens.
-        tokens: Tokens of a layer.
+        tokens: Number T of tokens of each layer.
         heads: Attention heads, a divisor of the width.
     """
 
@@ -41,45 +41,45 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(tokens * width, 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits, shape (B, 2), of all layers' tokens, the last layer's last, shape (B, L T, D)."""
+        """Return logits, shape (B, 2), for the tokens of all L layers in order, shape (B, L T, D)."""
         earlier, last = features[:, : -self.tokens], features[:, -self.tokens :]
-        found, _ = self.attention(last, earlier, earlier, need_weights=False)
-        logits: Tensor = self.out(found.flatten(1))
+        attended, _ = self.attention(last, earlier, earlier, need_weights=False)
+        logits: Tensor = self.out(attended.flatten(1))
         return logits
 
 
 class CoritNetwork(FrozenNetwork):
-    """A frozen backbone that sees each crop and its self-blended counterpart, and a head (CoRIT, Sec. IV).
+    """A frozen backbone over each crop and its self-blended counterpart, and a head (CoRIT, Sec. IV).
 
-    Both go through the backbone side by side. After every block each region's token takes in the mean of the
-    patches on which the two differ as the region does; beside the CLS token, the region tokens of a middle
-    and of the last block are what is classified. Only the head trains.
+    Both pass through the backbone in parallel. After every block the mean of a region's patches whose
+    contrast (counterpart minus crop) follows the region's is added to the region's token. The head classifies
+    the CLS and region tokens of a middle and the last block. Only the head trains.
 
     Args:
-        backbone: The backbone; it must not train.
-        rsi: Whether there are region tokens (regional signal injection, Sec. IV-C).
-        rrm: Whether they take in only the patches that the counterpart singles out (region refinement mask,
-            Sec. IV-B), not their whole regions; without, no counterpart is looked at.
-        hri: Whether all `layers` are classified together (hierarchical representation integration, Sec.
-            IV-D), not the last of them alone.
-        regions: Which of the regions have a token.
-        pooling: How patches are brought together, `average` or `max`.
-        threshold: As `Refinement` has it.
-        tau: As `Refinement` has it.
-        start: What a region token is before the first block: the region's `means`, `zeros`, or a copy of the
-            `cls` token.
-        shared: Whether the counterpart carries region tokens as well, with the same masks, so that what they
-            add to the patches cancels in the contrast.
-        layers: After which blocks, from 1, the tokens are taken; None for three quarters of the depth and all
-            of it, which is 18 and 24 in the paper. Blocks after the last of them are left out.
-        head: `linear` on all tokens; `projected`, the same on what the backbone's projection makes of them;
-            `perceptron` with one hidden layer; `attention`, see `CrossAttention`.
+        backbone: The backbone, frozen.
+        rsi: Whether to add region tokens (regional signal injection, Sec. IV-C).
+        rrm: Whether region tokens pool only the patches that the contrast selects (region refinement mask,
+            Sec. IV-B) rather than whole regions; if not, no counterpart is used.
+        hri: Whether to classify the tokens of all `layers` (hierarchical representation integration, Sec.
+            IV-D) or only of the last one.
+        regions: Regions that get a token.
+        pooling: Pooling of patches, `average` or `max`.
+        threshold: See `Refinement`.
+        tau: See `Refinement`.
+        start: Region tokens before the first block: the region's `means`, `zeros`, or a copy of the `cls`
+            token.
+        shared: Whether the counterpart gets region tokens too, with the same masks, so that their effect on
+            the patches cancels in the contrast.
+        layers: Numbers, from 1, of the blocks whose tokens are classified; None for three quarters of the
+            depth and the last block (18 and 24 in the paper). Later blocks do not run.
+        head: `linear` on all tokens; `projected`, the same on the projected tokens; `perceptron` with one
+            hidden layer; `attention`, see `CrossAttention`.
         hidden: Width of the perceptron's hidden layer.
         heads: Heads of the cross-attention.
 
     Raises:
-        ValueError: The backbone trains, or an argument is out of range.
-        UsageError: The backbone cannot be driven step by step.
+        ValueError: The backbone is not frozen, or an argument is out of range.
+        UsageError: The backbone does not accept extra tokens.
     """
 
     inputs = ("crops", "counterparts", "regions")
@@ -108,16 +108,16 @@ class CoritNetwork(FrozenNetwork):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
         chosen = [REGIONS.index(name) for name in regions if name in REGIONS]
         if not regions or len(set(chosen)) < len(regions):
-            raise ValueError(f"regions are some of {', '.join(REGIONS)}, each once, not {list(regions)}")
+            raise ValueError(f"regions must be distinct names of {', '.join(REGIONS)}, not {list(regions)}")
         depth = backbone.depth
         taken = [max(1, depth * 3 // 4), depth] if layers is None else list(layers)
         if not taken or taken != sorted({*taken} & {*range(1, depth + 1)}):
-            raise ValueError(f"layers rise from 1 to at most {depth}, not {taken}")
+            raise ValueError(f"layers must be in ascending order, from 1 to {depth}, not {taken}")
         self.rsi, self.rrm, self.shared = rsi, rsi and rrm, shared
         self.chosen = chosen if rsi else []
         self.pooling, self.start = pooling, start
         self.refinement = Refinement(threshold, tau)
-        #: The blocks whose tokens are classified, from 1.
+        #: Numbers, from 1, of the blocks whose tokens are classified.
         self.layers = tuple(taken if hri else taken[-1:])
         self.project = head == "projected"
         self.head = _head(backbone, head, len(self.layers), 1 + len(self.chosen), hidden, heads)
@@ -131,75 +131,79 @@ class CoritNetwork(FrozenNetwork):
                 the order of `REGIONS`, shape (B, 3, P).
 
         Returns:
-            The tokens, and the last layer's explanation: `masks`, what is kept of the K regions, and
-            `projections` on their anchors, both of shape (B, K, P), and `empty`, how many of a crop's regions
-            held no patch and stand for the whole crop instead, shape (B,); only what the switches leave on.
+            The tokens, and an explanation of the last layer, depending on the switches: `masks` of the K
+            regions and `projections` onto their anchors, both of shape (B, K, P), and `empty`, the number of
+            a crop's regions that had no patch and were replaced by the whole crop, shape (B,).
 
         Raises:
-            UsageError: The regions are of another grid than the backbone's.
+            UsageError: The regions' grid differs from the backbone's.
         """
         backbone = self.backbone
         regions, explanation = self._regions(inputs["regions"])
-        found, masks, projections = self._driven(inputs, regions)
+        tokens, masks, projections = self._run_blocks(inputs, regions)
         if projections is not None:
             explanation["projections"] = projections
         if self.rsi:
             explanation["masks"] = masks[-1]
-        features = backbone.ln_post(torch.cat(found, dim=1))
+        features = backbone.ln_post(torch.cat(tokens, dim=1))
         return backbone.projection(features) if self.project else features, explanation
 
     @torch.no_grad()
     def layer_masks(self, **inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the regions, shape (B, K, P), and what is kept of them after each block, (L, B, K, P).
+        """Return the regions, shape (B, K, P), and their masks after each block, shape (L, B, K, P).
 
         Args:
-            **inputs: As `extract` takes them.
+            **inputs: See `extract`.
 
         Raises:
-            UsageError: The regions are of another grid than the backbone's, or nothing has a token.
+            UsageError: The regions' grid differs from the backbone's, or there are no region tokens.
         """
         if not self.rsi:
-            raise UsageError("this model has no region tokens, and so no masks", "name one with rsi: true")
+            raise UsageError(
+                "this model has no region tokens, and so no masks", "name a model trained with rsi: true"
+            )
         regions, _ = self._regions(inputs["regions"])
-        return regions, torch.stack(self._driven(inputs, regions)[1])
+        return regions, torch.stack(self._run_blocks(inputs, regions)[1])
 
-    def _driven(
+    def _run_blocks(
         self, inputs: Mapping[str, Tensor], regions: Tensor
     ) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """Return the tokens of each of `layers`, the masks after each block, and the last projections."""
         backbone, batch = self.backbone, inputs["crops"].shape[0]
-        streams = self._embedded(inputs, regions)
-        places = [backbone.places(stream.shape[1] - backbone.prefix - backbone.grid**2) for stream in streams]
-        found, masks, projections = [], [], None
+        streams = self._embed(inputs, regions)
+        positions = [
+            backbone.places(stream.shape[1] - backbone.prefix - backbone.grid**2) for stream in streams
+        ]
+        tokens, masks, projections = [], [], None
         for number, block in enumerate(backbone.blocks[: self.layers[-1]], 1):
-            streams = [block(x, place) for x, place in zip(streams, places, strict=True)]
+            streams = [block(x, rotary) for x, rotary in zip(streams, positions, strict=True)]
             if self.rsi:
                 kept = regions
                 if self.rrm:
                     kept, projections = self.refinement(self._contrast(streams), regions)
-                streams[0] = self._injected(streams[0], kept)
+                streams[0] = self._inject(streams[0], kept)
                 masks.append(kept)
             if number in self.layers:
-                found.append(self._classified(streams[0][:batch]))
-        return found, masks, projections
+                tokens.append(self._classified_tokens(streams[0][:batch]))
+        return tokens, masks, projections
 
-    def _regions(self, stated: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the regions that have a token, shape (B, K, P), and how many of them were empty."""
+    def _regions(self, given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the regions with a token, shape (B, K, P), and `empty`, how many of them had no patch."""
         count = self.backbone.grid**2
-        if stated.shape[-1] != count:
+        if given.shape[-1] != count:
             raise UsageError(
-                f"the regions are of {stated.shape[-1]} patches, the backbone has {count}",
-                f"add inputs.grid={self.backbone.grid}",
+                f"the regions have {given.shape[-1]} patches, but the backbone has {count}",
+                f"set inputs.grid={self.backbone.grid}",
             )
         if not self.rsi:
-            return stated, {}
-        regions = stated[:, self.chosen].float()
+            return given, {}
+        regions = given[:, self.chosen].float()
         empty = regions.sum(dim=2) == 0
         regions = torch.where(empty[..., None], 1.0, regions)
         return regions, {"empty": empty.float().sum(dim=1)}
 
-    def _embedded(self, inputs: Mapping[str, Tensor], regions: Tensor) -> list[Tensor]:
-        """Return the tokens before the first block: crops and counterparts in one, or each by themselves."""
+    def _embed(self, inputs: Mapping[str, Tensor], regions: Tensor) -> list[Tensor]:
+        """Return the tokens before the first block: crops and counterparts in one batch, or in two."""
         crops = inputs["crops"]
         if not self.rrm:
             return [self._with_regions(self.backbone.embed(crops), regions)]
@@ -223,21 +227,22 @@ class CoritNetwork(FrozenNetwork):
         return x[:, self.backbone.prefix : self.backbone.prefix + self.backbone.grid**2]
 
     def _contrast(self, streams: Sequence[Tensor]) -> Tensor:
-        """Return the counterparts' patches less the crops' own, shape (B, P, D), float32 (Eq. 18)."""
+        """Return the counterparts' patches minus the crops', shape (B, P, D), float32 (Eq. 18)."""
         if not self.shared:
             return self._patches(streams[1]).float() - self._patches(streams[0]).float()
         patches = self._patches(streams[0]).float()
         batch = patches.shape[0] // 2
         return patches[batch:] - patches[:batch]
 
-    def _injected(self, x: Tensor, masks: Tensor) -> Tensor:
-        """Return the tokens with what the masks show added to the region tokens (Eq. 21 and 23)."""
+    def _inject(self, x: Tensor, masks: Tensor) -> Tensor:
+        """Add the masked patches, pooled, to the region tokens; return all tokens (Eq. 21 and 23)."""
         start = self.backbone.prefix + self.backbone.grid**2
         both = torch.cat((masks, masks)) if self.rrm and self.shared else masks
         signal = pooled(self._patches(x).float(), both, self.pooling)
         return torch.cat((x[:, :start], x[:, start:] + signal.to(x.dtype)), dim=1)
 
-    def _classified(self, x: Tensor) -> Tensor:
+    def _classified_tokens(self, x: Tensor) -> Tensor:
+        """Return the CLS and region tokens."""
         return torch.cat((x[:, :1], x[:, self.backbone.prefix + self.backbone.grid**2 :]), dim=1)
 
 
@@ -246,10 +251,10 @@ def _head(backbone: Backbone, kind: HeadKind, layers: int, tokens: int, hidden: 
         raise ValueError(f"head must be one of {', '.join(get_args(HeadKind))}, not {kind!r}")
     if kind == "attention":
         if layers < 2:
-            raise ValueError("the head `attention` asks earlier layers: it needs hri and two layers or more")
+            raise ValueError("the head `attention` needs hri and at least two layers")
         return CrossAttention(backbone.width, tokens, heads)
     if kind == "projected" and isinstance(backbone.projection, nn.Identity):
-        raise ValueError("the head `projected` needs a backbone with a projection, and this one has none")
+        raise ValueError("the head `projected` needs a backbone with a projection")
     width = layers * tokens * (backbone.projected if kind == "projected" else backbone.width)
     steps: list[nn.Module] = [nn.Flatten()]
     if kind == "perceptron":
@@ -261,7 +266,7 @@ def _head(backbone: Backbone, kind: HeadKind, layers: int, tokens: int, hidden: 
 @DETECTORS.register("corit")
 @dataclass(frozen=True)
 class Corit(Classifier[FrozenOutput]):
-    """The method CoRIT: cross-entropy on the head, which sharpness-aware minimisation trains."""
+    """The method CoRIT: cross-entropy, minimised with sharpness-aware minimisation by its recipe."""
 
     network_type: ClassVar = CoritNetwork
     tuning: ClassVar = "frozen"
@@ -269,7 +274,7 @@ class Corit(Classifier[FrozenOutput]):
     def loss(self, output: FrozenOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy; the parts are `cls` and `kept`.
 
-        `kept` is the share of a crop's patches that the last layer's masks keep; it is left out where the
+        `kept` is the share of a crop's patches in any of the last layer's masks; it is missing if the
         features come from a cache or there are no masks.
         """
         classified, parts = super().loss(output, batch)

@@ -1,4 +1,4 @@
-"""The inputs of CoRIT: each crop, its self-blended counterpart and the regions of its patches; no torch."""
+"""CoRIT's inputs: each crop, its self-blended counterpart and its regions. Needs no torch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,28 +21,28 @@ from deepscan.faces.regions import CENTRE, canonical_face, coverage, partition, 
 
 FaceSource = Literal["canonical", "center", "given"]
 Parts = Literal["face", "random"]
-#: Pixels along a patch at which the face's share of it is counted: CLIP ViT-L/14's own.
+#: Side in pixels of a patch when its overlap with the face is measured: CLIP ViT-L/14's.
 _PATCH = 14
 
 
 @PREPROCESSORS.register("contrast")
 class CoritPreprocessor(Preprocessor):
-    """Gives `crops` and `counterparts`, both (B, 3, S, S), and `regions`, (B, 3, P), 0 or 1.
+    """Makes `crops` and `counterparts`, both (B, 3, S, S), and `regions`, (B, 3, P), 0 or 1.
 
-    A counterpart is the crop blended with itself (CoRIT, Sec. IV-A). It depends only on the crop's own
-    pixels, the seed and the view, so that a score does not change with the batch that a crop is in.
+    A counterpart is the crop blended with itself (CoRIT, Sec. IV-A). It depends only on the crop's pixels,
+    the seed and the view, so that a score does not depend on the rest of the batch.
 
     Args:
-        crop: How the crops were cut.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
+        crop: Recipe that the crops were cut by.
+        mean: Mean per RGB channel, for pixels in [0, 1].
+        std: Standard deviation per RGB channel.
         grid: Patches along a side of the network's backbone; P = grid * grid.
-        seed: Of the counterparts, and of random regions.
-        views: Counterparts over which a score is averaged.
-        face: `canonical`: where the crop recipe puts the face; `center`: the middle, for crops that no face
-            was aligned in; `given`: as the training data say, canonical where they say nothing, as in a scan.
-        regions: `face`: foreground, boundary and background; `random`: three random thirds instead.
-        overlap: Whether the foreground keeps the patches that it shares with the boundary.
+        seed: Seed of the counterparts and of random regions.
+        views: Number of counterparts over which a score is averaged.
+        face: `canonical`: where the crop recipe puts the face; `center`: the middle, for crops without an
+            aligned face; `given`: the training data's face masks, and canonical without one, as in a scan.
+        regions: `face`: foreground, boundary and background; `random`: three random thirds.
+        overlap: Whether patches on the boundary stay in the foreground too.
 
     Raises:
         ValueError: An argument is unknown or out of range.
@@ -62,7 +62,9 @@ class CoritPreprocessor(Preprocessor):
     ) -> None:
         super().__init__(crop, mean, std)
         if min(grid, views) < 1 or seed < 0:
-            raise ValueError(f"grid {grid} and views {views} are at least 1, seed {seed} at least 0")
+            raise ValueError(
+                f"grid and views must be at least 1 and seed at least 0, not {grid}, {views} and {seed}"
+            )
         for name, value, kinds in (("face", face, FaceSource), ("regions", regions, Parts)):
             if value not in get_args(kinds):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kinds))}, not {value!r}")
@@ -76,10 +78,10 @@ class CoritPreprocessor(Preprocessor):
 
     def __call__(self, crops: CropBatch, view: int = 0, faces: Faces = None) -> NetworkInputs:
         """Return the crops, their counterparts of a view, and the regions."""
-        twins = np.stack([self.counterpart(crop, view) for crop in crops]) if len(crops) else crops
+        counterparts = np.stack([self.counterpart(crop, view) for crop in crops]) if len(crops) else crops
         return {
             "crops": normalised(crops, self.mean, self.std),
-            "counterparts": normalised(twins, self.mean, self.std),
+            "counterparts": normalised(counterparts, self.mean, self.std),
             "regions": self._regions(len(crops), faces),
         }
 

@@ -1,4 +1,4 @@
-"""CoRIT's masks: which tokens of a region go along with what its counterpart changes there."""
+"""CoRIT's masks: the tokens of a region whose contrast follows the region's mean contrast."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,7 +14,7 @@ _EPS = 1e-6
 
 
 def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tensor:
-    """Return the mean or the largest of the tokens in each mask, 0 for an empty one (CoRIT, Eq. 21).
+    """Pool the tokens in each mask by their mean or maximum; 0 for an empty mask (CoRIT, Eq. 21).
 
     Args:
         tokens: Shape (B, P, D), float32.
@@ -27,7 +27,7 @@ def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tenso
     if pooling == "average":
         with exact(tokens):
             return masks @ tokens / (masks.sum(dim=2, keepdim=True) + _EPS)
-    # One region after the other: all at once would take K times the memory of the tokens.
+    # Region by region: all at once would take K times the memory of the tokens.
     largest = [
         torch.where(mask[..., None] > 0, tokens, -torch.inf).amax(dim=1) for mask in masks.unbind(dim=1)
     ]
@@ -35,20 +35,20 @@ def pooled(tokens: Tensor, masks: Tensor, pooling: Pooling = "average") -> Tenso
 
 
 def projected(contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far each token's contrast goes along each region's anchor (CoRIT, Eq. 19 and Sec. IV-B2).
+    """Project each token's contrast onto each region's anchor (CoRIT, Eq. 19 and Sec. IV-B2).
 
-    The anchor is the mean contrast of the region's tokens, of unit length.
+    The anchor is the mean contrast of the region's tokens, scaled to unit length.
 
     Args:
-        contrast: The counterpart's tokens less the crop's own: the gradient proxy (Eq. 18), shape (B, P, D),
+        contrast: The counterpart's tokens minus the crop's: the gradient proxy (Eq. 18), shape (B, P, D),
             float32.
         regions: 0 or 1, none of them empty, shape (B, K, P).
 
     Returns:
-        Projections, shape (B, K, P), and the length of the mean contrast of each region, shape (B, K), which
-        is also the mean of the projections within it.
+        Projections, shape (B, K, P), and the length of each region's mean contrast, shape (B, K), which is
+        also the mean of its projections.
     """
-    # Differences of nearly equal numbers: in float32 even where the backbone computes in less.
+    # Differences of nearly equal numbers need float32 even if the backbone uses less.
     with exact(contrast):
         centroid = regions @ contrast / regions.sum(dim=2, keepdim=True)
         length = centroid.norm(dim=2)
@@ -58,16 +58,16 @@ def projected(contrast: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """Keeps of each region the tokens whose contrast goes along its anchor (CoRIT, Eq. 20).
+    """Keeps the tokens of each region whose contrast follows its anchor (CoRIT, Eq. 20).
 
-    The paper's threshold stays the same in its effect from 0 to 0.9 and turns at 1 (Table XI), as one does
-    that is relative to the region's mean projection; the formula itself is not in the text.
+    The paper does not give the threshold's formula. In its Table XI the threshold has the same effect from 0
+    to 0.9 and changes at 1, which fits one relative to the region's mean projection.
 
     Attributes:
-        threshold: What a projection p has to exceed: `relative`, tau times the mean of p over the region;
-            `deviation`, that mean plus tau standard deviations; `cosine`, tau, p being divided by the length
+        threshold: What a projection p must exceed: `relative`, tau times the mean of p over the region;
+            `deviation`, that mean plus tau standard deviations; `cosine`, tau, after dividing p by the length
             of the token's contrast.
-        tau: Of the threshold.
+        tau: Parameter of the threshold.
     """
 
     threshold: Threshold = "relative"

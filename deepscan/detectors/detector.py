@@ -1,4 +1,4 @@
-"""The contract that every detection method keeps."""
+"""The contract of every detection method."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,25 +16,25 @@ from deepscan.backbones.vit import VisionTransformer, as_transformer
 from deepscan.backbones.weights import build_backbone
 from deepscan.errors import UsageError
 
-#: The columns of the logits, and the labels of a training sample.
+#: Columns of the logits and labels of training samples.
 REAL, FAKE = 0, 1
-#: A training sample's forged part is not known.
+#: Value of a mask whose forged part is unknown.
 UNKNOWN = -1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """What a network says about a batch of crops; a method adds what its loss and its explanation need.
+    """A network's output for a batch of crops; methods add what their loss and explanation need.
 
     Attributes:
-        logits: Real, fake, shape (B, 2).
+        logits: Logits of real and fake, shape (B, 2).
     """
 
     logits: Tensor
 
     def __post_init__(self) -> None:
         if self.logits.ndim != 2 or self.logits.shape[1] != 2:
-            raise ValueError(f"logits are (B, 2), not {tuple(self.logits.shape)}")
+            raise ValueError(f"logits must be (B, 2), not {tuple(self.logits.shape)}")
 
     @property
     def probability(self) -> Tensor:
@@ -43,9 +43,9 @@ class Output:
 
     @property
     def explanation(self) -> dict[str, Tensor]:
-        """What an engine hands on beside the probability, float, by name.
+        """Outputs of an engine in addition to the probability, float, by name.
 
-        Shape (B,) is a number a crop, shape (B, M, P) are M maps over the P patches in reading order.
+        Shape (B,) is one number for each crop; shape (B, M, P) is M maps over the P patches in reading order.
         """
         return {}
 
@@ -55,10 +55,10 @@ class Batch:
     """Training samples, ready for a network.
 
     Attributes:
-        inputs: By the names of the network's arguments; the first axis of each is the batch.
+        inputs: Inputs by the names of the network's arguments; the first axis of each is the batch.
         labels: 0 for real, 1 for fake, shape (B,), int64.
-        masks: How far each pixel was forged, in [0, 1], `UNKNOWN` all over where that is not known, shape
-            (B, S, S), float32; None where no method asks.
+        masks: How much each pixel was forged, in [0, 1], or `UNKNOWN` everywhere, shape (B, S, S), float32;
+            None if the method needs no masks.
     """
 
     inputs: Mapping[str, Tensor]
@@ -73,12 +73,12 @@ class Batch:
 
 
 class Network(nn.Module, ABC):
-    """A network that judges crops; called with the inputs that it names, it returns its `Output`.
+    """A network that scores crops; called with its inputs by name, it returns its `Output`.
 
     Attributes:
-        inputs: Names of what it takes, in order: `crops`, normalised, shape (B, 3, S, S), comes first.
+        inputs: Names of its inputs in order; `crops`, normalised, shape (B, 3, S, S), comes first.
         backbone: Its backbone.
-        export_note: What an exported file must say of how it computes, empty where there is nothing to say.
+        export_note: Note for the exported file on how it differs in computation; empty for none.
     """
 
     inputs: tuple[str, ...] = ("crops",)
@@ -87,48 +87,48 @@ class Network(nn.Module, ABC):
 
     @property
     def side(self) -> int:
-        """Side S in pixels of the crops that it takes."""
+        """Side S of the input crops, in pixels."""
         return self.backbone.side
 
     def predict(self, **inputs: Tensor) -> dict[str, Tensor]:
-        """Return what an engine hands on: `probability`, shape (B,), and the explanation by name."""
+        """Return an engine's outputs: `probability`, shape (B,), and the explanation by name."""
         output: Output = self(**inputs)
         return {"probability": output.probability, **output.explanation}
 
     def exportable(self) -> "Network":
-        """Return the network in a form without choices that depend on its inputs, to be traced.
+        """Return the network without control flow that depends on its inputs, for tracing.
 
-        It gives the same outputs; where that costs what the network would have saved, its method says so.
+        Its outputs are the same. A network that loses savings in this form sets `export_note`.
         """
         return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrozenOutput(Output):
-    """What a `FrozenNetwork` says.
+    """Output of a `FrozenNetwork`.
 
     Attributes:
-        maps: The explanation; empty where the features came from a cache.
+        maps: The explanation; empty if the features came from a cache.
     """
 
     maps: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def explanation(self) -> dict[str, Tensor]:
-        """What the frozen part saw."""
+        """The explanation from the frozen part."""
         return dict(self.maps)
 
 
 class FrozenNetwork(Network):
-    """A network whose head, which alone trains, sees only what its frozen backbone makes of the inputs.
+    """A network that trains only a head on the features of a frozen backbone.
 
-    Then what the backbone makes can be kept on disk, and an epoch costs no pass through it.
+    The features can be cached on disk, so that an epoch needs no pass through the backbone.
 
     Args:
-        backbone: The backbone.
+        backbone: The backbone, frozen.
 
     Raises:
-        ValueError: The backbone trains.
+        ValueError: The backbone is not frozen.
     """
 
     head: nn.Module
@@ -137,19 +137,19 @@ class FrozenNetwork(Network):
         super().__init__()
         if any(value.requires_grad for value in backbone.parameters()):
             raise ValueError(
-                "the backbone must not train: state the tuning type frozen, or take a method that trains it, "
+                "the backbone must not train: set tuning.type to frozen, or use a method that trains it, "
                 "such as fft"
             )
         self.backbone = backbone
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of what trains; the backbone stays as it is in a scan."""
+        """Set the mode of the head; the backbone stays in evaluation mode."""
         super().train(mode)
         self.backbone.eval()
         return self
 
     def forward(self, **inputs: Tensor) -> FrozenOutput:
-        """Return the output for the inputs that the network names."""
+        """Return the output for inputs by name."""
         features, explanation = self.extract(**inputs)
         return FrozenOutput(self.classify(features), explanation)
 
@@ -167,32 +167,30 @@ Out = TypeVar("Out", bound=Output)
 
 
 class DetectionMethod(ABC, Generic[Out]):
-    """A method: the network that it builds and the loss that it trains it with.
+    """A method: its network and its training loss.
 
-    A method is one file: a frozen dataclass whose fields are the settings of its loss, decorated with
-    `DETECTORS.register(name)`, beside a recipe of the same name in `training/recipes`.
+    A method is a frozen dataclass whose fields are the settings of its loss, decorated with
+    `DETECTORS.register(name)`, and a recipe of the same name in `training/recipes`.
 
     Attributes:
-        network_type: Class of its network, which takes the backbone and what else `network` states.
-        tuning: How the backbone is tuned where `network` does not state it.
+        network_type: Class of its network, which takes the backbone and the other keys of `network`.
+        tuning: Type of tuning if `network` has none.
     """
 
     network_type: ClassVar[type[Network]]
     tuning: ClassVar[str] = "fft"
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a network.
+        """Build a network.
 
         Args:
-            network: What the recipe and the card state under `network`: `backbone`, `tuning`, and arguments
-                of the network.
-            weights: Where the backbone's weights come from, as `weights.build_backbone` takes it; the rest is
-                random.
+            network: `network` of a recipe or a card: `backbone`, `tuning`, and arguments of the network.
+            weights: Source of the backbone's weights, see `weights.build_backbone`; the rest is random.
 
         Raises:
-            UsageError: A key or a value is not one that the method or its backbone knows.
-            MissingError: The weights, or a package, cannot be had.
-            ContractError: The weights do not fit.
+            UsageError: A key or a value is invalid.
+            MissingError: The weights or a package are missing.
+            ContractError: The weights do not match the backbone.
         """
         arguments = dict(network)
         backbone = build_backbone(arguments.pop("backbone", {}), weights)
@@ -206,7 +204,7 @@ class DetectionMethod(ABC, Generic[Out]):
 
     @property
     def wants_masks(self) -> bool:
-        """Whether the loss reads the batch's masks."""
+        """Whether the loss needs the batch's masks."""
         return False
 
     @abstractmethod
@@ -214,7 +212,7 @@ class DetectionMethod(ABC, Generic[Out]):
         """Return the loss to minimise and its parts, detached, for the log.
 
         Args:
-            output: What the network gave for the batch.
+            output: The network's output for the batch.
             batch: The samples.
         """
 
@@ -224,7 +222,7 @@ class Classifier(DetectionMethod[Out]):
     """A method that trains by cross-entropy.
 
     Attributes:
-        label_smoothing: Of the cross-entropy.
+        label_smoothing: Label smoothing of the cross-entropy, in [0, 1].
     """
 
     label_smoothing: float = 0.0
@@ -237,13 +235,13 @@ class Classifier(DetectionMethod[Out]):
             )
 
     def loss(self, output: Out, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the cross-entropy, in float32; its one part is `cls`."""
+        """Return the cross-entropy in float32; its only part is `cls`."""
         classified = cross_entropy(output, batch, self.label_smoothing)
         return classified, {"cls": classified.detach()}
 
 
 def exact(x: Tensor) -> torch.autocast:
-    """Return a context in which products are computed in the tensors' own precision."""
+    """Return a context without autocast: products use the tensors' own precision."""
     return torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False)
 
 
@@ -254,17 +252,15 @@ def cross_entropy(output: Output, batch: Batch, label_smoothing: float = 0.0) ->
 
 
 def require_steps(backbone: Backbone, method: str) -> VisionTransformer:
-    """Return a backbone that a method can drive step by step with tokens of its own.
+    """Return the backbone as a transformer into which a method can put its own tokens.
 
     Raises:
-        UsageError: It has no transformer blocks, pools its tokens, or has a relative position bias.
+        UsageError: The backbone has no transformer blocks, pools its tokens, or has a relative position bias.
     """
     transformer = as_transformer(backbone, method, STEPWISE)
     hint = f"choose a backbone from: {', '.join(STEPWISE)}; or --method qtfp"
     if transformer.pool is not None:
-        raise UsageError(
-            f"{method} classifies the CLS token, and this backbone pools its tokens instead", hint
-        )
+        raise UsageError(f"{method} classifies the CLS token, but this backbone pools its tokens", hint)
     if transformer.relative:
         raise UsageError(
             f"{method} adds or drops tokens, which a backbone with relative position bias cannot do", hint

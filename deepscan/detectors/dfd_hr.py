@@ -1,4 +1,4 @@
-"""DFD-HR (CVPR 2026): a crop and its four tiles, routed through as many layers and tokens as they need."""
+"""DFD-HR (CVPR 2026): a crop and its four tiles, with early exits and token selection in the last blocks."""
 
 import copy
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from deepscan.detectors.detector import (
     cross_entropy,
     require_steps,
 )
-from deepscan.detectors.dfd_hr_routing import Branch, Passage, Ranking
+from deepscan.detectors.dfd_hr_routing import Branch, Ranking, RoutedOutput
 from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.detectors.spearman import spearman
 from deepscan.errors import ContractError, UsageError
@@ -30,9 +30,9 @@ TILES = 2
 
 
 def tiles_of(crops: Tensor) -> Tensor:
-    """Return 2 x 2 tiles of crops, shape (B, 3, 2S, 2S) to (4B, 3, S, S).
+    """Split crops (B, 3, 2S, 2S) into 2 x 2 tiles, shape (4B, 3, S, S).
 
-    The batch of the top left tiles comes first, then top right, bottom left, bottom right.
+    All top left tiles come first, then top right, bottom left and bottom right.
     """
     batch, channels, height, width = crops.shape
     split = crops.reshape(batch, channels, TILES, height // TILES, TILES, width // TILES)
@@ -40,10 +40,10 @@ def tiles_of(crops: Tensor) -> Tensor:
 
 
 def halved(crops: Tensor) -> Tensor:
-    """Return crops at half their size, bicubic: corners not aligned, no antialiasing, borders repeated.
+    """Resize crops to half their side: bicubic, corners not aligned, no antialiasing, borders repeated.
 
-    Halfway between pixels the cubic kernel (a = -0.75) has four taps, the same everywhere; written out, they
-    need no operator for resizing, of which TensorRT documents none that is cubic.
+    Halfway between pixels the cubic kernel (a = -0.75) has the same four taps everywhere. They are written
+    out because TensorRT documents no cubic resize.
 
     Args:
         crops: Shape (B, 3, 2S, 2S), float.
@@ -57,12 +57,12 @@ def halved(crops: Tensor) -> Tensor:
 
 
 class TilePooling(nn.Module):
-    """Makes one vector of the tiles' (DFD-HR, multi-scale fusion).
+    """Pools the tiles' vectors into one (DFD-HR, multi-scale fusion).
 
     Args:
-        width: Width of the vectors.
+        width: Width D of the vectors.
         heads: Attention heads, a divisor of the width.
-        kind: `query`: a learnt query attends to them; `self`: they attend to one another, then their mean.
+        kind: `query`: a learnt query attends to them; `self`: they attend to each other and are averaged.
     """
 
     def __init__(self, width: int, heads: int, kind: Literal["query", "self"]) -> None:
@@ -71,22 +71,22 @@ class TilePooling(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, tiles: Tensor) -> Tensor:
-        """Return the vectors, shape (B, D), of the tiles', shape (B, 4, D)."""
-        asked = tiles if self.query is None else self.query.expand(tiles.shape[0], -1, -1)
-        pooled: Tensor = self.attention(asked, tiles, tiles, need_weights=False)[0]
+        """Pool the tiles' vectors, shape (B, 4, D), to shape (B, D)."""
+        queries = tiles if self.query is None else self.query.expand(tiles.shape[0], -1, -1)
+        pooled: Tensor = self.attention(queries, tiles, tiles, need_weights=False)[0]
         return pooled.mean(dim=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DfdHrOutput(Output):
-    """What a `DfdHrNetwork` says.
+    """Output of a `DfdHrNetwork`.
 
     Attributes:
-        depth: Blocks that each sample went through in the global branch, shape (B,).
-        kept: Which of the P patches each of m routed blocks of the global branch worked on, 1 or 0, shape
-            (B, m, P); for a sample that had left, none.
-        rankings: Of the split branch's token judges, for the loss; none in evaluation.
-        hard_ranks: Whether the rank loss goes by hard ranks.
+        depth: Number of blocks that each sample passed in the global branch, shape (B,).
+        kept: Patches that each of the m routed blocks of the global branch processed, 1 or 0, shape (B, m,
+            P); 0 for samples that had exited.
+        rankings: Rankings by the split branch's token judges, for the loss; empty in evaluation.
+        hard_ranks: Whether the rank loss uses hard ranks.
     """
 
     depth: Tensor
@@ -96,85 +96,86 @@ class DfdHrOutput(Output):
 
     @property
     def explanation(self) -> dict[str, Tensor]:
-        """How deep a sample went, and by which patches."""
+        """Each sample's depth and the patches that routed blocks processed."""
         return {"depth": self.depth, "kept": self.kept}
 
 
 class DfdHrNetwork(Network):
-    """A crop at half its size and its tiles at full size, each through the routed backbone (DFD-HR, Sec. 3).
+    """A crop at half its size and its tiles at full size, through a backbone with routing (DFD-HR, Sec. 3).
 
-    It takes crops of twice the backbone's side. In evaluation a sample that a layer judge lets go leaves the
-    batch, and costs nothing in the routed blocks from there on.
+    It takes crops of twice the backbone's side. In evaluation a sample that exits leaves the batch and costs
+    nothing in later routed blocks.
 
     Args:
         backbone: The backbone.
-        preset: `paper`, or `release` for what the released code does.
-        stated: Attributes of `Settings`; None stands for the preset's.
+        preset: `paper`, or `release` for the behaviour of the released code.
+        choices: Attributes of `Settings`; None for the preset's value.
 
     Raises:
         TypeError: An attribute is unknown.
         ValueError: A value is out of range.
-        UsageError: The backbone cannot be driven step by step.
+        UsageError: The backbone does not accept extra tokens.
     """
 
     backbone: VisionTransformer
-    export_note = "exits are masked: a sample that has left is computed nonetheless, so that none saves time"
+    export_note = "exits are masked: a sample that has exited is still computed, so exits save no time"
 
-    def __init__(self, backbone: Backbone, preset: str = "paper", **stated: Any) -> None:
+    def __init__(self, backbone: Backbone, preset: str = "paper", **choices: Any) -> None:
         super().__init__()
-        settings = settings_of(preset, stated)
+        settings = settings_of(preset, choices)
         self.settings, self.backbone = settings, require_steps(backbone, "DFD-HR")
-        #: Whether samples that have left are computed nonetheless, for a graph without choices.
+        #: Whether exited samples are still computed and masked, for a graph without control flow.
         self.masked = False
-        apart = settings.split and not settings.share_branches
-        judged, compared = settings.routed == "both" or not apart, settings.split and not apart
+        separate = settings.split and not settings.share_branches
+        judged, compared = settings.routed == "both" or not separate, settings.split and not separate
         self.branch = Branch(self.backbone, settings, judged=judged, compared=compared)
-        self.split_branch = Branch(self.backbone, settings) if apart else None
+        self.split_branch = Branch(self.backbone, settings) if separate else None
         width = backbone.projected
         self.pooling = TilePooling(width, settings.heads, settings.pooling) if settings.split else None
         self.head = nn.Linear(2 * width if settings.split else width, 2)
 
     @property
     def side(self) -> int:
-        """Side in pixels of the crops that it takes: twice the backbone's."""
+        """Side of the input crops in pixels: twice the backbone's."""
         return TILES * self.backbone.side
 
     def forward(self, crops: Tensor) -> DfdHrOutput:
         """Return the output for normalised crops, shape (B, 3, 2S, 2S).
 
         Raises:
-            ContractError: The crops are not twice the backbone's side.
+            ContractError: The crops' side is not twice the backbone's.
         """
-        seen = self.global_passage(crops)
-        feature, rankings = self._project(seen.cls), ()
+        whole = self.run_global(crops)
+        feature, rankings = self._project(whole.cls), ()
         if self.pooling is not None:
-            query = seen.cls.detach().repeat(TILES**2, 1)
+            query = whole.cls.detach().repeat(TILES**2, 1)
             branch = self.split_branch or self.branch
             parts = branch(self.backbone, tiles_of(crops), query, masked=self.masked or self.training)
             tiles = self._project(parts.cls).reshape(TILES**2, crops.shape[0], -1).transpose(0, 1)
             feature, rankings = torch.cat((feature, self.pooling(tiles)), dim=1), parts.rankings
         hard = self.settings.ranks == "hard"
-        return DfdHrOutput(self.head(feature), seen.depth, seen.kept, rankings, hard)
+        return DfdHrOutput(self.head(feature), whole.depth, whole.kept, rankings, hard)
 
-    def global_passage(self, crops: Tensor) -> Passage:
-        """Return the way of whole crops, shape (B, 3, 2S, 2S), at half their size; their tiles go none.
+    def run_global(self, crops: Tensor) -> RoutedOutput:
+        """Run only the global branch, for crops (B, 3, 2S, 2S), which are halved.
 
         Raises:
-            ContractError: The crops are not twice the backbone's side.
+            ContractError: The crops' side is not twice the backbone's.
         """
         backbone = self.backbone
         if crops.shape[2:] != (self.side, self.side):
-            given = tuple(crops.shape[2:])
+            height, width = crops.shape[2:]
             raise ContractError(
-                f"DFD-HR takes crops of twice its backbone's side of {backbone.side}, not {given}",
-                f"state crop.resize: {self.side}",
+                f"DFD-HR needs crops of {self.side} x {self.side} pixels, twice its backbone's side, "
+                f"not {height} x {width}",
+                f"set crop.resize: {self.side}",
             )
         routed, masked = self.settings.routed == "both", self.masked or self.training
-        passage: Passage = self.branch(backbone, halved(crops), routed=routed, masked=masked)
-        return passage
+        output: RoutedOutput = self.branch(backbone, halved(crops), routed=routed, masked=masked)
+        return output
 
     def exportable(self) -> Network:
-        """Return the network, on the same weights, with exits masked: every sample costs the whole depth."""
+        """Return the network on the same weights with masked exits: every sample costs the whole depth."""
         network = copy.copy(self)
         network.masked = True
         return network
@@ -191,7 +192,7 @@ class DfdHr(DetectionMethod[DfdHrOutput]):
 
     Attributes:
         rank_weight: Weight of the rank loss.
-        soft_rank_tau: Temperature of the soft ranks, in standard deviations of the scores.
+        soft_rank_tau: Temperature of the soft ranks, in standard deviations of the scores, above 0.
     """
 
     network_type: ClassVar = DfdHrNetwork
@@ -202,14 +203,15 @@ class DfdHr(DetectionMethod[DfdHrOutput]):
     def __post_init__(self) -> None:
         if self.soft_rank_tau <= 0:
             raise UsageError(
-                f"a temperature must be positive, not {self.soft_rank_tau}", "correct loss.soft_rank_tau"
+                f"soft_rank_tau, a temperature, must be above 0, not {self.soft_rank_tau}",
+                "correct loss.soft_rank_tau",
             )
 
     def loss(self, output: DfdHrOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total loss; the parts are `cls`, `rank`, and what routing did.
+        """Return the total loss; the parts are `cls`, `rank`, and statistics of the routing.
 
-        `depth_real` and `depth_fake` are the mean depth of each class, NaN where the batch has none of it,
-        `kept` the mean share of patches that routed blocks worked on. The rank loss is 0 in evaluation.
+        `depth_real` and `depth_fake` are the mean depth of each class, NaN for a class that the batch lacks;
+        `kept` is the mean share of patches that routed blocks processed. The rank loss is 0 in evaluation.
         """
         labels = batch.labels
         classified = cross_entropy(output, batch)
@@ -226,16 +228,16 @@ class DfdHr(DetectionMethod[DfdHrOutput]):
 
 
 def rank_loss(ranking: Ranking, tau: float, hard: bool = False) -> Tensor:
-    """Return 1 - Spearman's correlation of a token judge's scores, in [0, 2] (DFD-HR, rank loss).
+    """Return 1 minus Spearman's correlation of a token judge's scores, in [0, 2] (DFD-HR, rank loss).
 
     Args:
-        ranking: The scores, their target, and the samples that count.
+        ranking: The scores, their target, and the active samples.
         tau: Temperature of the soft ranks.
         hard: Whether ranks are hard, without a gradient.
 
     Returns:
-        A scalar, the mean over the active samples; 0 where all have left.
+        A scalar, the mean over the active samples; 0 if all have exited.
     """
-    counted = ranking.active.float()
-    apart = 1 - spearman(ranking.scores, ranking.target, tau, hard)
-    return (apart * counted).sum() / counted.sum().clamp_min(1)
+    active = ranking.active.float()
+    losses = 1 - spearman(ranking.scores, ranking.target, tau, hard)
+    return (losses * active).sum() / active.sum().clamp_min(1)

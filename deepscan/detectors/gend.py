@@ -1,4 +1,4 @@
-"""GenD (WACV 2026): a backbone whose norms alone train, its CLS token on the unit sphere, a linear head."""
+"""GenD (WACV 2026): trains only a backbone's norms and a linear head on its CLS token, scaled to length 1."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,11 +16,11 @@ from deepscan.errors import UsageError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenDOutput(Output):
-    """What a `GenDNetwork` says.
+    """Output of a `GenDNetwork`.
 
     Attributes:
         tokens: The backbone's tokens.
-        embedding: The feature of each crop at length 1, shape (B, D), float32.
+        embedding: Each crop's feature, scaled to length 1, shape (B, D), float32.
     """
 
     tokens: Tokens
@@ -28,18 +28,18 @@ class GenDOutput(Output):
 
     @property
     def explanation(self) -> dict[str, Tensor]:
-        """Where the CLS token looked."""
+        """The CLS token's attention."""
         return {"attention": self.tokens.attention[:, None]}
 
 
 class GenDNetwork(Network):
-    """A backbone that trains, as its tuning has it, and a head on its CLS token at length 1.
+    """A tuned backbone and a head on its CLS token, scaled to length 1.
 
     Args:
-        backbone: The backbone.
-        feature: As `make_head` takes it.
-        layers: As `make_head` takes it.
-        normalise: Whether the head sees the feature at length 1, or as it is.
+        backbone: The backbone, with its tuning.
+        feature: See `make_head`.
+        layers: See `make_head`.
+        normalise: Whether the head gets the feature scaled to length 1 or unchanged.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class GenDNetwork(Network):
     def forward(self, crops: Tensor) -> GenDOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens: Tokens = self.backbone(crops)
-        seen = feature_of(self.backbone, tokens, self.feature)
-        # In float32: 16 bits would leave the sphere by more than the losses on it tell apart.
-        embedding = F.normalize(seen.float(), dim=1)
-        logits = self.head(embedding.to(seen.dtype) if self.normalise else seen)
+        feature = feature_of(self.backbone, tokens, self.feature)
+        # In float32: the rounding of 16 bits is larger than the differences that the losses depend on.
+        embedding = F.normalize(feature.float(), dim=1)
+        logits = self.head(embedding.to(feature.dtype) if self.normalise else feature)
         return GenDOutput(logits, tokens, embedding)
 
 
 def uniformity(embedding: Tensor) -> Tensor:
-    """Return how unevenly a batch lies on the sphere, a scalar of at most 0; 0 for a single crop.
+    """Return how unevenly a batch is spread over the sphere, a scalar of at most 0; 0 for a single crop.
 
-    log E exp(-2 ||x - y||^2) over all pairs (Wang and Isola, ICML 2020, Sec. 4.1, t = 2).
+    It is log E exp(-2 ||x - y||^2) over all pairs (Wang and Isola, ICML 2020, Sec. 4.1, t = 2).
 
     Args:
         embedding: Shape (B, D), each of length 1.
@@ -73,10 +73,10 @@ def uniformity(embedding: Tensor) -> Tensor:
 
 
 def alignment(embedding: Tensor, labels: Tensor) -> Tensor:
-    """Return how far crops of one label lie from each other, a scalar in [0, 4]; 0 where there is no pair.
+    """Return the mean squared distance of crops with equal labels, a scalar in [0, 4]; 0 without a pair.
 
-    E ||x - y||^2 over the pairs (Wang and Isola, ICML 2020, Sec. 4.1, alpha = 2), which are those of equal
-    labels in GenD.
+    It is E ||x - y||^2 over pairs (Wang and Isola, ICML 2020, Sec. 4.1, alpha = 2), for GenD those of equal
+    labels.
 
     Args:
         embedding: Shape (B, D), each of length 1.
@@ -88,7 +88,7 @@ def alignment(embedding: Tensor, labels: Tensor) -> Tensor:
 
 
 def _distances(embedding: Tensor) -> Tensor:
-    # Of vectors of length 1, from their products: the root in a norm has no gradient where two are equal.
+    # From products of unit vectors: the square root in a norm has no gradient where two vectors are equal.
     row, column = torch.triu_indices(len(embedding), len(embedding), 1, device=embedding.device)
     return 2 - 2 * (embedding @ embedding.T)[row, column]
 
@@ -96,10 +96,10 @@ def _distances(embedding: Tensor) -> Tensor:
 @DETECTORS.register("gend")
 @dataclass(frozen=True)
 class GenD(Classifier[GenDOutput]):
-    """GenD: cross-entropy beside two losses that spread the crops over the sphere and gather each label.
+    """GenD: cross-entropy and two losses that spread the crops over the sphere and gather each label.
 
-    The weights' defaults are those of the released code's experiments on CLIP; the paper's tables were not at
-    hand.
+    The default weights are those of the released code's experiments on CLIP, not checked against the paper's
+    tables.
 
     Attributes:
         lambda_uniformity: Weight of `uniformity`.
@@ -115,7 +115,7 @@ class GenD(Classifier[GenDOutput]):
         super().__post_init__()
         if min(self.lambda_uniformity, self.lambda_alignment) < 0:
             raise UsageError(
-                "the weights of a loss are at least 0",
+                "lambda_uniformity and lambda_alignment must be at least 0",
                 "correct loss.lambda_uniformity, loss.lambda_alignment",
             )
 
@@ -123,6 +123,6 @@ class GenD(Classifier[GenDOutput]):
         """Return the total loss, in float32; its parts are `cls`, `uniformity` and `alignment`."""
         total, parts = super().loss(output, batch)
         with exact(output.embedding):
-            spread, apart = uniformity(output.embedding), alignment(output.embedding, batch.labels)
-        total = total + self.lambda_uniformity * spread + self.lambda_alignment * apart
-        return total, {**parts, "uniformity": spread.detach(), "alignment": apart.detach()}
+            uniform, aligned = uniformity(output.embedding), alignment(output.embedding, batch.labels)
+        total = total + self.lambda_uniformity * uniform + self.lambda_alignment * aligned
+        return total, {**parts, "uniformity": uniform.detach(), "alignment": aligned.detach()}

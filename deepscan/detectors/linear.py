@@ -1,4 +1,4 @@
-"""The baselines: a head on the CLS token of a backbone that is frozen, tuned in part, or trained whole."""
+"""Baselines: a head on the CLS token of a frozen, partly tuned or fully trained backbone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ Feature = Literal["cls", "projected"]
 
 
 def make_head(backbone: Backbone, feature: Feature, layers: int) -> nn.Sequential:
-    """Return what goes from the CLS token to logits.
+    """Build the head from the CLS token to logits.
 
     Args:
         backbone: The backbone.
         feature: `cls`, the token after the final norm, or `projected`, its projection.
-        layers: 1 for a linear layer; more for a perceptron, ReLU between layers as wide as the feature
-            (MLP-k of DFD-HR, supplement, Table A).
+        layers: 1 for a linear layer; more for a perceptron with ReLU and layers as wide as the feature (MLP-k
+            of DFD-HR, supplement, Table A).
 
     Raises:
         ValueError: An argument is out of range.
@@ -45,26 +45,26 @@ def make_head(backbone: Backbone, feature: Feature, layers: int) -> nn.Sequentia
         )
     width = backbone.projected if feature == "projected" else backbone.width
     steps: list[nn.Module] = []
-    for inward, outward in pairwise([*[width] * layers, 2]):
-        steps += [nn.Linear(inward, outward), nn.ReLU()]
+    for inputs, outputs in pairwise([*[width] * layers, 2]):
+        steps += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*steps[:-1])
 
 
 def feature_of(backbone: Backbone, tokens: Tokens, feature: Feature) -> Tensor:
-    """Return what a head of `make_head` takes of a backbone's tokens, shape (B, D)."""
-    seen: Tensor = backbone.projection(tokens.cls) if feature == "projected" else tokens.cls
-    return seen
+    """Return the input of `make_head`'s head from a backbone's tokens, shape (B, D)."""
+    value: Tensor = backbone.projection(tokens.cls) if feature == "projected" else tokens.cls
+    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearOutput(Output):
-    """What a `LinearNetwork` says.
+    """Output of a `LinearNetwork`.
 
     Attributes:
         tokens: The backbone's tokens.
-        backbone: The backbone, for the penalties on its weights.
-        margins: By how much the logit of fake is above that of real at each place, shape (B, 1, P), where the
-            crop's own margin is their mean; None where it is not.
+        backbone: The backbone, for penalties on its weights.
+        margins: Logit of fake minus logit of real for each patch, shape (B, 1, P), if the crop's margin is
+            their mean; otherwise None.
     """
 
     tokens: Tokens
@@ -73,19 +73,19 @@ class LinearOutput(Output):
 
     @property
     def explanation(self) -> dict[str, Tensor]:
-        """What each place says where the score is the mean of that, else where the CLS token looked."""
+        """Each patch's margin, if the score is their mean; otherwise the CLS token's attention."""
         if self.margins is not None:
             return {"margins": self.margins}
         return {"attention": self.tokens.attention[:, None]}
 
 
 class LinearNetwork(Network):
-    """A backbone that trains, as its tuning has it, and a head on its CLS token.
+    """A tuned backbone and a head on its CLS token.
 
     Args:
-        backbone: The backbone.
-        feature: As `make_head` takes it.
-        layers: As `make_head` takes it.
+        backbone: The backbone, with its tuning.
+        feature: See `make_head`.
+        layers: See `make_head`.
     """
 
     def __init__(self, backbone: Backbone, feature: Feature = "cls", layers: int = 1) -> None:
@@ -97,24 +97,24 @@ class LinearNetwork(Network):
     def forward(self, crops: Tensor) -> LinearOutput:
         """Return the output for normalised crops, shape (B, 3, S, S)."""
         tokens: Tokens = self.backbone(crops)
-        seen = feature_of(self.backbone, tokens, self.feature)
+        feature = feature_of(self.backbone, tokens, self.feature)
         margins = None
         if self.backbone.averages and self.feature == "cls" and len(self.head) == 1:
-            # A linear head on a mean is the mean of the head on what it is of.
+            # The head is linear, so its output for the mean is the mean of its outputs for the patches.
             margins = self.head(tokens.patches).diff(dim=-1).transpose(1, 2)
-        return LinearOutput(self.head(seen), tokens, self.backbone, margins)
+        return LinearOutput(self.head(feature), tokens, self.backbone, margins)
 
 
 class FrozenLinearNetwork(FrozenNetwork):
-    """A backbone that does not train, and a head on its CLS token.
+    """A frozen backbone and a head on its CLS token.
 
     Args:
-        backbone: The backbone.
-        feature: As `make_head` takes it.
-        layers: As `make_head` takes it.
+        backbone: The backbone, frozen.
+        feature: See `make_head`.
+        layers: See `make_head`.
 
     Raises:
-        ValueError: The backbone trains, or an argument is out of range.
+        ValueError: The backbone is not frozen, or an argument is out of range.
     """
 
     def __init__(self, backbone: Backbone, feature: Feature = "projected", layers: int = 1) -> None:
@@ -123,10 +123,10 @@ class FrozenLinearNetwork(FrozenNetwork):
 
     @torch.no_grad()
     def extract(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the CLS token, shape (B, D) or as wide as projected, and where it looked."""
+        """Return the CLS token or its projection, shape (B, D), and its attention."""
         tokens: Tokens = self.backbone(inputs["crops"])
-        seen = feature_of(self.backbone, tokens, self.feature)
-        return seen, {"attention": tokens.attention[:, None]}
+        feature = feature_of(self.backbone, tokens, self.feature)
+        return feature, {"attention": tokens.attention[:, None]}
 
 
 @DETECTORS.register("unifd")
@@ -134,8 +134,8 @@ class FrozenLinearNetwork(FrozenNetwork):
 class UniFD(Classifier[FrozenOutput]):
     """UniFD (CVPR 2023): a linear probe of CLIP's projected CLS token.
 
-    Its own loss is binary cross-entropy on one logit. That of two logits is the same function of their
-    difference, which gradient descent moves twice as far.
+    The paper uses binary cross-entropy on one logit. Cross-entropy on two logits is the same function of
+    their difference, which gradient descent changes twice as fast.
     """
 
     network_type: ClassVar = FrozenLinearNetwork
@@ -146,12 +146,12 @@ class UniFD(Classifier[FrozenOutput]):
 @DETECTORS.register("fft")
 @dataclass(frozen=True)
 class Linear(Classifier[LinearOutput]):
-    """Classifies the CLS token of a backbone that trains, by LoRA or whole, as the recipe tunes it."""
+    """Classifies the CLS token of a backbone that trains as the recipe's tuning says."""
 
     network_type: ClassVar = LinearNetwork
 
     def build(self, network: Mapping[str, Any], weights: str = "random") -> Network:
-        """Return a `LinearNetwork`, with the head of the file as well where `network:FILE` is named."""
+        """Build a `LinearNetwork`; weights of `network:FILE` fill its head too."""
         built = super().build(network, weights)
         if weights.startswith(NETWORK):
             assert isinstance(built, LinearNetwork)
@@ -163,12 +163,12 @@ class Linear(Classifier[LinearOutput]):
 @DETECTORS.register("effort")
 @dataclass(frozen=True)
 class Effort(Linear):
-    """Effort (ICML 2025): each matrix of attention trains in its least singular direction.
+    """Effort (ICML 2025): each matrix of attention trains in its smallest singular direction.
 
     Attributes:
-        lambda_orth: Weight of the penalty on singular vectors that are not orthogonal; the released code has
-            this one and the next switched off.
-        lambda_keepsv: Weight of the penalty on weights whose energy changes.
+        lambda_orth: Weight of the penalty on non-orthogonal singular vectors; this and the next are 0 in the
+            released code.
+        lambda_keepsv: Weight of the penalty on changes of the matrices' energy.
     """
 
     lambda_orth: float = 0.0
@@ -184,6 +184,6 @@ class Effort(Linear):
         if not (self.lambda_orth or self.lambda_keepsv):
             return total, parts
         with exact(output.logits):
-            turned, grown = penalties(output.backbone)
-        total = total + self.lambda_orth * turned + self.lambda_keepsv * grown
-        return total, {**parts, "orth": turned.detach(), "keepsv": grown.detach()}
+            orth, ksv = penalties(output.backbone)
+        total = total + self.lambda_orth * orth + self.lambda_keepsv * ksv
+        return total, {**parts, "orth": orth.detach(), "keepsv": ksv.detach()}

@@ -1,4 +1,4 @@
-"""Scores of a network that torch runs."""
+"""Score crops with a torch network."""
 
 import numpy as np
 import torch
@@ -11,14 +11,14 @@ from deepscan.detectors.preprocess import Faces, Preprocessor
 def predict(
     network: Network, crops: NDArray[np.uint8], preprocess: Preprocessor, faces: Faces = None, batch: int = 64
 ) -> NDArray[np.float64]:
-    """Return the probability of fake of crops in float32 arithmetic, the mean over all views.
+    """Return each crop's probability of fake in float32, averaged over all views, shape (N,).
 
     Args:
         network: The network.
         crops: RGB, shape (N, S, S, 3), uint8.
-        preprocess: Makes the inputs of the network.
-        faces: Where the face of each is, as `Preprocessor` takes it.
-        batch: Crops at a time.
+        preprocess: Makes the network's inputs.
+        faces: Face masks, see `Preprocessor`.
+        batch: Batch size.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -27,9 +27,9 @@ def predict(
         for start in range(0, len(crops), batch):
             views = []
             for view in range(preprocess.views):
-                known = None if faces is None else faces[start : start + batch]
-                arrays = preprocess(np.asarray(crops[start : start + batch]), view, known)
-                given = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-                views.append(network.predict(**given)["probability"].double().cpu().numpy())
+                masks = None if faces is None else faces[start : start + batch]
+                arrays = preprocess(np.asarray(crops[start : start + batch]), view, masks)
+                inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+                views.append(network.predict(**inputs)["probability"].double().cpu().numpy())
             scores.append(np.mean(views, axis=0))
     return np.concatenate(scores)

@@ -1,4 +1,4 @@
-"""What is made of aligned crops before a network sees them, the same in training and in a scan; no torch."""
+"""Turn aligned crops into a network's inputs, in training and in a scan. Needs no torch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ class Preprocessor(ABC):
     """Makes a network's inputs from crops.
 
     Args:
-        crop: How the crops were cut.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
+        crop: Recipe that the crops were cut by.
+        mean: Mean per RGB channel, for pixels in [0, 1].
+        std: Standard deviation per RGB channel.
 
     Attributes:
-        views: In how many ways the same crop can be looked at; its score is the mean over them.
+        views: Number of variants of each crop's inputs; the crop's score is the mean over them.
     """
 
     views = 1
@@ -39,13 +39,13 @@ class Preprocessor(ABC):
 
         Args:
             crops: RGB, shape (B, S, S, 3), uint8.
-            view: Which look, from 0.
-            faces: Where the face of each is, 0 to 255, shape (S, S), uint8, None for one where that is not
-                known; only training data say so.
+            view: Number of the view, from 0.
+            faces: Mask of each crop's face, 0 to 255, shape (S, S), uint8, or None if unknown; only training
+                data have them.
         """
 
 
-#: Name -> what makes the inputs; a card states it as `inputs.kind`, its other arguments beside it.
+#: `inputs.kind` of a card or recipe -> class that makes the inputs; it takes the other keys of `inputs`.
 PREPROCESSORS: Registry[type[Preprocessor]] = Registry(
     "kind of inputs",
     {
@@ -57,7 +57,7 @@ PREPROCESSORS: Registry[type[Preprocessor]] = Registry(
 
 @PREPROCESSORS.register("crops")
 class CropPreprocessor(Preprocessor):
-    """The crops themselves, normalised, and nothing else: `crops`, shape (B, 3, S, S)."""
+    """Makes one input: the normalised `crops`, shape (B, 3, S, S)."""
 
     def __call__(self, crops: CropBatch, view: int = 0, faces: Faces = None) -> NetworkInputs:
         """Return the normalised crops."""
@@ -65,41 +65,41 @@ class CropPreprocessor(Preprocessor):
 
 
 def make_preprocessor(
-    stated: Mapping[str, Any], crop: CropRecipe, mean: Sequence[float], std: Sequence[float]
+    settings: Mapping[str, Any], crop: CropRecipe, mean: Sequence[float], std: Sequence[float]
 ) -> Preprocessor:
-    """Return what makes the inputs that a card or a recipe states.
+    """Build a preprocessor from `inputs` of a card or a recipe.
 
     Args:
-        stated: The `kind`, and its arguments.
-        crop: How the crops were cut.
-        mean: Per RGB channel.
-        std: Per RGB channel.
+        settings: The `kind` and its arguments.
+        crop: Recipe that the crops were cut by.
+        mean: Mean per RGB channel.
+        std: Standard deviation per RGB channel.
 
     Raises:
         UsageError: The kind or an argument is unknown or out of range.
     """
-    arguments = dict(stated)
+    arguments = dict(settings)
     kind = PREPROCESSORS.get(arguments.pop("kind", "crops"))
     try:
         return kind(crop, mean, std, **arguments)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"bad inputs: {error}", "correct `inputs` in the recipe or the card")
+        raise UsageError(f"bad arguments of inputs: {error}", "correct `inputs` in the recipe or the card")
 
 
 def normalised(crops: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Return crops as networks take them.
+    """Normalise crops for a network.
 
     Args:
         crops: RGB crops, shape (B, S, S, 3), uint8.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
+        mean: Mean per RGB channel, for pixels in [0, 1].
+        std: Standard deviation per RGB channel.
 
     Returns:
         (pixel / 255 - mean) / std, shape (B, 3, S, S), float32, contiguous.
     """
     scale = 1 / (255 * np.asarray(std, dtype=np.float32))
     offset = np.asarray(mean, dtype=np.float32) / np.asarray(std, dtype=np.float32)
-    # Channels first: arithmetic over a last axis of three takes NumPy six times as long.
+    # Channels first: NumPy is six times as slow over a last axis of three.
     values = np.ascontiguousarray(crops.transpose(0, 3, 1, 2)).astype(np.float32)
     np.multiply(values, scale[:, None, None], out=values)
     return np.subtract(values, offset[:, None, None], out=values)

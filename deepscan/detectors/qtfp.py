@@ -1,4 +1,4 @@
-"""QTFP (CVPR 2026): queries pool the patch tokens; patch contrast and attention alignment train it."""
+"""QTFP (CVPR 2026): queries pool the patch tokens, trained with patch contrast and attention alignment."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -35,10 +35,10 @@ AlignmentMetric = Literal["kl", "l1", "l2"]
 
 
 class QueryPooling(nn.Module):
-    """K queries attend to the patch tokens; their mean is the picture's feature (QTFP, Sec. 3, query eq.).
+    """K queries attend to the patch tokens; their mean is the crop's feature (QTFP, Sec. 3, query eq.).
 
-    The attention is projected: the paper's parameter counts (4.20 M on a width of 1024, over every host)
-    are those of a standard multi-head attention with biases, and leave no room for a norm around it.
+    The attention has projections and no norm: the paper's parameter counts (4.20 M for a width of 1024) are
+    those of a standard multi-head attention with biases.
 
     Args:
         width: Width D of the tokens.
@@ -46,7 +46,7 @@ class QueryPooling(nn.Module):
         heads: Attention heads, a divisor of the width.
 
     Raises:
-        ValueError: There is no query.
+        ValueError: The number of queries is below 1.
     """
 
     def __init__(self, width: int, queries: int, heads: int) -> None:
@@ -57,7 +57,7 @@ class QueryPooling(nn.Module):
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features, shape (B, D), and head-averaged weights, shape (B, K, P), of patches (B, P, D)."""
+        """Pool patches (B, P, D) to (B, D); also return the attention averaged over heads, (B, K, P)."""
         queries = self.queries.expand(patches.shape[0], -1, -1)
         pooled, weights = self.attention(queries, patches, patches, need_weights=True)
         return pooled.mean(dim=1), weights
@@ -65,14 +65,14 @@ class QueryPooling(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QtfpOutput(Output):
-    """What a `QtfpNetwork` says.
+    """Output of a `QtfpNetwork`.
 
     Attributes:
-        attention: Where each of K queries looked among the P patches, shape (B, K, P), rows summing to 1; of
-            a network without queries, where its CLS token looked, K being 1.
-        pooled: The global token, the mean of what the queries gathered, shape (B, D); None without queries.
+        attention: Attention of the K queries to the P patches, shape (B, K, P), rows summing to 1; without
+            queries that of the CLS token, with K = 1.
+        pooled: The global token, the mean of the queries' outputs, shape (B, D); None without queries.
         tokens: The backbone's tokens, for the losses.
-        backbone: The backbone, for the penalties on its weights.
+        backbone: The backbone, for penalties on its weights.
     """
 
     attention: Tensor
@@ -90,14 +90,14 @@ class QtfpNetwork(Network):
     """Backbone, query pooling and a linear head (QTFP, Sec. 3).
 
     Args:
-        backbone: The backbone. Parts of it that nothing here reads do not train.
+        backbone: The backbone. Parts whose output is not used are frozen.
         queries: Number K of queries.
         heads: Attention heads of the pooling, a divisor of the backbone's width.
-        fusion: What is classified: the `global` token of the queries alone, as the paper does; the `cls`
-            token alone, without queries; or both (supplement, Table 1): their mean (`avg`), their mean with
-            learnt weights (`weighted`), or one beside the other (`concat`).
-        norm: Whether patches are taken `after` the backbone's final norm or `before` it. No source says;
-            CLIP itself norms before use.
+        fusion: Feature that is classified: the `global` token of the queries, as in the paper; the `cls`
+            token, without queries; or both (supplement, Table 1): their mean (`avg`), a mean with learnt
+            weights (`weighted`), or their concatenation (`concat`).
+        norm: Whether patches are taken `after` the backbone's final norm or `before` it. Neither paper nor
+            code says; CLIP itself normalises before use.
 
     Raises:
         ValueError: An argument is out of range.
@@ -121,7 +121,7 @@ class QtfpNetwork(Network):
         self.pooling = None if fusion == "cls" else QueryPooling(backbone.width, queries, heads)
         self.mix = nn.Parameter(torch.zeros(2)) if fusion == "weighted" else None
         self.head = nn.Linear(backbone.width * (2 if fusion == "concat" else 1), 2)
-        # The alignments take CLS and its attention as they are; no gradient comes that way.
+        # The alignment losses detach the CLS token and its attention.
         backbone.freeze_unread(projected=False, cls=fusion != "global", normed=self.normed)
 
     def forward(self, crops: Tensor) -> QtfpOutput:
@@ -142,8 +142,8 @@ class QtfpNetwork(Network):
         if self.fusion == "avg":
             return (cls + pooled) / 2
         if self.mix is not None:
-            share = self.mix.softmax(dim=0)
-            return share[0] * cls + share[1] * pooled
+            weights = self.mix.softmax(dim=0)
+            return weights[0] * cls + weights[1] * pooled
         return pooled
 
 
@@ -153,18 +153,18 @@ class Qtfp(Classifier[QtfpOutput]):
     """The method QTFP: L = L_CLS + 0.14 L_FLCL + 1.0 L_RAAL (QTFP, total loss eq.).
 
     Attributes:
-        contrast: `flcl`; its oracle `macl`, which reads the forgery masks (supplement, Sec. 2.1); or `none`.
-        lambda_flcl: Weight of the contrast, whichever it is.
+        contrast: `flcl`; `macl`, its oracle that uses the forgery masks (supplement, Sec. 2.1); or `none`.
+        lambda_flcl: Weight of the contrast, for `macl` too.
         tau: Temperature of the contrast.
-        weighting: How FLCL's anchors are weighted, as `anchor_weights` takes it.
+        weighting: Weighting of FLCL's anchors, see `anchor_weights`.
         tau_w: Temperature of the anchors' weights.
-        max_anchor_tokens: Anchors drawn from a batch's fake patches, None for all of them.
-        alignment: On real pictures, `attention` brings the queries to look where the CLS token does (RAAL),
-            `token` brings the global token to the CLS token (supplement, Table 4); or `none`.
-        alignment_metric: How far attentions are apart: `kl`, `l1` or `l2` (supplement, Table 3).
-        lambda_raal: Weight of the alignment, whichever it is.
-        lambda_orth: Weight of Effort's penalty on singular vectors that are not orthogonal; none in QTFP.
-        lambda_keepsv: Weight of Effort's penalty on weights whose energy changes; none in QTFP.
+        max_anchor_tokens: Number of anchors drawn from a batch's fake patches, None for all of them.
+        alignment: On real crops, `attention` aligns the queries' attention with the CLS token's (RAAL),
+            `token` aligns the global token with the CLS token (supplement, Table 4); or `none`.
+        alignment_metric: Distance of attentions: `kl`, `l1` or `l2` (supplement, Table 3).
+        lambda_raal: Weight of the alignment, for `token` too.
+        lambda_orth: Weight of Effort's penalty on non-orthogonal singular vectors; 0 in QTFP.
+        lambda_keepsv: Weight of Effort's penalty on changes of the matrices' energy; 0 in QTFP.
     """
 
     network_type: ClassVar = QtfpNetwork
@@ -195,7 +195,8 @@ class Qtfp(Classifier[QtfpOutput]):
                 )
         if self.tau <= 0 or self.tau_w <= 0:
             raise UsageError(
-                f"temperatures must be positive, not {self.tau}, {self.tau_w}", "correct loss.tau"
+                f"tau and tau_w must be above 0, not {self.tau} and {self.tau_w}",
+                "correct loss.tau, loss.tau_w",
             )
         if self.max_anchor_tokens is not None and self.max_anchor_tokens < 1:
             raise UsageError(
@@ -204,17 +205,17 @@ class Qtfp(Classifier[QtfpOutput]):
             )
 
     def loss(self, output: QtfpOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total loss, in float32 whatever the output's precision, and its parts.
+        """Return the total loss in float32, and its parts.
 
-        The parts are named `cls`, `flcl` or `macl`, `raal` or `token`, `orth` and `keepsv`, as far as they
-        are on; `snr` is a diagnostic, NaN for a batch of one class.
+        The parts that are on are named `cls`, `flcl` or `macl`, `raal` or `token`, `orth` and `keepsv`; `snr`
+        is a diagnostic, NaN for a batch of one class.
 
         Args:
-            output: What the network gave for the batch.
-            batch: The samples; with masks, if the contrast is MACL.
+            output: The network's output for the batch.
+            batch: The samples; MACL needs their masks.
 
         Raises:
-            UsageError: A part that is on has nothing to work on: masks, queries or a tuning by Effort.
+            UsageError: A part that is on lacks what it needs: masks, queries or a tuning by Effort.
         """
         with exact(output.logits):
             weighted = self._parts(output, batch)
@@ -224,7 +225,7 @@ class Qtfp(Classifier[QtfpOutput]):
 
     @property
     def wants_masks(self) -> bool:
-        """Whether the contrast is the one that reads masks."""
+        """Whether the contrast needs masks."""
         return self.contrast == "macl"
 
     def _parts(self, output: QtfpOutput, batch: Batch) -> dict[str, tuple[float, Tensor]]:
@@ -238,8 +239,8 @@ class Qtfp(Classifier[QtfpOutput]):
         if self.contrast == "macl":
             if batch.masks is None:
                 raise UsageError(
-                    "MACL reads what was forged in each fake, and no picture of the data has a mask",
-                    "name masks in the column mask of faces.csv, or set loss.contrast=flcl",
+                    "the contrast macl needs forgery masks, and no picture of the data has one",
+                    "give masks in the column mask of faces.csv, or set loss.contrast=flcl",
                 )
             contrast = mask_contrast(patches, labels, batch.masks, self.tau, self.max_anchor_tokens)
             parts["macl"] = (self.lambda_flcl, contrast)
@@ -247,15 +248,15 @@ class Qtfp(Classifier[QtfpOutput]):
             name = "raal" if self.alignment == "attention" else "token"
             parts[name] = (self.lambda_raal, self._alignment(output, labels))
         if self.lambda_orth or self.lambda_keepsv:
-            turned, grown = penalties(output.backbone)
-            parts |= {"orth": (self.lambda_orth, turned), "keepsv": (self.lambda_keepsv, grown)}
+            orth, ksv = penalties(output.backbone)
+            parts |= {"orth": (self.lambda_orth, orth), "keepsv": (self.lambda_keepsv, ksv)}
         return parts
 
     def _alignment(self, output: QtfpOutput, labels: Tensor) -> Tensor:
         tokens = output.tokens
         if output.pooled is None:
             raise UsageError(
-                "a network without queries has nothing to align to the CLS token", "set loss.alignment=none"
+                "a network without queries cannot be aligned with the CLS token", "set loss.alignment=none"
             )
         if self.alignment == "token":
             return token_alignment(output.pooled, tokens.cls, labels)

@@ -1,4 +1,4 @@
-"""QTFP's losses on tokens: patches drawn together or apart, and queries kept near the CLS token."""
+"""QTFP's losses on tokens: contrast of patches, and alignment of queries with the CLS token."""
 
 import torch
 import torch.nn.functional as F
@@ -10,17 +10,17 @@ from deepscan.detectors.detector import FAKE, REAL
 def anchor_weights(
     anchors: Tensor, real_mean: Tensor, fake_mean: Tensor, tau_w: float, weighting: str = "sigmoid"
 ) -> Tensor:
-    """Return how much each anchor counts: g(delta), growing with delta (QTFP, weighting eq.).
+    """Return each anchor's weight g(delta), which grows with delta (QTFP, weighting eq.).
 
-    delta is the cosine to the fakes' mean less the cosine to the reals'; the paper names both forms of g.
+    delta is the cosine to the fakes' mean minus the cosine to the reals' mean; the paper has both forms of g.
 
     Args:
-        anchors: Patch tokens of N fake pictures, shape (N, P, D).
-        real_mean: Mean patch token of the real pictures, shape (D,).
-        fake_mean: Mean patch token of the fake pictures, shape (D,).
+        anchors: Patch tokens of N fake crops, shape (N, P, D).
+        real_mean: Mean patch token of the real crops, shape (D,).
+        fake_mean: Mean patch token of the fake crops, shape (D,).
         tau_w: Temperature.
-        weighting: `sigmoid` of delta / tau_w, in (0, 1), or `softmax` of it over a picture's patches, times
-            P, so that a picture's weights have a mean of 1.
+        weighting: `sigmoid` of delta / tau_w, in (0, 1), or `softmax` of it over a crop's patches, times P,
+            so that a crop's weights have a mean of 1.
 
     Returns:
         Weights, shape (N, P).
@@ -39,19 +39,19 @@ def patch_contrast(
     max_anchor_tokens: int | None = None,
     weighting: str = "sigmoid",
 ) -> Tensor:
-    """Return L_FLCL, at least 0: fake patches are drawn together, away from real ones (QTFP, FLCL eq.).
+    """Return L_FLCL, at least 0: attracts fake patches to each other, away from real ones (QTFP, FLCL eq.).
 
     The paper's numerator and denominator index different sets. Here an anchor's positives are all other
-    patches of fake pictures in the batch and its denominator all other patches, so that the ratio is at
-    most 1. Means and weights are detached, or the loss would fall by shrinking the weights.
+    patches of fake crops in the batch and its denominator all other patches, so that the ratio is at most 1.
+    Means and weights are detached; otherwise smaller weights would lower the loss.
 
     Args:
         patches: Patch tokens, shape (B, P, D), float32.
         labels: 0 or 1, shape (B,).
         tau: Temperature of the similarities.
         tau_w: Temperature of the weights.
-        max_anchor_tokens: Anchors drawn at random, None for all.
-        weighting: As `anchor_weights` takes it.
+        max_anchor_tokens: Number of anchors drawn at random, None for all.
+        weighting: See `anchor_weights`.
 
     Returns:
         A scalar; 0 for a batch without both classes.
@@ -68,18 +68,18 @@ def patch_contrast(
 def mask_contrast(
     patches: Tensor, labels: Tensor, masks: Tensor, tau: float, max_anchor_tokens: int | None = None
 ) -> Tensor:
-    """Return L_MACL, at least 0: FLCL told where the forgery is (QTFP, supplement, Sec. 2.1).
+    """Return L_MACL, at least 0: FLCL that knows where the forgery is (QTFP, supplement, Sec. 2.1).
 
-    Anchors are all forged patches, each counting the same; the other patches of fakes are as real as those of
-    real pictures. A patch is forged where the mask covers at least half of it.
+    Anchors are all forged patches, with equal weights; other patches of fakes count as real. A patch is
+    forged if the mask covers at least half of it.
 
     Args:
         patches: Patch tokens in reading order, shape (B, P, D), P a square number, float32.
         labels: 0 or 1, shape (B,).
-        masks: How far each pixel was forged, in [0, 1], shape (B, S, S); a fake's that is negative is not
-            known, and the fake takes no part. A real picture's does not matter.
+        masks: How much each pixel was forged, in [0, 1], shape (B, S, S). Fakes with a negative, unknown mask
+            are ignored; masks of real crops are not used.
         tau: Temperature of the similarities.
-        max_anchor_tokens: Anchors drawn at random, None for all.
+        max_anchor_tokens: Number of anchors drawn at random, None for all.
 
     Returns:
         A scalar; 0 for a batch without forged patches or without real ones.
@@ -96,7 +96,7 @@ def mask_contrast(
 def _contrast(
     forged: Tensor, genuine: Tensor, weights: Tensor | None, tau: float, max_anchor_tokens: int | None
 ) -> Tensor:
-    """Return the mean over anchors of -log(similar to other forged patches / similar to all others)."""
+    """Return the mean over anchors of -log(similarity to other forged patches / similarity to all others)."""
     # An anchor needs another forged patch as its positive.
     if len(forged) < 2 or not len(genuine):
         return forged.new_zeros(())
@@ -106,13 +106,13 @@ def _contrast(
         chosen = torch.randperm(len(forged), device=forged.device)[:max_anchor_tokens]
     anchors = forged[chosen] / tau
     positive = (anchors @ forged.T).scatter(1, chosen[:, None], -torch.inf).logsumexp(dim=1)
-    everything = torch.logaddexp(positive, (anchors @ genuine.T).logsumexp(dim=1))
-    losses = everything - positive
+    total = torch.logaddexp(positive, (anchors @ genuine.T).logsumexp(dim=1))
+    losses = total - positive
     return (losses if weights is None else weights[chosen] * losses).mean()
 
 
 def attention_alignment(queries: Tensor, cls: Tensor, labels: Tensor, metric: str = "kl") -> Tensor:
-    """Return L_RAAL, how far the queries look from where CLS does, on real pictures (QTFP, RAAL eq.).
+    """Return L_RAAL, the distance of the queries' attention from the CLS token's (QTFP, RAAL eq.).
 
     Args:
         queries: Attention of the queries, shape (B, K, P), rows summing to 1.
@@ -121,30 +121,30 @@ def attention_alignment(queries: Tensor, cls: Tensor, labels: Tensor, metric: st
         metric: `kl`, KL(queries || CLS), or the distance `l1` or `l2` (supplement, Sec. 2.3).
 
     Returns:
-        A scalar, the mean over real pictures and queries; 0 for a batch without a real picture.
+        A scalar, the mean over real crops and queries; 0 for a batch without a real crop.
     """
     real = labels == REAL
     if not real.any():
         return queries.new_zeros((), dtype=torch.float32)
-    given, anchor = queries[real].float(), cls[real].detach().float()[:, None]
+    attention, anchor = queries[real].float(), cls[real].detach().float()[:, None]
     if metric in {"l1", "l2"}:
-        return _distance(given, anchor, 1 if metric == "l1" else 2)
-    given, anchor = given.clamp_min(1e-8), anchor.clamp_min(1e-8)
-    return (given * (given.log() - anchor.log())).sum(dim=-1).mean()
+        return _distance(attention, anchor, 1 if metric == "l1" else 2)
+    attention, anchor = attention.clamp_min(1e-8), anchor.clamp_min(1e-8)
+    return (attention * (attention.log() - anchor.log())).sum(dim=-1).mean()
 
 
 def token_alignment(pooled: Tensor, cls: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean distance of the global token from the CLS token on real pictures.
+    """Return the mean distance of the global token from the CLS token on real crops.
 
-    The supplement's alternative to RAAL (Sec. 2.3, Table 4). The CLS token is an anchor here as well.
+    This is the supplement's alternative to RAAL (Sec. 2.3, Table 4).
 
     Args:
-        pooled: What the queries gathered, shape (B, D).
+        pooled: The global token, shape (B, D).
         cls: The CLS token, shape (B, D); detached here.
         labels: 0 or 1, shape (B,).
 
     Returns:
-        A scalar; 0 for a batch without a real picture.
+        A scalar; 0 for a batch without a real crop.
     """
     real = labels == REAL
     if not real.any():
@@ -161,7 +161,7 @@ def _distance(first: Tensor, second: Tensor, order: int) -> Tensor:
 def separation(patches: Tensor, labels: Tensor) -> Tensor:
     """Return the SNR of the two classes' patch tokens (QTFP, SNR eq.); above 1 is informative.
 
-    ||dmu|| / sigma, sigma being the standard deviation along dmu, the classes' variances averaged.
+    It is ||dmu|| / sigma, where sigma^2 is the mean of the classes' variances along dmu.
 
     Args:
         patches: Patch tokens, shape (B, P, D), float32.

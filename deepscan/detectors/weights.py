@@ -1,4 +1,4 @@
-"""The file of a network's weights."""
+"""Write a network's weights to a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ WEIGHTS = "model.safetensors"
 
 
 def round_weights(network: nn.Module) -> None:
-    """Round kernels and matrices, in place, to what half precision holds; norms and biases stay."""
+    """Round kernels and matrices in place to half precision; norms and biases are unchanged."""
     with torch.no_grad():
         for value in network.parameters():
             if value.ndim > 1:
@@ -23,16 +23,16 @@ def round_weights(network: nn.Module) -> None:
 
 
 def save_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
-    """Write the weights of a network alone, float32.
+    """Write a network's weights, float32.
 
     Args:
         path: The file.
         network: The network.
-        half: Whether kernels and matrices are written in half precision: see `round_weights`, after which
-            nothing is lost.
+        half: Whether to write kernels and matrices in half precision, which is lossless after
+            `round_weights`.
 
     Raises:
-        DeepscanError: There is no room for them.
+        DeepscanError: The file cannot be written.
     """
     kernels = {name for name, value in network.named_parameters() if value.ndim > 1} if half else set()
     stored = {
@@ -42,15 +42,15 @@ def save_weights(path: Path, network: nn.Module, *, half: bool = False) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors into a safetensors file; one that was there stays whole until the new one is.
+    """Write tensors to a safetensors file, atomically.
 
     Raises:
-        DeepscanError: There is no room for them.
+        DeepscanError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     try:
-        # safetensors wants each tensor in its plain order and in memory of its own; channels_last is neither.
+        # safetensors needs contiguous tensors that share no memory, which channels_last ones are not.
         save_file(
             {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -59,12 +59,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
             temporary,
             metadata,
         )
-        # safetensors makes its files readable for their owner alone.
+        # safetensors creates files that only their owner can read.
         temporary.chmod(0o644)
         temporary.replace(path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise DeepscanError(
             f"{path} cannot be written: {error}",
-            "make room, and go on with --resume from the checkpoint before, if there was one",
+            "free disk space, then use --resume to continue from the last checkpoint, if there is one",
         )

@@ -1,4 +1,4 @@
-"""What the tests of detectors start from: one seed, and a batch of crops."""
+"""Fixtures of the detector tests: a seed and a batch of crops."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The contract that every registered detection method keeps."""
+"""The contract of every registered detection method."""
 
 import dataclasses
 from dataclasses import is_dataclass
@@ -17,12 +17,12 @@ from tests.backbones.tiny import count, without_gradient
 from tests.detectors.tiny import BACKBONE, LABELS, TINY, card
 
 
-def given(network, count):
-    """Return random inputs of a network, by the names that it states."""
+def random_inputs(network, count):
+    """Return random inputs of a network, by name."""
     crops, regions = (3, network.side, network.side), (3, network.backbone.grid**2)
     shapes = {"crops": crops, "counterparts": crops, "regions": regions}
-    made = {name: torch.randn(count, *shapes[name]) for name in network.inputs}
-    return {name: (value > 0).float() if name == "regions" else value for name, value in made.items()}
+    values = {name: torch.randn(count, *shapes[name]) for name in network.inputs}
+    return {name: (value > 0).float() if name == "regions" else value for name, value in values.items()}
 
 
 @pytest.fixture(params=DETECTORS.names)
@@ -49,13 +49,13 @@ def test_a_method_is_a_frozen_dataclass(detector):
 
 def test_its_own_recipe_builds_it(method):
     recipe = load_recipe(method)
-    # A ViT-L without its numbers: that it can be put together is what is asked.
+    # A ViT-L without values: only construction is tested.
     with torch.device("meta"):
         assert DETECTORS.get(method)(**recipe.loss).build(recipe.network)
 
 
 def test_outputs_are_probabilities_and_distributions(network):
-    inputs = given(network, 5)
+    inputs = random_inputs(network, 5)
     output = network.eval()(**inputs)
     predicted = network.predict(**inputs)
     assert output.logits.shape == (5, 2)
@@ -69,15 +69,15 @@ def test_outputs_are_probabilities_and_distributions(network):
         )
 
 
-def test_a_higher_fake_logit_is_a_higher_probability(network):
-    output = network.eval()(**given(network, 1))
-    moved = dataclasses.replace(output, logits=output.logits + torch.tensor([0.0, 1.0]))
-    assert moved.probability > output.probability
+def test_a_higher_fake_logit_gives_a_higher_probability(network):
+    output = network.eval()(**random_inputs(network, 1))
+    higher = dataclasses.replace(output, logits=output.logits + torch.tensor([0.0, 1.0]))
+    assert higher.probability > output.probability
 
 
-def test_the_loss_reaches_every_parameter_and_learning_lowers_it(detector, network):
+def test_the_loss_trains_every_parameter_and_decreases(detector, network):
     torch.manual_seed(1)
-    inputs, labels = given(network, 8), torch.tensor([0, 1] * 4)
+    inputs, labels = random_inputs(network, 8), torch.tensor([0, 1] * 4)
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     losses = []
     for _ in range(20):
@@ -93,21 +93,21 @@ def test_the_loss_reaches_every_parameter_and_learning_lowers_it(detector, netwo
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_a_batch_of_one_class_has_a_finite_loss(detector, network, label):
-    total, _ = detector.loss(network(**given(network, 2)), Batch({}, torch.full((2,), label)))
+    total, _ = detector.loss(network(**random_inputs(network, 2)), Batch({}, torch.full((2,), label)))
     assert torch.isfinite(total)
 
 
-def test_the_loss_is_float32_under_autocast_too(detector, network):
-    output, batch = network(**given(network, 4)), Batch({}, LABELS)
+def test_the_loss_is_float32_under_autocast(detector, network):
+    output, batch = network(**random_inputs(network, 4)), Batch({}, LABELS)
     plain, _ = detector.loss(output, batch)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(detector.loss(output, batch)[0], plain)
 
 
 @pytest.mark.parametrize("method", [name for name in DETECTORS.names if name != "dfd-hr"])
-def test_a_smoothing_is_that_of_the_loss_and_one_out_of_range_is_refused(method):
+def test_label_smoothing_is_applied_and_checked(method):
     kind, network = DETECTORS.get(method), DETECTORS.get(method)().build(TINY[method])
-    output, batch = network(**given(network, 4)), Batch({}, LABELS)
+    output, batch = network(**random_inputs(network, 4)), Batch({}, LABELS)
     expected = F.cross_entropy(output.logits, batch.labels, label_smoothing=0.1)
     torch.testing.assert_close(kind(label_smoothing=0.1).loss(output, batch)[1]["cls"], expected.detach())
     with pytest.raises(UsageError, match="label_smoothing"):
@@ -117,20 +117,20 @@ def test_a_smoothing_is_that_of_the_loss_and_one_out_of_range_is_refused(method)
 @pytest.mark.parametrize(
     ("method", "tuning", "parameters"),
     [
-        # UniFD: 768 to 2. The others have a head of 1024 to 2 beside what is tuned.
+        # UniFD's head: 768 to 2. The others have a head of 1024 to 2 and the tuned parameters.
         ("unifd", "frozen", 1_538),
-        # What QTFP's Table 5 prints as 0.19 M and 1.77 M.
+        # Printed in QTFP's Table 5 as 0.19 M and 1.77 M.
         ("effort", "effort", 196_704 + 2_050),
         ("lora", "lora", 1_769_472 + 2_050),
         ("fft", "fft", 303_179_776 + 2_050),
-        # 50 norms of 1024 weights and biases: what the released checkpoint differs in.
+        # 50 norms of 1024 weights and biases: the tensors of the released checkpoint that differ from CLIP's.
         ("gend", "norm", 50 * 2 * 1024 + 2_050),
-        # Four queries and their attention more, 4.20 M: printed as 4.39 M and 5.97 M, without the head.
+        # Four queries and their attention add 4.20 M: printed as 4.39 M and 5.97 M, without the head.
         ("qtfp", "effort", 4_198_400 + 4 * 1024 + 196_704 + 2_050),
         ("qtfp", "lora", 4_198_400 + 4 * 1024 + 1_769_472 + 2_050),
     ],
 )
-def test_a_recipe_trains_as_much_of_clip_as_is_published(method, tuning, parameters):
+def test_a_recipe_trains_the_published_number_of_parameters(method, tuning, parameters):
     recipe = load_recipe(method, overrides=[f"network.tuning.type={tuning}"] if method == "qtfp" else [])
     assert recipe.network["tuning"]["type"] == tuning
     with torch.device("meta"):
@@ -139,14 +139,14 @@ def test_a_recipe_trains_as_much_of_clip_as_is_published(method, tuning, paramet
 
 
 @pytest.mark.parametrize("method", ["effort", "qtfp"])
-def test_efforts_penalties_are_added_where_asked_for(method):
+def test_efforts_penalties_are_added_if_on(method):
     kind = DETECTORS.get(method)
     network = kind().build({**TINY[method], "tuning": {"type": "effort"}})
     for module in network.backbone.modules():
         if isinstance(module, EffortLinear):
             module.s.data *= 2
             module.u.data += 0.1
-    output, batch = network(**given(network, 4)), Batch({}, LABELS)
+    output, batch = network(**random_inputs(network, 4)), Batch({}, LABELS)
     without, fewer = kind().loss(output, batch)
     total, parts = kind(lambda_orth=0.5, lambda_keepsv=0.25).loss(output, batch)
     assert parts.keys() - fewer.keys() == {"orth", "keepsv"}
@@ -154,10 +154,10 @@ def test_efforts_penalties_are_added_where_asked_for(method):
     torch.testing.assert_close(total, without + 0.5 * parts["orth"] + 0.25 * parts["keepsv"])
     untuned = kind().build({**TINY[method], "tuning": {"type": "fft"}})
     with pytest.raises(UsageError, match="Effort"):
-        kind(lambda_keepsv=1.0).loss(untuned(**given(untuned, 4)), batch)
+        kind(lambda_keepsv=1.0).loss(untuned(**random_inputs(untuned, 4)), batch)
 
 
-def test_one_seed_gives_one_network(method, detector):
+def test_a_seed_determines_the_network(method, detector):
     built = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -172,9 +172,9 @@ def test_a_wrong_key_of_the_network_is_a_usage_error(method, detector):
         detector.build({**TINY[method], "backbone": {**BACKBONE, "no_such_key": 1}})
 
 
-def test_a_card_gives_the_network_back(method, network, tmp_path):
-    inputs = given(network, 4)
-    network.train()(**inputs)  # so that the norms' statistics are not those of a new network
+def test_a_card_restores_the_network(method, network, tmp_path):
+    inputs = random_inputs(network, 4)
+    network.train()(**inputs)  # changes the batch norms' statistics from their defaults
     save_weights(tmp_path / "model.safetensors", network)
     loaded = load_network(card(tmp_path, method, TINY[method]))
     assert not loaded.training
@@ -186,5 +186,5 @@ def test_a_card_gives_the_network_back(method, network, tmp_path):
 def test_weights_of_another_network_are_refused(method, network, tmp_path):
     save_weights(tmp_path / "model.safetensors", network)
     other = {**TINY[method], "backbone": {**BACKBONE, "width": 32}}
-    with pytest.raises(ContractError, match="do not fit"):
+    with pytest.raises(ContractError, match="do not match"):
         load_network(card(tmp_path, method, other))

@@ -1,4 +1,4 @@
-"""The inputs of CoRIT: what a counterpart may hang on, and what it may not change."""
+"""CoRIT's inputs: what a counterpart depends on and what it changes."""
 
 import numpy as np
 import pytest
@@ -17,12 +17,12 @@ def crops():
     return np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3)).astype(np.uint8)
 
 
-def made(**stated):
-    return make_preprocessor({"kind": "contrast", "grid": 3, **stated}, RECIPE, MEAN, STD)
+def preprocessor(**settings):
+    return make_preprocessor({"kind": "contrast", "grid": 3, **settings}, RECIPE, MEAN, STD)
 
 
 def test_the_three_inputs_have_the_networks_shapes(crops):
-    arrays = made()(crops)
+    arrays = preprocessor()(crops)
     assert {name: array.shape for name, array in arrays.items()} == {
         "crops": (4, 3, 48, 48),
         "counterparts": (4, 3, 48, 48),
@@ -30,55 +30,59 @@ def test_the_three_inputs_have_the_networks_shapes(crops):
     }
     assert all(array.dtype == np.float32 and array.flags.writeable for array in arrays.values())
     np.testing.assert_array_equal(arrays["crops"], normalised(crops, MEAN, STD))
-    assert {array.shape[0] for array in made()(crops[:0]).values()} == {0}
+    assert {array.shape[0] for array in preprocessor()(crops[:0]).values()} == {0}
 
 
-def test_a_counterpart_is_its_crop_but_for_the_blending(crops):
-    arrays = made()(crops)
+def test_a_counterpart_differs_from_its_crop_only_by_the_blending(crops):
+    arrays = preprocessor()(crops)
     changed = (arrays["crops"] != arrays["counterparts"]).any(axis=1)
     assert (changed.mean(axis=(1, 2)) > 0.01).all()
-    # At scale 1.3 the corners are never in the face, and are the crop's own.
+    # At scale 1.3 the corners are never in the face, so they are unchanged.
     assert not changed[:, :4, :4].any()
     assert not changed[:, -2:, -2:].any()
 
 
-def test_a_counterpart_hangs_on_the_crop_seed_and_view_alone(crops):
-    inputs = made()
+def test_a_counterpart_depends_only_on_the_crop_seed_and_view(crops):
+    inputs = preprocessor()
     whole = inputs(crops)["counterparts"]
     np.testing.assert_array_equal(inputs(crops[::-1])["counterparts"][::-1], whole)
     np.testing.assert_array_equal(inputs(crops[2:3])["counterparts"][0], whole[2])
-    np.testing.assert_array_equal(made()(crops)["counterparts"], whole)
-    for other in (inputs(crops, view=1), made(seed=1)(crops)):
+    np.testing.assert_array_equal(preprocessor()(crops)["counterparts"], whole)
+    for other in (inputs(crops, view=1), preprocessor(seed=1)(crops)):
         assert (other["counterparts"] != whole).any(axis=(1, 2, 3)).all()
-    nearly = crops.copy()
-    nearly[0, 0, 0, 0] ^= 1
-    moved = inputs(nearly)["counterparts"]
-    assert not np.array_equal(moved[0, :, 8:], whole[0, :, 8:])
-    np.testing.assert_array_equal(moved[1:], whole[1:])
+    changed = crops.copy()
+    changed[0, 0, 0, 0] ^= 1
+    counterparts = inputs(changed)["counterparts"]
+    assert not np.array_equal(counterparts[0, :, 8:], whole[0, :, 8:])
+    np.testing.assert_array_equal(counterparts[1:], whole[1:])
 
 
-def test_views_are_what_was_asked_for():
-    assert made().views == 1
-    assert made(views=4).views == 4
+def test_the_number_of_views_is_configurable():
+    assert preprocessor().views == 1
+    assert preprocessor(views=4).views == 4
 
 
-def test_the_face_may_be_in_the_middle_and_the_regions_random():
-    plain, middle, random = made(grid=8), made(grid=8, face="center"), made(grid=8, regions="random")
+def test_the_face_can_be_centred_and_the_regions_random():
+    plain, middle, random = (
+        preprocessor(grid=8),
+        preprocessor(grid=8, face="center"),
+        preprocessor(grid=8, regions="random"),
+    )
     assert not np.array_equal(plain.regions, middle.regions)
     assert middle.regions[0].reshape(8, 8)[::-1].tolist() == middle.regions[0].reshape(8, 8).tolist()
     assert sorted(random.regions.sum(axis=1)) == [21, 21, 22]
-    assert made(grid=8, overlap=True).regions.sum() > 64
+    assert preprocessor(grid=8, overlap=True).regions.sum() > 64
 
 
 @pytest.mark.parametrize(
-    "stated",
+    "settings",
     [{"face": "centre"}, {"regions": "thirds"}, {"grid": 0}, {"views": 0}, {"seed": -1}, {"no_such": 1}],
 )
-def test_a_wrong_argument_is_a_usage_error(stated):
-    with pytest.raises(UsageError, match=next(iter(stated))):
-        made(**stated)
+def test_a_wrong_argument_is_a_usage_error(settings):
+    with pytest.raises(UsageError, match=next(iter(settings))):
+        preprocessor(**settings)
 
 
-def test_the_regions_are_those_of_the_crops_recipe():
+def test_the_regions_follow_the_crop_recipe():
     tight = CoritPreprocessor(CropRecipe(side=48, scale=0.75, shift=(0.0, -0.16)), MEAN, STD, grid=10)
-    assert tight.regions[2].sum() < made(grid=10).regions[2].sum()
+    assert tight.regions[2].sum() < preprocessor(grid=10).regions[2].sum()

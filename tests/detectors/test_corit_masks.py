@@ -1,4 +1,4 @@
-"""CoRIT's masks: what goes along an anchor, and what a threshold keeps of it."""
+"""CoRIT's masks: projections onto anchors, and what thresholds keep."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_projections_average_to_the_length_of_the_mean_contrast():
 
 
 def test_anchors_have_unit_length():
-    # Along the anchor of a region that is one token, that token goes as far as it is long.
+    # The projection of a region's only token onto its anchor is the token's length.
     contrast = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0)) * 7
     projections, _ = projected(contrast, torch.eye(16)[None])
     torch.testing.assert_close(projections[0].diagonal(), contrast[0].norm(dim=1))
@@ -62,15 +62,17 @@ def test_masks_of_a_hand_made_contrast():
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_masks_do_not_hang_on_how_strong_the_blending_was(threshold):
+def test_masks_do_not_depend_on_the_strength_of_the_blending(threshold):
     contrast = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
-    weak, strong = (Refinement(threshold)(contrast * by, REGIONS.repeat(2, 1, 1))[0] for by in (1e-3, 1e3))
+    weak, strong = (
+        Refinement(threshold)(contrast * gain, REGIONS.repeat(2, 1, 1))[0] for gain in (1e-3, 1e3)
+    )
     assert torch.equal(weak, strong)
 
 
 def test_pooling_of_hand_made_tokens():
     tokens = torch.tensor([[[1.0, -4.0], [3.0, -2.0], [100.0, 100.0]]])
     masks = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])
-    # The paper's denominator is larger than the count by 1e-6.
+    # The paper adds 1e-6 to the denominator.
     torch.testing.assert_close(pooled(tokens, masks), torch.tensor([[[2.0, -3.0], [0.0, 0.0]]]))
     assert pooled(tokens, masks, "max").tolist() == [[[3.0, -2.0], [0.0, 0.0]]]

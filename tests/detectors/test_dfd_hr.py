@@ -1,4 +1,4 @@
-"""DFD-HR: the presets' figures, two scales, the loss, every switch, and the recipe."""
+"""DFD-HR: the presets' sizes, the two scales, the loss, every switch, and the recipe."""
 
 import dataclasses
 import math
@@ -25,9 +25,9 @@ TINY = {"backbone": BACKBONE, "hidden": 4, "judge_hidden": 16}
 LABELS = torch.tensor([0, 1] * 3)
 
 
-def build(**stated):
+def build(**settings):
     torch.manual_seed(0)
-    return DfdHr().build({**TINY, **stated})
+    return DfdHr().build({**TINY, **settings})
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def crops():
 
 @pytest.fixture(scope="module")
 def large():
-    """A ViT-L/14 without memory."""
+    """A ViT-L/14 on the meta device."""
     with torch.device("meta"):
         return build_backbone({"name": "clip-vit-l14"})
 
@@ -50,9 +50,7 @@ def large():
         ("release", 105_071_042, (20, 21, 22), 24 * (1024 * 64 + 64) + 21 * 1024),
     ],
 )
-def test_the_presets_have_as_many_parameters_and_blocks_as_published(
-    large, preset, parameters, routed, frozen
-):
+def test_the_presets_have_the_published_parameters_and_blocks(large, preset, parameters, routed, frozen):
     with torch.device("meta"):
         network = DfdHrNetwork(large, preset)
     own = [value for name, value in network.named_parameters() if not name.startswith("backbone.")]
@@ -61,7 +59,7 @@ def test_the_presets_have_as_many_parameters_and_blocks_as_published(
     assert network.branch.routed == routed
 
 
-def test_routed_blocks_see_192_of_257_tokens_and_the_others_all(large):
+def test_routed_blocks_process_192_of_257_tokens_and_the_others_all(large):
     shapes = []
     handles = [
         block.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape[:2])))
@@ -84,21 +82,21 @@ def test_tiles_are_in_reading_order_and_the_batch_is_the_fastest_index():
     assert tiles[6, 0].tolist() == [[10, 11], [14, 15]]
 
 
-def test_half_the_size_is_torchs_bicubic_without_antialiasing(crops):
+def test_halving_matches_torchs_bicubic_without_antialiasing(crops):
     half = F.interpolate(crops, size=(32, 32), mode="bicubic", align_corners=False, antialias=False)
-    # The same sixteen products, added in another order.
+    # The same sixteen products, summed in a different order.
     torch.testing.assert_close(halved(crops), half, rtol=0, atol=1e-6)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("pooling", ["query", "self"])
-def test_a_new_network_without_exits_and_selection_is_its_backbone_at_two_scales(crops, pooling):
+def test_a_new_network_without_routing_equals_its_backbone_at_two_scales(crops, pooling):
     network = build(keep=1.0, reweight="none", judge_bias=50.0, pooling=pooling).eval()
     small = F.interpolate(crops, size=(32, 32), mode="bicubic", align_corners=False, antialias=False)
     whole = network.backbone(small).cls
     tiles = torch.stack([network.backbone(tile).cls for tile in tiles_of(crops).chunk(4)], dim=1)
-    asked = tiles if pooling == "self" else network.pooling.query.expand(len(crops), 1, 16)
-    local = network.pooling.attention(asked, tiles, tiles)[0].mean(dim=1)
+    queries = tiles if pooling == "self" else network.pooling.query.expand(len(crops), 1, 16)
+    local = network.pooling.attention(queries, tiles, tiles)[0].mean(dim=1)
     output = network(crops)
     # The same products in batches of other sizes.
     torch.testing.assert_close(
@@ -118,7 +116,7 @@ def test_crops_of_another_side_are_refused(side):
     assert "crop.resize: 64" in raised.value.hint
 
 
-def test_the_judges_of_layers_and_of_tokens_have_a_gradient(crops):
+def test_layer_and_token_judges_get_a_gradient(crops):
     network = build().train()
     torch.manual_seed(2)
     total, _ = DfdHr().loss(network(crops), Batch({}, LABELS))
@@ -129,48 +127,48 @@ def test_the_judges_of_layers_and_of_tokens_have_a_gradient(crops):
             assert parameter.grad.abs().max() > 0, name
 
 
-def test_the_rank_loss_alone_reaches_every_token_judge(crops):
+def test_the_rank_loss_alone_trains_every_token_judge(crops):
     network = build(reweight="none", judge_bias=50.0).train()
     sum(rank_loss(ranking, 0.1) for ranking in network(crops).rankings).backward()
     for name, parameter in network.branch.token_judges.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_the_tokens_of_a_tile_are_compared_with_the_cls_token_of_their_own_crop(crops):
+def test_a_tiles_tokens_are_compared_with_the_cls_token_of_their_own_crop(crops):
     network = build(gate_noise=False, judge_bias=50.0).train()
     together = torch.stack([ranking.target for ranking in network(crops).rankings])
     by_tile = together.unflatten(1, (4, len(crops)))
     alone = torch.stack(
         [torch.stack([ranking.target for ranking in network(crop[None]).rankings]) for crop in crops], dim=2
     )
-    # Cosines, of the same products in batches of other sizes; those of two crops are further apart.
+    # The same products in batches of other sizes; cosines of two crops differ by more.
     torch.testing.assert_close(by_tile, alone, rtol=0, atol=1e-5)
     assert (alone[:, :, 0] - alone[:, :, 1]).abs().mean() > 1e-2
 
 
-class AboutHalf(nn.Module):
-    """A layer judge that lets those go who are below the batch's mean."""
+class HalfExit(nn.Module):
+    """A layer judge that lets samples below the batch's mean exit."""
 
-    def forward(self, seen):
-        level = seen.sum(dim=1)
+    def forward(self, inputs):
+        level = inputs.sum(dim=1)
         return level - level.mean()
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_form_to_be_exported_gives_the_same(crops, preset):
+def test_the_exportable_form_gives_the_same_outputs(crops, preset):
     network = build(preset=preset).eval()
     for name in network.branch.layer_judges:
-        network.branch.layer_judges[name] = AboutHalf()
-    left, masked = network.predict(crops=crops), network.exportable().predict(crops=crops)
-    assert set(left) == {"probability", "depth", "kept"}
-    for name, values in left.items():
+        network.branch.layer_judges[name] = HalfExit()
+    skipped, masked = network.predict(crops=crops), network.exportable().predict(crops=crops)
+    assert set(skipped) == {"probability", "depth", "kept"}
+    for name, values in skipped.items():
         torch.testing.assert_close(values, masked[name], rtol=0, atol=1e-5)
-    assert len(set(left["depth"].tolist())) > 1
+    assert len(set(skipped["depth"].tolist())) > 1
     assert not network.masked
 
 
-def test_a_loss_is_the_cross_entropy_and_a_tenth_of_the_mean_rank_loss():
+def test_the_loss_is_cross_entropy_plus_a_tenth_of_the_mean_rank_loss():
     torch.manual_seed(0)
     rankings = tuple(
         Ranking(torch.randn(4, 9), torch.randn(4, 9), torch.tensor([True, False, True, False]))
@@ -181,7 +179,9 @@ def test_a_loss_is_the_cross_entropy_and_a_tenth_of_the_mean_rank_loss():
     labels = torch.tensor([0, 0, 1, 1])
     total, parts = DfdHr().loss(output, Batch({}, labels))
     rho = [
-        spearmanr(ranking.scores[at], ranking.target[at]).statistic for ranking in rankings for at in (0, 2)
+        spearmanr(ranking.scores[row], ranking.target[row]).statistic
+        for ranking in rankings
+        for row in (0, 2)
     ]
     # Float32 sums of a few numbers.
     assert parts["rank"].item() == pytest.approx(1 - sum(rho) / 6, abs=1e-5)
@@ -192,7 +192,7 @@ def test_a_loss_is_the_cross_entropy_and_a_tenth_of_the_mean_rank_loss():
     assert math.isnan(DfdHr().loss(output, Batch({}, torch.zeros(4, dtype=torch.int64)))[1]["depth_fake"])
 
 
-def test_the_rank_loss_of_a_batch_that_has_left_is_zero_and_so_is_its_gradient():
+def test_the_rank_loss_and_its_gradient_are_zero_if_all_have_exited():
     scores = torch.randn(3, 9, requires_grad=True)
     loss = rank_loss(Ranking(scores, torch.randn(3, 9), torch.zeros(3, dtype=torch.bool)), 0.1)
     loss.backward()
@@ -237,17 +237,17 @@ SWITCHES = [
 ]
 
 
-@pytest.mark.parametrize("stated", SWITCHES, ids=str)
-def test_every_switch_builds_trains_a_step_and_evaluates(crops, stated):
-    network = build(**stated).train()
+@pytest.mark.parametrize("settings", SWITCHES, ids=str)
+def test_every_switch_builds_trains_and_evaluates(crops, settings):
+    network = build(**settings).train()
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
     optimiser = torch.optim.Adam(trained.values(), 1e-2)
-    for _ in range(2):  # in the first, what lies before a matrix of zeros has a gradient of zeros
+    for _ in range(2):  # in the first step, parameters before a zero matrix have a zero gradient
         total, parts = DfdHr().loss(network(crops), Batch({}, LABELS))
         optimiser.zero_grad()
         total.backward()
-        # Processes that train together wait for every gradient.
+        # Distributed training waits for every gradient.
         assert not [name for name, value in trained.items() if value.grad is None]
         optimiser.step()
     assert all(torch.isfinite(part) for part in parts.values())
@@ -262,25 +262,25 @@ def test_every_switch_builds_trains_a_step_and_evaluates(crops, stated):
 
 
 @torch.no_grad()
-def test_the_way_of_whole_crops_is_the_one_that_is_told(crops):
+def test_run_global_gives_the_routing_of_the_full_network(crops):
     network = build().eval()
     for name in network.branch.layer_judges:
-        network.branch.layer_judges[name] = AboutHalf()
-    output, passage = network(crops), network.global_passage(crops)
+        network.branch.layer_judges[name] = HalfExit()
+    output, routed = network(crops), network.run_global(crops)
     assert len(set(output.depth.tolist())) > 1
-    assert torch.equal(passage.depth, output.depth)
-    assert torch.equal(passage.kept, output.kept)
+    assert torch.equal(routed.depth, output.depth)
+    assert torch.equal(routed.kept, output.kept)
 
 
-def test_branches_apart_share_the_backbone_and_nothing_else():
-    shared, apart = build(), build(share_branches=False)
-    assert count(apart) - count(shared) == count(shared.branch)
+def test_separate_branches_share_only_the_backbone():
+    shared, separate = build(), build(share_branches=False)
+    assert count(separate) - count(shared) == count(shared.branch)
     split_only = build(share_branches=False, routed="split")
     assert len(split_only.branch.layer_judges) == len(split_only.branch.token_judges) == 0
     assert len(split_only.branch.adapters) == len(split_only.split_branch.adapters) == 5
 
 
-def test_only_tiles_are_routed_where_that_is_asked_for(crops):
+def test_with_routed_split_only_tiles_are_routed(crops):
     network = build(routed="split", share_branches=False, judge_bias=-50.0).eval()
     output = network(crops)
     assert output.depth.tolist() == [5.0] * len(crops)
@@ -305,22 +305,22 @@ def test_a_temperature_of_zero_is_a_usage_error():
         DfdHr(soft_rank_tau=0)
 
 
-def test_the_recipe_states_every_choice_and_leaves_the_presets_theirs():
+def test_the_recipe_has_every_setting_and_null_for_those_of_presets():
     recipe = load_recipe("dfd-hr")
-    stated = {
+    settings = {
         name: value for name, value in recipe.network.items() if name not in ("backbone", "tuning", "preset")
     }
-    assert set(stated) == {field.name for field in dataclasses.fields(Settings)}
-    assert {name for name, value in stated.items() if value is None} == set(PRESETS["release"])
+    assert set(settings) == {field.name for field in dataclasses.fields(Settings)}
+    assert {name for name, value in settings.items() if value is None} == set(PRESETS["release"])
     defaults = dataclasses.asdict(Settings())
-    assert all(value == defaults[name] for name, value in stated.items() if value is not None)
+    assert all(value == defaults[name] for name, value in settings.items() if value is not None)
     assert recipe.loss == dataclasses.asdict(DfdHr())
     assert recipe.crop.input_side == 448
     released = load_recipe("dfd-hr", overrides=["network.preset=release", "network.hr_blocks=[-3,-2]"])
     assert released.network["hr_blocks"] == [-3, -2]
 
 
-def test_a_step_in_bfloat16_is_finite_and_leaves_decisions_hard(crops):
+def test_a_step_in_bfloat16_is_finite_with_hard_decisions(crops):
     network = build().train()
     with torch.autocast("cpu", torch.bfloat16):
         output = network(crops)

@@ -1,4 +1,4 @@
-"""Which samples leave a routed backbone and which tokens stay, held against a loop over both."""
+"""Which samples exit a routed backbone and which tokens stay, compared with a loop over both."""
 
 import math
 
@@ -8,29 +8,29 @@ from torch import nn
 
 from deepscan.backbones.attention import Rotary
 from deepscan.backbones.vit import VisionTransformer
-from deepscan.detectors.dfd_hr_routing import Branch, LayerJudge, decide, strongest
+from deepscan.detectors.dfd_hr_routing import Branch, LayerJudge, decide, top_indices
 from deepscan.detectors.dfd_hr_settings import PRESETS, Settings, settings_of
 from tests.backbones.tiny import count
 
 SAMPLES = 6
-#: Block 0 is for all, 1 and 2 are routed, 3 is for all again.
+#: Blocks 1 and 2 are routed; blocks 0 and 3 run for all samples.
 ROUTED = (1, 2)
 
 
 class Forced(nn.Module):
-    """A layer judge that lets go whom it is told to."""
+    """A layer judge with fixed decisions."""
 
     def __init__(self, stays):
         super().__init__()
         self.stays = torch.tensor(stays)
 
-    def forward(self, seen):
+    def forward(self, inputs):
         return torch.where(self.stays, 50.0, -50.0)
 
 
 @pytest.fixture
 def backbone():
-    """4 x 4 patches with rotary positions, behind a CLS token and two registers."""
+    """A backbone of 4 x 4 patches with rotary positions, a CLS token and two registers."""
     torch.manual_seed(0)
     backbone = VisionTransformer(
         nn.Conv2d(3, 16, 4, 4),
@@ -53,68 +53,68 @@ def pictures():
     return torch.randn(SAMPLES, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
-def branch_of(backbone, *stays, **stated):
-    """A branch whose experts do something from the start, with judges that obey where they are told to."""
+def branch_of(backbone, *stays, **settings):
+    """Build a branch whose experts are not the identity, with forced layer judges where given."""
     torch.manual_seed(3)
-    stated = {"hidden": 4, "judge_hidden": 4, "adapter_init": "default", "hr_blocks": ROUTED, **stated}
-    branch = Branch(backbone, Settings(**stated)).eval()
-    for number, told in zip(ROUTED, stays, strict=False):
-        branch.layer_judges[str(number)] = Forced(told)
+    settings = {"hidden": 4, "judge_hidden": 4, "adapter_init": "default", "hr_blocks": ROUTED, **settings}
+    branch = Branch(backbone, Settings(**settings)).eval()
+    for number, decisions in zip(ROUTED, stays, strict=False):
+        branch.layer_judges[str(number)] = Forced(decisions)
     return branch
 
 
-def passage(branch, backbone, pictures, **said):
-    """The passage, and all tokens that the last block is given."""
-    given = []
-    handle = backbone.blocks[3].register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    passed = branch(backbone, pictures, **said)
+def run(branch, backbone, pictures, **arguments):
+    """Return the branch's output, and the tokens that enter the last block."""
+    entering = []
+    handle = backbone.blocks[3].register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0]))
+    output = branch(backbone, pictures, **arguments)
     handle.remove()
-    return passed, given[0]
+    return output, entering[0]
 
 
-def one_by_one(branch, backbone, pictures):
-    """What the last block is to be given, sample by sample; and which tokens the routed blocks worked on."""
-    settings, tokens, chosen = branch.settings, [], []
+def by_loop(branch, backbone, pictures):
+    """Return the tokens that should enter the last block, and those that routed blocks should process."""
+    settings, tokens, processed = branch.settings, [], []
     for picture in pictures:
         x = backbone.blocks[0](backbone.embed(picture[None]), backbone.rotary, branch._adapters(0))
-        stays, worked = True, []
+        stays, rows = True, []
         for number in ROUTED:
             stays = stays and branch.layer_judges[str(number)](x[:, 0]).item() > 0
             first = 0 if settings.candidates == "all" else 3
             scores = branch.token_judges[str(number)](x)[0, first:, 0]
-            best = sorted(range(len(scores)), key=lambda at: -scores[at].item())[: int(0.75 * len(scores))]
-            picked = [*range(first), *sorted(first + at for at in best)] if stays else []
-            worked.append([float(at in picked) for at in range(3, 19)])
+            best = sorted(range(len(scores)), key=lambda i: -scores[i].item())[: int(0.75 * len(scores))]
+            selected = [*range(first), *sorted(first + i for i in best)] if stays else []
+            rows.append([float(i in selected) for i in range(3, 19)])
             if not stays:
                 continue
-            weights = torch.ones(len(picked), 1)
-            weights[first:, 0] += torch.softmax(scores[[at - first for at in picked[first:]]], dim=0)
-            part = x[:, picked] * weights if settings.reweight == "pre" else x[:, picked]
-            part = backbone.blocks[number](part, backbone.rotary[:, picked], branch._adapters(number))
+            weights = torch.ones(len(selected), 1)
+            weights[first:, 0] += torch.softmax(scores[[i - first for i in selected[first:]]], dim=0)
+            part = x[:, selected] * weights if settings.reweight == "pre" else x[:, selected]
+            part = backbone.blocks[number](part, backbone.rotary[:, selected], branch._adapters(number))
             x = x.clone()
-            x[:, picked] = part * weights if settings.reweight == "post" else part
+            x[:, selected] = part * weights if settings.reweight == "post" else part
         tokens.append(x)
-        chosen.append(worked)
-    return torch.cat(tokens), torch.tensor(chosen)
+        processed.append(rows)
+    return torch.cat(tokens), torch.tensor(processed)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("reweight", ["post", "pre", "none"])
 @pytest.mark.parametrize("candidates", ["all", "patches"])
-def test_routing_is_what_a_loop_over_samples_and_tokens_gives(backbone, pictures, reweight, candidates):
+def test_routing_matches_a_loop_over_samples_and_tokens(backbone, pictures, reweight, candidates):
     branch = branch_of(backbone, reweight=reweight, candidates=candidates, judge_bias=0.0)
-    # So that some leave at either block and some at none.
+    # Some samples exit at each routed block and some at none.
     x = backbone.embed(pictures)
     for number in (0, *ROUTED):
         if number in ROUTED:
             judge = branch.layer_judges[str(number)]
             judge.bias -= judge(x[:, 0]).sort().values[number : number + 2].mean()
         x = backbone.blocks[number](x, backbone.rotary, branch._adapters(number))
-    tokens, chosen = one_by_one(branch, backbone, pictures)
-    passed, given = passage(branch, backbone, pictures)
-    assert set(passed.depth.tolist()) == {2, 3, 4}
-    torch.testing.assert_close(given, tokens, rtol=0, atol=1e-5)
-    assert torch.equal(passed.kept, chosen)
+    tokens, processed = by_loop(branch, backbone, pictures)
+    output, entering = run(branch, backbone, pictures)
+    assert set(output.depth.tolist()) == {2, 3, 4}
+    torch.testing.assert_close(entering, tokens, rtol=0, atol=1e-5)
+    assert torch.equal(output.kept, processed)
 
 
 EXITS = {
@@ -127,35 +127,35 @@ EXITS = {
 @torch.no_grad()
 @pytest.mark.parametrize("exits", EXITS)
 @pytest.mark.parametrize("selection", ["learned", "learned+weight", "attention", "none"])
-def test_leaving_the_batch_gives_what_masking_gives(backbone, pictures, exits, selection):
+def test_skipping_exited_samples_gives_the_same_as_masking_them(backbone, pictures, exits, selection):
     branch = branch_of(backbone, *EXITS[exits], selection=selection)
     query = torch.randn(SAMPLES, 16)
-    left, left_tokens = passage(branch, backbone, pictures, query=query)
-    masked, masked_tokens = passage(branch, backbone, pictures, query=query, masked=True)
-    torch.testing.assert_close(left.cls, masked.cls, rtol=0, atol=1e-5)
-    torch.testing.assert_close(left_tokens, masked_tokens, rtol=0, atol=1e-5)
-    assert torch.equal(left.kept, masked.kept)
-    assert torch.equal(left.depth, masked.depth)
+    skipped, skipped_tokens = run(branch, backbone, pictures, query=query)
+    masked, masked_tokens = run(branch, backbone, pictures, query=query, masked=True)
+    torch.testing.assert_close(skipped.cls, masked.cls, rtol=0, atol=1e-5)
+    torch.testing.assert_close(skipped_tokens, masked_tokens, rtol=0, atol=1e-5)
+    assert torch.equal(skipped.kept, masked.kept)
+    assert torch.equal(skipped.depth, masked.depth)
     first, second = (torch.tensor(stays).float() for stays in EXITS[exits])
-    assert torch.equal(left.depth, 2 + first + first * second)
+    assert torch.equal(skipped.depth, 2 + first + first * second)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("form", ["leaving", "masked", "training"])
-def test_what_a_block_does_not_work_on_stays_as_it_was_to_the_bit(backbone, pictures, form):
+@pytest.mark.parametrize("form", ["skipped", "masked", "training"])
+def test_tokens_that_a_block_does_not_process_are_bitwise_unchanged(backbone, pictures, form):
     branch = branch_of(backbone, [True, False] * 3, [False] * SAMPLES, gate_noise=False, candidates="patches")
     before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
     branch.train(form == "training")
-    passed, given = passage(branch, backbone, pictures, masked=form != "leaving")
-    worked = torch.cat((passed.kept[:, 0, :1].expand(-1, 3), passed.kept[:, 0]), dim=1) > 0
-    worked[:, :3] = torch.tensor([True, False] * 3)[:, None]
-    assert worked.sum(dim=1).tolist() == [3 + 12, 0] * 3
-    assert torch.equal(given[~worked], before[~worked])
-    assert (given[worked] != before[worked]).any(dim=1).all()
+    output, entering = run(branch, backbone, pictures, masked=form != "skipped")
+    processed = torch.cat((output.kept[:, 0, :1].expand(-1, 3), output.kept[:, 0]), dim=1) > 0
+    processed[:, :3] = torch.tensor([True, False] * 3)[:, None]
+    assert processed.sum(dim=1).tolist() == [3 + 12, 0] * 3
+    assert torch.equal(entering[~processed], before[~processed])
+    assert (entering[processed] != before[processed]).any(dim=1).all()
 
 
 @torch.no_grad()
-def test_a_sample_that_has_left_is_not_computed(backbone, pictures):
+def test_an_exited_sample_is_not_computed(backbone, pictures):
     branch = branch_of(backbone, [True, False] * 3, [True, True, False, False, False, False])
     rows = []
     handles = [
@@ -185,7 +185,7 @@ def test_decisions_in_training_are_hard_with_a_gradient(gumbel):
     logits = torch.zeros(20_000, requires_grad=True)
     stays = decide(logits, Settings(gumbel=gumbel), training=True)
     assert set(stays.tolist()) == {0.0, 1.0}
-    # P(Gumbel > 0) = 1 - exp(-1); a logistic is symmetric. Four standard deviations of the mean are 0.014.
+    # P(Gumbel > 0) = 1 - exp(-1); the logistic is symmetric. Four standard deviations of the mean are 0.014.
     expected = {"paper": 1 - math.exp(-1), "logistic": 0.5}[gumbel]
     assert abs(stays.mean().item() - expected) < 0.014
     stays.sum().backward()
@@ -199,7 +199,7 @@ def test_without_gumbel_training_is_soft_and_evaluation_hard():
     assert decide(logits, settings, training=False).tolist() == [0.0, 1.0]
 
 
-def test_an_indexing_gate_is_hard_without_a_gradient():
+def test_an_index_gate_is_hard_without_a_gradient():
     logits = torch.randn(100, requires_grad=True)
     stays = decide(logits, Settings(layer_gate="index"), training=True)
     assert set(stays.tolist()) == {0.0, 1.0}
@@ -208,7 +208,7 @@ def test_an_indexing_gate_is_hard_without_a_gradient():
     assert torch.equal(quiet, (logits > 0).float())
 
 
-def test_temperature_moves_no_decision_but_its_gradient():
+def test_the_temperature_changes_gradients_but_no_decision():
     logits = torch.randn(100, requires_grad=True)
     slopes = []
     for tau in (0.5, 2.0):
@@ -219,26 +219,26 @@ def test_temperature_moves_no_decision_but_its_gradient():
     assert not torch.allclose(slopes[0][1], slopes[1][1])
 
 
-def test_the_strongest_are_in_their_order():
+def test_top_indices_are_in_ascending_order():
     scores = torch.tensor([[0.1, 5.0, -1.0, 3.0, 4.0], [9.0, 8.0, 7.0, 6.0, 5.0]])
-    assert strongest(scores, 3).tolist() == [[1, 3, 4], [0, 1, 2]]
+    assert top_indices(scores, 3).tolist() == [[1, 3, 4], [0, 1, 2]]
 
 
-def test_a_judges_bias_begins_where_it_is_told_or_is_none():
+def test_a_judges_bias_starts_at_its_value_or_is_none():
     assert LayerJudge(8, 4, 1.0)(torch.zeros(3, 8)).tolist() == [1.0] * 3
     assert LayerJudge(8, 4, None).bias is None
 
 
-def test_a_judge_that_sees_the_mean_sees_all_tokens(backbone, pictures):
-    seen = []
+def test_with_judge_input_mean_a_judge_gets_the_mean_of_all_tokens(backbone, pictures):
+    judged = []
     branch = branch_of(backbone, judge_input="mean")
-    branch.layer_judges["1"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    branch.layer_judges["1"].register_forward_pre_hook(lambda _, inputs: judged.append(inputs[0]))
     branch(backbone, pictures)
     before = backbone.blocks[0](backbone.embed(pictures), backbone.rotary, branch._adapters(0))
-    torch.testing.assert_close(seen[0], before.mean(dim=1))
+    torch.testing.assert_close(judged[0], before.mean(dim=1))
 
 
-def test_shared_judges_are_one(backbone):
+def test_routed_blocks_can_share_judges(backbone):
     branch = branch_of(backbone, share_layer_judges=True, share_token_judges=True)
     own = branch_of(backbone)
     assert 2 * count(branch.layer_judges) == count(own.layer_judges)
@@ -246,9 +246,9 @@ def test_shared_judges_are_one(backbone):
 
 
 @pytest.mark.parametrize("selection", ["learned+weight", "attention"])
-def test_a_block_works_on_the_tokens_of_the_highest_scores(backbone, pictures, selection):
+def test_a_block_processes_the_tokens_with_the_highest_scores(backbone, pictures, selection):
     branch = branch_of(backbone, [True] * SAMPLES, [True] * SAMPLES, selection=selection)
-    # With a judge that says nothing, tokens are those nearest to the query; attention has no judge.
+    # With a judge of zeros, the selected tokens are those nearest to the query; attention has no judge.
     assert len(branch.token_judges) == (0 if selection == "attention" else 2)
     for judge in branch.token_judges.values():
         nn.init.zeros_(judge.weight)
@@ -262,7 +262,7 @@ def test_a_block_works_on_the_tokens_of_the_highest_scores(backbone, pictures, s
     assert torch.equal(branch(backbone, pictures, query).kept[:, 0], best[:, 3:])
 
 
-def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(backbone, pictures):
+def test_rankings_are_of_the_tokens_before_the_block_and_of_active_samples(backbone, pictures):
     branch = branch_of(backbone, [True, False] * 3, [True] * SAMPLES, gate_noise=False).train()
     query = torch.randn(SAMPLES, 16)
     rankings = branch(backbone, pictures, query, masked=True).rankings
@@ -277,7 +277,7 @@ def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(
 
 
 @pytest.mark.parametrize(
-    ("stated", "named"),
+    ("settings", "name"),
     [
         ({"gumbel": "normal"}, "gumbel"),
         ({"split": "no"}, "split"),
@@ -289,25 +289,25 @@ def test_rankings_are_of_the_tokens_before_the_block_and_of_who_went_through_it(
         ({"split": False, "routed": "split"}, "routed"),
     ],
 )
-def test_a_setting_out_of_range_is_refused_by_name(stated, named):
-    with pytest.raises(ValueError, match=named):
-        Settings(**stated)
+def test_a_setting_out_of_range_is_refused_by_name(settings, name):
+    with pytest.raises(ValueError, match=name):
+        Settings(**settings)
 
 
 @pytest.mark.parametrize("blocks", [[], [4], [-5], [1, 1], [3, -1]])
-def test_blocks_that_a_backbone_has_not_are_refused(blocks):
+def test_blocks_that_the_backbone_does_not_have_are_refused(blocks):
     with pytest.raises(ValueError, match="hr_blocks"):
         Settings(hr_blocks=blocks).routed_blocks(4)
 
 
-def test_a_rank_loss_is_of_routed_blocks():
+def test_only_routed_blocks_can_have_a_rank_loss():
     assert Settings().ranked_blocks(24) == (20, 21, 22, 23)
     assert settings_of("release", {}).ranked_blocks(24) == (20,)
     with pytest.raises(ValueError, match="rank_blocks"):
         Settings(rank_blocks=[0]).ranked_blocks(24)
 
 
-def test_what_is_stated_wins_over_the_preset_and_none_leaves_it():
+def test_a_setting_overrides_the_preset_and_none_does_not():
     assert settings_of("paper", dict.fromkeys(PRESETS["release"])) == Settings()
     release = settings_of("release", {"ranks": "soft", "gate_noise": None})
     assert (release.ranks, release.gate_noise, release.layer_gate) == ("soft", False, "index")

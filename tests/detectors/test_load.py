@@ -1,4 +1,4 @@
-"""A published network comes back from its file alone: nothing is drawn, computed or left out."""
+"""Loading a published network from its file: nothing is initialised, decomposed or left out."""
 
 import pytest
 import torch
@@ -8,20 +8,20 @@ from deepscan.detectors import DETECTORS, load_network
 from deepscan.errors import ContractError
 from tests.detectors.tiny import BACKBONE, card
 
-STATED = {"backbone": BACKBONE, "queries": 2, "heads": 2}
+NETWORK = {"backbone": BACKBONE, "queries": 2, "heads": 2}
 
 
 @pytest.fixture
 def path(tmp_path):
     torch.manual_seed(0)
-    network = DETECTORS.get("qtfp")().build(STATED)
+    network = DETECTORS.get("qtfp")().build(NETWORK)
     network.train()(torch.randn(4, 3, 32, 32))
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
 
 def loaded(path, **network):
-    return load_network(card(path.parent, "qtfp", STATED | network))
+    return load_network(card(path.parent, "qtfp", NETWORK | network))
 
 
 def changed(path, change):
@@ -30,7 +30,7 @@ def changed(path, change):
     save_file(tensors, path)
 
 
-def test_nothing_is_drawn_at_random(path):
+def test_nothing_is_initialised_at_random(path):
     before = torch.get_rng_state()
     network = loaded(path)
     assert torch.equal(torch.get_rng_state(), before)
@@ -39,22 +39,22 @@ def test_nothing_is_drawn_at_random(path):
     assert all(torch.equal(state[name], value) for name, value in stored.items())
 
 
-def test_nothing_is_decomposed_even_where_a_tuning_is_stated(path, monkeypatch):
-    def decompose(*given, **named):
-        raise AssertionError("a decomposition of weights that are to be overwritten")
+def test_nothing_is_decomposed_even_with_a_tuning(path, monkeypatch):
+    def decompose(*args, **kwargs):
+        raise AssertionError("a decomposition of weights that will be overwritten")
 
-    tuned = STATED | {"tuning": {"type": "effort", "rank": 1}}
+    tuned = NETWORK | {"tuning": {"type": "effort", "rank": 1}}
     network = DETECTORS.get("qtfp")().build(tuned)
     save_file(network.state_dict(), path)
     monkeypatch.setattr(torch.linalg, "svd", decompose)
-    again = loaded(path, tuning=tuned["tuning"])
+    restored = loaded(path, tuning=tuned["tuning"])
     crops = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = network.eval().predict(crops=crops)["probability"]
-        assert torch.equal(again.predict(crops=crops)["probability"], expected)
+        assert torch.equal(restored.predict(crops=crops)["probability"], expected)
 
 
-def test_weights_of_half_precision_become_float32_and_counts_stay_counts(path):
+def test_half_precision_weights_become_float32_and_counters_stay_integers(path):
     def halve(tensors):
         for name, value in tensors.items():
             if value.is_floating_point():
@@ -65,10 +65,10 @@ def test_weights_of_half_precision_become_float32_and_counts_stay_counts(path):
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
 
 
-def test_what_a_batch_norm_counts_may_be_left_out_and_nothing_else(path):
-    def drop(what):
+def test_only_batch_norm_counters_may_be_missing(path):
+    def drop(suffix):
         def change(tensors):
-            for name in [name for name in tensors if name.endswith(what)]:
+            for name in [name for name in tensors if name.endswith(suffix)]:
                 del tensors[name]
 
         return change
@@ -78,10 +78,10 @@ def test_what_a_batch_norm_counts_may_be_left_out_and_nothing_else(path):
     assert not any(value.is_meta for value in (*network.parameters(), *network.buffers()))
     assert torch.isfinite(network.predict(crops=torch.randn(2, 3, 32, 32))["probability"]).all()
     changed(path, drop("running_mean"))
-    with pytest.raises(ContractError, match="do not fit its network: Missing key"):
+    with pytest.raises(ContractError, match="do not match its network: Missing key"):
         loaded(path)
 
 
-def test_a_loaded_backbone_does_not_train(path):
+def test_a_loaded_backbone_is_frozen(path):
     network = loaded(path)
     assert not any(value.requires_grad for value in network.backbone.parameters())

@@ -1,4 +1,4 @@
-"""QTFP: its network, its switches and its total loss."""
+"""QTFP: its network, switches and total loss."""
 
 import pytest
 import torch
@@ -13,27 +13,27 @@ from tests.detectors.tiny import BACKBONE, LABELS, small_backbone
 FUSIONS = ("global", "cls", "avg", "weighted", "concat")
 
 
-def test_pooling_ignores_the_order_of_patches_and_averages_its_queries():
+def test_pooling_ignores_the_patches_order_and_averages_the_queries():
     pooling, patches = QueryPooling(16, 3, 4).eval(), torch.randn(2, 9, 16)
     feature, weights = pooling(patches)
     order = torch.randperm(9)
-    shuffled, moved = pooling(patches[:, order])
-    # The same sums in another order: units in the last place of float32.
-    torch.testing.assert_close(shuffled, feature, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(moved, weights[:, :, order], atol=1e-6, rtol=1e-5)
-    each = torch.stack([_with_query(pooling, at)(patches)[0] for at in range(3)])
-    torch.testing.assert_close(each.mean(0), feature, atol=1e-6, rtol=1e-5)
+    shuffled_feature, shuffled_weights = pooling(patches[:, order])
+    # The same sums in a different order: units in the last place of float32.
+    torch.testing.assert_close(shuffled_feature, feature, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(shuffled_weights, weights[:, :, order], atol=1e-6, rtol=1e-5)
+    features = torch.stack([_with_query(pooling, index)(patches)[0] for index in range(3)])
+    torch.testing.assert_close(features.mean(0), feature, atol=1e-6, rtol=1e-5)
 
 
-def _with_query(pooling, at):
-    one = QueryPooling(16, 1, 4).eval()
-    one.attention.load_state_dict(pooling.attention.state_dict())
-    one.queries.data = pooling.queries.data[at : at + 1]
-    return one
+def _with_query(pooling, index):
+    single = QueryPooling(16, 1, 4).eval()
+    single.attention.load_state_dict(pooling.attention.state_dict())
+    single.queries.data = pooling.queries.data[index : index + 1]
+    return single
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_each_fusion_classifies_what_it_says(fusion):
+def test_each_fusion_classifies_its_feature(fusion):
     network = QtfpNetwork(small_backbone(), queries=3, heads=2, fusion=fusion).eval()
     output = network(torch.randn(2, 3, 32, 32))
     cls = output.tokens.cls
@@ -58,7 +58,7 @@ def test_the_weights_of_the_weighted_mean_sum_to_one():
     torch.testing.assert_close(output.logits, network.head(mixed))
 
 
-def test_without_queries_there_is_no_pooling_and_cls_explains():
+def test_without_queries_the_explanation_is_the_cls_tokens_attention():
     network = QtfpNetwork(small_backbone(), fusion="cls").eval()
     output = network(torch.randn(2, 3, 32, 32))
     assert network.pooling is None
@@ -66,7 +66,7 @@ def test_without_queries_there_is_no_pooling_and_cls_explains():
     assert torch.equal(output.explanation["attention"][:, 0], output.tokens.attention)
 
 
-def test_patches_before_the_norm_are_those_that_the_norm_takes():
+def test_norm_before_gives_the_final_norms_input():
     backbone = small_backbone().eval()
     crops = torch.randn(2, 3, 32, 32)
     nn.init.normal_(backbone.ln_post.weight)
@@ -80,7 +80,7 @@ def test_patches_before_the_norm_are_those_that_the_norm_takes():
 @pytest.mark.parametrize("prefix", [0, 1, 3])
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("norm", ["before", "after"])
-def test_all_that_trains_has_a_gradient_on_every_kind_of_backbone(prefix, fusion, norm, crops):
+def test_every_trainable_parameter_gets_a_gradient(prefix, fusion, norm, crops):
     detector = Qtfp(alignment="none" if fusion == "cls" else "attention")
     network = QtfpNetwork(small_backbone(prefix), 2, 2, fusion, norm)
     total, _ = detector.loss(network(crops), Batch({}, LABELS))
@@ -108,10 +108,10 @@ def test_the_total_is_the_weighted_sum():
     assert parts["snr"] > 0
 
 
-def test_each_switch_changes_its_part_alone():
+def test_each_switch_changes_only_its_part():
     masks = torch.ones(4, 32, 32)
     torch.manual_seed(1)
-    usual = _loss(Qtfp())[1]
+    default = _loss(Qtfp())[1]
     changed = {
         "flcl": {"weighting": "softmax"},
         "raal": {"alignment_metric": "l1"},
@@ -121,9 +121,9 @@ def test_each_switch_changes_its_part_alone():
     for part, setting in changed.items():
         torch.manual_seed(1)
         total, parts = _loss(Qtfp(**setting), masks)
-        assert parts[part] != usual.get(part)
-        assert [name for name in usual if name in parts and parts[name] != usual[name]] == (
-            [part] if part in usual else []
+        assert parts[part] != default.get(part)
+        assert [name for name in default if name in parts and parts[name] != default[name]] == (
+            [part] if part in default else []
         )
         weight = 0.14 if part in {"flcl", "macl"} else 1.0
         other = next(name for name in parts if name not in {"cls", "snr", part})
@@ -131,18 +131,18 @@ def test_each_switch_changes_its_part_alone():
         torch.testing.assert_close(total, rest + weight * parts[part])
 
 
-def test_only_macl_asks_for_masks():
+def test_only_macl_needs_masks():
     assert Qtfp(contrast="macl").wants_masks
     assert not Qtfp().wants_masks
 
 
-def test_without_its_losses_it_is_a_classifier():
+def test_without_contrast_and_alignment_the_loss_is_the_cross_entropy():
     total, parts = _loss(Qtfp(contrast="none", alignment="none"))
     assert set(parts) == {"cls", "snr"}
     assert total == parts["cls"]
 
 
-def test_a_part_without_what_it_works_on_is_refused():
+def test_a_loss_part_without_its_inputs_is_refused():
     with pytest.raises(UsageError, match="mask") as raised:
         _loss(Qtfp(contrast="macl"))
     assert "faces.csv" in raised.value.hint

@@ -1,4 +1,4 @@
-"""The smallest network of each method, on one small backbone."""
+"""A tiny network of each method, on one tiny backbone."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 from deepscan.backbones.vit import VisionTransformer
 from deepscan.cards import ModelCard, ModelFile, sha256_of
 
-#: Of four crops, as the fixture `crops` has them.
+#: Labels of the four crops of the fixture `crops`.
 LABELS = torch.tensor([0, 1, 0, 1])
 BACKBONE = {
     "name": "compact",
@@ -18,7 +18,7 @@ BACKBONE = {
     "heads": 2,
     "hidden": 16,
 }
-#: The smallest network of each method: a new method adds its line here.
+#: Tiny network of each method; add a line here for a new method.
 TINY = {
     "qtfp": {"backbone": BACKBONE, "queries": 3, "heads": 2},
     "dfd-hr": {"backbone": BACKBONE, "hr_blocks": [-1], "hidden": 8, "judge_hidden": 8},
@@ -46,7 +46,7 @@ def small_backbone(prefix=1, **extra):
 
 
 def card(folder, method, network):
-    """Return the card of a folder that holds nothing but a network's weights."""
+    """Return the card of a folder that contains only a network's weights."""
     path = folder / "model.safetensors"
     files = {"torch": ModelFile(path.name, sha256_of(path))}
     return ModelCard(folder, "tiny", method, "", "Apache-2.0", files, network=network)

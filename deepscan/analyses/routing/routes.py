@@ -97,7 +97,7 @@ def noting_weights(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
     def note(place: tuple[int, int]) -> Callable[..., None]:
         def hook(mixture: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
             # Nothing is noisy in evaluation: these are the weights that the mixture then works with.
-            noted[place] = mixture.weigh(inputs[0])  # type: ignore[operator]
+            noted[place] = mixture.gate_weights(inputs[0])  # type: ignore[operator]
 
         return hook
 
@@ -127,7 +127,7 @@ def follow(
     with noting_weights(network.branch) as noted:
         for crops, pixels in read_batches(drawn, on_progress=on_progress):
             noted.clear()
-            passage = network.global_passage(opened.prepare(pixels)["crops"])
+            passage = network.run_global(opened.prepare(pixels)["crops"])
             seen += crops
             depth.append(passage.depth.double().cpu().numpy())
             kept.append(passage.kept.cpu().numpy() > 0)
