@@ -1,3 +1,3 @@
 """Batch video forensics: which videos show a manipulated face, how sure that is, and why."""
 
-__version__ = "0.1.0"
+from deepscan.version import __version__ as __version__

@@ -9,7 +9,6 @@ from typing import Any
 
 import yaml
 
-import deepscan
 from deepscan.crop_recipe import CropRecipe
 from deepscan.error_rates import ErrorRates
 from deepscan.errors import ContractError, MissingError, UsageError, reinstall_hint
@@ -284,7 +283,7 @@ def embedded_folder() -> Path:
     Raises:
         MissingError: Neither is there.
     """
-    package = Path(deepscan.__file__).parent
+    package = Path(__file__).parent
     for folder in (package / "embedded", package.parent / "models"):
         if folder.is_dir():
             return folder

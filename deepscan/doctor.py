@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-import deepscan
 from deepscan.bench.stages import decode_once
 from deepscan.devices import cuda_devices
 from deepscan.engines import ENGINES
@@ -30,6 +29,7 @@ from deepscan.faces.mtcnn import Mtcnn
 from deepscan.media.decoders import DECODERS
 from deepscan.media.jobs import DecodeOptions
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, is_embedded, load_card
+from deepscan.version import __version__
 from deepscan.versions import installed_version
 
 State = Literal["ok", "optional", "failed"]
@@ -67,7 +67,7 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """Yield each check as it has been made; the slow ones, which load models, come last."""
-    version = f"{deepscan.__version__} in {Path(deepscan.__file__).parent}"
+    version = f"{__version__} in {Path(__file__).parent}"
     yield Check("deepscan", "ok", version)
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _decoders()

@@ -12,6 +12,7 @@ PACKAGE = Path(deepscan.__file__).parent
 #: Rooms of the package, from the ground up; docs/architecture.md says what each is for.
 FLOORS = (
     *(
+        "version",
         "errors",
         "logs",
         "registry",

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-import deepscan
 from deepscan.cli.analyse import analyse
 from deepscan.cli.bench import bench
 from deepscan.cli.calibrate import calibrate
@@ -29,6 +28,7 @@ from deepscan.cli.train import train
 from deepscan.cli.verify import verify
 from deepscan.errors import DeepscanError, ExitCode, Interrupted, Terminated, Unread, exit_code_of
 from deepscan.offline import turn_reports_off
+from deepscan.version import __version__
 
 DEBUG = "--debug"
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -131,7 +131,7 @@ def _told(error: BaseException) -> tuple[str, str]:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"deepscan {deepscan.__version__}")
+        typer.echo(f"deepscan {__version__}")
         raise typer.Exit
 
 

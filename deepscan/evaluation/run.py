@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import deepscan
 from deepscan.cards import ModelCard
 from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
@@ -30,6 +29,7 @@ from deepscan.evaluation.testsets import VideoDataset, from_benchmark, from_gene
 from deepscan.files import atomic_write, exclusive_lock, make_folder
 from deepscan.media.frames import Image
 from deepscan.scanning.record_lines import utc_now
+from deepscan.version import __version__
 
 #: File that says what the scores in a folder are of.
 RUN_FILE = "run.json"
@@ -106,7 +106,7 @@ def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationList
 def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
     """Return what must be equal for a run to resume another."""
     return {
-        "deepscan": deepscan.__version__,
+        "deepscan": __version__,
         "protocol": request.protocol.name,
         "model": {**scorer.to_json(), "crop": scorer.recipe.to_json()},
         "data": str(request.data),

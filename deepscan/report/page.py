@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-import deepscan
 from deepscan.files import atomic_write
 from deepscan.report import chart
 from deepscan.report.method import method_words
@@ -32,6 +31,7 @@ from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.summary import VERDICT_LABELS, counted, printable, shared_folder
+from deepscan.version import __version__
 
 #: Videos with a score from which on a histogram says more than the table.
 ENOUGH = 10
@@ -102,7 +102,7 @@ def write_page(
     page = _template(run).render(
         name=records.name,
         made=utc_now(),
-        version=deepscan.__version__,
+        version=__version__,
         run=run,
         standing=standing,
         rows=overview.rows,

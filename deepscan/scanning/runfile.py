@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import deepscan
 from deepscan.cards import sha256_of
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, UsageError
@@ -24,6 +23,7 @@ from deepscan.scanning.fusion import FUSED, RULE, fused_name
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.strength import cautions
+from deepscan.version import __version__
 from deepscan.versions import libraries
 
 #: What a resumed run must share with the run that it goes on with.
@@ -102,7 +102,7 @@ def describe(
     run = {
         "schema": 1,
         "id": new_id(),
-        "tool": {"name": "deepscan", "version": deepscan.__version__, "commit": commit()},
+        "tool": {"name": "deepscan", "version": __version__, "commit": commit()},
         "custody": asdict(custody or Custody()),
         "parameters": options.to_json(),
         "choice": choice and choice.to_json(),
@@ -312,7 +312,7 @@ def _folder() -> str | None:
 
 def commit() -> str | None:
     """Return the commit that this is a checkout of, None where it is none."""
-    checkout = Path(deepscan.__file__).parent.parent
+    checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
         return None
     try:

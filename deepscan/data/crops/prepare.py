@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import deepscan
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.benchmarks.benchmark import SPLITS, write_benchmark
 from deepscan.data.benchmarks.benchmark_file import COMPRESSIONS, DEFAULT_COMPRESSION
@@ -34,6 +33,7 @@ from deepscan.media.pool import DecodePool
 from deepscan.outcomes import FAILURES, STATUSES, Status
 from deepscan.scanning.journal import Journal
 from deepscan.scanning.record_lines import SCHEMA, dump_line, path_fields, recorded_path
+from deepscan.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def _stated(layout: DatasetLayout, root: Path, options: PrepareOptions) -> dict[
         "frames": options.frames,
         "faces": options.faces if options.faces_device == "cpu" else f"{options.faces} on a GPU",
         "mtcnn": describe_finder(options.faces)["files"],
-        "deepscan": deepscan.__version__,
+        "deepscan": __version__,
     }
 
 
