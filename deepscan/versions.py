@@ -1,6 +1,8 @@
-"""Which packages are installed, and in which version."""
+"""The versions of deepscan's source and of the packages it uses."""
 
 import importlib.metadata
+import subprocess
+from pathlib import Path
 
 #: Libraries that a scan may use.
 LIBRARIES = (
@@ -17,7 +19,7 @@ LIBRARIES = (
 
 
 def installed_version(package: str) -> str | None:
-    """Return the version of an installed package, None where it is not installed."""
+    """Return the version of an installed package, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -25,5 +27,23 @@ def installed_version(package: str) -> str | None:
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of the libraries that a scan may use and that are installed."""
+    """Return the version of each installed library that a scan may use."""
     return {name: version for name in LIBRARIES if (version := installed_version(name))}
+
+
+def source_commit() -> str | None:
+    """Return the commit of the git checkout that deepscan runs from, or None outside a checkout."""
+    checkout = Path(__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(checkout), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -13,8 +13,7 @@ from deepscan.engines import ENGINES
 from deepscan.errors import DeepscanError
 from deepscan.media.decoders import DECODERS, installed
 from deepscan.media.frames import DecodeReport
-from deepscan.scanning.runfile import commit
-from deepscan.versions import libraries
+from deepscan.versions import libraries, source_commit
 
 #: Fields queried from nvidia-smi.
 _GPU = ("name", "memory.total", "driver_version", "power.limit")
@@ -30,7 +29,7 @@ def describe() -> dict[str, Any]:
         "gpus": gpus(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "deepscan": commit(),
+        "deepscan": source_commit(),
         "libraries": libraries(),
         "decoders": [name for name in DECODERS.names if installed(DECODERS.get(name))],
         "engines": dict(_engines()),

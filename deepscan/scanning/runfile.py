@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.strength import cautions
 from deepscan.version import __version__
-from deepscan.versions import libraries
+from deepscan.versions import libraries, source_commit
 
 #: What a resumed run must share with the run that it goes on with.
 RESUME_KEYS = ("tool", "parameters", "model", "faces", "face_filter", "looks", "engine")
@@ -102,7 +101,7 @@ def describe(
     run = {
         "schema": 1,
         "id": new_id(),
-        "tool": {"name": "deepscan", "version": __version__, "commit": commit()},
+        "tool": {"name": "deepscan", "version": __version__, "commit": source_commit()},
         "custody": asdict(custody or Custody()),
         "parameters": options.to_json(),
         "choice": choice and choice.to_json(),
@@ -308,24 +307,6 @@ def _folder() -> str | None:
         return os.getcwd()
     except FileNotFoundError:
         return None
-
-
-def commit() -> str | None:
-    """Return the commit that this is a checkout of, None where it is none."""
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():
-        return None
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(checkout), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout.strip()
 
 
 def _nvidia_driver() -> str | None:

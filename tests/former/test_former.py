@@ -22,6 +22,7 @@ from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
 from deepscan.version import __version__
+from deepscan.versions import source_commit
 from tests.command import SAMPLES, deepscan
 
 from .pictures import write_pictures
@@ -84,7 +85,7 @@ def scan(tmp_path):
         (tmp_path / name).write_text(text)
     path = tmp_path / "scan.run.json"
     run = json.loads(path.read_text())
-    tool = run["tool"] | {"version": __version__, "commit": runfile.commit()}
+    tool = run["tool"] | {"version": __version__, "commit": source_commit()}
     described = {"face_filter": FaceFilter.describe(), "looks": Looks.describe()}
     path.write_text(json.dumps(run | described | {"tool": tool}))
     return tmp_path / "scan.jsonl"
