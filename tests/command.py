@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
+
+from deepscan.cli.exit_codes import COMMAND_CODES, codes_of
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 
@@ -66,7 +68,18 @@ def run_python(
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-deepscan = partial(run_python, "-m", "deepscan")
+def deepscan(*arguments: str | bytes | Path, **options: Any) -> Ran:
+    """Run `deepscan` with these arguments to its end, and check that its help lists the exit code.
+
+    Args:
+        *arguments: After `deepscan` on the command line.
+        **options: As `run_python` takes them.
+    """
+    ran = run_python("-m", "deepscan", *arguments, **options)
+    command = " ".join(map(str, arguments[:2]))
+    names = [name for name in (command, command.split(" ")[0], "") if name in COMMAND_CODES]
+    assert ran.code in codes_of(names[0]), f"{command} ended with {ran.code}, which its help does not list"
+    return ran
 
 
 def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""`deepscan analyse`: why a detector judges as it does, and what its training did."""
+"""`deepscan analyse`: how a detector comes to its scores, and how its training went."""
 
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,9 @@ def analyse(
     model: opt.Model = DEFAULT_MODEL,
     runs: Annotated[
         list[Path] | None,
-        opt.model_option("--run", help="Folder run of a trained model. Repeat for several.", metavar="DIR"),
+        opt.model_option(
+            "--run", help="Folder run inside a trained model's folder. Repeat for several.", metavar="DIR"
+        ),
     ] = None,
     protocol: opt.Protocol = "in-domain",
     data: opt.Data = Path("data"),
@@ -41,12 +43,16 @@ def analyse(
     ] = None,
     cache: opt.Cache = Path("runs/crops"),
     progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Analyse how a model judges, or how it was trained: a table and a plot.
+    """Analyse how a model comes to its scores, or how it was trained.
 
-    deepscan analyse attention --model runs/mine --data crops
+    Writes a table and a plot.
 
-    deepscan analyse weights --run runs/a/run --run runs/b/run
+    Examples:
+      deepscan analyse attention --model runs/mine --data crops
+      deepscan analyse weights --run runs/a/run --run runs/b/run
     """
     keep_matplotlib_out_of_home()  # before it is imported
     require(("sklearn", "matplotlib"), "eval", "analysing")

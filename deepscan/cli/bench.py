@@ -1,4 +1,4 @@
-"""`deepscan bench`: how fast each stage and the whole scan are on this machine."""
+"""`deepscan bench`: speed of each stage and of a whole scan on this machine."""
 
 import tempfile
 from functools import partial
@@ -15,7 +15,7 @@ from deepscan.media.decoders import AUTO
 from deepscan.models.lookup import DEFAULT_MODEL
 
 measure_option = partial(typer.Option, rich_help_panel="Measurement")
-SIDE_BY_SIDE = "Separate several values by commas to compare them."
+SIDE_BY_SIDE = "To compare several values, separate them by commas."
 
 
 def bench(
@@ -23,23 +23,25 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Videos and folders, as in scan. Without any, bench makes four clips of ten seconds in 720p "
-            "and 1080p, the same everywhere, so that machines can be compared.",
+            help="Videos and folders, as for scan. Without any, bench generates four clips of ten seconds in "
+            "720p and 1080p, the same on every machine.",
             show_default=False,
         ),
     ] = None,
     frames: Annotated[
-        str, opt.frames_option(help=f"Frames to sample from each video. {SIDE_BY_SIDE}", metavar="N[,N]")
+        str, opt.frames_option(help=f"Frames to take from each video. {SIDE_BY_SIDE}", metavar="N[,N]")
     ] = "8,32",
     faces: Annotated[
         str, opt.frames_option(help=f"{', '.join(FINDERS.names)}, or several.", metavar="MODE[,MODE]")
     ] = "fast",
-    faces_device: Annotated[opt.FacesDevice, opt.frames_option(help="Where to find faces.")] = "cpu",
-    decoder: Annotated[opt.DecoderName, opt.frames_option(help="What decodes videos.")] = "auto",
-    limit: Annotated[int, opt.frames_option(min=1, help="Use at most this many files, spread evenly.")] = 16,
+    faces_device: Annotated[opt.FacesDevice, opt.frames_option(help="Device for finding faces.")] = "cpu",
+    decoder: Annotated[opt.DecoderName, opt.frames_option(help="Decoder of the videos.")] = "auto",
+    limit: Annotated[
+        int, opt.frames_option(min=1, help="Use at most N files, evenly spaced.", metavar="N")
+    ] = 16,
     model: Annotated[
         str,
-        opt.model_option(help="Names or folders of models. none: find faces only.", metavar="NAME|DIR[,...]"),
+        opt.model_option(help="Names or folders of models. none: only find faces.", metavar="NAME|DIR[,...]"),
     ] = DEFAULT_MODEL,
     engine: Annotated[
         str, opt.model_option(help=f"{', '.join((AUTO, *ENGINES.names))}.", metavar="NAME[,NAME]")
@@ -54,41 +56,43 @@ def bench(
     only: Annotated[
         str | None,
         measure_option(
-            help="Measure only these: start-up, decode, faces, detector, scan.", metavar="STAGE[,STAGE]"
+            help="Measure only these stages: start-up, decode, faces, detector, scan.",
+            metavar="STAGE[,STAGE]",
         ),
     ] = None,
     repeats: Annotated[
-        int, measure_option(min=1, help="Timed runs of each variant, after an untimed one.")
+        int, measure_option(min=1, help="Timed runs of each variant, after an untimed one.", metavar="N")
     ] = 3,
     workers: Annotated[
-        int | None, measure_option(min=1, help="Decoding processes.", show_default="half the cores")
+        int | None,
+        measure_option(min=1, help="Decoding processes.", metavar="N", show_default="half the cores"),
     ] = None,
     out: Annotated[
         Path | None,
         opt.output_option(
-            help="Write rows to FILE.csv or FILE.jsonl. FILE.machine.json describes the machine and the "
-            "files.",
+            help="Write the rows to FILE.csv or FILE.jsonl, and a description of machine and files to "
+            "FILE.machine.json.",
             metavar="FILE",
         ),
     ] = None,
     overwrite: opt.Overwrite = False,
     progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Measure the speed of each stage alone (start-up, decoding, faces, detector) and of the whole scan.
+    """Measure the speed of each stage and of a whole scan on this machine.
 
-    Runs each variant once untimed, then --repeats times in turns, and prints
-    the median and the spread: a table at a terminal, JSON lines in a pipe.
-    Compare rows of one run only, on a machine without other work. Stages of a
-    scan overlap, so their seconds, each summed over all videos, exceed the
-    whole.
+    The stages are start-up, decode, faces and detector. Runs each variant once
+    untimed, then --repeats times in turn, and prints the median and the spread:
+    a table at a terminal, JSON lines in a pipe. Compare only rows of one run,
+    on an otherwise idle machine. In a scan the stages overlap, so their seconds
+    add up to more than the whole.
 
-    deepscan bench
-
-    deepscan bench videos/ --frames 8,32 --precision fp32,int8 --out speed.csv
-
-    deepscan bench --only detector --model runs/mine --engine onnx,torch --batch 1,16,64
-
-    deepscan bench clip.mp4 --only faces --faces fast,exact
+    Examples:
+      deepscan bench
+      deepscan bench videos/ --frames 8,32 --precision fp32,int8 --out speed.csv
+      deepscan bench --only detector --model runs/mine --engine onnx,torch
+      deepscan bench clip.mp4 --only faces --faces fast,exact
     """
     from deepscan.bench.options import STAGES, BenchOptions
     from deepscan.bench.output import RowFile
@@ -113,7 +117,7 @@ def bench(
     )
     found = collect(paths or ()).paths
     if paths and not found:
-        raise UsageError("no video in the named paths", "name videos, or none to use made-up clips")
+        raise UsageError("the named paths contain no video", "name videos, or no path to use generated clips")
     file = None if out is None else RowFile(out, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as folder, BenchView(progress, file) as view:
         try:
@@ -132,4 +136,4 @@ def _numbers(option: str, given: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in _words(given))
     except ValueError:
-        raise UsageError(f"{option} takes whole numbers, not {given!r}", f"type, for example, {option} 8,32")
+        raise UsageError(f"{option} takes whole numbers, not {given!r}", f"for example: {option} 8,32")

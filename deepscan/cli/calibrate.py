@@ -1,4 +1,4 @@
-"""`deepscan calibrate`: probabilities and thresholds of a model, fitted to data of yours."""
+"""`deepscan calibrate`: fit a model's probabilities and thresholds to labelled data."""
 
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,14 @@ fit_option = partial(typer.Option, rich_help_panel="Fit")
 def calibrate(
     model: opt.Model,
     fit: Annotated[
-        CalibrationMethod, fit_option(help="How raw scores become probabilities.")
+        CalibrationMethod, fit_option(help="How to turn raw scores into probabilities.")
     ] = "temperature",
     false_alarms: Annotated[
-        float, fit_option(min=0, max=1, help="Share of reals that may be called fake.")
+        float,
+        fit_option(min=0, max=1, help="Share of real samples that may be called fake.", metavar="SHARE"),
     ] = MAX_FPR,
     misses: Annotated[
-        float, fit_option(min=0, max=1, help="Share of fakes that may get no_evidence.")
+        float, fit_option(min=0, max=1, help="Share of fakes that may get no_evidence.", metavar="SHARE")
     ] = MAX_FNR,
     engine: opt.Engine = "auto",
     device: opt.Device = "auto",
@@ -41,15 +42,17 @@ def calibrate(
     cache: opt.Cache = Path("runs/crops"),
     overwrite: opt.DiscardScores = False,
     progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Fit a model's probabilities and thresholds to data of yours, and write them into its card.
+    """Fit a model's probabilities and thresholds to your data, and store them in its card.
 
     Scores the test sets as eval does, fits on half of their groups, and
-    measures on the other half.
+    evaluates on the other half.
 
-    deepscan calibrate --model runs/mine --data crops --set mine
-
-    deepscan calibrate --model runs/mine --data crops --fit isotonic --false-alarms 0.01
+    Examples:
+      deepscan calibrate --model runs/mine --data crops --set mine
+      deepscan calibrate --model runs/mine --data crops --false-alarms 0.01
     """
     keep_matplotlib_out_of_home()  # before it is imported
     require(("sklearn", "matplotlib"), "eval", "calibrating")
@@ -61,8 +64,8 @@ def calibrate(
     card = load_card(model)
     if is_embedded(card.folder):
         raise UsageError(
-            f"model {model} came with deepscan, and its card stays as it is",
-            f"copy {card.folder} and name the copy with --model",
+            f"the card of the built-in model {model} cannot be changed",
+            f"copy {card.folder}, and name the copy with --model",
         )
     request = make_request(
         card,
@@ -86,5 +89,5 @@ def calibrate(
     assert found is not None
     typer.echo(
         f"{card.folder / CARD}: fake from {found.fake:.3f}, no_evidence below {found.no_evidence:.3f}, "
-        f"by {found.method} on {found.n} {found.level}s"
+        f"fitted by {found.method} on {found.n} {found.level}s"
     )

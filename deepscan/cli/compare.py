@@ -10,14 +10,17 @@ def compare(
     first: Annotated[
         Path,
         typer.Argument(
-            metavar="A", help="CSV with the columns video, label, score and, if known, group, dataset."
+            metavar="A", help="CSV with the columns video, label, score; optional: group, dataset."
         ),
     ],
-    second: Annotated[Path, typer.Argument(metavar="B", help="The same of another detector.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The same for the other detector.")],
 ) -> None:
-    """Compare the AUC of two detectors on the videos that both have scored (DeLong's test).
+    """Compare the AUC of two detectors on the videos that both scored.
 
-    deepscan compare ours.csv theirs.csv
+    Uses DeLong's test and, if videos have groups, a bootstrap over groups.
+
+    Examples:
+      deepscan compare ours.csv theirs.csv
     """
     from deepscan.evaluation.comparison import compare as compare_scores
     from deepscan.evaluation.scores import read_scores
@@ -31,10 +34,12 @@ def compare(
     if found.resampled is not None:
         low, high = found.resampled.low, found.resampled.high
         typer.echo(f"resampled by group: {low:+.4f} to {high:+.4f} ({found.groups} groups)")
-    typer.echo(f"on {found.fakes} fakes and {found.reals} reals that both have scored")
+    typer.echo(f"on {found.fakes} fake and {found.reals} real videos that both scored")
     for path, alone, unscored in (
         (first, found.only_first, found.unscored_first),
         (second, found.only_second, found.unscored_second),
     ):
         if alone or unscored:
-            typer.echo(f"{path}: {alone} not in the other file, {unscored} in both without a score")
+            typer.echo(
+                f"{path}: {alone} videos are not in the other file, {unscored} are in both but have no score"
+            )

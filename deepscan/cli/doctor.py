@@ -1,44 +1,72 @@
-"""`deepscan doctor`: what works here, what is missing, and what to do about it."""
+"""`deepscan doctor`: what works here, what is missing, and how to fix it."""
 
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deepscan.cli import options as opt
 from deepscan.cli.streams import stdout_console
+
+if TYPE_CHECKING:
+    from deepscan.doctor import Check
 
 MARKS = {"ok": ("ok", "green"), "optional": ("-", "yellow"), "failed": ("FAILED", "bold red")}
 
 
-def doctor() -> int:
-    """Check versions, decoders, engines, GPUs and models, and advise on what is missing.
+def doctor(json_: opt.Json = False, quiet: opt.Quiet = False, verbose: opt.Verbose = 0) -> int:
+    """Check this installation: packages, decoders, engines, GPUs and models.
 
-    Exits with 0 if scan works here, else with the exit code that scan would
-    have.
+    For each problem, says how to fix it.
 
-    deepscan doctor
+    Examples:
+      deepscan doctor
+      deepscan doctor --json
     """
     from deepscan.doctor import examine
     from deepscan.errors import ExitCode
 
-    grid = Table(box=None, pad_edge=False, show_header=False)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    codes = [ExitCode.OK]
-    with Console(stderr=True).status("checking"):
-        for check in examine():
-            mark, style = MARKS[check.state]
-            found = Text(check.found)
-            if check.advice:
-                found.append(f"\n-> {check.advice}", style=style)
-            grid.add_row(Text(mark, style=style), check.name, found)
-            codes.append(check.code)
+    with nullcontext() if quiet else Console(stderr=True).status("checking"):
+        checks = list(examine())
+    worst = max((check.code for check in checks), default=ExitCode.OK)
+    if json_:
+        typer.echo(json.dumps({"works": worst == ExitCode.OK, "checks": list(_as_json(checks))}, indent=2))
+        return int(worst)
     console = stdout_console()
-    console.print(grid)
-    worst = max(codes)
+    console.print(_as_table(checks))
     console.print(
-        "scan works here" if worst == ExitCode.OK else "scan does not work here: mend what FAILED",
+        "scan works here" if worst == ExitCode.OK else "scan does not work here: fix what FAILED",
         style="green" if worst == ExitCode.OK else "bold red",
         highlight=False,
     )
     return int(worst)
+
+
+def _as_json(checks: "Sequence[Check]") -> Iterator[dict[str, object]]:
+    for check in checks:
+        yield {
+            "name": check.name,
+            "state": check.state,
+            "found": check.found,
+            "advice": check.advice,
+            "exit_code": int(check.code),
+        }
+
+
+def _as_table(checks: "Sequence[Check]") -> Table:
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for check in checks:
+        mark, style = MARKS[check.state]
+        found = Text(check.found)
+        if check.advice:
+            found.append(f"\n-> {check.advice}", style=style)
+        grid.add_row(Text(mark, style=style), check.name, found)
+    return grid

@@ -1,4 +1,4 @@
-"""`deepscan eval`: figures of a model, or of anybody's scores, beside those that the papers print."""
+"""`deepscan eval`: metrics of a model or of existing scores, next to those in the papers."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from deepscan.offline import keep_matplotlib_out_of_home
 
 count_option = partial(typer.Option, rich_help_panel="Counting")
-given_option = partial(typer.Option, rich_help_panel="Measure scores that exist already")
+given_option = partial(typer.Option, rich_help_panel="Existing scores")
 COUNTED = ("corrected", "as-published")
-#: Option that `eval` had once -> the command that does its work now.
+#: Former option of `eval` -> the command that replaces it.
 MOVED = {
     "--analysis": ("analyse",),
     "--calibrate": ("calibrate", "--fit"),
     "--compare": ("compare",),
     "--tables": ("tables",),
 }
-#: Options of `eval` that the command of the same work lacks, each with its value.
+#: Options of `eval`, each with a value, that the replacing command lacks.
 LACKING = {"calibrate": ("--counting", "--missing", "--video-key")}
-#: Parameters that matter only where a model scores crops.
+#: Parameters that matter only if a model scores crops.
 OF_CROPS = frozenset(
     {"engine", "device", "precision", "data", "root", "only", "cache", "frames", "video_key", "overwrite"}
 )
@@ -36,14 +36,14 @@ def evaluate(
     protocol: Annotated[
         opt.ProtocolName | None,
         opt.data_option(
-            help=f"What to measure: {opt.PROTOCOL_NAMES}.", metavar="NAME", show_default="cross-dataset"
+            help=f"Evaluation protocol: {opt.PROTOCOL_NAMES}.", metavar="NAME", show_default="cross-dataset"
         ),
     ] = None,
     model: Annotated[
         str,
         opt.model_option(
-            help="Name or folder of a model. With --records: whose scores to measure, where several models "
-            "have judged; without it, the scores of all together.",
+            help="Name or folder of a model. With --records of several models: the one to evaluate; by "
+            "default, their joint score.",
             metavar="NAME|DIR",
         ),
     ] = DEFAULT_MODEL,
@@ -58,58 +58,61 @@ def evaluate(
     frames: opt.Frames = 32,
     counting: Annotated[
         Literal["corrected", "as-published", "both"],
-        count_option(help="corrected: as the papers describe. as-published: as DeepfakeBench's code does."),
+        count_option(
+            help="corrected: as the papers describe it. as-published: as DeepfakeBench's code does it."
+        ),
     ] = "corrected",
     video_key: Annotated[
         Literal["parent", "parent2"] | None,
         count_option(
-            help="With as-published: count frames as one video where the names of their folders (parent), "
-            "or of their last two folders (parent2), are equal.",
+            help="With as-published: frames belong to one video if the name of their folder (parent), or of "
+            "their last two folders (parent2), is the same.",
             show_default="parent",
         ),
     ] = None,
     missing: Annotated[
         Literal["exclude", "as-real", "as-fake"],
-        count_option(help="What a video without a score counts as."),
+        count_option(help="How to count a video without a score."),
     ] = "exclude",
     vote: Annotated[
         Literal["video", "group"],
-        given_option(help="group: the videos of one group and label have one vote, their mean score."),
+        given_option(help="group: count videos with the same group and label once, with their mean score."),
     ] = "video",
     scores: Annotated[
         Path | None,
         given_option(
-            help="CSV with the columns video, label, score and, if known, group, kind, dataset.",
+            help="CSV with the columns video, label, score; optional: group, kind, dataset.",
             metavar="FILE",
         ),
     ] = None,
     records: Annotated[
         Path | None,
-        given_option(help="Records of scan --out FILE.jsonl; needs --labels.", metavar="FILE"),
+        given_option(help="Records written by scan --out; needs --labels.", metavar="FILE.jsonl"),
     ] = None,
     labels: Annotated[
         Path | None,
-        given_option(help="CSV with the columns file, label and, if known, group, method.", metavar="FILE"),
+        given_option(help="CSV with the columns file, label; optional: group, method.", metavar="FILE"),
     ] = None,
     where: Annotated[
         list[str] | None,
-        given_option(help="Keep only rows of --labels with these values: tier=A,B.", metavar="COLUMN=VALUE"),
+        given_option(help="Use only rows of --labels with these values: tier=A,B.", metavar="COLUMN=VALUE"),
     ] = None,
     out: opt.ScoresOut = None,
     cache: opt.Cache = Path("runs/crops"),
     overwrite: opt.DiscardScores = False,
     progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Measure a model by the field's protocols, beside the figures that the papers print.
+    """Evaluate a model with standard protocols, next to the papers' results.
 
-    Also measures scores that exist already: anybody's (--scores), or those of a
-    scan (--records).
+    Also evaluates existing scores: of any detector (--scores), or of a scan
+    (--records).
 
-    deepscan eval --model runs/mine --data DIR --protocol cross-dataset
-
-    deepscan eval --scores theirs.csv
-
-    deepscan eval --records clips.jsonl --labels clips.csv
+    Examples:
+      deepscan eval --model runs/mine --data crops --protocol cross-dataset
+      deepscan eval --scores theirs.csv
+      deepscan eval --records clips.jsonl --labels clips.csv
     """
     _check_options(context)
     keep_matplotlib_out_of_home()  # before it is imported
@@ -155,24 +158,24 @@ def evaluate(
 
 
 def refuse_moved(words: Sequence[str]) -> None:
-    """Name the new command to whoever types an option that `eval` had once.
+    """Refuse a former option of `eval`, and name the command that replaces it.
 
     Args:
-        words: What follows `eval` on the command line.
+        words: The command line after `eval`.
 
     Raises:
-        UsageError: One of the words is such an option.
+        UsageError: One of the words is a former option.
     """
     for at, word in enumerate(words):
         option, equals, value = word.partition("=")
         if option in MOVED:
             rest = [*([value] if equals else []), *words[at + 1 :], *words[:at]]
-            command = shlex.join(["deepscan", *MOVED[option], *_taken(MOVED[option][0], rest)])
-            raise UsageError(f"eval has no option {option}", f"type: {command}")
+            command = shlex.join(["deepscan", *MOVED[option], *_kept_words(MOVED[option][0], rest)])
+            raise UsageError(f"eval has no option {option}", f"run: {command}")
 
 
-def _taken(command: str, words: Sequence[str]) -> list[str]:
-    """Return the words without options that a command lacks, and without further options that have moved."""
+def _kept_words(command: str, words: Sequence[str]) -> list[str]:
+    """Return the words without former options, and without options that a command lacks."""
     left, skip = [], False
     for word in words:
         option, equals, _ = word.partition("=")
@@ -186,10 +189,10 @@ def _taken(command: str, words: Sequence[str]) -> list[str]:
 
 
 def _check_options(context: typer.Context) -> None:
-    """Refuse options that would do nothing.
+    """Refuse options that would have no effect.
 
     Raises:
-        UsageError: There is one.
+        UsageError: One was given.
     """
     sources = [name for name in ("scores", "records") if context.params[name]]
     if len(sources) > 1:

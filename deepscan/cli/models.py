@@ -1,41 +1,63 @@
-"""`deepscan models`: which models there are, and how others' come to be among them."""
+"""`deepscan models`: the models that can be used, and installing published ones."""
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
 
 from deepscan.cards import ModelCard
 from deepscan.cli import options as opt
+from deepscan.cli.command import Command, CommandGroup
+from deepscan.cli.exit_codes import epilog
+from deepscan.cli.progress import ProgressView
 from deepscan.errors import DeepscanError, ExitCode, require
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import user_folder
 
-Name = Annotated[
-    str, typer.Argument(help="Name of a model, as in the list.", metavar="NAME", show_default=False)
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Use only files that are on this machine.")]
+Name = Annotated[str, typer.Argument(help="Name of a model in the list.", metavar="NAME", show_default=False)]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only files that are already on this machine.")]
 
-models = typer.Typer(name="models", invoke_without_command=True)
+F = TypeVar("F", bound=Callable[..., Any])
+
+models = typer.Typer(name="models", cls=CommandGroup, invoke_without_command=True)
+
+
+def _command(name: str) -> Callable[[F], F]:
+    """Return the decorator that makes a function the command `deepscan models NAME`."""
+    return models.command(name, cls=Command, epilog=epilog(f"models {name}"))
 
 
 @models.callback()
-def listing(context: typer.Context) -> None:
-    """List models, or install published detectors.
+def group(context: typer.Context) -> None:
+    """List models, and install published ones.
 
-    Without a command: lists built-in, installed and available models; a table
-    at a terminal, JSON lines in a pipe. Installed models are in XDG_CACHE_HOME
-    or ~/.cache, in deepscan/models. scan itself fetches nothing.
+    Without a command, lists models. scan itself never downloads a model.
 
-    deepscan models
-
-    deepscan models pull gend --accept-license
+    Examples:
+      deepscan models list
+      deepscan models info gend
+      deepscan models pull gend --accept-license
     """
-    if context.invoked_subcommand:
-        return
+    if not context.invoked_subcommand:
+        list_command()
+
+
+@_command("list")
+def list_command(json_: opt.Json = False) -> None:
+    """List built-in, installed and known models.
+
+    Prints a table at a terminal, JSON lines in a pipe or with --json. Known
+    models can be installed with pull or import. Installed models are in
+    deepscan/models below XDG_CACHE_HOME or ~/.cache.
+
+    Examples:
+      deepscan models list
+      deepscan models list --json
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -43,14 +65,14 @@ def listing(context: typer.Context) -> None:
     from deepscan.models.store import list_models
 
     rows = [each.to_json() for each in list_models(user_folder())]
-    if not sys.stdout.isatty():
+    if json_ or not sys.stdout.isatty():
         for row in rows:
             typer.echo(json.dumps(row))
         return
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "state", "license"):
         grid.add_column(column, no_wrap=True)
-    grid.add_column("what it is", overflow="fold")
+    grid.add_column("description", overflow="fold")
     styles = {"embedded": "bold", "installed": "bold green", "known": "", "refused": "dim"}
     for row in rows:
         style = styles[row["state"]]
@@ -58,49 +80,56 @@ def listing(context: typer.Context) -> None:
     stdout_console().print(grid)
 
 
-@models.command()
+@_command("info")
 def info(name: Name) -> None:
-    """Show a model's card, origin, terms, and how to get it.
+    """Show a model's card, origin and license, and how to install it.
 
-    deepscan models info convnet
+    Examples:
+      deepscan models info convnet
     """
     from deepscan.models.store import find_listed, list_models
 
-    said = find_listed(name, list_models(user_folder())).describe()
-    typer.echo(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110), nl=False)
+    description = find_listed(name, list_models(user_folder())).describe()
+    typer.echo(yaml.safe_dump(description, sort_keys=False, allow_unicode=True, width=110), nl=False)
 
 
-@models.command()
+@_command("pull")
 def pull(
     name: Name,
     accept_license: Annotated[
-        bool, typer.Option("--accept-license", help="Accept the terms, which are shown in any case.")
+        bool, typer.Option("--accept-license", help="Accept the license. Without this, pull only shows it.")
     ] = False,
     offline: Offline = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Fetch a published detector and install it.
+    """Download a published detector and install it.
 
-    Resumes an interrupted download. The file must have the known hash, or that
-    of its first download.
+    Resumes an interrupted download. The file must have the SHA-256 that deepscan
+    knows; if it knows none, the one of your first download.
 
-    deepscan models pull gend --accept-license
+    Examples:
+      deepscan models pull gend --accept-license
     """
     from deepscan.models.fetch import pull_model
 
-    _installed(pull_model(name, user_folder(), accepted=accept_license, offline=offline, on_progress=_tell))
+    note = _notes(quiet)
+    _show_installed(
+        pull_model(name, user_folder(), accepted=accept_license, offline=offline, on_progress=note), note
+    )
 
 
-@models.command("import")
+@_command("import")
 def bring(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="The publisher's file.", show_default=False),
+        typer.Argument(metavar="FILE", help="Weights file from the publisher.", show_default=False),
     ],
     name: Annotated[
         str,
         typer.Option(
             "--as",
-            help="Name of a published model, whose hash and sizes the file must have, or a new name.",
+            help="Name for the model: that of a known one, which the file must match, or a new one.",
             metavar="NAME",
             show_default=False,
         ),
@@ -108,7 +137,8 @@ def bring(
     layout: Annotated[
         opt.LayoutName | None,
         typer.Option(
-            help=f"Layout of the weights, if the file does not show it: {', '.join(WEIGHT_LAYOUTS.names)}.",
+            help="Layout of the weights, if deepscan cannot tell from the file: "
+            f"{', '.join(WEIGHT_LAYOUTS.names)}.",
             metavar="NAME",
         ),
     ] = None,
@@ -116,24 +146,28 @@ def bring(
         str,
         typer.Option(
             "--backbone",
-            # Its former name, which scripts may still use.
+            # The old name still works.
             "--tower",
-            help="Of a head alone: open_clip's file of its backbone, or hub to fetch it.",
+            help="For a file that has only the head: the backbone's open_clip file, or hub to download it.",
             metavar="hub|FILE",
             show_default=False,
         ),
     ] = "",
     license: Annotated[
         str,
-        typer.Option(help="SPDX identifier, for a file that is not known.", metavar="ID", show_default=False),
+        typer.Option(
+            help="SPDX identifier of the license, for a new name.", metavar="ID", show_default=False
+        ),
     ] = "",
     offline: Offline = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Install a published detector from a file that you have fetched.
+    """Install a published detector from a file that you have downloaded.
 
-    deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
-
-    deepscan models import fc_weights.pth --as unifd --backbone hub
+    Examples:
+      deepscan models import effort_clip_L14_trainOn_FaceForensic.pth --as effort-ff
+      deepscan models import fc_weights.pth --as unifd --backbone hub
     """
     from deepscan.models.fetch import NEEDED, backbone_source
 
@@ -141,18 +175,22 @@ def bring(
     from deepscan.models.importing import Origin, import_model
 
     origin = Origin(file, layout=layout or "", backbone=backbone_source(backbone, offline=offline))
-    _installed(import_model(origin, name, user_folder(), license=license, on_progress=_tell))
+    note = _notes(quiet)
+    _show_installed(import_model(origin, name, user_folder(), license=license, on_progress=note), note)
 
 
-@models.command()
+@_command("verify")
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Models to check; all if none is named.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models to check. Default: all that are built in or installed."),
     ] = None,
 ) -> int:
     """Check the files of models against the hashes in their cards.
 
-    deepscan models verify
+    Examples:
+      deepscan models verify
+      deepscan models verify gend
     """
     from deepscan.models.store import find_listed, list_models
 
@@ -169,29 +207,31 @@ def verify(
     return int(worst)
 
 
-@models.command()
+@_command("remove")
 def remove(
     name: Name,
     forget: Annotated[
         bool,
-        typer.Option("--forget", help="Forget its hash too, so that another file may take the name."),
+        typer.Option("--forget", help="Forget its SHA-256 too, so that a different file may have this name."),
     ] = False,
 ) -> None:
-    """Delete an installed model; built-in models stay.
+    """Delete an installed model. Built-in models cannot be deleted.
 
-    deepscan models remove gend
+    Examples:
+      deepscan models remove gend
     """
     from deepscan.models.store import remove_model
 
     typer.echo(f"removed {remove_model(name, user_folder(), forget=forget)}")
 
 
-def _tell(line: str) -> None:
-    typer.echo(line, err=True)
+def _notes(quiet: bool) -> Callable[[str], None]:
+    """Return the function that shows a line on stderr, or drops it."""
+    return ProgressView("none" if quiet else "plain").note
 
 
-def _installed(card: ModelCard) -> None:
+def _show_installed(card: ModelCard, note: Callable[[str], None]) -> None:
     if card.calibration is None:
-        _tell("it is not calibrated, so its verdicts are inconclusive: see deepscan calibrate")
-    _tell(f"scan with it: deepscan scan PATH --model {card.name}")
+        note("not calibrated: every verdict will be inconclusive until you run deepscan calibrate")
+    note(f"to scan with it: deepscan scan PATH --model {card.name}")
     typer.echo(str(card.folder))

@@ -1,4 +1,4 @@
-"""`deepscan prepare`: a data set's videos in, aligned face crops and a benchmark file out."""
+"""`deepscan prepare`: aligned face crops and a benchmark file from the videos of a data set."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -24,30 +24,34 @@ def prepare(
         str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Name of a data set: FaceForensics++, Celeb-DF-v2, DFDC, simswap_ff, ... df40-ff and "
-            "df40-cdf stand for all of their methods, folders for your own real/ and fake/. --list shows "
-            "all.",
+            help="Name of a data set: FaceForensics++, Celeb-DF-v2, DFDC, simswap_ff ... df40-ff and "
+            "df40-cdf mean all methods of DF40; folders means your own videos in real/ and fake/. --list "
+            "shows all.",
             show_default=False,
         ),
     ] = None,
     list_all: Annotated[
         bool,
-        opt.input_option("--list", help="List every data set, its expected layout, and who distributes it."),
+        opt.input_option(
+            "--list", help="List all data sets, their expected folders, and who distributes them."
+        ),
     ] = False,
     root: Annotated[
         Path | None,
         opt.input_option(
-            help="Folder of the data set, laid out as its authors do.", metavar="DIR", show_default=False
+            help="Folder of the data set, as its authors distribute it.", metavar="DIR", show_default=False
         ),
     ] = None,
     split: Annotated[
         list[str] | None,
-        opt.input_option(help="Only this split: train, val or test. Repeat for several.", metavar="NAME"),
+        opt.input_option(
+            help="Only videos of this split: train, val or test. Repeat for several.", metavar="NAME"
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,
         opt.input_option(
-            help="Only videos of this label, such as FF-DF. Repeat for several.", metavar="NAME"
+            help="Only videos with this label, such as FF-DF. Repeat for several.", metavar="LABEL"
         ),
     ] = None,
     compression: Annotated[
@@ -56,17 +60,21 @@ def prepare(
     ] = None,
     limit: Annotated[
         int | None,
-        opt.input_option(min=1, help="Only the first N videos of each label and split, for a trial."),
+        opt.input_option(
+            min=1, help="Only the first N videos of each label and split, as a trial.", metavar="N"
+        ),
     ] = None,
-    frames: Annotated[int, crops_option(min=1, help="Frames to sample evenly from each video.")] = 32,
-    faces: Annotated[opt.FacesMode, crops_option(help="How to find faces, as in scan.")] = "fast",
-    faces_device: Annotated[opt.FacesDevice, crops_option(help="Where to find faces.")] = "cpu",
+    frames: Annotated[
+        int, crops_option(min=1, help="Frames to take from each video, evenly spaced.", metavar="N")
+    ] = 32,
+    faces: Annotated[opt.FacesMode, crops_option(help="How to find faces; see scan --help.")] = "fast",
+    faces_device: Annotated[opt.FacesDevice, crops_option(help="Device for finding faces.")] = "cpu",
     model: Annotated[
         str | None,
         crops_option(
-            help="Cut faces with the crop recipe of this model.",
+            help="Cut the faces as this model needs them.",
             metavar="NAME|DIR",
-            show_default="as DeepfakeBench: 256 px, scale 1.3",
+            show_default="as DeepfakeBench does: 256 px, scale 1.3",
         ),
     ] = None,
     out: Annotated[
@@ -86,29 +94,35 @@ def prepare(
     workers: Annotated[
         int | None,
         opt.run_option(
-            min=1, help="Decoding processes; one more finds faces.", show_default="half the cores"
+            min=1,
+            help="Decoding processes. One more process finds faces.",
+            metavar="N",
+            show_default="half the cores",
         ),
     ] = None,
     retry: Annotated[
         list[str] | None,
-        opt.run_option(help=f"Retry videos of this status: {', '.join(STATUSES)}.", metavar="STATUS"),
+        opt.run_option(help=f"Also retry videos with this status: {', '.join(STATUSES)}.", metavar="STATUS"),
     ] = None,
-    overwrite: Annotated[bool, opt.run_option("--overwrite", help="Discard what is in --out.")] = False,
-    progress: opt.RunProgress = "auto",
+    overwrite: Annotated[
+        bool, opt.run_option("--overwrite", help="Replace earlier results in --out.")
+    ] = False,
+    progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> int:
-    """Cut faces out of the videos of a data set, as scan does, and write its benchmark file.
+    """Cut the faces out of a data set's videos, and write a benchmark file.
 
-    Repeat the command to resume. DATASET.videos.jsonl tells the outcome of each
-    video, DATASET.crop.json how crops were cut. Prints the path of
-    DATASET.json.
+    Finds and cuts faces as scan does, for train and eval. To resume, repeat the
+    command. Prints the path of the benchmark file, DATASET.json.
+    DATASET.videos.jsonl records the outcome of each video, DATASET.crop.json
+    how the faces were cut.
 
-    deepscan prepare --list
-
-    deepscan prepare Celeb-DF-v2 --root ~/Celeb-DF-v2 --out crops --split test
-
-    deepscan prepare FaceForensics++ --root ~/FF++ --out crops --limit 5
-
-    deepscan prepare folders --root mine --out crops --name mine
+    Examples:
+      deepscan prepare --list
+      deepscan prepare Celeb-DF-v2 --root ~/Celeb-DF-v2 --out crops --split test
+      deepscan prepare FaceForensics++ --root ~/FF++ --out crops --limit 5
+      deepscan prepare folders --root mine --out crops --name mine
     """
     from deepscan.data.datasets import DATASETS, names_of
 
@@ -117,18 +131,20 @@ def prepare(
         return ExitCode.OK
     if dataset is None:
         raise UsageError(
-            "which data set?", "deepscan prepare --list shows what there is, and what to put where"
+            "no data set is named", "deepscan prepare --list shows their names and expected folders"
         )
     layouts = [DATASETS.get(found) for found in names_of(dataset)]
     if root is None:
         raise UsageError(
-            f"where is {layouts[0].dataset}? --root is missing",
-            f"name its folder. Expected in it: {layouts[0].expects}. Given out: {layouts[0].origin}",
+            f"--root is missing: the folder of {layouts[0].dataset}",
+            f"add --root DIR, with DIR as: {layouts[0].expects}. To get the data: {layouts[0].origin}",
         )
     if out is None:
-        raise UsageError("--out is missing", "name a folder for the crops and the benchmark file")
+        raise UsageError("--out is missing", "add --out DIR, a folder for the crops and the benchmark file")
     if name is not None and len(layouts) > 1:
-        raise UsageError(f"{dataset} is {len(layouts)} data sets, --name is one", "leave --name out")
+        raise UsageError(
+            f"--name is for one data set, and {dataset} means {len(layouts)}", "leave --name out"
+        )
     from deepscan.data.crops.prepare import PrepareOptions
 
     options = PrepareOptions(
@@ -170,7 +186,7 @@ def _all(
                 if len(layouts) == 1:
                     raise
                 absent.append(error)
-                view.note(f"left out: {error.message}")
+                view.note(f"skipped: {error.message}")
                 continue
         view.show_summary(prepared)
         worst = max(worst, prepared.exit_code)
@@ -181,15 +197,15 @@ def _all(
 
 
 def _catalogue(layouts: Sequence["DatasetLayout"]) -> str:
-    """Return what there is to prepare; the methods of DF40, which lie alike, are told as one."""
+    """Return the list of data sets; the methods of DF40, whose folders are alike, share an entry."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for layout in layouts:
         method = layout.dataset.rpartition("_")[0]
         labels = ", ".join(
             f"{kind} ({'fake' if is_fake else 'real'})" for kind, is_fake in layout.labels.items()
         )
-        told = [f"labels: {labels}", f"there:  {layout.expects}", f"from:   {layout.origin}"]
+        lines = [f"labels:  {labels}", f"folders: {layout.expects}", f"from:    {layout.origin}"]
         if method:
-            told = [line.replace(f"{method}_", "METHOD_").replace(f"{method}/", "METHOD/") for line in told]
-        alike.setdefault(tuple(told), []).append(layout.dataset)
-    return "\n\n".join("\n  ".join([", ".join(names), *told]) for told, names in alike.items())
+            lines = [line.replace(f"{method}_", "METHOD_").replace(f"{method}/", "METHOD/") for line in lines]
+        alike.setdefault(tuple(lines), []).append(layout.dataset)
+    return "\n\n".join("\n  ".join([", ".join(names), *lines]) for lines, names in alike.items())

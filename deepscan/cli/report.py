@@ -1,4 +1,4 @@
-"""`deepscan report`: the records of a scan as a page for people."""
+"""`deepscan report`: the records of a scan as an HTML page."""
 
 from functools import partial
 from pathlib import Path
@@ -16,50 +16,50 @@ def report(
     records: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.jsonl", help="Records that scan --out wrote, with FILE.run.json beside them."
+            metavar="FILE.jsonl", help="Records written by scan --out. FILE.run.json must be next to it."
         ),
     ],
     videos: Annotated[
         int,
-        typer.Option(min=0, help="Videos to show in detail, the worst first. The table lists all."),
+        typer.Option(
+            min=0, metavar="N", help="Videos to show in detail, highest score first. The table lists all."
+        ),
     ] = 200,
     pictures: Annotated[
         bool,
         typer.Option(
             "--pictures",
-            help="Take pictures of the most telling frames and faces from the videos, of each after checking "
-            "its SHA-256. Not needed after scan --evidence, which has kept them.",
+            help="Take pictures of the decisive frames and faces from the videos, after checking the SHA-256 "
+            "of each. Not needed after scan --evidence, which saved them.",
         ),
     ] = False,
     root: Annotated[
         Path | None,
         opt.input_option(
-            help="With --pictures, folder that the videos are in now, if they were moved, as for verify.",
+            help="With --pictures: folder of the videos if they were moved; used as by verify.",
             metavar="DIR",
             show_default="the recorded paths",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        opt.output_option(help="Page to write.", metavar="FILE.html", show_default="FILE.html"),
+        opt.output_option(help="HTML page to write.", metavar="FILE.html", show_default="FILE.html"),
     ] = None,
     overwrite: opt.Overwrite = False,
     progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> int:
-    """Make a page of a scan: verdicts, scores over time, how far models agree.
+    """Make an HTML page of a scan: verdicts, scores over time, agreement of models.
 
-    One file that needs no network. It lists files and hashes, the model, its
-    thresholds and the command. After scan --evidence, or with --pictures, it
-    shows the frames and faces with the highest scores, and what these were
-    based on where the model says so.
+    The page is one file and loads nothing from the network. It lists files and
+    hashes, the model, its thresholds and the command. After scan --evidence, or
+    with --pictures, it shows the frames and faces with the highest scores, and
+    what the scores are based on if the model provides that.
 
-    Exit code 0: the page is whole. 3: pictures of a video are missing, because
-    it is not there or is not the one that was scanned. 4: the records or the
-    run's file were changed since the scan; the page says so at its top.
-
-    deepscan report videos.jsonl
-
-    deepscan report videos.jsonl --pictures
+    Examples:
+      deepscan report videos.jsonl
+      deepscan report videos.jsonl --pictures
     """
     from deepscan.cli.progress import ProgressView
     from deepscan.cli.progress import videos as counted
@@ -70,13 +70,13 @@ def report(
     if page.suffix.lower() not in SUFFIXES or page.is_dir():
         raise UsageError(f"--out {page} must end in .html", "name a file that ends in .html or .htm")
     if not page.parent.is_dir():
-        raise UsageError(f"folder {page.parent} is missing", "make it, or name another file with --out")
+        raise UsageError(f"folder {page.parent} does not exist", "create it, or name another file with --out")
     if page.exists() and not overwrite:
         raise UsageError(f"{page} exists", "name another file with --out, or add --overwrite")
     if root is not None and not pictures:
-        raise UsageError("--root belongs to --pictures", "add --pictures, or leave --root out")
+        raise UsageError("--root needs --pictures", "add --pictures, or leave --root out")
     if root is not None and not root.is_dir():
-        raise UsageError(f"{root} is not a folder", "name a folder that is there")
+        raise UsageError(f"--root {root} is not a folder", "name an existing folder")
     warnings: list[str] = []
     alarms: list[str] = []
     with ProgressView(progress) as view:
@@ -89,7 +89,7 @@ def report(
             warn=warnings.append,
             alarm=alarms.append,
         )
-        for line in [*(f"{alarm}: deepscan verify says more" for alarm in alarms), *warnings]:
+        for line in [*(f"{alarm}; deepscan verify shows the details" for alarm in alarms), *warnings]:
             view.note(f"warning: {line}")
     typer.echo(f"{out or records.with_suffix('.html')}  {counted(count)}")
     if alarms:
@@ -98,15 +98,17 @@ def report(
 
 
 def check_records(path: Path) -> None:
-    """Make sure that a file may be a journal.
+    """Check that a file can be the records of a scan.
 
     Raises:
-        UsageError: It is not there, or another file of a scan.
+        UsageError: The file cannot be read, or is another file of a scan.
     """
     try:
         path.open("rb").close()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name the records that scan --out wrote")
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", "name the FILE.jsonl that scan --out wrote"
+        )
     if path.suffix != ".jsonl":
         journal = path.name.removesuffix(".run.json").removesuffix(path.suffix) + ".jsonl"
-        raise UsageError(f"{path} holds no records of a scan", f"name its records: {path.with_name(journal)}")
+        raise UsageError(f"{path} does not contain records", f"name the records: {path.with_name(journal)}")

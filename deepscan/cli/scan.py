@@ -1,4 +1,4 @@
-"""`deepscan scan`: files, folders or lists in, a verdict for each out."""
+"""`deepscan scan`: a verdict for each video."""
 
 import sys
 from pathlib import Path
@@ -18,25 +18,28 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="PATH",
-            help="Videos, pictures or folders; a folder is searched for files with the suffixes of both. "
-            "- reads a list of paths from stdin.",
+            help="Videos, pictures, or folders to search for them by suffix. - reads a list of paths from "
+            "stdin.",
             show_default=False,
         ),
     ] = None,
     from_list: Annotated[
-        list[str] | None, opt.input_option(help="Read paths from FILE, one a line.", metavar="FILE")
+        list[str] | None, opt.input_option(help="Read paths from FILE, one per line.", metavar="FILE")
     ] = None,
     null: Annotated[
-        bool, opt.input_option("--null", "-0", help="Read NUL-separated lists (find -print0).")
+        bool,
+        opt.input_option("--null", "-0", help="Paths in lists are separated by NUL, as from find -print0."),
     ] = False,
     frames: Annotated[
         int,
-        opt.frames_option(min=1, help="Frames to sample evenly from each video. 8 is quick.", metavar="N"),
+        opt.frames_option(
+            min=1, help="Frames to take from each video, evenly spaced. 8 is fast.", metavar="N"
+        ),
     ] = 32,
     min_frames: Annotated[
         int,
         opt.frames_option(
-            min=1, help="Give a video with fewer decodable frames the status too_short.", metavar="N"
+            min=1, help="A video with fewer decodable frames gets the status too_short.", metavar="N"
         ),
     ] = 1,
     min_share: Annotated[
@@ -44,51 +47,49 @@ def scan(
         opt.frames_option(
             min=0,
             max=1,
-            help="Share of the sampled frames that must show a face good enough to count. With less, the "
-            "verdict is inconclusive: one face in 8 frames is often a mistake, as in a video that is upside "
-            "down. Lower it for videos that show a person only now and then.",
+            help="Share of the frames that must show a usable face; below it, the verdict is inconclusive. "
+            "Lower it for videos that rarely show a person: a face in only one of 8 frames is often a false "
+            "detection.",
             metavar="SHARE",
         ),
     ] = 0.3,
     faces: Annotated[
         opt.FacesMode,
         opt.frames_option(
-            help="fast searches a smaller copy of one sampled frame in eight, and follows its faces through "
-            "the others. exact searches every frame. facenet does so with facenet-pytorch's own MTCNN, as a "
-            "reference; it needs the extra torch."
+            help="fast searches every eighth frame at reduced size and tracks the faces through the others. "
+            "exact searches every frame. facenet does the same with facenet-pytorch's MTCNN, for comparison; "
+            "it needs the extra torch."
         ),
     ] = "fast",
     faces_device: Annotated[
         opt.FacesDevice,
-        opt.frames_option(help="Where to find faces. Whether a GPU is quicker has not been measured."),
+        opt.frames_option(help="Device for finding faces. It is not known whether a GPU is faster."),
     ] = "cpu",
     decoder: Annotated[
         opt.DecoderName,
         opt.frames_option(
-            help="auto uses pyav, or pillow for pictures in tiles, TIFF and animated WebP. decord is for "
-            "comparison: it is slower, and refuses what it cannot show as players do."
+            help="auto uses pyav, or pillow for tiled pictures, TIFF and animated WebP. decord is slower and "
+            "rejects files that it would show differently from a player; it is there for comparison."
         ),
     ] = "auto",
     timeout: Annotated[
         float,
-        opt.frames_option(
-            min=0.1, help="Give up decoding a video after this many seconds.", metavar="SECONDS"
-        ),
+        opt.frames_option(min=0.1, help="Stop decoding a video after this many seconds.", metavar="SECONDS"),
     ] = 120,
     max_megapixels: Annotated[
         float,
         opt.frames_option(
             min=0.01,
-            help="Give a video with larger frames the status unsupported. 8K has 33.",
-            metavar="MEGAPIXELS",
+            help="A video with larger frames gets the status unsupported. 8K has 33 megapixels.",
+            metavar="N",
         ),
     ] = 64,
     model: Annotated[
         list[str] | None,
         opt.model_option(
-            help="Name or folder of a model. auto: the best installed model that is quick enough here, or "
-            "the built-in one. none: find faces only. Repeat it to have several models judge the same faces; "
-            "a record then has a joint verdict and the verdict of each.",
+            help="Name or folder of a model. auto: the best installed model that is fast enough here, or "
+            "the built-in one. none: only find faces. Repeat to use several models: each record then has "
+            "the verdict of each and a joint one.",
             metavar="NAME|DIR",
             show_default=AUTO,
         ),
@@ -96,21 +97,21 @@ def scan(
     engine: Annotated[
         opt.EngineName,
         opt.model_option(
-            help="What runs the model. torch-compile and tensorrt build it for a GPU first, which is slow."
+            help="Runs the model. torch-compile and tensorrt compile it for a GPU first, which is slow."
         ),
     ] = "auto",
     device: opt.Device = "auto",
     precision: Annotated[
         opt.PrecisionName,
         opt.model_option(
-            help="bf16 needs torch, fp16 tensorrt, int8 a model with such a file. auto takes int8 on a CPU "
-            "where the model's card shows that scores hardly move."
+            help="bf16 needs engine torch, fp16 needs tensorrt, int8 a model with an int8 file. auto uses "
+            "int8 on a CPU if the model's card shows that scores hardly change."
         ),
     ] = "auto",
     out: Annotated[
         Path | None,
         opt.output_option(
-            help="Write records to FILE.jsonl; for FILE.csv, also a table. FILE.run.json describes the run.",
+            help="Write records to FILE.jsonl; FILE.csv adds a table. FILE.run.json describes the run.",
             metavar="FILE",
         ),
     ] = None,
@@ -118,72 +119,66 @@ def scan(
         bool,
         opt.output_option(
             "--resume",
-            help="Resume the run in --out, with its own videos and options: nothing else is needed.",
+            help="Resume the run in --out. It keeps its videos and options, so that nothing else is needed.",
         ),
     ] = False,
     retry: Annotated[
         list[str] | None,
         opt.output_option(
-            help=f"With --resume, scan videos of this status again: {', '.join(STATUSES)}.", metavar="STATUS"
+            help=f"With --resume, also rescan videos with this status: {', '.join(STATUSES)}.",
+            metavar="STATUS",
         ),
     ] = None,
     overwrite: opt.Overwrite = False,
     case: Annotated[
         str | None,
         opt.output_option(
-            help="Case that the videos belong to, for FILE.run.json and the page.", metavar="TEXT"
+            help="Case number or name, recorded in FILE.run.json and on the report page.", metavar="TEXT"
         ),
     ] = None,
     exhibit: Annotated[
-        str | None, opt.output_option(help="Exhibit that the videos are, likewise.", metavar="TEXT")
+        str | None, opt.output_option(help="Exhibit number, recorded likewise.", metavar="TEXT")
     ] = None,
     examiner: Annotated[
-        str | None, opt.output_option(help="Who examines them, likewise.", metavar="TEXT")
+        str | None, opt.output_option(help="Name of the examiner, recorded likewise.", metavar="TEXT")
     ] = None,
     explain: Annotated[
         bool,
         opt.output_option(
             "--explain",
-            help="Record with each face what its score was based on: the model's own maps over the crop "
-            "(0 to 255, row by row) and numbers.",
+            help="Record what each face's score is based on: the model's attention maps over the crop (0 to "
+            "255, row by row) and other values, as far as the model has them.",
         ),
     ] = False,
     evidence: Annotated[
         bool,
         opt.output_option(
             "--evidence",
-            help="Keep pictures of each person's most telling frames and faces in FILE.pictures, at most 1 "
-            "MB a video. The page then shows them, with what the scores were based on.",
+            help="Save pictures of the frames and faces that decided each person's score in FILE.pictures, "
+            "at most 1 MB per video, for the report page.",
         ),
     ] = False,
     progress: opt.Progress = "auto",
-    verbose: Annotated[
-        bool,
-        opt.output_option(
-            "--verbose",
-            "-v",
-            help="Say which model, engine and precision run, and why.",
-        ),
-    ] = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
     fail_on: Annotated[
         list[str] | None,
-        opt.output_option(help="Exit with code 10 if a video has this verdict: fake.", metavar="VERDICT"),
+        opt.output_option(
+            help="Exit with code 10 if a video gets this verdict. Only fake.", metavar="VERDICT"
+        ),
     ] = None,
 ) -> int:
     """Find which videos show a manipulated face, how sure that is, and why.
 
     Prints a table at a terminal, JSON lines in a pipe. With --out, writes each
-    record as its video ends.
+    record to a file as soon as its video is done.
 
-    deepscan scan clip.mp4
-
-    deepscan scan videos/ --out videos.jsonl
-
-    deepscan scan --resume --out videos.jsonl
-
-    find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
-
-    deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
+    Examples:
+      deepscan scan clip.mp4
+      deepscan scan videos/ --out videos.jsonl
+      deepscan scan --resume --out videos.jsonl
+      find . -name '*.mp4' -print0 | deepscan scan --null - --out found.csv
+      deepscan scan videos/ --model convnet --model runs/mine --out both.jsonl
     """
     from deepscan.cli.scan_command import find_videos, names_a_run, resume_hint, scan_inputs, scan_options
     from deepscan.cli.scan_view import ScanView
@@ -224,16 +219,17 @@ def scan(
     custody = Custody(case, exhibit, examiner)
     if custody.given() and out is None:
         raise UsageError(
-            "--case, --exhibit and --examiner need --out FILE", "name the run's file: they are kept beside it"
+            "--case, --exhibit and --examiner need --out",
+            "add --out FILE.jsonl: they are stored in FILE.run.json",
         )
     verdicts = fail_on or []
     require_choice("--fail-on", verdicts, ("fake",))
     if verdicts and options.model == NO_MODEL:
         raise UsageError(
-            "--fail-on needs a model: without one there are no verdicts", "name a model with --model"
+            "--fail-on needs verdicts, and --model none gives none", "name a model, or leave --fail-on out"
         )
     inputs = scan_inputs(named, from_list or (), output, earlier, null=null)
-    with ScanView(progress, out, verbose=verbose) as view:
+    with ScanView(progress, out) as view:
         found = find_videos(inputs)
         view.show_inputs(found)
         try:

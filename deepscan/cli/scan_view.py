@@ -1,4 +1,4 @@
-"""What `scan` shows: its progress on stderr, its records or their table on stdout."""
+"""What `scan` shows: progress on stderr, records or their table on stdout."""
 
 import shlex
 import sys
@@ -32,31 +32,28 @@ from deepscan.scanning.summary import (
     summarise_record,
 )
 
-#: Rows of the table when all records are in a file anyway.
+#: Most rows of the table if all records are in a file anyway.
 MOST_ROWS = 50
-#: Suffixes that are named where files of folders are left out.
+#: Most suffixes named in the note on skipped files.
 MOST_SUFFIXES = 5
 
 
 class ScanView(VideoProgress, ScanListener):
-    """Tells a person, or a pipe, how a scan goes; a context manager.
+    """Shows a scan to a person or a pipe; a context manager.
 
     Args:
         style: `auto`, `plain` or `none`.
-        out: The file that the records go to, None for none: then stdout gets them, as a table at a terminal
-            and as JSON lines elsewhere.
-        verbose: Whether to say which model, engine and precision run, and why.
-        console: As `ProgressView` takes it.
+        out: The file of the records; if None, they go to stdout, as a table at a terminal and as JSON lines
+            elsewhere.
+        console: Where to show progress; None for stderr.
     """
 
-    def __init__(
-        self, style: str, out: Path | None, *, verbose: bool = False, console: Console | None = None
-    ) -> None:
+    def __init__(self, style: str, out: Path | None, *, console: Console | None = None) -> None:
         self._lines = out is None and not is_terminal(sys.stdout)
-        # What reads a pipe may write to this terminal, and a bar that is drawn anew would wipe that out.
+        # The program reading the pipe may write to this terminal too, and redrawing a bar would erase that.
         plain = style == "auto" and self._lines and is_pipe(sys.stdout)
         super().__init__("plain" if plain else style, outcomes=True, console=console)
-        self._out, self._verbose = out, verbose
+        self._out = out
         self._stdout = stdout_console()
         self._rows: list[VideoSummary] = []
         self._before, self._folder = 0, ""
@@ -68,23 +65,21 @@ class ScanView(VideoProgress, ScanListener):
         return super().__enter__()
 
     def show_inputs(self, inputs: ScanPaths) -> None:
-        """Say what was left out of what the command line means."""
+        """Note which files were skipped."""
         if inputs.skipped:
-            self.note(f"left out of folders: {_left_out(inputs)} (no videos or pictures by their suffix)")
+            self.note(f"skipped in folders: {_skipped(inputs)} (not a video or picture suffix)")
         if inputs.repeated:
             self.note(f"named more than once, scanned once: {inputs.repeated}")
-        # What is scanned lies there: it need not be said of each video.
+        # All videos are below this folder, so it is left out of their names.
         self._folder = shared_folder(path_fields(path)[0] for path in inputs.paths)
         if not inputs.paths:
-            self.note("there is no video or picture to scan")
+            self.note("no video or picture to scan")
 
     def loaded(self, run: Mapping[str, Any]) -> None:
-        """Keep what is said of the models at the end; with `verbose`, say which run on what."""
+        """Keep what the summary says about the models."""
         if run["model"] is None:
             return
         self._models = run.get("models") or {run["model"]["name"]: run["model"]}
-        if self._verbose:
-            self._show_models(run)
         for name, model in self._models.items():
             engine = run["engines"][name] if "engines" in run else run["engine"]
             if engine["details"]["note"]:
@@ -93,50 +88,38 @@ class ScanView(VideoProgress, ScanListener):
         if not run["parameters"]["explain"]:
             return
         for name in (name for name, model in self._models.items() if not model["evidence"]):
-            self.note(f"warning: model {name} gives scores alone: --explain adds nothing")
+            self.note(f"warning: model {name} cannot explain its scores: --explain has no effect on it")
         explained = any(model["evidence"] for model in self._models.values())
         if self._out is None and not self._lines and explained:
-            self.note("warning: explanations are in the records, not in this table: name a file with --out")
-
-    def _show_models(self, run: Mapping[str, Any]) -> None:
-        if choice := run.get("choice"):
-            self.note(f"chosen: {choice['model']}, {choice['reason']}")
-        for name, model in self._models.items():
-            engine = run["engines"][name] if "engines" in run else run["engine"]
             self.note(
-                f"model {name} ({model['method']}), "
-                f"{engine['name']} engine, {engine['device']}, {engine['precision']}"
+                "warning: the table has no room for explanations: add --out FILE to get them in the records"
             )
-            if engine["chosen"] and engine["precision"] != "fp32":
-                self.note(f"{engine['precision']}, which auto takes: {engine['chosen']}")
-        if len(self._models) > 1:
-            self.note(f"together: {run['model']['rule']}")
 
     def checking(self, recorded: int) -> None:
-        """Say that files are being read again."""
+        """Show that earlier files are being checked."""
         self.count(f"checking {videos(recorded)}", 0, None)
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
-        """Begin to count."""
+        """Start to count."""
         self._rows += [summarise_record(record) for record in kept]
         self._before = len(self._rows)
         self._begin_videos("scanning", todo)
         if self._before:
-            self.note(f"{videos(self._before)} done before, {todo:,} to scan")
+            self.note(f"{videos(self._before)} already scanned, {todo:,} to scan")
 
     def at_work(self, path: bytes | None) -> None:
-        """Show which video is at work."""
+        """Show which video is being scanned."""
         if path is None:
             self._tick()
         else:
             self._begin_video(self._called(path_fields(path)[0]))
 
     def warned(self, line: str) -> None:
-        """Say what is not as it should be."""
+        """Show a warning."""
         self.note(f"warning: {line}")
 
     def ended(self, record: Mapping[str, Any]) -> None:
-        """Count a video, and hand its record on where stdout takes them as they come."""
+        """Count a video, and print its record if stdout gets records one by one."""
         if self._lines:
             hand_on(dump_line(record) + "\n", self._out)
         else:
@@ -149,7 +132,7 @@ class ScanView(VideoProgress, ScanListener):
         return printable(path.removeprefix(self._folder)) if inside else shown_path(path)
 
     def show_table(self) -> None:
-        """Print the table of what has been scanned, where stdout has not got it line by line."""
+        """Print the table, unless stdout got the records one by one."""
         self._close()
         if self._lines or not self._rows:
             return
@@ -165,15 +148,15 @@ class ScanView(VideoProgress, ScanListener):
         hand_on(capture.get(), self._out)
 
     def show_summary(self, summary: RunSummary) -> None:
-        """Say how many there were of each outcome, and where the records are."""
+        """Show how many videos had each outcome, and where the records are."""
         if self._before and self._done:
             self._conclude("this session: ")
         elif not self._before:
             self._conclude()
         total = summary.statuses.total()
         if self._before and total:
-            became = in_words(summary.outcomes)
-            self.note(f"in all: {videos(total)}: {became}")
+            outcomes = in_words(summary.outcomes)
+            self.note(f"in total: {videos(total)}: {outcomes}")
         if self._lines:
             for line in self._about_models():
                 self.note(line)
@@ -181,29 +164,29 @@ class ScanView(VideoProgress, ScanListener):
             self.note(line)
         votes = [row.agreement for row in self._rows if row.agreement]
         if votes:
-            same = sum(said == voting for said, voting in votes)
+            same = sum(agreeing == voting for agreeing, voting in votes)
             self.note(f"the models agree on {same:,} of {videos(len(votes))}")
         if self._out:
             records = self._out.with_suffix(".jsonl")
-            table = "" if records == self._out else f", as a table: {self._out}"
+            table = "" if records == self._out else f", table: {self._out}"
             self.note(f"records: {records}{table}")
             journal = shlex.quote(str(records))
-            self.note(f"a page of them: deepscan report {journal}", command=True)
+            self.note(f"to make a page of them: deepscan report {journal}", command=True)
 
     def interrupted(self, error: BaseException) -> str:
-        """Return what to say of a scan that was cut short."""
+        """Return the message for a scan that was interrupted."""
         word = "terminated" if isinstance(error, Terminated) else "interrupted"
         if not self._total:
             return word
         done, total = self._before + self._done, self._before + self._total
         if self._out is not None:
-            # It may have come between a record and its count.
+            # The interrupt may have come between writing a record and counting it.
             with suppress(OSError), ScanOutput(self._out).journal.open("rb") as file:
                 done = sum(1 for _ in file)
         return f"{word}: {done:,} of {videos(total)} {'is' if total == 1 else 'are'} done"
 
     def _about_models(self) -> list[str]:
-        """Return what decides the verdicts of each model, and how often they were wrong; nothing of none."""
+        """Return thresholds and error rates of each model; nothing if no video has a verdict."""
         if not sum(self._outcomes[verdict] for verdict in get_args(Verdict)) and not any(
             row.verdict for row in self._rows
         ):
@@ -220,22 +203,22 @@ class ScanView(VideoProgress, ScanListener):
 
 
 def about_model(name: str, model: Mapping[str, Any]) -> str:
-    """Return the thresholds of a model and its error rates, as the run's record has them, in a line."""
+    """Return one line with the thresholds and error rates of a model, from a run file."""
     fitted = model["calibration"]
     if fitted is None:
-        said = "without a calibration every verdict is inconclusive, and scores are no probabilities"
+        thresholds = "not calibrated, so every verdict is inconclusive and scores are not probabilities"
     else:
-        said = (
+        thresholds = (
             f"fake from {fitted['fake']:.2f}, no evidence below {fitted['no_evidence']:.2f}, "
             "inconclusive in between"
         )
-    # That like a scan stands first.
+    # The first is the most similar to a scan.
     rates = next(map(ErrorRates.from_json, model.get("error_rates", ())), None)
-    wrong = f"On {rates.data}, {rates.in_words}" if rates else "Its card does not say how often it is wrong"
-    return f"{name}: {said}. {wrong}."
+    wrong = f"On {rates.data}, {rates.in_words}" if rates else "Its card has no error rates"
+    return f"{name}: {thresholds}. {wrong}."
 
 
-def _left_out(inputs: ScanPaths) -> str:
+def _skipped(inputs: ScanPaths) -> str:
     kinds = [f"{count:,} {suffix}" for suffix, count in inputs.skipped.most_common(MOST_SUFFIXES)]
     others = len(inputs.skipped) - len(kinds)
     return ", ".join([*kinds, *([f"and {counted(others, 'other kind')}"] if others else [])])

@@ -1,4 +1,4 @@
-"""`deepscan tables`: what the papers print."""
+"""`deepscan tables`: the result tables of the papers."""
 
 from typing import Annotated
 
@@ -8,14 +8,14 @@ import typer
 def tables(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Tables to print; none: list all.", show_default=False),
+        typer.Argument(metavar="NAME", help="Tables to print. Without any, lists all.", show_default=False),
     ] = None,
 ) -> None:
-    """Print tables of the papers, or list all that are known.
+    """Print result tables of the papers, or list all tables.
 
-    deepscan tables
-
-    deepscan tables qtfp-cross-dataset corit-frame
+    Examples:
+      deepscan tables
+      deepscan tables qtfp-cross-dataset corit-frame
     """
     from deepscan.cli import paper_tables
     from deepscan.cli.streams import stdout_console

@@ -1,4 +1,4 @@
-"""`deepscan train`: labelled face pictures in, a model folder with its card out."""
+"""`deepscan train`: a model folder from labelled face pictures."""
 
 import shlex
 import sys
@@ -10,6 +10,7 @@ import typer
 from deepscan.cli import options as opt
 from deepscan.detectors import DETECTORS
 from deepscan.errors import require
+from deepscan.training.recipe_files import recipe_summaries
 
 
 def train(
@@ -17,7 +18,7 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Change values of the recipe: lr=0.0005 epochs=10 crop.scale=0.8",
+            help="Values to change in the recipe: lr=0.0005 epochs=10 crop.scale=0.8",
             show_default=False,
         ),
     ] = None,
@@ -26,85 +27,93 @@ def train(
         typer.Option(
             help=f"Detector to train: {', '.join(DETECTORS.names)}. The last five are baselines.",
             metavar="NAME",
-            show_default="the recipe's, or qtfp",
+            show_default="that of the recipe, or qtfp",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe in YAML, or the name of one that comes with deepscan, such as convnet.",
-            metavar="FILE|NAME",
-            show_default="the method's own, from its paper",
+            help="Name of a recipe below, or a YAML file.",
+            metavar="NAME|FILE",
+            show_default="that of the method",
         ),
     ] = None,
     data: Annotated[
         Path,
         opt.data_option(
-            help="Folder of face pictures and faces.csv, with the columns file, label (real, fake), group, "
-            "split (train, val) and, if known, source, video, mask, face, origin, pair, method and "
-            "source_face_px. Or a folder from prepare: it uses FaceForensics++, or what sources=[NAME] "
-            "names.",
+            help="Folder of face pictures with faces.csv. Columns: file, label (real, fake), group, split "
+            "(train, val); optional: source, video, mask, face, origin, pair, method, source_face_px. Or a "
+            "folder written by prepare; then FaceForensics++ is used, or the data sets in sources=[NAME].",
             metavar="DIR",
         ),
     ] = Path("data"),
     cache: Annotated[
         Path,
         opt.data_option(
-            help="Folder for aligned crops, features of a frozen backbone, and autoencoders that redraw "
-            "faces; each is made once.",
+            help="Folder that keeps crops, features of a frozen backbone, and face autoencoders for later "
+            "runs.",
             metavar="DIR",
         ),
     ] = Path("runs/crops"),
     no_cache: Annotated[
         bool,
         opt.data_option(
-            "--no-cache", help="Keep no features of a frozen backbone on disk; compute them at each step."
+            "--no-cache",
+            help="Compute the features of a frozen backbone at each step instead of storing them.",
         ),
     ] = False,
-    workers: Annotated[int, opt.data_option(min=0, help="Processes that make crops.")] = 2,
+    workers: Annotated[
+        int, opt.data_option(min=0, help="Processes that load and augment crops.", metavar="N")
+    ] = 2,
     out: Annotated[
         Path | None,
         opt.run_option(
-            help="Model folder to write. Checkpoints and logs go to its folder run.",
+            help="Model folder to write. Checkpoints and logs go to the folder run inside it.",
             metavar="DIR",
             show_default="runs/METHOD",
         ),
     ] = None,
     resume: Annotated[
         bool,
-        opt.run_option("--resume", help="Resume an interrupted run; start one where there is none."),
+        opt.run_option("--resume", help="Resume the run in --out, or start one if there is none."),
     ] = False,
     finish: Annotated[
         bool,
-        opt.run_option(
-            "--finish", help="Stop training: make the model from the best epoch of an interrupted run."
-        ),
+        opt.run_option("--finish", help="Do not train further: make the model from the best epoch so far."),
     ] = False,
     overwrite: Annotated[
         bool, opt.run_option("--overwrite", help="Replace the run and the model in --out.")
     ] = False,
-    seed: Annotated[int | None, opt.run_option(min=0, help="Same as seed=N.", show_default=False)] = None,
+    seed: Annotated[
+        int | None,
+        opt.run_option(min=0, help="Random seed; same as seed=N.", metavar="N", show_default=False),
+    ] = None,
     device: Annotated[
-        opt.DeviceName, opt.run_option(help="Where to train. auto uses a GPU if there is one.")
+        opt.DeviceName, opt.run_option(help="Device for training. auto uses a GPU if there is one.")
     ] = "auto",
     threads: Annotated[
         int | None,
         opt.run_option(
-            min=1, help="CPU threads of torch. 1 is best beside other work.", show_default="all cores"
+            min=1,
+            help="CPU threads of torch. Use 1 if the machine is busy.",
+            metavar="N",
+            show_default="all cores",
         ),
     ] = None,
-    progress: opt.RunProgress = "auto",
+    progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> None:
-    """Train a detector and write a model folder that scan can use.
+    """Train a detector, and write a model folder that scan can use.
 
-    Half of the validation groups select the epoch and calibrate; the card's
-    results come from the other half.
+    Half of the validation groups choose the best epoch and calibrate the model;
+    the other half gives the results in its card.
 
-    deepscan train --method corit --data faces --out runs/mine
-
-    deepscan train --recipe convnet --data faces epochs=10 --resume
-
-    torchrun --nproc-per-node 4 -m deepscan train --method dfd-hr batch=64
+    Examples:
+      deepscan train --recipe convnet-start --data faces --out runs/mine
+      deepscan train --recipe convnet-start --data faces --out runs/mine --resume
+      deepscan train --method corit --data faces --out runs/corit epochs=10
+      torchrun --nproc-per-node 4 -m deepscan train --method dfd-hr batch=64
     """
     require(("torch", "safetensors", "sklearn", "onnx", "onnxscript", "tensorboard"), "torch", "training")
     import torch
@@ -145,6 +154,13 @@ def train(
         typer.echo(f"{made.folder}  auc {auc['value']} {auc['interval']} on {auc['n']} held-out crops")
     elif made is not None:
         typer.echo(f"{made}  train on it with weights={made}")
+
+
+def recipes_help() -> str:
+    """Return the list of recipes that comes with the help of `train`."""
+    summaries = recipe_summaries()
+    width = max(map(len, summaries))
+    return "\n".join(["Recipes:", *(f"  {name:<{width}}  {text}" for name, text in summaries.items())])
 
 
 def _given(argv: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`deepscan verify`: whether records, videos, pictures and models are what they were when a scan ended."""
+"""`deepscan verify`: whether records, videos, pictures and models are unchanged since the scan."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from deepscan.scanning.model_check import Finding
     from deepscan.scanning.verification import Verification
 
-#: Columns at most: longer lines are hard to read.
+#: Longest line, in columns: longer ones are hard to read.
 WIDTH = 80
 HEADINGS = {"mismatch": "DOES NOT MATCH", "missing": "MISSING", "unchecked": "NOT CHECKED"}
 CLOSING = (
-    "A match finds accidents and careless edits. It is no proof against somebody who changed the records and "
-    "the run's file alike: only a signature on the run's file is."
+    "This check finds accidents and careless edits. It cannot find a forger who changed the records and the "
+    "run file to match: for that, sign the run file."
 )
 
 
@@ -27,40 +27,35 @@ def verify(
     records: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE.jsonl", help="Records that scan --out wrote, with FILE.run.json beside them."
+            metavar="FILE.jsonl", help="Records written by scan --out. FILE.run.json must be next to it."
         ),
     ],
     root: Annotated[
         Path | None,
         opt.input_option(
-            help="Folder that the videos are in now, if they were moved. The longest end of each recorded "
-            "path that is there counts: of /a/b/c.mp4 first a/b/c.mp4, then b/c.mp4, then c.mp4.",
+            help="Folder of the videos if they were moved. For a recorded path /a/b/c.mp4 it tries "
+            "a/b/c.mp4, then b/c.mp4, then c.mp4 in this folder.",
             metavar="DIR",
             show_default="the recorded paths",
         ),
     ] = None,
     model: Annotated[
         list[Path] | None,
-        opt.input_option(
-            help="Folder of a model that is elsewhere than it was. Repeat for several.", metavar="DIR"
-        ),
+        opt.input_option(help="Folder of a model that was moved. Repeat for several.", metavar="DIR"),
     ] = None,
     progress: opt.Progress = "auto",
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = 0,
 ) -> int:
-    """Check that a scan's records, videos, pictures and models are what they were.
+    """Check that a scan's records, videos, pictures and models are unchanged.
 
-    Reads every video again, computes each score and verdict again from the
-    record's own frames, and says line by line what does not match.
+    Hashes every video again, recomputes each score and verdict from the frames
+    in its record, and lists every mismatch. It finds accidents and careless
+    edits. It cannot find a forger who changed records and run file to match.
 
-    Exit code 0: all matches. 4: something does not match. 3: nothing
-    contradicts, but something could not be checked: a video or a model is
-    missing, or the run is not finished.
-
-    Without a signature this finds accidents and careless edits, not a forger.
-
-    deepscan verify videos.jsonl
-
-    deepscan verify videos.jsonl --root /media/copy
+    Examples:
+      deepscan verify videos.jsonl
+      deepscan verify videos.jsonl --root /media/copy
     """
     from deepscan.cli.progress import ProgressView
     from deepscan.cli.report import check_records
@@ -71,22 +66,22 @@ def verify(
     check_records(records)
     for folder in (*([root] if root else ()), *(model or ())):
         if not folder.is_dir():
-            raise UsageError(f"{folder} is not a folder", "name a folder that is there")
+            raise UsageError(f"{folder} is not a folder", "name an existing folder")
     with ProgressView(progress) as view:
 
         def show(what: str, done: int, total: int) -> None:
-            # A thousand records are quick to read, and not to compute again.
+            # Records are small but slow to recompute: kB, not MB.
             unit, size = ("kB", 10**3) if what == "records" else ("MB", 10**6)
             view.count(f"checking {what}", done // size, total // size, unit, milestone=False)
 
         result = verify_run(records, root=root, models=model or (), on_progress=show)
     width = min(stdout_console().width, WIDTH)
-    hand_on("".join(f"{line}\n" for line in told(records, result, width)), None)
+    hand_on("".join(f"{line}\n" for line in report_lines(records, result, width)), None)
     return int(result.exit_code)
 
 
-def told(records: Path, result: "Verification", width: int = WIDTH) -> Iterator[str]:
-    """Yield what is said of a verification, in lines of so many columns but for names and hashes."""
+def report_lines(records: Path, result: "Verification", width: int = WIDTH) -> Iterator[str]:
+    """Yield the result as lines of at most `width` columns, except for names and hashes."""
     from deepscan.cli.wrapping import wrap
     from deepscan.scanning.summary import printable
     from deepscan.scanning.verification import NOT_THERE
@@ -105,28 +100,28 @@ def told(records: Path, result: "Verification", width: int = WIDTH) -> Iterator[
         unknown = [
             each.what for each in result.findings if each.kind == "unchecked" and what == "records file"
         ]
-        said = unknown[0] if unknown else f"{good:,} of {total:,} match"
-        yield f"{'ok' if good == total and not unknown else '--'}  {what:<18}{said}"
+        count = unknown[0] if unknown else f"{good:,} of {total:,} match"
+        yield f"{'ok' if good == total and not unknown else '--'}  {what:<18}{count}"
     kinds = [finding.kind for finding in result.findings]
     bad, open_ = kinds.count("mismatch"), len(kinds) - kinds.count("mismatch")
     if not kinds:
-        yield printable(f"{records.name}: all matches")
+        yield printable(f"{records.name}: everything matches")
     else:
         parts = [f"{bad:,} {'does' if bad == 1 else 'do'} not match"] * bool(bad)
         parts += [f"{open_:,} could not be checked"] * bool(open_)
         yield from wrap(f"{printable(records.name)}: {', '.join(parts)}", width)
     if any(finding.what == NOT_THERE for finding in result.findings):
-        yield from wrap("Missing videos: if they were moved, name their folder with --root DIR.", width)
+        yield from wrap("Missing videos: if they were moved, add --root DIR with their folder.", width)
     yield from wrap(CLOSING, width)
 
 
 def _when(time: str) -> str:
-    """Return a time of a run's record for people, to the second."""
+    """Return a time from a run file in a readable form, to the second."""
     return f"{time[:10]} {time[11:19]} UTC"
 
 
 def _findings(alike: "Sequence[Finding]", width: int) -> Iterator[str]:
-    """Yield the lines of findings that have subject and meaning in common."""
+    """Yield the lines of findings that share subject and meaning."""
     from deepscan.cli.streams import is_terminal
     from deepscan.cli.wrapping import wrap
     from deepscan.scanning.summary import printable
@@ -134,7 +129,7 @@ def _findings(alike: "Sequence[Finding]", width: int) -> Iterator[str]:
     finding = alike[0]
     yield ""
     heading = printable(f"{HEADINGS[finding.kind]}: {finding.subject}")
-    # A terminal would break a long path anywhere; in a file it stays whole, to be searched for.
+    # A terminal would break a long path anywhere; in a file it stays in one piece, for searching.
     yield from wrap(heading, width) if is_terminal(sys.stdout) else [heading]
     for each in alike:
         yield printable(f"  {each.what}")

@@ -71,6 +71,15 @@ def packaged_recipes() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != _ROOT))
 
 
+def recipe_summaries() -> dict[str, str]:
+    """Return the first comment line of each recipe of `packaged_recipes`, which says what it trains."""
+    folder = files("deepscan.training") / "recipes"
+    return {
+        name: (folder / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        for name in packaged_recipes()
+    }
+
+
 def _recipe(method: str | None, recipe: Path | str | None) -> dict[str, Any]:
     if method is not None:
         DETECTORS.get(method)

@@ -146,7 +146,7 @@ def test_heic_and_avif_are_taken_from_a_folder():
     assert {record["status"] for record in found.values()} == {"no_face"}
     assert {(record["media"]["width"], record["media"]["height"]) for record in found.values()} == {(160, 96)}
     assert {record["media"]["decoder"] for record in found.values()} == {"pillow"}
-    assert "left out of folders: 1 .md" in ran.err
+    assert "skipped in folders: 1 .md" in ran.err
 
 
 def test_an_error_spells_out_what_would_change_a_terminal(tmp_path):

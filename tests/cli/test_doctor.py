@@ -1,5 +1,6 @@
 """`deepscan doctor` finds what is wrong and says what to do about it."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def test_a_sound_installation_ends_with_0_and_names_every_part():
     assert "FAILED" not in ran.out
 
 
+def test_json_has_the_same_checks():
+    ran = deepscan("doctor", "--json")
+    result = json.loads(ran.out)
+    assert ran.code == ExitCode.OK and result["works"] is True
+    by_name = {check["name"]: check for check in result["checks"]}
+    assert by_name["decoder pyav"]["state"] == by_name[f"model {DEFAULT_MODEL}"]["state"] == "ok"
+    assert set(by_name["gpu"]) == {"name", "state", "found", "advice", "exit_code"}
+
+
 def test_a_damaged_model_is_named_with_its_remedy_and_the_scans_exit_code(tmp_path, monkeypatch):
     models = tmp_path / "models"
     shutil.copytree(embedded_folder(), models)
@@ -53,7 +63,7 @@ def test_what_a_scan_can_do_without_is_advice_and_no_failure(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (training,) = [check for check in examine() if check.name == "training"]
     assert (training.state, training.code) == ("optional", ExitCode.OK)
-    assert ".[torch]" in training.advice
+    assert "deepscan-forensics[torch]" in training.advice
 
 
 def test_an_installed_model_is_held_to_its_hashes(tmp_path, monkeypatch):

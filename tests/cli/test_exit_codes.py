@@ -149,7 +149,7 @@ def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
         assert ran.code == ExitCode.INTERNAL
         assert ("Traceback" in ran.err) == bool(debug)
         assert "error: KeyError" in ran.err
-        assert "hint: this is a defect" in ran.err
+        assert "hint: this is a bug in deepscan" in ran.err
 
 
 def test_4_a_model_that_does_not_take_the_crops_of_its_card(tmp_path):

@@ -26,8 +26,9 @@ def test_importing_says_where_the_model_is(installed):
     assert load_card(folder).method == "effort"
 
 
-def test_the_list_is_json_when_piped(installed):
-    done = run("models", XDG_CACHE_HOME=str(installed[0]))
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ()])
+def test_the_list_is_json_when_piped(installed, words):
+    done = run("models", *words, XDG_CACHE_HOME=str(installed[0]))
     assert done.code == 0, done.err
     states = {line["name"]: line["state"] for line in done.records}
     assert states["mine"] == "installed" and states[DEFAULT_MODEL] == "embedded"

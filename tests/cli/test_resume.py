@@ -53,8 +53,8 @@ def test_resume_alone_takes_the_runs_own_videos_and_parameters(begun, videos, tm
     # From another folder, as the paths are kept whole.
     ran = deepscan("scan", "--resume", *what, cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert "1 video done before, 3 to scan" in ran.err
-    assert "this session: 3 videos" in ran.err and "in all: 4 videos: 4 no face" in ran.err
+    assert "1 video already scanned, 3 to scan" in ran.err
+    assert "this session: 3 videos" in ran.err and "in total: 4 videos: 4 no face" in ran.err
     assert journal(begun.with_suffix(".jsonl")).keys() == {str(each) for each in videos.iterdir()}
     run = json.loads(begun.with_suffix(".run.json").read_text())
     assert run["parameters"] == before and run["parameters"]["min_frames"] == 3
@@ -166,7 +166,7 @@ def test_the_hint_of_a_scan_that_is_cut_short_is_the_command_that_resumes_it(tmp
     command = hint.removeprefix("hint: to resume: ")
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert f"{done} videos done before, {30 - done} to scan" in ended.stderr
+    assert f"{done} videos already scanned, {30 - done} to scan" in ended.stderr
     assert len(journal(out)) == 30
 
 

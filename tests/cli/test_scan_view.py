@@ -146,10 +146,10 @@ def test_the_end_counts_this_session_and_all_apart(clock):
     summary = RunSummary(Counter(ok=71, timeout=1), Counter(fake=1, inconclusive=1, no_evidence=69))
     view.show_summary(summary)
     lines = said(console)
-    assert "68 videos done before, 4 to scan" in lines
+    assert "68 videos already scanned, 4 to scan" in lines
     became = "1 fake, 1 inconclusive, 1 no evidence, 1 timed out"
     assert f"this session: 4 videos in 49 s, 4.9 a minute: {became}" in lines
-    assert "in all: 72 videos: 1 fake, 1 inconclusive, 69 no evidence, 1 timed out" in lines
+    assert "in total: 72 videos: 1 fake, 1 inconclusive, 69 no evidence, 1 timed out" in lines
 
 
 def test_an_end_without_an_earlier_session_is_counted_once(clock):
@@ -169,9 +169,9 @@ def test_a_model_is_told_with_its_thresholds_and_its_error_rates():
 
 
 def test_a_card_without_error_rates_or_thresholds_says_so():
-    assert "Its card does not say how often it is wrong" in about_model("toy", MODEL)
+    assert "Its card has no error rates" in about_model("toy", MODEL)
     # Runs of earlier versions say nothing of it.
-    assert "how often" in about_model("toy", {"calibration": MODEL["calibration"]})
+    assert "no error rates" in about_model("toy", {"calibration": MODEL["calibration"]})
     assert "every verdict is inconclusive" in about_model("toy", {"calibration": None})
 
 

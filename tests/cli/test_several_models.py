@@ -79,7 +79,7 @@ def test_a_run_is_gone_on_with_by_the_same_models_in_any_order(models, tmp_path)
     )
     again = scan(SAMPLES, models["clear"], models["fake"], more=["--out", out, "--resume"])
     assert again.code == 0, again.err
-    assert "1 video done before" in again.err
+    assert "1 video already scanned" in again.err
     for others in ([models["fake"]], [models["fake"], models["also"]]):
         ran = scan(SAMPLES, *others, more=["--out", out, "--resume"])
         assert "model.name was 'clear+fake'" in ran.refused(4)[0]

@@ -110,7 +110,7 @@ def test_a_locale_without_letters_shows_names_spelled_out(tmp_path):
     ran = deepscan(*scan, **plain)
     assert ran.code == 0, ran.err
     again = deepscan(*scan, "--resume", **plain)
-    assert "1 video done before, 0 to scan" in again.err
+    assert "1 video already scanned, 0 to scan" in again.err
 
 
 def test_a_folder_that_cannot_be_read_is_told_of(tmp_path):

@@ -17,7 +17,6 @@ from deepscan.errors import ExitCode
 from deepscan.faces.face_filter import FaceFilter
 from deepscan.faces.looks import Looks
 from deepscan.models.lookup import load_card
-from deepscan.scanning import runfile
 from deepscan.training.loop import train
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe

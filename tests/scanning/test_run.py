@@ -136,7 +136,7 @@ def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, w
     done = kill(start(*command(videos, model, out, "--progress", "none")), out, 5)
     ran = deepscan(*command(videos, model, out, "--resume"))
     assert ran.code == 3, ran.err
-    assert f"{done} videos done before" in ran.err
+    assert f"{done} videos already scanned" in ran.err
     resumed, uninterrupted = journal(out), journal(whole)
     assert resumed.keys() == uninterrupted.keys()
     assert all(same(resumed[path], uninterrupted[path]) for path in resumed)
@@ -148,7 +148,7 @@ def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, w
 def test_retry_scans_again_what_failed_and_nothing_else(videos, model, copied):
     before = journal(copied)
     ran = deepscan(*command(videos, model, copied, "--resume", "--retry", "decode_error"))
-    assert "15 videos done before" in ran.err
+    assert "15 videos already scanned" in ran.err
     after = journal(copied)
     scanned_again = {path for path in after if after[path]["started"] != before[path]["started"]}
     assert [path.rsplit("/", 1)[-1] for path in scanned_again] == ["broken.mp4"]
@@ -217,7 +217,7 @@ def test_outputs_of_two_scans_into_one_folder_do_not_share_a_run_file(tmp_path):
 def test_what_was_asked_for_may_differ_where_it_comes_to_the_same(videos, model, copied):
     ran = deepscan(*command(videos, f"{model}/", copied, "--resume", "--engine", "onnx", "--timeout", "60"))
     assert ran.code == 3, ran.err
-    assert "16 videos done before, 0 to scan" in ran.err
+    assert "16 videos already scanned, 0 to scan" in ran.err
 
 
 def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):

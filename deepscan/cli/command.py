@@ -1,0 +1,83 @@
+"""What all commands have in common: how their help looks, what -q and -v do."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from deepscan.errors import UsageError
+
+#: Number of -v -> lowest level of the log that is shown. Without -v, a command's own notes tell what matters.
+LEVELS = (logging.ERROR, logging.INFO, logging.DEBUG)
+#: What a log line begins with; nothing for INFO.
+PREFIXES = {logging.DEBUG: "debug: ", logging.WARNING: "warning: ", logging.ERROR: "error: "}
+
+
+class _StderrHandler(logging.Handler):
+    """Writes each message as a plain line, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from deepscan.scanning.summary import printable
+
+        try:
+            message = " ".join(record.getMessage().split())
+            # Looked up at each call: while rich draws a bar, it puts lines above it.
+            sys.stderr.write(f"{PREFIXES.get(record.levelno, '')}{printable(message)}\n")
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def log_to_stderr(verbose: int) -> Iterator[None]:
+    """Show the log of deepscan on stderr while the context lasts.
+
+    Args:
+        verbose: 0 for errors only, 1 for INFO and above, 2 or more for DEBUG and above.
+    """
+    logger, handler = logging.getLogger("deepscan"), _StderrHandler()
+    level = LEVELS[min(verbose, len(LEVELS) - 1)]
+    before = logger.level
+    handler.setLevel(level)
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _PlainFlags:
+    """Shows a flag without a type: `--resume`, not `--resume <bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of the command that it is mixed into
+        for param in params:
+            if getattr(param, "is_flag", False) or getattr(param, "count", False):
+                param.metavar = ""
+        return params
+
+
+class Command(_PlainFlags, TyperCommand):
+    """A command; `--quiet` and `--verbose` mean the same for each that has them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, with its log on stderr.
+
+        Raises:
+            UsageError: Both options were given.
+        """
+        quiet, verbose = ctx.params.get("quiet", False), ctx.params.get("verbose", 0)
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose exclude each other", "leave one of them out")
+        if quiet and "progress" in ctx.params:
+            ctx.params["progress"] = "none"
+        with log_to_stderr(verbose):
+            return super().invoke(ctx)
+
+
+class CommandGroup(_PlainFlags, TyperGroup):
+    """A group of commands."""
