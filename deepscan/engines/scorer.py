@@ -65,8 +65,9 @@ class Scorer:
         self.explanation_names = tuple(self._check_golden())
         self.batch = BATCH_SIZES[self.engine.device]
         LOG.info(
-            "model %r runs with %s on %s in %s (%s)%s%s",
+            "running model %r (%s) with engine %s on %s in %s (%s)%s%s",
             card.name,
+            card.method,
             self.engine.name,
             self.engine.device,
             self.engine.precision,

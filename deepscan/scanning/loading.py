@@ -53,11 +53,11 @@ def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) 
         DeepscanError: A model, a package or a device is missing, or is not what it must be.
     """
     finder = open_finder(options.faces, device=options.faces_device)
-    LOG.info("faces are found with %r on %s", options.faces, finder.device)
+    LOG.info("finding faces with %r on %s", options.faces, finder.device)
     choice = None
     if options.model == AUTO:
         choice = chosen_model(options, earlier or {})
-        LOG.info("model %r is used: %s", choice.model, choice.reason)
+        LOG.info("using model %r: %s", choice.model, choice.reason)
         options = replace(options, model=choice.model)
     return LoadedModels(options, choice, load_scorers(options), finder, FaceFilter(), Looks())
 
