@@ -26,6 +26,7 @@ OUTSIDE = {
 PICTURES = ("benchmarks/*.svg", "sample_videos/*.svg")
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<link>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)")
 REFERENCE = "reference"
+SHORT_CODE = re.compile(r"<code>([^<]{1,30})</code>")
 #: What a page would fetch from another host.
 FETCHED = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|"""
@@ -52,8 +53,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are made here, and the pictures that they show."""
-    made = {f"{REFERENCE}/{room}.md": f"# {room}\n\n::: deepscan.{room}\n" for room in rooms()}
-    made[f"{REFERENCE}/index.md"] = "# deepscan\n\n::: deepscan\n    options:\n      show_submodules: false\n"
+    made = {f"{REFERENCE}/{room}.md": f"::: deepscan.{room}\n" for room in rooms()}
+    made[f"{REFERENCE}/index.md"] = "::: deepscan\n    options:\n      show_submodules: false\n"
     for page, text in made.items():
         files.append(File.generated(config, page, content=text))
     for source, page in OUTSIDE.items():
@@ -90,6 +91,11 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return f"{match['mark']}[{text}]({found}{anchor})"
 
     return LINK.sub(changed, markdown)
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark short pieces of code, which the style sheet keeps on one line."""
+    return SHORT_CODE.sub(r'<code class="short">\1</code>', html)
 
 
 def on_post_build(*, config: MkDocsConfig) -> None:
