@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_page_lists_the_floors_in_their_order():
-    rooms = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## The way of a video")[0], re.M)
+    rooms = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## How a video is scanned")[0], re.M)
     assert (*rooms, "__main__") == FLOORS
 
 
