@@ -1,6 +1,7 @@
 """A progress bar for whoever calls deepscan from Python: in a terminal, in a notebook, in a log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: Progress callback: how many are done, and how many there are.
 OnProgress = Callable[[int, int], None]
@@ -30,3 +31,18 @@ def progress_bar(description: str, unit: str = "it") -> OnProgress:
             bars.clear()
 
     return update
+
+
+@contextmanager
+def counting_bar(description: str, unit: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar, on stderr or as a widget, until the context ends; yield what advances it by one.
+
+    Args:
+        description: What is being done, such as `scanning`.
+        unit: What is counted.
+        total: How many there are.
+    """
+    from tqdm.auto import tqdm
+
+    with tqdm(desc=description, unit=unit, total=total) as bar:
+        yield lambda: bar.update() and None

@@ -15,6 +15,7 @@ FLOORS = (
         "version",
         "errors",
         "logs",
+        "json_objects",
         "registry",
         "versions",
         "files",
@@ -25,8 +26,9 @@ FLOORS = (
         "batching",
         "progress",
     ),
-    *("crop_recipe", "error_rates", "outcomes", "cards", "metrics", "calibration"),
+    *("crop_recipe", "error_rates", "outcomes", "records", "cards", "metrics", "calibration"),
     *("media", "faces", "backbones", "detectors", "engines", "models", "scanning"),
+    *("api", "face_scoring"),
     *("report", "data", "training", "evaluation", "analyses"),
     *("bench", "doctor", "cli", "__main__"),
 )

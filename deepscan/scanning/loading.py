@@ -1,7 +1,7 @@
 """Loads what a scan needs: the model, the face finder and the networks that go with it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,22 @@ class LoadedModels:
     looks: Looks
 
 
+def with_model(
+    options: ScanOptions, earlier: Mapping[str, Any] | None = None
+) -> tuple[ScanOptions, Choice | None]:
+    """Return the options with a model named, and why this one; None where the options name it themselves.
+
+    Args:
+        options: The scan's parameters.
+        earlier: The record of the run to resume, None for a new one.
+    """
+    if options.model != AUTO:
+        return options, None
+    choice = chosen_model(options, earlier or {})
+    LOG.info("using model %r: %s", choice.model, choice.reason)
+    return replace(options, model=choice.model), choice
+
+
 def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) -> LoadedModels:
     """Load what a scan needs.
 
@@ -54,11 +70,7 @@ def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) 
     """
     finder = open_finder(options.faces, device=options.faces_device)
     LOG.info("finding faces with %r on %s", options.faces, finder.device)
-    choice = None
-    if options.model == AUTO:
-        choice = chosen_model(options, earlier or {})
-        LOG.info("using model %r: %s", choice.model, choice.reason)
-        options = replace(options, model=choice.model)
+    options, choice = with_model(options, earlier)
     return LoadedModels(options, choice, load_scorers(options), finder, FaceFilter(), Looks())
 
 
@@ -72,6 +84,16 @@ def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
     if earlier.get("choice"):
         return Choice(**earlier["choice"])
     return choose_model(device=options.device, engine=options.engine, precision=options.precision)
+
+
+def model_names(model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None) -> list[str]:
+    """Return models as options name them; a path object is never taken for the name of a model."""
+    if model is None:
+        return [NO_MODEL]
+    several = [model] if isinstance(model, str | os.PathLike) else list(model)
+    if not several:
+        raise UsageError("no model is named", 'name one, or pass model="auto", or None to find faces only')
+    return [each if isinstance(each, str) else os.path.abspath(each) for each in several]
 
 
 def load_scorer(options: ScanOptions) -> Scorer:

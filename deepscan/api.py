@@ -1,0 +1,150 @@
+"""The Python API of scans: scan files, read records, and the schemas of what a scan writes."""
+
+import json
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from deepscan.errors import UsageError
+from deepscan.progress import counting_bar
+from deepscan.records import Record
+from deepscan.scanning.journal import read_journal
+
+if TYPE_CHECKING:
+    from deepscan.scanning.options import ScanOptions
+
+StrPath: TypeAlias = str | os.PathLike[str]
+FaceSearch: TypeAlias = Literal["fast", "exact", "facenet"]
+EngineName: TypeAlias = Literal["auto", "onnx", "torch", "torch-compile", "tensorrt"]
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda"]
+PrecisionName: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+
+def scan(
+    paths: StrPath | Iterable[StrPath],
+    *,
+    model: StrPath | Sequence[StrPath] | None = "auto",
+    frames: int = 32,
+    progress: bool | Callable[[int, int], None] = False,
+    faces: FaceSearch = "fast",
+    faces_device: Literal["cpu", "cuda"] = "cpu",
+    decoder: Literal["auto", "pyav", "pillow", "decord"] = "auto",
+    engine: EngineName = "auto",
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
+    min_frames: int = 1,
+    min_share: float = 0.3,
+    timeout: float = 120.0,
+    max_megapixels: float = 64.0,
+    explain: bool = False,
+    workers: int | None = None,
+) -> Generator[Record, None, None]:
+    """Scan videos and pictures, and yield the record of each as soon as it is done.
+
+    The arguments are checked at once. The model is loaded, and the processes that decode are started, when
+    the first record is asked for. They end with the iterator: when it is exhausted, closed or no longer used,
+    or when an error is raised. A file that cannot be scanned gives a record that says why, and never raises.
+    Use the iterator from one thread. Records come in the order in which the files are done.
+
+    Args:
+        paths: Files and folders, one or several; folders are searched for videos and pictures.
+        model: Name or folder of a model, or several for a joint verdict; `"auto"` for the best that is
+            installed and fast enough here, `None` to find faces only.
+        frames: Number of frames to sample from each video, evenly.
+        progress: `True` shows a progress bar (tqdm, a widget in notebooks); a function is called with the
+            number of files done, and of all files.
+        faces: `"fast"` searches a smaller copy of some frames and follows the faces through the others,
+            `"exact"` searches every frame, `"facenet"` does so with facenet-pytorch (extra `torch`).
+        faces_device: Device of the face finder.
+        decoder: `"auto"`, or the only decoder to use.
+        engine: What runs the model.
+        device: Device of the model.
+        precision: Precision of the model.
+        min_frames: A video with fewer decodable frames gets the status `too_short`.
+        min_share: Share of the sampled frames, in [0, 1], that must show a face good enough to count; with
+            less the verdict is `inconclusive`.
+        timeout: Seconds that decoding a file may take.
+        max_megapixels: Files with larger frames get the status `unsupported`.
+        explain: Whether to record what the score of each face is based on.
+        workers: Number of processes that decode; `None` for one a core, at most one a file.
+
+    Raises:
+        UsageError: A path does not exist, or an argument has an unknown value.
+        DeepscanError: While iterating, before the first record: the model cannot be loaded.
+    """
+    # Here, so that records can be read without them.
+    from deepscan.scanning.loading import model_names
+    from deepscan.scanning.options import ScanOptions
+    from deepscan.scanning.paths import collect
+
+    named = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    first, *others = model_names(model)
+    options = ScanOptions(
+        model=first,
+        also=tuple(others),
+        frames=frames,
+        faces=faces,
+        faces_device=faces_device,
+        decoder=decoder,
+        engine=engine,
+        device=device,
+        precision=precision,
+        min_frames=min_frames,
+        min_share=min_share,
+        timeout=timeout,
+        max_megapixels=max_megapixels,
+        explain=explain,
+    )
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be at least 1, not {workers}", "leave it out for one per core")
+    return _records(collect([os.fspath(each) for each in named]).paths, options, workers, progress)
+
+
+def _records(
+    paths: Sequence[bytes],
+    options: "ScanOptions",
+    workers: int | None,
+    progress: bool | Callable[[int, int], None],
+) -> Generator[Record, None, None]:
+    from deepscan.scanning.run import iterate_scan
+
+    bar = counting_bar("scanning", "file", len(paths)) if progress is True else nullcontext()
+    with bar as advance, closing(iterate_scan(paths, options, workers=workers)) as lines:
+        for done, line in enumerate(lines, start=1):
+            if advance is not None:
+                advance()
+            elif callable(progress):
+                progress(done, len(paths))
+            yield Record.from_json(line.to_json())
+
+
+def read_records(path: StrPath) -> Iterator[Record]:
+    """Read the records of a `.jsonl` file, as `deepscan scan --out FILE` writes it, one by one.
+
+    A last line that an interrupted scan left unfinished is skipped.
+
+    Raises:
+        UsageError: There is no such file.
+        ContractError: While iterating: a line is not a record of this version.
+    """
+    if not os.path.isfile(path):
+        raise UsageError(f"{os.fspath(path)!r} does not exist", "name the .jsonl file of a scan")
+    return (Record.from_json(record) for _, _, record in read_journal(Path(path)))
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a record, one line of a `.jsonl` file."""
+    return _schema("record")
+
+
+def run_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a `.run.json` file, which describes a run."""
+    return _schema("run")
+
+
+def _schema(name: str) -> dict[str, Any]:
+    text = Path(__file__).with_name("schemas").joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
