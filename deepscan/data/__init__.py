@@ -1,8 +1,8 @@
-"""Face crops to train and measure on.
+"""Face crops for training and evaluation.
 
-- `datasets`: videos of published data sets, as their authors lay them out on disk.
-- `crops`: `deepscan prepare` cuts faces out of these videos; training caches those of pictures.
-- `benchmarks`: files of others: DeepfakeBench's and DF40's lists of crops, ForenSynths' folders.
-- `pictures`: a folder of labelled face pictures (`faces.csv`), or a benchmark read as one.
-- `augmentation`: random changes of crops, and fakes made from real crops.
+- `datasets`: videos of published data sets, in the layout of their authors.
+- `crops`: cuts faces out of these videos (`deepscan prepare`), and out of pictures for training.
+- `benchmarks`: third-party formats: crop lists of DeepfakeBench and DF40, folders of ForenSynths.
+- `pictures`: a folder of labelled face pictures (`faces.csv`), or a benchmark read as such a folder.
+- `augmentation`: random changes to crops, and fakes made from real crops.
 """

@@ -194,7 +194,7 @@ def from_pictures(
         groups = {(LABEL_NAMES[item.label], item.video): item.group for item in pictures}
         test = TestSet(source, source, split="val", local=True)
         without = {(video.kind, video.name): "no_face" for video in videos if not video.frames}
-        depends = f"{crops.key}-{crops.stated}"
+        depends = f"{crops.key}-{crops.index_hash}"
         made.append(
             VideoDataset(source, (test,), videos, read, groups, without, notes=(HALVES,), key=depends)
         )

@@ -94,7 +94,7 @@ def begin_run(
     network = detector.build(recipe.network, recipe.weights)
     # Convolutions on a CPU run a sixth faster on this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    identity = {**recipe.to_json(), "crops": crops.key, "index": crops.stated}
+    identity = {**recipe.to_json(), "crops": crops.key, "index": crops.index_hash}
     if isinstance(network, FrozenNetwork):
         # Its checkpoints hold no backbone that could tell.
         identity["backbone"] = fingerprint(network.backbone)

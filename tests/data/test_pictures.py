@@ -1,4 +1,4 @@
-"""Reading an index of face pictures: what comes out, and each way it can be wrong."""
+"""Reading an index of face pictures, and the errors of an invalid one."""
 
 import shutil
 from dataclasses import replace
@@ -22,7 +22,7 @@ def _folder(tmp_path, rows, header=HEADER):
     return tmp_path
 
 
-def test_rows_become_pictures_in_their_order(tmp_path):
+def test_rows_are_read_in_order(tmp_path):
     folder = _folder(tmp_path, "b.jpg,fake,g1,train,DFDC,x\na.jpg,real,g2,val,web,\n")
     assert read_pictures(folder) == (
         LabelledPicture(folder / "b.jpg", 1, "g1", "train", "DFDC", "b.jpg"),
@@ -30,15 +30,15 @@ def test_rows_become_pictures_in_their_order(tmp_path):
     )
 
 
-def test_sources_are_chosen(tmp_path):
+def test_sources_are_selected(tmp_path):
     folder = _folder(tmp_path, "b.jpg,fake,g1,train,DFDC,x\na.jpg,real,g2,val,web,\n")
     assert [picture.source for picture in read_pictures(folder, ["web"])] == ["web"]
-    with pytest.raises(UsageError, match="no picture of FF") as raised:
+    with pytest.raises(UsageError, match="no pictures of FF") as raised:
         read_pictures(folder, ["FF"])
     assert "DFDC, web" in raised.value.hint
 
 
-def test_where_a_picture_comes_from_is_read_where_it_is_known(tmp_path):
+def test_optional_metadata_is_read(tmp_path):
     header = "file,label,group,split,source,origin,pair,method,source_face_px\n"
     rows = "a.jpg,fake,g1,train,WEB,some/page,p1,LIA,120\nb.jpg,real,g2,train,DFDC,,,,\n"
     fake, real = read_pictures(_folder(tmp_path, rows, header))
@@ -46,7 +46,7 @@ def test_where_a_picture_comes_from_is_read_where_it_is_known(tmp_path):
     assert (real.origin, real.pair, real.method, real.face_px) == ("", "", "", 0)
 
 
-def test_folders_of_reals_serve_in_pairs_only(tmp_path):
+def test_folders_of_reals_are_read_for_pairs_only(tmp_path):
     (tmp_path / "faces" / "web").mkdir(parents=True)
     for name in ("b.PNG", "a.jpg", "notes.txt", "c.webp", "d.tiff"):
         (tmp_path / "faces" / "web" / name).write_bytes(b"x")
@@ -56,11 +56,11 @@ def test_folders_of_reals_serve_in_pairs_only(tmp_path):
         (0, "pairs", "faces/web")
     }
     assert len({picture.group for picture in found}) == 4
-    with pytest.raises(MissingError, match="holds no picture"):
+    with pytest.raises(MissingError, match="has no pictures"):
         read_pairs_only(tmp_path, ["faces/none"])
 
 
-def test_no_index_says_what_to_put_where(tmp_path):
+def test_a_missing_index_has_a_hint_with_its_columns(tmp_path):
     with pytest.raises(MissingError) as raised:
         read_pictures(tmp_path / "data")
     assert raised.value.exit_code == 5
@@ -72,8 +72,8 @@ def test_no_index_says_what_to_put_where(tmp_path):
     [
         ("a.jpg,genuine,g,train,s,\n", HEADER, "line 2: label 'genuine'"),
         ("a.jpg,real,g,train,s,\nb.jpg,real,g,test,s,\n", HEADER, "line 3: .*split 'test'"),
-        ("a.jpg,real,g,train,s,\nb.jpg,fake,g,val,s,\n", HEADER, "group 'g' lies in both"),
-        ("", HEADER, "no picture"),
+        ("a.jpg,real,g,train,s,\nb.jpg,fake,g,val,s,\n", HEADER, "group 'g' is in both"),
+        ("", HEADER, "no pictures"),
         ("a.jpg,real,train\n", "file,label,split\n", "no column 'group'"),
         (
             "a.jpg,fake,g1,train,12.5\n",
@@ -82,26 +82,26 @@ def test_no_index_says_what_to_put_where(tmp_path):
         ),
     ],
 )
-def test_a_wrong_index_is_refused(tmp_path, rows, header, message):
+def test_an_invalid_index_is_rejected(tmp_path, rows, header, message):
     with pytest.raises(UsageError, match=message):
         read_pictures(_folder(tmp_path, rows, header))
 
 
-def test_a_lacking_picture_is_named(tmp_path):
+def test_a_missing_picture_is_named(tmp_path):
     folder = _folder(tmp_path, "a.jpg,real,g,train,s,\n")
     (folder / "a.jpg").unlink()
-    with pytest.raises(MissingError, match=r"a\.jpg is not there"):
+    with pytest.raises(MissingError, match=r"a\.jpg is missing"):
         read_pictures(folder)
 
 
-def test_a_picture_checks_itself(tmp_path):
+def test_a_picture_validates_label_and_split(tmp_path):
     with pytest.raises(ValueError, match="label"):
         LabelledPicture(tmp_path, 2, "g", "train", "", "v")
     with pytest.raises(ValueError, match="split"):
         LabelledPicture(tmp_path, 1, "g", "test", "", "v")
 
 
-def test_videos_and_masks_are_read_where_the_index_has_them(tmp_path):
+def test_videos_and_masks_are_read_from_the_index(tmp_path):
     for name in ("a.png", "b.png", "m.png"):
         (tmp_path / name).touch()
     index = tmp_path / "faces.csv"
@@ -111,12 +111,12 @@ def test_videos_and_masks_are_read_where_the_index_has_them(tmp_path):
     assert (first.video, first.mask) == ("v1", None)
     assert (second.video, second.mask) == ("b.png", tmp_path / "m.png")
     (tmp_path / "m.png").unlink()
-    with pytest.raises(MissingError, match=r"m\.png is not there"):
+    with pytest.raises(MissingError, match=r"m\.png is missing"):
         read_pictures(tmp_path)
 
 
-def test_a_folder_without_an_index_gives_the_crops_of_a_benchmark(tmp_path):
-    def made(kind, split, name, count=2):
+def test_without_an_index_the_crops_of_a_benchmark_are_read(tmp_path):
+    def make_video(kind, split, name, count=2):
         frames = []
         for number in range(count):
             path = tmp_path / kind / name / f"{number:03d}.png"
@@ -128,10 +128,10 @@ def test_a_folder_without_an_index_gives_the_crops_of_a_benchmark(tmp_path):
 
     videos = [
         *(
-            made("FF-real", split, name)
+            make_video("FF-real", split, name)
             for split, name in (("train", "000"), ("val", "001"), ("test", "002"))
         ),
-        *(made("FF-DF", split, name) for split, name in (("train", "000_003"), ("val", "001_870"))),
+        *(make_video("FF-DF", split, name) for split, name in (("train", "000_003"), ("val", "001_870"))),
     ]
     write_benchmark(tmp_path / "FaceForensics++.json", videos, nested=True)
     pictures = read_pictures(tmp_path)
@@ -146,11 +146,13 @@ def test_a_folder_without_an_index_gives_the_crops_of_a_benchmark(tmp_path):
     assert read_pictures(tmp_path, ["FaceForensics++"]) == pictures
     with pytest.raises(MissingError, match="Celeb-DF-v2"):
         read_pictures(tmp_path, ["Celeb-DF-v2"])
-    # In its file all of UADFV is in every split.
+    # In the file of UADFV, every video is in every split.
     everywhere = [replace(video, split=split) for video in videos[:1] for split in ("train", "val")]
     write_benchmark(tmp_path / "UADFV.json", everywhere, nested=True)
-    with pytest.raises(UsageError, match="FF-real/000 lies in both splits"):
+    with pytest.raises(UsageError, match="FF-real/000 is in both splits"):
         read_pictures(tmp_path, ["UADFV"])
     shutil.rmtree(tmp_path / "FF-DF" / "000_003")
-    with pytest.raises(MissingError, match="not there: 1, such as FF-DF/train/000_003"):
+    with pytest.raises(
+        MissingError, match="lists 1 videos whose crops are missing, such as FF-DF/train/000_003"
+    ):
         read_pictures(tmp_path)

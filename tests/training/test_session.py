@@ -131,7 +131,7 @@ def test_weights_that_are_not_there_are_told_before_crops_are_cut(session, monke
 def test_a_folder_for_pairs_that_is_not_there_is_told_before_crops_are_cut(session, monkeypatch):
     _not_cut(monkeypatch)
     recipe = dataclasses.replace(session.recipe, pairs_only=("web",))
-    with pytest.raises(MissingError, match="web holds no picture"):
+    with pytest.raises(MissingError, match="web has no pictures"):
         _run(dataclasses.replace(session, recipe=recipe))
 
 

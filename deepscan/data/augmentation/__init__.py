@@ -1,1 +1,1 @@
-"""What training does to crops: random changes, and fakes made from real faces."""
+"""Augmentation of training crops: random changes, and fakes made from real faces."""

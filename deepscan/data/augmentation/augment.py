@@ -1,4 +1,4 @@
-"""Train-time augmentation of aligned crops: named sets of random steps, each drawn from one generator."""
+"""Training augmentation of aligned crops: named sets of random steps that share one random generator."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -27,13 +27,13 @@ def flip(image: Image, rng: Generator) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """Turn, scale and shift; what comes in from outside is the reflected crop.
+    """Rotate, scale and shift, with reflection at the border.
 
     Attributes:
-        degrees: Largest turn either way.
-        scale: Smallest and largest factor.
-        shift: Largest shift as a fraction of the side.
-        stretch: Largest change of the width alone, as of a video whose aspect is wrong.
+        degrees: Maximum rotation in either direction.
+        scale: Minimum and maximum factor.
+        shift: Maximum shift as a fraction of the side.
+        stretch: Maximum relative change of the width, as in a video with a wrong aspect ratio.
     """
 
     degrees: float = 10.0
@@ -42,7 +42,7 @@ class Affine:
     stretch: float = 0.0
 
     def __call__(self, image: Image, rng: Generator) -> Image:
-        """Return the moved image."""
+        """Return the transformed image."""
         height, width = image.shape[:2]
         angle, factor = rng.uniform(-self.degrees, self.degrees), rng.uniform(*self.scale)
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, factor)
@@ -61,24 +61,24 @@ class Affine:
 
 
 def random_blur(image: Image, rng: Generator) -> Image:
-    """Blur with a Gaussian of kernel 3, 5 or 7."""
+    """Apply a Gaussian blur with a kernel of 3, 5 or 7 pixels."""
     side = int(rng.choice((3, 5, 7)))
     return np.asarray(cv2.GaussianBlur(image, (side, side), 0), dtype=np.uint8)
 
 
 def noise(image: Image, rng: Generator) -> Image:
-    """Add Gaussian noise of a standard deviation up to 8 grey levels."""
+    """Add Gaussian noise with a standard deviation of up to 8 grey levels."""
     return _clipped(image + rng.normal(0, rng.uniform(0, 8), image.shape))
 
 
 @dataclass(frozen=True, slots=True)
 class BrightnessContrast:
-    """Scale by 1 +- limit and shift by +- limit of the range."""
+    """Scale by up to 1 +- `limit` and shift by up to +- `limit` of the range."""
 
     limit: float = 0.1
 
     def __call__(self, image: Image, rng: Generator) -> Image:
-        """Return the image in another light."""
+        """Return the image with changed brightness and contrast."""
         contrast, brightness = rng.uniform(-self.limit, self.limit, 2)
         return _clipped(image * (1 + contrast) + brightness * 255)
 
@@ -121,12 +121,12 @@ def erase(image: Image, rng: Generator) -> Image:
 
 
 def gamma(image: Image, rng: Generator) -> Image:
-    """Raise to a power of 0.8 to 1.2."""
+    """Apply gamma correction with an exponent of 0.8 to 1.2."""
     return _clipped(255 * (image / 255.0) ** rng.uniform(0.8, 1.2))
 
 
 def gauss_noise(image: Image, rng: Generator) -> Image:
-    """Add Gaussian noise of a variance of 10 to 50 grey levels."""
+    """Add Gaussian noise with a variance of 10 to 50 squared grey levels."""
     return _clipped(image + rng.normal(0, np.sqrt(rng.uniform(10, 50)), image.shape))
 
 
@@ -141,14 +141,14 @@ def motion_blur(image: Image, rng: Generator) -> Image:
 
 
 def equalise(image: Image, rng: Generator) -> Image:
-    """Equalise the histogram of the lightness, locally and within limits (CLAHE)."""
+    """Equalise the lightness histogram locally, with limited contrast (CLAHE)."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     lab[..., 0] = cv2.createCLAHE(rng.uniform(1, 4), (8, 8)).apply(lab[..., 0])
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), dtype=np.uint8)
 
 
 def shuffle_channels(image: Image, rng: Generator) -> Image:
-    """Swap the colour channels at random."""
+    """Permute the colour channels."""
     return np.ascontiguousarray(image[..., rng.permutation(3)])
 
 
@@ -164,7 +164,7 @@ def cut_out(image: Image, rng: Generator) -> Image:
 
 
 def glass_blur(image: Image, rng: Generator) -> Image:
-    """Blur, swap each pixel with a near one, and blur again."""
+    """Blur, replace each pixel by a neighbour, and blur again."""
     height, width = image.shape[:2]
     soft = cv2.GaussianBlur(image, (0, 0), 0.7)
     y, x = np.indices((height, width))
@@ -173,15 +173,14 @@ def glass_blur(image: Image, rng: Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(moved, (0, 0), 0.7), dtype=np.uint8)
 
 
-#: How crops are moved before anything else, a little or farther.
+#: Geometric steps that come first: weak and strong.
 _NEAR = ((0.5, flip), (0.5, Affine(degrees=8.0, scale=(0.95, 1.12), shift=0.03)))
 _FAR = ((0.5, flip), (0.6, Affine(degrees=10.0, scale=(0.92, 1.2), shift=0.04, stretch=0.1)))
-#: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, which the
-#: papers train with; `effort` that of Effort and DFD-HR; `gend` that of GenD; `compact` adds to the first
-#: what a network trained from scratch needs on few pictures: more places, more resolutions, stronger
-#: compression; `clips` adds to that what video codecs do; `web` is stronger, against what files give away,
-#: and `wild` has what cameras, editors and formats do beside; `studio` retouches skin as well, and leaves the
-#: detail of every third face as it is.
+#: Name -> steps in order, each with its probability. `bench` is the set of DeepfakeBench and DF40, used in
+#: papers; `effort` that of Effort and DFD-HR; `gend` that of GenD. `compact` extends `bench` for a network
+#: trained from scratch on few pictures: more positions, more resolutions, stronger compression. `clips` adds
+#: video codecs to `compact`. `web` is stronger, so that file properties do not give labels away. `wild` adds
+#: effects of cameras, editors and formats. `studio` also retouches skin, and keeps more detail.
 AUGMENTATIONS: Mapping[str, tuple[tuple[float, AugmentStep], ...]] = {
     "none": (),
     "bench": ((0.5, flip), (0.5, Affine()), (0.5, random_blur), (0.5, colour), (0.5, Jpeg())),
@@ -270,7 +269,7 @@ def steps_of(name: str) -> tuple[tuple[float, AugmentStep], ...]:
     """Return the steps of a named set, each with its probability.
 
     Raises:
-        UsageError: There is no such set.
+        UsageError: The set is unknown.
     """
     if name not in AUGMENTATIONS:
         raise UsageError(f"unknown augmentation {name!r}", choice_hint(name, AUGMENTATIONS))
@@ -280,17 +279,17 @@ def steps_of(name: str) -> tuple[tuple[float, AugmentStep], ...]:
 def augmented(
     image: Image, name: str, seed: tuple[int, ...], mask: Image | None = None
 ) -> tuple[Image, Image | None]:
-    """Return a random variant of a crop, and its mask moved alike.
+    """Return a random variant of a crop, with the same geometric steps applied to its mask.
 
     Args:
-        image: RGB crop, shape (S, S, 3), uint8; it is left as it is.
+        image: RGB crop, shape (S, S, 3), uint8; not modified.
         name: A key of `AUGMENTATIONS`.
-        seed: What the variant depends on, such as (seed, epoch, index): the same numbers give the same
-            variant in whichever order or process the crops are drawn.
-        mask: What is known of its pixels, shape (S, S) or (S, S, C), uint8.
+        seed: Determines the variant, for example (seed, epoch, index), whatever the order or the process in
+            which crops are drawn.
+        mask: Pixel layers of the crop, shape (S, S) or (S, S, C), uint8.
 
     Raises:
-        UsageError: There is no such set.
+        UsageError: The set is unknown.
     """
     rng = np.random.default_rng(seed)
     for probability, step in steps_of(name):

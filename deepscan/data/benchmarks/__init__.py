@@ -1,1 +1,1 @@
-"""Benchmarks that others give out: files that list face crops, and folders of pictures."""
+"""Third-party benchmarks: files that list face crops, and folders of pictures."""

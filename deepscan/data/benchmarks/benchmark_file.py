@@ -1,4 +1,4 @@
-"""A benchmark's JSON file: its entries, in every form that is published, and where their crops lie."""
+"""The JSON file of a benchmark, in every published variant: its entries, and the location of their crops."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from deepscan.errors import MissingError, UsageError, choice_hint
 
 COMPRESSIONS = ("raw", "c23", "c40")
-#: The one that is read where a file has several and none is asked for: what published figures are of.
+#: Compression that is read by default, and that published results are measured on.
 DEFAULT_COMPRESSION = "c23"
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -22,17 +22,17 @@ _STRUCTURE = "a benchmark file reads {data set: {label: {split: {video: {label, 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkEntry:
-    """A video as a file lists it.
+    """A video of a benchmark file.
 
     Attributes:
-        kind: Name of the label that it stands under.
-        label: What it says of its label itself, which nearly always is that name.
+        kind: Name of the label that contains it.
+        label: Its own label field, nearly always the same name.
         split: `train`, `val` or `test`.
-        level: Of compression, empty where the file has no such level.
+        level: Compression level; empty if the file has none.
         name: Its name.
         frames: Paths of its crops, with `/`.
         masks: Paths of its masks, with `/`.
-        repeated: Whether an entry of that name stood in the same place before; its paths are not read.
+        repeated: Whether an earlier entry has the same key; its paths are then not read.
     """
 
     kind: str
@@ -46,39 +46,39 @@ class BenchmarkEntry:
 
 
 def label_of(name: str) -> int:
-    """Return what the name of a label says: 0 for real if it ends in `real`, in any case, else 1.
+    """Return 0 (real) for a label name that ends in `real`, in any case, else 1 (fake).
 
-    Ends in, not contains: of `whichisreal_Fake` and `whichisreal_Real` one is fake.
+    The end decides, because `whichisreal_Fake` is fake.
     """
     return 0 if name.lower().endswith("real") else 1
 
 
 def split_level(name: str) -> tuple[str, str]:
-    """Return a data set's name and its level of compression apart: `FF-DF_c40` -> `FF-DF`, `c40`.
+    """Split a data set's name and its compression level: `FF-DF_c40` -> `FF-DF`, `c40`.
 
-    The level is empty where the name states none.
+    The level is empty if the name has none.
     """
     match = _LEVEL.fullmatch(name)
     return (match[1], match[2]) if match else (name, "")
 
 
 def unknown(path: Path, what: str, name: str, known: Collection[str]) -> UsageError:
-    """Return the error for something that is asked of a file and that it does not have."""
+    """Return the error for a requested name that a file does not have."""
     return UsageError(f"{path} has no {what} {name!r}", choice_hint(name, known))
 
 
 class BenchmarkFile:
-    """A benchmark's JSON file, parsed.
+    """A parsed benchmark file.
 
-    {data set: {label: {split: {video: {"label": label, "frames": [paths], "masks": [paths]}}}}}, with a level
-    of compressions between split and video or without it, whatever the data set.
+    {data set: {label: {split: {video: {"label": label, "frames": [paths], "masks": [paths]}}}}}, optionally
+    with a compression level between split and video.
 
     Args:
         path: The file.
 
     Raises:
-        MissingError: It is not there.
-        UsageError: It is not JSON, or of another structure.
+        MissingError: The file does not exist.
+        UsageError: The file is not JSON or has a different structure.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,32 +86,32 @@ class BenchmarkFile:
         self._parts = [
             (kind, self._split(kind, split), part)
             for kind, of_kind in self._data_set().items()
-            for split, part in self._object(kind, of_kind).items()
+            for split, part in self._require_object(kind, of_kind).items()
         ]
         self.kinds = tuple(dict.fromkeys(kind for kind, _, _ in self._parts))
-        there = {split for _, split, _ in self._parts}
-        self.splits = tuple(split for split in dict.fromkeys(_SPLITS.values()) if split in there)
+        present = {split for _, split, _ in self._parts}
+        self.splits = tuple(split for split in dict.fromkeys(_SPLITS.values()) if split in present)
 
     def entries(self, splits: Collection[str] | None, compression: str | None) -> Iterator[BenchmarkEntry]:
-        """Yield its videos in its order.
+        """Yield the videos in file order.
 
         Args:
-            splits: Only of these; of all where None.
-            compression: At this level, where it has levels; if None, at the one that its name states, or the
-                only one that there is, or c23.
+            splits: Splits to read; None for all.
+            compression: Compression level, if the file has levels. None for the one in the file's name, else
+                the only one, else c23.
 
         Raises:
-            UsageError: It has no such level, or is of another structure.
+            UsageError: The file lacks the level, or has a different structure.
         """
-        asked = compression or split_level(self.path.stem)[1]
-        if asked and asked not in COMPRESSIONS:
-            raise unknown(self.path, "compression", asked, COMPRESSIONS)
+        requested = compression or split_level(self.path.stem)[1]
+        if requested and requested not in COMPRESSIONS:
+            raise unknown(self.path, "compression", requested, COMPRESSIONS)
         for kind, split, part in self._parts:
             if splits is None or split in splits:
-                level, videos = self._level(f"{kind}/{split}", part, asked)
+                level, videos = self._level(f"{kind}/{split}", part, requested)
                 for name, entry in _videos(videos):
                     yield self._entry(BenchmarkEntry(kind, kind, split, level, name), entry)
-                if isinstance(videos, _Repeating):
+                if isinstance(videos, _RepeatingObject):
                     for name in videos.repeated:
                         yield BenchmarkEntry(kind, kind, split, level, name, repeated=True)
 
@@ -119,41 +119,41 @@ class BenchmarkFile:
         path = self.path
         try:
             with path.open(encoding="utf-8-sig") as file:
-                stored = self._object("", json.load(file, object_pairs_hook=_parsed))
+                stored = self._require_object("", json.load(file, object_pairs_hook=_parse_object))
         except FileNotFoundError:
-            raise MissingError(f"there is no {path}", "make it with: deepscan prepare")
+            raise MissingError(f"{path} does not exist", "create it with: deepscan prepare")
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}", "name a benchmark's JSON file")
+            raise UsageError(f"{path} cannot be read: {error.strerror}", "give the JSON file of a benchmark")
         except ValueError as error:
             raise UsageError(
-                f"{path} is not JSON: {error}", "name a benchmark's JSON file, or fetch it again"
+                f"{path} is not JSON: {error}", "give the JSON file of a benchmark, or download it again"
             )
         name = next((name for name in (path.stem, split_level(path.stem)[0]) if name in stored), None)
         if name is None and len(stored) == 1:
             name = next(iter(stored))
         if name is None:
-            hint = "name the file after the data set that is to be read" if stored else _STRUCTURE
-            raise UsageError(f"{path} holds {len(stored)} data sets, none of them {path.stem}", hint)
-        return self._object(name, stored[name])
+            hint = "rename the file after the data set to read" if stored else _STRUCTURE
+            raise UsageError(f"{path} has {len(stored)} data sets, none of them named {path.stem}", hint)
+        return self._require_object(name, stored[name])
 
-    def _object(self, where: str, value: Any) -> dict[str, Any]:
-        """Return what is above the videos: an object that states each name once."""
+    def _require_object(self, where: str, value: Any) -> dict[str, Any]:
+        """Return a value of the levels above the videos: an object without repeated names."""
         if not isinstance(value, dict):
-            raise self._odd(where, "no object")
-        if isinstance(value, _Repeating):
-            raise self._odd(where, f"{value.repeated[0]!r} stands there twice")
+            raise self._structure_error(where, "not an object")
+        if isinstance(value, _RepeatingObject):
+            raise self._structure_error(where, f"{value.repeated[0]!r} occurs twice")
         return value
 
     def _split(self, kind: str, name: str) -> str:
         if name.lower() not in _SPLITS:
-            raise self._odd(f"{kind}/{name}", "no split")
+            raise self._structure_error(f"{kind}/{name}", "not a split")
         return _SPLITS[name.lower()]
 
-    def _level(self, where: str, part: Any, asked: str) -> tuple[str, Mapping[str, Any]]:
-        """Return the level of compression and its videos, all there are where there is no such level."""
+    def _level(self, where: str, part: Any, requested: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the compression level and its videos; an empty level and all videos without levels."""
         if not isinstance(part, dict):
-            raise self._odd(where, "no object")
-        # A video may be named like a level, but a video has frames.
+            raise self._structure_error(where, "not an object")
+        # A video may have the name of a level, but only videos have frames.
         levels = {
             name: videos
             for name, videos in part.items()
@@ -161,33 +161,33 @@ class BenchmarkFile:
         }
         if not levels or len(levels) < len(part):
             return "", part
-        self._object(where, part)
-        level = asked or (next(iter(levels)) if len(levels) == 1 else DEFAULT_COMPRESSION)
+        self._require_object(where, part)
+        level = requested or (next(iter(levels)) if len(levels) == 1 else DEFAULT_COMPRESSION)
         if level not in levels:
             raise unknown(self.path, f"compression in {where}", level, levels)
         return level, levels[level]
 
-    def _entry(self, known: BenchmarkEntry, stated: Any) -> BenchmarkEntry:
-        where = f"{known.kind}/{known.split}/{known.name}"
-        stated = self._object(where, stated)
+    def _entry(self, entry: BenchmarkEntry, value: Any) -> BenchmarkEntry:
+        where = f"{entry.kind}/{entry.split}/{entry.name}"
+        fields = self._require_object(where, value)
         return replace(
-            known,
-            label=stated.get("label", known.kind),
-            frames=self._paths(where, stated.get("frames") or []),
-            masks=self._paths(where, stated.get("masks") or []),
+            entry,
+            label=fields.get("label", entry.kind),
+            frames=self._paths(where, fields.get("frames") or []),
+            masks=self._paths(where, fields.get("masks") or []),
         )
 
-    def _paths(self, where: str, stated: Any) -> tuple[str, ...]:
-        if not isinstance(stated, list) or not all(isinstance(item, str) for item in stated):
-            raise self._odd(where, "no list of paths")
-        return tuple(item.replace("\\", "/") for item in stated)
+    def _paths(self, where: str, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._structure_error(where, "not a list of paths")
+        return tuple(item.replace("\\", "/") for item in value)
 
-    def _odd(self, where: str, what: str) -> UsageError:
-        return UsageError(f"{self.path} is of another structure: {where or 'the file'}: {what}", _STRUCTURE)
+    def _structure_error(self, where: str, problem: str) -> UsageError:
+        return UsageError(f"{self.path}: unexpected structure: {where or 'the file'}: {problem}", _STRUCTURE)
 
 
-class _Repeating(dict[str, Any]):
-    """An object that states a name more than once; the first one counts."""
+class _RepeatingObject(dict[str, Any]):
+    """A JSON object in which a name is repeated; the first value is kept."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__()
@@ -199,9 +199,9 @@ class _Repeating(dict[str, Any]):
                 self[name] = value
 
 
-def _parsed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    return made if len(made) == len(pairs) else _Repeating(pairs)
+def _parse_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    return parsed if len(parsed) == len(pairs) else _RepeatingObject(pairs)
 
 
 def _videos(part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -210,105 +210,108 @@ def _videos(part: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if not isinstance(frames, list):
         yield from part.items()
         return
-    # DeepfakeBench's own script for DFDC puts one video, without its name, in place of all of `val`.
-    named = str(frames[0]).replace("\\", "/").split("/") if frames else []
-    yield named[-2] if len(named) > 1 else "", part
+    # The script of DeepfakeBench for DFDC replaces `val` by a single video without its name.
+    folders = str(frames[0]).replace("\\", "/").split("/") if frames else []
+    yield folders[-2] if len(folders) > 1 else "", part
     yield from ((name, entry) for name, entry in part.items() if isinstance(entry, dict))
 
 
-#: Folders that published files name in front of the data sets' own; what follows them is what counts.
-_HOLDERS = ("datasets/rgb/", "datasets/", "deepfakes_detection_datasets/")
+#: Folders that published files put before the name of the data set; only the rest of the path is used.
+_PREFIXES = ("datasets/rgb/", "datasets/", "deepfakes_detection_datasets/")
 _DIGITS = re.compile(r"(\d+)")
 Order = tuple[str | int, ...]
 
 
 def frame_order(path: str) -> Order:
-    """Return what frames are sorted by: the numbers in their names as numbers."""
+    """Return a sort key for frames: their file names, with digits compared as numbers."""
     name = path.rpartition("/")[2]
     stem = name.rpartition(".")[0] or name
-    # The form that the split below gives too, without its cost: nearly all frames are numbers.
+    # The same key as below, but faster; nearly all frames are named by their number.
     if stem.isdecimal():
         return ("", int(stem), "")
-    return tuple(int(part) if at % 2 else part for at, part in enumerate(_DIGITS.split(stem)))
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(_DIGITS.split(stem)))
 
 
 class CropPaths:
-    """Finds the folders that a file's paths begin in; where one video of a kind was found, others are too.
+    """Locates the crops of a benchmark file; the location of one video of a kind is tried first for the next.
 
-    A path is tried as it is, and behind each folder that published files put in front of the data sets'
-    names (`./datasets/rgb/`, `./datasets/`, `deepfakes_detection_datasets/`, wherever it stands in it), under
-    each base. Only the folders of crops are looked at, each once: a crop that is missing is found when it is
-    read.
+    Each path is tried under each base, as it is and without the prefixes of published files
+    (`./datasets/rgb/`, `./datasets/`, `deepfakes_detection_datasets/`, anywhere in the path). Only the
+    folders of crops are checked, each once; a missing crop is noticed when it is read.
 
     Args:
-        bases: Folders under which relative paths may lie, the likeliest first.
+        bases: Folders that relative paths may refer to, the most likely first.
     """
 
     def __init__(self, bases: Sequence[Path]) -> None:
         self._bases = tuple(dict.fromkeys(os.path.abspath(base) for base in bases))
-        self._begins: dict[str, list[tuple[str, str]]] = {}
+        self._locations: dict[str, list[tuple[str, str]]] = {}
         self._is_folder = cache(os.path.isdir)
 
     def locate(self, kind: str, paths: Sequence[str]) -> tuple[str, ...] | None:
-        """Return where a video's crops lie, absolute; None if their folder is nowhere.
+        """Return the absolute paths of a video's crops, or None if their folder is not found.
 
         Args:
-            kind: The kind of the video; its videos are looked for first where others of the kind are.
-            paths: As the file states them, with `/`, at least one.
+            kind: The kind of the video, whose known locations are tried first.
+            paths: Paths from the file, with `/`, at least one.
         """
-        begin = self._begin(kind, paths)
-        if begin is None:
+        location = self._location(kind, paths)
+        if location is None:
             return None
-        lead, base = begin
-        stated = paths[0].rpartition("/")[0]
-        folder = _joined(base, stated[len(lead) :])
-        under, shared = os.path.join(folder, ""), f"{stated}/" if stated else ""
+        prefix, base = location
+        parent = paths[0].rpartition("/")[0]
+        folder = _joined(base, parent[len(prefix) :])
+        under, shared = os.path.join(folder, ""), f"{parent}/" if parent else ""
         return tuple(
             under + path[len(shared) :]
             if path.startswith(shared) and "/" not in path[len(shared) :]
-            else _joined(base, path[len(lead) if path.startswith(lead) else 0 :])
+            else _joined(base, path[len(prefix) if path.startswith(prefix) else 0 :])
             for path in paths
         )
 
-    def _begin(self, kind: str, paths: Sequence[str]) -> tuple[str, str] | None:
-        known = self._begins.setdefault(kind, [])
-        for begin in known:
-            if self._holds(begin, paths[0]):
-                return begin
+    def _location(self, kind: str, paths: Sequence[str]) -> tuple[str, str] | None:
+        known = self._locations.setdefault(kind, [])
+        for location in known:
+            if self._folder_exists(location, paths[0]):
+                return location
         found = self._search(paths)
-        if found is None or not self._holds(found, paths[0]):
+        if found is None or not self._folder_exists(found, paths[0]):
             return None
         known.append(found)
         return found
 
-    def _holds(self, begin: tuple[str, str], path: str) -> bool:
-        """Return whether the folder of a crop lies where another video was found."""
-        lead, base = begin
-        if not path.startswith(lead) or os.path.isabs(path) != os.path.isabs(lead):
+    def _folder_exists(self, location: tuple[str, str], path: str) -> bool:
+        """Return whether the folder of a crop exists at the location of another video."""
+        prefix, base = location
+        if not path.startswith(prefix) or os.path.isabs(path) != os.path.isabs(prefix):
             return False
-        return self._is_folder(_joined(base, path[len(lead) :].rpartition("/")[0]))
+        return self._is_folder(_joined(base, path[len(prefix) :].rpartition("/")[0]))
 
     def _search(self, paths: Sequence[str]) -> tuple[str, str] | None:
         first = paths[0]
-        leads = ["/"] if first.startswith("/") else [""]
-        leads += [first[: at + len(holder)] for holder in _HOLDERS if (at := _stands(holder, first)) >= 0]
-        tried = [(lead, base) for lead in leads for base in (("/",) if lead == "/" else self._bases)]
-        # The folder alone would do for any path without one, so a crop is asked for first.
-        for lead, base in tried:
-            if any(os.path.isfile(_joined(base, path[len(lead) :])) for path in (first, paths[-1])):
-                return lead, base
-        for lead, base in tried:
-            folder = first[len(lead) :].rpartition("/")[0]
+        prefixes = ["/"] if first.startswith("/") else [""]
+        prefixes += [
+            first[: at + len(prefix)] for prefix in _PREFIXES if (at := _find_prefix(prefix, first)) >= 0
+        ]
+        candidates = [
+            (prefix, base) for prefix in prefixes for base in (("/",) if prefix == "/" else self._bases)
+        ]
+        # A path without a folder would match any base, so look for a crop first.
+        for prefix, base in candidates:
+            if any(os.path.isfile(_joined(base, path[len(prefix) :])) for path in (first, paths[-1])):
+                return prefix, base
+        for prefix, base in candidates:
+            folder = first[len(prefix) :].rpartition("/")[0]
             if folder and self._is_folder(_joined(base, folder)):
-                return lead, base
+                return prefix, base
         return None
 
 
-def _stands(holder: str, path: str) -> int:
-    """Return where a holder stands in a path as whole folders, -1 if nowhere."""
-    if path.startswith(holder):
+def _find_prefix(prefix: str, path: str) -> int:
+    """Return the position of a prefix in a path as whole folders, -1 if it does not occur."""
+    if path.startswith(prefix):
         return 0
-    at = path.find(f"/{holder}")
+    at = path.find(f"/{prefix}")
     return at + 1 if at >= 0 else -1
 
 

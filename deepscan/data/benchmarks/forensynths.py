@@ -1,4 +1,4 @@
-"""Pictures of 19 generators, faces or not, read where they lie: ForenSynths and UniversalFakeDetect."""
+"""Pictures of 19 generators, not only faces, read in place: ForenSynths and UniversalFakeDetect."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from deepscan.errors import MissingError, UsageError, choice_hint
 from deepscan.media.frames import Image
 from deepscan.media.suffixes import STILLS
 
-#: Names of the folders, anywhere below a generator's, that hold real and fake pictures. They are the kinds.
+#: Names of the folders of real and fake pictures, anywhere below a generator's folder, and of the kinds.
 REAL_FOLDER, FAKE_FOLDER = "0_real", "1_fake"
-#: Side of the middle of a picture that is looked at, in pixels.
+#: Side of the central square that is scored, in pixels.
 CENTRE_SIDE = 224
-#: Where the generators' folders may lie under the root, as their authors pack them.
-HOLDERS = (
+#: Parent folders of the generators' folders under the root, in the archives of their authors.
+PARENT_FOLDERS = (
     *("", "test", "datasets/test", "CNN_synth_testset", "ForenSynths", "ForenSynths/test"),
     *("diffusion_datasets", "datasets/diffusion_datasets"),
 )
@@ -25,11 +25,11 @@ HOLDERS = (
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """Where the pictures of a generator come from.
+    """Source of a generator's pictures.
 
     Attributes:
-        reals: Folder with the real pictures that go with it; its own where None.
-        origin: Where its authors give it out, for a hint.
+        reals: Folder of the matching real pictures; None for its own folder.
+        origin: Where its authors publish it, for a hint.
     """
 
     reals: str | None
@@ -38,7 +38,7 @@ class Generator:
 
 _FORENSYNTHS = "the test set of github.com/PeterWang512/CNNDetection"
 _DIFFUSION = "the diffusion_datasets of github.com/WisconsinAIVision/UniversalFakeDetect"
-#: Name of a subset in tables, and of its folder -> its generator, in the order of the tables.
+#: Name of a subset in tables, and of its folder -> its generator, in table order.
 GENERATORS: Mapping[str, Generator] = {
     **dict.fromkeys(
         (
@@ -56,20 +56,20 @@ GENERATORS: Mapping[str, Generator] = {
 
 
 def read_generator(root: Path, name: str, cap: int = 0) -> tuple[FaceVideo, ...]:
-    """Return the pictures of a generator and the real ones that go with it, each as a video of one frame.
+    """Return the pictures of a generator and the matching real pictures, each as a video of one frame.
 
-    Pictures are those below a folder `0_real` or `1_fake`, however deep. Of a diffusion model the reals are
-    those of `imagenet` or `laion`; where there are none, its own `0_real` will do. Reals come first, each
-    class in the order of folders and names.
+    All pictures below a folder `0_real` or `1_fake` are read. For a diffusion model, the reals are those of
+    `imagenet` or `laion`, or its own `0_real` if there are none. Reals come first; each class is sorted by
+    folder and name.
 
     Args:
-        root: Folder under which the generators' folders lie, directly or as in `HOLDERS`.
+        root: Folder of the generators' folders, or of one of `PARENT_FOLDERS`.
         name: The generator.
-        cap: How many pictures of a class at most, spread evenly over them; 0 for all.
+        cap: Maximum number of pictures of each class, evenly spread; 0 for all.
 
     Raises:
-        MissingError: Its pictures, or the real ones, are not there; the hint says what to put where.
-        UsageError: There is no such generator.
+        MissingError: Its pictures or the real ones are missing; the hint describes the expected folders.
+        UsageError: The generator is unknown.
     """
     if name not in GENERATORS:
         raise UsageError(f"unknown generator {name!r}", choice_hint(name, GENERATORS))
@@ -79,20 +79,21 @@ def read_generator(root: Path, name: str, cap: int = 0) -> tuple[FaceVideo, ...]
         if pictures is None:
             raise _missing(root, name, kind)
         if cap and cap < len(pictures):
-            pictures = [pictures[at] for at in np.linspace(0, len(pictures) - 1, cap).astype(int).tolist()]
+            indices = np.linspace(0, len(pictures) - 1, cap).astype(int).tolist()
+            pictures = [pictures[index] for index in indices]
         videos += [FaceVideo(name, kind, label, "test", title, (path,)) for title, path in pictures]
     return tuple(videos)
 
 
 def centre_crop(image: Image, side: int = CENTRE_SIDE) -> Image:
-    """Return the middle of a picture at its own scale, with black around it where it is smaller.
+    """Return the central square of a picture without resizing, padded with black if the picture is smaller.
 
-    The test transform of UniversalFakeDetect (CVPR 2023), which resizes nothing: traces of a generator do not
-    outlive resizing. Odd margins are divided as torchvision's CenterCrop divides them.
+    The test transform of UniversalFakeDetect (CVPR 2023): resizing would destroy the traces of a generator.
+    Odd margins are split like in torchvision's CenterCrop.
 
     Args:
         image: Shape (h, w, 3), uint8.
-        side: Of the result, in pixels.
+        side: Side of the result, in pixels.
 
     Returns:
         Shape (side, side, 3).
@@ -105,30 +106,30 @@ def centre_crop(image: Image, side: int = CENTRE_SIDE) -> Image:
             margins[axis] = (before, side - size - before)
             image = np.pad(image, margins)
         elif size > side:
-            # Half a pixel goes to the even side, as Python rounds.
+            # `round` rounds half a pixel to even, as torchvision does.
             start = round((size - side) / 2)
             image = image[start : start + side] if axis == 0 else image[:, start : start + side]
     return np.ascontiguousarray(image)
 
 
 def _sources(root: Path, name: str, kind: str) -> Iterator[list[tuple[str, str]]]:
-    """Yield the pictures, by name and path, of each folder that may hold that class of a generator."""
+    """Yield the pictures (name, path) of each folder that may contain this class of a generator."""
     paired = GENERATORS[name].reals
     folders = [paired, name] if kind == REAL_FOLDER and paired else [name]
     for folder in folders:
-        for holder in HOLDERS:
-            top = os.path.join(root, holder, folder)
+        for parent in PARENT_FOLDERS:
+            top = os.path.join(root, parent, folder)
             yield [(os.path.relpath(path, top), path) for path in _pictures(top, kind)]
 
 
 def _pictures(top: str, kind: str) -> Iterator[str]:
-    met: set[str] = set()
+    visited: set[str] = set()
     for folder, below, files in os.walk(top, followlinks=True):
-        # A link may lead back to where the walk has been.
-        if os.path.realpath(folder) in met:
+        # Symbolic links may form a cycle.
+        if os.path.realpath(folder) in visited:
             below.clear()
             continue
-        met.add(os.path.realpath(folder))
+        visited.add(os.path.realpath(folder))
         below.sort()
         if kind in os.path.relpath(folder, top).split(os.sep):
             for name in sorted(files):
@@ -139,12 +140,12 @@ def _pictures(top: str, kind: str) -> Iterator[str]:
 def _missing(root: Path, name: str, kind: str) -> MissingError:
     generator = GENERATORS[name]
     if generator.reals is None:
-        wanted = f"test/{name}/{REAL_FOLDER} and test/{name}/{FAKE_FOLDER}, or the same below each class"
+        expected = f"test/{name}/{REAL_FOLDER} and test/{name}/{FAKE_FOLDER}, or both below each class"
     else:
-        wanted = (
+        expected = (
             f"diffusion_datasets/{name}/{FAKE_FOLDER} and diffusion_datasets/{generator.reals}/{REAL_FOLDER}"
         )
     return MissingError(
-        f"there are no pictures in a folder {kind} for {name!r} in {root}",
-        f"fetch {generator.origin}; in {root} there must be {wanted}",
+        f"no pictures of {name!r} found in a folder {kind} below {root}",
+        f"download {generator.origin}; {root} must contain {expected}",
     )

@@ -1,1 +1,1 @@
-"""Aligned face crops, cut and kept: for training from pictures, for benchmarks from videos."""
+"""Aligned face crops on disk, cut from pictures for training and from videos for benchmarks."""

@@ -1,4 +1,4 @@
-"""Aligned crops of a folder of face pictures, made once and kept: what training reads."""
+"""Cache of the aligned crops of a folder of face pictures, for training."""
 
 import hashlib
 import json
@@ -30,11 +30,11 @@ CropIndices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelLayer:
-    """What is known of the pixels of crops, such as where they were forged.
+    """A label of every pixel of the crops, such as whether it was forged.
 
     Attributes:
         values: 0 to 255, shape (N, S, S), uint8.
-        known: Of which crops, shape (N,), bool; the others are 0 all over.
+        known: Which crops have the layer, shape (N,), bool; the others are all 0.
     """
 
     values: Image
@@ -43,23 +43,23 @@ class PixelLayer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropSet:
-    """Aligned crops with what is known of each.
+    """Aligned crops with their labels and metadata.
 
     Attributes:
-        crops: RGB, shape (N, S, S, 3), uint8, mapped from the cache.
+        crops: RGB, shape (N, S, S, 3), uint8, memory-mapped from the cache.
         labels: 0 for real, 1 for fake, shape (N,), int64.
-        groups: What each was made from, length N.
-        videos: Of which video each is a frame, length N.
+        groups: Group of each crop, such as its source video, length N.
+        videos: Video of each crop, length N.
         splits: `train`, `val` or `pairs`, length N.
-        dropped: Pictures without a face that could be found.
-        key: What they depend on, hashed: recipe and pictures.
-        layers: `forged`, what was forged in each, and `face`, where its face is, if that is known of any.
-        origins: Who published each, its source where the index does not say, length N. Like the next three,
-            empty where nothing is known of any crop.
-        pairs: Name that a real shares with the fakes made of it, empty for none, length N.
-        methods: How each fake was made, length N.
-        face_px: Shorter side of each face in the original video, 0 for not known, shape (N,), int64.
-        sources: Which of the data sets in the index each is of, length N.
+        dropped: Number of pictures in which no face was found.
+        key: Hash of the recipe and the pictures.
+        layers: `forged`, the forged pixels, and `face`, the face region; only layers that some crop has.
+        origins: Publisher of each crop, or its source if the index does not name one, length N. Like the next
+            three, empty if unknown for all crops.
+        pairs: Name that a real shares with the fakes made from it, empty for none, length N.
+        methods: Method that made each fake, length N.
+        face_px: Shorter side of each face in the original video, 0 if unknown, shape (N,), int64.
+        sources: Data set of each crop, from the index, length N.
     """
 
     crops: Image
@@ -77,27 +77,27 @@ class CropSet:
     sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        beside = {name: len(getattr(self, name)) for name in ("labels", "groups", "videos", "splits")}
+        lengths = {name: len(getattr(self, name)) for name in ("labels", "groups", "videos", "splits")}
         optional = ("origins", "pairs", "methods", "face_px", "sources")
-        beside |= {name: count for name in optional if (count := len(getattr(self, name)))}
-        beside |= {name: len(layer.values) for name, layer in self.layers.items()}
-        if self.crops.ndim != 4 or set(beside.values()) != {len(self.crops)}:
-            raise ValueError(f"crops of shape {self.crops.shape} do not match the lengths of {beside}")
+        lengths |= {name: count for name in optional if (count := len(getattr(self, name)))}
+        lengths |= {name: len(layer.values) for name, layer in self.layers.items()}
+        if self.crops.ndim != 4 or set(lengths.values()) != {len(self.crops)}:
+            raise ValueError(f"crops of shape {self.crops.shape} do not match the lengths of {lengths}")
 
     @property
-    def stated(self) -> str:
-        """What the index says of the crops, hashed."""
-        said = [self.labels.tolist(), self.groups, self.videos, self.splits]
-        said += [self.origins, self.pairs, self.face_px.tolist()]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+    def index_hash(self) -> str:
+        """Hash of the fields of the index."""
+        fields = [self.labels.tolist(), self.groups, self.videos, self.splits]
+        fields += [self.origins, self.pairs, self.face_px.tolist()]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
 
     def where(self, split: str, frames: int = 0, sampling: Sampling = "even") -> NDArray[np.int64]:
-        """Return the positions of the crops in a split.
+        """Return the indices of the crops in a split.
 
         Args:
             split: `train`, `val` or `pairs`.
-            frames: How many crops of a video at most; 0 for all.
-            sampling: Which: spread `even`ly over the video, or the `first`.
+            frames: Maximum number of crops per video; 0 for all.
+            sampling: Which crops of a video: `even`ly spread, or the `first`.
         """
         positions = np.flatnonzero(np.asarray(self.splits) == split)
         if not frames:
@@ -105,26 +105,27 @@ class CropSet:
         of_video: dict[tuple[str, int], list[int]] = defaultdict(list)
         for at in positions:
             of_video[self.videos[at], int(self.labels[at])].append(int(at))
-        taken: list[int] = []
+        chosen: list[int] = []
         for crops in of_video.values():
             last = len(crops) - 1 if sampling == "even" else min(frames, len(crops)) - 1
-            taken += [crops[at] for at in np.linspace(0, last, min(frames, len(crops))).astype(int)]
-        return np.array(sorted(taken), dtype=np.int64)
+            chosen += [crops[at] for at in np.linspace(0, last, min(frames, len(crops))).astype(int)]
+        return np.array(sorted(chosen), dtype=np.int64)
 
 
 def cache_key(pictures: Sequence[LabelledPicture], recipe: CropRecipe) -> str:
-    """Return what the crops depend on, hashed: the recipe, and the bytes of every picture in their order.
+    """Return a hash of the recipe and of the bytes of all pictures, in order.
 
-    Of benchmarks' crops, which may be a million, their paths, sizes and times stand for their bytes.
+    For the crops of benchmarks, of which there may be a million, paths, sizes and modification times are
+    hashed instead of the bytes.
 
     Raises:
-        MissingError: One of these is not there.
+        MissingError: One of these crops is missing.
     """
     digest = hashlib.sha256(json.dumps([recipe.to_json(), MARGIN], sort_keys=True).encode())
     for picture in pictures:
         if picture.aligned is not None:
             for path in (picture.path, *picture.layers.values()):
-                digest.update(_stamp(path))
+                digest.update(_fingerprint(path))
             digest.update(json.dumps(picture.aligned.to_json(), sort_keys=True).encode())
             continue
         digest.update(hashlib.sha256(picture.path.read_bytes()).digest())
@@ -133,13 +134,13 @@ def cache_key(pictures: Sequence[LabelledPicture], recipe: CropRecipe) -> str:
     return digest.hexdigest()[:16]
 
 
-def _stamp(path: Path) -> bytes:
+def _fingerprint(path: Path) -> bytes:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
-        hint = "restore it, or repeat the command that prepared it, which cuts what is missing"
-        raise MissingError(f"{path} is not there", hint)
-    return f"{path}|{found.st_size}|{found.st_mtime_ns}".encode("utf-8", "surrogateescape")
+        hint = "restore it, or run the command that prepared it again, which adds missing crops"
+        raise MissingError(f"{path} is missing", hint)
+    return f"{path}|{status.st_size}|{status.st_mtime_ns}".encode("utf-8", "surrogateescape")
 
 
 def prepare_crops(
@@ -150,24 +151,24 @@ def prepare_crops(
     workers: int = 2,
     on_progress: OnProgress | None = None,
 ) -> CropSet:
-    """Return the aligned crops of pictures, from the cache where it has them.
+    """Return the aligned crops of pictures, cutting those that are not in the cache.
 
     Args:
-        pictures: What to crop, each with one face.
-        recipe: How; its `input_side` is the side S of the crops.
-        store: Folder of the cache; it takes 3 * S * S bytes a picture, and S * S more for each layer.
-        workers: Processes; 0 works in this one.
+        pictures: Pictures of one face each.
+        recipe: Crop recipe; its `input_side` is the side S of the crops.
+        store: Folder of the cache, which needs 3 * S * S bytes per picture, and S * S more for each layer.
+        workers: Number of processes; 0 to work in this process.
         on_progress: Progress callback: (done, total).
 
     Raises:
-        MissingError: A crop of a benchmark is not there.
-        UsageError: A picture or a mask cannot be read, or no face was found in any.
+        MissingError: A crop of a benchmark is missing.
+        UsageError: A picture or a mask cannot be read, or no picture shows a face.
     """
     key = cache_key(pictures, recipe)
     data, index = store / f"crops-{key}.u8", store / f"crops-{key}.json"
     if not (data.is_file() and index.is_file()):
         store.mkdir(parents=True, exist_ok=True)
-        _check(pictures)
+        _check_headers(pictures)
         kept = _fill(data, pictures, recipe, workers, on_progress)
         with atomic_write(index) as file:
             file.write(json.dumps({"recipe": recipe.to_json(), "kept": kept}).encode())
@@ -176,10 +177,10 @@ def prepare_crops(
     shape = (len(kept), recipe.input_side, recipe.input_side)
     layers = {
         name: PixelLayer(
-            np.memmap(_layer_of(data, name), np.uint8, "r", shape=shape),
+            np.memmap(_layer_path(data, name), np.uint8, "r", shape=shape),
             np.array([name in picture.layers for picture in chosen]),
         )
-        for name in _names(pictures)
+        for name in _layer_names(pictures)
     }
     return CropSet(
         crops=np.memmap(data, np.uint8, "r", shape=(*shape, 3)),
@@ -198,11 +199,11 @@ def prepare_crops(
     )
 
 
-def _check(pictures: Sequence[LabelledPicture]) -> None:
-    """Check the head of every file first, so that a wrong one is found before hours of cutting.
+def _check_headers(pictures: Sequence[LabelledPicture]) -> None:
+    """Check the header of every file, so that a wrong one is found before hours of cutting.
 
     Raises:
-        UsageError: A picture or a mask is none.
+        UsageError: A picture or a mask is not an image file.
     """
     for picture in pictures:
         for path in (picture.path, *picture.layers.values()):
@@ -210,11 +211,11 @@ def _check(pictures: Sequence[LabelledPicture]) -> None:
                 raise unreadable(path)
 
 
-def _layer_of(data: Path, name: str) -> Path:
+def _layer_path(data: Path, name: str) -> Path:
     return data.with_suffix(f".{name}.u8")
 
 
-def _names(pictures: Sequence[LabelledPicture]) -> list[str]:
+def _layer_names(pictures: Sequence[LabelledPicture]) -> list[str]:
     return sorted({name for picture in pictures for name in picture.layers})
 
 
@@ -225,18 +226,18 @@ def _fill(
     workers: int,
     on_progress: OnProgress | None,
 ) -> list[int]:
-    """Write the crops of all pictures that show a face; return which pictures these are.
+    """Write the crops of all pictures that show a face, and return the indices of these pictures.
 
-    What was written before an interruption stands, and the work goes on behind it.
+    An interrupted run is resumed after its last complete batch.
     """
     batches = [pictures[start : start + _BATCH] for start in range(0, len(pictures), _BATCH)]
-    targets = {"": data, **{name: _layer_of(data, name) for name in _names(pictures)}}
+    targets = {"": data, **{name: _layer_path(data, name) for name in _layer_names(pictures)}}
     partial = {name: path.with_suffix(path.suffix + ".tmp") for name, path in targets.items()}
     journal = data.with_suffix(".journal")
     try:
-        kept = _cut_on(batches, recipe, workers, partial, journal, on_progress)
+        kept = _resume_cutting(batches, recipe, workers, partial, journal, on_progress)
     except UsageError:
-        # Whatever mends it changes the key, and what was cut would never be found again.
+        # Fixing the pictures changes the key, so these crops would never be used.
         _remove(journal, *partial.values())
         raise
     for name, path in partial.items():
@@ -245,7 +246,7 @@ def _fill(
     return kept
 
 
-def _cut_on(
+def _resume_cutting(
     batches: Sequence[Sequence[LabelledPicture]],
     recipe: CropRecipe,
     workers: int,
@@ -253,34 +254,34 @@ def _cut_on(
     journal: Path,
     on_progress: OnProgress | None,
 ) -> list[int]:
-    """Cut from where the journal ends; return which pictures are kept, the earlier ones too."""
+    """Cut the batches that the journal does not list; return the indices of all pictures with a crop."""
     blank = np.zeros((recipe.input_side, recipe.input_side), np.uint8)
     bytes_of = {name: blank.nbytes * (1 if name else 3) for name in partial}
-    past = _past(journal, {path: bytes_of[name] for name, path in partial.items()})
-    kept = [at for batch in past for at in batch]
-    done, total = sum(map(len, batches[: len(past)])), sum(map(len, batches))
+    finished = _finished_batches(journal, {path: bytes_of[name] for name, path in partial.items()})
+    kept = [at for batch in finished for at in batch]
+    done, total = sum(map(len, batches[: len(finished)])), sum(map(len, batches))
     with ExitStack() as stack:
-        # Straight to the disk: a data set of frames does not fit into memory.
+        # Write to disk immediately: a data set may not fit into memory.
         files = {name: stack.enter_context(path.open("ab")) for name, path in partial.items()}
         for name, file in files.items():
             file.truncate(len(kept) * bytes_of[name])
-        journal.write_text("".join(f"{json.dumps(batch)}\n" for batch in past), encoding="utf-8")
-        noted = stack.enter_context(journal.open("a", encoding="utf-8"))
-        for made in cut_all(batches[len(past) :], recipe, workers):
-            found = [done + offset for offset, cut in enumerate(made) if cut is not None]
-            for crop, layers in filter(None, made):
+        journal.write_text("".join(f"{json.dumps(batch)}\n" for batch in finished), encoding="utf-8")
+        journal_file = stack.enter_context(journal.open("a", encoding="utf-8"))
+        for cuts in cut_all(batches[len(finished) :], recipe, workers):
+            with_face = [done + offset for offset, cut in enumerate(cuts) if cut is not None]
+            for crop, layers in filter(None, cuts):
                 for name, file in files.items():
                     file.write((layers.get(name, blank) if name else crop).tobytes())
             for file in files.values():
                 file.flush()
-            noted.write(f"{json.dumps(found)}\n")
-            noted.flush()
-            kept += found
-            done += len(made)
+            journal_file.write(f"{json.dumps(with_face)}\n")
+            journal_file.flush()
+            kept += with_face
+            done += len(cuts)
             if on_progress is not None:
                 on_progress(done, total)
     if not kept:
-        raise UsageError(f"no face was found in any of {done} pictures", "give pictures of faces")
+        raise UsageError(f"no face was found in any of the {done} pictures", "give pictures of faces")
     return kept
 
 
@@ -289,16 +290,16 @@ def _remove(*paths: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _past(journal: Path, bytes_of: Mapping[Path, int]) -> list[list[int]]:
-    """Return which pictures are kept of each batch that was cut before, as far as their crops are there."""
+def _finished_batches(journal: Path, bytes_of: Mapping[Path, int]) -> list[list[int]]:
+    """Return the pictures with a crop of each finished batch, up to the first whose crops are incomplete."""
     if not journal.is_file() or not all(path.is_file() for path in bytes_of):
         return []
-    there = min(path.stat().st_size // size for path, size in bytes_of.items())
-    past: list[list[int]] = []
+    complete = min(path.stat().st_size // size for path, size in bytes_of.items())
+    finished: list[list[int]] = []
     for line in journal.read_text(encoding="utf-8").splitlines(keepends=True):
-        # A line without its end was being written.
+        # A line without a line break is incomplete.
         batch = json.loads(line) if line.endswith("\n") else None
-        if batch is None or sum(map(len, past)) + len(batch) > there:
+        if batch is None or sum(map(len, finished)) + len(batch) > complete:
             break
-        past.append(batch)
-    return past
+        finished.append(batch)
+    return finished

@@ -1,4 +1,4 @@
-"""Cuts the faces out of pictures, with what is known of their pixels, in as many processes as are given."""
+"""Cuts faces and their pixel layers out of pictures, in several processes."""
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from deepscan.faces.finder import FaceFinder, open_finder
 from deepscan.faces.regions import hull_mask
 from deepscan.media.frames import Image
 
-#: A picture that is cut tight around its face shows the face finder no edge of it: a quarter of the side is
-#: reflected around it first.
+#: Reflected border of a picture, as a fraction of its shorter side: without it, the face finder misses faces
+#: in pictures that are cropped tightly.
 MARGIN = 0.25
 
 #: A crop, shape (S, S, 3), and its layers by name, shape (S, S).
@@ -27,7 +27,7 @@ Cut = tuple[Image, dict[str, Image]]
 
 
 def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats | None]:
-    """Return the five landmarks of each picture's largest face, in its pixels; None where there is no face.
+    """Return the five landmarks of the largest face of each picture, in pixels; None without a face.
 
     Args:
         images: RGB, shape (h, w, 3), uint8, each mostly filled by one face.
@@ -49,12 +49,12 @@ def find_landmarks(images: Sequence[Image], finder: FaceFinder) -> list[Floats |
 def cut_all(
     batches: Sequence[Sequence[LabelledPicture]], recipe: CropRecipe, workers: int
 ) -> Iterator[list[Cut | None]]:
-    """Yield what is cut out of each batch of pictures, in their order.
+    """Yield the crops of each batch of pictures, in order.
 
     Args:
         batches: The pictures.
-        recipe: How they are cut.
-        workers: Processes; 0 works in this one.
+        recipe: Crop recipe.
+        workers: Number of processes; 0 to work in this process.
 
     Raises:
         UsageError: A picture or a mask cannot be read.
@@ -63,31 +63,31 @@ def cut_all(
         cut = Cutter(recipe)
         yield from map(cut, batches)
         return
-    # A forked child would inherit the locks of this process's threads, torch's and OpenCV's among them.
+    # A forked process would inherit locks held by threads of torch or OpenCV.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield from pool.map(partial(_cut, recipe), batches)
 
 
 class Cutter:
-    """Cuts the face, and what is known of its pixels, out of each of a batch of pictures."""
+    """Cuts the face and its layers out of each picture of a batch."""
 
     def __init__(self, recipe: CropRecipe) -> None:
         self.recipe = recipe
         self._finder = open_finder("fast", threads=1)
 
     def __call__(self, pictures: Sequence[LabelledPicture]) -> list[Cut | None]:
-        """Return crop and layers of each picture, uint8; None where there is no face."""
+        """Return crop and layers of each picture, uint8; None without a face."""
         images = [_read(picture.path, cv2.IMREAD_COLOR)[..., ::-1].copy() for picture in pictures]
-        unknown = [at for at, picture in enumerate(pictures) if picture.aligned is None]
+        unaligned = [at for at, picture in enumerate(pictures) if picture.aligned is None]
         landmarks: list[Floats | None] = [
-            # Of whatever size they are stored: their landmarks lie where their recipe puts them.
-            None if given is None else given.landmarks_at(image.shape[0])
-            for given, image in zip((picture.aligned for picture in pictures), images, strict=True)
+            # The recipe determines the landmarks of an aligned crop, at any stored size.
+            None if aligned is None else aligned.landmarks_at(image.shape[0])
+            for aligned, image in zip((picture.aligned for picture in pictures), images, strict=True)
         ]
-        if unknown:
-            found = find_landmarks([images[at] for at in unknown], self._finder)
-            for at, points in zip(unknown, found, strict=True):
+        if unaligned:
+            found = find_landmarks([images[at] for at in unaligned], self._finder)
+            for at, points in zip(unaligned, found, strict=True):
                 landmarks[at] = points
         return [
             None if points is None else self._cut(picture, image, points)
@@ -103,21 +103,21 @@ class Cutter:
 
 
 def _layer(path: Path, size: tuple[int, int]) -> Image:
-    """Return a layer of a picture of that height and width: drawn, or the hull of landmarks."""
+    """Return a layer of a picture of the given height and width: a picture, or the hull of landmarks."""
     if path.suffix == ".npy":
         return hull_mask(np.load(path), size).astype(np.uint8) * np.uint8(255)
     layer = _read(path, cv2.IMREAD_GRAYSCALE)
     if layer.shape != size:
         raise UsageError(
-            f"{path} is {layer.shape[1]} x {layer.shape[0]} pixels, its picture {size[1]} x {size[0]}",
-            "a mask has the size of its picture",
+            f"{path} is {layer.shape[1]} x {layer.shape[0]} pixels, but its picture {size[1]} x {size[0]}",
+            "give the mask the size of its picture",
         )
     return layer
 
 
 @cache
 def _cutter(recipe: CropRecipe) -> Cutter:
-    # Once a worker process: its nets take longer to load than a batch to cut.
+    # Cached per worker process: loading the face finder takes longer than cutting a batch.
     cv2.setNumThreads(1)
     return Cutter(recipe)
 
@@ -126,14 +126,14 @@ def _cut(recipe: CropRecipe, pictures: Sequence[LabelledPicture]) -> list[Cut | 
     return _cutter(recipe)(pictures)
 
 
-def _read(path: Path, how: int) -> Image:
-    image = cv2.imread(str(path), how)
+def _read(path: Path, mode: int) -> Image:
+    image = cv2.imread(str(path), mode)
     if image is None:
         raise unreadable(path)
     return np.asarray(image, dtype=np.uint8)
 
 
 def unreadable(path: Path) -> UsageError:
-    """Return the error for a picture, or a mask, that OpenCV does not read; it reads no HEIC."""
-    hint = "restore it, convert it to PNG, or take it out of the index or the folder"
-    return UsageError(f"{path} is not a picture that can be read", hint)
+    """Return the error for a picture or a mask that OpenCV cannot read, such as HEIC."""
+    hint = "restore it, convert it to PNG, or remove it from the index or the folder"
+    return UsageError(f"{path} is not a readable picture", hint)

@@ -1,4 +1,4 @@
-"""From a source video to its aligned crops on disk: decode -> find faces -> align -> write."""
+"""Cuts the faces of source videos into aligned crops on disk: decode -> find faces -> align -> write."""
 
 import hashlib
 import io
@@ -33,13 +33,13 @@ from deepscan.scanning.summary import counted
 
 @dataclass(frozen=True, slots=True)
 class VideoToCrop:
-    """A video that is to be cut.
+    """A video, or a sequence of pictures, whose faces are to be cropped.
 
     Attributes:
-        path: The video; of a sequence of pictures, its folder.
-        place: Where its crops go.
-        mask: Video or folder of pictures that shows frame by frame what was forged; None where there is none.
-        pictures: Position and file of each picture that is looked at; empty for a video.
+        path: The video, or the folder of a sequence of pictures.
+        place: Location of its crops.
+        mask: Video or folder of pictures with the forged pixels of each frame; None without masks.
+        pictures: Index and file of each sampled picture; empty for a video.
     """
 
     path: Path
@@ -50,18 +50,17 @@ class VideoToCrop:
 
 @dataclass(frozen=True, slots=True)
 class CroppedVideo:
-    """What has become of a source.
+    """Outcome of a source video.
 
     Attributes:
-        status: `ok` if it has at least one crop, or why it has none.
+        status: `ok` if it has at least one crop, else the reason why not.
         detail: One line for a status other than `ok`, else empty.
-        warnings: What a user of the crops must know although the status is `ok`.
-        sha256: Of the file; of a sequence, of the pictures that were looked at, one behind the other; None
-            where it could not be read.
-        size: In bytes of the same.
-        sampled: How many frames were looked at.
-        indices: Frames whose crops were written, ascending.
-        masks: Those of them whose masks were written too.
+        warnings: Warnings for users of the crops, even if the status is `ok`.
+        sha256: Hash of the file, or of the concatenated sampled pictures; None if unreadable.
+        size: Size of the same in bytes.
+        sampled: Number of sampled frames.
+        indices: Indices of the frames with a crop, ascending.
+        masks: Indices of those that have a mask too.
     """
 
     status: Status
@@ -76,19 +75,19 @@ class CroppedVideo:
 
 @dataclass(slots=True, eq=False)
 class CropState:
-    """A source on its way: what has been made of it so far.
+    """Progress of a source video.
 
     Attributes:
-        source: Which.
-        report: How its decoding ended, None while it goes on.
-        waiting: Frames that have not been through the face finder yet.
+        source: The video.
+        report: Report of its decoding; None until it has ended.
+        waiting: Number of frames that wait for the face finder.
         failure: Error message of the stage that failed; empty on success.
-        follow_state: Where its faces were last.
-        sampled: How many frames were looked at.
-        landmarks: Index of each frame with a face -> its landmarks in the frame's pixels.
+        follow_state: Last positions of its faces.
+        sampled: Number of sampled frames.
+        landmarks: Index of each frame with a face -> its landmarks in pixels of the frame.
         size: Height and width of its frames.
         masked: Frames whose masks were written.
-        unmasked: Why masks are missing, as far as that is known.
+        unmasked: Reason why masks are missing, if known.
     """
 
     source: VideoToCrop
@@ -107,12 +106,12 @@ Emit = Callable[[VideoToCrop, CroppedVideo], None]
 
 
 class VideoCropper:
-    """Cuts the largest face out of each sampled frame of many videos, as a scan cuts it.
+    """Cuts the largest face out of each sampled frame of many videos, in the same way as a scan.
 
     Args:
-        pool: The decoders, fenced; its options say how many frames are sampled.
+        pool: The decoder processes; its options set the number of sampled frames.
         finder: The face finder.
-        recipe: How faces are cut out.
+        recipe: Crop recipe.
     """
 
     def __init__(self, pool: DecodePool, finder: FaceFinder, recipe: CropRecipe) -> None:
@@ -122,16 +121,16 @@ class VideoCropper:
         self._jobs = count()
         self._videos: dict[int, CropState] = {}
         self._faces: FaceStage[CropState] = FaceStage(finder)
-        # Those whose faces are known and whose mask video waits for a decoder, and is being decoded.
+        # Videos with known faces whose mask video waits for a decoder, or is being decoded.
         self._unmasked: deque[CropState] = deque()
         self._masks: dict[int, CropState] = {}
 
     def extract(self, sources: Iterable[VideoToCrop], emit: Emit) -> None:
-        """Cut sources and say what became of each as it ends.
+        """Cut sources and report the outcome of each.
 
         Args:
-            sources: No two with the same place.
-            emit: Called as each ends, when all that is written of it is written whole.
+            sources: The videos, each with a different place.
+            emit: Called when a video has ended and all of its files are complete.
 
         Raises:
             DeepscanError: A file cannot be written.
@@ -147,18 +146,18 @@ class VideoCropper:
                 source = None if exhausted else next(queue, None)
                 if exhausted := source is None:
                     break
-                # After a sequence, which is read here, the decoders are heard before the next is begun.
+                # Sequences are read in this process, so poll the decoders after each one.
                 pictures = bool(source.pictures)
                 self._begin(source, emit)
-            waits = self._pool.busy and not self._faces and not pictures
-            quiet = not self._take(self._pool.poll(0.5 if waits else 0.0), emit)
+            may_wait = self._pool.busy and not self._faces and not pictures
+            quiet = not self._take(self._pool.poll(0.5 if may_wait else 0.0), emit)
             if len(self._faces) >= FRAME_BATCH or (quiet and self._faces):
                 self._faces.run(self._keep)
             for job in [job for job, video in self._videos.items() if video.report and not video.waiting]:
                 self._end(self._videos.pop(job), emit)
 
     def _begin(self, source: VideoToCrop, emit: Emit) -> None:
-        # An earlier attempt may have left other frames.
+        # An earlier attempt may have left different frames.
         source.place.clear()
         video = CropState(source)
         if source.pictures:
@@ -199,13 +198,13 @@ class VideoCropper:
             lambda part: [align(image, points, self._recipe) for points in part], [landmarks]
         )
         if isinstance(crop, Exception):
-            video.failure = f"cutting a face out failed at frame {index}: {crop}"
+            video.failure = f"cropping a face failed at frame {index}: {crop}"
             return
         place, points = video.source.place, io.BytesIO()
         _write(place.file("frames", index), _png(crop[..., ::-1]))
         np.save(points, in_crop(landmarks, self._recipe))
         _write(place.file("landmarks", index), points.getvalue())
-        # A copy: the finder's landmarks are a view of those of a whole batch.
+        # Copy, since the landmarks are a view into those of a whole batch.
         video.landmarks[index], video.size = landmarks.copy(), image.shape[:2]
 
     def _read_pictures(self, video: CropState) -> None:
@@ -213,7 +212,7 @@ class VideoCropper:
         size, digest = 0, hashlib.sha256()
         for start in range(0, len(pictures), FRAME_BATCH):
             images = []
-            for at, path in pictures[start : start + FRAME_BATCH]:
+            for index, path in pictures[start : start + FRAME_BATCH]:
                 content = _content(path)
                 size += len(content)
                 digest.update(content)
@@ -221,7 +220,7 @@ class VideoCropper:
                 if bgr is None:
                     lost += 1
                 else:
-                    images.append((at, np.ascontiguousarray(bgr[..., ::-1])))
+                    images.append((index, np.ascontiguousarray(bgr[..., ::-1])))
             found = run_isolating_failures(
                 partial(find_landmarks, finder=self._finder), [image for _, image in images]
             )
@@ -230,11 +229,11 @@ class VideoCropper:
                     video.failure = f"finding faces failed at frame {index}: {landmarks}"
                 else:
                     self._cut(video, index, image, landmarks)
-        none, warning = lost == len(pictures), f"pictures that cannot be read: {lost} of {len(pictures)}"
+        all_lost, warning = lost == len(pictures), f"unreadable pictures: {lost} of {len(pictures)}"
         video.report = DecodeReport(
-            status="decode_error" if none else "ok",
-            detail=f"none of its {lost} pictures can be read" if none else "",
-            warnings=(warning,) if lost and not none else (),
+            status="decode_error" if all_lost else "ok",
+            detail=f"none of the {lost} pictures can be read" if all_lost else "",
+            warnings=(warning,) if lost and not all_lost else (),
             sha256=digest.hexdigest(),
             size=size,
             info=None,
@@ -245,7 +244,7 @@ class VideoCropper:
         )
 
     def _end(self, video: CropState, emit: Emit) -> None:
-        """Go on to the masks of a video whose faces are known, if there is anything to mask."""
+        """Cut the masks of a video whose faces are known, if it has any, or emit its outcome."""
         mask = video.source.mask if _status(video)[0] == "ok" else None
         if mask is not None and not mask.is_dir():
             self._unmasked.append(video)
@@ -266,18 +265,18 @@ class VideoCropper:
         named = {path.stem: path for path in ordered}
         stems = {index: path.stem for index, path in video.source.pictures}
         for index in video.landmarks:
-            # Those of a sequence are called like its pictures, those of a video follow its frames.
+            # The masks of a sequence have the names of its pictures; those of a video are in frame order.
             path = named.get(stems[index]) if stems else next(iter(ordered[index : index + 1]), None)
             grey = None if path is None else _picture(_content(path), cv2.IMREAD_GRAYSCALE)
             if grey is None:
-                video.unmasked = f"frame {index} has none that can be read in {folder}"
+                video.unmasked = f"frame {index} has no readable mask in {folder}"
             else:
                 self._keep_mask(video, index, grey)
 
     def _keep_mask(self, video: CropState, index: int, grey: Image) -> None:
         if grey.shape != video.size:
             (height, width), (h, w) = video.size, grey.shape
-            video.unmasked = f"they are {w} x {h} pixels, the frames {width} x {height}"
+            video.unmasked = f"they are {w} x {h} pixels, but the frames {width} x {height}"
         elif index in video.landmarks:
             crop = align(grey, video.landmarks[index], self._recipe)
             _write(video.source.place.file("masks", index), _png(crop))
@@ -285,18 +284,18 @@ class VideoCropper:
 
 
 def in_crop(landmarks: Floats, recipe: CropRecipe) -> Floats:
-    """Return where a frame's landmarks lie in the crop that a recipe cuts by them, shape (5, 2), float32.
+    """Transform landmarks from a frame to its aligned crop, shape (5, 2), float32.
 
     Args:
-        landmarks: In the frame's pixels, shape (5, 2).
-        recipe: How the crop is cut.
+        landmarks: In pixels of the frame, shape (5, 2).
+        recipe: Crop recipe.
     """
     matrix = similarity(landmarks, recipe.template)
     points = landmarks @ matrix[:, :2].T + matrix[:, 2]
-    # Pixels are counted from the middle of the first.
+    # Pixel coordinates refer to pixel centres.
     points = (points + 0.5) * (recipe.input_side / recipe.side) - 0.5
-    placed: Floats = points.astype(np.float32)
-    return placed
+    scaled: Floats = points.astype(np.float32)
+    return scaled
 
 
 def _status(video: CropState) -> tuple[Status, str]:
@@ -311,7 +310,7 @@ def _status(video: CropState) -> tuple[Status, str]:
 
 
 def _concluded(video: CropState) -> CroppedVideo:
-    """Return the outcome of a source; remove its crops if it failed."""
+    """Return the outcome of a video; remove its crops if it failed."""
     assert video.report is not None
     status, detail = _status(video)
     report, warnings = video.report, video.report.warnings
@@ -320,14 +319,14 @@ def _concluded(video: CropState) -> CroppedVideo:
         return CroppedVideo(status, detail, warnings, report.sha256, report.size, video.sampled, (), ())
     missing = len(video.landmarks) - len(video.masked)
     if video.source.mask is not None and missing:
-        why = video.unmasked or "the masks end before the frames"
-        warnings = (*warnings, f"masks that are missing: {missing} of {len(video.landmarks)}: {why}")
+        reason = video.unmasked or "there are fewer masks than frames"
+        warnings = (*warnings, f"missing masks: {missing} of {len(video.landmarks)}: {reason}")
     indices, masks = tuple(sorted(video.landmarks)), tuple(sorted(video.masked))
     return CroppedVideo("ok", "", warnings, report.sha256, report.size, video.sampled, indices, masks)
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file holds, nothing where it cannot be read."""
+    """Return the content of a file; empty if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -352,5 +351,6 @@ def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise DeepscanError(
-            f"{path} cannot be written: {error.strerror}", "make room or mend it, then repeat the command"
+            f"{path} cannot be written: {error.strerror}",
+            "free some disk space or fix the permissions, then run the command again",
         )

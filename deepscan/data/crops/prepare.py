@@ -1,4 +1,4 @@
-"""From a raw data set to a benchmark: aligned crops, the JSON that lists them, and how they were cut."""
+"""Prepares a raw data set as a benchmark: aligned crops, the JSON file that lists them, and their recipe."""
 
 import os
 from collections import Counter, defaultdict
@@ -38,21 +38,21 @@ from deepscan.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
-    """What is prepared of a data set, and how.
+    """Options of `prepare_dataset`.
 
     Attributes:
-        recipe: How faces are cut out; by default DeepfakeBench's 256 pixels.
-        frames: How many frames of a video are sampled, evenly.
+        recipe: Crop recipe; by default that of DeepfakeBench, with 256 pixels.
+        frames: Number of frames sampled from each video, evenly spread.
         faces: Name of a face finder, of `FINDERS`, as in a scan.
-        faces_device: `cpu` or `cuda`, likewise.
-        splits: Only these; all where empty.
-        kinds: Only these; all where empty.
-        compression: Of a data set that has several; None for c23.
-        name: What it is called from now on; None for the name that it has.
-        limit: At most this many videos of each kind and split; None for all.
+        faces_device: Device of the face finder, `cpu` or `cuda`.
+        splits: Splits to prepare; empty for all.
+        kinds: Kinds to prepare; empty for all.
+        compression: Compression level, for data sets with several; None for c23.
+        name: Name of the benchmark; None for that of the data set.
+        limit: Maximum number of videos of each kind and split; None for all.
         retry: Statuses whose videos are tried again.
-        overwrite: Start over, whatever is there.
-        workers: Decoders at once, None for a number that suits the machine.
+        overwrite: Whether to start over and replace existing files.
+        workers: Number of decoder processes, None to choose by the machine.
     """
 
     recipe: CropRecipe = field(default_factory=CropRecipe)
@@ -71,27 +71,27 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         for name in ("frames", "limit", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise UsageError(f"--{name} must be above 0, not {value}", "leave it out for its default")
+                raise UsageError(f"--{name} must be at least 1, not {value}", "leave it out for its default")
         require_choice("--faces", (self.faces,), FINDERS.names)
         require_choice("--faces-device", (self.faces_device,), FACE_DEVICES)
         require_choice("--split", self.splits, SPLITS)
         require_choice("--retry", sorted(self.retry), STATUSES)
         require_choice("--compression", (self.compression,) if self.compression else (), COMPRESSIONS)
         if self.name is not None and (self.name in ("", ".", "..") or set("/\\") & set(self.name)):
-            raise UsageError(f"--name {self.name!r} is not a file name", "leave slashes out")
+            raise UsageError(f"--name {self.name!r} is not a file name", "use a name without slashes")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What came of it.
+    """Result of `prepare_dataset`.
 
     Attributes:
         json: The benchmark file.
-        journal: What became of each video.
-        videos: How many videos the benchmark file has, those of earlier commands included.
-        lines: The journal's lines of the videos that were asked for, in the data set's order.
-        repeated: Videos that the data set names twice, the later ones left out.
-        same: Videos of the benchmark file that are byte-equal, group by group; none is left out.
+        journal: The journal, with the outcome of each video.
+        videos: Number of videos in the benchmark file, including those of earlier runs.
+        lines: The journal's lines of the requested videos, in the order of the data set.
+        repeated: Number of videos that the data set lists again; only the first one is used.
+        same: Groups of byte-identical videos in the benchmark file; all of them are kept.
     """
 
     json: Path
@@ -103,7 +103,7 @@ class Prepared:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What this tells the shell."""
+        """Exit code of the command."""
         failed = any(line["status"] in FAILURES for line in self.lines)
         return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
@@ -112,10 +112,10 @@ class PrepareListener:
     """Progress of `prepare_dataset`; override what you need."""
 
     def planned(self, todo: int, done: int) -> None:
-        """`todo` videos are to be cut; `done` were cut before."""
+        """Called once with the number of videos to cut, and of those done earlier."""
 
     def ended(self, line: Mapping[str, Any]) -> None:
-        """A video has ended; its line is on disk."""
+        """Called with the line of a finished video, which is on disk."""
 
 
 def prepare_dataset(
@@ -125,99 +125,99 @@ def prepare_dataset(
     options: PrepareOptions,
     listener: PrepareListener | None = None,
 ) -> Prepared:
-    """Cut a data set's faces out and write its benchmark file; go on behind what is there.
+    """Cut the faces of a data set and write its benchmark file, resuming an earlier run.
 
-    File and journal hold all that was ever prepared there with the same recipe, sampling and face finder:
-    splits, kinds and compressions may come one after another.
+    Runs with the same recipe, sampling and face finder add to the same file and journal, so that splits,
+    kinds and compressions can be prepared one after another.
 
     Args:
-        layout: How the data set lies on disk.
-        root: Its folder.
-        out: Where to write.
-        options: What, and how.
+        layout: Layout of the data set.
+        root: Folder of the data set.
+        out: Output folder.
+        options: What to prepare, and how.
         listener: Receives the progress.
 
     Raises:
-        MissingError: The data set, or what was asked for of it, is not under its root, or the device is not
-            there.
-        UsageError: No such kind or compression; the crops would lie among the videos; no video has a crop.
-        ContractError: What is there was prepared otherwise.
+        MissingError: The data set, a requested part of it, or the device is missing.
+        UsageError: A kind or compression is unknown, the output folder contains the data set, or no video
+            gave a crop.
+        ContractError: The existing files were prepared with other options.
         DeepscanError: A file cannot be written.
     """
     files = PreparedFiles(out, options.name or layout.dataset)
-    options = _checked(layout, root, files, options)
+    options = _validated(layout, root, files, options)
     root = root.resolve()
     with exclusive_lock(files.journal):
-        stated = _stated(layout, root, options)
-        lines = {} if options.overwrite else files.earlier(stated)
+        identity = _identity(layout, root, options)
+        lines = {} if options.overwrite else files.earlier(identity)
         owners = {crops_of(line): recorded_path(line) for line in lines.values()}
-        items, repeated = plan_videos(layout, root, options.frames, owners)
+        planned, repeated = plan_videos(layout, root, options.frames, owners)
         if layout.nested:
-            _check_kinds(items, layout, root, options)
-        chosen = list(_chosen(items, options))
+            _check_kinds(planned, layout, root, options)
+        chosen = list(_select(planned, options))
         if not chosen:
-            remedy = "put it there, or ask for another --split, --kind or --compression"
-            raise layout.missing(root, remedy, "has no such video")
-        # A device that is not there ends it here, before anything says that it was used.
+            remedy = "put them there, or change --split, --kind or --compression"
+            raise layout.missing(root, remedy, "has no such videos")
+        # Fail on a missing device before any file claims that it was used.
         finder = open_finder(options.faces, device=options.faces_device)
-        files.begin(stated, overwrite=options.overwrite)
-        todo = _plan(items, chosen, lines, files, options.retry)
+        files.begin(identity, overwrite=options.overwrite)
+        todo = _plan(planned, chosen, lines, files, options.retry)
         listener = listener or PrepareListener()
         listener.planned(sum(map(len, todo.values())), sum(item.key in lines for item in chosen))
-        _work(todo, lines, files, options, finder, listener)
+        _crop_videos(todo, lines, files, options, finder, listener)
         videos = list(face_videos(lines.values(), layout, files))
         if not videos:
-            became = Counter(lines[item.key]["status"] for item in chosen)
-            statuses = ", ".join(f"{count} {status}" for status, count in became.most_common())
-            raise UsageError(f"no video gave a crop: {statuses}", f"{files.journal} says why for each")
+            counts = Counter(lines[item.key]["status"] for item in chosen)
+            statuses = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+            raise UsageError(f"no video gave a crop: {statuses}", f"see {files.journal} for the reasons")
         write_benchmark(files.json, videos, nested=layout.nested)
-    asked = tuple(lines[item.key] for item in chosen)
+    requested = tuple(lines[item.key] for item in chosen)
     same = byte_equal(lines.values())
-    return Prepared(files.json, files.journal, len(videos), asked, repeated, same)
+    return Prepared(files.json, files.journal, len(videos), requested, repeated, same)
 
 
-def _checked(
+def _validated(
     layout: DatasetLayout, root: Path, files: PreparedFiles, options: PrepareOptions
 ) -> PrepareOptions:
     require_choice("--kind", options.kinds, layout.kinds)
     if options.compression and not layout.nested:
-        raise UsageError(f"{layout.dataset} knows no compressions", "leave --compression out")
+        raise UsageError(f"{layout.dataset} has no compression levels", "leave --compression out")
     if not root.is_dir():
-        raise layout.missing(root, "name its folder with --root")
+        raise layout.missing(root, "give its folder with --root")
     crops, videos = (files.out / files.name).resolve(), root.resolve()
     if crops == videos or crops in videos.parents:
-        raise UsageError(f"the crops would lie among the videos, in {crops}", "name another --out")
+        raise UsageError(f"the crops would be written into the data set, in {crops}", "choose another --out")
     try:
         files.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{files.out} cannot be made: {error.strerror}", "name another --out")
+        raise UsageError(f"{files.out} cannot be created: {error.strerror}", "choose another --out")
     return replace(options, compression=(options.compression or DEFAULT_COMPRESSION) if layout.nested else "")
 
 
 def _check_kinds(
-    items: Sequence[PlannedVideo], layout: DatasetLayout, root: Path, options: PrepareOptions
+    planned: Sequence[PlannedVideo], layout: DatasetLayout, root: Path, options: PrepareOptions
 ) -> None:
-    """Refuse a data set of which a kind is not there in this compression, rather than leave it out."""
-    there = {item.video.kind for item in items if item.video.compression == options.compression}
-    if lacking := [kind for kind in options.kinds or layout.kinds if kind not in there]:
-        remedy = "download it, or name the kinds that are there with --kind, or another --compression"
-        raise layout.missing(root, remedy, f"has no {', '.join(lacking)} in {options.compression}")
+    """Raise if a requested kind has no videos in this compression, instead of skipping it."""
+    present = {item.video.kind for item in planned if item.video.compression == options.compression}
+    if missing := [kind for kind in options.kinds or layout.kinds if kind not in present]:
+        remedy = "download it, or choose the available kinds with --kind, or another --compression"
+        raise layout.missing(root, remedy, f"has no {', '.join(missing)} in {options.compression}")
 
 
-def _chosen(items: Sequence[PlannedVideo], options: PrepareOptions) -> Iterator[PlannedVideo]:
-    """Yield the videos that are asked for: at most `limit` of each kind and split."""
+def _select(planned: Sequence[PlannedVideo], options: PrepareOptions) -> Iterator[PlannedVideo]:
+    """Yield the requested videos: at most `limit` of each kind and split."""
     counts: Counter[tuple[str, str]] = Counter()
-    for item in items:
+    for item in planned:
         kind, split, level, _ = item.key
-        asked = split in (options.splits or (split,)) and kind in (options.kinds or (kind,))
-        if level == options.compression and asked:
+        requested = split in (options.splits or (split,)) and kind in (options.kinds or (kind,))
+        if level == options.compression and requested:
             counts[kind, split] += 1
             if options.limit is None or counts[kind, split] <= options.limit:
                 yield item
 
 
-def _stated(layout: DatasetLayout, root: Path, options: PrepareOptions) -> dict[str, Any]:
-    """Return what all that is prepared into one file has to share."""
+def _identity(layout: DatasetLayout, root: Path, options: PrepareOptions) -> dict[str, Any]:
+    """Return the settings that all runs into one benchmark file must share."""
     return {
         "schema": SCHEMA,
         "dataset": layout.dataset,
@@ -231,30 +231,30 @@ def _stated(layout: DatasetLayout, root: Path, options: PrepareOptions) -> dict[
 
 
 def _plan(
-    items: Sequence[PlannedVideo],
+    planned: Sequence[PlannedVideo],
     chosen: Sequence[PlannedVideo],
     lines: dict[PlanKey, JournalLine],
     files: PreparedFiles,
     retry: Collection[Status],
 ) -> dict[VideoToCrop, list[PlannedVideo]]:
-    """Give each video that was asked for and whose crops are there its line; return what is to be cut.
+    """Update the lines of requested videos whose crops are complete; return the videos to cut.
 
-    What is to be cut has no line any more.
+    The lines of videos to cut are removed.
     """
     of_crops = {crops_of(line): line for line in lines.values()}
-    recut: set[CropsKey] = set()
+    to_cut: set[CropsKey] = set()
     for item in chosen:
         line = lines.get(item.key) or of_crops.get(item.crops)
-        if line is not None and line["status"] not in retry and _stands(line, item, files):
-            # Those of a video that is in several splits are cut once.
+        if line is not None and line["status"] not in retry and _is_complete(line, item, files):
+            # A video in several splits is cut once.
             lines[item.key] = {**line, "split": item.video.split, "name": item.video.name}
         else:
-            recut.add(item.crops)
-    asked = {item.key for item in chosen}
+            to_cut.add(item.crops)
+    requested = {item.key for item in chosen}
     todo: dict[VideoToCrop, list[PlannedVideo]] = defaultdict(list)
-    for item in items:
-        # Splits that were not asked for now may have the same crops, which will not be there as they were.
-        if item.crops in recut and (item.key in asked or item.key in lines):
+    for item in planned:
+        # Other splits may share these crops, which are about to be replaced.
+        if item.crops in to_cut and (item.key in requested or item.key in lines):
             lines.pop(item.key, None)
             pictures = tuple(zip(item.indices, item.video.frames, strict=True))
             source = VideoToCrop(item.video.path, files.place(item.crops), item.video.mask, pictures)
@@ -262,7 +262,7 @@ def _plan(
     return todo
 
 
-def _work(
+def _crop_videos(
     todo: Mapping[VideoToCrop, Sequence[PlannedVideo]],
     lines: dict[PlanKey, JournalLine],
     files: PreparedFiles,
@@ -270,13 +270,13 @@ def _work(
     finder: FaceFinder,
     listener: PrepareListener,
 ) -> None:
-    """Cut what is to be cut, and add its lines to those that stand."""
+    """Cut the videos in `todo`, and add their lines to the existing ones."""
     kept = (dump_line(line).encode("ascii") + b"\n" for line in lines.values())
     with Journal(files.journal, kept) as journal:
 
-        def emit(source: VideoToCrop, extract: CroppedVideo) -> None:
+        def emit(source: VideoToCrop, cropped: CroppedVideo) -> None:
             for item in todo[source]:
-                line = _line(item, extract)
+                line = _line(item, cropped)
                 journal.append(line)
                 lines[item.key] = line
                 listener.ended(line)
@@ -288,49 +288,49 @@ def _work(
             VideoCropper(pool, finder, options.recipe).extract(todo, emit)
 
 
-def _stands(line: JournalLine, item: PlannedVideo, files: PreparedFiles) -> bool:
-    """Return whether a video's file and crops are as its line says."""
+def _is_complete(line: JournalLine, item: PlannedVideo, files: PreparedFiles) -> bool:
+    """Return whether a video's file is unchanged and its crops are complete."""
     if item.size() != line["bytes"] or (item.video.mask is not None) != line["mask"]:
         return False
-    # Pictures may all be of one size: of a sequence that grew, others are looked at.
+    # A sequence that has grown is sampled at other indices, even if its pictures have the same size.
     if item.indices and not set(line["frames"]) <= set(item.indices):
         return False
     place = files.place(crops_of(line))
     # Landmarks are written with their frames.
     return all(
-        _written(place.file(what, index))
-        for what in OUTPUTS
-        for index in line["masks" if what == "masks" else "frames"]
+        _is_written(place.file(output, index))
+        for output in OUTPUTS
+        for index in line["masks" if output == "masks" else "frames"]
     )
 
 
-def _written(path: Path) -> bool:
-    # After a power cut a file may be there and empty.
+def _is_written(path: Path) -> bool:
+    # A power cut may leave an empty file.
     try:
         return path.stat().st_size > 0
     except FileNotFoundError:
         return False
 
 
-def _line(item: PlannedVideo, extract: CroppedVideo) -> JournalLine:
+def _line(item: PlannedVideo, cropped: CroppedVideo) -> JournalLine:
     text, raw = path_fields(os.fsencode(item.video.path))
     return {
         "schema": SCHEMA,
         "path": text,
         **({} if raw is None else {"path_bytes": raw}),
-        "sha256": extract.sha256,
-        "bytes": extract.size,
+        "sha256": cropped.sha256,
+        "bytes": cropped.size,
         "kind": item.video.kind,
         "split": item.video.split,
         "compression": item.video.compression,
         "name": item.video.name,
         "mask": item.video.mask is not None,
         "folder": item.folder,
-        "status": extract.status,
-        "detail": extract.detail,
-        "warnings": list(extract.warnings),
-        "sampled": extract.sampled,
-        "faces": len(extract.indices),
-        "frames": list(extract.indices),
-        "masks": list(extract.masks),
+        "status": cropped.status,
+        "detail": cropped.detail,
+        "warnings": list(cropped.warnings),
+        "sampled": cropped.sampled,
+        "faces": len(cropped.indices),
+        "frames": list(cropped.indices),
+        "masks": list(cropped.masks),
     }

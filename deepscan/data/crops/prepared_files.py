@@ -1,4 +1,4 @@
-"""What a prepared data set has on disk: its file, its journal, and the folder of each video's crops."""
+"""Files of a prepared data set: the benchmark file, the journal, and the folders of the crops."""
 
 import json
 import os
@@ -20,42 +20,42 @@ from deepscan.media.sampling import sample_indices
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.record_lines import recorded_path
 
-#: Kind, split, compression and name: what a video is known by.
+#: Kind, split, compression and name, which identify a video.
 PlanKey = tuple[str, str, str, str]
-#: Compression, kind and folder: what a video's crops are known by, whatever splits it is in.
+#: Compression, kind and folder, which identify the crops of a video in all of its splits.
 CropsKey = tuple[str, str, str]
 
-#: What is written of a video.
+#: Kinds of files that are written for a video.
 CropOutput = Literal["frames", "landmarks", "masks"]
 OUTPUTS: tuple[CropOutput, ...] = get_args(CropOutput)
-#: Bytes that a folder takes of its video's name: file systems have room for 255, and more may follow.
-_LONGEST = 200
+#: Bytes of a video's name that are used for its folder: file systems allow 255, and a suffix may follow.
+_MAX_NAME_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a video's crops lie: `FOLDER/frames/VIDEO/012.png`, its landmarks and masks beside `frames`.
+    """Location of a video's crops: `FOLDER/frames/VIDEO/012.png`; likewise for `landmarks` and `masks`.
 
     Attributes:
-        folder: That of its kind.
-        video: Name of its own folder, unique there.
+        folder: Folder of its kind.
+        video: Name of the video's folder, unique within its kind.
     """
 
     folder: Path
     video: str
 
-    def file(self, what: CropOutput, index: int) -> Path:
+    def file(self, output: CropOutput, index: int) -> Path:
         """Return the file of one frame."""
-        return self.folder / what / self.video / f"{index:03d}{'.npy' if what == 'landmarks' else '.png'}"
+        return self.folder / output / self.video / f"{index:03d}{'.npy' if output == 'landmarks' else '.png'}"
 
     def clear(self) -> None:
-        """Remove what lies there.
+        """Remove all files of the video.
 
         Raises:
-            DeepscanError: It cannot be removed.
+            DeepscanError: A folder cannot be removed.
         """
-        for what in OUTPUTS:
-            folder = self.folder / what / self.video
+        for output in OUTPUTS:
+            folder = self.folder / output / self.video
             try:
                 if folder.is_dir():
                     shutil.rmtree(folder)
@@ -65,11 +65,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVideo:
-    """A video of a data set.
+    """A video of a data set, with the folder of its crops.
 
     Attributes:
-        video: The video, its path absolute; of a sequence, with those pictures alone that are looked at.
-        indices: Their positions in the sequence; empty for a video.
+        video: The video, with an absolute path; a sequence has its sampled pictures only.
+        indices: Indices of these pictures in the sequence; empty for a video.
         folder: Name of the folder of its crops.
     """
 
@@ -79,18 +79,18 @@ class PlannedVideo:
 
     @property
     def key(self) -> PlanKey:
-        """What it is known by."""
+        """Key of the video."""
         return self.video.kind, self.video.split, self.video.compression, self.video.name
 
     @property
     def crops(self) -> CropsKey:
-        """What its crops are known by."""
+        """Key of its crops."""
         return self.video.compression, self.video.kind, self.folder
 
     def size(self) -> int | None:
-        """Return its bytes as it lies there now: of a sequence, of the pictures that are looked at.
+        """Return its current size in bytes: of the file, or of the sampled pictures together.
 
-        A video that cannot be read has None, a picture counts for nothing then.
+        The result is None for an unreadable video; unreadable pictures count as 0.
         """
         if self.indices:
             return sum(_size(picture) or 0 for picture in self.video.frames)
@@ -100,25 +100,25 @@ class PlannedVideo:
 def plan_videos(
     layout: DatasetLayout, root: Path, frames: int, owners: Mapping[CropsKey, bytes]
 ) -> tuple[list[PlannedVideo], int]:
-    """Return a data set's videos, each once, and how many are named again.
+    """Return the videos of a data set without repetitions, and the number of repetitions.
 
     Args:
-        layout: How the data set lies on disk.
-        root: Its folder.
-        frames: How many pictures of a sequence are looked at, evenly.
-        owners: Crops that are there -> path of their video, which keeps them.
+        layout: Layout of the data set.
+        root: Folder of the data set.
+        frames: Number of pictures sampled from a sequence, evenly spread.
+        owners: Existing crops -> path of their video, which keeps its folder.
 
     Raises:
-        MissingError: As the layout does.
-        ContractError: A video has a name that no folder can have.
+        MissingError: The layout found a list or a folder missing.
+        ContractError: The name of a video cannot be used for a folder.
     """
     found: dict[PlanKey, PlannedVideo] = {}
     taken, repeated = dict(owners), 0
     for video in layout.videos(root):
         path = os.path.abspath(video.path)
-        # Of a million pictures only those that are looked at are held.
+        # Keep only the sampled pictures in memory: there may be a million.
         indices = sample_indices(len(video.frames), frames)
-        pictures = tuple(video.frames[at] for at in indices)
+        pictures = tuple(video.frames[index] for index in indices)
         item = PlannedVideo(replace(video, path=Path(path), frames=pictures), indices, "")
         if item.key in found:
             repeated += 1
@@ -133,24 +133,24 @@ def _size(path: Path) -> int | None:
 
 
 def _folder(video: SourceVideo, path: bytes, taken: dict[CropsKey, bytes], dataset: str) -> str:
-    """Return a video's name or, where another split has another video of that name, the next free one."""
-    # Whoever reads a benchmark file takes a backslash for a slash.
+    """Return a video's name, or a free variant if another video in another split has the same name."""
+    # Readers of benchmark files treat a backslash as a slash.
     name = video.name.replace("/", "_").replace("\\", "_")
-    if len(os.fsencode(name)) > _LONGEST:
-        name = os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
+        name = os.fsencode(name)[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
     if name in ("", ".", "..") or "\0" in name:
         raise ContractError(
-            f"{dataset} has a video called {video.name!r}", "correct its lists, or rename the video"
+            f"{dataset} has a video named {video.name!r}", "correct its lists, or rename the video"
         )
-    others = (f"{name}~{video.split}{number or ''}" for number in count())
+    alternatives = (f"{name}~{video.split}{number or ''}" for number in count())
     return next(
         folder
-        for folder in chain([name], others)
+        for folder in chain([name], alternatives)
         if taken.setdefault((video.compression, video.kind, folder), path) == path
     )
 
 
-#: One line of the journal: a video of a kind, split and compression, and what became of it.
+#: One line of the journal: a video of a kind, split and compression, with its outcome.
 JournalLine = dict[str, Any]
 
 
@@ -159,8 +159,8 @@ class PreparedFiles:
     """The files of a prepared data set.
 
     Attributes:
-        out: The folder that they are in.
-        name: Its name.
+        out: Folder of the files.
+        name: Name of the data set.
     """
 
     out: Path
@@ -173,93 +173,95 @@ class PreparedFiles:
 
     @property
     def sidecar(self) -> Path:
-        """How the crops were cut."""
+        """The file with the settings of the crops."""
         return sidecar(self.json)
 
     @property
     def journal(self) -> Path:
-        """What became of each video."""
+        """The journal, with the outcome of each video."""
         return self.out / f"{self.name}.videos.jsonl"
 
     def place(self, crops: CropsKey) -> Place:
-        """Return where the crops of a video lie."""
+        """Return the location of a video's crops."""
         compression, kind, video = crops
         return Place(self.out / self.name / compression / kind, video)
 
-    def earlier(self, stated: Mapping[str, Any]) -> dict[PlanKey, JournalLine]:
-        """Return the lines of what was prepared before.
+    def earlier(self, identity: Mapping[str, Any]) -> dict[PlanKey, JournalLine]:
+        """Return the lines of earlier runs.
 
         Args:
-            stated: As `begin` takes it.
+            identity: Settings of this run; see `begin`.
 
         Raises:
-            ContractError: It was prepared otherwise.
-            UsageError: A file of that name is there that was not made here.
+            ContractError: The earlier runs had other settings.
+            UsageError: There are files of this name without a record of their settings.
         """
         if not self.sidecar.exists():
             for path in (self.json, self.journal):
                 if path.exists():
-                    hint = "name another --out, or replace it by --overwrite"
-                    raise UsageError(f"{path} is there, and nothing that says how it was made", hint)
+                    hint = "choose another --out, or replace it with --overwrite"
+                    raise UsageError(
+                        f"{path} exists, but {self.sidecar.name} with its settings does not", hint
+                    )
             return {}
-        before = _read(self.sidecar)
-        differing = [
+        earlier_identity = _read(self.sidecar)
+        differences = [
             f"{name} was {was!r}, is {now!r}"
-            for name, now in stated.items()
-            if (was := before.get(name)) != now
+            for name, now in identity.items()
+            if (was := earlier_identity.get(name)) != now
         ]
-        if differing:
+        if differences:
             raise ContractError(
-                f"{self.json} was prepared otherwise: {'; '.join(differing)}",
-                "repeat the first command, or name another --out or --name, or start over with --overwrite",
+                f"{self.json} was prepared with other settings: {'; '.join(differences)}",
+                "use the earlier settings, choose another --out or --name, or start over with --overwrite",
             )
         if not self.journal.exists():
             return {}
         lines = (line for _, _, line in read_journal(self.journal))
         return {(line["kind"], line["split"], line["compression"], line["name"]): line for line in lines}
 
-    def begin(self, stated: Mapping[str, Any], *, overwrite: bool) -> None:
-        """State how it is prepared from now on.
+    def begin(self, identity: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Record the settings of this and of later runs.
 
         Args:
-            stated: What all that is prepared into one file has to share.
-            overwrite: Whether to discard what was prepared before.
+            identity: Settings that all runs into one benchmark file must share.
+            overwrite: Whether to discard the files of earlier runs.
         """
         if overwrite:
             for path in (self.json, self.sidecar, self.journal):
                 path.unlink(missing_ok=True)
         if not self.sidecar.exists():
             with atomic_write(self.sidecar) as file:
-                file.write(json.dumps(stated, indent=1).encode("ascii") + b"\n")
+                file.write(json.dumps(identity, indent=1).encode("ascii") + b"\n")
 
 
 def sidecar(path: Path) -> Path:
-    """Return the file beside a benchmark file that says how its crops were cut."""
+    """Return the path of the file with the settings of a benchmark file's crops."""
     return path.with_suffix(".crop.json")
 
 
 def read_crop_recipe(path: Path) -> CropRecipe:
-    """Return how the crops of a benchmark file were cut: DeepfakeBench's own recipe where nothing says so.
+    """Return the crop recipe of a benchmark file; that of DeepfakeBench if none is recorded.
 
     Args:
         path: The benchmark file.
 
     Raises:
-        ContractError: What says so cannot be read.
+        ContractError: The recorded settings cannot be read.
     """
-    beside = sidecar(path)
-    return CropRecipe.from_json(_read(beside)["crop"]) if beside.exists() else CropRecipe()
+    settings = sidecar(path)
+    return CropRecipe.from_json(_read(settings)["crop"]) if settings.exists() else CropRecipe()
 
 
 def crops_of(line: JournalLine) -> CropsKey:
-    """Return what the crops of a line are known by."""
+    """Return the key of the crops of a line."""
     return line["compression"], line["kind"], line["folder"]
 
 
 def face_videos(
     lines: Iterable[JournalLine], layout: DatasetLayout, files: PreparedFiles
 ) -> Iterator[FaceVideo]:
-    """Yield the videos that have crops, in an order that does not depend on which ended first."""
+    """Yield the videos that have crops, in an order that does not depend on timing."""
 
     def order(line: JournalLine) -> tuple[int, str, str, str]:
         return layout.kinds.index(line["kind"]), line["compression"], line["split"], line["name"]
@@ -281,26 +283,26 @@ def face_videos(
 
 
 def byte_equal(lines: Iterable[JournalLine]) -> tuple[tuple[JournalLine, ...], ...]:
-    """Return the videos with crops that are the same bytes under several paths, group by group.
+    """Return groups of videos with crops that are byte-identical under different paths.
 
-    They stay in the benchmark: its authors list them.
+    They stay in the benchmark, because its authors list them.
     """
     groups: dict[str, dict[bytes, JournalLine]] = defaultdict(dict)
     for line in sorted(lines, key=lambda line: (line["kind"], line["split"], line["name"])):
         if line["status"] == "ok":
-            # A video that is in several splits has a line for each.
+            # A video in several splits has a line for each of them.
             groups[line["sha256"]].setdefault(recorded_path(line), line)
     return tuple(tuple(of_path.values()) for of_path in groups.values() if len(of_path) > 1)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(said, dict) or not isinstance(said.get("crop"), dict):
-            raise ValueError("it has no crop recipe")
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not isinstance(content.get("crop"), dict):
+            raise ValueError("no crop recipe")
     except (OSError, ValueError) as error:
         raise ContractError(
-            f"{path}, which says how crops were cut, cannot be read: {error}",
+            f"{path}, with the settings of the crops, cannot be read: {error}",
             "prepare the data set again with --overwrite",
         )
-    return said
+    return content

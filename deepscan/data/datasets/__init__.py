@@ -1,4 +1,4 @@
-"""Data sets as their authors lay them out on disk: which video is what, and in which split."""
+"""Published data sets in the layout of their authors: label and split of each video."""
 
 import difflib
 from typing import TYPE_CHECKING
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from deepscan.data.datasets.layout import DatasetLayout
 
 _HERE = "deepscan.data.datasets"
-#: The methods of DF40 that were run on videos of FaceForensics++ and of Celeb-DF: swaps, reenactments and
-#: syntheses of whole faces.
+#: The methods of DF40 that were applied to videos of FaceForensics++ and Celeb-DF: face swaps, reenactments
+#: and syntheses of whole faces.
 # fmt: off
 DF40_METHODS = (
     "uniface", "blendface", "mobileswap", "e4s", "facedancer", "fsgan", "inswap", "simswap", "faceswap",
@@ -20,7 +20,7 @@ DF40_METHODS = (
     "VQGAN", "StyleGAN2", "StyleGAN3", "StyleGANXL", "sd2.1", "ddim", "rddm", "pixart", "DiT", "SiT",
 )
 # fmt: on
-#: The two kinds of videos that they were run on, as they end the name of a benchmark file.
+#: The two sources of these videos, as suffixes of benchmark file names.
 DF40_DOMAINS = ("ff", "cdf")
 
 _WHOLE = {
@@ -40,13 +40,13 @@ _WHOLE = {
 _SINGLE = ("FF-DF", "FF-F2F", "FF-FS", "FF-NT")
 _DF40 = tuple(f"{method}_{domain}" for domain in DF40_DOMAINS for method in DF40_METHODS)
 
-#: Name of a data set -> how its files lie.
+#: Name of a data set -> its layout.
 DATASETS: "Registry[DatasetLayout]" = Registry(
     "data set",
     _WHOLE | dict.fromkeys(_SINGLE, f"{_HERE}.faceforensics") | dict.fromkeys(_DF40, f"{_HERE}.df40"),
 )
 
-#: What people write for a name, without case and punctuation -> the data sets that they mean.
+#: Alternative names, without case and punctuation -> data sets.
 _ALIASES: dict[str, tuple[str, ...]] = {
     "ff": ("FaceForensics++",),
     "ffpp": ("FaceForensics++",),
@@ -73,16 +73,16 @@ def register(*layouts: "DatasetLayout") -> None:
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """Return the names of the data sets that a user means.
+    """Return the names of the data sets that a user's input refers to.
 
-    Case and punctuation do not count, short names of the field are known (`dfd`, `wdf`), and `df40`,
-    `df40-ff` and `df40-cdf` mean all of their methods.
+    Case and punctuation are ignored, common abbreviations are accepted (`dfd`, `wdf`), and `df40`, `df40-ff`
+    and `df40-cdf` stand for all of their methods.
 
     Args:
-        text: What was typed.
+        text: The user's input.
 
     Raises:
-        UsageError: No data set is called that.
+        UsageError: No data set has this name.
     """
     plain = {_plain(name): (name,) for name in DATASETS.names} | _ALIASES
     if text in DATASETS.names:
@@ -94,7 +94,7 @@ def names_of(text: str) -> tuple[str, ...]:
         raise UsageError(f"unknown data set {text!r}", f"did you mean {plain[close[0]][0]!r}?")
     raise UsageError(
         f"unknown data set {text!r}",
-        f"choose from: {', '.join((*_WHOLE, *_SINGLE))}, df40, or a method of it such as {_DF40[0]}",
+        f"choose from: {', '.join((*_WHOLE, *_SINGLE))}, df40, or one of its methods, such as {_DF40[0]}",
     )
 
 

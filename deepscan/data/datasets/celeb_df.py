@@ -19,7 +19,7 @@ FOLDERS = {"Celeb-real": 0, "YouTube-real": 0, "Celeb-synthesis": 1}
 
 
 class CelebDF(DatasetLayout):
-    """Videos of celebrities: those of its list are `test` and `val`, all others `train`.
+    """Videos of celebrities: those in the list are `test` and `val`, all others are `train`.
 
     Args:
         version: 1 or 2.
@@ -35,36 +35,36 @@ class CelebDF(DatasetLayout):
     @uniquely_named
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
-        homes = {folder: self.folder(root, folder) for folder in FOLDERS}
-        found = {folder: self.filled(home, videos_in(home)) for folder, home in homes.items()}
-        tested = self.listed(root)
+        paths = {folder: self.folder(root, folder) for folder in FOLDERS}
+        found = {folder: self.filled(path, videos_in(path)) for folder, path in paths.items()}
+        test_videos = self.listed(root)
         for folder, label in FOLDERS.items():
             for name, path in found[folder].items():
-                if (folder, name) not in tested:
+                if (folder, name) not in test_videos:
                     yield SourceVideo(path, self.kinds[label], "train", name)
         for split in ("val", "test"):
-            for folder, name in tested:
-                path = found[folder].get(name, homes[folder] / f"{name}.mp4")
+            for folder, name in test_videos:
+                path = found[folder].get(name, paths[folder] / f"{name}.mp4")
                 yield SourceVideo(path, self.kinds[FOLDERS[folder]], split, name)
 
     def listed(self, root: Path) -> dict[tuple[str, str], None]:
-        """Return the folders and names of the videos in its list, in its order.
+        """Return the folders and names of the listed videos, in list order.
 
         Raises:
-            MissingError: The list is not there.
-            UsageError: It cannot be read.
+            MissingError: The list does not exist.
+            UsageError: The list cannot be read.
         """
         path = root / LIST
         if not path.is_file():
             raise self.missing(path)
-        folders = {folder.lower(): folder for folder in FOLDERS}
+        names = {folder.lower(): folder for folder in FOLDERS}
         listed: dict[tuple[str, str], None] = {}
         for line in read_lines(path):
-            # The number before it says the same as the folder, but the other way round: 1 is real.
+            # The number before the path repeats the label, but inverted: 1 is real.
             folder, _, name = line.split(maxsplit=1)[-1].partition("/")
-            if folder.lower() not in folders or not name:
-                raise unreadable_list(path, f"no folder of {self.dataset} in {line!r}")
-            listed[folders[folder.lower()], Path(name).stem] = None
+            if folder.lower() not in names or not name:
+                raise unreadable_list(path, f"line {line!r} names no folder of {self.dataset}")
+            listed[names[folder.lower()], Path(name).stem] = None
         return listed
 
 

@@ -1,4 +1,4 @@
-"""DF40: forty methods, of which 31 were run on videos of FaceForensics++ and of Celeb-DF."""
+"""DF40: forty methods, of which 31 were applied to videos of FaceForensics++ and Celeb-DF."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +16,15 @@ from deepscan.data.datasets.layout import (
     videos_or_sequences,
 )
 
-#: What the folder of a domain is called.
+#: Folder names of a domain.
 _FOLDERS = {"ff": ("ff", "ffpp"), "cdf": ("cdf", "cdfv2")}
 
 
 class DF40(DatasetLayout):
-    """The tests of one method, run on one kind of videos, against the tested reals of that kind.
+    """The test set of one method on one source of videos, with the real test videos of that source.
 
-    DF40 gives out its fakes as cut-out faces, those of swaps and reenactments as videos as well. The reals
-    are taken in the same form: with faces against whole videos, the form alone would tell them apart.
+    DF40 publishes its fakes as cropped faces, those of swaps and reenactments as videos too. The reals are
+    read in the same form: otherwise the form alone would separate faces from whole videos.
 
     Args:
         method: `uniface`.
@@ -46,8 +46,8 @@ class DF40(DatasetLayout):
             else f"Celeb-DF-v2 with {LIST} and {' and '.join(f for f in FOLDERS if not FOLDERS[f])}"
         )
         self.expects = (
-            f"{method}/{domain} with frames or videos (in it or in its folder DF40), and in it or beside it"
-            f" {reals}, each with frames if the fakes are frames, else videos"
+            f"{method}/{domain} with frames or videos (directly or in a folder DF40), and, inside or next to"
+            f" this folder, {reals}, each with frames if the fakes are frames, else videos"
         )
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
@@ -57,16 +57,14 @@ class DF40(DatasetLayout):
         home = self.folder(root, *choices)
         fakes = videos_or_sequences(home)
         if not fakes:
-            raise self.missing(
-                home, f"put its frames or videos into {home}", "holds neither frames nor videos"
-            )
-        cut = any(item.frames for item in fakes.values())
+            raise self.missing(home, f"put its frames or videos into {home}", "has neither frames nor videos")
+        as_faces = any(item.frames for item in fakes.values())
         real, fake = self.kinds
-        yield from self._reals(root, cut, real)
+        yield from self._reals(root, as_faces, real)
         yield from as_videos(fakes, fake, "test")
 
-    def _reals(self, root: Path, cut: bool, kind: str) -> Iterator[SourceVideo]:
-        """Yield the tested reals of the domain, each as it should be there: cut-out faces, or a video."""
+    def _reals(self, root: Path, as_faces: bool, kind: str) -> Iterator[SourceVideo]:
+        """Yield the real test videos of the domain, as cropped faces or as videos, existing or not."""
         if self._domain == "ff":
             base = self.nearby(root, "FaceForensics++", ORIGINALS)
             pairs = pairs_of(base, self, ("test",))["test"]
@@ -77,24 +75,24 @@ class DF40(DatasetLayout):
         found: dict[str, tuple[Path, dict[str, Path]]] = {}
         for folder, name in listed:
             if folder not in found:
-                found[folder] = self._form(base, folder, cut)
+                found[folder] = self._form(base, folder, as_faces)
             home, videos = found[folder]
-            if cut:
+            if as_faces:
                 yield SourceVideo(home / name, kind, "test", name, frames=pictures_in(home / name))
             else:
                 yield SourceVideo(videos.get(name, home / f"{name}.mp4"), kind, "test", name)
 
-    def _form(self, base: Path, folder: str, cut: bool) -> tuple[Path, dict[str, Path]]:
-        """Return where the reals of a folder lie in a form, and the videos there."""
+    def _form(self, base: Path, folder: str, as_faces: bool) -> tuple[Path, dict[str, Path]]:
+        """Return the folder of the reals in the requested form, and its videos."""
         home = subfolder(base, folder) or base / folder
-        if not cut:
+        if not as_faces:
             videos = videos_in(home)
             if not videos:
-                raise self.missing(home / "videos", problem="holds no video, and the fakes are videos")
+                raise self.missing(home / "videos", problem="has no videos, but the fakes are videos")
             return home, videos
         cut_out = home / "frames"
         if not cut_out.is_dir() or not any(cut_out.iterdir()):
-            raise self.missing(cut_out, problem="holds no frames, and the fakes are frames")
+            raise self.missing(cut_out, problem="has no frames, but the fakes are frames")
         return cut_out, {}
 
 

@@ -1,4 +1,4 @@
-"""FaceForensics++, what is given out with it (FaceShifter, DeepFakeDetection), and DeeperForensics-1.0."""
+"""FaceForensics++, the data sets published with it (FaceShifter, DeepFakeDetection), DeeperForensics-1.0."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,17 +32,17 @@ _METHODS = {
 
 
 class FaceForensics(DatasetLayout):
-    """Folders of videos, each in up to three compressions, with masks beside them.
+    """Folders of videos in up to three compressions, with masks.
 
-    Where lists count (720, 140 and 140 of 1,000 videos), each of their videos is given for every compression
-    that is there; else whatever is there, in every split.
+    With split lists (720, 140 and 140 of 1,000 videos), every listed video is yielded in each existing
+    compression; without, every existing video is in every split.
 
     Args:
-        dataset: Its name.
+        dataset: Name of the data set.
         real: Name of the label of `reals`.
         reals: Folder of the originals.
         fakes: Name of each fake label -> its folder.
-        listed: Whether the lists of FaceForensics++ say what belongs to it.
+        listed: Whether the split lists of FaceForensics++ apply.
     """
 
     nested = True
@@ -58,7 +58,7 @@ class FaceForensics(DatasetLayout):
         names = ", ".join(Path(folder).name for folder in fakes.values())
         fake = f"manipulated_sequences with {names}" if len(fakes) > 1 else next(iter(fakes.values()))
         lists = "train.json, val.json and test.json; " if listed else ""
-        levels = "raw, c23 or c40 with videos in it, and for masks masks/videos"
+        levels = "raw, c23 or c40 with a folder videos, and masks/videos for masks"
         self.expects = f"{lists}{reals} and {fake}, in each {levels}"
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
@@ -74,18 +74,18 @@ class FaceForensics(DatasetLayout):
                         yield SourceVideo(path, kind, split, name, compression, masks.get(name))
 
     def _compressed(self, root: Path, kind: str) -> tuple[Path, dict[str, dict[str, Path]]]:
-        """Return the folder of a kind, and the videos of each compression that is there."""
+        """Return the folder of a kind, and the videos of each existing compression."""
         folder = self._folders[kind]
         home = subfolder(root, folder) or root / folder
         found = {name: videos for name in COMPRESSIONS if (videos := videos_in(home / name / "videos"))}
         if not found:
-            alone = (
-                f", or prepare another method alone ({', '.join(_METHODS)})" if len(self.kinds) > 2 else ""
+            alternative = (
+                f", or prepare a single method ({', '.join(_METHODS)})" if len(self.kinds) > 2 else ""
             )
             raise self.missing(
                 home / "c23" / "videos",
-                f"download the videos of {folder}{alone}",
-                "holds no video, nor do raw and c40 beside it",
+                f"download the videos of {folder}{alternative}",
+                "has no videos, and neither have raw and c40",
             )
         return home, found
 
@@ -93,15 +93,15 @@ class FaceForensics(DatasetLayout):
 def pairs_of(
     root: Path, layout: DatasetLayout, splits: tuple[str, ...] = SPLITS
 ) -> dict[str, list[tuple[str, str]]]:
-    """Return the pairs of ids that the lists of FaceForensics++ put into each split.
+    """Return the pairs of ids in each split list of FaceForensics++.
 
     Args:
-        root: Its folder.
-        layout: Whose videos they are, for errors.
-        splits: Which lists are needed.
+        root: Folder of the data set.
+        layout: The data set to name in errors.
+        splits: Splits to read.
 
     Raises:
-        MissingError: A list is not there.
+        MissingError: A list does not exist.
         UsageError: A list cannot be read.
     """
     pairs = {}
@@ -115,26 +115,26 @@ def pairs_of(
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
-    said = read_json(path)
-    if not isinstance(said, list) or not said:
+    pairs = read_json(path)
+    if not isinstance(pairs, list) or not pairs:
         raise unreadable_list(path, "it is not a list of pairs of ids")
-    for pair in said:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(name, str) for name in pair):
             raise unreadable_list(path, f"{pair!r} is not a pair of ids")
-    return [(a, b) for a, b in said]
+    return [(a, b) for a, b in pairs]
 
 
 def _names(pairs: list[tuple[str, str]], label: int) -> dict[str, None]:
-    """Return the names of the videos of some pairs, each once: both ids, or both ways of swapping them."""
+    """Return the distinct video names of pairs: both ids of reals, or both directions of a swap."""
     each = (names for a, b in pairs for names in ((f"{a}_{b}", f"{b}_{a}") if label else (a, b)))
     return dict.fromkeys(each)
 
 
 class DeeperForensics(DatasetLayout):
-    """Swaps of end_to_end, without perturbations, against the videos of FaceForensics++ that they change.
+    """Swaps of end_to_end, without perturbations, and their target videos from FaceForensics++.
 
-    Its own source videos show the actors whose faces were taken; its makers say that they are not the real
-    part. That is the targets, videos of FaceForensics++ in c23, each in the split of its swap.
+    The source videos of the data set show the actors whose faces were used; according to its authors, they
+    are not the real part. The reals are the target videos in c23, each in the split of its swap.
     """
 
     dataset = "DeeperForensics-1.0"
@@ -144,8 +144,8 @@ class DeeperForensics(DatasetLayout):
         " Use; the real videos: https://github.com/ondyari/FaceForensics (a form)"
     )
     expects = (
-        "manipulated_videos/end_to_end, lists/splits and, here or in a folder FaceForensics++ in it or beside"
-        f" it, {ORIGINALS}/c23/videos"
+        f"manipulated_videos/end_to_end, lists/splits and {ORIGINALS}/c23/videos, the last directly or in a"
+        " folder FaceForensics++ inside or next to this folder"
     )
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:

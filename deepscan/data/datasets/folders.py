@@ -1,4 +1,4 @@
-"""Data sets that are folders of reals and folders of fakes: your own, UADFV, WildDeepfake, FFIW."""
+"""Data sets in folders of reals and fakes: your own videos, UADFV, WildDeepfake, FFIW."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,49 +17,48 @@ from deepscan.data.datasets.layout import (
     videos_or_sequences,
 )
 
-#: Split -> what its folder may be called.
+#: Split -> possible names of its folder.
 _SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
 class Folders(DatasetLayout):
-    """Anybody's videos, folders of frames and pictures, in `real` and `fake`.
+    """Any videos, folders of frames and pictures, in `real` and `fake`.
 
-    Where the root holds folders of splits, `real` and `fake` lie in each of them; else all videos are `test`.
-    A folder, at whatever depth, that holds pictures is one video; pictures that lie in `real` or `fake`
-    itself are one each.
+    If the root has folders of splits, `real` and `fake` are in each of them; otherwise all videos are `test`.
+    A folder with pictures, at any depth, is one video; a picture directly in `real` or `fake` is one too.
     """
 
     dataset = "folders"
     kinds = ("real", "fake")
-    origin = "no place: they are your own videos"
+    origin = "nowhere: these are your own videos"
     expects = (
-        "the folders real and fake, in train, val and test or with no such folders, with videos or folders"
-        " of frames in them; one of the two may be empty"
+        "the folders real and fake, directly or in train, val and test, with videos or folders of frames; one"
+        " of the two may be empty"
     )
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
         homes = {split: home for split, names in _SPLITS.items() if (home := subfolder(root, *names))}
-        anything = False
+        any_videos = False
         for split, home in (homes or {"test": root}).items():
             for kind in self.kinds:
                 found = below(self.folder(home, kind))
-                anything = anything or bool(found)
+                any_videos = any_videos or bool(found)
                 yield from as_videos(found, kind, split)
-        if not anything:
-            raise self.missing(root, "put videos into its folders real and fake", "holds no video")
+        if not any_videos:
+            raise self.missing(root, "put videos into its folders real and fake", "has no videos")
 
 
 class UADFV(DatasetLayout):
-    """49 videos and a swap of each, with no lists: all are in every split."""
+    """49 videos and a swap of each, without split lists: all videos are in every split."""
 
     dataset = "UADFV"
     kinds = ("UADFV_Real", "UADFV_Fake")
     origin = (
         "https://docs.google.com/forms/d/e/1FAIpQLScKPoOv15TIZ9Mn0nGScIVgKRM9tFWOmjh9eHKx57Yp-XcnxA/viewform"
-        " (its makers' form), under the terms agreed to there"
+        " (a form of its authors), under the terms agreed to there"
     )
-    expects = "the folders real and fake, with the videos in them"
+    expects = "the folders real and fake, with videos"
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
         """Yield the videos under a folder; see the base class."""
@@ -74,17 +73,16 @@ _PACKED = (".tar.gz", ".tgz", ".tar")
 
 
 class WildDeepfake(DatasetLayout):
-    """Sequences of pictures, whose names are the numbers of frames, in its own two splits."""
+    """Sequences of pictures, named by frame number, in two splits."""
 
     dataset = "WildDeepfake"
     kinds = ("WDF_Real", "WDF_Fake")
     origin = (
-        "https://github.com/OpenTAI/wild-deepfake (an agreement to sign), for research alone; as cut-out"
-        " faces"
+        "https://github.com/OpenTAI/wild-deepfake (an agreement to sign), for research only; as cropped faces"
     )
     expects = (
-        "the folders real_test and fake_test, and where it is wanted real_train and fake_train, each with its"
-        " archives unpacked in it"
+        "the folders real_test and fake_test, optionally real_train and fake_train, each with its archives"
+        " unpacked"
     )
 
     def videos(self, root: Path) -> Iterator[SourceVideo]:
@@ -98,16 +96,16 @@ class WildDeepfake(DatasetLayout):
                 yield from as_videos(self.filled(folder, found, "picture"), kind, split)
 
     def _check_unpacked(self, folder: Path) -> None:
-        """Refuse a folder with archives of which some are not unpacked, rather than measure on a part."""
+        """Raise if an archive in a folder is not unpacked, instead of measuring on a part of the data."""
         for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
             suffix = next((end for end in _PACKED if path.name.lower().endswith(end)), "")
             if suffix and not (folder / path.name[: -len(suffix)]).is_dir():
-                remedy = f"tar -xf {path.name} in {folder}, or move it away if that is done elsewhere"
+                remedy = f"run tar -xf {path.name} in {folder}, or move it away if it is unpacked elsewhere"
                 raise self.missing(path, remedy, "is not unpacked")
 
 
 def _places(word: str, split: str) -> tuple[str, ...]:
-    """Return what a part of WildDeepfake may be called."""
+    """Return the possible paths of a part of WildDeepfake."""
     return f"{word}_{split}", f"{word} {split}", f"{word}/{split}", f"{split}/{word}"
 
 
@@ -115,18 +113,18 @@ _RELEASE = "FFIW10K-v1-release*/"
 
 
 class FFIW(DatasetLayout):
-    """Originals and swaps in folders of the same names, with masks of what was swapped.
+    """Originals and swaps of the same names, with masks of the swapped faces.
 
-    Its test part was given out later than its training and validation parts, in a folder of its own; either
-    may be the root, or lie in it.
+    The test part was published later, in a separate folder; the folder of either part may be the root, or be
+    inside it.
     """
 
     dataset = "FFIW"
     kinds = ("FFIW_Real", "FFIW_Fake")
     origin = "https://github.com/tfzhou/FFIW (a form), under its Terms to Use"
     expects = (
-        "source/test and target/test, and where they are wanted the same of train and val, and target_mask,"
-        " in it or in its folders FFIW10K-v1-release and FFIW10K-v1-release-test"
+        "source/test and target/test, optionally the same for train and val, and target_mask, directly or in"
+        " folders FFIW10K-v1-release and FFIW10K-v1-release-test"
     )
 
     @uniquely_named
@@ -137,14 +135,16 @@ class FFIW(DatasetLayout):
             raise self.missing(root / "source" / "test", f"put source/test and target/test into {root}")
         for base, split in parts:
             masks = videos_in(base / "target_mask" / split)
-            for kind, folder, given in zip(self.kinds, ("source", "target"), ({}, masks), strict=True):
+            for kind, folder, masks_of_kind in zip(
+                self.kinds, ("source", "target"), ({}, masks), strict=True
+            ):
                 home = base / folder / split
                 for name, path in self.filled(home, videos_in(home)).items():
-                    yield SourceVideo(path, kind, split, name, mask=given.get(name))
+                    yield SourceVideo(path, kind, split, name, mask=masks_of_kind.get(name))
 
 
 def _bases(root: Path) -> list[Path]:
-    """Return the folders that may hold source and target; an archive may unpack into one more of its name."""
+    """Return the folders that may contain source and target; an archive may add a nested folder."""
     inside = [*root.glob(_RELEASE), *root.glob(f"{_RELEASE}{_RELEASE}")]
     return [root, *sorted(inside, key=lambda path: natural(str(path)))]
 

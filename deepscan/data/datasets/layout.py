@@ -1,4 +1,4 @@
-"""The contract that every data set's layout keeps, and how videos, sequences and lists are found on disk."""
+"""Base class of data set layouts, and functions that find videos, picture sequences and lists on disk."""
 
 import json
 import os
@@ -20,17 +20,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SourceVideo:
-    """One video of a data set, or a sequence of pictures that stands for one.
+    """A video of a data set, or a sequence of pictures that represents one.
 
     Attributes:
-        path: The video; of a sequence, its folder. A listed video is given even if its file is missing, so
-            that it is counted.
-        kind: Name of its label, which tells the manipulation: `FF-DF`.
-        split: `train`, `val` or `test`; a video that is in several is given once for each.
-        name: Unique among the videos of its kind, split and compression.
-        compression: `raw`, `c23` or `c40`, empty where the data set knows no such thing.
-        mask: The video that shows what was forged, frame by frame, or the folder of such pictures; None where
-            the data set has none.
+        path: The video, or the folder of a sequence. A listed video is included even if its file is missing,
+            so that it is counted.
+        kind: Name of its label, which identifies the manipulation: `FF-DF`.
+        split: `train`, `val` or `test`; a video in several splits is yielded once for each.
+        name: Unique within kind, split and compression.
+        compression: `raw`, `c23` or `c40`; empty if the data set has no compression levels.
+        mask: Video or folder of pictures with the forged pixels of each frame; None if the data set has none.
         frames: The pictures of a sequence, in order; empty for a video.
     """
 
@@ -44,14 +43,14 @@ class SourceVideo:
 
 
 class DatasetLayout(ABC):
-    """How a data set lies on disk.
+    """Layout of a data set on disk.
 
     Attributes:
-        dataset: Its name in benchmark files: `Celeb-DF-v2`.
-        kinds: Names of its labels, the real one first; each says by its end what it is (see `label_of`).
-        origin: Where its authors give it out, and under which terms: one line for a hint.
-        expects: What has to lie under its root: one line for a hint.
-        nested: Whether benchmark files have a level of compressions between split and video.
+        dataset: Name in benchmark files: `Celeb-DF-v2`.
+        kinds: Names of its labels, the real one first; the ending determines the label (see `label_of`).
+        origin: Where its authors publish it, and under which terms: one line for a hint.
+        expects: Expected files and folders under its root: one line for a hint.
+        nested: Whether benchmark files have a compression level between split and video.
     """
 
     dataset: str
@@ -67,27 +66,27 @@ class DatasetLayout(ABC):
 
     @abstractmethod
     def videos(self, root: Path) -> Iterator[SourceVideo]:
-        """Yield the videos under a folder, in an order that does not change.
+        """Yield the videos under a folder, in a deterministic order.
 
-        Files that are no videos or pictures, hidden files and empty folders beside them are passed over.
+        Other files, hidden files and empty folders are ignored.
 
         Args:
-            root: The data set's folder as its authors lay it out.
+            root: The data set's folder, in the layout of its authors.
 
         Raises:
-            MissingError: A list or a folder that has to be there is not; the hint says what to put where.
+            MissingError: A required list or folder is missing; the hint describes what to put where.
             UsageError: A list cannot be read.
         """
 
     def folder(self, root: Path, *choices: str) -> Path:
-        """Return the first of some folders that is there, the case of their names aside.
+        """Return the first existing folder of several, ignoring case.
 
         Args:
-            root: Where they are.
-            choices: Their paths from there, with `/`.
+            root: Their common root.
+            choices: Their paths relative to the root, with `/`.
 
         Raises:
-            MissingError: None of them is there.
+            MissingError: None of them exists.
         """
         found = subfolder(root, *choices)
         if found is None:
@@ -95,56 +94,61 @@ class DatasetLayout(ABC):
         return found
 
     def filled(self, folder: Path, found: dict[str, T], what: str = "video") -> dict[str, T]:
-        """Return what was found in a folder.
+        """Return the items found in a folder, after checking that there are any.
 
         Args:
             folder: The folder.
-            found: What was found in it.
-            what: What belongs there, in one word.
+            found: The items found in it.
+            what: The kind of items, in one word.
 
         Raises:
             MissingError: Nothing was found.
         """
         if not found:
-            raise self.missing(folder, f"put its {what}s into {folder}", f"holds no {what}")
+            raise self.missing(folder, f"put its {what}s into {folder}", f"has no {what}s")
         return found
 
     def nearby(self, root: Path, name: str, part: str) -> Path:
-        """Return the folder of another data set, from which this one has its reals.
+        """Return the folder of another data set, which provides the reals of this one.
 
         Args:
-            root: This data set's folder; the other may be the same folder, lie in it or beside it.
-            name: The other's name.
-            part: What is in it, by which it is known.
+            root: This data set's folder; the other may be the same folder, inside it or next to it.
+            name: Name of the other data set.
+            part: A path inside the other data set, which identifies it.
 
         Raises:
-            MissingError: It is nowhere there.
+            MissingError: The other data set was not found.
         """
-        near = root.absolute()
-        for base in (near, near / name, near.parent / name, near.parent.parent / name):
+        root_folder = root.absolute()
+        for base in (
+            root_folder,
+            root_folder / name,
+            root_folder.parent / name,
+            root_folder.parent.parent / name,
+        ):
             if (base / part).exists():
                 return base
         raise self.missing(root / name / part, f"put {part} of {name}, for the real videos, into {root}")
 
-    def missing(self, path: Path, remedy: str = "", problem: str = "is not there") -> MissingError:
-        """Return the error for a list or a folder that has to be there.
+    def missing(self, path: Path, remedy: str = "", problem: str = "does not exist") -> MissingError:
+        """Return the error for a missing list or folder.
 
         Args:
-            path: Where it was looked for.
+            path: Its expected path.
             remedy: What to do about it; by default, to put it there.
             problem: What is wrong with it.
         """
         remedy = remedy or f"put {path.name} into {path.parent}"
         return MissingError(
             f"{self.dataset}: {path} {problem}",
-            f"{remedy}; the whole layout: {self.expects}; given out at {self.origin}",
+            f"{remedy}; full layout: {self.expects}; available at {self.origin}",
         )
 
 
-#: How a layout finds its videos under a root: `DatasetLayout.videos`.
+#: Type of `DatasetLayout.videos`.
 FindVideos = Callable[[Any, Path], Iterator[SourceVideo]]
-#: Folders beside a benchmark's crops that hold other pictures of the same faces.
-_BESIDE = frozenset({"masks", "landmarks"})
+#: Folders next to a benchmark's crops, with other pictures of the same faces.
+_LAYER_FOLDERS = frozenset({"masks", "landmarks"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,7 @@ class Found:
     """A video or a sequence of pictures on disk.
 
     Attributes:
-        path: The video; of a sequence, its folder; of a picture that stands for itself, the picture.
+        path: The video, the folder of a sequence, or a single picture.
         frames: The pictures of a sequence, in order; empty for a video.
     """
 
@@ -161,18 +165,18 @@ class Found:
 
 
 def as_videos(found: Mapping[str, Found], kind: str, split: str) -> Iterator[SourceVideo]:
-    """Yield what was found, by name, as videos of a kind and split."""
+    """Yield found items, by name, as videos of a kind and split."""
     for name, item in found.items():
         yield SourceVideo(item.path, kind, split, name, frames=item.frames)
 
 
 def natural(name: str) -> tuple[str, str]:
-    """Return a key that puts `frame10` after `frame9`."""
+    """Return a sort key that puts `frame10` after `frame9`."""
     return re.sub("[0-9]+", lambda number: number[0].zfill(20), name), name
 
 
 def free(name: str, taken: Container[str]) -> str:
-    """Return the name, or the first of `name~2`, `name~3` and so on that is not taken."""
+    """Return the name, or else the first of `name~2`, `name~3` and so on that is not taken."""
     number, chosen = 2, name
     while chosen in taken:
         number, chosen = number + 1, f"{name}~{number}"
@@ -180,7 +184,7 @@ def free(name: str, taken: Container[str]) -> str:
 
 
 def uniquely_named(videos: FindVideos) -> FindVideos:
-    """Rename what a layout yields where an earlier video of the kind, split and compression has the name."""
+    """Wrap `DatasetLayout.videos` so that names are unique within kind, split and compression."""
 
     @wraps(videos)
     def renamed(layout: DatasetLayout, root: Path) -> Iterator[SourceVideo]:
@@ -195,72 +199,72 @@ def uniquely_named(videos: FindVideos) -> FindVideos:
 
 
 def subfolder(root: Path, *choices: str) -> Path | None:
-    """Return the first of some folders that is there, the case of their names aside; None where none is.
+    """Return the first existing folder of several, ignoring case, or None.
 
     Args:
-        root: Where they are.
-        choices: Their paths from there, with `/`.
+        root: Their common root.
+        choices: Their paths relative to the root, with `/`.
     """
     for choice in choices:
-        at: Path | None = root
+        folder: Path | None = root
         for part in choice.split("/"):
-            at = _child(at, part) if at else None
-        if at:
-            return at
+            folder = _child(folder, part) if folder else None
+        if folder:
+            return folder
     return None
 
 
 def _child(folder: Path, name: str) -> Path | None:
     if (folder / name).is_dir():
         return folder / name
-    same = (entry for entry in _entries(folder) if entry.name.lower() == name.lower() and entry.is_dir())
-    return next((Path(entry.path) for entry in same), None)
+    matches = (entry for entry in _entries(folder) if entry.name.lower() == name.lower() and entry.is_dir())
+    return next((Path(entry.path) for entry in matches), None)
 
 
 def videos_in(folder: Path) -> dict[str, Path]:
-    """Return the videos in a folder, or else in its folder `videos`, by their names without suffix."""
+    """Return the videos in a folder, or else in its subfolder `videos`, by name without suffix."""
     found: dict[str, Path] = {}
-    for entry in _of(folder, VIDEOS) or _of(folder / "videos", VIDEOS):
+    for entry in _files(folder, VIDEOS) or _files(folder / "videos", VIDEOS):
         found[free(Path(entry.name).stem, found)] = Path(entry.path)
     return found
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """Return the pictures in a folder, by the numbers in their names."""
-    return tuple(Path(entry.path) for entry in _of(folder, STILLS))
+    """Return the pictures in a folder, sorted by the numbers in their names."""
+    return tuple(Path(entry.path) for entry in _files(folder, STILLS))
 
 
-def below(folder: Path, leave: Container[str] = ()) -> dict[str, Found]:
-    """Return the videos and the sequences of pictures below a folder, by their paths from it joined with `_`.
+def below(folder: Path, skipped: Container[str] = ()) -> dict[str, Found]:
+    """Return the videos and picture sequences below a folder, by relative path joined with `_`.
 
-    A folder below it that holds pictures is a sequence; each picture in the folder itself stands for itself.
-    Links are followed, but not into a folder that they lie in.
+    A subfolder with pictures is a sequence; each picture directly in the folder is an item too. Symbolic
+    links are followed, except into a parent folder.
 
     Args:
         folder: The folder.
-        leave: Names of folders, in lower case, that are left out at any depth.
+        skipped: Names of folders, in lower case, to skip at any depth.
     """
     found: dict[str, Found] = {}
-    for parts, item in _walk(folder, (), (os.path.realpath(folder),), leave):
+    for parts, item in _walk(folder, (), (os.path.realpath(folder),), skipped):
         found[free("_".join(parts), found)] = item
     return found
 
 
 def videos_or_sequences(folder: Path) -> dict[str, Found]:
-    """Return the videos of a folder or, where there is none, its sequences of pictures, by name.
+    """Return the videos of a folder, or else its picture sequences, by name.
 
-    They may lie in its folders `videos` and `frames`, which are no part of a name; folders of masks and
-    landmarks beside them are left out.
+    They may be in subfolders `videos` and `frames`, which are not part of the name. Folders of masks and
+    landmarks are skipped.
     """
     videos = {name: Found(path) for name, path in videos_in(folder).items()}
     if videos:
         return videos
-    found = below(folder / "frames", _BESIDE) or below(folder, _BESIDE)
+    found = below(folder / "frames", _LAYER_FOLDERS) or below(folder, _LAYER_FOLDERS)
     return {name: item for name, item in found.items() if not item.frames} or found
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a list that are not empty, without the space around them.
+    """Return the non-empty lines of a list, stripped of whitespace.
 
     Raises:
         UsageError: The list cannot be read, or is empty.
@@ -272,10 +276,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file says.
+    """Return the content of a JSON file.
 
     Raises:
-        UsageError: It cannot be read.
+        UsageError: The file cannot be read.
     """
     try:
         return json.loads(_read(path))
@@ -283,11 +287,9 @@ def read_json(path: Path) -> Any:
         raise unreadable_list(path, f"it is not JSON ({error})")
 
 
-def unreadable_list(path: Path, why: str) -> UsageError:
-    """Return the error for a list that does not say what it should."""
-    return UsageError(
-        f"{path} cannot be read: {why}", "take the file again from where the data set is given out"
-    )
+def unreadable_list(path: Path, reason: str) -> UsageError:
+    """Return the error for a list of an unexpected format."""
+    return UsageError(f"{path} cannot be read: {reason}", "download the file again with the data set")
 
 
 def _read(path: Path) -> str:
@@ -298,31 +300,31 @@ def _read(path: Path) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder but for hidden files, in natural order; nothing where there is no folder."""
+    """Return the entries of a folder without hidden ones, in natural order; none if there is no folder."""
     if not folder.is_dir():
         return []
     try:
         with os.scandir(folder) as found:
             return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: natural(e.name))
     except OSError as error:
-        raise UsageError(f"{folder} cannot be read: {error.strerror}", "make it readable, or leave it out")
+        raise UsageError(f"{folder} cannot be read: {error.strerror}", "make it readable, or move it away")
 
 
-def _of(folder: Path, suffixes: tuple[str, ...]) -> list[os.DirEntry[str]]:
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[os.DirEntry[str]]:
     # Broken links count as files: the decoder reports them.
     return [e for e in _entries(folder) if e.name.lower().endswith(suffixes) and not e.is_dir()]
 
 
 def _walk(
-    folder: Path, parts: tuple[str, ...], within: tuple[str, ...], leave: Container[str]
+    folder: Path, parts: tuple[str, ...], within: tuple[str, ...], skipped: Container[str]
 ) -> Iterator[tuple[tuple[str, ...], Found]]:
     stills = []
     for entry in _entries(folder):
         path, suffix = Path(entry.path), os.path.splitext(entry.name)[1].lower()
         if entry.is_dir():
             real = os.path.realpath(path)
-            if real not in within and entry.name.lower() not in leave:
-                yield from _walk(path, (*parts, entry.name), (*within, real), leave)
+            if real not in within and entry.name.lower() not in skipped:
+                yield from _walk(path, (*parts, entry.name), (*within, real), skipped)
         elif suffix in VIDEOS:
             yield (*parts, path.stem), Found(path)
         elif suffix in STILLS:

@@ -1,10 +1,10 @@
-"""Small benchmark files, as they go about, with empty crops beside them."""
+"""Small benchmark files in the published variants, with empty crops."""
 
 import json
 
 
 def crops(folder, video, frames=(0, 1)):
-    """Make crops, empty as nothing here looks into them, and return their paths relative to the folder."""
+    """Create empty crops, whose content no test reads, and return their paths relative to the folder."""
     (folder / video).mkdir(parents=True, exist_ok=True)
     for frame in frames:
         (folder / video / f"{frame:03d}.png").touch()

@@ -1,4 +1,4 @@
-"""Benchmark files in every form in which they go about: what is read, what is left out, what is refused."""
+"""Benchmark files in every published variant: what is read, skipped and rejected."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def _places(videos):
 
 def test_videos_are_read_with_label_split_name_and_frames(tmp_path):
     read = read_benchmark(uadfv(tmp_path))
-    frames = tuple(str(tmp_path / f"UADFV/UADFV_Fake/frames/0000/{at:03d}.png") for at in (0, 1))
+    frames = tuple(str(tmp_path / f"UADFV/UADFV_Fake/frames/0000/{frame:03d}.png") for frame in (0, 1))
     assert read.videos[2] == FaceVideo("UADFV", "UADFV_Fake", 1, "val", "0000", frames)
     assert _places(read.videos) == [
         (kind, split, "0000") for kind in ("UADFV_Real", "UADFV_Fake") for split in ("val", "test")
@@ -27,14 +27,14 @@ def test_videos_are_read_with_label_split_name_and_frames(tmp_path):
     assert read.dropped == {}
 
 
-def test_splits_and_kinds_are_chosen_and_reals_stay(tmp_path):
+def test_splits_and_kinds_are_selected_and_reals_are_kept(tmp_path):
     assert {video.split for video in read_benchmark(uadfv(tmp_path), splits=["test"]).videos} == {"test"}
     read = read_benchmark(ff(tmp_path), kinds=["FF-NT"])
     assert [video.kind for video in read.videos] == ["FF-real", "FF-NT"]
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "level"),
+    ("name", "requested", "level"),
     [
         ("FaceForensics++", None, "c23"),
         ("FaceForensics++", "c40", "c40"),
@@ -42,32 +42,32 @@ def test_splits_and_kinds_are_chosen_and_reals_stay(tmp_path):
         ("FaceForensics++_c40", "c23", "c23"),
     ],
 )
-def test_a_level_of_compression_is_taken(tmp_path, name, asked, level):
-    videos = read_benchmark(ff(tmp_path, name=name, key="FaceForensics++"), compression=asked).videos
+def test_a_compression_level_is_selected(tmp_path, name, requested, level):
+    videos = read_benchmark(ff(tmp_path, name=name, key="FaceForensics++"), compression=requested).videos
     assert [video.compression for video in videos] == [level] * 3
     assert all(f"/{level}/" in frame for video in videos for frame in video.frames)
     assert {video.dataset for video in videos} == {name}
 
 
-def test_a_level_is_known_by_what_is_there_not_by_the_data_sets_name(tmp_path):
+def test_levels_are_detected_by_content_not_by_the_name_of_the_data_set(tmp_path):
     videos = read_benchmark(ff(tmp_path, ["raw"], "simswap_ff", "roop")).videos
     assert [(video.name, video.compression) for video in videos] == [
         ("000", "raw"),
         ("000_003", "raw"),
         ("000_003", "raw"),
     ]
-    # A level that is asked for of a data set without levels is no matter.
+    # A requested level is ignored for a data set without levels.
     assert {video.compression for video in read_benchmark(uadfv(tmp_path), compression="c23").videos} == {""}
 
 
-def test_a_video_may_be_named_like_a_level(tmp_path):
+def test_a_video_may_have_the_name_of_a_level(tmp_path):
     frames = crops(tmp_path, "x/raw")
     path = file(tmp_path, {"UADFV_Fake": {"test": {"raw": entry("UADFV_Fake", frames)}}})
     (video,) = read_benchmark(path).videos
     assert (video.name, video.compression, len(video.frames)) == ("raw", "", 2)
 
 
-def test_several_levels_without_the_usual_one_must_be_chosen_from(tmp_path):
+def test_several_levels_without_the_default_need_a_choice(tmp_path):
     path = ff(tmp_path, ["raw", "c40"])
     with pytest.raises(UsageError, match="no compression in FF-real/train 'c23'") as raised:
         read_benchmark(path)
@@ -87,14 +87,14 @@ def test_several_levels_without_the_usual_one_must_be_chosen_from(tmp_path):
         ("realistic", 1),
     ],
 )
-def test_a_label_is_real_if_its_name_ends_so(name, label):
+def test_a_label_is_real_if_its_name_ends_in_real(name, label):
     assert label_of(name) == label
 
 
-def test_labels_can_be_overruled(tmp_path):
+def test_labels_can_be_overridden(tmp_path):
     kinds = {
-        kind: {"test": {"a": entry(stated, crops(tmp_path, f"{kind}/a"))}}
-        for kind, stated in (
+        kind: {"test": {"a": entry(label, crops(tmp_path, f"{kind}/a"))}}
+        for kind, label in (
             *(("pristine", "pristine"), ("youtube", "real"), ("surreal", "surreal"), ("x", 0)),
             ("x_Fake", None),
         )
@@ -105,7 +105,7 @@ def test_labels_can_be_overruled(tmp_path):
     assert [video.label for video in read_benchmark(path, labels=labels).videos] == [0, 0, 1, 1, 1]
 
 
-def test_frames_come_in_the_order_of_their_numbers(tmp_path):
+def test_frames_are_sorted_by_number(tmp_path):
     names = ["10.png", "9.png", "000.png", "100.png"]
     (tmp_path / "a").mkdir()
     path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", [f"a/{name}" for name in names])}}})
@@ -113,29 +113,29 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path):
     assert [os.path.basename(frame) for frame in video.frames] == ["000.png", "9.png", "10.png", "100.png"]
 
 
-def test_masks_go_with_the_frames_of_their_numbers(tmp_path):
+def test_masks_are_matched_by_frame_number(tmp_path):
     videos = {video.kind: video for video in read_benchmark(ff(tmp_path), compression="c40").videos}
     swap = videos["FF-DF"]
-    # Masks are those of c23, listed backwards, whatever the level of the crops.
+    # The masks of all levels are those of c23, listed backwards.
     assert [os.path.relpath(mask, tmp_path) for mask in swap.masks] == [
-        f"ff/FF-DF/c23/masks/000_003/{at:03d}.png" for at in (0, 1)
+        f"ff/FF-DF/c23/masks/000_003/{frame:03d}.png" for frame in (0, 1)
     ]
     assert videos["FF-NT"].masks == ()
 
 
 @pytest.mark.parametrize(
-    ("frames", "masks", "given"),
+    ("frames", "masks", "expected"),
     [((0, 1, 2), (2, 0), ["000.png", "", "002.png"]), ((3, 7), (0, 1), ["000.png", "001.png"])],
 )
-def test_a_frame_without_a_mask_has_none_and_masks_of_other_names_go_in_their_order(
-    tmp_path, frames, masks, given
+def test_frames_may_lack_masks_and_masks_of_other_names_are_matched_by_order(
+    tmp_path, frames, masks, expected
 ):
-    stated = entry("x_Fake", crops(tmp_path, "f/a", frames), masks=crops(tmp_path, "m/a", masks))
-    (video,) = read_benchmark(file(tmp_path, {"x_Fake": {"test": {"a": stated}}})).videos
-    assert [os.path.basename(mask) for mask in video.masks] == given
+    video = entry("x_Fake", crops(tmp_path, "f/a", frames), masks=crops(tmp_path, "m/a", masks))
+    (video,) = read_benchmark(file(tmp_path, {"x_Fake": {"test": {"a": video}}})).videos
+    assert [os.path.basename(mask) for mask in video.masks] == expected
 
 
-def test_what_is_left_out_is_told(tmp_path):
+def test_skipped_videos_are_reported(tmp_path):
     frames = crops(tmp_path, "x/a")
     (tmp_path / "x/gone").mkdir()
     videos = {
@@ -147,13 +147,13 @@ def test_what_is_left_out_is_told(tmp_path):
         "gone": entry("x_Fake", ["x/gone/000.png"]),
     }
     read = read_benchmark(file(tmp_path, {"x_Fake": {"test": videos}}))
-    # That a crop is missing from a folder that is there shows when it is read.
+    # A crop that is missing from an existing folder is noticed when it is read.
     assert [video.name for video in read.videos] == ["a", "gone"]
     assert read.dropped == {"no frames": 2, "no file": 1, "duplicate": 1}
     assert Drop("duplicate", "x_Fake", "test", "again") in read.drops
 
 
-def test_the_second_video_of_a_name_is_left_out(tmp_path):
+def test_the_second_video_of_a_name_is_skipped(tmp_path):
     first, second = (json.dumps(entry("x_Fake", crops(tmp_path, f"x/{name}"))) for name in "ab")
     text = '{"UADFV": {"x_Fake": {"test": {"v": %s, "v": %s, "w": %s}}}}'
     path = file(tmp_path, text % (first, second, second))
@@ -165,11 +165,11 @@ def test_the_second_video_of_a_name_is_left_out(tmp_path):
     assert read.drops == (Drop("duplicate", "x_Fake", "test", "v"),)
 
 
-def test_one_name_in_several_kinds_or_splits_is_no_duplicate(tmp_path):
+def test_the_same_name_in_other_kinds_or_splits_is_not_a_duplicate(tmp_path):
     assert read_benchmark(ff(tmp_path)).dropped == read_benchmark(uadfv(tmp_path)).dropped == {}
 
 
-def test_an_unnamed_video_in_place_of_a_split_is_named_after_its_folder(tmp_path):
+def test_an_unnamed_video_instead_of_a_split_is_named_after_its_folder(tmp_path):
     val = {**entry("DFDC_Fake", crops(tmp_path, "test/frames/abc")), "xyz": entry("DFDC_Fake", [])}
     read = read_benchmark(file(tmp_path, {"DFDC_Fake": {"test": {}, "val": val}}, "DFDC"))
     assert [(video.name, video.split) for video in read.videos] == [("abc", "val")]
@@ -181,7 +181,7 @@ def test_a_data_set_of_one_class_is_read(tmp_path):
     assert [video.label for video in read_benchmark(path).videos] == [1]
 
 
-def test_other_names_of_val_are_known(tmp_path):
+def test_other_names_of_val_are_accepted(tmp_path):
     path = file(tmp_path, {"x_Fake": {"Validation": {"a": entry("x_Fake", crops(tmp_path, "a"))}}})
     assert read_benchmark(path, splits=["val"]).videos[0].split == "val"
 
@@ -190,33 +190,33 @@ def test_other_names_of_val_are_known(tmp_path):
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "another structure: the file: no object"),
-        ("{}", "holds 0 data sets"),
-        ('{"a": {}, "b": {}}', "holds 2 data sets, none of them UADFV"),
-        ('{"UADFV": {"k": []}}', "another structure: k: no object"),
-        ('{"UADFV": {"k": {"a video": {"frames": []}}}}', "k/a video: no split"),
-        ('{"UADFV": {"k": {"test": []}}}', "k/test: no object"),
-        ('{"UADFV": {"k": {"test": {"v": ["0.png"]}}}}', "k/test/v: no object"),
-        ('{"UADFV": {"k": {"test": {"v": {"frames": "0.png"}}}}}', "k/test/v: no list of paths"),
-        ('{"UADFV": {"k": {"test": {"v": {"frames": [0]}}}}}', "k/test/v: no list of paths"),
-        ('{"UADFV": {"k": {"test": {}, "test": {}}}}', "k: 'test' stands there twice"),
-        ('{"UADFV": {"k": {"test": {"c23": {}, "c23": {}}}}}', "k/test: 'c23' stands there twice"),
+        ("[]", "structure: the file: not an object"),
+        ("{}", "has 0 data sets"),
+        ('{"a": {}, "b": {}}', "has 2 data sets, none of them named UADFV"),
+        ('{"UADFV": {"k": []}}', "structure: k: not an object"),
+        ('{"UADFV": {"k": {"a video": {"frames": []}}}}', "k/a video: not a split"),
+        ('{"UADFV": {"k": {"test": []}}}', "k/test: not an object"),
+        ('{"UADFV": {"k": {"test": {"v": ["0.png"]}}}}', "k/test/v: not an object"),
+        ('{"UADFV": {"k": {"test": {"v": {"frames": "0.png"}}}}}', "k/test/v: not a list of paths"),
+        ('{"UADFV": {"k": {"test": {"v": {"frames": [0]}}}}}', "k/test/v: not a list of paths"),
+        ('{"UADFV": {"k": {"test": {}, "test": {}}}}', "k: 'test' occurs twice"),
+        ('{"UADFV": {"k": {"test": {"c23": {}, "c23": {}}}}}', "k/test: 'c23' occurs twice"),
     ],
 )
-def test_what_is_no_benchmark_file_is_refused(tmp_path, text, message):
+def test_files_of_another_structure_are_rejected(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as raised:
         read_benchmark(file(tmp_path, text))
     assert "\n" not in raised.value.hint
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_binary_file_is_rejected(tmp_path):
     (tmp_path / "x.json").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(UsageError, match="is not JSON"):
         read_benchmark(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
-    ("asked", "message", "hint"),
+    ("requested", "message", "hint"),
     [
         ({"splits": ["tests"]}, "no split 'tests'", "did you mean 'test'?"),
         ({"splits": ["val"]}, "no split 'val'", "choose from: train, test"),
@@ -225,26 +225,26 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         ({"compression": "raw"}, "no compression in FF-real/train 'raw'", "choose from: c23, c40"),
     ],
 )
-def test_what_a_file_does_not_have_is_told(tmp_path, asked, message, hint):
+def test_unknown_splits_kinds_and_compressions_are_rejected_with_a_hint(tmp_path, requested, message, hint):
     with pytest.raises(UsageError, match=message) as raised:
-        read_benchmark(ff(tmp_path), **asked)
+        read_benchmark(ff(tmp_path), **requested)
     assert raised.value.hint == hint
 
 
-def test_no_crops_at_all_are_told(tmp_path):
+def test_a_file_whose_crops_are_all_missing_is_rejected(tmp_path):
     path = file(tmp_path, {"x_Fake": {"test": {"a": entry("x_Fake", ["lost\\a\\000.png"])}}})
-    with pytest.raises(MissingError, match=r"none of the crops .* such as lost/a/000\.png") as raised:
+    with pytest.raises(MissingError, match=r"none of the crops .* for example lost/a/000\.png") as raised:
         read_benchmark(path)
     assert "--root" in raised.value.hint
 
 
-def test_no_file_is_told(tmp_path):
-    with pytest.raises(MissingError, match=r"there is no .*x\.json"):
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(MissingError, match=r"x\.json does not exist"):
         read_benchmark(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
-    ("asked", "there"),
+    ("requested", "existing"),
     [
         ("Celeb-DF-v2", "Celeb-DF-v2.json"),
         ("DFDC", "dataset_json/DFDC.json"),
@@ -259,15 +259,15 @@ def test_no_file_is_told(tmp_path):
         ("FF-DF_c40", "FF-DF.json"),
     ],
 )
-def test_a_data_sets_file_is_found(tmp_path, asked, there):
-    # Beside others that are named nearly like it.
-    for path in ("DFDC-Preview.json", "Celeb-DF-v1.json", "simswap_cdf.json", there):
+def test_the_file_of_a_data_set_is_found(tmp_path, requested, existing):
+    # Next to files of similar names.
+    for path in ("DFDC-Preview.json", "Celeb-DF-v1.json", "simswap_cdf.json", existing):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
-    assert find_benchmark(tmp_path, asked) == tmp_path / there
+    assert find_benchmark(tmp_path, requested) == tmp_path / existing
 
 
-def test_a_name_as_it_stands_comes_first(tmp_path):
+def test_an_exact_name_takes_precedence(tmp_path):
     for path in ("FF-DF.json", "FF-DF_c40.json", "test_FFIW.json", "FFIW.json"):
         (tmp_path / path).touch()
     assert find_benchmark(tmp_path, "FF-DF_c40").name == "FF-DF_c40.json"
@@ -275,14 +275,14 @@ def test_a_name_as_it_stands_comes_first(tmp_path):
     assert find_benchmark(tmp_path, "test_FFIW").name == "test_FFIW.json"
 
 
-@pytest.mark.parametrize("data", ["there", "not-there"])
-def test_a_data_set_that_is_not_there_is_told(tmp_path, data):
-    (tmp_path / "there").mkdir()
-    with pytest.raises(MissingError, match=r"there is no simswap_ff\.json") as raised:
+@pytest.mark.parametrize("data", ["existing", "missing"])
+def test_a_missing_data_set_has_a_hint_to_prepare_it(tmp_path, data):
+    (tmp_path / "existing").mkdir()
+    with pytest.raises(MissingError, match=r"simswap_ff\.json is not in") as raised:
         find_benchmark(tmp_path / data, "simswap_ff")
     assert "deepscan prepare simswap_ff" in raised.value.hint
 
 
-def test_a_name_and_its_level_come_apart():
+def test_name_and_level_are_split():
     assert split_level("FF-DF_c40") == ("FF-DF", "c40")
     assert split_level("uniface_cdf") == ("uniface_cdf", "")

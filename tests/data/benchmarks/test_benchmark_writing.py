@@ -1,4 +1,4 @@
-"""Benchmark files are written as DeepfakeBench, and this program, read them."""
+"""Benchmark files are written in the format that DeepfakeBench and this program read."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from .benchmark_files import crops
 
 
 def _videos(tmp_path, dataset, compression=""):
-    """Crops beside the file's folder, some in it, some with masks."""
+    """Crops inside and outside the file's folder, some with masks."""
     kinds = (("x_Real", 0, "train"), ("x_Fake", 1, "train"), ("x_Fake", 1, "test"))
     for kind, label, split in kinds:
         frames = crops(tmp_path, f"crops/{kind}/{split}/ä b", (2, 10))
@@ -29,7 +29,7 @@ def _videos(tmp_path, dataset, compression=""):
 
 
 @pytest.mark.parametrize(("name", "level"), [("x", ""), ("x", "c23"), ("x_c40", "c40")])
-def test_what_is_written_is_read_back(tmp_path, name, level):
+def test_files_round_trip(tmp_path, name, level):
     videos = tuple(_videos(tmp_path, name, level))
     path = tmp_path / "out" / f"{name}.json"
     write_benchmark(path, videos, nested=bool(level))
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_back(tmp_path, name, level):
     assert set(os.listdir(path.parent)) == {"masks", path.name}
 
 
-def test_deepfakebench_finds_what_it_asks_for(tmp_path):
+def test_the_file_has_the_structure_that_deepfakebench_expects(tmp_path):
     path = tmp_path / "out" / "x_c40.json"
     write_benchmark(path, _videos(tmp_path, "x_c40", "c40"), nested=True)
     stored = json.loads(path.read_text())["x"]
@@ -49,7 +49,7 @@ def test_deepfakebench_finds_what_it_asks_for(tmp_path):
     }
 
 
-def test_what_is_written_can_be_moved(tmp_path):
+def test_file_and_crops_can_be_moved_together(tmp_path):
     videos = [
         FaceVideo("x", "x_Fake", 1, "test", "a", (str(tmp_path / "here" / crops(tmp_path / "here", "a")[0]),))
     ]
@@ -61,12 +61,12 @@ def test_what_is_written_can_be_moved(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "original", "label": 0}, "'original' does not say that it is 0"),
+        ({"kind": "original", "label": 0}, "'original' does not match the label 0"),
         ({"compression": "c23"}, "nested=False"),
-        ({}, "two videos 'a'"),
+        ({}, "two videos named 'a'"),
     ],
 )
-def test_what_would_not_be_read_back_is_not_written(tmp_path, change, message):
+def test_videos_that_would_not_round_trip_are_rejected(tmp_path, change, message):
     plain = {"dataset": "x", "kind": "x_Fake", "label": 1, "split": "test", "name": "a", "frames": ("0.png",)}
     videos = [FaceVideo(**plain), FaceVideo(**{**plain, **change})]
     with pytest.raises(ValueError, match=message):
@@ -74,7 +74,7 @@ def test_what_would_not_be_read_back_is_not_written(tmp_path, change, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_checks_itself():
+def test_a_video_validates_its_fields():
     plain = {"dataset": "x", "kind": "k", "label": 1, "split": "test", "name": "a", "frames": ("0", "1")}
     for change in ({"label": 2}, {"split": "tests"}, {"masks": ("0",)}):
         with pytest.raises(ValueError):

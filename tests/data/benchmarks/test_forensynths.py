@@ -1,4 +1,4 @@
-"""Folders of generated pictures: which are taken, in which order, and what is said of missing ones."""
+"""Folders of generated pictures: which are read, in which order, and the errors of missing ones."""
 
 from collections import Counter
 
@@ -22,7 +22,7 @@ def _shown(videos):
     return [(video.kind, video.label, video.name) for video in videos]
 
 
-def test_pictures_below_the_folders_of_a_class_are_taken_in_order(tmp_path):
+def test_pictures_below_class_folders_are_read_in_order(tmp_path):
     _touch(
         tmp_path / "test" / "progan",
         *("cat/1_fake/b.png", "cat/1_fake/a.PNG", "cat/0_real/a.jpg", "bird/0_real/more/z.jpeg"),
@@ -43,11 +43,11 @@ def test_pictures_below_the_folders_of_a_class_are_taken_in_order(tmp_path):
     assert videos[0].frames == (str(tmp_path / "test/progan/bird/0_real/more/z.jpeg"),)
 
 
-@pytest.mark.parametrize("holder", ["", "test", "datasets/test", "CNN_synth_testset"])
-def test_folders_are_found_as_they_are_packed(tmp_path, holder):
-    # A folder of that name with nothing of the kind in it does not stand in the way.
+@pytest.mark.parametrize("parent", ["", "test", "datasets/test", "CNN_synth_testset"])
+def test_folders_are_found_in_their_archives_layouts(tmp_path, parent):
+    # An empty folder of the same name is skipped.
     (tmp_path / "crn").mkdir(exist_ok=True)
-    _touch(tmp_path / holder / "crn", "0_real/a.png", "1_fake/a.png")
+    _touch(tmp_path / parent / "crn", "0_real/a.png", "1_fake/a.png")
     assert _shown(read_generator(tmp_path, "crn")) == [
         ("0_real", 0, "0_real/a.png"),
         ("1_fake", 1, "1_fake/a.png"),
@@ -65,18 +65,18 @@ def test_diffusion_models_share_their_reals(tmp_path):
     assert set(real.values()) == {f"{folder}/laion/0_real/l.png"}
 
 
-def test_a_diffusion_models_own_reals_stand_in_for_a_missing_pair(tmp_path):
+def test_a_diffusion_models_own_reals_replace_missing_shared_ones(tmp_path):
     _touch(tmp_path / "dalle", "0_real/own.png", "1_fake/f.png")
     assert read_generator(tmp_path, "dalle")[0].name == "0_real/own.png"
     _touch(tmp_path / "laion", "0_real/shared.png")
     assert read_generator(tmp_path, "dalle")[0].name == "0_real/shared.png"
 
 
-def test_a_cap_is_spread_over_each_class(tmp_path):
+def test_a_cap_is_spread_evenly_over_each_class(tmp_path):
     folders = [f"{animal}/{kind}" for animal in ("bird", "cat", "dog") for kind in ("0_real", "1_fake")]
     _touch(tmp_path / "progan", *(f"{folder}/{at}.png" for folder in folders for at in range(4)))
     videos = read_generator(tmp_path, "progan", cap=3)
-    # Of 12 in the order of names, linspace(0, 11, 3) = 0, 5.5, 11.
+    # 12 pictures sorted by name, linspace(0, 11, 3) = 0, 5.5, 11.
     assert [video.name for video in videos if video.label] == [
         "bird/1_fake/0.png",
         "cat/1_fake/1.png",
@@ -86,7 +86,7 @@ def test_a_cap_is_spread_over_each_class(tmp_path):
     assert len(read_generator(tmp_path, "progan", cap=100)) == len(read_generator(tmp_path, "progan")) == 24
 
 
-def test_a_link_back_is_walked_once(tmp_path):
+def test_link_cycles_are_visited_once(tmp_path):
     _touch(tmp_path / "elsewhere", "a.png")
     _touch(tmp_path / "san", "1_fake/a.png")
     (tmp_path / "san" / "0_real").symlink_to(tmp_path / "elsewhere")
@@ -97,27 +97,29 @@ def test_a_link_back_is_walked_once(tmp_path):
     ]
 
 
-def test_what_is_missing_is_told_with_what_to_put_where(tmp_path):
+def test_missing_pictures_have_a_hint_with_the_expected_folders(tmp_path):
     _touch(tmp_path / "test", "san/1_fake/a.png", "crn/0_real/a.png")
     _touch(tmp_path / "diffusion_datasets", "guided/1_fake/a.png")
-    for name, lacking, place, origin in (
+    for name, missing, place, origin in (
         ("san", "0_real", "test/san/0_real", "PeterWang512/CNNDetection"),
         ("crn", "1_fake", "test/crn/1_fake", "PeterWang512/CNNDetection"),
         ("guided", "0_real", "diffusion_datasets/imagenet/0_real", "WisconsinAIVision/UniversalFakeDetect"),
         ("dalle", "0_real", "diffusion_datasets/laion/0_real", "WisconsinAIVision/UniversalFakeDetect"),
     ):
-        with pytest.raises(MissingError, match=f"{lacking} for '{name}'") as raised:
+        with pytest.raises(
+            MissingError, match=f"no pictures of '{name}' found in a folder {missing}"
+        ) as raised:
             read_generator(tmp_path, name)
         assert place in raised.value.hint and origin in raised.value.hint
 
 
-def test_an_unknown_generator_is_refused(tmp_path):
+def test_an_unknown_generator_is_rejected(tmp_path):
     with pytest.raises(UsageError, match="unknown generator 'pro-gan'") as raised:
         read_generator(tmp_path, "pro-gan")
     assert raised.value.hint == "did you mean 'progan'?"
 
 
-def test_the_protocol_asks_for_these_generators_in_this_order():
+def test_the_protocol_has_these_generators_in_this_order():
     sets = PROTOCOLS.get("universal").sets["corit"]
     assert [test.dataset for test in sets] == list(GENERATORS)
     assert len(GENERATORS) == 19
@@ -126,18 +128,18 @@ def test_the_protocol_asks_for_these_generators_in_this_order():
 @pytest.mark.parametrize(
     "shape", [(224, 224), (300, 400), (227, 229), (225, 226), (100, 50), (101, 55), (100, 301), (513, 223)]
 )
-def test_the_middle_is_torchvisions(shape):
+def test_centre_crop_equals_torchvisions(shape):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    given = torch.from_numpy(image).permute(2, 0, 1)
-    expected = center_crop(given, [224, 224]).permute(1, 2, 0).numpy()
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    expected = center_crop(tensor, [224, 224]).permute(1, 2, 0).numpy()
     cropped = centre_crop(image)
     assert cropped.shape == (224, 224, 3)
     assert np.array_equal(cropped, expected)
 
 
-def test_a_small_picture_has_black_around_it():
+def test_a_small_picture_is_padded_with_black():
     cropped = centre_crop(np.full((2, 3, 3), 255, dtype=np.uint8), side=5)
-    # One row above and two below, one column at each side.
+    # One row above and two below, one column on each side.
     assert cropped[..., 0].tolist() == [
         [0, 0, 0, 0, 0],
         [0, 255, 255, 255, 0],

@@ -1,4 +1,4 @@
-"""What a small data set goes through: it is put together of clips, prepared and looked at."""
+"""Fixtures that assemble a small data set from clips, prepare it and inspect the result."""
 
 import json
 import shutil
@@ -27,14 +27,14 @@ def clips(tmp_path_factory):
 
 @pytest.fixture
 def data(tmp_path, clips, monkeypatch):
-    """Puts clips of the data set in their places, and prepares it."""
+    """A data set to fill with clips and to prepare."""
     monkeypatch.setattr(prepare_module, "open_finder", Finder)
 
     class Data:
         root, out = tmp_path / "raw", tmp_path / "out"
 
         def put(self, clip, *places):
-            """Lay a clip into each of some places, and return the last."""
+            """Copy a clip to each of several places, and return the last path."""
             for place in places:
                 path = self.root / place
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,9 @@ def data(tmp_path, clips, monkeypatch):
             return path
 
         def prepare(self, listener=None, **options):
-            there = tuple(kind for kind in Replica.kinds if (self.root / "c23" / kind).exists())
-            given = {"recipe": RECIPE, "frames": 3, "workers": 1, "kinds": there}
-            options = PrepareOptions(**{**given, **options})
+            existing = tuple(kind for kind in Replica.kinds if (self.root / "c23" / kind).exists())
+            defaults = {"recipe": RECIPE, "frames": 3, "workers": 1, "kinds": existing}
+            options = PrepareOptions(**{**defaults, **options})
             return prepare_dataset(Replica(), self.root, self.out, options, listener)
 
         def journal(self):
@@ -59,7 +59,7 @@ def data(tmp_path, clips, monkeypatch):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Counts what the pool is given to decode."""
+    """Counts the decoding jobs of each file."""
     counts = Counter()
     submit = DecodePool.submit
 

@@ -1,4 +1,4 @@
-"""A small data set of numbered frames, and a face finder that needs no nets."""
+"""A small data set of numbered frames, and a fake face finder."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from deepscan.data.datasets.layout import DatasetLayout, SourceVideo
 from deepscan.faces.face import Detection
 
 RECIPE = CropRecipe(side=64)
-#: Where the finder sees a face in frames of 160 x 96, a little turned; on wider ones it sees none.
+#: Landmarks that the finder reports in frames of 160 x 96, slightly rotated; wider frames have no face.
 FACE = (RECIPE.template @ np.float32([[0.8, 0.1], [-0.1, 0.8]]) + (60, 20)).astype(np.float32)
 FACELESS = (192, 96)
 
 
 class Finder:
-    """Sees the same two faces in every frame, but for wide ones."""
+    """Finds the same two faces in every frame, except in wide ones."""
 
     mode, every = "fast", 1
 
@@ -27,7 +27,7 @@ class Finder:
 
 
 class Replica(DatasetLayout):
-    """Videos as LEVEL/KIND/SPLIT/NAME.mp4, those in `all` being in every split, and masks in masks/KIND."""
+    """Videos in LEVEL/KIND/SPLIT/NAME.mp4, where `all` means every split, and masks in masks/KIND."""
 
     dataset = "Replica"
     kinds = ("R_real", "R_fake")
@@ -44,5 +44,5 @@ class Replica(DatasetLayout):
                         ("train", "val", "test") if path.parent.name == "all" else (path.parent.name,)
                     ):
                         frames = tuple(sorted(path.iterdir())) if path.is_dir() else ()
-                        given = mask if mask.exists() else None
-                        yield SourceVideo(path, kind, split, path.stem, level, given, frames)
+                        existing_mask = mask if mask.exists() else None
+                        yield SourceVideo(path, kind, split, path.stem, level, existing_mask, frames)

@@ -1,4 +1,4 @@
-"""Crops and their cache, with a face finder that needs no nets."""
+"""Crops and their cache, with a fake face finder."""
 
 import dataclasses
 import json
@@ -18,14 +18,14 @@ from deepscan.faces.align import align
 from deepscan.faces.face import Detection
 
 RECIPE = CropRecipe(side=32, scale=0.75, shift=(0.0, -0.16), interpolation="area", border="reflect")
-#: Five dots of as many colours stand for eyes, nose and mouth corners, as (x, y) in a picture of 64: where
-#: they are in the crop, but half as large again and moved.
+#: Five coloured dots represent eyes, nose and mouth corners, as (x, y) in a picture of 64: their positions in
+#: the crop, scaled by 1.5 and shifted.
 DOTS = np.rint(RECIPE.template * 1.5 + (7, 6)).astype(np.float32)
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255))
 
 
 class DotFinder:
-    """Finds the dots; a picture without them has no face."""
+    """Reports the dots as landmarks; a picture without them has no face."""
 
     def __init__(self, mode="fast", device="cpu", threads=None):
         pass
@@ -40,7 +40,7 @@ class DotFinder:
             y, x = np.nonzero((np.abs(image - colour) < 60).all(axis=2))
             if not len(x):
                 return []
-            # The margin holds mirrored dots as well: those nearest to the middle are the picture's own.
+            # The margin has mirrored dots: those of the picture are nearest to the centre.
             nearest = np.argsort(np.hypot(x - image.shape[1] / 2, y - image.shape[0] / 2))[:9]
             found.append((x[nearest].mean(), y[nearest].mean()))
         return [Detection(np.zeros(4, np.float32), np.array(found, np.float32), 1.0)]
@@ -61,35 +61,35 @@ def pictures(tmp_path, monkeypatch):
     return made
 
 
-def test_landmarks_are_those_of_the_picture_without_its_margin(pictures):
+def test_landmarks_exclude_the_margin(pictures):
     image = cv2.imread(str(pictures[0].path))[..., ::-1].copy()
     found = find_landmarks([image, np.zeros((64, 64, 3), np.uint8)], DotFinder())
     np.testing.assert_allclose(found[0], DOTS, atol=0.5)
     assert found[1] is None
 
 
-def test_crops_are_aligned_and_pictures_without_a_face_counted(pictures, tmp_path):
-    told = []
+def test_crops_are_aligned_and_pictures_without_a_face_are_counted(pictures, tmp_path):
+    progress = []
     made = prepare_crops(
         pictures,
         RECIPE,
         tmp_path / "cache",
         workers=0,
-        on_progress=lambda done, total: told.append((done, total)),
+        on_progress=lambda done, total: progress.append((done, total)),
     )
     assert made.crops.shape == (4, 32, 32, 3)
     assert made.dropped == 1
     assert made.labels.tolist() == [0, 1, 1, 0]
     assert made.groups == ("g0", "g1", "g3", "g4")
     assert made.where("val").tolist() == [3]
-    assert told == [(5, 5)]
+    assert progress == [(5, 5)]
     for (x, y), colour in zip(RECIPE.template, COLOURS, strict=True):
         pixel = made.crops[0, round(float(y)), round(float(x))].astype(int)
-        # Dots of 3 pixels are 2 wide in the crop: their colour is mixed with the background, not lost.
+        # Dots of 3 pixels are 2 wide in the crop, so their colour is mixed with the background.
         assert pixel[np.array(colour) == 255].min() > pixel[np.array(colour) == 0].max()
 
 
-def test_the_second_time_the_cache_is_read(pictures, tmp_path, monkeypatch):
+def test_the_second_call_reads_the_cache(pictures, tmp_path, monkeypatch):
     first = prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
     monkeypatch.setattr(crops_module, "_fill", None)
     again = prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
@@ -104,37 +104,39 @@ def test_the_second_time_the_cache_is_read(pictures, tmp_path, monkeypatch):
 
 
 class Interrupted(DotFinder):
-    """Finds the dots of one batch, and is then stopped."""
+    """Processes one batch, and is then interrupted."""
 
-    asked = 0
+    calls = 0
 
     def detect(self, images):
-        Interrupted.asked += 1
-        if Interrupted.asked > 1:
+        Interrupted.calls += 1
+        if Interrupted.calls > 1:
             raise KeyboardInterrupt
         return super().detect(images)
 
 
-def test_interrupted_cutting_goes_on_behind_what_was_cut(pictures, tmp_path, monkeypatch):
+def test_interrupted_cutting_is_resumed(pictures, tmp_path, monkeypatch):
     whole = prepare_crops(pictures, RECIPE, tmp_path / "whole", workers=0)
     monkeypatch.setattr(crops_module, "_BATCH", 2)
     monkeypatch.setattr(crop_pictures, "open_finder", Interrupted)
-    cache, told = tmp_path / "cache", []
+    cache, progress = tmp_path / "cache", []
     with pytest.raises(KeyboardInterrupt):
         prepare_crops(pictures, RECIPE, cache, workers=0)
-    # As if it had been stopped in the middle of a line, and of a crop.
+    # Simulate an interruption in the middle of a line and of a crop.
     (journal,), (crops,) = cache.glob("*.journal"), cache.glob("*.tmp")
     journal.write_text(journal.read_text() + "[2")
     crops.write_bytes(crops.read_bytes() + b"half")
     monkeypatch.setattr(crop_pictures, "open_finder", DotFinder)
-    again = prepare_crops(pictures, RECIPE, cache, workers=0, on_progress=lambda *count: told.append(count))
-    assert told == [(4, 5), (5, 5)]
+    again = prepare_crops(
+        pictures, RECIPE, cache, workers=0, on_progress=lambda *count: progress.append(count)
+    )
+    assert progress == [(4, 5), (5, 5)]
     assert np.array_equal(again.crops, whole.crops)
     assert (again.groups, again.dropped) == (whole.groups, whole.dropped)
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".u8"]
 
 
-def test_the_key_hangs_on_recipe_and_content_and_not_on_place(pictures, tmp_path):
+def test_the_key_depends_on_recipe_and_content_but_not_on_paths(pictures, tmp_path):
     key = cache_key(pictures, RECIPE)
     moved = []
     for picture in pictures:
@@ -149,38 +151,39 @@ def test_the_key_hangs_on_recipe_and_content_and_not_on_place(pictures, tmp_path
 
 def test_a_broken_picture_is_named(pictures, tmp_path):
     pictures[1].path.write_bytes(b"no picture")
-    with pytest.raises(UsageError, match=r"1\.png is not a picture"):
+    with pytest.raises(UsageError, match=r"1\.png is not a readable picture"):
         prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
 
 
-def test_no_face_at_all_is_an_error_and_leaves_no_cache(pictures, tmp_path):
-    with pytest.raises(UsageError, match="no face was found in any of 1"):
+def test_pictures_without_any_face_are_an_error_and_leave_no_cache(pictures, tmp_path):
+    with pytest.raises(UsageError, match="no face was found in any of the 1 pictures"):
         prepare_crops(pictures[2:3], RECIPE, tmp_path / "cache", workers=0)
+
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_worker_processes_have_the_real_face_finder(tmp_path):
+def test_worker_processes_use_the_real_face_finder(tmp_path):
     path = tmp_path / "grey.png"
     cv2.imwrite(str(path), np.full((64, 64, 3), 128, np.uint8))
-    with pytest.raises(UsageError, match="no face was found in any of 1"):
+    with pytest.raises(UsageError, match="no face was found in any of the 1 pictures"):
         prepare_crops(
             [LabelledPicture(path, 0, "g", "train", "", "v")], RECIPE, tmp_path / "cache", workers=1
         )
 
 
-def test_a_crop_set_checks_itself():
+def test_a_crop_set_validates_its_lengths():
     with pytest.raises(ValueError, match="do not match the lengths"):
         CropSet(np.zeros((2, 8, 8, 3), np.uint8), np.zeros(1, np.int64), ("a",), ("v",), ("train",), 0, "")
 
 
-def test_masks_are_cut_like_their_pictures(pictures, tmp_path):
+def test_masks_are_aligned_like_their_pictures(pictures, tmp_path):
     image = cv2.imread(str(pictures[1].path))
-    # Forged is where the picture shows its first dot.
+    # The forged pixels are those of the first dot.
     mask = (np.abs(image[..., ::-1].astype(int) - COLOURS[0]).max(axis=2) == 0).astype(np.uint8) * 255
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
-    given = [pictures[0], dataclasses.replace(pictures[1], mask=tmp_path / "mask.png"), *pictures[2:]]
-    assert cache_key(given, RECIPE) != cache_key(pictures, RECIPE)
-    made = prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+    with_layer = [pictures[0], dataclasses.replace(pictures[1], mask=tmp_path / "mask.png"), *pictures[2:]]
+    assert cache_key(with_layer, RECIPE) != cache_key(pictures, RECIPE)
+    made = prepare_crops(with_layer, RECIPE, tmp_path / "cache", workers=0)
     forged = made.layers["forged"]
     assert forged.known.tolist() == [False, True, False, False]
     x, y = np.rint(RECIPE.template[0]).astype(int)
@@ -189,31 +192,31 @@ def test_masks_are_cut_like_their_pictures(pictures, tmp_path):
     assert not forged.values[[0, 2, 3]].any()
     assert not prepare_crops(pictures, RECIPE, tmp_path / "other", workers=0).layers
     cv2.imwrite(str(tmp_path / "mask.png"), mask[:32])
-    with pytest.raises(UsageError, match="64 x 32 pixels, its picture 64 x 64"):
-        prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+    with pytest.raises(UsageError, match="64 x 32 pixels, but its picture 64 x 64"):
+        prepare_crops(with_layer, RECIPE, tmp_path / "cache", workers=0)
 
 
-def test_landmarks_of_a_face_become_its_hull(pictures, tmp_path):
+def test_landmarks_of_a_face_become_a_mask_of_their_hull(pictures, tmp_path):
     np.save(tmp_path / "0.npy", DOTS)
-    given = [dataclasses.replace(pictures[0], face=tmp_path / "0.npy"), *pictures[1:]]
-    face = prepare_crops(given, RECIPE, tmp_path / "cache", workers=0).layers["face"]
+    with_layer = [dataclasses.replace(pictures[0], face=tmp_path / "0.npy"), *pictures[1:]]
+    face = prepare_crops(with_layer, RECIPE, tmp_path / "cache", workers=0).layers["face"]
     assert face.known.tolist() == [True, False, False, False]
     inside = np.rint(RECIPE.template.mean(axis=0)).astype(int)
     assert face.values[0, inside[1], inside[0]] == 255
     assert face.values[0, 0].max() == 0
     np.save(tmp_path / "0.npy", DOTS[:2])
     with pytest.raises(UsageError, match="at least three"):
-        prepare_crops(given, RECIPE, tmp_path / "cache", workers=0)
+        prepare_crops(with_layer, RECIPE, tmp_path / "cache", workers=0)
 
 
-def test_a_wrong_file_is_told_before_any_picture_is_cut(pictures, tmp_path, monkeypatch):
+def test_an_unreadable_file_is_reported_before_any_cutting(pictures, tmp_path, monkeypatch):
     pictures[-1].path.write_bytes(b"no picture")
     monkeypatch.setattr(crops_module, "_fill", None)
-    with pytest.raises(UsageError, match=r"4\.png is not a picture"):
+    with pytest.raises(UsageError, match=r"4\.png is not a readable picture"):
         prepare_crops(pictures, RECIPE, tmp_path / "cache", workers=0)
 
 
-def test_frames_of_a_video_are_taken_evenly():
+def test_frames_of_a_video_are_sampled_evenly():
     labels = np.array([0] * 10 + [1] * 3)
     crops = CropSet(
         np.zeros((13, 8, 8, 3), np.uint8),
@@ -231,7 +234,7 @@ def test_frames_of_a_video_are_taken_evenly():
 
 
 @pytest.mark.parametrize("fault", ["cut", "mask"])
-def test_an_error_in_a_worker_process_arrives_as_what_it_is(tmp_path, fault):
+def test_an_error_in_a_worker_process_keeps_its_type(tmp_path, fault):
     from tests.command import SAMPLES
 
     video = cv2.VideoCapture(str(SAMPLES / "real_astronaut.mp4"))
@@ -239,17 +242,17 @@ def test_an_error_in_a_worker_process_arrives_as_what_it_is(tmp_path, fault):
     cv2.imwrite(str(path), video.read()[1])
     picture = LabelledPicture(path, 0, "g", "train", "", "v")
     if fault == "cut":
-        # The head of a picture without its pixels: only reading it whole tells.
+        # A valid header without pixels: only full decoding fails.
         path.write_bytes(path.read_bytes()[:60])
     else:
         cv2.imwrite(str(tmp_path / "mask.png"), np.zeros((8, 8), np.uint8))
         picture = dataclasses.replace(picture, mask=tmp_path / "mask.png")
-    with pytest.raises(UsageError, match=r"not a picture|8 x 8 pixels") as raised:
+    with pytest.raises(UsageError, match=r"not a readable picture|8 x 8 pixels") as raised:
         prepare_crops([picture], CropRecipe(side=32, scale=0.8), tmp_path / "cache", workers=1)
     assert raised.value.hint
 
 
-def test_crops_that_are_cut_already_are_not_searched_for_a_face(tmp_path, monkeypatch):
+def test_aligned_crops_are_not_searched_for_a_face(tmp_path, monkeypatch):
     monkeypatch.setattr(crop_pictures, "find_landmarks", None)
     stored, image = CropRecipe(side=64, scale=1.3), np.random.default_rng(0).integers(0, 256, (64, 64, 3))
     cv2.imwrite(str(tmp_path / "0.png"), image)
@@ -260,11 +263,11 @@ def test_crops_that_are_cut_already_are_not_searched_for_a_face(tmp_path, monkey
     cut = prepare_crops([picture], tighter, tmp_path / "tighter", workers=0)
     points = stored.template
     assert np.array_equal(cut.crops[0], align(image[..., ::-1].astype(np.uint8), points, tighter))
-    # The same crop stored at twice the size is the same face.
+    # The same crop stored at twice the size shows the same face.
     cv2.imwrite(str(tmp_path / "1.png"), np.repeat(np.repeat(image, 2, axis=0), 2, axis=1))
     large = dataclasses.replace(picture, path=tmp_path / "1.png")
     assert prepare_crops([large], stored, tmp_path / "large", workers=0).crops.shape == (1, 64, 64, 3)
     assert cache_key([large], stored) != cache_key([picture], stored)
     (tmp_path / "1.png").unlink()
-    with pytest.raises(MissingError, match=r"1\.png is not there"):
+    with pytest.raises(MissingError, match=r"1\.png is missing"):
         prepare_crops([large], stored, tmp_path / "large", workers=0)

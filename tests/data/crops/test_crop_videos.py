@@ -1,4 +1,4 @@
-"""Faces, landmarks and masks of videos and sequences, with a face finder that needs no nets."""
+"""Faces, landmarks and masks of videos and sequences, with a fake face finder."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests import awkward
 from .numbered import FACE, FACELESS, RECIPE, Finder
 
 
-def test_crops_are_the_largest_face_of_the_sampled_frames(data, clips):
+def test_crops_show_the_largest_face_of_the_sampled_frames(data, clips):
     data.put("plain", "c23/R_real/train/one.mp4")
     (video,) = read_benchmark(data.prepare().json).videos
     frames = []
@@ -34,72 +34,72 @@ def test_crops_are_the_largest_face_of_the_sampled_frames(data, clips):
     for path, expected in zip(video.frames, frames, strict=True):
         np.testing.assert_array_equal(cv2.imread(path)[..., ::-1], expected)
         points = np.load(path.replace("/frames/", "/landmarks/").replace(".png", ".npy"))
-        # The finder's points are a turned copy of the template: alignment turns them back onto it.
+        # The finder's points are a rotated template, so alignment maps them back to the template.
         np.testing.assert_allclose(points, RECIPE.template, atol=1e-3)
 
 
 @pytest.mark.parametrize("resize", [None, 48])
-def test_landmarks_are_told_in_the_pixels_of_the_crop_as_it_is_stored(resize):
+def test_landmarks_are_in_pixels_of_the_stored_crop(resize):
     recipe = CropRecipe(side=64, resize=resize)
     image = np.zeros((96, 160, 3), np.uint8)
     (x, y) = np.rint(FACE[2]).astype(int)
     image[y - 2 : y + 3, x - 2 : x + 3] = 255
     crop = align(image, FACE, recipe)[..., 0].astype(float)
     rows, columns = np.indices(crop.shape)
-    middle = [(columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()]
-    # The dot is drawn to half a pixel, which the crop makes a little larger.
-    assert np.abs(in_crop(FACE, recipe)[2] - middle).max() < 0.7
+    centre = [(columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()]
+    # The dot is accurate to half a pixel, which the crop enlarges a little.
+    assert np.abs(in_crop(FACE, recipe)[2] - centre).max() < 0.7
 
 
-def test_masks_move_with_their_frames(data, clips):
-    # The mask is the video itself, so that it must look as the crops do, but for their colours.
+def test_masks_are_aligned_like_their_frames(data, clips):
+    # The mask is the video itself, so it must look like the crops in grey.
     data.put("plain", "c23/R_fake/train/one.mp4", "masks/R_fake/one.mp4")
     (video,) = read_benchmark(data.prepare().json).videos
     assert [path.rsplit("/", 3)[1:] for path in video.masks] == [
-        ["masks", "one", f"{at:03}.png"] for at in (0, 3, 6)
+        ["masks", "one", f"{frame:03}.png"] for frame in (0, 3, 6)
     ]
     for crop, mask in zip(video.frames, video.masks, strict=True):
         grey = cv2.cvtColor(cv2.imread(crop), cv2.COLOR_BGR2GRAY)
         moved = cv2.imread(mask, cv2.IMREAD_UNCHANGED)
         assert moved.shape == grey.shape
-        # Greyed before or after it was cut: a rounding each.
+        # The order of grey conversion and alignment changes the rounding.
         assert np.abs(moved.astype(int) - grey).max() <= 2
-        assert grey.std() > 20, "there is something to see"
+        assert grey.std() > 20, "the crop is not uniform"
 
 
-def test_masks_that_end_early_or_are_of_another_size_are_missing_and_told(data):
-    given = {"one": ("plain", "other"), "two": ("other", "faceless")}
-    given |= {"three": ("other", "empty"), "four": ("other", "plain")}
-    for name, (clip, mask) in given.items():
+def test_masks_that_end_early_or_differ_in_size_are_missing_with_a_warning(data):
+    clips_of = {"one": ("plain", "other"), "two": ("other", "faceless")}
+    clips_of |= {"three": ("other", "empty"), "four": ("other", "plain")}
+    for name, (clip, mask) in clips_of.items():
         data.put(clip, f"c23/R_fake/train/{name}.mp4")
         data.put(mask, f"masks/R_fake/{name}.mp4")
     videos = {video.name: video for video in read_benchmark(data.prepare().json).videos}
     assert [mask.rsplit("/", 1)[-1] for mask in videos["one"].masks] == ["000.png", "003.png", ""]
     assert videos["two"].masks == videos["three"].masks == ()
-    assert len(videos["four"].masks) == 3, "masks of more frames do as well"
+    assert len(videos["four"].masks) == 3, "additional masks do not matter"
     warnings = {line["name"]: line["warnings"] for line in data.journal()}
     assert warnings == {
-        "one": ["masks that are missing: 1 of 3: the masks end before the frames"],
-        "two": ["masks that are missing: 3 of 3: they are 192 x 96 pixels, the frames 160 x 96"],
-        "three": ["masks that are missing: 3 of 3: the file is empty"],
+        "one": ["missing masks: 1 of 3: there are fewer masks than frames"],
+        "two": ["missing masks: 3 of 3: they are 192 x 96 pixels, but the frames 160 x 96"],
+        "three": ["missing masks: 3 of 3: the file is empty"],
         "four": [],
     }
 
 
-def test_masks_that_come_later_are_cut_later(data, decoded):
+def test_masks_added_later_are_cut_by_the_next_run(data, decoded):
     data.put("other", "c23/R_fake/train/one.mp4")
     assert read_benchmark(data.prepare().json).videos[0].masks == ()
     data.put("other", "masks/R_fake/one.mp4")
     assert len(read_benchmark(data.prepare().json).videos[0].masks) == 3
 
 
-def test_a_folder_of_masks_goes_by_the_frames_of_a_video(data):
+def test_a_folder_of_masks_is_matched_by_frame_index(data):
     data.put("plain", "c23/R_fake/train/one.mp4")
     folder = data.root / "masks/R_fake/one.mp4"
     folder.mkdir(parents=True)
     for at in range(7):
         cv2.imwrite(str(folder / f"{at + 5}.png"), np.full((96, 160), 30 * at, np.uint8))
-    (folder / "Thumbs.db").write_bytes(b"no mask")
+    (folder / "Thumbs.db").write_bytes(b"not a mask")
     (video,) = read_benchmark(data.prepare().json).videos
     masks = [cv2.imread(mask, cv2.IMREAD_GRAYSCALE) for mask in video.masks]
     assert [mask.max() for mask in masks] == [0, 90, 180]
@@ -110,7 +110,7 @@ def picture(path, size=(160, 96)):
     cv2.imwrite(str(path), awkward.picture(5, *size)[..., ::-1])
 
 
-def test_a_sequence_of_pictures_is_cut_with_a_margin_around_them(data, monkeypatch):
+def test_pictures_of_a_sequence_get_a_margin(data, monkeypatch):
     seen = []
     detect = Finder.detect
     monkeypatch.setattr(
@@ -125,14 +125,14 @@ def test_a_sequence_of_pictures_is_cut_with_a_margin_around_them(data, monkeypat
     (video,) = read_benchmark(data.prepare().json).videos
     assert seen == [(96 + 2 * 24, 160 + 2 * 24, 3)] * 2, "a quarter of the short side, reflected"
     assert [path.rsplit("/", 1)[1] for path in video.frames] == ["000.png", "004.png"]
-    # The finder saw the padded picture: there the face lies where it says, here a margin before that.
+    # The finder sees the padded picture, so the landmarks are shifted by the margin.
     expected = align(awkward.picture(5), FACE - np.float32(24), RECIPE)
     np.testing.assert_array_equal(cv2.imread(video.frames[0])[..., ::-1], expected)
     (line,) = data.journal()
-    assert line["warnings"] == ["pictures that cannot be read: 1 of 3"]
+    assert line["warnings"] == ["unreadable pictures: 1 of 3"]
 
 
-def test_a_sequence_without_a_face_or_a_picture_is_dropped(data):
+def test_a_sequence_without_a_face_or_a_readable_picture_is_dropped(data):
     picture(data.root / "c23/R_real/test/blank/0.png", (FACELESS[0] - 48, 96))
     broken = data.root / "c23/R_real/test/broken"
     broken.mkdir(parents=True)
@@ -141,26 +141,26 @@ def test_a_sequence_without_a_face_or_a_picture_is_dropped(data):
     data.prepare()
     assert {line["name"]: (line["status"], line["detail"]) for line in data.journal()} == {
         "blank": ("no_face", "no face was found in 1 sampled frame"),
-        "broken": ("decode_error", "none of its 1 pictures can be read"),
+        "broken": ("decode_error", "none of the 1 pictures can be read"),
         "good": ("ok", ""),
     }
 
 
-def test_a_sequence_that_comes_or_grows_later_is_cut_anew(data):
+def test_a_sequence_that_is_new_or_has_grown_is_cut_again(data):
     data.put("other", "c23/R_real/test/good.mp4")
     sequence = data.root / "c23/R_real/test/seq"
     sequence.mkdir()
     found = []
     for count in (0, 2, 5):
         for at in range(count):
-            # All of one size, so that two of them weigh the same whichever they are.
+            # All files have the same size, so that the sum does not depend on the sampled ones.
             picture(sequence / f"{at}.png")
         videos = {video.name: video for video in read_benchmark(data.prepare(frames=2).json).videos}
         found.append([Path(frame).name for frame in videos["seq"].frames] if "seq" in videos else [])
     assert found == [[], ["000.png", "001.png"], ["000.png", "004.png"]]
 
 
-def test_a_face_that_cannot_be_cut_out_is_an_error_of_its_video_alone(data, monkeypatch):
+def test_a_face_that_cannot_be_aligned_fails_only_its_video(data, monkeypatch):
     detect = Finder.detect
 
     def degenerate(self, images):
@@ -174,5 +174,5 @@ def test_a_face_that_cannot_be_cut_out_is_an_error_of_its_video_alone(data, monk
     assert data.prepare().videos == 1
     bad = next(line for line in data.journal() if line["name"] == "bad")
     assert bad["status"] == "error"
-    assert bad["detail"].startswith("cutting a face out failed at frame 6")
-    assert not (data.out / "Replica/c23/R_real/frames/bad").exists(), "crops of other frames are taken back"
+    assert bad["detail"].startswith("cropping a face failed at frame 6")
+    assert not (data.out / "Replica/c23/R_real/frames/bad").exists(), "crops of other frames are removed"

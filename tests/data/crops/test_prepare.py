@@ -1,4 +1,4 @@
-"""What is prepared of a small data set, what is told of it, and how it goes on behind what is there."""
+"""Preparing a small data set: crops, benchmark file, journal, and resuming an earlier run."""
 
 import json
 import shutil
@@ -21,8 +21,8 @@ from deepscan.faces.finder import open_finder
 from .numbered import Finder, Replica
 
 
-class Heard(PrepareListener):
-    """Keeps what it is told."""
+class Recorder(PrepareListener):
+    """Records all events."""
 
     def __init__(self):
         self.plans, self.lines = [], []
@@ -34,13 +34,13 @@ class Heard(PrepareListener):
         self.lines.append(line)
 
 
-def test_a_benchmark_holds_what_has_faces_and_the_journal_everything(data):
+def test_the_benchmark_has_videos_with_faces_and_the_journal_has_all(data):
     data.put("plain", "c23/R_real/train/one.mp4", "c40/R_real/train/one.mp4")
     data.put("other", "c23/R_fake/train/before.mp4")
     data.put("faceless", "c23/R_fake/test/three.mp4")
     data.put("empty", "c23/R_real/test/four.mp4")
-    heard = Heard()
-    prepared = data.prepare(heard)
+    recorder = Recorder()
+    prepared = data.prepare(recorder)
     assert prepared.json == data.out / "Replica.json"
     assert prepared.videos == 2
     assert int(prepared.exit_code) == 3, "a file that cannot be decoded is a failure"
@@ -50,14 +50,14 @@ def test_a_benchmark_holds_what_has_faces_and_the_journal_everything(data):
         ("R_fake", "train", "before"): ("ok", 3, 3),
         ("R_fake", "test", "three"): ("no_face", 3, 0),
         ("R_real", "test", "four"): ("decode_error", 0, 0),
-    }, "and nothing of c40, which was not asked for"
-    assert heard.plans == [(4, 0)]
-    assert sorted(heard.lines, key=json.dumps) == data.journal()
+    }, "nothing of c40, which was not requested"
+    assert recorder.plans == [(4, 0)]
+    assert sorted(recorder.lines, key=json.dumps) == data.journal()
     videos = read_benchmark(prepared.json).videos
     assert [(v.kind, v.label, v.split, v.name, v.compression) for v in videos] == [
         ("R_real", 0, "train", "one", "c23"),
         ("R_fake", 1, "train", "before", "c23"),
-    ], "kinds as the layout has them, whatever ended first"
+    ], "sorted by kinds of the layout, whichever ended first"
     base = "Replica/c23/R_real"
     written = {name for name in data.files() if name.startswith(base)}
     assert written == {f"{base}/frames/one/{at:03}.png" for at in (0, 3, 6)} | {
@@ -75,14 +75,16 @@ def test_a_video_of_several_splits_is_cut_once(data, decoded):
     assert decoded == {"one.mp4": 1}
 
 
-def test_a_video_of_several_splits_that_changes_changes_in_all(data):
+def test_a_changed_video_is_updated_in_all_of_its_splits(data):
     data.put("other", "c23/R_real/all/one.mp4")
     data.prepare(splits=("test",))
     data.put("plain", "c23/R_real/all/one.mp4")
-    heard = Heard()
-    videos = read_benchmark(data.prepare(heard, splits=("val",)).json).videos
-    assert heard.plans == [(2, 0)]
-    assert [video.split for video in videos] == ["val", "test"], "what was not asked for stays away"
+    recorder = Recorder()
+    videos = read_benchmark(data.prepare(recorder, splits=("val",)).json).videos
+    assert recorder.plans == [(2, 0)]
+    assert [video.split for video in videos] == ["val", "test"], (
+        "splits that were not requested are not added"
+    )
     for video in videos:
         assert [Path(frame).name for frame in video.frames] == ["000.png", "003.png", "006.png"]
         assert all(Path(frame).is_file() for frame in video.frames)
@@ -99,7 +101,7 @@ def test_videos_of_one_name_in_two_splits_do_not_share_a_folder(data):
     assert len({Path(video.frames[0]).parent for video in videos}) == 2
 
 
-def test_a_video_that_is_named_twice_counts_once(data, monkeypatch, decoded):
+def test_a_video_listed_twice_counts_once(data, monkeypatch, decoded):
     data.put("other", "c23/R_real/test/one.mp4")
     once = Replica.videos
     monkeypatch.setattr(Replica, "videos", lambda self, root: [*once(self, root), *once(self, root)])
@@ -108,25 +110,27 @@ def test_a_video_that_is_named_twice_counts_once(data, monkeypatch, decoded):
     assert decoded == {"one.mp4": 1}
 
 
-def test_videos_of_the_same_bytes_are_told_and_kept(data):
+def test_byte_identical_videos_are_reported_and_kept(data):
     data.put("other", "c23/R_real/all/one.mp4", "c23/R_fake/test/two.mp4")
     data.put("plain", "c23/R_fake/test/three.mp4")
     data.put("empty", "c23/R_fake/test/four.mp4", "c23/R_fake/test/five.mp4")
-    assert not data.prepare(kinds=("R_fake",)).same, "what has no crops is dropped for that alone"
+    assert not data.prepare(kinds=("R_fake",)).same, "videos without crops are not reported"
     prepared = data.prepare()
     assert prepared.videos == 5
-    # One path in three splits is one video.
+    # The same path in three splits counts as one video.
     assert [[(line["kind"], line["name"]) for line in group] for group in prepared.same] == [
         [("R_fake", "two"), ("R_real", "one")]
     ]
-    sums = {line["name"]: line["sha256"] for line in data.journal()}
+    hashes = {line["name"]: line["sha256"] for line in data.journal()}
     assert (
-        sums["one"] == sums["two"] == sha256((data.root / "c23/R_fake/test/two.mp4").read_bytes()).hexdigest()
+        hashes["one"]
+        == hashes["two"]
+        == sha256((data.root / "c23/R_fake/test/two.mp4").read_bytes()).hexdigest()
     )
-    assert sums["three"] != sums["one"]
+    assert hashes["three"] != hashes["one"]
 
 
-def test_a_kind_that_was_not_downloaded_in_a_compression_is_not_left_out_silently(data):
+def test_a_kind_missing_in_a_compression_is_an_error(data):
     data.put("other", "c23/R_real/test/one.mp4", "c23/R_fake/test/two.mp4", "c40/R_real/test/one.mp4")
     with pytest.raises(MissingError, match="has no R_fake in c40") as raised:
         data.prepare(compression="c40", kinds=())
@@ -135,7 +139,7 @@ def test_a_kind_that_was_not_downloaded_in_a_compression_is_not_left_out_silentl
     assert data.prepare(compression="c40", kinds=("R_real",)).videos == 1
 
 
-def test_names_that_cannot_be_folders_names_get_others(data, monkeypatch):
+def test_names_unsuitable_for_folders_are_replaced(data, monkeypatch):
     names = ("a\\b", "a_b", "c/d", "ä" * 200)
     files = [data.put("other", f"c23/R_real/test/{at}.mp4") for at in range(len(names))]
     videos = [
@@ -143,12 +147,12 @@ def test_names_that_cannot_be_folders_names_get_others(data, monkeypatch):
     ]
     monkeypatch.setattr(Replica, "videos", lambda self, root: videos)
     read = read_benchmark(data.prepare(kinds=("R_real",)).json)
-    assert {video.name for video in read.videos} == set(names), "and keep their own in the benchmark"
+    assert {video.name for video in read.videos} == set(names), "the benchmark keeps the original names"
     assert not read.drops
     assert len({Path(video.frames[0]).parent for video in read.videos}) == len(names)
 
 
-def test_splits_kinds_compressions_and_limits_come_one_after_another(data, decoded):
+def test_splits_kinds_and_compressions_can_be_prepared_one_after_another(data, decoded):
     for number in range(3):
         data.put("other", f"c23/R_real/train/r{number}.mp4")
         data.put("other", f"c23/R_fake/test/f{number}.mp4")
@@ -163,7 +167,7 @@ def test_splits_kinds_compressions_and_limits_come_one_after_another(data, decod
     assert len(read_benchmark(data.out / "Replica.json").videos) == 6
 
 
-def test_what_is_done_stays_done_until_its_file_or_its_crops_change(data, decoded):
+def test_a_finished_video_is_cut_again_only_if_its_file_or_crops_change(data, decoded):
     for name in ("one", "two", "three"):
         data.put("other", f"c23/R_real/train/{name}.mp4")
     data.put("empty", "c23/R_real/train/late.mp4")
@@ -185,7 +189,7 @@ def test_what_is_done_stays_done_until_its_file_or_its_crops_change(data, decode
     assert decoded == {"blank.mp4": 1}
 
 
-def test_what_was_begun_otherwise_is_not_gone_on_with(data):
+def test_a_run_with_other_settings_is_not_resumed(data):
     data.put("other", "c23/R_real/train/one.mp4")
     data.prepare()
     before = data.files()
@@ -195,18 +199,18 @@ def test_what_was_begun_otherwise_is_not_gone_on_with(data):
         {"faces_device": "cuda"},
         {"recipe": CropRecipe(side=48)},
     ):
-        with pytest.raises(ContractError, match=r"was prepared otherwise: \w+ was "):
+        with pytest.raises(ContractError, match=r"was prepared with other settings: \w+ was "):
             data.prepare(**other)
     assert data.files() == before
     data.prepare(frames=2, overwrite=True)
     (video,) = read_benchmark(data.out / "Replica.json").videos
     assert [path.rsplit("/", 1)[1] for path in video.frames] == ["000.png", "003.png"]
     assert not (data.out / "Replica/c23/R_real/frames/one/001.png").exists(), (
-        "no frame of the first run stays"
+        "frames of the first run are removed"
     )
 
 
-def test_a_device_that_is_not_there_leaves_nothing_that_says_it_was_used(data, monkeypatch):
+def test_a_missing_device_leaves_no_files(data, monkeypatch):
     data.put("other", "c23/R_real/train/one.mp4")
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
     monkeypatch.setattr(prepare_module, "open_finder", open_finder)
@@ -216,7 +220,7 @@ def test_a_device_that_is_not_there_leaves_nothing_that_says_it_was_used(data, m
     data.prepare()
 
 
-def test_another_folder_of_videos_needs_a_name_of_its_own(data, tmp_path):
+def test_another_root_needs_another_name(data, tmp_path):
     data.put("other", "c23/R_real/train/one.mp4")
     data.prepare()
     data.root.rename(tmp_path / "moved")
@@ -228,16 +232,16 @@ def test_another_folder_of_videos_needs_a_name_of_its_own(data, tmp_path):
     assert read_benchmark(prepared.json).videos[0].dataset == "second"
 
 
-def test_a_file_of_that_name_that_was_not_made_here_is_kept(data):
+def test_a_foreign_file_of_the_same_name_is_kept(data):
     data.put("other", "c23/R_real/train/one.mp4")
     data.out.mkdir()
     (data.out / "Replica.json").write_text("precious")
-    with pytest.raises(UsageError, match="nothing that says how it was made"):
+    with pytest.raises(UsageError, match="with its settings does not"):
         data.prepare()
     assert (data.out / "Replica.json").read_text() == "precious"
 
 
-def test_an_overwrite_that_finds_no_data_leaves_what_is_there(data):
+def test_an_overwrite_without_videos_keeps_the_existing_files(data):
     data.put("other", "c23/R_real/train/one.mp4")
     data.prepare()
     before = {name: (data.out / name).read_bytes() for name in data.files()}
@@ -246,15 +250,15 @@ def test_an_overwrite_that_finds_no_data_leaves_what_is_there(data):
     assert {name: (data.out / name).read_bytes() for name in data.files()} == before
 
 
-def test_crops_never_go_among_the_videos(data):
+def test_crops_are_never_written_into_the_data_set(data):
     data.put("other", "c23/R_real/train/one.mp4")
     data.root.rename(data.root.parent / "Replica")
     data.root = data.out = data.root.parent / "Replica"
-    with pytest.raises(UsageError, match="among the videos"):
+    with pytest.raises(UsageError, match="into the data set"):
         prepare_dataset(Replica(), data.root, data.root.parent, PrepareOptions())
 
 
-def test_no_face_at_all_is_no_benchmark(data):
+def test_a_data_set_without_any_face_gives_no_benchmark(data):
     data.put("faceless", "c23/R_real/train/one.mp4")
     data.put("empty", "c23/R_fake/train/two.mp4")
     with pytest.raises(UsageError, match=r"no video gave a crop: 1 no_face, 1 decode_error$"):
@@ -262,13 +266,13 @@ def test_no_face_at_all_is_no_benchmark(data):
     assert not (data.out / "Replica.json").exists()
 
 
-def test_a_disk_that_takes_no_crop_ends_the_run_with_a_word(data):
+def test_a_crop_that_cannot_be_written_ends_the_run(data):
     data.put("other", "c23/R_real/train/one.mp4")
     data.out.mkdir()
     (data.out / "Replica").write_text("in the way")
     with pytest.raises(DeepscanError, match="cannot be written") as raised:
         data.prepare()
-    assert "repeat the command" in raised.value.hint
+    assert "run the command again" in raised.value.hint
     assert data.journal() == []
 
 
@@ -282,26 +286,26 @@ def test_a_disk_that_takes_no_crop_ends_the_run_with_a_word(data):
         ({"faces_device": "auto"}, "choose from: cpu, cuda"),
         ({"retry": frozenset({"noface"})}, "did you mean 'no_face'?"),
         ({"frames": 0}, "leave it out for its default"),
-        ({"name": "a/b"}, "leave slashes out"),
-        ({"name": "a\\b"}, "leave slashes out"),
+        ({"name": "a/b"}, "use a name without slashes"),
+        ({"name": "a\\b"}, "use a name without slashes"),
     ],
 )
-def test_options_check_themselves(data, options, hint):
+def test_options_are_validated(data, options, hint):
     data.put("other", "c23/R_real/train/one.mp4")
     with pytest.raises(UsageError) as raised:
         data.prepare(**options)
     assert raised.value.hint == hint
 
 
-def test_a_name_that_no_folder_can_have_is_refused(data, monkeypatch):
+def test_a_name_that_cannot_be_a_folder_is_rejected(data, monkeypatch):
     path = data.put("other", "c23/R_real/train/one.mp4")
     video = SourceVideo(path, "R_real", "train", "..", "c23")
     monkeypatch.setattr(Replica, "videos", lambda self, root: [video])
-    with pytest.raises(ContractError, match=r"a video called '\.\.'"):
+    with pytest.raises(ContractError, match=r"a video named '\.\.'"):
         data.prepare()
 
 
-def test_the_recipe_stands_beside_the_benchmark(data, tmp_path):
+def test_the_recipe_is_stored_with_the_benchmark(data, tmp_path):
     data.put("other", "c23/R_real/train/one.mp4")
     recipe = CropRecipe(
         side=64, scale=0.8, shift=(0.0, -0.1), interpolation="area", border="reflect", resize=48

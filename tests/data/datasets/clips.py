@@ -1,4 +1,4 @@
-"""Clips and pictures with a face and without one, small enough to be cut by the hundred."""
+"""Clips and pictures with and without a face, small enough to cut hundreds of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ import numpy as np
 from deepscan.media.frames import Image
 
 SAMPLES = Path(__file__).parents[3] / "sample_videos"
-#: Width and height of a clip, how many frames it has, and how many of its sample lie between two of them.
+#: Width and height of a clip, its number of frames, and their step in the sample video.
 SIZE, FRAMES, STEP = (200, 150), 6, 4
-#: What is white in a mask and green in the clip that it belongs to: a square beside the mouth, which moves.
+#: Side of the moving square next to the mouth that is green in a clip and white in its mask.
 MARK = 16
 
 
 @dataclass(frozen=True)
 class Clips:
-    """What lies in replicas of data sets.
+    """Files for replicas of data sets.
 
     Attributes:
-        videos: `real`, `fake`, `mask` of the fake, `blank`, which shows no face, and `empty` -> the file.
-        pictures: The same but for `mask` -> a picture; the `empty` one is none.
+        videos: `real`, `fake`, `mask` of the fake, `blank` (without a face) and `empty` -> the file.
+        pictures: The same names, except for `mask` -> a picture; the `empty` one is an empty file.
     """
 
     videos: Mapping[str, Path]
@@ -33,10 +33,9 @@ class Clips:
 
 
 def make(folder: Path) -> Clips:
-    """Make them of the sample videos.
+    """Create the files from the sample videos.
 
-    The real one is darker than the fake one, so that a detector that knows no more than brightness tells them
-    apart by what they show.
+    The real clip is darker than the fake one, so that a detector of brightness separates them.
     """
     shown = {
         "real": [(part(frame, 60, 0, 520) * 0.6).astype(np.uint8) for frame in sampled("real_hopper")],
@@ -45,14 +44,14 @@ def make(folder: Path) -> Clips:
     }
     shown["mask"] = [np.zeros_like(frame) for frame in shown["fake"]]
     for at, (frame, mask) in enumerate(zip(shown["fake"], shown["mask"], strict=True)):
-        # A mask that was taken of the frame before lies a quarter of its side beside its place.
+        # The square moves by a quarter of its side per frame, which reveals masks of a neighbouring frame.
         left = 70 + MARK // 4 * at
         frame[100 : 100 + MARK, left : left + MARK] = (0, 255, 0)
         mask[100 : 100 + MARK, left : left + MARK] = 255
     videos = {name: encode(frames, folder / f"{name}.mp4") for name, frames in shown.items()}
     pictures = {name: folder / f"{name}.png" for name in ("real", "fake", "blank", "empty")}
     for name in ("real", "fake", "blank"):
-        # As sequences come: cut around the face.
+        # Published sequences are cropped around the face.
         cv2.imwrite(str(pictures[name]), shown[name][0][:, 25:175, ::-1])
     videos["empty"] = folder / "empty.mp4"
     for path in (videos["empty"], pictures["empty"]):
@@ -61,21 +60,21 @@ def make(folder: Path) -> Clips:
 
 
 def sampled(name: str) -> list[Image]:
-    """Return the frames of a sample video that a clip is made of."""
+    """Return the frames of a sample video that make up a clip."""
     with av.open(str(SAMPLES / f"{name}.mp4")) as container:
         taken = islice(container.decode(video=0), 0, FRAMES * STEP, STEP)
         return [frame.to_ndarray(format="rgb24") for frame in taken]
 
 
 def part(frame: Image, left: int, top: int, width: int) -> Image:
-    """Return a part of a frame, as high as a clip is for its width, in a clip's size."""
+    """Return a part of a frame with the aspect ratio of a clip, scaled to its size."""
     height = width * SIZE[1] // SIZE[0]
     cut = frame[top : top + height, left : left + width]
     return np.asarray(cv2.resize(cut, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def encode(frames: Sequence[Image], path: Path) -> Path:
-    """Write a clip, so finely that its colours keep their places."""
+    """Write a clip at a high quality, so that its colours are preserved."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=25, options={"crf": "8", "threads": "1"})
         (stream.width, stream.height), stream.pix_fmt = SIZE, "yuv420p"

@@ -1,4 +1,4 @@
-"""Replicas of FaceForensics++ and of what is made from its videos, counted by hand."""
+"""Replicas of FaceForensics++ and of data sets based on it, with outcomes counted by hand."""
 
 import json
 from dataclasses import replace
@@ -6,13 +6,13 @@ from dataclasses import replace
 from .replica import Replica, put, sequence
 
 YOUTUBE, MANIPULATED = "original_sequences/youtube", "manipulated_sequences"
-#: The lists of FaceForensics++: of the test videos one pair is whole.
+#: The split lists of FaceForensics++; one pair of test videos is complete.
 LISTS = {
     "train.json": json.dumps([["071", "054"]]),
     "val.json": json.dumps([["720", "672"]]),
     "test.json": json.dumps([["953", "974"], ["001", "002"]]),
 }
-#: Its reals: 001 shows no face, 002 is not there, and of what is compressed otherwise there is a part.
+#: Its reals: 001 shows no face, 002 is missing, and c40 is incomplete.
 REALS = put(f"{YOUTUBE}/c23/videos", "071 054 720 672 953 974", blank="001") | put(
     f"{YOUTUBE}/c40/videos", "071 054"
 )
@@ -28,7 +28,7 @@ METHODS = {"FF-DF": "Deepfakes", "FF-F2F": "Face2Face", "FF-FS": "FaceSwap", "FF
 
 
 def method(folder: str, masks: str, **shown: str) -> dict[str, str]:
-    """Lay fakes of FaceForensics++ and the masks of some."""
+    """Return the files of fakes of FaceForensics++ and of some masks."""
     home = f"{MANIPULATED}/{folder}"
     return put(f"{home}/c23/videos", **shown) | put(f"{home}/masks/videos", mask=masks)
 
@@ -76,7 +76,7 @@ FACEFORENSICS = Replica(
 
 
 def part(kind: str) -> Replica:
-    """One manipulation of FaceForensics++, which may be prepared alone and evaluated under its own name."""
+    """One manipulation of FaceForensics++, which can be prepared and evaluated separately."""
     return replace(
         FACEFORENSICS,
         dataset=kind,
@@ -127,7 +127,7 @@ DEEPFAKEDETECTION = Replica(
         blank="02_01__hugging_happy__AAAAAAAA",
         empty="02_03__hugging_happy__BBBBBBBB",
     ),
-    # There are no lists: every video is in every split, and has its masks there.
+    # There are no split lists: every video is in every split, with its masks.
     {
         f"{kind} {split} {level}": names
         for kind, level, names in (
@@ -161,7 +161,7 @@ DEEPERFORENSICS = Replica(
     | put("manipulated_videos/end_to_end_level_1", fake="071_W008 953_W101")
     | put("source_videos/W101", "W101_light_up_happy_camera_front")
     | REALS,
-    # A real is the video that was changed, each once: its number is that of the swap.
+    # The reals are the target videos, which have the numbers of the swaps.
     {
         "DF_real train": "071",
         "DF_fake train": "071_W008",
@@ -177,8 +177,8 @@ DEEPERFORENSICS = Replica(
     ),
 )
 
-#: Where DF40 takes its reals from, by the domain: the list of what is tested, what each of them and of the
-#: fakes shows, and one that is there in the other form alone.
+#: The reals of DF40 by domain: the list of test videos, the content of each real and fake, a real that exists
+#: in the other form only, the expected outcomes, and the required files.
 _FF_REALS, _CDF = f"FaceForensics++/{YOUTUBE}/c23", "Celeb-DF-v2"
 _DF40 = {
     "ff": (
@@ -214,11 +214,11 @@ _DF40 = {
 
 
 def df40(name: str, *, cut: bool = True) -> Replica:
-    """A method of DF40 and the tested reals of its domain, as cut-out faces or as videos."""
+    """A method of DF40 and the real test videos of its domain, as cropped faces or as videos."""
 
     def placed(path: str, what: str, cut: bool) -> dict[str, str]:
         folder, _, video = path.rpartition("/")
-        # The first and the last picture are looked at.
+        # The first and the last picture are sampled.
         return (
             sequence(f"{folder}/frames/{video}", what, "empty", what)
             if cut
@@ -226,8 +226,8 @@ def df40(name: str, *, cut: bool = True) -> Replica:
         )
 
     word, _, domain = name.rpartition("_")
-    files, reals, fakes, other, (real, fake), needed = _DF40[domain]
-    files = files | placed(other, "real", not cut)
+    files, reals, fakes, wrong_form, (real, fake), needed = _DF40[domain]
+    files = files | placed(wrong_form, "real", not cut)
     for path, what in (reals | {f"{word}/{domain}/{video}": what for video, what in fakes.items()}).items():
         files |= placed(path, what, cut)
     return Replica(

@@ -1,4 +1,4 @@
-"""A data set in small: what lies in it, and what is to come of each video."""
+"""Small replicas of data sets: their files, and the expected outcome of each video."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from .clips import Clips
 
 @dataclass(frozen=True)
 class Replica:
-    """A data set in small.
+    """A small replica of a data set.
 
     Attributes:
         dataset: Its name.
-        files: Path of each file under its root -> what it is; see `lay`.
-        videos: `kind split compression` -> its videos in the order in which they are given, each with what
-            becomes of it where that is not `ok`: `a b:no_face`.
-        needed: Files and folders without which there is no data set.
-        frames: How many frames of reals and of fakes are tested; None for two of each video with a face.
-        masks: Kind -> how many of its videos have masks, in whatever split.
-        protocol: Which protocol tests it.
-        row: Whose test sets.
+        files: Path of each file under its root -> its content; see `lay`.
+        videos: `kind split compression` -> its videos in the expected order, with their status unless it is
+            `ok`: `a b:no_face`.
+        needed: Required files and folders.
+        frames: Number of tested frames of reals and of fakes; None for two of each video with a face.
+        masks: Kind -> number of its videos with masks, in all splits.
+        protocol: A protocol that tests it.
+        row: Row of the protocol's table, which determines the test sets.
     """
 
     dataset: str
@@ -35,18 +35,18 @@ class Replica:
 
     @property
     def expected(self) -> dict[tuple[str, str, str, str], str]:
-        """Kind, split, compression and name of each video, in order -> what becomes of it."""
-        wanted = {}
+        """Kind, split, compression and name of each video, in order -> its expected status."""
+        expected = {}
         for key, names in self.videos.items():
             kind, split, *compression = key.split()
-            for each in names.split():
-                name, _, status = each.partition(":")
-                wanted[kind, split, compression[0] if compression else "", name] = status or "ok"
-        return wanted
+            for video in names.split():
+                name, _, status = video.partition(":")
+                expected[kind, split, compression[0] if compression else "", name] = status or "ok"
+        return expected
 
     @property
-    def became(self) -> Counter[tuple[str, str, str]]:
-        """Kind, split and status -> how many videos in the compression that is prepared unasked."""
+    def outcomes(self) -> Counter[tuple[str, str, str]]:
+        """Kind, split and status -> number of videos in the default compression."""
         return Counter(
             (kind, split, status)
             for (kind, split, level, _), status in self.expected.items()
@@ -55,9 +55,9 @@ class Replica:
 
     @property
     def tested(self) -> tuple[tuple[int, int], Counter[str]]:
-        """How many reals and fakes of the test split have a score, and why others have none."""
+        """Numbers of reals and fakes of the test split with a score, and the statuses of the others."""
         scored, missing = [0, 0], Counter[str]()
-        for (kind, split, status), number in self.became.items():
+        for (kind, split, status), number in self.outcomes.items():
             if split == "test" and status == "ok":
                 scored[not kind.lower().endswith("real")] += number
             elif split == "test":
@@ -65,18 +65,18 @@ class Replica:
         return (scored[0], scored[1]), missing
 
     def write(self, root: Path, clips: Clips | None = None) -> Path:
-        """Lay its files into a folder, and return the folder."""
+        """Write its files into a folder, and return the folder."""
         return lay(root, self.files, clips)
 
 
 def lay(root: Path, files: Mapping[str, str], clips: Clips | None = None) -> Path:
-    """Make the files of a data set, and return its folder.
+    """Write the files of a data set, and return its folder.
 
     Args:
-        root: Its folder.
-        files: Path of each file under it -> which clip or picture it is, `gone` for a link that leads
-            nowhere, or for a list what it says.
-        clips: What is shown; None for videos and pictures that are empty files.
+        root: Folder of the data set.
+        files: Relative path of each file -> the name of a clip or picture, `gone` for a broken link, or the
+            text of a list.
+        clips: Content of videos and pictures; None for empty files.
     """
     for name, what in files.items():
         path = root / name
@@ -93,11 +93,11 @@ def lay(root: Path, files: Mapping[str, str], clips: Clips | None = None) -> Pat
 
 
 def put(folder: str, real: str = "", *, suffix: str = ".mp4", **others: str) -> dict[str, str]:
-    """Return the files of a folder: what each shows -> their names."""
+    """Return the files of a folder, given the names for each content."""
     shown = {"real": real, **others}
     return {f"{folder}/{name}{suffix}": what for what, names in shown.items() for name in names.split()}
 
 
 def sequence(folder: str, *pictures: str) -> dict[str, str]:
-    """Lay pictures into a folder, by the numbers of frames that end past a change of digits."""
-    return {f"{folder}/{8 + at}.png": what for at, what in enumerate(pictures)}
+    """Return the files of a sequence, numbered from 8 so that longer ones have numbers of two digits."""
+    return {f"{folder}/{8 + index}.png": what for index, what in enumerate(pictures)}

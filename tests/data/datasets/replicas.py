@@ -1,4 +1,4 @@
-"""Small replicas of every data set, of clips, and what is to come of each, counted by hand."""
+"""Small replicas of every data set, with the expected outcomes counted by hand."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from .replica import Replica, put, sequence
 
 
 def celeb_df(version: int) -> Replica:
-    """The numbers in its list are the other way round: 1 is real."""
+    """The labels in its list are inverted: 1 is real."""
     kind = f"CelebDFv{version}"
-    # What the list names is `val` as well; id2_0001 is not there.
+    # Listed videos are in `val` and `test`; id2_0001 is missing.
     reals = "00170 id1_0007 id2_0001:error"
     fakes = "id1_id0_0007 id1_id2_0007 id2_id0_0001:no_face id2_id1_0001:decode_error"
     return Replica(
@@ -113,7 +113,7 @@ DFDCP = Replica(
 
 
 def uadfv(files: dict[str, str], real: str, fake: str) -> Replica:
-    """There are no lists: every video is in every split."""
+    """There are no split lists: every video is in every split."""
     videos = {
         f"UADFV_{kind} {split}": names
         for kind, names in (("Real", real), ("Fake", fake))
@@ -129,7 +129,7 @@ UADFV = uadfv(
     "0000_fake 0001_fake:decode_error 0002_fake:error",
 )
 
-#: Crops that others have cut, in a folder `frames` or not, with folders beside them that are no videos.
+#: Crops of other tools, with or without a folder `frames`, next to folders of masks and landmarks.
 UADFV_PICTURES = uadfv(
     sequence("real/frames/0000", "real", "real")
     | sequence("real/frames/0001", "blank")
@@ -159,7 +159,7 @@ WILDDEEPFAKE = Replica(
         "WDF_Fake test": "1_fake_0 1_fake_1 2_fake_0:decode_error",
     },
     ("real_test", "fake_test", "fake_train"),
-    # The first and the last picture of each: two and one of the reals, two and one of the fakes.
+    # The first and the last picture of each: two and one of reals, two and one of fakes.
     frames=(3, 3),
 )
 
@@ -198,11 +198,11 @@ FOLDERS = Replica(
         "fake test": "bad:decode_error none:no_face two still",
     },
     ("real", "fake"),
-    # A video, a sequence of three and a picture; a video and a picture.
+    # Reals: a video, a sequence of three, a picture. Fakes: a video, a picture.
     frames=(5, 3),
 )
 
-#: By the names of data sets.
+#: Name of a data set -> its replica.
 REPLICAS: Mapping[str, Replica] = {
     replica.dataset: replica
     for replica in (

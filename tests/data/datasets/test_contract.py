@@ -1,4 +1,4 @@
-"""What every data set's layout keeps, on a small replica of each."""
+"""The contract of every data set's layout, tested on a small replica of each."""
 
 import shutil
 
@@ -10,11 +10,11 @@ from deepscan.errors import MissingError, UsageError
 
 from .replicas import REPLICAS
 
-EVERY = pytest.mark.parametrize("name", DATASETS.names)
+EVERY_DATASET = pytest.mark.parametrize("name", DATASETS.names)
 NEEDED = [(name, needed) for name, replica in REPLICAS.items() for needed in replica.needed]
 
 
-def given(name, root):
+def listed(name, root):
     return [(v.kind, v.split, v.compression, v.name) for v in DATASETS.get(name).videos(root)]
 
 
@@ -22,26 +22,26 @@ def test_every_layout_has_a_replica():
     assert set(REPLICAS) == set(DATASETS.names)
 
 
-@EVERY
-def test_each_video_is_given_once_for_its_kind_split_and_compression(name, tmp_path):
+@EVERY_DATASET
+def test_each_video_is_yielded_once_for_its_kind_split_and_compression(name, tmp_path):
     replica = REPLICAS[name]
     root = replica.write(tmp_path)
-    # A list may name its kinds by turns: the order is the replica's within each kind alone.
-    found = given(name, root)
+    # Lists may interleave kinds, so only the order within each kind is compared.
+    found = listed(name, root)
     assert sorted(found) == sorted(replica.expected)
     for key in {video[:3] for video in found}:
         assert [v for v in found if v[:3] == key] == [v for v in replica.expected if v[:3] == key]
-    assert given(name, root) == found
+    assert listed(name, root) == found
     assert len(set(found)) == len(found)
 
 
-@EVERY
-def test_what_is_given_is_on_disk_or_would_lie_there(name, tmp_path):
+@EVERY_DATASET
+def test_paths_exist_or_are_where_the_file_is_expected(name, tmp_path):
     replica = REPLICAS[name]
     root = replica.write(tmp_path)
     for video in DATASETS.get(name).videos(root):
         status = replica.expected[video.kind, video.split, video.compression, video.name]
-        # Whoever reads it counts what a list names or a link leads to and is not there.
+        # Missing listed files and broken links are yielded, so that readers can count them.
         assert video.path.exists() == (status != "error") and video.path.parent.exists()
         assert video.path.exists() or video.path.stem == video.name
         assert video.path.is_dir() == (video.frames not in ((), (video.path,)))
@@ -49,43 +49,43 @@ def test_what_is_given_is_on_disk_or_would_lie_there(name, tmp_path):
         assert video.mask is None or video.mask.exists()
 
 
-@EVERY
-def test_labels_and_levels_are_those_of_what_is_given(name, tmp_path):
+@EVERY_DATASET
+def test_declared_kinds_and_levels_match_the_videos(name, tmp_path):
     layout = DATASETS.get(name)
-    found = given(name, REPLICAS[name].write(tmp_path))
+    found = listed(name, REPLICAS[name].write(tmp_path))
     assert layout.dataset == name
     assert set(layout.kinds) == {kind for kind, *_ in found}
-    # Whoever reads a benchmark file knows a label by its end alone.
+    # Readers of benchmark files derive the label from the ending of the name.
     assert [layout.labels[kind] for kind in layout.kinds] == [0] + [1] * (len(layout.kinds) - 1)
     assert {split for _, split, *_ in found} <= set(SPLITS)
     assert {bool(compression) for *_, compression, _ in found} == {layout.nested}
 
 
-@EVERY
-def test_what_does_not_belong_there_is_passed_over(name, tmp_path):
+@EVERY_DATASET
+def test_unrelated_files_are_ignored(name, tmp_path):
     root = REPLICAS[name].write(tmp_path)
-    before = given(name, root)
+    before = listed(name, root)
     folders = [path for path in sorted(root.rglob("*")) if path.is_dir()]
     for folder in (root, *folders):
         for stray in ("notes.txt", ".DS_Store", "._000.mp4", ".hidden.png"):
             (folder / stray).write_text("")
         if not any(path.suffix == ".png" for path in folder.iterdir()):
             (folder / "nothing here").mkdir()
-    assert given(name, root) == before
+    assert listed(name, root) == before
 
 
 @pytest.mark.parametrize(("name", "needed"), NEEDED)
-def test_what_has_to_be_there_is_named_when_it_is_not(name, needed, tmp_path):
+def test_a_missing_required_file_is_named(name, needed, tmp_path):
     root = REPLICAS[name].write(tmp_path)
     path = root / needed
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(MissingError) as raised:
-        given(name, root)
-    assert path.name in raised.value.hint.split("; the whole layout: ")[0]
+        listed(name, root)
+    assert path.name in raised.value.hint.split("; full layout: ")[0]
 
 
 @pytest.mark.parametrize(("name", "needed"), NEEDED)
-def test_a_folder_that_was_never_filled_is_not_taken_for_the_data_set(name, needed, tmp_path):
+def test_an_empty_required_folder_is_an_error(name, needed, tmp_path):
     root = REPLICAS[name].write(tmp_path)
     path = root / needed
     if path.is_dir():
@@ -94,21 +94,19 @@ def test_a_folder_that_was_never_filled_is_not_taken_for_the_data_set(name, need
     else:
         path.write_text("")
     if name == "folders":
-        # Of real and fake one may be empty: a false alarm rate takes no fakes.
-        assert given(name, root)
+        # One of real and fake may be empty: a false positive rate needs no fakes.
+        assert listed(name, root)
         return
     with pytest.raises((MissingError, UsageError)) as raised:
-        given(name, root)
-    assert path.name in raised.value.message + raised.value.hint.split("; the whole layout: ")[0]
+        listed(name, root)
+    assert path.name in raised.value.message + raised.value.hint.split("; full layout: ")[0]
 
 
-@EVERY
-def test_a_folder_without_the_data_set_gets_a_hint_of_one_line_that_says_where_it_is_given_out(
-    name, tmp_path
-):
+@EVERY_DATASET
+def test_the_hint_for_a_missing_data_set_names_origin_and_layout(name, tmp_path):
     layout = DATASETS.get(name)
     with pytest.raises(MissingError) as raised:
-        given(name, tmp_path)
+        listed(name, tmp_path)
     hint = raised.value.hint
     assert layout.origin in hint and layout.expects in hint and "\n" not in raised.value.message + hint
     assert "https://" in layout.origin or name == "folders"
