@@ -1,9 +1,9 @@
-"""Running a model: ONNX Runtime, torch and TensorRT behind one protocol, and the export between them."""
+"""Engines that run a model (ONNX Runtime, torch, TensorRT), and the export to ONNX and 8 bits."""
 
 from deepscan.engines.engine import Engine
 from deepscan.registry import Registry
 
-#: What can run a model's network. The order is that in which `auto` tries them.
+#: Name of an engine -> its class, in the order in which `auto` tries them.
 ENGINES: Registry[type[Engine]] = Registry(
     "engine",
     {

@@ -1,4 +1,4 @@
-"""The torch-compile engine: the torch engine's network, compiled for a GPU by torch."""
+"""The torch-compile engine: the torch engine's network, compiled for a GPU by torch.compile."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,19 +11,18 @@ from deepscan.engines.golden import golden_crops
 from deepscan.engines.torch import TorchEngine
 from deepscan.errors import DeepscanError, MissingError, UsageError
 
-#: What it compiles for, and what compiles: on a CPU nobody has measured that it pays.
+#: Device and compiler. On a CPU the gain has not been measured.
 DEVICE, BACKEND = "cuda", "inductor"
-#: Of `torch.compile`. The modes that tune longer or record CUDA graphs want batches of one size.
+#: Mode of `torch.compile`. Modes that tune longer or record CUDA graphs need batches of one size.
 MODE = "default"
 
 
 @ENGINES.register("torch-compile")
 class CompiledEngine(TorchEngine):
-    """Runs a card's `torch` file, compiled as one graph that takes any batch.
+    """Runs a card's `torch` file, compiled as one graph for any batch size.
 
-    Compiling takes part of a minute or more, at the start and once more where a batch is of another kind (a
-    single crop). `auto` never takes this engine. What cannot be compiled is an error: as one graph, it cannot
-    go on in part uncompiled.
+    Compiling takes part of a minute or more, at the start and again for the first batch of one crop. `auto`
+    never selects this engine. A network that cannot be compiled as a whole is an error.
     """
 
     name = "torch-compile"
@@ -31,16 +30,16 @@ class CompiledEngine(TorchEngine):
 
     def __init__(self, card: ModelCard, *, device: str, precision: str, threads: int | None) -> None:
         if device not in ("auto", DEVICE):
-            raise UsageError(f"the {self.name} engine compiles for a GPU alone", "use --engine torch")
+            raise UsageError(f"the {self.name} engine runs only on a GPU", "use --engine torch")
         super().__init__(card, device=device, precision=precision, threads=threads)
         if self.device != DEVICE:
             raise MissingError(
                 f"the {self.name} engine needs a GPU: {self.note or 'the CUDA driver shows none'}",
-                "install what is missing, or use --engine torch",
+                "install the GPU's driver and a build of torch for it, or use --engine torch",
             )
         if self._network.exportable() is not self._network:
             raise UsageError(
-                f"model {card.name!r} chooses its way by what it sees, and cannot be compiled",
+                f"model {card.name!r} has control flow that depends on its inputs, and cannot be compiled",
                 "use --engine torch",
             )
         import torch
@@ -57,30 +56,30 @@ class CompiledEngine(TorchEngine):
         return outputs
 
     def _try(self, card: ModelCard) -> None:
-        """Compile now, so that a failure is told as what it is and no first batch waits."""
+        """Compile now, so that a failure is reported as such and the first batch does not wait."""
         inputs = make_preprocessor(card.inputs, card.face_crop, card.mean, card.std)
         try:
             self.run(inputs(golden_crops(card.face_crop.input_side)))
         except DeepscanError:
             raise
         except Exception as error:
-            # What the compiler says comes in the second line, under which compiler it was.
-            told = " ".join(str(error).splitlines()[:2]) or type(error).__name__
+            # The first line names the compiler, the second has its message.
+            reason = " ".join(str(error).splitlines()[:2]) or type(error).__name__
             raise MissingError(
-                f"torch.compile cannot compile model {card.name!r} here: {told}",
-                "use --engine torch, which runs it as it is",
+                f"torch.compile cannot compile model {card.name!r} here: {reason}",
+                "use --engine torch, which needs no compiler",
             )
 
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
-        """Return versions, and how it compiles: the mode, and which sizes may change.
+        """Return versions, the compiler's mode, and which sizes are dynamic.
 
         Raises:
-            MissingError: There is no GPU to compile for, or torch is not installed.
+            MissingError: There is no GPU, or torch is not installed.
         """
         if resolve("auto") != DEVICE:
             raise MissingError(
-                "it compiles for a GPU, and the CUDA driver shows none",
+                "the engine needs a GPU, and the CUDA driver shows none",
                 "not needed: the torch engine runs the same networks",
             )
         return {**super().describe(), "mode": MODE, "dynamic": "batch"}

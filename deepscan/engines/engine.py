@@ -1,4 +1,4 @@
-"""The engine protocol: a network that runs on named arrays, and says on what it really runs."""
+"""The engine protocol: runs a network on named arrays and reports the device actually used."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
@@ -17,14 +17,14 @@ class Engine(Protocol):
 
     Attributes:
         name: Registered name of the engine.
-        package: What it runs on: `onnxruntime`, `torch`.
-        files: Precision that it offers -> which of a card's files it reads then: `onnx`, `torch`, ...
-        automatic: Whether `auto` may take it: what builds or compiles for minutes is asked for by name.
-        file: Which of the card's files it has read.
-        device: `cpu` or `cuda`, as it is and not as it was asked for.
-        precision: `fp32`, `bf16`, ...
+        package: Python package that it needs: `onnxruntime`, `torch`.
+        files: Precision -> kind of the card's file that it reads: `onnx`, `torch`, ...
+        automatic: Whether `auto` may select it; engines that build or compile for minutes must be named.
+        file: Kind of the card's file that was loaded.
+        device: Device in use, `cpu` or `cuda`.
+        precision: Precision in use: `fp32`, `bf16`, ...
         providers: What executes the network, in order, such as ONNX Runtime's execution providers.
-        note: Why `auto` did not take the better device that is there, empty where it did.
+        note: Why `auto` did not use the GPU that the driver shows; empty otherwise.
     """
 
     name: str
@@ -42,28 +42,27 @@ class Engine(Protocol):
 
         Args:
             card: The model.
-            device: `cpu`, `cuda`, or `auto` for the latter where it works; what was asked for by name is
-                never replaced.
-            precision: `auto` or one that the engine offers.
-            threads: Threads of one run of ONNX Runtime, None for as many as there are cores. Those of torch
-                are the whole process's: its owner sets them, as `train --threads` does.
+            device: `cpu`, `cuda`, or `auto` for a GPU if it works; a named device is never replaced.
+            precision: `auto` or one of `files`.
+            threads: Threads of one run in ONNX Runtime, None for one per core. torch's threads belong to the
+                whole process and are not set here.
 
         Raises:
-            UsageError: The engine does not offer that device or precision.
-            MissingError: The device, a package or the model's file is not there.
-            ContractError: The file is not the one that the card names.
+            UsageError: The engine does not support that device or precision.
+            MissingError: The device, a package or the model's file is missing.
+            ContractError: The file's hash differs from the card's.
         """
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the network's outputs by name.
 
         Args:
-            inputs: By name; the first axis of each is the batch.
+            inputs: Inputs by name; the first axis of each is the batch.
         """
 
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
-        """Return versions and what is on offer here, for the run's record and for `doctor`.
+        """Return versions and available devices, for the run's record and for `doctor`.
 
         Raises:
             MissingError: The engine's package is not installed.
@@ -71,10 +70,10 @@ class Engine(Protocol):
 
 
 def resolve_precision(engine: type[Engine], precision: str) -> str:
-    """Return the precision that an engine is asked for: `auto` is float32.
+    """Return the precision to use: float32 for `auto`.
 
     Raises:
-        UsageError: The engine does not offer it.
+        UsageError: The engine does not support it.
     """
     if precision == "auto":
         return "fp32"

@@ -1,4 +1,4 @@
-"""Fits the kernels of a network with depthwise convolutions to 8 bits, so that its scores move least."""
+"""Fit the kernels of a network with depthwise convolutions to 8 bits with the least change of its scores."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from deepscan.onnx_session import open_session
 
 Floats = NDArray[np.float64]
 
-#: Of a weight's 8 bits. Two neighbours in one channel stay within LARGEST + 1 together: a processor that adds
-#: the products of such a pair in 16 bits never cuts them off (255 * 128 < 2**15).
+#: Largest weight in 8 bits. The sum of two neighbours in a channel is at most LARGEST + 1, so that processors
+#: that add the products of such pairs in 16 bits never saturate (255 * 128 < 2**15).
 LARGEST = 127
-#: Part of the mean variance that is added to each input's: a layer's inputs depend on each other.
+#: Share of the mean variance added to each input's variance, because a layer's inputs are correlated.
 DAMPING = 0.003
-#: Output positions of a crop that a layer is fitted to, at most.
+#: Maximum number of output positions of a crop that a layer is fitted to.
 _POSITIONS = 1024
 
 
@@ -29,15 +29,15 @@ class Layer:
     """A convolution of an ONNX graph.
 
     Attributes:
-        name: Of its node.
-        weight: Name of its kernel, shape (O, I, K, K); (O, 1, K, K) if it is depthwise.
-        bias: Name of its bias, shape (O,).
-        input: Name of what it reads, shape (N, I, H, W).
-        output: Name of what it gives.
-        side: K, of the kernel.
-        depthwise: Whether each channel has a kernel of its own.
-        pads: Rows and columns added above, left, below, right.
-        strides: Of its kernel, down and across.
+        name: Name of the node.
+        weight: Name of the kernel, shape (O, I, K, K), or (O, 1, K, K) if depthwise.
+        bias: Name of the bias, shape (O,).
+        input: Name of the input, shape (N, I, H, W).
+        output: Name of the output.
+        side: Side K of the kernel.
+        depthwise: Whether each channel has its own kernel.
+        pads: Rows and columns added at the top, left, bottom, right.
+        strides: Strides of the kernel, vertical and horizontal.
     """
 
     name: str
@@ -52,40 +52,39 @@ class Layer:
 
     @property
     def pointwise(self) -> bool:
-        """Whether it looks at one place at a time, and at all channels of it."""
+        """Whether it is a 1x1 convolution over all channels."""
         return self.side == 1 and not self.depthwise
 
     def windows(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what the kernel sees of an input (1, I, H, W) at P places, shape (I, P, K * K)."""
+        """Return the kernel's windows into an input (1, I, H, W) at P positions, shape (I, P, K * K)."""
         top, left, bottom, right = self.pads
         padded = np.pad(x[0], ((0, 0), (top, bottom), (left, right)))
         down, across = self.strides
-        seen = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
-        seen = seen[:, ::down, ::across]
-        seen = seen.reshape(len(seen), -1, self.side**2)
-        return seen[:, :: max(1, seen.shape[1] // _POSITIONS)]
+        views = np.lib.stride_tricks.sliding_window_view(padded, (self.side, self.side), axis=(1, 2))
+        windows = views[:, ::down, ::across].reshape(len(views), -1, self.side**2)
+        return windows[:, :: max(1, windows.shape[1] // _POSITIONS)]
 
 
 def layers_of(model: Any) -> list[Layer]:
-    """Return the convolutions of an ONNX model, in order, that have a kernel and a bias of their own.
+    """Return the convolutions of an ONNX model that have a constant kernel and bias, in order.
 
     Args:
         model: An `onnx.ModelProto`.
     """
     kernels = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    found = []
+    layers = []
     for node in model.graph.node:
         if node.op_type != "Conv" or len(node.input) < 3 or not {*node.input[1:]} <= set(kernels):
             continue
-        given = {attribute.name: attribute for attribute in node.attribute}
-        groups = given["group"].i if "group" in given else 1
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        groups = attributes["group"].i if "group" in attributes else 1
         shape = kernels[node.input[1]]
         if groups not in (1, shape[0]):
             continue
-        pads = tuple(given["pads"].ints) if "pads" in given else (0, 0, 0, 0)
-        strides = tuple(given["strides"].ints) if "strides" in given else (1, 1)
+        pads = tuple(attributes["pads"].ints) if "pads" in attributes else (0, 0, 0, 0)
+        strides = tuple(attributes["strides"].ints) if "strides" in attributes else (1, 1)
         source, weight, bias = node.input[:3]
-        found.append(
+        layers.append(
             Layer(
                 node.name,
                 weight,
@@ -98,21 +97,21 @@ def layers_of(model: Any) -> list[Layer]:
                 strides,
             )
         )
-    return found
+    return layers
 
 
 def equalise(model: Any, inputs: Sequence[Arrays], scratch: Path) -> None:
-    """Bring the channels between linear layers to like ranges, in place; what the network gives stays.
+    """Equalise the ranges of channels between linear layers in place; the network's outputs do not change.
 
-    A channel that only convolutions make and read, and additions join, can be divided by a number where it
-    is made and multiplied by it where it is read (Nagel et al. 2019, Data-Free Quantization Through Weight
-    Equalization and Bias Correction, section 4.1). Here that is the square root of the channel's range: all
-    of it would only move the trouble to the kernels that read the channel.
+    A channel that only convolutions write and read, and additions join, can be divided by a number where it
+    is written and multiplied by it where it is read (Nagel et al. 2019, Data-Free Quantization Through Weight
+    Equalization and Bias Correction, section 4.1). The number is the square root of the channel's range; the
+    whole range would only move the problem to the kernels that read the channel.
 
     Args:
         model: An `onnx.ModelProto` in float32.
-        inputs: Of the network, one crop each.
-        scratch: Folder for files that are read again.
+        inputs: Inputs of the network, one crop each.
+        scratch: Folder for temporary files.
     """
     streams = list(_streams(model))
     names = list(chain.from_iterable(names for names, _, _ in streams))
@@ -121,10 +120,10 @@ def equalise(model: Any, inputs: Sequence[Arrays], scratch: Path) -> None:
         for name, value in zip(names, values, strict=True):
             ranges[name] = np.maximum(ranges[name], np.abs(value).max((0, 2, 3)))
     weights = _Initialisers(model)
-    for own, makers, readers in streams:
-        spread = np.maximum(np.max([ranges[name] for name in own], axis=0), 1e-6)
-        factors = np.sqrt(spread / np.exp(np.log(spread).mean()))
-        for layer in makers:
+    for tensors, writers, readers in streams:
+        largest = np.maximum(np.max([ranges[name] for name in tensors], axis=0), 1e-6)
+        factors = np.sqrt(largest / np.exp(np.log(largest).mean()))
+        for layer in writers:
             weights[layer.weight] = weights[layer.weight] / factors[:, None, None, None]
             weights[layer.bias] = weights[layer.bias] / factors
         for layer in readers:
@@ -132,32 +131,32 @@ def equalise(model: Any, inputs: Sequence[Arrays], scratch: Path) -> None:
 
 
 def _streams(model: Any) -> Iterator[tuple[list[str], list[Layer], list[Layer]]]:
-    """Yield names of tensors that share channels, the layers that make them and those that read them.
+    """Yield the names of tensors that share channels, the layers that write them and those that read them.
 
-    They are joined by additions; makers and readers are pointwise convolutions, and nothing else reads them.
+    Additions join them; all writers and readers are pointwise convolutions.
     """
     pointwise = {layer.name: layer for layer in layers_of(model) if layer.pointwise}
-    makers = {name: node for node in model.graph.node for name in node.output}
+    writers = {name: node for node in model.graph.node for name in node.output}
     readers: dict[str, list[Any]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     joined: dict[str, set[str]] = {}
     for node in model.graph.node:
-        if node.op_type == "Add" and all(name in makers for name in node.input):
+        if node.op_type == "Add" and all(name in writers for name in node.input):
             names = set(chain.from_iterable(joined.get(name, {name}) for name in (*node.input, *node.output)))
             joined.update(dict.fromkeys(names, names))
         elif node.name in pointwise:
             joined.setdefault(node.output[0], {node.output[0]})
     for group in {id(names): names for names in joined.values()}.values():
-        made = [makers[name] for name in sorted(group)]
-        read = [node for name in sorted(group) for node in readers.get(name, ())]
-        if all(node.op_type == "Add" or node.name in pointwise for node in (*made, *read)):
-            chosen = (
-                {node.name: pointwise[node.name] for node in some if node.name in pointwise}
-                for some in (made, read)
+        written_by = [writers[name] for name in sorted(group)]
+        read_by = [node for name in sorted(group) for node in readers.get(name, ())]
+        if all(node.op_type == "Add" or node.name in pointwise for node in (*written_by, *read_by)):
+            layers = (
+                {node.name: pointwise[node.name] for node in nodes if node.name in pointwise}
+                for nodes in (written_by, read_by)
             )
-            writing, reading = (list(some.values()) for some in chosen)
+            writing, reading = (list(named.values()) for named in layers)
             if reading:
                 yield sorted(group), writing, reading
 
@@ -165,29 +164,29 @@ def _streams(model: Any) -> Iterator[tuple[list[str], list[Layer], list[Layer]]]
 def round_kernels(
     model: Any, layers: Sequence[Layer], inputs: Sequence[Arrays], scratch: Path
 ) -> dict[str, NDArray[np.float32]]:
-    """Round kernels to 8 bits in place, each so that what its layer gives moves least.
+    """Round kernels to 8 bits in place, with the least change of each layer's output.
 
-    What rounding a weight adds is taken off by the weights of its kernel that are not rounded yet, as far as
-    what the layer sees of the inputs allows (Frantar et al. 2023, GPTQ, algorithm 1).
+    The error of rounding a weight is compensated by the weights of its kernel that are not rounded yet, given
+    the layer's inputs (Frantar et al. 2023, GPTQ, algorithm 1).
 
     Args:
         model: An `onnx.ModelProto` in float32.
-        layers: Which to round.
-        inputs: Of the network, one crop each.
-        scratch: Folder for files that are read again.
+        layers: Layers to round.
+        inputs: Inputs of the network, one crop each.
+        scratch: Folder for temporary files.
 
     Returns:
-        By name of the kernel, the size of a step in each channel, shape (O,): each weight is a whole number
-        of these, from -127 to 127.
+        Name of a kernel -> size of a step in each channel, shape (O,). Each weight is an integer multiple of
+        it, from -127 to 127.
     """
     weights = _Initialisers(model)
     moments: dict[str, Floats] = {}
     for values in _outputs(model, [layer.input for layer in layers], inputs, scratch):
         for layer, value in zip(layers, values, strict=True):
-            seen = layer.windows(value)
+            windows = layer.windows(value)
             if not layer.depthwise:
-                seen = np.ascontiguousarray(seen.transpose(1, 0, 2).reshape(1, seen.shape[1], -1))
-            product = np.matmul(seen.transpose(0, 2, 1), seen).astype(np.float64)
+                windows = np.ascontiguousarray(windows.transpose(1, 0, 2).reshape(1, windows.shape[1], -1))
+            product = np.matmul(windows.transpose(0, 2, 1), windows).astype(np.float64)
             moments[layer.name] = moments.get(layer.name, np.float64(0.0)) + product
     steps = {}
     for layer in layers:
@@ -201,7 +200,7 @@ def round_kernels(
 
 
 def _step_sizes(rows: Floats, whole: bool, paired: bool) -> Floats:
-    """Return the size of a step of each row, shape (O,); only half the range is used if not `whole`."""
+    """Return each row's step size, shape (O,); only half of the range is used if not `whole`."""
     largest = np.abs(rows).max(axis=1)
     if paired:
         even = np.pad(np.abs(rows), ((0, 0), (0, rows.shape[1] % 2)))
@@ -211,56 +210,56 @@ def _step_sizes(rows: Floats, whole: bool, paired: bool) -> Floats:
 
 
 def round_rows(rows: Floats, moments: Floats, steps: Floats, paired: bool) -> Floats:
-    """Return rows of weights in whole steps, rounded one by one, those of the strongest inputs first.
+    """Round rows of weights to integer steps, column by column, those with the strongest inputs first.
 
     Args:
         rows: Weights, shape (O, K).
-        moments: Sums of the products of each two inputs, shape (1, K, K), or (O, K, K) where each row has
-            its own.
-        steps: Sizes of a step, shape (O,).
-        paired: Whether neighbours, 0 and 1, 2 and 3, are limited together: see `LARGEST`.
+        moments: Sums of the products of every two inputs, shape (1, K, K), or (O, K, K) if rows have
+            different inputs.
+        steps: Step sizes, shape (O,).
+        paired: Whether neighbours (0 and 1, 2 and 3, ...) are limited together, see `LARGEST`.
 
     Returns:
-        Whole numbers, shape (O, K).
+        Integers as float64, shape (O, K).
     """
     left, width = rows.astype(np.float64), rows.shape[1]
     order = np.argsort(-np.einsum("okk->k", moments), kind="stable")
     left, moments = left[:, order], moments[:, order][:, :, order]
-    weight = np.einsum("okk->o", moments) * DAMPING / width + 1e-9
-    factors = np.linalg.cholesky(np.linalg.inv(moments + weight[:, None, None] * np.eye(width)))
+    damping = np.einsum("okk->o", moments) * DAMPING / width + 1e-9
+    factors = np.linalg.cholesky(np.linalg.inv(moments + damping[:, None, None] * np.eye(width)))
     rounded = np.zeros_like(left)
-    place = {int(column): index for index, column in enumerate(order)}
+    index_of = {int(column): index for index, column in enumerate(order)}
     for index, column in enumerate(order):
         limit = np.full(len(rows), float(LARGEST))
-        neighbour = place.get(int(column) ^ 1, index)
+        neighbour = index_of.get(int(column) ^ 1, index)
         if paired and neighbour < index:
             limit = np.minimum(limit, LARGEST + 1 - np.abs(rounded[:, neighbour]))
         rounded[:, index] = np.clip(np.rint(left[:, index] / steps), -limit, limit)
-        wrong = (left[:, index] - rounded[:, index] * steps) / factors[:, index, index]
-        left[:, index + 1 :] -= wrong[:, None] * factors[:, index + 1 :, index]
+        error = (left[:, index] - rounded[:, index] * steps) / factors[:, index, index]
+        left[:, index + 1 :] -= error[:, None] * factors[:, index + 1 :, index]
     return rounded[:, np.argsort(order)]
 
 
 def _outputs(
     model: Any, names: Sequence[str], inputs: Sequence[Arrays], scratch: Path
 ) -> Iterator[list[NDArray[np.float32]]]:
-    """Yield what some nodes of a model give, for one crop after the other."""
+    """Yield some tensors of a model for each crop."""
     import onnx
 
     if not names:
         return
-    cut = copy.deepcopy(model)
-    del cut.graph.output[:]
-    cut.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
-    path = scratch / "cut.onnx"
-    onnx.save(cut, path)
+    copied = copy.deepcopy(model)
+    del copied.graph.output[:]
+    copied.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
+    path = scratch / "outputs.onnx"
+    onnx.save(copied, path)
     session = open_session(path)
-    for given in inputs:
-        yield session.run(list(names), dict(given))
+    for arrays in inputs:
+        yield session.run(list(names), dict(arrays))
 
 
 class _Initialisers:
-    """The arrays of a model by name, to be read and replaced."""
+    """Reads and replaces a model's initialisers by name."""
 
     def __init__(self, model: Any) -> None:
         self._tensors: Mapping[str, Any] = {tensor.name: tensor for tensor in model.graph.initializer}

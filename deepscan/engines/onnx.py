@@ -14,13 +14,13 @@ from deepscan.errors import MissingError
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
 
-#: Precision -> which of a card's files is in it.
+#: Precision -> kind of the card's file.
 PRECISIONS = {"fp32": "onnx", "int8": "onnx-int8"}
 
 
 @ENGINES.register("onnx")
 class OnnxEngine:
-    """Runs a card's `onnx` file, or in int8 its `onnx-int8`, with ONNX Runtime."""
+    """Runs a card's `onnx` file, or its `onnx-int8` file for int8, with ONNX Runtime."""
 
     name = "onnx"
     package: ClassVar = "onnxruntime"
@@ -48,7 +48,7 @@ class OnnxEngine:
 
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
-        """Return ONNX Runtime's version and the providers that it was built with."""
+        """Return ONNX Runtime's version, its available providers and the number of GPUs."""
         runtime = import_onnxruntime()
         return {
             "onnxruntime": runtime.__version__,

@@ -1,4 +1,4 @@
-"""Quantisation: an ONNX file whose large convolutions and products run in 8 bits."""
+"""Quantisation: write an ONNX file whose large convolutions and matrix products run in 8 bits."""
 
 import math
 import tempfile
@@ -23,48 +23,48 @@ from deepscan.onnx_session import open_session
 
 #: Name of a model's quantised file.
 INT8_GRAPH = "model.int8.onnx"
-#: A kernel or matrix of fewer weights stays in float32. Rounding harms most in the layers that see the pixels
-#: and in the last one, and these are small: they cost little time as they are.
+#: Kernels and matrices with fewer weights stay in float32. Rounding does most harm in the first layers and in
+#: the last one, which are small and so cost little time in float32.
 LEAST = 2**14
-#: In a network with depthwise convolutions, those from the pixels on stay in float32 as long as their kernels
-#: are smaller than this: what they round goes through all others.
+#: In a network with depthwise convolutions, the first layers stay in float32 while their kernels are smaller
+#: than this, because their rounding errors pass through all later layers.
 FIRST = 2**11
-#: How much of an activation its 8 bits cover, in percent. What is left out is cut off; what is covered shares
-#: 256 steps with the outliers. Which is best depends on the network, so each is tried.
+#: Percentages of an activation's values that its 8 bits may cover. Values outside are clipped; covering
+#: outliers makes the 256 steps coarser. The best one depends on the network, so each is tried.
 COVERED = (99.99, 99.999, 100.0)
-#: Of this many crops one measures the ranges, the others say how far scores move.
+#: One in this many crops is used to measure ranges, the others to measure how far scores move.
 RANGED = 4
-#: Crops that are scored at a time. Ranges are measured on one after the other: what every layer makes of it
-#: is in memory, 0.6 GB a crop in a ViT-L.
+#: Batch size for scores. Ranges are measured crop by crop, because the outputs of every layer are in memory:
+#: 0.6 GB for a crop in a ViT-L.
 _BATCH = 8
-#: What can be quantised.
+#: Operators that can be quantised.
 KINDS = ("Conv", "MatMul", "Gemm")
-#: What else is, in a network with depthwise convolutions: what lies between them.
+#: Operators between convolutions that are quantised too in a network with depthwise convolutions.
 BETWEEN = ("Add", "Clip")
 
 
 def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> ModelFile:
-    """Write a model's ONNX file again in 8 bits, beside the other, and return what a card states of it.
+    """Write a model's ONNX file in 8 bits, next to the original, and return its entry for the card.
 
-    Weights have a scale for each channel, activations one each, from their ranges on a part of the crops; of
-    the ranges in `COVERED`, those are taken whose scores are nearest float32's in the mean on the rest. What
-    comes out of a product stays in float32, as all does that is not a convolution or a product with weights.
-    Of the 8 bits of a weight 7 are used: a processor without instructions for sums of such products, adding
-    them in pairs in 16 bits, would cut others off, and score otherwise than one that has them. Scales are
-    fixed, not measured anew in each batch: a crop's score does not depend on its neighbours.
+    Weights get a scale for each channel, activations one for each tensor, from their ranges on some of the
+    crops. Of the ranges in `COVERED`, the one is used whose scores on the other crops have the smallest mean
+    difference from float32. Outputs of products, and everything that is not a convolution or a product with
+    weights, stay in float32. Weights use 7 of the 8 bits: processors that add such products in pairs in 16
+    bits would saturate on larger ones, and give other scores. Scales are fixed rather than measured in each
+    batch, so that a crop's score does not depend on the rest of its batch.
 
-    A network with depthwise convolutions is quantised whole behind its first layers, additions and limits as
-    well. Such a layer has few weights and costs as much as others, and what stays in float32 between two
-    layers in 8 bits costs a conversion each way. Its kernels are fitted to the crops: see `engines.kernels`.
+    A network with depthwise convolutions is quantised completely after its first layers, including additions
+    and clips. A depthwise layer has few weights but costs as much as others, and float32 between two layers
+    in 8 bits costs a conversion each way. Its kernels are fitted to the crops, see `engines.kernels`.
 
     Args:
-        card: The model, with a file `onnx`.
-        preprocess: Makes the network's inputs of crops.
-        crops: Such as the model will see, shape (N, S, S, 3), uint8, some hundred.
+        card: The model, with an `onnx` file.
+        preprocess: Makes the network's inputs from crops.
+        crops: Some hundred typical crops, shape (N, S, S, 3), uint8.
 
     Raises:
-        MissingError: The model has no such file, or it is not there.
-        UsageError: There is nothing in the model that is large enough.
+        MissingError: The model has no `onnx` file, or the file is missing.
+        UsageError: The model has no layer that is large enough.
     """
     import onnx
 
@@ -72,13 +72,14 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
     path = card.folder / INT8_GRAPH
     expected = _scores(open_session(card.path("onnx")), preprocess, rest)
     with tempfile.TemporaryDirectory() as scratch, quiet():
-        prepared, made = Path(scratch) / "prepared.onnx", Path(scratch) / "made.onnx"
+        prepared, quantised = Path(scratch) / "prepared.onnx", Path(scratch) / "quantised.onnx"
         shapes = import_onnxruntime("quantization.shape_inference")
         shapes.quant_pre_process(str(card.path("onnx")), str(prepared), skip_symbolic_shape=True)
         nodes = _large(onnx.load(prepared))
         if not nodes:
             raise UsageError(
-                f"model {card.name!r} has no layer of {LEAST} weights", "there is nothing to gain: keep fp32"
+                f"model {card.name!r} has no layer with {LEAST} weights or more",
+                "keep fp32: 8 bits would save no time",
             )
         model, steps = onnx.load(prepared), {}
         layers = layers_of(model)
@@ -89,19 +90,19 @@ def quantise(card: ModelCard, preprocess: Preprocessor, crops: NDArray[np.uint8]
             equalise(model, inputs, Path(scratch))
             steps = round_kernels(model, layers[len(first) :], inputs, Path(scratch))
             onnx.save(model, prepared)
-        moved: dict[bytes, float] = {}
+        differences: dict[bytes, float] = {}
         for covered in COVERED:
-            _write(prepared, made, nodes, steps, _Crops(preprocess, ranged), covered)
-            moved[made.read_bytes()] = float(
-                np.abs(_scores(open_session(made), preprocess, rest) - expected).mean()
+            _write(prepared, quantised, nodes, steps, _Crops(preprocess, ranged), covered)
+            differences[quantised.read_bytes()] = float(
+                np.abs(_scores(open_session(quantised), preprocess, rest) - expected).mean()
             )
-        path.write_bytes(min(moved, key=lambda written: moved[written]))
+        path.write_bytes(min(differences, key=lambda content: differences[content]))
     golden = _scores(open_session(path), preprocess, golden_crops(preprocess.crop.input_side))
     return ModelFile(INT8_GRAPH, sha256_of(path), golden=round(float(golden.mean()), 6))
 
 
 def _large(model: Any) -> list[str]:
-    """Return the names of the nodes with a kernel or matrix of many weights."""
+    """Return the names of the nodes whose kernel or matrix has at least `LEAST` weights."""
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     return [
         node.name
@@ -111,13 +112,13 @@ def _large(model: Any) -> list[str]:
 
 
 def _first(model: Any, layers: Sequence[Layer]) -> list[Layer]:
-    """Return the convolutions that come before the first kernel of some size."""
+    """Return the convolutions before the first kernel with at least `FIRST` weights."""
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     return list(takewhile(lambda layer: sizes[layer.weight] < FIRST, layers))
 
 
 def _chained(model: Any, nodes: Sequence[str], kept: AbstractSet[str]) -> list[str]:
-    """Return the names of the convolutions but for some, of what lies between them, and of some nodes."""
+    """Return the names of all convolutions except `kept`, of operators between them, and of `nodes`."""
     chained: dict[str, str] = {}
     for node in model.graph.node:
         between = node.op_type in BETWEEN and node.input[0] in chained
@@ -128,7 +129,7 @@ def _chained(model: Any, nodes: Sequence[str], kept: AbstractSet[str]) -> list[s
 
 def _write(
     prepared: Path,
-    made: Path,
+    quantised: Path,
     nodes: Sequence[str],
     steps: Mapping[str, NDArray[np.float32]],
     crops: "_Crops",
@@ -138,7 +139,7 @@ def _write(
     kind, zero = quantization.QuantType.QInt8, np.int8(0)
     quantization.quantize_static(
         str(prepared),
-        str(made),
+        str(quantised),
         crops,
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=[*KINDS, *BETWEEN],
@@ -151,7 +152,7 @@ def _write(
         extra_options={
             "CalibPercentile": covered,
             "CalibTensorRangeSymmetric": False,
-            # One crop after the other, in spite of its name for histograms as well.
+            # Crop by crop; despite its name it applies to histograms too.
             "CalibStridedMinMax": 1,
             "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
             "TensorQuantOverrides": {
@@ -168,7 +169,7 @@ def _scores(session: Any, preprocess: Preprocessor, crops: NDArray[np.uint8]) ->
 
 
 class _Crops:
-    """The inputs of one crop after the other, as the calibration asks for them."""
+    """Data reader for ONNX Runtime's calibration: the inputs of one crop at a time."""
 
     def __init__(self, preprocess: Preprocessor, crops: NDArray[np.uint8]) -> None:
         self._preprocess, self._crops = preprocess, crops
@@ -178,10 +179,10 @@ class _Crops:
         return len(self._crops)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """Begin with one crop, and end before another."""
+        """Restrict the reader to the crops from `start_index` to before `end_index`."""
         self._todo = iter(range(start_index, end_index))
 
     def get_next(self) -> Arrays | None:
         """Return the inputs of the next crop, None after the last."""
-        at = next(self._todo, None)
-        return None if at is None else dict(self._preprocess(self._crops[at : at + 1]))
+        index = next(self._todo, None)
+        return None if index is None else dict(self._preprocess(self._crops[index : index + 1]))

@@ -1,4 +1,4 @@
-"""Silences libraries that narrate their work."""
+"""Silence the progress messages of libraries."""
 
 import logging
 import warnings
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 
-#: What torch's exporter logs under, and the root, under which ONNX Runtime's quantisation does.
+#: Loggers of torch's exporter, and the root logger, which ONNX Runtime's quantisation uses.
 _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "")
 
 
@@ -14,8 +14,8 @@ _LOGGERS = ("torch.onnx", "onnxscript", "onnx_ir", "")
 def quiet() -> Iterator[None]:
     """Silence torch's exporter and ONNX Runtime's quantisation.
 
-    They narrate what they do, warn of their own deprecations and recommend what has been done one line
-    before: none of it is for our user, and stdout is for data.
+    Their progress messages, deprecation warnings and recommendations are not for our users, and stdout is for
+    data.
     """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

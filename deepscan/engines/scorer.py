@@ -1,4 +1,4 @@
-"""Raw scores for aligned crops, and what they were taken from: a model's inputs and its engine, no more."""
+"""Score aligned crops with a model: its preprocessing and its engine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,31 +18,31 @@ from deepscan.errors import ContractError, DeepscanError, MissingError
 from deepscan.logs import get_logger
 
 LOG = get_logger(__name__)
-#: Crops that are best scored at once, by device. On a CPU a larger batch leaves its caches: with 32 a scan of
-#: a folder with the embedded model takes 5 % longer than with 8.
+#: Device -> best batch size. On a CPU a larger batch does not fit its caches: with 32 a scan of a folder with
+#: the embedded model takes 5 % longer than with 8.
 BATCH_SIZES = {"cpu": 8, "cuda": 32}
 
 
 class Scorer:
-    """A model that is ready to score crops; its golden score has been checked.
+    """A loaded model that scores crops; its golden score is checked on creation.
 
     Args:
         card: The model, with a crop recipe.
-        engine: Name of an engine, or `auto` for the first one that the model has a file for, in the precision
-            that is asked for.
+        engine: Name of an engine, or `auto` for the first one that the model has a file for in the requested
+            precision.
         device: `auto`, `cpu` or `cuda`.
-        precision: `auto` for what `engines.selection` chooses, or one that the engine offers.
-        threads: Threads of one run, None for as many as there are cores.
+        precision: `auto` to let `engines.selection` choose, or one that the engine supports.
+        threads: Threads of one run, None for one per core.
 
     Attributes:
-        chosen: Why `auto` stands for the precision that is used, empty where one was named.
-        explanation_names: Names of what the model gives beside its scores.
-        batch: How many crops are best scored at once.
+        chosen: Why `auto` chose the precision; empty if one was named.
+        explanation_names: Names of the model's explanation outputs.
+        batch: Best batch size.
 
     Raises:
-        ContractError: The engine does not give the golden score of the card.
-        MissingError: The engine, its device or the model's file is not there.
-        UsageError: The model is no detector, or the engine does not offer what was asked for.
+        ContractError: The engine's score for the golden input differs from the card's.
+        MissingError: The engine, its device or the model's file is missing.
+        UsageError: The model is not a detector, or the engine does not support the device or precision.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scorer:
         self.card = card
         self.recipe = card.face_crop
         self._preprocess = make_preprocessor(card.inputs, self.recipe, card.mean, card.std)
-        name = select_engine(card, engine, precision) or _unfit(card, engine)
+        name = select_engine(card, engine, precision) or _fallback(card, engine)
         self.chosen = ""
         if precision == "auto":
             precision, self.chosen = select_precision(card, name, resolve(device))
@@ -83,15 +83,15 @@ class Scorer:
             crops: RGB, shape (n, side, side, 3), uint8, cut by the card's recipe.
 
         Returns:
-            Raw scores, shape (n,), float32, in [0, 1]; NaN where the network gave none.
+            Raw scores, shape (n,), float32, in [0, 1]; NaN if the network's output is not finite.
         """
         return self._run(crops)[0]
 
     def explain(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float32], list[Explanation]]:
-        """Return the probability of fake of each crop, as `score` does, and what it was taken from.
+        """Return the probability of fake of each crop, as `score` does, and its explanation.
 
         Args:
-            crops: As `score` takes them.
+            crops: See `score`.
 
         Raises:
             ContractError: The model's explanation is neither numbers nor maps.
@@ -106,7 +106,7 @@ class Scorer:
         return means.pop("probability"), means
 
     def to_json(self) -> dict[str, Any]:
-        """Return what every record says of its model."""
+        """Return the model's entry in every record."""
         return {
             "name": self.card.name,
             "method": self.card.method,
@@ -117,7 +117,7 @@ class Scorer:
         }
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what the run's record says of the engine."""
+        """Return the engine's entry in the run's record."""
         return {
             "name": self.engine.name,
             "device": self.engine.device,
@@ -131,32 +131,33 @@ class Scorer:
         crops = golden_crops(self.recipe.input_side)
         try:
             scores, explanation = self._run(crops)
-            found = float(scores.mean())
+            actual = float(scores.mean())
         except DeepscanError:
             raise
         except Exception as error:
             raise ContractError(
-                f"model {self.card.name!r} does not take the crops that its card states: {error}",
+                f"model {self.card.name!r} fails on crops as described by its card: {error}",
                 "restore the model's folder, or export it again",
             )
         if self.card.golden is None:
             return explanation
         own = self.card.files[self.engine.file].golden
         expected = self.card.golden.score if own is None else own
-        # Half precision carries three decimal digits of a logit, and 8 bits round at every layer; the parity
-        # gate of the export is tighter.
+        # Half precision has three decimal digits of a logit, and 8 bits round in every layer. The export's
+        # parity check is stricter.
         tolerance = self.card.golden.tolerance if self.engine.precision == "fp32" else 2e-2
-        if not abs(found - expected) <= tolerance:
+        if not abs(actual - expected) <= tolerance:
             raise ContractError(
-                f"model {self.card.name!r} scores its golden input {found:.5f}, its card says {expected:.5f}",
-                f"the {self.engine.name} engine computes otherwise here: try another --engine or --device",
+                f"model {self.card.name!r} scores its golden input {actual:.5f}, but its card says "
+                f"{expected:.5f}",
+                f"the {self.engine.name} engine computes differently here: try another --engine or --device",
             )
         return explanation
 
 
-def _unfit(card: ModelCard, engine: str) -> str:
-    """Return the engine that says itself why it cannot do what is asked of it."""
+def _fallback(card: ModelCard, engine: str) -> str:
+    """Return an engine whose own error says why it cannot run the model in the requested precision."""
     name = select_engine(card) if engine == "auto" else engine
     if name is None:
-        raise MissingError(f"model {card.name!r} has no file that an engine runs", "name another model")
+        raise MissingError(f"model {card.name!r} has no file that an engine can run", "use another model")
     return name

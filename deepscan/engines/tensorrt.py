@@ -1,4 +1,4 @@
-"""TensorRT through ONNX Runtime: engines built for one GPU, kept in the user's cache, checked before use."""
+"""TensorRT through ONNX Runtime: engines are built for one GPU, cached, and checked before use."""
 
 import hashlib
 import json
@@ -22,25 +22,25 @@ from deepscan.files import atomic_write
 from deepscan.offline import import_onnxruntime
 from deepscan.onnx_session import open_session
 
-#: Precision -> how far a probability may be from float32's on a CPU before an engine is used at all.
+#: Precision -> largest difference of a probability from float32 on a CPU for an engine to be used.
 TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 2e-2}
 PROVIDER = "TensorrtExecutionProvider"
-#: Crops of the batches that an engine is built for: the usual one, and the largest.
+#: Usual and largest batch size that an engine is built for.
 USUAL, MOST = 32, 64
-#: What says of a folder of engines what they were built of; it is written when they have passed the gate.
-STATED = "engine.json"
+#: File with the identity of a folder's engines; it is written once they have passed the parity check.
+IDENTITY_FILE = "engine.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an engine is built of and for: with any other it is another engine.
+    """Everything that an engine depends on.
 
     Attributes:
         weights: SHA-256 of the model's ONNX file.
         gpu: Name of the GPU.
         tensorrt: Version of TensorRT.
         onnxruntime: Version of ONNX Runtime.
-        precision: Of the arithmetic.
+        precision: Precision of the arithmetic.
     """
 
     weights: str
@@ -51,15 +51,15 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """Name of its folder."""
+        """Name of the engine's folder."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:24]
 
 
 @ENGINES.register("tensorrt")
 class TensorrtEngine:
-    """Runs a card's `onnx` file with TensorRT on a GPU; below float32, layer norms stay in float32.
+    """Runs a card's `onnx` file with TensorRT on a GPU; layer norms always use float32.
 
-    The first use on a machine builds an engine, which takes minutes, and compares it with the CPU's scores.
+    The first use on a machine builds an engine, which takes minutes, and compares its scores with a CPU's.
     """
 
     name = "tensorrt"
@@ -88,28 +88,28 @@ class TensorrtEngine:
             self.precision,
         )
         folder = cache_folder("tensorrt") / identity.key
-        passed = is_checked(folder, identity)
-        compared = _compared(card)
+        checked = is_checked(folder, identity)
+        inputs = _gate_inputs(card)
         folder.mkdir(parents=True, exist_ok=True)
         self._session = open_session(
             path,
             device=self.device,
             threads=threads,
-            provider=(PROVIDER, provider_options(folder, self.precision, compared)),
+            provider=(PROVIDER, provider_options(folder, self.precision, inputs)),
         )
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        if not passed:
-            self._gate(path, compared, card.name)
+        if not checked:
+            self._gate(path, inputs, card.name)
             write_identity(folder, identity)
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the network's outputs by name."""
         names = [output.name for output in self._session.get_outputs()]
         count = len(next(iter(inputs.values())))
-        # A larger batch than it was built for would build another engine.
+        # A batch larger than the engine was built for would trigger another build.
         parts = [
-            self._session.run(names, {name: array[at : at + MOST] for name, array in inputs.items()})
-            for at in range(0, count, MOST)
+            self._session.run(names, {name: array[start : start + MOST] for name, array in inputs.items()})
+            for start in range(0, count, MOST)
         ]
         return {
             name: np.concatenate(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)
@@ -124,14 +124,14 @@ class TensorrtEngine:
         """
         hint = package_hint("tensorrt") + "; the version must be the one that onnxruntime-gpu was built for"
         try:
-            # Importing it also loads its libraries, which the provider then finds.
+            # Importing it loads its shared libraries, which the provider needs.
             import tensorrt
         except ImportError as error:
             raise MissingError(f"TensorRT cannot be imported: {error}", hint)
         runtime = import_onnxruntime()
         if PROVIDER not in runtime.get_available_providers():
             raise MissingError(
-                "this build of ONNX Runtime has no TensorRT",
+                "this build of ONNX Runtime does not support TensorRT",
                 package_hint("onnxruntime-gpu") + "; it exists for Linux on x86-64 only",
             )
         return {
@@ -142,22 +142,22 @@ class TensorrtEngine:
 
     def _gate(self, path: Path, inputs: Arrays, model: str) -> None:
         expected = open_session(path).run(["probability"], dict(inputs))[0]
-        apart = float(np.abs(self.run(inputs)["probability"] - expected).max())
-        if not apart <= TOLERANCES[self.precision]:
+        difference = float(np.abs(self.run(inputs)["probability"] - expected).max())
+        if not difference <= TOLERANCES[self.precision]:
             raise ContractError(
-                f"model {model!r} scores otherwise in TensorRT: by {apart:.2e} in {self.precision}, allowed "
-                f"{TOLERANCES[self.precision]:g}",
+                f"model {model!r} has other scores in TensorRT: they differ by {difference:.2e} in "
+                f"{self.precision}, at most {TOLERANCES[self.precision]:g} is allowed",
                 "use --precision fp32, or --engine onnx",
             )
 
 
 def provider_options(folder: Path, precision: str, inputs: Arrays) -> dict[str, Any]:
-    """Return what the provider is told.
+    """Return the options of ONNX Runtime's TensorRT provider.
 
     Args:
-        folder: Where it keeps its engines.
+        folder: Folder of its engines.
         precision: `fp32`, `fp16` or `bf16`.
-        inputs: By name, with the shapes that the network takes.
+        inputs: Example inputs by name, for their shapes.
     """
 
     def shapes(batch: int) -> str:
@@ -179,31 +179,31 @@ def provider_options(folder: Path, precision: str, inputs: Arrays) -> dict[str, 
 
 
 def is_checked(folder: Path, identity: Identity) -> bool:
-    """Return whether a folder holds engines that have passed the gate; what has not is removed.
+    """Return whether a folder has engines that passed the parity check; others are removed.
 
     Raises:
-        ContractError: They were built of something else, or have changed since.
+        ContractError: The engines have another identity, or have changed since.
     """
-    if not (folder / STATED).is_file():
+    if not (folder / IDENTITY_FILE).is_file():
         for file in folder.glob("*.engine"):
             file.unlink()
         return False
-    hint = f"remove {folder}: the engine is then built anew"
+    hint = f"remove {folder}: the engine is then built again"
     try:
-        stated = json.loads((folder / STATED).read_text(encoding="utf-8"))
-        built, files = Identity(**stated["built"]), dict(stated["files"])
+        content = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8"))
+        built, files = Identity(**content["built"]), dict(content["files"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ContractError(f"{folder / STATED} cannot be read: {error!r}", hint)
+        raise ContractError(f"{folder / IDENTITY_FILE} cannot be read: {error!r}", hint)
     if built != identity:
-        raise ContractError(f"the TensorRT engine in {folder} was built of something else: {built}", hint)
+        raise ContractError(f"the TensorRT engine in {folder} was built from something else: {built}", hint)
     if files != _engines(folder):
         raise ContractError(f"the TensorRT engine in {folder} is not the one that was checked", hint)
     return True
 
 
 def write_identity(folder: Path, identity: Identity) -> None:
-    """Write of what the engines in a folder were built, and their hashes."""
-    with atomic_write(folder / STATED) as file:
+    """Write the identity and hashes of the engines in a folder."""
+    with atomic_write(folder / IDENTITY_FILE) as file:
         file.write(json.dumps({"built": asdict(identity), "files": _engines(folder)}, indent=1).encode())
 
 
@@ -211,7 +211,7 @@ def _engines(folder: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in sorted(folder.glob("*.engine"))}
 
 
-def _compared(card: ModelCard) -> Arrays:
-    """Return the inputs of the golden crops and of noise."""
+def _gate_inputs(card: ModelCard) -> Arrays:
+    """Return the network's inputs for golden crops and noise."""
     inputs = make_preprocessor(card.inputs, card.face_crop, card.mean, card.std)
     return inputs(gate_crops(card.face_crop.input_side))

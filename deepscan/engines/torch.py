@@ -1,4 +1,4 @@
-"""The torch engine: a card's network rebuilt from its weights."""
+"""The torch engine: builds a card's network and loads its weights."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -34,10 +34,10 @@ class TorchEngine:
         self.device = resolve(device)
         self.note = ""
         if self.device == "cuda" and not torch.cuda.is_available():
-            lacking = "the CUDA driver shows a GPU, but this build of torch cannot use it"
+            problem = "the CUDA driver shows a GPU, but this build of torch cannot use it"
             if device != "auto":
-                raise MissingError(lacking, "install torch for that driver's CUDA, or use --device cpu")
-            self.device, self.note = "cpu", lacking
+                raise MissingError(problem, "install torch for that driver's CUDA, or use --device cpu")
+            self.device, self.note = "cpu", problem
         self.providers: tuple[str, ...] = (f"torch-{self.device}",)
         self._dtype = getattr(torch, DTYPES[self.precision])
         self._network = load_network(card).to(self.device, self._dtype).eval()
@@ -59,7 +59,7 @@ class TorchEngine:
 
     @classmethod
     def describe(cls) -> Mapping[str, Any]:
-        """Return torch's version and the CUDA version that it was built with."""
+        """Return torch's version, the CUDA version that it was built with, and the number of GPUs."""
         require(["torch"], "torch", "the torch engine")
         import torch
 

@@ -1,4 +1,4 @@
-"""torch.compile as an engine, with what traces a network as its compiler and a CPU as its GPU."""
+"""The torch-compile engine, with a compiler that only traces and a CPU in place of the GPU."""
 
 import pytest
 import torch
@@ -8,14 +8,14 @@ from deepscan.engines import ENGINES, compiled
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
 from tests import tiny
-from tests.engines.running import engine, gives_what_the_network_gives
+from tests.engines.running import assert_matches_torch, engine
 
 NAME = "torch-compile"
 
 
 @pytest.fixture
 def traced(monkeypatch):
-    """Counts what is compiled: the graphs are real, and run as they are."""
+    """Collect the traced graphs, which run uncompiled."""
     graphs = []
 
     def compiler(graph, inputs):
@@ -29,16 +29,16 @@ def traced(monkeypatch):
     return graphs
 
 
-def test_it_gives_what_the_network_gives_and_compiles_for_no_batch_anew(published, traced):
+def test_it_matches_torch_and_does_not_recompile_for_other_batch_sizes(published, traced):
     if published.card.method == "dfd-hr":
-        with pytest.raises(UsageError, match="chooses its way"):
+        with pytest.raises(UsageError, match="control flow"):
             engine(published.card, NAME)
         return
     running = engine(published.card, NAME)
-    assert len(traced) == 1, "compiled before the first batch"
+    assert len(traced) == 1, "it must compile before the first batch"
     for count in (3, 9, 8):
-        gives_what_the_network_gives(running, published, count)
-    # On a CPU a convolution of few crops and one of many may go different ways, each a graph.
+        assert_matches_torch(running, published, count)
+    # On a CPU a convolution of few crops may take another path than one of many, which is a second graph.
     assert len(traced) <= 2
 
 
@@ -47,17 +47,17 @@ def card(tmp_path_factory):
     return tiny.published("unifd", tmp_path_factory.mktemp("compiled") / "unifd").card
 
 
-def test_its_golden_score_is_checked_and_the_record_says_how_it_compiles(card, traced):
+def test_the_golden_score_is_checked_and_the_compiler_recorded(card, traced):
     scorer = Scorer(card, engine=NAME, device="cpu")
-    told = scorer.describe()
-    details = told["details"]
-    assert (told["name"], details["mode"], details["dynamic"]) == (NAME, "default", "batch")
+    described = scorer.describe()
+    details = described["details"]
+    assert (described["name"], details["mode"], details["dynamic"]) == (NAME, "default", "batch")
     assert traced and scorer.to_json()["sha256"] == card.files["torch"].sha256
 
 
-def test_what_cannot_be_compiled_is_an_error_and_nothing_runs_in_its_place(card, monkeypatch):
+def test_a_network_that_cannot_be_compiled_is_an_error(card, monkeypatch):
     def compiler(graph, inputs):
-        raise RuntimeError("no working C compiler\nand more of it")
+        raise RuntimeError("no working C compiler\nand more lines")
 
     monkeypatch.setattr(compiled, "DEVICE", "cpu")
     monkeypatch.setattr(compiled, "BACKEND", compiler)
@@ -67,17 +67,17 @@ def test_what_cannot_be_compiled_is_an_error_and_nothing_runs_in_its_place(card,
     assert "--engine torch" in raised.value.hint
 
 
-def test_it_is_for_a_gpu_alone(card, monkeypatch):
+def test_it_needs_a_gpu(card, monkeypatch):
     with pytest.raises(UsageError, match="GPU"):
         engine(card, NAME)
     monkeypatch.setattr(devices, "cuda_devices", lambda: 0)
-    for asked in ("auto", "cuda"):
+    for device in ("auto", "cuda"):
         with pytest.raises(MissingError, match="shows no"):
-            engine(card, NAME, device=asked)
+            engine(card, NAME, device=device)
     with pytest.raises(MissingError, match="shows none"):
         ENGINES.get(NAME).describe()
     monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for asked in ("auto", "cuda"):
+    for device in ("auto", "cuda"):
         with pytest.raises(MissingError, match="this build of torch cannot use it"):
-            engine(card, NAME, device=asked)
+            engine(card, NAME, device=device)

@@ -1,4 +1,4 @@
-"""Contract of every engine: the same network gives the same scores, and nothing asked for is replaced."""
+"""The contract of every engine: equal scores, and no silent replacement of a named device or file."""
 
 from shutil import copytree
 
@@ -12,21 +12,21 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.models.lookup import load_card
 from tests.command import run_python
-from tests.engines.running import engine, gives_what_the_network_gives
+from tests.engines.running import assert_matches_torch, engine
 from tests.tiny import pictures
 
-#: The others have tests of their own: they run on a GPU alone.
+#: The others need a GPU and have their own tests.
 ON_CPU = [name for name in ENGINES.names if name not in ("tensorrt", "torch-compile")]
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_every_engine_gives_what_the_network_gives(published, name):
-    gives_what_the_network_gives(engine(published.card, name), published, 4)
+def test_every_engine_matches_torch(published, name):
+    assert_matches_torch(engine(published.card, name), published, 4)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize("count", [1, 3, 9])
-def test_every_engine_takes_any_batch_and_judges_each_crop_by_itself(published, name, count):
+def test_every_engine_takes_any_batch_and_scores_each_crop_independently(published, name, count):
     crops = pictures(count, published.network.side, seed=count)
     running = engine(published.card, name)
     together = running.run(published.inputs(crops))
@@ -35,12 +35,12 @@ def test_every_engine_takes_any_batch_and_judges_each_crop_by_itself(published, 
     for output, value in together.items():
         assert value.dtype == np.float32
         assert len(value) == count
-        # blocked kernels sum in an order that depends on the batch
+        # Blocked kernels sum in an order that depends on the batch size.
         np.testing.assert_allclose(alone[output][0], value[-1], atol=5e-5, err_msg=output)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_every_engine_says_what_it_runs_on(published, name):
+def test_every_engine_reports_what_it_runs_on(published, name):
     running = engine(published.card, name)
     assert (running.name, running.device, running.precision) == (name, "cpu", "fp32")
     assert running.providers
@@ -57,7 +57,7 @@ def test_no_engine_replaces_a_device(published, name, monkeypatch):
         engine(published.card, name, device="cuda")
 
 
-def test_a_build_of_torch_without_the_gpu_is_told_and_only_auto_goes_on_with_the_cpu(published, monkeypatch):
+def test_a_torch_build_without_the_gpu_is_reported_and_only_auto_uses_the_cpu(published, monkeypatch):
     monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     running = engine(published.card, "torch", device="auto")
@@ -83,14 +83,14 @@ def test_bf16_is_close_but_coarser(published):
     crops = published.inputs(pictures(4, published.network.side, seed=1))
     exact = engine(published.card, "torch").run(crops)
     coarse = engine(published.card, "torch", precision="bf16").run(crops)
-    # bfloat16 has 8 bits of mantissa: logits near 1 are off by some hundredths
+    # bfloat16 has 8 bits of mantissa: logits near 1 are off by a few hundredths.
     assert coarse["probability"] == pytest.approx(exact["probability"], abs=5e-2)
     assert (coarse["probability"] != exact["probability"]).any()
     assert all(value.dtype == np.float32 for value in coarse.values())
 
 
 @pytest.mark.parametrize("name", ON_CPU)
-def test_the_scorer_prepares_crops_as_the_card_says(published, name):
+def test_the_scorer_preprocesses_crops_as_the_card_says(published, name):
     crops = pictures(5, published.network.side, seed=1)
     views = [
         engine(published.card, name).run(published.inputs(crops, view))["probability"]
@@ -116,19 +116,19 @@ def test_every_face_can_be_explained(published):
             assert np.shape(quantity["maps"]) == expected[name].shape[1:]
 
 
-def test_auto_takes_the_first_engine_that_the_model_has_a_file_for(published):
+def test_auto_uses_the_first_engine_that_the_model_has_a_file_for(published):
     assert Scorer(published.card, device="cpu").engine.name == "onnx"
 
 
-def test_a_model_with_other_inputs_than_its_card_states_is_told(published, tmp_path):
+def test_a_model_with_other_inputs_than_its_card_says_is_refused(published, tmp_path):
     copytree(published.card.folder, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / "card.yaml").read_text()
     (tmp_path / "card.yaml").write_text(text.replace(f"side: {published.network.side}\n", "side: 48\n"))
-    with pytest.raises(ContractError, match="does not take the crops that its card states"):
+    with pytest.raises(ContractError, match="fails on crops as described by its card"):
         Scorer(load_card(tmp_path), engine="onnx", device="cpu")
 
 
-def test_a_scan_with_the_exported_file_loads_no_torch(published):
+def test_scoring_with_the_exported_file_does_not_import_torch(published):
     code = (
         "import sys\n"
         "import numpy as np\n"

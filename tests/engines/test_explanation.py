@@ -1,4 +1,4 @@
-"""What is kept of a model's explanation: small, in place, and never a bare NaN."""
+"""A record's explanations: compact, in the right place, and never NaN."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests import toy
 
 
 def decoded(quantity):
-    """Maps as a reader of a record gets them back, shape (M, G, G)."""
+    """Decode the maps of a record, shape (M, G, G)."""
     low, high = quantity["range"]
     grid = quantity["grid"]
     return low + np.array(quantity["maps"]).reshape(-1, grid, grid) * (high - low) / 255
@@ -25,52 +25,50 @@ def model(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1e-3), (-3, 5), (-2, -1), (2, 4)])
-def test_a_map_comes_back_to_half_a_step(low, high):
+def test_a_map_is_restored_to_half_a_step(low, high):
     maps = np.random.default_rng(0).uniform(low, high, (3, 2, 16)).astype(np.float32)
-    kept = explanations({"maps": maps}, 3)
-    for crop, explanation in zip(maps, kept, strict=True):
+    stored = explanations({"maps": maps}, 3)
+    for crop, explanation in zip(maps, stored, strict=True):
         quantity = explanation["maps"]
         assert all(type(step) is int and 0 <= step <= 255 for steps in quantity["maps"] for step in steps)
-        assert quantity["range"][0] <= 0 <= quantity["range"][1], (
-            "a step of 0 at the lower end is no evidence"
-        )
+        assert quantity["range"][0] <= 0 <= quantity["range"][1], "the range must include 0"
         step = (quantity["range"][1] - quantity["range"][0]) / 255
-        # half a step of the quantisation, and six digits of the range
+        # Half a step of the quantisation, and six digits of the range.
         np.testing.assert_allclose(decoded(quantity).reshape(2, 16), crop, atol=0.51 * step, rtol=1e-5)
 
 
-def test_a_map_of_nothing_stays_nothing():
-    (kept,) = explanations({"maps": np.zeros((1, 1, 4), np.float32)}, 1)
-    assert kept == {"maps": {"grid": 2, "range": [0.0, 0.0], "maps": [[0, 0, 0, 0]]}}
+def test_a_map_of_zeros_stays_zero():
+    (stored,) = explanations({"maps": np.zeros((1, 1, 4), np.float32)}, 1)
+    assert stored == {"maps": {"grid": 2, "range": [0.0, 0.0], "maps": [[0, 0, 0, 0]]}}
 
 
 def test_numbers_stay_numbers():
-    kept = explanations({"depth": np.float32([3, 0.25])}, 2)
-    assert kept == [{"depth": 3.0}, {"depth": 0.25}]
+    stored = explanations({"depth": np.float32([3, 0.25])}, 2)
+    assert stored == [{"depth": 3.0}, {"depth": 0.25}]
 
 
-def test_what_is_not_finite_is_none_and_spoils_no_other():
+def test_an_explanation_that_is_not_finite_is_none_and_others_are_kept():
     maps = np.ones((2, 1, 4), np.float32)
     maps[0, 0, 1] = np.nan
-    broken, whole = explanations({"maps": maps, "depth": np.float32([np.inf, 1])}, 2)
+    broken, sound = explanations({"maps": maps, "depth": np.float32([np.inf, 1])}, 2)
     assert broken == {"maps": None, "depth": None}
-    assert whole["depth"] == 1
+    assert sound["depth"] == 1
     dump_line(broken)
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (2, 1, 5), (1, 1, 4), (2, 1, 2, 2)])
-def test_an_explanation_of_another_shape_is_told(shape):
+def test_an_explanation_of_another_shape_is_refused(shape):
     with pytest.raises(ContractError, match="'odd' has shape"):
         check_explanation({"odd": np.zeros(shape, np.float32)}, 2)
 
 
-def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
+def test_a_map_has_the_crops_orientation(model):
     crops = np.zeros((2, 64, 64, 3), np.uint8)
-    crops[1, 16:32, 48:, 2] = 255  # the second row of patches, its last column, blue
-    scores, kept = Scorer(load_card(model), device="cpu").explain(crops)
+    crops[1, 16:32, 48:, 2] = 255  # blue in the second row and last column of patches
+    scores, stored = Scorer(load_card(model), device="cpu").explain(crops)
     np.testing.assert_allclose(scores, toy.expected(crops, 0), atol=1e-6)
-    assert kept[0]["mean"] == -1
-    patches = decoded(kept[1]["patches"])
+    assert stored[0]["mean"] == -1
+    patches = decoded(stored[1]["patches"])
     assert patches.shape == (3, 4, 4)
     bright = np.full((3, 4, 4), -1.0)
     bright[2, 1, 3] = 1
@@ -79,20 +77,20 @@ def test_a_map_lies_over_the_crop_as_the_eye_sees_it(model):
 
 def test_scores_and_explanations_are_means_over_the_views(model, monkeypatch):
     class Twice(scorer.make_preprocessor({}, load_card(model).crop, (0.5,) * 3, (0.5,) * 3).__class__):
-        """The crop, and the crop in black."""
+        """Two views: the crop, and a black crop."""
 
         views = 2
 
         def __call__(self, crops, view=0):
             return super().__call__(crops * np.uint8(1 - view))
 
-    monkeypatch.setattr(scorer, "make_preprocessor", lambda stated, *rest: Twice(*rest))
+    monkeypatch.setattr(scorer, "make_preprocessor", lambda settings, *rest: Twice(*rest))
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
-    found, kept = Scorer(load_card(model), device="cpu").explain(crops)
+    scores, stored = Scorer(load_card(model), device="cpu").explain(crops)
     expected = (toy.expected(crops, 0) + toy.expected(crops * 0, 0)) / 2
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
     means = [((crop / 255 - 0.5) / 0.5).mean() for crop in crops]
-    # rounded to six digits
-    assert [explanation["mean"] for explanation in kept] == pytest.approx(
+    # Rounded to six digits.
+    assert [explanation["mean"] for explanation in stored] == pytest.approx(
         [(m - 1) / 2 for m in means], abs=2e-6
     )

@@ -1,4 +1,4 @@
-"""Kernels in 8 bits: what layers give moves less than by rounding alone, and no processor's sums overflow."""
+"""Kernels in 8 bits change outputs less than plain rounding, and sums in 16 bits never overflow."""
 
 import copy
 
@@ -21,7 +21,7 @@ def _array(name, values):
 def model():
     """An inverted residual: pointwise, depthwise, pointwise, an addition, and a pointwise layer after it."""
     rng = np.random.default_rng(3)
-    # Ranges of channels lie far apart, as they do in a trained network.
+    # Channels have very different ranges, as in a trained network.
     spread = np.array([0.05, 0.2, 1.0, 3.0, 10.0, 20.0])[:, None, None, None]
     shapes = {"widen": (12, CHANNELS, 1, 1), "depth": (12, 1, 3, 3), "last": (2, CHANNELS, 1, 1)}
     arrays = [
@@ -42,8 +42,8 @@ def model():
         _array("six", 6.0),
     ]
 
-    def conv(name, source, output, **given):
-        return helper.make_node("Conv", [source, f"{name}.w", f"{name}.b"], [output], name, **given)
+    def conv(name, source, output, **attributes):
+        return helper.make_node("Conv", [source, f"{name}.w", f"{name}.b"], [output], name, **attributes)
 
     nodes = [
         conv("enter", "crops", "a"),
@@ -64,10 +64,10 @@ def model():
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in (("crops", [1, 3, SIDE, SIDE]), ("y", [1, 2, SIDE // 2, SIDE // 2]))
     ]
-    graph = helper.make_graph(nodes, "made", values[:1], values[1:], arrays)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(made)
-    return made
+    graph = helper.make_graph(nodes, "residual", values[:1], values[1:], arrays)
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(built)
+    return built
 
 
 @pytest.fixture
@@ -80,23 +80,23 @@ def _run(model, inputs, folder):
     path = folder / "run.onnx"
     onnx.save(model, path)
     session = open_session(path)
-    return np.stack([session.run(None, given)[0] for given in inputs])
+    return np.stack([session.run(None, arrays)[0] for arrays in inputs])
 
 
 def _plain(model):
-    """Return the model with each kernel rounded by itself, its neighbours free."""
-    made = copy.deepcopy(model)
-    for tensor in made.graph.initializer:
+    """Return the model with plainly rounded kernels, without the limit on neighbours."""
+    rounded = copy.deepcopy(model)
+    for tensor in rounded.graph.initializer:
         array = numpy_helper.to_array(tensor)
         if array.ndim == 4:
             step = np.abs(array).reshape(len(array), -1).max(1)[:, None, None, None] / LARGEST
             tensor.CopyFrom(
                 numpy_helper.from_array((np.rint(array / step) * step).astype(np.float32), tensor.name)
             )
-    return made
+    return rounded
 
 
-def test_layers_say_what_they_are(model):
+def test_layers_describe_the_convolutions(model):
     layers = {layer.name: layer for layer in layers_of(model)}
     assert list(layers) == ["enter", "widen", "depth", "narrow", "skip", "last"]
     assert [name for name, layer in layers.items() if layer.depthwise] == ["depth"]
@@ -104,21 +104,21 @@ def test_layers_say_what_they_are(model):
     assert (depth.input, depth.output, depth.pads, depth.strides) == ("c", "d", (0, 0, 1, 1), (2, 2))
 
 
-def test_windows_are_what_the_kernel_sees(model):
+def test_windows_are_the_kernels_inputs(model):
     (depth,) = [layer for layer in layers_of(model) if layer.depthwise]
     x = np.random.default_rng(0).normal(size=(1, 12, 6, 6)).astype(np.float32)
-    seen = depth.windows(x)
-    assert seen.shape == (12, 9, 9)
+    windows = depth.windows(x)
+    assert windows.shape == (12, 9, 9)
     padded = np.pad(x[0], ((0, 0), (0, 1), (0, 1)))
-    # The second place of the second row of places: two rows down, two columns across.
-    assert np.array_equal(seen[4, 4], padded[4, 2:5, 2:5].ravel())
+    # The second position of the second row: two rows down, two columns across.
+    assert np.array_equal(windows[4, 4], padded[4, 2:5, 2:5].ravel())
 
 
-def test_equal_ranges_change_nothing_that_the_network_gives(model, inputs, tmp_path):
-    before, former = _run(model, inputs, tmp_path), copy.deepcopy(model)
+def test_equalising_does_not_change_the_networks_outputs(model, inputs, tmp_path):
+    before, original = _run(model, inputs, tmp_path), copy.deepcopy(model)
     equalise(model, inputs, tmp_path)
     after = _run(model, inputs, tmp_path)
-    # Of sums of some ten products in float32.
+    # Sums of about ten float32 products.
     assert np.allclose(after, before, rtol=1e-4, atol=1e-3)
 
     def spread(graph):
@@ -128,10 +128,10 @@ def test_equal_ranges_change_nothing_that_the_network_gives(model, inputs, tmp_p
         sizes = np.abs(kernel).reshape(CHANNELS, -1).max(1)
         return sizes.max() / sizes.min()
 
-    assert spread(model.graph) < spread(former.graph) / 4
+    assert spread(model.graph) < spread(original.graph) / 4
 
 
-def test_kernels_are_whole_steps_and_move_the_network_less_than_rounding_alone(model, inputs, tmp_path):
+def test_fitted_kernels_change_the_outputs_less_than_plain_rounding(model, inputs, tmp_path):
     exact = _run(model, inputs, tmp_path)
     plain = np.abs(_run(_plain(model), inputs, tmp_path) - exact).mean()
     fitted = copy.deepcopy(model)
@@ -140,35 +140,35 @@ def test_kernels_are_whole_steps_and_move_the_network_less_than_rounding_alone(m
     assert set(steps) == {layer.weight for layer in layers}
     for tensor in fitted.graph.initializer:
         if tensor.name in steps:
-            whole = numpy_helper.to_array(tensor) / steps[tensor.name][:, None, None, None]
-            assert np.allclose(whole, np.rint(whole), atol=1e-3)
-            assert np.abs(whole).max() < LARGEST + 0.5
-    # Though its steps are coarser: those of `_plain` leave neighbours free.
+            integers = numpy_helper.to_array(tensor) / steps[tensor.name][:, None, None, None]
+            assert np.allclose(integers, np.rint(integers), atol=1e-3)
+            assert np.abs(integers).max() < LARGEST + 0.5
+    # Although its steps are coarser, because `_plain` does not limit neighbours.
     assert np.abs(_run(fitted, inputs, tmp_path) - exact).mean() < 0.85 * plain
 
 
-def test_neighbours_never_overflow_sixteen_bits():
+def test_pairs_of_neighbours_never_overflow_sixteen_bits():
     rng = np.random.default_rng(1)
     rows = rng.normal(size=(40, 21))
-    rows[:, 6] = 3.0  # the largest of each row, beside one that grows as others are rounded
+    rows[:, 6] = 3.0  # the largest of each row; its neighbour grows as others are rounded
     inputs = rng.normal(size=(200, 21))
     inputs[:, 7] = inputs[:, 6] + 0.01 * inputs[:, 7]
     steps = np.abs(rows).max(axis=1) / LARGEST
-    whole = round_rows(rows, (inputs.T @ inputs)[None], steps, paired=True)
-    pairs = np.abs(np.pad(whole, ((0, 0), (0, 1)))).reshape(40, -1, 2).sum(axis=2)
+    limited = round_rows(rows, (inputs.T @ inputs)[None], steps, paired=True)
+    pairs = np.abs(np.pad(limited, ((0, 0), (0, 1)))).reshape(40, -1, 2).sum(axis=2)
     assert pairs.max() <= LARGEST + 1
     assert pairs.max() * 255 < 2**15
-    alone = round_rows(rows, (inputs.T @ inputs)[None], steps, paired=False)
-    assert np.abs(np.pad(alone, ((0, 0), (0, 1)))).reshape(40, -1, 2).sum(axis=2).max() > LARGEST + 1
+    free = round_rows(rows, (inputs.T @ inputs)[None], steps, paired=False)
+    assert np.abs(np.pad(free, ((0, 0), (0, 1)))).reshape(40, -1, 2).sum(axis=2).max() > LARGEST + 1
 
 
-def test_rounding_makes_up_for_itself():
+def test_later_weights_compensate_rounding_errors():
     rng = np.random.default_rng(2)
     rows = rng.normal(size=(8, 16))
-    # All inputs are nearly one, as behind a limit: plain rounding adds up, what is fitted does not.
+    # All inputs are nearly 1, as after a clip: errors of plain rounding add up, those of fitting do not.
     inputs = 1 + 0.05 * rng.normal(size=(500, 16))
     steps = np.abs(rows).max(axis=1) / 15
     fitted = round_rows(rows, (inputs.T @ inputs)[None], steps, paired=False) * steps[:, None]
     plain = np.rint(rows / steps[:, None]) * steps[:, None]
-    moved = [np.abs(inputs @ (some - rows).T).mean() for some in (fitted, plain)]
-    assert moved[0] < moved[1] / 2
+    errors = [np.abs(inputs @ (rounded - rows).T).mean() for rounded in (fitted, plain)]
+    assert errors[0] < errors[1] / 2

@@ -1,4 +1,4 @@
-"""A model in 8 bits: near the one that it was made of, and the same for every batch."""
+"""A model in 8 bits: close to the original, and independent of the batch."""
 
 import dataclasses
 from shutil import copytree
@@ -25,29 +25,28 @@ from tests.tiny import pictures
 
 @pytest.fixture
 def small(published, tmp_path, monkeypatch):
-    """A model of each method with a file in 8 bits."""
+    """A model of each method with an 8-bit file."""
     monkeypatch.setattr(module, "LEAST", 64)
     card = load_card(copytree(published.card.folder, tmp_path, dirs_exist_ok=True))
     file = quantise(card, published.inputs, pictures(32, published.network.side))
-    made = dataclasses.replace(card, files={**card.files, "onnx-int8": file})
-    write_card(made)
+    write_card(dataclasses.replace(card, files={**card.files, "onnx-int8": file}))
     return load_card(tmp_path)
 
 
-def test_scores_are_near_and_not_the_same(small, published):
+def test_scores_are_close_but_not_equal(small, published):
     crops = pictures(16, published.network.side, seed=9)
     exact, coarse = (
         Scorer(small, engine="onnx", device="cpu", precision=precision).score(crops)
         for precision in ("fp32", "int8")
     )
-    # 7 bits of a weight are within 1/128 of its channel's largest; random networks add that up unchecked.
+    # A weight's 7 bits are within 1/128 of its channel's largest; in random networks such errors add up.
     assert np.abs(coarse - exact).mean() < 0.1
     assert (coarse != exact).any()
     graph = onnx.load(small.path("onnx-int8")).graph
     assert any(node.op_type == "DequantizeLinear" for node in graph.node)
 
 
-def test_small_layers_stay_as_they_are(small, published, monkeypatch):
+def test_small_layers_stay_in_float32(small, published, monkeypatch):
     graph = onnx.load(small.path("onnx-int8")).graph
     kernels = {tensor.name: tensor for tensor in graph.initializer}
     rounded = {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"} & set(kernels)
@@ -60,7 +59,7 @@ def test_small_layers_stay_as_they_are(small, published, monkeypatch):
 
 
 class _Mobile(torch.nn.Module):
-    """A depthwise convolution between two others, as in EfficientNet-Lite, on 8 x 8 pixels."""
+    """A depthwise convolution between two pointwise ones, as in EfficientNet-Lite."""
 
     def __init__(self):
         super().__init__()
@@ -72,15 +71,13 @@ class _Mobile(torch.nn.Module):
         return (x + self.last(F.relu6(self.depthwise(x)))).mean((1, 2, 3)).sigmoid()
 
 
-def test_a_network_with_depthwise_convolutions_is_quantised_whole_behind_its_first_layers(
-    tmp_path, monkeypatch
-):
+def test_a_network_with_depthwise_convolutions_is_quantised_after_its_first_layers(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LEAST", 64)
-    # Its first layer has 24 weights.
+    # The network's first layer has 24 weights.
     monkeypatch.setattr(module, "FIRST", 25)
     torch.manual_seed(0)
     crops = torch.zeros(2, 3, 32, 32)
-    made = torch.onnx.export(
+    program = torch.onnx.export(
         _Mobile().eval(),
         (crops,),
         input_names=["crops"],
@@ -88,7 +85,7 @@ def test_a_network_with_depthwise_convolutions_is_quantised_whole_behind_its_fir
         dynamic_shapes={"crops": {0: torch.export.Dim("batch")}},
         dynamo=True,
     )
-    made.save(tmp_path / "model.onnx")
+    program.save(tmp_path / "model.onnx")
     files = {"onnx": ModelFile("model.onnx", sha256_of(tmp_path / "model.onnx"))}
     card = dataclasses.replace(load_card("convnet"), folder=tmp_path, files=files)
     preprocess = make_preprocessor({}, CropRecipe(side=32), (0.5,) * 3, (0.5,) * 3)
@@ -100,25 +97,25 @@ def test_a_network_with_depthwise_convolutions_is_quantised_whole_behind_its_fir
         for name, value in levels.items()
         if value.dtype == np.int8 and value.ndim == 4
     }
-    # The first stays in float32; of a pointwise one, neighbours share the range of 16 bits.
+    # The first stays in float32; neighbours in a pointwise kernel share the range of 16 bits.
     assert set(largest) == {"depthwise", "last"}
     assert largest["depthwise"] == 127
     assert 64 <= largest["last"] <= 127
-    # What an addition gets is in 8 bits as well.
-    back = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    assert all(name in back for node in graph.node if node.op_type == "Add" for name in node.input)
+    # The inputs of additions are in 8 bits too.
+    dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    assert all(name in dequantised for node in graph.node if node.op_type == "Add" for name in node.input)
 
 
-def test_a_score_does_not_hang_on_its_neighbours(small, published):
+def test_a_score_does_not_depend_on_the_rest_of_its_batch(small, published):
     crops = pictures(4, published.network.side, seed=5)
     scorer = Scorer(small, engine="onnx", device="cpu", precision="int8")
     alone = np.concatenate([scorer.score(crop[None]) for crop in crops])
-    # Sums of whole numbers are exact; what stays in float32 is summed in an order that hangs on the batch,
-    # and may move a value over the line between two of 256 steps.
+    # Integer sums are exact. Float32 sums depend on the batch's order of summation, which may move a value to
+    # the next of 256 steps.
     np.testing.assert_allclose(scorer.score(crops), alone, atol=2e-3)
 
 
-def test_its_own_golden_score_is_held_against_it(small):
+def test_its_own_golden_score_is_checked(small):
     own = small.files["onnx-int8"]
     wrong = dataclasses.replace(own, golden=own.golden + (0.3 if own.golden < 0.5 else -0.3))
     card = dataclasses.replace(small, files={**small.files, "onnx-int8": wrong})
@@ -126,16 +123,18 @@ def test_its_own_golden_score_is_held_against_it(small):
         Scorer(card, engine="onnx", device="cpu", precision="int8")
 
 
-def test_where_a_model_has_none_it_is_not_replaced(published):
+def test_a_missing_8_bit_file_is_an_error(published):
     with pytest.raises(MissingError, match="no onnx-int8 file"):
         engine(published.card, "onnx", precision="int8")
 
 
-def test_how_far_scores_move_is_measured_as_a_scan_reports_them(small, published):
+def test_rounding_is_measured_on_calibrated_scores(small, published):
     crops, rows = pictures(8, published.network.side, seed=4), np.arange(8)
-    told = {"engine": "onnx", "precision": "int8", "data": "made"}
-    raw = measure_rounding(dataclasses.replace(small, calibration=None), crops, rows, **told)
+    arguments = {"engine": "onnx", "precision": "int8", "data": "made"}
+    raw = measure_rounding(dataclasses.replace(small, calibration=None), crops, rows, **arguments)
     calibration = Calibration("frame", "made", 8, "made", 10.0, 0.4, 0.6)
-    calibrated = measure_rounding(dataclasses.replace(small, calibration=calibration), crops, rows, **told)
-    # Logits are a tenth: at 0.5 so are differences, nearer to 0 or 1 they may be less so.
+    calibrated = measure_rounding(
+        dataclasses.replace(small, calibration=calibration), crops, rows, **arguments
+    )
+    # The temperature divides logits by 10, and so differences near 0.5; elsewhere they shrink less.
     assert 0 < calibrated.mean < raw.mean

@@ -1,4 +1,4 @@
-"""The engine and precision that run a model; nothing is loaded to choose them."""
+"""Choosing a model's engine and precision, without loading anything."""
 
 import dataclasses
 from pathlib import Path
@@ -28,7 +28,7 @@ def card(tmp_path, *kinds):
 
 
 @pytest.mark.parametrize(
-    ("kinds", "asked", "engine"),
+    ("kinds", "options", "engine"),
     [
         (("onnx", "torch"), {}, "onnx"),
         (("torch",), {}, "torch"),
@@ -40,7 +40,7 @@ def card(tmp_path, *kinds):
         (("torch",), {"engine": "tensorrt"}, None),
         (("onnx", "torch"), {"precision": "bf16"}, "torch"),
         (("onnx",), {"precision": "bf16"}, None),
-        # TensorRT has it, and builds for minutes: only ever by name.
+        # TensorRT supports it, but builds for minutes, so it must be named.
         (("onnx",), {"precision": "fp16"}, None),
         (("onnx", "onnx-int8"), {"precision": "int8"}, "onnx"),
         (("onnx", "torch"), {"precision": "int8"}, None),
@@ -48,28 +48,27 @@ def card(tmp_path, *kinds):
         ((), {}, None),
     ],
 )
-def test_the_engine_is_the_first_that_has_a_file_in_that_precision(kinds, asked, engine, tmp_path):
-    assert select_engine(card(tmp_path, *kinds), **asked) == engine
+def test_the_engine_is_the_first_that_has_a_file_in_that_precision(kinds, options, engine, tmp_path):
+    assert select_engine(card(tmp_path, *kinds), **options) == engine
 
 
-def test_an_engine_that_is_unknown_is_told(tmp_path):
+def test_an_unknown_engine_is_refused(tmp_path):
     with pytest.raises(UsageError, match="unknown engine"):
         select_engine(card(tmp_path, "onnx"), "onxx")
 
 
 @pytest.mark.parametrize("name", ENGINES.names)
-def test_an_engine_offers_the_precisions_that_it_states(name, tmp_path):
-    """One that it states fails at the file or the device, another at itself."""
-    offered = ENGINES.get(name)
-    assert {"fp32"} < set(offered.files)
+def test_an_unsupported_precision_is_refused_with_the_supported_ones(name, tmp_path):
+    engine = ENGINES.get(name)
+    assert {"fp32"} < set(engine.files)
     with pytest.raises(UsageError, match="has no precision 'fp8'") as raised:
-        offered(card(tmp_path), device="auto", precision="fp8", threads=1)
-    assert raised.value.hint == f"choose from: {', '.join(offered.files)}"
+        engine(card(tmp_path), device="auto", precision="fp8", threads=1)
+    assert raised.value.hint == f"choose from: {', '.join(engine.files)}"
 
 
-def test_a_scorer_takes_the_same_engine(tmp_path):
-    """What has no file for it in any precision, and what an engine does not have, are told apart."""
-    with pytest.raises(MissingError, match="no file that an engine runs"):
+def test_a_scorer_uses_the_same_engine(tmp_path):
+    """A model without any file and an unsupported precision have different errors."""
+    with pytest.raises(MissingError, match="no file that an engine can run"):
         Scorer(card(tmp_path))
     with pytest.raises(UsageError, match="the onnx engine has no precision 'bf16'"):
         Scorer(card(tmp_path, "onnx"), precision="bf16")
@@ -87,7 +86,7 @@ def rounded_card(rounding=None, file=True):
     return ModelCard(Path(), "made", "fft", "", "Apache-2.0", files, rounding=rounded)
 
 
-def test_what_is_just_near_enough_is_taken_on_a_cpu_alone():
+def test_a_precision_at_the_limits_is_used_only_on_a_cpu():
     assert select_precision(rounded_card(NEAR), "onnx", "cpu")[0] == "int8"
     assert select_precision(rounded_card(NEAR), "onnx", "cuda")[0] == "fp32"
     assert select_precision(rounded_card(NEAR), "torch", "cpu")[0] == "fp32"
@@ -105,14 +104,14 @@ def test_what_is_just_near_enough_is_taken_on_a_cpu_alone():
         {"auc_lost": LOST * 1.01},
     ],
 )
-def test_what_breaks_one_part_of_the_rule_is_not_taken_and_why_is_told(changed):
+def test_a_precision_that_fails_one_condition_is_not_used_and_the_reason_given(changed):
     rounding = dataclasses.replace(NEAR, **changed)
-    precision, why = select_precision(rounded_card(rounding), "onnx", "cpu")
+    precision, reason = select_precision(rounded_card(rounding), "onnx", "cpu")
     assert precision == "fp32"
-    assert why == f"in int8 {too_coarse(rounding)}"
+    assert reason == f"in int8 {too_coarse(rounding)}"
 
 
-def test_a_file_of_which_nothing_was_measured_is_not_taken():
+def test_a_file_without_a_measured_rounding_is_not_used():
     assert select_precision(rounded_card(), "onnx", "cpu") == (
         "fp32",
         "its card does not say how far int8 moves its scores",
@@ -124,6 +123,6 @@ def test_a_file_of_which_nothing_was_measured_is_not_taken():
 
 
 @pytest.mark.parametrize("wrong", [{"mean": 0.3}, {"largest": 1.1}, {"samples": 0}, {"mean": float("nan")}])
-def test_differences_that_cannot_be_are_refused(wrong):
+def test_impossible_differences_are_refused(wrong):
     with pytest.raises(ValueError, match="in the mean"):
         dataclasses.replace(NEAR, **wrong)
