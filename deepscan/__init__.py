@@ -9,7 +9,7 @@ from deepscan.version import __version__
 # As typing.TYPE_CHECKING, without importing typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from deepscan.api import read_records, record_schema, run_schema, scan
+    from deepscan.api import read_records, read_run, record_schema, run_schema, scan
     from deepscan.cards import Calibration
     from deepscan.crop_recipe import CropRecipe
     from deepscan.errors import ContractError, DeepscanError, MissingError, UsageError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         TrackShot,
         UsedModel,
     )
+    from deepscan.run_description import RunDescription
 
 __all__ = [
     "Calibration",
@@ -49,6 +50,7 @@ __all__ = [
     "ModelResult",
     "ModelScore",
     "Record",
+    "RunDescription",
     "SavedPicture",
     "Shot",
     "Status",
@@ -61,6 +63,7 @@ __all__ = [
     "find_faces",
     "load_detector",
     "read_records",
+    "read_run",
     "record_schema",
     "run_schema",
     "scan",
@@ -71,6 +74,7 @@ __all__ = [
 _OWNERS = {
     "scan": "api",
     "read_records": "api",
+    "read_run": "api",
     "record_schema": "api",
     "run_schema": "api",
     "find_faces": "face_scoring",
@@ -85,6 +89,7 @@ _OWNERS = {
     "Verdict": "outcomes",
     "Calibration": "cards",
     "CropRecipe": "crop_recipe",
+    "RunDescription": "run_description",
 }
 
 

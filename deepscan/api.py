@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from deepscan.errors import UsageError
 from deepscan.progress import counting_bar
 from deepscan.records import Record
+from deepscan.run_description import RunDescription
 from deepscan.scanning.journal import read_journal
 
 if TYPE_CHECKING:
@@ -132,6 +133,22 @@ def read_records(path: StrPath) -> Iterator[Record]:
     if not os.path.isfile(path):
         raise UsageError(f"{os.fspath(path)!r} does not exist", "name the .jsonl file of a scan")
     return (Record.from_json(record) for _, _, record in read_journal(Path(path)))
+
+
+def read_run(path: StrPath) -> RunDescription:
+    """Read the file that describes a run.
+
+    Args:
+        path: The `.run.json` file, or the `.jsonl` or `.csv` file that it is next to.
+
+    Raises:
+        UsageError: There is no such file.
+        ContractError: It does not describe a run of this version.
+    """
+    file = Path(path) if os.fspath(path).endswith(".run.json") else Path(path).with_suffix(".run.json")
+    if not file.is_file():
+        raise UsageError(f"{str(file)!r} does not exist", "name the .run.json file of a scan")
+    return RunDescription.from_json(file.read_bytes())
 
 
 def record_schema() -> dict[str, Any]:

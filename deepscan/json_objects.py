@@ -123,6 +123,8 @@ def _value(hint: Any, value: Any) -> Any:
     """Return a JSON value as a key of that type has it: lists become tuples, and objects their classes."""
     if reader := _READERS.get(get_origin(hint)):
         return reader(get_args(hint), value)
+    if hint is Any:
+        return value
     if hint in _PRIMITIVES:
         allowed = _PRIMITIVES[hint]
         # A bool is an int to Python, and not to JSON.
@@ -223,6 +225,8 @@ def _object_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if writer := _SCHEMAS.get(get_origin(hint)):
         return writer(get_args(hint), definitions)
+    if hint is Any:
+        return {}
     if hint in _NAMES:
         return {"type": _NAMES[hint]}
     if hint.__name__ not in definitions:
@@ -234,6 +238,10 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _annotated_schema(kinds: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
     found = _schema(kinds[0], definitions)
+    if OMIT in kinds and get_origin(kinds[0]) in (Union, types.UnionType):
+        # A key that is left out is never written as null.
+        given = tuple(each for each in get_args(kinds[0]) if each is not type(None))
+        found = _schema(given[0], definitions) if len(given) == 1 else _union_schema(given, definitions)
     return found | {each.keyword: each.value for each in kinds[1:] if isinstance(each, Limit)}
 
 

@@ -255,7 +255,7 @@ def test_the_log_says_what_runs_and_why(scan, caplog, tmp_path):
     for expected in (
         "using model ",
         "the built-in",
-        "with onnx on cpu in",
+        "onnx on cpu in",
         "CPUExecutionProvider",
         "by pyav",
     ):
