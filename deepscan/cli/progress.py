@@ -14,7 +14,7 @@ from rich.text import Text
 from deepscan.cli.streams import is_terminal
 from deepscan.cli.wrapping import KEEP, wrap
 from deepscan.outcomes import FAILURES
-from deepscan.scanning.summary import counted, in_words, printable, status_label
+from deepscan.scanning.summary import counted, describe_outcomes, printable, status_label
 
 #: Seconds between two lines, where there is no bar.
 INTERVAL = 10.0
@@ -260,7 +260,7 @@ class VideoProgress(ProgressView):
 
     def _count_videos(self) -> None:
         # A line may end between two counts, and not in one.
-        became = in_words(self._outcomes).replace(" ", KEEP).replace(f",{KEEP}", ", ")
+        became = describe_outcomes(self._outcomes).replace(" ", KEEP).replace(f",{KEEP}", ", ")
         below = [became, f"now {self._at_work[0]}" if self._at_work else ""]
         before = self._shown
         self.count(self._work, self._done, self._total, "videos", milestone=False, below=below)
@@ -278,7 +278,7 @@ class VideoProgress(ProgressView):
             rate = self._done / seconds * 60
             # Of a few seconds it says nothing of the next thousand videos.
             speed = f", {rate:.{0 if rate >= 9.95 else 1}f} a minute" if seconds >= ENOUGH else ""
-            became = in_words(self._outcomes)
+            became = describe_outcomes(self._outcomes)
             self.note(f"{before}{videos(self._done)} in {duration(seconds)}{speed}{became and f': {became}'}")
 
 

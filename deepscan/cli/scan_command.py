@@ -15,7 +15,7 @@ import typer
 from deepscan.errors import UsageError
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
-from deepscan.scanning.paths import ScanInputs, ScanPaths, collect, open_list, require_there
+from deepscan.scanning.paths import ScanInputs, ScanPaths, collect, open_list, require_exists
 from deepscan.scanning.resume import resumed_inputs, resumed_options
 
 #: Stands for a list on stdin.
@@ -76,7 +76,7 @@ def scan_inputs(
     """
     for name in named:
         if name != STDIN:
-            require_there(name)
+            require_exists(name)
     folder = ""
     with suppress(FileNotFoundError):
         folder = os.getcwd()

@@ -26,7 +26,7 @@ from deepscan.scanning.summary import (
     VERDICT_LABELS,
     VideoSummary,
     counted,
-    in_words,
+    describe_outcomes,
     printable,
     shared_folder,
     summarise_record,
@@ -155,7 +155,7 @@ class ScanView(VideoProgress, ScanListener):
             self._conclude()
         total = summary.statuses.total()
         if self._before and total:
-            outcomes = in_words(summary.outcomes)
+            outcomes = describe_outcomes(summary.outcomes)
             self.note(f"in total: {videos(total)}: {outcomes}")
         if self._lines:
             for line in self._about_models():

@@ -133,8 +133,8 @@ def _findings(alike: "Sequence[Finding]", width: int) -> Iterator[str]:
     yield from wrap(heading, width) if is_terminal(sys.stdout) else [heading]
     for each in alike:
         yield printable(f"  {each.what}")
-        for name, text in (("stated", each.stated), ("found", each.found)):
+        for name, text in (("recorded", each.recorded), ("found", each.found)):
             if text:
-                yield printable(f"    {name:<7}{text}")
+                yield printable(f"    {name:<9}{text}")
     if finding.meaning:
         yield from wrap(printable(finding.meaning), width, 2)

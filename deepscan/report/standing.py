@@ -1,4 +1,4 @@
-"""Whether records are as their run left them, and which of them say what their own frames do not give."""
+"""Check whether records are unchanged since their run, and which of them contradict their own frames."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,39 +11,40 @@ from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.recomputation import JudgingRules, differences
 from deepscan.scanning.summary import VERDICT_LABELS
 
-#: `whole`: the hash that the run stated holds; `changed`: it does not; `open`: the run has stated none, as it
-#: has not ended, or is of an earlier version; `unknown`: the run's file is not there.
+#: `whole`: the records match the hash recorded by the run; `changed`: they do not; `open`: the run has
+#: recorded no hash, because it has not ended or is of an earlier version; `unknown`: the run's file is
+#: missing.
 StandingKind = Literal["whole", "changed", "open", "unknown"]
-_ODD = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+_MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether the records are what the run left.
+    """Whether the records are unchanged since the run.
 
     Attributes:
         kind: See `StandingKind`.
-        found: SHA-256 of the records as they are now.
-        stated: The one in the run's file, empty where it states none.
-        rules: What scores and verdicts are computed with once more; None where the hash holds.
-        run_changed: Whether the run's file is not what it says that it was.
+        found: Current SHA-256 of the records.
+        recorded: SHA-256 in the run's file, empty if there is none.
+        rules: Rules for recomputing scores and verdicts, None if the hash matches.
+        run_changed: Whether the run's file was changed since.
     """
 
     kind: StandingKind
     found: str
-    stated: str = ""
+    recorded: str = ""
     rules: JudgingRules | None = field(default=None, repr=False)
     run_changed: bool = False
 
     @property
     def alarm(self) -> str:
-        """What was changed since the scan, in words; empty where no hash says so."""
-        what = ["the records"] * (self.kind == "changed") + ["the run's file"] * self.run_changed
+        """What was changed since the scan, as text; empty if no hash shows a change."""
+        changed = ["the records"] * (self.kind == "changed") + ["the run's file"] * self.run_changed
         verb = "were" if self.kind == "changed" else "was"
-        return f"{' and '.join(what)} {verb} changed after the scan" if what else ""
+        return f"{' and '.join(changed)} {verb} changed after the scan" if changed else ""
 
     def doubts(self, record: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return what of a record is not what its own frames give, in words; nothing where the hash holds.
+        """Return how a record contradicts its own frames, as text; empty if the hash matches.
 
         Args:
             record: A parsed line of the journal.
@@ -51,23 +52,23 @@ class Standing:
         if self.rules is None:
             return ()
         try:
-            odd = {each.what: each for each in differences(record, self.rules)}
-        except _ODD:
-            return ("what it says cannot be computed from its own frames",)
-        said = []
-        if "verdict" in odd:
-            stated, computed = odd["verdict"].stated, odd["verdict"].computed
-            said.append(f"the record says {_word(stated)}, its own frames give {_word(computed)}")
-        if "score" in odd:
-            score = odd["score"]
-            said.append(f"the record says a score of {score.stated}, its own frames give {score.computed}")
-        if not said and odd:
-            said.append(f"{len(odd)} of its figures are not what its own frames give")
-        return tuple(said)
+            found = {difference.place: difference for difference in differences(record, self.rules)}
+        except _MALFORMED:
+            return ("its score and verdict cannot be recomputed from its own frames",)
+        doubts = []
+        if "verdict" in found:
+            recorded, computed = found["verdict"].recorded, found["verdict"].computed
+            doubts.append(f"the record says {_label(recorded)}, its own frames give {_label(computed)}")
+        if "score" in found:
+            score = found["score"]
+            doubts.append(f"the record has a score of {score.recorded}, its own frames give {score.computed}")
+        if not doubts and found:
+            doubts.append(f"{len(found)} of its values differ from what its own frames give")
+        return tuple(doubts)
 
 
 def read_standing(records: Path) -> Standing:
-    """Return whether records are as their run left them, by the hash in `*.run.json` beside them.
+    """Check whether records are unchanged since their run, by the hash in `*.run.json` next to them.
 
     Args:
         records: The journal.
@@ -80,15 +81,15 @@ def read_standing(records: Path) -> Standing:
     if not path.exists():
         return Standing("unknown", found)
     run = runfile.read(path)
-    stated, run_changed = (run.get("records") or {}).get("sha256", ""), not runfile.is_unchanged(run)
-    if stated == found:
-        return Standing("whole", found, stated, run_changed=run_changed)
+    recorded, run_changed = (run.get("records") or {}).get("sha256", ""), not runfile.is_unchanged(run)
+    if recorded == found:
+        return Standing("whole", found, recorded, run_changed=run_changed)
     try:
         rules = JudgingRules.of_run(run)
-    except _ODD:
+    except _MALFORMED:
         rules = None
-    return Standing("changed" if stated else "open", found, stated, rules, run_changed)
+    return Standing("changed" if recorded else "open", found, recorded, rules, run_changed)
 
 
-def _word(verdict: str | None) -> str:
+def _label(verdict: str | None) -> str:
     return VERDICT_LABELS.get(verdict or "", "") or "no verdict"

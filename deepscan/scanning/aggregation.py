@@ -1,4 +1,4 @@
-"""From faces and their raw scores to tracks, a video's score and its verdict."""
+"""Aggregate the raw scores of faces into tracks, a video's score and its verdict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,33 +15,34 @@ from deepscan.faces.shots import ShotSpan, shot_of
 from deepscan.faces.tracks import FaceTrack
 from deepscan.outcomes import Aside, Verdict
 
-#: Least share of the sampled frames with a face that counts for a verdict: 3 of 8 frames, 10 of 32. Clips
-#: turned upside down or aside get many of their false verdicts from fewer. No verdict on 71 upright clips
-#: changes up to 0.7, but those show a person all the time; others show one now and then.
+#: Minimum share of the sampled frames with a face that counts for a verdict: 3 of 8 frames, 10 of 32. Clips
+#: that are upside down or sideways get many of their false verdicts from fewer. On 71 upright clips no
+#: verdict changes up to 0.7, but those show a person all the time; other videos show one only now and then.
 MIN_SHARE = 0.3
 
 
-#: Why a track does not count, for people: in warnings, in the table and on the page.
+#: Reason why a track does not count -> its text for people: in warnings, in the table and on the page.
 ASIDE_WORDS: dict[Aside, str] = {
-    "no_face": "by its look it is no face",
-    "still": "the face never moves, like one in a photograph",
-    "seldom": "seen too seldom",
-    "poor": "never seen well",
+    "no_face": "does not look like a face",
+    "still": "never moves, like a face in a photo",
+    "seldom": "seen in too few frames",
+    "poor": "never seen clearly",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TrackScore:
-    """What is said of one person.
+    """The score of one person.
 
     Attributes:
         track: The person's faces.
         raw: Mean of the raw scores of the faces that count, None without a detector.
-        score: The same calibrated, or as it is where the model has no calibration.
-        frames: Indices of the frames whose face counted: those that the quality rule admits, all where it
-            admits none.
+        score: The calibrated raw score, or the raw score if the model has no calibration.
+        frames: Indices of the frames with a face that counts: those admitted by the quality rule, or all if
+            it admits none.
         poor: Whether the rule admitted none.
-        shots: The same of the faces of each shot, by its number; none of a shot.
+        shots: Number of a shot -> the score of the person's faces in it; empty for the score of a single
+            shot.
     """
 
     track: FaceTrack
@@ -53,7 +54,7 @@ class TrackScore:
 
     @property
     def used(self) -> int:
-        """How many faces counted."""
+        """How many faces count."""
         return len(self.frames)
 
     @property
@@ -63,7 +64,7 @@ class TrackScore:
 
     @property
     def worst_shot(self) -> int | None:
-        """Of several shots the one of the highest score that more than one face was good enough for."""
+        """The shot with the highest score and at least two good faces, if there are several shots."""
         if len(self.shots) < 2:
             return None
         scores = {
@@ -74,7 +75,7 @@ class TrackScore:
         return max(scores, key=lambda number: scores[number], default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the track's line of evidence."""
+        """Return the track's entry in the record."""
         faces = self.track.faces
         return {
             "id": self.track.id,
@@ -113,8 +114,8 @@ class Judgement:
         score: Probability of fake in [0, 1], None without a detector.
         verdict: None without a detector.
         calibrated: Whether the score is calibrated.
-        tracks: One for each person.
-        aside: Why the score was not taken from each of the others, by identifier.
+        tracks: One per person.
+        aside: Id of a track that does not count -> the reason.
         warnings: What weakens the score.
     """
 
@@ -127,7 +128,7 @@ class Judgement:
 
     @property
     def counted(self) -> frozenset[int]:
-        """Identifiers of those whom the score was taken from."""
+        """Ids of the tracks that the score is based on."""
         return frozenset(track.track.id for track in self.tracks if track.track.id not in self.aside)
 
 
@@ -138,14 +139,14 @@ def score_track(
     calibration: Calibration | None,
     shots: Sequence[ShotSpan] = (),
 ) -> TrackScore:
-    """Return a person's score: the mean over the faces that are good enough to judge, in all shots together.
+    """Return a person's score: the mean over the faces that are good enough, from all shots together.
 
     Args:
         track: The person's faces.
-        raw: Raw score of each face; None without a detector.
-        rule: Which faces count; where it admits none, all of them do and the track is marked poor.
-        calibration: Of the model, None where it has none.
-        shots: The video's shots, none where the person's scores in each are not asked for.
+        raw: Raw score of each face, None without a detector.
+        rule: Which faces count. If it admits none, all count and the track is marked as poor.
+        calibration: The model's calibration, None if it has none.
+        shots: The video's shots; empty to leave out the scores by shot.
     """
     admitted = [face for face in track.faces if rule.admits(face)]
     counted = admitted or track.faces
@@ -168,7 +169,7 @@ def score_track(
 
 
 def sightings_needed(sampled: int) -> int:
-    """Return in how many sampled frames a person must be seen: a quarter of them or three, the lesser."""
+    """Return in how many sampled frames a person must be seen: a quarter of them, but at most three."""
     return min(math.ceil(sampled / 4), 3)
 
 
@@ -176,10 +177,10 @@ def frames_needed(sampled: int, min_share: float) -> int:
     """Return in how many sampled frames a face must count for a verdict.
 
     Args:
-        sampled: How many frames were looked at.
+        sampled: Number of sampled frames.
         min_share: In [0, 1].
     """
-    # 0.1 * 30 is a little more than 3.
+    # Rounded, because 0.1 * 30 is slightly more than 3.
     return math.ceil(round(sampled * min_share, 9))
 
 
@@ -193,21 +194,20 @@ def judge_video(
 ) -> Judgement:
     """Return a video's score and verdict, from the worst of the persons who were seen often enough.
 
-    A person's score is that of all shots together; `person_verdict` says what a shot that differs does.
-    What the face filter takes for no face has no part in it. Persons without one face that can be judged are
-    left out where there are others, and so are faces that keep still, as those of a photograph do, where
-    others move.
+    A person's score covers all shots together; for a shot that differs see `person_verdict`. Tracks that the
+    face filter rejects are ignored. If there are others, persons without a single good face are left out, and
+    so are still faces, such as those in a photo, if others move.
 
-    The verdict is `inconclusive`, with a warning that says why, where too little was seen: faces count in too
-    small a share of the sampled frames, or another verdict would rest on a person who was seen too seldom or
-    on a single face of more than four frames.
+    The verdict is `inconclusive`, with a warning that gives the reason, if too little was seen: faces count
+    in too small a share of the sampled frames, or another verdict would depend on a person who was seen too
+    rarely, or on a single face in more than four frames.
 
     Args:
-        tracks: One for each person, at least one; without a face among them there is no score.
-        sampled: How many frames were looked at.
-        calibration: Gives the verdict's thresholds; a model without one is always inconclusive.
-        min_share: Least share of the sampled frames with a face that counts, in [0, 1]; 0 asks for none.
-        votes: Verdict on each person by identifier, None for what `calibration` makes of the scores.
+        tracks: One per person, at least one. If none is a face, there is no score.
+        sampled: Number of sampled frames.
+        calibration: Gives the verdict's thresholds. Without it the verdict is always inconclusive.
+        min_share: Minimum share of the sampled frames with a face that counts, in [0, 1]; 0 for no minimum.
+        votes: Id of a person -> verdict; None to apply `calibration` to the scores.
     """
     counted, warnings = _counted(tracks, sampled)
     score = max((track.score for track in counted if track.score is not None), default=None)
@@ -227,7 +227,7 @@ def judge_video(
 
 
 def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScore], list[str]]:
-    """Return the persons that the score is taken from, and what weakens it."""
+    """Return the persons that the score is based on, and what weakens it."""
     needed = sightings_needed(sampled)
     faces = [track for track in tracks if track.track.is_face]
     seen = [track for track in faces if track.sightings >= needed]
@@ -239,15 +239,15 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
     if not seen:
         most = max(track.sightings for track in faces)
         counted = [track for track in faces if track.sightings == most]
-        warnings.append(f"no person was seen in {needed} of {sampled} frames: the score rests on {most}")
+        warnings.append(f"no person was seen in {needed} of {sampled} frames: the score is based on {most}")
     elif not counted:
         counted = seen
-        warnings.append("every face is small, blurred, turned away or uncertain: the score rests on such")
+        warnings.append("every face is small, blurred, turned away or uncertain; the score is based on these")
     score = max((track.score for track in counted if track.score is not None), default=None)
     if score is not None:
         warnings += [
             f"{'person' if track.track.is_face else 'track'} {track.track.id}, seen {track.sightings} times, "
-            f"does not count, though the score is higher ({track.score:.2f}): "
+            f"is not counted, although its score is higher ({track.score:.2f}): "
             f"{ASIDE_WORDS[_why(track, sampled)]}"
             for track in tracks
             if track.sightings >= needed
@@ -259,7 +259,7 @@ def _counted(tracks: Sequence[TrackScore], sampled: int) -> tuple[list[TrackScor
 
 
 def _why(track: TrackScore, sampled: int) -> Aside:
-    """Return why the score is not taken from a track."""
+    """Return the reason why a track does not count."""
     if not track.track.is_face:
         return "no_face"
     if track.sightings < sightings_needed(sampled):
@@ -270,48 +270,48 @@ def _why(track: TrackScore, sampled: int) -> Aside:
 def _decide(
     counted: Sequence[TrackScore], verdicts: Mapping[int, Verdict], sampled: int, min_share: float
 ) -> tuple[Verdict, list[str]]:
-    """Return the verdict on a video from those on its persons, and why too little was seen for another."""
+    """Return the verdict on a video from its persons' verdicts, and why too little was seen for another."""
     least, frames = frames_needed(sampled, min_share), frozenset[int]().union(*(t.frames for t in counted))
     if len(frames) < least:
         found = f"a face counts in {len(frames)} of {sampled} sampled frames"
         return "inconclusive", [f"too little to judge: {found}, a verdict needs {least}"]
     needed = sightings_needed(sampled)
-    # One face may be a finder's mistake. Of up to four frames it is all that is asked for.
-    firm = [track for track in counted if track.sightings >= needed and track.used >= min(needed, 2)]
-    every, sure = (_worst([verdicts[t.track.id] for t in part]) for part in (counted, firm))
-    if every == sure:
-        return every, []
+    # A single face may be a false detection. In up to four frames, no more is required.
+    reliable = [track for track in counted if track.sightings >= needed and track.used >= min(needed, 2)]
+    overall, supported = (_worst([verdicts[t.track.id] for t in part]) for part in (counted, reliable))
+    if overall == supported:
+        return overall, []
     order = get_args(Verdict)
-    thin = min(
-        (track for track in counted if track not in firm),
+    weakest = min(
+        (track for track in counted if track not in reliable),
         key=lambda track: (order.index(verdicts[track.track.id]), -(track.score or 0.0)),
     )
-    seen = f"seen in {thin.sightings} of {sampled} sampled frames, {thin.used} with a face that counts"
-    reason = f"too little to judge: the verdict would rest on person {thin.track.id}, {seen}"
+    seen = f"seen in {weakest.sightings} of {sampled} sampled frames, {weakest.used} with a face that counts"
+    reason = f"too little to judge: the verdict would depend on person {weakest.track.id}, {seen}"
     return "inconclusive", [reason]
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the verdict on all persons: `fake` of one is enough, `no_evidence` is of every one."""
+    """Return the verdict on all persons: one `fake` is enough, `no_evidence` needs every person."""
     if "fake" in verdicts:
         return "fake"
     return "no_evidence" if set(verdicts) == {"no_evidence"} else "inconclusive"
 
 
 def person_verdict(track: TrackScore, calibration: Calibration | None) -> Verdict:
-    """Return the verdict on a person: that of all shots together, but no acquittal where one shot looks fake.
+    """Return the verdict on a person from all shots together, but not `no_evidence` if one shot looks fake.
 
     Args:
         track: The person, with a score.
-        calibration: None for a model without one, which is always inconclusive.
+        calibration: The model's calibration; without it the verdict is always inconclusive.
     """
     assert track.score is not None
-    said = verdict(track.score, calibration)
-    return "inconclusive" if said == "no_evidence" and shot_warnings(track, calibration) else said
+    overall = verdict(track.score, calibration)
+    return "inconclusive" if overall == "no_evidence" and shot_warnings(track, calibration) else overall
 
 
 def shot_warnings(track: TrackScore, calibration: Calibration | None) -> list[str]:
-    """Return which shot of a person alone would be called fake where all shots together are not, if any."""
+    """Return a warning if one shot of a person would be called fake but all shots together are not."""
     number = track.worst_shot
     score = None if number is None else track.shots[number].score
     if number is None or score is None or track.score is None:
@@ -322,16 +322,16 @@ def shot_warnings(track: TrackScore, calibration: Calibration | None) -> list[st
     when = f"from {faces[0].pts:.1f} s to {faces[-1].pts:.1f} s"
     return [
         f"the worst shot of person {track.track.id}, {when}, scores {score:.2f}: "
-        f"alone it would be called fake, all shots together score {track.score:.2f}"
+        f"on its own it would be called fake, all shots together score {track.score:.2f}"
     ]
 
 
 def verdict(score: float, calibration: Calibration | None) -> Verdict:
-    """Return the band that a calibrated score falls in.
+    """Return the band into which a calibrated score falls.
 
     Args:
         score: In [0, 1].
-        calibration: None for a model without one, which is always inconclusive.
+        calibration: The model's calibration; without it the verdict is always inconclusive.
     """
     if calibration is None:
         return "inconclusive"

@@ -1,4 +1,4 @@
-"""The journal of a run: one record a line, on disk before the next video ends, readable after any crash."""
+"""Write and read the journal of a run: one record per line, on disk at once, readable after any crash."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,16 +14,16 @@ from deepscan.scanning.record_lines import SCHEMA, dump_line, recorded_path
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """A record in a journal: where its line is, and what a resumed run goes by.
+    """A record in a journal: the place of its line, and the fields used to resume.
 
     Attributes:
-        offset: First byte of its line.
-        length: Bytes of its line, the newline included.
-        path: Of the video, as the file system has it.
-        status: Of the video.
-        verdict: Of the video.
-        sha256: Of the video, None where it could not be read.
-        size: Of the video in bytes, None likewise.
+        offset: Offset of its line in bytes.
+        length: Length of its line in bytes, including the newline.
+        path: Path of the video as bytes.
+        status: Status of the video.
+        verdict: Verdict on the video, None if it has none.
+        sha256: SHA-256 of the video, None if it could not be read.
+        size: Size of the video in bytes, None likewise.
         run: Identifier of the run.
     """
 
@@ -38,12 +38,12 @@ class JournalEntry:
 
 
 class Journal(AppendFile):
-    """Appends records to a JSONL file; a context manager. Whoever makes one has claimed the file.
+    """JSONL file that records are appended to; a context manager. The caller must have locked the file.
 
     Args:
-        path: The file, made if need be.
-        keep: Lines of an earlier run to begin with: the file is replaced by exactly these, whole or not at
-            all. They may be read from the file itself.
+        path: The file, created if needed.
+        keep: Lines of an earlier run to begin with; they may be read from the file itself. The file is
+            replaced atomically with exactly these.
 
     Raises:
         DeepscanError: The file cannot be written.
@@ -56,25 +56,25 @@ class Journal(AppendFile):
         super().__init__(path)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write a record and have it on disk.
+        """Write a record and flush it to disk.
 
         Raises:
-            DeepscanError: There is no room for it.
+            DeepscanError: There is not enough space.
         """
         self.write(dump_line(record).encode("ascii") + b"\n", sync=True)
 
 
 def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
-    """Yield offset, line and record of each line; one that a crash tore off at the end is left out.
+    """Yield offset, line and record of each line; an incomplete last line, left by a crash, is skipped.
 
     Raises:
-        ContractError: The file is no journal of this version.
+        ContractError: The file is not a journal of this version.
     """
     offset = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                record = json.loads(line, parse_constant=_no_number)
+                record = json.loads(line, parse_constant=_refuse_constant)
                 known = record["schema"] == SCHEMA and "path" in record and "status" in record
             except (ValueError, KeyError, TypeError):
                 known = False
@@ -83,21 +83,21 @@ def read_journal(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
             if not known:
                 raise ContractError(
                     f"{path}, line {number}, is not a record of this version",
-                    "name another file, or scan anew",
+                    "name another file, or scan again",
                 )
             yield offset, line, record
             offset += len(line)
 
 
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def entries(path: Path) -> Iterator[JournalEntry]:
-    """Yield what a resumed run goes by of each record.
+    """Yield the entry of each record.
 
     Raises:
-        ContractError: The file is no journal of this version.
+        ContractError: The file is not a journal of this version.
     """
     for offset, line, record in read_journal(path):
         yield JournalEntry(
@@ -113,7 +113,7 @@ def entries(path: Path) -> Iterator[JournalEntry]:
 
 
 def lines(path: Path, chosen: Iterable[JournalEntry]) -> Iterator[bytes]:
-    """Yield the lines of entries of a journal."""
+    """Yield the lines of the given entries of a journal."""
     with path.open("rb") as file:
         for entry in chosen:
             file.seek(entry.offset)

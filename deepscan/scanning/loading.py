@@ -1,4 +1,4 @@
-"""Loads what a scan needs: the model, the face finder and the networks that go with it."""
+"""Load what a scan needs: the models, the face finder and its companion networks."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ LOG = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModels:
-    """Everything that a scan has in memory before its first video.
+    """Everything that a scan loads before its first video.
 
     Attributes:
-        options: The scan's parameters, with the model that was chosen where none was named.
-        choice: Why this model, None where it was named.
-        scorers: The detectors, none to find faces only.
+        options: The scan's parameters, with the chosen model if none was named.
+        choice: Why this model was chosen, None if it was named.
+        scorers: The detectors, empty to only find faces.
         finder: The face finder.
-        face_filter: Decides which of the faces found are faces.
-        looks: Knows a person's faces again in another shot.
+        face_filter: Rejects false detections of the finder.
+        looks: Recognises a person's faces in other shots.
     """
 
     options: ScanOptions
@@ -66,7 +66,7 @@ def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) 
         earlier: The record of the run to resume, None for a new one.
 
     Raises:
-        DeepscanError: A model, a package or a device is missing, or is not what it must be.
+        DeepscanError: A model, a package or a device is missing or unusable.
     """
     finder = open_finder(options.faces, device=options.faces_device)
     LOG.info("finding faces with %r on %s", options.faces, finder.device)
@@ -75,11 +75,11 @@ def load_models(options: ScanOptions, earlier: Mapping[str, Any] | None = None) 
 
 
 def chosen_model(options: ScanOptions, earlier: Mapping[str, Any]) -> Choice:
-    """Return the model for a scan that names none; a run that is gone on with keeps the one that it chose.
+    """Choose the model for a scan that names none; a resumed run keeps its choice.
 
     Args:
         options: The scan's parameters.
-        earlier: The record of the run to go on with, empty for a new one.
+        earlier: The record of the run to resume, empty for a new one.
     """
     if earlier.get("choice"):
         return Choice(**earlier["choice"])
@@ -97,17 +97,17 @@ def model_names(model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def load_scorer(options: ScanOptions) -> Scorer:
-    """Return the detector that the options name, its golden score checked; of several the first."""
+    """Load the detector that the options name, or the first of several, and check its golden score."""
     return _ready(load_card(options.model), options)
 
 
 def load_scorers(options: ScanOptions) -> tuple[Scorer, ...]:
-    """Return all detectors that the options name, by name whatever their order; none to find faces only.
+    """Load all detectors that the options name, sorted by name; none to only find faces.
 
     They are loaded one after the other.
 
     Raises:
-        UsageError: Two of them have one name, which is what the record tells them apart by.
+        UsageError: Two of them have the same name, so a record could not distinguish them.
     """
     if options.model == NO_MODEL:
         return ()
@@ -128,12 +128,12 @@ def _ready(card: ModelCard, options: ScanOptions) -> Scorer:
 
 
 def suitable_workers() -> int:
-    """Return how many decoders at once suit this machine: one a core, for each has one thread."""
+    """Return how many decoding processes suit this machine: one per core, since each has one thread."""
     return os.cpu_count() or 1
 
 
 def decode_options(options: ScanOptions) -> DecodeOptions:
-    """Return how a scan's videos are decoded."""
+    """Return the decoding options of a scan."""
     return DecodeOptions(
         frames=options.frames,
         decoder=options.decoder,

@@ -1,4 +1,4 @@
-"""Whether the models of a run are what its file states: their files, and the thresholds of their cards."""
+"""Check that the models of a run are unchanged: their files, and the thresholds in their cards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from deepscan.errors import ContractError, DeepscanError
 from deepscan.faces.finder import describe_finder
 from deepscan.models.lookup import find_model
 
-#: `mismatch`: something is not what was stated; `missing`: it is not there; `unchecked`: it cannot be told.
+#: `mismatch`: it is not as recorded; `missing`: it was not found; `unchecked`: it could not be checked.
 FindingKind = Literal["mismatch", "missing", "unchecked"]
 
 
@@ -20,84 +20,88 @@ class Finding:
     """Something that does not match, or could not be checked.
 
     Attributes:
-        kind: Which of the two.
-        subject: The path of the video, or what else it is about.
-        what: What of it, in words.
-        stated: As the records or the run's file have it, empty where that says nothing.
-        found: As it is now, likewise.
+        kind: What is wrong.
+        subject: The path of the video, or what else the finding is about.
+        what: Which property of the subject.
+        recorded: The value in the records or the run's file, empty if there is none.
+        found: The current value, likewise.
         meaning: What follows from it, in a sentence.
     """
 
     kind: FindingKind
     subject: str
     what: str
-    stated: str = ""
+    recorded: str = ""
     found: str = ""
     meaning: str = ""
 
 
 def run_detectors(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the detectors of a run as its file states them, by name."""
-    one = run.get("model")
-    return dict(run.get("models") or ({one["name"]: one} if one else {}))
+    """Return the detectors in a run's record, by name."""
+    model = run.get("model")
+    return dict(run.get("models") or ({model["name"]: model} if model else {}))
 
 
 def run_models(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all networks of a run by name: detectors, and what finds and knows faces."""
+    """Return all networks in a run's record by name: detectors, and those for faces and persons."""
     helpers = [run[key] for key in ("faces", "face_filter", "looks") if run.get(key)]
-    return {**run_detectors(run), **{each["name"]: each for each in helpers}}
+    return {**run_detectors(run), **{helper["name"]: helper for helper in helpers}}
 
 
 def check_model(
-    name: str, stated: Mapping[str, Any], run: Mapping[str, Any], folders: Sequence[Path]
+    name: str, recorded: Mapping[str, Any], run: Mapping[str, Any], folders: Sequence[Path]
 ) -> Iterator[Finding]:
-    """Yield what of a model's files and thresholds is not as the run states it."""
+    """Yield how a model's files and thresholds differ from the run's record."""
     subject = f"model {name}"
     if name == (run.get("faces") or {}).get("name") and "facenet" in name:
-        yield from _facenet(subject, stated, run)
+        yield from _facenet(subject, recorded, run)
         return
     card = _find_card(name, run, folders)
     if card is None:
-        meaning = "If it is elsewhere now, name its folder with --model."
+        meaning = "If it was moved, name its folder with --model."
         yield Finding("missing", subject, "its folder", meaning=meaning)
         return
-    for kind, sha256 in stated["files"].items():
+    for kind, sha256 in recorded["files"].items():
         path = card.folder / card.files[kind].path if kind in card.files else None
         if path is None or not path.is_file():
-            meaning = "The folder of the model is not whole."
+            meaning = "The folder of the model is incomplete."
             yield Finding("missing", subject, f"its {kind} file in {card.folder}", meaning=meaning)
         elif (found := sha256_of(path)) != sha256:
-            meaning = "Another model has this name now, or its file was changed: the scores are not its own."
+            meaning = (
+                "Another model has this name now, or the file was changed: the scores are not from this file."
+            )
             yield Finding("mismatch", subject, str(path), sha256, found, meaning)
     for limit in ("least", "alike"):
-        if limit in stated and stated[limit] != (own := card.network.get(limit)):
-            meaning = "Its card, or the run's file, was changed: who is judged holds for the stated one only."
+        if limit in recorded and recorded[limit] != (own := card.network.get(limit)):
+            meaning = "Its card or the run's file was changed: who was judged depends on the recorded value."
             where = f"{limit} in {card.folder / 'card.yaml'}"
-            yield Finding("mismatch", subject, where, str(stated[limit]), str(own), meaning)
+            yield Finding("mismatch", subject, where, str(recorded[limit]), str(own), meaning)
     fitted = card.calibration.to_json() if card.calibration else None
-    if "calibration" in stated and stated["calibration"] != fitted:
-        meaning = "Its card, or the run's file, was changed: the verdicts hold for the stated ones only."
+    if "calibration" in recorded and recorded["calibration"] != fitted:
+        meaning = (
+            "Its card or the run's file was changed: the verdicts apply to the recorded thresholds only."
+        )
         yield Finding(
             "mismatch",
             subject,
             f"calibration in {card.folder / 'card.yaml'}",
-            _thresholds(stated["calibration"]),
+            _thresholds(recorded["calibration"]),
             _thresholds(fitted),
             meaning,
         )
-    counted = [each.in_words for each in card.error_rates]
-    said = [ErrorRates.from_json(each).in_words for each in stated.get("error_rates", ())]
-    if "error_rates" in stated and said != counted:
+    current = [rates.in_words for rates in card.error_rates]
+    earlier = [ErrorRates.from_json(rates).in_words for rates in recorded.get("error_rates", ())]
+    if "error_rates" in recorded and earlier != current:
         meaning = (
-            "Either its card was measured again since, or one of the two was changed by hand: a page shows "
-            "what the run's file states."
+            "Either the model was measured again since, or one of the two was edited. A page shows those in "
+            "the run's file."
         )
         yield Finding(
             "unchecked",
             subject,
             f"error rates in {card.folder / 'card.yaml'}",
-            "; ".join(said) or "none",
-            "; ".join(counted) or "none",
+            "; ".join(earlier) or "none",
+            "; ".join(current) or "none",
             meaning,
         )
 
@@ -110,23 +114,23 @@ def _thresholds(calibration: Mapping[str, Any] | None) -> str:
     )
 
 
-def _facenet(subject: str, stated: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[Finding]:
+def _facenet(subject: str, recorded: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[Finding]:
     try:
         found = describe_finder(run["parameters"]["faces"])
     except DeepscanError as error:
         yield Finding("missing", subject, "its package", meaning=f"{error.message}.")
         return
-    for kind, sha256 in stated["files"].items():
+    for kind, sha256 in recorded["files"].items():
         if found["files"].get(kind) != sha256:
             meaning = "Another version of the package is installed."
             yield Finding("mismatch", subject, f"its {kind}", sha256, str(found["files"].get(kind)), meaning)
 
 
 def _find_card(name: str, run: Mapping[str, Any], folders: Sequence[Path]) -> ModelCard | None:
-    """Return the card of a model of a run: where the user says, where the scan had it, or by its name."""
+    """Return the card of a run's model: from the given folders, where the scan had it, or by its name."""
     parameters, sessions = run.get("parameters") or {}, run.get("sessions") or [{}]
     named = [parameters.get("model"), *(parameters.get("also") or ())]
-    places = [*folders, *(Path(sessions[0].get("folder") or ".") / str(each) for each in named if each)]
+    places = [*folders, *(Path(sessions[0].get("folder") or ".") / str(model) for model in named if model)]
     for folder in [*places, *_by_name(name)]:
         try:
             card = read_card(folder)

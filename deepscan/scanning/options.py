@@ -1,4 +1,4 @@
-"""Everything that decides the outcome of a scan, in one place, and what of it a resumed run must share."""
+"""Define the parameters of a scan: everything that decides its outcome."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -15,27 +15,28 @@ from deepscan.scanning.aggregation import MIN_SHARE
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """The parameters of a scan, with the defaults that suit most.
+    """The parameters of a scan, with defaults that suit most uses.
 
     Attributes:
-        model: Name or folder of the model, `none` to find faces only, `auto` for what `models.choice` says.
-        also: Further models, which judge the same faces; `scanning.fusion` says how they are taken together.
-        frames: How many frames of a video are sampled, evenly.
+        model: Name or folder of the model, `none` to only find faces, `auto` for the choice of
+            `models.choice`.
+        also: Further models for the same faces; `scanning.fusion` combines them.
+        frames: Number of frames to sample evenly from a video.
         faces: `fast` finds faces on a smaller copy of the frame, `exact` on the frame itself; `facenet`
             is facenet-pytorch's own MTCNN on every frame.
-        faces_device: `cpu` or `cuda`, of the face finder.
-        decoder: `auto`, or one that is then never replaced.
+        faces_device: Device of the face finder, `cpu` or `cuda`.
+        decoder: `auto`, or a decoder, which is then never replaced by another.
         engine: `auto`, `onnx`, `torch`, `torch-compile` or `tensorrt`.
         device: `auto`, `cpu` or `cuda`.
-        precision: `auto`, or one that the engine offers.
+        precision: `auto`, or a precision that the engine offers.
         min_frames: A video with fewer decodable frames is `too_short`.
-        min_share: Least share of the sampled frames with a face that counts, in [0, 1]; with less the verdict
-            is `inconclusive`.
+        min_share: Minimum share of the sampled frames with a face that counts, in [0, 1]; below it the
+            verdict is `inconclusive`.
         timeout: Seconds that a video's decoding may take.
-        max_megapixels: A frame with more is `unsupported`.
-        explain: Whether what each face's score was taken from is kept with it.
-        evidence: Whether pictures of the most telling faces are kept beside the records; what their scores
-            were taken from is kept with these then.
+        max_megapixels: A video with larger frames is `unsupported`.
+        explain: Whether to record for each face what its score is based on.
+        evidence: Whether to store pictures of the most telling faces next to the records; the record then
+            also has what the scores of these faces are based on.
         quality: Which faces count for a track's score.
     """
 
@@ -78,11 +79,14 @@ class ScanOptions:
         for name, choices in allowed.items():
             require_choice(f"--{name.replace('_', '-')}", (getattr(self, name),), choices)
         if self.also and NO_MODEL in (self.model, *self.also):
-            raise UsageError(f"--model {NO_MODEL} stands alone", "leave it out, or the other models")
+            raise UsageError(
+                f"--model {NO_MODEL} excludes other models", "leave it out, or leave out the others"
+            )
         unused = [name for name in ("engine", "device", "precision") if getattr(self, name) != AUTO]
         if self.model == NO_MODEL and unused:
             raise UsageError(
-                f"--{unused[0]} says how a model runs, and there is none", "leave it out, or name a model"
+                f"--{unused[0]} is about running a model, but there is no model",
+                "leave it out, or name a model",
             )
         if self.model == NO_MODEL and self.explain:
             raise UsageError("--explain needs scores, and without a model there are none", "name a model")

@@ -1,4 +1,4 @@
-"""From all that was seen of one video to its record."""
+"""Build the record of a video from everything that was found in it."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -25,13 +25,14 @@ from deepscan.scanning.summary import counted
 
 @dataclass(slots=True, eq=False)
 class FaceObservation:
-    """A face in a frame and the raw scores that it got.
+    """A face in a frame, with its raw scores.
 
     Attributes:
-        face: Where it is and how good.
-        raws: Probability of fake in [0, 1] by each detector's name; empty before, or without, detectors.
-        explanations: What each score was taken from, likewise; empty unless that was asked for.
-        seen: What the face filter sees of it, until that has been asked; None where it is not.
+        face: The face.
+        raws: Name of the detector -> probability of fake in [0, 1]; empty before scoring, or without
+            detectors.
+        explanations: Name of the detector -> what its score is based on; empty unless requested.
+        seen: Crop for the face filter until it has been used, None without the filter.
     """
 
     face: Face
@@ -61,20 +62,20 @@ def build_record(
 
     Args:
         report: How its decoding ended.
-        path: As it was named or found.
-        sampled: Index and presentation time of each frame that was looked at.
+        path: Path of the video as bytes, as it was named or found.
+        sampled: Index and presentation time of each sampled frame.
         observations: The faces found in them.
-        scorers: The detectors, none where faces only were wanted.
+        scorers: The detectors, empty if only faces were requested.
         rule: Which faces count.
-        min_share: Least share of the sampled frames with a face that counts for a verdict, in [0, 1].
-        least_face: Least score by the face filter, in [0, 1], of what is taken for a face.
-        failure: What a stage after decoding could not do, empty where none failed.
+        min_share: Minimum share of sampled frames with a face that counts for a verdict, in [0, 1].
+        least_face: Minimum score by the face filter, in [0, 1], to count as a face.
+        failure: Error message of a stage after decoding; empty on success.
         run: Identifier of the run.
-        started: When its scan began.
+        started: Time at which the scan of the video began.
         seconds: Stage -> seconds.
-        thumbnails: The small copy of each frame that was looked at, by which shots are found; without them
-            the video is taken for a single shot.
-        looks: Knows a person's faces again in another shot.
+        thumbnails: Thumbnail of each sampled frame, for finding shots. Without them, the video counts as a
+            single shot.
+        looks: Recognises a person's faces in other shots, None to use their appearance only.
     """
     status, detail = _status(report, failure, len(sampled), observations)
     media = report.info and {
@@ -98,7 +99,7 @@ def build_record(
         return RecordLine(**common, **_models(scorers, {}), warnings=report.warnings)
     shots = _shots(sampled, thumbnails)
     linked = link([observation.face for observation in observations], shots, looks)
-    tracks = _looked_at(linked, rule, least_face)
+    tracks = _classify(linked, rule, least_face)
     mute = without_vote([scorer.card for scorer in scorers]) if len(scorers) > 1 else {}
     names = [scorer.card.name for scorer in scorers]
     judgement, models = judge(
@@ -149,17 +150,17 @@ def _status(
     if not observations:
         return "no_face", _no_face(sampled)
     if not all(math.isfinite(raw) for observation in observations for raw in observation.raws.values()):
-        return "error", "the detector gave no finite score for a face"
+        return "error", "the detector returned a score that is not finite"
     return "ok", ""
 
 
 def _no_face(sampled: int, tracks: int = 0) -> str:
-    said = f"no face was found in {counted(sampled, 'sampled frame')}"
-    return f"{said}: what was found, {tracks} in all, is by its look none" if tracks else said
+    message = f"no face was found in {counted(sampled, 'sampled frame')}"
+    return f"{message}; none of {counted(tracks, 'candidate')} looks like a face" if tracks else message
 
 
-def _looked_at(tracks: Sequence[FaceTrack], rule: QualityRule, least_face: float) -> list[FaceTrack]:
-    """Return the tracks with what is said of each: whether it is a face, and whether that keeps still."""
+def _classify(tracks: Sequence[FaceTrack], rule: QualityRule, least_face: float) -> list[FaceTrack]:
+    """Return the tracks, marked as faces or not, and as still or not."""
     return [
         replace(
             track,
@@ -181,17 +182,17 @@ def judge(
     min_share: float,
     shots: Sequence[ShotSpan],
 ) -> tuple[Judgement, dict[str, ModelVerdict]]:
-    """Return what all detectors together say of a video, and what each says.
+    """Return the judgement of all detectors together on a video, and each detector's verdict.
 
-    The scan calls it, and `scanning.recomputation` calls it again on what the record has kept.
+    It is called by the scan, and by `scanning.recomputation` on what the record has kept.
 
     Args:
-        tracks: One for each person, at least one.
-        raws: Raw score in [0, 1] of each face, by each detector's name; empty without a detector.
-        calibrations: Of each detector, None of one that has none.
-        mute: Why a detector has no vote beside the others, by its name.
+        tracks: One per person, at least one.
+        raws: Name of the detector -> raw score of each face in [0, 1]; empty without a detector.
+        calibrations: Name of the detector -> its calibration, None if it has none.
+        mute: Name of the detector -> why it has no vote among the others.
         rule: Which faces count.
-        sampled: How many frames were looked at.
+        sampled: Number of sampled frames.
         min_share: As for `judge_video`.
         shots: The video's shots.
     """
@@ -210,15 +211,15 @@ def judge(
 
 
 def _models(scorers: Sequence[Scorer], models: Mapping[str, ModelVerdict]) -> dict[str, Any]:
-    """Return what a record says of its models: of one what it is, of several also what each says."""
+    """Return a record's entries about its models; with several, also the verdict of each."""
     if len(scorers) < 2:
         return {"model": scorers[0].to_json() if scorers else None}
-    each = [{**scorer.to_json(), **_said(models.get(scorer.card.name))} for scorer in scorers]
+    entries = [{**scorer.to_json(), **_verdict_entry(models.get(scorer.card.name))} for scorer in scorers]
     name = fused_name([scorer.card.name for scorer in scorers])
-    return {"model": {"name": name, "method": FUSED}, "models": each}
+    return {"model": {"name": name, "method": FUSED}, "models": entries}
 
 
-def _said(model: ModelVerdict | None) -> dict[str, Any]:
+def _verdict_entry(model: ModelVerdict | None) -> dict[str, Any]:
     if model is None:
         return {"verdict": None, "score": None, "calibrated": False, "vote": False}
     judgement = model.judgement
@@ -233,22 +234,22 @@ def _said(model: ModelVerdict | None) -> dict[str, Any]:
 
 
 def track_lines(judgement: Judgement, models: Mapping[str, ModelVerdict]) -> list[dict[str, Any]]:
-    """Return what a record says of each person.
+    """Return a record's entry for each person.
 
     Args:
-        judgement: As `judge` gives it.
-        models: Likewise.
+        judgement: As returned by `judge`.
+        models: As returned by `judge`.
     """
     lines = []
-    for at, track in enumerate(judgement.tracks):
+    for index, track in enumerate(judgement.tracks):
         aside = judgement.aside.get(track.track.id)
         line = {**track.to_json(), "counted": aside is None, "reason": aside}
         if len(models) > 1:
-            own = {name: model.judgement.tracks[at].to_json() for name, model in models.items()}
-            line["scores"] = {name: _pair(one) for name, one in own.items()}
-            line["worst_shots"] = {name: one["worst_shot"] for name, one in own.items()}
-            for place, shot in enumerate(line["shots"]):
-                shot["scores"] = {name: _pair(one["shots"][place]) for name, one in own.items()}
+            own = {name: model.judgement.tracks[index].to_json() for name, model in models.items()}
+            line["scores"] = {name: _pair(entry) for name, entry in own.items()}
+            line["worst_shots"] = {name: entry["worst_shot"] for name, entry in own.items()}
+            for number, shot in enumerate(line["shots"]):
+                shot["scores"] = {name: _pair(entry["shots"][number]) for name, entry in own.items()}
         lines.append(line)
     return lines
 
@@ -285,12 +286,12 @@ def _frames(
 
 
 def _scored(observation: FaceObservation, line: Mapping[str, Any], models: Collection[str]) -> dict[str, Any]:
-    """Return a face's line with its scores before it: of one model as they are, of several by name."""
+    """Return a face's line with its score in front; with several models, also their scores by name."""
     raws, explained = observation.raws, observation.explanations
     if len(raws) > 1:
-        each = {name: round(raw, 6) for name, raw in raws.items()}
-        scores = {"score": round(logit_mean([raws[name] for name in models]), 6), "scores": each}
+        by_name = {name: round(raw, 6) for name, raw in raws.items()}
+        scores = {"score": round(logit_mean([raws[name] for name in models]), 6), "scores": by_name}
         return {**scores, **line, **({"explanation": explained} if explained else {})}
     score = next((round(raw, 6) for raw in raws.values()), None)
-    one = next(iter(explained.values()), None)
-    return {"score": score, **line, **({} if one is None else {"explanation": one})}
+    explanation = next(iter(explained.values()), None)
+    return {"score": score, **line, **({} if explanation is None else {"explanation": explanation})}

@@ -1,4 +1,4 @@
-"""Where the records of a run go: the journal, the run's description beside it, and what is made from them."""
+"""Manage the output files of a run: its journal, its description, and the formats made from them."""
 
 import io
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from deepscan.scanning.writers import WRITERS
 
 @dataclass(frozen=True, slots=True)
 class ScanOutput:
-    """Where the records go.
+    """Where the records go, and what to do if they exist.
 
     Attributes:
-        out: The file that was asked for, `.jsonl` or made from one, None to only hand records on.
-        resume: Go on with the run that is there.
-        overwrite: Replace what is there.
-        retry: Statuses that a resumed run scans again.
+        out: The requested file: `.jsonl` or a format made from one. None to only return records.
+        resume: Continue the existing run.
+        overwrite: Replace existing files.
+        retry: Statuses of videos that a resumed run scans again.
     """
 
     out: Path | None = None
@@ -43,19 +43,19 @@ class ScanOutput:
             return
         WRITERS.get(self.out.suffix.removeprefix("."))
         if self.retry and not self.resume:
-            raise UsageError("--retry belongs to --resume", "add --resume to scan those videos again")
+            raise UsageError("--retry needs --resume", "add --resume to scan those videos again")
         if self.resume and self.overwrite:
-            raise UsageError("--resume and --overwrite exclude each other", "leave one of them out")
+            raise UsageError("--resume and --overwrite exclude each other", "use only one of them")
 
     @property
     def journal(self) -> Path:
-        """The journal: the output itself, or the `.jsonl` that it is made from; links are followed."""
+        """The journal: the output itself, or the `.jsonl` from which it is made, with links resolved."""
         assert self.out is not None
         return self.out.with_suffix(".jsonl").resolve()
 
     @property
     def table(self) -> Path | None:
-        """The output where it is made from the journal, None where it is the journal itself."""
+        """The output if it is made from the journal, None if it is the journal itself."""
         out = self.out.resolve() if self.out else None
         return out if out != self.journal else None
 
@@ -63,51 +63,51 @@ class ScanOutput:
     def run(self) -> Path:
         """The file that describes the run.
 
-        It carries the output's name, so that two scans into one folder do not overwrite each other's.
+        It is named after the output, so that two scans into one folder do not overwrite each other's.
         """
         return self.journal.with_suffix(".run.json")
 
     @property
     def pictures(self) -> PictureFolder:
-        """The folder of the run's pictures; it carries the output's name likewise."""
+        """The folder of the run's pictures, named after the output."""
         return PictureFolder(self.journal.with_suffix(".pictures"))
 
     @property
     def files(self) -> frozenset[Path]:
-        """All files that are written, links followed; none without an output."""
+        """All files that are written, with links resolved; empty without an output."""
         return frozenset({self.out.resolve(), self.journal, self.run}) if self.out else frozenset()
 
     def begun(self) -> dict[str, Any] | None:
-        """Return the record of the run to resume, None where there is none or it is not to be resumed.
+        """Return the record of the run to resume, None if there is none or it is not to be resumed.
 
         Raises:
-            ContractError: Its records are there, and it cannot be read.
+            ContractError: There are records, but the run's file cannot be read.
         """
         return runfile.read(self.run) if self.resume and self.journal.exists() else None
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Keep other runs off the files, and make sure that they may be written.
+        """Keep other runs away from the files, and check that they may be written.
 
         Raises:
-            UsageError: They are there already and are to be neither resumed nor replaced, or their folder
-                cannot be written to.
-            ContractError: Another run has them.
+            UsageError: They already exist and are to be neither resumed nor replaced, or their folder cannot
+                be written to.
+            ContractError: Another run is using them.
         """
         if self.out is None:
             yield
             return
         with exclusive_lock(self.journal):
-            there = sorted(path for path in {*self.files, self.pictures.path} if path.exists())
-            if there and not (self.resume or self.overwrite):
+            existing = sorted(path for path in {*self.files, self.pictures.path} if path.exists())
+            if existing and not (self.resume or self.overwrite):
                 raise UsageError(
-                    f"{there[0]} is there already",
+                    f"{existing[0]} already exists",
                     "resume its run with --resume, or replace it with --overwrite",
                 )
             yield
 
     def convert(self) -> None:
-        """Make the output from the journal, where the output is not the journal itself."""
+        """Make the output from the journal, unless the output is the journal itself."""
         if self.out is None or (table := self.table) is None or not self.journal.exists():
             return
         with atomic_write(table) as file:

@@ -1,4 +1,4 @@
-"""Which files a scan takes: named ones, those in folders, those of a list."""
+"""Collect the files that a scan takes: named files, those in folders, and those in lists."""
 
 import os
 import re
@@ -11,12 +11,12 @@ from typing import Any, BinaryIO, Self
 from deepscan.errors import UsageError
 from deepscan.media.suffixes import STILLS, VIDEOS
 
-#: Suffixes taken from folders; a file that is named itself is scanned whatever its suffix.
+#: Suffixes taken from folders. A file that is named directly is scanned whatever its suffix.
 EXTENSIONS = frozenset({*VIDEOS, *STILLS})
-#: What an address of the web or of a store begins with; as a path it has lost its second slash.
+#: How web and cloud storage addresses begin. As a path, an address has lost its second slash.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/|(?:www|m)\.[^/]+\.[a-z]+/|(?:youtube\.com|youtu\.be)/", re.I)
 _PLAYERS = re.compile(r"youtube\.com|youtu\.be|vimeo\.com|tiktok\.com|instagram\.com|facebook\.com", re.I)
-#: Of addresses of stores, by what these begin with: the command that copies a file from there.
+#: Scheme of a storage address -> the command that copies a file from there.
 _COPIES = {
     "s3": "aws s3 cp",
     "gs": "gcloud storage cp",
@@ -28,14 +28,14 @@ _COPIES = {
 
 @dataclass(frozen=True, slots=True)
 class ScanInputs:
-    """What a command line names, kept with a run so that a resumed one finds it again.
+    """The inputs on a command line, kept in the run's record so that a resumed run finds them again.
 
     Attributes:
-        named: Files and folders, absolute.
-        lists: Files with lists of paths, absolute.
-        stdin: Whether a list came on stdin.
+        named: Files and folders, as absolute paths.
+        lists: Files with lists of paths, as absolute paths.
+        stdin: Whether a list was read from stdin.
         null: Whether the lists are separated by NUL bytes.
-        folder: What the paths of a list are relative to.
+        folder: The folder that paths in lists are relative to.
     """
 
     named: tuple[str, ...] = ()
@@ -48,23 +48,23 @@ class ScanInputs:
         return bool(self.named or self.lists or self.stdin)
 
     def to_json(self) -> dict[str, Any]:
-        """Return them for the run's record."""
+        """Return the inputs for the run's record."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stated: Mapping[str, Any]) -> Self:
-        """Return what a run's record states."""
-        return cls(**{**stated, "named": tuple(stated["named"]), "lists": tuple(stated["lists"])})
+    def from_json(cls, inputs: Mapping[str, Any]) -> Self:
+        """Build the inputs from a run's record."""
+        return cls(**{**inputs, "named": tuple(inputs["named"]), "lists": tuple(inputs["lists"])})
 
 
 @dataclass(slots=True)
 class ScanPaths:
-    """The files of a scan, each once, in the order in which they were found.
+    """The files of a scan without duplicates, in the order in which they were found.
 
     Attributes:
-        paths: Absolute, links not followed, encoded as the file system has them.
-        repeated: How many more times a file among them was named.
-        skipped: Suffix in lower case -> how many files of folders were left out for it.
+        paths: Absolute paths as bytes, with links not resolved.
+        repeated: How many times a file was named again.
+        skipped: Suffix in lower case -> number of files in folders that were skipped because of it.
     """
 
     paths: list[bytes] = field(default_factory=list)
@@ -73,7 +73,7 @@ class ScanPaths:
     _seen: set[bytes] = field(default_factory=set)
 
     def add(self, path: bytes) -> None:
-        """Take a file unless it is there already, by this name or another."""
+        """Add a file unless it is already there under this or another name."""
         key = os.path.realpath(path)
         if key in self._seen:
             self.repeated += 1
@@ -82,10 +82,10 @@ class ScanPaths:
             self.paths.append(os.path.abspath(path))
 
     def add_folder(self, folder: bytes) -> None:
-        """Take what has a known suffix below a folder, in the order of names.
+        """Add the files with a known suffix below a folder, in order of their names.
 
-        Links to folders are counted and not followed, so that a loop cannot catch the walk. A folder that
-        cannot be read is an input, whose record says so. What a scan has kept there as evidence is none.
+        Links to folders are counted but not followed, so that a loop cannot trap the walk. A folder that
+        cannot be read is added as an input, so that its record says so. Pictures kept by a scan are skipped.
         """
 
         def unreadable(error: OSError) -> None:
@@ -108,21 +108,21 @@ class ScanPaths:
 def collect(
     named: Sequence[str], lists: Sequence[BinaryIO] = (), *, null: bool = False, folder: str = ""
 ) -> ScanPaths:
-    """Return the files that a command line means.
+    """Return the files that a command line names.
 
     Args:
         named: Files and folders.
-        lists: Open lists of files and folders, one a line.
-        null: The lists are separated by NUL bytes, as `find -print0` writes them.
-        folder: What paths of the lists are relative to; empty for the current one.
+        lists: Open lists of files and folders, one per line.
+        null: Whether the lists are separated by NUL bytes, as written by `find -print0`.
+        folder: The folder that paths in the lists are relative to; empty for the current one.
 
     Raises:
-        UsageError: A named path is not there (a missing line of a list becomes a record instead), one is an
-            address, or a list is separated otherwise than was said.
+        UsageError: A named path does not exist (a missing path in a list becomes a record instead), a path is
+            a web address, or a list has another separator than announced.
     """
     inputs = ScanPaths()
     for name in named:
-        require_there(name)
+        require_exists(name)
         _take(inputs, os.fsencode(name))
     for stream in lists:
         for number, line in enumerate(_lines(stream, null=null), start=1):
@@ -133,40 +133,40 @@ def collect(
     return inputs
 
 
-def require_there(name: str) -> None:
-    """Make sure that a named path is there.
+def require_exists(name: str) -> None:
+    """Check that a named path exists.
 
     Raises:
-        UsageError: It is not, or it is an address.
+        UsageError: It does not exist, or it is a web address.
     """
     if not os.path.lexists(name):
         refuse_address(name, "cannot be scanned")
-        raise UsageError(f"{name!r} is not there", "check the path; quote it if it has spaces")
+        raise UsageError(f"{name!r} does not exist", "check the path; quote it if it has spaces")
 
 
-def refuse_address(name: str, what: str) -> None:
-    """Make sure that a name is no address of the web or of a store.
+def refuse_address(name: str, problem: str) -> None:
+    """Check that a path is not a web or cloud storage address.
 
     Args:
-        name: What was given for a path.
-        what: What cannot be done with an address.
+        name: The path as given.
+        problem: What cannot be done with an address, for the message.
 
     Raises:
-        UsageError: It is one.
+        UsageError: It is an address.
     """
     found = _ADDRESS.match(name)
     if not found:
         return
     scheme = (found[1] or "").lower()
     if scheme == "file":
-        raise UsageError(f"the address {name!r} {what}", "give the path alone, such as /folder/clip.mp4")
-    if what == "cannot be written":
+        raise UsageError(f"the address {name!r} {problem}", "give only the path, such as /folder/clip.mp4")
+    if problem == "cannot be written":
         whole = re.sub(":/+", "://", name, count=1)
-        raise UsageError(f"the address {whole!r} {what}", "write to a file here, and copy it there")
-    with_what = _COPIES.get(scheme) or ("yt-dlp" if _PLAYERS.search(name) else "curl -LO")
+        raise UsageError(f"the address {whole!r} {problem}", "write to a local file, and copy it there")
+    command = _COPIES.get(scheme) or ("yt-dlp" if _PLAYERS.search(name) else "curl -LO")
     raise UsageError(
-        f"the address {name!r} {what}",
-        f"download it first (for instance with {with_what}), then scan the file",
+        f"the address {name!r} {problem}",
+        f"download it first (for example with {command}), then scan the file",
     )
 
 
@@ -183,7 +183,7 @@ def open_list(name: str) -> BinaryIO:
 
 
 def _of_scan(folder: bytes, runs: Collection[bytes]) -> bool:
-    """Return whether a folder holds the pictures of a scan whose file lies beside it."""
+    """Return whether a folder holds the pictures of a scan whose run file is next to it."""
     stem = folder.removesuffix(b".pictures")
     return stem != folder and stem + b".run.json" in runs
 
@@ -206,16 +206,16 @@ def _lines(stream: BinaryIO, *, null: bool) -> Iterator[bytes]:
 
 
 def place_of(path: bytes, root: Path | None) -> bytes | None:
-    """Return where a video of a record is now, None where it is not there.
+    """Return the current path of a recorded video, None if it is not found.
 
     Args:
-        path: As it is recorded.
-        root: Folder that the videos are in now: the longest end of the path that is there counts. None for
-            the path as it is recorded.
+        path: The path in the record.
+        root: Folder in which the videos are now; the longest matching end of the recorded path is used. None
+            to use the path as recorded.
     """
     if root is None:
         return path if os.path.isfile(path) else None
     parts = path.lstrip(b"/").split(b"/")
     ends = (os.path.join(os.fsencode(root), *parts[start:]) for start in range(len(parts)))
-    # Only a regular file is ever opened: reading a named pipe would wait for ever.
+    # Only open regular files: reading a named pipe would block forever.
     return next((place for place in ends if os.path.isfile(place)), None)

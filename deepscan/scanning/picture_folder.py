@@ -1,4 +1,4 @@
-"""The folder of a run's pictures, beside its records: what a scan writes and others read."""
+"""Write and read the folder of a run's pictures, next to its records."""
 
 import hashlib
 import re
@@ -14,12 +14,13 @@ from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pictures import HeldPictures, Picture, recipes_of, telling_pictures
 from deepscan.scanning.record_lines import RecordLine
 
-#: What a picture is called: the video's SHA-256, the frame's index and, of a face, the track and which crop.
+#: Names of pictures: the video's SHA-256 and the frame's index; for a face also the track, and the crop if
+#: not 0.
 FILE_NAME = re.compile(r"[0-9a-f]{64}-\d+(-\d+(-\d+)?)?\.jpg")
 
 
 class PictureFolder:
-    """The folder of a run's pictures, beside its records.
+    """The folder of a run's pictures, next to its records.
 
     Args:
         path: The folder.
@@ -29,69 +30,69 @@ class PictureFolder:
         self.path = path
 
     def write(self, pictures: Iterable[Picture], video: str) -> list[dict[str, Any]]:
-        """Write the pictures of a video, and return what its record says of them.
+        """Write the pictures of a video, and return their entries in its record.
 
         Args:
-            pictures: Those of one video.
+            pictures: The pictures of one video.
             video: Its SHA-256.
 
         Raises:
-            DeepscanError: One of them cannot be written.
+            DeepscanError: A picture cannot be written.
         """
-        stated = []
+        entries = []
         for picture in pictures:
             if not self.path.is_dir():
                 make_folder(self.path)
             with atomic_write(self.path / picture.name(video)) as file:
                 file.write(picture.jpeg)
-            stated.append(picture.to_json(video))
-        return stated
+            entries.append(picture.to_json(video))
+        return entries
 
     def sweep(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Remove what no record names: pictures of a video that was scanned again since it has changed.
+        """Remove pictures that no record names, such as those of a video that changed and was scanned again.
 
-        Files that no scan would call so stay.
+        Files with names that no scan would give are kept.
 
         Args:
-            records: All of the run.
+            records: All records of the run.
         """
         if not self.path.is_dir():
             return
         named = {picture["file"] for record in records for picture in record.get("pictures") or ()}
         for path in list(self.path.iterdir()):
-            if path.name not in named and self.may_be_ours(path.name):
+            if path.name not in named and self.is_scan_name(path.name):
                 path.unlink()
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def read(self, stated: Mapping[str, Any]) -> bytes:
-        """Return a picture as its record states it.
+    def read(self, entry: Mapping[str, Any]) -> bytes:
+        """Return a picture after checking its hash.
 
         Args:
-            stated: One of a record's `pictures`.
+            entry: One of a record's `pictures`.
 
         Raises:
-            ContractError: It is not there, or is not the one that the scan has written.
+            ContractError: It is missing, or it has changed since the scan.
         """
-        path = self.file(stated)
+        path = self.file(entry)
         try:
             found = path.read_bytes() if path is not None and path.is_file() else None
         except OSError:
             found = None
         if found is None:
-            raise ContractError(f"picture {stated['file']!r} is missing", "restore the folder of pictures")
-        if hashlib.sha256(found).hexdigest() != stated["sha256"]:
-            raise ContractError(f"picture {path} was changed", "restore it; deepscan verify says more")
+            raise ContractError(f"picture {entry['file']!r} is missing", "restore the folder of pictures")
+        if hashlib.sha256(found).hexdigest() != entry["sha256"]:
+            raise ContractError(f"picture {path} was changed", "restore it; see deepscan verify for details")
         return found
 
     @staticmethod
-    def may_be_ours(name: str) -> bool:
-        """Return whether a scan calls a file so; a run that was killed may have left one unfinished."""
+    def is_scan_name(name: str) -> bool:
+        """Return whether a scan would name a picture, or an unfinished one of a killed run, like this."""
         return bool(FILE_NAME.fullmatch(name.removesuffix(".part")))
 
-    def file(self, stated: Mapping[str, Any]) -> Path | None:
-        """Return where a picture of a record is, None for a name that no scan gives: it may lead anywhere."""
-        name = str(stated["file"])
+    def file(self, entry: Mapping[str, Any]) -> Path | None:
+        """Return the path of a recorded picture, None for a name no scan gives: it could lead anywhere."""
+        name = str(entry["file"])
         return self.path / name if FILE_NAME.fullmatch(name) else None
 
 
@@ -102,15 +103,15 @@ def illustrate(
     scorers: Sequence[Scorer],
     options: ScanOptions,
 ) -> RecordLine:
-    """Return a record with the pictures of its most telling faces, which are written.
+    """Write the pictures of a record's most telling faces, and return the record with their entries.
 
     Args:
-        record: Of a video whose stages have all ended.
-        held: The pictures of its frames and faces.
-        folder: Where they go.
-        scorers: The detectors, none where faces only were wanted.
-        options: The scan's parameters. Unless explanations were asked for, only the faces that are pictured
-            keep theirs.
+        record: The record of a video whose stages have all ended.
+        held: The held pictures of its frames and faces.
+        folder: Where to write them.
+        scorers: The detectors, empty if only faces were requested.
+        options: The scan's parameters. Unless explanations were requested, only the faces with pictures keep
+            theirs.
 
     Raises:
         DeepscanError: A picture cannot be written.

@@ -1,4 +1,4 @@
-"""Pictures of the faces that a person should look at: scaled, bounded in number and bytes, hashed."""
+"""Hold, scale and encode pictures of the faces a person should look at, limited in number and bytes."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,20 @@ from deepscan.faces.quality import QualityRule
 from deepscan.media.frames import Frame, Image
 from deepscan.scanning.telling import MAX_FACES, MAX_PERSONS, Line, shown_first, telling_faces
 
-#: Longer side of the picture of a whole frame, in pixels; a smaller frame stays as it is.
+#: Longer side of the picture of a whole frame, in pixels; smaller frames keep their size.
 LONG_SIDE = 640
-#: Bytes of one video's pictures at most.
+#: Maximum bytes of one video's pictures.
 VIDEO_BYTES = 1_000_000
 #: JPEG qualities, in [0, 100].
 FRAME_QUALITY, FACE_QUALITY = 80, 90
-#: Bytes of one video's pictures that wait uncompressed for the scores; beyond, the oldest wait as JPEG.
+#: Maximum bytes of one video's uncompressed pictures that wait for scores; beyond that, the oldest become
+#: JPEGs.
 HELD_BYTES = 32 << 20
-#: How a face is cut where there is no model that has its own recipe.
+#: How a face is cut without a model, which would have its own recipe.
 WITHOUT_MODEL = CropRecipe(side=224, scale=1.3, interpolation="area", border="reflect")
 
 PictureKind = Literal["frame", "face"]
-#: A picture that is held: index of the frame and None, or box and recipe of the face.
+#: Key of a held picture: index of the frame, and box and recipe of the face or None and None.
 _Key = tuple[int, tuple[float, ...] | None, CropRecipe | None]
 
 
@@ -35,16 +36,16 @@ class Picture:
     """A picture of a frame, or of a face in it.
 
     Attributes:
-        kind: `frame`, the whole frame, upright with square pixels, or `face`, a crop as a model saw it.
+        kind: `frame` for the whole frame, upright with square pixels; `face` for a crop as a model saw it.
         index: Index of the frame.
         pts: Its presentation time in seconds.
         jpeg: The picture.
-        width: Of the picture, in pixels.
-        height: Likewise.
-        scale: Pixels of the picture a pixel of the frame, in (0, 1]; None of a face.
-        track: Whose face it is, None of a frame.
-        crop: Which of the crops of that face: models that cut it differently see different ones.
-        models: Names of the models that saw the crop; none without a model.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+        scale: Pixels of the picture per pixel of the frame, in (0, 1]; None for a face.
+        track: Id of the face's track, None for a frame.
+        crop: Number of the crop of that face: models with different recipes see different crops.
+        models: Names of the models that saw the crop, empty without a model.
     """
 
     kind: PictureKind
@@ -59,16 +60,16 @@ class Picture:
     models: tuple[str, ...] = ()
 
     def name(self, video: str) -> str:
-        """Return the name of its file.
+        """Return its file name.
 
         Args:
-            video: SHA-256 of the video: names of videos may hold anything, and come twice.
+            video: SHA-256 of the video. Video names can contain anything and need not be unique.
         """
         parts = [video, self.index, *([] if self.track is None else [self.track])]
         return "-".join(map(str, [*parts, *([self.crop] if self.crop else [])])) + ".jpg"
 
     def to_json(self, video: str) -> dict[str, Any]:
-        """Return what the record says of the picture.
+        """Return the picture's entry in the record.
 
         Args:
             video: SHA-256 of the video.
@@ -91,7 +92,7 @@ class Picture:
 
 @dataclass(slots=True)
 class HeldPictures:
-    """Pictures of a video's frames and faces, from when they are seen until it is known which are telling."""
+    """Pictures of a video's frames and faces, held until it is known which of them to keep."""
 
     _raw: dict[_Key, tuple[Image, int]] = field(default_factory=dict)
     _raw_bytes: int = 0
@@ -100,11 +101,11 @@ class HeldPictures:
     _scales: dict[int, float] = field(default_factory=dict)
 
     def add(self, frame: Frame, faces: Sequence[tuple[Sequence[float], Mapping[CropRecipe, Image]]]) -> None:
-        """Hold pictures of a frame and its faces; nothing of a frame without any.
+        """Hold pictures of a frame and its faces; nothing for a frame without faces.
 
         Args:
-            frame: Its image is not kept.
-            faces: Box, as the record has it, and crops of each by recipe.
+            frame: The frame. Its image is not kept.
+            faces: For each face its box, as in the record, and its crops by recipe.
         """
         if not faces:
             return
@@ -115,7 +116,7 @@ class HeldPictures:
                 self._hold((frame.index, tuple(box), recipe), crop, FACE_QUALITY)
 
     def frame(self, line: Line) -> Picture | None:
-        """Return the picture of the frame of a face, None where it is not held."""
+        """Return the picture of a face's frame, None if it is not held."""
         key = (line["index"], None, None)
         if (jpeg := self._jpeg(key)) is None:
             return None
@@ -123,21 +124,22 @@ class HeldPictures:
         return Picture("frame", line["index"], line["pts"], jpeg, width, height, self._scales[line["index"]])
 
     def faces(self, line: Line, recipes: Mapping[CropRecipe, tuple[str, ...]]) -> list[Picture]:
-        """Return the pictures of a face, one for each recipe.
+        """Return the pictures of a face, one per recipe.
 
         Args:
-            line: The face, one of a record's `frames`.
-            recipes: The names of the models of each recipe.
+            line: The face's line in the record's `frames`.
+            recipes: Recipe -> names of the models that use it.
         """
         pictures: list[Picture] = []
         for recipe, models in recipes.items():
             key = (line["index"], tuple(line["box"]), recipe)
             if (jpeg := self._jpeg(key)) is not None:
-                size, at = self._sizes[key], len(pictures)
-                own = Picture(
-                    "face", line["index"], line["pts"], jpeg, *size, None, line["track"], at, models
+                size, number = self._sizes[key], len(pictures)
+                pictures.append(
+                    Picture(
+                        "face", line["index"], line["pts"], jpeg, *size, None, line["track"], number, models
+                    )
                 )
-                pictures.append(own)
         return pictures
 
     def _hold(self, key: _Key, image: Image, quality: int) -> None:
@@ -156,7 +158,7 @@ class HeldPictures:
 
 
 def shrink(image: Image) -> tuple[Image, float]:
-    """Return a frame as its picture shows it, memory of its own, and by how much it was scaled.
+    """Return a scaled-down copy of a frame, and the scale factor.
 
     Args:
         image: Shape (height, width, 3), uint8.
@@ -166,7 +168,8 @@ def shrink(image: Image) -> tuple[Image, float]:
     if scale >= 1:
         return image.copy(), 1.0
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    # By halves, then by less than two: OpenCV averages 2 x 2 pixels ten times quicker than other areas.
+    # Halve repeatedly, then scale by less than two: OpenCV averages 2 x 2 pixels ten times faster than other
+    # areas.
     while image.shape[1] >= 2 * size[0] and image.shape[0] >= 2 * size[1]:
         high, wide = image.shape[0] // 2, image.shape[1] // 2
         even = image[: 2 * high, : 2 * wide]
@@ -175,17 +178,17 @@ def shrink(image: Image) -> tuple[Image, float]:
 
 
 def _encode(image: Image, quality: int) -> bytes:
-    made, jpeg = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not made:
+    encoded, jpeg = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
         raise ContractError("a picture could not be encoded", "scan without --evidence")
     return bytes(jpeg.tobytes())
 
 
 def recipes_of(crops: Mapping[str, CropRecipe]) -> dict[CropRecipe, tuple[str, ...]]:
-    """Return the names of the models that cut faces alike, by their recipe; one recipe without models.
+    """Group the names of models by crop recipe; without models, return one default recipe.
 
     Args:
-        crops: The recipe of each model, by name.
+        crops: Name of the model -> its recipe.
     """
     found: dict[CropRecipe, tuple[str, ...]] = {}
     for name, recipe in crops.items():
@@ -201,17 +204,17 @@ def telling_pictures(
     rule: QualityRule | None,
     recipes: Mapping[CropRecipe, tuple[str, ...]],
 ) -> tuple[list[Picture], list[Line]]:
-    """Return the pictures of a video's most telling faces, of `VIDEO_BYTES` at most, and those faces.
+    """Return the pictures of a video's most telling faces, at most `VIDEO_BYTES`, and those faces' lines.
 
-    First each person's most telling face is taken with its frame, then each one's second and so on, as long
-    as there is room.
+    First each person's most telling face is taken with its frame, then each person's second and so on, until
+    the space is used up.
 
     Args:
         record: A parsed line of a journal.
-        held: The pictures of its frames and faces.
-        calibrations: As `telling_faces` takes them.
-        rule: Likewise.
-        recipes: As `recipes_of` gives them.
+        held: The held pictures of its frames and faces.
+        calibrations: As for `telling_faces`.
+        rule: As for `telling_faces`.
+        recipes: As returned by `recipes_of`.
     """
     chosen = _by_person(record, calibrations, rule)
     pictures: list[Picture] = []
@@ -234,7 +237,7 @@ def telling_pictures(
 def pictured_faces(
     record: Mapping[str, Any], calibrations: Mapping[str, Calibration | None], rule: QualityRule | None
 ) -> list[Line]:
-    """Return the faces of a record that pictures are wanted of, as `telling_pictures` takes them."""
+    """Return the faces of a record that should have pictures, in the order of `telling_pictures`."""
     return [line for own in _by_person(record, calibrations, rule) for line in own]
 
 

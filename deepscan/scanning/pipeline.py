@@ -1,4 +1,4 @@
-"""The road of a scan: decode -> find faces -> score -> judge, batched over frames and over videos."""
+"""Scan pipeline: decode -> find faces -> score -> judge, in batches across frames and videos."""
 
 import time
 from collections import deque
@@ -36,27 +36,27 @@ from deepscan.scanning.record_lines import RecordLine, utc_now
 
 T = TypeVar("T")
 
-#: Faces of a video that go through the face filter together.
+#: Number of faces of a video that go through the face filter together.
 FILTER_BATCH = 32
 
 
 @dataclass(slots=True, eq=False)
 class VideoState:
-    """A video on its way: what has been found of it so far.
+    """A video in progress, with everything found in it so far.
 
     Attributes:
-        path: As it was named or found.
-        started: When its scan began, UTC.
+        path: Path of the video as bytes, as it was named or found.
+        started: Time at which its scan began, UTC.
         clock: The same on the monotonic clock, in seconds.
-        sampled: Index and presentation time of each frame that was looked at.
-        thumbnails: The small copy of each, by which shots are found.
-        observations: The faces found, with their raw scores as they come.
-        waiting: Frames and crops that have not been through their stage yet.
-        report: How its decoding ended, None while it goes on.
-        failure: What a stage of ours could not do with it, empty where none failed.
-        follow_state: Where its faces were last.
-        seconds: Stage -> seconds of it that fell to this video.
-        pictures: Of its frames and faces, None where none are kept.
+        sampled: Index and presentation time of each sampled frame.
+        thumbnails: Thumbnail of each sampled frame, for finding shots.
+        observations: The faces found, with their raw scores as they arrive.
+        waiting: Number of frames and crops that have not been through their stage yet.
+        report: How its decoding ended, None until then.
+        failure: Error message of the stage that failed; empty on success.
+        follow_state: State of following its faces.
+        seconds: Stage -> seconds spent on this video.
+        pictures: Pictures of its frames and faces, None if none are kept.
     """
 
     path: bytes
@@ -73,25 +73,25 @@ class VideoState:
     pictures: HeldPictures | None = None
 
 
-#: A face on its way to the detectors, cut as each wants it, and what became of a batch of them by each one's
-#: name, with the seconds that it took.
+#: A face on its way to the detectors, with a crop by each recipe.
 FaceCrop = tuple[VideoState, FaceObservation, Mapping[CropRecipe, Image]]
+#: Name of the detector -> results of a batch of faces, and the seconds it took.
 Judged = tuple[dict[str, list[tuple[float, Explanation | None] | Exception]], float]
 
 
 class Pipeline:
-    """Scans videos with one face finder, some detectors and one pool of decoders.
+    """Pipeline with one face finder, any number of detectors and one pool of decoders.
 
     Args:
         options: The scan's parameters.
-        pool: The decoders, fenced.
+        pool: The isolated decoders.
         finder: The face finder.
-        scorers: The detectors, none to find faces only.
+        scorers: The detectors, empty to only find faces.
         run: Identifier of the run, for the records.
-        warn: Takes what a user must be told while the scan goes on.
-        face_filter: Tells faces from what the finder takes for one; None to believe the finder.
-        looks: Knows a person's faces again in another shot; None to go by their appearance alone.
-        pictures: Where pictures of the most telling faces go, None for none.
+        warn: Called with warnings for the user while the scan goes on.
+        face_filter: Rejects false detections of the finder, None to accept them all.
+        looks: Recognises a person's faces in other shots, None to use their appearance only.
+        pictures: Where to write pictures of the most telling faces, None for none.
     """
 
     def __init__(
@@ -113,15 +113,15 @@ class Pipeline:
         self._pool = pool
         self._faces: FaceStage[VideoState] = FaceStage(finder)
         self._scorers = tuple(scorers)
-        # Crops that go through the detectors together.
+        # Number of crops that go through the detectors together.
         self._batch = max((scorer.batch for scorer in self._scorers), default=1)
         self._batchers = {scorer.card.name: AdaptiveBatcher(self._batch) for scorer in self._scorers}
         self._run, self._warn = run, warn
         self._videos: dict[int, VideoState] = {}
         self._crops: deque[FaceCrop] = deque()
         self._scoring: tuple[list[FaceCrop], Future[Judged]] | None = None
-        # A thread of its own: the detectors work on one batch, one after the other, while faces are found
-        # for the next.
+        # A separate thread: the detectors work on one batch, one after the other, while faces are found for
+        # the next.
         self._detector = ThreadPoolExecutor(1, thread_name_prefix="detector")
 
     def scan(
@@ -129,12 +129,12 @@ class Pipeline:
         paths: Iterable[bytes],
         on_progress: Callable[[bytes | None], None] = lambda path: None,
     ) -> Generator[RecordLine, None, None]:
-        """Scan videos and yield the record of each as it ends; nothing goes on but decoding meanwhile.
+        """Scan videos and yield the record of each as it ends; between records, only decoding goes on.
 
         Args:
-            paths: Files, encoded as the file system has them. There is one record for each.
-            on_progress: Called with the path of each video that is begun, and with None twice a second or
-                oftener while videos are at work.
+            paths: The files as bytes. Each gets one record.
+            on_progress: Called with the path of each video that is started, and with None at least twice a
+                second while videos are being scanned.
         """
         try:
             yield from self._work_off(iter(enumerate(paths)), on_progress)
@@ -159,16 +159,16 @@ class Pipeline:
             else:
                 waiting = 0.01 if self._scoring else 0.5
             quiet = not self._take(self._pool.poll(waiting))
-            # A batch is run when it is full, or when nothing more has come to fill it. A crowd's crops may
-            # not pile up: with two batches of them waiting, no more faces are looked for.
+            # Run a batch when it is full, or when nothing has arrived to fill it. Crops of a crowd must not
+            # pile up: with two batches of them waiting, do not find more faces.
             if len(self._crops) >= self._batch or (quiet and self._crops and not self._faces):
                 self._score(wait=len(self._crops) >= 2 * self._batch)
             if len(self._crops) < 2 * self._batch and (
                 len(self._faces) >= FRAME_BATCH or (quiet and self._faces)
             ):
-                begun = time.monotonic()
+                started = time.monotonic()
                 videos = self._faces.run(self._keep)
-                self._charge("faces", time.monotonic() - begun, videos)
+                self._charge("faces", time.monotonic() - started, videos)
             self._collect(wait=False)
             yield from self._finish()
             on_progress(None)
@@ -185,13 +185,13 @@ class Pipeline:
         video.sampled.append((frame.index, frame.pts))
         video.thumbnails.append(thumbnail(frame.image))
         pictured = []
-        for cut in run_isolating_failures(
+        for result in run_isolating_failures(
             lambda part: [self._cut(frame, detection) for detection in part], detections
         ):
-            if isinstance(cut, Exception):
-                video.failure = f"cutting a face out failed at frame {frame.index}: {cut}"
+            if isinstance(result, Exception):
+                video.failure = f"cropping a face failed at frame {frame.index}: {result}"
                 continue
-            observation, crops = cut
+            observation, crops = result
             video.observations.append(observation)
             if video.pictures is not None:
                 pictured.append((observation.face.to_json()["box"], crops))
@@ -202,59 +202,61 @@ class Pipeline:
             video.pictures.add(frame, pictured)
 
     def _cut(self, frame: Frame, detection: Detection) -> tuple[FaceObservation, dict[CropRecipe, Image]]:
-        # One crop for quality, look and filter whatever the model, so that the persons are the same for all.
+        # One crop for quality, appearance and filter, whatever the model, so that persons are the same for
+        # all models.
         crop = align(frame.image, detection.landmarks, WITH_MARGIN)
-        seen = reference_crop(crop)
-        quality = assess(seen, detection)
-        face = Face(frame.index, frame.pts, detection, quality, appearance(seen), grey=grey_crop(seen))
-        shown = None if self._filter is None else filter_crop(crop)
+        reference = reference_crop(crop)
+        quality = assess(reference, detection)
+        look, grey = appearance(reference), grey_crop(reference)
+        face = Face(frame.index, frame.pts, detection, quality, look, grey=grey)
+        filtered = None if self._filter is None else filter_crop(crop)
         recipes = {scorer.recipe for scorer in self._scorers}
         if self._pictures is not None and not recipes:
             recipes = {WITHOUT_MODEL}
-        return FaceObservation(face, seen=shown), {
-            wanted: align(frame.image, detection.landmarks, wanted) for wanted in recipes
+        return FaceObservation(face, seen=filtered), {
+            recipe: align(frame.image, detection.landmarks, recipe) for recipe in recipes
         }
 
     def _ask_filter(self, video: VideoState, face_filter: FaceFilter) -> None:
-        """Give a video's faces their scores by the face filter: of many at a time each costs half as much."""
-        begun = time.monotonic()
+        """Score a video's faces with the face filter; in batches each face takes half the time."""
+        started = time.monotonic()
         for start in range(0, len(video.observations), FILTER_BATCH):
             part = video.observations[start : start + FILTER_BATCH]
-            crops = [seen.seen for seen in part if seen.seen is not None]
-            scores = run_isolating_failures(lambda some: face_filter.score(some).tolist(), crops)
-            for seen, score in zip(part, scores, strict=True):
+            crops = [observation.seen for observation in part if observation.seen is not None]
+            scores = run_isolating_failures(lambda batch: face_filter.score(batch).tolist(), crops)
+            for observation, score in zip(part, scores, strict=True):
                 if isinstance(score, Exception):
-                    video.failure = f"the face filter failed at frame {seen.face.index}: {score}"
+                    video.failure = f"the face filter failed at frame {observation.face.index}: {score}"
                     continue
-                seen.face, seen.seen = replace(seen.face, face_score=score), None
-        self._charge("faces", time.monotonic() - begun, [video])
+                observation.face, observation.seen = replace(observation.face, face_score=score), None
+        self._charge("faces", time.monotonic() - started, [video])
 
     def _score(self, *, wait: bool) -> None:
-        """Give the detectors a batch of crops, unless they are at work and are not waited for."""
+        """Give the detectors a batch of crops, unless they are busy and `wait` is False."""
         self._collect(wait=wait)
         if self._scoring is None:
             batch = take_first(self._crops, self._batch)
             self._scoring = batch, self._detector.submit(self._judged, batch)
 
     def _judged(self, batch: list[FaceCrop]) -> Judged:
-        begun = time.monotonic()
+        started = time.monotonic()
         judged = {
             scorer.card.name: self._batchers[scorer.card.name].run(partial(self._judge, scorer), batch)
             for scorer in self._scorers
         }
-        return judged, time.monotonic() - begun
+        return judged, time.monotonic() - started
 
     def _collect(self, *, wait: bool) -> None:
-        """Take what the detectors have made of their batch, if they have ended or are waited for."""
+        """Take the results of the detectors' batch if it is finished, or when it is with `wait`."""
         if self._scoring is None or not (wait or self._scoring[1].done()):
             return
         batch, (judged, seconds) = self._scoring[0], self._scoring[1].result()
         self._scoring = None
-        for name, each in judged.items():
+        for name, results in judged.items():
             if warning := self._batchers[name].warning:
                 self._batchers[name].warning = ""
                 self._warn(f"the detector {name}: {warning}")
-            for (video, observation, _), found in zip(batch, each, strict=True):
+            for (video, observation, _), found in zip(batch, results, strict=True):
                 if isinstance(found, Exception):
                     video.failure = f"the detector {name} failed at frame {observation.face.index}: {found}"
                     continue
@@ -266,7 +268,7 @@ class Pipeline:
         self._charge("detector", seconds, [video for video, _, _ in batch])
 
     def _judge(self, scorer: Scorer, batch: list[FaceCrop]) -> list[tuple[float, Explanation | None]]:
-        crops = np.stack([cut[scorer.recipe] for _, _, cut in batch])
+        crops = np.stack([crops_by_recipe[scorer.recipe] for _, _, crops_by_recipe in batch])
         if not (self._options.explain or self._options.evidence):
             return [(raw, None) for raw in scorer.score(crops).tolist()]
         scores, explained = scorer.explain(crops)

@@ -1,4 +1,4 @@
-"""Score and verdict once more, from what a record has kept of its faces, by the functions of the scan."""
+"""Recompute scores and verdict from the faces in a record, with the functions of the scan."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,35 +14,35 @@ from deepscan.faces.tracks import FaceTrack
 from deepscan.scanning.fusion import logit_mean, scoring_only
 from deepscan.scanning.outcome import judge, track_lines
 
-#: Half of the last digit of the scores in a record, and what two roundings may differ by.
+#: Half of the last digit of the scores in a record, and the largest difference between two rounded values.
 HALF, ROUNDING = 5e-7, 1.1e-6
-#: What is not computed again: medians of figures that were rounded since.
-_LEFT = frozenset({"quality", "face_score"})
+#: Not recomputed: medians of values that were rounded afterwards.
+_NOT_COMPUTED = frozenset({"quality", "face_score"})
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a record states, and what its frames give instead.
+    """A recorded value that differs from what the record's frames give.
 
     Attributes:
-        what: Such as `verdict` or `tracks 0 score`.
-        stated: As the record has it.
-        computed: As it comes out now.
+        place: Where in the record, such as `verdict` or `tracks 0 score`.
+        recorded: The value in the record.
+        computed: The recomputed value.
     """
 
-    what: str
-    stated: Any
+    place: str
+    recorded: Any
     computed: Any
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingRules:
-    """What of a run decides scores and verdicts, once the faces have their raw scores.
+    """The part of a run that decides scores and verdicts, once the faces have raw scores.
 
     Attributes:
-        calibrations: Of each model by name, None of one that has none.
+        calibrations: Name of the model -> its calibration, None if it has none.
         quality: Which faces count.
-        min_share: Least share of the sampled frames with a face that counts, in [0, 1].
+        min_share: Minimum share of sampled frames with a face that counts, in [0, 1].
     """
 
     calibrations: Mapping[str, Calibration | None]
@@ -51,62 +51,68 @@ class JudgingRules:
 
     @classmethod
     def of_run(cls, run: Mapping[str, Any]) -> "JudgingRules":
-        """Return the rules that a run's record states.
+        """Return the rules in a run's record.
 
         Raises:
-            KeyError: It lacks some of them; so do `TypeError` and `ValueError` say that they are no rules.
+            KeyError: Some are missing.
+            TypeError: They have another form.
+            ValueError: They are not valid rules.
         """
-        one = run["model"]
-        models = run.get("models") or ({one["name"]: one} if one else {})
+        model = run["model"]
+        models = run.get("models") or ({model["name"]: model} if model else {})
         calibrations = {name: model["calibration"] for name, model in models.items()}
         return cls(
-            {name: Calibration.from_json(each) if each else None for name, each in calibrations.items()},
+            {name: Calibration.from_json(entry) if entry else None for name, entry in calibrations.items()},
             QualityRule(**run["parameters"]["quality"]),
             run["parameters"]["min_share"],
         )
 
 
 def differences(record: Mapping[str, Any], rules: JudgingRules) -> list[Difference]:
-    """Return where a record is not what its own frames give.
+    """Return where a record differs from what its own frames give.
 
-    Raw scores are kept to six digits: what lies between the outcomes of all of them half a digit lower and
-    half a digit higher is the same. Who is who, whether a track is a face and whether it keeps still were
-    decided by pixels, and are taken as stated.
+    Raw scores are recorded with six digits. So a value counts as equal if it is within the outcomes for all
+    raw scores half a digit lower and half a digit higher. Which faces are one person, whether a track is a
+    face and whether it is still were decided from pixels, and are taken as recorded.
 
     Args:
         record: A parsed line of a journal.
-        rules: Those of its run.
+        rules: The rules of its run.
 
     Raises:
-        KeyError: Something is missing; so do `TypeError`, `ValueError` and `IndexError` say that something is
-            not as this version writes it.
+        KeyError: Something is missing.
+        TypeError: Something has another form than this version writes.
+        ValueError: Likewise.
+        IndexError: Likewise.
     """
     if not record["tracks"]:
         expected: dict[str, Any] = {"verdict": None, "score": None, "calibrated": False}
         if record["status"] == "ok":
-            raise ValueError("status ok, and no person")
+            raise ValueError("status ok without a person")
         return list(_compare("", {key: record[key] for key in expected}, [expected] * 3))
     outcomes = [_outcome(record, rules, shift) for shift in (0.0, -HALF, HALF)]
-    stated = {key: record[key] for key in outcomes[0] if key in record}
-    stated["frames"] = [_fused(frame) for frame in record["frames"]]
-    return list(_compare("", stated, outcomes))
+    recorded = {key: record[key] for key in outcomes[0] if key in record}
+    recorded["frames"] = [_fused(frame) for frame in record["frames"]]
+    return list(_compare("", recorded, outcomes))
 
 
 def _outcome(record: Mapping[str, Any], rules: JudgingRules, shift: float) -> dict[str, Any]:
-    """Return what a record should state, with all raw scores shifted by as much."""
+    """Return what a record should contain, with all raw scores shifted by the same amount."""
     faces = [frame for frame in record["frames"] if frame["track"] is not None]
-    made = {id(frame): _face(frame) for frame in faces}
+    face_of = {id(frame): _face(frame) for frame in faces}
     tracks = [
         FaceTrack(
             line["id"],
-            tuple(made[id(frame)] for frame in faces if frame["track"] == line["id"]),
+            tuple(face_of[id(frame)] for frame in faces if frame["track"] == line["id"]),
             is_face=line.get("reason") != "no_face",
             still=line.get("still", False),
         )
         for line in record["tracks"]
     ]
     names = list(rules.calibrations)
-    raws = {name: {made[id(frame)]: _shifted(_raw(frame, name), shift) for frame in faces} for name in names}
+    raws = {
+        name: {face_of[id(frame)]: _shifted(_raw(frame, name), shift) for frame in faces} for name in names
+    }
     judgement, models = judge(
         tracks,
         raws,
@@ -127,13 +133,13 @@ def _outcome(record: Mapping[str, Any], rules: JudgingRules, shift: float) -> di
     }
     if len(models) > 1:
         found["models"] = [
-            {"name": name, "verdict": one.verdict, "score": one.score, "calibrated": one.calibrated}
-            for name, one in ((name, models[name].judgement) for name in names)
+            {"name": name, "verdict": own.verdict, "score": own.score, "calibrated": own.calibrated}
+            for name, own in ((name, models[name].judgement) for name in names)
         ]
-        heard = scoring_only(models)
+        scoring = scoring_only(models)
         found["frames"] = [
-            {"score": logit_mean([raws[name][made[id(frame)]] for name in heard])}
-            if id(frame) in made
+            {"score": logit_mean([raws[name][face_of[id(frame)]] for name in scoring])}
+            if id(frame) in face_of
             else {}
             for frame in record["frames"]
         ]
@@ -146,7 +152,7 @@ def _face(frame: Mapping[str, Any]) -> Face:
         np.array(frame["landmarks"], dtype=np.float32),
         frame["probability"],
     )
-    # Its look was decided on when tracks were made.
+    # The appearance is not recorded; it was only needed for grouping faces into tracks.
     look = np.zeros(1, dtype=np.float32)
     quality = Quality.from_json(frame["quality"])
     return Face(frame["index"], frame["pts"], detection, quality, look, frame.get("face_score", 1.0))
@@ -158,7 +164,7 @@ def _raw(frame: Mapping[str, Any], model: str) -> float:
 
 def _shifted(raw: float, shift: float) -> float:
     if not 0 <= raw <= 1:
-        raise ValueError(f"a raw score is in [0, 1], not {raw}")
+        raise ValueError(f"a raw score must be in [0, 1], not {raw}")
     return min(max(raw + shift, 0.0), 1.0)
 
 
@@ -166,24 +172,25 @@ def _fused(frame: Mapping[str, Any]) -> dict[str, Any]:
     return {"score": frame["score"]} if "scores" in frame else {}
 
 
-def _compare(where: str, stated: Any, computed: Sequence[Any]) -> Iterator[Difference]:
-    """Yield where what is stated is none of three outcomes; keys that it lacks are left out."""
-    first = computed[0]
-    if isinstance(first, dict) and isinstance(stated, dict):
+def _compare(place: str, recorded: Any, outcomes: Sequence[Any]) -> Iterator[Difference]:
+    """Yield the differences between recorded values and all outcomes; missing keys are ignored."""
+    first = outcomes[0]
+    if isinstance(first, dict) and isinstance(recorded, dict):
         for key in first:
-            if key in stated and key not in _LEFT:
-                yield from _compare(f"{where} {key}".strip(), stated[key], [each[key] for each in computed])
-    elif isinstance(first, list) and isinstance(stated, list) and len(first) == len(stated):
-        for place, item in enumerate(stated):
-            yield from _compare(f"{where} {place}", item, [each[place] for each in computed])
-    elif not _same(stated, computed):
-        yield Difference(where, stated, round(first, 6) if isinstance(first, float) else first)
+            if key in recorded and key not in _NOT_COMPUTED:
+                values = [outcome[key] for outcome in outcomes]
+                yield from _compare(f"{place} {key}".strip(), recorded[key], values)
+    elif isinstance(first, list) and isinstance(recorded, list) and len(first) == len(recorded):
+        for index, item in enumerate(recorded):
+            yield from _compare(f"{place} {index}", item, [outcome[index] for outcome in outcomes])
+    elif not _same(recorded, outcomes):
+        yield Difference(place, recorded, round(first, 6) if isinstance(first, float) else first)
 
 
-def _same(stated: Any, computed: Sequence[Any]) -> bool:
-    if any(type(each) is type(stated) and each == stated for each in computed):
+def _same(recorded: Any, outcomes: Sequence[Any]) -> bool:
+    if any(type(outcome) is type(recorded) and outcome == recorded for outcome in outcomes):
         return True
-    numbers = [each for each in (stated, *computed) if isinstance(each, float | int)]
-    if len(numbers) != 1 + len(computed) or isinstance(stated, bool):
+    numbers = [value for value in (recorded, *outcomes) if isinstance(value, float | int)]
+    if len(numbers) != 1 + len(outcomes) or isinstance(recorded, bool):
         return False
-    return bool(min(computed) - ROUNDING <= stated <= max(computed) + ROUNDING)
+    return bool(min(outcomes) - ROUNDING <= recorded <= max(outcomes) + ROUNDING)

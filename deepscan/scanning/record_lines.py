@@ -36,7 +36,7 @@ class RecordLine:
         frames: One for each face, and one for each frame without any.
         shots: One for each run of sampled frames without a cut between them.
         media: Facts about the file and the decoder used.
-        model: Name and weights of the model, None without one; of several the name of all.
+        model: Name and weights of the model, None without one; with several, their common name.
         models: Of several models what each says, as `model` is of one, with its verdict, score and whether
             that is calibrated.
         pictures: Those kept beside the records (`scanning.pictures`), None where none were asked for.

@@ -1,4 +1,4 @@
-"""Resuming an interrupted run: its own parameters and inputs, which records stand, which videos are left."""
+"""Plan how to resume a run: its parameters and inputs, the records to keep, and the videos left."""
 
 import hashlib
 import os
@@ -20,10 +20,10 @@ from deepscan.scanning.runfile import FREE_PARAMETERS, typed_option
 
 @dataclass(frozen=True, slots=True)
 class ResumePlan:
-    """What a resumed run keeps and what it does.
+    """What a resumed run keeps and what it scans.
 
     Attributes:
-        kept: Records that stand, those of videos that this command line does not name included.
+        kept: Records to keep, including those of videos that this command line does not name.
         todo: Paths that are left to scan.
     """
 
@@ -31,59 +31,63 @@ class ResumePlan:
     todo: tuple[bytes, ...]
 
 
-def resumed_options(run: Mapping[str, Any], given: Mapping[str, Any]) -> ScanOptions:
-    """Return the parameters that a run was begun with.
+def resumed_options(run: Mapping[str, Any], overrides: Mapping[str, Any]) -> ScanOptions:
+    """Return the parameters with which a run was started.
 
     Args:
         run: The run's record.
-        given: Parameters that are given again, by their names in `ScanOptions`.
+        overrides: Parameters that are given again, by their names in `ScanOptions`.
 
     Raises:
-        ContractError: One of these differs.
-        UsageError: The run's record has what this version does not know.
+        ContractError: One of them differs.
+        UsageError: The run's record has values that this version does not know.
     """
-    stated = run.get("parameters") or {}
-    names = [each.name for each in fields(ScanOptions) if each.name != "quality"]
-    kept = {"model": AUTO, "also": (), **{name: stated[name] for name in names if name in stated}}
+    recorded = run.get("parameters") or {}
+    names = [field.name for field in fields(ScanOptions) if field.name != "quality"]
+    kept = {"model": AUTO, "also": (), **{name: recorded[name] for name in names if name in recorded}}
     kept |= {
         "model": _found_again(kept["model"], run),
         "also": tuple(_found_again(name, run) for name in kept["also"]),
     }
     differing = [
         f"{typed_option(name)} {_shown(kept[name])}, not {_shown(value)}"
-        for name, value in given.items()
+        for name, value in overrides.items()
         if name not in FREE_PARAMETERS and name in kept and kept[name] != value
     ]
     if differing:
         raise ContractError(
-            f"the run was begun with {'; '.join(differing)}",
-            "leave the options out: --resume takes those of the run",
+            f"the run was started with {'; '.join(differing)}",
+            "leave these options out: --resume uses those of the run",
         )
-    # A model that is named is not one more.
-    return ScanOptions(**{**kept, **({"also": ()} if "model" in given else {}), **given})
+    # A model that is named replaces the others.
+    return ScanOptions(**{**kept, **({"also": ()} if "model" in overrides else {}), **overrides})
 
 
 def resumed_inputs(run: Mapping[str, Any]) -> ScanInputs:
-    """Return what the sessions of a run were given to scan, all together; nothing where that is not kept."""
-    told = [ScanInputs.from_json(each["inputs"]) for each in run.get("sessions", ()) if each.get("inputs")]
+    """Return the inputs of all sessions of a run together; empty if they were not recorded."""
+    inputs = [
+        ScanInputs.from_json(session["inputs"])
+        for session in run.get("sessions", ())
+        if session.get("inputs")
+    ]
     return ScanInputs(
-        named=tuple(dict.fromkeys(name for each in told for name in each.named)),
-        lists=tuple(dict.fromkeys(name for each in told for name in each.lists)),
-        stdin=any(each.stdin for each in told),
-        null=any(each.null for each in told),
-        folder=told[0].folder if told else "",
+        named=tuple(dict.fromkeys(name for part in inputs for name in part.named)),
+        lists=tuple(dict.fromkeys(name for part in inputs for name in part.lists)),
+        stdin=any(part.stdin for part in inputs),
+        null=any(part.null for part in inputs),
+        folder=inputs[0].folder if inputs else "",
     )
 
 
 def _shown(value: object) -> str:
-    """Return the value of a parameter as it is typed, or whether a switch is on."""
+    """Return the value of a parameter as it is typed, or `on` or `off` for a switch."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _found_again(model: str, run: Mapping[str, Any]) -> str:
-    """Return the name of a model, or its folder where the run's first session had it."""
+    """Return the name of a model, or its folder if the run's first session had it there."""
     sessions = run.get("sessions") or [{}]
     folder = Path(sessions[0].get("folder") or ".") / model
     return str(folder) if (folder / CARD).is_file() else model
@@ -92,23 +96,23 @@ def _found_again(model: str, run: Mapping[str, Any]) -> str:
 def plan(
     paths: Sequence[bytes], recorded: Iterable[JournalEntry], retry: Collection[Status] = ()
 ) -> ResumePlan:
-    """Hold a journal against the files as they are now.
+    """Compare a journal with the files as they are now.
 
-    A record stands while its file has the SHA-256 that it states. One without a SHA-256 (no permission, a
-    name that leads nowhere) stands while there is no file to be read there.
+    A record is kept if its file still has the recorded SHA-256. A record without SHA-256 (no permission, a
+    broken link) is kept if there is still not a readable file.
 
     Args:
-        paths: The files that the command line means.
-        recorded: The journal's entries; of several for one path the last counts.
-        retry: Statuses whose videos are scanned again.
+        paths: The files that the command line names.
+        recorded: The journal's entries; if a path has several, the last counts.
+        retry: Statuses of videos to scan again.
     """
     known = {os.path.realpath(entry.path): entry for entry in recorded}
     wanted = {os.path.realpath(path): path for path in paths}
-    again = [key for key in wanted if key in known and known[key].status not in retry]
-    # Hashing leaves the interpreter free, so that threads read several files at once.
+    candidates = [key for key in wanted if key in known and known[key].status not in retry]
+    # Hashing releases the interpreter lock, so threads can read several files at once.
     with ThreadPoolExecutor() as threads:
-        stood = threads.map(lambda key: _unchanged(key, known[key]), again)
-        standing = {key for key, same in zip(again, stood, strict=True) if same}
+        unchanged = threads.map(lambda key: _unchanged(key, known[key]), candidates)
+        standing = {key for key, same in zip(candidates, unchanged, strict=True) if same}
     return ResumePlan(
         kept=tuple(entry for key, entry in known.items() if key in standing or key not in wanted),
         todo=tuple(path for key, path in wanted.items() if key not in standing),
@@ -116,7 +120,7 @@ def plan(
 
 
 def _unchanged(path: bytes, entry: JournalEntry) -> bool:
-    # Only a regular file is ever opened: reading a named pipe would wait for ever.
+    # Only open regular files: reading a named pipe would block forever.
     readable = os.path.isfile(path) and os.access(path, os.R_OK)
     if entry.sha256 is None:
         return not readable
@@ -126,5 +130,5 @@ def _unchanged(path: bytes, entry: JournalEntry) -> bool:
         with open(path, "rb") as file:
             return bool(hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256)
     except OSError:
-        # Gone or broken meanwhile: the scan will say how.
+        # It has vanished or broken in the meantime; the scan will report it.
         return False

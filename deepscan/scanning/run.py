@@ -1,4 +1,4 @@
-"""One run of `scan`: loads what it needs, resumes, scans, writes, and says how it ended."""
+"""Run a scan: load, resume, scan, write, and report how it ended."""
 
 import json
 import os
@@ -29,11 +29,11 @@ LOG = get_logger(__name__)
 
 @dataclass(slots=True)
 class RunSummary:
-    """How a run ended.
+    """Counts of the outcomes of a run.
 
     Attributes:
-        statuses: Status -> how many videos, earlier sessions of a resumed run included.
-        verdicts: Verdict -> how many videos, likewise.
+        statuses: Status -> number of videos, including earlier sessions of a resumed run.
+        verdicts: Verdict -> number of videos, likewise.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -47,15 +47,16 @@ class RunSummary:
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """Verdict, or status of a video without one -> how many videos."""
+        """Verdict, or status of a video without one -> number of videos."""
         judged = self.verdicts.total()
         return {**self.statuses, "ok": self.statuses["ok"] - judged, **self.verdicts}
 
     def exit_code(self, fail_on: Collection[str] = ()) -> ExitCode:
-        """Return what the run tells the shell.
+        """Return the run's exit code.
 
         Args:
-            fail_on: Verdicts that are to end in `FOUND_FAKE`, which wins over `SOME_FAILED`.
+            fail_on: Verdicts that make the run end with `FOUND_FAKE`, which takes precedence over
+                `SOME_FAILED`.
         """
         if any(self.verdicts[verdict] for verdict in fail_on):
             return ExitCode.FOUND_FAKE
@@ -64,25 +65,25 @@ class RunSummary:
 
 
 class ScanListener:
-    """What a run tells whoever started it; each method may be overridden."""
+    """Callbacks of a run, which do nothing by default; override those of interest."""
 
     def loaded(self, run: Mapping[str, Any]) -> None:
-        """Everything is loaded; `run` is the run's record."""
+        """Handle that everything is loaded; `run` is the run's record."""
 
     def checking(self, recorded: int) -> None:
-        """So many records of an interrupted run are being held against their files, which must be read."""
+        """Handle that this many records of an interrupted run are being compared with their files."""
 
     def planned(self, todo: int, kept: Iterator[Mapping[str, Any]]) -> None:
-        """So many videos are to be scanned, and these records of an interrupted run stand."""
+        """Handle the plan: how many videos to scan, and the records of an interrupted run that are kept."""
 
     def at_work(self, path: bytes | None) -> None:
-        """This video is begun; None twice a second or oftener while videos are at work."""
+        """Handle that a video has started; None at least twice a second while videos are being scanned."""
 
     def warned(self, line: str) -> None:
-        """Something is not as it should be, and the scan goes on."""
+        """Handle a warning; the scan continues."""
 
     def ended(self, record: Mapping[str, Any]) -> None:
-        """A video has ended; its record is on disk."""
+        """Handle that a video has ended; its record is on disk."""
 
 
 def run_scan(
@@ -101,22 +102,23 @@ def run_scan(
 
     Args:
         paths: The files, see `scanning.paths.collect`.
-        options: The parameters.
+        options: The scan's parameters.
         output: Where the records go.
         command: The command line, for the run's record.
-        listener: Is told what happens.
-        workers: Decoders at once, None for a number that suits the machine.
+        listener: Receives the callbacks.
+        workers: Number of decoding processes, None for a number that suits the machine.
         fail_on: See `RunSummary.exit_code`.
-        custody: Whose evidence it is, for the run's record; a resumed run keeps what is not given.
-        inputs: What the paths come from, for the run's record: a resumed run finds them there.
+        custody: Information about the case for the run's record. A resumed run keeps entries that are not
+            given.
+        inputs: Where the paths come from, for the run's record, so that a resumed run finds them again.
 
     Raises:
-        DeepscanError: Nothing was scanned: a model, a device or the run to resume is not as it must be.
+        DeepscanError: Nothing was scanned, because of a model, a device or the run to resume.
     """
     listener = listener or ScanListener()
     if options.evidence and output.out is None:
         raise UsageError(
-            "--evidence needs --out FILE", "name the run's file: the pictures are kept beside it"
+            "--evidence needs --out FILE", "name the run's file: the pictures are stored next to it"
         )
     written = {os.fsencode(path) for path in output.files}
     if overlap := [path for path in paths if os.path.realpath(path) in written]:
@@ -153,13 +155,13 @@ def iterate_scan(
 ) -> Generator[RecordLine, None, None]:
     """Scan videos and yield the record of each as it ends; nothing is written.
 
-    Everything is loaded, and the decoding processes are started, when the first record is asked for. They are
-    ended with the iterator: at its end, when it is closed or dropped, or when an error is raised.
+    The models are loaded and the decoding processes started when the first record is requested. The processes
+    end with the iterator: at its end, when it is closed or dropped, or when an error is raised.
 
     Args:
         paths: As for `run_scan`.
         options: The parameters.
-        workers: Decoders at once, None for a number that suits the machine and the videos.
+        workers: Number of decoding processes, None for a number that suits the machine and the videos.
 
     Raises:
         DeepscanError: As for `run_scan`.
@@ -194,10 +196,10 @@ def _resumed(
     paths: Sequence[bytes], output: ScanOutput, run: Mapping[str, Any], listener: ScanListener
 ) -> ResumePlan:
     recorded = list(entries(output.journal))
-    if strangers := {entry.run for entry in recorded} - {run["id"]}:
+    if other_runs := {entry.run for entry in recorded} - {run["id"]}:
         raise ContractError(
-            f"{output.journal} holds records of another run, {strangers.pop()}, than {output.run.name}",
-            "begin another run with another --out or with --overwrite",
+            f"{output.journal} has records of another run, {other_runs.pop()}, than {output.run.name}",
+            "start a new run with another --out or with --overwrite",
         )
     runfile.require_unchanged(run, output.journal)
     listener.checking(len(recorded))
@@ -223,7 +225,7 @@ def _scan(
             listener.ended(record.to_json())
         return summary
     if len(run["sessions"]) > 1:
-        # Before the journal changes: the hash of it that an earlier session has left goes first.
+        # Before the journal changes, remove its hash that an earlier session has recorded.
         runfile.write(run, output.run)
     with Journal(output.journal, lines(output.journal, planned.kept) if planned.kept else ()) as journal:
         runfile.write(run, output.run)
@@ -236,7 +238,7 @@ def _scan(
                 summary.count(record.status, record.verdict)
                 listener.ended(line)
         except BaseException as error:
-            # What ended the run is what must be told, even if the rest cannot be written either.
+            # Report the error that ended the run, even if the rest cannot be written either.
             with suppress(Exception):
                 _finish(output, run, exit_code_of(error))
             raise
@@ -248,7 +250,7 @@ def _scan(
 
 
 def _kept(journal: Path, kept: Sequence[JournalEntry]) -> Iterator[Mapping[str, Any]]:
-    # Read anew from their places at the journal's beginning, where they now stand in this order.
+    # Read again from the beginning of the journal, where the kept records are now, in this order.
     with journal.open("rb") as file:
         for _ in kept:
             yield json.loads(file.readline())

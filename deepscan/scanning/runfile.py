@@ -1,4 +1,4 @@
-"""The run's record, `*.run.json` beside the journal: all that decided the outcome, and when it ran."""
+"""Write and read the run's record, `*.run.json` next to the journal: what decided the outcome, and when."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ from deepscan.scanning.strength import cautions
 from deepscan.version import __version__
 from deepscan.versions import libraries, source_commit
 
-#: What a resumed run must share with the run that it goes on with.
+#: Parts of the record that a resumed run must share with the run it continues.
 RESUME_KEYS = ("tool", "parameters", "model", "faces", "face_filter", "looks", "engine")
-#: The same of each of several models, by name.
+#: The same for each of several models, by name.
 PER_MODEL_KEYS = ("models", "engines")
-#: Parameters that may differ: the time limit decides only which videos end as `timeout`, and of model, engine
-#: and device of the face finder it counts what they came to, not what was asked for.
+#: Parameters that may differ. The time limit only decides which videos end as `timeout`. For the model, its
+#: engine and the devices, the result of the choice is compared, not what was requested.
 FREE_PARAMETERS = ("timeout", "model", "also", "engine", "device", "precision", "faces_device")
-#: What of it may differ. What a model is not for is there to be read.
+#: Keys that may differ. What a model is not for is only information for readers.
 IGNORED_KEYS = frozenset(
     {"engine.details", "engine.chosen", "engines.details", "engines.chosen"}
     | {f"{part}.{key}" for part in ("model", "models") for key in ("not_for", "cautions", "error_rates")}
@@ -40,20 +40,20 @@ IGNORED_KEYS = frozenset(
 )
 
 
-#: Where a run's record states the hash of all else in it.
+#: Key of the hash of all other content of a run's record.
 OWN_HASH = "own_sha256"
-#: What runs of earlier versions did that knew no such parameter.
-BEFORE_THERE_WAS = {"parameters.evidence": False}
+#: Values to assume for runs of earlier versions, which did not have these parameters.
+EARLIER_DEFAULTS = {"parameters.evidence": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Custody:
-    """Whose evidence this is, for the run's record and the page; no score depends on it.
+    """Information about the case, for the run's record and the page. No score depends on it.
 
     Attributes:
-        case: Number or name of the case, one line, None where it was not given.
+        case: Number or name of the case, one line, None if not given.
         exhibit: Number or name of the exhibit, likewise.
-        examiner: Who examines it, likewise.
+        examiner: Name of the examiner, likewise.
     """
 
     case: str | None = None
@@ -66,7 +66,7 @@ class Custody:
                 raise UsageError(f"--{name} must be one line of text, not {text!r}", "type it as one line")
 
     def given(self) -> dict[str, str]:
-        """Return what was given, by name."""
+        """Return the given entries, by name."""
         return {name: text for name, text in asdict(self).items() if text is not None}
 
 
@@ -86,13 +86,13 @@ def describe(
 
     Args:
         options: The scan's parameters.
-        scorers: The detectors; of several the record has `models` and `engines` by name.
+        scorers: The detectors. With several, the record has `models` and `engines` by name.
         finder: The face finder.
-        choice: Why this model, where none was named.
-        custody: Whose evidence it is.
+        choice: Why this model was chosen, if none was named.
+        custody: Information about the case.
     """
-    models = {one.card.name: _detector(one) for one in scorers}
-    engines = {one.card.name: dict(one.describe()) for one in scorers}
+    models = {scorer.card.name: _detector(scorer) for scorer in scorers}
+    engines = {scorer.card.name: dict(scorer.describe()) for scorer in scorers}
     several: dict[str, Any] = {}
     model, engine = next(iter(models.values()), None), next(iter(engines.values()), None)
     if len(scorers) > 1:
@@ -115,18 +115,18 @@ def describe(
         "sessions": [],
         "records": None,  # see `seal`
     }
-    # As a file gives it back, so that a resumed run can be held against it.
-    stated: dict[str, Any] = json.loads(json.dumps(run))
-    return stated
+    # Through JSON, as if read from a file, so that a resumed run can be compared with it.
+    described: dict[str, Any] = json.loads(json.dumps(run))
+    return described
 
 
 def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
-    """Add a session that starts now, on this machine.
+    """Add a session that starts now on this machine.
 
     Args:
-        run: The run's record; changed in place.
+        run: The run's record; modified in place.
         command: The command line.
-        facts: What else is said of the session.
+        facts: Further entries of the session.
     """
     session = {
         "command": list(command),
@@ -148,55 +148,55 @@ def begin(run: dict[str, Any], command: Sequence[str], **facts: Any) -> None:
 
 
 def end(run: dict[str, Any], exit_code: int | None) -> None:
-    """Close the last session of a run's record with the exit code that it ends with; changed in place."""
+    """Close the last session of a run's record with its exit code; the record is modified in place."""
     run["sessions"][-1] |= {"ended": utc_now(), "exit_code": exit_code}
 
 
 def seal(run: dict[str, Any], journal: Path, count: int, table: str | None = None) -> None:
-    """State the content of a journal that is complete, so that a later change shows; changed in place.
+    """Record the hash of a complete journal, so that later changes are noticed.
 
     Args:
-        run: The run's record.
+        run: The run's record; modified in place.
         journal: The records.
-        count: How many there are.
-        table: Name of the file that is made from them beside them, None where there is none.
+        count: Number of records.
+        table: Name of the file made from them in the same folder, None if there is none.
     """
     size = journal.stat().st_size
     run["records"] = {"count": count, "bytes": size, "sha256": sha256_of(journal), "table": table}
 
 
 def own_hash(run: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a run's record says but for that hash, whatever its order and spaces."""
+    """Return the SHA-256 of a run's record without that hash, whatever its order and spaces."""
     rest = json.loads(json.dumps({key: value for key, value in run.items() if key != OWN_HASH}))
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def is_unchanged(run: Mapping[str, Any]) -> bool:
-    """Return whether a run's record has the hash that it states; one of an earlier version states none."""
+    """Return whether a run's record matches its own hash; one without a hash (earlier versions) does."""
     return OWN_HASH not in run or run[OWN_HASH] == own_hash(run)
 
 
 def require_unchanged(run: Mapping[str, Any], journal: Path) -> None:
-    """Make sure that a run's record and its journal are as the run left them: it states their hashes anew.
+    """Check that a run's record and its journal are unchanged, since resuming will replace their hashes.
 
     Raises:
-        ContractError: One of them was changed since.
+        ContractError: One of them was changed.
     """
     if not is_unchanged(run):
         raise ContractError(
-            f"the file that describes the run of {journal} was changed by hand",
-            "restore it, or scan anew with another --out",
+            f"the file that describes the run of {journal} was edited",
+            "restore it, or start a new scan with another --out",
         )
-    stated = run.get("records")
-    if stated and sha256_of(journal) != stated["sha256"]:
+    recorded = run.get("records")
+    if recorded and sha256_of(journal) != recorded["sha256"]:
         raise ContractError(
             f"{journal} was changed after its run ended",
-            "find out what changed with deepscan verify, and restore it, or scan anew with another --out",
+            "find the change with deepscan verify and restore it, or start a new scan with another --out",
         )
 
 
 def write(run: Mapping[str, Any], path: Path) -> None:
-    """Write a run's record, with its own hash, whole or not at all."""
+    """Write a run's record with its own hash, atomically."""
     with atomic_write(path) as file:
         file.write(json.dumps({**run, OWN_HASH: own_hash(run)}, indent=1).encode("ascii") + b"\n")
 
@@ -205,52 +205,54 @@ def read(path: Path) -> dict[str, Any]:
     """Return a run's record.
 
     Raises:
-        ContractError: It is not there, cannot be read, or is no run's.
+        ContractError: It is missing, cannot be read, or is not a run's record.
     """
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ContractError(
             f"{path}, which describes the run, cannot be read: {error}",
-            "restore it, or scan anew",
+            "restore it, or scan again",
         )
     if not isinstance(run, dict) or not _is_run(run):
         raise ContractError(
-            f"{path} does not describe a run as this version does", "restore it, or scan anew"
+            f"{path} does not describe a run as this version does", "restore it, or scan again"
         )
     return run
 
 
 def _is_run(run: Mapping[str, Any]) -> bool:
-    """Return whether a run's record has what everybody who reads it relies on."""
+    """Return whether a run's record has what all its readers rely on."""
     sealed, sessions = run.get("records"), run.get("sessions", [])
     return (
         bool(run.get("id"))
         and all(isinstance(run.get(part) or {}, dict) for part in ("tool", "custody"))
         and (not sealed or (isinstance(sealed, dict) and {"count", "sha256"} <= sealed.keys()))
         and isinstance(sessions, list)
-        and all(isinstance(each, dict) and isinstance(each.get("ended") or "", str) for each in sessions)
+        and all(
+            isinstance(session, dict) and isinstance(session.get("ended") or "", str) for session in sessions
+        )
     )
 
 
 def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Make sure that a run may be gone on with.
+    """Check that a run may be continued.
 
     Raises:
-        ContractError: Something that decides the outcome differs; the message names what.
+        ContractError: Something that decides the outcome differs. The message names it.
     """
     added = [part for part in RESUME_KEYS if new.get(part) and part not in old]
     before, now = dict(_bound(old)), dict(_bound(dict(new) | dict.fromkeys(added)))
-    before = {key: value for key, value in BEFORE_THERE_WAS.items() if key in now} | before
-    differing = [f"by a version without {part.replace('_', ' ')}" for part in added]
+    before = {key: value for key, value in EARLIER_DEFAULTS.items() if key in now} | before
+    differing = [f"it was made by a version without {part.replace('_', ' ')}" for part in added]
     differing += [
         f"{_named(key)} was {before.get(key)!r}, is {now.get(key)!r}"
         if key in before or not old.get(key.split(".")[0])
-        else f"by a version that did not state {key}"
+        else f"it was made by a version that did not record {key}"
         for key in {**before, **now}
         if before.get(key) != now.get(key)
     ]
-    # What is not given again is kept.
+    # Custody entries that are not given again are kept.
     custody, given = (old.get("custody") or {}), (new.get("custody") or {})
     differing += [
         f"--{name} was {custody.get(name) or 'not given'}, is {text}"
@@ -259,8 +261,8 @@ def require_compatible(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     ]
     if differing:
         raise ContractError(
-            f"the run was begun otherwise: {'; '.join(differing[:4])}",
-            "restore what differs, or begin another run with another --out or with --overwrite",
+            f"the run was started differently: {'; '.join(differing[:4])}",
+            "restore what differs, or start a new run with another --out or with --overwrite",
         )
 
 
@@ -275,27 +277,27 @@ def _named(key: str) -> str:
 
 
 def _bound(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what a resumed run must share with a run, by name."""
+    """Yield the keys and values that a resumed run must share with a run."""
     for part in RESUME_KEYS:
         for key, value in (run.get(part) or {}).items():
             if f"{part}.{key}" not in IGNORED_KEYS:
                 yield f"{part}.{key}", value
     for part in PER_MODEL_KEYS:
-        for name, stated in (run.get(part) or {}).items():
+        for name, values in (run.get(part) or {}).items():
             yield from (
                 (f"{part}.{name}.{key}", value)
-                for key, value in stated.items()
+                for key, value in values.items()
                 if f"{part}.{key}" not in IGNORED_KEYS
             )
 
 
 def _detector(scorer: Scorer) -> dict[str, Any]:
-    """Return what decides a detector's scores and verdicts, and what its card says that they are not for."""
+    """Describe a detector: what decides its scores and verdicts, and what its card says it is not for."""
     card = scorer.card
     return {
         **card.facts(),
         "calibration": card.calibration and card.calibration.to_json(),
-        "error_rates": [each.to_json() for each in card.error_rates],
+        "error_rates": [rates.to_json() for rates in card.error_rates],
         "not_for": list(card.not_for),
         "cautions": cautions(card),
         "evidence": list(scorer.explanation_names),

@@ -1,34 +1,34 @@
-"""How good a model is by its own card: whether it is near chance, and what it was never measured on."""
+"""Judge how good a model is by its own card: whether it is near chance, and what it was not measured on."""
 
 from collections.abc import Iterable, Mapping
 
 from deepscan.cards import ModelCard
 
-#: A model whose card states a lower AUC than this of a whole set of data is near chance by its own card.
+#: A model whose card reports a lower AUC than this on a whole dataset is near chance.
 NEAR_CHANCE = 0.6
-#: One whose card states nothing below this, and something, is good enough to do without such a model.
+#: A model whose card reports AUCs, none of them below this, is good enough to do without a model near chance.
 GOOD = 0.65
-#: What a sample of each level of measuring is, for people.
+#: Level of measurement -> what a sample of it is, for people.
 _LEVELS = {"video": "whole videos", "frame": "single faces"}
 
 
 def lowest_auc(card: ModelCard) -> tuple[float, str] | None:
-    """Return the lowest AUC that a card states of a whole set of data, and which; None where it states none.
+    """Return the lowest AUC that a card reports on a whole dataset, and its name; None if it reports none.
 
-    Figures of one kind of fakes are left out: each detector misses some kinds.
+    AUCs on a single kind of fakes are ignored, because every detector misses some kinds.
     """
-    stated = [
+    reported = [
         (float(result["value"]), str(result["data"]))
         for result in card.results
         if result.get("metric") == "auc" and "kind" not in result
     ]
-    return min(stated, default=None)
+    return min(reported, default=None)
 
 
 def without_vote(cards: Iterable[ModelCard]) -> dict[str, str]:
-    """Return the models that have no vote beside the others, each with the reason.
+    """Return the models without a vote among the others, each with the reason.
 
-    A model that is near chance by its own card has none beside a good one that can vote: it would only make
+    A model that is near chance by its own card has no vote next to a good one that has: it would only make
     verdicts inconclusive.
     """
     lowest = {card.name: found for card in cards if card.calibration and (found := lowest_auc(card))}
@@ -42,26 +42,26 @@ def without_vote(cards: Iterable[ModelCard]) -> dict[str, str]:
 
 
 def cautions(card: ModelCard) -> list[str]:
-    """Return what a reader of a model's verdicts must know of its figures, in words, a line each.
+    """Return what readers of a model's verdicts must know about its figures, one line each.
 
-    A scan judges whole videos of any origin, so figures of single faces, or of the kind of data that the
-    model was trained on, say little of what is at hand.
+    A scan judges whole videos of any origin. Figures on single faces, or on the kind of data that the model
+    was trained on, say little about such videos.
     """
     levels = [level for level in _LEVELS if _levels(card).get(level)]
-    said = []
+    lines = []
     if not levels:
-        said.append("its card states no AUC on any data: how good it is is not known")
+        lines.append("its card reports no AUC on any data: how good it is is unknown")
     elif "video" not in levels:
-        seen = ", ".join(sorted(_levels(card)["frame"]))
-        said.append(f"its card has no figures on whole videos, only on single faces: {seen}")
+        data = ", ".join(sorted(_levels(card)["frame"]))
+        lines.append(f"its card has no figures on whole videos, only on single faces: {data}")
     lowest = lowest_auc(card)
     if lowest is not None and lowest[0] < NEAR_CHANCE:
-        said.append(f"near chance by its own card: AUC {lowest[0]:.2f} on {lowest[1]}")
-    return said
+        lines.append(f"near chance by its own card: AUC {lowest[0]:.2f} on {lowest[1]}")
+    return lines
 
 
 def _levels(card: ModelCard) -> Mapping[str, set[str]]:
-    """Return the data that a card states an AUC on, by what a sample of it was."""
+    """Return the datasets on which a card reports an AUC, by level of measurement."""
     levels: dict[str, set[str]] = {}
     for result in card.results:
         if result.get("metric") == "auc" and "kind" not in result:

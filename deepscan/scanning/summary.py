@@ -1,4 +1,4 @@
-"""What an overview of a scan needs of each record, in the order in which a person wants to see it."""
+"""Summarise records for overviews, in the order in which people want to see them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, get_args
 from deepscan.outcomes import Status, Verdict
 from deepscan.scanning.fusion import agreement, has_vote
 
-#: Kind of outcome, worst first -> its label; empty where that of the status is.
+#: Kind of outcome, worst first -> its label; empty to use the label of the status.
 VERDICT_LABELS = {
     "fake": "fake",
     "inconclusive": "inconclusive",
@@ -16,7 +16,7 @@ VERDICT_LABELS = {
     "no_evidence": "no evidence",
     "outcome": "",
 }
-#: Status of a video without a verdict -> its label; `ok` is one that no model has judged.
+#: Status of a video without a verdict -> its label. `ok` is a video that no model has judged.
 STATUS_LABELS: dict[Status, str] = {
     "ok": "with a face",
     "no_face": "no face",
@@ -34,10 +34,11 @@ class ModelSummary:
     """The verdict of one of several models on a video.
 
     Attributes:
-        name: Of the model.
-        verdict: None where the video has none.
+        name: Name of the model.
+        verdict: The verdict, None if the video has none.
         score: Probability of fake in [0, 1], None likewise.
-        votes: Whether it has a vote: one without a calibration has none, nor a weak one beside a good one.
+        votes: Whether the model has a vote: one without calibration has none, nor a weak one next to a good
+            one.
     """
 
     name: str
@@ -51,9 +52,9 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True)
 class VideoSummary:
-    """What an overview needs of a record, for ten thousand whole records would fill the memory.
+    """The part of a record that an overview needs: ten thousand whole records would fill the memory.
 
-    Of several models it has what each says, and how far they agree.
+    With several models, it has the verdict of each, and how far they agree.
     """
 
     path: str
@@ -79,12 +80,12 @@ class VideoSummary:
 
     @property
     def label(self) -> str:
-        """The verdict, or the status where there is none, for people."""
+        """The verdict, or the status if there is none, for people."""
         return VERDICT_LABELS[self.kind] or status_label(self.status)
 
     @property
     def seen(self) -> str:
-        """Who was seen, and in how many frames, for people; empty where nobody was."""
+        """Who was seen in how many frames, for people; empty if nobody was."""
         if self.status != "ok" or not self.persons:
             return ""
         persons = counted(self.persons, "person")
@@ -97,12 +98,12 @@ class VideoSummary:
 
     @property
     def rank(self) -> tuple[int, float, str]:
-        """Where it stands among others."""
+        """Sort key of the video among others."""
         return list(VERDICT_LABELS).index(self.kind), -(self.score or 0.0), self.path
 
 
 def summarise_record(record: Mapping[str, Any]) -> VideoSummary:
-    """Return what an overview needs of a record."""
+    """Return the summary of a record."""
     others = {track["id"] for track in record["tracks"] if track.get("reason") == "no_face"}
     return VideoSummary(
         path=record["path"],
@@ -129,20 +130,20 @@ def _check(verdict: str | None, score: float | None) -> None:
 
 
 def status_label(status: str) -> str:
-    """Return a status for people; one that this version does not know as it is."""
+    """Return the label of a status; a status that this version does not know is returned unchanged."""
     return STATUS_LABELS.get(status, status)  # type: ignore[call-overload,no-any-return]
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many that is, such as `1 face` or `1,042 faces`."""
+    """Return a number with its noun, such as `1 face` or `1,042 faces`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def in_words(kinds: Mapping[str, int]) -> str:
-    """Return counts of outcomes in a line, the worst first, such as `2 fake, 1 no face`.
+def describe_outcomes(kinds: Mapping[str, int]) -> str:
+    """Return counts of outcomes in one line, worst first, such as `2 fake, 1 no face`.
 
     Args:
-        kinds: Verdict, or status of a video without one -> how many videos.
+        kinds: Verdict, or status of a video without one -> number of videos.
     """
     order = (*get_args(Verdict), *STATUS_LABELS)
     found = sorted((name for name in kinds if kinds[name] and name in order), key=order.index)
@@ -150,15 +151,15 @@ def in_words(kinds: Mapping[str, int]) -> str:
 
 
 def shared_folder(paths: Iterable[str]) -> str:
-    """Return the folder that all of these are below, with its last slash; empty where they share none."""
+    """Return the folder that contains all paths, with a trailing slash; empty if they share none."""
     named = list(paths)
     folders = {dirname(path) for path in named}
     absolute = bool(folders) and all(folder.startswith("/") for folder in folders)
     shared = f"{commonpath(folders).rstrip('/')}/" if absolute else ""
-    # A path may begin with two slashes, of which this leaves one.
+    # A path may begin with two slashes, of which `commonpath` keeps one.
     return shared if all(path.startswith(shared) for path in named) else ""
 
 
 def printable(text: str) -> str:
-    """Return a line with its control characters spelled out: a name may hold what changes a terminal."""
+    """Return a line with control characters escaped: a name could otherwise change the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

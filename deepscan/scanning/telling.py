@@ -1,4 +1,4 @@
-"""Which faces of a video a person should look at: of each person those that raised the score most."""
+"""Choose the faces a person should look at: for each person those that raised the score most."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from deepscan.faces.face import Quality
 from deepscan.faces.quality import QualityRule
 from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
 
-#: Persons of a video, and faces of each, that are shown.
+#: Maximum number of persons of a video, and of faces of each, that are shown.
 MAX_PERSONS, MAX_FACES = 8, 3
 
-#: A part of a record: one of its `frames`, or one of its `tracks`.
+#: A line of a record: one of its `frames` or one of its `tracks`.
 Line = Mapping[str, Any]
 
 
 def shown_first(tracks: Sequence[Line]) -> list[Line]:
-    """Return the tracks of a record: those that counted first, and of these the highest scores."""
+    """Return the tracks of a record, those that count first, and among these the highest scores first."""
     return sorted(tracks, key=lambda track: (not track["counted"], -(track["score"] or 0.0)))
 
 
@@ -25,9 +25,9 @@ def counting(frames: Sequence[Line], track: Line, rule: QualityRule | None) -> l
     """Return which faces of a track count.
 
     Args:
-        frames: The track's lines in `frames`.
-        track: Its line in `tracks`.
-        rule: Of the run, None where it is not known: then all count.
+        frames: The track's lines in the record's `frames`.
+        track: Its line in the record's `tracks`.
+        rule: The run's rule, None if unknown; then all faces count.
     """
     if rule is None or track["poor"]:
         return [True] * len(frames)
@@ -45,15 +45,15 @@ def telling_faces(
     Args:
         track: One of the record's tracks.
         record: A parsed line of a journal.
-        calibrations: Of each model, by name.
-        rule: As `counting` takes it.
+        calibrations: Name of the model -> its calibration.
+        rule: As for `counting`.
 
     Returns:
-        At least one and at most `MAX_FACES`, the highest first; without a model in the order of time.
+        Between 1 and `MAX_FACES` lines, highest score first; in order of time without a model.
     """
     frames = [frame for frame in record["frames"] if frame["track"] == track["id"]]
     votes = {model["name"]: has_vote(model) for model in record.get("models", ())}
-    # A face that does not count has no part in the score, and does not explain it.
+    # A face that does not count has no part in the score, so it does not explain it.
     ranked = sorted(
         zip(counting(frames, track, rule), frames, strict=True),
         key=lambda each: -(_score(each[1], scoring_models(votes), calibrations) or 0.0),
@@ -64,7 +64,7 @@ def telling_faces(
 def _score(
     frame: Line, models: Sequence[str], calibrations: Mapping[str, Calibration | None]
 ) -> float | None:
-    """Return a face's score as the page shows it, None without a model."""
+    """Return a face's score as shown on the page, None without a model."""
     if "scores" in frame:
         return logit_mean([_calibrated(frame["scores"][name], calibrations[name]) for name in models])
     if frame["score"] is None:

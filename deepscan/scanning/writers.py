@@ -1,4 +1,4 @@
-"""Formats that are made from a journal: adding one is a function here and a line in the registry."""
+"""Write output formats from a journal; a new format is one function here and one line in the registry."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from deepscan.scanning.record_lines import dump_line
 
 Writer = Callable[[Iterable[Mapping[str, Any]], TextIO], None]
 
-#: Suffix of the file without its dot -> what writes it.
+#: Suffix of the file without its dot -> function that writes it.
 WRITERS: Registry[Writer] = Registry(
     "output format",
     {
@@ -29,19 +29,19 @@ CSV_COLUMNS = (
 
 @WRITERS.register("jsonl")
 def write_jsonl(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
     for record in records:
         file.write(dump_line(record) + "\n")
 
 
 @WRITERS.register("csv")
 def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
-    """Write one row a video, without its faces: `persons` and `faces` count them.
+    """Write one row per video, without its faces: `persons` and `faces` count them.
 
-    Of several models each has its own columns behind the others, `score:NAME` and `verdict:NAME`.
+    With several models, each has its own columns at the end, `score:NAME` and `verdict:NAME`.
     """
     lines = iter(records)
-    # All records of a run are of the same models.
+    # All records of a run have the same models.
     first = list(islice(lines, 1))
     names = [model["name"] for record in first for model in record.get("models", ())]
     own = [f"{what}:{name}" for name in names for what in ("score", "verdict")]
@@ -51,7 +51,7 @@ def write_csv(records: Iterable[Mapping[str, Any]], file: TextIO) -> None:
 
 
 def csv_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells of a record; None becomes an empty cell, a path that is no text its bytes in hex."""
+    """Return the cells of a record; None becomes an empty cell, a path that is not text its bytes in hex."""
     media, seen = record["media"] or {}, summary.summarise_record(record)
     own = {name: record[name] for name in CSV_COLUMNS if name in record}
     return own | {

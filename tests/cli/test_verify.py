@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepscan.cli.verify import told
+from deepscan.cli.verify import report_lines
 from deepscan.scanning.model_check import Finding
 from deepscan.scanning.verification import Verification
 
@@ -21,7 +21,7 @@ def said(findings, checked, width=80, run=RUN):
     result = Verification(run)
     result.findings += findings
     result.checked |= checked
-    return list(told(Path("out.jsonl"), result, width))
+    return list(report_lines(Path("out.jsonl"), result, width))
 
 
 def test_all_that_matches_is_counted_part_by_part():
@@ -43,7 +43,7 @@ def test_what_does_not_match_says_what_was_stated_what_was_found_and_what_that_m
     lines = said([finding, missing], {"scores, verdicts": (71, 72)}, width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
-    assert "DOES NOT MATCH: /a\\x1b[31m.mp4 verdict stated no_evidence found fake What was found" in text
+    assert "DOES NOT MATCH: /a\\x1b[31m.mp4 verdict recorded no_evidence found fake What was found" in text
     assert "MISSING: /b.mp4" in text and MEANING in text
     assert "-- scores, verdicts 71 of 72 match" in text
     assert "out.jsonl: 1 does not match, 1 could not be checked" in text

@@ -1,4 +1,4 @@
-"""Several models together: the pool of their scores, the vote, and who has none."""
+"""Test several models together: the mean of their scores, the vote, and who has none."""
 
 import itertools
 from dataclasses import replace
@@ -13,7 +13,7 @@ FAKE, CLEAR, UNSURE = "fake", "no_evidence", "inconclusive"
 
 
 def opinion(*raws, calibration=CALIBRATION, sightings=4):
-    """What a model says of as many persons as it has raw scores."""
+    """Return a model's verdict on one person per raw score."""
     tracks = [tracked(at, [raw] * sightings, calibration=calibration) for at, raw in enumerate(raws)]
     return ModelVerdict(judge_video(tracks, sightings, calibration), calibration)
 
@@ -24,7 +24,7 @@ def fused(*opinions):
 
 @pytest.mark.parametrize(
     ("scores", "expected"),
-    # By hand: the odds of 0.9 and 0.8 are 9 and 4, their geometric mean 6; of 0.9 and 0.1 it is 1.
+    # By hand: the odds of 0.9 and 0.8 are 9 and 4, with geometric mean 6; for 0.9 and 0.1 it is 1.
     [([0.9], 0.9), ([0.8] * 3, 0.8), ([0.9, 0.8], 6 / 7), ([0.9, 0.1], 0.5)],
 )
 def test_scores_are_pooled_in_log_odds(scores, expected):
@@ -33,12 +33,12 @@ def test_scores_are_pooled_in_log_odds(scores, expected):
 
 @pytest.mark.parametrize(("scores", "expected"), [([0.0, 1.0], 0.5), ([1.0, 1.0], 1.0), ([0.0], 0.0)])
 def test_a_certain_model_does_not_silence_the_others(scores, expected):
-    # A certain score counts as the nearest that float32 tells from it.
+    # A certain score counts as the nearest value that float32 can distinguish from it.
     assert logit_mean(scores) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "said"),
+    ("verdicts", "expected"),
     [
         ([FAKE], FAKE),
         ([FAKE, FAKE], FAKE),
@@ -52,18 +52,18 @@ def test_a_certain_model_does_not_silence_the_others(scores, expected):
         ([], UNSURE),
     ],
 )
-def test_a_verdict_needs_a_majority_and_no_opposition(verdicts, said):
-    assert {vote(list(order)) for order in itertools.permutations(verdicts)} == {said}
+def test_a_verdict_needs_a_majority_and_no_opposition(verdicts, expected):
+    assert {vote(list(order)) for order in itertools.permutations(verdicts)} == {expected}
 
 
-def test_models_that_agree_give_what_each_of_them_gives():
+def test_models_that_agree_give_their_common_result():
     judged = fused(opinion(0.9, 0.1), opinion(0.9, 0.1))
     assert (judged.verdict, judged.calibrated, judged.warnings) == (FAKE, True, ())
     assert judged.score == pytest.approx(0.9)
     assert [track.raw for track in judged.tracks] == pytest.approx([0.9, 0.1])
 
 
-def test_fake_is_one_and_the_same_person_to_the_models_that_say_so():
+def test_a_fake_verdict_must_be_about_the_same_person():
     judged = fused(opinion(0.9, 0.1), opinion(0.1, 0.9))
     assert judged.verdict == UNSURE
     assert judged.score == pytest.approx(0.5)
@@ -73,22 +73,22 @@ def test_fake_is_one_and_the_same_person_to_the_models_that_say_so():
     )
 
 
-def test_no_evidence_is_said_of_every_person():
+def test_no_evidence_needs_every_person():
     assert fused(opinion(0.1, 0.1), opinion(0.1, 0.2)).verdict == CLEAR
     assert fused(opinion(0.1, 0.5), opinion(0.1, 0.5)).verdict == UNSURE
 
 
-def test_a_person_seen_too_seldom_has_no_part_in_the_verdict():
+def test_a_person_seen_too_rarely_does_not_count_for_the_verdict():
     often = tracked(0, [0.1] * 8)
-    seldom = tracked(1, [0.99])
-    one = ModelVerdict(judge_video([often, seldom], 8, CALIBRATION), CALIBRATION)
+    rare = tracked(1, [0.99])
+    one = ModelVerdict(judge_video([often, rare], 8, CALIBRATION), CALIBRATION)
     judged = fuse({"a": one, "b": one}, 8)
     assert (judged.verdict, judged.counted) == (CLEAR, {0})
     assert judged.score == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("raw", [0.001, 0.999])
-def test_a_model_without_calibration_has_no_vote_and_no_part_in_the_score(raw):
+def test_a_model_without_calibration_has_no_vote_and_does_not_count_for_the_score(raw):
     unsure = fused(opinion(0.5), opinion(raw, calibration=None))
     assert (unsure.verdict, unsure.calibrated) == (UNSURE, True)
     assert unsure.score == pytest.approx(0.5)
@@ -96,7 +96,7 @@ def test_a_model_without_calibration_has_no_vote_and_no_part_in_the_score(raw):
 
 
 @pytest.mark.parametrize("raw", [0.001, 0.999])
-def test_a_weak_model_beside_a_good_one_has_no_vote_no_part_in_the_score_and_is_named(raw):
+def test_a_weak_model_with_a_good_one_has_no_vote_and_does_not_count_for_the_score(raw):
     weak = replace(opinion(raw), no_vote="near chance")
     judged = fuse({"good": opinion(0.9), "weak": weak}, 4)
     assert (judged.verdict, judged.calibrated) == (FAKE, True)
@@ -104,7 +104,7 @@ def test_a_weak_model_beside_a_good_one_has_no_vote_no_part_in_the_score_and_is_
     assert judged.warnings == ("model weak has no vote: near chance",)
 
 
-def test_models_without_calibration_alone_are_inconclusive_however_sure():
+def test_models_without_calibration_are_inconclusive_however_certain():
     judged = fused(*[opinion(0.999, calibration=None)] * 3)
     assert (judged.verdict, judged.calibrated) == (UNSURE, False)
     assert judged.score == pytest.approx(0.999)
@@ -112,13 +112,13 @@ def test_models_without_calibration_alone_are_inconclusive_however_sure():
 
 def test_calibrated_scores_are_pooled_not_raw_ones():
     warm = replace(CALIBRATION, temperature=2.0)
-    # Calibrated 0.9 has the odds 3, and with odds of 3 and 9 the mean is 27 ** 0.5.
+    # Calibrated, 0.9 has odds of 3; the mean of odds of 3 and 9 is 27 ** 0.5.
     judged = fused(opinion(0.9), opinion(0.9, calibration=warm))
     assert judged.score == pytest.approx(27**0.5 / (1 + 27**0.5))
     assert judged.tracks[0].raw == pytest.approx(0.9)
 
 
-def test_the_name_of_several_hangs_on_no_order():
+def test_the_name_of_several_models_does_not_depend_on_their_order():
     assert fused_name(["b", "a"]) == fused_name(["a", "b"]) == "a+b"
 
 
@@ -131,17 +131,17 @@ def test_agreement_counts_those_with_a_vote():
     assert agreement({"verdict": UNSURE, "models": models}) == (1, 2)
     assert agreement({"verdict": UNSURE, "models": models[2:]}) is None
     assert agreement({"verdict": FAKE}) is None
-    # A weak model is calibrated and has no vote; records of earlier versions do not say who votes.
+    # A weak model is calibrated and has no vote; records of earlier versions do not have that field.
     assert agreement({"verdict": FAKE, "models": [models[0], {**models[1], "vote": False}]}) is None
 
 
-def test_a_shot_that_looks_fake_to_one_model_alone_is_named_with_it():
+def test_a_shot_that_looks_fake_to_one_model_is_reported_with_the_model():
     faces = [0.05] * 30 + [0.9] * 2
     one = ModelVerdict(judge_video([shot_by_shot(faces, 30)], 32, CALIBRATION), CALIBRATION)
     judged = fuse({"a": one, "b": opinion_of(shot_by_shot([0.1] * 32, 30))}, 32)
     assert judged.verdict == UNSURE
     (line,) = judged.warnings
-    assert line.startswith("by model a, the worst shot of person 0")
+    assert line.startswith("model a: the worst shot of person 0")
     assert judged.tracks[0].shots[1].score == pytest.approx(logit_mean([0.9, 0.1]))
 
 
@@ -149,14 +149,14 @@ def opinion_of(track):
     return ModelVerdict(judge_video([track], 32, CALIBRATION), CALIBRATION)
 
 
-def test_models_that_agree_say_nothing_of_too_little():
+def test_agreement_does_not_help_if_too_little_was_seen():
     tracks = [tracked(0, [0.99])]
     one = ModelVerdict(judge_video(tracks, 8, CALIBRATION, min_share=0.25), CALIBRATION)
     judged = fuse({"a": one, "b": one}, 8, min_share=0.25)
     assert (one.judgement.verdict, judged.verdict, judged.calibrated) == (UNSURE, UNSURE, True)
     assert judged.score == pytest.approx(0.99)
     assert sum("too little to judge" in warning for warning in judged.warnings) == 1
-    # A vote of fake on a person seen well is not held back by another seen once.
+    # A vote of fake on a person who was seen well is not blocked by another person seen once.
     more = ModelVerdict(
         judge_video([*tracks, tracked(1, [0.9] * 8)], 8, CALIBRATION, min_share=0.25), CALIBRATION
     )

@@ -1,4 +1,4 @@
-"""The journal survives crashes and refuses company."""
+"""Test that the journal survives crashes and has only one writer."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ def paths(journal):
     return [record["path"] for _, _, record in read_journal(journal)]
 
 
-def test_a_record_is_on_disk_before_the_next_one_comes(tmp_path):
+def test_a_record_is_on_disk_before_the_next_one_is_written(tmp_path):
     path = tmp_path / "out.jsonl"
     with Journal(path) as journal:
         journal.append(line(b"a"))
@@ -28,7 +28,7 @@ def test_a_record_is_on_disk_before_the_next_one_comes(tmp_path):
         assert paths(path) == ["a", "b"]
 
 
-def test_a_torn_last_line_is_dropped_and_the_rest_stands(tmp_path):
+def test_an_incomplete_last_line_is_dropped_and_the_rest_is_kept(tmp_path):
     path = tmp_path / "out.jsonl"
     whole = json.dumps(line(b"a")) + "\n"
     path.write_text(whole + whole[:37])
@@ -36,7 +36,7 @@ def test_a_torn_last_line_is_dropped_and_the_rest_stands(tmp_path):
 
 
 @pytest.mark.parametrize("middle", ["{broken", '{"schema": 99, "path": "x", "status": "ok"}', "[]", '"text"'])
-def test_a_wrong_line_in_the_middle_is_no_journal(tmp_path, middle):
+def test_a_wrong_line_in_the_middle_is_refused(tmp_path, middle):
     path = tmp_path / "out.jsonl"
     path.write_text(f"{json.dumps(line(b'a'))}\n{middle}\n{json.dumps(line(b'b'))}\n")
     with pytest.raises(ContractError, match="line 2"):
@@ -44,14 +44,14 @@ def test_a_wrong_line_in_the_middle_is_no_journal(tmp_path, middle):
 
 
 @pytest.mark.parametrize("content", ["my thesis, without a newline", "a,b\n1,2\n"])
-def test_a_file_that_is_something_else_is_refused(tmp_path, content):
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "out.jsonl"
     path.write_text(content)
     with pytest.raises(ContractError, match="not a record"):
         paths(path)
 
 
-def test_chosen_lines_of_the_file_itself_replace_it_whole(tmp_path):
+def test_selected_lines_of_the_file_replace_it_atomically(tmp_path):
     path = tmp_path / "out.jsonl"
     with Journal(path) as journal:
         for name in (b"a", b"b", b"c"):
@@ -63,7 +63,7 @@ def test_chosen_lines_of_the_file_itself_replace_it_whole(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
 
 
-def test_an_entry_is_what_resuming_goes_by(tmp_path):
+def test_an_entry_has_the_fields_used_to_resume(tmp_path):
     path = tmp_path / "out.jsonl"
     with Journal(path) as journal:
         journal.append(line(b"bad\xff", sha256="00", size=7, verdict="fake", score=0.9))
@@ -82,13 +82,13 @@ def test_an_output_has_one_owner_at_a_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_a_killed_run_left_behind_holds_nobody_up(tmp_path):
+def test_a_lock_left_behind_by_a_killed_run_does_not_block(tmp_path):
     (tmp_path / ".out.jsonl.lock").touch()
     with exclusive_lock(tmp_path / "out.jsonl"):
         pass
 
 
-def test_a_folder_that_is_not_there_is_the_users_error(tmp_path):
+def test_a_missing_folder_is_a_usage_error(tmp_path):
     with (
         pytest.raises(UsageError, match="cannot be written"),
         exclusive_lock(tmp_path / "nowhere" / "out.jsonl"),
@@ -96,7 +96,7 @@ def test_a_folder_that_is_not_there_is_the_users_error(tmp_path):
         pass
 
 
-def test_what_is_replaced_badly_stays_as_it_was(tmp_path):
+def test_a_failed_replacement_leaves_the_file_unchanged(tmp_path):
     path = tmp_path / "out.csv"
     path.write_text("before")
     with pytest.raises(DeepscanError, match="No space"), atomic_write(path) as file:
@@ -106,7 +106,7 @@ def test_what_is_replaced_badly_stays_as_it_was(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
 
 
-def test_a_full_disk_is_told_as_such_and_not_as_a_defect(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_as_such(tmp_path, monkeypatch):
     (tmp_path / "out.jsonl").symlink_to("/dev/full")
     monkeypatch.setattr("deepscan.scanning.journal.atomic_write", lambda path: contextlib.nullcontext())
     with pytest.raises(DeepscanError, match="No space") as caught, Journal(tmp_path / "out.jsonl") as journal:

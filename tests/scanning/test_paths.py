@@ -1,4 +1,4 @@
-"""Which files a command line means."""
+"""Test which files a command line names."""
 
 import io
 import os
@@ -26,12 +26,12 @@ def test_folders_give_known_suffixes_in_order_and_count_the_rest(tmp_path):
     assert inputs.skipped == {".txt": 1, "no suffix": 1}
 
 
-def test_a_named_file_is_taken_whatever_its_suffix(tmp_path):
+def test_a_named_file_is_scanned_whatever_its_suffix(tmp_path):
     touch(tmp_path / "evidence.bin")
     assert names(collect([str(tmp_path / "evidence.bin")]), tmp_path) == ["evidence.bin"]
 
 
-def test_the_same_file_by_two_names_is_taken_once_but_a_copy_is_not(tmp_path):
+def test_a_file_with_two_names_is_taken_once_but_a_copy_is_not(tmp_path):
     touch(tmp_path / "a.mp4", tmp_path / "copy.mp4")
     (tmp_path / "link.mp4").symlink_to("a.mp4")
     inputs = collect(
@@ -49,15 +49,15 @@ def test_a_loop_of_folders_ends_and_a_loop_of_links_is_an_input(tmp_path):
     inputs = collect([str(tmp_path)])
     assert "a.mp4" in names(inputs, tmp_path)
     assert any(name in names(inputs, tmp_path) for name in ("one.mp4", "two.mp4"))
-    assert inputs.skipped == {"linked folders": 1}, "what is left out is counted"
+    assert inputs.skipped == {"linked folders": 1}, "skipped folders are counted"
 
 
-def test_a_named_path_that_is_not_there_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="is not there"):
+def test_a_named_path_that_does_not_exist_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="does not exist"):
         collect([str(tmp_path / "nowhere")])
 
 
-def test_a_line_of_a_list_that_is_not_there_stays_an_input(tmp_path):
+def test_a_missing_path_in_a_list_stays_an_input(tmp_path):
     missing = os.fsencode(tmp_path / "gone.mp4")
     assert collect([], [io.BytesIO(missing + b"\n")]).paths == [missing]
 
@@ -75,7 +75,7 @@ def test_nul_separated_names_keep_newlines_and_undecodable_bytes():
     assert named == [b"new\nline.mp4", b"bad\xff.mp4"]
 
 
-def test_a_nul_separated_list_that_was_not_announced_says_so():
+def test_an_unannounced_nul_separated_list_is_refused():
     with pytest.raises(UsageError) as caught:
         collect([], [io.BytesIO(b"a.mp4\0b.mp4\0")])
     assert "--null" in caught.value.hint
@@ -101,12 +101,12 @@ ADDRESSES = [
     ("s3://bucket/clip.mp4", "aws s3 cp"),
     ("gs://bucket/clip.mp4", "gcloud storage cp"),
     ("az://container/clip.mp4", "azcopy"),
-    ("file:///videos/clip.mp4", "the path alone"),
+    ("file:///videos/clip.mp4", "only the path"),
 ]
 
 
 @pytest.mark.parametrize(("address", "remedy"), ADDRESSES)
-def test_an_address_is_to_be_downloaded_first(address, remedy):
+def test_an_address_must_be_downloaded_first(address, remedy):
     with pytest.raises(UsageError, match="cannot be scanned") as refused:
         collect([address])
     assert remedy in refused.value.hint
@@ -115,17 +115,17 @@ def test_an_address_is_to_be_downloaded_first(address, remedy):
 
 
 @pytest.mark.parametrize("name", ["a:b/c.mp4", "www/clip.mp4", "no:colon.mp4", "12:30/clip.mp4"])
-def test_a_name_that_only_looks_like_one_is_a_path(name):
-    with pytest.raises(UsageError, match="is not there"):
+def test_a_name_that_only_looks_like_an_address_is_a_path(name):
+    with pytest.raises(UsageError, match="does not exist"):
         collect([name])
 
 
-def test_a_file_that_is_called_like_an_address_is_scanned(tmp_path, monkeypatch):
+def test_a_file_with_the_name_of_an_address_is_scanned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     touch(tmp_path / "s3:" / "clip.mp4")
     assert names(collect(["s3://clip.mp4"]), tmp_path) == ["s3:/clip.mp4"]
 
 
-def test_a_list_is_relative_to_the_folder_that_it_was_given_in(tmp_path):
+def test_paths_in_a_list_are_relative_to_the_given_folder(tmp_path):
     touch(tmp_path / "a.mp4")
     assert names(collect([], [io.BytesIO(b"a.mp4\n")], folder=str(tmp_path)), tmp_path) == ["a.mp4"]

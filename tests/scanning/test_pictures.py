@@ -1,4 +1,4 @@
-"""Pictures as evidence: which are taken, what they show, how they are kept, and what becomes of them."""
+"""Test pictures of faces: which are taken, what they show, how they are stored, and how they are checked."""
 
 import csv
 import hashlib
@@ -40,7 +40,7 @@ def scan(folder, out, *, resume=False, evidence=True, model="toy"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two videos, one of them with a hostile name, a toy model, and what a scan with evidence has left."""
+    """Return a folder of two videos, one with a hostile name, with a toy model and a scan with pictures."""
     folder = tmp_path_factory.mktemp("evidence")
     (folder / "videos").mkdir()
     shutil.copy(SAMPLES / "two_persons.mp4", folder / "videos")
@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def out(folder, tmp_path):
-    """The records of that scan in a place of their own, with their pictures."""
+    """Return a copy of that scan's records, with their pictures, in another folder."""
     for name in ("out.jsonl", "out.csv", "out.run.json"):
         shutil.copy(folder / name, tmp_path)
     shutil.copytree(folder / "out.pictures", tmp_path / "out.pictures")
@@ -68,7 +68,7 @@ def image(path):
 
 
 def made(tracks, sightings, noise=300):
-    """Return the record of a video with so many persons, and pictures of noise, which nothing compresses."""
+    """Return the record of a video with so many persons, and incompressible pictures of noise."""
     random = np.random.default_rng(0)
     held, frames = HeldPictures(), []
     for index in range(sightings):
@@ -80,8 +80,8 @@ def made(tracks, sightings, noise=300):
             {"index": index, "pts": index / 10, "track": track, "score": 0.1 * index, "box": box}
             for track, box in enumerate(boxes)
         ]
-    own = [{"id": at, "counted": True, "score": 0.9 - at / 100, "poor": False} for at in range(tracks)]
-    return {"tracks": own, "frames": frames}, held
+    persons = [{"id": at, "counted": True, "score": 0.9 - at / 100, "poor": False} for at in range(tracks)]
+    return {"tracks": persons, "frames": frames}, held
 
 
 def taken(record, held):
@@ -93,7 +93,7 @@ def taken(record, held):
     return found, faces
 
 
-def test_the_highest_faces_of_each_person_are_taken_and_no_more():
+def test_the_highest_scoring_faces_of_each_person_are_taken_and_no_more():
     record, held = made(tracks=MAX_PERSONS + 2, sightings=MAX_FACES + 2, noise=40)
     found, faces = taken(record, held)
     last = MAX_FACES + 1
@@ -102,16 +102,16 @@ def test_the_highest_faces_of_each_person_are_taken_and_no_more():
     assert whole == [last - rank for rank in range(MAX_FACES)], "persons in one frame share its picture"
 
 
-def test_what_has_no_room_is_left_out_the_most_telling_of_each_person_last(monkeypatch):
+def test_if_there_is_no_room_the_less_telling_faces_are_left_out(monkeypatch):
     monkeypatch.setattr(pictures, "VIDEO_BYTES", 150_000)
     record, held = made(tracks=2, sightings=5)
     found, faces = taken(record, held)
     assert sum(len(picture.jpeg) for picture in found) <= 150_000
     assert faces[:2] == [(4, 0), (4, 1)]
-    assert len(faces) < 2 * MAX_FACES, "so much noise has no room"
+    assert len(faces) < 2 * MAX_FACES, "there is no room for so much noise"
 
 
-def test_pictures_wait_in_bounded_memory_and_come_out_the_same(monkeypatch):
+def test_pictures_wait_in_bounded_memory_and_stay_the_same(monkeypatch):
     record, held = made(tracks=1, sightings=6)
     loose = [picture.jpeg for picture in taken(record, held)[0]]
     monkeypatch.setattr(pictures, "HELD_BYTES", 400_000)
@@ -123,18 +123,18 @@ def test_pictures_wait_in_bounded_memory_and_come_out_the_same(monkeypatch):
 @pytest.mark.parametrize(
     ("size", "small"), [((1080, 1920), (360, 640)), ((1921, 1081), (640, 360)), ((90, 60), (90, 60))]
 )
-def test_a_frame_is_made_smaller_and_never_larger(size, small):
+def test_a_frame_is_scaled_down_and_never_up(size, small):
     down, right = np.mgrid[: size[0], : size[1]]
     frame = np.stack([255 * down / size[0], 255 * right / size[1], 0 * down], axis=2).astype(np.uint8)
     picture, scale = shrink(frame)
     assert picture.shape[:2] == small
     assert scale == pytest.approx(small[0] / size[0], rel=2e-3)
-    assert not np.shares_memory(picture, frame), "the frame's memory is given back"
+    assert not np.shares_memory(picture, frame), "the frame's memory can be released"
     exact = cv2.resize(frame, small[::-1], interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(picture - exact).max() <= 3
 
 
-def test_the_record_states_each_picture_and_its_hash(folder):
+def test_the_record_has_each_picture_with_its_hash(folder):
     found = {path.name: path.read_bytes() for path in (folder / "out.pictures").iterdir()}
     named = [picture for record in records(folder / "out.jsonl") for picture in record["pictures"]]
     assert sorted(picture["file"] for picture in named) == sorted(found)
@@ -151,13 +151,13 @@ def test_the_record_states_each_picture_and_its_hash(folder):
 
 
 def test_a_picture_shows_the_frame_and_the_face_that_the_model_saw(folder):
-    record = next(each for each in records(folder / "out.jsonl") if "two_persons" in each["path"])
+    record = next(record for record in records(folder / "out.jsonl") if "two_persons" in record["path"])
     with av.open(record["path"]) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     for picture in record["pictures"]:
         shown, frame = image(folder / "out.pictures" / picture["file"]), frames[picture["index"]]
         if picture["kind"] == "frame":
-            assert picture["scale"] == 1, "640 pixels are not too many"
+            assert picture["scale"] == 1, "640 pixels are within the limit"
             expected = frame
         else:
             (line,) = (
@@ -167,7 +167,7 @@ def test_a_picture_shows_the_frame_and_the_face_that_the_model_saw(folder):
             )
             expected = align(frame, np.float32(line["landmarks"]), RECIPE)
             assert picture["models"] == ["toy"]
-        # What is left is JPEG's, and the rounding of the landmarks.
+        # The rest is due to JPEG and to the rounding of the landmarks.
         assert np.abs(shown - expected).mean() < 8
         others = [other for other in frames[:: len(frames) // 2] if other is not frame]
         assert picture["kind"] == "face" or all(np.abs(shown - other).mean() > 8 for other in others[:1])
@@ -198,9 +198,9 @@ def test_without_evidence_no_picture_is_made(folder, tmp_path, monkeypatch):
     assert [record["status"] for record in records(tmp_path / "out.jsonl")] == ["ok", "ok"]
 
 
-def test_a_resumed_run_leaves_what_an_uninterrupted_one_does(folder, out):
+def test_a_resumed_run_leaves_the_same_as_an_uninterrupted_one(folder, out):
     kept = {path.name: path.read_bytes() for path in out.with_suffix(".pictures").iterdir()}
-    # It was killed while it wrote the second record: a picture is half written, another is of an old video.
+    # It was killed while writing the second record: one picture is half written, another is of an old video.
     first, second = out.read_text().splitlines(keepends=True)
     out.write_text(first + second[:40])
     file = out.with_suffix(".run.json")
@@ -226,28 +226,28 @@ def test_a_picture_that_cannot_be_written_ends_the_run(folder, tmp_path):
     with pytest.raises(DeepscanError, match="cannot be written: No space") as raised:
         run_scan([os.fsencode(folder / "videos" / ODD)], options, ScanOutput(out, overwrite=True))
     assert "--resume" in raised.value.hint
-    assert records(out) == [], "a record never names a picture that is not there"
+    assert records(out) == [], "a record never names a picture that does not exist"
 
 
-def test_evidence_needs_a_place(folder):
+def test_evidence_needs_an_output(folder):
     with pytest.raises(UsageError, match="--evidence needs --out"):
         run_scan([], ScanOptions(model=str(folder / "toy"), evidence=True), ScanOutput())
 
 
-def test_a_folder_of_pictures_is_not_taken_for_that_of_a_new_scan(folder, tmp_path):
+def test_a_folder_of_pictures_is_not_mixed_with_a_new_scan(folder, tmp_path):
     (tmp_path / "out.pictures").mkdir()
-    with pytest.raises(UsageError, match=r"out\.pictures is there already"):
+    with pytest.raises(UsageError, match=r"out\.pictures already exists"):
         scan(folder, tmp_path / "out.jsonl")
 
 
-def test_pictures_of_a_scan_are_no_videos_of_the_next(out):
+def test_pictures_of_a_scan_are_not_scanned(out):
     found = collect([str(out.parent)])
     assert found.paths == []
     out.with_suffix(".run.json").unlink()
-    assert len(collect([str(out.parent)]).paths) > 0, "any other folder of that name is"
+    assert len(collect([str(out.parent)]).paths) > 0, "any other folder of that name is scanned"
 
 
-def test_faces_without_a_model_are_pictured_too(folder, tmp_path):
+def test_faces_without_a_model_have_pictures_too(folder, tmp_path):
     out = tmp_path / "out.jsonl"
     options = ScanOptions(model="none", frames=1, evidence=True)
     run_scan([os.fsencode(folder / "videos" / "two_persons.mp4")], options, ScanOutput(out))
@@ -255,7 +255,7 @@ def test_faces_without_a_model_are_pictured_too(folder, tmp_path):
     assert [picture["kind"] for picture in record["pictures"]] == ["frame", "face", "face"]
 
 
-def test_models_that_cut_differently_have_pictures_of_their_own(folder, tmp_path):
+def test_models_with_different_crops_have_their_own_pictures(folder, tmp_path):
     out = tmp_path / "out.jsonl"
     wide = toy.model(tmp_path / "wide", 0.1, side=96, explanation=True)
     options = ScanOptions(model=str(folder / "toy"), also=(str(wide),), frames=1, evidence=True)
@@ -267,7 +267,7 @@ def test_models_that_cut_differently_have_pictures_of_their_own(folder, tmp_path
     write_page(out, tmp_path / "out.html", most=1)
     page = Page(tmp_path / "out.html")
     assert "the face, as seen by wide" in page.words
-    # Each model's three maps lie over its own crop.
+    # Each model's three maps are over its own crop.
     sides = [attrs["viewbox"] for attrs in page.all("svg") if ": patches" in (attrs.get("aria-label") or "")]
     assert sorted(sides) == ["0 0 64 64"] * 3 + ["0 0 96 96"] * 3
 
@@ -277,10 +277,14 @@ def test_models_that_cut_differently_have_pictures_of_their_own(folder, tmp_path
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-3] + b"abc"), "SHA-256 of picture", "changed"),
         (lambda path: path.unlink(), "a picture of the video", "removed"),
-        (lambda path: path.with_name("more.jpg").write_bytes(b"\xff"), "a file", "No record names it"),
+        (
+            lambda path: path.with_name("more.jpg").write_bytes(b"\xff"),
+            "an unknown file",
+            "No record names it",
+        ),
     ],
 )
-def test_verify_finds_a_changed_a_missing_and_a_strange_picture(out, change, what, meaning):
+def test_verify_finds_a_changed_a_missing_and_an_unknown_picture(out, change, what, meaning):
     assert verify_run(out).findings == []
     change(sorted(out.with_suffix(".pictures").iterdir())[0])
     result = verify_run(out)
@@ -291,7 +295,7 @@ def test_verify_finds_a_changed_a_missing_and_a_strange_picture(out, change, wha
     assert result.exit_code == 4
 
 
-def test_a_run_that_was_cut_short_is_not_blamed_for_pictures_whose_record_it_had_not_written(out):
+def test_an_interrupted_run_may_have_pictures_without_a_record(out):
     file = out.with_suffix(".run.json")
     run = runfile.read(file)
     run["records"] = None
@@ -309,12 +313,12 @@ def test_verify_reads_no_file_outside_the_folder(out):
     found = records(out)
     found[0]["pictures"][0]["file"] = "../../../etc/passwd"
     out.write_text("".join(json.dumps(record) + "\n" for record in found))
-    assert "No scan gives a picture such a name" in " ".join(
-        each.meaning for each in verify_run(out).findings
+    assert "No scan would name a picture like this" in " ".join(
+        finding.meaning for finding in verify_run(out).findings
     )
 
 
-def test_records_that_were_handed_on_without_their_pictures_contradict_nothing(out):
+def test_records_without_their_pictures_are_not_contradicted(out):
     shutil.rmtree(out.with_suffix(".pictures"))
     result = verify_run(out)
     (finding,) = result.findings

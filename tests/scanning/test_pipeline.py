@@ -1,4 +1,4 @@
-"""The road itself, with a pool, a finder and a detector that are told what to say."""
+"""Test the pipeline with a pool, a finder and a detector whose answers are given."""
 
 import math
 
@@ -18,7 +18,7 @@ POINTS = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32
 
 
 class Pool:
-    """Gives each video's frames one by one; as many videos at once as it has slots."""
+    """Stub that returns each video's frames one by one, for as many videos at once as it has slots."""
 
     def __init__(self, videos, slots=2):
         self.videos, self.slots = videos, slots
@@ -49,7 +49,7 @@ class Pool:
 
 
 class Finder:
-    """Finds as many faces as the frame's first pixel says."""
+    """Stub that finds as many faces as the frame's first pixel says."""
 
     every = 1
 
@@ -63,13 +63,13 @@ class Finder:
 
 
 class Scorer:
-    """Scores a crop by the frame's second pixel, which the finder's landmarks leave in place."""
+    """Stub that gives every crop the same score."""
 
     recipe, batch = CropRecipe(side=64), 32
 
     def __init__(self, score=0.25):
         self.value, self.batches = score, []
-        self.card = type("Card", (), {"name": "told", "calibration": None})()
+        self.card = type("Card", (), {"name": "stub", "calibration": None})()
 
     def score(self, crops):
         assert crops.shape[1:] == (64, 64, 3)
@@ -77,7 +77,7 @@ class Scorer:
         return np.full(len(crops), self.value, np.float32)
 
     def to_json(self):
-        return {"name": "told"}
+        return {"name": "stub"}
 
 
 def frames(count, faces=1):
@@ -87,11 +87,11 @@ def frames(count, faces=1):
 
 
 def report(status="ok", detail="", decoded=0):
-    return DecodeReport(status, detail, (), "00", 1, None, "told", decoded, decoded, {"decode": 0.1})
+    return DecodeReport(status, detail, (), "00", 1, None, "stub", decoded, decoded, {"decode": 0.1})
 
 
 class Filter:
-    """Takes for faces what it is told to, by the order in which faces are found, each frame alike."""
+    """Stub that returns the given scores in turn."""
 
     least = 0.5
 
@@ -108,7 +108,7 @@ def run(videos, scorers=(), slots=2, warn=pytest.fail, face_filter=None):
     options = ScanOptions(model="none")
     scorers = scorers if isinstance(scorers, list | tuple) else [scorers]
     records = list(Pipeline(options, pool, finder, scorers, "run", warn, face_filter).scan(list(videos)))
-    assert pool.out == 0, "every frame is given back"
+    assert pool.out == 0, "every frame is released"
     return {record.path: record for record in records}, pool, finder
 
 
@@ -129,12 +129,12 @@ def test_frames_and_crops_of_several_videos_go_through_together():
     assert sum(scorer.batches) == 160
 
 
-def test_frames_on_the_way_stay_few_however_long_the_video():
+def test_only_a_few_frames_are_in_use_however_long_the_video():
     _, pool, _ = run({b"a": (frames(500), report())}, Scorer(), slots=1)
     assert pool.most_out <= FRAME_BATCH
 
 
-def test_a_video_without_a_face_and_one_that_fails_disturb_no_other():
+def test_a_video_without_a_face_and_one_that_fails_do_not_affect_others():
     videos = {
         b"none": (frames(4, faces=0), report()),
         b"broken": (frames(2), report("decode_error", "torn")),
@@ -150,7 +150,7 @@ def test_a_video_without_a_face_and_one_that_fails_disturb_no_other():
     assert records[b"broken"].frames == ()
 
 
-def test_a_score_that_is_no_number_becomes_an_error_and_no_score():
+def test_a_score_that_is_not_a_number_becomes_an_error():
     records, _, _ = run({b"a": (frames(4), report())}, Scorer(math.nan))
     assert records[b"a"].status == "error"
     assert records[b"a"].score is None
@@ -163,16 +163,16 @@ def test_without_a_detector_faces_are_recorded_without_a_score():
     assert len(record.frames) == 4
 
 
-def test_a_frame_without_a_face_is_listed_as_looked_at():
+def test_a_frame_without_a_face_is_recorded():
     mixed = frames(4)
     mixed[2] = Frame(2, 0.2, np.zeros((120, 120, 3), np.uint8))
     records, _, _ = run({b"a": (mixed, report())}, Scorer())
     assert [line["track"] for line in records[b"a"].frames] == [0, 0, None, 0]
 
 
-def only_the_first_fails(records, words):
+def assert_only_bad_fails(records, message):
     assert (records[b"bad"].status, records[b"bad"].score) == ("error", None)
-    assert words in records[b"bad"].detail
+    assert message in records[b"bad"].detail
     assert records[b"good"].status == "ok"
 
 
@@ -181,15 +181,15 @@ def choke(detections):
 
 
 def degenerate(detections):
-    # One place for all landmarks: no transform maps it to five.
+    # All landmarks in one place: no transform maps that to five points.
     return [Detection(detections[0].box, np.full((5, 2), 7, np.float32), 0.99)]
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
-    [(choke, "failed to allocate memory"), (degenerate, "cutting a face out failed")],
+    ("fault", "message"),
+    [(choke, "failed to allocate memory"), (degenerate, "cropping a face failed")],
 )
-def test_a_frame_that_a_stage_chokes_on_costs_its_own_video_and_no_other(monkeypatch, fault, words):
+def test_a_frame_on_which_a_stage_fails_costs_its_own_video_only(monkeypatch, fault, message):
     def detect(self, images):
         found = zip(real(self, images), images, strict=True)
         return [fault(faces) if image[0, 0, 0] == 2 else faces for faces, image in found]
@@ -197,10 +197,10 @@ def test_a_frame_that_a_stage_chokes_on_costs_its_own_video_and_no_other(monkeyp
     real = Finder.detect
     monkeypatch.setattr(Finder, "detect", detect)
     videos = {b"bad": (frames(4, faces=2), report()), b"good": (frames(4), report())}
-    only_the_first_fails(run(videos, Scorer())[0], words)
+    assert_only_bad_fails(run(videos, Scorer())[0], message)
 
 
-def test_each_detector_sees_its_own_crops_and_a_failure_names_the_one():
+def test_each_detector_sees_its_own_crops_and_a_failure_names_the_detector():
     class Other(Scorer):
         recipe = CropRecipe(side=32)
 
@@ -219,7 +219,7 @@ def test_each_detector_sees_its_own_crops_and_a_failure_names_the_one():
 
     records, _, _ = run({b"a": (frames(3), report())}, [Scorer(0.2), Other(0.8)])
     record = records[b"a"]
-    assert {frame["scores"]["told"] for frame in record.frames} == {0.2}
+    assert {frame["scores"]["stub"] for frame in record.frames} == {0.2}
     assert {frame["scores"]["other"] for frame in record.frames} == {0.8}
     assert record.score == pytest.approx(0.5)
     records, _, _ = run({b"a": (frames(3), report())}, [Scorer(0.2), Other(0.8, failing=True)])
@@ -228,7 +228,7 @@ def test_each_detector_sees_its_own_crops_and_a_failure_names_the_one():
     assert [model["score"] for model in records[b"a"].models] == [None, None]
 
 
-def test_a_detector_that_runs_out_of_memory_goes_on_with_smaller_batches_and_says_so_once():
+def test_a_detector_that_runs_out_of_memory_continues_with_smaller_batches_and_warns_once():
     class Large(Scorer):
         def score(self, crops):
             if len(crops) > 10:
@@ -240,10 +240,10 @@ def test_a_detector_that_runs_out_of_memory_goes_on_with_smaller_batches_and_say
     assert (records[b"a"].status, len(records[b"a"].frames)) == ("ok", 100)
     assert max(scorer.batches) == Scorer.batch // 4
     (warning,) = warnings
-    assert "the detector told: memory ran out with 32 at once" in warning and "2.00 GiB" in warning
+    assert "the detector stub: memory ran out with 32 at once" in warning and "2.00 GiB" in warning
 
 
-def test_a_crop_that_fits_into_no_memory_costs_its_own_video_and_no_other():
+def test_a_crop_too_large_for_the_memory_costs_its_own_video_only():
     class Full(Scorer):
         def score(self, crops):
             if (crops == 0).all(axis=(1, 2, 3)).any():
@@ -254,10 +254,10 @@ def test_a_crop_that_fits_into_no_memory_costs_its_own_video_and_no_other():
     black[0].image[0, 0, 0] = 1
     videos = {b"bad": (black, report()), b"good": (frames(20), report())}
     records, _, _ = run(videos, Full(), warn=[].append)
-    only_the_first_fails(records, "the detector told failed at frame 0: no room for it")
+    assert_only_bad_fails(records, "the detector stub failed at frame 0: no room for it")
 
 
-def test_what_is_no_fault_of_a_frame_ends_the_run():
+def test_an_error_that_is_not_about_a_frame_ends_the_run():
     class Broken(Scorer):
         def score(self, crops):
             raise ContractError("the weights changed", "restore them")
@@ -270,19 +270,17 @@ def test_nothing_to_scan_ends_at_once():
     assert run({})[0] == {}
 
 
-def test_what_the_filter_refuses_is_in_the_record_and_nothing_is_judged():
+def test_faces_rejected_by_the_filter_are_recorded_and_not_judged():
     records, _, _ = run({b"a": (frames(4), report())}, Scorer(0.9), face_filter=Filter(0.2))
     record = records[b"a"]
     assert (record.status, record.score, record.verdict, record.calibrated) == ("no_face", None, None, False)
-    assert record.detail == (
-        "no face was found in 4 sampled frames: what was found, 1 in all, is by its look none"
-    )
+    assert record.detail == "no face was found in 4 sampled frames; none of 1 candidate looks like a face"
     (track,) = record.tracks
     assert (track["counted"], track["reason"], track["face_score"]) == (False, "no_face", 0.2)
     assert [line["face_score"] for line in record.frames] == [0.2] * 4
 
 
-def test_no_model_has_a_verdict_where_nothing_is_a_face():
+def test_no_model_has_a_verdict_if_nothing_is_a_face():
     class Other(Scorer):
         def __init__(self):
             super().__init__(0.8)
@@ -296,14 +294,14 @@ def test_no_model_has_a_verdict_where_nothing_is_a_face():
     assert [(model["score"], model["verdict"]) for model in records[b"a"].models] == [(None, None)] * 2
 
 
-def test_a_track_is_a_face_by_most_of_its_frames():
+def test_a_track_is_a_face_if_most_of_its_faces_are():
     class Wavering(Filter):
         def __init__(self):
             super().__init__()
-            self.given = iter([0.9, 0.1, 0.9, 0.9, 0.2])
+            self.remaining = iter([0.9, 0.1, 0.9, 0.9, 0.2])
 
         def score(self, crops):
-            return np.float32([next(self.given) for _ in crops])
+            return np.float32([next(self.remaining) for _ in crops])
 
     records, _, _ = run({b"a": (frames(5), report())}, Scorer(), face_filter=Wavering())
     (track,) = records[b"a"].tracks

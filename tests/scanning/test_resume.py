@@ -1,4 +1,4 @@
-"""What of a run's journal still stands."""
+"""Test which records of a run are kept when it is resumed."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ def split(paths, records, **options):
     ]
 
 
-def test_what_is_recorded_stands_and_the_rest_is_left(videos):
+def test_recorded_videos_are_kept_and_the_rest_is_scanned(videos):
     kept, todo = split(videos, [scanned(videos[0])])
     assert kept == [str(videos[0])]
     assert todo == [b"b.mp4", b"c.mp4"]
@@ -50,7 +50,7 @@ def test_a_status_to_retry_is_scanned_again(videos):
     assert split(videos, records, retry={"timeout"}) == ([str(videos[1]), str(videos[2])], [b"a.mp4"])
 
 
-def test_a_file_that_could_not_be_read_stands_until_it_can(tmp_path):
+def test_the_record_of_an_unreadable_file_is_kept_until_it_can_be_read(tmp_path):
     path = tmp_path / "late.mp4"
     record = entry(path, "error")
     assert split([path], [record]) == ([str(path)], [])
@@ -65,13 +65,13 @@ def test_a_named_pipe_is_not_opened(tmp_path):
     assert split([path], [record]) == ([str(path)], [])
 
 
-def test_of_two_records_of_one_path_the_last_counts_once(videos):
+def test_the_last_of_two_records_of_a_path_counts(videos):
     kept, todo = split(videos[:1], [scanned(videos[0], "timeout"), scanned(videos[0])])
     assert kept == [str(videos[0])]
     assert todo == []
 
 
-def test_records_of_videos_that_are_not_named_now_are_kept(videos):
+def test_records_of_videos_that_are_not_named_are_kept(videos):
     kept, todo = split(videos[1:2], [scanned(videos[0])])
     assert kept == [str(videos[0])]
     assert todo == [b"b.mp4"]

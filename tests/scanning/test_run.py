@@ -1,4 +1,4 @@
-"""A whole run on the sample videos: records, run.json, and going on after a crash."""
+"""Test whole runs on the sample videos: records, run.json, and resuming after a crash."""
 
 import csv
 import hashlib
@@ -20,12 +20,12 @@ from deepscan.scanning.run import RunSummary, run_scan
 from tests import toy
 from tests.command import SAMPLES, deepscan, journal, kill, run_python, start, wait_for
 
-#: What differs from run to run although nothing else does.
+#: Keys that differ between runs in any case.
 TIMES = ("started", "seconds", "run")
 
 
 def same(one, other):
-    """Two records agree but for times, the scores within the contract's 1e-4."""
+    """Return whether two records agree except for times, with scores within the contract's 1e-4."""
     one, other = (
         {key: value for key, value in record.items() if key not in TIMES} for record in (one, other)
     )
@@ -61,7 +61,7 @@ def command(videos, model, out, *more):
 
 @pytest.fixture(scope="module")
 def whole(videos, model, tmp_path_factory):
-    """An uninterrupted run."""
+    """Return the records of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole") / "out.jsonl"
     ran = deepscan(*command(videos, model, out))
     assert ran.code == 3, ran.err
@@ -70,7 +70,7 @@ def whole(videos, model, tmp_path_factory):
 
 @pytest.fixture
 def copied(whole, tmp_path):
-    """Return the records of a copy of that run, which a test may go on with."""
+    """Return the records of a copy of that run, which a test may resume."""
     for path in (whole, whole.with_name("out.run.json")):
         shutil.copy(path, tmp_path)
     return tmp_path / "out.jsonl"
@@ -78,11 +78,11 @@ def copied(whole, tmp_path):
 
 @pytest.fixture(scope="module")
 def records(whole):
-    """The records of that run by the names of the files."""
+    """Return the records of that run by file name."""
     return {path.rsplit("/", 1)[-1]: record for path, record in journal(whole).items()}
 
 
-def test_a_record_says_all_that_the_evidence_needs(records):
+def test_a_record_has_all_the_facts(records):
     assert len(records) == 16
     hopper = records["0_real_hopper.mp4"]
     assert hopper["status"] == "ok"
@@ -100,7 +100,7 @@ def test_a_record_says_all_that_the_evidence_needs(records):
     assert {"hash", "decode", "faces", "detector", "total"} <= set(hopper["seconds"])
 
 
-def test_each_person_is_a_track_with_a_score_of_their_own(records):
+def test_each_person_is_a_track_with_its_own_score(records):
     pair = records["0_two_persons.mp4"]
     assert [track["sightings"] for track in pair["tracks"]] == [4, 4]
     assert pair["score"] == max(track["score"] for track in pair["tracks"])
@@ -117,7 +117,7 @@ def test_a_failure_has_neither_score_nor_verdict(records):
     assert records["0_no_face.mp4"]["status"] == "no_face"
 
 
-def test_the_run_is_described_beside_its_records(whole):
+def test_the_run_is_described_next_to_its_records(whole):
     run = json.loads(whole.with_name("out.run.json").read_text())
     assert {record["run"] for record in journal(whole).values()} == {run["id"]}
     assert run["parameters"]["frames"] == 4
@@ -142,10 +142,10 @@ def test_kill_9_half_way_and_resume_equals_an_uninterrupted_run(videos, model, w
     assert all(same(resumed[path], uninterrupted[path]) for path in resumed)
     sessions = json.loads(out.with_name("out.run.json").read_text())["sessions"]
     assert [session["kept"] for session in sessions] == [0, done]
-    assert sessions[0]["exit_code"] is None, "a killed session never told how it ended"
+    assert sessions[0]["exit_code"] is None, "a killed session never recorded how it ended"
 
 
-def test_retry_scans_again_what_failed_and_nothing_else(videos, model, copied):
+def test_retry_scans_failed_videos_again_and_nothing_else(videos, model, copied):
     before = journal(copied)
     ran = deepscan(*command(videos, model, copied, "--resume", "--retry", "decode_error"))
     assert "15 videos already scanned" in ran.err
@@ -154,7 +154,7 @@ def test_retry_scans_again_what_failed_and_nothing_else(videos, model, copied):
     assert [path.rsplit("/", 1)[-1] for path in scanned_again] == ["broken.mp4"]
 
 
-def test_csv_is_made_from_the_journal_beside_it(model, tmp_path):
+def test_csv_is_made_from_the_journal_next_to_it(model, tmp_path):
     out = tmp_path / "table.csv"
     assert deepscan("scan", SAMPLES, "--model", model, "--frames", "2", "--out", out).code == 0
     with out.open(newline="") as file:
@@ -163,8 +163,8 @@ def test_csv_is_made_from_the_journal_beside_it(model, tmp_path):
     assert {row["path"]: row["sha256"] for row in rows} == {path: r["sha256"] for path, r in records.items()}
 
 
-def test_memory_that_runs_out_is_said_once_and_fails_no_video(model, tmp_path, monkeypatch, capfd):
-    # The two faces of one frame always go together; how many frames do is left to the decoder's pace.
+def test_running_out_of_memory_is_reported_once_and_fails_no_video(model, tmp_path, monkeypatch, capfd):
+    # The two faces of one frame always go together; the number of frames depends on the decoder's pace.
     def cramped(self, crops):
         if len(crops) > 1:
             raise MemoryError("no room")
@@ -176,15 +176,15 @@ def test_memory_that_runs_out_is_said_once_and_fails_no_video(model, tmp_path, m
     with ScanView("plain", out) as view:
         options = ScanOptions(model=str(model), frames=8)
         run_scan([os.fsencode(path) for path in samples], options, ScanOutput(out), listener=view, workers=1)
-    told = capfd.readouterr()
-    assert told.err.count("memory ran out") == 1
-    assert "warning: the detector toy" in told.err and told.out == ""
+    captured = capfd.readouterr()
+    assert captured.err.count("memory ran out") == 1
+    assert "warning: the detector toy" in captured.err and captured.out == ""
     records = journal(out).values()
     assert {record["status"] for record in records} == {"ok", "no_face"}
     assert sum(len(record["frames"]) for record in records) > 8
 
 
-def test_a_run_that_was_begun_otherwise_is_named_in_full():
+def test_what_differs_from_the_resumed_run_is_named():
     run = {"parameters": {"frames": 8, "timeout": 1}, "model": {"name": "a"}, "tool": {"version": "1"}}
     runfile.require_compatible(run, {**run, "parameters": {"frames": 8, "timeout": 99}})
     with pytest.raises(ContractError, match="--frames was 8, is 32"):
@@ -200,7 +200,7 @@ def test_a_run_that_was_begun_otherwise_is_named_in_full():
         runfile.require_compatible(run, {**run, "model": None})
 
 
-def test_the_exit_code_weighs_findings_over_failures():
+def test_findings_take_precedence_over_failures_in_the_exit_code():
     summary = RunSummary()
     summary.count("ok", "fake")
     assert summary.exit_code() == 0
@@ -214,7 +214,7 @@ def test_outputs_of_two_scans_into_one_folder_do_not_share_a_run_file(tmp_path):
     assert not one.files & other.files
 
 
-def test_what_was_asked_for_may_differ_where_it_comes_to_the_same(videos, model, copied):
+def test_requested_values_may_differ_if_the_result_is_the_same(videos, model, copied):
     ran = deepscan(*command(videos, f"{model}/", copied, "--resume", "--engine", "onnx", "--timeout", "60"))
     assert ran.code == 3, ran.err
     assert "16 videos already scanned, 0 to scan" in ran.err
@@ -224,7 +224,7 @@ def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):
     out = tmp_path / "out.jsonl"
     process = start(*command(videos, model, out, "--progress", "none"))
     wait_for(process, tmp_path / "out.run.json", 0)
-    # Held, so that it has not ended before the other begins, however busy the machine is.
+    # Stopped, so that it does not end before the other one starts, however busy the machine is.
     process.send_signal(signal.SIGSTOP)
     described = (tmp_path / "out.run.json").read_bytes()
     second = deepscan(*command(videos, model, out, "--overwrite"))
@@ -234,7 +234,7 @@ def test_a_second_run_leaves_a_running_one_alone(videos, model, tmp_path):
     process.communicate(timeout=30)
 
 
-def test_records_of_another_run_are_not_gone_on_with(videos, model, copied):
+def test_records_of_another_run_are_not_resumed(videos, model, copied):
     copied.write_text(copied.read_text().replace('"run":"', '"run":"x'))
     ran = deepscan(*command(videos, model, copied, "--resume"))
     assert "another run" in ran.refused(4)[0]
@@ -271,7 +271,7 @@ def run_of(out):
 
 
 def sealed(out):
-    """Whether the run's file states the records as they are."""
+    """Return whether the run's file has the hash and size of the records."""
     content = out.read_bytes()
     return run_of(out)["records"] == {
         "count": content.count(b"\n"),
@@ -281,18 +281,18 @@ def sealed(out):
     }
 
 
-def test_a_run_that_ended_states_the_hash_of_its_records(videos, model, whole, copied):
+def test_a_run_that_ended_records_the_hash_of_its_records(videos, model, whole, copied):
     assert sealed(whole)
     assert deepscan(*command(videos, model, copied, "--resume", "--retry", "decode_error")).code == 3
     assert copied.read_bytes() != whole.read_bytes()
     assert sealed(copied)
 
 
-def test_a_run_that_was_interrupted_states_no_hash(videos, model, whole, copied, tmp_path):
+def test_an_interrupted_run_records_no_hash(videos, model, whole, copied, tmp_path):
     out = tmp_path / "killed.jsonl"
     kill(start(*command(videos, model, out, "--progress", "none")), out, 1)
     assert run_of(out)["records"] is None
-    # A resumed run that is killed has none either, although the session before it had one.
+    # A resumed run that is killed has none either, although the session before had recorded one.
     retry = [part for status in ("ok", "no_face") for part in ("--retry", status)]
     process = start(*command(videos, model, copied, "--resume", *retry, "--progress", "none"))
     while len(run_of(copied)["sessions"]) == 1:
@@ -303,30 +303,30 @@ def test_a_run_that_was_interrupted_states_no_hash(videos, model, whole, copied,
     assert run_of(copied)["records"] is None
 
 
-def test_records_that_were_changed_after_the_run_ended_are_not_gone_on_with(videos, model, copied):
+def test_records_that_were_changed_after_the_run_are_not_resumed(videos, model, copied):
     copied.write_text(copied.read_text().replace('"verdict":"inconclusive"', '"verdict":"no_evidence"', 1))
     error, hint = deepscan(*command(videos, model, copied, "--resume")).refused(4)
     assert "changed after its run ended" in error
     assert "deepscan verify" in hint
 
 
-def test_case_exhibit_and_examiner_stay_with_the_run(videos, model, whole, tmp_path):
+def test_case_exhibit_and_examiner_are_kept_with_the_run(videos, model, whole, tmp_path):
     out = tmp_path / "out.jsonl"
     custody = ("--case", "2026-17", "--exhibit", "Müller <3>")
     assert deepscan(*command(videos, model, out, *custody)).code == 3
-    stated = {"case": "2026-17", "exhibit": "Müller <3>", "examiner": None}
-    assert run_of(out)["custody"] == stated
+    entries = {"case": "2026-17", "exhibit": "Müller <3>", "examiner": None}
+    assert run_of(out)["custody"] == entries
     plain, named = journal(whole), journal(out)
     assert all(same(plain[path], named[path]) for path in plain), "no score depends on them"
     for more in ((), custody):
         assert deepscan(*command(videos, model, out, "--resume", *more)).code == 3
-        assert run_of(out)["custody"] == stated
+        assert run_of(out)["custody"] == entries
     before = run_of(out)
-    for more, told in (
+    for more, message in (
         (("--case", "2026-18"), "--case was 2026-17, is 2026-18"),
         (("--examiner", "J. Doe"), "--examiner was not given, is J. Doe"),
     ):
-        assert told in deepscan(*command(videos, model, out, "--resume", *more)).refused(4)[0]
+        assert message in deepscan(*command(videos, model, out, "--resume", *more)).refused(4)[0]
     assert run_of(out) == before
     page = tmp_path / "out.html"
     assert deepscan("report", out).code == 0
@@ -342,6 +342,6 @@ def test_a_case_is_one_line_of_text(model, tmp_path, text):
     assert not out.exists()
 
 
-def test_a_case_needs_a_file_that_keeps_it(model):
+def test_a_case_needs_an_output_file(model):
     ran = deepscan("scan", SAMPLES / "no_face.mp4", "--model", model, "--examiner", "J. Doe")
     assert "need --out FILE" in ran.refused(2)[0]

@@ -1,4 +1,4 @@
-"""A model by its own card: near chance, good, or never measured on what is at hand."""
+"""Test how a model is rated by its own card: near chance, good, or not measured on videos."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def card(name, *results, calibration=CALIBRATION):
 GOOD, WEAK = card("good", auc(0.8)), card("weak", auc(0.9, "home"), auc(0.52))
 
 
-def test_the_lowest_auc_counts_but_not_that_of_one_kind_of_fakes():
+def test_the_lowest_auc_counts_but_not_one_on_a_single_kind_of_fakes():
     assert lowest_auc(WEAK) == (0.52, "clips")
     assert lowest_auc(card("a", auc(0.8), auc(0.3, kind="swap"))) == (0.8, "clips")
     assert lowest_auc(card("a", {"metric": "accuracy", "value": 0.5, "data": "clips"})) is None
@@ -41,28 +41,28 @@ def test_the_lowest_auc_counts_but_not_that_of_one_kind_of_fakes():
         ([GOOD, card("unknown")], set()),
     ],
     ids=[
-        "beside good",
+        "with good",
         "alone",
         "both weak",
-        "beside fair",
-        "beside unknown",
-        "beside raw",
+        "with fair",
+        "with unknown",
+        "with uncalibrated",
         "fair",
         "unknown",
     ],
 )
-def test_a_weak_model_has_no_vote_beside_a_good_one_that_votes(cards, mute):
+def test_a_weak_model_has_no_vote_next_to_a_good_one_that_votes(cards, mute):
     assert without_vote(cards).keys() == mute
     assert without_vote(reversed(cards)).keys() == mute
 
 
-def test_the_reason_has_the_figure_and_its_data():
+def test_the_reason_has_the_auc_and_its_data():
     assert without_vote([GOOD, WEAK]) == {"weak": "near chance by its own card: AUC 0.52 on clips"}
 
 
-def test_a_card_without_figures_on_videos_is_named():
+def test_a_card_without_figures_on_videos_is_reported():
     assert cautions(GOOD) == []
-    assert cautions(card("a")) == ["its card states no AUC on any data: how good it is is not known"]
+    assert cautions(card("a")) == ["its card reports no AUC on any data: how good it is is unknown"]
     assert cautions(card("a", auc(0.9, "home", level="frame"))) == [
         "its card has no figures on whole videos, only on single faces: home"
     ]

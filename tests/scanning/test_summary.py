@@ -1,9 +1,16 @@
-"""What an overview says of videos: in words, one owner for the table and the page."""
+"""Test the summaries of videos that the table and the page share."""
 
 import pytest
 
 from deepscan.outcomes import STATUSES
-from deepscan.scanning.summary import STATUS_LABELS, VideoSummary, counted, in_words, printable, shared_folder
+from deepscan.scanning.summary import (
+    STATUS_LABELS,
+    VideoSummary,
+    counted,
+    describe_outcomes,
+    printable,
+    shared_folder,
+)
 
 
 def seen(persons, faces, sampled, status="ok"):
@@ -11,22 +18,22 @@ def seen(persons, faces, sampled, status="ok"):
 
 
 @pytest.mark.parametrize(
-    ("persons", "faces", "sampled", "words"),
+    ("persons", "faces", "sampled", "text"),
     [
         (1, 30, 32, "1 person in 30 of 32 frames"),
         (1, 1, 1, "1 person in 1 frame"),
         (2, 42, 32, "2 persons, 42 faces in 32 frames"),
         (2, 9, 32, "2 persons, 9 faces in 32 frames"),
-        # A mirror: one person twice in a frame.
+        # A mirror: one person appears twice in a frame.
         (1, 33, 32, "1 person, 33 faces in 32 frames"),
         (0, 0, 32, ""),
     ],
 )
-def test_who_was_seen_is_said_in_words(persons, faces, sampled, words):
-    assert seen(persons, faces, sampled).seen == words
+def test_who_was_seen_is_described(persons, faces, sampled, text):
+    assert seen(persons, faces, sampled).seen == text
 
 
-def test_of_what_failed_nothing_was_seen():
+def test_in_a_failed_video_nothing_was_seen():
     assert seen(1, 1, 1, "timeout").seen == ""
 
 
@@ -53,13 +60,13 @@ def test_the_folder_that_videos_share_ends_in_a_slash(paths, folder):
     assert shared_folder(paths) == folder
 
 
-def test_outcomes_are_counted_in_words_the_worst_first():
+def test_outcomes_are_listed_worst_first():
     kinds = {"no_face": 1, "no_evidence": 3, "timeout": 2, "fake": 1200, "inconclusive": 0}
-    assert in_words(kinds) == "1,200 fake, 3 no evidence, 1 no face, 2 timed out"
-    assert in_words({}) == ""
+    assert describe_outcomes(kinds) == "1,200 fake, 3 no evidence, 1 no face, 2 timed out"
+    assert describe_outcomes({}) == ""
 
 
-def test_counts_are_worded():
+def test_counts_have_the_right_number():
     assert [counted(n, "video") for n in (0, 1, 2, 5000)] == [
         "0 videos",
         "1 video",
@@ -78,5 +85,5 @@ def test_counts_are_worded():
         ("\u00fcn\u00ef \u05e9.mp4", "\u00fcn\u00ef \u05e9.mp4"),
     ],
 )
-def test_a_name_cannot_change_what_is_shown_around_it(name, shown):
+def test_a_name_cannot_change_how_the_text_around_it_is_shown(name, shown):
     assert printable(name) == shown

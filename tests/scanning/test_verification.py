@@ -1,4 +1,4 @@
-"""What `verify` finds: in videos, in records, in models, and in a run that has not ended."""
+"""Test what `verify` finds in videos, records and models, and in a run that has not ended."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from deepscan.cli.verify import told
+from deepscan.cli.verify import report_lines
 from deepscan.errors import ContractError
 from deepscan.scanning import runfile
 from deepscan.scanning.aggregation import verdict
@@ -22,7 +22,7 @@ ODD = os.fsdecode(b"line\nbreak \xff.mp4")
 
 
 def scan(folder, *models, out="out.jsonl"):
-    """Scan the videos of a folder into it."""
+    """Scan the videos of a folder, with the records in the same folder."""
     first, *also = map(str, models)
     options = ScanOptions(model=first, also=tuple(also), frames=4)
     paths = [os.fsencode(path) for path in sorted((folder / "videos").iterdir())]
@@ -32,7 +32,7 @@ def scan(folder, *models, out="out.jsonl"):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Videos, one of them with an odd name and one broken, a toy model, and the records of a scan."""
+    """Return videos, one with an odd name and one broken, with a toy model and a scan's records."""
     folder = tmp_path_factory.mktemp("scan")
     (folder / "videos").mkdir()
     for name in ("swapped", "two_persons", "no_face"):
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def out(folder, tmp_path):
-    """Those records in a place of their own; the videos are where they were."""
+    """Return a copy of those records in another folder."""
     for name in ("out.jsonl", "out.csv", "out.run.json"):
         shutil.copy(folder / name, tmp_path)
     return tmp_path / "out.jsonl"
@@ -57,7 +57,7 @@ def kinds(result):
 
 
 def edit(out, change, name="swapped.mp4", *, seal=False):
-    """Change the record of a video by hand; with `seal` the run's file is made to fit."""
+    """Edit the record of a video; with `seal` the run's file is updated to match."""
     records = [json.loads(line) for line in out.read_text().splitlines()]
     change(next(record for record in records if record["path"].endswith(name)), records)
     out.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -69,14 +69,14 @@ def edit(out, change, name="swapped.mp4", *, seal=False):
         out.with_suffix(".csv").unlink()
 
 
-def test_what_a_scan_has_left_matches(out):
+def test_an_unchanged_scan_matches(out):
     result = verify_run(out)
     assert result.findings == []
     assert result.exit_code == 0
     assert result.checked["videos"] == (5, 5), "a broken video has a hash too"
     assert result.checked["scores, verdicts"] == (5, 5)
     assert result.checked["table"] == (1, 1)
-    # The toy, and what finds, filters and knows faces.
+    # The toy, and the networks that find, filter and compare faces.
     assert result.checked["models"] == (4, 4)
 
 
@@ -123,7 +123,7 @@ def test_several_models_and_models_without_calibration_match(folder, tmp_path, c
         (lambda r, all_: all_.append(r), "records of this video"),
     ],
 )
-def test_what_was_changed_in_a_record_is_named_even_where_the_hash_was_made_to_fit(out, change, what):
+def test_a_change_in_a_record_is_found_even_if_the_hash_was_updated(out, change, what):
     edit(out, change, seal=True)
     result = verify_run(out)
     assert ("mismatch", what) in kinds(result)
@@ -134,38 +134,38 @@ def test_what_was_changed_in_a_record_is_named_even_where_the_hash_was_made_to_f
 @pytest.mark.parametrize(
     "change", [lambda r, all_: all_.remove(r), lambda r, _: r["seconds"].update(total=9)]
 )
-def test_the_hash_finds_what_no_score_depends_on(out, change):
+def test_the_hash_reveals_changes_on_which_no_score_depends(out, change):
     edit(out, change)
     result = verify_run(out)
     assert kinds(result)[0] == ("mismatch", "SHA-256 of the records file")
     assert result.exit_code == 4
 
 
-def test_persons_who_do_not_count_are_left_out_again(out):
+def test_persons_who_do_not_count_are_left_out_in_the_recomputation(out):
     rules = JudgingRules.of_run(runfile.read(out.with_suffix(".run.json")))
     records = [json.loads(line) for line in out.read_text().splitlines()]
     pair = next(record for record in records if record["path"].endswith("two_persons.mp4"))
     worst = max(pair["tracks"], key=lambda track: track["score"])
     (other,) = (track for track in pair["tracks"] if track is not worst)
-    # As if the worst person had kept still: the other one's score is the video's then.
+    # As if the worst person had been still: then the other one's score is the video's.
     worst.update(still=True, counted=False, reason="still")
-    found = {each.what: each.computed for each in differences(pair, rules)}
+    found = {difference.place: difference.computed for difference in differences(pair, rules)}
     assert found["score"] == pytest.approx(other["score"], abs=2e-6)
     pair.update(score=other["score"], verdict=verdict(other["score"], rules.calibrations["toy"]))
     assert differences(pair, rules) == []
-    # As if neither were a face at all: there is no score, and a status that says so.
+    # As if neither were a face: there is no score, and the status says so.
     worst.update(still=False, reason="no_face")
     other.update(counted=False, reason="no_face")
     pair.update(status="no_face", score=None, verdict=None, calibrated=False)
     assert differences(pair, rules) == []
 
 
-def test_a_record_that_is_gone_is_counted(out):
+def test_a_missing_record_is_noticed(out):
     edit(out, lambda record, records: records.remove(record))
     assert "had 5 records and has 4" in verify_run(out).findings[0].meaning
 
 
-def test_a_table_that_was_changed_is_found(out):
+def test_a_changed_table_is_found(out):
     table = out.with_suffix(".csv")
     table.write_bytes(table.read_bytes().replace(b"fake", b"no_evidence").replace(b"inconclusive", b"fake"))
     assert [kind for kind, _ in kinds(verify_run(out))] == ["mismatch"]
@@ -173,39 +173,39 @@ def test_a_table_that_was_changed_is_found(out):
     run = runfile.read(file)
     run["records"]["table"] = None
     runfile.write(run, file)
-    assert kinds(verify_run(out)) == [], "a table that the scan has not made is nobody's business"
+    assert kinds(verify_run(out)) == [], "a table that the scan did not make is ignored"
 
 
-def test_a_table_that_is_gone_is_missing_and_one_that_was_renamed_with_its_run_is_checked(out, tmp_path):
+def test_a_removed_table_is_missing_and_one_renamed_with_its_run_is_checked(out, tmp_path):
     for suffix in (".jsonl", ".csv", ".run.json"):
         shutil.copy(out.with_suffix(suffix), tmp_path / f"new{suffix}")
     assert verify_run(tmp_path / "new.jsonl").checked["table"] == (1, 1)
     out.with_suffix(".csv").unlink()
     result = verify_run(out)
-    assert (kinds(result), result.exit_code) == ([("missing", "the table that the scan made")], 3)
+    assert (kinds(result), result.exit_code) == ([("missing", "the table made by the scan")], 3)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [('"frames": 4', '"frames": 5'), ('"exhibit": null', '"exhibit": "E4"'), ("2026-", "2025-")],
 )
-def test_a_change_in_the_runs_file_that_nothing_else_shows_is_found(out, old, new):
+def test_a_change_in_the_runs_file_that_nothing_else_reveals_is_found(out, old, new):
     file = out.with_suffix(".run.json")
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new, 1))
     result = verify_run(out)
-    assert (kinds(result), result.exit_code) == ([("mismatch", "SHA-256 of what it says")], 4)
-    with pytest.raises(ContractError, match="was changed by hand"):
+    assert (kinds(result), result.exit_code) == ([("mismatch", "SHA-256 of its content")], 4)
+    with pytest.raises(ContractError, match="was edited"):
         runfile.require_unchanged(runfile.read(file), out)
 
 
-def test_the_runs_file_may_be_laid_out_otherwise(out):
+def test_the_runs_file_may_be_formatted_differently(out):
     file = out.with_suffix(".run.json")
     file.write_text(json.dumps(json.loads(file.read_text()), sort_keys=True))
     assert verify_run(out).findings == []
 
 
-def test_another_model_of_that_name_and_other_thresholds_are_found(folder, out, tmp_path):
+def test_another_model_of_the_same_name_and_other_thresholds_are_found(folder, out, tmp_path):
     other = toy.model(tmp_path / "toy", 3.0)
     result = verify_run(out, models=[other])
     assert kinds(result) == [("mismatch", str(other / "model.onnx"))]
@@ -215,10 +215,10 @@ def test_another_model_of_that_name_and_other_thresholds_are_found(folder, out, 
     result = verify_run(out)
     card.write_text(text)
     assert [finding.kind for finding in result.findings] == ["mismatch"]
-    assert "fake from 0.7" in result.findings[0].stated and "fake from 0.9" in result.findings[0].found
+    assert "fake from 0.7" in result.findings[0].recorded and "fake from 0.9" in result.findings[0].found
 
 
-def test_error_rates_that_are_not_the_cards_cannot_be_told_from_a_new_measurement(out):
+def test_error_rates_that_differ_from_the_card_are_unchecked(out):
     file = out.with_suffix(".run.json")
     run = runfile.read(file)
     counts = dict.fromkeys(("reals_called_fake", "fakes_called_fake", "fakes_no_evidence"), 0)
@@ -226,21 +226,21 @@ def test_error_rates_that_are_not_the_cards_cannot_be_told_from_a_new_measuremen
     runfile.write(run, file)
     (finding,) = verify_run(out).findings
     assert (finding.kind, finding.found) == ("unchecked", "none")
-    assert finding.stated.startswith("0 of 9 real videos")
+    assert finding.recorded.startswith("0 of 9 real videos")
 
 
 @pytest.mark.parametrize(("network", "limit"), [("face_filter", "least"), ("looks", "alike")])
-def test_another_limit_of_what_says_who_is_judged_is_found(out, network, limit):
+def test_another_limit_of_the_helper_networks_is_found(out, network, limit):
     file = out.with_suffix(".run.json")
     run = runfile.read(file)
     run[network][limit] += 0.1
     runfile.write(run, file)
     (finding,) = verify_run(out).findings
     assert (finding.kind, finding.what.split()[0]) == ("mismatch", limit)
-    assert float(finding.stated) == pytest.approx(float(finding.found) + 0.1)
+    assert float(finding.recorded) == pytest.approx(float(finding.found) + 0.1)
 
 
-def test_a_model_that_is_gone_is_missing_until_its_folder_is_named(folder, out, tmp_path):
+def test_a_moved_model_is_missing_until_its_folder_is_named(folder, out, tmp_path):
     (folder / "toy").rename(tmp_path / "elsewhere")
     result, again = verify_run(out), verify_run(out, models=[tmp_path / "elsewhere"])
     (tmp_path / "elsewhere").rename(folder / "toy")
@@ -271,27 +271,27 @@ def test_a_changed_byte_in_a_video_is_found_whatever_its_name(out, folder, tmp_p
     assert sorted(finding.kind for finding in result.findings) == ["mismatch", "mismatch", "missing"]
     assert result.checked["videos"] == (2, 5)
     assert result.exit_code == 4
-    lines = list(told(out, result))
+    lines = list(report_lines(out, result))
     assert any("line\\nbreak" in line for line in lines)
     assert all(line.isprintable() for line in lines)
     long = [line for line in lines if len(line) > 80 and "/" not in line]
     assert long == [], "only paths may be wider than a terminal"
 
 
-def test_a_run_that_has_not_ended_is_not_finished(out):
+def test_an_interrupted_run_is_not_finished(out):
     file = out.with_suffix(".run.json")
     run = runfile.read(file)
     run["records"] = None
     runfile.write(run, file)
     result = verify_run(out)
-    assert kinds(result) == [("unchecked", "hash of the records: none is stated")]
+    assert kinds(result) == [("unchecked", "hash of the records: not recorded")]
     run["sessions"][-1] |= {"ended": None, "exit_code": None}
     runfile.write(run, file)
     out.write_bytes(out.read_bytes() + b'{"schema":1,"path":"torn')
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("unchecked", "not finished")], 3)
-    assert result.checked["scores, verdicts"] == (5, 5), "what is there is checked"
-    assert "--  records file      not finished" in list(told(out, result))
+    assert result.checked["scores, verdicts"] == (5, 5), "existing records are checked"
+    assert "--  records file      not finished" in list(report_lines(out, result))
     file.unlink()
     result = verify_run(out)
     assert (kinds(result), result.exit_code) == ([("missing", "the run's file")], 3)
@@ -305,13 +305,13 @@ def test_a_run_that_has_not_ended_is_not_finished(out):
         *('{"id": "x", "records": {"count": 3}}', '{"id": "x", "sessions": [{"ended": 3}]}'),
     ],
 )
-def test_a_file_that_describes_no_run_is_refused(out, text):
+def test_a_file_that_does_not_describe_a_run_is_refused(out, text):
     out.with_suffix(".run.json").write_text(text)
     with pytest.raises(ContractError, match=r"out.run.json does not describe a run"):
         verify_run(out)
 
 
-def test_a_runs_file_that_was_changed_beyond_reading_is_refused(out):
+def test_a_runs_file_that_was_changed_too_much_is_refused(out):
     file = out.with_suffix(".run.json")
     run = runfile.read(file)
     del run["model"]["files"], run["parameters"]["quality"]
@@ -320,15 +320,15 @@ def test_a_runs_file_that_was_changed_beyond_reading_is_refused(out):
         verify_run(out)
 
 
-def test_progress_is_told_in_bytes(out):
-    seen = []
-    verify_run(out, on_progress=lambda *told: seen.append(told))
+def test_progress_is_reported_in_bytes(out):
+    calls = []
+    verify_run(out, on_progress=lambda *call: calls.append(call))
     total = sum(json.loads(line)["bytes"] for line in out.read_text().splitlines())
-    assert seen[-1] == ("videos", total, total)
-    assert ("records", out.stat().st_size, out.stat().st_size) in seen
+    assert calls[-1] == ("videos", total, total)
+    assert ("records", out.stat().st_size, out.stat().st_size) in calls
 
 
-def test_the_command_says_it_line_by_line(out):
+def test_the_command_reports_line_by_line(out):
     ran = deepscan("verify", out)
     assert ran.code == 0, ran.err
     assert "out.jsonl: all matches" in ran.out
@@ -337,5 +337,5 @@ def test_the_command_says_it_line_by_line(out):
     out.write_text(out.read_text().replace('"verdict":"inconclusive"', '"verdict":"no_evidence"', 1))
     ran = deepscan("verify", out)
     assert ran.code == 4
-    assert "    stated no_evidence\n    found  " in ran.out
+    assert "    recorded no_evidence\n    found    " in ran.out
     assert "out.jsonl" in deepscan("verify", out.with_suffix(".csv")).refused(2)[1]

@@ -1,4 +1,4 @@
-"""Whole scans of made frames, with the real face finder and filter: who is judged, and who is not."""
+"""Test who is judged in scans of synthetic frames, with the real face finder and filter."""
 
 import importlib.util
 from pathlib import Path
@@ -21,7 +21,7 @@ SIDE = 288
 
 
 class Reddish(Scorer):
-    """Calls a crop fake that is more red than blue at its middle: the astronaut's, and a red pattern."""
+    """Stub that calls a crop fake if its centre is more red than blue, like the astronaut's."""
 
     def score(self, crops):
         middle = crops[:, 16:48, 16:48].mean(axis=(1, 2))
@@ -35,7 +35,7 @@ def finder():
 
 @pytest.fixture(scope="module")
 def portrait(finder):
-    """The astronaut, cut to a square about the face, and the landmarks in it."""
+    """Return the astronaut, cut to a square around the face, and the landmarks in it."""
     picture = skimage.data.astronaut()
     face = finder.detect([picture])[0][0]
     middle = (face.box[:2] + face.box[2:]) / 2
@@ -48,7 +48,7 @@ def portrait(finder):
 
 
 def scanned(finder, left, right, scorer):
-    """The record of a video of six seconds with these two pictures side by side, in a hand that trembles."""
+    """Return the record of a six-second video with two pictures side by side, filmed by an unsteady hand."""
     frames = []
     for index in range(8):
         rng = np.random.default_rng(index)
@@ -68,7 +68,7 @@ def reasons(record):
     return {track["reason"]: track for track in record.tracks if track["sightings"] >= 4}
 
 
-def test_a_photograph_beside_a_living_face_does_not_decide(finder, portrait):
+def test_a_photo_next_to_a_living_face_does_not_decide(finder, portrait):
     picture, landmarks = portrait
     blue = np.ascontiguousarray(picture[..., ::-1])
     record = scanned(finder, lambda at: speaking(blue, landmarks, at), lambda at: picture, Reddish())
@@ -78,7 +78,7 @@ def test_a_photograph_beside_a_living_face_does_not_decide(finder, portrait):
     assert record.score == pytest.approx(0.1)
 
 
-def test_a_photograph_alone_is_judged(finder, portrait):
+def test_a_photo_alone_is_judged(finder, portrait):
     picture, _ = portrait
     record = scanned(finder, lambda at: picture, lambda at: np.full_like(picture, 90), Reddish())
     (track,) = record.tracks
@@ -87,7 +87,7 @@ def test_a_photograph_alone_is_judged(finder, portrait):
 
 
 @pytest.mark.parametrize(("name", "seed"), [("rings", 38), ("sockets", 14)])
-def test_a_pattern_beside_a_living_face_does_not_decide(finder, portrait, name, seed):
+def test_a_pattern_next_to_a_living_face_does_not_decide(finder, portrait, name, seed):
     spec = importlib.util.spec_from_file_location("made_patterns", SCRIPTS / "made_patterns.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

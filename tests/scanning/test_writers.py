@@ -1,4 +1,4 @@
-"""Contract of every output format, and the cells of the CSV."""
+"""Test the contract of every output format, and the cells of the CSV."""
 
 import csv
 import io
@@ -35,18 +35,18 @@ def records():
 
 
 @pytest.mark.parametrize("name", WRITERS.names)
-def test_every_format_writes_one_entry_a_video_and_takes_any_name(name):
+def test_every_format_writes_one_entry_per_video_and_accepts_any_name(name):
     file = io.StringIO(newline="")
     WRITERS.get(name)(records(), file)
     text, nothing = file.getvalue(), io.StringIO(newline="")
     WRITERS.get(name)((), nothing)
     assert text.endswith("\n")
-    # What stands there without any video is a heading.
+    # Without any video only a heading is written.
     assert len(text.splitlines()) - len(nothing.getvalue().splitlines()) == len(records())
     text.encode("utf-8")
 
 
-def test_csv_counts_persons_faces_and_frames_and_leaves_a_failure_without_score():
+def test_csv_counts_persons_faces_and_frames_and_a_failure_has_no_score():
     file = io.StringIO(newline="")
     WRITERS.get("csv")(records(), file)
     good, bad = csv.DictReader(io.StringIO(file.getvalue()))
