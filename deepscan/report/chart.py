@@ -1,4 +1,4 @@
-"""Where the lines of a chart go: scores over a video's time, and how many videos have which score."""
+"""Lay out charts: scores over a video's time, and a histogram of the scores of all videos."""
 
 import math
 from collections import Counter
@@ -9,14 +9,15 @@ from deepscan.cards import Calibration
 from deepscan.scanning.aggregation import verdict
 from deepscan.scanning.summary import VideoSummary
 
-#: Of a chart in its own units, and what its axes take at each side.
+#: Size of a chart in its own units, and the space for its axes on each side.
 CHART_WIDTH, CHART_HEIGHT = 720.0, 140.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 24.0, 10.0, 24.0
-#: Seconds between two ticks, of which the first that gives few enough is taken; beyond them so many days.
+#: Seconds between ticks; the first value that gives few enough ticks is used, or a number of days beyond
+#: these.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200)
 _DAY, _MOST_TICKS = 86400, 9
 BINS = 20
-#: Least height of a bar: one video among thousands is to be seen.
+#: Minimum height of a bar, so that one video among thousands is visible.
 _LEAST = 2.0
 
 
@@ -25,9 +26,9 @@ class Score:
     """A face's score.
 
     Attributes:
-        index: Of its frame.
-        seconds: When it is shown.
-        score: In [0, 1].
+        index: Index of its frame.
+        seconds: Time of its frame.
+        score: The score in [0, 1].
         counts: Whether the face is good enough to count.
     """
 
@@ -42,13 +43,13 @@ class ScorePoint:
     """A score in a chart.
 
     Attributes:
-        x: To the right.
-        y: Down.
-        kind: Verdict that the score alone would give; empty where no thresholds are known, or not one's.
+        x: Distance from the left.
+        y: Distance from the top.
+        kind: Verdict for this score alone; empty if the thresholds are unknown or differ between models.
         counts: Whether the face is good enough to count.
-        tooltip: What it is, for people.
-        when: When its frame is shown, for people.
-        index: Of its frame.
+        tooltip: Description for people.
+        when: Time of its frame, for people.
+        index: Index of its frame.
         value: The score, for people.
     """
 
@@ -64,10 +65,10 @@ class ScorePoint:
 
 @dataclass(frozen=True, slots=True)
 class ScoreLine:
-    """Scores over time.
+    """A line of scores over time.
 
     Attributes:
-        name: Of one of several models, empty for what is the person's own: of the one, or of all together.
+        name: Name of one of several models; empty for the person's overall scores.
         points: In order of time.
     """
 
@@ -76,7 +77,7 @@ class ScoreLine:
 
     @property
     def path(self) -> str:
-        """The points of an SVG polyline."""
+        """The `points` of an SVG polyline."""
         return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
 
 
@@ -85,9 +86,10 @@ class ScoreTimeline:
     """One person's scores over a video.
 
     Attributes:
-        lines: Of each of several models, then the person's own.
-        ticks: Place and words of times.
-        bands: Heights of the thresholds `fake` and `no_evidence`, None where they are not known or not one's.
+        lines: One for each of several models, then the person's overall scores.
+        ticks: Position and text of the time axis's ticks.
+        bands: Positions of the thresholds `fake` and `no_evidence`, None if unknown or different between
+            models.
     """
 
     lines: tuple[ScoreLine, ...]
@@ -95,22 +97,22 @@ class ScoreTimeline:
     bands: tuple[float, float] | None
 
     @property
-    def in_words(self) -> str:
-        """What a reader who does not see it must know."""
+    def description(self) -> str:
+        """Text alternative for people who cannot see the chart."""
         points = self.lines[-1].points if self.lines else ()
         if not points:
             return "Scores over time: none"
         low, high = max(points, key=lambda point: point.y), min(points, key=lambda point: point.y)
-        said = f"Scores over time: {len(points)} faces, {low.value} to {high.value}"
+        text = f"Scores over time: {len(points)} faces, {low.value} to {high.value}"
         if self.bands is None:
-            return said
+            return text
         above = sum(point.kind == "fake" for point in points)
-        return f"{said}, {above} of them above the threshold for fake"
+        return f"{text}, {above} of them above the threshold for fake"
 
 
 @dataclass(frozen=True, slots=True)
 class HistogramBar:
-    """A part of a bar of a histogram: place, size, and what it stands for."""
+    """A part of a bar of a histogram, with its position, size and description."""
 
     x: float
     y: float
@@ -125,28 +127,28 @@ class Histogram:
     """How many videos have which score.
 
     Attributes:
-        bars: Parted by verdict.
-        most: Videos in the highest bar.
+        bars: The parts of the bars, by verdict.
+        most: Number of videos in the highest bar.
     """
 
     bars: tuple[HistogramBar, ...]
     most: int
 
     @property
-    def in_words(self) -> str:
-        """What a reader who does not see it must know."""
+    def description(self) -> str:
+        """Text alternative for people who cannot see the histogram."""
         return f"How many videos have which score: {'; '.join(bar.tooltip for bar in self.bars)}"
 
 
 def timeline(
     lines: Iterable[tuple[str, Sequence[Score]]], duration: float, calibration: Calibration | None
 ) -> ScoreTimeline:
-    """Return a chart of scores.
+    """Lay out a chart of scores.
 
     Args:
         lines: Name and scores of each line, see `ScoreLine`.
-        duration: Of the video in seconds.
-        calibration: That the scores have gone through, None where that is several, none or not known.
+        duration: Duration of the video in seconds.
+        calibration: Calibration of the scores, None if there are several, there is none, or it is unknown.
     """
     drawn = tuple(
         ScoreLine(name, tuple(_point(name, score, duration, calibration) for score in scores))
@@ -157,13 +159,13 @@ def timeline(
 
 
 def histogram(rows: Iterable[VideoSummary]) -> Histogram:
-    """Return how many videos have which score."""
+    """Lay out a histogram of the videos' scores."""
     counts: Counter[tuple[int, str]] = Counter(
         (min(int(row.score * BINS), BINS - 1), row.kind) for row in rows if row.score is not None
     )
     totals: Counter[int] = Counter()
-    for (at, _), count in counts.items():
-        totals[at] += count
+    for (column, _), count in counts.items():
+        totals[column] += count
     most, room, wide = (
         max(totals.values(), default=1),
         CHART_HEIGHT - TOP - BOTTOM,
@@ -171,41 +173,43 @@ def histogram(rows: Iterable[VideoSummary]) -> Histogram:
     )
     bars = []
     tops = dict.fromkeys(totals, CHART_HEIGHT - BOTTOM)
-    for (at, kind), count in sorted(counts.items()):
+    for (column, kind), count in sorted(counts.items()):
         height = max(room * count / most, _LEAST)
-        tops[at] -= height
-        tooltip = f"{count} {kind.replace('_', ' ')}, score {at / BINS:.2f} to {(at + 1) / BINS:.2f}"
-        bars.append(HistogramBar(LEFT + at * wide + 1, tops[at], wide - 2, height, kind, tooltip))
+        tops[column] -= height
+        low, high = column / BINS, (column + 1) / BINS
+        tooltip = f"{count} {kind.replace('_', ' ')}, score {low:.2f} to {high:.2f}"
+        x = LEFT + column * wide + 1
+        bars.append(HistogramBar(x, tops[column], wide - 2, height, kind, tooltip))
     return Histogram(tuple(bars), most)
 
 
 def across(share: float) -> float:
-    """Return how far to the right a share of the width is."""
+    """Return the horizontal position of a fraction of the width."""
     return LEFT + min(max(share, 0.0), 1.0) * (CHART_WIDTH - LEFT - RIGHT)
 
 
 def down(score: float) -> float:
-    """Return how far down a score is."""
+    """Return the vertical position of a score."""
     return TOP + (1 - score) * (CHART_HEIGHT - TOP - BOTTOM)
 
 
 def format_score(score: float, calibration: Calibration | None) -> str:
-    """Return a score with two decimals, and with more where these would put it past a threshold.
+    """Return a score with two decimals, or more where rounding would move it across a threshold.
 
     Args:
         score: In [0, 1].
-        calibration: That it has gone through, None for a score that no threshold is held against.
+        calibration: Its calibration, None if there are no thresholds.
     """
     texts = [f"{score:.{digits}f}" for digits in range(2, 7)]
     if calibration is None:
         return texts[0]
-    said = verdict(score, calibration)
-    return next((text for text in texts if verdict(float(text), calibration) == said), texts[-1])
+    band = verdict(score, calibration)
+    return next((text for text in texts if verdict(float(text), calibration) == band), texts[-1])
 
 
 def clock(seconds: float, digits: int = 2) -> str:
-    """Return a time as minutes and seconds, with hours where there are any."""
-    # Rounded first, so that no 59.996 seconds are shown as 60.
+    """Return a time as minutes and seconds, with hours if there are any."""
+    # Round first, so that 59.996 seconds are not shown as 60.
     minutes, parts = divmod(round(seconds * 10**digits), 60 * 10**digits)
     hours, minutes = divmod(minutes, 60)
     shown = f"{parts / 10**digits:0{3 + digits if digits else 2}.{digits}f}"
@@ -213,16 +217,16 @@ def clock(seconds: float, digits: int = 2) -> str:
 
 
 def _point(name: str, score: Score, duration: float, calibration: Calibration | None) -> ScorePoint:
-    whose = f"{name}: " if name else ""
+    prefix = f"{name}: " if name else ""
     aside = "" if score.counts else ", not good enough to count"
     value = format_score(score.score, calibration)
     return ScorePoint(
-        # A still image is in the middle.
+        # Place a still image in the middle.
         across(score.seconds / duration if duration > 0 else 0.5),
         down(score.score),
         "" if calibration is None else verdict(score.score, calibration),
         score.counts,
-        f"{whose}{value} at {clock(score.seconds)}, frame {score.index}{aside}",
+        f"{prefix}{value} at {clock(score.seconds)}, frame {score.index}{aside}",
         clock(score.seconds),
         score.index,
         value,

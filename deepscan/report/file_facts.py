@@ -1,4 +1,4 @@
-"""What a page says of a video's file: where it is, what it holds, and how it was made as far as it tells."""
+"""Describe a video's file: where it is, what it contains, and what it says about its origin."""
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -7,18 +7,18 @@ from typing import Any
 from deepscan.media.frames import HDR
 from deepscan.report.chart import clock
 
-#: What the states of Content Credentials mean.
+#: State of Content Credentials -> its meaning.
 _STATES = {
-    "trusted": "The manifest fits the file, and its signature is one that is trusted",
-    "valid": "The manifest fits the file and its signature; who the signer is was not checked",
-    "invalid": "The manifest does not validate: the file or the manifest was changed since, or it is damaged",
-    "elsewhere": "The manifest is not in the file but elsewhere, and was not fetched",
-    "unreadable": "There may be a manifest, which could not be read",
+    "trusted": "The manifest matches the file, and its signature is trusted",
+    "valid": "The manifest matches the file and its signature; the identity of the signer was not checked",
+    "invalid": "The manifest is not valid: the file or the manifest was changed afterwards, or is damaged",
+    "elsewhere": "The manifest is stored elsewhere and was not downloaded",
+    "unreadable": "There may be a manifest, but it could not be read",
 }
 
 
 def file_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a video's file, by name, in words.
+    """Yield facts about a video's file as pairs of name and text.
 
     Args:
         record: A parsed line of a journal.
@@ -31,7 +31,7 @@ def file_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "SHA-256", record["sha256"]
         yield "size", f"{record['bytes']:,} bytes"
     if media:
-        turned = f", turned by {media['rotation']}°" if media.get("rotation") else ""
+        turned = f", rotated by {media['rotation']}°" if media.get("rotation") else ""
         turned += ", mirrored" if media.get("mirrored") else ""
         length = f", {clock(media['duration'])}" if media.get("duration") else ""
         rate = f", {float(Fraction(media['fps'])):.4g} frames/s" if media.get("fps") else ""
@@ -45,55 +45,55 @@ def file_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _origins(media: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield how a file says it was made, and what its structure tells; earlier records say less."""
-    for key, name in (("encoder", "says it was made by"), ("device", "with"), ("created", "on")):
+    """Yield what a file says about its origin, and its structure; earlier records have less."""
+    for key, name in (("encoder", "encoder"), ("device", "device"), ("created", "created")):
         if media.get(key):
-            yield name, media[key]
+            yield f"claimed {name}", media[key]
     if length := _length(media):
-        yield "its header says", length
+        yield "header", length
     if gaps := media.get("keyframe_gaps"):
-        least, middle, most = gaps
+        least, median, most = gaps
         every = (
-            f"every {most} frames" if least == most else f"every {least} to {most} frames, mostly {middle}"
+            f"every {most} frames" if least == most else f"every {least} to {most} frames, median {median}"
         )
         yield "keyframes", f"{media['keyframes']}, {every}"
     elif media.get("keyframes"):
-        yield "keyframes", "the first frame alone" if media["keyframes"] == 1 else str(media["keyframes"])
+        yield "keyframes", "only the first frame" if media["keyframes"] == 1 else str(media["keyframes"])
     if edits := media.get("edits"):
         yield "edit list", "; ".join(_edit(*edit) for edit in edits)
     if credentials := media.get("credentials"):
-        yield "Content Credentials", credential_words(credentials)
+        yield "Content Credentials", describe_credentials(credentials)
 
 
 def _length(media: Mapping[str, Any]) -> str:
-    """Return in what the header differs from what is there, in words; empty where it does not."""
-    said = []
-    stated, found = media.get("duration_stated"), media.get("duration")
-    # The sound ends a little before or after the pictures.
+    """Describe how the header differs from the content; empty if it does not."""
+    parts = []
+    declared, found = media.get("duration_stated"), media.get("duration")
+    # Audio ends slightly before or after the video.
     slack = max(0.1, 0.01 * (found or 0.0))
-    if stated and found and abs(stated - found) > slack:
-        said.append(f"{stated:.2f} s with all sound, its pictures last {found:.2f} s")
+    if declared and found and abs(declared - found) > slack:
+        parts.append(f"declares {declared:.2f} s including audio, the video lasts {found:.2f} s")
     if media.get("frames_stated") and media["frames_stated"] != media["frames_decodable"]:
-        said.append(f"{media['frames_stated']} frames, {media['frames_decodable']} are there")
-    return "; ".join(said)
+        parts.append(f"declares {media['frames_stated']} frames, the file has {media['frames_decodable']}")
+    return "; ".join(parts)
 
 
 def _edit(seconds: float, start: float | None, rate: float) -> str:
-    what = "nothing" if start is None else f"what is stored from {start:.2f} s on"
-    speed = "" if rate == 1 else f" at {rate:g} times its speed"
-    return f"shows {what} for {seconds:.2f} s{speed}"
+    source = "nothing" if start is None else f"the stream from {start:.2f} s"
+    speed = "" if rate == 1 else f" at {rate:g} times the speed"
+    return f"shows {source} for {seconds:.2f} s{speed}"
 
 
-def credential_words(credentials: Mapping[str, Any]) -> str:
-    """Return what a file's Content Credentials claim, and whether they validate, in sentences.
+def describe_credentials(credentials: Mapping[str, Any]) -> str:
+    """Describe what a file's Content Credentials claim, and whether they validate.
 
     Args:
-        credentials: As a record has them.
+        credentials: As in a record.
     """
     state = credentials.get("state", "")
-    said = [_STATES.get(state, f"The manifest is there, and its state is {state}")]
+    sentences = [_STATES.get(state, f"There is a manifest, with state {state}")]
     if problems := credentials.get("problems"):
-        said.append(f"Problems: {', '.join(problems)}")
+        sentences.append(f"Problems: {', '.join(problems)}")
     claims = [
         f"{name} {credentials[key]}"
         for name, key in (
@@ -108,20 +108,20 @@ def credential_words(credentials: Mapping[str, Any]) -> str:
     if credentials.get("actions"):
         claims.append(f"actions {', '.join(credentials['actions'])}")
     if claims:
-        said.append(f"It claims: {', '.join(claims)}")
-    said.append("No score depends on it")
-    return ". ".join(said) + "."
+        sentences.append(f"It claims: {', '.join(claims)}")
+    sentences.append("Scores do not depend on it")
+    return ". ".join(sentences) + "."
 
 
 def _changes(media: Mapping[str, Any]) -> list[str]:
-    """Return what was done to the stored frames so that they are seen as a player shows them."""
+    """Return how stored frames were changed to look as in a player."""
     changed = []
     sizes = [sorted((media.get(f"{of}width") or 0, media.get(f"{of}height") or 0)) for of in ("", "stored_")]
     if media.get("stored_width") and sizes[0] != sizes[1]:
         stored = f"{media['stored_width']} × {media['stored_height']}"
-        changed.append(f"stored as {stored} with pixels of {media['pixel_aspect']}")
+        changed.append(f"stored as {stored} with pixels of aspect {media['pixel_aspect']}")
     if media.get("field_order", "progressive") != "progressive":
         changed.append("deinterlaced")
     if media.get("transfer") in HDR:
-        changed.append(f"brought from high dynamic range ({media['transfer']}) to BT.709")
+        changed.append(f"converted from HDR ({media['transfer']}) to BT.709")
     return changed

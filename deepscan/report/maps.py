@@ -1,4 +1,4 @@
-"""Maps over a face's crop as smooth, see-through colours to lay over the face, and the words for them."""
+"""Draw a model's maps as transparent colours over the crop of a face, with their captions."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,34 +13,34 @@ from deepscan.errors import ContractError
 from deepscan.faces.align import similarity
 from deepscan.report.run_info import RunInfo
 
-#: Maps of one output that are shown; a detector may have one for each of its queries.
+#: Maximum number of maps shown per output: a detector may have one for each of its queries.
 MAX_MAPS = 4
-#: Pixels to a side of what a map is drawn in; whatever shows it makes it larger without steps.
+#: Side in pixels at which a map is drawn. The browser scales it up smoothly.
 DRAWN = 56
-#: Colours, RGB, of the greatest value above 0 and of the least below it, and how opaque those are, in [0, 1].
+#: RGB colours of the largest positive and the largest negative value, and their opacity in [0, 1].
 ABOVE, BELOW, OPAQUE = (214, 40, 20), (20, 92, 200), 0.7
-#: Steps of the opacity: fewer make a smaller picture, and more cannot be seen.
+#: Number of opacity levels: fewer make a smaller picture, more are not visible.
 STEPS = 24
-#: Output of a model -> what its map shows, and what a place in red and one in blue have in common.
-WORDS: dict[str, tuple[str, str, str]] = {
-    "margins": ("what each place says", "speaks for fake", "speaks for real"),
+#: Output of a model -> caption of its map, and the meaning of red and of blue places.
+TEXTS: dict[str, tuple[str, str, str]] = {
+    "margins": ("evidence by place", "speaks for fake", "speaks for real"),
     "attention": ("where the model looked", "looked at most", ""),
-    "masks": ("which places a region was made of", "a part of it", ""),
-    "projections": ("how far each place differs from its blend", "the region's way", "the other way"),
-    "kept": ("which places a block worked on", "worked on", ""),
+    "masks": ("places that form a region", "part of it", ""),
+    "projections": ("difference of each place from its blend", "in the region's direction", "opposite"),
+    "kept": ("places that a block processed", "processed", ""),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class FaceMap:
-    """One map.
+    """A map of a face.
 
     Attributes:
-        model: Whose it is.
-        name: Of the model's output.
-        caption: What it shows, in words.
-        span: Its least and greatest value, in figures.
-        png: The picture, in base64.
+        model: Name of the model.
+        name: Name of the model's output.
+        caption: What it shows.
+        span: Its smallest and largest value, as text.
+        png: The picture in base64.
     """
 
     model: str
@@ -52,12 +52,12 @@ class FaceMap:
 
 @dataclass(frozen=True, slots=True)
 class MapLegend:
-    """What the colours of maps mean.
+    """The meaning of the colours of maps.
 
     Attributes:
         caption: What the maps show.
-        above: What is red.
-        below: What is blue, empty where nothing can be.
+        above: The meaning of red.
+        below: The meaning of blue, empty if there are no negative values.
     """
 
     caption: str
@@ -67,13 +67,13 @@ class MapLegend:
 
 @dataclass(frozen=True, slots=True)
 class FaceMaps:
-    """What the score of one face was taken from.
+    """What the score of one face is based on.
 
     Attributes:
         maps: The maps.
-        numbers: What is no map, in words.
-        landmarks: Eyes, nose and mouth corners in the crop, in parts of its side; empty where the run is not
-            described.
+        numbers: Outputs that are not maps, as text.
+        landmarks: Eyes, nose and mouth corners in the crop, as fractions of its side; empty if the recipe is
+            not known.
     """
 
     maps: tuple[FaceMap, ...]
@@ -82,11 +82,11 @@ class FaceMaps:
 
 
 def strongest_values(frames: Iterable[Mapping[str, Any]], run: RunInfo) -> dict[tuple[str, str], float]:
-    """Return by model and output the largest value, whatever its sign, of the maps of some faces.
+    """Return by model and output the largest absolute value in the maps of some faces.
 
     Args:
-        frames: Entries of a record, which are to have their colours in common.
-        run: That they are of.
+        frames: Faces' entries in a record, which share a colour scale.
+        run: Their run.
     """
     found: dict[tuple[str, str], float] = {}
     for frame in frames:
@@ -100,69 +100,69 @@ def strongest_values(frames: Iterable[Mapping[str, Any]], run: RunInfo) -> dict[
 def maps_of(
     frame: Mapping[str, Any], run: RunInfo, strongest: Mapping[tuple[str, str], float]
 ) -> FaceMaps | None:
-    """Return what the score of a face was taken from, None where the record does not have it.
+    """Return what the score of a face is based on, None if the record does not have it.
 
     Args:
-        frame: A face's entry of a record.
+        frame: The face's entry in a record.
         run: The run.
-        strongest: The values of the strongest colours, as `strongest_values` gives them.
+        strongest: The values with the strongest colours, as returned by `strongest_values`.
     """
     maps, numbers = [], []
     for model, name, value in _outputs(frame, run):
-        whose = f"{model}: " if len(run.models) > 1 else ""
+        prefix = f"{model}: " if len(run.models) > 1 else ""
         if isinstance(value, Mapping):
-            maps += list(_maps(model, name, whose, value, strongest[model, name]))
+            maps += list(_maps(model, name, prefix, value, strongest[model, name]))
         else:
-            numbers.append(f"{whose}{name} {'not finite' if value is None else f'{value:.4g}'}")
+            numbers.append(f"{prefix}{name} {'not finite' if value is None else f'{value:.4g}'}")
     if not maps and not numbers:
         return None
     return FaceMaps(tuple(maps), tuple(numbers), _landmarks(frame, run))
 
 
 def legends_of(faces: Iterable[FaceMaps]) -> tuple[MapLegend, ...]:
-    """Return what the colours of some faces' maps mean, once for each kind of map."""
-    names = dict.fromkeys(each.name for face in faces for each in face.maps)
-    return tuple(MapLegend(*_words(name)) for name in names)
+    """Return the meaning of the colours of some faces' maps, once for each kind of map."""
+    names = dict.fromkeys(face_map.name for face in faces for face_map in face.maps)
+    return tuple(MapLegend(*_texts(name)) for name in names)
 
 
-def _words(name: str) -> tuple[str, str, str]:
-    return WORDS.get(name, (name, "above 0", "below 0"))
+def _texts(name: str) -> tuple[str, str, str]:
+    return TEXTS.get(name, (name, "above 0", "below 0"))
 
 
 def _outputs(frame: Mapping[str, Any], run: RunInfo) -> Iterator[tuple[str, str, Any]]:
     explanation = frame.get("explanation")
     if not explanation:
         return
-    each = explanation if len(run.models) > 1 else {next(iter(run.models)): explanation}
-    for model, outputs in each.items():
+    by_model = explanation if len(run.models) > 1 else {next(iter(run.models)): explanation}
+    for model, outputs in by_model.items():
         yield from ((model, name, value) for name, value in outputs.items())
 
 
-def _maps(model: str, name: str, whose: str, value: Mapping[str, Any], most: float) -> Iterator[FaceMap]:
+def _maps(model: str, name: str, prefix: str, value: Mapping[str, Any], most: float) -> Iterator[FaceMap]:
     (low, high), grid, maps = value["range"], value["grid"], value["maps"]
-    for at, steps in enumerate(maps[:MAX_MAPS]):
-        which = f", {at + 1} of {len(maps)}" if len(maps) > 1 else ""
+    for index, steps in enumerate(maps[:MAX_MAPS]):
+        position = f", {index + 1} of {len(maps)}" if len(maps) > 1 else ""
         values = low + np.array(steps, dtype=np.float32).reshape(grid, grid) / 255 * (high - low)
-        caption = f"{whose}{_words(name)[0]}{which}"
+        caption = f"{prefix}{_texts(name)[0]}{position}"
         yield FaceMap(model, name, caption, f"{low:.3g} to {high:.3g}", _png(values, most))
 
 
 def _png(values: NDArray[np.floating], most: float) -> str:
-    """Return a map as a picture with an alpha channel: clear where it is 0, stronger away from it."""
+    """Return a map as a PNG with an alpha channel: transparent at 0, more opaque away from it."""
     drawn = cv2.resize(values.astype(np.float32), (DRAWN, DRAWN), interpolation=cv2.INTER_CUBIC)
-    # Cubic curves overshoot.
+    # Cubic interpolation overshoots.
     smooth = np.clip(drawn, float(values.min()), float(values.max())) / (most or 1.0)
     alpha = np.rint(np.abs(smooth) * STEPS) / STEPS * OPAQUE * 255
     rgb = np.where(smooth[:, :, None] > 0, ABOVE, BELOW)
     bgra = np.concatenate([rgb[:, :, ::-1], np.rint(alpha)[:, :, None]], axis=2).astype(np.uint8)
-    made, png = cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    if not made:
+    encoded, png = cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    if not encoded:
         raise ContractError("a map could not be drawn", "scan without --explain")
     return base64.b64encode(png.tobytes()).decode("ascii")
 
 
 def _landmarks(frame: Mapping[str, Any], run: RunInfo) -> tuple[tuple[float, float], ...]:
-    # The landmarks lie alike only in crops that are cut alike.
+    # Only crops of one recipe have their landmarks in the same places.
     recipes = {model.recipe for model in run.models.values()}
     recipe = recipes.pop() if len(recipes) == 1 else None
     if recipe is None:

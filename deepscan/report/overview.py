@@ -1,4 +1,4 @@
-"""The overview of a page: a row a video, the worst first, which files are equal, how far models agree."""
+"""Build the overview of a page: a row per video, worst first, equal files, and the agreement of models."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from deepscan.report.standing import Standing
 from deepscan.scanning.journal import read_journal
 from deepscan.scanning.summary import VideoSummary, summarise_record
 
-#: Progress callback: what is counted, how many are done, and how many there are.
+#: Progress callback: (what is counted, done, total).
 OnPageProgress = Callable[[str, int, int], None]
 
 _OPPOSITES = {"fake", "no_evidence"}
@@ -21,18 +21,18 @@ _OPPOSITES = {"fake", "no_evidence"}
 
 @dataclass(slots=True)
 class OverviewRow:
-    """A video of the overview.
+    """A row of the overview.
 
     Attributes:
-        summary: What its record says, in short.
-        offset: Where its record begins in the journal, in bytes.
-        sha256: Of the file, empty where it could not be read.
-        size: Of the file in bytes, None likewise.
-        warnings: Of the record.
-        doubts: What of the record is not what its own frames give.
-        same_as: The first row of an equal file with an equal outcome, None for that one itself.
-        copies: Paths of those files, of the first row.
-        number: Its place among those shown in detail, from 1; None for the others.
+        summary: Summary of the record.
+        offset: Offset of the record in the journal, in bytes.
+        sha256: SHA-256 of the file, empty if it could not be read.
+        size: Size of the file in bytes, None likewise.
+        warnings: The record's warnings.
+        doubts: How the record contradicts its own frames.
+        same_as: The first row with an equal file and outcome, None for that row itself.
+        copies: In the first row, the paths of the equal files.
+        number: Number among those shown in detail, from 1; None for the others.
     """
 
     summary: VideoSummary
@@ -48,13 +48,13 @@ class OverviewRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelPair:
-    """How two models agree.
+    """Agreement of two models.
 
     Attributes:
-        names: Of both.
-        videos: That both have judged.
-        same: Of these, where they say the same.
-        opposite: Where one says fake and the other no_evidence.
+        names: Names of both.
+        videos: Number of videos judged by both.
+        same: Number of these with the same verdict.
+        opposite: Number of these with `fake` by one and `no_evidence` by the other.
     """
 
     names: tuple[str, str]
@@ -68,11 +68,11 @@ class Overview:
     """All videos of a scan.
 
     Attributes:
-        rows: Those in doubt, then the worst first.
-        first: The first record, None where there is none.
-        decoders: Which decoder gave the frames of how many videos.
-        warned: How many videos have a warning.
-        shared: Warnings of every one of several videos, which need to be said but once.
+        rows: Doubtful ones first, then worst first.
+        first: The first record, None if there are none.
+        decoders: Name of the decoder -> number of videos it decoded.
+        warned: Number of videos with a warning.
+        shared: Warnings that all of several videos have, to be shown once.
     """
 
     rows: tuple[OverviewRow, ...]
@@ -83,20 +83,20 @@ class Overview:
 
     @property
     def copied(self) -> int:
-        """How many videos are copies of another."""
+        """Number of videos that are copies of another."""
         return sum(row.same_as is not None for row in self.rows)
 
 
 def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress | None) -> Overview:
-    """Return all videos of a scan.
+    """Read the overview of a scan.
 
     Args:
         records: The journal.
-        standing: Whether it is as its run left it.
-        on_progress: Called with the megabytes that were read.
+        standing: Whether the journal is unchanged since the run.
+        on_progress: Called with the megabytes read.
 
     Raises:
-        ContractError: A record is not of this version, or of another run than the first.
+        ContractError: A record is not from this version, or from another run than the first.
     """
     rows: list[OverviewRow] = []
     decoders: Counter[str] = Counter()
@@ -106,7 +106,7 @@ def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress
         with understood(records, record):
             if record["run"] != first["run"]:
                 raise ContractError(
-                    f"{records} holds records of two runs, {first['run']} and {record['run']}",
+                    f"{records} has records of two runs, {first['run']} and {record['run']}",
                     "make a page of each run",
                 )
             summary = summarise_record(record)
@@ -122,42 +122,42 @@ def read_overview(records: Path, standing: Standing, on_progress: OnPageProgress
             on_progress("megabytes read", (offset + len(line)) // 10**6, size // 10**6)
     rows.sort(key=lambda row: (not row.doubts, row.summary.rank))
     _name_copies(rows)
-    each = [set(row.warnings) for row in rows if row.summary.verdict]
-    shared = frozenset(set.intersection(*each)) if len(each) > 1 else frozenset[str]()
+    by_row = [set(row.warnings) for row in rows if row.summary.verdict]
+    shared = frozenset(set.intersection(*by_row)) if len(by_row) > 1 else frozenset[str]()
     return Overview(tuple(rows), first, decoders, warned, shared)
 
 
 @contextmanager
 def understood(records: Path, record: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what goes wrong with a record that is not of this version into an error for people.
+    """Turn any failure on a malformed record into an error message for people.
 
     Raises:
-        ContractError: Something did.
+        ContractError: The record is malformed.
     """
     try:
         yield
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ContractError(
-            f"{records}: the record of {record['path']} is not as this version writes it: {error!r}",
+            f"{records}: the record of {record['path']} was not written by this version: {error!r}",
             "scan with this version",
         )
 
 
 def model_pairs(rows: Sequence[VideoSummary]) -> list[ModelPair]:
-    """Return how every two models that have a vote agree."""
-    said: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
-    for models in (one.models for one in rows):
-        voting = [(each.name, each.verdict) for each in models if each.votes and each.verdict]
+    """Return the agreement of every two models with a vote."""
+    verdicts: dict[tuple[str, str], list[set[str]]] = defaultdict(list)
+    for row in rows:
+        voting = [(model.name, model.verdict) for model in row.models if model.votes and model.verdict]
         for (a, of_a), (b, of_b) in combinations(voting, 2):
-            said[a, b].append({of_a, of_b})
+            verdicts[a, b].append({of_a, of_b})
     return [
-        ModelPair(names, len(both), sum(len(each) == 1 for each in both), both.count(_OPPOSITES))
-        for names, both in said.items()
+        ModelPair(names, len(pairs), sum(len(pair) == 1 for pair in pairs), pairs.count(_OPPOSITES))
+        for names, pairs in verdicts.items()
     ]
 
 
 def _name_copies(rows: Sequence[OverviewRow]) -> None:
-    """Say of equal files with an equal outcome which of them are copies; rows are changed in place."""
+    """Mark copies among rows of equal files with equal outcomes; the rows are modified in place."""
     groups: dict[tuple[Any, ...], list[OverviewRow]] = defaultdict(list)
     for row in rows:
         if row.sha256:

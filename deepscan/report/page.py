@@ -1,4 +1,4 @@
-"""The page: the records are read twice, once for the overview and once for the videos shown in detail."""
+"""Write the HTML page of a scan. It reads the records twice: for the overview, and for the details."""
 
 import json
 import shlex
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from deepscan.files import atomic_write
 from deepscan.report import chart
-from deepscan.report.method import method_words
+from deepscan.report.method import describe_method
 from deepscan.report.overview import (
     OnPageProgress,
     Overview,
@@ -25,7 +25,7 @@ from deepscan.report.overview import (
 from deepscan.report.pictures import PictureRoom, VideoPictures, stored_pictures
 from deepscan.report.retaking import retake_pictures
 from deepscan.report.run_info import RunInfo, read_run_info
-from deepscan.report.sentences import error_tag, error_words
+from deepscan.report.sentences import describe_errors, error_tag
 from deepscan.report.standing import read_standing
 from deepscan.report.video import VideoDetail, video_detail
 from deepscan.scanning.output import ScanOutput
@@ -33,9 +33,9 @@ from deepscan.scanning.record_lines import utc_now
 from deepscan.scanning.summary import VERDICT_LABELS, counted, printable, shared_folder
 from deepscan.version import __version__
 
-#: Videos with a score from which on a histogram says more than the table.
+#: A histogram is shown from this many videos with a score.
 ENOUGH = 10
-#: Letters of each of case, exhibit and examiner at the foot of a page of paper.
+#: Letters of the case, exhibit and examiner that fit into the footer of a printed page.
 FOOT = 40
 
 
@@ -44,7 +44,7 @@ class VideoSources:
     """Where the videos of a scan are.
 
     Attributes:
-        root: The folder that they are in now, None for the recorded paths.
+        root: The folder in which they are now, None for the recorded paths.
     """
 
     root: Path | None = None
@@ -60,23 +60,23 @@ def write_page(
     warn: Callable[[str], None] | None = None,
     alarm: Callable[[str], None] | None = None,
 ) -> int:
-    """Write the page of a scan, whole or not at all.
+    """Write the page of a scan, atomically.
 
     Args:
-        records: The journal; `*.run.json` beside it describes the run.
-        out: The page.
-        most: Videos at most that are shown in detail, the worst first; all are in the table.
-        sources: Take the pictures from the videos, which are there; None for those that the scan has kept.
-        on_progress: Called with what is counted (megabytes read, videos read again, videos drawn), how many,
-            of how many.
-        warn: Told of each video whose pictures cannot be shown although they are wanted.
-        alarm: Told what was changed since the scan, where something was: the page says so at its top.
+        records: The journal, with `*.run.json` next to it.
+        out: The page to write.
+        most: Maximum number of videos shown in detail, worst first. The table has all of them.
+        sources: Where to take pictures from the videos; None to use the pictures stored by the scan.
+        on_progress: Called with what is counted (megabytes read, videos read again, videos drawn), the number
+            done and the total.
+        warn: Called with a message for each video whose pictures cannot be shown.
+        alarm: Called with what was changed since the scan, if anything was; the page says so at its top.
 
     Returns:
-        How many videos there are.
+        Number of videos.
 
     Raises:
-        ContractError: The records, or the run's, are not of this version or not of one run.
+        ContractError: The records or the run's file are not from this version, or not from one run.
         DeepscanError: The page cannot be written.
     """
     standing = read_standing(records)
@@ -85,9 +85,9 @@ def write_page(
     overview = read_overview(records, standing, on_progress)
     rows = [row.summary for row in overview.rows]
     run = read_run_info(records, overview.first, len(rows))
-    kinds = Counter(one.kind for one in rows)
-    votes = [one.agreement for one in rows if one.agreement]
-    scored = [one for one in rows if one.score is not None]
+    kinds = Counter(row.kind for row in rows)
+    votes = [row.agreement for row in rows if row.agreement]
+    scored = [row for row in rows if row.score is not None]
     room = PictureRoom()
     shown = _detailed(overview, most)
     detailed = list(_videos(records, shown, run, sources, room, on_progress))
@@ -96,7 +96,7 @@ def write_page(
     gone = folder.name if sources is None and kept and not folder.is_dir() else ""
     bare = sources is None and any(video.persons for _, video in detailed) and (not kept or bool(gone))
     notes = [f"{video.row.path}: {video.note}" for _, video in detailed if video.note]
-    for note in [f"{gone}, which holds the pictures, is not beside the records"] * bool(gone) + notes:
+    for note in [f"{gone}, the folder of pictures, is not next to the records"] * bool(gone) + notes:
         if warn is not None:
             warn(note)
     page = _template(run).render(
@@ -111,8 +111,8 @@ def write_page(
         doubted=sum(bool(row.doubts) for row in overview.rows),
         folder=shared_folder(row.path for row in rows),
         kinds={kind: kinds[kind] for kind in VERDICT_LABELS if kinds[kind]},
-        words=VERDICT_LABELS | {"failed": "failed", "outcome": "without a score"},
-        agreed=sum(said == voting for said, voting in votes),
+        labels=VERDICT_LABELS | {"failed": "failed", "outcome": "without a score"},
+        agreed=sum(agreeing == voting for agreeing, voting in votes),
         votes=len(votes),
         pairs=model_pairs(rows),
         histogram=chart.histogram(scored) if len(scored) >= ENOUGH else None,
@@ -126,7 +126,7 @@ def write_page(
         foot="; ".join(
             [*(f"{name} {text[:FOOT]}" for name, text in run.custody.items()), f"records {standing.found}"]
         ),
-        method=method_words(records, run, overview.decoders, overview.warned),
+        method=describe_method(records, run, overview.decoders, overview.warned),
     )
     with atomic_write(out) as file:
         file.write(page.encode())
@@ -134,7 +134,7 @@ def write_page(
 
 
 def _detailed(overview: Overview, most: int) -> list[OverviewRow]:
-    """Return the videos that are shown in detail, of equal files one, and number them."""
+    """Return the videos to show in detail, one of each set of equal files, and number them."""
     rows = [row for row in overview.rows if row.same_as is None][:most]
     for number, row in enumerate(rows, start=1):
         row.number = number
@@ -164,7 +164,7 @@ def _videos(
             if taken is None:
                 pictures = stored_pictures(record, ScanOutput(records).pictures)
             else:
-                # Those that were not read any more are what the page has no room for.
+                # Videos that were not read are those for which the page has no room.
                 room.full = room.full or number not in taken
                 pictures = taken.get(number, VideoPictures())
             video = video_detail(record, run, room.admit(pictures))
@@ -203,12 +203,12 @@ def _template(run: RunInfo) -> jinja2.Template:
     environment.globals["error_tag"] = lambda row: error_tag(
         row.verdict, run, [model.name for model in row.models if model.votes]
     )
-    environment.globals["error_words"] = error_words
+    environment.globals["describe_errors"] = describe_errors
     return environment.get_template("page.html")
 
 
 def _css_string(text: str) -> Markup:
-    """Return a text as a string of a style sheet, in which nothing of it has a meaning."""
+    """Return a text as a CSS string in which every special character is escaped."""
     spelled = (c if c.isascii() and c.isalnum() else f"\\{ord(c):X} " for c in printable(text))
-    # Nothing but letters, digits and what is spelled out is left in it.
+    # Only letters, digits and escapes are left.
     return Markup(f'"{"".join(spelled)}"')

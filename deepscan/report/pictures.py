@@ -1,4 +1,4 @@
-"""The pictures of a page: those beside the records, or taken from the videos once more, within bounds."""
+"""Select the pictures of a page, stored by the scan or taken from the videos again, within a size limit."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -9,20 +9,20 @@ from deepscan.errors import ContractError
 from deepscan.scanning.picture_folder import PictureFolder
 from deepscan.scanning.pictures import Picture
 
-#: Characters of all pictures of a page at most: a page that can still be sent by mail.
+#: Maximum characters of all pictures of a page, so that it can still be sent by mail.
 PAGE_CHARACTERS = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class PagePicture:
-    """A picture as a page holds it.
+    """A picture in the form used on a page.
 
     Attributes:
-        data: The JPEG, in base64.
-        width: In pixels.
-        height: Likewise.
-        scale: Pixels of the picture a pixel of the frame; 1 of a face.
-        models: Names of the models that saw it, of a face.
+        data: The JPEG in base64.
+        width: Width in pixels.
+        height: Height in pixels.
+        scale: Pixels of the picture per pixel of the frame; 1 for a face.
+        models: Names of the models that saw it, for a face.
     """
 
     data: str
@@ -37,9 +37,9 @@ class VideoPictures:
     """The pictures of a video.
 
     Attributes:
-        frames: By index of the frame.
-        faces: By index of the frame and track; several where models cut differently.
-        note: Why there are none although they were wanted, empty otherwise.
+        frames: Index of the frame -> its picture.
+        faces: Index of the frame and track -> pictures of the face, several if models have different crops.
+        note: Why there are none although they were requested; empty otherwise.
     """
 
     frames: Mapping[int, PagePicture] = field(default_factory=dict)
@@ -48,19 +48,19 @@ class VideoPictures:
 
     @property
     def characters(self) -> int:
-        """How much room they take."""
+        """Number of characters they take up."""
         faces = (picture for own in self.faces.values() for picture in own)
         return sum(len(picture.data) for picture in (*self.frames.values(), *faces))
 
 
 class PictureRoom:
-    """The room that pictures have on a page: videos get theirs in turn, until one finds no place.
+    """Space for pictures on a page, given to videos in turn until one does not fit.
 
     Args:
-        characters: How much there is.
+        characters: The space in characters.
 
     Attributes:
-        full: Whether a video has found no place.
+        full: Whether a video did not fit.
     """
 
     def __init__(self, characters: int = PAGE_CHARACTERS) -> None:
@@ -68,7 +68,7 @@ class PictureRoom:
         self.full = False
 
     def admit(self, pictures: VideoPictures) -> VideoPictures:
-        """Return the pictures of the next video, or none where there is no place for them."""
+        """Return the pictures of the next video, or none if they do not fit."""
         self.full = self.full or pictures.characters > self._left
         if self.full:
             return VideoPictures(note=pictures.note)
@@ -77,9 +77,9 @@ class PictureRoom:
 
 
 def stored_pictures(record: Mapping[str, Any], folder: PictureFolder) -> VideoPictures:
-    """Return the pictures that a scan has kept of a video, or a note where they are not as it left them.
+    """Return the pictures that a scan has stored of a video, or a note if they are no longer intact.
 
-    Where the whole folder is not there, there are none.
+    If the whole folder is missing, there are none.
 
     Args:
         record: A parsed line of a journal.
@@ -88,35 +88,35 @@ def stored_pictures(record: Mapping[str, Any], folder: PictureFolder) -> VideoPi
     if not folder.path.is_dir():
         return VideoPictures()
     try:
-        return page_pictures((each, folder.read(each)) for each in record.get("pictures") or ())
+        return page_pictures((entry, folder.read(entry)) for entry in record.get("pictures") or ())
     except ContractError as error:
         return VideoPictures(note=f"No pictures: {error.message}.")
 
 
 def made_pictures(pictures: Iterable[Picture]) -> VideoPictures:
-    """Return pictures that were made just now, as a page has them."""
+    """Convert pictures that were just taken to the form used on a page."""
     return page_pictures((picture.to_json(""), picture.jpeg) for picture in pictures)
 
 
-def page_pictures(stated: Iterable[tuple[Mapping[str, Any], bytes]]) -> VideoPictures:
-    """Return pictures as a page has them.
+def page_pictures(entries: Iterable[tuple[Mapping[str, Any], bytes]]) -> VideoPictures:
+    """Convert pictures to the form used on a page.
 
     Args:
-        stated: What a record says of each, and the JPEG.
+        entries: The record's entry of each picture, and its JPEG.
     """
     frames: dict[int, PagePicture] = {}
     faces: dict[tuple[int, int], tuple[PagePicture, ...]] = {}
-    for each, jpeg in stated:
-        own = PagePicture(
+    for entry, jpeg in entries:
+        picture = PagePicture(
             base64.b64encode(jpeg).decode("ascii"),
-            int(each["width"]),
-            int(each["height"]),
-            float(each.get("scale") or 1),
-            tuple(each.get("models", ())),
+            int(entry["width"]),
+            int(entry["height"]),
+            float(entry.get("scale") or 1),
+            tuple(entry.get("models", ())),
         )
-        if each["kind"] == "frame":
-            frames[each["index"]] = own
+        if entry["kind"] == "frame":
+            frames[entry["index"]] = picture
         else:
-            key = each["index"], each["track"]
-            faces[key] = (*faces.get(key, ()), own)
+            key = entry["index"], entry["track"]
+            faces[key] = (*faces.get(key, ()), picture)
     return VideoPictures(frames, faces)

@@ -1,4 +1,4 @@
-"""Pictures taken from the videos once more, each from a file that is still the one that was scanned."""
+"""Take pictures from the videos again, after checking that each is still the file that was scanned."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +20,13 @@ from deepscan.scanning.pictures import HeldPictures, pictured_faces, recipes_of,
 from deepscan.scanning.record_lines import recorded_path
 from deepscan.scanning.telling import Line
 
-#: Pixels of a frame at most. Those of the scan may have been more than its default: each was decoded before.
+#: Maximum pixels of a frame. It may exceed the scan's default, because each frame was decoded before.
 _PIXELS = 1 << 29
 
 
 @dataclass(slots=True)
 class _Video:
-    """A video on its way: its record, the faces that are wanted, and what has been seen of them."""
+    """A video in progress: its record, the faces wanted, and the pictures held so far."""
 
     record: Mapping[str, Any]
     lines: Sequence[Line]
@@ -41,17 +41,17 @@ def retake_pictures(
     on_progress: Callable[[int], None] | None = None,
     room: int = PAGE_CHARACTERS,
 ) -> dict[int, VideoPictures]:
-    """Return the pictures of records, taken from their videos, by the place of the record.
+    """Take the pictures of records from their videos; return them by the position of the record.
 
-    Only the frames that the pictures are of are decoded. A video that is not there any more, or not the one
-    that was scanned, gives a note instead of pictures.
+    Only the frames with pictured faces are decoded. A video that is missing, or is not the one that was
+    scanned, has a note instead of pictures.
 
     Args:
         records: Parsed lines of a journal, read one by one.
-        run: The run that they are of.
-        root: Folder that the videos are in now, see `place_of`; None for the paths as they are recorded.
-        on_progress: Called with how many records are through.
-        room: Characters of pictures after which no more videos are read: the rest has no entry.
+        run: The run of the records.
+        root: Folder in which the videos are now, see `place_of`; None for the paths as recorded.
+        on_progress: Called with the number of records done.
+        room: Characters of pictures after which no more videos are read. Those left have no entry.
     """
     found: dict[int, VideoPictures] = {}
     recipes = recipes_of({name: model.recipe for name, model in run.models.items() if model.recipe})
@@ -67,7 +67,7 @@ def retake_pictures(
                 videos[number] = _Video(record, lines)
                 yield DecodeJob(number, place, tuple(sorted({line["index"] for line in lines})))
                 continue
-            found[number] = VideoPictures(note="No pictures: the video is not there." if lines else "")
+            found[number] = VideoPictures(note="No pictures: the video was not found." if lines else "")
 
     with DecodePool(DecodeOptions(frames=1, max_pixels=_PIXELS), os.cpu_count() or 1) as pool:
         for job, report in _decoded(pool, jobs(), videos, recipes):
@@ -83,7 +83,7 @@ def _decoded(
     videos: Mapping[int, _Video],
     recipes: Mapping[CropRecipe, tuple[str, ...]],
 ) -> Iterator[tuple[DecodeJob, DecodeReport]]:
-    """Yield how the decoding of each video ended, its faces held by then."""
+    """Yield how the decoding of each video ended, when its faces are held."""
     exhausted = False
     while not exhausted or pool.busy:
         while not exhausted and pool.idle:
@@ -101,24 +101,24 @@ def _decoded(
 
 
 def _cut(video: _Video, frame: Frame, recipes: Mapping[CropRecipe, tuple[str, ...]]) -> None:
-    # Where a frame could not be decoded, another comes in its place: no face is looked for in that.
+    # If a frame cannot be decoded, another one is delivered instead, in which no face is cut out.
     lines = [line for line in video.lines if line["index"] == frame.index]
     points = [np.array(line["landmarks"], dtype=np.float32) for line in lines]
-    crops = [{recipe: align(frame.image, each, recipe) for recipe in recipes} for each in points]
-    video.held.add(frame, [(line["box"], own) for line, own in zip(lines, crops, strict=True)])
+    crops = [{recipe: align(frame.image, own, recipe) for recipe in recipes} for own in points]
+    video.held.add(frame, [(line["box"], cut) for line, cut in zip(lines, crops, strict=True)])
 
 
 def _concluded(
     video: _Video, report: DecodeReport, run: RunInfo, recipes: Mapping[CropRecipe, tuple[str, ...]]
 ) -> VideoPictures:
-    stated = video.record["sha256"]
-    if report.sha256 is not None and report.sha256 != stated:
+    recorded = video.record["sha256"]
+    if report.sha256 is not None and report.sha256 != recorded:
         return VideoPictures(
-            note=f"No pictures: the video is not the one that was scanned. Its SHA-256 was {stated}, "
+            note=f"No pictures: the video is not the one that was scanned. Its SHA-256 was {recorded}, "
             f"and is {report.sha256}."
         )
     if report.status != "ok":
-        return VideoPictures(note=f"No pictures: the video gives none now: {report.detail}.")
+        return VideoPictures(note=f"No pictures: the video cannot be decoded now: {report.detail}.")
     pictures, _ = telling_pictures(
         video.record, video.held, calibrations=run.calibrations, rule=run.quality, recipes=recipes
     )

@@ -1,4 +1,4 @@
-"""What a report says of a run: its models with their thresholds, and how it was made."""
+"""Collect what a page shows of a run: its models with their thresholds, and how it was made."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,22 +14,22 @@ from deepscan.faces.quality import QualityRule
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.runfile import read
 
-#: Exit codes of scans that came to their end.
-WHOLE = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
+#: Exit codes of scans that ran to the end.
+FINISHED = (ExitCode.OK, ExitCode.SOME_FAILED, ExitCode.FOUND_FAKE)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model as records and their run describe it.
+    """A model as described by the records and their run.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         facts: How it ran, by name.
-        calibration: None for a model without one, or where the run is not described.
-        recipe: How it cuts faces out, None where the run is not described.
+        calibration: Its calibration, None if it has none or the run is not described.
+        recipe: How it crops faces, None if the run is not described.
         not_for: What it must not be used for.
-        cautions: What a reader of its verdicts must know of its figures.
-        error_rates: How often it errs by its card; None where the run's file does not say.
+        cautions: What readers of its verdicts must know about its figures.
+        error_rates: How often it is wrong according to its card; None if the run's file does not say.
     """
 
     name: str
@@ -46,12 +46,12 @@ class RunInfo:
     """A run.
 
     Attributes:
-        models: By name, none where faces only were found.
-        together: How several models come to one verdict, empty for one.
-        quality: Which faces count, None where the run is not described.
-        facts: What else there is to know, by name; nothing where the run is not described.
-        notes: What a reader must be told before anything else.
-        custody: Case, exhibit and examiner, those that were given.
+        models: Name -> model; empty if the scan only found faces.
+        together: How several models come to one verdict, empty for one model.
+        quality: Which faces count, None if the run is not described.
+        facts: Further facts by name; empty if the run is not described.
+        notes: What readers must know first.
+        custody: The given entries of case, exhibit and examiner.
     """
 
     models: Mapping[str, ModelInfo] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class RunInfo:
     custody: Mapping[str, str] = field(default_factory=dict)
 
     def calibration_of(self, name: str = "") -> Calibration | None:
-        """Return a model's; without a name that of the only one, None where there are several."""
+        """Return a model's calibration; without a name, the only model's, or None if there are several."""
         if not name and len(self.models) == 1:
             (name,) = self.models
         return self.models[name].calibration if name else None
@@ -74,37 +74,37 @@ class RunInfo:
 
     @property
     def described(self) -> bool:
-        """Whether the run's own record was there."""
+        """Whether the run's file was found."""
         return bool(self.facts)
 
 
 def read_run_info(records: Path, first: Mapping[str, Any] | None, count: int) -> RunInfo:
-    """Return the run that records are of, from `*.run.json` beside them.
+    """Read about the run of some records, from `*.run.json` next to them.
 
     Args:
         records: The journal.
-        first: One of its records, None where there is none.
-        count: How many there are.
+        first: One of the records, None if there are none.
+        count: Number of records.
 
     Raises:
-        ContractError: The run's record is there, and cannot be read or is of another run.
+        ContractError: The run's file exists, but cannot be read or belongs to another run.
     """
     path = ScanOutput(records).run
     ran = _ran(first) if first else {}
     if not path.exists():
         note = (
-            f"{path.name}, which describes the run, is not beside the records: thresholds are not known "
-            "here, and scores over time are raw"
+            f"{path.name}, which describes the run, is not next to the records: thresholds are unknown, and "
+            "scores over time are raw"
         )
         return RunInfo(
-            {name: ModelInfo(name, tuple(_engine(one))) for name, one in ran.items()}, notes=(note,)
+            {name: ModelInfo(name, tuple(_engine(entry))) for name, entry in ran.items()}, notes=(note,)
         )
     run = read(path)
     try:
         if first is not None and first["run"] != run["id"]:
             raise ContractError(
-                f"{path} describes another run than these records are of",
-                "put the records and the file of one run side by side",
+                f"{path} describes another run than that of the records",
+                "put the records and the file of one run next to each other",
             )
         return _described(run, ran, count)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -114,18 +114,18 @@ def read_run_info(records: Path, first: Mapping[str, Any] | None, count: int) ->
 
 
 def _ran(record: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return what a record says of each model, by name."""
+    """Return a record's entry of each model, by name."""
     models = record.get("models") or ([record["model"]] if record["model"] else [])
     return {model["name"]: model for model in models}
 
 
 def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], count: int) -> RunInfo:
-    one = run["model"]
-    several = run.get("models") or ({one["name"]: one} if one else {})
-    engines = run.get("engines") or dict.fromkeys(several, run["engine"])
+    model = run["model"]
+    models = run.get("models") or ({model["name"]: model} if model else {})
+    engines = run.get("engines") or dict.fromkeys(models, run["engine"])
     return RunInfo(
-        {name: _model(stated, {**engines[name], **ran.get(name, {})}) for name, stated in several.items()},
-        run["model"]["rule"] if len(several) > 1 else "",
+        {name: _model(entry, {**engines[name], **ran.get(name, {})}) for name, entry in models.items()},
+        model["rule"] if len(models) > 1 else "",
         QualityRule(**run["parameters"]["quality"]),
         tuple(_facts(run)),
         tuple(_notes(run["sessions"][-1], count)),
@@ -133,28 +133,28 @@ def _described(run: Mapping[str, Any], ran: Mapping[str, Mapping[str, Any]], cou
     )
 
 
-def _model(stated: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
-    fitted = Calibration.from_json(stated["calibration"]) if stated["calibration"] else None
+def _model(entry: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
+    fitted = Calibration.from_json(entry["calibration"]) if entry["calibration"] else None
     facts = [
-        ("method", stated["method"]),
+        ("method", entry["method"]),
         *_engine(ran),
-        ("licence", stated["license"]),
+        ("licence", entry["license"]),
         *([("calibration", f"{fitted.method} on {fitted.n} {fitted.level}s")] if fitted else []),
         *([("rule", fitted.rule)] if fitted else []),
     ]
     return ModelInfo(
-        stated["name"],
+        entry["name"],
         tuple(facts),
         fitted,
-        CropRecipe.from_json(stated["crop"]),
-        tuple(stated["not_for"]),
-        tuple(stated.get("cautions", ())),
-        tuple(map(ErrorRates.from_json, stated["error_rates"])) if "error_rates" in stated else None,
+        CropRecipe.from_json(entry["crop"]),
+        tuple(entry["not_for"]),
+        tuple(entry.get("cautions", ())),
+        tuple(map(ErrorRates.from_json, entry["error_rates"])) if "error_rates" in entry else None,
     )
 
 
 def _engine(ran: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "ran by", f"{ran.get('engine') or ran['name']} engine, {ran['device']}, {ran['precision']}"
+    yield "run by", f"{ran.get('engine') or ran['name']} engine, {ran['device']}, {ran['precision']}"
     if "sha256" in ran:
         yield "weights", ran["sha256"]
 
@@ -169,31 +169,31 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "model chosen", run["choice"]["reason"]
     yield "parameters", ", ".join(_settings(run["parameters"]))
     yield "face finder", f"{run['faces']['name']}, {run['faces']['device']}"
-    for each in run["sessions"]:
-        yield "command", shlex.join(each["command"])
-        yield "in folder", each["folder"] or "one that is gone"
-        ended = f"to {each['ended']}, exit code {each['exit_code']}" if each["ended"] else "not ended"
-        yield "from", f"{each['started']} {ended}"
-        yield "machine", "{system}, Python {python}, {cores} cores".format(**each["machine"])
-        yield "libraries", ", ".join(f"{name} {version}" for name, version in each["libraries"].items())
+    for session in run["sessions"]:
+        yield "command", shlex.join(session["command"])
+        yield "in folder", session["folder"] or "one that no longer existed"
+        end = f"to {session['ended']}, exit code {session['exit_code']}" if session["ended"] else "not ended"
+        yield "from", f"{session['started']} {end}"
+        yield "machine", "{system}, Python {python}, {cores} cores".format(**session["machine"])
+        yield "libraries", ", ".join(f"{name} {version}" for name, version in session["libraries"].items())
 
 
-def _settings(parameters: Mapping[str, Any], within: str = "") -> Iterator[str]:
-    """Yield each parameter of a run with its value, in words."""
+def _settings(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield each parameter of a run with its value, as text."""
     for name, value in parameters.items():
-        shown = f"{within}{name}".replace("_", " ")
+        shown = f"{prefix}{name}".replace("_", " ")
         if isinstance(value, Mapping):
             yield from _settings(value, f"{shown} ")
         elif isinstance(value, list):
             yield f"{shown} {' '.join(map(str, value)) or 'none'}"
         else:
-            words = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
-            yield f"{shown} {'none' if words is None else words}"
+            text = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+            yield f"{shown} {'none' if text is None else text}"
 
 
 def _notes(last: Mapping[str, Any], count: int) -> Iterator[str]:
     planned = last["videos"] + last["kept"]
     if last["ended"] is None:
-        yield f"the run has not ended: {count} of {planned} videos are here"
-    elif last["exit_code"] not in WHOLE or count < planned:
-        yield f"the run was cut short: {count} of {planned} videos are here"
+        yield f"the run has not ended: {count} of {planned} videos are on this page"
+    elif last["exit_code"] not in FINISHED or count < planned:
+        yield f"the run was interrupted: {count} of {planned} videos are on this page"

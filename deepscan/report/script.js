@@ -7,7 +7,7 @@ if (table) {
   const rows = [...body.rows];
   const names = new Map(rows.map((row) => [row, row.querySelector(".path").textContent.toLowerCase()]));
   const search = filter.querySelector("input");
-  const told = document.getElementById("shown");
+  const status = document.getElementById("shown");
   let kind = "";
   const show = () => {
     const part = search.value.toLowerCase();
@@ -16,10 +16,10 @@ if (table) {
       row.hidden = !names.get(row).includes(part) || (kind && !row.dataset.kind.split(" ").includes(kind));
       count += !row.hidden;
     }
-    // A detail stands for a file and its copies.
+    // A detail belongs to a file and its copies.
     const open = new Set(rows.filter((row) => !row.hidden).map((row) => row.dataset.detail));
     for (const detail of document.querySelectorAll("article")) detail.hidden = !open.has(detail.id);
-    told.textContent = count < rows.length ? `${count} of ${rows.length} shown` : "";
+    status.textContent = count < rows.length ? `${count} of ${rows.length} shown` : "";
   };
   filter.addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -30,7 +30,7 @@ if (table) {
   });
   search.addEventListener("input", show);
 
-  // What each column is sorted by; of equal ones, the page's own order stays. Names alone begin with the least.
+  // Sort key of each column. Ties keep the page's order. Names are sorted ascending first, all others descending.
   const keys = {
     verdict: (row) => -row.dataset.at,
     score: (row) => Number(row.dataset.score || -1),

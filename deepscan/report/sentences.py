@@ -1,4 +1,4 @@
-"""What a page says of a video in plain words: its score and verdict, and how often these err."""
+"""Describe a video in plain sentences: its score and verdict, and how often these are wrong."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,23 @@ from deepscan.report.run_info import ModelInfo, RunInfo
 from deepscan.scanning.fusion import has_vote, scoring_models
 from deepscan.scanning.telling import counting
 
-#: How often frames are drawn again for the interval of a score.
+#: How many times the frames are redrawn for the interval of a score.
 DRAWS = 1000
-#: Sharpness and turn of a face from which on it is called otherwise. Of the persons in 72 clips a tenth has a
-#: lower sharpness than the second, and a tenth is turned further than the first turn.
+#: Upper limits of sharpness and turn for each description of a face. Of the persons in 72 clips, a tenth has
+#: a sharpness below the second limit, and a tenth is turned by more than the first.
 SHARPNESS = ((10.0, "blurred"), (45.0, "soft"), (float("inf"), "sharp"))
-TURN = ((0.25, "seen from the front"), (0.6, "turned aside"), (float("inf"), "seen from the side"))
+TURN = ((0.25, "frontal"), (0.6, "turned sideways"), (float("inf"), "in profile"))
 _LITTLE = "too little to judge: "
 
 
 @dataclass(frozen=True, slots=True)
-class VideoWords:
-    """What is said of a video.
+class VideoText:
+    """Sentences about a video.
 
     Attributes:
-        finding: How many frames score how, in a sentence.
-        errors: How often this verdict is wrong where that was measured, in a sentence; empty without one.
-        interval: Between what the score would be with other frames, in a sentence; empty where nothing can be
-            said.
+        finding: How many frames have which scores.
+            errors: How often this verdict is wrong, if that was measured; empty without a verdict.
+            interval: The range of the score with other frames; empty if it cannot be computed.
     """
 
     finding: str = ""
@@ -39,84 +38,84 @@ class VideoWords:
     interval: str = ""
 
 
-def video_words(record: Mapping[str, Any], run: RunInfo) -> VideoWords:
-    """Return what is said of a video.
+def describe_video(record: Mapping[str, Any], run: RunInfo) -> VideoText:
+    """Describe a video.
 
     Args:
         record: A parsed line of a journal.
-        run: That it is of.
+        run: Its run.
     """
     if record["status"] != "ok" or record["score"] is None:
-        return VideoWords()
+        return VideoText()
     tracks = [track for track in record["tracks"] if track["counted"] and track["score"] is not None]
     worst = max(tracks, key=lambda track: track["score"], default=None)
     if worst is None:
-        return VideoWords()
+        return VideoText()
     verdict = record["verdict"]
-    return VideoWords(
+    return VideoText(
         _finding(record, run, tracks),
-        " ".join(error_words(verdict, run.models[name]) for name in _deciding(record, run))
+        " ".join(describe_errors(verdict, run.models[name]) for name in _deciding(record, run))
         if verdict
         else "",
         _interval(record, run, worst),
     )
 
 
-def error_words(verdict: str, model: ModelInfo) -> str:
-    """Return how often a model's verdict is wrong, on which data, in a sentence.
+def describe_errors(verdict: str, model: ModelInfo) -> str:
+    """Return a sentence about how often a model's verdict is wrong, and on which data.
 
     Args:
-        verdict: As records have it.
-        model: Whose.
+        verdict: The verdict as in a record.
+        model: The model.
     """
     if model.error_rates is None:
-        return f"How often {model.name} is wrong is not known here: the run's file does not say so."
+        return f"How often {model.name} is wrong is unknown: the run's file does not say."
     if not model.error_rates:
-        return f"How often {model.name} is wrong is not known: its card states no error rates."
+        return f"How often {model.name} is wrong is unknown: its card reports no error rates."
     rates = model.error_rates[0]
     if verdict == "fake":
-        said = f"it called {rates.reals_called_fake} of {rates.reals} real ones fake"
+        outcome = f"called {rates.reals_called_fake} of {rates.reals} real ones fake"
     elif verdict == "no_evidence":
-        said = f"it found no evidence in {rates.fakes_no_evidence} of {rates.fakes} fakes"
+        outcome = f"found no evidence in {rates.fakes_no_evidence} of {rates.fakes} fakes"
     else:
         undecided = rates.fakes - rates.fakes_called_fake - rates.fakes_no_evidence
-        said = f"it could not decide on {undecided} of {rates.fakes} fakes"
+        outcome = f"was inconclusive on {undecided} of {rates.fakes} fakes"
         if rates.reals_no_evidence is not None:
             real = rates.reals - rates.reals_called_fake - rates.reals_no_evidence
-            said += f" and {real} of {rates.reals} real ones"
-    return f"Where {model.name} was measured, on {rates.data}, {said}."
+            outcome += f" and {real} of {rates.reals} real ones"
+    return f"Tested on {rates.data}, {model.name} {outcome}."
 
 
 def error_tag(verdict: str | None, run: RunInfo, voting: Sequence[str] = ()) -> str:
-    """Return the same in a few words, to stand beside a verdict; empty where there is nothing to be wrong.
+    """Return the same in a few words, to show next to a verdict; empty if the verdict cannot be wrong.
 
     Args:
-        verdict: As records have it.
+        verdict: The verdict as in a record.
         run: The run.
-        voting: Names of the models that had a vote, where the run has several.
+        voting: Names of the models with a vote, if the run has several models.
     """
     names = list(voting or run.models)
     if verdict not in ("fake", "no_evidence"):
         return ""
     if len(names) != 1:
-        return "error rate together not measured"
+        return "combined error rate not measured"
     if not (found := run.models[names[0]].error_rates):
-        return "error rate not known"
+        return "error rate unknown"
     rates = found[0]
     if verdict == "fake":
-        return f"also said of {rates.reals_called_fake} of {rates.reals} reals"
-    return f"also said of {rates.fakes_no_evidence} of {rates.fakes} fakes"
+        return f"also given to {rates.reals_called_fake} of {rates.reals} reals"
+    return f"also given to {rates.fakes_no_evidence} of {rates.fakes} fakes"
 
 
-def quality_words(quality: Mapping[str, float]) -> str:
-    """Return how well faces can be judged, in words.
+def describe_quality(quality: Mapping[str, float]) -> str:
+    """Describe how well faces can be judged.
 
     Args:
-        quality: As a record's track has it: size in pixels, sharpness, and how far it is turned in [0, 1].
+        quality: From a record's track: size in pixels, sharpness, and pose in [0, 1].
     """
     sharp, turn = (
-        next(word for limit, word in words if quality[key] < limit)
-        for key, words in (("sharpness", SHARPNESS), ("pose", TURN))
+        next(word for limit, word in levels if quality[key] < limit)
+        for key, levels in (("sharpness", SHARPNESS), ("pose", TURN))
     )
     return f"{sharp}, {turn}, {quality['size']:.0f} px"
 
@@ -124,16 +123,16 @@ def quality_words(quality: Mapping[str, float]) -> str:
 def score_interval(
     raws: Sequence[tuple[NDArray[np.float64], Calibration | None]],
 ) -> tuple[float, float] | None:
-    """Return between what a person's score lies in 95 of 100 redraws of its frames, None of a single one.
+    """Return the range of a person's score in 95 of 100 redraws of its frames, None for a single frame.
 
-    The frames are drawn with replacement, as many as there are (Efron, "Bootstrap Methods: Another Look at
-    the Jackknife", 1979); the draws are the same in every run. This is how much the frames differ. Frames of
-    one video resemble each other, and all are judged by the same model: how far the score is from the truth
-    may be far more.
+    As many frames as there are are drawn with replacement (Efron, "Bootstrap Methods: Another Look at the
+    Jackknife", 1979), in the same way in every run. The range shows how much the frames differ. Frames of one
+    video resemble each other and are all judged by the same model, so the score may be much further from the
+    truth.
 
     Args:
-        raws: Of each model that scores, the raw scores of the faces that count, shape (N,), in the same
-            order, and its calibration.
+        raws: For each scoring model, the raw scores of the faces that count, shape (N,), in the same order,
+            and its calibration.
     """
     count = len(raws[0][0])
     if count < 2:
@@ -143,10 +142,10 @@ def score_interval(
     for raw, calibration in raws:
         means = raw[drawn].mean(axis=1)
         scores.append(means if calibration is None else calibrate(means, calibration))
-    # As `scanning.fusion` takes several together.
+    # As `scanning.fusion` combines several models.
     together = scores[0]
     if len(scores) > 1:
-        together = 1 / (1 + np.exp(-np.mean([logit(each) for each in scores], axis=0)))
+        together = 1 / (1 + np.exp(-np.mean([logit(model_scores) for model_scores in scores], axis=0)))
     low, high = np.quantile(together, (0.025, 0.975))
     return float(low), float(high)
 
@@ -155,49 +154,51 @@ def _finding(record: Mapping[str, Any], run: RunInfo, tracks: Sequence[Mapping[s
     sampled = len({frame["index"] for frame in record["frames"]})
     who = "one person's face" if len(tracks) == 1 else "a face"
     if len(run.models) != 1:
-        several = f"{len(run.models)} models together" if run.models else "The model"
-        return f"{several} give the persons in {_frames(sampled)} a score of {record['score']:.2f} at most."
+        models = f"by {len(run.models)} models together" if run.models else "by the model"
+        return f"In {_frames(sampled)}, the highest score of a person {models} is {record['score']:.2f}."
     calibration = run.calibration_of()
     score = format_score(record["score"], calibration)
     if calibration is None:
-        known = "has no calibration: it gives a raw score and no verdict" if run.described else "is not known"
-        what = "This detector" if run.described else "What this score means"
-        return f"{what} {known}. In {_frames(sampled)} {who} scores {score} on the whole."
+        if run.described:
+            meaning = "This detector is not calibrated: its score is raw, and there is no verdict"
+        else:
+            meaning = "The meaning of this score is unknown here"
+        return f"{meaning}. In {_frames(sampled)}, {who} has a score of {score}."
     above = {
         frame["index"]
         for track in tracks
         for frame in _counting_frames(record, track, run)
         if calibrate(frame["score"], calibration) >= calibration.fake
     }
-    limit = f"above the threshold for fake, {calibration.fake:g}"
-    first = f"In {len(above)} of {_frames(sampled)} {who} scores {limit}"
+    limit = f"above the threshold for fake ({calibration.fake:g})"
+    first = f"In {len(above)} of {_frames(sampled)}, {who} scores {limit}"
     if not above:
         first = f"In none of {_frames(sampled)} does {who} score {limit}"
-    together = f"together they score {score}"
+    together = f"the overall score is {score}"
     if len(tracks) > 1:
         highest = max(tracks, key=lambda track: track["score"])
-        together = f"the highest of {len(tracks)} persons, person {highest['id']}, scores {score}"
+        together = f"of {len(tracks)} persons, person {highest['id']} has the highest score, {score}"
     little = next((line for line in record["warnings"] if line.startswith(_LITTLE)), "")
-    lower = f"{calibration.no_evidence:g}"
+    lower = f"the threshold for no evidence ({calibration.no_evidence:g})"
     if little:
         return f"{first}; {together}. But too little was seen to judge: {little.removeprefix(_LITTLE)}."
     if record["verdict"] == "no_evidence":
-        return f"{first}; {together}, below {lower}: no evidence."
+        return f"{first}; {together}, below {lower}."
     if record["verdict"] == "inconclusive" and record["score"] >= calibration.no_evidence:
-        return f"{first}; {together}, too low for fake and not below {lower}, where it would be no evidence."
+        return f"{first}; {together}, between that and {lower}."
     return f"{first}; {together}."
 
 
 def _counting_frames(
     record: Mapping[str, Any], track: Mapping[str, Any], run: RunInfo
 ) -> list[Mapping[str, Any]]:
-    """Return the faces of a person that the score is the mean of; all where it is not known which."""
+    """Return the faces of a person that the score is based on, or all if that is not known."""
     own = [frame for frame in record["frames"] if frame["track"] == track["id"]]
     return [frame for frame, counts in zip(own, counting(own, track, run.quality), strict=True) if counts]
 
 
 def _deciding(record: Mapping[str, Any], run: RunInfo) -> list[str]:
-    """Return the names of the models that the verdict is taken from."""
+    """Return the names of the models that decide the verdict."""
     if "models" not in record:
         return list(run.models)
     return list(scoring_models({model["name"]: has_vote(model) for model in record["models"]}))
@@ -215,12 +216,12 @@ def _interval(record: Mapping[str, Any], run: RunInfo, track: Mapping[str, Any])
     found = score_interval(raws) if raws else None
     if found is None:
         return ""
-    # Where two digits would show one number, there are more.
+    # Use more digits where two would show the same number twice.
     texts = [[f"{edge:.{digits}f}" for edge in found] for digits in (2, 3, 4)]
     low, high = next((pair for pair in texts if pair[0] != pair[1]), texts[0])
     return (
-        f"{low} to {high} in 95 of 100 random draws from its {len(frames)} frames. It says how much the "
-        "frames differ, not how often the detector is wrong."
+        f"95 % interval {low} to {high}, from random redraws of its {len(frames)} frames. It shows how much "
+        "the frames differ, not how often the detector is wrong."
     )
 
 

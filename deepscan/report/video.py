@@ -1,4 +1,4 @@
-"""What a report says of one video: its persons, where and when they were seen, and their scores over time."""
+"""Assemble what a page shows of one video: its persons, when they were seen, and their scores over time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from deepscan.report.file_facts import file_facts
 from deepscan.report.maps import strongest_values
 from deepscan.report.pictures import VideoPictures
 from deepscan.report.run_info import RunInfo
-from deepscan.report.sentences import VideoWords, quality_words, video_words
+from deepscan.report.sentences import VideoText, describe_quality, describe_video
 from deepscan.report.shown_faces import ShownFaces, shown_faces
 from deepscan.scanning.aggregation import ASIDE_WORDS, sightings_needed
 from deepscan.scanning.fusion import has_vote, logit_mean, scoring_models
@@ -24,24 +24,24 @@ FrameRecord = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person in a video.
+    """A person in a video, as shown on a page.
 
     Attributes:
-        id: As the record numbers them.
+        id: Id of the track in the record.
         score: Probability of fake in [0, 1], None without a model.
-        opinions: Each of several models' score, by name.
-        seen: How often and when, in words.
-        quality: Of the faces, in words.
-        figures: The same in figures.
-        reason: Why the score was not taken from this person, as the record says it; empty where it was.
-        aside: Why the video's score was not taken from this person, or not from every face, in words.
-        shots: Of a person seen in several shots, the score of each, in words.
-        highest: The faces of the highest scores among those that count, in words.
-        box: Of the first of these, as far as it lies in the frame: left, top, width, height in its pixels.
-        when: When that is, in words.
-        chart: None without a model, or of a single face.
-        faces: Pictures of the highest, and what their scores were taken from, where they are to be had.
-        marks: Place in the chart of each of these, and its letter.
+        opinions: Name of the model -> its score, with several models.
+        seen: How often and when, as text.
+        quality: Quality of the faces, as text.
+        figures: The same as figures.
+        reason: The record's reason why the person does not count; empty if it does.
+        aside: Why the person, or some of the faces, do not count, as text.
+        shots: The score in each shot, as text, if there are several.
+        highest: The highest-scoring faces among those that count, as text.
+        box: Box of the first of these, clipped to the frame: left, top, width, height in its pixels.
+        when: When it is seen, as text.
+        chart: The scores over time, None without a model or for a single face.
+        faces: Pictures and maps of the highest-scoring faces, if available.
+        marks: Place of each of these in the chart, and its letter.
     """
 
     id: int
@@ -63,18 +63,18 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class VideoDetail:
-    """A video.
+    """A video, as shown on a page.
 
     Attributes:
-        row: Its line of the overview.
-        facts: The file, by name.
+        row: Its summary.
+        facts: Facts about the file, by name.
         warnings: What weakens the outcome.
-        persons: Those that counted and the highest scores first.
-        left_out: How many persons are not among them.
-        size: Of a frame, in pixels; None where it is not known.
-        words: What is said of it in sentences.
-        note: Why there are no pictures of it although they were wanted, empty otherwise.
-        kept: Whether its scan has kept pictures of it.
+        persons: Those that count and have the highest scores first.
+        left_out: Number of further persons.
+        size: Size of a frame in pixels, None if unknown.
+        text: Sentences about it.
+        note: Why there are no pictures although they were requested; empty otherwise.
+        kept: Whether its scan has stored pictures of it.
     """
 
     row: VideoSummary
@@ -83,25 +83,25 @@ class VideoDetail:
     persons: tuple[Person, ...]
     left_out: int
     size: tuple[int, int] | None
-    words: VideoWords
+    text: VideoText
     note: str = ""
     kept: bool = False
 
     @property
     def pictured(self) -> bool:
-        """Whether there is a picture of it."""
+        """Whether the page has a picture of it."""
         return any(person.faces.pictured for person in self.persons)
 
 
 def video_detail(
     record: Mapping[str, Any], run: RunInfo, pictures: VideoPictures | None = None
 ) -> VideoDetail:
-    """Return what is said of a video.
+    """Return what a page shows of a video.
 
     Args:
         record: A parsed line of a journal.
-        run: That it is of.
-        pictures: Of the video, None for none.
+        run: Its run.
+        pictures: Pictures of the video, None for none.
     """
     pictures = pictures or VideoPictures()
     media = record["media"] or {}
@@ -115,7 +115,7 @@ def video_detail(
         tuple(_person(track, record, run, size, pictures, strongest) for track in tracks[:MAX_PERSONS]),
         len(tracks[MAX_PERSONS:]),
         size,
-        video_words(record, run),
+        describe_video(record, run),
         pictures.note,
         bool(record.get("pictures")),
     )
@@ -134,24 +134,24 @@ def _person(
     own = {score.index: score.score for score in (lines[-1][1] if lines else ())}
     calibration = run.calibration_of()
     highest = telling_faces(track, record, run.calibrations, run.quality)
-    words = [_when(frame, own.get(frame["index"]), calibration) for frame in highest]
+    texts = [_when(frame, own.get(frame["index"]), calibration) for frame in highest]
     last = max(frame["pts"] for frame in record["frames"])
     duration = (record["media"] or {}).get("duration") or last
     times = {frame["index"]: frame["pts"] for frame in highest}
-    faces = shown_faces(highest, words, record, run, pictures, strongest)
+    faces = shown_faces(highest, texts, record, run, pictures, strongest)
     return Person(
         id=track["id"],
         score=track["score"],
-        opinions={name: each["score"] for name, each in track.get("scores", {}).items()},
+        opinions={name: entry["score"] for name, entry in track.get("scores", {}).items()},
         seen=_seen(track),
-        quality=quality_words(track["quality"]),
-        figures="size {size:.0f} px, sharpness {sharpness:.0f}, turned by {pose:.2f} of 1".format(
+        quality=describe_quality(track["quality"]),
+        figures="size {size:.0f} px, sharpness {sharpness:.0f}, turned by {pose:.2f} (1 is a profile)".format(
             **track["quality"]
         ),
         reason=track.get("reason") or "",
         aside=_aside(track, len({frame["index"] for frame in record["frames"]})),
         shots=tuple(_shots(track, record)),
-        highest=tuple(words) if own else (),
+        highest=tuple(texts) if own else (),
         box=_within(highest[0]["box"], size),
         when=clock(highest[0]["pts"]),
         chart=timeline(lines, duration, calibration) if len(own) > 1 else None,
@@ -165,9 +165,9 @@ def _person(
 
 
 def _when(frame: FrameRecord, score: float | None, calibration: Calibration | None) -> str:
-    """Return a face's score, where there is one, and when it is seen."""
-    said = "" if score is None else f"{format_score(score, calibration)} at "
-    return f"{said}{clock(frame['pts'])} (frame {frame['index']})"
+    """Return a face's score, if there is one, and when it is seen."""
+    prefix = "" if score is None else f"{format_score(score, calibration)} at "
+    return f"{prefix}{clock(frame['pts'])} (frame {frame['index']})"
 
 
 def _within(box: Sequence[float], size: tuple[int, int] | None) -> tuple[float, float, float, float]:
@@ -186,17 +186,17 @@ def _seen(track: Mapping[str, Any]) -> str:
 
 def _aside(track: Mapping[str, Any], sampled: int) -> str:
     if track["counted"]:
-        some = track["used"] < track["sightings"]
-        said = [f"{track['used']} of them good enough to count"] if some else []
-        still = f"{ASIDE_WORDS['still']}; it counts, because no other face moves"
-        return "; ".join([*said, *([still] if track.get("still") else [])])
+        partly = track["used"] < track["sightings"]
+        parts = [f"{track['used']} of them good enough to count"] if partly else []
+        still = f"{ASIDE_WORDS['still']}; counted because no other face moves"
+        return "; ".join([*parts, *([still] if track.get("still") else [])])
     seldom = track["sightings"] < sightings_needed(sampled)
-    # Records of earlier versions give no reason.
+    # Records of earlier versions have no reason.
     return f"not counted: {ASIDE_WORDS[track.get('reason') or ('seldom' if seldom else 'poor')]}"
 
 
 def _shots(track: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the score of each of a person's shots, if there are several; earlier records have none."""
+    """Yield the score of each of a person's shots if there are several; earlier records have no shots."""
     own = track.get("shots", ())
     if len(own) < 2:
         return
@@ -210,7 +210,7 @@ def _shots(track: Mapping[str, Any], record: Mapping[str, Any]) -> Iterator[str]
 def _lines(
     frames: Sequence[FrameRecord], counts: Sequence[bool], record: Mapping[str, Any], run: RunInfo
 ) -> Iterator[tuple[str, list[Score]]]:
-    """Yield the scores of each of several models by name, and then the person's own."""
+    """Yield the scores of each of several models by name, and then the person's overall scores."""
     scores = {
         name: [
             _score(frame, name, good, model.calibration) for frame, good in zip(frames, counts, strict=True)
@@ -220,8 +220,8 @@ def _lines(
     if len(scores) > 1:
         yield from scores.items()
         models = scoring_models({model["name"]: has_vote(model) for model in record["models"]})
-        same = zip(*(scores[name] for name in models), strict=True)
-        yield "", [replace(each[0], score=logit_mean([one.score for one in each])) for each in same]
+        by_face = zip(*(scores[name] for name in models), strict=True)
+        yield "", [replace(same[0], score=logit_mean([score.score for score in same])) for same in by_face]
     elif scores:
         yield "", next(iter(scores.values()))
 

@@ -32,7 +32,7 @@ def test_all_that_matches_is_counted_part_by_part():
         "",
         "ok  records file      1 of 1 match",
         "ok  videos            5,000 of 5,000 match",
-        "out.jsonl: all matches",
+        "out.jsonl: everything matches",
     ]
 
 

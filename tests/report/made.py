@@ -1,4 +1,4 @@
-"""Journals made by hand, and what a page has of its elements."""
+"""Make journals by hand, and read the elements of a page."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def track(score, *, sightings=2, counted=True, **more):
 
 def video(path=b"/v/a.mp4", verdict="fake", score=0.9, **more):
     """Return the record of a video with one person, seen twice."""
-    given = {
+    defaults = {
         "sha256": hashlib.sha256(path).hexdigest(),
         "size": 1234,
         "verdict": verdict,
@@ -75,24 +75,24 @@ def video(path=b"/v/a.mp4", verdict="fake", score=0.9, **more):
         | {"duration": 4.0, "frames_sampled": 2, "frames_decoded": 2, "decoder": "pyav"},
         "model": MODEL,
     }
-    return RecordLine(path, "ok", "", **{"run": "r1", **given, **more}).to_json()
+    return RecordLine(path, "ok", "", **{"run": "r1", **defaults, **more}).to_json()
 
 
 def described(*models, calibration=THRESHOLDS):
     """Return a run's record."""
     engine = {"name": "onnx", "device": "cpu", "precision": "fp32"}
-    stated = {"name": "m", "method": "qtfp", "license": "MIT", "crop": CROP, "calibration": calibration}
-    stated["not_for"] = ["deciding <by itself>"]
+    model = {"name": "m", "method": "qtfp", "license": "MIT", "crop": CROP, "calibration": calibration}
+    model["not_for"] = ["deciding <by itself>"]
     several = {}
     if models:
-        several = {"models": {name: {**stated, "name": name} for name in models}}
+        several = {"models": {name: {**model, "name": name} for name in models}}
         several["engines"] = dict.fromkeys(models, engine)
     return {
         "id": "r1",
         "tool": {"name": "deepscan", "version": "1", "commit": None},
         "parameters": {"frames": 2, "quality": {"min_size": 40}},
         "choice": None,
-        "model": {"rule": "by vote"} if models else stated,
+        "model": {"rule": "by vote"} if models else model,
         "engine": engine,
         "faces": {"name": "mtcnn", "device": "cpu"},
         **several,
@@ -156,11 +156,11 @@ def page(folder, *records, run=None, most=9):
 
 
 def together(path, verdicts, scores=(0.9, 0.2), calibrated=(True, True)):
-    """Return the record of two models."""
+    """Return the record of a scan with two models."""
     named = zip("ab", verdicts, scores, calibrated, strict=True)
     models = [
-        {**MODEL, "name": name, "verdict": said, "score": score, "calibrated": votes}
-        for name, said, score, votes in named
+        {**MODEL, "name": name, "verdict": verdict, "score": score, "calibrated": votes}
+        for name, verdict, score, votes in named
     ]
     each = dict(zip("ab", scores, strict=True))
     frames = [face(at, 0.6, scores=each) for at in (0, 20)]

@@ -1,4 +1,4 @@
-"""The pictures of a page: from beside the records or from the videos, within bounds, never of another."""
+"""Test the pictures of a page: stored or from the videos, within the limit, never of other videos."""
 
 import base64
 import json
@@ -22,22 +22,22 @@ def jpegs(page, tag="image"):
 
 
 def write(out, **more):
-    """Return the page of some records, and what was said of their pictures."""
-    said = []
-    write_page(out, out.with_suffix(".html"), most=9, warn=said.append, **more)
-    return Page(out.with_suffix(".html")), said
+    """Return the page of some records, and the warnings about their pictures."""
+    warnings = []
+    write_page(out, out.with_suffix(".html"), most=9, warn=warnings.append, **more)
+    return Page(out.with_suffix(".html")), warnings
 
 
-def test_the_page_shows_the_pictures_of_the_scan_each_once(out):
-    page, said = write(out)
+def test_the_page_shows_each_picture_of_the_scan_once(out):
+    page, warnings = write(out)
     kept = [path.read_bytes() for path in out.with_suffix(".pictures").iterdir()]
     assert sorted(jpegs(page)) == sorted(kept)
-    assert said == []
+    assert warnings == []
     shown = [attrs["aria-label"] for attrs in page.all("svg") if "photo" in (attrs.get("class") or "")]
     tracks = sum(len(record["tracks"]) for record in records(out))
-    for words, times in (("The whole frame", 1), ("The face as the model saw it", 1), ("Patches", 3)):
-        assert sum(each.startswith(words) for each in shown) == times * MAX_FACES * tracks
-    # What is drawn twice is there once.
+    for label, times in (("The whole frame", 1), ("The face as the model saw it", 1), ("Patches", 3)):
+        assert sum(each.startswith(label) for each in shown) == times * MAX_FACES * tracks
+    # A picture that is drawn twice is stored once.
     names = {attrs["id"] for attrs in page.all("image") if "id" in attrs}
     uses = {attrs["href"] for attrs in page.all("use")}
     assert uses
@@ -62,63 +62,63 @@ def test_names_in_a_page_with_pictures_are_text(out):
     assert len(page.all("script")) == 1
 
 
-def test_a_picture_that_was_changed_is_not_shown(out):
+def test_a_changed_picture_is_not_shown(out):
     changed = records(out)[0]
     path = out.with_suffix(".pictures") / changed["pictures"][0]["file"]
     path.write_bytes(path.read_bytes() + b"\0")
-    page, (said,) = write(out)
-    assert "was changed" in said
-    assert said.partition(": ")[0] == changed["path"]
+    page, (warning,) = write(out)
+    assert "was changed" in warning
+    assert warning.partition(": ")[0] == changed["path"]
     assert path.read_bytes() not in jpegs(page)
     others = [each for record in records(out)[1:] for each in record["pictures"]]
     assert len(jpegs(page)) == len(others)
     assert "No pictures: picture" in page.words
 
 
-def test_a_folder_of_pictures_that_is_gone_is_missed_once(out):
+def test_a_missing_folder_of_pictures_is_reported_once(out):
     shutil.rmtree(out.with_suffix(".pictures"))
-    page, said = write(out)
-    assert said == ["out.pictures, which holds the pictures, is not beside the records"]
+    page, warnings = write(out)
+    assert warnings == ["out.pictures, the folder of pictures, is not next to the records"]
     assert "No pictures:" not in page.words
     assert f"deepscan report {out} --pictures --overwrite" in page.words
 
 
-def test_pictures_from_the_videos_are_those_that_a_scan_would_have_kept(folder, out):
+def test_pictures_from_the_videos_are_those_a_scan_would_have_stored(folder, out):
     kept, _ = write(out)
     shutil.rmtree(out.with_suffix(".pictures"))
     bare = [{key: value for key, value in record.items() if key != "pictures"} for record in records(out)]
     out.write_text("".join(json.dumps(record) + "\n" for record in bare))
-    page, said = write(out, sources=VideoSources())
-    assert said == []
+    page, warnings = write(out, sources=VideoSources())
+    assert warnings == []
     assert len(jpegs(page)) == len(jpegs(kept))
-    # Frames are the same to the bit; faces are cut by landmarks that the record has rounded.
+    # Frames are identical; faces are cut by landmarks that the record has rounded.
     assert len(set(jpegs(page)) & set(jpegs(kept))) >= len(page.all("figure", **{"class": "whole"})) / 2
     moved, _ = write(out, sources=VideoSources(folder / "videos"))
     assert jpegs(moved) == jpegs(page)
 
 
-def test_no_picture_is_taken_from_another_video_than_the_one_that_was_scanned(folder, out, tmp_path):
+def test_no_picture_is_taken_from_a_video_other_than_the_scanned_one(folder, out, tmp_path):
     (tmp_path / "moved").mkdir()
     for path in (folder / "videos").iterdir():
         shutil.copy(path, tmp_path / "moved")
     with (tmp_path / "moved" / ODD).open("ab") as file:
         file.write(b"\0")
-    page, (said,) = write(out, sources=VideoSources(tmp_path / "moved"))
-    assert "not the one that was scanned" in said
-    assert said.startswith(str(folder / "videos" / ODD))
+    page, (warning,) = write(out, sources=VideoSources(tmp_path / "moved"))
+    assert "not the one that was scanned" in warning
+    assert warning.startswith(str(folder / "videos" / ODD))
     (article,) = (
         part for part in page.source.split("<article")[1:] if "swapped" in part or "&lt;img" in part
     )
     assert "not the one that was scanned" in article
     assert "image/jpeg" not in article
-    assert jpegs(page), "the other video's are shown"
+    assert jpegs(page), "the other video's pictures are shown"
     (tmp_path / "moved" / ODD).unlink()
     ran = deepscan("report", out, "--pictures", "--root", tmp_path / "moved", "--overwrite")
     assert ran.code == 3
-    assert "the video is not there" in ran.err
+    assert "the video was not found" in ran.err
 
 
-def test_a_page_without_pictures_says_how_to_get_them(tmp_path):
+def test_a_page_without_pictures_says_how_to_add_them(tmp_path):
     path = journal(tmp_path, video())
     write_page(path, tmp_path / "a.html", most=1)
     page = Page(tmp_path / "a.html")
@@ -139,11 +139,11 @@ def test_a_page_takes_pictures_until_it_is_full():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--root", "."), "--root belongs to --pictures"),
         (("--pictures", "--root", "no"), "no is not a folder"),
     ],
 )
-def test_where_videos_are_is_asked_only_for_pictures(out, options, said):
-    assert said in deepscan("report", out, *options).refused(2)[0]
+def test_the_folder_of_the_videos_is_only_accepted_with_pictures(out, options, message):
+    assert message in deepscan("report", out, *options).refused(2)[0]

@@ -1,4 +1,4 @@
-"""Records that were changed after their run ended: the page says so before anything else."""
+"""Test that a page warns first if records were changed after the scan."""
 
 import json
 
@@ -13,9 +13,9 @@ from tests.command import SAMPLES, deepscan
 from tests.report.made import Page, described, journal, video
 
 
-def sealed(folder, *records, stated=None):
+def sealed(folder, *records, sha256=None):
     path = journal(folder, *records)
-    seal = {"count": len(records), "bytes": path.stat().st_size, "sha256": stated or sha256_of(path)}
+    seal = {"count": len(records), "bytes": path.stat().st_size, "sha256": sha256 or sha256_of(path)}
     (folder / "a.run.json").write_text(json.dumps({**described(), "records": seal}))
     return path
 
@@ -25,28 +25,28 @@ def made(path):
     return Page(path.with_suffix(".html"))
 
 
-def test_records_as_their_run_left_them_are_said_to_be_so(tmp_path):
+def test_unchanged_records_are_said_to_be_unchanged(tmp_path):
     page = made(sealed(tmp_path, video()))
-    assert "as its run left it" in page.words
+    assert "unchanged since the scan" in page.words
     assert not page.all("div", role="alert")
 
 
-def test_changed_records_are_warned_of_first_and_no_verdict_is_coloured(tmp_path):
-    page = made(sealed(tmp_path, video(), stated="00" * 32))
+def test_changed_records_are_reported_first_and_no_verdict_is_coloured(tmp_path):
+    page = made(sealed(tmp_path, video(), sha256="00" * 32))
     assert len(page.all("div", role="alert")) == 1
-    assert page.words.index("were changed after their run ended") < page.words.index("A verdict is a reason")
+    assert page.words.index("were changed after the scan") < page.words.index("A verdict is a reason")
     assert [attrs["class"] for attrs in page.all("body")] == ["unsure"]
     assert "deepscan verify a.jsonl" in page.words
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "words", "page_words"),
+    ("file", "old", "new", "subject", "on_page"),
     [
         ("a.jsonl", '"bytes":', '"bytes": ', "the records were", "These records were changed"),
-        ("a.run.json", '"id": ', '"more": 1, "id": ', "the run's file was", "describes the run was changed"),
+        ("a.run.json", '"id": ', '"more": 1, "id": ', "the run's file was", "describes the run was edited"),
     ],
 )
-def test_a_page_of_what_was_changed_is_no_quiet_success(tmp_path, file, old, new, words, page_words):
+def test_a_page_of_changed_files_is_not_a_silent_success(tmp_path, file, old, new, subject, on_page):
     path = sealed(tmp_path, video())
     run = runfile.read(tmp_path / "a.run.json")
     runfile.write(run, tmp_path / "a.run.json")
@@ -56,17 +56,17 @@ def test_a_page_of_what_was_changed_is_no_quiet_success(tmp_path, file, old, new
     (tmp_path / file).write_text(text.replace(old, new, 1))
     ran = deepscan("report", path)
     assert ran.code == 4
-    assert f"warning: {words} changed after the scan" in ran.err
+    assert f"warning: {subject} changed after the scan" in ran.err
     page = Page(path.with_suffix(".html"))
-    assert page_words in page.words
+    assert on_page in page.words
     assert [attrs["class"] for attrs in page.all("body")] == ["unsure"]
 
 
-def test_a_run_without_a_hash_is_no_alarm_but_is_said(tmp_path):
+def test_a_run_without_a_hash_is_mentioned_without_an_alarm(tmp_path):
     path = journal(tmp_path, video(), run=described())
     assert read_standing(path).kind == "open"
     page = made(path)
-    assert "states no hash of these records" in page.words
+    assert "has no hash of these records" in page.words
     assert not page.all("body", **{"class": "unsure"})
 
 
@@ -81,7 +81,7 @@ def scanned(tmp_path_factory):
     return folder
 
 
-def test_a_verdict_that_was_edited_stands_first_with_what_its_frames_give(scanned):
+def test_an_edited_verdict_is_listed_first_with_the_recomputed_one(scanned):
     path = scanned / "a.jsonl"
     whole = path.read_text()
     assert read_standing(path).kind == "whole"
@@ -91,5 +91,5 @@ def test_a_verdict_that_was_edited_stands_first_with_what_its_frames_give(scanne
     finally:
         path.write_text(whole)
     assert "changed: the record says no evidence, its own frames give fake" in page.words
-    assert "together they score" not in page.words, "nothing is concluded from it"
-    assert "Of 1 record the verdict or the figures are not what its own frames give" in page.words
+    assert "the overall score is" not in page.words, "nothing is concluded from it"
+    assert "In 1 record, the verdict or other values differ" in page.words

@@ -331,7 +331,7 @@ def test_progress_is_reported_in_bytes(out):
 def test_the_command_reports_line_by_line(out):
     ran = deepscan("verify", out)
     assert ran.code == 0, ran.err
-    assert "out.jsonl: all matches" in ran.out
+    assert "out.jsonl: everything matches" in ran.out
     assert "no proof against somebody who" in ran.out
     out.write_text(out.read_text().replace('"verdict":"fake"', '"verdict":"no_evidence"', 1))
     out.write_text(out.read_text().replace('"verdict":"inconclusive"', '"verdict":"no_evidence"', 1))
