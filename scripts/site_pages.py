@@ -3,6 +3,7 @@
 MkDocs calls the functions by their names; see `hooks` in mkdocs.yml.
 """
 
+import ast
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -43,6 +44,25 @@ def rooms() -> list[str]:
     return sorted(packages + modules)
 
 
+def api_page() -> str:
+    """Return the page of the names that `import deepscan` gives, functions first."""
+    tree = ast.parse((ROOT / "deepscan" / "__init__.py").read_text(encoding="utf-8"))
+    (names,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if node.targets[0].id == "__all__"
+    ]
+    functions = sorted((name for name in names if name[0].islower()), key=lambda name: (name != "scan", name))
+    classes = [name for name in names if name[0].isupper()]
+    parts = ["::: deepscan\n    options:\n      members: false\n"]
+    parts += [
+        f"::: deepscan.{name}\n    options:\n      heading_level: 2\n      show_root_full_path: false\n"
+        for name in functions + classes
+    ]
+    return "\n".join(parts)
+
+
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the rooms to the navigation."""
     pages = [{"deepscan": f"{REFERENCE}/index.md"}]
@@ -54,7 +74,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are made here, and the pictures that they show."""
     made = {f"{REFERENCE}/{room}.md": f"::: deepscan.{room}\n" for room in rooms()}
-    made[f"{REFERENCE}/index.md"] = "::: deepscan\n    options:\n      show_submodules: false\n"
+    made[f"{REFERENCE}/index.md"] = api_page()
     for page, text in made.items():
         files.append(File.generated(config, page, content=text))
     for source, page in OUTSIDE.items():
