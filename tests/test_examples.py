@@ -64,3 +64,19 @@ def test_the_worst_moments_of_a_scan_are_listed(tmp_path):
 def test_an_example_says_what_it_does(name):
     assert f"examples/{name}" in (EXAMPLES / name).read_text()
     assert "usage:" in run_python(EXAMPLES / name, "--help").out
+
+
+def test_the_code_on_the_page_of_the_python_api_runs(tmp_path):
+    page = (EXAMPLES.parent / "docs" / "python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    (tmp_path / "videos").mkdir()
+    for name in ("swapped.mp4", "no_face.mp4"):
+        (tmp_path / "videos" / name).symlink_to(SAMPLES / name)
+    video = cv2.VideoCapture(str(SAMPLES / "swapped.mp4"))
+    cv2.imwrite(str(tmp_path / "picture.jpg"), video.read()[1])
+    ran = run_python("-c", "\n".join([*blocks, "print(verdicts)"]), cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    said = ran.out.splitlines()
+    assert re.fullmatch(r".*swapped\.mp4 ok fake 0\.9\d+", "\n".join(sorted(said[:2])).splitlines()[1])
+    assert "there is no model 'lite0'" in ran.out or "'lite0'" in ran.out
+    assert said[-1] == "['fake']" and ran.err == ""
