@@ -16,7 +16,7 @@ from deepscan.media.pool import DecodePool
 from deepscan.report.pictures import PAGE_CHARACTERS, VideoPictures, made_pictures
 from deepscan.report.run_info import RunInfo
 from deepscan.scanning.paths import place_of
-from deepscan.scanning.pictures import HeldPictures, pictured_faces, recipes_of, telling_pictures
+from deepscan.scanning.pictures import PictureBuffer, pictured_faces, recipes_of, telling_pictures
 from deepscan.scanning.record_lines import recorded_path
 from deepscan.scanning.telling import Line
 
@@ -26,11 +26,11 @@ _PIXELS = 1 << 29
 
 @dataclass(slots=True)
 class _Video:
-    """A video in progress: its record, the faces wanted, and the pictures held so far."""
+    """A video in progress: its record, the faces wanted, and the pictures buffered so far."""
 
     record: Mapping[str, Any]
     lines: Sequence[Line]
-    held: HeldPictures = field(default_factory=HeldPictures)
+    buffer: PictureBuffer = field(default_factory=PictureBuffer)
 
 
 def retake_pictures(
@@ -83,7 +83,7 @@ def _decoded(
     videos: Mapping[int, _Video],
     recipes: Mapping[CropRecipe, tuple[str, ...]],
 ) -> Iterator[tuple[DecodeJob, DecodeReport]]:
-    """Yield how the decoding of each video ended, when its faces are held."""
+    """Yield how the decoding of each video ended, when its faces are buffered."""
     exhausted = False
     while not exhausted or pool.busy:
         while not exhausted and pool.idle:
@@ -105,7 +105,7 @@ def _cut(video: _Video, frame: Frame, recipes: Mapping[CropRecipe, tuple[str, ..
     lines = [line for line in video.lines if line["index"] == frame.index]
     points = [np.array(line["landmarks"], dtype=np.float32) for line in lines]
     crops = [{recipe: align(frame.image, own, recipe) for recipe in recipes} for own in points]
-    video.held.add(frame, [(line["box"], cut) for line, cut in zip(lines, crops, strict=True)])
+    video.buffer.add(frame, [(line["box"], cut) for line, cut in zip(lines, crops, strict=True)])
 
 
 def _concluded(
@@ -120,6 +120,6 @@ def _concluded(
     if report.status != "ok":
         return VideoPictures(note=f"No pictures: the video cannot be decoded now: {report.detail}.")
     pictures, _ = telling_pictures(
-        video.record, video.held, calibrations=run.calibrations, rule=run.quality, recipes=recipes
+        video.record, video.buffer, calibrations=run.calibrations, rule=run.quality, recipes=recipes
     )
     return made_pictures(pictures)

@@ -11,7 +11,7 @@ from deepscan.engines.scorer import Scorer
 from deepscan.errors import ContractError
 from deepscan.files import atomic_write, make_folder
 from deepscan.scanning.options import ScanOptions
-from deepscan.scanning.pictures import HeldPictures, Picture, recipes_of, telling_pictures
+from deepscan.scanning.pictures import Picture, PictureBuffer, recipes_of, telling_pictures
 from deepscan.scanning.record_lines import RecordLine
 
 #: Names of pictures: the video's SHA-256 and the frame's index; for a face also the track, and the crop if
@@ -98,7 +98,7 @@ class PictureFolder:
 
 def illustrate(
     record: RecordLine,
-    held: HeldPictures,
+    buffer: PictureBuffer,
     folder: PictureFolder,
     scorers: Sequence[Scorer],
     options: ScanOptions,
@@ -107,7 +107,7 @@ def illustrate(
 
     Args:
         record: The record of a video whose stages have all ended.
-        held: The held pictures of its frames and faces.
+        buffer: The buffered pictures of its frames and faces.
         folder: Where to write them.
         scorers: The detectors, empty if only faces were requested.
         options: The scan's parameters. Unless explanations were requested, only the faces with pictures keep
@@ -120,7 +120,7 @@ def illustrate(
         return replace(record, pictures=())
     pictures, lines = telling_pictures(
         record.to_json(),
-        held,
+        buffer,
         calibrations={scorer.card.name: scorer.card.calibration for scorer in scorers},
         rule=options.quality,
         recipes=recipes_of({scorer.card.name: scorer.recipe for scorer in scorers}),

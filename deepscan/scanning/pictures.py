@@ -1,4 +1,4 @@
-"""Hold, scale and encode pictures of the faces a person should look at, limited in number and bytes."""
+"""Buffer, scale and encode pictures of the faces a person should look at, limited in number and bytes."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ VIDEO_BYTES = 1_000_000
 FRAME_QUALITY, FACE_QUALITY = 80, 90
 #: Maximum bytes of one video's uncompressed pictures that wait for scores; beyond that, the oldest become
 #: JPEGs.
-HELD_BYTES = 32 << 20
+BUFFER_BYTES = 32 << 20
 #: How a face is cut without a model, which would have its own recipe.
 WITHOUT_MODEL = CropRecipe(side=224, scale=1.3, interpolation="area", border="reflect")
 
 PictureKind = Literal["frame", "face"]
-#: Key of a held picture: index of the frame, and box and recipe of the face or None and None.
+#: Key of a buffered picture: index of the frame, and box and recipe of the face or None and None.
 _Key = tuple[int, tuple[float, ...] | None, CropRecipe | None]
 
 
@@ -91,8 +91,8 @@ class Picture:
 
 
 @dataclass(slots=True)
-class HeldPictures:
-    """Pictures of a video's frames and faces, held until it is known which of them to keep."""
+class PictureBuffer:
+    """Pictures of a video's frames and faces, buffered until it is known which of them to keep."""
 
     _raw: dict[_Key, tuple[Image, int]] = field(default_factory=dict)
     _raw_bytes: int = 0
@@ -101,7 +101,7 @@ class HeldPictures:
     _scales: dict[int, float] = field(default_factory=dict)
 
     def add(self, frame: Frame, faces: Sequence[tuple[Sequence[float], Mapping[CropRecipe, Image]]]) -> None:
-        """Hold pictures of a frame and its faces; nothing for a frame without faces.
+        """Buffer pictures of a frame and its faces; nothing for a frame without faces.
 
         Args:
             frame: The frame. Its image is not kept.
@@ -110,13 +110,13 @@ class HeldPictures:
         if not faces:
             return
         small, self._scales[frame.index] = shrink(frame.image)
-        self._hold((frame.index, None, None), small, FRAME_QUALITY)
+        self._store((frame.index, None, None), small, FRAME_QUALITY)
         for box, crops in faces:
             for recipe, crop in crops.items():
-                self._hold((frame.index, tuple(box), recipe), crop, FACE_QUALITY)
+                self._store((frame.index, tuple(box), recipe), crop, FACE_QUALITY)
 
     def frame(self, line: Line) -> Picture | None:
-        """Return the picture of a face's frame, None if it is not held."""
+        """Return the picture of a face's frame, None if it is not buffered."""
         key = (line["index"], None, None)
         if (jpeg := self._jpeg(key)) is None:
             return None
@@ -142,11 +142,11 @@ class HeldPictures:
                 )
         return pictures
 
-    def _hold(self, key: _Key, image: Image, quality: int) -> None:
+    def _store(self, key: _Key, image: Image, quality: int) -> None:
         self._raw[key] = image, quality
         self._sizes[key] = image.shape[1], image.shape[0]
         self._raw_bytes += image.nbytes
-        while self._raw_bytes > HELD_BYTES:
+        while self._raw_bytes > BUFFER_BYTES:
             oldest = next(iter(self._raw))
             self._jpegs[oldest] = _encode(*self._raw[oldest])
             self._raw_bytes -= self._raw.pop(oldest)[0].nbytes
@@ -198,7 +198,7 @@ def recipes_of(crops: Mapping[str, CropRecipe]) -> dict[CropRecipe, tuple[str, .
 
 def telling_pictures(
     record: Mapping[str, Any],
-    held: HeldPictures,
+    buffer: PictureBuffer,
     *,
     calibrations: Mapping[str, Calibration | None],
     rule: QualityRule | None,
@@ -211,7 +211,7 @@ def telling_pictures(
 
     Args:
         record: A parsed line of a journal.
-        held: The held pictures of its frames and faces.
+        buffer: The buffered pictures of its frames and faces.
         calibrations: As for `telling_faces`.
         rule: As for `telling_faces`.
         recipes: As returned by `recipes_of`.
@@ -222,8 +222,8 @@ def telling_pictures(
     room, framed = VIDEO_BYTES, set()
     for rank in range(MAX_FACES):
         for line in (faces[rank] for faces in chosen if rank < len(faces)):
-            own = held.faces(line, recipes)
-            whole = held.frame(line) if line["index"] not in framed else None
+            own = buffer.faces(line, recipes)
+            whole = buffer.frame(line) if line["index"] not in framed else None
             bundle = [*([whole] if whole else []), *own]
             room -= sum(len(picture.jpeg) for picture in bundle)
             if room < 0:

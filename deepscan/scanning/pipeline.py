@@ -31,7 +31,7 @@ from deepscan.media.pool import DecodePool
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.outcome import FaceObservation, build_record
 from deepscan.scanning.picture_folder import PictureFolder, illustrate
-from deepscan.scanning.pictures import WITHOUT_MODEL, HeldPictures
+from deepscan.scanning.pictures import WITHOUT_MODEL, PictureBuffer
 from deepscan.scanning.record_lines import RecordLine, utc_now
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class VideoState:
     failure: str = ""
     follow_state: FollowState = field(default_factory=FollowState)
     seconds: dict[str, float] = field(default_factory=lambda: {"faces": 0.0, "detector": 0.0})
-    pictures: HeldPictures | None = None
+    pictures: PictureBuffer | None = None
 
 
 #: A face on its way to the detectors, with a crop by each recipe.
@@ -150,8 +150,8 @@ class Pipeline:
                 number, path = next(queue, (-1, b""))
                 if exhausted := number < 0:
                     break
-                held = None if self._pictures is None else HeldPictures()
-                self._videos[number] = VideoState(path, pictures=held)
+                buffer = None if self._pictures is None else PictureBuffer()
+                self._videos[number] = VideoState(path, pictures=buffer)
                 self._pool.submit(DecodeJob(number, path))
                 on_progress(path)
             if self._faces or (self._crops and not self._scoring):

@@ -20,7 +20,7 @@ from deepscan.scanning import pictures, runfile
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import collect
-from deepscan.scanning.pictures import HeldPictures, recipes_of, shrink, telling_pictures
+from deepscan.scanning.pictures import PictureBuffer, recipes_of, shrink, telling_pictures
 from deepscan.scanning.run import run_scan
 from deepscan.scanning.telling import MAX_FACES, MAX_PERSONS
 from deepscan.scanning.verification import verify_run
@@ -70,23 +70,23 @@ def image(path):
 def made(tracks, sightings, noise=300):
     """Return the record of a video with so many persons, and incompressible pictures of noise."""
     random = np.random.default_rng(0)
-    held, frames = HeldPictures(), []
+    buffer, frames = PictureBuffer(), []
     for index in range(sightings):
         boxes = [[10.0 * track, 0.0, 10.0 * track + 9, 9.0] for track in range(tracks)]
         crop = random.integers(0, 256, (64, 64, 3), np.uint8)
         whole = random.integers(0, 256, (noise, noise, 3), np.uint8)
-        held.add(Frame(index, index / 10, whole), [(box, {RECIPE: crop}) for box in boxes])
+        buffer.add(Frame(index, index / 10, whole), [(box, {RECIPE: crop}) for box in boxes])
         frames += [
             {"index": index, "pts": index / 10, "track": track, "score": 0.1 * index, "box": box}
             for track, box in enumerate(boxes)
         ]
     persons = [{"id": at, "counted": True, "score": 0.9 - at / 100, "poor": False} for at in range(tracks)]
-    return {"tracks": persons, "frames": frames}, held
+    return {"tracks": persons, "frames": frames}, buffer
 
 
-def taken(record, held):
+def taken(record, buffer):
     found, lines = telling_pictures(
-        record, held, calibrations={"m": None}, rule=None, recipes=recipes_of({"m": RECIPE})
+        record, buffer, calibrations={"m": None}, rule=None, recipes=recipes_of({"m": RECIPE})
     )
     faces = [(picture.index, picture.track) for picture in found if picture.kind == "face"]
     assert faces == [(line["index"], line["track"]) for line in lines]
@@ -94,8 +94,8 @@ def taken(record, held):
 
 
 def test_the_highest_scoring_faces_of_each_person_are_taken_and_no_more():
-    record, held = made(tracks=MAX_PERSONS + 2, sightings=MAX_FACES + 2, noise=40)
-    found, faces = taken(record, held)
+    record, buffer = made(tracks=MAX_PERSONS + 2, sightings=MAX_FACES + 2, noise=40)
+    found, faces = taken(record, buffer)
     last = MAX_FACES + 1
     assert faces == [(last - rank, person) for rank in range(MAX_FACES) for person in range(MAX_PERSONS)]
     whole = [picture.index for picture in found if picture.kind == "frame"]
@@ -104,20 +104,20 @@ def test_the_highest_scoring_faces_of_each_person_are_taken_and_no_more():
 
 def test_if_there_is_no_room_the_less_telling_faces_are_left_out(monkeypatch):
     monkeypatch.setattr(pictures, "VIDEO_BYTES", 150_000)
-    record, held = made(tracks=2, sightings=5)
-    found, faces = taken(record, held)
+    record, buffer = made(tracks=2, sightings=5)
+    found, faces = taken(record, buffer)
     assert sum(len(picture.jpeg) for picture in found) <= 150_000
     assert faces[:2] == [(4, 0), (4, 1)]
     assert len(faces) < 2 * MAX_FACES, "there is no room for so much noise"
 
 
 def test_pictures_wait_in_bounded_memory_and_stay_the_same(monkeypatch):
-    record, held = made(tracks=1, sightings=6)
-    loose = [picture.jpeg for picture in taken(record, held)[0]]
-    monkeypatch.setattr(pictures, "HELD_BYTES", 400_000)
-    record, held = made(tracks=1, sightings=6)
-    assert sum(raw.nbytes for raw, _ in held._raw.values()) <= 400_000
-    assert [picture.jpeg for picture in taken(record, held)[0]] == loose
+    record, buffer = made(tracks=1, sightings=6)
+    loose = [picture.jpeg for picture in taken(record, buffer)[0]]
+    monkeypatch.setattr(pictures, "BUFFER_BYTES", 400_000)
+    record, buffer = made(tracks=1, sightings=6)
+    assert sum(raw.nbytes for raw, _ in buffer._raw.values()) <= 400_000
+    assert [picture.jpeg for picture in taken(record, buffer)[0]] == loose
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_without_evidence_no_picture_is_made(folder, tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError
 
-    monkeypatch.setattr(HeldPictures, "add", never)
+    monkeypatch.setattr(PictureBuffer, "add", never)
     monkeypatch.setattr(pictures, "shrink", never)
     scan(folder, tmp_path / "out.jsonl", evidence=False)
     assert [record["status"] for record in records(tmp_path / "out.jsonl")] == ["ok", "ok"]
