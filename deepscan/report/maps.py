@@ -23,7 +23,7 @@ ABOVE, BELOW, OPAQUE = (214, 40, 20), (20, 92, 200), 0.7
 STEPS = 24
 #: Output of a model -> caption of its map, and the meaning of red and of blue places.
 TEXTS: dict[str, tuple[str, str, str]] = {
-    "margins": ("evidence by place", "speaks for fake", "speaks for real"),
+    "margins": ("score by place", "points to fake", "points to real"),
     "attention": ("where the model looked", "looked at most", ""),
     "masks": ("places that form a region", "part of it", ""),
     "projections": ("difference of each place from its blend", "in the region's direction", "opposite"),

@@ -111,7 +111,7 @@ def _steps(run: Mapping[str, Any], info: RunInfo, decoders: Mapping[str, int]) -
     if info.models:
         yield (
             f"The interval of a score: its frames were drawn again {DRAWS:,} times with replacement "
-            "(bootstrap); 95 % of the resulting means are within the interval."
+            "(bootstrap); 95% of the resulting means are within the interval."
         )
     if info.together:
         yield f"Several models together: {info.together}."
@@ -144,7 +144,7 @@ def _validation(info: RunInfo) -> Iterator[str]:
     models: Sequence[Any] = list(info.models.values())
     if any(model.error_rates for model in models):
         yield (
-            "In brackets: the 95 % interval (Wilson), assuming that samples are independent of each other. "
+            "In brackets: the 95% interval (Wilson), assuming that samples are independent of each other. "
             "Clips of one person or source are not quite independent."
         )
     for model in models:

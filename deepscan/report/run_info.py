@@ -154,7 +154,7 @@ def _model(entry: Mapping[str, Any], ran: Mapping[str, Any]) -> ModelInfo:
 
 
 def _engine(ran: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "run by", f"{ran.get('engine') or ran['name']} engine, {ran['device']}, {ran['precision']}"
+    yield "engine", f"{ran.get('engine') or ran['name']}, {ran['device']}, {ran['precision']}"
     if "sha256" in ran:
         yield "weights", ran["sha256"]
 
@@ -166,7 +166,7 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if records := run.get("records"):
         yield "records", f"{records['count']}, {records['bytes']} bytes, SHA-256 {records['sha256']}"
     if run["choice"]:
-        yield "model chosen", run["choice"]["reason"]
+        yield "choice of model", run["choice"]["reason"]
     yield "parameters", ", ".join(_settings(run["parameters"]))
     yield "face finder", f"{run['faces']['name']}, {run['faces']['device']}"
     for session in run["sessions"]:

@@ -73,8 +73,9 @@ def describe_errors(verdict: str, model: ModelInfo) -> str:
     if not model.error_rates:
         return f"How often {model.name} is wrong is unknown: its card reports no error rates."
     rates = model.error_rates[0]
+    reals = f"{rates.reals} real {'videos' if rates.level == 'video' else 'faces'}"
     if verdict == "fake":
-        outcome = f"called {rates.reals_called_fake} of {rates.reals} real ones fake"
+        outcome = f"called {rates.reals_called_fake} of {reals} fake"
     elif verdict == "no_evidence":
         outcome = f"found no evidence in {rates.fakes_no_evidence} of {rates.fakes} fakes"
     else:
@@ -82,7 +83,7 @@ def describe_errors(verdict: str, model: ModelInfo) -> str:
         outcome = f"was inconclusive on {undecided} of {rates.fakes} fakes"
         if rates.reals_no_evidence is not None:
             real = rates.reals - rates.reals_called_fake - rates.reals_no_evidence
-            outcome += f" and {real} of {rates.reals} real ones"
+            outcome += f" and {real} of {reals}"
     return f"Tested on {rates.data}, {model.name} {outcome}."
 
 
@@ -173,7 +174,7 @@ def _finding(record: Mapping[str, Any], run: RunInfo, tracks: Sequence[Mapping[s
     limit = f"above the threshold for fake ({calibration.fake:g})"
     first = f"In {len(above)} of {_frames(sampled)}, {who} scores {limit}"
     if not above:
-        first = f"In none of {_frames(sampled)} does {who} score {limit}"
+        first = f"In none of {_frames(sampled)} does any face score {limit}"
     together = f"the overall score is {score}"
     if len(tracks) > 1:
         highest = max(tracks, key=lambda track: track["score"])
@@ -220,7 +221,7 @@ def _interval(record: Mapping[str, Any], run: RunInfo, track: Mapping[str, Any])
     texts = [[f"{edge:.{digits}f}" for edge in found] for digits in (2, 3, 4)]
     low, high = next((pair for pair in texts if pair[0] != pair[1]), texts[0])
     return (
-        f"95 % interval {low} to {high}, from random redraws of its {len(frames)} frames. It shows how much "
+        f"95% interval {low} to {high}, from random redraws of its {len(frames)} frames. It shows how much "
         "the frames differ, not how often the detector is wrong."
     )
 

@@ -155,4 +155,4 @@ def test_an_error_spells_out_what_would_change_a_terminal(tmp_path):
     out = tmp_path / "red\x1b[31m.jsonl"
     out.write_text("")
     lines = deepscan("scan", SAMPLES / "no_face.mp4", "--model", "none", "--out", out).refused(2)
-    assert "\\x1b[31m.jsonl is there already" in lines[0]
+    assert "\\x1b[31m.jsonl already exists" in lines[0]

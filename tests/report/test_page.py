@@ -115,7 +115,7 @@ def test_a_model_s_cautions_are_shown_next_to_it(tmp_path):
 @pytest.mark.parametrize(
     ("reason", "why", "heading"),
     [
-        ("no_face", "not counted: does not look like a face", "not a face 1"),
+        ("no_face", "not counted: does not look like a face", "track 1 (not a face)"),
         ("still", "not counted: never moves, like a face in a photo", "person 1"),
     ],
 )
@@ -228,7 +228,7 @@ def test_maps_are_drawn_with_the_landmarks_in_their_places(tmp_path):
     assert below[3] == pytest.approx(above[3], abs=20)
     # The colours change smoothly.
     assert np.abs(np.diff(pixels[side // 2, :, 3])).max() < 25
-    assert "speaks for fake" in made.words
+    assert "points to fake" in made.words
     template = CropRecipe.from_json(CROP).template
     placed = [attrs["d"] for attrs in made.all("path", **{"class": "cross"})][:5]
     points = np.array([path[1:].split("h")[0].split() for path in placed], dtype=float) + np.array([0.02, 0])

@@ -141,7 +141,7 @@ def test_a_page_takes_pictures_until_it_is_full():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--root", "."), "--root belongs to --pictures"),
+        (("--root", "."), "--root needs --pictures"),
         (("--pictures", "--root", "no"), "no is not a folder"),
     ],
 )

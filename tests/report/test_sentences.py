@@ -36,13 +36,13 @@ def test_a_video_has_sentences_about_its_frames_and_the_errors_of_its_verdict(tm
     # With the thresholds of `made` (0.7, temperature 2), a raw score of 0.9 is above and 0.5 is not.
     words = page(tmp_path, many(0.9, 0.9, 0.5), run=rated()).words
     assert "In 2 of 3 sampled frames, one person's face scores above the threshold for fake (0.7);" in words
-    assert "Tested on clips <of> us, m called 5 of 34 real ones fake." in words
+    assert "Tested on clips <of> us, m called 5 of 34 real videos fake." in words
 
 
 @pytest.mark.parametrize(
     ("verdict", "score", "expected"),
     [
-        ("fake", 0.9, ["m called 5 of 34 real ones fake", "also given to 5 of 34 reals"]),
+        ("fake", 0.9, ["m called 5 of 34 real videos fake", "also given to 5 of 34 reals"]),
         (
             "no_evidence",
             0.1,
