@@ -1,4 +1,4 @@
-"""Lets `python -m deepscan` do what `deepscan` does."""
+"""Runs the `deepscan` command as `python -m deepscan`."""
 
 from deepscan.cli import main
 

@@ -1,4 +1,4 @@
-"""Batches that fail: taken apart, so that an item costs itself alone, or halved where memory is short."""
+"""Runs stages on batches: isolates an item that fails, and shrinks the batch if memory runs out."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ LOG = get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: How torch, ONNX Runtime, CUDA, its libraries and C++ say that there was no memory. No class tells it: ONNX
-#: Runtime has none for it, and torch's cannot be named without torch.
-SHORT = (
+#: What torch, ONNX Runtime, CUDA, its libraries and C++ write when memory runs out. Exception classes do not
+#: help: ONNX Runtime has none for this, and naming torch's would need torch.
+OUT_OF_MEMORY = (
     "out of memory",
     "outofmemory",
     "failed to allocate",
@@ -24,16 +24,19 @@ SHORT = (
     "bad_alloc",
     "bad allocation",
 )
-#: So many portions of a reduced size must have passed before a larger one is tried: where that fails again
-#: and again, it costs a thirtieth of the time.
+#: Successful batches of a reduced size before a larger one is tried. If that fails every time, it costs a
+#: thirtieth of the time.
 PASSED = 64
 
 
 def run_isolating_failures(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
-    """Return what a stage makes of each item of a batch, or the exception that it raises for that item alone.
+    """Return the result of a stage for each item of a batch, or the exception that the item causes.
 
-    A batch that fails is taken apart, so that a frame that some library chokes on costs its own video and no
-    other. What is not due to an item, a `DeepscanError`, is raised.
+    A batch that fails is run again item by item, so that a frame on which a library fails affects only its
+    own video.
+
+    Raises:
+        DeepscanError: The stage failed for a reason that is not an item.
     """
     try:
         return list(stage(batch))
@@ -46,12 +49,12 @@ def run_isolating_failures(stage: Callable[[list[T]], Sequence[R]], batch: list[
 class AdaptiveBatcher:
     """Runs a stage on as many items at once as memory allows.
 
-    When memory runs out the portion is halved, and the next ones keep to that; after `PASSED` of them it is
-    doubled again, for others may have given memory back meanwhile. A single item that does not fit fails.
+    When memory runs out, the batch size is halved. It is doubled again after `PASSED` batches, because other
+    programs may have freed memory. A single item that does not fit fails.
 
     Attributes:
-        size: How many items go through the stage together at most.
-        warning: What a user must be told, empty where memory has sufficed; it is for the caller to clear.
+        size: Most items in a batch.
+        warning: Message for the user when memory has run out, otherwise empty; the caller clears it.
     """
 
     def __init__(self, most: int) -> None:
@@ -59,7 +62,7 @@ class AdaptiveBatcher:
         self._most, self._passed, self._warned = most, 0, False
 
     def run(self, stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
-        """Return what the stage makes of each item, or the exception that it raises for that item alone."""
+        """Return the result of the stage for each item, or the exception that the item causes."""
         results: list[R | Exception] = []
         left = batch
         while left:
@@ -77,7 +80,7 @@ class AdaptiveBatcher:
                     short = first_line(error)
                 else:
                     found = _apart(stage, part)
-            # Only here, where the exception has let go of what the stage held, is its memory free.
+            # The memory of the stage is free only here, after the exception that referred to it is gone.
             if short:
                 self._shrink(len(part), short)
                 continue
@@ -89,20 +92,22 @@ class AdaptiveBatcher:
         self._passed += count == self.size
         if self._passed >= PASSED and self.size < self._most:
             self.size, self._passed = min(self._most, 2 * self.size), 0
-            LOG.debug("batches of %d are tried again", self.size)
+            LOG.debug("trying batches of %d again", self.size)
 
-    def _shrink(self, count: int, told: str) -> None:
+    def _shrink(self, count: int, reason: str) -> None:
         self.size, self._passed = count // 2, 0
-        LOG.info("memory ran out with a batch of %d, the next ones have %d: %s", count, self.size, told)
+        LOG.info("memory ran out with a batch of %d; continuing with %d: %s", count, self.size, reason)
         if not self._warned:
             self._warned = True
-            self.warning = f"memory ran out with {count} at once, smaller batches go on: {told}"
+            self.warning = (
+                f"memory ran out with a batch of {count}; continuing with smaller batches: {reason}"
+            )
 
 
 def is_short(error: BaseException) -> bool:
-    """Return whether an exception says that memory has run out, on a CPU or on a GPU."""
-    told = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(words in told for words in SHORT)
+    """Return whether an exception means that memory ran out, on a CPU or a GPU."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY)
 
 
 def _apart(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | Exception]:
@@ -110,5 +115,5 @@ def _apart(stage: Callable[[list[T]], Sequence[R]], batch: list[T]) -> list[R | 
 
 
 def take_first(queue: deque[T], most: int) -> list[T]:
-    """Take at most so many items from the front of a queue and return them, in order."""
+    """Remove at most `most` items from the front of a queue, and return them in order."""
     return [queue.popleft() for _ in range(min(most, len(queue)))]

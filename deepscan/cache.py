@@ -1,10 +1,10 @@
-"""The user's cache: where what is fetched, imported or built once is kept."""
+"""The user's cache folder, for files that are downloaded, imported or built once."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder(kind: str) -> Path:
-    """Return the folder in the user's cache for one kind of thing, such as `models`."""
-    # As the XDG base directory specification has it, and the libraries that fetch weights do.
+    """Return the folder in the user's cache for one kind of file, such as `models`."""
+    # Follows the XDG base directory specification, as libraries that download weights do.
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepscan" / kind

@@ -1,4 +1,4 @@
-"""The crop recipe: where a model wants the eyes, nose and mouth of an aligned face to be."""
+"""The crop recipe: where the eyes, nose and mouth of an aligned face are in a model's input."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -17,7 +17,7 @@ BASE_POINTS = (
     (70.7299, 92.2041),
 )
 BASE_SIDE = 112
-#: Sides of a crop, in pixels.
+#: Limits for the side of a crop, in pixels.
 SMALLEST, LARGEST = 16, 2048
 
 Interpolation = Literal["linear", "cubic", "area", "native"]
@@ -26,22 +26,21 @@ Border = Literal["black", "reflect"]
 
 @dataclass(frozen=True, slots=True)
 class CropRecipe:
-    """How a model's faces are cut out, the same in training and in a scan.
+    """How a model's faces are cropped, in training and in a scan alike.
 
     The five landmarks are mapped by a similarity transform onto the base points, scaled to the crop and
-    shrunk about its centre: point = (base * side / 112 + (scale - 1) / 2 * side) / scale, then moved.
+    shrunk about its centre, point = (base * side / 112 + (scale - 1) / 2 * side) / scale, then shifted.
 
     Attributes:
         side: Side of the square crop in pixels.
-        scale: Margin factor; 1.3 is DeepfakeBench's (eye distance 0.242 of the side), smaller is tighter.
+        scale: Margin factor; smaller is tighter. DeepfakeBench uses 1.3 (eye distance 0.242 of the side).
         shift: Moves the face right and down by these fractions of the side.
-        interpolation: `linear` and `cubic` read the frame as it is; `area` first averages it down when the
-            face is more than twice as large as its crop, so that a large face does not alias; `native` cuts
-            the face at the size that it has in the frame, and brings that to the network's by Pillow's
-            bicubic, as processors of published models do.
-        border: What fills the crop past the frame's edge: `black`, as DeepfakeBench does, or the frame's
-            mirror image, which suits a model whose training pictures do not reach as far as its crops.
-        resize: Side to which the crop is resized (bicubic) for the network, None if it takes the crop as is.
+        interpolation: `linear` and `cubic` sample the frame directly. `area` first downscales by averaging if
+            the face is more than twice as large as its crop, to avoid aliasing. `native` crops the face at
+            its size in the frame, then resizes it with Pillow's bicubic filter, as published models do.
+        border: Fills the crop beyond the frame's edge: `black`, as in DeepfakeBench, or `reflect`, the frame
+            mirrored, for models whose training pictures are smaller than their crops.
+        resize: Side to which the crop is resized (bicubic) for the network; None to use the crop unchanged.
     """
 
     side: int = 256
@@ -69,30 +68,30 @@ class CropRecipe:
 
     @property
     def template(self) -> NDArray[np.float32]:
-        """Where the five landmarks belong in the crop, in pixels, shape (5, 2), float32."""
+        """Positions of the five landmarks in the crop, in pixels, shape (5, 2), float32."""
         base = np.asarray(BASE_POINTS, dtype=np.float64)
         points = (base * self.side / BASE_SIDE + (self.scale - 1) / 2 * self.side) / self.scale
         template: NDArray[np.float32] = (points + np.asarray(self.shift) * self.side).astype(np.float32)
         return template
 
     def landmarks_at(self, side: int) -> NDArray[np.float32]:
-        """Return where the five landmarks lie in a crop that has been resized, in its pixels, shape (5, 2).
+        """Return the positions of the five landmarks in a resized crop, in its pixels, shape (5, 2), float32.
 
         Args:
-            side: Of the resized crop.
+            side: Side of the resized crop in pixels.
         """
-        # The middle of a picture's first pixel is 0, its edge -0.5: that is what a resize leaves in place.
+        # The centre of the first pixel is at 0 and the edge of the picture at -0.5, which resizing keeps.
         half = np.float32(0.5)
         landmarks: NDArray[np.float32] = (self.template + half) * np.float32(side / self.side) - half
         return landmarks
 
     @property
     def input_side(self) -> int:
-        """Side in pixels of what the network sees."""
+        """Side of the network's input in pixels."""
         return self.resize or self.side
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as a card states it."""
+        """Return the recipe as it is stored in a card."""
         return {
             "side": self.side,
             "scale": self.scale,
@@ -103,18 +102,18 @@ class CropRecipe:
         }
 
     @classmethod
-    def from_json(cls, stated: dict[str, Any]) -> "CropRecipe":
-        """Return the recipe that a card states.
+    def from_json(cls, values: dict[str, Any]) -> "CropRecipe":
+        """Return the recipe from a card.
 
         Raises:
             ContractError: A value is missing, unknown or out of range.
         """
         try:
-            return cls(**{**stated, "shift": tuple(stated.get("shift", (0.0, 0.0)))})
+            return cls(**{**values, "shift": tuple(values.get("shift", (0.0, 0.0)))})
         except (TypeError, ValueError) as error:
-            raise ContractError(f"bad crop recipe: {error}", "correct `crop` in the model's card.yaml")
+            raise ContractError(f"invalid crop recipe: {error}", "correct crop: in the model's card.yaml")
 
 
-#: How a face is cut out to measure its sharpness and look, whatever crop the model takes: figures and limits
-#: then mean the same for every model.
+#: Recipe for measuring a face's sharpness and appearance. It does not depend on the model, so that values and
+#: limits mean the same for every model.
 REFERENCE = CropRecipe(side=128, scale=1.0, interpolation="area", border="reflect")

@@ -1,4 +1,4 @@
-"""Which devices this machine has, asked without loading a framework."""
+"""The devices of this machine, found without loading a framework."""
 
 import ctypes
 import sys
@@ -6,12 +6,12 @@ import sys
 from deepscan.errors import MissingError, UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
-#: What may find faces. There is no `auto`, for nothing says which is quicker until a GPU has been measured.
+#: Devices for finding faces. `auto` is missing until a measurement shows whether a GPU is faster.
 FACE_DEVICES = ("cpu", "cuda")
 
 
 def cuda_devices() -> int:
-    """Return how many GPUs the CUDA driver shows; 0 where there is no driver."""
+    """Return the number of GPUs that the CUDA driver reports; 0 without a driver."""
     driver, count = _driver(), ctypes.c_int(0)
     if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
@@ -19,19 +19,19 @@ def cuda_devices() -> int:
 
 
 def gpu_name() -> str:
-    """Return what the CUDA driver calls the first GPU.
+    """Return the name of the first GPU.
 
     Raises:
-        MissingError: It shows none.
+        MissingError: The CUDA driver reports no GPU.
     """
     driver, name = _driver(), ctypes.create_string_buffer(256)
     if driver is None or driver.cuDeviceGetName(name, len(name), 0) != 0:
-        raise MissingError("the CUDA driver shows no GPU", "install the driver, or use --device cpu")
+        raise MissingError("the CUDA driver reports no GPU", "install the NVIDIA driver, or use --device cpu")
     return name.value.decode()
 
 
 def _driver() -> ctypes.CDLL | None:
-    """Return the CUDA driver, ready to be asked; None where there is none that works."""
+    """Return the initialised CUDA driver, or None if there is none that works."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -40,15 +40,15 @@ def _driver() -> ctypes.CDLL | None:
 
 
 def resolve(device: str, option: str = "--device") -> str:
-    """Return `cpu` or `cuda` for what was asked for.
+    """Return `cpu` or `cuda` for a device that may be `auto`.
 
     Args:
         device: One of `DEVICES`.
-        option: By which a user asks, for the messages.
+        option: Name of the command-line option, for messages.
 
     Raises:
-        UsageError: There is no such kind of device.
-        MissingError: `cuda` was asked for and no GPU is to be seen.
+        UsageError: The device is not one of `DEVICES`.
+        MissingError: The device is `cuda`, and the CUDA driver reports no GPU.
     """
     if device not in DEVICES:
         raise UsageError(f"unknown device {device!r}", f"choose from: {', '.join(DEVICES)}")
@@ -56,6 +56,7 @@ def resolve(device: str, option: str = "--device") -> str:
         return "cuda" if cuda_devices() else "cpu"
     if device == "cuda" and not cuda_devices():
         raise MissingError(
-            f"{option} cuda: the CUDA driver shows no GPU", f"install the driver, or use {option} cpu"
+            f"{option} cuda: the CUDA driver reports no GPU",
+            f"install the NVIDIA driver, or use {option} cpu",
         )
     return device

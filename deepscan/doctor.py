@@ -1,4 +1,4 @@
-"""What this installation can do: decoders, engines, devices, models, with advice for each that is missing."""
+"""Checks of an installation: decoders, engines, devices and models, with advice for each problem."""
 
 import importlib.util
 import os
@@ -33,7 +33,7 @@ from deepscan.version import __version__
 from deepscan.versions import installed_version
 
 State = Literal["ok", "optional", "failed"]
-#: Modules of the extra that training and the torch engine need.
+#: Modules of the extra `torch`, for training and the torch engine.
 EXTRA = (
     "torch",
     "torchvision",
@@ -48,14 +48,14 @@ EXTRA = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at.
+    """Result of one check.
 
     Attributes:
-        name: What it is.
-        state: `ok`, `optional` (missing, and a scan works without it) or `failed`.
-        found: What was found.
-        advice: What to do about it, empty where nothing is to be done.
-        code: The exit code that a failure means.
+        name: Name of the checked part, such as `decoder pyav`.
+        state: `ok`, `optional` (missing, but scan works without it) or `failed`.
+        found: What the check found.
+        advice: How to fix it; empty if there is nothing to fix.
+        code: Exit code of a scan with this problem; 0 without a problem.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """Yield each check as it has been made; the slow ones, which load models, come last."""
+    """Run and yield each check; slow ones, which load models, come last."""
     version = f"{__version__} in {Path(__file__).parent}"
     yield Check("deepscan", "ok", version)
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
@@ -78,24 +78,24 @@ def examine() -> Iterator[Check]:
 
 
 def _decoders() -> Iterator[Check]:
-    there = {name: installed_version(DECODERS.get(name).package) for name in DECODERS.names}
-    for name, version in there.items():
+    installed = {name: installed_version(DECODERS.get(name).package) for name in DECODERS.names}
+    for name, version in installed.items():
         if version:
             failure = _decoding_failure(name)
             code = ExitCode.MISSING if failure else ExitCode.OK
             state: State = "failed" if failure else "ok"
             advice = package_hint("--force-reinstall", DECODERS.get(name).package) if failure else ""
             yield Check(f"decoder {name}", state, failure or version, advice, code)
-        elif any(there.values()):
-            others = ", ".join(other for other in there if there[other])
-            advice = f"not needed: {others} decodes instead (there may be no wheel for this platform)"
+        elif any(installed.values()):
+            others = ", ".join(other for other in installed if installed[other])
+            advice = f"not needed: {others} is used instead (this platform may have no wheel)"
             yield Check(f"decoder {name}", "optional", "not installed", advice)
         else:
             yield Check(f"decoder {name}", "failed", "not installed", install_hint(), ExitCode.MISSING)
 
 
 def _decoding_failure(decoder: str) -> str:
-    """Return why a decoder does not decode a clip made for it, as a scan would; empty where it does."""
+    """Return why a decoder fails on a test clip, decoded as in a scan; empty if it works."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             clip = Path(folder) / f"clip{DECODERS.get(decoder).takes}"
@@ -126,21 +126,21 @@ def _make_clip(path: Path) -> None:
 def _engines() -> Iterator[Check]:
     for name in ENGINES.names:
         try:
-            told = ENGINES.get(name).describe()
+            details = ENGINES.get(name).describe()
         except DeepscanError as error:
             state: State = "failed" if name == "onnx" else "optional"
             code = ExitCode.OK if state == "optional" else ExitCode.MISSING
             yield Check(f"engine {name}", state, error.message, error.hint, code)
         else:
             yield Check(
-                f"engine {name}", "ok", ", ".join(f"{key} {_plain(value)}" for key, value in told.items())
+                f"engine {name}", "ok", ", ".join(f"{key} {_plain(value)}" for key, value in details.items())
             )
 
 
 def _gpus() -> Check:
     if count := cuda_devices():
-        return Check("gpu", "ok", f"{count} seen by the CUDA driver")
-    return Check("gpu", "optional", "none seen by the CUDA driver", "not needed: the CPU scans")
+        return Check("gpu", "ok", f"{count} found by the CUDA driver")
+    return Check("gpu", "optional", "none found by the CUDA driver", "not needed: scan runs on the CPU")
 
 
 def _extra() -> Check:
@@ -161,7 +161,7 @@ def _models() -> Iterator[Check]:
         yield Check(
             f"model {DEFAULT_MODEL}",
             "failed",
-            "the default detector is not there",
+            "the default model is missing",
             reinstall_hint(),
             ExitCode.MISSING,
         )
@@ -171,23 +171,25 @@ def _models() -> Iterator[Check]:
             card = load_card(folder)
             card.verify()
             if not is_embedded(folder):
-                # Large: a scan checks its golden score when it loads it.
-                yield Check(name, "ok", f"installed ({card.method}), hashes as stated")
+                # May be large: a scan checks the golden score when it loads the model.
+                yield Check(name, "ok", f"installed ({card.method}), hashes match")
             elif card.method == "mtcnn":
                 Mtcnn()
-                yield Check(name, "ok", "hashes as stated, loads")
+                yield Check(name, "ok", "hashes match, loads")
             elif card.method == FaceFilter.method:
                 FaceFilter()
-                yield Check(name, "ok", "hashes as stated, loads")
+                yield Check(name, "ok", "hashes match, loads")
             elif card.method == Looks.method:
                 Looks()
-                yield Check(name, "ok", "hashes as stated, loads")
+                yield Check(name, "ok", "hashes match, loads")
             else:
                 scorer = Scorer(card)
-                golden = "golden score as stated" if card.golden else "no golden score"
-                band = "calibrated" if card.calibration else "not calibrated: always inconclusive"
+                golden = "golden score matches" if card.golden else "no golden score"
+                band = (
+                    "calibrated" if card.calibration else "not calibrated: verdicts are always inconclusive"
+                )
                 engine = f"{scorer.engine.name} engine, {scorer.engine.device}"
-                yield Check(name, "ok", f"hashes as stated, {golden} ({engine}), {band}")
+                yield Check(name, "ok", f"hashes match, {golden} ({engine}), {band}")
         except DeepscanError as error:
             yield Check(name, "failed", error.message, error.hint, error.exit_code)
 

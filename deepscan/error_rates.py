@@ -1,4 +1,4 @@
-"""How often a model's verdicts were wrong where the truth was known: what its card states, and in words."""
+"""How often a model's verdicts were wrong on labelled data, as recorded in its card."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,17 +7,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ErrorRates:
-    """Verdicts of a model on samples of known truth, at the thresholds of its card, counted.
+    """Counts of a model's verdicts on labelled samples, at the thresholds of its card.
 
     Attributes:
-        data: What the samples are, as it stands after "on", such as `clips of our own`.
-        level: `frame` or `video`: what a sample is.
-        reals: How many samples are real.
-        reals_called_fake: How many of these got `fake`.
-        reals_no_evidence: How many of these got `no_evidence`, None where that was not counted.
-        fakes: How many samples are fake.
-        fakes_called_fake: How many of these got `fake`.
-        fakes_no_evidence: How many of these got `no_evidence`.
+        data: Description of the samples that fits after "on", such as `clips made by the authors`.
+        level: Kind of sample: `frame` or `video`.
+        reals: Number of real samples.
+        reals_called_fake: Number of real samples with the verdict `fake`.
+        reals_no_evidence: Number of real samples with the verdict `no_evidence`; None if not counted.
+        fakes: Number of fake samples.
+        fakes_called_fake: Number of fake samples with the verdict `fake`.
+        fakes_no_evidence: Number of fake samples with the verdict `no_evidence`.
     """
 
     data: str
@@ -36,11 +36,11 @@ class ErrorRates:
         of_fakes = self.fakes_called_fake + self.fakes_no_evidence
         counts = (value for value in asdict(self).values() if isinstance(value, int))
         if min(counts) < 0 or of_reals > self.reals or of_fakes > self.fakes:
-            raise ValueError(f"verdicts of {self.reals} reals and {self.fakes} fakes do not add up: {self}")
+            raise ValueError(f"more verdicts than samples, or a negative count: {self}")
 
     @property
     def in_words(self) -> str:
-        """One clause for people, such as `2 of 37 real videos are called fake`."""
+        """The counts in one clause, such as `2 of 37 real videos were called fake, 5 of 18 fakes ...`."""
         what = "video" if self.level == "video" else "face"
         return (
             f"{self.reals_called_fake} of {self.reals} real {what}s were called fake, "
@@ -49,15 +49,15 @@ class ErrorRates:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return them as cards state them."""
+        """Return the counts as they are stored in a card."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_json(cls, stated: Mapping[str, Any]) -> "ErrorRates":
-        """Return what a card states.
+    def from_json(cls, values: Mapping[str, Any]) -> "ErrorRates":
+        """Return the counts from a card.
 
         Raises:
-            TypeError: Something is missing, or not known to this version.
-            ValueError: The counts do not add up.
+            TypeError: A key is missing or unknown.
+            ValueError: A count is impossible.
         """
-        return cls(**stated)
+        return cls(**values)

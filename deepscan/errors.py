@@ -1,4 +1,4 @@
-"""Every error that deepscan raises on purpose: what failed, what to do next, and the exit code it means."""
+"""The errors that deepscan raises on purpose, each with a message, a hint and an exit code."""
 
 import difflib
 import importlib
@@ -13,7 +13,7 @@ DISTRIBUTION = "deepscan-forensics"
 
 
 class ExitCode(IntEnum):
-    """What a finished command tells the shell."""
+    """Exit code of a command."""
 
     OK = 0
     INTERNAL = 1
@@ -28,11 +28,11 @@ class ExitCode(IntEnum):
 
 
 class DeepscanError(Exception):
-    """An error with a remedy.
+    """An error with a hint on how to fix it.
 
     Args:
-        message: What failed, in one line, naming the value at fault.
-        hint: What the user can do next, in one line.
+        message: What failed, in one line that names the wrong value.
+        hint: What the user can do, in one line.
     """
 
     exit_code = ExitCode.INTERNAL
@@ -43,38 +43,38 @@ class DeepscanError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type["DeepscanError"], tuple[str, str]]:
-        # An error of a worker process reaches us pickled, and its class takes two arguments.
+        # Errors of worker processes arrive pickled, and pickle would pass the class only one argument.
         return type(self), (self.message, self.hint)
 
 
 class UsageError(DeepscanError):
-    """A wrong option, an unknown name, or a named path that is not there."""
+    """A wrong option, an unknown name, or a path that does not exist."""
 
     exit_code = ExitCode.USAGE
 
 
 class ContractError(DeepscanError):
-    """Two things that must agree do not: a hash, a golden score, an engine, a resumed run's parameters."""
+    """A mismatch, such as of a hash, a golden score, or the parameters of a resumed run."""
 
     exit_code = ExitCode.CONTRACT
 
 
 class MissingError(DeepscanError):
-    """A dependency, provider, data set or weights file is not there."""
+    """A package, device, data set or weights file is missing."""
 
     exit_code = ExitCode.MISSING
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived; no Exception, so that nothing on its way out swallows it."""
+    """SIGTERM or SIGHUP arrived. Not an Exception, so that `except Exception` does not catch it."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM ended work that can be resumed; no Exception, for the same reason.
+    """Ctrl-C or SIGTERM ended work that can be resumed. Not an Exception, as `Terminated`.
 
     Args:
-        exit_code: That of what came.
-        message: What was done until then, in one line.
+        exit_code: Exit code of the interrupt or signal.
+        message: What was done before, in one line.
         hint: How to resume, in one line.
     """
 
@@ -86,11 +86,11 @@ class Interrupted(BaseException):
 
 
 class Unread(BaseException):
-    """Whoever read our output has gone, as `| head` does; no Exception, for the same reason."""
+    """The reader of stdout has ended, as with `| head`. Not an Exception, as `Terminated`."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """Return the exit code of a command that this error ends."""
+    """Return the exit code of a command that ends with this error."""
     if isinstance(error, DeepscanError | Interrupted):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
@@ -101,45 +101,45 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 
 def first_line(error: BaseException | None) -> str:
-    """Return the first line of what an error says, or what it is called where it says nothing."""
+    """Return the first line of an error's message, or the name of its class if the message is empty."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def choice_hint(name: str, known: Collection[str]) -> str:
-    """Return what to say of a name that is not known: which one is nearly called so, else all there are."""
+    """Return the hint for an unknown name: the most similar known name, or else all known names."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"choose from: {', '.join(known) or 'none'}"
 
 
 def require_choice(option: str, given: Iterable[str], allowed: Collection[str]) -> None:
-    """Check that what an option was given is on offer.
+    """Check that the values of an option are allowed.
 
     Args:
-        option: As it is typed, such as `--faces`.
+        option: The option, such as `--faces`.
         given: Its values.
-        allowed: What is on offer.
+        allowed: The allowed values.
 
     Raises:
-        UsageError: A value is not.
+        UsageError: A value is not allowed.
     """
     for value in given:
         if value not in allowed:
-            raise UsageError(f"{option} {value!r} is unknown", choice_hint(value, allowed))
+            raise UsageError(f"{option} cannot be {value!r}", choice_hint(value, allowed))
 
 
 def install_hint(extra: str = "") -> str:
-    """Return the hint that adds deepscan's own requirements, or those of one of its extras.
+    """Return the hint that installs the requirements of deepscan, or of one of its extras.
 
-    The command works for an installation from a checkout too: pip takes the extra from what is installed.
+    The command works in a checkout too, because pip reads the extra from the installed package.
     """
     return package_hint(f"{DISTRIBUTION}[{extra}]" if extra else DISTRIBUTION)
 
 
 def package_hint(*requirements: str) -> str:
-    """Return the hint that installs packages into the environment that runs this program.
+    """Return the hint that installs packages into the environment of this Python.
 
     Args:
-        requirements: What `pip install` takes, such as `tensorrt`.
+        requirements: Arguments of `pip install`, such as `tensorrt`.
     """
     command = [sys.executable, "-m", "pip", "install"]
     if importlib.util.find_spec("pip") is None:  # an environment made by uv
@@ -148,7 +148,7 @@ def package_hint(*requirements: str) -> str:
 
 
 def reinstall_hint() -> str:
-    """Return the hint for an installation that lacks files of its own."""
+    """Return the hint for an installation with missing files."""
     return f"reinstall {DISTRIBUTION} into the environment of {sys.executable}"
 
 
@@ -157,11 +157,11 @@ def require(modules: Sequence[str], extra: str, purpose: str) -> None:
 
     Args:
         modules: The modules.
-        extra: The extra of this package that brings them.
-        purpose: As `missing_extra` takes it.
+        extra: The extra of this package that installs them.
+        purpose: See `missing_extra`.
 
     Raises:
-        MissingError: One cannot.
+        MissingError: A module cannot be imported.
     """
     for module in modules:
         try:
@@ -171,12 +171,12 @@ def require(modules: Sequence[str], extra: str, purpose: str) -> None:
 
 
 def missing_extra(module: str, extra: str, purpose: str) -> MissingError:
-    """Return the error for a command whose optional packages are not installed.
+    """Return the error for a missing optional package.
 
     Args:
-        module: The module that could not be imported.
-        extra: The extra of this package that brings it.
-        purpose: What the module is needed for, as the subject of a sentence.
+        module: The module that cannot be imported.
+        extra: The extra of this package that installs it.
+        purpose: What needs the module, as the subject of a sentence.
     """
     return MissingError(
         f"{purpose} needs the package {module!r}, which is not installed", install_hint(extra)

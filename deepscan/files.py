@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and by one process at a time."""
+"""Writing files completely or not at all, and by one process at a time."""
 
 import fcntl
 import os
@@ -13,17 +13,17 @@ from deepscan.errors import ContractError, DeepscanError, UsageError
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[None]:
-    """Keep every other run off an output, for as long as the context lasts.
+    """Lock an output against other runs while the context lasts.
 
     Raises:
-        ContractError: Another run has it.
-        UsageError: Its folder cannot be written to.
+        ContractError: Another run has the lock.
+        UsageError: The folder of the output is not writable.
     """
     name = path.with_name(f".{path.name}.lock")
     try:
         held = _locked(name)
     except BlockingIOError:
-        raise ContractError(f"another run is writing {path}", "wait for it, or name another --out")
+        raise ContractError(f"another run is writing {path}", "wait for it to end, or name another --out")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", "name another file with --out")
     try:
@@ -35,10 +35,10 @@ def exclusive_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that takes the path's place when the context ends well, whole and on disk.
+    """Yield a temporary file that replaces `path` when the context ends without an error.
 
     Raises:
-        DeepscanError: It cannot be written; what was there before stays.
+        DeepscanError: The file cannot be written; the old file is unchanged.
     """
     fresh = path.with_name(path.name + ".part")
     try:
@@ -47,7 +47,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(path)
-        # The name is on disk only when its folder is.
+        # The new name is safe on disk only when the folder is synced too.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -61,14 +61,14 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
 
 def make_folder(folder: Path, option: str = "--out") -> None:
-    """Make a folder that can be written into.
+    """Create a folder, and check that it is writable.
 
     Args:
-        folder: The folder.
-        option: What names it on the command line.
+        folder: The folder; it may exist.
+        option: Option that names the folder on the command line.
 
     Raises:
-        UsageError: It cannot be made, or not written into.
+        UsageError: The folder cannot be created, or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,17 +76,17 @@ def make_folder(folder: Path, option: str = "--out") -> None:
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:
-        raise UsageError(f"{folder} cannot be written into: {reason}", f"name another folder with {option}")
+        raise UsageError(f"cannot write to folder {folder}: {reason}", f"name another folder with {option}")
 
 
 class AppendFile:
-    """A file that grows at its end; a context manager.
+    """A file opened for appending; a context manager.
 
     Args:
-        path: The file, made if need be.
+        path: The file; created if it does not exist.
 
     Raises:
-        DeepscanError: It cannot be opened.
+        DeepscanError: The file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,14 +97,14 @@ class AppendFile:
             raise write_error(path, error)
 
     def write(self, data: bytes, *, sync: bool = False) -> None:
-        """Write at the end.
+        """Append data to the file.
 
         Args:
-            data: What to write.
-            sync: Whether to return only when it is on disk.
+            data: The data.
+            sync: Whether to wait until the data is on disk.
 
         Raises:
-            DeepscanError: There is no room for it.
+            DeepscanError: The file cannot be written, for example because the disk is full.
         """
         try:
             self._file.write(data)
@@ -123,7 +123,7 @@ class AppendFile:
         try:
             self._file.close()
         except OSError as failure:
-            # What could not be written has been reported by the append that failed.
+            # The failed write has already been reported.
             if error is None:
                 raise write_error(self.path, failure)
 
@@ -133,7 +133,7 @@ def _locked(name: Path) -> IO[bytes]:
         file = name.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it before may have removed its name while this run was taking it.
+            # The previous holder may have deleted the lock file while this run was opening it.
             if os.path.samestat(os.fstat(file.fileno()), name.stat()):
                 return file
         except FileNotFoundError:
@@ -145,8 +145,8 @@ def _locked(name: Path) -> IO[bytes]:
 
 
 def write_error(path: Path, error: OSError) -> DeepscanError:
-    """Return the error for a file that could not be written."""
+    """Return the error for a file that cannot be written."""
     return DeepscanError(
         f"{path} cannot be written: {error.strerror}",
-        "make room or mend it, then repeat the command, with --resume where it has that",
+        "free disk space or check permissions, then repeat the command, with --resume if it has that",
     )

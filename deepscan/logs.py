@@ -1,4 +1,4 @@
-"""Loggers below `deepscan`, by the standard `logging`: silent until an application adds a handler."""
+"""Loggers under `deepscan` in the standard `logging`, silent until an application adds a handler."""
 
 import logging
 
@@ -6,8 +6,8 @@ import logging
 def get_logger(module: str) -> logging.Logger:
     """Return the logger of a module.
 
-    Without a handler, `logging` prints warnings on stderr. The top logger therefore gets one that drops them;
-    whoever wants to read them adds another to `logging.getLogger("deepscan")` or to the root logger.
+    Without a handler, `logging` prints warnings to stderr, so the top logger gets a `NullHandler`. To see the
+    messages, add a handler to `logging.getLogger("deepscan")` or to the root logger.
 
     Args:
         module: `__name__` of the module, such as `deepscan.media.pool`.

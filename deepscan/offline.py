@@ -1,4 +1,4 @@
-"""Nothing is sent: imports libraries that report to their makers with that turned off."""
+"""Imports libraries that would send usage reports, with the reports turned off."""
 
 import atexit
 import importlib
@@ -10,18 +10,18 @@ from typing import Any
 
 from deepscan.errors import MissingError, install_hint
 
-#: Environment variable -> value that stops a library from reporting, in this process and in its children.
-#: ONNX Runtime 1.29 and later writes a device id and a queue below the user's cache and looks up its maker's
-#: host. The Hugging Face libraries add versions and a session id to each download that was asked for.
+#: Environment variable -> value that turns off a library's reports, in this process and its children.
+#: ONNX Runtime 1.29 and later writes a device id and a queue to the user's cache and contacts its vendor's
+#: host. The Hugging Face libraries add versions and a session id to each download.
 NO_REPORTS = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def turn_reports_off() -> None:
     """Set the variables of `NO_REPORTS`, except those that the user has set.
 
-    The libraries read them once, when they are imported: call this before. An empty variable counts as not
-    set, as it does for the libraries. If ONNX Runtime was imported earlier, its further reports are turned
-    off; its device id is already written, and its first report may still be sent.
+    Call this before importing the libraries, which read the variables only once. An empty variable counts as
+    unset, as it does for the libraries. If ONNX Runtime was imported before, this turns off further reports,
+    but the device id is already written and the first report may still be sent.
     """
     early = sys.modules.get("onnxruntime")
     if early is not None and not os.environ.get("ORT_DISABLE_TELEMETRY"):
@@ -32,25 +32,25 @@ def turn_reports_off() -> None:
 
 
 def import_onnxruntime(submodule: str = "") -> Any:
-    """Import ONNX Runtime, or a module of it, with its reports turned off and its log silent.
+    """Import ONNX Runtime, or one of its modules, with reports turned off and its log silenced.
 
-    The only place that may import it: a test looks for others. If your own program imports it before
-    deepscan, set `ORT_DISABLE_TELEMETRY=1` before that import; `turn_reports_off` says why.
+    No other code may import it, which a test checks. If your own program imports it before deepscan, set
+    `ORT_DISABLE_TELEMETRY=1` first; see `turn_reports_off`.
 
     Args:
-        submodule: Name below `onnxruntime`, such as `quantization`; empty for the package.
+        submodule: Module of `onnxruntime`, such as `quantization`; empty for the package.
 
     Returns:
         The module.
 
     Raises:
-        MissingError: It is not installed, or cannot be loaded.
+        MissingError: ONNX Runtime is not installed, or cannot be loaded.
     """
     turn_reports_off()
     try:
         import onnxruntime
 
-        # Of the whole process: what it has to say of a provider is in the error of whoever opens a session.
+        # For the whole process: messages about providers are in the error raised when opening a session.
         onnxruntime.set_default_logger_severity(4)
         return importlib.import_module(f"onnxruntime.{submodule}") if submodule else onnxruntime
     except ImportError as error:
@@ -58,10 +58,10 @@ def import_onnxruntime(submodule: str = "") -> Any:
 
 
 def keep_matplotlib_out_of_home() -> None:
-    """Give matplotlib a temporary folder for its list of fonts, until this process ends.
+    """Let matplotlib use a temporary folder for its font list until this process ends.
 
-    It would write the list below the user's home, for one font that it brings itself. Call this before
-    matplotlib is imported. A folder that the user has set in `MPLCONFIGDIR` is kept.
+    Otherwise it writes the list to the user's home, although deepscan uses only the font that matplotlib
+    includes. Call this before importing matplotlib. If the user has set `MPLCONFIGDIR`, it is respected.
     """
     if os.environ.get("MPLCONFIGDIR"):
         return

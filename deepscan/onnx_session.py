@@ -1,4 +1,4 @@
-"""Opens ONNX files with ONNX Runtime, for the face finder and for the engines."""
+"""Opens ONNX files with ONNX Runtime, for the face finder and the engines."""
 
 import contextlib
 import sys
@@ -10,8 +10,8 @@ from deepscan.errors import ContractError, MissingError, package_hint
 from deepscan.offline import import_onnxruntime
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-#: TF32 keeps 10 bits of a mantissa: what is called fp32 must be it. And by default every algorithm of a
-#: convolution is timed anew for each shape of its input, of which the face finder has one a level and a face.
+#: TF32 keeps only 10 bits of the mantissa, but fp32 must mean fp32. By default, cuDNN times every convolution
+#: algorithm for each input shape, and the face finder has a shape for each pyramid level and number of faces.
 CUDA = {"use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
 
 
@@ -22,32 +22,32 @@ def open_session(
     threads: int | None = None,
     provider: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Any:
-    """Open an ONNX file and make sure that it runs where it was meant to.
+    """Open an ONNX file, and check that it runs on the requested device.
 
-    ONNX Runtime goes on with the CPU when another provider fails to start; that is an error here.
+    If a provider does not start, ONNX Runtime falls back to the CPU; here that is an error.
 
     Args:
         path: The ONNX file.
         device: `cpu` or `cuda`.
-        threads: Threads of one run, None for as many as there are cores.
-        provider: One that comes before the device's own, and what it is told.
+        threads: Threads of one run; None for the number of cores.
+        provider: Name and options of a provider to try before that of the device.
 
     Returns:
         An `onnxruntime.InferenceSession`.
 
     Raises:
-        MissingError: ONNX Runtime is not installed, or the device's provider does not start.
-        ContractError: The file is not one that ONNX Runtime can load.
+        MissingError: ONNX Runtime is not installed, or the provider does not start.
+        ContractError: ONNX Runtime cannot load the file.
     """
     runtime = import_onnxruntime()
     wanted = PROVIDERS[device] if provider is None else provider[0]
     if device == "cuda":
-        # It prints what it cannot find, and stdout is for data.
+        # It prints missing libraries to stdout, which is for data.
         with contextlib.redirect_stdout(sys.stderr):
             runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    # A thread that spins while it waits takes its core from the decoders and from the other sessions.
+    # A thread that spins while waiting takes its core from the decoders and the other sessions.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -1,4 +1,4 @@
-"""What a scan can say of a video, its status and verdict, and why a person does not count."""
+"""The possible statuses and verdicts of a video, and reasons for not counting a person."""
 
 from typing import Literal, get_args
 
@@ -9,6 +9,6 @@ FAILURES: frozenset[Status] = frozenset({"decode_error", "timeout", "unsupported
 
 Verdict = Literal["fake", "inconclusive", "no_evidence"]
 
-#: Why a track does not count: it shows no face, its face is still while others move, it was seen in too few
+#: Why a track does not count: it is not a face, it does not move while others do, it was seen in too few
 #: frames, or none of its faces is good enough.
 Aside = Literal["no_face", "still", "seldom", "poor"]

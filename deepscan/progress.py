@@ -1,20 +1,20 @@
-"""A progress bar for whoever calls deepscan from Python: in a terminal, in a notebook, in a log."""
+"""A progress bar for the Python API: in a terminal, a notebook or a log."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: Progress callback: how many are done, and how many there are.
+#: Progress callback: (done, total).
 OnProgress = Callable[[int, int], None]
 
 
 def progress_bar(description: str, unit: str = "it") -> OnProgress:
-    """Return a progress callback that draws a bar with tqdm, as a widget in a notebook.
+    """Return a progress callback that draws a tqdm bar, as a widget in a notebook.
 
-    The bar appears with the first call and closes when all are done. It is drawn on stderr.
+    The bar appears on stderr with the first call, and closes when everything is done.
 
     Args:
-        description: What is being done, such as `cutting faces`.
-        unit: What is counted.
+        description: Text before the bar, such as `cutting faces`.
+        unit: Name of the items that are counted.
     """
     from tqdm.auto import tqdm
 

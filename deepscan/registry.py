@@ -1,4 +1,4 @@
-"""Named implementations behind one interface, found by name and imported on first use."""
+"""Implementations of an interface, found by name and imported on first use."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -12,12 +12,12 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Maps a name to a class or function that registers itself with a decorator.
 
-    Adding an entry is one file that decorates its implementation and one line in `modules`. No module is
-    imported before its entry is asked for, so that a scan never pays for (or needs) what it does not use.
+    To add an entry, decorate its implementation and add a line to `modules`. A module is imported when its
+    entry is first used, so that a scan neither needs nor loads modules that it does not use.
 
     Args:
-        kind: What the entries are, for messages: "decoder", "engine".
-        modules: Name of each entry -> the module that registers it.
+        kind: Name of the interface for messages, such as "decoder" or "engine".
+        modules: Name of each entry -> module that registers it.
     """
 
     def __init__(self, kind: str, modules: Mapping[str, str]) -> None:
@@ -27,14 +27,14 @@ class Registry(Generic[T]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names on offer, in the order in which they were listed."""
+        """The names of all entries, in the order of `modules`."""
         return tuple(self._modules)
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return the decorator that files its target under `name`.
+        """Return the decorator that registers its target under `name`.
 
         Raises:
-            ValueError: The name is not listed, or is already taken by another object.
+            ValueError: The name is not in `modules`, or is already registered.
         """
 
         def decorate(entry: T) -> T:
@@ -48,10 +48,10 @@ class Registry(Generic[T]):
         return decorate
 
     def get(self, name: str) -> T:
-        """Return the entry of that name, importing its module if need be.
+        """Return the entry with this name; imports its module on first use.
 
         Raises:
-            UsageError: There is no such entry.
+            UsageError: The name is unknown.
         """
         if name not in self._modules:
             raise UsageError(f"unknown {self.kind} {name!r}", choice_hint(name, self.names))

@@ -100,7 +100,7 @@ def test_a_short_batch_that_passes_says_nothing_of_a_larger_one():
 def test_a_user_is_told_once():
     stage, portions = Stage(1), AdaptiveBatcher(16)
     portions.run(stage, [1] * 16)
-    assert "with 16 at once" in portions.warning
+    assert "with a batch of 16" in portions.warning
     assert "no room for 16" in portions.warning
     portions.warning = ""
     portions.run(stage, [1] * 16)

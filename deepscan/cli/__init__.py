@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Nothing else in deepscan knows about typer or rich."""
+"""The command line: parse, call, print. No other part of deepscan imports typer or rich."""
 
 from deepscan.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The `deepscan` command: its subcommands, and how every error leaves it."""
+"""The `deepscan` command: its subcommands, and how it reports every error."""
 
 import errno
 import io
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
     Args:
-        arguments: Without the program's name; None for those of this process.
+        arguments: Arguments without the program's name; None for those of this process.
     """
     turn_reports_off()
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -1,4 +1,4 @@
-"""What `bench` shows while it measures, and its table: data on stdout, the rest on stderr."""
+"""What `bench` shows: its rows on stdout, progress on stderr."""
 
 import json
 import sys
@@ -12,17 +12,17 @@ from deepscan.bench.run import BenchListener, BenchRow
 from deepscan.cli.progress import ProgressView
 from deepscan.cli.streams import hand_on, is_terminal, stdout_console
 
-#: Unit of a row -> what is told of it, and how many seconds that is per.
+#: Unit of a row -> unit of the rate that is shown, and its seconds.
 RATES = {"videos": ("videos/min", 60), "frames": ("frames/s", 1), "crops": ("crops/s", 1)}
 
 
 class BenchView(ProgressView, BenchListener):
-    """Tells a person, or a pipe, what was measured; a context manager.
+    """Shows measurements to a person or a pipe; a context manager.
 
     Args:
         style: `auto`, `plain` or `none`.
-        out: The file that the rows go to, None for none: then stdout gets them, as a table at a terminal and
-            as JSON lines elsewhere, the machine in the first.
+        out: The file of the rows; if None, they go to stdout, as a table at a terminal and as JSON lines
+            elsewhere. The first line then describes the machine.
     """
 
     def __init__(self, style: str, out: RowFile | None) -> None:
@@ -44,7 +44,7 @@ class BenchView(ProgressView, BenchListener):
         self.count(self._work, done, total, milestone=False)
 
     def described(self, environment: Mapping[str, Any]) -> None:
-        """Write what the figures are measured on, and say it in short."""
+        """Write the description of the machine, and show a summary of it."""
         if self._out is not None:
             self._out.describe(environment)
         if self._lines:
@@ -54,9 +54,7 @@ class BenchView(ProgressView, BenchListener):
         machine = f"{environment['processor']}, {cores} cores, {memory:.0f} GB{f', {gpus}' if gpus else ''}"
         self.note(f"{machine}; {len(environment['files'])} files")
         if environment["load"] > 0.5:
-            self.note(
-                f"warning: the machine is at work already (load {environment['load']}): compare rows only"
-            )
+            self.note(f"warning: the machine is busy (load {environment['load']}); times may be too long")
 
     def measured(self, row: BenchRow) -> None:
         """Write a row."""
@@ -67,14 +65,14 @@ class BenchView(ProgressView, BenchListener):
             hand_on(json.dumps(row) + "\n", None)
 
     def show_table(self) -> None:
-        """Print the table, where stdout has not got it row by row."""
+        """Print the table, unless stdout got the rows one by one."""
         if not self._lines:
             console = stdout_console()
             with console.capture() as capture:
                 console.print(_table(self._rows))
             hand_on(capture.get(), self._out.path if self._out else None)
         if self._out is not None:
-            self.note(f"rows: {self._out.path}, the machine: {self._out.machine}")
+            self.note(f"rows: {self._out.path}, machine: {self._out.machine}")
 
 
 def _table(rows: list[BenchRow]) -> Table:
@@ -88,7 +86,7 @@ def _table(rows: list[BenchRow]) -> Table:
         apart = row["high"] - row["low"]
         part = row.get("part", "")
         of_a_scan = row["stage"] == "scan" and part != "whole"
-        cells = ("", f"of it {part}", "") if of_a_scan else (row["stage"], _what(row), _rate(row))
+        cells = ("", f"  {part}", "") if of_a_scan else (row["stage"], _what(row), _rate(row))
         grid.add_row(
             *cells,
             f"{row['seconds']:.4g}",
@@ -100,13 +98,13 @@ def _table(rows: list[BenchRow]) -> Table:
 
 
 def _what(row: BenchRow) -> str:
-    said = [str(row["part"])] if row["stage"] == "start-up" else []
-    said += [str(row[name]) for name in ("model", "engine", "device", "precision", "faces") if name in row]
-    said += [f"{row['frames']} frames"] if "frames" in row else []
-    said += [f"batch of {row['batch']}"] if "batch" in row else []
+    parts = [str(row["part"])] if row["stage"] == "start-up" else []
+    parts += [str(row[name]) for name in ("model", "engine", "device", "precision", "faces") if name in row]
+    parts += [f"{row['frames']} frames"] if "frames" in row else []
+    parts += [f"batch of {row['batch']}"] if "batch" in row else []
     if row["stage"] == "decode":
-        said.append(f"{row['workers']} at once")
-    return ", ".join(said)
+        parts.append(f"{row['workers']} processes")
+    return ", ".join(parts)
 
 
 def _rate(row: BenchRow) -> str:
@@ -117,6 +115,6 @@ def _rate(row: BenchRow) -> str:
 
 
 def _share(row: BenchRow) -> str:
-    said = [f"{row['of_matmul']:.0%} of bare matrix products"] if row.get("of_matmul") else []
-    said += [f"GPU busy {row['gpu_busy']:.0f} %"] if "gpu_busy" in row else []
-    return ", ".join(said)
+    parts = [f"{row['of_matmul']:.0%} of plain matrix products"] if row.get("of_matmul") else []
+    parts += [f"GPU {row['gpu_busy']:.0f} % busy"] if "gpu_busy" in row else []
+    return ", ".join(parts)

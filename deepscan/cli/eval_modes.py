@@ -1,4 +1,4 @@
-"""What `eval`, `calibrate` and `analyse` share: what is asked for, measured and shown."""
+"""What `eval`, `calibrate` and `analyse` share: request, measurement and report."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,20 +26,20 @@ def make_request(
     work: str = "",
     **more: Any,
 ) -> "Evaluation":
-    """Return what to evaluate.
+    """Return the request for an evaluation.
 
     Args:
         card: The model.
         protocol: Name of a protocol.
-        sets: Method whose test sets to use, None for the model's own.
+        sets: Method whose test sets to use; None for that of the model.
         data: Folder with the test sets.
-        out: Folder for the results, None for one below `runs/eval` that is named after all this.
+        out: Folder for the results; None for one in `runs/eval`, named after the other arguments.
         only: Names of test sets; empty or None for all.
-        work: What that folder is named after instead of the protocol.
+        work: Name for that folder instead of the protocol's.
         **more: Further fields of the request.
 
     Raises:
-        UsageError: The protocol has no such test sets.
+        UsageError: The protocol has no test sets for the method.
     """
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.request import Evaluation
@@ -67,7 +67,7 @@ def measure_given(
     out: Path | None,
     view: "EvalView",
 ) -> None:
-    """Measure scores that exist already, and show the report."""
+    """Evaluate existing scores, and show the report."""
     from deepscan.evaluation.counting import COUNTINGS
     from deepscan.evaluation.protocols import PROTOCOLS
     from deepscan.evaluation.results import report_scores
@@ -104,7 +104,7 @@ def _show(
     from deepscan.cli.eval_view import show_report
     from deepscan.evaluation.report import write_report
 
-    # Written first: whoever reads stdout may go before its end.
+    # Written first: the reader of stdout may end before the report does.
     paths = write_report(report, folder, metrics[0], level) if folder else []
     show_report(report, metrics, level)
     if paths:

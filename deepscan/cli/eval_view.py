@@ -1,4 +1,4 @@
-"""What `eval` shows: progress on stderr, its figures on stdout."""
+"""What `eval` shows: results on stdout, progress on stderr."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from deepscan.evaluation.protocols import Level, TestSet
     from deepscan.evaluation.report import Report, Result
 
-#: Figures that stand in the table beside the main one, and how they are headed.
-BESIDE = {
+#: Metrics in the table, with their headings.
+HEADINGS = {
     "auc": "AUC",
     "average_precision": "AP",
     "accuracy": "Acc",
@@ -30,7 +30,7 @@ BESIDE = {
 
 
 class EvalView(ProgressView, EvaluationListener):
-    """Shows how far an evaluation is; a context manager.
+    """Shows the progress of an evaluation; a context manager.
 
     Args:
         style: `auto`, `plain` or `none`.
@@ -41,47 +41,47 @@ class EvalView(ProgressView, EvaluationListener):
         self._absent: list[str] = []
 
     def absent(self, test: "TestSet", error: MissingError) -> None:
-        """Say what to put where."""
+        """Show which test set is missing, and how to get it."""
         lines = [f"missing: {test.name}: {error.message}; {error.hint}"]
-        # A data set may be there and its crops not: then nothing is to be fetched.
+        # If only the crops are missing, there is nothing to download.
         if test.dataset in DATASETS.names and "DIR" in error.hint:
             layout = DATASETS.get(test.dataset)
-            lines += [f"  DIR: {layout.expects}", f"  given out: {layout.origin}"]
+            lines += [f"  DIR: {layout.expects}", f"  to get it: {layout.origin}"]
         for line in lines:
             self.note(line)
         self._absent += lines
 
     def cut(self, done: int, total: int) -> None:
-        """Count the pictures that are cut."""
+        """Count the pictures that have been cropped."""
         self.count("cutting", done, total, "images")
 
     def scored(self, dataset: str, done: int, total: int) -> None:
-        """Count the videos that are scored."""
+        """Count the videos that have been scored."""
         self.count(dataset, done, total, "videos")
 
     def analysed(self, name: str, done: int, total: int) -> None:
-        """Count the pieces of an analysis."""
+        """Count the steps of an analysis."""
         self.count(name, done, total)
 
     def measured(self, test: str) -> None:
-        """Say that figures are being worked out."""
+        """Show that metrics are being computed."""
         self.count(f"measuring {test}", 0, None)
 
     def wrote(self, paths: Sequence[Path]) -> None:
-        """Say where the report lies."""
+        """Show where the report is."""
         names = ", ".join(path.name for path in paths)
         self.note(f"in {paths[0].parent}: {names}")
 
     def __exit__(self, *raised: object) -> None:
         super().__exit__(*raised)
         if self._style == "none" and isinstance(raised[1], MissingError):
-            # They are part of the error, whatever progress is shown.
+            # They belong to the error, so that `none` must not hide them.
             for line in self._absent:
                 self._write(line)
 
 
 def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> None:
-    """Print a table for each way to count: a row a test set, the papers' figures beside the main one."""
+    """Print a table for each way of counting: one row per test set, next to the papers' results."""
     console = stdout_console()
     for counting in dict.fromkeys(each.counting for each in report.results):
         _print(console, _table(report, counting, metrics, level))
@@ -95,12 +95,12 @@ def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> Non
             if each.kinds:
                 _print(console, _kinds(each, metrics[0]))
         for line in dict.fromkeys(
-            line for each in report.of(counting, level) for line in _told(each, metrics[0])
+            line for each in report.of(counting, level) for line in _notes(each, metrics[0])
         ):
-            # At a terminal lines break between words; who reads a file wants them whole.
+            # A terminal breaks lines between words; in a file they stay in one piece.
             console.print(Text(line), soft_wrap=not console.is_terminal)
     for test, of in report.robustness.items():
-        grid = Table(title=f"{test}, distorted: AUC by level", box=None, title_justify="left")
+        grid = Table(title=f"{test}: AUC by strength of distortion", box=None, title_justify="left")
         for head in ("", *map(str, of[0].aucs), "mean change"):
             grid.add_column(head, justify="left" if not head else "right")
         for moved in of:
@@ -110,7 +110,7 @@ def show_report(report: "Report", metrics: Sequence[str], level: "Level") -> Non
 
 
 def _print(console: Console, table: Table) -> None:
-    # Of itself a title is broken where its table ends, however short that is.
+    # rich would wrap a title at the width of its table, however narrow.
     title, table.title = table.title, None
     console.print(Text(str(title), style="table.title"), soft_wrap=True)
     console.print(table)
@@ -119,7 +119,7 @@ def _print(console: Console, table: Table) -> None:
 def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Level") -> Table:
     results = report.of(counting, level)
     printed = any(each.paper for each in results)
-    shown = [name for name in (*metrics, *BESIDE) if name in results[0].figures]
+    shown = [name for name in (*metrics, *HEADINGS) if name in results[0].figures]
     shown = list(dict.fromkeys(shown))[:4]
     one = report.metadata.get("vote", level) if level == "video" else level
     table = Table(
@@ -130,34 +130,34 @@ def _table(report: "Report", counting: str, metrics: Sequence[str], level: "Leve
     )
     table.add_column("test set", overflow="fold")
     table.add_column("real+fake", justify="right")
-    table.add_column(BESIDE[shown[0]], justify="right")
+    table.add_column(HEADINGS[shown[0]], justify="right")
     table.add_column("95 %", justify="right")
     if printed:
         table.add_column("paper", justify="right")
         table.add_column("diff", justify="right")
     for name in shown[1:]:
-        table.add_column(BESIDE[name], justify="right")
+        table.add_column(HEADINGS[name], justify="right")
     for each in results:
         table.add_row(each.test, _counted(each), *_figures(each, shown, printed))
     if len(results) > 1:
         paper = report.papers_means.get((counting, level))
         main = report.mean(counting, level, shown[0])
-        beside = [
+        comparison = [
             f"{paper.value:.3f}" if paper else "",
             f"{main - paper.value:+.3f}" if paper and main else "",
         ]
         means = [report.mean(counting, level, name) for name in shown[1:]]
-        table.add_row("mean", "", _number(main), "", *(beside if printed else ()), *map(_number, means))
+        table.add_row("mean", "", _number(main), "", *(comparison if printed else ()), *map(_number, means))
     return table
 
 
-def _told(each: "Result", metric: str) -> Iterator[str]:
-    """Yield what is to be said of a test set beside its figures."""
+def _notes(each: "Result", metric: str) -> Iterator[str]:
+    """Yield the notes on a test set."""
     if each.figures[metric].value is None:
-        yield f"{each.test}: no {BESIDE[metric]}: {each.figures[metric].reason}"
+        yield f"{each.test}: no {HEADINGS[metric]}: {each.figures[metric].reason}"
     if each.coverage.missing:
         why = ", ".join(f"{count} {status}" for status, count in each.coverage.missing.items())
-        yield f"{each.test}: without a score: {why} ({each.coverage.policy})"
+        yield f"{each.test}: not scored: {why} ({each.coverage.policy})"
     for note in each.notes:
         yield f"note: {note}"
 
@@ -170,7 +170,7 @@ def _kinds(each: "Result", metric: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    for head in ("", "fakes", BESIDE[metric], "95 %"):
+    for head in ("", "fakes", HEADINGS[metric], "95 %"):
         table.add_column(head, justify="right" if head else "left", overflow="fold")
     reals = int((each.samples.labels == 0).sum())
     for kind, figures in each.kinds.items():

@@ -1,4 +1,4 @@
-"""The papers' tables as a terminal shows them."""
+"""Result tables of the papers, laid out for a terminal."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ def index() -> Grid:
     """Return the list of all tables."""
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     grid.add_column("table", no_wrap=True)
-    grid.add_column("figures", max_width=14)
-    grid.add_column("from", overflow="fold")
+    grid.add_column("metric", max_width=14)
+    grid.add_column("source", overflow="fold")
     for given in load_tables().values():
         source = Text(f"{given.number}: ", style="dim").append(given.title, style="not dim")
-        grid.add_row(Text(given.name), _figures(given) if given.rows else "lost", source)
+        grid.add_row(Text(given.name), _figures(given) if given.rows else "not available", source)
     return grid
 
 
 def render(table: PaperTable, width: int = 80) -> Grid:
-    """Return a table for people, transposed if it is too wide.
+    """Return a table for display, transposed if it is too wide.
 
     Args:
         table: The table.
-        width: Characters that it should fit.
+        width: Columns that it should fit into.
     """
     page = Grid.grid()
     page.add_column(max_width=width, overflow="fold")
@@ -37,7 +37,7 @@ def render(table: PaperTable, width: int = 80) -> Grid:
         page.add_row()
         page.add_row(_laid_out(table, width))
         page.add_row()
-    for note in (*table.notes, *([f"Not here: {table.lost}."] if table.lost else ())):
+    for note in (*table.notes, *([f"Not available: {table.lost}."] if table.lost else ())):
         page.add_row(Text(note, style="dim"))
     return page
 
@@ -56,13 +56,13 @@ def _laid_out(given: PaperTable, width: int) -> Grid:
 
 
 def _least(body: Sequence[Sequence[str]]) -> int:
-    # Names fold at 14 characters, figures never; two figures stand one space apart.
+    # Names wrap at 14 characters, numbers never; columns are one space apart.
     columns = [[len(cell) for cell in column] for column in zip(*body, strict=True)]
     return min(14, max(columns[0])) + sum(1 + max(column) for column in columns[1:])
 
 
 def _grid(heads: Sequence[str], body: Sequence[Sequence[str]], width: int) -> Grid:
-    """Return a grid whose gaps, names and heads are narrowed, in this order, as far as the width asks."""
+    """Return a grid, narrowing gaps, then names, then headings until it fits."""
     figures = [max(len(cell) for cell in column) for column in zip(*body, strict=True)][1:]
     longest = max(len(row[0]) for row in (heads, *body))
 

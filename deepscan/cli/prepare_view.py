@@ -1,4 +1,4 @@
-"""What `prepare` shows while it runs, and what became of the videos when it has ended; all on stderr."""
+"""What `prepare` shows on stderr: progress, and a summary at the end."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from deepscan.outcomes import STATUSES
 if TYPE_CHECKING:
     from deepscan.data.crops.prepare import Prepared
 
-#: Reasons for drops that are shown, the most frequent first.
+#: Most reasons for dropped videos that are shown, the most frequent first.
 MOST_REASONS = 8
 
 
 class PrepareView(VideoProgress, PrepareListener):
-    """Tells a person, or a log, how the preparing of one data set goes; a context manager.
+    """Shows the progress of preparing one data set; a context manager.
 
     Args:
         style: `auto`, `plain` or `none`.
-        name: Of the data set.
-        root: Where its videos are.
+        name: Name of the data set.
+        root: Folder of its videos.
     """
 
     def __init__(self, style: str, name: str, root: Path) -> None:
@@ -30,24 +30,24 @@ class PrepareView(VideoProgress, PrepareListener):
         self._name, self._root = name, root
 
     def planned(self, todo: int, done: int) -> None:
-        """Begin to count."""
+        """Start to count."""
         self._begin_videos(self._name, todo)
-        before = f", {done} done before" if done else ""
+        before = f", {done} already done" if done else ""
         self.note(f"{self._name}: {todo} of {videos(todo + done)} to cut{before}")
 
     def ended(self, line: Mapping[str, Any]) -> None:
-        """Count a video, and say why it failed if it did."""
-        self._count_video(_called(line), line["status"], line["detail"])
+        """Count a video, and show why it failed if it did."""
+        self._count_video(_name_of(line), line["status"], line["detail"])
 
     def show_summary(self, prepared: "Prepared") -> None:
-        """Say how many there are of each label, split and status, and why some were dropped."""
+        """Show how many videos each label, split and status has, and why some were dropped."""
         self._conclude()
         for row in _table(prepared.lines):
             self.note(row)
         reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
         for line in prepared.lines:
             if line["status"] != "ok":
-                reasons[line["status"], line["detail"]].append(_called(line))
+                reasons[line["status"], line["detail"]].append(_name_of(line))
         frequent = sorted(reasons.items(), key=lambda reason: -len(reason[1]))
         for (status, detail), called in frequent[:MOST_REASONS]:
             others = ", ..." if len(called) > 1 else ""
@@ -58,14 +58,14 @@ class PrepareView(VideoProgress, PrepareListener):
             )
         warned = sum(bool(line["warnings"]) for line in prepared.lines)
         if warned:
-            self.note(f"taken with a warning: {warned}")
+            self.note(f"used with a warning: {warned}")
         if prepared.repeated:
-            self.note(f"named more than once, taken once: {prepared.repeated}")
+            self.note(f"listed more than once, used once: {prepared.repeated}")
         if prepared.same:
-            alike = " = ".join(map(_called, prepared.same[0][:2]))
+            alike = " = ".join(map(_name_of, prepared.same[0][:2]))
             others = ", ..." if sum(map(len, prepared.same)) > 2 else ""
-            self.note(f"taken, but byte-equal to another: {sum(map(len, prepared.same))} ({alike}{others})")
-        self.note(f"{prepared.json.name}: {videos(prepared.videos)}; each one's story: {prepared.journal}")
+            self.note(f"used, but identical to another: {sum(map(len, prepared.same))} ({alike}{others})")
+        self.note(f"{prepared.json.name}: {videos(prepared.videos)}; outcome of each: {prepared.journal}")
 
     def __enter__(self) -> Self:
         if self._style == "bar":
@@ -75,7 +75,7 @@ class PrepareView(VideoProgress, PrepareListener):
         return super().__enter__()
 
 
-def _called(line: Mapping[str, Any]) -> str:
+def _name_of(line: Mapping[str, Any]) -> str:
     return "/".join(line[part] for part in ("compression", "kind", "split", "name") if line[part])
 
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar at a terminal, a line now and then elsewhere."""
+"""Progress on stderr: a bar at a terminal, occasional lines elsewhere."""
 
 import sys
 import time
@@ -16,16 +16,16 @@ from deepscan.cli.wrapping import KEEP, wrap
 from deepscan.outcomes import FAILURES
 from deepscan.scanning.summary import counted, describe_outcomes, printable, status_label
 
-#: Seconds between two lines, where there is no bar.
+#: Seconds between two lines, without a bar.
 INTERVAL = 10.0
 #: Seconds between two drawings of the bar.
 REFRESH = 0.1
-#: Seconds between two drawings while nothing has ended.
+#: Seconds between two drawings while no video ends.
 TICK = 1.0
-#: Seconds of work from which on its rate is told.
+#: Seconds of work before its rate is shown.
 ENOUGH = 10.0
-#: Columns of a terminal's line that are not drawn on: two gaps, and the `^C` that a terminal echoes, which in
-#: the last column would break the line, and half of it would stay.
+#: Columns of a line that stay empty: two gaps, and room for the `^C` that a terminal echoes. In the last
+#: column it would wrap the line, and half of the bar would remain on the screen.
 MARGIN = 4
 SHORTEST_BAR = 3
 
@@ -42,9 +42,9 @@ class _Bar(Progress):
 
 
 class ProgressView:
-    """Shows how far a piece of work is, with its rate and the time left; a context manager.
+    """Shows progress, with rate and time left; a context manager.
 
-    A piece of work stays on the screen from the first call that names it until it is done.
+    A task stays on the screen from the first call that names it until it is done.
 
     Args:
         style: `auto` for a bar at a terminal and lines elsewhere, `plain` for lines, `none` for nothing.
@@ -63,7 +63,7 @@ class ProgressView:
             transient=True,
             # Each call draws: a thread would draw the same again.
             auto_refresh=False,
-            # What goes into a pipe must not be shown above the bar instead.
+            # Otherwise rich would print above the bar what is written to a pipe.
             redirect_stdout=False,
         )
         self._task: TaskID | None = None
@@ -83,12 +83,12 @@ class ProgressView:
         """Show how much is done, the rate and the time left.
 
         Args:
-            work: What is done, such as `crops`.
-            done: How many pieces are done.
-            total: How many there are, None if unknown.
-            unit: What a piece is, such as `images`; empty to show no rate.
-            milestone: Whether the end gets a line of its own, where there is no bar.
-            below: As `_show` takes it.
+            work: Name of the task, such as `crops`.
+            done: Number of items that are done.
+            total: Number of all items; None if unknown.
+            unit: Name of the items, such as `images`; empty to show no rate.
+            milestone: Without a bar: whether to print a line at the end.
+            below: Lines below the bar; see `_show`.
         """
         self._begin(work, done)
         figures = [f"{done}/{total}"] if self._style == "bar" and total is not None else []
@@ -102,8 +102,8 @@ class ProgressView:
         """Show a line that stays, unless the style is `none`.
 
         Args:
-            line: The line; at a terminal it becomes several where it is too long.
-            command: Whether it has a command, which must stay in one line to be copied.
+            line: The line; at a terminal it is wrapped if it is too long.
+            command: Whether it contains a command, which must stay on one line for copying.
         """
         if self._style == "none":
             return
@@ -112,7 +112,7 @@ class ProgressView:
         self._write("\n".join(lines))
 
     def _begin(self, work: str, done: int) -> None:
-        # A count that falls begins again, under the same name.
+        # A smaller count means that a task of the same name starts again.
         if work != self._work or done < self._last:
             self._close()
             self._work, self._first, self._begun = work, done, time.monotonic()
@@ -131,13 +131,12 @@ class ProgressView:
         """Draw the bar, or write a line, if it is time to.
 
         Args:
-            done: How many pieces of the work are done.
-            total: How many there are, None if unknown.
-            figures: Shown behind the bar. Where they do not fit, all but the first and the last are left out.
-            milestone: Whether to show this in any case.
-            heading: Shown at the bar in any case, instead of the name of the work.
-            below: Lines below the bar, wrapped where they are too long; where there is no bar, parts of the
-                line.
+            done: Number of items that are done.
+            total: Number of all items; None if unknown.
+            figures: Texts after the bar. If they do not fit, only the first and the last are shown.
+            milestone: Whether to show this even if it is not time to.
+            heading: Text before the bar instead of the task's name; shown even if it is not time to.
+            below: Lines below the bar, wrapped if they are too long; without a bar, appended to the line.
         """
         at_terminal = self._style == "bar"
         wait = REFRESH if at_terminal else INTERVAL
@@ -154,14 +153,14 @@ class ProgressView:
         try:
             self._draw(heading or self._work, done, total, given, below)
         except OSError:
-            # A terminal that was closed must not end the work.
+            # A closed terminal must not end the work.
             self._style = "none"
             self._close()
         if milestone and done == total:
             self._close()
 
     def _styled(self, line: str) -> Text:
-        """Return a line below the bar as it is drawn."""
+        """Return a line below the bar with its colours."""
         return Text(line)
 
     def _draw(
@@ -171,7 +170,7 @@ class ProgressView:
         self._bar.below = [self._styled(line) for line in lines]
         room = self._console.width - cell_len(heading) - MARGIN
         while len(figures) > 1 and len(" ".join(figures)) > room - SHORTEST_BAR:
-            # The first says how far it is and the last when it ends: they go last.
+            # The first says how much is done and the last how long it takes: keep them longest.
             del figures[1]
         text = " ".join(figures)
         self._column.bar_width = max(SHORTEST_BAR, room - len(text))
@@ -185,7 +184,7 @@ class ProgressView:
     def _write(self, line: str) -> None:
         try:
             if self._task is None:
-                # rich would end the process where nobody reads any more.
+                # rich would end the process if the reader has ended.
                 self._console.file.write(f"{line}\n")
                 self._console.file.flush()
             else:
@@ -200,7 +199,7 @@ class ProgressView:
             try:
                 self._bar.stop()
             except (OSError, IndexError):
-                # IndexError: rich could not even begin, and stumbles as it undoes that.
+                # IndexError: rich failed to start, and fails again in stop().
                 self._style = "none"
             self._bar.remove_task(task)
 
@@ -212,12 +211,12 @@ class ProgressView:
 
 
 class VideoProgress(ProgressView):
-    """Shows how far work on videos is, what became of them and which is at work; says why one failed.
+    """Shows the progress of work on videos: outcomes so far, the current video, and why one failed.
 
     Args:
-        style: As `ProgressView` takes it.
-        outcomes: Whether verdicts, and statuses of videos without one, are counted as they come.
-        console: As `ProgressView` takes it.
+        style: See `ProgressView`.
+        outcomes: Whether to count verdicts, and statuses of videos without a verdict.
+        console: See `ProgressView`.
     """
 
     def __init__(self, style: str, *, outcomes: bool = False, console: Console | None = None) -> None:
@@ -225,9 +224,9 @@ class VideoProgress(ProgressView):
         self._done = self._total = 0
         self._counted = outcomes
         self._outcomes: Counter[str] = Counter()
-        # How many were done and at work when that was drawn last.
+        # Numbers of finished and current videos at the last drawing.
         self._drawn = (0, 0)
-        # Those at work, the one that was begun first in front.
+        # Current videos, in the order in which they were started.
         self._at_work: list[str] = []
 
     def _begin_videos(self, work: str, todo: int) -> None:
@@ -237,12 +236,12 @@ class VideoProgress(ProgressView):
         self.count(work, 0, todo, "videos", milestone=False)
 
     def _begin_video(self, name: str) -> None:
-        """Show that a video is at work."""
+        """Show that work on a video has started."""
         self._at_work.append(name)
         self._count_videos()
 
     def _count_video(self, name: str, status: str, detail: str, verdict: str | None = None) -> None:
-        """Count a video, and say why it failed if it did."""
+        """Count a video, and show why it failed if it did."""
         self._done += 1
         if name in self._at_work:
             self._at_work.remove(name)
@@ -253,41 +252,43 @@ class VideoProgress(ProgressView):
         self._count_videos()
 
     def _tick(self) -> None:
-        """Bring the bar up to date, if it was not lately: the time left grows with a long video."""
+        """Redraw the bar if it is due: the time left grows during a long video."""
         wait = TICK if self._drawn == (self._done, len(self._at_work)) else REFRESH
         if self._style == "bar" and time.monotonic() - self._shown >= wait:
             self._count_videos()
 
     def _count_videos(self) -> None:
-        # A line may end between two counts, and not in one.
-        became = describe_outcomes(self._outcomes).replace(" ", KEEP).replace(f",{KEEP}", ", ")
-        below = [became, f"now {self._at_work[0]}" if self._at_work else ""]
+        # A line may break between two counts, but not inside one.
+        outcomes = describe_outcomes(self._outcomes).replace(" ", KEEP).replace(f",{KEEP}", ", ")
+        below = [outcomes, f"now {self._at_work[0]}" if self._at_work else ""]
         before = self._shown
         self.count(self._work, self._done, self._total, "videos", milestone=False, below=below)
         if self._shown != before:
             self._drawn = self._done, len(self._at_work)
 
     def _conclude(self, before: str = "") -> None:
-        """Say how long it took, and what became of the videos.
+        """Show how long it took, and the outcomes of the videos.
 
         Args:
-            before: What the line begins with.
+            before: Start of the line.
         """
         if self._done:
             seconds = time.monotonic() - self._begun
             rate = self._done / seconds * 60
-            # Of a few seconds it says nothing of the next thousand videos.
-            speed = f", {rate:.{0 if rate >= 9.95 else 1}f} a minute" if seconds >= ENOUGH else ""
-            became = describe_outcomes(self._outcomes)
-            self.note(f"{before}{videos(self._done)} in {duration(seconds)}{speed}{became and f': {became}'}")
+            # The rate of a few seconds does not predict that of the next thousand videos.
+            speed = f", {rate:.{0 if rate >= 9.95 else 1}f} per minute" if seconds >= ENOUGH else ""
+            outcomes = describe_outcomes(self._outcomes)
+            self.note(
+                f"{before}{videos(self._done)} in {duration(seconds)}{speed}{outcomes and f': {outcomes}'}"
+            )
 
 
 def rate_of(rate: float, unit: str) -> str:
-    """Return a rate in words: `20 images/s`, `9.5 videos/min`.
+    """Return a rate as text, such as `20 images/s` or `9.5 videos/min`.
 
     Args:
-        rate: Pieces a second.
-        unit: What a piece is.
+        rate: Items per second.
+        unit: Name of the items.
     """
     per = "s" if rate >= 1 else "min"
     value = rate if rate >= 1 else rate * 60
@@ -295,19 +296,19 @@ def rate_of(rate: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return in words how long something has taken."""
+    """Return a duration as text, such as `12 s` or `3 min`."""
     if seconds < 99.5:
         return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
 
 
 def time_left(seconds: float) -> str:
-    """Return in words how long something will take."""
+    """Return the time left as text, such as `12 s left`."""
     if seconds < 60:
         return f"{seconds:.0f} s left"
     return f"{seconds / 60:.0f} min left" if seconds < 36000 else f"{seconds / 3600:.1f} h left"
 
 
 def videos(count: int) -> str:
-    """Return how many videos that is, in words."""
+    """Return a number of videos as text, such as `1 video` or `1,200 videos`."""
     return counted(count, "video")

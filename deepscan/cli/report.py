@@ -22,7 +22,7 @@ def report(
     videos: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="Videos to show in detail, highest score first. The table lists all."
+            min=0, metavar="N", help="Videos to show in detail, most suspicious first. The table lists all."
         ),
     ] = 200,
     pictures: Annotated[

@@ -1,4 +1,4 @@
-"""What a command line of `scan` means, alone or for a run that was begun, and the one that resumes it."""
+"""The command line of `scan`: options and inputs of a new or resumed run, and the command that resumes it."""
 
 import os
 import shlex
@@ -18,12 +18,12 @@ from deepscan.scanning.output import ScanOutput
 from deepscan.scanning.paths import ScanInputs, ScanPaths, collect, open_list, require_exists
 from deepscan.scanning.resume import resumed_inputs, resumed_options
 
-#: Stands for a list on stdin.
+#: Means a list on stdin.
 STDIN = "-"
 
 
 def names_a_run(named: Sequence[str]) -> bool:
-    """Return whether what is to be scanned is a run's file, as in `scan --resume FILE.jsonl`."""
+    """Return whether the only path is that of a run, as in `scan --resume FILE.jsonl`."""
     if len(named) != 1 or Path(named[0]).suffix not in (".jsonl", ".csv"):
         return False
     return ScanOutput(Path(named[0])).run.is_file()
@@ -32,19 +32,19 @@ def names_a_run(named: Sequence[str]) -> bool:
 def scan_options(
     values: Mapping[str, Any], context: typer.Context, earlier: Mapping[str, Any] | None
 ) -> ScanOptions:
-    """Return the parameters of a scan: those of the command line, or of the run that it resumes.
+    """Return the parameters of a scan: from the command line, or from the run that it resumes.
 
     Args:
-        values: Parameters by their names in `ScanOptions`, those that were not typed with their defaults.
-        context: Knows which were typed.
-        earlier: The record of the run to resume, None for a new one.
+        values: Parameters by their names in `ScanOptions`; those not on the command line have their defaults.
+        context: Tells which are on the command line.
+        earlier: The run file of the run to resume; None for a new run.
 
     Raises:
-        ContractError: One that was typed is not that of the run.
+        ContractError: A parameter on the command line differs from the run's.
     """
     if earlier is None:
         return ScanOptions(**values)
-    # Several models are one option.
+    # `model` and `also` come from the same option.
     typed = {
         name: value
         for name, value in values.items()
@@ -62,17 +62,17 @@ def scan_inputs(
     *,
     null: bool,
 ) -> ScanInputs:
-    """Return what is to be scanned: what is named, or what the run to resume was given.
+    """Return the inputs of a scan: from the command line, or from the run that it resumes.
 
     Args:
-        named: Files and folders, `-` for a list on stdin.
-        lists: Files with lists.
-        output: Where the records go.
-        earlier: The record of the run to resume, None for a new one.
-        null: Whether the lists are separated by NUL bytes.
+        named: Files and folders; `-` means a list on stdin.
+        lists: Files that list paths.
+        output: Output of the scan.
+        earlier: The run file of the run to resume; None for a new run.
+        null: Whether paths in lists are separated by NUL bytes.
 
     Raises:
-        UsageError: Nothing is named, something is not there, or the run had a list that is not kept.
+        UsageError: Nothing is named, a path does not exist, or the run read its list from stdin.
     """
     for name in named:
         if name != STDIN:
@@ -88,62 +88,62 @@ def scan_inputs(
         folder,
     )
     if null and not (given.lists or given.stdin):
-        raise UsageError("--null needs a list", f"add {STDIN} or --from-list FILE")
+        raise UsageError("--null needs a list of paths", f"add {STDIN} (a list on stdin) or --from-list FILE")
     if earlier is None:
         if not given and output.resume:
             raise UsageError(
-                f"there is no run to resume at {output.out}", "check the name; or name videos to begin a run"
+                f"no run to resume at {output.out}", "check the name, or name videos to start a new run"
             )
         if not given:
-            raise UsageError("no video to scan", f"name a video or a folder, or {STDIN} for a list on stdin")
+            raise UsageError("no video to scan", f"name a video or folder, or {STDIN} for a list on stdin")
         return given
     kept = resumed_inputs(earlier)
-    # The list that is not kept is given once more; what else the run was given is.
+    # The list on stdin is not stored in the run, and must be given again; other inputs are stored.
     if given.stdin and kept.stdin and not (given.named or given.lists):
         return replace(kept, null=null or kept.null)
     if given:
         return given
     if kept.stdin:
         raise UsageError(
-            "the run's list of videos came on stdin, which is not kept",
-            f"pipe the list in again: ... | {resume_command(output, kept)}",
+            "the run read its list of videos from stdin, which is not stored",
+            f"pipe the same list in again: ... | {resume_command(output, kept)}",
         )
     if not kept:
         raise UsageError(
-            "the run does not say what it was given to scan", "name its videos, folders or lists again"
+            "the run file does not list the inputs of the run", "name its videos, folders or lists again"
         )
     return kept
 
 
 def find_videos(inputs: ScanInputs) -> ScanPaths:
-    """Return the files that are to be scanned.
+    """Return the files to scan.
 
     Raises:
-        UsageError: Something is not there, or a list cannot be read.
+        UsageError: A path does not exist, or a list cannot be read.
     """
     lists: list[BinaryIO] = [open_list(name) for name in inputs.lists]
     if inputs.stdin:
         if sys.stdin is None:
             raise UsageError(
-                f"{STDIN} reads a list from stdin, which is closed",
-                "pipe a list into it, or use --from-list",
+                f"{STDIN} reads a list from stdin, but stdin is closed",
+                "pipe a list in, or use --from-list FILE",
             )
         lists.append(sys.stdin.buffer)
     return collect(inputs.named, lists, null=inputs.null, folder=inputs.folder)
 
 
 def resume_hint(output: ScanOutput, inputs: ScanInputs, options: Sequence[str]) -> str:
-    """Return what to say of a scan that was interrupted.
+    """Return the hint for a scan that was interrupted.
 
     Args:
-        output: Where its records are.
-        inputs: What it was given.
-        options: What it was given that no run keeps, as it is typed.
+        output: Output of the scan.
+        inputs: Inputs of the scan.
+        options: Its command-line options that the run file does not store.
     """
     if output.out is None:
-        return "nothing was kept: with --out FILE, a scan can be resumed"
+        return "nothing was saved; with --out FILE, you can resume a scan"
     if not output.run.exists():
-        return "no video was begun: repeat the command"
+        return "no video was started: repeat the command"
     command = resume_command(output, inputs, options)
     if inputs.stdin:
         return f"to resume, pipe the same list in again: ... | {command}"
@@ -159,7 +159,7 @@ def resume_command(output: ScanOutput, inputs: ScanInputs, options: Sequence[str
 
 
 def _program() -> list[str]:
-    """Return what this program was started with."""
+    """Return the words that start this program."""
     path = sys.argv[0] or "deepscan"
     if Path(path).name == "__main__.py":
         return [Path(sys.executable).name if _on_path(sys.executable) else sys.executable, "-m", "deepscan"]

@@ -1,4 +1,4 @@
-"""The table that a person reads: worst first, a video a line where that fits, and nothing cut."""
+"""The table of a scan: most suspicious first, one line per video if it fits, and nothing cut off."""
 
 import os
 import unicodedata
@@ -14,7 +14,7 @@ from deepscan.cli.wrapping import wrap
 from deepscan.report.chart import format_score
 from deepscan.scanning.summary import VERDICT_LABELS, VideoSummary, printable, shared_folder
 
-#: Key of `summary.VERDICT_LABELS` -> its style.
+#: Key of `summary.VERDICT_LABELS` -> style.
 STYLES = {
     "fake": "bold red",
     "inconclusive": "yellow",
@@ -23,9 +23,9 @@ STYLES = {
     "outcome": "dim",
 }
 GAP = "  "
-#: Least columns for names beside who was seen; with fewer, that goes below.
+#: With fewer columns for names, the persons that were seen go on a line below.
 LEAST_NAME = 24
-#: Least columns for a note below a name; with fewer, it begins further left.
+#: With fewer columns for a note below a name, the note starts further left.
 LEAST_NOTE = 40
 
 
@@ -40,15 +40,15 @@ def scan_table(
     """Return the table of a scan.
 
     Args:
-        rows: In any order.
-        width: Columns of the terminal.
-        most: Rows at most, None for all.
-        out: Where all records are, for the line that counts the rows left out.
-        calibration: Of the only model, so that no score is rounded past a threshold.
+        rows: Summaries of the videos, in any order.
+        width: Width of the terminal in columns.
+        most: Most rows to show; None for all.
+        out: File of all records, for the line that counts the other rows.
+        calibration: Calibration if there is one model, so that no score is rounded past a threshold.
     """
     ordered = sorted(rows, key=lambda row: row.rank)
     shown = ordered[:most]
-    # The file system's root says nothing, and the current folder goes without saying.
+    # The root folder tells nothing, and the current folder is obvious.
     shared = shared_folder(row.path for row in shown) if len(shown) > 1 else ""
     folder = shown_path(shared) if shared.strip("/") else ""
     names = [printable(row.path.removeprefix(shared)) if folder else shown_path(row.path) for row in shown]
@@ -76,12 +76,12 @@ def scan_table(
 
 
 class _Layout:
-    """Where a row's name, and who was seen, have their place.
+    """Places the names and the persons that were seen.
 
     Args:
-        width: Columns of the terminal.
+        width: Width of the terminal in columns.
         left: Columns before the name.
-        names: Of all rows.
+        names: Names of all rows.
         rows: The rows.
     """
 
@@ -90,7 +90,7 @@ class _Layout:
         seen = max((cell_len(row.seen) for row in rows), default=0)
         room = width - left - seen - len(GAP)
         longest = max((cell_len(name) for name in names), default=0)
-        #: Columns for names beside who was seen, 0 where that goes below.
+        #: Columns for names; 0 if the persons that were seen go on a line below.
         self._room = min(max(longest, len("video")), room) if room >= min(longest, LEAST_NAME) else 0
         self._narrow = min(4, width // 4)
         self.note_indent = left + 2 if width - left - 2 >= LEAST_NOTE else self._narrow
@@ -102,14 +102,14 @@ class _Layout:
         parts = wrap(name, self._width - self._left)
         last = name.rsplit("/", 1)[-1]
         if len(parts) > 1 and last not in parts[-1] and cell_len(last) <= self._width:
-            # On lines of their own, so that the file's name stays in one piece.
+            # On separate lines, so that the file name stays in one piece.
             indent = self._narrow if cell_len(last) <= self._width - self._narrow else 0
             return [start, *_plain(wrap(name, self._width, indent), style), *self._below(seen)]
         lines = [
             Text.assemble(start, (parts[0], style)),
             *_plain((" " * self._left + p for p in parts[1:]), style),
         ]
-        # A longer name pushes what follows to the right, as far as there is room.
+        # A longer name moves the next column to the right, if there is room.
         used = max(cell_len(name), self._room) + len(GAP) + cell_len(seen)
         if not self._room or len(parts) > 1 or self._left + used > self._width or _mirrors(name):
             return lines if style else [*lines, *self._below(seen)]
@@ -119,8 +119,8 @@ class _Layout:
         return lines
 
     def opinions(self, row: VideoSummary) -> list[Text]:
-        """Return what each of several models says: on one line, or a line each where that is too long."""
-        said = [
+        """Return the verdicts of several models: on one line, or one line each if that is too long."""
+        verdicts = [
             Text.assemble(
                 (f"{printable(each.name)} {each.score:.2f} ", "dim"),
                 (VERDICT_LABELS[each.verdict], STYLES[each.verdict]),
@@ -128,8 +128,8 @@ class _Layout:
             for each in row.models
             if each.verdict is not None and each.score is not None
         ]
-        together = Text(", ").join(said)
-        lines = [together] if together.cell_len <= self._width - self.note_indent else said
+        together = Text(", ").join(verdicts)
+        lines = [together] if together.cell_len <= self._width - self.note_indent else verdicts
         return [Text(" " * self.note_indent).append_text(line) for line in lines if line]
 
     def _below(self, seen: str) -> list[Text]:
@@ -144,7 +144,7 @@ def _plain(lines: Iterable[str], style: str) -> list[Text]:
 
 
 def _column(heading: str, cells: Sequence[str], *, right: bool = False) -> list[str]:
-    """Return a heading and its cells, all of one width."""
+    """Return a heading and its cells, padded to the same width."""
     width = max(map(cell_len, (heading, *cells)))
     return [f"{each:>{width}}" if right else f"{each:<{width}}" for each in (heading, *cells)]
 
@@ -154,14 +154,14 @@ def _agreement(row: VideoSummary) -> str:
 
 
 def _mirrors(text: str) -> bool:
-    """Return whether a terminal may write it from right to left, and figures beside it too."""
+    """Return whether a terminal may show text and the numbers next to it from right to left."""
     return any(unicodedata.bidirectional(letter) in ("R", "AL", "AN") for letter in text)
 
 
 def shown_path(path: str) -> str:
-    """Return a path for people: relative where that is shorter, control characters spelled out."""
+    """Return a path for display: relative if that is shorter, with control characters escaped."""
     shortest = path
-    # Where the current folder has been removed, nothing is relative to it.
+    # If the current folder was deleted, no path is relative to it.
     with suppress(FileNotFoundError):
         relative = os.path.relpath(path) + ("/" if path.endswith("/") else "")
         shortest = min(path, "" if relative == "./" else relative, key=len)

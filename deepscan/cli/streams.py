@@ -1,4 +1,4 @@
-"""Data on stdout: to a terminal, a pipe, a full disk, or a reader that has gone."""
+"""Writing data to stdout: a terminal, a pipe, or a file on a full disk."""
 
 import os
 import stat
@@ -16,17 +16,17 @@ def hand_on(text: str, out: Path | None) -> None:
 
     Args:
         text: The data.
-        out: The file that has them as well, None for none.
+        out: A file that has the same data, or None.
 
     Raises:
-        Unread: Whoever read stdout has gone, and no file has the data.
+        Unread: The reader of stdout has ended, and no file has the data.
         DeepscanError: stdout cannot be written.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more as it exits, and would complain.
+        # Python flushes stdout once more at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if out is None:
             raise Unread
@@ -35,13 +35,13 @@ def hand_on(text: str, out: Path | None) -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person sees what is written there."""
-    # rich would take a pipe for a terminal where FORCE_COLOR is set.
+    """Return whether a stream goes to a terminal."""
+    # With FORCE_COLOR, rich would treat a pipe as a terminal.
     return stream is not None and stream.isatty()
 
 
 def is_pipe(stream: TextIO | None) -> bool:
-    """Return whether another program reads what is written there."""
+    """Return whether a stream goes to another program."""
     try:
         return stream is not None and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):
@@ -49,5 +49,5 @@ def is_pipe(stream: TextIO | None) -> bool:
 
 
 def stdout_console() -> Console:
-    """Return a console for data, which a terminal gets in colour and a pipe without markup."""
+    """Return a console for data: coloured at a terminal, plain in a pipe."""
     return Console(force_terminal=is_terminal(sys.stdout))

@@ -1,4 +1,4 @@
-"""What `train` shows while it runs, all on stderr."""
+"""What `train` shows on stderr."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TrainView(ProgressView):
-    """Shows how far a training is; its methods are progress callbacks.
+    """Shows the progress of a training; its methods are progress callbacks.
 
     Args:
         style: `auto`, `plain` or `none`.
@@ -27,15 +27,15 @@ class TrainView(ProgressView):
         self.count("crops", done, total, "images")
 
     def autoencoders(self, done: int, total: int) -> None:
-        """Show how many images the autoencoders have learnt from."""
+        """Show how many images the autoencoders have been trained on."""
         self.count("autoencoders", done, total, "images")
 
     def features(self, done: int, total: int) -> None:
-        """Show for how many crops the backbone's features are kept."""
+        """Show how many crops have stored backbone features."""
         self.count("features", done, total, "images")
 
     def step(self, step: "StepReport") -> None:
-        """Show that a training step was made, or an epoch ended."""
+        """Show a training step, or the end of an epoch."""
         self._begin("training", step.step)
         ended = step.row is not None
         if step.row is not None:
@@ -44,7 +44,7 @@ class TrainView(ProgressView):
             f"epoch {step.epoch}/{step.epochs}",
             f"loss {step.loss:.4f}",
             rate_of(step.rate, "images"),
-            # A log has it from the line of the epoch's end.
+            # In a log, the line at the end of each epoch has it.
             self._auc if ended or self._style == "bar" else "",
             time_left(step.left),
         ]

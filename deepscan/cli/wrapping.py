@@ -1,14 +1,14 @@
-"""Lines of at most so many columns: nothing is cut, and no word in two that fits on a line."""
+"""Wraps text to a width without cutting anything; breaks a word only if it is longer than a line."""
 
 import re
 from collections.abc import Iterator
 
 from rich.cells import cell_len
 
-#: Where a line may end: after a space, but for one behind a figure, and after the slash of a path.
+#: Where a line may end: after a space (except after a number), and after a slash in a path.
 _END = re.compile(r"(?<= )(?<![0-9] )(?!%)|(?<=/)(?=[^\s/])")
 
-#: Stands for a space that no line ends at; what is printable has none itself.
+#: A space at which no line may end. Printable text never contains it.
 KEEP = "\u00a0"
 
 
@@ -16,8 +16,8 @@ def wrap(text: str, width: int, indent: int = 0) -> list[str]:
     """Return a text as lines.
 
     Args:
-        text: One line, printable.
-        width: Columns that a line may have, its indent included.
+        text: One printable line.
+        width: Most columns of a line, including its indent.
         indent: Spaces before each line.
     """
     room = max(width - indent, 1)
@@ -33,7 +33,7 @@ def wrap(text: str, width: int, indent: int = 0) -> list[str]:
 
 
 def _parts(word: str, room: int) -> Iterator[str]:
-    """Yield a word in parts that fit; most words are one."""
+    """Yield a word in parts that fit; most words have one part."""
     part, used = "", 0
     for letter in word:
         size = cell_len(letter)

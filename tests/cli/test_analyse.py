@@ -1,4 +1,4 @@
-"""`deepscan analyse` as a user runs it; what each analysis finds is tested in tests/analyses."""
+"""`deepscan analyse` as a user runs it; the results of analyses are tested in tests/analyses."""
 
 import cv2
 import pytest
@@ -8,7 +8,7 @@ from tests.analyses.logs import training
 from tests.command import deepscan
 
 
-def test_an_analysis_gives_a_table_a_plot_and_its_main_figures(tmp_path):
+def test_an_analysis_writes_table_and_plot_and_prints_main_results(tmp_path):
     for name, weight in (("a", 0.07), ("b", 0.28)):
         loss = {"lambda_flcl": weight, "lambda_raal": 1.0}
         training(tmp_path / name, [0.6, 0.7], method="qtfp", loss=loss)
@@ -29,8 +29,8 @@ def test_an_analysis_gives_a_table_a_plot_and_its_main_figures(tmp_path):
         (["cost", "--engine", "torch"], "No such option: --engine", "analyse --help"),
     ],
 )
-def test_what_cannot_be_is_one_error_and_one_hint(words, error, hint, tmp_path):
+def test_wrong_options_give_one_error_and_one_hint(words, error, hint, tmp_path):
     ran = deepscan("analyse", *words, cwd=tmp_path)
-    told = ran.refused(ExitCode.USAGE)
-    assert error in told[0]
-    assert hint in told[1]
+    lines = ran.refused(ExitCode.USAGE)
+    assert error in lines[0]
+    assert hint in lines[1]

@@ -1,4 +1,4 @@
-"""Bad input: each file gets its status and one clear line, and no other video is disturbed."""
+"""Bad input: each file gets its status and one clear line, and other videos are not affected."""
 
 import os
 import shutil
@@ -68,16 +68,16 @@ def scanned(folder, tmp_path_factory):
     return ran, {os.path.basename(path): record for path, record in journal(out).items()}
 
 
-def test_every_file_gets_the_status_that_fits(scanned):
+def test_every_file_gets_its_status(scanned):
     _, records = scanned
     expected = {name: status for name, (_, status) in FILES.items()}
     assert {name: record["status"] for name, record in records.items()} == expected
 
 
-def test_some_failed_and_it_is_said(scanned):
+def test_failed_files_are_reported(scanned):
     ran, records = scanned
     assert ran.code == 3
-    assert ran.error_lines == [], "a failed input is no failure of the run"
+    assert ran.error_lines == [], "the run itself has not failed"
     for name, record in records.items():
         if record["status"] != "ok":
             assert record["detail"].count("\n") == 0
@@ -86,18 +86,18 @@ def test_some_failed_and_it_is_said(scanned):
 
 
 @pytest.mark.parametrize("name", ["truncated.mp4", "lying.mp4"])
-def test_what_was_damaged_and_still_gave_frames_carries_a_warning(scanned, name):
+def test_a_damaged_file_with_usable_frames_has_a_warning(scanned, name):
     assert scanned[1][name]["warnings"]
 
 
 @pytest.mark.parametrize(
     "name", ["one_frame.mp4", "rotated.mp4", "vfr.mkv", "still.jpg", "ten_bit.mp4", "a_good.mp4"]
 )
-def test_what_was_only_unusual_carries_none(scanned, name):
+def test_an_unusual_file_has_no_warning(scanned, name):
     assert scanned[1][name]["warnings"] == []
 
 
-def test_any_name_is_scanned_and_recorded(tmp_path):
+def test_files_with_any_name_are_scanned_and_recorded(tmp_path):
     small = awkward.video(tmp_path / "small.mp4", count=5).read_bytes()
     folder = tmp_path / "names"
     folder.mkdir()
@@ -121,7 +121,7 @@ def test_a_list_with_a_missing_line_a_repeated_file_and_a_copy(tmp_path):
     assert len(ran.records) == 3
 
 
-def test_the_size_limit_can_be_moved(tmp_path):
+def test_the_size_limit_can_be_changed(tmp_path):
     picture = stills.png(tmp_path / "picture.png", 400, 300)
     statuses = [
         deepscan("scan", picture, "--model", "none", "--max-megapixels", limit).records[0]["status"]
@@ -130,26 +130,26 @@ def test_the_size_limit_can_be_moved(tmp_path):
     assert statuses == ["unsupported", "no_face"]
 
 
-def test_an_empty_folder_is_no_error(tmp_path):
+def test_an_empty_folder_is_not_an_error(tmp_path):
     ran = deepscan("scan", tmp_path, "--model", "none")
     assert ran.code == 0
     assert "no video" in ran.err
 
 
-def test_heic_and_avif_are_taken_from_a_folder():
-    """As phones write them."""
+def test_heic_and_avif_in_a_folder_are_scanned():
+    """Files as phones write them."""
     ran = deepscan("scan", Path(__file__).parents[1] / "media" / "pictures", "--model", "none")
     assert ran.code == 0, ran.err
     found = {os.path.basename(record["path"]): record for record in ran.records}
     assert sorted(found) == ["ignored.heic", "tiles1.avif", "tiles1.heic", "tiles6.heic", "tiles7.avif"]
-    # They show blocks, no face, and are read whole.
+    # They show blocks without a face, and are read completely.
     assert {record["status"] for record in found.values()} == {"no_face"}
     assert {(record["media"]["width"], record["media"]["height"]) for record in found.values()} == {(160, 96)}
     assert {record["media"]["decoder"] for record in found.values()} == {"pillow"}
     assert "skipped in folders: 1 .md" in ran.err
 
 
-def test_an_error_spells_out_what_would_change_a_terminal(tmp_path):
+def test_errors_escape_control_characters(tmp_path):
     lines = deepscan("scan", "gone\x1b[31m\u202e.mp4", cwd=tmp_path).refused(2)
     assert "\\x1b[31m\\u202e" in lines[0] and "\x1b" not in lines[0] + lines[1]
     out = tmp_path / "red\x1b[31m.jsonl"

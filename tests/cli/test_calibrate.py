@@ -10,7 +10,7 @@ from tests.command import deepscan
 from tests.evaluation.replica import benchmark
 
 
-def test_a_card_gets_thresholds_fitted_to_half_of_the_groups(tmp_path):
+def test_a_card_gets_thresholds_fitted_on_half_of_the_groups(tmp_path):
     toy.model(tmp_path / "toy")
     kinds = {
         "CelebDFv2_real": {f"r{at}": [5 * at] for at in range(24)},
@@ -30,18 +30,18 @@ def test_a_card_gets_thresholds_fitted_to_half_of_the_groups(tmp_path):
 
 
 @pytest.mark.parametrize("beside", [False, True])
-def test_the_card_of_a_model_that_came_with_deepscan_stays_as_it_is(beside, tmp_path):
-    """Also beside a folder of its name that is not a model."""
+def test_the_card_of_a_built_in_model_is_not_changed(beside, tmp_path):
+    """Also if there is a folder with its name that is not a model."""
     if beside:
         (tmp_path / "convnet").mkdir()
     ran = deepscan("calibrate", "--model", "convnet", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.USAGE)
-    assert "came with deepscan" in error
+    assert "cannot be changed" in error
     assert "--model" in hint
 
 
-def test_a_way_to_fit_that_is_unknown_is_refused(tmp_path):
+def test_an_unknown_fit_is_refused(tmp_path):
     ran = deepscan("calibrate", "--model", "m", "--fit", "platt", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.USAGE)
     assert "'platt' is not one of 'temperature', 'isotonic'" in error
-    assert hint == "hint: deepscan calibrate --help shows what there is"
+    assert hint == "hint: run: deepscan calibrate --help"

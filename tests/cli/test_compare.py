@@ -6,7 +6,7 @@ from deepscan.errors import ExitCode
 from tests.command import deepscan
 
 
-def test_two_files_are_compared_on_what_both_have(tmp_path):
+def test_two_files_are_compared_on_their_common_videos(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     for name, noise in (("a", 0.1), ("b", 2.0)):
@@ -24,8 +24,8 @@ def test_two_files_are_compared_on_what_both_have(tmp_path):
     auc = float(second.removeprefix("b.csv: AUC "))
     assert difference.startswith(f"difference {1 - auc:+.4f}, 95 % ")
     assert difference.endswith("(DeLong)")
-    assert "on 29 fakes and 29 reals that both have scored" in rest
-    assert "a.csv: 2 not in the other file, 0 in both without a score" in rest
+    assert "on 29 fake and 29 real videos that both scored" in rest
+    assert "a.csv: 2 videos are not in the other file, 0 are in both but have no score" in rest
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

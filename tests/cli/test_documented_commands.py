@@ -1,4 +1,4 @@
-"""Every command that a page shows can be typed as it stands; and choices are those of the registries."""
+"""Commands in the documentation are valid, and choices match the registries."""
 
 import re
 import shlex
@@ -25,7 +25,7 @@ FENCED = re.compile(r"^```(?:sh|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def shown():
-    """Commands as words: of indented and fenced lines, and of whole snippets between backticks."""
+    """Commands as words, from indented and fenced lines and from snippets in backticks."""
     found = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
@@ -33,9 +33,9 @@ def shown():
         snippets += [line for block in FENCED.findall(text) for line in block.splitlines()]
         for snippet in snippets:
             for part in re.split(r"[|;]|&&", " ".join(snippet.split())):
-                # A crontab's line begins with its times, and an environment's command with its folder.
+                # A crontab line starts with its times, and a command in an environment with its folder.
                 command = re.sub(r"^(?:.* )?\S*/bin/(?=deepscan )", "", part.split(" #")[0].strip())
-                # architecture.md adds a decoder `opencv`, as an example.
+                # architecture.md adds a decoder `opencv` as an example.
                 if command.startswith("deepscan ") and "..." not in command and "opencv" not in command:
                     found[command.replace("analyse NAME", "analyse cost")] = None
     return [pytest.param(shlex.split(command)[1:], id=command) for command in found]
@@ -56,6 +56,6 @@ def test_its_options_exist(words):
         group.make_context(group.name, rest)
 
 
-def test_choices_that_are_written_down_are_all_there_are():
+def test_choices_cover_all_protocol_rows():
     rows = {row for name in PROTOCOLS.names for row in PROTOCOLS.get(name).sets}
     assert rows <= set(get_args(options.MethodName))

@@ -1,4 +1,4 @@
-"""`deepscan eval` as a user runs it, on benchmarks so small that every figure is known by hand."""
+"""`deepscan eval` as a user runs it, on benchmarks small enough to check results by hand."""
 
 import json
 import re
@@ -43,11 +43,11 @@ def evaluate(place, *more, model="./toy", **env):
 
 
 def rows(out):
-    """The lines of tables as cells, by their first one."""
+    """The rows of tables as cells, by the first cell."""
     return {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
 
 
-def test_run_as_it_is_shown_without_data_it_says_what_to_put_where(tmp_path):
+def test_without_data_it_says_which_files_are_needed(tmp_path):
     ran = deepscan("eval", "--protocol", "cross-dataset", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.MISSING)
     tests = PROTOCOLS.get("cross-dataset").sets["qtfp"]
@@ -60,23 +60,23 @@ def test_run_as_it_is_shown_without_data_it_says_what_to_put_where(tmp_path):
         assert what.startswith(f"missing: {test.name}: ")
         assert f"deepscan prepare {test.dataset} --root DIR --out data" in what
         assert where == f"  DIR: {layout.expects}"
-        assert origin == f"  given out: {layout.origin}"
+        assert origin == f"  to get it: {layout.origin}"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_generators_that_are_missing_are_told_with_where_to_fetch_them(tmp_path):
+def test_missing_generators_are_listed_with_their_source(tmp_path):
     ran = deepscan("eval", "--protocol", "universal", cwd=tmp_path)
     ran.refused(ExitCode.MISSING)
-    told = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
-    assert [line.split(": ")[1] for line in told] == list(GENERATORS)
-    assert all("github.com/" in line and "in data there must be" in line for line in told)
+    lines = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
+    assert [line.split(": ")[1] for line in lines] == list(GENERATORS)
+    assert all("github.com/" in line and "in data there must be" in line for line in lines)
 
 
-def test_a_protocol_gives_its_table_alone_on_stdout_and_files_beside(place, tmp_path):
+def test_a_protocol_prints_only_its_table_and_writes_files(place, tmp_path):
     out = tmp_path / "out"
     ran = evaluate(place, "--available", "--out", out, "--progress", "plain")
     assert ran.code == 0, ran.err
-    # Of six pairs five are in order; the paper prints 0.960.
+    # Five of six pairs are in order; the paper has 0.960.
     assert rows(ran.out)["Celeb-DF-v2"][:2] == ["4+6", "0.750"], "the table of frames comes last"
     (line,) = [line for line in ran.out.splitlines() if "0.960" in line]
     assert line.split()[:3] == ["Celeb-DF-v2", "2+3", "0.833"]
@@ -86,8 +86,8 @@ def test_a_protocol_gives_its_table_alone_on_stdout_and_files_beside(place, tmp_
     assert "missing" not in ran.out
     assert "Celeb-DF-v2 5/5" in ran.err
     assert ran.err.splitlines()[-1].startswith(f"in {out}: report.json, videos-corrected")
-    told = json.loads((out / "report.json").read_text())
-    assert [(each["test"], each["level"]) for each in told["results"]] == [
+    report = json.loads((out / "report.json").read_text())
+    assert [(each["test"], each["level"]) for each in report["results"]] == [
         ("Celeb-DF-v2", "frame"),
         ("Celeb-DF-v2", "video"),
     ]
@@ -97,7 +97,7 @@ def test_a_protocol_gives_its_table_alone_on_stdout_and_files_beside(place, tmp_
     assert (again.code, again.out, again.err) == (0, ran.out, "")
 
 
-def test_an_evaluation_is_not_put_upon_another(place, tmp_path):
+def test_an_evaluation_does_not_overwrite_another(place, tmp_path):
     out = tmp_path / "out"
     first = evaluate(place, "--set", "Celeb-DF-v2", "--out", out)
     assert first.code == 0, first.err
@@ -105,23 +105,23 @@ def test_an_evaluation_is_not_put_upon_another(place, tmp_path):
     error, hint = ran.refused(ExitCode.CONTRACT)
     assert "frames was 32, is 1" in error
     assert "--overwrite" in hint
-    anew = evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1", "--overwrite")
-    assert anew.code == 0, anew.err
-    # The first frame alone: 10 and 120 against 40, 90 and 200.
-    assert rows(anew.out)["Celeb-DF-v2"][:2] == ["2+3", "0.667"]
+    again = evaluate(place, "--set", "Celeb-DF-v2", "--out", out, "--frames", "1", "--overwrite")
+    assert again.code == 0, again.err
+    # Only the first frame: 10 and 120 against 40, 90 and 200.
+    assert rows(again.out)["Celeb-DF-v2"][:2] == ["2+3", "0.667"]
 
 
 def test_robustness_is_a_table_of_levels_and_a_plot(place, tmp_path):
     ran = evaluate(place, "--protocol", "robustness", "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
-    # 200, 160 above both reals, 100 above one, 40 above none; these crops are of one colour.
+    # 200 and 160 are above both reals, 100 above one, 40 above none; each crop has one colour.
     for name in ("blur", "contrast", "resizing"):
         assert rows(ran.out)[name] == ["0.625"] * 6 + ["+0.0%"]
     assert rows(ran.out)["FF-NT"] == ["2", "0.500", *rows(ran.out)["FF-NT"][2:]]
     assert (tmp_path / "out" / "robustness.png").is_file()
 
 
-def test_both_ways_to_count_stand_one_below_the_other(place, tmp_path):
+def test_both_countings_have_a_table(place, tmp_path):
     ran = evaluate(place, "--protocol", "in-domain", "--counting", "both", "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
     heads = [line.strip() for line in ran.out.splitlines() if line.startswith("per ")]
@@ -146,17 +146,17 @@ f2,fake,,lips
 """
 
 
-def test_anybodys_scores_are_measured_and_written(tmp_path):
+def test_scores_of_any_detector_are_evaluated_and_written(tmp_path):
     (tmp_path / "mine.csv").write_text(SCORES)
     ran = deepscan("eval", "--scores", "mine.csv", "--out", "out", cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert rows(ran.out)["all"][:2] == ["2+2", "0.750"]
     assert rows(ran.out)["swap"][:2] == ["1", "0.500"]
     assert rows(ran.out)["lips"][:2] == ["1", "1.000"]
-    assert "all: without a score: 1 no_score (exclude)" in ran.out.splitlines()
-    told = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert told["scores"] == "mine.csv"
-    assert told["results"][0]["coverage"]["missing"] == {"no_score": 1}
+    assert "all: not scored: 1 no_score (exclude)" in ran.out.splitlines()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["scores"] == "mine.csv"
+    assert report["results"][0]["coverage"]["missing"] == {"no_score": 1}
     for name in ("roc.png", "scores.png"):
         assert cv2.imread(str(tmp_path / "out" / name)) is not None
     counted = deepscan("eval", "--scores", "mine.csv", "--missing", "as-real", cwd=tmp_path)
@@ -164,7 +164,7 @@ def test_anybodys_scores_are_measured_and_written(tmp_path):
     assert counted.err == ""
 
 
-def test_scores_of_frames_stand_under_their_level(tmp_path):
+def test_scores_of_frames_have_their_own_table(tmp_path):
     lines = [f"v{at},{at % 2},{at / 10},{frame}" for at in range(4) for frame in range(3)]
     (tmp_path / "frames.csv").write_text("\n".join(["video,label,score,frame", *lines]) + "\n")
     ran = deepscan("eval", "--scores", "frames.csv", cwd=tmp_path)
@@ -173,7 +173,7 @@ def test_scores_of_frames_stand_under_their_level(tmp_path):
     assert [line.split()[1] for line in ran.out.splitlines() if line.startswith("all ")] == ["2+2", "6+6"]
 
 
-def test_one_class_alone_has_a_word_on_why_there_is_no_figure(tmp_path):
+def test_with_one_class_the_reason_for_a_missing_result_is_shown(tmp_path):
     (tmp_path / "s.csv").write_text("video,label,score\na,1,0.1\nb,1,0.9\n")
     ran = deepscan("eval", "--scores", "s.csv", "--counting", "as-published", cwd=tmp_path, COLUMNS="80")
     assert ran.code == 0, ran.err
@@ -182,28 +182,28 @@ def test_one_class_alone_has_a_word_on_why_there_is_no_figure(tmp_path):
     assert lines[0] == "per video, as-published counting", "a title is not broken where its table ends"
 
 
-def test_a_folder_that_cannot_be_made_is_a_wrong_option(tmp_path):
+def test_a_folder_that_cannot_be_created_is_a_usage_error(tmp_path):
     (tmp_path / "s.csv").write_text(SCORES)
     ran = deepscan("eval", "--scores", "s.csv", "--out", "s.csv", cwd=tmp_path)
     error, hint = ran.refused(ExitCode.USAGE)
-    assert error == "error: s.csv cannot be written into: File exists"
+    assert error == "error: cannot write to folder s.csv: File exists"
     assert "--out" in hint
 
 
-def test_crops_that_are_not_where_a_file_says_are_named(place, tmp_path):
-    stated = {
+def test_missing_crops_are_named(place, tmp_path):
+    content = {
         "X": {kind: {"test": {"v": {"label": kind, "frames": ["a/0.png"]}}} for kind in ("real", "fake")}
     }
-    (tmp_path / "Celeb-DF-v2.json").write_text(json.dumps({"Celeb-DF-v2": stated["X"]}))
+    (tmp_path / "Celeb-DF-v2.json").write_text(json.dumps({"Celeb-DF-v2": content["X"]}))
     ran = evaluate(place, "--data", tmp_path, "--set", "Celeb-DF-v2")
     ran.refused(ExitCode.MISSING)
-    (told,) = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
-    assert "such as a/0.png" in told
-    assert "--root" in told
+    (note,) = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
+    assert "such as a/0.png" in note
+    assert "--root" in note
     assert "given out" not in ran.err, "the data set is there, its crops are not"
 
 
-def test_records_of_a_scan_are_held_against_labels(tmp_path):
+def test_records_of_a_scan_are_evaluated_with_labels(tmp_path):
     (tmp_path / "clips.csv").write_text(INDEX)
     scored = {"a": 0.4, "b": 0.3, "c": 0.9, "d": 0.7, "e": 0.5, "f": 0.45}
     lines = [record(tmp_path / f"{name}.mp4", track(score, score)) for name, score in scored.items()]
@@ -241,20 +241,20 @@ def test_records_of_a_scan_are_held_against_labels(tmp_path):
         (["--scores", "s.csv", "--model", "m"], "--model has no effect with --scores", "leave --model out"),
         (["--scores", "s.csv", "--frames", "8"], "--frames has no effect", "leave --frames out"),
         (["--analysis", "cost", "depth=2"], "--analysis", "deepscan analyse cost depth=2 --model ./toy"),
-        (["--analysis=cost"], "no option --analysis", "type: deepscan analyse cost --model ./toy"),
-        (["--calibrate", "isotonic"], "no option", "type: deepscan calibrate --fit isotonic --model ./toy"),
-        (["--compare", "a.csv", "b.csv"], "no option --compare", "type: deepscan compare a.csv b.csv"),
-        (["--tables", "corit-frame"], "no option --tables", "type: deepscan tables corit-frame"),
+        (["--analysis=cost"], "no option --analysis", "run: deepscan analyse cost --model ./toy"),
+        (["--calibrate", "isotonic"], "no option", "run: deepscan calibrate --fit isotonic --model ./toy"),
+        (["--compare", "a.csv", "b.csv"], "no option --compare", "run: deepscan compare a.csv b.csv"),
+        (["--tables", "corit-frame"], "no option --tables", "run: deepscan tables corit-frame"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_one_error_and_one_hint(place, options, error, hint):
-    # What takes no model is called without one.
+def test_wrong_options_give_one_error_and_one_hint(place, options, error, hint):
+    # Commands that need no model are run without one.
     alone = {"--scores", "--records"} & set(options)
     ran = evaluate(place, *options, model=None if alone else "./toy")
-    told = ran.refused(ExitCode.USAGE)
-    assert error in told[0]
-    assert hint in told[1]
+    lines = ran.refused(ExitCode.USAGE)
+    assert error in lines[0]
+    assert hint in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -273,14 +273,14 @@ def test_no_table_is_broken_at_eighty_columns(place, tmp_path, arguments, whole,
     ran = at_a_terminal("-m", "deepscan", "eval", "--model", "./toy", "--out", tmp_path / "out", *arguments)
     assert ran.code == 0, ran.screen
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", ran.screen).replace("\r\n", "\n")
-    # A line with a carriage return is a bar's; the last one says where files lie, which may be long.
+    # A line with a carriage return belongs to a bar; the last line has a path, which may be long.
     lines = [line for line in shown.split("\n") if "\r" not in line and not line.startswith("in ")]
     assert max(map(len, lines)) <= 80
     assert "…" not in shown
     assert any(" ".join(line.split()).startswith(whole) or whole in line for line in lines)
 
 
-def test_a_terminal_sees_how_far_it_is_and_a_pipe_gets_the_table_alone(place, tmp_path, monkeypatch):
+def test_a_terminal_shows_progress_and_a_pipe_gets_only_the_table(place, tmp_path, monkeypatch):
     monkeypatch.chdir(place)
     command = ("eval", "--model", "./toy", "--set", "Celeb-DF-v2", "--out", tmp_path / "out")
     ran = at_a_terminal("-m", "deepscan", *command, piped=True)

@@ -1,4 +1,4 @@
-"""One test for each exit code, and the form of every failure."""
+"""One test for each exit code, and the format of every error."""
 
 import json
 import os
@@ -49,11 +49,11 @@ def test_0_every_input_has_an_outcome(tmp_path):
     ],
     ids=lambda arguments: " ".join(os.path.basename(str(a)) for a in arguments),
 )
-def test_2_wrong_usage_says_what_to_do_instead(arguments, tmp_path):
+def test_2_wrong_usage_has_a_hint(arguments, tmp_path):
     deepscan(*arguments, cwd=tmp_path).refused(ExitCode.USAGE)
 
 
-def test_2_an_output_that_is_there_is_not_overwritten(tmp_path):
+def test_2_an_existing_output_is_not_overwritten(tmp_path):
     out = tmp_path / "out.jsonl"
     out.write_text("precious\n")
     lines = deepscan("scan", HOPPER, "--model", "none", "--out", out).refused(ExitCode.USAGE)
@@ -68,7 +68,7 @@ def test_3_some_inputs_failed(tmp_path):
     assert {record["status"] for record in ran.records} == {"ok", "decode_error"}
 
 
-def test_4_weights_that_are_not_those_of_the_card(tmp_path):
+def test_4_weights_do_not_match_the_card(tmp_path):
     folder = toy.model(tmp_path / "toy")
     with (folder / "model.onnx").open("ab") as file:
         file.write(b"\0")
@@ -76,7 +76,7 @@ def test_4_weights_that_are_not_those_of_the_card(tmp_path):
     assert "SHA-256" in lines[0]
 
 
-def test_4_a_golden_score_that_is_not_reached(tmp_path):
+def test_4_a_golden_score_does_not_match(tmp_path):
     folder = toy.model(tmp_path / "toy", golden=Golden(0.999))
     lines = deepscan("scan", HOPPER, "--model", folder, *QUICK).refused(ExitCode.CONTRACT)
     assert "golden" in lines[0]
@@ -92,13 +92,13 @@ def test_4_a_resumed_run_with_other_parameters(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--device", "--faces-device"])
-def test_5_a_device_that_is_not_there(option):
+def test_5_a_missing_device(option):
     ran = deepscan("scan", HOPPER, option, "cuda", CUDA_VISIBLE_DEVICES="")
     lines = ran.refused(ExitCode.MISSING)
     assert f"{option} cuda" in lines[0] and f"{option} cpu" in lines[1]
 
 
-def test_10_only_where_it_was_asked_for(tmp_path):
+def test_10_only_with_fail_on(tmp_path):
     fake = toy.model(tmp_path / "fake", bias=9.0)
     assert deepscan("scan", HOPPER, "--model", fake, *QUICK).code == ExitCode.OK
     empty = awkward.empty(tmp_path / "empty.mp4")
@@ -111,7 +111,7 @@ def test_10_only_where_it_was_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_130_and_143_leave_what_was_written_and_what_ran(tmp_path, number, code):
+def test_130_and_143_keep_records_and_run_file(tmp_path, number, code):
     for index in range(40):
         (tmp_path / f"{index:02}.mp4").write_bytes(HOPPER.read_bytes())
     out = tmp_path / "out.jsonl"
@@ -139,7 +139,7 @@ def test_0_a_scan_under_nohup_survives_its_terminal(tmp_path):
     assert len(journal(out)) == 10
 
 
-def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
+def test_1_a_bug_has_one_line_and_a_traceback_only_with_debug():
     broken = (
         "import deepscan.scanning.paths as i, deepscan.cli as c\ni.collect = lambda *a, **k: {}['oops']\n"
     )
@@ -152,14 +152,14 @@ def test_1_a_defect_is_one_line_and_its_traceback_only_with_debug():
         assert "hint: this is a bug in deepscan" in ran.err
 
 
-def test_4_a_model_that_does_not_take_the_crops_of_its_card(tmp_path):
+def test_4_a_model_does_not_accept_the_crops_of_its_card(tmp_path):
     folder = toy.model(tmp_path / "toy", side=64)
     card = (folder / "card.yaml").read_text()
     (folder / "card.yaml").write_text(card.replace("side: 64", "side: 32"))
     deepscan("scan", HOPPER, "--model", folder, *QUICK).refused(ExitCode.CONTRACT)
 
 
-def test_4_weights_that_cannot_be_loaded_though_their_hash_is_right(tmp_path):
+def test_4_weights_with_the_right_hash_cannot_be_loaded(tmp_path):
     folder = toy.model(tmp_path / "toy")
     old = sha256_of(folder / "model.onnx")
     (folder / "model.onnx").write_bytes(b"no onnx")

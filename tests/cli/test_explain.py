@@ -1,4 +1,4 @@
-"""`scan --explain`: what each score was taken from, beside it in the record."""
+"""`scan --explain`: what each score is based on, in the record."""
 
 import csv
 import json
@@ -24,15 +24,15 @@ def scan(video, model, *more):
 
 def test_every_scored_face_is_explained_and_nothing_else_changes(model):
     (plain,) = scan(SAMPLES / "two_persons.mp4", model).records
-    (told,) = scan(SAMPLES / "two_persons.mp4", model, "--explain").records
-    scored = [frame for frame in told["frames"] if frame["score"] is not None]
+    (explained,) = scan(SAMPLES / "two_persons.mp4", model, "--explain").records
+    scored = [frame for frame in explained["frames"] if frame["score"] is not None]
     assert len(scored) == 6
     for frame in scored:
         explanation = frame.pop("explanation")
         assert frame["score"] == pytest.approx(1 / (1 + np.exp(-explanation["mean"])), abs=1e-5)
         assert explanation["patches"]["grid"] == 4
-    assert told["frames"] == plain["frames"]
-    assert told.keys() == plain.keys()
+    assert explained["frames"] == plain["frames"]
+    assert explained.keys() == plain.keys()
 
 
 def test_a_frame_without_a_face_has_nothing_to_explain(model):
@@ -40,19 +40,19 @@ def test_a_frame_without_a_face_has_nothing_to_explain(model):
     assert all("explanation" not in frame for frame in record["frames"])
 
 
-def test_the_embedded_model_shows_what_each_place_says():
+def test_the_embedded_model_maps_the_score_of_each_position():
     (record,) = deepscan("scan", HOPPER, "--frames", "1", "--explain").records
     (track,) = record["tracks"]
     margins = record["frames"][0]["explanation"]["margins"]
     low, high = margins["range"]
     places = low + np.array(margins["maps"]) * (high - low) / 255
     assert places.shape == (1, margins["grid"] ** 2)
-    # the logit of the score is their mean; each is rounded by half a step
+    # the logit of the score is their mean; rounding changes each by at most half a step
     logit = np.log(track["raw"] / (1 - track["raw"]))
     assert places.mean() == pytest.approx(logit, abs=0.5 * (high - low) / 255 + 1e-3)
 
 
-def test_a_model_that_gives_scores_alone_is_told_of_once(tmp_path):
+def test_a_model_without_explanations_is_reported_once(tmp_path):
     bare = toy.model(tmp_path / "bare")
     ran = scan(SAMPLES, bare, "--explain")
     assert ran.code == 0
@@ -65,21 +65,21 @@ def test_a_model_that_gives_scores_alone_is_told_of_once(tmp_path):
     )
 
 
-def test_a_table_says_that_it_does_not_show_explanations(model, tmp_path):
+def test_a_table_warns_that_it_shows_no_explanations(model, tmp_path):
     arguments = ("scan", SAMPLES / "no_face.mp4", "--model", model, "--frames", "1", "--explain")
     shown = at_a_terminal("-m", "deepscan", *arguments).screen
-    assert "name a file with --out" in " ".join(shown.split())
+    assert "add --out FILE" in " ".join(shown.split())
     shown = at_a_terminal("-m", "deepscan", *arguments, "--out", tmp_path / "out.jsonl").screen
     assert "name a file" not in shown
 
 
-def test_a_run_is_gone_on_with_as_it_was_begun(model, tmp_path):
+def test_a_resumed_run_keeps_explaining(model, tmp_path):
     out = tmp_path / "out.csv"
     assert scan(HOPPER, model, "--explain", "--out", out).code == 0
     run = json.loads((tmp_path / "out.run.json").read_text())
     assert run["parameters"]["explain"] is True
     assert run["model"]["evidence"] == ["mean", "patches"]
-    # What is not given again is the run's own.
+    # Options that are not repeated come from the run.
     assert scan(HOPPER, model, "--out", out, "--resume").code == 0
     plain = tmp_path / "plain.jsonl"
     assert scan(HOPPER, model, "--out", plain).code == 0

@@ -1,4 +1,4 @@
-"""`deepscan export`: a model folder in, one that scans without torch out."""
+"""`deepscan export`: makes a model folder that scans without torch."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import deepscan as run
 
 
-def test_an_exported_model_gives_the_models_scores(tmp_path):
+def test_an_exported_model_gives_the_same_scores(tmp_path):
     out = tmp_path / "light"
     done = run("export", "--model", DEFAULT_MODEL, "--out", out)
     assert done.code == 0, done.err
@@ -19,7 +19,7 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
     side = card.crop.input_side
     crops = np.random.default_rng(0).integers(0, 256, (3, side, side, 3)).astype(np.uint8)
     expected = Scorer(own, engine="torch", device="cpu").score(crops)
-    # Two runtimes in float32; the export's gate allows 1e-3.
+    # Two runtimes in float32; export allows a difference of 1e-3.
     np.testing.assert_allclose(Scorer(card, device="cpu").score(crops), expected, atol=1e-4)
     assert Scorer(card, device="cpu").engine.precision == "fp32", "the file in 8 bits stayed behind"
     again = run("export", "--model", DEFAULT_MODEL, "--out", out)
@@ -38,7 +38,7 @@ def test_an_exported_model_gives_the_models_scores(tmp_path):
         (("--model", "convne"), "did you mean"),
     ],
 )
-def test_a_slip_is_a_usage_error(arguments, word, tmp_path):
+def test_wrong_options_are_usage_errors(arguments, word, tmp_path):
     done = run("export", *arguments, "--out", tmp_path / "x")
     assert done.code == 2
     assert word in done.err

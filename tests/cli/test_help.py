@@ -1,4 +1,4 @@
-"""What `--help` shows: examples that can be typed, exit codes, recipes; and all of it in 80 columns."""
+"""`--help` shows valid examples, exit codes and recipes, in 80 columns."""
 
 import shlex
 
@@ -15,7 +15,7 @@ GROUP = typer.main.get_command(build())
 
 
 def commands(group=GROUP, before=""):
-    """Return each command by its whole name, the groups included."""
+    """Return each command by its full name, including groups."""
     found = {}
     for name, command in group.commands.items():
         found[f"{before}{name}"] = command
@@ -25,12 +25,12 @@ def commands(group=GROUP, before=""):
 
 
 def shown_help(name):
-    """Return the lines that `--help` shows in 80 columns, without the spaces that fill them."""
+    """Return the lines that `--help` shows in 80 columns, without trailing spaces."""
     return [line.rstrip() for line in deepscan(*name.split(), "--help", COLUMNS="80").out.splitlines()]
 
 
 def section(lines, heading):
-    """Return the lines below a heading, to the next empty one."""
+    """Return the lines below a heading, up to the next empty one."""
     rest = lines[lines.index(f" {heading}:") + 1 :]
     return rest[: rest.index("")]
 
@@ -45,13 +45,13 @@ def test_every_command_has_its_exit_codes():
 
 
 @pytest.mark.parametrize("name", ["", *commands()])
-def test_help_lists_the_exit_codes_of_its_command_and_no_others(name):
+def test_help_lists_only_the_exit_codes_of_its_command(name):
     lines = shown_help(name)
     assert [int(line.split()[0]) for line in section(lines, "Exit codes")] == list(codes_of(name))
     assert max(map(len, lines)) <= 80
 
 
-def test_code_10_belongs_to_scan_alone():
+def test_only_scan_has_code_10():
     assert [name for name in COMMAND_CODES if name and ExitCode.FOUND_FAKE in codes_of(name)] == ["scan"]
     assert all(set(COMMON) <= set(codes_of(name)) for name in COMMAND_CODES)
 
@@ -74,7 +74,7 @@ def test_examples_are_commands_with_options_that_exist(name):
         group.make_context(group.name, rest, resilient_parsing=False)
 
 
-def test_train_lists_every_recipe_on_a_line_of_its_own():
+def test_train_lists_every_recipe_on_one_line():
     lines = section(shown_help("train"), "Recipes")
     assert [line.split()[0] for line in lines] == list(packaged_recipes())
     assert all(len(line.split()) > 2 and line.endswith(".") for line in lines)

@@ -1,4 +1,4 @@
-"""`deepscan models` as a user runs it: what it lists, what it installs and refuses, how it ends."""
+"""`deepscan models` as a user runs it: lists, installs, refuses, and exits with the right code."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from tests.models import replicas
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A cache with a model that the command has installed, and what it said."""
+    """A cache with a model installed by the command, and the output of the command."""
     cache = tmp_path_factory.mktemp("cache")
     torch.save(replicas.effort(), cache / "effort.pth")
     done = run("models", "import", cache / "effort.pth", "--as", "mine", XDG_CACHE_HOME=str(cache))
     return cache, done
 
 
-def test_importing_says_where_the_model_is(installed):
+def test_import_prints_the_folder_of_the_model(installed):
     cache, done = installed
     assert done.code == 0, done.err
     folder = cache / "deepscan" / "models" / "mine"
@@ -36,8 +36,8 @@ def test_the_list_is_json_when_piped(installed, words):
 
 
 def test_info_is_yaml(installed):
-    told = yaml.safe_load(run("models", "info", "mine", XDG_CACHE_HOME=str(installed[0])).out)
-    assert told["card"]["source"]["layout"] == "effort" and told["state"] == "installed"
+    model_info = yaml.safe_load(run("models", "info", "mine", XDG_CACHE_HOME=str(installed[0])).out)
+    assert model_info["card"]["source"]["layout"] == "effort" and model_info["state"] == "installed"
 
 
 def test_a_changed_file_does_not_verify(installed, tmp_path):
@@ -70,14 +70,14 @@ def test_a_changed_file_does_not_verify(installed, tmp_path):
         (("imprt",), 2, "deepscan models --help"),
     ],
 )
-def test_what_goes_wrong_is_said_with_what_to_do(arguments, code, word, tmp_path):
+def test_errors_say_what_to_do(arguments, code, word, tmp_path):
     done = run("models", *arguments, XDG_CACHE_HOME=str(tmp_path))
     assert done.code == code
     assert word in done.err + done.out
     assert "Traceback" not in done.err
 
 
-def test_a_scan_never_fetches_a_known_model(tmp_path):
+def test_scan_never_downloads_a_known_model(tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"")
     done = run("scan", tmp_path / "clip.mp4", "--model", "gend", XDG_CACHE_HOME=str(tmp_path))
     assert done.code == 5

@@ -24,7 +24,7 @@ from tests.terminal import at_a_terminal
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Plain folders: four real videos, one of them without a face, a swapped one and one that is empty."""
+    """Plain folders: four real videos (one without a face), a swapped one and an empty file."""
     root = tmp_path_factory.mktemp("mine")
     for name in ("real_astronaut", "real_hopper", "two_persons", "no_face"):
         (root / "real").mkdir(exist_ok=True)
@@ -41,7 +41,7 @@ def command(root, out, *more):
 
 @pytest.fixture(scope="module")
 def whole(root, tmp_path_factory):
-    """An uninterrupted run, and the folder that it wrote."""
+    """An uninterrupted run, and its output folder."""
     out = tmp_path_factory.mktemp("whole")
     return deepscan(*command(root, out)), out
 
@@ -53,7 +53,7 @@ def lines(out):
     }
 
 
-def test_every_video_has_a_status_and_every_drop_its_reason(whole):
+def test_every_video_has_a_status_and_every_drop_a_reason(whole):
     ran, out = whole
     assert ran.code == ExitCode.SOME_FAILED, "the empty file failed; a video without a face is an outcome"
     assert ran.out == f"{out / 'folders.json'}\n", "nothing but the path on stdout"
@@ -81,7 +81,7 @@ def test_every_video_has_a_status_and_every_drop_its_reason(whole):
     ]
 
 
-def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
+def test_crops_equal_those_of_a_scan(whole):
     _, out = whole
     frames = []
     with DecodePool(DecodeOptions(frames=2), 1) as pool:
@@ -100,17 +100,17 @@ def test_crops_are_those_that_a_scan_makes_of_the_same_frames(whole):
         crop = cv2.imread(str(out / f"folders/real/frames/two_persons/{frame.index:03}.png"))[..., ::-1]
         expected = align(frame.image, found[0].landmarks, CropRecipe())
         assert crop.shape == expected.shape == (256, 256, 3)
-        # A net's sums depend in their last digits on what else is in its batch; a pixel may round otherwise.
+        # The last digits of a network's sums depend on the batch, so that a pixel may be rounded differently.
         assert np.abs(crop.astype(int) - expected).max() <= 1
         assert (crop != expected).mean() < 1e-3
 
 
-def test_kill_9_half_way_and_again_equals_an_uninterrupted_run(root, whole, tmp_path):
+def test_a_run_resumed_after_kill_9_equals_an_uninterrupted_one(root, whole, tmp_path):
     journal = tmp_path / "folders.videos.jsonl"
     done = kill(start(*command(root, tmp_path, "--progress", "none")), journal, 2)
     assert not (tmp_path / "folders.json").exists(), "killed before it had ended"
     again = deepscan(*command(root, tmp_path))
-    assert f"{6 - done} of 6 videos to cut, {done} done before" in again.err
+    assert f"{6 - done} of 6 videos to cut, {done} already done" in again.err
     ran, out = whole
     assert again.code == ran.code
     assert lines(tmp_path) == lines(out)
@@ -120,7 +120,7 @@ def test_kill_9_half_way_and_again_equals_an_uninterrupted_run(root, whole, tmp_
     assert all((tmp_path / path).read_bytes() == (out / path).read_bytes() for path in same)
 
 
-def test_ctrl_c_says_how_to_go_on(root, tmp_path):
+def test_ctrl_c_shows_how_to_resume(root, tmp_path):
     process = start(*command(root, tmp_path, "--frames", "32"))
     journal = tmp_path / "folders.videos.jsonl"
     wait_for(process, journal)
@@ -130,7 +130,7 @@ def test_ctrl_c_says_how_to_go_on(root, tmp_path):
     assert b"repeat the command" in err
 
 
-def test_a_terminal_gets_a_bar_that_goes_and_a_pipe_plain_lines(root, whole, tmp_path):
+def test_a_terminal_gets_a_transient_bar_and_a_pipe_plain_lines(root, whole, tmp_path):
     limited = command(root, tmp_path, "--limit", "2", "--kind", "real")
     ran = at_a_terminal("-m", "deepscan", *limited, piped=True)
     assert (ran.code, ran.out) == (0, f"{tmp_path / 'folders.json'}\n")
@@ -140,10 +140,10 @@ def test_a_terminal_gets_a_bar_that_goes_and_a_pipe_plain_lines(root, whole, tmp
     assert "━" not in whole[0].err
 
 
-def test_a_models_own_recipe_cuts_and_is_stated(root, tmp_path):
+def test_the_crop_recipe_of_a_model_is_used_and_recorded(root, tmp_path):
     model = toy.model(tmp_path / "toy", side=64)
     out = tmp_path / "out"
-    # The first real video is the one without a face.
+    # The first real video has no face.
     limited = ("--limit", "2", "--kind", "real", "--progress", "none")
     ran = deepscan(*command(root, out, "--model", model, *limited))
     assert (ran.code, ran.err) == (ExitCode.OK, "")
@@ -155,7 +155,7 @@ def test_a_models_own_recipe_cuts_and_is_stated(root, tmp_path):
     assert "--overwrite" in other[1]
 
 
-def test_the_list_says_of_each_data_set_what_goes_where():
+def test_the_list_shows_the_folders_of_each_data_set():
     ran = deepscan("prepare", "--list")
     assert ran.code == ExitCode.OK
     entries = {entry.splitlines()[0]: entry for entry in ran.out.split("\n\n")}
@@ -172,7 +172,7 @@ def test_the_list_says_of_each_data_set_what_goes_where():
     [
         (["Celeb-DF-v3", "--root", ".", "--out", "o"], ExitCode.USAGE, "did you mean 'Celeb-DF-v"),
         ([], ExitCode.USAGE, "prepare --list"),
-        (["UADFV", "--out", "o"], ExitCode.USAGE, "name its folder"),
+        (["UADFV", "--out", "o"], ExitCode.USAGE, "add --root DIR"),
         (["UADFV", "--root", "."], ExitCode.USAGE, "folder for the crops"),
         (["UADFV", "--root", "nowhere", "--out", "o"], ExitCode.MISSING, "folders real and fake"),
         (["Celeb-DF-v2", "--root", ".", "--out", "o"], ExitCode.MISSING, "List_of_testing_videos.txt"),
@@ -183,12 +183,12 @@ def test_the_list_says_of_each_data_set_what_goes_where():
         (["UADFV", "--root", ".", "--out", "o", "--progress", "much"], ExitCode.USAGE, "prepare --help"),
     ],
 )
-def test_what_is_wrong_is_told_with_what_to_do(arguments, code, words, tmp_path):
+def test_wrong_options_say_what_to_do(arguments, code, words, tmp_path):
     assert words in deepscan("prepare", *arguments, cwd=tmp_path).refused(code)[1]
     assert not (tmp_path / "o").exists() or not any((tmp_path / "o").rglob("*.png"))
 
 
-def test_a_method_of_df40_that_is_not_there_is_left_out_of_all(tmp_path):
+def test_a_missing_method_of_df40_is_skipped(tmp_path):
     base = tmp_path / "Celeb-DF-v2"
     for folder in ("Celeb-real", "YouTube-real", "Celeb-synthesis"):
         (base / folder).mkdir(parents=True)
@@ -201,7 +201,7 @@ def test_a_method_of_df40_that_is_not_there_is_left_out_of_all(tmp_path):
     ran = deepscan("prepare", "df40-cdf", "--root", tmp_path, "--out", out, "--frames", "2")
     assert ran.code == ExitCode.OK, ran.err
     assert ran.out == f"{out / 'simswap_cdf.json'}\n"
-    assert "left out: uniface_cdf" in ran.err
+    assert "skipped: uniface_cdf" in ran.err
     assert [video.kind for video in read_benchmark(out / "simswap_cdf.json").videos] == [
         "simswap_Real",
         "simswap_Fake",

@@ -1,4 +1,4 @@
-"""What is told of a prepared data set, whatever its videos are called."""
+"""The notes on a prepared data set, whatever the names of its videos."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def line(name, status="ok", detail="", **more):
     return {**kept, "status": status, "detail": detail, **more}
 
 
-def told(capsys, *lines, style="plain", **more):
+def notes(capsys, *lines, style="plain", **more):
     prepared = Prepared(
         Path("x.json"),
         Path("x.videos.jsonl"),
@@ -31,25 +31,25 @@ def told(capsys, *lines, style="plain", **more):
     return captured.err.splitlines()
 
 
-def test_videos_of_the_same_bytes_are_counted_and_some_named(capsys):
+def test_identical_videos_are_counted_and_two_named(capsys):
     lines = [line(name) for name in "abcde"]
-    (said,) = [row for row in told(capsys, *lines, same=((lines[0], lines[3]),)) if "byte-equal" in row]
-    assert said == "taken, but byte-equal to another: 2 (fake/test/a = fake/test/d)"
-    (said,) = [
-        row for row in told(capsys, *lines, same=(tuple(lines[:3]), tuple(lines[3:]))) if "byte-equal" in row
+    (note,) = [row for row in notes(capsys, *lines, same=((lines[0], lines[3]),)) if "identical" in row]
+    assert note == "used, but identical to another: 2 (fake/test/a = fake/test/d)"
+    (note,) = [
+        row for row in notes(capsys, *lines, same=(tuple(lines[:3]), tuple(lines[3:]))) if "identical" in row
     ]
-    assert said == "taken, but byte-equal to another: 5 (fake/test/a = fake/test/b, ...)"
-    assert not any("byte-equal" in row for row in told(capsys, *lines))
+    assert note == "used, but identical to another: 5 (fake/test/a = fake/test/b, ...)"
+    assert not any("identical" in row for row in notes(capsys, *lines))
 
 
-def test_no_name_changes_the_terminal_or_makes_a_line(capsys):
-    rows = told(capsys, line("red\x1b[31m\nline", "error", "bad\rness"), line("good"))
+def test_control_characters_in_names_are_escaped(capsys):
+    rows = notes(capsys, line("red\x1b[31m\nline", "error", "bad\rness"), line("good"))
     assert "dropped: 1 error: bad\\rness (fake/test/red\\x1b[31m\\nline)" in rows
 
 
-def test_frequent_reasons_are_told_and_the_rest_counted(capsys):
+def test_frequent_reasons_are_shown_and_the_rest_counted(capsys):
     lines = [line(f"v{at}", "error", f"reason {at}") for at in range(MOST_REASONS + 2)]
-    rows = told(capsys, *lines, line("w", "error", "reason 9"))
+    rows = notes(capsys, *lines, line("w", "error", "reason 9"))
     dropped = [row for row in rows if row.startswith("dropped")]
     assert dropped[0] == "dropped: 2 error: reason 9 (fake/test/v9, ...)"
     assert dropped[1:] == [
@@ -59,5 +59,5 @@ def test_frequent_reasons_are_told_and_the_rest_counted(capsys):
 
 
 @pytest.mark.parametrize(("style", "rows"), [("plain", True), ("none", False)])
-def test_nothing_is_told_where_nothing_is_to_be(capsys, style, rows):
-    assert bool(told(capsys, line("a"), style=style)) == rows
+def test_nothing_is_shown_without_need(capsys, style, rows):
+    assert bool(notes(capsys, line("a"), style=style)) == rows

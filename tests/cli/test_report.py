@@ -1,4 +1,4 @@
-"""`deepscan report`: from a real scan to its page, and what it refuses."""
+"""`deepscan report`: the page of a real scan, and input that it refuses."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.report.made import Page, described, journal, video
 
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory):
-    """Records of two models that disagree, explained, and their page."""
+    """Records of two models that disagree, with explanations, and their page."""
     folder = tmp_path_factory.mktemp("scan")
     models = [
         toy.model(folder / name, bias, explanation=True) for name, bias in (("fake", 4.0), ("clear", -4.0))
@@ -23,7 +23,7 @@ def scanned(tmp_path_factory):
     assert ran.code == 0, ran.err
     made = deepscan("report", out)
     assert made.code == 0, made.err
-    # Nobody is told how far a work of a second is.
+    # There is no progress for a task of one second.
     assert made.err == ""
     assert made.out == f"{folder / 'out.html'}  5 videos\n"
     return out, Page(folder / "out.html")
@@ -39,7 +39,7 @@ def test_the_page_of_a_scan_says_what_its_records_say(scanned):
     charted = [track for record in records for track in record["tracks"] if track["sightings"] > 1]
     assert len(page.all("polyline")) == 3 * len(charted) > 0
     faces = sum(min(3, track["sightings"]) for record in records for track in record["tracks"])
-    # three maps a model, one a colour channel, of each person's three highest faces
+    # three maps per model, one per colour channel, of the three highest faces of each person
     assert len(page.all("image")) == 6 * faces
     judged = [record for record in records if record["verdict"]]
     assert f"say the verdict of all together in 0 of {len(judged)} videos" in page.words
@@ -48,13 +48,13 @@ def test_the_page_of_a_scan_says_what_its_records_say(scanned):
     assert " ".join(run["sessions"][0]["command"]) in page.words
 
 
-def test_the_runs_file_says_what_decided_the_verdicts(scanned):
+def test_the_run_file_has_the_thresholds(scanned):
     run = json.loads(scanned[0].with_suffix(".run.json").read_text())
     assert run["models"]["fake"]["calibration"] == toy.CALIBRATION.to_json()
     assert run["models"]["fake"]["error_rates"] == [], "its card states none, which is not that it has none"
 
 
-def test_a_run_with_an_isotonic_calibration_is_gone_on_with(tmp_path):
+def test_a_run_with_isotonic_calibration_can_be_resumed(tmp_path):
     knots = ((0.1, 0.2), (0.9, 0.8))
     fitted = replace(toy.CALIBRATION, method="isotonic", knots=knots)
     model = toy.model(tmp_path / "toy", calibration=fitted)
@@ -64,7 +64,7 @@ def test_a_run_with_an_isotonic_calibration_is_gone_on_with(tmp_path):
     assert again.code == 0, again.err
 
 
-def test_a_page_that_is_there_is_replaced_only_when_asked(scanned, tmp_path):
+def test_an_existing_page_is_replaced_only_with_overwrite(scanned, tmp_path):
     out, _ = scanned
     page = tmp_path / "page.html"
     page.write_text("mine")
@@ -85,7 +85,7 @@ def test_a_page_that_is_there_is_replaced_only_when_asked(scanned, tmp_path):
         ("a.jsonl", '{"schema": 0}\n', 4, "scan anew"),
     ],
 )
-def test_what_is_no_journal_is_refused_with_what_to_do(tmp_path, name, content, code, hint):
+def test_files_without_records_are_refused_with_a_hint(tmp_path, name, content, code, hint):
     if content is not None:
         (tmp_path / name).write_text(content)
     assert hint in deepscan("report", tmp_path / name).refused(code)[1]
@@ -93,7 +93,7 @@ def test_what_is_no_journal_is_refused_with_what_to_do(tmp_path, name, content, 
 
 
 @pytest.mark.parametrize("out", ["none/a.html", "a.jsonl", "a.run.json", "-", "folder.html"])
-def test_no_other_file_is_written_over(tmp_path, out):
+def test_other_files_are_not_overwritten(tmp_path, out):
     path = journal(tmp_path, video(), run=described())
     (tmp_path / "folder.html").mkdir()
     before = path.read_bytes()

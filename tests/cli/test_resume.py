@@ -1,4 +1,4 @@
-"""Resuming a run from the command line: its own parameters and inputs, and the command that does it."""
+"""Resuming a run from the command line: its stored parameters and inputs, and the resume command."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def videos(tmp_path_factory):
 
 
 def cut_short(out, keep=1):
-    """Make a run that ended into one that was interrupted after `keep` videos."""
+    """Turn a finished run into one that was interrupted after `keep` videos."""
     records = out.with_suffix(".jsonl")
     records.write_text("".join(records.read_text().splitlines(keepends=True)[:keep]))
     described = out.with_suffix(".run.json")
@@ -47,10 +47,10 @@ def begun(videos, tmp_path):
 
 
 @pytest.mark.parametrize("by", ["out", "csv", "records"])
-def test_resume_alone_takes_the_runs_own_videos_and_parameters(begun, videos, tmp_path, by):
+def test_resume_alone_uses_the_videos_and_parameters_of_the_run(begun, videos, tmp_path, by):
     before = json.loads(begun.with_suffix(".run.json").read_text())["parameters"]
     what = {"out": ("--out", begun), "csv": (begun,), "records": (begun.with_suffix(".jsonl"),)}[by]
-    # From another folder, as the paths are kept whole.
+    # From another folder: the run stores absolute paths.
     ran = deepscan("scan", "--resume", *what, cwd=tmp_path)
     assert ran.code == 0, ran.err
     assert "1 video already scanned, 3 to scan" in ran.err
@@ -72,18 +72,18 @@ def test_resume_alone_takes_the_runs_own_videos_and_parameters(begun, videos, tm
 )
 def test_other_parameters_are_refused_with_both_values(begun, given, said):
     lines = deepscan("scan", "--resume", "--out", begun, *given).refused(ExitCode.CONTRACT)
-    # In any order: it is that of the options.
+    # The order is that of the options, so accept any.
     assert all(part in lines[0] for part in said.split("; ")), lines
     assert "leave the options out" in lines[1]
 
 
-def test_the_same_parameters_given_again_are_no_others(begun):
+def test_the_same_parameters_may_be_repeated(begun):
     ran = deepscan("scan", "--resume", "--out", begun, *QUICK, "--timeout", "60")
     assert ran.code == 0, ran.err
     assert len(journal(begun.with_suffix(".jsonl"))) == 4
 
 
-def test_another_model_is_refused_by_what_it_comes_to(begun, tmp_path):
+def test_another_model_is_refused(begun, tmp_path):
     other = toy.model(tmp_path / "toy")
     lines = deepscan("scan", "--resume", "--out", begun, "--model", other).refused(ExitCode.CONTRACT)
     assert "model.name" in lines[0] and "'toy'" in lines[0]
@@ -110,7 +110,7 @@ def test_a_list_in_a_file_is_read_again(videos, tmp_path):
     assert journal(out).keys() == {str(each) for each in videos.iterdir()}, "relative to the first folder"
 
 
-def test_a_list_on_stdin_is_asked_for_again(videos, tmp_path):
+def test_a_list_on_stdin_must_be_given_again(videos, tmp_path):
     out = tmp_path / "a list.jsonl"
     names = "\0".join(map(str, sorted(videos.iterdir()))).encode()
     assert deepscan("scan", "--null", "-", *QUICK, "--out", out, stdin=names).code == 0
@@ -124,7 +124,7 @@ def test_a_list_on_stdin_is_asked_for_again(videos, tmp_path):
     assert len(journal(out)) == 4
 
 
-def test_videos_of_several_sessions_are_all_the_runs_own(videos, tmp_path):
+def test_a_run_keeps_the_videos_of_all_sessions(videos, tmp_path):
     out = tmp_path / "out.jsonl"
     for more in ((videos / "0.mp4", "--out", out), (videos / "1.mp4", "--resume", "--out", out)):
         assert deepscan("scan", *QUICK, *more).code == 0
@@ -138,7 +138,7 @@ def test_without_a_run_there_is_nothing_to_resume(tmp_path):
     assert "no run to resume" in lines[0]
 
 
-def test_a_run_that_does_not_say_what_it_was_given_asks_for_it(begun):
+def test_a_run_file_without_inputs_asks_for_them(begun):
     described = begun.with_suffix(".run.json")
     run = json.loads(described.read_text())
     del run["sessions"][0]["inputs"]
@@ -149,7 +149,7 @@ def test_a_run_that_does_not_say_what_it_was_given_asks_for_it(begun):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_the_hint_of_a_scan_that_is_cut_short_is_the_command_that_resumes_it(tmp_path, number, code):
+def test_the_hint_after_an_interrupt_is_the_resume_command(tmp_path, number, code):
     folder = tmp_path / "it's mine"
     folder.mkdir()
     for at in range(30):
@@ -170,7 +170,7 @@ def test_the_hint_of_a_scan_that_is_cut_short_is_the_command_that_resumes_it(tmp
     assert len(journal(out)) == 30
 
 
-def test_a_scan_without_a_file_says_that_nothing_was_kept(tmp_path):
+def test_a_scan_without_out_says_that_nothing_was_saved(tmp_path):
     for at in range(30):
         (tmp_path / f"{at:02}.mp4").write_bytes(HOPPER.read_bytes())
     process = start("scan", tmp_path, "--model", "none", "--frames", "4", "--progress", "none")

@@ -1,4 +1,4 @@
-"""The table of a scan: nothing is cut at any width, and no name stands broken where it fits on a line."""
+"""The table of a scan: nothing is cut at any width, and no name is broken if it fits on a line."""
 
 import os
 
@@ -43,7 +43,7 @@ def shown(rows, width, **options):
 
 
 @pytest.mark.parametrize("width", [20, 36, 50, 80, 120, 200])
-def test_no_line_is_too_long_and_nothing_is_lost(width):
+def test_lines_fit_and_nothing_is_cut(width):
     notes = "the container states 900 frames, 812 could be decoded"
     lines = shown([row(name, note=notes) for name in NAMES], width)
     assert max(map(cell_len, lines)) <= width
@@ -56,7 +56,7 @@ def test_no_line_is_too_long_and_nothing_is_lost(width):
 
 
 @pytest.mark.parametrize("width", [50, 80])
-def test_a_name_that_fits_on_a_line_stands_in_one_piece(width):
+def test_a_name_that_fits_on_a_line_is_not_broken(width):
     lines = shown([row(name) for name in NAMES], width)
     fitting = [name.rsplit("/", 1)[-1] for name in NAMES if cell_len(name) < width and "\u202e" not in name]
     assert len(fitting) >= 4
@@ -64,7 +64,7 @@ def test_a_name_that_fits_on_a_line_stands_in_one_piece(width):
         assert any(name in line for line in lines), name
 
 
-def test_the_folder_is_said_once_and_the_worst_video_stands_first():
+def test_the_folder_is_shown_once_and_the_most_suspicious_video_first():
     lines = shown([row("b.mp4", 0.2, "no_evidence"), row("a.mp4")], 80)
     assert lines == [
         "in /media/evidence of May/camera 2/",
@@ -74,7 +74,7 @@ def test_the_folder_is_said_once_and_the_worst_video_stands_first():
     ]
 
 
-def test_the_current_folder_goes_without_saying(tmp_path, monkeypatch):
+def test_the_current_folder_is_not_shown(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [VideoSummary(f"{tmp_path}/{name}.mp4", "no_face", None, None, "", 0, 0, 1) for name in "ab"]
     assert shown(rows, 80) == ["verdict  score  video", *["no face         a.mp4", "no face         b.mp4"]]
@@ -83,7 +83,7 @@ def test_the_current_folder_goes_without_saying(tmp_path, monkeypatch):
     assert shown(rows, 300)[0] == f"in {str(tmp_path)[1:]}/"
 
 
-def test_a_narrow_terminal_has_who_was_seen_below_the_name():
+def test_a_narrow_terminal_shows_persons_below_the_name():
     assert shown([row("a.mp4"), row("b.mp4", persons=2, faces=42)], 50) == [
         "in /media/evidence of May/camera 2/",
         "verdict  score  video",
@@ -94,13 +94,13 @@ def test_a_narrow_terminal_has_who_was_seen_below_the_name():
     ]
 
 
-def test_a_longer_name_leaves_the_columns_of_the_others_alone():
+def test_a_longer_name_does_not_move_the_columns_of_others():
     longer = f"{'n' * 50}.mp4"
     lines = shown([row("a.mp4"), row(longer, 0.9), row("c.mp4", 0.88)], 80)
     column = lines[1].index("seen")
     assert lines[2].index("1 person") == lines[5].index("1 person") == column
     assert lines[3:5] == [f"fake      0.90  {longer}", f"{' ' * column}1 person in 32 of 32 frames"]
-    # A little longer, and what stands beside it moves.
+    # A slightly longer name moves the next column.
     rows = [row("a.mp4", persons=2, faces=64), row("n" * 34, 0.9), row("c.mp4", 0.88)]
     assert f"fake      0.90  {'n' * 34}  1 person in 32 of 32 frames" in shown(rows, 80)
     (own,) = [line for line in shown([row(LONG)], 80) if LONG in line]
@@ -109,18 +109,18 @@ def test_a_longer_name_leaves_the_columns_of_the_others_alone():
 
 def test_a_score_is_not_rounded_past_a_threshold():
     rows = [row("a.mp4", 0.8496, "inconclusive"), row("b.mp4", 0.2999, "no_evidence"), row("c.mp4", 0.851)]
-    told = [line.split()[-9] for line in shown(rows, 80, calibration=CALIBRATION)[2:]]
-    assert told == ["0.85", "0.8496", "0.2999"]
+    scores = [line.split()[-9] for line in shown(rows, 80, calibration=CALIBRATION)[2:]]
+    assert scores == ["0.85", "0.8496", "0.2999"]
 
 
-def test_what_is_left_out_is_counted():
+def test_hidden_rows_are_counted():
     lines = shown([row(f"{at}.mp4") for at in range(7)], 80, most=3, out="out.jsonl")
     assert len(lines) == 2 + 3 + 1
     assert lines[-1] == "... and 4 more in out.jsonl"
 
 
 @pytest.mark.parametrize("width", [36, 80])
-def test_what_each_of_several_models_says_stands_below(width):
+def test_the_verdicts_of_several_models_are_below(width):
     models = (ModelSummary("convnet", "fake", 0.91, True), ModelSummary("mine", "inconclusive", 0.5, True))
     lines = shown([row("a.mp4", models=models, agreement=(1, 2))], width)
     text = "\n".join(lines)
@@ -128,7 +128,7 @@ def test_what_each_of_several_models_says_stands_below(width):
     assert max(map(len, lines)) <= width
 
 
-def test_a_name_that_is_written_from_right_to_left_has_nothing_beside_it():
+def test_a_right_to_left_name_has_nothing_next_to_it():
     lines = shown([row("\u05e9\u05dc\u05d5\u05dd.mp4"), row("a.mp4")], 120)
     (mirrored,) = [line for line in lines if "\u05e9" in line]
     assert mirrored.endswith(".mp4"), "figures would be drawn on its other side"

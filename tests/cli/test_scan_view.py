@@ -74,7 +74,7 @@ def said(console):
 
 
 @pytest.mark.parametrize("width", [50, 80])
-def test_a_terminal_shows_what_became_of_videos_and_which_is_at_work(clock, width):
+def test_a_terminal_shows_outcomes_and_the_current_video(clock, width):
     console = terminal(width)
     view = shows(console, clock)
     drawn = [words(line) for line in looks(console)]
@@ -87,7 +87,7 @@ def test_a_terminal_shows_what_became_of_videos_and_which_is_at_work(clock, widt
     assert not any("scanning" in line for line in screen(console.file.getvalue(), width))
 
 
-def test_what_is_too_long_for_the_terminal_is_wrapped_and_not_cut(clock):
+def test_long_lines_are_wrapped_not_cut(clock):
     console = terminal(50)
     view = ScanView("auto", None, console=console)
     view.planned(9000, iter(()))
@@ -100,7 +100,7 @@ def test_what_is_too_long_for_the_terminal_is_wrapped_and_not_cut(clock):
     assert "".join(lines).replace(" ", "").count("n" * 60) == 1
 
 
-def test_time_left_grows_with_a_long_video_and_is_not_drawn_all_the_time(clock):
+def test_time_left_grows_during_a_long_video_without_constant_redrawing(clock):
     console = terminal()
     view = ScanView("auto", None, console=console)
     view.planned(2, iter(()))
@@ -116,7 +116,7 @@ def test_time_left_grows_with_a_long_video_and_is_not_drawn_all_the_time(clock):
     assert len(left) <= 30
 
 
-def test_a_log_has_lines_of_text_with_all_of_it(clock):
+def test_a_log_has_complete_plain_lines(clock):
     console = log()
     shows(console, clock)
     lines = said(console)
@@ -131,7 +131,7 @@ def test_none_shows_nothing(clock):
     assert console.file.getvalue() == ""
 
 
-def test_no_color_takes_the_colour_but_not_the_lines(clock, monkeypatch):
+def test_no_color_removes_colour_but_no_lines(clock, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     console = Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=80)
     shows(console, clock)
@@ -139,7 +139,7 @@ def test_no_color_takes_the_colour_but_not_the_lines(clock, monkeypatch):
     assert not re.search(r"\x1b\[[\d;]*3\d", console.file.getvalue())
 
 
-def test_the_end_counts_this_session_and_all_apart(clock):
+def test_the_summary_counts_this_session_and_all(clock):
     console = log()
     kept = [record(f"kept{at}.mp4", "no_evidence") for at in range(68)]
     view = shows(console, clock, kept=kept)
@@ -148,20 +148,20 @@ def test_the_end_counts_this_session_and_all_apart(clock):
     lines = said(console)
     assert "68 videos already scanned, 4 to scan" in lines
     became = "1 fake, 1 inconclusive, 1 no evidence, 1 timed out"
-    assert f"this session: 4 videos in 49 s, 4.9 a minute: {became}" in lines
+    assert f"this session: 4 videos in 49 s, 4.9 per minute: {became}" in lines
     assert "in total: 72 videos: 1 fake, 1 inconclusive, 69 no evidence, 1 timed out" in lines
 
 
-def test_an_end_without_an_earlier_session_is_counted_once(clock):
+def test_without_an_earlier_session_the_summary_has_one_count(clock):
     console = log()
     view = shows(console, clock)
     view.show_summary(RunSummary(Counter(ok=3, timeout=1), Counter(fake=1, inconclusive=1, no_evidence=1)))
     became = "1 fake, 1 inconclusive, 1 no evidence, 1 timed out"
-    assert f"4 videos in 49 s, 4.9 a minute: {became}" in said(console)
+    assert f"4 videos in 49 s, 4.9 per minute: {became}" in said(console)
     assert "in all" not in console.file.getvalue()
 
 
-def test_a_model_is_told_with_its_thresholds_and_its_error_rates():
+def test_a_model_is_shown_with_thresholds_and_error_rates():
     assert about_model("toy", {**MODEL, "error_rates": [RATES]}).startswith(
         "toy: fake from 0.84, no evidence below 0.29, inconclusive in between. On clips of the web, "
         "2 of 37 real videos were called fake, 5 of 18 fakes were called fake"
@@ -170,12 +170,12 @@ def test_a_model_is_told_with_its_thresholds_and_its_error_rates():
 
 def test_a_card_without_error_rates_or_thresholds_says_so():
     assert "Its card has no error rates" in about_model("toy", MODEL)
-    # Runs of earlier versions say nothing of it.
+    # Run files of earlier versions have no error rates.
     assert "no error rates" in about_model("toy", {"calibration": MODEL["calibration"]})
     assert "every verdict is inconclusive" in about_model("toy", {"calibration": None})
 
 
-def test_engine_and_precision_are_for_verbose_and_the_result_needs_neither(tmp_path):
+def test_engine_and_precision_are_shown_only_with_verbose(tmp_path):
     model = toy.model(tmp_path / "toy")
     command = ("scan", SAMPLES / "real_hopper.mp4", "--model", model, "--frames", "1")
     plain, verbose = deepscan(*command), deepscan(*command, "-v")

@@ -1,4 +1,4 @@
-"""`scan --model A --model B`: the same faces, each model's own scores, one verdict."""
+"""`scan --model A --model B`: the same faces, the scores of each model, a joint verdict."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ HOPPER = SAMPLES / "real_hopper.mp4"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Two that call everything fake, one that sees nothing, one without a calibration; of two crops."""
+    """Two models that call everything fake, one that finds nothing, one without calibration."""
     folder = tmp_path_factory.mktemp("models")
     return {
         "fake": toy.model(folder / "fake", 4.0, explanation=True),
@@ -33,7 +33,7 @@ def scan(video, *named, more=()):
 
 
 @pytest.mark.parametrize("video", ["two_persons.mp4", "no_face.mp4"])
-def test_each_model_says_what_it_says_alone(models, video):
+def test_each_model_gives_the_same_scores_as_alone(models, video):
     named = ("fake", "clear", "raw")
     (together,) = scan(SAMPLES / video, *(models[name] for name in named), more=["--explain"]).records
     assert [model["name"] for model in together["models"]] == sorted(named)
@@ -48,7 +48,7 @@ def test_each_model_says_what_it_says_alone(models, video):
         select_model(together, "other")
 
 
-def test_one_verdict_from_all_and_how_they_disagree(models):
+def test_a_joint_verdict_and_the_disagreement(models):
     (record,) = scan(HOPPER, models["fake"], models["clear"]).records
     assert record["model"] == {"name": "clear+fake", "method": "fused"}
     assert (record["verdict"], record["calibrated"]) == ("inconclusive", True)
@@ -63,12 +63,12 @@ def test_one_verdict_from_all_and_how_they_disagree(models):
     ("named", "code"),
     [(["fake", "also"], 10), (["fake", "clear"], 0), (["fake", "raw"], 10), (["clear", "raw"], 0)],
 )
-def test_the_exit_code_goes_by_the_verdict_of_all(models, named, code):
+def test_the_exit_code_depends_on_the_joint_verdict(models, named, code):
     ran = scan(HOPPER, *(models[name] for name in named), more=["--fail-on", "fake"])
     assert ran.code == code, ran.err
 
 
-def test_a_run_is_gone_on_with_by_the_same_models_in_any_order(models, tmp_path):
+def test_a_run_is_resumed_with_the_same_models_in_any_order(models, tmp_path):
     out = tmp_path / "out.csv"
     assert scan(HOPPER, models["fake"], models["clear"], more=["--out", out]).code == 0
     run = json.loads((tmp_path / "out.run.json").read_text())
@@ -92,7 +92,7 @@ def test_a_run_is_gone_on_with_by_the_same_models_in_any_order(models, tmp_path)
     assert rows["no_face.mp4"]["score:fake"] == ""
 
 
-def test_a_model_that_changed_under_its_name_is_not_gone_on_with(models, tmp_path):
+def test_a_run_is_not_resumed_with_a_changed_model(models, tmp_path):
     changing, out = toy.model(tmp_path / "mine", 1.0), tmp_path / "out.jsonl"
     assert scan(HOPPER, models["fake"], changing, more=["--out", out]).code == 0
     changing.rename(tmp_path / "old")
@@ -100,17 +100,17 @@ def test_a_model_that_changed_under_its_name_is_not_gone_on_with(models, tmp_pat
     assert "models.mine.files" in ran.refused(4)[0]
 
 
-def test_two_models_of_one_name_are_told_apart_by_nothing(models, tmp_path):
+def test_two_models_with_the_same_name_are_refused(models, tmp_path):
     other = toy.model(tmp_path / "fake", 1.0)
     for second in (other, models["fake"]):
         assert "two models are called 'fake'" in scan(HOPPER, models["fake"], second).refused(2)[0]
 
 
-def test_no_model_stands_alone(models):
+def test_model_none_cannot_be_combined(models):
     assert "--model none stands alone" in scan(HOPPER, models["fake"], "none").refused(2)[0]
 
 
-def test_a_terminal_shows_what_each_says_and_how_many_agree(models):
+def test_a_terminal_shows_each_verdict_and_the_agreement(models):
     arguments = ["scan", HOPPER, "--frames", "1", "--model", models["fake"], "--model", models["also"]]
     shown = at_a_terminal("-m", "deepscan", *arguments, columns=120, NO_COLOR="1").screen
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
@@ -119,7 +119,7 @@ def test_a_terminal_shows_what_each_says_and_how_many_agree(models):
     assert "the models agree on 1 of 1 video" in shown
 
 
-def test_records_of_several_models_are_measured_by_any_of_them(models, tmp_path):
+def test_records_of_several_models_are_evaluated_for_each(models, tmp_path):
     out, labels = tmp_path / "scan.jsonl", tmp_path / "labels.csv"
     assert scan(SAMPLES, models["fake"], models["clear"], more=["--out", out]).code == 0
     rows = [f"{path},{'fake' if 'swapped' in path else 'real'}" for path in journal(out)]

@@ -1,4 +1,4 @@
-"""stdout carries data, stderr the rest; what a terminal, a pipe, a closed or a full stream get."""
+"""stdout has the data and stderr the rest, at a terminal, in a pipe, and on a closed or full stream."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def in_bash(rest, frames=2):
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_version_is_said():
+def test_version_is_printed():
     ran = deepscan("--version")
     assert (ran.code, ran.out.strip()) == (0, f"deepscan {package.__version__}")
 
@@ -28,7 +28,7 @@ def test_the_version_is_said():
     "arguments",
     [[], ["--help"], ["scan", "--help"], ["train", "--help"], ["bench", "--help"], ["doctor", "-h"]],
 )
-def test_help_teaches_and_needs_no_framework(arguments):
+def test_help_has_examples_and_loads_no_framework(arguments):
     ran = deepscan(*arguments)
     assert ran.code == 0
     assert "Usage" in ran.out
@@ -64,20 +64,20 @@ def test_a_terminal_gets_a_table_with_progress_and_the_counts():
     assert '{"schema"' not in shown
 
 
-def test_a_reader_at_the_same_terminal_is_not_wiped_out_by_a_bar():
+def test_a_bar_does_not_erase_the_output_of_a_reader():
     ran = at_a_terminal(*COMMAND, piped=True)
     assert ran.code == 0 and len(ran.out.splitlines()) == 5
     assert "5 videos in" in ran.screen
     assert "\x1b" not in ran.screen
 
 
-def test_no_color_takes_the_colour_from_a_terminal():
+def test_no_color_removes_colour_at_a_terminal():
     shown = at_a_terminal(*COMMAND, "--progress", "none", NO_COLOR="1").screen
     assert "two_persons.mp4" in shown
     assert "\x1b[3" not in shown
 
 
-def test_a_narrow_terminal_still_shows_which_video():
+def test_a_narrow_terminal_shows_the_video():
     shown = at_a_terminal(*COMMAND, "--progress", "none", columns=50).screen
     assert "hopper.mp4" in shown
 
@@ -86,8 +86,8 @@ def test_progress_none_leaves_stderr_empty():
     assert deepscan(*SCAN, "--progress", "none").err == ""
 
 
-def test_a_reader_that_has_gone_ends_the_scan_quietly_as_a_pipe_does():
-    # The later videos must still be at work when the reader goes: so many frames take them a while.
+def test_a_scan_ends_quietly_when_its_reader_ends():
+    # Many frames, so that later videos are still being scanned when the reader ends.
     done = in_bash("| head -1; echo ${PIPESTATUS[0]}", frames=32)
     record, code = done.stdout.splitlines()
     assert record.startswith('{"schema"')
@@ -96,13 +96,13 @@ def test_a_reader_that_has_gone_ends_the_scan_quietly_as_a_pipe_does():
     assert "Exception ignored" not in done.stderr
 
 
-def test_a_full_stdout_is_an_error_that_says_so():
+def test_a_full_stdout_is_an_error():
     done = in_bash("> /dev/full")
     assert done.returncode == 1
     assert "error: stdout cannot be written: No space left on device" in done.stderr
 
 
-def test_a_locale_without_letters_shows_names_spelled_out(tmp_path):
+def test_an_ascii_locale_shows_escaped_names(tmp_path):
     name = tmp_path / "\u00fcn\u00ef.mp4"
     name.write_bytes((SAMPLES / "no_face.mp4").read_bytes())
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -113,7 +113,7 @@ def test_a_locale_without_letters_shows_names_spelled_out(tmp_path):
     assert "1 video already scanned, 0 to scan" in again.err
 
 
-def test_a_folder_that_cannot_be_read_is_told_of(tmp_path):
+def test_an_unreadable_folder_is_reported(tmp_path):
     (tmp_path / "locked").mkdir(mode=0)
     ran = deepscan("scan", tmp_path, "--model", "none", prefix=without_privileges())
     assert ran.code == 3
@@ -121,14 +121,14 @@ def test_a_folder_that_cannot_be_read_is_told_of(tmp_path):
     assert (record["status"], os.path.basename(record["path"])) == ("error", "locked")
 
 
-def test_options_behind_a_double_dash_are_names(tmp_path):
+def test_options_after_a_double_dash_are_names(tmp_path):
     odd = tmp_path / "--debug"
     odd.write_bytes(b"")
     ran = deepscan("scan", "--model", "none", "--", "--debug", cwd=tmp_path)
     assert [os.path.basename(record["path"]) for record in ran.records] == ["--debug"]
 
 
-def test_a_full_disk_is_told_as_such(monkeypatch, capsys):
+def test_a_full_disk_is_reported(monkeypatch, capsys):
     import errno
 
     from deepscan.cli import app
@@ -142,5 +142,5 @@ def test_a_full_disk_is_told_as_such(monkeypatch, capsys):
     assert ended.value.code == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: no space left on the disk for runs/crops.u8",
-        "hint: free some space, and repeat the command",
+        "hint: free some space, then repeat the command",
     ]

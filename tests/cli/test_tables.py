@@ -10,7 +10,7 @@ from tests.command import deepscan
 from tests.terminal import at_a_terminal
 
 
-def test_the_papers_tables_are_listed_and_shown(tmp_path):
+def test_tables_are_listed_and_shown(tmp_path):
     listed = deepscan("tables", cwd=tmp_path, COLUMNS="80")
     assert listed.code == 0
     assert [name for name in load_tables() if name not in listed.out] == []

@@ -1,4 +1,4 @@
-"""`scan` of videos with few faces: no verdict, and the reason wherever a person or a program looks."""
+"""`scan` of videos with few faces: no verdict, and the reason in the table, the CSV and the page."""
 
 import csv
 import json
@@ -17,11 +17,11 @@ REASON = "too little to judge: a face counts in 1 of 8 sampled frames, a verdict
 
 
 def clip(path, count, faces):
-    """A video of `count` frames that is black but for the frames `faces`, which show a portrait."""
+    """A black video of `count` frames, except for the frames `faces`, which show a portrait."""
     with av.open(str(SAMPLES / "real_hopper.mp4")) as container:
         portrait = next(container.decode(video=0)).to_ndarray(format="rgb24")
     with av.open(str(path), "w") as output:
-        # Every frame by itself: no portrait shines through the black.
+        # Intra frames only, so that no portrait is visible in a black frame.
         stream = output.add_stream("mjpeg", rate=25)
         stream.height, stream.width = portrait.shape[:2]
         stream.pix_fmt = "yuvj420p"
@@ -34,7 +34,7 @@ def clip(path, count, faces):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """One that calls every face fake."""
+    """A model that calls every face fake."""
     return toy.model(tmp_path_factory.mktemp("model") / "toy", 4.0)
 
 
@@ -48,14 +48,14 @@ def scan(model, *more):
     return deepscan("scan", "--model", model, "--progress", "none", *more)
 
 
-def test_a_face_in_one_of_eight_frames_is_no_verdict(model, seldom):
+def test_a_face_in_one_of_eight_frames_gives_no_verdict(model, seldom):
     (record,) = scan(model, seldom, "--frames", "8").records
     assert (record["status"], record["verdict"], record["calibrated"]) == ("ok", "inconclusive", True)
     assert record["score"] > 0.9
     assert record["warnings"][-1] == REASON
 
 
-def test_a_share_that_is_reached_gives_the_verdict(model, tmp_path):
+def test_enough_frames_give_the_verdict(model, tmp_path):
     video = clip(tmp_path / "half.avi", 80, range(40))
     (record,) = scan(model, video, "--frames", "8", "--min-share", "0.5").records
     assert (record["verdict"], record["warnings"]) == ("fake", [])
@@ -81,7 +81,7 @@ def test_the_reason_is_in_the_table_the_csv_and_the_page(model, seldom, tmp_path
     assert "too little to judge" in shown.screen
 
 
-def test_a_run_is_resumed_with_the_share_that_it_was_begun_with(model, seldom, tmp_path):
+def test_a_resumed_run_keeps_its_share(model, seldom, tmp_path):
     options = ("--frames", "8", "--out", tmp_path / "out.jsonl")
     assert scan(model, seldom, *options).code == 0
     run = json.loads((tmp_path / "out.run.json").read_text())
@@ -92,7 +92,7 @@ def test_a_run_is_resumed_with_the_share_that_it_was_begun_with(model, seldom, t
 
 
 @pytest.mark.parametrize("share", ["-0.1", "1.1", "nan", "half"])
-def test_a_share_is_from_0_to_1(model, seldom, share):
+def test_the_share_must_be_from_0_to_1(model, seldom, share):
     scan(model, seldom, "--min-share", share).refused(ExitCode.USAGE)
 
 

@@ -1,4 +1,4 @@
-"""What a training shows: one line that fits a terminal, lines for a log, nothing where none is wanted."""
+"""What a training shows: one line that fits a terminal, lines in a log, nothing with `none`."""
 
 import errno
 import io
@@ -40,7 +40,7 @@ except BaseException as error:
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that tests move forward."""
 
     def __init__(self):
         self.now = 100.0
@@ -70,7 +70,7 @@ def log():
 
 
 def looks(console):
-    """Every line that was drawn, in order, without colours, bar and moves of the cursor."""
+    """Every line that was drawn, in order, without colours, bar and cursor movements."""
     drawn = re.split(r"[\r\n]", re.sub(CONTROL, "", console.file.getvalue()))
     return [line for line in drawn if line.strip()]
 
@@ -80,14 +80,14 @@ def words(line):
 
 
 def run(code, **at):
-    """Run Python at a terminal, open to Ctrl-C even where a shell in the background ignores it."""
+    """Run Python at a terminal, with Ctrl-C enabled even if a background shell ignores it."""
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     ran = at_a_terminal("-c", heard + code, piped=True, **at)
     return ran.out, ran.screen
 
 
 def screen(shown, columns=80):
-    """What stands on a terminal after it was sent all that: its lines, without empty ones at the end."""
+    """The lines on a terminal after this output, without empty ones at the end."""
     lines, row, column = [""], 0, 0
     for count, control, letter in re.findall(f"{CONTROL}|(.)", shown, re.DOTALL):
         if control == "A":
@@ -106,7 +106,7 @@ def screen(shown, columns=80):
     return [line.rstrip() for line in "\n".join(lines).rstrip().split("\n")]
 
 
-def test_a_terminal_shows_every_figure_in_one_line(clock):
+def test_a_terminal_shows_all_values_on_one_line(clock):
     console = terminal()
     with TrainView("auto", console) as view:
         view.step(step(1))
@@ -120,7 +120,7 @@ def test_a_terminal_shows_every_figure_in_one_line(clock):
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_the_widest_figures_fit(clock, width):
+def test_the_widest_values_fit(clock, width):
     console = terminal(width)
     with TrainView("auto", console) as view:
         view.step(step(4104, {"auc": 0.91234}, epoch=99, **WIDE))
@@ -134,7 +134,7 @@ def test_the_widest_figures_fit(clock, width):
     assert max(map(len, looks(console))) <= width
 
 
-def test_a_narrow_terminal_keeps_where_it_is_and_when_it_ends(clock):
+def test_a_narrow_terminal_keeps_epoch_and_time_left(clock):
     console = terminal(45)
     with TrainView("auto", console) as view:
         view.step(step(10, {"auc": 0.9}))
@@ -142,7 +142,7 @@ def test_a_narrow_terminal_keeps_where_it_is_and_when_it_ends(clock):
     assert max(map(len, looks(console))) <= 45
 
 
-def test_nothing_stands_there_that_was_never_told_of(clock):
+def test_only_reported_tasks_are_shown(clock):
     console = terminal()
     with TrainView("auto", console) as view:
         assert console.file.getvalue() == ""
@@ -154,7 +154,7 @@ def test_nothing_stands_there_that_was_never_told_of(clock):
     assert view._console.file.getvalue() == ""
 
 
-def test_work_goes_from_the_screen_when_it_is_done(clock):
+def test_a_finished_task_disappears(clock):
     console = terminal()
     with TrainView("auto", console) as view:
         for work in (view.crops, view.features):
@@ -171,7 +171,7 @@ def test_work_goes_from_the_screen_when_it_is_done(clock):
     assert [line.split()[0] for line in shown] == sorted(line.split()[0] for line in shown)
 
 
-def test_the_rate_is_not_of_what_was_done_before_the_first_word(clock):
+def test_the_rate_ignores_items_done_before_the_first_report(clock):
     console = terminal()
     with TrainView("auto", console) as view:
         view.crops(9000, 9200)
@@ -181,7 +181,7 @@ def test_the_rate_is_not_of_what_was_done_before_the_first_word(clock):
     assert words(line) == "crops 9100/9200 10 images/s 10 s left"
 
 
-def test_it_is_drawn_ten_times_a_second_at_most(clock):
+def test_it_is_drawn_at_most_ten_times_per_second(clock):
     console = terminal()
     with TrainView("auto", console) as view:
         view.step(step(1, steps=1001))
@@ -192,7 +192,7 @@ def test_it_is_drawn_ten_times_a_second_at_most(clock):
         assert 5 <= len(looks(console)) - before <= 10
 
 
-def test_validation_is_told_of_at_once(clock):
+def test_validation_is_shown_at_once(clock):
     console = terminal()
     with TrainView("auto", console) as view:
         view.step(step(9))
@@ -204,8 +204,8 @@ def test_validation_is_told_of_at_once(clock):
 
 @pytest.mark.parametrize(("style", "console"), [("plain", terminal), ("plain", log), ("auto", log)])
 def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, console):
-    told = console()
-    with TrainView(style, told) as view:
+    target = console()
+    with TrainView(style, target) as view:
         view.crops(32, 64)
         clock.now += 4
         view.crops(64, 64)
@@ -215,7 +215,7 @@ def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, con
         view.step(step(10, {"auc": 0.9}))
         clock.now += 10
         view.step(step(1, epoch=2))
-    assert told.file.getvalue().splitlines() == [
+    assert target.file.getvalue().splitlines() == [
         "crops 64/64 8.0 images/s 0 s left",
         "training 4/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
         "training 8/60 epoch 1/6 loss 0.7371 20 images/s 110 min left",
@@ -225,27 +225,27 @@ def test_a_log_gets_a_line_every_ten_seconds_and_at_milestones(clock, style, con
 
 
 @pytest.mark.parametrize("console", [terminal, log])
-def test_none_is_nothing(clock, console):
-    told = console()
-    with TrainView("none", told) as view:
+def test_none_writes_nothing(clock, console):
+    target = console()
+    with TrainView("none", target) as view:
         view.crops(64, 64)
         view.features(64, 64)
         clock.now += 20
         view.step(step(10, {"auc": 0.9}))
-    assert told.file.getvalue() == ""
+    assert target.file.getvalue() == ""
 
 
 @pytest.mark.parametrize(
     ("left", "said"),
     [(0.2, "0 s"), (40.4, "40 s"), (60.0, "1 min"), (35999.0, "600 min"), (45000.0, "12.5 h")],
 )
-def test_the_time_left_is_told_in_what_suits_it(left, said):
+def test_the_time_left_has_a_suitable_unit(left, said):
     assert module.time_left(left) == f"{said} left"
 
 
 @pytest.mark.parametrize("writes", range(8))
 @pytest.mark.parametrize(("style", "error"), [("auto", errno.EIO), ("plain", errno.EPIPE)])
-def test_a_stream_that_is_closed_does_not_end_the_training(clock, style, error, writes):
+def test_a_closed_stream_does_not_end_the_training(clock, style, error, writes):
     class Closed(io.StringIO):
         left = writes
 
@@ -265,21 +265,21 @@ def test_a_stream_that_is_closed_does_not_end_the_training(clock, style, error, 
 
 
 @pytest.mark.parametrize("columns", [80, 60])
-def test_an_error_stands_alone_on_the_terminal(columns):
+def test_only_the_error_remains_on_the_terminal(columns):
     _, shown = run(TRAINING.format(then="if at == 10: raise ValueError"), columns=columns)
     assert "epoch 1/2" in shown
     assert screen(shown, columns) == ["error: ValueError"]
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-def test_after_ctrl_c_the_error_stands_alone():
+def test_after_ctrl_c_only_the_error_remains():
     _, shown = run(TRAINING.format(then="pass"), press=b"\x03", once=b"epoch 1/2")
     assert "^C" in shown
     assert screen(shown) == ["error: KeyboardInterrupt"]
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 
 
-def test_what_is_printed_meanwhile_stays_and_stdout_stays_stdout():
+def test_output_during_progress_stays_on_its_stream():
     then = (
         "if at == 5: print('data'); print('a warning', file=sys.stderr)\n            if at == 9: sys.exit()"
     )
@@ -289,7 +289,7 @@ def test_what_is_printed_meanwhile_stays_and_stdout_stays_stdout():
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=str)
-def test_no_color_takes_the_colour(monkeypatch, clock, no_color, coloured):
+def test_no_color_removes_colour(monkeypatch, clock, no_color, coloured):
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in no_color.items():
         monkeypatch.setenv(name, value)
@@ -300,7 +300,7 @@ def test_no_color_takes_the_colour(monkeypatch, clock, no_color, coloured):
     assert bool(re.search(r"\x1b\[(?:\d+;)*[39]\d", console.file.getvalue())) == coloured
 
 
-def test_a_scans_records_go_into_a_pipe_while_its_progress_is_shown():
+def test_records_go_to_a_pipe_while_progress_is_shown():
     arguments = ["scan", str(SAMPLES / "no_face.mp4"), "--frames", "4"]
     out, shown = run(f"from deepscan.cli import main; main({arguments!r})")
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["no_face"]

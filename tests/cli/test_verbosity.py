@@ -55,7 +55,7 @@ def test_the_log_has_plain_lines_of_the_chosen_levels(verbose, shown, capsys):
     assert capsys.readouterr().err.splitlines() == shown
 
 
-def test_the_handler_goes_with_the_command(capsys):
+def test_the_handler_is_removed_with_the_command(capsys):
     logger = logging.getLogger("deepscan")
     before = (list(logger.handlers), logger.level)
     with pytest.raises(RuntimeError), log_to_stderr(2):
@@ -76,7 +76,7 @@ def test_quiet_leaves_only_the_records(tmp_path):
     assert (ran.code, ran.err, len(ran.records)) == (ExitCode.SOME_FAILED, "", 2)
 
 
-def test_an_error_is_shown_in_spite_of_quiet():
+def test_quiet_still_shows_errors():
     error, _ = deepscan("scan", "nowhere.mp4", "-q").refused(ExitCode.USAGE)
     assert "nowhere.mp4" in error
 

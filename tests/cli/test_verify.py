@@ -1,4 +1,4 @@
-"""What `deepscan verify` says, line by line."""
+"""The output of `deepscan verify`, line by line."""
 
 from pathlib import Path
 
@@ -17,15 +17,15 @@ RUN = {
 MEANING = "What was found is computed again from this record's own frames: one of both was changed by hand."
 
 
-def said(findings, checked, width=80, run=RUN):
+def lines_of(findings, checked, width=80, run=RUN):
     result = Verification(run)
     result.findings += findings
     result.checked |= checked
     return list(report_lines(Path("out.jsonl"), result, width))
 
 
-def test_all_that_matches_is_counted_part_by_part():
-    lines = said([], {"records file": (1, 1), "videos": (5000, 5000)})
+def test_matches_are_counted_part_by_part():
+    lines = lines_of([], {"records file": (1, 1), "videos": (5000, 5000)})
     assert lines[:6] == [
         "run b9cad9c86523 by deepscan 0.1.0, ended 2026-11-30 08:49:08 UTC",
         "case 2026-17",
@@ -37,10 +37,10 @@ def test_all_that_matches_is_counted_part_by_part():
 
 
 @pytest.mark.parametrize("width", [50, 80])
-def test_what_does_not_match_says_what_was_stated_what_was_found_and_what_that_means(width):
+def test_a_mismatch_shows_recorded_and_found_value_and_its_meaning(width):
     finding = Finding("mismatch", "/a\x1b[31m.mp4", "verdict", "no_evidence", "fake", MEANING)
     missing = Finding("missing", "/b.mp4", "the video")
-    lines = said([finding, missing], {"scores, verdicts": (71, 72)}, width)
+    lines = lines_of([finding, missing], {"scores, verdicts": (71, 72)}, width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines).split())
     assert "DOES NOT MATCH: /a\\x1b[31m.mp4 verdict recorded no_evidence found fake What was found" in text
@@ -49,6 +49,6 @@ def test_what_does_not_match_says_what_was_stated_what_was_found_and_what_that_m
     assert "out.jsonl: 1 does not match, 1 could not be checked" in text
 
 
-def test_a_run_that_has_not_ended_says_so():
+def test_an_unfinished_run_is_shown_as_such():
     run = {**RUN, "sessions": [{"ended": None}]}
-    assert said([], {}, run=run)[0] == "run b9cad9c86523 by deepscan 0.1.0, not ended"
+    assert lines_of([], {}, run=run)[0] == "run b9cad9c86523 by deepscan 0.1.0, not ended"

@@ -1,4 +1,4 @@
-"""Lines that fit a terminal: whole words, whole names, wide letters counted as two columns."""
+"""Wrapped lines: whole words, whole names, wide letters counted as two columns."""
 
 import pytest
 from rich.cells import cell_len
@@ -24,14 +24,14 @@ def test_lines_end_after_words_and_folders(text, width, lines):
     assert wrap(text, width) == lines
 
 
-def test_an_indent_is_a_part_of_the_width():
+def test_the_indent_counts_towards_the_width():
     lines = wrap("a note of a few words in a narrow terminal", 14, 4)
     assert all(line.startswith("    ") and cell_len(line) <= 14 for line in lines)
     assert " ".join(line.strip() for line in lines) == "a note of a few words in a narrow terminal"
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 50, 80])
-def test_nothing_is_lost_at_any_width(width):
+def test_no_text_is_lost_at_any_width(width):
     text = "/media/copy of it/\u6f22\u5b57 e\u0301tude/" + "x" * 90 + ".mp4 (29 % of it)"
     lines = wrap(text, width)
     assert "".join("".join(lines).split()) == "".join(text.split())

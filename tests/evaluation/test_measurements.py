@@ -128,6 +128,6 @@ def test_who_has_no_score_may_stand_for_real_or_for_fake():
 
 
 def test_an_unknown_way_to_count_them_is_refused():
-    with pytest.raises(UsageError, match="missing 'as-nothing' is unknown") as raised:
+    with pytest.raises(UsageError, match="missing cannot be 'as-nothing'") as raised:
         cover([0.1], missing="as-nothing")
     assert "exclude, as-real, as-fake" in raised.value.hint

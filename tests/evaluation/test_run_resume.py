@@ -120,7 +120,7 @@ def test_two_evaluations_do_not_write_into_one_folder(tmp_path, scorer):
 def test_a_folder_that_cannot_be_is_named(tmp_path, scorer):
     benchmark(tmp_path, "Celeb-DF-v2", CELEB)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be written into"):
+    with pytest.raises(UsageError, match="cannot write to folder"):
         run_evaluation(asked(tmp_path, tmp_path / "file" / "out", "Celeb-DF-v2"), scorer)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.json").write_text("{")

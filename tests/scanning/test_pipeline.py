@@ -240,7 +240,7 @@ def test_a_detector_that_runs_out_of_memory_continues_with_smaller_batches_and_w
     assert (records[b"a"].status, len(records[b"a"].frames)) == ("ok", 100)
     assert max(scorer.batches) == Scorer.batch // 4
     (warning,) = warnings
-    assert "the detector stub: memory ran out with 32 at once" in warning and "2.00 GiB" in warning
+    assert "the detector stub: memory ran out with a batch of 32" in warning and "2.00 GiB" in warning
 
 
 def test_a_crop_too_large_for_the_memory_costs_its_own_video_only():

@@ -116,7 +116,7 @@ def test_one_class_is_told_before_crops_are_cut(session, monkeypatch):
 def test_a_folder_that_cannot_be_is_told_before_crops_are_cut(session, monkeypatch, place):
     (session.data / "taken").touch()
     _not_cut(monkeypatch)
-    with pytest.raises(UsageError, match="cannot be written into") as raised:
+    with pytest.raises(UsageError, match="cannot write to folder") as raised:
         _run(dataclasses.replace(session, **{place: session.data / "taken" / "x"}))
     assert {"folder": "--out", "cache": "--cache"}[place] in raised.value.hint
 
