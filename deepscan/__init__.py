@@ -93,14 +93,16 @@ _OWNERS = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would take every name for one that exists.
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
 
-    module = importlib.import_module(f"{__name__}.{_OWNERS.get(name, 'records')}")
-    value = globals()[name] = getattr(module, name)
-    return value
+        module = importlib.import_module(f"{__name__}.{_OWNERS.get(name, 'records')}")
+        value = globals()[name] = getattr(module, name)
+        return value
 
 
 def __dir__() -> list[str]:
