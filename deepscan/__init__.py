@@ -4,8 +4,6 @@ The Python API: `scan` and `read_records` give a `Record` for each video; `find_
 find and score the faces of pictures. docs/python.md shows how.
 """
 
-from deepscan.version import __version__
-
 # As typing.TYPE_CHECKING, without importing typing.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
         UsedModel,
     )
     from deepscan.run_description import RunDescription
+    from deepscan.version import __version__
 
 __all__ = [
     "Calibration",
@@ -90,6 +89,7 @@ _OWNERS = {
     "Calibration": "cards",
     "CropRecipe": "crop_recipe",
     "RunDescription": "run_description",
+    "__version__": "version",
 }
 
 
