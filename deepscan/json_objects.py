@@ -55,7 +55,7 @@ class JsonObject:
         extra: Keys that this version does not know, with their values as JSON has them; they are kept.
     """
 
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_json(cls, given: str | bytes | Mapping[str, Any]) -> Self:

@@ -375,7 +375,7 @@ class SavedPicture(JsonObject):
     sha256: Sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Record(JsonObject):
     """What a scan found in one video or picture.
 
@@ -435,6 +435,12 @@ class Record(JsonObject):
             raise ValueError(f"a video with status {self.status!r} needs a detail that says why")
         if self.score is not None and not (math.isfinite(self.score) and 0 <= self.score <= 1):
             raise ValueError(f"a score is in [0, 1], not {self.score}")
+
+    def __repr__(self) -> str:
+        # Without the lists: a notebook shows it, and a video may have thousands of faces.
+        shown = {name: getattr(self, name) for name in ("path", "status", "verdict", "score")}
+        counts = f"{len(self.tracks)} tracks, {len(self.faces)} faces"
+        return f"<Record {' '.join(f'{name}={value!r}' for name, value in shown.items())}, {counts}>"
 
     @property
     def file(self) -> Path:

@@ -165,6 +165,11 @@ def example():
     return RecordLine(b"/a.mp4", "ok", "", "r1", shots=[shot]).to_json()
 
 
+def test_a_record_is_shown_in_one_short_line():
+    shown = repr(Record.from_json(example()))
+    assert shown == "<Record path='/a.mp4' status='ok' verdict=None score=None, 0 tracks, 0 faces>"
+
+
 def test_keys_of_a_later_version_are_kept_and_other_things_are_refused():
     later = example() | {"audio": {"score": 0.5}}
     later["shots"][0]["kind"] = "zoom"

@@ -40,13 +40,15 @@ def test_a_hang_is_ended_at_the_deadline(stubbed, decoder):
         ("killed", "error", "was killed from outside, possibly for lack of memory"),
     ],
 )
-def test_a_process_that_dies_costs_one_video(stubbed, mishap, status, message):
+def test_a_process_that_dies_costs_one_video(stubbed, mishap, status, message, caplog):
     with DecodePool(DecodeOptions(), 1, STUB) as pool:
         lost, after = run(pool, stubbed(f"pyav-{mishap}@7"), stubbed("after"))
     assert lost.report.status == status
     assert message in lost.report.detail
     assert lost.numbers == list(range(7))
     assert after.report.status == "ok"
+    assert all(f"pyav-{mishap}@7" in line for line in caplog.messages)
+    assert len(caplog.messages) == (2 if mishap == "killed" else 1)
 
 
 def test_a_worker_that_cannot_start(stubbed):
