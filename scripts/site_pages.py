@@ -22,6 +22,7 @@ OUTSIDE = {
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
     "sample_videos/README.md": "sample_videos.md",
+    "examples/README.md": "examples.md",
 }
 #: Places of the site that pages outside docs/ show pictures from.
 PICTURES = ("benchmarks/*.svg", "sample_videos/*.svg")

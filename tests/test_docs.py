@@ -1,5 +1,6 @@
-"""The documentation pages are complete: docs/records.md explains every field of the schemas."""
+"""Links between pages lead somewhere, and docs/records.md explains every field of the schemas."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import deepscan
 from deepscan.outcomes import STATUSES
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 RECORDS = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
 
 
@@ -31,3 +34,19 @@ def test_every_field_is_explained(schema):
 
 def test_every_status_has_a_row():
     assert [name for name in STATUSES if f"\n| `{name}` | " not in RECORDS] == []
+
+
+def anchors(page):
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_files_lead_somewhere(page):
+    dead = []
+    for path, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            dead.append(f"{path}#{anchor}")
+    assert dead == []

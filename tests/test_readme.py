@@ -89,3 +89,12 @@ def test_its_record_is_one_of_the_sample_videos():
     assert all(f"| `{key}`" in explained for key in record)
     assert record["model"]["name"] == CARD.name
     assert record["score"] >= CARD.calibration.fake
+
+
+def test_its_python_runs(monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert [line.split()[1] for line in lines if "swapped.mp4" in line] == ["fake"]
