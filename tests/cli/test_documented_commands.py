@@ -20,7 +20,7 @@ PAGES = sorted(
         *ROOT.glob("docs/**/*.md"),
     ]
 )
-FENCED = re.compile(r"^```(?:sh|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def shown():
@@ -29,7 +29,8 @@ def shown():
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
         snippets = re.findall(r"(?<!`)`([^`]+)`", text) + re.findall(r"^    (.*)$", text, re.MULTILINE)
-        snippets += [line for block in FENCED.findall(text) for line in block.splitlines()]
+        shells = [block for language, block in FENCED.findall(text) if language in ("", "sh", "text")]
+        snippets += [line for block in shells for line in block.splitlines()]
         for snippet in snippets:
             for part in re.split(r"[|;]|&&", " ".join(snippet.split())):
                 # A crontab line starts with its times, and a command in an environment with its folder.
