@@ -1,6 +1,7 @@
 """Frozen dataclasses that are JSON objects: read, written back as they were, described by a JSON Schema."""
 
 import dataclasses
+import inspect
 import json
 import types
 from collections.abc import Callable, Mapping
@@ -281,11 +282,12 @@ def documented(kind: type) -> tuple[str, dict[str, str]]:
     described: dict[str, str] = {}
     for each in reversed(kind.__mro__[:-1]):
         name = ""
-        for line in (each.__doc__ or "").partition("Attributes:\n")[2].splitlines():
+        # Python 3.13 strips the indentation of docstrings, earlier ones do not.
+        for line in inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2].splitlines():
             indent = len(line) - len(line.lstrip())
-            if not line.strip() or indent < 8:
+            if not line.strip() or indent < 4:
                 break
-            if indent == 8:
+            if indent == 4:
                 name, _, text = line.strip().partition(": ")
                 described[name] = text
             else:
