@@ -9,11 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepscan.cli.exit_codes import COMMAND_CODES, codes_of
+from tests import forked
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
+#: Seconds. Against a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
+LIMIT = 300
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,33 @@ def run_python(
         capture_output=True,
         cwd=cwd,
         env={**os.environ, **env},
-        # Against a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
-        timeout=300,
+        timeout=LIMIT,
         check=False,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def deepscan(*arguments: str | bytes | Path, **options: Any) -> Ran:
+def deepscan(
+    *arguments: str | bytes | Path,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+    **env: str,
+) -> Ran:
     """Run `deepscan` with these arguments to its end, and check that its help lists the exit code.
 
     Args:
         *arguments: After `deepscan` on the command line.
-        **options: As `run_python` takes them.
+        stdin: What it reads.
+        cwd: Its folder, None for the current one.
+        prefix: What runs it, such as `setpriv` with options.
+        **env: Environment variables to set.
     """
-    ran = run_python("-m", "deepscan", *arguments, **options)
+    if prefix or not forked.can_fork(env):
+        ran = run_python("-m", "deepscan", *arguments, stdin=stdin, cwd=cwd, prefix=prefix, **env)
+    else:
+        code, out, err = forked.run(arguments, stdin, cwd, env, LIMIT)
+        ran = Ran(code, out.decode(), err.decode())
     command = " ".join(map(str, arguments[:2]))
     names = [name for name in (command, command.split(" ")[0], "") if name in COMMAND_CODES]
     assert ran.code in codes_of(names[0]), f"{command} ended with {ran.code}, which its help does not list"
