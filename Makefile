@@ -69,6 +69,9 @@ format: $(FULL)/.done
 samples: $(FULL)/.done
 	$(FULL)/bin/python sample_videos/make.py
 
+golden: $(FULL)/.done
+	$(FULL)/bin/python -m tests.golden.records
+
 clean:
 	rm -rf $(LIGHT) $(FULL) demo site
 

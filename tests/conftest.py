@@ -20,9 +20,16 @@ hypothesis.settings.register_profile("search", max_examples=2000, deadline=None,
 hypothesis.settings.load_profile("fixed")
 
 
+@pytest.fixture(scope="session")
+def published_folder(tmp_path_factory):
+    """Where published models are, for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "published"
+
+
 @pytest.fixture(scope="session", params=DETECTORS.names)
-def published(request, tmp_path_factory):
+def published(request, published_folder):
     """A published model of each method."""
     from tests.tiny import published
 
-    return published(request.param, tmp_path_factory.mktemp("published") / request.param)
+    return published(request.param, published_folder / request.param)

@@ -30,7 +30,11 @@ def can_fork(changes: Mapping[str, str]) -> bool:
 
 
 def run(
-    arguments: Sequence[str | bytes | Path], stdin: bytes, cwd: Path | None, changes: Mapping[str, str], limit: int
+    arguments: Sequence[str | bytes | Path],
+    stdin: bytes,
+    cwd: Path | None,
+    changes: Mapping[str, str],
+    limit: int,
 ) -> tuple[int, bytes, bytes]:
     """Run a command to its end.
 
@@ -73,8 +77,8 @@ def _be_deepscan(
         os.dup2(file, number)
         os.close(file)
     # As Python opens them where they are no terminal.
-    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

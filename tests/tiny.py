@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import fcntl
 import inspect
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepscan.cards import ModelCard
+from deepscan.cards import CARD, ModelCard, read_card
 from deepscan.crop_recipe import CropRecipe
 from deepscan.data.crops.crop_cache import CropSet
 from deepscan.detectors import DETECTORS
@@ -108,12 +109,17 @@ def crop_set(side: int) -> CropSet:
 
 
 def published(method: str, folder: Path) -> Published:
-    """Train, as it were, and publish."""
+    """Train, as it were, and publish, unless another process has done that: an export takes seconds."""
     network = trained(method)
     recipe, crops = recipe_of(method, network), crop_set(network.side)
     as_trained = copy.deepcopy(network)
-    with pytest.MonkeyPatch.context() as patch:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / CARD).exists():
+            return Published(as_trained, recipe, read_card(folder), crops)
         # A thousand draws an interval take seconds, and say nothing of a network that has learnt nothing.
         patch.setattr(publish, "bootstrap", partial(publish.bootstrap, rounds=5))
         card = publish.publish(network, recipe, crops, folder, name=method, data="noise", trained={"seed": 0})
+        assert card == read_card(folder), "as the processes that come later read it"
     return Published(as_trained, recipe, card, crops)

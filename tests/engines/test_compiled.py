@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from deepscan import devices
+from deepscan.detectors import DETECTORS
 from deepscan.engines import ENGINES, compiled
 from deepscan.engines.scorer import Scorer
 from deepscan.errors import MissingError, UsageError
@@ -29,6 +30,15 @@ def traced(monkeypatch):
     return graphs
 
 
+#: One that compiles and one that cannot; tracing each of the others takes seconds.
+QUICK = ("unifd", "dfd-hr")
+
+
+@pytest.mark.parametrize(
+    "published",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in DETECTORS.names],
+    indirect=True,
+)
 def test_it_matches_torch_and_does_not_recompile_for_other_batch_sizes(published, traced):
     if published.card.method == "dfd-hr":
         with pytest.raises(UsageError, match="control flow"):
@@ -43,8 +53,8 @@ def test_it_matches_torch_and_does_not_recompile_for_other_batch_sizes(published
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory):
-    return tiny.published("unifd", tmp_path_factory.mktemp("compiled") / "unifd").card
+def card(published_folder):
+    return tiny.published("unifd", published_folder / "unifd").card
 
 
 def test_the_golden_score_is_checked_and_the_compiler_recorded(card, traced):

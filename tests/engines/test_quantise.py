@@ -23,14 +23,16 @@ from tests.engines.running import engine
 from tests.tiny import pictures
 
 
-@pytest.fixture
-def small(published, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def small(published, tmp_path_factory):
     """A model of each method with an 8-bit file."""
-    monkeypatch.setattr(module, "LEAST", 64)
-    card = load_card(copytree(published.card.folder, tmp_path, dirs_exist_ok=True))
-    file = quantise(card, published.inputs, pictures(32, published.network.side))
+    folder = tmp_path_factory.mktemp("small") / published.card.method
+    card = load_card(copytree(published.card.folder, folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LEAST", 64)
+        file = quantise(card, published.inputs, pictures(32, published.network.side))
     write_card(dataclasses.replace(card, files={**card.files, "onnx-int8": file}))
-    return load_card(tmp_path)
+    return load_card(folder)
 
 
 def test_scores_are_close_but_not_equal(small, published):

@@ -12,12 +12,12 @@ from tests.golden.records import GOLDEN, scanned
 
 EXPECTED = {record["path"]: record for record in map(json.loads, GOLDEN.read_text().splitlines())}
 #: How far scores may lie from the golden ones, by precision: of videos and persons, of single faces.
-#: The same machine repeats every digit. With OpenCV and numpy limited to older instructions, some interpolated
-#: pixels differ by one level: in float32 that moved videos by 0.0001 and faces by 0.0011. In 8 bits such a pixel
-#: can shift a value to the next of 256 steps; against float32, videos moved by 0.013 and faces by 0.081.
+#: The same machine repeats every digit. With OpenCV and numpy limited to older instructions, some pixels
+#: differ by one level: in float32 that moved videos by 0.0001 and faces by 0.0011. In 8 bits such a pixel can
+#: shift a value to the next of 256 steps; against float32, videos moved by 0.013 and faces by 0.081.
 TOLERANCES = {"fp32": (1e-3, 5e-3), "auto": (0.03, 0.15)}
-#: Pixels. Boxes and landmarks are written to a tenth of one; a sum in another order may round to the next tenth,
-#: and the next crop of the cascade moves by as much.
+#: Pixels. Boxes and landmarks are written to a tenth of one; a sum in another order may round to the next
+#: tenth, and the next crop of the cascade moves by as much.
 PIXELS = 0.3
 #: Measures of a face: its size in pixels, its sharpness in the variance of grey levels, shares.
 MEASURES = {"probability": 1e-2, "face_score": 1e-2, "size": PIXELS, "pose": 1e-2}
