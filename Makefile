@@ -1,5 +1,5 @@
 # make demo    a light environment, and a scan of sample_videos/
-# make test    the full environment, and the tests
+# make test    the full environment, and the tests (10 minutes); also make test-fast, test-all and coverage
 # make lint    format, lint and types
 # make docs    the documentation site, in site/
 # make model   train the embedded detector, from DATA=DIR with faces.csv of the sources DFDC and WEB
@@ -9,12 +9,17 @@
 PYTHON ?= python3
 LIGHT  := .venv-light
 FULL   := .venv
+PYTEST := $(FULL)/bin/python -m pytest -n auto --dist worksteal
 
-.PHONY: help demo test lint docs model convnet format samples clean
+.PHONY: help demo test test-fast test-all coverage golden lint docs model convnet format samples clean
 
 help:
 	@echo "make demo     scan sample_videos/ with the scanner alone (no torch)"
-	@echo "make test     install everything and run the tests"
+	@echo "make test     install everything and run the tests (within 10 minutes on two cores)"
+	@echo "make test-fast  those that need neither processes nor training (within 90 seconds)"
+	@echo "make test-all   all of them, the long ones too (by hand)"
+	@echo "make coverage which lines the tests run"
+	@echo "make golden   write tests/golden/ again, after a change that is meant to move scores"
 	@echo "make lint     check format, lint and types"
 	@echo "make docs     build the documentation site in site/"
 	@echo "make model    train the embedded detector: DATA=DIR has faces.csv of DFDC and WEB (hours)"
@@ -29,8 +34,22 @@ demo: $(LIGHT)/.done
 	$(LIGHT)/bin/deepscan report demo/records.jsonl --overwrite
 	@echo "next: $(LIGHT)/bin/deepscan scan YOUR_VIDEO"
 
+# What a test is too slow for is in pyproject.toml and tests/conftest.py.
 test: $(FULL)/.done
-	$(FULL)/bin/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
+
+test-fast: $(FULL)/.done
+	$(PYTEST) -m "not slow and not exhaustive"
+
+# By hand: all of it, with new examples. Its times go into benchmarks/tests.csv.
+test-all: $(FULL)/.done
+	$(PYTEST) -m "" --hypothesis-profile search
+
+coverage: $(FULL)/.done
+	$(FULL)/bin/python -m coverage erase
+	$(FULL)/bin/python -m coverage run -m pytest -n auto --dist worksteal
+	$(FULL)/bin/python -m coverage combine --quiet
+	$(FULL)/bin/python -m coverage report
 
 lint: $(FULL)/.done
 	$(FULL)/bin/ruff format --check .

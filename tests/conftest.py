@@ -1,6 +1,7 @@
 """What several parts of the tests share because it takes seconds to make."""
 
 import os
+from types import ModuleType
 
 import hypothesis
 import pytest
@@ -18,6 +19,28 @@ turn_reports_off()
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
+
+
+#: Modules whose functions start processes, fixtures that do, and those that train or export.
+STARTING = {"subprocess", "tests.command", "tests.terminal", "deepscan.media.pool"}
+SLOW_FIXTURES = {"published", "published_folder", "stubbed", "pools"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as slow what starts processes, or takes a fixture that does or trains."""
+    starting = {}
+    for item in items:
+        module = item.module
+        if module not in starting:
+            owners = {
+                getattr(value, "__module__", None) or getattr(value, "__name__", "")
+                for value in vars(module).values()
+                if callable(value)
+            }
+            owners |= {value.__name__ for value in vars(module).values() if isinstance(value, ModuleType)}
+            starting[module] = bool(owners & STARTING)
+        if starting[module] or SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from deepscan.detectors import DETECTORS
 from deepscan.detectors.detector import Batch
 from deepscan.training.recipe import load_recipe
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[1] / "docs" / "ablations.md").read_text(encoding="utf-8")
 COMMANDS = tuple(dict.fromkeys(re.findall(r"`(--method [^`]+)`", PAGE)))
 #: As small as every tuning and every head can still be put on; CoRIT's layers are those of 24 blocks.

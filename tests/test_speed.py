@@ -59,6 +59,7 @@ def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
     assert ratio(finding("fast"), finding("exact")) < 0.2
 
 
+@pytest.mark.exhaustive
 def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
     """Measured: 1.1. What is beside the stages: hashing, probing, alignment, looks, tracks, records."""
     paths = [os.fsencode(tmp_path / f"{name}.mp4") for name in range(3)]

@@ -38,6 +38,7 @@ def test_every_analysis_that_looks_into_a_model_is_tried():
     assert set(QUICK) == {name for name in ANALYSES.names if "runs" not in ANALYSES.get(name).needs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", QUICK)
 def test_an_analysis_runs_on_a_backbone_or_names_those_that_it_accepts(name: str, kind: str, tmp_path: Path):

@@ -238,6 +238,7 @@ def test_no_group_is_both_trained_on_and_held_out():
     assert len(held_out) > 36 / FOLDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["corit", "qtfp"])
 def test_the_look_tells_radii_layers_and_steps(method, cards):
     progress = []

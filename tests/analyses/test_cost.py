@@ -148,6 +148,7 @@ def test_the_papers_figures_stand_beside_those_that_they_are_of(tmp_path: Path) 
     assert printed("unifd", "frozen") == (None, None)
 
 
+@pytest.mark.slow
 def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     card = model("qtfp", tmp_path, tuning={"type": "effort"})
     progress: list[tuple[int, int]] = []

@@ -10,6 +10,7 @@ from deepscan.bench import accelerator, machine
 from deepscan.models.lookup import DEFAULT_MODEL, load_card
 
 
+@pytest.mark.slow
 def test_matmul_rate_is_measured_or_gives_a_reason(monkeypatch):
     rate = accelerator.matmul_rate("cpu", "fp32")
     # Any machine with torch reaches more than 0.1 GFLOP/s and less than 100 TFLOP/s.
@@ -26,6 +27,7 @@ def test_torch_times_out(monkeypatch):
     assert accelerator.matmul_rate("cpu", "fp32") == "torch did not finish within 0.01 s"
 
 
+@pytest.mark.slow
 def test_operations_are_counted_on_the_models_network():
     card = load_card(DEFAULT_MODEL)
     assert accelerator.operations(card.folder) == count_flops(weightless_network(card.method, card.network))

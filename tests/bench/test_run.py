@@ -60,6 +60,7 @@ def test_a_run_fails_if_every_device_is_missing(clip, loaded_devices, tmp_path):
         run_measured(clip, tmp_path, stages=("scan",), devices=("cuda",))
 
 
+@pytest.mark.slow
 def test_stages_without_a_detector_do_not_load_one(clip, loaded_devices, tmp_path):
     recorder = run_measured(clip, tmp_path, stages=("decode", "faces"), devices=("cuda",))
     assert loaded_devices == []

@@ -311,6 +311,7 @@ def faces(count, seed):
     return np.stack(pictures), torch.arange(count) % 2
 
 
+@pytest.mark.slow
 def test_a_probe_learns_blending_from_the_features_of_a_random_backbone():
     built = network(small_backbone(side=64, patch=8, width=32, hidden=64))
     inputs = CoritPreprocessor(CropRecipe(side=64), (0.5,) * 3, (0.25,) * 3, grid=8)

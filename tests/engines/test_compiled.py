@@ -57,6 +57,7 @@ def card(published_folder):
     return tiny.published("unifd", published_folder / "unifd").card
 
 
+@pytest.mark.slow
 def test_the_golden_score_is_checked_and_the_compiler_recorded(card, traced):
     scorer = Scorer(card, engine=NAME, device="cpu")
     described = scorer.describe()
@@ -65,6 +66,7 @@ def test_the_golden_score_is_checked_and_the_compiler_recorded(card, traced):
     assert traced and scorer.to_json()["sha256"] == card.files["torch"].sha256
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_is_an_error(card, monkeypatch):
     def compiler(graph, inputs):
         raise RuntimeError("no working C compiler\nand more lines")

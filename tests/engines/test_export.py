@@ -156,6 +156,7 @@ def export_shifting(path, monkeypatch, **change):
     return export_onnx(network, path, inputs=inputs, metadata={})
 
 
+@pytest.mark.slow
 def test_the_check_passes_outputs_within_the_tolerance(tmp_path, monkeypatch):
     change = {"probability": TOLERANCE / 2, "explanation": 1, "share": 0.007}
     parity = export_shifting(tmp_path / "model.onnx", monkeypatch, **change)
@@ -164,6 +165,7 @@ def test_the_check_passes_outputs_within_the_tolerance(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -180,6 +182,7 @@ def test_the_check_refuses_outputs_that_differ(tmp_path, monkeypatch, change):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_check_refuses_nan_for_a_single_crop(tmp_path, monkeypatch):
     differences = export._differences
 
@@ -192,6 +195,7 @@ def test_the_check_refuses_nan_for_a_single_crop(tmp_path, monkeypatch):
         export_shifting(tmp_path / "model.onnx", monkeypatch)
 
 
+@pytest.mark.slow
 def test_pe_cores_interleaved_positions_and_pool_can_be_exported(tmp_path):
     """The tiny networks of the methods have neither."""
     backbone = BACKBONES["pe-core-vit-l14"]
@@ -210,6 +214,7 @@ def test_pe_cores_interleaved_positions_and_pool_can_be_exported(tmp_path):
     assert scores.max() - scores.min() > 0.1
 
 
+@pytest.mark.slow
 def test_kernels_are_stored_in_16_bits_if_that_is_exact_with_the_same_scores(tmp_path):
     """Kernels with folded norms are not exact in half precision, so their factors are stored separately."""
     network = DETECTORS.get("fft")().build(

@@ -112,6 +112,7 @@ def engine(card, **options):
     return running.engine(card, "tensorrt", **{"device": "auto", **options})
 
 
+@pytest.mark.slow
 def test_large_batches_are_split_into_the_largest_size_it_was_built_for(gpu):
     card = load_card(DEFAULT_MODEL)
     built = engine(card)

@@ -162,6 +162,7 @@ def test_each_way_says_what_it_does(name):
     assert ("--video-key parent" in counting.explained) == (name == "as-published")
 
 
+@pytest.mark.slow
 def test_hundreds_of_thousands_of_frames_are_grouped_at_once():
     count = 320_000
     score = np.random.default_rng(0).random(count)

@@ -65,6 +65,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_covered_or_small(name):
     check(FIGURES[name]())

@@ -140,6 +140,7 @@ def test_as_published_counting_gives_only_the_auc_per_video(scores):
     assert measured(scores, counting=way, level="frame").kinds
 
 
+@pytest.mark.slow
 def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
     report = report_scores(scores, missing="exclude", row="qtfp", metadata={"scores": "mine.csv"})
     mean = expected_mean("dfd-hr", ["FaceShifter", "Celeb-DF-v2"], "video")

@@ -100,6 +100,7 @@ def clip(astronaut, hopper):
     return made
 
 
+@pytest.mark.slow
 def test_moving_faces_are_found_where_a_search_finds_them(fast, clip):
     assert fast.every > 1
     # There are some false detections; they are not followed.

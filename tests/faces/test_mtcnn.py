@@ -121,6 +121,7 @@ def test_a_face_does_not_depend_on_the_other_images(finder, bounds, scenes, requ
             np.testing.assert_allclose(a.landmarks, b.landmarks, atol=PIXELS)
 
 
+@pytest.mark.slow
 def test_p_net_around_a_known_face_gives_the_same_as_in_the_whole_level(scenes, exact, monkeypatch):
     """Its map is the same up to its edge, wherever the face is, because pooling uses whole strides."""
 
@@ -218,6 +219,7 @@ def test_cuda_without_a_gpu_is_an_error():
     assert "--faces-device cpu" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_a_gpu_gives_the_same_faces_in_fewer_and_larger_runs(scenes, monkeypatch):
     class Counted:
         def __init__(self, path, device, threads):

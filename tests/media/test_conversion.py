@@ -51,6 +51,7 @@ def frames(path, indices):
     return found, [image.astype(int) for image in images]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("transfer", "signal", "name"), [(PQ, pq, "smpte2084"), (HLG, hlg, "arib-std-b67")])
 def test_hdr_looks_like_its_sdr_twin(tmp_path, transfer, signal, name):
     tags = {"color_trc": transfer, "color_primaries": BT2020, "colorspace": BT2020, "color_range": 1}

@@ -165,6 +165,7 @@ def test_pixels_become_square(media, name):
         assert np.abs(back.astype(int) - stored).mean() < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain.mp4", "open.mkv", "vp9.webm", "av1.webm"])
 def test_libav_decodes_with_one_thread(media, name):
     """With several threads, a damaged file can give different pictures in each run."""
@@ -178,6 +179,7 @@ def test_libav_decodes_with_one_thread(media, name):
         reader.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", VIDEO_DECODERS)
 def test_a_closed_decoder_leaves_no_thread_behind(media, decoder):
     gc.collect()

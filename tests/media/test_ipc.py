@@ -20,6 +20,7 @@ def test_both_ends_see_the_same_pictures(kind):
     assert ours.kind == kind
 
 
+@pytest.mark.slow
 def test_views_outlive_growth_and_closing():
     buffer = FrameBuffer()
     buffer.lay_out(2, 12)

@@ -1,12 +1,16 @@
 """A training run small enough for a test: 16 pixels of colour stand for a face."""
 
 import csv
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from deepscan.cards import ModelFile, sha256_of
 from deepscan.data.crops.crop_cache import CropSet
+from deepscan.engines.export import Parity
+from deepscan.training import publish
 from deepscan.training.processes import Processes
 from deepscan.training.recipe import load_recipe
 from tests.detectors.tiny import BACKBONE
@@ -79,6 +83,18 @@ def made_crops():
         3,
         "key",
     )
+
+
+def _not_exported(card, network, inputs, folder, *, half=False):
+    (folder / "model.onnx").write_bytes(b"graph")
+    return ModelFile("model.onnx", sha256_of(folder / "model.onnx")), Parity(0.0, {}, 1)
+
+
+@pytest.fixture
+def quick_publishing(monkeypatch):
+    """Without an export, and with few draws for intervals: both take seconds, and are tested elsewhere."""
+    monkeypatch.setattr(publish, "export_model", _not_exported)
+    monkeypatch.setattr(publish, "bootstrap", partial(publish.bootstrap, rounds=5))
 
 
 @pytest.fixture

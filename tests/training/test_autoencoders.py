@@ -14,9 +14,13 @@ from deepscan.data.crops.crop_cache import CropSet
 from deepscan.errors import UsageError
 from deepscan.training.autoencoders import PLANS, autoencoders
 
+pytestmark = pytest.mark.slow
+
 #: As many as the slowest takes to draw crops of 16 px that it has seen.
 STEPS = 200
-QUICK = tuple(dataclasses.replace(plan, steps=STEPS) for plan in PLANS)
+LEARNING = tuple(dataclasses.replace(plan, steps=STEPS) for plan in PLANS)
+#: The first, without a critic, and one with it: each takes seconds.
+QUICK = LEARNING[:2]
 RECIPE = CropRecipe(side=16, scale=0.75, shift=(0.0, -0.16))
 
 
@@ -49,7 +53,12 @@ def _bytes(store):
     return {path.name: path.read_bytes() for path in store.iterdir()}
 
 
-def test_each_learns_to_draw_what_it_has_seen(smooth, trained):
+@pytest.mark.parametrize(
+    "plans", [QUICK, pytest.param(LEARNING[2:], marks=pytest.mark.exhaustive)], ids=["some", "others"]
+)
+def test_each_learns_to_draw_what_it_has_seen(smooth, store, tmp_path, plans):
+    folder = store if plans is QUICK else tmp_path
+    trained = autoencoders(smooth, smooth.where("train"), folder, seed=3, plans=plans)
     seen = smooth.crops[:16]
     without = np.abs(seen - seen.mean(0)).mean()
     for redraw in trained:
@@ -57,7 +66,7 @@ def test_each_learns_to_draw_what_it_has_seen(smooth, trained):
         assert redraw.error(seen) < 0.5 * without
     drawn = [redraw(smooth.crops[0]) for redraw in trained]
     assert {(image.shape, image.dtype) for image in drawn} == {((16, 16, 3), np.dtype(np.uint8))}
-    assert len({image.tobytes() for image in drawn}) == len(PLANS)
+    assert len({image.tobytes() for image in drawn}) == len(plans)
 
 
 def test_what_was_trained_is_kept_for_the_same_crops_and_seed_alone(smooth, store, trained):

@@ -117,6 +117,7 @@ def test_varied_crops_are_never_kept(frozen, crops, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_frozen_backbone_holds_its_head_alone_and_resumes(frozen, crops, tmp_path):
     whole, _ = train(frozen, crops, tmp_path / "whole", processes=CPU)
     with pytest.raises(Interruption):

@@ -33,6 +33,7 @@ def _same(one, other):
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+@pytest.mark.slow
 def test_it_learns_what_tells_the_classes_apart(recipe, crops, tmp_path):
     longer = dataclasses.replace(recipe, epochs=6, augment="none")
     steps = []
@@ -48,6 +49,7 @@ def test_it_learns_what_tells_the_classes_apart(recipe, crops, tmp_path):
     assert not network.training
 
 
+@pytest.mark.slow
 def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(recipe, crops, tmp_path):
     whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
     with pytest.raises(Interruption):
@@ -76,6 +78,7 @@ def heard():
     signal.signal(signal.SIGINT, former)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("at", [3, 7])
 def test_a_run_goes_on_in_the_middle_of_an_epoch_or_at_its_end(recipe, crops, tmp_path, at):
@@ -128,6 +131,7 @@ def test_sharpness_aware_steps_differ_and_a_radius_of_nothing_does_not(recipe, c
     assert not all(torch.equal(states[0][name], states[2][name]) for name in names)
 
 
+@pytest.mark.slow
 def test_pretraining_reads_no_label(recipe, crops, tmp_path):
     blind = dataclasses.replace(recipe, labels="none", blend=1.0, epochs=1)
     one, _ = train(blind, crops, tmp_path / "1", processes=CPU)

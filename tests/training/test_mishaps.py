@@ -17,6 +17,7 @@ from tests.detectors.tiny import TINY
 from tests.training.conftest import CPU, Interruption, interrupt_at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoilt", "told"),
     [

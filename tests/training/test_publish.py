@@ -149,6 +149,7 @@ def test_a_model_that_does_not_pass_the_exports_gate_can_be_scanned_with_in_torc
     assert np.isfinite(scorer.score(parts[2].crops[:3])).all()
 
 
+@pytest.mark.slow
 def test_of_several_sources_each_has_its_own_figures_and_keeps_to_the_promised_rates(parts):
     network, recipe, crops, folder = parts
     of_group = {group: "web" if at % 3 else "lab" for at, group in enumerate(dict.fromkeys(crops.groups))}
@@ -181,6 +182,7 @@ def _allow(monkeypatch, lost):
     monkeypatch.setattr(rounding, "SAMPLES", 1)
 
 
+@pytest.mark.slow
 def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, monkeypatch):
     _allow(monkeypatch, 1.0)
     card = publish(*small, name="made", data="noise", trained={})
@@ -217,6 +219,7 @@ def test_a_file_in_8_bits_is_kept_with_its_figure_where_it_loses_little(small, m
     np.testing.assert_allclose(onnx.score(crops), plain.score(crops), atol=5e-5)
 
 
+@pytest.mark.slow
 def test_a_file_in_8_bits_that_loses_more_is_not_kept_and_the_card_says_so(small, monkeypatch):
     _allow(monkeypatch, -1.0)
     card = publish(*small, name="made", data="noise", trained={})

@@ -15,6 +15,8 @@ from deepscan.training.recipe import load_recipe
 from deepscan.training.session import Session, check_recipe, run_training
 from tests.training.conftest import CPU, Interruption, write_index
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_publishing")]
+
 COUNTED = dict.fromkeys(("on_crops", "on_autoencoders", "on_features"), lambda *given: None)
 
 

@@ -19,6 +19,9 @@ def _run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def data(tmp_path, monkeypatch, crops):
     """A data set whose pictures have been cropped already."""
@@ -79,6 +82,7 @@ def test_resuming_a_finished_run_publishes_the_same_model(tiny, tmp_path):
     assert isinstance(_run(*tiny, "--resume", "--seed", 7).exception, ContractError)
 
 
+@pytest.mark.usefixtures("quick_publishing")
 def test_the_card_names_the_command_but_not_how_often_it_was_begun(tiny, tmp_path, monkeypatch):
     words = ["deepscan", "train", "--out", "my model", "--resume", "--finish", "epochs=2"]
     monkeypatch.setattr(sys, "argv", words)

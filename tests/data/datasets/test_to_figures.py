@@ -76,6 +76,7 @@ def mask_overlap(crop: str, mask: str) -> float:
     return float((marked & white).sum() / (marked | white).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replica", CASES.values(), ids=CASES)
 def test_a_data_set_can_be_prepared_and_evaluated(replica, clips, scorer, tmp_path):
     root, data = replica.write(tmp_path / "raw", clips), tmp_path / "data"
