@@ -94,7 +94,7 @@ golden: $(FULL)/.done
 clean:
 	rm -rf $(LIGHT) $(FULL) demo site
 
-# An environment is made anew when what it holds was changed.
+# An environment is made again when its requirements have changed.
 $(LIGHT)/.done: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "deepscan needs Python 3.11 to 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }

@@ -28,7 +28,7 @@ OUTSIDE = {
 PICTURES = ("benchmarks/*.svg", "sample_videos/*.svg")
 LINK = re.compile(r"(?P<mark>!?)\[(?P<text>[^\]]*)\]\((?P<link>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)")
 REFERENCE = "reference"
-SHORT_CODE = re.compile(r"<code>([^<]{1,30})</code>")
+SHORT_CODE = re.compile(r"<code>([^<]{1,22})</code>")
 #: What a page would fetch from another host.
 FETCHED = re.compile(
     r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(?:https?:)?//|"""

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import deepscan
 from deepscan.outcomes import STATUSES
@@ -50,3 +51,18 @@ def test_links_between_files_lead_somewhere(page):
         if not there.exists() or (anchor and anchor not in anchors(there)):
             dead.append(f"{path}#{anchor}")
     assert dead == []
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == deepscan.__version__
+    released = re.findall(
+        r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert released[0] == (citation["version"], citation["date-released"])
+
+
+def test_the_forge_runs_every_step():
+    (steps,) = re.findall(r'^STEPS="(.*)"$', (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "checks.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["check"]["strategy"]["matrix"]["step"] == steps.split()
