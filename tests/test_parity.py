@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepscan.bench.stages import hold
+from deepscan.bench.stages import decode_within_memory
 from deepscan.data.crops.crop_pictures import Cutter, find_landmarks
 from deepscan.data.pictures import LabelledPicture
 from deepscan.faces.align import align
@@ -35,7 +35,7 @@ def sampled(paths, frames):
     """Every frame that a scan would look at, and the faces that it would find there."""
     finder = Mtcnn("fast", threads=2)
     for path in paths:
-        for frame in hold([bytes(path)], DecodeOptions(frames=frames)).videos[0]:
+        for frame in decode_within_memory([bytes(path)], DecodeOptions(frames=frames)).videos[0]:
             yield frame.image, finder.detect([frame.image])[0]
 
 

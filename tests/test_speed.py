@@ -14,7 +14,7 @@ import tracemalloc
 import pytest
 
 from deepscan.bench import stages, whole
-from deepscan.bench.clips import Clip, make_clip, pictures
+from deepscan.bench.clips import Clip, make_clip, render_frames
 from deepscan.bench.timing import TimedCase, measure_cases, timed
 from deepscan.faces.following import FollowState, search_or_follow
 from deepscan.faces.mtcnn import Mtcnn
@@ -50,7 +50,7 @@ def clip(tmp_path_factory):
 
 def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
     """Measured: 0.10. Were no face followed, so that each frame is searched, it would be 0.28."""
-    frames = [Frame(at, at / CLIP.fps, image) for at, image in enumerate(pictures(CLIP)) if at % 4 == 0]
+    frames = [Frame(at, at / CLIP.fps, image) for at, image in enumerate(render_frames(CLIP)) if at % 4 == 0]
 
     def finding(mode):
         finder = Mtcnn(mode, threads=1)
@@ -67,9 +67,9 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
         os.link(clip, path)
     options = ScanOptions(model=DEFAULT_MODEL, frames=FRAMES)
     decoding = DecodeOptions(frames=FRAMES)
-    finding = stages.finding(stages.hold(paths, decoding), Mtcnn(), {})
-    judging = stages.judging(load_scorer(options), FRAMES, {})
-    scan = whole.scanning(paths, options, 1, {})
+    finding = stages.faces_case(stages.decode_within_memory(paths, decoding), Mtcnn(), {})
+    judging = stages.detector_case(load_scorer(options), FRAMES, {})
+    scan = whole.scan_case(paths, options, 1, {})
 
     def apart():
         return timed(
