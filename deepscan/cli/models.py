@@ -13,7 +13,6 @@ from deepscan.cards import ModelCard
 from deepscan.cli import options as opt
 from deepscan.cli.command import Command, CommandGroup
 from deepscan.cli.exit_codes import epilog
-from deepscan.cli.progress import ProgressView
 from deepscan.errors import DeepscanError, ExitCode, require
 from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.lookup import user_folder
@@ -227,6 +226,8 @@ def remove(
 
 def _notes(quiet: bool) -> Callable[[str], None]:
     """Return the function that shows a line on stderr, or drops it."""
+    from deepscan.cli.progress import ProgressView
+
     return ProgressView("none" if quiet else "plain").note
 
 
