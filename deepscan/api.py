@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -47,7 +48,7 @@ def scan(
     The arguments are checked at once. The model is loaded, and the processes that decode are started, when
     the first record is asked for. They end with the iterator: when it is exhausted, closed or no longer used,
     or when an error is raised. A file that cannot be scanned gives a record that says why, and never raises.
-    Use the iterator from one thread. Records come in the order in which the files are done.
+    Records come in the order in which the files are done.
 
     Args:
         paths: Files and folders, one or several; folders are searched for videos and pictures.
@@ -73,7 +74,8 @@ def scan(
 
     Raises:
         UsageError: A path does not exist, or an argument has an unknown value.
-        DeepscanError: While iterating, before the first record: the model cannot be loaded.
+        DeepscanError: While iterating: the model cannot be loaded, or the thread that asked for the first
+            record has ended.
     """
     # Here, so that records can be read without them.
     from deepscan.scanning.loading import model_names
@@ -111,6 +113,7 @@ def _records(
 ) -> Generator[Record, None, None]:
     from deepscan.scanning.run import iterate_scan
 
+    thread = threading.current_thread()
     bar = counting_bar("scanning", "file", len(paths)) if progress is True else nullcontext()
     with bar as advance, closing(iterate_scan(paths, options, workers=workers)) as lines:
         for done, line in enumerate(lines, start=1):
@@ -119,6 +122,12 @@ def _records(
             elif callable(progress):
                 progress(done, len(paths))
             yield Record.from_json(line.to_json())
+            if not thread.is_alive():
+                # Linux ends the decoding processes with the thread that started them.
+                raise UsageError(
+                    "the thread that started this scan has ended, and its processes with it",
+                    "ask for all records in one thread",
+                )
 
 
 def read_records(path: StrPath) -> Iterator[Record]:
@@ -127,11 +136,10 @@ def read_records(path: StrPath) -> Iterator[Record]:
     A last line that an interrupted scan left unfinished is skipped.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such file, or it cannot be read.
         ContractError: While iterating: a line is not a record of this version.
     """
-    if not os.path.isfile(path):
-        raise UsageError(f"{os.fspath(path)!r} does not exist", "name the .jsonl file of a scan")
+    _require_readable(path, ".jsonl")
     return (Record.from_json(record) for _, _, record in read_journal(Path(path)))
 
 
@@ -142,13 +150,19 @@ def read_run(path: StrPath) -> RunDescription:
         path: The `.run.json` file, or the `.jsonl` or `.csv` file that it is next to.
 
     Raises:
-        UsageError: There is no such file.
+        UsageError: There is no such file, or it cannot be read.
         ContractError: It does not describe a run of this version.
     """
     file = Path(path) if os.fspath(path).endswith(".run.json") else Path(path).with_suffix(".run.json")
-    if not file.is_file():
-        raise UsageError(f"{str(file)!r} does not exist", "name the .run.json file of a scan")
+    _require_readable(file, ".run.json")
     return RunDescription.from_json(file.read_bytes())
+
+
+def _require_readable(path: StrPath, suffix: str) -> None:
+    if not os.path.isfile(path):
+        raise UsageError(f"{os.fspath(path)!r} does not exist", f"name the {suffix} file of a scan")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{os.fspath(path)!r} cannot be read", "check its permissions")
 
 
 def record_schema() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -221,6 +222,18 @@ def test_it_works_where_an_event_loop_is_running(scan):
         return [record.status for record in scan(SAMPLES / "real_hopper.mp4")]
 
     assert asyncio.run(cell()) == ["ok"]
+
+
+def test_a_thread_may_iterate_and_one_that_has_ended_is_named(scan):
+    """Linux ends the processes with the thread that started them: a record would blame something else."""
+    with ThreadPoolExecutor(1) as threads:
+        assert len(threads.submit(lambda: list(scan(SAMPLES))).result()) == 5
+    before, records = children(), scan(SAMPLES)
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(next, records).result()
+    with pytest.raises(deepscan.UsageError, match="thread that started this scan has ended"):
+        next(records)
+    assert left_over(before) == set()
 
 
 def test_a_script_needs_no_guard_of_its_main_module(model, tmp_path):

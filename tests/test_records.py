@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import json
 import os
+import re
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -152,6 +153,14 @@ def test_the_schemas_describe_every_key(schema):
         for name, value in kind["properties"].items():
             assert len(value["description"]) > 8, name
             assert value["description"].endswith("."), name
+
+
+@pytest.mark.parametrize("schema", [deepscan.record_schema(), deepscan.run_schema()])
+def test_the_page_on_records_names_every_key(schema):
+    page = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+    named = {part for words in re.findall(r"`([\w.]+)`", page) for part in words.split(".")}
+    for kind in (schema, *schema["$defs"].values()):
+        assert set(kind["properties"]) <= named
 
 
 def test_records_of_an_earlier_version_are_read():
