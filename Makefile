@@ -59,7 +59,7 @@ lint: $(FULL)/.done
 
 docs: $(FULL)/.done
 	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --quiet
-	@echo "the documentation is in site/index.html"
+	@echo "the documentation is in site/index.html; to search it, serve it: python3 -m http.server -d site"
 
 # Both resume where they were interrupted. The last stage of each publishes the model, and adds its file in 8 bits where
 # that moves scores by little enough.
