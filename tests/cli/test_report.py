@@ -42,7 +42,7 @@ def test_the_page_of_a_scan_says_what_its_records_say(scanned):
     # three maps per model, one per colour channel, of the three highest faces of each person
     assert len(page.all("image")) == 6 * faces
     judged = [record for record in records if record["verdict"]]
-    assert f"say the verdict of all together in 0 of {len(judged)} videos" in page.words
+    assert f"agree with the overall verdict on 0 of {len(judged)} videos" in page.words
     assert "the models disagree on person 0" in page.words
     run = json.loads(out.with_suffix(".run.json").read_text())
     assert " ".join(run["sessions"][0]["command"]) in page.words
@@ -82,7 +82,7 @@ def test_an_existing_page_is_replaced_only_with_overwrite(scanned, tmp_path):
         (".", None, 2, "scan --out wrote"),
         ("a.csv", "path\n", 2, "a.jsonl"),
         ("a.run.json", "{}", 2, "a.jsonl"),
-        ("a.jsonl", '{"schema": 0}\n', 4, "scan anew"),
+        ("a.jsonl", '{"schema": 0}\n', 4, "scan again"),
     ],
 )
 def test_files_without_records_are_refused_with_a_hint(tmp_path, name, content, code, hint):

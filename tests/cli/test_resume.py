@@ -74,7 +74,7 @@ def test_other_parameters_are_refused_with_both_values(begun, given, said):
     lines = deepscan("scan", "--resume", "--out", begun, *given).refused(ExitCode.CONTRACT)
     # The order is that of the options, so accept any.
     assert all(part in lines[0] for part in said.split("; ")), lines
-    assert "leave the options out" in lines[1]
+    assert "leave these options out" in lines[1]
 
 
 def test_the_same_parameters_may_be_repeated(begun):
