@@ -28,6 +28,7 @@ def rgb(path):
     return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
 
 
+@pytest.mark.slow
 def test_a_picture_gets_the_scores_of_a_scan_in_three_lines(model, picture):
     detector = deepscan.load_detector(model)
     faces = sorted(deepscan.find_faces(picture), key=lambda face: face.box)
@@ -43,6 +44,7 @@ def test_a_picture_gets_the_scores_of_a_scan_in_three_lines(model, picture):
         assert score == pytest.approx(recorded.score, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_array_is_searched_like_its_file(model, picture):
     by_path, by_array = deepscan.find_faces(picture), deepscan.find_faces(rgb(picture))
     assert [face.box for face in by_path] == [face.box for face in by_array]
@@ -51,6 +53,7 @@ def test_an_array_is_searched_like_its_file(model, picture):
     assert deepscan.find_faces(np.full((80, 80, 3), 90, np.uint8)) == []
 
 
+@pytest.mark.slow
 def test_what_the_filter_refuses_comes_only_when_asked_for(picture, monkeypatch):
     monkeypatch.setattr(FaceFilter, "score", lambda self, crops: np.zeros(len(crops)))
     assert deepscan.find_faces(picture) == []
@@ -106,6 +109,7 @@ def test_an_array_that_is_not_a_picture_is_refused(shape, kind):
         deepscan.find_faces(np.zeros(shape, kind))
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_a_picture_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"hello")
     with pytest.raises(deepscan.UsageError, match="gives no picture"):

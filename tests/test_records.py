@@ -94,6 +94,7 @@ def scanned(request, videos, tmp_path_factory):
     return request.param, out
 
 
+@pytest.mark.slow
 def test_what_a_scan_writes_fits_the_schemas_and_comes_back_as_it_was(scanned, schemas):
     kind, out = scanned
     of_record, of_run = schemas
@@ -109,7 +110,9 @@ def test_what_a_scan_writes_fits_the_schemas_and_comes_back_as_it_was(scanned, s
     records, run = list(deepscan.read_records(out)), deepscan.read_run(out)
     assert {record.run for record in records} == {run.id}
     statuses = {record.file.name: record.status for record in records}
-    assert len(statuses) == 6 and statuses[os.fsdecode(b"b\xff.mp4")] == "error"
+    # Whether a file that is missing is found to be so within a millisecond is chance.
+    missing = {"error", "timeout"} if kind == "timed out" else {"error"}
+    assert len(statuses) == 6 and statuses[os.fsdecode(b"b\xff.mp4")] in missing
     assert len(run.sessions) == (2 if kind == "resumed" else 1)
     hopper = next(record for record in records if record.file.name == "real_hopper.mp4")
     expected = {"too short": "too_short", "timed out": "timeout", "too large": "unsupported"}.get(kind, "ok")
@@ -250,11 +253,13 @@ def consistent(record):
     return record
 
 
+@pytest.mark.slow
 @given(objects(Record).map(consistent))
 def test_any_record_comes_back_as_it_was(record):
     assert Record.from_json(json.dumps(record)).to_json() == json.loads(json.dumps(record))
 
 
+@pytest.mark.slow
 @given(objects(RunDescription))
 def test_any_description_of_a_run_comes_back_as_it_was(run):
     assert RunDescription.from_json(json.dumps(run)).to_json() == json.loads(json.dumps(run))
