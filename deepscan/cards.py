@@ -1,4 +1,4 @@
-"""Model cards: what a model states about itself, in the file beside its weights."""
+"""Model cards: the file next to a model's weights that describes it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ CARD = "card.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What turns a raw score into a calibrated one and into a verdict.
+    """Calibration from raw scores to calibrated ones and verdicts.
 
     Attributes:
-        level: `frame` or `video`: what one sample of the fit was.
-        data: The data it was fitted on, named.
-        n: How many samples that was.
-        rule: How the thresholds were chosen, in words.
-        temperature: Divides the logit of a raw score; above 1 it takes confidence back.
+        level: Samples of the fit: `frame` or `video`.
+        data: Name of the data it was fitted on.
+        n: Number of samples.
+        rule: Description of how the thresholds were chosen.
+        temperature: Divides the logit of a raw score; above 1 it lowers the confidence.
         no_evidence: Calibrated scores below this give the verdict `no_evidence`.
         fake: Calibrated scores of at least this give the verdict `fake`.
-        method: `temperature`, or `isotonic`: the temperature is 1 then, and the knots take its place.
-        knots: Raw scores, rising, each with its calibrated one, between which lines are straight.
+        method: `temperature`, or `isotonic`, which has a temperature of 1 and knots.
+        knots: Ascending raw scores, each with its calibrated score; interpolated linearly.
     """
 
     level: str
@@ -54,37 +54,39 @@ class Calibration:
             raise ValueError(f"calibration method must be 'temperature' or 'isotonic', not {self.method!r}")
         isotonic = self.method == "isotonic"
         if bool(self.knots) != isotonic or (isotonic and self.temperature != 1):
-            raise ValueError("an isotonic calibration has knots and a temperature of 1, another has no knots")
-        rises = all(x < u and y <= v for (x, y), (u, v) in pairwise(self.knots))
-        if not rises or not all(0 <= value <= 1 for knot in self.knots for value in knot):
-            raise ValueError("knots must be in [0, 1] and rise")
+            raise ValueError(
+                "an isotonic calibration needs knots and a temperature of 1; others have no knots"
+            )
+        ascending = all(x < u and y <= v for (x, y), (u, v) in pairwise(self.knots))
+        if not ascending or not all(0 <= value <= 1 for knot in self.knots for value in knot):
+            raise ValueError("knots must be in [0, 1] and in ascending order")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as cards state it: what only an isotonic one has is left out of others."""
-        stated = {name: getattr(self, name) for name in Calibration.__slots__}
+        """Return its entry in a card; only an isotonic one has method and knots."""
+        entry = {name: getattr(self, name) for name in Calibration.__slots__}
         if not self.knots:
-            del stated["method"], stated["knots"]
-        return stated
+            del entry["method"], entry["knots"]
+        return entry
 
     @classmethod
-    def from_json(cls, stated: Mapping[str, Any]) -> "Calibration":
-        """Return what a card states.
+    def from_json(cls, entry: Mapping[str, Any]) -> "Calibration":
+        """Create it from its entry in a card.
 
         Raises:
-            TypeError: Something is missing, or not known to this version.
-            ValueError: Something is out of its range.
+            TypeError: A key is missing or unknown.
+            ValueError: A value is out of range.
         """
-        knots = tuple((float(raw), float(calibrated)) for raw, calibrated in stated.get("knots", ()))
-        return cls(**{**stated, "knots": knots})
+        knots = tuple((float(raw), float(calibrated)) for raw, calibrated in entry.get("knots", ()))
+        return cls(**{**entry, "knots": knots})
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """The score that a model must give to a fixed synthetic input (see `engines.golden`).
+    """Expected score for a fixed synthetic input, see `engines.golden`.
 
     Attributes:
-        score: Expected probability of fake in [0, 1], by float32 torch on a CPU.
-        tolerance: How far an engine in float32 may be from it.
+        score: Expected probability of fake in [0, 1], from float32 torch on a CPU.
+        tolerance: Largest difference for an engine in float32.
     """
 
     score: float
@@ -96,9 +98,9 @@ class ModelFile:
     """A file of a model.
 
     Attributes:
-        path: Relative to the card.
-        sha256: Of its content.
-        golden: Expected score of the golden input, where rounding makes it another than the card's.
+        path: Path relative to the card.
+        sha256: Hash of its content.
+        golden: Expected score for the golden input, if rounding makes it differ from the card's.
     """
 
     path: str
@@ -106,21 +108,21 @@ class ModelFile:
     golden: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as cards state it."""
-        stated = {"path": self.path, "sha256": self.sha256}
-        return stated if self.golden is None else {**stated, "golden": self.golden}
+        """Return its entry in a card."""
+        entry = {"path": self.path, "sha256": self.sha256}
+        return entry if self.golden is None else {**entry, "golden": self.golden}
 
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """How far a model's scores in a reduced precision are from those in float32, on the same crops.
+    """Differences of a model's scores in a reduced precision from float32, on the same crops.
 
     Attributes:
-        mean: Mean difference of scores, calibrated where the model is, in [0, 1].
-        largest: The largest of them.
-        samples: Crops compared.
-        data: What these were.
-        auc_lost: What of the AUC is lost, below 0 where it gains; None where no labels are known.
+        mean: Mean difference of scores (calibrated if the model is), in [0, 1].
+        largest: Largest difference.
+        samples: Number of crops compared.
+        data: Description of the crops.
+        auc_lost: Loss of AUC, negative for a gain; None without labels.
     """
 
     mean: float
@@ -132,40 +134,41 @@ class Rounding:
     def __post_init__(self) -> None:
         if not 0 <= self.mean <= self.largest <= 1 or self.samples < 1:
             raise ValueError(
-                f"{self.samples} differences of {self.mean} in the mean and {self.largest} at most"
+                f"a mean difference of {self.mean} and a largest of {self.largest} over {self.samples} samples "
+                "are not possible"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as cards state it."""
-        stated = {name: getattr(self, name) for name in Rounding.__slots__}
-        return {name: value for name, value in stated.items() if value is not None}
+        """Return its entry in a card."""
+        entry = {name: getattr(self, name) for name in Rounding.__slots__}
+        return {name: value for name, value in entry.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Everything a model states about itself.
+    """Description of a model.
 
     Attributes:
-        folder: Where its files lie.
-        name: Folder name, and what `--model` takes.
-        method: Registered detector method, such as `qtfp`; `mtcnn` for the face finder.
-        summary: One line for people.
+        folder: Folder of its files.
+        name: Name of the folder, for `--model`.
+        method: Detection method, such as `qtfp`; `mtcnn` for the face finder.
+        summary: One-line description.
         license: SPDX identifier of the weights.
-        files: What a file is for (`onnx`, `torch`, ...) -> the file.
-        network: Arguments that rebuild the network: backbone, its configuration, the method's own.
-        crop: Crop recipe, None for a model that takes no faces.
-        inputs: What is made of a crop before the network: the `kind` of inputs, and its arguments.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
+        files: Kind of a file (`onnx`, `torch`, ...) -> the file.
+        network: Arguments that rebuild the network: the backbone's and the method's.
+        crop: Crop recipe; None if it is not a detector.
+        inputs: Preprocessing of a crop: the `kind` of inputs and its arguments.
+        mean: Mean per RGB channel, for pixels in [0, 1].
+        std: Standard deviation per RGB channel.
         trained: Data, terms, command, seed and date of the training.
-        results: Measured figures, each with the data it was measured on.
-        calibration: None for a model without one: its verdicts are always inconclusive.
-        error_rates: How often its verdicts were wrong on each set of data, the one most like a scan first.
-        golden: Expected score of the golden input, None where the model gives no score.
-        rounding: Engine and precision (`onnx-int8`, ...) -> how far its scores are from float32's.
-        not_for: What it must not be used for.
-        source: Of a model that somebody else has published: where it is from, its hash, the publisher's
-            threshold, rule and figures; empty for our own.
+        results: Measurements, each with its data.
+        calibration: Calibration; without one, verdicts are always inconclusive.
+        error_rates: How often its verdicts were wrong on each data set, the one most similar to a scan first.
+        golden: Expected score for the golden input; None if it gives no score.
+        rounding: Engine and precision (`onnx-int8`, ...) -> difference of its scores from float32.
+        not_for: Uses to avoid.
+        source: For a model published by others: its origin, hash, and the publisher's threshold, rule and
+            results; empty for our own.
     """
 
     folder: Path
@@ -189,11 +192,11 @@ class ModelCard:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def path(self, kind: str) -> Path:
-        """Return the path of the file for that use, its hash verified.
+        """Return the path of a file after checking its hash.
 
         Raises:
-            MissingError: The model has no such file, or the file is not there.
-            ContractError: The file is not the one that the card names.
+            MissingError: The model has no file of that kind, or the file is missing.
+            ContractError: The file's hash differs from the card's.
         """
         if kind not in self.files:
             raise MissingError(
@@ -202,11 +205,10 @@ class ModelCard:
             )
         path = self.folder / self.files[kind].path
         if not path.is_file():
-            raise MissingError(f"{path} is not there", f"restore the folder of model {self.name!r}")
-        if (found := sha256_of(path)) != self.files[kind].sha256:
+            raise MissingError(f"{path} is missing", f"restore the folder of model {self.name!r}")
+        if (actual := sha256_of(path)) != (expected := self.files[kind].sha256):
             raise ContractError(
-                f"{path} is not the file that its card names: SHA-256 {found[:12]}..., "
-                f"stated {self.files[kind].sha256[:12]}...",
+                f"{path} has changed: its SHA-256 is {actual[:12]}..., not {expected[:12]}... as on its card",
                 f"restore the folder of model {self.name!r}",
             )
         return path
@@ -215,8 +217,8 @@ class ModelCard:
         """Check the hash of every file.
 
         Raises:
-            MissingError: A file is not there.
-            ContractError: A file is not the one that the card names.
+            MissingError: A file is missing.
+            ContractError: A file's hash differs from the card's.
         """
         for kind in self.files:
             self.path(kind)
@@ -226,14 +228,14 @@ class ModelCard:
         """Crop recipe of a detector.
 
         Raises:
-            UsageError: The model takes no faces.
+            UsageError: The model is not a detector.
         """
         if self.crop is None:
-            raise UsageError(f"model {self.name!r} is no detector", "name a detector with --model")
+            raise UsageError(f"model {self.name!r} is not a detector", "name a detector with --model")
         return self.crop
 
     def facts(self) -> dict[str, Any]:
-        """Return what the record of a run says of the model: name, method, license, file hashes and crop."""
+        """Return the model's entry in a run's record: name, method, license, file hashes and crop."""
         return {
             "name": self.name,
             "method": self.method,
@@ -244,7 +246,7 @@ class ModelCard:
 
     def to_yaml(self) -> str:
         """Return the text of the card."""
-        stated: dict[str, Any] = {
+        content: dict[str, Any] = {
             "schema": 1,
             "name": self.name,
             "method": self.method,
@@ -259,16 +261,16 @@ class ModelCard:
             "trained": dict(self.trained),
             "results": [dict(result) for result in self.results],
             "calibration": self.calibration and self.calibration.to_json(),
-            "error_rates": [each.to_json() for each in self.error_rates],
+            "error_rates": [rates.to_json() for rates in self.error_rates],
             "golden": self.golden and {"score": self.golden.score, "tolerance": self.golden.tolerance},
             "rounding": {kind: rounding.to_json() for kind, rounding in self.rounding.items()},
             "not_for": list(self.not_for),
             "source": dict(self.source),
         }
         for name in ("inputs", "error_rates", "rounding", "source"):
-            if not stated[name]:
-                del stated[name]
-        return yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=110)
+            if not content[name]:
+                del content[name]
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
 
 
 def sha256_of(path: Path) -> str:
@@ -278,62 +280,61 @@ def sha256_of(path: Path) -> str:
 
 
 def embedded_folder() -> Path:
-    """Return the folder of the models that come with deepscan, from a wheel or from a checkout.
+    """Return the folder of the models that come with deepscan, in a wheel or a checkout.
 
     Raises:
-        MissingError: Neither is there.
+        MissingError: The folder is missing.
     """
     package = Path(__file__).parent
     for folder in (package / "embedded", package.parent / "models"):
         if folder.is_dir():
             return folder
-    raise MissingError("the embedded models are not there", reinstall_hint())
+    raise MissingError("the embedded models are missing", reinstall_hint())
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Return the card in a model's folder; `ModelCard.path` verifies each file that is used.
+    """Read the card in a model's folder; `ModelCard.path` checks each file when it is used.
 
     Raises:
         ContractError: The card cannot be read.
     """
     try:
-        stated = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
-        return _from_stated(folder, stated)
+        return _parse(folder, yaml.safe_load((folder / CARD).read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ContractError(f"{folder / CARD} is not a model card: {error!r}", "restore the model's folder")
 
 
 def write_card(card: ModelCard) -> None:
-    """Write a card into its folder, whole or not at all.
+    """Write a card into its folder, atomically.
 
     Raises:
-        DeepscanError: It cannot be written; the one that was there stays.
+        DeepscanError: It cannot be written; an existing card is kept.
     """
     with atomic_write(card.folder / CARD) as file:
         file.write(card.to_yaml().encode())
 
 
-def _from_stated(folder: Path, stated: dict[str, Any]) -> ModelCard:
-    if stated["schema"] != 1:
-        raise ValueError(f"schema {stated['schema']} is not known to this version")
+def _parse(folder: Path, content: dict[str, Any]) -> ModelCard:
+    if content["schema"] != 1:
+        raise ValueError(f"schema {content['schema']} is not supported by this version")
     return ModelCard(
         folder=folder,
-        name=stated["name"],
-        method=stated["method"],
-        summary=stated["summary"],
-        license=stated["license"],
-        files={kind: ModelFile(**file) for kind, file in stated["files"].items()},
-        network=stated.get("network") or {},
-        crop=CropRecipe.from_json(stated["crop"]) if stated.get("crop") else None,
-        inputs=stated.get("inputs") or {"kind": "crops"},
-        mean=tuple(stated.get("mean", (0.0, 0.0, 0.0))),
-        std=tuple(stated.get("std", (1.0, 1.0, 1.0))),
-        trained=stated.get("trained") or {},
-        results=tuple(stated.get("results") or ()),
-        calibration=Calibration.from_json(stated["calibration"]) if stated.get("calibration") else None,
-        error_rates=tuple(map(ErrorRates.from_json, stated.get("error_rates") or ())),
-        golden=Golden(**stated["golden"]) if stated.get("golden") else None,
-        rounding={kind: Rounding(**each) for kind, each in (stated.get("rounding") or {}).items()},
-        not_for=tuple(stated.get("not_for") or ()),
-        source=stated.get("source") or {},
+        name=content["name"],
+        method=content["method"],
+        summary=content["summary"],
+        license=content["license"],
+        files={kind: ModelFile(**file) for kind, file in content["files"].items()},
+        network=content.get("network") or {},
+        crop=CropRecipe.from_json(content["crop"]) if content.get("crop") else None,
+        inputs=content.get("inputs") or {"kind": "crops"},
+        mean=tuple(content.get("mean", (0.0, 0.0, 0.0))),
+        std=tuple(content.get("std", (1.0, 1.0, 1.0))),
+        trained=content.get("trained") or {},
+        results=tuple(content.get("results") or ()),
+        calibration=Calibration.from_json(content["calibration"]) if content.get("calibration") else None,
+        error_rates=tuple(map(ErrorRates.from_json, content.get("error_rates") or ())),
+        golden=Golden(**content["golden"]) if content.get("golden") else None,
+        rounding={kind: Rounding(**entry) for kind, entry in (content.get("rounding") or {}).items()},
+        not_for=tuple(content.get("not_for") or ()),
+        source=content.get("source") or {},
     )

@@ -18,14 +18,14 @@ FORMER = {
     r"(?<!there )\b(?:is|are|was|were) no (?!longer|more|less|fewer|other|need|reason|way|better|worse)": (
         "'is not a'; or name what is wanted: 'must end in .html'"
     ),
-    r"\bstated\b": "'given', 'declared', 'in the header', or name the place",
+    r"(?<!not-)\bstated\b": "'given', 'declared', 'in the header', or name the place",
     r"\btold\b": "'callback', 'is passed', 'knows'",
     r"\bhangs? on (?!an? |the )": "'depends on'",
     r"\bgo(?:es)? by\b": "'uses', 'is based on'",
     r"\bgo(?:es)? on where\b": "'resumes'",
     r"\banew\b": "'again'",
     r"\bholds? for\b": "'applies to'",
-    r"\btowers?\b": "'backbone'",
+    r'(?<!")(?<!--)\btowers?\b': "'backbone'",
     r"\bof ours\b": "'our', or nothing",
     r"\bat hand\b": "'given', 'available'",
     r"\band its kin\b": "'and similar methods'",

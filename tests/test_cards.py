@@ -1,4 +1,4 @@
-"""Model cards: found from anywhere, verified, and round-tripped."""
+"""Model cards: reading, writing, checking of hashes, and errors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,12 @@ def folder(tmp_path):
 
 
 def edited(folder, **changes):
-    stated = yaml.safe_load((folder / "card.yaml").read_text())
-    (folder / "card.yaml").write_text(yaml.safe_dump(stated | changes))
+    content = yaml.safe_load((folder / "card.yaml").read_text())
+    (folder / "card.yaml").write_text(yaml.safe_dump(content | changes))
     return folder
 
 
-def test_what_a_card_states_is_what_is_loaded(folder):
+def test_a_card_is_loaded_and_written_unchanged(folder):
     card = load_card(folder)
     assert (card.name, card.method, card.license) == ("toy", "qtfp", "Apache-2.0")
     assert card.calibration == toy.CALIBRATION
@@ -33,7 +33,7 @@ def test_what_a_card_states_is_what_is_loaded(folder):
     assert yaml.safe_load(card.to_yaml()) == yaml.safe_load((folder / "card.yaml").read_text())
 
 
-def test_the_embedded_models_are_found_by_name_and_are_what_their_cards_say():
+def test_the_embedded_models_are_found_by_name_and_match_their_cards():
     names = [folder.name for folder in installed_models()]
     assert "mtcnn" in names
     assert DEFAULT_MODEL in names
@@ -42,7 +42,7 @@ def test_the_embedded_models_are_found_by_name_and_are_what_their_cards_say():
         card.verify()
         assert card.name == name
         assert card.license
-        assert card.not_for, "a card says what the model must not be used for"
+        assert card.not_for, "a card must name uses to avoid"
 
 
 def test_embedded_weights_stay_within_their_budget():
@@ -54,29 +54,29 @@ def test_embedded_weights_stay_within_their_budget():
     assert total <= 30e6
 
 
-def test_a_near_miss_is_answered_with_the_name_that_was_meant():
+def test_a_misspelt_name_is_answered_with_the_closest():
     with pytest.raises(UsageError) as caught:
         find_model("mtccn")
     assert "'mtcnn'" in caught.value.hint
 
 
-def test_a_file_that_was_changed_or_lost_is_refused(folder):
+def test_a_changed_or_missing_file_is_refused(folder):
     with (folder / "model.onnx").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(ContractError, match="SHA-256"):
         load_card(folder).path("onnx")
     (folder / "model.onnx").unlink()
-    with pytest.raises(MissingError, match="is not there"):
+    with pytest.raises(MissingError, match="is missing"):
         load_card(folder).verify()
 
 
-def test_a_missing_default_model_is_missing_weights_and_no_wrong_usage(monkeypatch, tmp_path):
+def test_a_missing_default_model_is_a_missing_error(monkeypatch, tmp_path):
     monkeypatch.setattr(lookup, "embedded_folder", lambda: tmp_path)
     with pytest.raises(MissingError, match=DEFAULT_MODEL):
         load_card(DEFAULT_MODEL)
 
 
-def test_embedded_is_what_lies_where_the_embedded_ones_do_and_has_a_card(monkeypatch, tmp_path):
+def test_an_embedded_model_is_in_the_embedded_folder_and_has_a_card(monkeypatch, tmp_path):
     embedded, mine = toy.model(tmp_path / "embedded" / "toy"), toy.model(tmp_path / "mine" / "toy")
     (tmp_path / "embedded" / "empty").mkdir()
     monkeypatch.setattr(lookup, "embedded_folder", lambda: tmp_path / "embedded")
@@ -98,12 +98,12 @@ def test_embedded_is_what_lies_where_the_embedded_ones_do_and_has_a_card(monkeyp
     ],
     ids=str,
 )
-def test_a_card_that_is_wrong_is_refused_and_named(folder, changes):
+def test_a_wrong_card_is_refused(folder, changes):
     with pytest.raises(ContractError):
         load_card(edited(folder, **changes))
 
 
-def test_a_card_that_is_no_yaml_is_refused(folder):
+def test_a_card_that_is_not_yaml_is_refused(folder):
     (folder / "card.yaml").write_text("name: [unclosed")
     with pytest.raises(ContractError, match="not a model card"):
         load_card(folder)
@@ -114,19 +114,19 @@ def test_a_card_that_is_no_yaml_is_refused(folder):
     [{"level": "pixel"}, {"temperature": 0.0}, {"no_evidence": 0.8}, {"fake": 1.2}, {"no_evidence": -0.1}],
     ids=str,
 )
-def test_a_calibration_checks_itself(changes):
-    sound = {name: getattr(toy.CALIBRATION, name) for name in Calibration.__slots__}
+def test_a_calibration_checks_its_values(changes):
+    valid = {name: getattr(toy.CALIBRATION, name) for name in Calibration.__slots__}
     with pytest.raises(ValueError, match=r"level|temperature|thresholds"):
-        Calibration(**(sound | changes))
+        Calibration(**(valid | changes))
 
 
-def test_a_use_that_the_model_has_no_file_for_names_those_it_has(folder):
+def test_a_kind_of_file_that_the_model_lacks_is_answered_with_those_it_has(folder):
     with pytest.raises(MissingError) as caught:
         load_card(folder).path("tensorrt")
     assert "onnx" in caught.value.hint
 
 
-def test_a_card_that_cannot_be_written_leaves_the_old_one(tmp_path):
+def test_a_card_that_cannot_be_written_is_kept(tmp_path):
     card = load_card(toy.model(tmp_path / "toy"))
     before = (card.folder / "card.yaml").read_bytes()
     (card.folder / "card.yaml.part").symlink_to("/dev/full")

@@ -195,7 +195,7 @@ def verify(
 
     among = list(list_models(user_folder()))
     worst = ExitCode.OK
-    for name in names or [each.name for each in among if each.place]:
+    for name in names or [each.name for each in among if each.folder]:
         try:
             count = find_listed(name, among).verify()
             typer.echo(f"{name}  ok  {count} files")

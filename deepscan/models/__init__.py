@@ -1,1 +1,1 @@
-"""Which models there are: embedded, installed and published ones; fetching, importing and choosing them."""
+"""Embedded, installed and published models: look up, download, import and choose them."""

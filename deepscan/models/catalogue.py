@@ -1,4 +1,4 @@
-"""What is known of detectors that others have published: where they lie, what they take; no torch."""
+"""Catalogue of detectors published by others: their files, preprocessing and terms. Needs no torch."""
 
 import json
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ Device = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """Where the file of a model lies: on the hub, at an address, or on a page that needs a browser.
+    """Source of a model's file: the hub, an address, or a page that needs a browser.
 
     Attributes:
         publisher: Address of the publisher's repository.
-        file: The file's name there.
+        file: Name of the file.
         hub: Repository on the Hugging Face hub.
-        revision: Commit or branch there.
-        beside: Files there that say how the first is to be read.
+        revision: Commit or branch of that repository.
+        beside: Further files of that repository, which say how to read the first.
         url: Address of the file.
-        page: Page to fetch it from by hand.
-        bytes: Its size, None where that is not known.
-        sha256: Its hash, empty where that is not known.
-        sha256_from: Who says so.
+        page: Page to download it from by hand.
+        bytes: Size of the file; None if unknown.
+        sha256: Hash of the file; empty if unknown.
+        sha256_from: Source of the hash.
     """
 
     publisher: str
@@ -45,42 +45,42 @@ class PublishedFile:
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.hub, self.url, self.page))) != 1:
-            raise ValueError("a file lies on the hub, at a url, or on a page")
+            raise ValueError("a file needs exactly one of hub, url and page")
         if bool(self.hub) != bool(self.revision) or bool(self.sha256) != bool(self.sha256_from):
-            raise ValueError("a hub has a revision, and a hash somebody who says so")
+            raise ValueError("hub needs a revision, and sha256 needs sha256_from")
 
     @property
     def address(self) -> str:
-        """Where it is, for people."""
+        """Address to show to users."""
         return f"https://huggingface.co/{self.hub}" if self.hub else self.url or self.page
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PublishedModel:
     """A published detector.
 
     Attributes:
-        name: What it is called here.
-        layout: Whose names its file has.
-        summary: One line for people.
+        name: Its name here.
+        layout: Layout of its file.
+        summary: One-line description.
         license: SPDX identifier.
-        terms: What is known of its terms, in words.
-        device: Where it is quick enough to be a default.
-        source: Where its file lies.
-        crop: What of a frame it takes.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
-        threshold: On the probability of fake, as its publisher states it, or that none is.
-        video_rule: How its publisher makes a video's score of its frames'.
-        trained: Data and paper.
-        published: Its publisher's figures, or others', each with its data.
-        published_in: Where more of them are.
-        not_for: What it must not be used for.
-        deviates: What of its publisher's way to a score is done otherwise here.
-        rank: Place in the order in which a scan prefers the installed ones; None: it must be named.
-        tensors: How many its file holds, None where that depends.
-        elements: How many numbers these hold, None likewise.
-        refused: Why it cannot be had here, empty where it can.
+        terms: Description of its terms.
+        device: Slowest device on which it is fast enough to be a default.
+        source: Source of its file.
+        crop: Crop recipe.
+        mean: Mean per RGB channel, for pixels in [0, 1].
+        std: Standard deviation per RGB channel.
+        threshold: The publisher's threshold on the probability of fake, or a note that there is none.
+        video_rule: How the publisher combines frame scores into a video's score.
+        trained: Training data and paper.
+        published: Published results, each with its data.
+        published_in: Where to find more results.
+        not_for: Uses to avoid.
+        deviates: Differences between the publisher's pipeline and ours.
+        rank: Order in which a scan prefers installed models, 1 first; None if it must be named.
+        tensors: Number of tensors in its file; None if it varies.
+        elements: Number of elements of these tensors; None if it varies.
+        refused: Why it is not supported; empty if it is.
     """
 
     name: str
@@ -107,64 +107,65 @@ class Known:
 
     @property
     def terms_line(self) -> str:
-        """Its terms, in one line for people."""
+        """Its terms in one line."""
         return f"terms of {self.name}: {self.license}, {self.terms}"
 
     @property
-    def way(self) -> str:
-        """How it can be had, for people."""
+    def how_to_get(self) -> str:
+        """Instructions for installing it."""
         if self.refused:
-            return f"not at all: {self.refused}"
+            return f"not supported: {self.refused}"
         if self.source.page:
-            return f"fetch {self.source.page} by hand, then: deepscan models import FILE --as {self.name}"
+            return f"download {self.source.page} by hand, then: deepscan models import FILE --as {self.name}"
         return f"deepscan models pull {self.name} --accept-license"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values, without what is not stated."""
+        """Return it as plain values, without empty ones."""
         plain = json.loads(json.dumps(asdict(self)))
         plain["source"] = {key: value for key, value in plain["source"].items() if value}
         return {key: value for key, value in plain.items() if key != "name" and value not in (None, "", [])}
 
     def __post_init__(self) -> None:
         if self.device not in get_args(Device):
-            raise ValueError(f"device is one of {', '.join(get_args(Device))}, not {self.device!r}")
+            raise ValueError(f"device must be one of {', '.join(get_args(Device))}, not {self.device!r}")
 
 
 @cache
-def catalogue() -> Mapping[str, Known]:
-    """Return every published detector that is known here, by name."""
-    stated = yaml.safe_load(files(__package__).joinpath("catalogue.yaml").read_text(encoding="utf-8"))
-    return {name: _known(name, each) for name, each in stated.items() if not name.startswith("_")}
+def catalogue() -> Mapping[str, PublishedModel]:
+    """Return every published detector of the catalogue by name."""
+    text = files(__package__).joinpath("catalogue.yaml").read_text(encoding="utf-8")
+    entries = yaml.safe_load(text).items()
+    return {name: _parse(name, entry) for name, entry in entries if not name.startswith("_")}
 
 
-def known(name: str) -> Known:
-    """Return what is known of a published detector.
+def published_model(name: str) -> PublishedModel:
+    """Return a published detector of the catalogue.
 
     Raises:
-        UsageError: None is called so.
+        UsageError: The name is unknown.
     """
     if name not in catalogue():
-        raise UsageError(f"no published model is known as {name!r}", choice_hint(name, catalogue()))
+        raise UsageError(f"unknown published model {name!r}", choice_hint(name, catalogue()))
     return catalogue()[name]
 
 
-def check_refused(listed: Known | None) -> None:
-    """Make sure that a published detector can be taken.
+def check_refused(model: PublishedModel | None) -> None:
+    """Check that a published detector is supported.
 
     Raises:
-        ContractError: It cannot; the message says why.
+        ContractError: It is not; the message says why.
     """
-    if listed and listed.refused:
+    if model and model.refused:
         raise ContractError(
-            f"{listed.name} cannot be taken: {listed.refused}", "deepscan models lists others"
+            f"{model.name} is not supported: {model.refused}", "deepscan models lists other models"
         )
 
 
-def _known(name: str, stated: Mapping[str, Any]) -> Known:
-    source = {**stated["source"], "beside": tuple(stated["source"].get("beside", ()))}
-    made = {
+def _parse(name: str, entry: Mapping[str, Any]) -> PublishedModel:
+    source = {**entry["source"], "beside": tuple(entry["source"].get("beside", ()))}
+    parsed = {
         "source": PublishedFile(**source),
-        "crop": CropRecipe.from_json(stated["crop"]),
-        **{key: tuple(stated[key]) for key in ("mean", "std", "published", "not_for")},
+        "crop": CropRecipe.from_json(entry["crop"]),
+        **{key: tuple(entry[key]) for key in ("mean", "std", "published", "not_for")},
     }
-    return Known(name=name, **{**stated, **made})
+    return PublishedModel(name=name, **{**entry, **parsed})

@@ -1,4 +1,4 @@
-"""Which model a scan takes when none is named."""
+"""Choose the model of a scan when none is named."""
 
 import importlib.util
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from deepscan.media.decoders import AUTO
 from deepscan.models.catalogue import catalogue
 from deepscan.models.lookup import DEFAULT_MODEL, installed_models, load_card
 
-#: Finds faces and scores nothing.
+#: Value of `--model` for finding faces without scoring them.
 NO_MODEL = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that was chosen.
+    """A chosen model.
 
     Attributes:
         model: Its name.
-        reason: Why this one, for people and for the run's record.
+        reason: Why it was chosen, for users and for the run's record.
     """
 
     model: str
     reason: str
 
     def to_json(self) -> dict[str, str]:
-        """Return what the run's record says of it."""
+        """Return the choice's entry in the run's record."""
         return {"model": self.model, "reason": self.reason}
 
 
@@ -43,47 +43,49 @@ def choose_model(
     store: Path | None = None,
     gpus: Callable[[], int] = cuda_devices,
 ) -> Choice:
-    """Return the model for a scan: the best installed one that is quick enough here, else the embedded one.
+    """Return the model for a scan: the best installed one that is fast enough here, or else the built-in one.
 
-    Best is what the catalogue ranks first; it says why. Quick enough is what it states the device of: a ViT-L
-    takes a second a face on a CPU, so that a folder takes days instead of minutes, and nobody asks for that
-    by installing it. Models without a rank are never taken unless named: nothing compares them.
+    The best model is the first by the catalogue's rank; the catalogue gives the reasons. A model is fast
+    enough on the device that the catalogue names: a ViT-L takes a second per face on a CPU, days for a
+    folder, which installing it does not ask for. Models without a rank are not compared, and must be named.
 
     Args:
-        device: As it is asked for: `auto`, `cpu` or `cuda`.
-        engine: `auto`, or one that must be able to run the model.
-        precision: `auto`, or one that an engine must be able to run the model in.
-        store: Where installed models are; None for the user's folder.
-        gpus: Says how many GPUs there are.
+        device: Requested device: `auto`, `cpu` or `cuda`.
+        engine: `auto`, or an engine that must be able to run the model.
+        precision: `auto`, or a precision in which an engine must be able to run the model.
+        store: Folder of installed models; None for the user's.
+        gpus: Returns the number of GPUs.
 
     Raises:
-        ContractError: The card of an installed one that has a rank cannot be read: whether it is the best one
-            is not known then, and a scan by a lesser one would not be what its user has set up.
+        ContractError: The card of an installed model with a rank cannot be read. The scan does not fall back
+            to another model, because the user has installed this one.
     """
-    ranked = [(known.rank, name) for name, known in catalogue().items() if known.rank is not None]
+    ranked = [(entry.rank, name) for name, entry in catalogue().items() if entry.rank is not None]
     folders = {folder.name: folder for folder in installed_models(store)}
-    there = [name for _, name in sorted(ranked) if name in folders]
-    if not there:
-        return Choice(DEFAULT_MODEL, "the built-in one: no installed model may be taken unless it is named")
-    engines = {name: _engine(_card(folders[name]), engine, precision) for name in there}
-    runnable = {name: found for name, found in engines.items() if found}
+    installed = [name for _, name in sorted(ranked) if name in folders]
+    if not installed:
+        return Choice(DEFAULT_MODEL, "the built-in model: no model is installed that is used by default")
+    engines = {name: _engine(_card(folders[name]), engine, precision) for name in installed}
+    runnable = {name: selected for name, selected in engines.items() if selected}
     if not runnable:
-        asked = f"engine {engine}, precision {precision}"
-        return Choice(DEFAULT_MODEL, f"embedded; {', '.join(there)} cannot run here with {asked}")
+        options = f"engine {engine}, precision {precision}"
+        return Choice(
+            DEFAULT_MODEL, f"the built-in model: {', '.join(installed)} cannot run here with {options}"
+        )
     has_gpu = device != "cpu" and gpus() > 0
-    quick = [
+    fast = [
         name
-        for name, found in runnable.items()
-        if catalogue()[name].device == "cpu" or (has_gpu and _on_gpu(found))
+        for name, selected in runnable.items()
+        if catalogue()[name].device == "cpu" or (has_gpu and _on_gpu(selected))
     ]
-    if not quick:
+    if not fast:
         first = next(iter(runnable))
         return Choice(
             DEFAULT_MODEL,
-            f"embedded; {first} is installed, but takes about a second a face without a GPU: "
-            f"--model {first} takes it nonetheless",
+            f"the built-in model: {first} is installed, but takes about a second per face without a GPU; "
+            f"--model {first} uses it anyway",
         )
-    return Choice(quick[0], f"installed, and the first by the catalogue's rank of {', '.join(quick)}")
+    return Choice(fast[0], f"installed, and the first by the catalogue's rank of {', '.join(fast)}")
 
 
 def _card(folder: Path) -> ModelCard:
@@ -92,12 +94,12 @@ def _card(folder: Path) -> ModelCard:
     except ContractError as error:
         raise ContractError(
             error.message,
-            f"restore the folder, or run: deepscan models remove {folder.name}; --model takes another",
+            f"restore the folder, run: deepscan models remove {folder.name}, or name a model with --model",
         )
 
 
 def _engine(card: ModelCard, engine: str, precision: str) -> str:
-    """Return the engine that would run a model, empty where none would or its package is not installed."""
+    """Return the engine for a model; empty if there is none or its package is not installed."""
     name = select_engine(card, engine, precision)
     return name if name and importlib.util.find_spec(ENGINES.get(name).package) else ""
 
@@ -105,7 +107,8 @@ def _engine(card: ModelCard, engine: str, precision: str) -> str:
 def _on_gpu(engine: str) -> bool:
     """Return whether the framework of an engine can use the GPU that the driver shows."""
     if ENGINES.get(engine).package != "torch":
-        # ONNX Runtime is asked when it loads the model; it comes with its GPU support wherever that exists.
+        # ONNX Runtime reports this when it loads the model; it is installed with GPU support where that
+        # exists.
         return True
     import torch
 

@@ -1,4 +1,4 @@
-"""Which models there are: those that come with deepscan, and those that the user has installed."""
+"""Look up embedded and installed models."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -15,24 +15,24 @@ DEFAULT_MODEL = "lite0-224"
 
 
 def is_embedded(folder: Path) -> bool:
-    """Return whether there is a model in a folder, and it came with deepscan."""
+    """Return whether a folder is that of an embedded model."""
     return folder.resolve().parent == embedded_folder().resolve() and (folder / CARD).is_file()
 
 
 def user_folder() -> Path:
-    """Return the folder that the user's own models are installed in, below the user's cache."""
+    """Return the folder of the user's installed models, in the user's cache."""
     return cache_folder("models")
 
 
 def installed_models(store: Path | None = None) -> Iterator[Path]:
-    """Yield the folder of each model that can be named, the embedded ones first.
+    """Yield the folders of all embedded and installed models, the embedded ones first.
 
     Args:
-        store: Where the user's are; None for `user_folder`.
+        store: Folder of installed models; None for `user_folder`.
     """
     for folder in (embedded_folder(), store or user_folder()):
         for card in sorted(folder.glob(f"*/{CARD}")):
-            # What begins with a point is not whole yet.
+            # Names that begin with a dot are incomplete installations.
             if not card.parent.name.startswith("."):
                 yield card.parent
 
@@ -41,8 +41,8 @@ def find_model(model: str) -> Path:
     """Return the folder of a model given by name or by path.
 
     Raises:
-        MissingError: The default model is not there, or the model is known and not installed.
-        UsageError: No model has that name and no folder with a card is at that path.
+        MissingError: The default model is missing, or a published model is not installed.
+        UsageError: No model has that name, and the path is not a folder with a card.
     """
     named: dict[str, Path] = {}
     for folder in installed_models():
@@ -52,10 +52,10 @@ def find_model(model: str) -> Path:
     if (Path(model) / CARD).is_file():
         return Path(model)
     if model == DEFAULT_MODEL:
-        raise MissingError(f"the default model {model!r} is not there", reinstall_hint())
+        raise MissingError(f"the default model {model!r} is missing", reinstall_hint())
     if model in catalogue():
         raise MissingError(
-            f"model {model!r} is not installed", f"deepscan models info {model} tells how to get it"
+            f"model {model!r} is not installed", f"deepscan models info {model} says how to get it"
         )
     close = difflib.get_close_matches(model, [*named, *catalogue()], n=1)
     hint = (
@@ -63,11 +63,11 @@ def find_model(model: str) -> Path:
         if close
         else f"name one of {_detectors(named)}, or a folder with a {CARD}"
     )
-    raise UsageError(f"there is no model {model!r}", hint)
+    raise UsageError(f"unknown model {model!r}", hint)
 
 
 def _detectors(named: Mapping[str, Path]) -> str:
-    """Return the names of the detectors, past cards that cannot be read."""
+    """Return the names of the detectors, without those whose card cannot be read."""
     names = []
     for name, folder in named.items():
         with suppress(ContractError):
@@ -80,8 +80,8 @@ def load_card(model: str | Path) -> ModelCard:
     """Return the card of a model given by name or folder.
 
     Raises:
-        MissingError: The default model is not there, or the model is known and not installed.
-        UsageError: There is no such model.
+        MissingError: The default model is missing, or a published model is not installed.
+        UsageError: The model is unknown.
         ContractError: The card cannot be read.
     """
     return read_card(model if isinstance(model, Path) else find_model(model))

@@ -1,4 +1,4 @@
-"""Files of weights that others have written: read as tensors and nothing else."""
+"""Read publishers' files of weights, as tensors only."""
 
 import json
 import pickle
@@ -12,66 +12,66 @@ from torch import Tensor
 
 from deepscan.errors import ContractError, UsageError, first_line
 
-#: What training code calls the weights in a file that holds more.
+#: Keys of the weights in checkpoints of training code.
 _WRAPPERS = ("state_dict", "model")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
-        weights: By their publisher's names.
-        stated: What the file states of itself.
+        weights: Weights by their publisher's names.
+        config: Hyperparameters in the file.
     """
 
     weights: Mapping[str, Tensor]
-    stated: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def check_there(path: Path) -> None:
-    """Make sure that there is a file.
+def check_exists(path: Path) -> None:
+    """Check that a file exists.
 
     Raises:
-        UsageError: There is none.
+        UsageError: It does not.
     """
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", "name the file that you have fetched")
+        raise UsageError(f"file {path} does not exist", "name the file that you have downloaded")
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return what a file holds: a state dict, bare or in what training code wraps it in.
+    """Read a state dict, bare or wrapped in a training checkpoint.
 
     Args:
-        path: A safetensors file, or one of torch, of which nothing is run.
+        path: A safetensors file, or a torch file, from which no code is run.
 
     Raises:
-        ContractError: It cannot be read, holds code, or holds no weights.
+        ContractError: The file cannot be read, contains code, or has no weights.
     """
     try:
-        content = _content(path)
+        content = _load(path)
     except pickle.UnpicklingError as error:
         raise _unpicklable(path, error)
     except MemoryError:
         raise
-    except Exception as error:  # what a file that is none of theirs raises in either library is not stated
+    except Exception as error:  # neither library documents what it raises for other files
         raise ContractError(
             f"{path} cannot be read as weights: {first_line(error)}",
-            "it may be cut short: compare its size with the publisher's, and fetch it again",
+            "it may be truncated: compare its size with the publisher's, and download it again",
         )
-    stated = content.get("hyper_parameters", {}) if isinstance(content, Mapping) else {}
-    weights = _bare(content)
+    config = content.get("hyper_parameters", {}) if isinstance(content, Mapping) else {}
+    weights = _unwrap(content)
     if not weights:
-        raise ContractError(f"{path} holds no weights", "give the publisher's file of weights")
-    return Checkpoint(weights, stated if isinstance(stated, Mapping) else {})
+        raise ContractError(f"{path} has no weights", "give the publisher's file of weights")
+    return Checkpoint(weights, config if isinstance(config, Mapping) else {})
 
 
-def _content(path: Path) -> Any:
+def _load(path: Path) -> Any:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)
-    # Some were saved on a GPU. What lies in the file is read as it is used.
+    # Some files were saved on a GPU. With mmap, tensors are read when they are used.
     return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
 
 
@@ -81,23 +81,23 @@ def _is_zip(path: Path) -> bool:
 
 
 def _unpicklable(path: Path, error: Exception) -> ContractError:
-    """Return the error for a pickle that is not a table of tensors, with the names of what it would run."""
+    """Return the error for a pickle with more than tensors, naming the code that it would run."""
     try:
-        named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # its own reading of the pickle may fail where that of the weights has
-        named = []
-    if not named:
+        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # it parses the pickle too, and may fail on the same content
+        unsafe = []
+    if not unsafe:
         return ContractError(
-            f"{path} cannot be read as weights: {first_line(error)}", "fetch it again: it may be cut short"
+            f"{path} cannot be read as weights: {first_line(error)}", "download it again: it may be truncated"
         )
     return ContractError(
-        f"{path} holds more than tensors, and reading it would run code: {', '.join(named[:4])}",
-        "ask its publisher for the weights alone (safetensors); deepscan never runs what a file brings",
+        f"{path} contains more than tensors, and reading it would run code: {', '.join(unsafe[:4])}",
+        "ask its publisher for a file with only weights (safetensors); deepscan never runs code from a file",
     )
 
 
-def _bare(content: Any) -> dict[str, Tensor]:
-    """Return the tensors by name, out of their wrapper, without the `module.` of parallel training."""
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    """Return the tensors by name, without wrappers and the `module.` prefix of parallel training."""
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -110,23 +110,23 @@ def _bare(content: Any) -> dict[str, Tensor]:
     return weights
 
 
-def stated_beside(path: Path, name: str) -> Mapping[str, Any]:
-    """Return what a config beside a file states of it; nothing where there is none.
+def read_config(path: Path, name: str) -> Mapping[str, Any]:
+    """Return the config next to a file; empty if it does not exist.
 
     Args:
         path: The file.
-        name: Of the config.
+        name: Name of the config.
 
     Raises:
-        ContractError: There is one that cannot be read.
+        ContractError: The config cannot be read.
     """
     config = path.with_name(name)
     if not config.is_file():
         return {}
     try:
-        stated = json.loads(config.read_text(encoding="utf-8"))
+        content = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ContractError(
-            f"{config}, which says how {path.name} is read, cannot be read: {error}", "fetch it again"
+            f"{config}, the config of {path.name}, cannot be read: {error}", "download it again"
         )
-    return stated if isinstance(stated, Mapping) else {}
+    return content if isinstance(content, Mapping) else {}

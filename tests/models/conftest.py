@@ -1,9 +1,9 @@
-"""What the tests of the user's models share."""
+"""Fixtures of the tests of installed models."""
 
 import pytest
 
 
 @pytest.fixture
 def store(tmp_path):
-    """The folder of the user's models, not made yet."""
+    """The folder of installed models, which does not exist yet."""
     return tmp_path / "store"

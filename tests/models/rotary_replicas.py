@@ -1,6 +1,6 @@
-"""GenD on backbones with rotary positions, DINOv3 and PE Core: small files, and what they make of crops.
+"""GenD on backbones with rotary positions (DINOv3 and PE Core): small files and their forward passes.
 
-In plain torch as `replicas` is, whose sizes they have; nothing here calls deepscan.
+In plain torch with the sizes of `replicas`; nothing here calls deepscan.
 """
 
 import math
@@ -16,9 +16,9 @@ from tests.models.replicas import HEADS, Weights, attention, draw, linear, norm,
 
 
 def gend_dinov3(seed: int = 0, layer: str = "layer") -> Weights:
-    """As version 4 of transformers names it; version 5: `model.layer`."""
+    """As named by transformers 4; transformers 5 has `model.layer`."""
     new = draw(seed)
-    made = {
+    weights = {
         "embeddings.cls_token": new(1, 1, replicas.WIDTH),
         "embeddings.mask_token": new(1, 1, replicas.WIDTH),
         "embeddings.register_tokens": new(1, 4, replicas.WIDTH),
@@ -26,19 +26,19 @@ def gend_dinov3(seed: int = 0, layer: str = "layer") -> Weights:
         "embeddings.patch_embeddings.bias": new(replicas.WIDTH),
         **new.norm("norm"),
     }
-    for at in range(replicas.DEPTH):
-        block = f"{layer}.{at}"
+    for index in range(replicas.DEPTH):
+        block = f"{layer}.{index}"
         for name in "qkvo":
-            made |= new.linear(
+            weights |= new.linear(
                 f"{block}.attention.{name}_proj", replicas.WIDTH, replicas.WIDTH, bias=name != "k"
             )
         for number in (1, 2):
-            made |= new.norm(f"{block}.norm{number}")
-            made[f"{block}.layer_scale{number}.lambda1"] = new(replicas.WIDTH)
-        made |= new.linear(f"{block}.mlp.up_proj", replicas.HIDDEN, replicas.WIDTH)
-        made |= new.linear(f"{block}.mlp.down_proj", replicas.WIDTH, replicas.HIDDEN)
-    made = {f"feature_extractor.backbone.{name}": value for name, value in made.items()}
-    return made | new.linear("model.linear", 2, replicas.WIDTH)
+            weights |= new.norm(f"{block}.norm{number}")
+            weights[f"{block}.layer_scale{number}.lambda1"] = new(replicas.WIDTH)
+        weights |= new.linear(f"{block}.mlp.up_proj", replicas.HIDDEN, replicas.WIDTH)
+        weights |= new.linear(f"{block}.mlp.down_proj", replicas.WIDTH, replicas.HIDDEN)
+    weights = {f"feature_extractor.backbone.{name}": value for name, value in weights.items()}
+    return weights | new.linear("model.linear", 2, replicas.WIDTH)
 
 
 def gend_dinov3_logits(w: Weights, crops: Tensor) -> Tensor:
@@ -53,23 +53,23 @@ def gend_dinov3_logits(w: Weights, crops: Tensor) -> Tensor:
     size = replicas.WIDTH // HEADS
     centres = 2 * (torch.arange(grid) + 0.5) / grid - 1
     periods = 100 ** (torch.arange(0, 1, 4 / size))
-    places = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).reshape(-1, 2)
-    angles = (2 * math.pi * places[:, :, None] / periods).flatten(1).tile(2)
+    positions = torch.stack(torch.meshgrid(centres, centres, indexing="ij"), dim=-1).reshape(-1, 2)
+    angles = (2 * math.pi * positions[:, :, None] / periods).flatten(1).tile(2)
 
-    def turned(t: Tensor) -> Tensor:
+    def rotate(t: Tensor) -> Tensor:
         heads = t[:, 5:].unflatten(-1, (HEADS, size))
-        crossed = torch.cat((-heads[..., size // 2 :], heads[..., : size // 2]), dim=-1)
-        rotated = heads * angles.cos()[:, None] + crossed * angles.sin()[:, None]
+        partner = torch.cat((-heads[..., size // 2 :], heads[..., : size // 2]), dim=-1)
+        rotated = heads * angles.cos()[:, None] + partner * angles.sin()[:, None]
         return torch.cat((t[:, :5], rotated.flatten(2)), dim=1)
 
-    for at in range(replicas.DEPTH):
-        block = part(b, f"layer.{at}.") or part(b, f"model.layer.{at}.")
+    for index in range(replicas.DEPTH):
+        block = part(b, f"layer.{index}.") or part(b, f"model.layer.{index}.")
         h = norm(block, "norm1", x)
         q, k, v = (linear(block, f"attention.{name}_proj", h) for name in "qkv")
-        mixed = linear(block, "attention.o_proj", attention(turned(q), turned(k), v, HEADS))
+        mixed = linear(block, "attention.o_proj", attention(rotate(q), rotate(k), v, HEADS))
         x = x + block["layer_scale1.lambda1"] * mixed
-        inside = F.gelu(linear(block, "mlp.up_proj", norm(block, "norm2", x)))
-        x = x + block["layer_scale2.lambda1"] * linear(block, "mlp.down_proj", inside)
+        hidden = F.gelu(linear(block, "mlp.up_proj", norm(block, "norm2", x)))
+        x = x + block["layer_scale2.lambda1"] * linear(block, "mlp.down_proj", hidden)
     return linear(w, "model.linear", F.normalize(norm(b, "norm", x)[:, 0], dim=1))
 
 
@@ -77,9 +77,9 @@ def gend_dinov3_logits(w: Weights, crops: Tensor) -> Tensor:
 
 
 def gend_pe(seed: int = 0, grid: int = 24) -> Weights:
-    """As timm names it, with positions of a grid: PE Core was trained on 24 patches a side."""
+    """As named by timm, with positions for a grid; PE Core was trained with 24 patches along a side."""
     new = draw(seed)
-    made = {
+    weights = {
         "cls_token": new(1, 1, replicas.WIDTH),
         "pos_embed": new(1, grid**2 + 1, replicas.WIDTH),
         "patch_embed.proj.weight": new(replicas.WIDTH, 3, 14, 14, scale=0.05),
@@ -93,16 +93,16 @@ def gend_pe(seed: int = 0, grid: int = 24) -> Weights:
         **new.linear("attn_pool.mlp.fc1", 4 * replicas.WIDTH, replicas.WIDTH),
         **new.linear("attn_pool.mlp.fc2", replicas.WIDTH, 4 * replicas.WIDTH),
     }
-    for at in range(replicas.DEPTH):
-        block = f"blocks.{at}"
-        made |= new.norm(f"{block}.norm1") | new.norm(f"{block}.norm2")
-        made |= new.linear(f"{block}.attn.qkv", 3 * replicas.WIDTH, replicas.WIDTH)
-        made |= new.linear(f"{block}.attn.proj", replicas.WIDTH, replicas.WIDTH)
-        made |= new.linear(f"{block}.mlp.fc1", replicas.HIDDEN, replicas.WIDTH) | new.linear(
+    for index in range(replicas.DEPTH):
+        block = f"blocks.{index}"
+        weights |= new.norm(f"{block}.norm1") | new.norm(f"{block}.norm2")
+        weights |= new.linear(f"{block}.attn.qkv", 3 * replicas.WIDTH, replicas.WIDTH)
+        weights |= new.linear(f"{block}.attn.proj", replicas.WIDTH, replicas.WIDTH)
+        weights |= new.linear(f"{block}.mlp.fc1", replicas.HIDDEN, replicas.WIDTH) | new.linear(
             f"{block}.mlp.fc2", replicas.WIDTH, replicas.HIDDEN
         )
-    made = {f"feature_extractor.backbone.{name}": value for name, value in made.items()}
-    return made | new.linear("model.linear", 2, replicas.WIDTH)
+    weights = {f"feature_extractor.backbone.{name}": value for name, value in weights.items()}
+    return weights | new.linear("model.linear", 2, replicas.WIDTH)
 
 
 def gend_pe_logits(w: Weights, crops: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def gend_pe_logits(w: Weights, crops: Tensor) -> Tensor:
     plane = F.interpolate(plane, (grid, grid), mode="bicubic", antialias=True)
     cls = (b["cls_token"] + first).expand(len(crops), -1, -1)
     x = norm(b, "norm_pre", torch.cat((cls, (patches + plane).flatten(2).transpose(1, 2)), dim=1))
-    # An axis is 24 long on any grid and counts from 1; columns turn first, periods are powers of 10,000.
+    # An axis has length 24 on any grid and counts from 1; columns come first, periods are powers of 10,000.
     size = replicas.WIDTH // HEADS
     speeds = 10_000.0 ** -(torch.arange(size // 4) / (size // 4))
     along = 24 * torch.arange(1, grid + 1) / grid
@@ -124,18 +124,18 @@ def gend_pe_logits(w: Weights, crops: Tensor) -> Tensor:
     )
     turns = torch.exp(1j * torch.cat((columns, rows), dim=1))
 
-    def turned(t: Tensor) -> Tensor:
+    def rotate(t: Tensor) -> Tensor:
         pairs = torch.view_as_complex(t[:, 1:].unflatten(-1, (HEADS, size // 2, 2)).contiguous())
         return torch.cat((t[:, :1], torch.view_as_real(pairs * turns[:, None]).flatten(2)), dim=1)
 
-    for at in range(replicas.DEPTH):
-        block = part(b, f"blocks.{at}.")
+    for index in range(replicas.DEPTH):
+        block = part(b, f"blocks.{index}.")
         q, k, v = linear(block, "attn.qkv", norm(block, "norm1", x)).chunk(3, dim=-1)
-        x = x + linear(block, "attn.proj", attention(turned(q), turned(k), v, HEADS))
+        x = x + linear(block, "attn.proj", attention(rotate(q), rotate(k), v, HEADS))
         x = x + linear(block, "mlp.fc2", F.gelu(linear(block, "mlp.fc1", norm(block, "norm2", x))))
     k, v = linear(b, "attn_pool.kv", norm(b, "norm", x)).chunk(2, dim=-1)
-    asked = linear(b, "attn_pool.q", b["attn_pool.latent"]).expand(len(crops), -1, -1)
-    seen = linear(b, "attn_pool.proj", attention(asked, k, v, 8))
-    inside = F.gelu(linear(b, "attn_pool.mlp.fc1", norm(b, "attn_pool.norm", seen)))
-    pooled = (seen + linear(b, "attn_pool.mlp.fc2", inside))[:, 0]
+    query = linear(b, "attn_pool.q", b["attn_pool.latent"]).expand(len(crops), -1, -1)
+    attended = linear(b, "attn_pool.proj", attention(query, k, v, 8))
+    hidden = F.gelu(linear(b, "attn_pool.mlp.fc1", norm(b, "attn_pool.norm", attended)))
+    pooled = (attended + linear(b, "attn_pool.mlp.fc2", hidden))[:, 0]
     return linear(w, "model.linear", F.normalize(pooled, dim=1))

@@ -1,4 +1,4 @@
-"""DFD-HR (CVPR 2026): a backbone of transformers' CLIP, its adapters, judges, pooling of tiles and head."""
+"""DFD-HR (CVPR 2026): CLIP as named by transformers, with adapters, judges, pooling of tiles and head."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from deepscan.models.layouts import WEIGHT_LAYOUTS
 from deepscan.models.layouts.layout import CLIP_RULES, WeightLayout, Weights, clip_arguments, size, within
 
 
-def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
-    """Return the rules of the adapters after attention (0) or MLP (1): experts apart there, one here."""
-    before, ours = rf"adapters_{theirs}\.(\d+)\.", rf"branch.adapters.\1.{place}."
+def _adapters(theirs: str, index: int) -> tuple[Rule, ...]:
+    """Return the rules of the adapters after attention (0) or MLP (1), which stack separate experts."""
+    before, ours = rf"adapters_{theirs}\.(\d+)\.", rf"branch.adapters.\1.{index}."
     return (
         Rule(before + r"gate\.(weight|bias)", ours + r"gate.\2"),
         Rule(before + r"experts\.(\d+)\.0\.(weight|bias)", ours + r"down.\3", part=2, joined=True),
@@ -22,9 +22,9 @@ def _adapters(theirs: str, place: int) -> tuple[Rule, ...]:
 
 @WEIGHT_LAYOUTS.register("dfd-hr")
 class DfdHrLayout(WeightLayout):
-    """DFD-HR as its released code trains it."""
+    """Files of DFD-HR's released training code."""
 
-    method = like = "dfd-hr"
+    method = reference = "dfd-hr"
     mark = r"token_router\..*"
     rules = (
         *within(CLIP_RULES, r"backbone\."),
@@ -39,15 +39,15 @@ class DfdHrLayout(WeightLayout):
         Rule(r"head\.(weight|bias)", r"head.\1"),
     )
 
-    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return the backbone, the released code's choices, and each size that is not the method's own."""
+    def network(self, weights: Weights, config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return the backbone, the preset of the released code, and sizes that differ from the defaults."""
         adapter = "branch.adapters.0.0.up"
         sizes = {
             "experts": size(weights, adapter, 0),
             "hidden": size(weights, adapter, 1),
             "judge_hidden": size(weights, "branch.layer_judges.0.first.weight", 0),
         }
-        own = Settings()
-        differing = {name: value for name, value in sizes.items() if value != getattr(own, name)}
+        defaults = Settings()
+        differing = {name: value for name, value in sizes.items() if value != getattr(defaults, name)}
         backbone = clip_arguments(weights, projected=True)
         return {"backbone": backbone, "preset": "release", **differing}, ()

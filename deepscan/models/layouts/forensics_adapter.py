@@ -1,12 +1,12 @@
-"""Forensics Adapter (CVPR 2025): recognised, and refused."""
+"""Forensics Adapter (CVPR 2025): recognised, but refused."""
 
 from deepscan.models.layouts import WEIGHT_LAYOUTS
-from deepscan.models.layouts.layout import Recognised
+from deepscan.models.layouts.layout import Layout
 
 
 @WEIGHT_LAYOUTS.register("forensics-adapter")
-class ForensicsAdapter(Recognised):
-    """Its files lack a part that its code draws at random in every pass: there are no scores to match."""
+class ForensicsAdapter(Layout):
+    """Its files lack a part that its code initialises at random in every pass, so scores are not defined."""
 
-    like = "forensics-adapter"
+    reference = "forensics-adapter"
     mark = r"clip_post_process\..*"

@@ -1,4 +1,4 @@
-"""GenD (WACV 2026) on its three backbones, and its predecessor: a head on one whose norms were tuned."""
+"""GenD (WACV 2026) on its three backbones, and its predecessor."""
 
 import math
 from collections.abc import Mapping
@@ -21,46 +21,48 @@ from deepscan.models.layouts.layout import (
 _HEAD = Rule(r"model\.linear\.(weight|bias)", r"head.0.\1")
 _VISION, _BACKBONE = r"feature_extractor\.vision_model\.", r"feature_extractor\.backbone\."
 _TUNED = r"feature_extractor\.base_model\.model\.vision_model\."
-#: What a publisher calls its head -> whether it is given the feature at length 1.
+#: The publisher's name of a head -> whether its input is scaled to length 1.
 HEADS = {"LinearNorm": True, "linear": False}
-#: Patches of 14 px along a side of the crops that the publisher takes with PE Core, 224 px.
+#: Patches along a side of the publisher's 224 px crops for PE Core.
 _PE_GRID = 16
 
 
-def _normalises(stated: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Return whether the head is given features of length 1, and what was assumed.
+def _normalises(config: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the head's input is scaled to length 1, and assumptions made.
 
     Raises:
-        ContractError: The head is one that is not known.
+        ContractError: The head is unknown.
     """
-    head = stated.get("head")
+    head = config.get("head")
     if head is None:
-        return True, ("head: LinearNorm, as published; neither the file nor a config.json beside it says so",)
+        return True, (
+            "head: LinearNorm, as published; neither the file nor a config.json next to it says so",
+        )
     if not isinstance(head, str) or head not in HEADS:
         raise ContractError(
-            f"the file's head is {head!r}",
-            f"known are {', '.join(HEADS)}: report it, with where the file is from",
+            f"the file's head {head!r} is not supported",
+            f"supported are {', '.join(HEADS)}: report it, with the file's origin",
         )
     return HEADS[head], ()
 
 
 @WEIGHT_LAYOUTS.register("gend")
 class GenDLayout(WeightLayout):
-    """GenD on CLIP's backbones, as transformers names them."""
+    """GenD on CLIP's backbones, as named by transformers."""
 
-    method = like = "gend"
+    method = reference = "gend"
     mark = r"feature_extractor\.vision_model\.embeddings\.class_embedding"
     config = "config.json"
     rules = (
         *within(CLIP_RULES, _VISION),
         _HEAD,
-        # Saved with the backbone, and not used: the head takes the token before it.
+        # Saved with the backbone but not used: the head reads the token before the projection.
         Rule(r"feature_extractor\.visual_projection\.weight"),
     )
 
-    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def network(self, weights: Weights, config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return the backbone, the feature, and whether it is normalised."""
-        normalise, assumed = _normalises(stated)
+        normalise, assumed = _normalises(config)
         return {"backbone": self._backbone(weights), "feature": "cls", "normalise": normalise}, assumed
 
     def _backbone(self, weights: Weights) -> dict[str, Any]:
@@ -69,12 +71,12 @@ class GenDLayout(WeightLayout):
 
 @WEIGHT_LAYOUTS.register("gend-predecessor")
 class Predecessor(GenDLayout):
-    """GenD's predecessor, a file of Lightning with peft's LN-tuning: each norm is there twice."""
+    """GenD's predecessor, a Lightning file with peft's LN-tuning, which has each norm twice."""
 
-    like = "gend-predecessor"
+    reference = "gend-predecessor"
     mark = _TUNED + ".*"
     rules = (
-        # The one that was tuned counts; the other is the backbone's as it was.
+        # The untuned norms are not used.
         Rule(_TUNED + r".*\.base_layer\.(?:weight|bias)"),
         *(
             Rule(rf"{_TUNED}{theirs}\.ln_tuning_layers\.default\.(weight|bias)", rf"backbone.{ours}")
@@ -91,9 +93,9 @@ class Predecessor(GenDLayout):
 
 @WEIGHT_LAYOUTS.register("gend-dinov3")
 class GenDOnDinov3(GenDLayout):
-    """GenD on DINOv3's ViT-L/16, as transformers names it."""
+    """GenD on DINOv3's ViT-L/16, as named by transformers."""
 
-    like = "gend-dinov3"
+    reference = "gend-dinov3"
     mark = r"feature_extractor\.backbone\.embeddings\.register_tokens"
     rules = (*within(DINOV3_RULES, _BACKBONE), _HEAD)
 
@@ -104,14 +106,14 @@ class GenDOnDinov3(GenDLayout):
 
 @WEIGHT_LAYOUTS.register("gend-pe")
 class GenDOnPe(GenDLayout):
-    """GenD on PE Core's ViT-L/14, as timm names it."""
+    """GenD on PE Core's ViT-L/14, as named by timm."""
 
-    like = "gend-pe"
+    reference = "gend-pe"
     mark = r"feature_extractor\.backbone\.attn_pool\..*"
     rules = (*within(TIMM_RULES, _BACKBONE), _HEAD)
 
-    def worked_out(self, weights: Weights) -> Weights:
-        """Return the weights with positions of the grid to which its publisher resizes them at each pass."""
+    def convert(self, weights: Weights) -> Weights:
+        """Return the weights with positions resized to the publisher's grid, as its code does."""
         from timm.layers.pos_embed import resample_abs_pos_embed
 
         name = "feature_extractor.backbone.pos_embed"
@@ -121,5 +123,5 @@ class GenDOnPe(GenDLayout):
         return {**weights, name: resample_abs_pos_embed(weights[name].float(), new_size=[_PE_GRID, _PE_GRID])}
 
     def _backbone(self, weights: Weights) -> dict[str, Any]:
-        # Its feature is what it pools.
+        # Its feature is the pooled token.
         return backbone_arguments(weights, "pe-core-vit-l14")

@@ -1,4 +1,4 @@
-"""What every layout says of its files: how they are recognised, their names, the network that they fill."""
+"""Base classes of layouts: how files are recognised, their weight names, and the network that they fill."""
 
 import inspect
 import math
@@ -14,41 +14,41 @@ from deepscan.backbones.weight_rules import Rule
 from deepscan.errors import ContractError
 
 Weights = Mapping[str, Tensor]
-#: Side of a patch -> the backbone of CLIP's that has it.
+#: Side of a patch in pixels -> CLIP's backbone.
 CLIP = {14: "clip-vit-l14", 16: "clip-vit-b16"}
-#: Width of a head in every backbone here; a file does not say it.
+#: Width of an attention head in all these backbones; files do not contain it.
 HEAD = 64
-#: `position_ids` are 0, 1, 2, ...: older versions of transformers have saved them, newer ones do not.
+#: `position_ids` are 0, 1, 2, ...; only older versions of transformers saved them.
 SPARE = r".*embeddings\.position_ids"
 
 
-class Recognised(ABC):
-    """How the files of a publisher are recognised; used alone, for files that are refused.
+class Layout(ABC):
+    """How a publisher's files are recognised; direct subclasses are for files that are refused.
 
     Attributes:
-        like: The known model that files of this kind are like.
-        mark: Pattern of a name that is in every file of this publisher's and in no other's; a publisher whose
-            names tell too little overrides `recognises`.
-        backbone: Backbone whose published weights a file of a head alone needs; empty for none.
+        reference: Published model whose preprocessing other files of this layout use.
+        mark: Pattern of a weight name that is in every file of this publisher and in no others; layouts for
+            which names are not enough override `recognises`.
+        backbone: Backbone whose published weights a file with only a head needs; empty for none.
     """
 
-    like: ClassVar[str]
+    reference: ClassVar[str]
     mark: ClassVar[str]
     backbone: ClassVar[str] = ""
 
     def recognises(self, weights: Weights) -> bool:
-        """Return whether weights are named, and where names are few shaped, as this publisher's are."""
+        """Return whether weights have this publisher's names, or shapes where names are not enough."""
         return any(re.fullmatch(self.mark, name) for name in weights)
 
 
-class WeightLayout(Recognised):
-    """How a publisher names the weights of a detector; another file of it takes the preprocessing of `like`.
+class WeightLayout(Layout):
+    """How a publisher names the weights of a detector.
 
     Attributes:
-        method: The detector that they are for.
-        rules: Its names -> our network's.
-        spare: Pattern of names that a file may have or not, and that nothing needs.
-        config: Name of what lies beside a file and says how it is to be read; empty where nothing does.
+        method: Method of the detector.
+        rules: Rules from the publisher's names to our network's.
+        spare: Pattern of names that a file may contain and that are not needed.
+        config: Name of a config file next to the weights that says how to read them; empty for none.
     """
 
     method: ClassVar[str]
@@ -61,41 +61,41 @@ class WeightLayout(Recognised):
         spare = re.compile(self.spare)
         return {name: value for name, value in weights.items() if not spare.fullmatch(name)}
 
-    def worked_out(self, weights: Weights) -> Weights:
-        """Return the weights after the arithmetic that no rule of names can say.
+    def convert(self, weights: Weights) -> Weights:
+        """Return the weights after arithmetic that rules of names cannot express.
 
         Raises:
-            ContractError: Some that belong together are not all there.
+            ContractError: Parts of a weight are missing.
         """
         return weights
 
     @abstractmethod
-    def network(self, weights: Weights, stated: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Return what a card states under `network`, as far as the file says it, and what was assumed.
+    def network(self, weights: Weights, config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return `network` for the card, from the weights and the config, and assumptions made.
 
         Args:
-            weights: By our names.
-            stated: What the file, or one beside it, states of itself.
+            weights: Weights by our names.
+            config: Settings from the file itself or from the config next to it.
 
         Raises:
-            ContractError: What tells the sizes is not there, or there is no such backbone.
+            ContractError: Weights that give the sizes are missing, or the backbone is not supported.
         """
 
 
 def within(rules: Sequence[Rule], theirs: str, ours: str = "backbone.") -> tuple[Rule, ...]:
-    """Return the rules of a backbone for a network that holds it: see `Rule.within`."""
+    """Return a backbone's rules for a network that contains it, see `Rule.within`."""
     return tuple(rule.within(theirs, ours) for rule in rules)
 
 
 def clip_arguments(weights: Weights, *, projected: bool) -> dict[str, Any]:
-    """Return what `network.backbone` states of a backbone of CLIP's with these weights, by our names.
+    """Return `network.backbone` for a CLIP backbone with these weights.
 
     Args:
-        weights: By our names.
+        weights: Weights by our names.
         projected: Whether the network uses the backbone's projection.
 
     Raises:
-        ContractError: What tells the sizes is not there, or there is no such backbone.
+        ContractError: Weights that give the sizes are missing, or the backbone is not supported.
     """
     patch = size(weights, "backbone.stem.weight", -1)
     positions = size(weights, "backbone.position", -2)
@@ -103,51 +103,51 @@ def clip_arguments(weights: Weights, *, projected: bool) -> dict[str, Any]:
     if grid < 1 or grid**2 != positions - 1:
         raise ContractError(
             f"the file's backbone has {positions} positions, not one more than a square number",
-            "the file is incomplete, or of another network: fetch it again",
+            "the file is incomplete or of another network: download it again",
         )
     if patch not in CLIP:
         raise ContractError(
-            f"the file's backbone has patches of {patch} px",
-            f"CLIP's backbones here have {', '.join(map(str, CLIP))}",
+            f"the file's backbone has patches of {patch} px, which are not supported",
+            f"import a file with patches of {' or '.join(map(str, CLIP))} px",
         )
     projection = size(weights, "backbone.projection.weight", 0) if projected else 0
     return backbone_arguments(weights, CLIP[patch], side=grid * patch, projection=projection)
 
 
 def backbone_arguments(weights: Weights, name: str, **more: Any) -> dict[str, Any]:
-    """Return what `network.backbone` states of a backbone: its name, and each size that is not its own.
+    """Return `network.backbone`: the backbone's name, and arguments that differ from its defaults.
 
     Args:
-        weights: By our names.
-        name: Of the backbone.
-        more: Other arguments of its builder.
+        weights: Weights by our names.
+        name: Name of the backbone.
+        more: Further arguments of its builder.
 
     Raises:
-        ContractError: What tells the sizes is not there.
+        ContractError: Weights that give the sizes are missing.
     """
     width = size(weights, "backbone.cls", -1)
     if width < 1 or width % HEAD:
         raise ContractError(
-            f"the file's backbone is {width} wide, not a multiple of {HEAD}, the width of a head",
+            f"the file's backbone has a width of {width}, not a multiple of {HEAD}, the width of a head",
             "import a file of another backbone",
         )
     blocks = {name.split(".")[2] for name in weights if name.startswith("backbone.blocks.")}
     hidden = size(weights, "backbone.blocks.0.mlp.0.weight", 0)
-    given = {"width": width, "depth": len(blocks), "heads": width // HEAD, "hidden": hidden, **more}
-    own = inspect.signature(BACKBONES.get(name)).parameters
-    return {"name": name, **{key: value for key, value in given.items() if value != own[key].default}}
+    sizes = {"width": width, "depth": len(blocks), "heads": width // HEAD, "hidden": hidden, **more}
+    parameters = inspect.signature(BACKBONES.get(name)).parameters
+    return {"name": name, **{key: value for key, value in sizes.items() if value != parameters[key].default}}
 
 
 def size(weights: Weights, name: str, axis: int) -> int:
     """Return the length of an axis of a tensor.
 
     Raises:
-        ContractError: There is no such tensor, or axis.
+        ContractError: The tensor or the axis is missing.
     """
     if name not in weights or weights[name].ndim < abs(axis) or weights[name].ndim <= axis:
         raise ContractError(
-            f"the file has no weights for {name}, which gives its sizes",
-            "the file is incomplete, or of another network: fetch it again",
+            f"the file has no weights for {name}, which give the network's sizes",
+            "the file is incomplete or of another network: download it again",
         )
     return int(weights[name].shape[axis])
 
@@ -155,18 +155,18 @@ def size(weights: Weights, name: str, axis: int) -> int:
 _LAYER = r"encoder\.layers\.(\d+)\."
 
 
-#: Names in its `CLIPVisionModel`, below `vision_model`, -> ours. Inside a layer they are stored as k, v, q,
-#: out: what counts is the name, never the place.
+#: transformers' names in `CLIPVisionModel`, below `vision_model` -> ours. The order in a layer is k, v, q,
+#: out, so that only names can be used, not positions.
 CLIP_RULES = (
     Rule(r"embeddings\.class_embedding", "cls"),
     Rule(r"embeddings\.position_embedding\.weight", "position"),
     Rule(r"embeddings\.patch_embedding\.weight", "stem.weight"),
-    # Spelt so in the library, and so in every file.
+    # The library's misspelling, and so every file's.
     Rule(r"pre_layrnorm\.(weight|bias)", r"ln_pre.\1"),
     Rule(r"post_layernorm\.(weight|bias)", r"ln_post.\1"),
     Rule(_LAYER + r"layer_norm([12])\.(weight|bias)", r"blocks.\1.ln_\2.\3"),
     Rule(_LAYER + r"self_attn\.([qkv])_proj\.(weight|bias)", r"blocks.\1.attention.\2.\3"),
-    # As torch's own attention fuses them.
+    # Fused, as in torch's own attention.
     Rule(
         _LAYER + r"self_attn\.in_proj_(weight|bias)", *(rf"blocks.\1.attention.{name}.\2" for name in "qkv")
     ),
@@ -176,15 +176,15 @@ CLIP_RULES = (
 )
 
 
-# Version 5 puts `model.` before a layer.
+# Version 5 of transformers puts `model.` before a layer.
 _BLOCK = r"(?:model\.)?layer\.(\d+)\."
 
 
-#: Names in its `DINOv3ViTModel` -> ours.
+#: transformers' names in `DINOv3ViTModel` -> ours.
 DINOV3_RULES = (
     Rule(r"embeddings\.cls_token", "cls"),
     Rule(r"embeddings\.register_tokens", "registers"),
-    # What stood for a hidden patch in training.
+    # Only used in pretraining.
     Rule(r"embeddings\.mask_token"),
     Rule(r"embeddings\.patch_embeddings\.(weight|bias)", r"stem.\1"),
     Rule(r"norm\.(weight|bias)", r"ln_post.\1"),
