@@ -134,8 +134,7 @@ class Rounding:
     def __post_init__(self) -> None:
         if not 0 <= self.mean <= self.largest <= 1 or self.samples < 1:
             raise ValueError(
-                f"a mean difference of {self.mean} and a largest of {self.largest} over {self.samples} samples "
-                "are not possible"
+                f"mean {self.mean}, largest {self.largest} and samples {self.samples} are not possible"
             )
 
     def to_json(self) -> dict[str, Any]:

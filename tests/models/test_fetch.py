@@ -199,14 +199,14 @@ def test_a_model_that_cannot_be_pulled_is_refused_with_the_reason(name, kind, wo
 
 
 def test_a_backbone_is_downloaded_only_for_a_head_that_needs_it(tmp_path, store, monkeypatch):
-    """And after all that can be lines against the file, or its name."""
+    """And only after all checks of the file and its name."""
     requests = []
 
-    def fetched(name, offline, instead):
+    def fetch_backbone(name, offline, instead):
         requests.append((name, offline))
         return tmp_path / "clip.pth"
 
-    monkeypatch.setattr(weights, "fetch_backbone", fetched)
+    monkeypatch.setattr(weights, "fetch_backbone", fetch_backbone)
     torch.save(replicas.open_clip(), tmp_path / "clip.pth")
     head, whole = tmp_path / "head.pth", tmp_path / "whole.pth"
     torch.save(replicas.unifd(), head)
