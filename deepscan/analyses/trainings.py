@@ -13,7 +13,7 @@ from deepscan.cards import CARD
 from deepscan.errors import ContractError, MissingError, UsageError
 from deepscan.training.recipe import Recipe
 from deepscan.training.recipe_files import renamed_value
-from deepscan.training.run_files import LAST, LOG, read_stated
+from deepscan.training.run_files import LAST, LOG, read_metadata
 
 #: Keys of a recipe that may differ between repeats of one training.
 REPEAT_KEYS = ("seed",)
@@ -144,7 +144,7 @@ def _recipe(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        identity = read_stated(path, "restore the training's folder").get("identity") or {}
+        identity = read_metadata(path, "restore the training's folder").get("identity") or {}
     except ContractError as error:
         raise UsageError(error.message, error.hint)
     # Beside its recipe it states the data that it reads.

@@ -1,1 +1,1 @@
-"""Training: the loop, its recipe and its checkpoints."""
+"""Training: recipes, the training loop, checkpoints and publishing."""

@@ -1,4 +1,4 @@
-"""The order of the training crops, and their batches, made ahead in threads of their own."""
+"""The order of the training crops, and their batches, prepared ahead in threads."""
 
 import os
 from collections import defaultdict, deque
@@ -32,20 +32,20 @@ R = TypeVar("R")
 _WORKERS = 8
 _AHEAD = 3
 _SCORED = 1024
-#: A sample that is not one of a pair.
+#: Partner of a sample that has none.
 ALONE = -1
 
 
 def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tuple[CropIndices, CropIndices]:
-    """Return the validation crops in two halves, no group in both.
+    """Split the validation crops into two halves that share no group.
 
-    The first chooses the epoch and fits the calibration; the second, which has chosen nothing, is reported:
-    see `calibration.second_half`.
+    The first is for choosing the epoch and fitting the calibration; the second, used for neither, is for the
+    reported results. See `calibration.second_half`.
 
     Args:
         crops: The crops.
-        frames: How many of a video at most; 0 for all.
-        sampling: Which, as `CropSet.where` has it.
+        frames: Maximum number of crops per video; 0 for all.
+        sampling: How they are chosen, see `CropSet.where`.
 
     Raises:
         UsageError: A half lacks one of the classes.
@@ -56,14 +56,14 @@ def halves(crops: CropSet, frames: int = 0, sampling: Sampling = "even") -> tupl
     for part in parts:
         if set(crops.labels[part]) != {REAL, FAKE}:
             raise UsageError(
-                f"of {len(positions)} validation crops, one half has {len(part)} and lacks real or fake ones",
-                "put more groups into the split val, of both labels",
+                f"a half of the {len(positions)} validation crops has {len(part)}, without reals or fakes",
+                "put more groups with both labels into the split val",
             )
     return parts
 
 
 def reals(crops: CropSet, recipe: Recipe) -> CropIndices:
-    """Return the training crops that count as real: what fakes are made with, shape (N,)."""
+    """Return the indices of the training crops that count as real, shape (N,); fakes are made from them."""
     train = crops.where("train")
     return train if recipe.labels == "none" else train[crops.labels[train] == REAL]
 
@@ -73,15 +73,15 @@ def arrange(crops: CropSet, positions: CropIndices, recipe: Recipe, seed: Sequen
 
     Args:
         crops: The crops.
-        positions: Which of them to use.
-        recipe: States the balance, and whether labels are read.
+        positions: Indices of the crops to use, shape (M,).
+        recipe: Sets the balance, and whether labels are used.
         seed: The same seed gives the same order.
 
     Returns:
-        A row a sample: its crop, its label, and a real crop of its pair, or `ALONE`; shape (N, 3). Where the
-        balance is not natural, real and fake alternate, two of a pair in a row. A fake whose crop is the real
-        one of its pair is made from it. Where origins are balanced, the third of a real is its fake, since
-        the same real may come again beside another.
+        One row for each sample: its crop, its label, and the real crop of its pair, or `ALONE`; shape (N, 3).
+        Unless the balance is natural, reals and fakes alternate, and pairs are adjacent. A fake whose crop is
+        the real of its pair is made from it. With the balances `origins` and `groups` the third column of a
+        real is its fake, since the same real may occur with several fakes.
 
     Raises:
         UsageError: A class is missing.
@@ -97,37 +97,39 @@ def arrange(crops: CropSet, positions: CropIndices, recipe: Recipe, seed: Sequen
         return np.array(rows, dtype=np.int64).reshape(-1, 3)
     for label, name in ((REAL, "real"), (FAKE, "fake")):
         if not (crops.labels[positions] == label).any():
-            raise UsageError(f"there is no {name} crop to train on", "train on both classes")
+            raise UsageError(f"there are no {name} crops to train on", "give training data of both classes")
     if recipe.balance == "natural":
         order = rng.permutation(positions)
         real = order[crops.labels[order] == REAL]
         partners = np.where(crops.labels[order] == FAKE, rng.choice(real, len(order)), ALONE)
         return np.column_stack((order, crops.labels[order], partners))
-    own = np.asarray(crops.splits)[positions] == PAIRS
+    pairs_only = np.asarray(crops.splits)[positions] == PAIRS
     if recipe.couples:
         if not crops.origins:
             raise UsageError(
                 f"balance={recipe.balance} needs the origin of each crop", "train on a folder with faces.csv"
             )
-        others, count = positions[~own], len(positions) // 2
+        others, count = positions[~pairs_only], len(positions) // 2
         if recipe.balance == "groups":
-            drawn = couples(crops, others, count, rng, alike=True, own=recipe.blend, more=positions[own])
+            drawn = couples(
+                crops, others, count, rng, equal=True, self_made=recipe.blend, more=positions[pairs_only]
+            )
         else:
             drawn = couples(crops, others, count, rng)
         return np.array(
             [row for real, fake in drawn.tolist() for row in ((real, REAL, fake), (fake, FAKE, real))],
             dtype=np.int64,
         )
-    pairs = _pairs(crops, positions[~own], rng, by_group=recipe.balance == "paired")
-    if own.any():
-        pairs = rng.permutation(np.concatenate((pairs, np.repeat(positions[own][:, None], 2, axis=1))))
+    pairs = _pairs(crops, positions[~pairs_only], rng, by_group=recipe.balance == "paired")
+    if pairs_only.any():
+        pairs = rng.permutation(np.concatenate((pairs, np.repeat(positions[pairs_only][:, None], 2, axis=1))))
     return np.array([row for a, b in pairs.tolist() for row in ((a, REAL, a), (b, FAKE, a))], dtype=np.int64)
 
 
 def _pairs(
     crops: CropSet, positions: CropIndices, rng: np.random.Generator, *, by_group: bool
 ) -> CropIndices:
-    """Return pairs (real, fake), shape (N, 2); the smaller class is filled up with random repeats."""
+    """Return pairs (real, fake), shape (N, 2); the smaller class is filled with random repeats."""
     waiting: dict[tuple[str, int], list[int]] = defaultdict(list)
     shuffled = rng.permutation(positions)
     for position in shuffled:
@@ -140,9 +142,9 @@ def _pairs(
         rest[REAL].extend(real[len(fake) :])
         rest[FAKE].extend(fake[len(real) :])
     for label in (REAL, FAKE):
-        everyone = shuffled[crops.labels[shuffled] == label]
-        lacking = len(rest[1 - label]) - len(rest[label])
-        rest[label].extend(int(position) for position in rng.choice(everyone, max(0, lacking)))
+        candidates = shuffled[crops.labels[shuffled] == label]
+        missing = len(rest[1 - label]) - len(rest[label])
+        rest[label].extend(int(position) for position in rng.choice(candidates, max(0, missing)))
     paired += zip(*rest, strict=True)
     return rng.permutation(np.array(paired, dtype=np.int64))
 
@@ -152,10 +154,13 @@ class CropSource:
 
     Args:
         crops: The crops.
-        recipe: States augmentation, blending and the seed.
+        recipe: Sets augmentation, forgeries and the seed.
         inputs: Makes the network's inputs.
-        masks: Whether the method asks for what was forged.
-        redrawers: Trained autoencoders, where the recipe makes fakes by them.
+        masks: Whether the method needs masks of the forged parts.
+        redrawers: Trained autoencoders, if the recipe uses them.
+
+    Raises:
+        UsageError: The method needs masks, and neither the data nor the forgeries have any.
     """
 
     def __init__(
@@ -169,8 +174,8 @@ class CropSource:
     ) -> None:
         if masks and "forged" not in crops.layers and not recipe.blend:
             raise UsageError(
-                "this loss needs masks of what was forged, and the data have none",
-                "give the index a column mask, or make fakes with a mask by blend=0.5",
+                "this loss needs masks of the forged parts, but the data have none",
+                "add a column mask to the index, or use self-made fakes, which have masks: blend=0.5",
             )
         self.crops, self.recipe, self.inputs, self.masks = crops, recipe, inputs, masks
         self._real, self._redrawers = reals(crops, recipe), redrawers
@@ -178,14 +183,14 @@ class CropSource:
     def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order, in order.
 
-        Every variant of a crop depends only on (seed, epoch, position).
+        A crop's augmentation depends only on (seed, epoch, position).
 
         Args:
-            parts: Rows as `arrange` gives them.
+            parts: Parts of the rows from `arrange`.
             epoch: Number of the epoch.
         """
-        # OpenCV and numpy let go of the interpreter's lock, so threads keep up with training; processes would
-        # each want a copy of torch. One core is left to the training itself.
+        # OpenCV and NumPy release the GIL, so threads keep up with training; each process would need its own
+        # copy of torch. One core is left for the training itself.
         workers = max(1, min(_WORKERS, (os.cpu_count() or 2) - 1))
         return map_ahead(
             lambda rows: self._make(rows, epoch),
@@ -196,19 +201,19 @@ class CropSource:
         )
 
     def scores(self, network: Network, rows: CropIndices) -> NDArray[np.float64]:
-        """Return the probability of fake of samples as they are, in evaluation, shape (N,).
+        """Return the probability of fake of samples without augmentation, shape (N,).
 
         Args:
             network: The network.
-            rows: As `arrange` gives them.
+            rows: Samples, see `arrange`.
         """
-        judged = []
-        # The crops lie on disk: never all of them in memory.
+        scores = []
+        # The crops are on disk and may not fit into memory.
         for start in range(0, len(rows), _SCORED):
             part = rows[start : start + _SCORED]
             crops = np.stack([self._plain(*row) for row in part.tolist()])
-            judged.append(predict(network, crops, self.inputs, faces_of(self.crops, part[:, 0])))
-        return np.concatenate(judged)
+            scores.append(predict(network, crops, self.inputs, faces_of(self.crops, part[:, 0])))
+        return np.concatenate(scores)
 
     def _plain(self, position: int, label: int, partner: int) -> NDArray[np.uint8]:
         crop = np.asarray(self.crops.crops[position], dtype=np.uint8)
@@ -217,9 +222,12 @@ class CropSource:
         return self_blended(crop, self.recipe.crop, np.random.default_rng((self.recipe.seed, position)))[0]
 
     def _make(self, rows: CropIndices, epoch: int) -> Batch:
-        made = [self._sample(position, label, partner, epoch) for position, label, partner in rows.tolist()]
-        arrays = self.inputs(np.stack([crop for crop, _, _ in made]), faces=[face for _, _, face in made])
-        masks = torch.from_numpy(np.stack([mask for _, mask, _ in made])) if self.masks else None
+        samples = [
+            self._sample(position, label, partner, epoch) for position, label, partner in rows.tolist()
+        ]
+        images, faces = np.stack([crop for crop, _, _ in samples]), [face for _, _, face in samples]
+        arrays = self.inputs(images, faces=faces)
+        masks = torch.from_numpy(np.stack([mask for _, mask, _ in samples])) if self.masks else None
         return Batch(
             {name: torch.from_numpy(array) for name, array in arrays.items()},
             torch.from_numpy(rows[:, 1].copy()),
@@ -229,8 +237,8 @@ class CropSource:
     def _sample(
         self, position: int, label: int, partner: int, epoch: int
     ) -> tuple[Image, NDArray[np.float32], Image | None]:
-        """Return a varied crop, what was forged in it, and where its face is."""
-        crops, recipe, shown = self.crops, self.recipe, position
+        """Return an augmented crop, its forgery mask, and its face mask."""
+        crops, recipe, source = self.crops, self.recipe, position
         image = np.asarray(crops.crops[position], dtype=np.uint8)
         layers = np.zeros((*image.shape[:2], 2), np.uint8)
         forged, face = crops.layers.get("forged"), crops.layers.get("face")
@@ -247,27 +255,29 @@ class CropSource:
                     recipe.crop,
                     rng,
                 )
-                layers[..., 0], known, shown = np.rint(soft * 255), True, partner
-        seen = face is not None and bool(face.known[shown])
-        if face is not None and seen:
-            layers[..., 1] = face.values[shown]
-        # What was paired stays comparable: both are turned, compressed and erased alike.
+                layers[..., 0], known, source = np.rint(soft * 255), True, partner
+        has_face = face is not None and bool(face.known[source])
+        if face is not None and has_face:
+            layers[..., 1] = face.values[source]
+        # Both crops of a pair get the same augmentation, so that it does not distinguish them.
         variant: tuple[int, ...] = (partner if recipe.balance == "paired" else position,)
         if recipe.couples:
             variant = (min(position, partner), max(position, partner))
-            image = coarsened(image, int(crops.face_px[shown]), int(crops.face_px[[position, partner]].min()))
-        image, moved = augmented(image, recipe.augment, (recipe.seed, epoch, *variant), layers)
-        assert moved is not None
-        mask = moved[..., 0].astype(np.float32) / np.float32(255)
+            image = coarsened(
+                image, int(crops.face_px[source]), int(crops.face_px[[position, partner]].min())
+            )
+        image, augmented_layers = augmented(image, recipe.augment, (recipe.seed, epoch, *variant), layers)
+        assert augmented_layers is not None
+        mask = augmented_layers[..., 0].astype(np.float32) / np.float32(255)
         return (
             image,
             mask if known else np.full_like(mask, UNKNOWN),
-            np.ascontiguousarray(moved[..., 1]) if seen else None,
+            np.ascontiguousarray(augmented_layers[..., 1]) if has_face else None,
         )
 
 
 def faces_of(crops: CropSet, positions: CropIndices) -> list[Image | None]:
-    """Return where the faces of crops are, as far as the data say."""
+    """Return the face masks of crops, None where the data have none."""
     layer = crops.layers.get("face")
     return [
         np.asarray(layer.values[position]) if layer is not None and layer.known[position] else None
@@ -278,23 +288,23 @@ def faces_of(crops: CropSet, positions: CropIndices) -> list[Image | None]:
 def map_ahead(
     make: Callable[[T], R], items: Iterable[T], *, workers: int, ahead: int, name: str
 ) -> Iterator[R]:
-    """Yield what threads make of items, in order and ahead of need.
+    """Apply a function to items in threads ahead of time, and yield the results in order.
 
     Args:
-        make: Called by several threads.
-        items: Consumed lazily.
+        make: The function, called in several threads.
+        items: The items, consumed lazily.
         workers: Number of threads.
-        ahead: How many items are begun before the first is asked for.
-        name: Of the threads.
+        ahead: Number of items that are started before the first result is requested.
+        name: Prefix of the threads' names.
     """
-    coming = iter(items)
+    remaining = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix=name) as pool:
-        pending = deque(pool.submit(make, item) for item in islice(coming, ahead))
+        pending = deque(pool.submit(make, item) for item in islice(remaining, ahead))
         try:
             while pending:
-                ready = pending.popleft().result()
-                pending.extend(pool.submit(make, item) for item in islice(coming, 1))
-                yield ready
+                result = pending.popleft().result()
+                pending.extend(pool.submit(make, item) for item in islice(remaining, 1))
+                yield result
         finally:
             for waiting in pending:
                 waiting.cancel()

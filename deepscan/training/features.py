@@ -1,4 +1,4 @@
-"""The features of a frozen backbone, computed once and kept on disk: a source of batches without crops."""
+"""Batches from the features of a frozen backbone, which are computed once and cached on disk."""
 
 import hashlib
 import json
@@ -22,13 +22,13 @@ _BATCH = 32
 
 
 def cacheable(recipe: Recipe) -> bool:
-    """Return whether a crop's features are the same in every epoch."""
+    """Return whether crops have the same features in every epoch."""
     return recipe.augment == "none" and not recipe.blend and not recipe.pairs_only
 
 
 def features_key(network: FrozenNetwork, crops: CropSet, positions: CropIndices, recipe: Recipe) -> str:
-    """Return a hash of what the features depend on: crops, network, inputs, weights of the backbone."""
-    stated = [
+    """Return a hash of everything that the features depend on: crops, network, inputs, backbone weights."""
+    settings = [
         crops.key,
         recipe.network,
         recipe.inputs,
@@ -36,7 +36,7 @@ def features_key(network: FrozenNetwork, crops: CropSet, positions: CropIndices,
         recipe.std,
         fingerprint(network.backbone),
     ]
-    digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(positions).tobytes())
     return digest.hexdigest()[:16]
 
@@ -56,8 +56,8 @@ class FeatureSource:
     Args:
         network: A network with a frozen backbone.
         crops: The crops.
-        positions: Which of them.
-        recipe: How the network was built.
+        positions: Indices of the crops to use.
+        recipe: Recipe that the network was built from.
         inputs: Makes the network's inputs.
         store: Folder of the cache.
         on_progress: Progress callback: (done, total).
@@ -80,22 +80,22 @@ class FeatureSource:
         self.features: NDArray[np.float16] = np.load(path, mmap_mode="r")
 
     def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
-        """Yield a batch for each part of an epoch's order, in order; every epoch's features are the same."""
+        """Yield a batch for each part of an epoch's order; features are the same in every epoch."""
         for rows in parts:
-            yield Batch({FEATURES: self._of(rows[:, 0])}, torch.from_numpy(rows[:, 1].copy()))
+            yield Batch({FEATURES: self._read(rows[:, 0])}, torch.from_numpy(rows[:, 1].copy()))
 
     def scores(self, network: FrozenNetwork, rows: CropIndices) -> NDArray[np.float64]:
-        """Return the probability of fake of samples, rows as `arrange` gives them, shape (N,)."""
+        """Return the probability of fake of samples, whose rows are from `arrange`, shape (N,)."""
         device = next(network.parameters()).device
         labels = torch.zeros(1, dtype=torch.int64)
         with torch.inference_mode():
-            judged = [
-                predict_batch(network, Batch({FEATURES: self._of(part)}, labels).to(device)).probability
+            scores = [
+                predict_batch(network, Batch({FEATURES: self._read(part)}, labels).to(device)).probability
                 for part in np.array_split(rows[:, 0], max(1, len(rows) // 1024))
             ]
-        return torch.cat(judged).double().cpu().numpy()
+        return torch.cat(scores).double().cpu().numpy()
 
-    def _of(self, positions: CropIndices) -> torch.Tensor:
+    def _read(self, positions: CropIndices) -> torch.Tensor:
         rows = np.searchsorted(self.positions, positions)
         return torch.from_numpy(self.features[rows].astype(np.float32))
 
@@ -120,13 +120,14 @@ def _fill(
                 tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
                 with torch.inference_mode():
                     features, _ = network.extract(**tensors)
-                found = features.cpu().numpy().astype(np.float16)
+                values = features.cpu().numpy().astype(np.float16)
                 if not start:
-                    # Written, not mapped: on a full disk a write says so, and a map kills the process.
-                    shape = (len(positions), *found.shape[1:])
-                    stated = {"descr": "<f2", "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(file, stated)
-                file.write(np.ascontiguousarray(found).tobytes())
+                    # Written rather than memory-mapped: on a full disk a write fails with an error, while a
+                    # map kills the process.
+                    shape = (len(positions), *values.shape[1:])
+                    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(values).tobytes())
                 if on_progress is not None:
                     on_progress(start + len(part), len(positions))
         temporary.replace(path)

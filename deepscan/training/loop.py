@@ -1,4 +1,4 @@
-"""The training loop: seeded epochs, validation after each, checkpoints, the same when resumed."""
+"""The training loop: seeded epochs, validation, checkpoints and deterministic resumption."""
 
 import math
 import time
@@ -26,23 +26,23 @@ from deepscan.training.run import TrainingRun, begin_run
 from deepscan.training.run_files import BEST, LAST, Log, TrainingProgress
 from deepscan.training.validation import choosing_figures
 
-#: Seconds after which a checkpoint is written within an epoch.
+#: Seconds between checkpoints within an epoch.
 CHECKPOINT_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What `on_step` is told after a step.
+    """Argument of `on_step` after a step.
 
     Attributes:
         epoch: Number of the epoch, from 1.
-        epochs: How many there are.
+        epochs: Number of epochs.
         step: Steps done in this epoch.
-        steps: How many it has.
+        steps: Steps of the epoch.
         loss: Mean loss of the epoch so far.
-        rate: Crops a second in this epoch.
-        left: Seconds until the last epoch ends, by that rate.
-        row: The epoch's row of the log, once it has ended.
+        rate: Crops per second in this epoch.
+        left: Estimated seconds until the last epoch ends.
+        row: The epoch's row of the log, after its last step; None before.
     """
 
     epoch: int
@@ -71,31 +71,31 @@ def train(
     on_step: OnStep | None = None,
     on_features: OnProgress | None = None,
 ) -> tuple[Network, TrainingProgress]:
-    """Train a network and return the best epoch's, by the validation crops' first half.
+    """Train a network; return the best epoch's network, by the first half of the validation crops.
 
-    `last.safetensors` holds the run after each epoch, after every ten minutes and when it is interrupted,
-    `best.safetensors` the best weights so far, `log.csv` a row an epoch, `tensorboard` the curves. A resumed
-    run goes on after the last step that was saved, and on a CPU with as many threads gives the weights of an
-    uninterrupted one: every part of every step draws from a seed of its own.
+    In the folder, `last.safetensors` is the state after each epoch, every ten minutes and on interruption;
+    `best.safetensors` has the best weights so far, `log.csv` one row per epoch, and `tensorboard` the curves.
+    A resumed run continues after the last saved step. On a CPU with the same number of threads its weights
+    equal those of an uninterrupted run, because every part of every step has its own seed.
 
-    Every process takes its share of each batch; the first one writes.
+    Every process computes its share of each batch; only the first one writes files.
 
     Args:
-        recipe: How to train.
+        recipe: The recipe.
         crops: Training and validation crops.
-        folder: Where checkpoints and the log go.
-        processes: Which processes train it together, and where this one computes.
-        resume: Go on from the folder's last checkpoint.
-        finish: Only take the best weights of an interrupted run as they are.
-        cache: Folder to keep the features of a frozen backbone in; None trains with it live.
-        redrawers: Trained autoencoders, where the recipe makes fakes by them.
+        folder: Folder of checkpoints and the log.
+        processes: The processes of the training, and this one's device.
+        resume: Whether to resume from the folder's last checkpoint.
+        finish: Whether to only load the best weights of an interrupted run.
+        cache: Folder for the features of a frozen backbone; None to compute them in every step.
+        redrawers: Trained autoencoders, if the recipe uses them.
         on_step: Called after every step.
-        on_features: Progress callback: (crops whose features are done, crops).
+        on_features: Progress callback: (crops with features, crops).
 
     Raises:
-        UsageError: The crops lack a class, or do not fill one batch; or the loss became no number.
-        ContractError: The checkpoint is of a run with another recipe or other data.
-        MissingError: There is no checkpoint to resume from, or the backbone's weights are not there.
+        UsageError: The crops lack a class or do not fill one batch, or the loss became NaN or infinite.
+        ContractError: The checkpoint is from a run with another recipe or other data.
+        MissingError: The checkpoint to resume from or the backbone's weights are missing.
     """
     with _one_thread_in_opencv():
         run = begin_run(recipe, crops, folder, processes, cache, redrawers, on_features)
@@ -118,12 +118,12 @@ def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
     with log as open_log, deferred_signals() as signals:
         for epoch in range(run.progress.epoch, recipe.epochs):
             row = _epoch(run, epoch, on_step, open_log, signals)
-            better = row[recipe.select] > run.progress.best
+            improved = row[recipe.select] > run.progress.best
             run.progress = TrainingProgress(
                 epoch + 1, 0, max(row[recipe.select], run.progress.best), (*run.progress.history, row)
             )
             if run.processes.first:
-                if better:
+                if improved:
                     run_files.save_best(folder / BEST, run.kept)
                 assert open_log is not None
                 open_log.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
@@ -141,20 +141,20 @@ def _epoch(
         raise UsageError(f"{len(order)} samples do not fill a batch of {recipe.batch}", "lower batch")
     if recipe.batch % run.parts or (size % 2 and recipe.balance != "natural"):
         raise UsageError(
-            f"a batch of {recipe.batch} cannot be taken in {run.parts} parts of whole pairs",
+            f"a batch of {recipe.batch} cannot be split into {run.parts} parts of whole pairs",
             f"make batch a multiple of {2 * run.parts}",
         )
     own = range(run.processes.rank, run.parts, run.processes.count)
     starts = [step * recipe.batch + part * size for step in range(progress.step, steps) for part in own]
-    coming = run.source.batches([order[start : start + size] for start in starts], epoch)
+    batches = run.source.batches([order[start : start + size] for start in starts], epoch)
     run.network.train()
-    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+    started, saved = time.monotonic() - progress.seconds, time.monotonic()
     for step in range(progress.step, steps):
         number, rate = (
             epoch * steps + step,
             learning_rate(recipe, epoch * steps + step, steps * recipe.epochs),
         )
-        parts = [next(coming) for _ in own]
+        parts = [next(batches) for _ in own]
         try:
             losses = run.train_step.step(parts, [_seed(recipe.seed, number, part) for part in own], rate)
         except DeepscanError as error:
@@ -164,8 +164,8 @@ def _epoch(
         run.progress = replace(
             run.progress,
             step=step + 1,
-            sums=_added(run.progress.sums, losses),
-            seconds=time.monotonic() - begun,
+            sums=_add(run.progress.sums, losses),
+            seconds=time.monotonic() - started,
         )
         if log is not None:
             log.step(number + 1, {**losses, "lr": recipe.lr * rate})
@@ -176,7 +176,7 @@ def _epoch(
             saved = time.monotonic()
             signals.end()
     try:
-        judged = _validate(run)
+        validation = _validate(run)
     except DeepscanError as error:
         raise type(error)(f"epoch {epoch + 1}, after its last batch: {error.message}", error.hint)
     row = {
@@ -184,7 +184,7 @@ def _epoch(
         "steps": float(steps),
         "lr": recipe.lr * learning_rate(recipe, (epoch + 1) * steps - 1, steps * recipe.epochs),
         **_means(run.progress.sums),
-        **judged,
+        **validation,
         "seconds": round(run.progress.seconds, 1),
         "rate": round(steps * recipe.batch / run.progress.seconds, 1),
     }
@@ -205,9 +205,7 @@ def _seed(seed: int, step: int, part: int) -> int:
     return ((seed * 1_000_003 + step) * 1_009 + part) % 2**63
 
 
-def _added(
-    sums: Mapping[str, tuple[float, int]], losses: Mapping[str, float]
-) -> dict[str, tuple[float, int]]:
+def _add(sums: Mapping[str, tuple[float, int]], losses: Mapping[str, float]) -> dict[str, tuple[float, int]]:
     return {
         name: (sums.get(name, (0.0, 0))[0] + value, sums.get(name, (0.0, 0))[1] + 1)
         if math.isfinite(value)
@@ -221,7 +219,7 @@ def _means(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
 
 
 def _validate(run: TrainingRun) -> dict[str, float]:
-    """Return the figures of the validation crops, each process having scored its share."""
+    """Return the metrics of the validation crops; each process scores its share."""
     run.processes.share_buffers(run.kept)
     rank, count = run.processes.rank, run.processes.count
     run.kept.eval()
@@ -231,25 +229,25 @@ def _validate(run: TrainingRun) -> dict[str, float]:
         scores[process::count] = share
     if not np.isfinite(scores).all():
         raise UsageError(
-            f"{np.isnan(scores).sum()} of {len(scores)} validation scores are no numbers", UNSTABLE_HINT
+            f"{np.isnan(scores).sum()} of {len(scores)} validation scores are NaN", UNSTABLE_HINT
         )
     return choosing_figures(run.crops, run.choosing, scores)
 
 
 @torch.no_grad()
 def update_ema(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move averaged weights towards the present ones; the norms' statistics are averaged as well."""
-    present = network.state_dict()
+    """Update an exponential moving average of weights and of the norms' statistics, in place."""
+    current = network.state_dict()
     for name, value in average.state_dict().items():
         if value.is_floating_point():
-            value.lerp_(present[name], 1 - decay)
+            value.lerp_(current[name], 1 - decay)
         else:
-            value.copy_(present[name])
+            value.copy_(current[name])
 
 
 @contextmanager
 def _one_thread_in_opencv() -> Iterator[None]:
-    # The crops are small: OpenCV's threads would cost more than they do, and take the cores from torch.
+    # Crops are small, so OpenCV's threads would cost more than they save and compete with torch's.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

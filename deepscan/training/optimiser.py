@@ -1,4 +1,4 @@
-"""What moves the weights: the optimiser of a recipe, its learning rate, and one step of it."""
+"""The optimiser of a recipe, its learning rate, and a training step."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from deepscan.training.recipe import Recipe
 from deepscan.training.sam import SAM
 
 LossFunction = Callable[[Any, Batch], tuple[Tensor, dict[str, Tensor]]]
-#: The cached features of a `FrozenNetwork`, among a batch's inputs.
+#: Name of a `FrozenNetwork`'s cached features among a batch's inputs.
 FEATURES = "features"
 _COUNT = " count"
-#: What to do next where numbers have become none.
+#: Hint of errors for NaN and infinite values.
 UNSTABLE_HINT = (
-    "begin in another --out with a lower lr or with clip; --finish makes a model of the best epoch so far"
+    "start in another --out with a lower lr or with clip; --finish publishes the best epoch so far"
 )
 
 
 def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
-    """Return the optimiser over what trains of a network; each group carries its own `base_lr`."""
+    """Build the optimiser of a network's trainable parameters; each group has its `base_lr`."""
     backbone = {id(value) for value in network.backbone.parameters()}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for value in network.parameters():
@@ -34,18 +34,18 @@ def make_optimiser(recipe: Recipe, network: Network) -> Optimizer:
         rate = recipe.lr if recipe.backbone_lr is None or id(value) not in backbone else recipe.backbone_lr
         decays = recipe.decay == "all" or value.ndim > 1
         groups.setdefault((rate, recipe.weight_decay if decays else 0.0), []).append(value)
-    stated = [
+    settings = [
         {"params": values, "weight_decay": decay, "lr": rate, "base_lr": rate}
         for (rate, decay), values in groups.items()
     ]
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(stated, lr=recipe.lr, momentum=recipe.momentum)
+        return torch.optim.SGD(settings, lr=recipe.lr, momentum=recipe.momentum)
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-    return kind(stated, lr=recipe.lr)
+    return kind(settings, lr=recipe.lr)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the factor on the learning rate at a step, from 0, of as many as the whole run has."""
+    """Return the factor on the learning rate at a step, from 0, of a run with `steps` steps."""
     warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     done = min(1.0, step / steps)
     if recipe.schedule == "cosine":
@@ -56,7 +56,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def predict_batch(network: Network, batch: Batch) -> Output:
-    """Return what a network says of a batch, from cached features where the batch holds them."""
+    """Return a network's output for a batch, from cached features if the batch has them."""
     if FEATURES in batch.inputs:
         assert isinstance(network, FrozenNetwork)
         return FrozenOutput(network.classify(batch.inputs[FEATURES]))
@@ -65,14 +65,14 @@ def predict_batch(network: Network, batch: Batch) -> Output:
 
 
 class TrainStep:
-    """Makes the steps of a run: gradients over the parts of a batch, and the optimiser's move.
+    """Runs training steps: gradients over the parts of a batch, then a step of the optimiser.
 
     Args:
-        recipe: How to train.
-        network: What trains.
+        recipe: The recipe.
+        network: The network to train.
         loss: The method's loss.
-        optimiser: As `make_optimiser` gives it.
-        processes: Who else takes part of each batch.
+        optimiser: See `make_optimiser`.
+        processes: The processes that share each batch.
     """
 
     def __init__(
@@ -84,28 +84,28 @@ class TrainStep:
         self._half = recipe.half(processes.device.type)
 
     def step(self, parts: Sequence[Batch], seeds: Sequence[int], rate: float) -> dict[str, float]:
-        """Make one step and return the mean loss and its parts over all processes.
+        """Run one step; return the mean loss and its parts over all processes.
 
         Args:
             parts: This process's parts of the batch.
-            seeds: Of what is random in the network, one a part.
+            seeds: Seed of the network's randomness for each part.
             rate: Factor on the learning rate.
 
         Raises:
-            UsageError: The loss or its gradient is not finite; the weights are as they were.
+            UsageError: The loss or its gradient is not finite; the weights are unchanged.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * rate
-        moved = [part.to(self.processes.device) for part in parts]
+        parts = [part.to(self.processes.device) for part in parts]
         if not self.recipe.sam_rho:
-            means = self._gradients(moved, seeds)
+            means = self._gradients(parts, seeds)
             self.optimiser.step()
             return means
         sam = SAM(self.optimiser, self.recipe.sam_rho)
-        means = self._gradients(moved, seeds)
+        means = self._gradients(parts, seeds)
         sam.ascend()
         try:
-            self._gradients(moved, seeds)
+            self._gradients(parts, seeds)
         except UsageError:
             sam.restore()
             raise
@@ -115,20 +115,20 @@ class TrainStep:
     def _gradients(self, parts: Sequence[Batch], seeds: Sequence[int]) -> dict[str, float]:
         self.optimiser.zero_grad(set_to_none=True)
         share = 1 / (len(parts) * self.processes.count)
-        # Sum and count of each number: a part of a batch without one class has no separation, say.
+        # Sum and count of each value, because some are NaN for a part of a batch with one class.
         totals: dict[str, float] = {}
         for part, seed in zip(parts, seeds, strict=True):
             torch.manual_seed(seed)
             with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._half):
                 output = predict_batch(self.network, part)
-            total, named = self.loss(output, part)
+            total, losses = self.loss(output, part)
             if not math.isfinite(value := float(total.detach())):
                 raise UsageError(f"the loss became {value}", UNSTABLE_HINT)
             (total * share).backward()  # type: ignore[no-untyped-call]
-            for name, number in {"loss": total.detach(), **named}.items():
-                known = math.isfinite(float(number))
-                totals[name] = totals.get(name, 0.0) + (float(number) if known else 0.0)
-                totals[name + _COUNT] = totals.get(name + _COUNT, 0.0) + known
+            for name, number in {"loss": total.detach(), **losses}.items():
+                finite = math.isfinite(float(number))
+                totals[name] = totals.get(name, 0.0) + (float(number) if finite else 0.0)
+                totals[name + _COUNT] = totals.get(name + _COUNT, 0.0) + finite
         self.processes.add_gradients(self.trained)
         norm = float(nn.utils.clip_grad_norm_(self.trained, self.recipe.clip or math.inf))
         if not math.isfinite(norm):

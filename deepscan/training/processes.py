@@ -1,4 +1,4 @@
-"""Training in several processes, one a GPU, as torchrun starts them; signals that wait for a step's end."""
+"""Distributed training with torchrun, one process per GPU, and signals deferred to the end of a step."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ from deepscan.errors import MissingError, Terminated, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The processes that train one network together.
+    """The processes that train a network together.
 
     Attributes:
-        rank: Which of them this is, from 0; the first one writes.
-        count: How many there are.
-        device: Where this one computes.
+        rank: Rank of this process, from 0; only the first one writes files.
+        count: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -30,14 +30,14 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and tells."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add up the gradients of all processes in place.
+        """Sum the gradients of all processes in place.
 
-        One sum a step, not one a layer while gradients are still being made: what trains here is a small
-        part of the network, and parts of it are left out in some steps.
+        One reduction per step, rather than one per layer during the backward pass: usually only a small part
+        of the network trains, and not all of it gets a gradient in every step.
         """
         if self.count == 1:
             return
@@ -46,7 +46,8 @@ class Processes:
         dist.all_reduce(flat)
         sizes = [value.numel() for value in trained]
         for value, part in zip(trained, torch.split(flat, sizes), strict=True):
-            # What took no part anywhere keeps no gradient: an optimiser would let it decay.
+            # Parameters without a gradient in every process keep none; otherwise the optimiser would decay
+            # them.
             if value.grad is not None or part.any():
                 value.grad = part.view_as(value)
 
@@ -59,7 +60,7 @@ class Processes:
         return dict(zip(values, summed.tolist(), strict=True))
 
     def gather(self, value: Any) -> list[Any]:
-        """Return a value of each process, in order of rank."""
+        """Return the values of all processes, in order of rank."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -67,13 +68,13 @@ class Processes:
         return values
 
     def share_buffers(self, network: nn.Module) -> None:
-        """Give every process the first one's buffers, such as the statistics of batch norms."""
+        """Copy the first process's buffers, such as batch norm statistics, to all others."""
         if self.count > 1:
             for buffer in network.buffers():
                 dist.broadcast(buffer, 0)
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait for all processes."""
         if self.count > 1:
             dist.barrier()
 
@@ -84,46 +85,46 @@ def _gradient(value: Tensor) -> Tensor:
 
 @contextmanager
 def join(device: str) -> Iterator[Processes]:
-    """Join the processes that torchrun has started with this one; alone where it has not.
+    """Join the process group that torchrun has started; without torchrun this is the only process.
 
     Args:
-        device: `auto` (CUDA where there is one), `cpu` or `cuda`.
+        device: `auto` (CUDA if available), `cpu` or `cuda`.
 
     Raises:
-        UsageError: There is no device of that name.
-        MissingError: There is none here.
+        UsageError: The device is unknown.
+        MissingError: No CUDA device is available.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"there is no device {device!r}", "choose from: auto, cpu, cuda")
+        raise UsageError(f"unknown device {device!r}", "choose from: auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise MissingError("there is no CUDA device here", "use --device cpu")
+        raise MissingError("no CUDA device is available", "use --device cpu")
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if not dist.is_torchelastic_launched():
         yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
         return
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        place = torch.device("cpu")
+        own = torch.device("cpu")
         if cuda:
-            place = torch.device("cuda", dist.get_node_local_rank())
-            torch.cuda.set_device(place)
-        yield Processes(dist.get_rank(), dist.get_world_size(), place)
+            own = torch.device("cuda", dist.get_node_local_rank())
+            torch.cuda.set_device(own)
+        yield Processes(dist.get_rank(), dist.get_world_size(), own)
     finally:
         dist.destroy_process_group()
 
 
 class DeferredSignals:
-    """Whether a signal waits; a second one does not."""
+    """A deferred signal; a second signal is not deferred."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def end(self) -> None:
-        """End the run if a signal waits, by the error that it stands for.
+        """Raise the error of a deferred signal, if there is one.
 
         Raises:
-            KeyboardInterrupt: It was Ctrl-C.
-            Terminated: It was SIGTERM or SIGHUP.
+            KeyboardInterrupt: The signal was SIGINT.
+            Terminated: The signal was SIGTERM or SIGHUP.
         """
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
@@ -133,29 +134,29 @@ class DeferredSignals:
 
 @contextmanager
 def deferred_signals() -> Iterator[DeferredSignals]:
-    """Let the first signal wait until `DeferredSignals.end` is called; only the main thread can."""
+    """Defer the first signal until `DeferredSignals.end` is called; has no effect outside the main thread."""
     signals = DeferredSignals()
-    former: dict[int, object] = {}
+    handlers: dict[int, object] = {}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def defer(number: int, frame: FrameType | None) -> None:
         signals.signal = number
-        _restore(former)
+        _restore(handlers)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # What nohup has set to be ignored stays ignored.
+            # nohup's ignored signals stay ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                former[number] = signal.signal(number, note)
+                handlers[number] = signal.signal(number, defer)
     except ValueError:
-        # Not the main thread: whoever has started it handles signals.
-        _restore(former)
+        # Not the main thread: the caller handles signals.
+        _restore(handlers)
     try:
         yield signals
     finally:
-        _restore(former)
+        _restore(handlers)
 
 
-def _restore(former: dict[int, object]) -> None:
-    for number, handler in former.items():
+def _restore(handlers: dict[int, object]) -> None:
+    for number, handler in handlers.items():
         signal.signal(number, handler)  # type: ignore[arg-type]
-    former.clear()
+    handlers.clear()

@@ -1,4 +1,4 @@
-"""From a trained network to a model folder: weights, ONNX file, and a card that states all of it."""
+"""Publish a trained network as a model folder: weights, ONNX file and card."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ from deepscan.training.batches import halves
 from deepscan.training.recipe import Recipe
 from deepscan.training.validation import GroupVotes, mean_votes
 
-#: Crops that are read at a time.
+#: Number of crops read at a time.
 SCORED_AT_ONCE = 1024
 HELD_OUT = "second half of the validation groups, which chose neither epoch nor thresholds"
 NOT_FOR = (
-    "deciding by itself about a person, an account or a piece of evidence: it gives a reason to look closer",
-    "showing that a video is authentic: a low score says that this model found nothing",
+    "deciding alone about a person, an account or a piece of evidence: a score is a reason to look closer",
+    "showing that a video is authentic: a low score only means that this model found nothing",
     "uses that the terms of its training data exclude: see `trained`",
-    "pictures and videos that were made whole by a generator, and changes away from the face",
+    "fully generated pictures and videos, and changes outside the face",
 )
 
 
@@ -54,19 +54,19 @@ def publish(
 ) -> ModelCard:
     """Write a model folder and return its card.
 
-    The calibration is fitted on the first half of the validation crops, the one that chose the epoch; the
-    figures are those of the second half, which has chosen nothing. Both weights files hold the same numbers,
-    so that the torch engine gives what was exported. The card is there before the export: a network that does
-    not pass its gate can still be scanned with in torch.
+    The calibration is fitted on the first half of the validation crops, which also chose the epoch; the
+    results are measured on the second half, which chose nothing. The torch and ONNX files have the same
+    weights. The card is written before the export, so that a network that fails the export's parity check can
+    still be used with the torch engine.
 
     Args:
         network: The trained network; its tuning is folded into its weights in place.
-        recipe: What it was trained by.
-        crops: What it was trained and is validated on.
-        folder: The model folder; it is made.
+        recipe: Its recipe.
+        crops: The crops that it was trained and validated on.
+        folder: The model folder, which is created.
         name: The model's name.
-        data: The data's name, for the figures.
-        trained: What the card says of the training.
+        data: The data's name, for the results.
+        trained: Entries of the card's `trained`.
 
     Raises:
         ContractError: The folded or the exported model differs from the network.
@@ -107,7 +107,7 @@ def publish(
         std=recipe.std,
         trained={
             **trained,
-            "not_tested_on": f"anything but {data}: other manipulations, cameras and compressions are open",
+            "not_tested_on": f"anything but {data}: no other manipulations, cameras or compressions",
             "dropped_without_a_face": crops.dropped,
             "parameters": f"{sum(parameters):,}",
             "recipe": recipe.to_json(),
@@ -117,7 +117,7 @@ def publish(
         error_rates=_error_rates(crops, reported, raw, calibration, data),
         not_for=NOT_FOR,
     )
-    # What is exported, and what the golden score is of, is the model as it will be loaded.
+    # The golden score and the export are of the stored weights, as they will be loaded.
     loaded = load_network(card)
     score = predict(loaded, golden_crops(recipe.crop.input_side), inputs).mean()
     card = replace(card, golden=Golden(round(float(score), 6), TOLERANCE))
@@ -129,22 +129,22 @@ def publish(
     )
     write_card(card)
     if recipe.quantise:
-        card = _quantised(card, crops, fitted, reported, data)
+        card = _quantise(card, crops, fitted, reported, data)
         write_card(card)
     return card
 
 
-def _quantised(
+def _quantise(
     card: ModelCard,
     crops: CropSet,
     fitted: NDArray[np.int64],
     reported: NDArray[np.int64],
     data: str,
 ) -> ModelCard:
-    """Return the card with a file in 8 bits, its AUC and how far it moves scores; or with why none."""
-    objection, trial = "", card
+    """Return the card with an 8-bit file, its AUC and its rounding, or with the reason why it has none."""
+    objection, candidate = "", card
     try:
-        trial = rounding.add_int8(
+        candidate = rounding.add_int8(
             card,
             crops.crops,
             crops.labels,
@@ -152,31 +152,31 @@ def _quantised(
             fitted,
             f"{data}: first half of the validation groups",
         )
-        objection = too_coarse(trial.rounding[PRECISIONS["int8"]])
+        objection = too_coarse(candidate.rounding[PRECISIONS["int8"]])
     except UsageError as error:
         objection = error.message
     if objection:
         (card.folder / INT8_GRAPH).unlink(missing_ok=True)
         return replace(card, trained={**card.trained, "int8": f"none: {objection}"})
-    scores = rounding.score(trial, crops.crops, reported, engine="onnx", precision="int8")
+    scores = rounding.score(candidate, crops.crops, reported, engine="onnx", precision="int8")
     measured = []
     for name, part in _sources(crops, reported, data).items():
         groups = [crops.groups[row] for row in reported[part]]
         interval = bootstrap(auc, crops.labels[reported[part]], scores[part], groups)
         result = _result("auc", "frame", interval, groups)
         measured.append({**result, "data": f"{name}: {HELD_OUT}, in int8"})
-    return replace(trial, results=(*card.results, *measured))
+    return replace(candidate, results=(*card.results, *measured))
 
 
 def _fit(crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64], data: str) -> Calibration:
-    """Return the calibration of scores: of single crops, or of videos where there are several sources.
+    """Fit the calibration to scores of crops or, with several sources, of videos.
 
-    A scan judges a person by the mean over the frames. Of several sources each keeps to the promised rates
-    by itself: the easiest of them would outweigh the others.
+    A scan scores a person by the mean over frames. Each of several sources must keep the error rates by
+    itself; otherwise the easiest one would dominate.
     """
     if len(_sources(crops, rows, data)) < 2:
         return fit_calibration(crops.labels[rows], raw, level="frame", data=data)
-    means, positions = _of_videos(crops, rows, raw)
+    means, positions = _video_means(crops, rows, raw)
     return fit_calibration(
         means.labels,
         means.scores,
@@ -188,41 +188,41 @@ def _fit(crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64], data
 
 
 def _sources(crops: CropSet, rows: NDArray[np.int64], data: str) -> dict[str, NDArray[np.bool_]]:
-    """Return which rows are of each source that has both labels, or all, named `data`, where no two have."""
+    """Return a mask of rows for each source with both labels; if there are not two, one mask named `data`."""
     names = np.array([crops.sources[row] if crops.sources else "" for row in rows])
     parts = {str(name): names == name for name in np.unique(names)}
     both = {name: part for name, part in parts.items() if len(np.unique(crops.labels[rows[part]])) == 2}
     return both if len(both) > 1 else {data: np.ones(len(rows), dtype=bool)}
 
 
-def _of_videos(
+def _video_means(
     crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64]
 ) -> tuple[GroupVotes, list[int]]:
     """Return the mean score of each video, and the position of one of its crops."""
     labels, videos = crops.labels[rows], [crops.videos[row] for row in rows]
-    # In the order in which each first occurs, as their means are.
-    one = dict(zip(zip(videos, labels.tolist(), strict=True), rows.tolist(), strict=True))
-    return mean_votes(labels, raw, videos), list(one.values())
+    # In order of first occurrence, like the means.
+    position_of = dict(zip(zip(videos, labels.tolist(), strict=True), rows.tolist(), strict=True))
+    return mean_votes(labels, raw, videos), list(position_of.values())
 
 
 def _fold(network: Network, inputs: Preprocessor) -> None:
-    """Fold the tuning into the backbone's own weights, and make sure that it gives the same scores."""
+    """Fold the tuning into the backbone's weights, and check that the scores do not change."""
     crops = golden_crops(inputs.crop.input_side)
     before = predict(network, crops, inputs)
     fold(network.backbone)
     difference = float(np.abs(predict(network, crops, inputs) - before).max())
     if not difference < TOLERANCE:
         raise ContractError(
-            f"the scores move by {difference:.2e} as the tuning is folded into the weights, "
-            f"allowed {TOLERANCE:g}",
-            "report it with the recipe; what was trained is in best.safetensors of the run's folder",
+            f"folding the tuning into the weights changes scores by {difference:.2e}; at most "
+            f"{TOLERANCE:g} is allowed",
+            "report it with the recipe; the trained weights are in best.safetensors of the run's folder",
         )
 
 
 def _scores(
     network: Network, crops: CropSet, rows: NDArray[np.int64], inputs: Preprocessor
 ) -> NDArray[np.float64]:
-    # The crops lie on disk: never all of them in memory.
+    # The crops are on disk and may not fit into memory.
     parts = np.array_split(rows, math.ceil(len(rows) / SCORED_AT_ONCE))
     return np.concatenate([predict(network, crops.crops[part], inputs) for part in parts])
 
@@ -234,33 +234,33 @@ def _error_rates(
     calibration: Calibration,
     data: str,
 ) -> tuple[ErrorRates, ...]:
-    """Return how often verdicts are wrong in each source, of whole videos where these have several crops."""
-    made = []
+    """Return how often verdicts are wrong in each source, for videos if they have several crops."""
+    rates = []
     for name, part in _sources(crops, rows, data).items():
-        means, positions = _of_videos(crops, rows[part], raw[part])
+        means, positions = _video_means(crops, rows[part], raw[part])
         level: Literal["frame", "video"] = "video" if len(positions) < int(part.sum()) else "frame"
-        what = f"{name}: {HELD_OUT}"
-        made.append(count_verdicts(means.labels, means.scores, calibration, level=level, data=what))
-    return tuple(made)
+        description = f"{name}: {HELD_OUT}"
+        rates.append(count_verdicts(means.labels, means.scores, calibration, level=level, data=description))
+    return tuple(rates)
 
 
 def card_results(
     crops: CropSet, rows: NDArray[np.int64], raw: NDArray[np.float64], calibration: Calibration
 ) -> list[dict[str, Any]]:
-    """Return a card's figures: of single crops, and of videos by their mean where these have several.
+    """Return a card's results for crops and, if videos have several crops, for the means of videos.
 
     Args:
         crops: The crops.
-        rows: Which of them were scored, shape (N,).
+        rows: Indices of the scored crops, shape (N,).
         raw: Probability of fake, shape (N,).
-        calibration: Of the model.
+        calibration: The model's calibration.
     """
     labels, groups = crops.labels[rows], [crops.groups[row] for row in rows]
     measured = results_at_level("frame", labels, raw, calibration, groups)
-    means, positions = _of_videos(crops, rows, raw)
+    means, positions = _video_means(crops, rows, raw)
     if len(positions) < len(rows):
-        of_video = [crops.groups[row] for row in positions]
-        measured += results_at_level("video", means.labels, means.scores, calibration, of_video)
+        video_groups = [crops.groups[row] for row in positions]
+        measured += results_at_level("video", means.labels, means.scores, calibration, video_groups)
     return measured
 
 
@@ -271,13 +271,13 @@ def results_at_level(
     calibration: Calibration,
     groups: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return figures, each with its 95 % interval by group, and what it was measured on.
+    """Return results with 95 % intervals by group.
 
     Args:
-        level: What a sample is.
+        level: Kind of the samples.
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
-        calibration: Of the model.
+        calibration: The model's calibration.
         groups: Group of each sample, length N.
     """
     calibrated = calibrate(raw, calibration)

@@ -1,4 +1,4 @@
-"""The training recipe: every choice of a training run, from a YAML file and overrides `key=value`."""
+"""The training recipe: all settings of a training run, from a YAML file and `key=value` overrides."""
 
 import copy
 import math
@@ -17,73 +17,76 @@ from deepscan.errors import UsageError
 from deepscan.training.recipe_files import read_recipe
 
 Select = Literal["auc", "video_auc", "unseen_auc"]
-_LEAST = {
+_MINIMUM = {
     **dict.fromkeys(("seed", "warmup", "weight_decay", "momentum", "sam_rho", "clip"), 0),
     **dict.fromkeys(("epochs", "accumulate", "batch"), 1),
 }
-#: Below what a seed of torch may be.
-_MOST = 2**63
+#: Limit of torch's seeds.
+_LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a model is trained.
+    """Settings of a training run.
 
     Attributes:
-        method: Registered detector method.
-        seed: Of the initial weights, the order of the samples and their augmentation.
-        weights: Where the backbone's weights come from: `hub`, `random`, `package:NAME` or a file; with
-            `network:` before that file, the head is taken from it as well.
-        network: What the method builds its network from.
+        method: Registered detection method.
+        seed: Seed of the initial weights, the order of the samples and their augmentation.
+        weights: Source of the backbone's weights: `hub`, `random`, `package:NAME` or a file; with `network:`
+            before the file, the head is loaded from it too.
+        network: Arguments of the method's network.
         loss: Settings of the method's loss.
-        inputs: What is made of a crop before the network: the `kind`, and its arguments.
-        crop: How faces are cut out; the card states the same for scanning.
-        mean: Per RGB channel, of pixels in [0, 1].
-        std: Per RGB channel.
-        sources: Sources of the data set to train on, all of them where empty.
-        pairs_only: Folders below the data's, of real faces that serve only beside a fake made from each: what
-            their pictures look like then tells nothing.
-        terms: Under which terms the data may be used; the card repeats it.
-        license: SPDX identifier for the weights that come of it; the card repeats it.
-        quantise: Whether the model is made small: kernels and matrices rounded to 16 bits, and a file in 8
-            bits as well, which a CPU runs in half the time; that is kept where it is near enough to float32
+        inputs: Preprocessing of a crop: the `kind` of inputs and its arguments.
+        crop: Crop recipe, also used for scanning.
+        mean: Mean per RGB channel, for pixels in [0, 1].
+        std: Standard deviation per RGB channel.
+        sources: Sources of the data set to train on; empty for all.
+        pairs_only: Folders, relative to the data's, of real faces that are only used in pairs with a fake
+            made from each, so that the look of their pictures says nothing about the label.
+        terms: Terms of use of the data, for the card.
+        license: SPDX identifier of the trained weights, for the card.
+        quantise: Whether to compress the model: kernels and matrices are rounded to 16 bits, and an 8-bit
+            file, which a CPU runs in half the time, is added if it is close enough to float32
             (`engines.selection`).
-        frames: How many crops of a video are used in `train` and in `val`; 0 for all.
-        sampling: Which: spread `even`ly over the video, or the `first`, as DeepfakeBench's code takes them.
+        frames: Number of crops per video in `train` and in `val`; 0 for all.
+        sampling: Which crops of a video: `even`ly spaced, or the `first`, as in DeepfakeBench's code.
         augment: Named augmentation of the training crops.
         blend: Share of the fakes that are replaced by one made from a real crop.
-        forgeries: How these are made, each way as likely as it is often named: `blend`, with itself; `swap`,
-            with somebody else's face; `warp`, into another expression; `render`, from fewer pixels; `redraw`,
-            by autoencoders, which are first trained on the real crops.
-        balance: `natural` draws every crop once an epoch; `equal` fills the smaller class up with repeats,
-            half of each batch being real; `paired` does so too, and a batch holds a real and a fake of each
-            of its groups, as far as there are both, and varies the two alike; `origins` draws couples of a
-            real and a fake so that neither the origin nor the size of a face tells the label, see
-            `training.couples`, and an epoch is as many couples as half the crops; `groups` does so too, and
-            an origin's share grows with its groups instead of their root, and fakes that are made from a real
-            stand beside it, whichever its origin.
-        labels: `given`, or `none`: every crop counts as real and its fake is itself blended with itself, so
-            that no label is read. For pretraining a backbone; no model comes of it.
+        forgeries: Ways to make these fakes; repeated names are more likely. `blend`: with the face itself;
+            `swap`: with somebody else's face; `warp`: into another expression; `render`: from fewer pixels;
+            `redraw`: by autoencoders, which are first trained on the real crops.
+        balance: `natural` uses every crop once per epoch; `equal` fills the smaller class with repeats, so
+            that half of each batch is real; `paired` also puts a real and a fake of the same group together,
+            if it has both, with the same augmentation; `origins` draws couples of a real and a fake so that
+            neither a face's origin nor its size says anything about its label (see `training.couples`), with
+            half as many couples per epoch as crops; `groups` does the same, but an origin's probability is
+            proportional to its number of groups rather than to its square root, and self-made fakes are
+            coupled with their real, whatever its origin.
+        labels: `given`; or `none`: every crop counts as real and is paired with itself, self-blended, so that
+            no label is used. This is for pretraining a backbone; no model is published.
         optimiser: `adam`, `adamw` or `sgd`.
         lr: Learning rate after the warm-up.
-        backbone_lr: Of the backbone's parameters, None for the same.
-        weight_decay: Of the optimiser.
+        backbone_lr: Learning rate of the backbone's parameters; None for `lr`.
+        weight_decay: Weight decay of the optimiser.
         decay: Whether `all` parameters decay, or only `matrices` and kernels, not biases and norms.
-        momentum: Of `sgd`.
-        sam_rho: Radius of sharpness-aware minimisation around the optimiser, 0 for none.
-        schedule: `constant`; `cosine` down to zero at the last step; `wsd` (warm-up, stable, decay), constant
-            and then linear down to zero over the last quarter.
+        momentum: Momentum of `sgd`.
+        sam_rho: Radius of sharpness-aware minimisation, 0 for none.
+        schedule: `constant`; `cosine`, to zero at the last step; `wsd` (warm-up, stable, decay): constant,
+            then linear to zero over the last quarter.
         warmup: Steps over which the learning rate rises from zero.
-        epochs: Passes over the training crops.
-        batch: Crops a step, over all processes; an even number unless the balance is natural.
-        accumulate: Parts in which each process takes its share of a batch, for a batch larger than memory. A
-            loss that compares samples, or a batch norm, sees the part at hand.
+        epochs: Number of epochs.
+        batch: Crops per step, over all processes; even unless the balance is natural.
+        accumulate: Number of parts into which each process splits its share of a batch, to save memory.
+            Losses that compare samples, and batch norms, see one part at a time.
         clip: Largest norm of the gradient, 0 for no limit.
-        ema: Decay a step of the averaged weights, which are then what is validated and kept; 0 for none.
-        precision: Of the network's arithmetic in training: `float32`, `bfloat16` (autocast), or `auto`,
-            bfloat16 on a GPU and float32 on a CPU, where autocast is slow; losses and weights are float32.
-        select: What chooses the best epoch on the validation crops: `auc` of crops, `video_auc`, or
-            `unseen_auc`, figure U of `training.validation`.
+        ema: Decay per step of averaged weights, which are then validated and published; 0 for none.
+        precision: Precision of the network in training: `float32`, `bfloat16` (autocast), or `auto`: bfloat16
+            on a GPU and float32 on a CPU, where autocast is slow. Losses and weights are float32.
+        select: Metric of the validation crops that chooses the best epoch: `auc` of crops, `video_auc`, or
+            `unseen_auc` (figure U of `training.validation`).
+
+    Raises:
+        UsageError: A value is unknown or out of range, or two values contradict each other.
     """
 
     method: str
@@ -131,30 +134,37 @@ class Recipe:
                     f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)!r}",
                     f"correct {name} in the recipe",
                 )
-        for name, least in _LEAST.items():
-            if not least <= getattr(self, name) < _MOST:
+        for name, minimum in _MINIMUM.items():
+            if not minimum <= getattr(self, name) < _LIMIT:
                 raise UsageError(
-                    f"{name} must be a number from {least}, not {getattr(self, name)}", f"correct {name}"
+                    f"{name} must be at least {minimum}, not {getattr(self, name)}",
+                    f"correct {name} in the recipe",
                 )
         if not 0 <= self.blend <= 1:
-            raise UsageError(f"blend must be in [0, 1], not {self.blend}", "it is a share of the fakes")
+            raise UsageError(f"blend must be in [0, 1], not {self.blend}", "blend is a share of the fakes")
         self._check_forgeries()
         rates = (self.lr, self.lr if self.backbone_lr is None else self.backbone_lr)
         if not all(0 < rate < math.inf for rate in rates) or not 0 <= self.ema < 1:
             raise UsageError(
-                f"lr {self.lr}, backbone_lr {self.backbone_lr} or ema {self.ema} is out of range",
-                "learning rates are above 0, and 0 <= ema < 1",
+                f"lr={self.lr}, backbone_lr={self.backbone_lr} or ema={self.ema} is out of range",
+                "learning rates must be above 0, and ema in [0, 1)",
             )
         if set(self.frames) != {"train", "val"} or min(self.frames.values()) < 0:
-            raise UsageError(f"frames {dict(self.frames)}", "give train and val, 0 for all")
+            raise UsageError(
+                f"frames must have train and val, at least 0 each, not {dict(self.frames)}",
+                "write for example: frames={train: 8, val: 32}, with 0 for all frames",
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise UsageError(f"mean {self.mean}, std {self.std}", "give three values each, std above 0")
+            raise UsageError(
+                f"mean and std need three values each, std above 0, not {self.mean} and {self.std}",
+                "correct mean or std in the recipe",
+            )
         steps_of(self.augment)
         self._check_pairs()
 
     @property
     def couples(self) -> bool:
-        """Whether a real and a fake are drawn together, by their origins."""
+        """Whether reals and fakes are drawn in couples, by their origins."""
         return self.balance in ("origins", "groups")
 
     @property
@@ -163,36 +173,42 @@ class Recipe:
         return "redraw" in self.forgeries and bool(self.blend or self.pairs_only)
 
     def half(self, device: str) -> bool:
-        """Return whether the network's arithmetic in training is in bfloat16, on a `cpu` or on `cuda`."""
+        """Return whether the network trains in bfloat16 on a device, `cpu` or `cuda`."""
         return {"auto": device == "cuda", "bfloat16": True, "float32": False}[self.precision]
 
     def _check_forgeries(self) -> None:
         if not self.forgeries or set(self.forgeries) - set(FORGERIES):
             raise UsageError(
-                f"forgeries {list(self.forgeries)}", f"give one or more of: {', '.join(FORGERIES)}"
+                f"forgeries must be one or more of {', '.join(FORGERIES)}, not {list(self.forgeries)}",
+                "correct forgeries in the recipe",
             )
         if self.redraws and self.crop.input_side % REDRAW_STRIDE:
             raise UsageError(
-                f"redraw takes crops of a multiple of {REDRAW_STRIDE} px, not of {self.crop.input_side}",
-                f"add crop.resize={math.ceil(self.crop.input_side / REDRAW_STRIDE) * REDRAW_STRIDE}",
+                f"redraw needs crops with a side that is a multiple of {REDRAW_STRIDE} px, not "
+                f"{self.crop.input_side} px",
+                f"set crop.resize={math.ceil(self.crop.input_side / REDRAW_STRIDE) * REDRAW_STRIDE}",
             )
 
     def _check_pairs(self) -> None:
         if self.labels == "none" and (self.blend != 1 or self.balance != "paired"):
-            raise UsageError("labels=none makes every fake by blending", "add blend=1 balance=paired")
+            raise UsageError("labels=none needs blend=1 and balance=paired", "set blend=1 balance=paired")
         if self.pairs_only and self.balance == "natural":
-            raise UsageError("pairs_only makes pairs, and balance=natural has none", "add balance=paired")
+            raise UsageError(
+                "pairs_only needs pairs, which balance=natural does not make", "set balance=paired"
+            )
         if self.batch % self.accumulate:
-            raise UsageError(f"accumulate {self.accumulate} does not divide batch {self.batch}", "change one")
+            raise UsageError(
+                f"batch={self.batch} is not a multiple of accumulate={self.accumulate}", "change one of them"
+            )
         if self.balance != "natural" and (self.batch // self.accumulate) % 2:
             parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
             raise UsageError(
-                f"a batch of {self.batch}{parts} does not hold whole pairs",
-                f"make batch a multiple of {2 * self.accumulate}: half of it is real",
+                f"a batch of {self.batch}{parts} cannot consist of whole pairs",
+                f"make batch a multiple of {2 * self.accumulate}, because half of it is real",
             )
 
     def make_preprocessor(self) -> Preprocessor:
-        """Return what makes the network's inputs from crops.
+        """Build the preprocessor from crops to the network's inputs.
 
         Raises:
             UsageError: The kind of inputs or an argument is unknown.
@@ -200,56 +216,59 @@ class Recipe:
         return make_preprocessor(self.inputs, self.crop, self.mean, self.std)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as its file states it."""
-        stated = {item.name: getattr(self, item.name) for item in fields(self)}
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in stated.items()}
-        # A copy all through: YAML writes what occurs twice in a card as an anchor and an alias.
+        """Return the recipe as plain values, as in a recipe file."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        # A deep copy, because YAML writes objects that occur twice as anchors and aliases.
         return copy.deepcopy({**plain, "crop": self.crop.to_json()})
 
 
 def load_recipe(
     method: str | None, recipe: Path | str | None = None, overrides: Sequence[str] = ()
 ) -> Recipe:
-    """Return the recipe of a file or a name, or the method's own, with values overridden.
+    """Load a recipe by name or file, or a method's default recipe, and apply overrides.
 
     Args:
-        method: The method; a recipe of another one is refused. None for the recipe's own, or the default.
-        recipe: A recipe file, or the name of one that comes with deepscan; None for the method's own. Keys
-            that a file leaves out have the values of the method's own.
-        overrides: `key=value` each, the key dotted where it is nested (`crop.scale=0.8`), the value as YAML.
+        method: The method; a recipe for another method is refused. None for the recipe's, or the default.
+        recipe: A recipe file, or the name of a packaged recipe; None for the method's default. Missing keys
+            are taken from the method's default recipe.
+        overrides: `key=value` each; nested keys have dots (`crop.scale=0.8`), values are YAML.
 
     Raises:
-        UsageError: The method or a key is unknown, or a value is of the wrong kind or out of range.
-        MissingError: The file is not there.
+        UsageError: The method or a key is unknown, or a value has the wrong type or is out of range.
+        MissingError: The file does not exist.
     """
-    stated = read_recipe(method, recipe, overrides)
-    if stated["method"] != (method or stated["method"]):
+    values = read_recipe(method, recipe, overrides)
+    if values["method"] != (method or values["method"]):
         raise UsageError(
-            f"the recipe is one of method {stated['method']!r}, not {method!r}",
-            f"use --method {stated['method']}",
+            f"the recipe is for the method {values['method']!r}, not {method!r}",
+            f"use --method {values['method']}",
         )
     try:
-        return Recipe(**{**stated, **_typed(stated)})
+        return Recipe(**{**values, **_typed(values)})
     except TypeError as error:
         raise UsageError(f"bad recipe: {error}", "correct the recipe")
 
 
-def _typed(stated: Mapping[str, Any]) -> dict[str, Any]:
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        crop = CropRecipe(**{**stated["crop"], "shift": tuple(stated["crop"]["shift"])})
+        crop = CropRecipe(**{**values["crop"], "shift": tuple(values["crop"]["shift"])})
     except (TypeError, ValueError) as error:
         raise UsageError(f"bad crop recipe: {error}", "correct `crop` in the recipe")
-    own = normalisation(stated["network"]["backbone"]["name"])
+    default = normalisation(values["network"]["backbone"]["name"])
     try:
-        mean = tuple(float(value) for value in stated["mean"] or own[0])
-        std = tuple(float(value) for value in stated["std"] or own[1])
+        mean = tuple(float(value) for value in values["mean"] or default[0])
+        std = tuple(float(value) for value in values["std"] or default[1])
     except (TypeError, ValueError):
-        raise UsageError(f"mean {stated['mean']}, std {stated['std']}", "give three numbers each")
+        raise UsageError(
+            f"mean and std must be three numbers each, not {values['mean']} and {values['std']}",
+            "correct mean or std in the recipe",
+        )
     return {
         "crop": crop,
         "mean": mean,
         "std": std,
-        "sources": tuple(stated["sources"]),
-        "pairs_only": tuple(stated["pairs_only"]),
-        "forgeries": tuple(stated["forgeries"]),
+        "sources": tuple(values["sources"]),
+        "pairs_only": tuple(values["pairs_only"]),
+        "forgeries": tuple(values["forgeries"]),
     }

@@ -1,4 +1,4 @@
-"""One run of a training: its network, what trains it, and where it stands."""
+"""State of a training run: network, optimiser, data and progress."""
 
 import copy
 import math
@@ -29,18 +29,18 @@ from deepscan.training.validation import unseen_rows
 
 
 class BatchSource(Protocol):
-    """Where batches come from: crops, or the cached features of a frozen backbone."""
+    """Source of batches: crops, or the cached features of a frozen backbone."""
 
     def batches(self, parts: Sequence[CropIndices], epoch: int) -> Iterator[Batch]:
         """Yield a batch for each part of an epoch's order."""
 
     def scores(self, network: Any, rows: CropIndices) -> NDArray[np.float64]:
-        """Return the probability of fake of samples, rows as `arrange` gives them."""
+        """Return the probability of fake of samples, whose rows are from `arrange`."""
 
 
 @dataclass(slots=True)
 class TrainingRun:
-    """A network in training, and what trains it."""
+    """A network in training, and everything needed to train it."""
 
     recipe: Recipe
     crops: CropSet
@@ -57,12 +57,12 @@ class TrainingRun:
 
     @property
     def kept(self) -> Network:
-        """The network that is validated and kept: the averaged one, where there is one."""
+        """The network that is validated and published: the averaged one, if there is one."""
         return self.network if self.average is None else self.average
 
     @property
     def parts(self) -> int:
-        """In how many parts a batch is taken, over all processes."""
+        """Number of parts of a batch, over all processes."""
         return self.recipe.accumulate * self.processes.count
 
     def save(self) -> None:
@@ -87,24 +87,24 @@ def begin_run(
     redrawers: Sequence[Redrawer],
     on_features: OnProgress | None,
 ) -> TrainingRun:
-    """Return a run that has made no step yet; `training.loop.train` says what its arguments are."""
+    """Set up a run before its first step; see `training.loop.train` for the arguments."""
     training, choosing = _rows(recipe, crops)
     torch.manual_seed(recipe.seed)
     detector: DetectionMethod[Any] = DETECTORS.get(recipe.method)(**recipe.loss)
     network = detector.build(recipe.network, recipe.weights)
-    # Convolutions on a CPU run a sixth faster on this layout.
+    # Convolutions on a CPU are a sixth faster in this layout.
     network = network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = {**recipe.to_json(), "crops": crops.key, "index": crops.index_hash}
     if isinstance(network, FrozenNetwork):
-        # Its checkpoints hold no backbone that could tell.
+        # Its checkpoints do not contain the backbone.
         identity["backbone"] = fingerprint(network.backbone)
     average = copy.deepcopy(network).requires_grad_(False) if recipe.ema else None
     inputs, source = recipe.make_preprocessor(), None
     if cache is not None and isinstance(network, FrozenNetwork) and cacheable(recipe):
         rows = np.concatenate((training, choosing[:, 0]))
-        # One process fills the cache, the others read it.
-        for turn in (True, False):
-            if processes.first == turn:
+        # The first process fills the cache, then the others read it.
+        for first in (True, False):
+            if processes.first == first:
                 source = FeatureSource(network, crops, rows, recipe, inputs, cache, on_features)
             processes.wait()
     return TrainingRun(
@@ -123,7 +123,7 @@ def begin_run(
 
 
 def _rows(recipe: Recipe, crops: CropSet) -> tuple[CropIndices, CropIndices]:
-    """Return the positions to train on, and the samples that choose the epoch, as `arrange` gives them."""
+    """Return the positions to train on, and the samples that choose the epoch, as rows of `arrange`."""
     training = crops.where("train", recipe.frames["train"], recipe.sampling)
     if recipe.labels == "none":
         validation = crops.where("val", recipe.frames["val"], recipe.sampling)
@@ -133,7 +133,7 @@ def _rows(recipe: Recipe, crops: CropSet) -> tuple[CropIndices, CropIndices]:
     rows = np.column_stack((choosing, crops.labels[choosing], choosing))
     if recipe.select == "unseen_auc" and not len(unseen_rows(crops, rows)):
         raise UsageError(
-            "select=unseen_auc: no validation crop is of a method or an origin that is not trained on",
-            "give faces.csv the columns method and origin, or choose select=auc",
+            "select=unseen_auc needs validation crops of methods and origins that are not trained on",
+            "add the columns method and origin to faces.csv, or set select=auc",
         )
     return training, rows

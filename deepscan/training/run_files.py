@@ -1,4 +1,4 @@
-"""The files of a training run: checkpoints to resume from, the best weights, the log and its curves."""
+"""Files of a training run: checkpoints, the best weights, the log and its curves."""
 
 import csv
 import json
@@ -23,21 +23,21 @@ LOG, CURVES = "log.csv", "tensorboard"
 #: Steps between two points of a curve.
 CURVE_INTERVAL = 20
 _BACKBONE = "backbone."
-#: What of a recipe says how the model is published, not how it is trained.
+#: Keys of a recipe that affect how the model is published, not how it is trained.
 _PUBLISHING = ("terms", "license", "quantise")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where a run stands after a step.
+    """Progress of a run after a step.
 
     Attributes:
-        epoch: Whole epochs done.
-        step: Steps done in the one that is under way.
-        best: Highest figure of the choosing half so far.
-        history: One row an epoch, for the log.
-        sums: Name -> sum and count of its finite values over this epoch's steps.
-        seconds: Spent in this epoch.
+        epoch: Number of finished epochs.
+        step: Steps done in the current epoch.
+        best: Highest value of the metric that chooses the epoch, so far.
+        history: One row per epoch, for the log.
+        sums: Name of a loss -> sum and count of its finite values in this epoch.
+        seconds: Duration of this epoch so far.
     """
 
     epoch: int
@@ -56,48 +56,53 @@ def save_checkpoint(
     progress: TrainingProgress,
     identity: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint; one that was there stays whole until the new one is.
+    """Write a checkpoint, atomically.
 
     Args:
-        path: Where it goes.
+        path: The file.
         network: The network in training.
         average: Its averaged weights, None for none.
         optimiser: The optimiser.
-        progress: Where the run stands.
-        identity: What a run that resumes from it must share: recipe and data.
+        progress: The run's progress.
+        identity: Recipe and data, which a resumed run must share.
+
+    Raises:
+        DeepscanError: The file cannot be written.
     """
     tensors = {f"network.{name}": value for name, value in kept(network).items()}
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in kept(average).items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
-    stated = {**asdict(progress), "identity": identity}
-    write_tensors(path, tensors, {"deepscan": json.dumps(stated)})
+    metadata = {**asdict(progress), "identity": identity}
+    write_tensors(path, tensors, {"deepscan": json.dumps(metadata)})
 
 
 def save_best(path: Path, network: nn.Module) -> None:
-    """Write what training has changed of a network, for `load_best`.
+    """Write the trained weights of a network, for `load_best`.
 
     Raises:
-        DeepscanError: There is no room for it.
+        DeepscanError: The file cannot be written.
     """
     write_tensors(path, kept(network), {"format": "pt"})
 
 
 def load_best(path: Path, network: nn.Module) -> None:
-    """Read what `save_best` has written into a network that was built alike.
+    """Load the weights written by `save_best` into a network with the same settings.
 
     Raises:
-        MissingError: There is no such file.
-        ContractError: It is of another network.
+        MissingError: The file does not exist.
+        ContractError: The file is from another network.
     """
     if not path.is_file():
-        raise MissingError(f"there is no {path}", "no epoch has ended yet: go on with --resume")
+        raise MissingError(
+            f"{path} does not exist, because no epoch has been completed", "continue with --resume"
+        )
     _load(path, network, load_file(path))
 
 
 def kept(network: nn.Module) -> dict[str, Tensor]:
-    """Return what of a network a checkpoint keeps: all of it, but for a backbone that never changes."""
+    """Return the weights that a checkpoint contains: all except those of a frozen backbone."""
     state = network.state_dict()
     if isinstance(network, FrozenNetwork):
         return {name: value for name, value in state.items() if not name.startswith(_BACKBONE)}
@@ -111,7 +116,7 @@ def _load(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None
         network.load_state_dict({**unchanged, **tensors})
     except RuntimeError as error:
         raise ContractError(
-            f"{path} is of another network: {str(error).splitlines()[-1].strip()}",
+            f"{path} is from another network: {str(error).splitlines()[-1].strip()}",
             "resume with the recipe of the run",
         )
 
@@ -123,17 +128,17 @@ def restore_checkpoint(
     optimiser: Optimizer,
     identity: Mapping[str, Any],
 ) -> TrainingProgress:
-    """Read a checkpoint into a network, its average and an optimiser that were built alike.
+    """Load a checkpoint into a network, its average and an optimiser with the same settings.
 
     Raises:
-        MissingError: There is no checkpoint.
-        ContractError: It cannot be read, or is of a run with another recipe or other data.
+        MissingError: The checkpoint does not exist.
+        ContractError: It cannot be read, or is from a run with another recipe or other data.
     """
     if not path.is_file():
-        raise MissingError(f"there is no {path} to resume from", "start the run without --resume")
-    stated = read_stated(path, "start the run without --resume")
+        raise MissingError(f"the checkpoint {path} to resume from does not exist", "start without --resume")
+    metadata = read_metadata(path, "start the run without --resume")
     tensors = load_file(path)
-    _check_identity(path, stated.get("identity") or {}, json.loads(json.dumps(identity)))
+    _check_identity(path, metadata.get("identity") or {}, json.loads(json.dumps(identity)))
     _load(path, network, _part(tensors, "network."))
     if average is not None:
         _load(path, average, _part(tensors, "average."))
@@ -143,37 +148,41 @@ def restore_checkpoint(
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return TrainingProgress(
-        stated["epoch"],
-        stated["step"],
-        stated["best"],
-        tuple(stated["history"]),
-        {name: tuple(pair) for name, pair in stated["sums"].items()},
-        stated["seconds"],
+        metadata["epoch"],
+        metadata["step"],
+        metadata["best"],
+        tuple(metadata["history"]),
+        {name: tuple(pair) for name, pair in metadata["sums"].items()},
+        metadata["seconds"],
     )
 
 
-def read_stated(path: Path, hint: str) -> dict[str, Any]:
-    """Return what a checkpoint states beside its tensors: its progress, and the identity of its run.
+def read_metadata(path: Path, hint: str) -> dict[str, Any]:
+    """Return a checkpoint's metadata: its progress and the identity of its run.
+
+    Args:
+        path: The checkpoint.
+        hint: Hint of the error.
 
     Raises:
-        ContractError: It is not a checkpoint; with this hint.
+        ContractError: The file is not a checkpoint.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            stated: dict[str, Any] = json.loads((file.metadata() or {}).get("deepscan", "{}"))
+            metadata: dict[str, Any] = json.loads((file.metadata() or {}).get("deepscan", "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ContractError(f"{path} is not a checkpoint: {error}", hint)
-    return stated
+    return metadata
 
 
 def require_same_recipe(path: Path, identity: Mapping[str, Any]) -> None:
-    """Check that a checkpoint is of a run with this recipe, without reading its tensors.
+    """Check that a checkpoint is from a run with this recipe, without reading its tensors.
 
     Raises:
         ContractError: It is not, or cannot be read.
     """
-    stated = read_stated(path, "begin anew with --overwrite")
-    former = {key: value for key, value in (stated.get("identity") or {}).items() if key in identity}
+    metadata = read_metadata(path, "start over with --overwrite")
+    former = {key: value for key, value in (metadata.get("identity") or {}).items() if key in identity}
     _check_identity(path, former, json.loads(json.dumps(identity)))
 
 
@@ -181,16 +190,17 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _check_identity(path: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _check_identity(path: Path, former: Mapping[str, Any], current: Mapping[str, Any]) -> None:
     former = {key: renamed_value(key, value) for key, value in leaves_of(former)}
-    now = dict(leaves_of(now))
-    keys = [key for key in {**former, **now} if key not in _PUBLISHING]
-    changed = [key for key in keys if former.get(key) != now.get(key)]
+    current = dict(leaves_of(current))
+    keys = [key for key in {**former, **current} if key not in _PUBLISHING]
+    changed = [key for key in keys if former.get(key) != current.get(key)]
     if changed:
         key = changed[0]
         raise ContractError(
-            f"{path} is of a run with other parameters: {key} was {former.get(key)!r}, is {now.get(key)!r}",
-            "resume with the recipe and the data of the run, or begin another in another --out",
+            f"{path} is from a run with other settings: {key} was {former.get(key)!r}, is "
+            f"{current.get(key)!r}",
+            "resume with the recipe and the data of the run, or start another run in another --out",
         )
 
 
@@ -199,7 +209,7 @@ class Log:
 
     Args:
         folder: The run's folder.
-        step: Steps done before: points beyond them, of an interrupted run, are left out of the curves.
+        step: Number of steps done; later points of an interrupted run are removed from the curves.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -208,15 +218,15 @@ class Log:
         self._curves = SummaryWriter(folder / CURVES, purge_step=step or None)
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        """Note the loss, its parts and the learning rate of a step, now and then."""
+        """Add the loss, its parts and the learning rate to the curves every `CURVE_INTERVAL` steps."""
         if step % CURVE_INTERVAL == 0:
             for name, value in values.items():
                 self._curves.add_scalar(f"step/{name}", value, step)
 
     def epoch(self, step: int, history: Sequence[Mapping[str, float]]) -> None:
-        """Note an epoch: the last row of the history."""
+        """Write the log, and add the last epoch to the curves."""
         with self._path.open("w", newline="", encoding="utf-8") as file:
-            # A run that is resumed without its cache tells more than it did before.
+            # A run that is resumed without its cache has more columns than before.
             names = dict.fromkeys(name for row in history for name in row)
             writer = csv.DictWriter(file, fieldnames=list(names), restval="")
             writer.writeheader()
@@ -226,5 +236,5 @@ class Log:
         self._curves.flush()
 
     def close(self) -> None:
-        """Write what is left of the curves."""
+        """Write the rest of the curves."""
         self._curves.close()

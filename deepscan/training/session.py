@@ -1,4 +1,4 @@
-"""A training from pictures to a model folder: what is checked first, and in which order things are made."""
+"""A training from pictures to a model folder: checks, crops, training and publishing, in this order."""
 
 import shutil
 import time
@@ -26,25 +26,28 @@ from deepscan.training.publish import publish
 from deepscan.training.recipe import Recipe
 from deepscan.training.run_files import BEST, CURVES, LAST, LOG
 
-#: Crops on which the error of autoencoders is measured.
+#: Number of crops on which the error of autoencoders is measured.
 _REDRAWN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a training is asked to do.
+    """Settings of a training session.
 
     Attributes:
-        recipe: How to train.
+        recipe: The recipe.
         data: Folder with the index of the pictures.
         cache: Folder for crops and features.
         folder: Model folder; checkpoints and logs go into its folder `run`.
         command: The command line, for the card.
-        workers: Processes that make the crops.
-        keep_features: Whether the features of a frozen backbone are kept on disk.
-        resume: Go on where a run was interrupted; begin where there is none.
-        finish: Only make a model of an interrupted run's best epoch.
-        overwrite: Start over where there is a run or a model already.
+        workers: Number of processes that cut crops.
+        keep_features: Whether to cache the features of a frozen backbone on disk.
+        resume: Whether to resume an interrupted run; without one, a new run starts.
+        finish: Whether to only publish the best epoch of an interrupted run.
+        overwrite: Whether to replace an existing run or model.
+
+    Raises:
+        UsageError: `overwrite` is combined with `resume` or `finish`.
     """
 
     recipe: Recipe
@@ -60,7 +63,7 @@ class Session:
 
     def __post_init__(self) -> None:
         if self.overwrite and (self.resume or self.finish):
-            raise UsageError("--overwrite begins anew, --resume and --finish go on", "leave one of them out")
+            raise UsageError("--overwrite excludes --resume and --finish", "leave one of them out")
 
     @property
     def run(self) -> Path:
@@ -77,31 +80,31 @@ def run_training(
     on_features: OnProgress,
     on_step: OnStep,
 ) -> ModelCard | Path | None:
-    """Train, and return the card of the model folder that was made.
+    """Train and publish a model.
 
     Args:
-        session: What to do.
-        processes: Which processes do it together.
-        on_crops: Progress callback: (crops made, crops).
-        on_autoencoders: Progress callback: (images learnt from, images).
-        on_features: Progress callback: (crops whose features are done, crops).
+        session: The session's settings.
+        processes: The processes of the training.
+        on_crops: Progress callback: (crops cut, crops).
+        on_autoencoders: Progress callback: (images trained on, images).
+        on_features: Progress callback: (crops with features, crops).
         on_step: Called after every step.
 
     Returns:
-        The card; the weights' path where no label was read, and so no model can come of it; None in a
-        process that is not the first.
+        The model's card; the path of the weights after pretraining without labels, which publishes no model;
+        None in processes other than the first.
 
     Raises:
-        UsageError: Something is wrong that the recipe, the data or the folders say; before anything is made,
-            as far as it can be known then.
-        MissingError: Data, weights, a package or a device is not there.
-        ContractError: A checkpoint, or weights, are of something else.
+        UsageError: The recipe, the data or the folders are invalid; raised before anything is written if
+            possible.
+        MissingError: Data, weights, a package or a device are missing.
+        ContractError: A checkpoint or weights do not match the recipe.
     """
-    recipe, begun = session.recipe, time.time()
-    pictures = _checked(session, processes)
-    # One process fills the cache, the others read it.
-    for turn in (True, False):
-        if processes.first == turn:
+    recipe, started = session.recipe, time.time()
+    pictures = _check(session, processes)
+    # The first process fills the cache, then the others read it.
+    for first in (True, False):
+        if processes.first == first:
             crops = prepare_crops(
                 pictures, recipe.crop, session.cache, workers=session.workers, on_progress=on_crops
             )
@@ -133,7 +136,7 @@ def run_training(
         data=", ".join(recipe.sources) or str(session.data),
         trained={
             **_trained(session, pictures, crops, redrawers),
-            "date": time.strftime("%Y-%m-%d", time.gmtime(begun)),
+            "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
             "epochs": f"{int(best['epoch'])} of {len(state.history)} trained and {recipe.epochs} planned",
             "chosen_by": f"{recipe.select} {best[recipe.select]:.4f} on the first half of validation groups",
         },
@@ -155,22 +158,22 @@ def _redrawers(
     )
 
 
-def _checked(session: Session, processes: Processes) -> tuple[LabelledPicture, ...]:
-    """Return the pictures, all that can be known before crops are cut having been looked at."""
+def _check(session: Session, processes: Processes) -> tuple[LabelledPicture, ...]:
+    """Check everything that can be checked before crops are cut; return the pictures."""
     recipe, last = session.recipe, session.run / LAST
-    there = [path for path in (last, session.folder / CARD) if path.exists()]
-    if there and not (session.resume or session.finish or session.overwrite):
+    existing = [path for path in (last, session.folder / CARD) if path.exists()]
+    if existing and not (session.resume or session.finish or session.overwrite):
         raise UsageError(
-            f"{session.folder} holds a {'run' if last in there else 'model'} already",
-            "go on with --resume, begin anew with --overwrite, or name another folder with --out",
+            f"{session.folder} already has a {'run' if last in existing else 'model'}",
+            "continue with --resume, start over with --overwrite, or name another folder with --out",
         )
     if last.exists() and not session.overwrite:
         run_files.require_same_recipe(last, recipe.to_json())
     pictures = read_pictures(session.data, recipe.sources)
     trained = {picture.label for picture in pictures if picture.split == "train"}
     if recipe.labels == "given" and trained != set(LABEL_OF.values()):
-        lacking = next(name for name, label in LABEL_OF.items() if label not in trained)
-        raise UsageError(f"there is no {lacking} picture to train on", "train on both classes")
+        missing = next(name for name, label in LABEL_OF.items() if label not in trained)
+        raise UsageError(f"there are no {missing} pictures to train on", "give training data of both classes")
     pictures += read_pairs_only(session.data, recipe.pairs_only)
     check_recipe(recipe)
     if recipe.weights != "random":
@@ -185,10 +188,10 @@ def _checked(session: Session, processes: Processes) -> tuple[LabelledPicture, .
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Check that a recipe's network can be built and takes its inputs, without weights: in little time.
+    """Check quickly, without weights, that a recipe's network can be built and accepts its inputs.
 
     Raises:
-        UsageError: A value is wrong, or crops of another size are cut than the network takes.
+        UsageError: A value is invalid, or the network needs other inputs or crops of another size.
     """
     side = recipe.crop.input_side
     arrays = recipe.make_preprocessor()(np.zeros((2, side, side, 3), np.uint8))
@@ -196,13 +199,13 @@ def check_recipe(recipe: Recipe) -> None:
         network = DETECTORS.get(recipe.method)(**recipe.loss).build(recipe.network)
     if network.side != side:
         raise UsageError(
-            f"the network takes crops of {network.side} px, the recipe cuts {side} px",
-            f"add crop.resize={network.side}",
+            f"the network needs crops of {network.side} px, but the recipe makes crops of {side} px",
+            f"set crop.resize={network.side}",
         )
     if set(arrays) != set(network.inputs):
         raise UsageError(
-            f"the network takes {', '.join(network.inputs)}, the recipe's inputs are {', '.join(arrays)}",
-            "leave inputs.kind as the method's own recipe has it",
+            f"the network needs {', '.join(network.inputs)}, but the recipe's inputs are {', '.join(arrays)}",
+            "use the inputs.kind of the method's default recipe",
         )
     network.train()(**{name: torch.from_numpy(array).to("meta") for name, array in arrays.items()})
 
@@ -216,18 +219,18 @@ def _trained(
         "terms": recipe.terms,
         "crops": len(crops.where("train", recipe.frames["train"], recipe.sampling)),
         **({"crops_in_pairs_only": len(crops.where(PAIRS))} if recipe.pairs_only else {}),
-        **({"autoencoders": _stated(redrawers, recipe, crops)} if redrawers else {}),
+        **({"autoencoders": _describe(redrawers, recipe, crops)} if redrawers else {}),
         "command": session.command,
         "seed": recipe.seed,
     }
 
 
-def _stated(redrawers: Sequence[Autoencoder], recipe: Recipe, crops: CropSet) -> dict[str, object]:
+def _describe(redrawers: Sequence[Autoencoder], recipe: Recipe, crops: CropSet) -> dict[str, object]:
     real = reals(crops, recipe)
-    some = crops.crops[real[np.linspace(0, len(real) - 1, min(_REDRAWN, len(real))).astype(int)]]
+    sample = crops.crops[real[np.linspace(0, len(real) - 1, min(_REDRAWN, len(real))).astype(int)]]
     return {
         "number": len(redrawers),
         "seed": recipe.seed,
         "trained_on": f"{len(real)} real training crops",
-        "l1_of_255": [round(redraw.error(some), 2) for redraw in redrawers],
+        "l1_of_255": [round(redraw.error(sample), 2) for redraw in redrawers],
     }

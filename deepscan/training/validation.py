@@ -1,4 +1,4 @@
-"""What validation scores say: of crops, of videos, and of methods and origins that training lacks."""
+"""Metrics of validation scores for crops, for videos, and for methods and origins unseen in training."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from deepscan.metrics.binary import auc
 
 
 def unseen_rows(crops: CropSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return which samples make figure U; none where a class is missing among them.
+    """Return the indices of the samples of figure U; empty if they lack a class.
 
     Figure U is the AUC of fakes of methods, and reals of origins, that no training crop has.
 
     Args:
         crops: The crops.
-        rows: Samples as `batches.arrange` gives them, with the labels of the data.
+        rows: Samples from `batches.arrange`, with the labels of the data.
     """
     if not crops.methods or not crops.origins:
         return np.empty(0, np.int64)
-    found = np.flatnonzero(SeenInTraining.of_crops(crops).unseen(crops)[rows[:, 0]])
-    return found if set(rows[found, 1].tolist()) == {REAL, FAKE} else found[:0]
+    unseen = np.flatnonzero(SeenInTraining.of_crops(crops).unseen(crops)[rows[:, 0]])
+    return unseen if set(rows[unseen, 1].tolist()) == {REAL, FAKE} else unseen[:0]
 
 
 def choosing_figures(
     crops: CropSet, rows: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> dict[str, float]:
-    """Return the AUC of crops and of videos, and figure U where methods and origins are known.
+    """Return the AUC of crops and of videos, and figure U if methods and origins are known.
 
     Args:
         crops: The crops.
-        rows: Which of them were scored, as `batches.arrange` gives them.
+        rows: Scored samples from `batches.arrange`.
         scores: Probability of fake of each row.
     """
     positions, labels = rows[:, 0], rows[:, 1]
@@ -50,11 +50,11 @@ def choosing_figures(
 
 @dataclass(frozen=True, slots=True)
 class SeenInTraining:
-    """What the rows of `train` have.
+    """Methods and origins of the split `train`.
 
     Attributes:
-        methods: Of their fakes.
-        origins: Of their reals and fakes.
+        methods: Methods of its fakes.
+        origins: Origins of its reals and fakes.
     """
 
     methods: frozenset[str]
@@ -62,7 +62,7 @@ class SeenInTraining:
 
     @classmethod
     def of(cls, pictures: Iterable[LabelledPicture]) -> "SeenInTraining":
-        """Return what the training pictures among these have."""
+        """Return the methods and origins of the training pictures among these."""
         train = [picture for picture in pictures if picture.split == "train"]
         return cls(
             frozenset(picture.method for picture in train if picture.label == FAKE),
@@ -71,7 +71,7 @@ class SeenInTraining:
 
     @classmethod
     def of_crops(cls, crops: CropSet) -> "SeenInTraining":
-        """Return what the training crops among these have, whose methods and origins are known."""
+        """Return the methods and origins of the training crops, which must have them."""
         train = crops.where("train").tolist()
         return cls(
             frozenset(crops.methods[position] for position in train if crops.labels[position] == FAKE),
@@ -79,14 +79,14 @@ class SeenInTraining:
         )
 
     def unseen(self, crops: CropSet) -> NDArray[np.bool_]:
-        """Return which crops are fakes of another method, or reals of another origin, shape (N,)."""
+        """Return a mask of fakes of unseen methods and reals of unseen origins, shape (N,)."""
         methods = np.array([method not in self.methods for method in crops.methods])
         origins = np.array([origin not in self.origins for origin in crops.origins])
         return np.where(crops.labels == FAKE, methods, origins)
 
 
 class GroupVotes(NamedTuple):
-    """One vote a group and label, such as a video and its label: the mean score of its crops.
+    """One vote per group and label, such as a video: the mean score of its crops.
 
     Attributes:
         labels: Shape (V,), int64.
@@ -100,18 +100,18 @@ class GroupVotes(NamedTuple):
 
 
 def mean_votes(labels: NDArray[np.int64], scores: NDArray[np.float64], groups: Sequence[str]) -> GroupVotes:
-    """Return the votes of scored crops, in the order in which group and label first occur.
+    """Return the votes of scored crops, in order of first occurrence of group and label.
 
     Args:
         labels: 0 or 1, shape (N,).
         scores: Probability of fake, shape (N,).
-        groups: Of each crop, length N.
+        groups: Group of each crop, length N.
     """
-    of_vote: dict[tuple[str, int], list[float]] = {}
+    crop_scores: dict[tuple[str, int], list[float]] = {}
     for group, label, score in zip(groups, labels.tolist(), scores.tolist(), strict=True):
-        of_vote.setdefault((group, label), []).append(score)
+        crop_scores.setdefault((group, label), []).append(score)
     return GroupVotes(
-        np.array([label for _, label in of_vote], dtype=np.int64),
-        np.array([np.mean(crop_scores) for crop_scores in of_vote.values()]),
-        tuple(group for group, _ in of_vote),
+        np.array([label for _, label in crop_scores], dtype=np.int64),
+        np.array([np.mean(values) for values in crop_scores.values()]),
+        tuple(group for group, _ in crop_scores),
     )

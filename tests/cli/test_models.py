@@ -63,7 +63,7 @@ def test_a_changed_file_does_not_verify(installed, tmp_path):
         (("pull", "gned"), 2, "did you mean 'gend'"),
         (("pull", "gend", "--accept-license", "--offline"), 5, "--offline"),
         (("info", "convnt"), 2, "did you mean"),
-        (("import", "nowhere.pth", "--as", "mine"), 2, "there is no file nowhere.pth"),
+        (("import", "nowhere.pth", "--as", "mine"), 2, "file nowhere.pth does not exist"),
         (("import", "nowhere.pth"), 2, "deepscan models --help"),
         (("remove", "convnet"), 2, "no model"),
         (("verify", "gend"), 5, "not installed"),
