@@ -1,4 +1,4 @@
-"""Files that an earlier version wrote are still read; see README.md beside them."""
+"""Files written by an earlier version can still be read; see README.md in this folder."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ from .pictures import write_pictures
 
 FORMER = Path(__file__).parent
 MODEL = FORMER / "model"
-#: Values of a recipe that have another name today.
+#: Values of a recipe that have been renamed since.
 RENAMED: dict[str, object] = {"schedule": "wsd"}
 
 
@@ -39,10 +39,10 @@ def recipe():
 
 @pytest.fixture
 def crops(tmp_path, recipe, monkeypatch):
-    """What the former cache holds."""
+    """The crops of the former cache."""
     write_pictures(tmp_path / "pictures")
     shutil.copytree(FORMER / "cache", tmp_path / "cache")
-    monkeypatch.setattr(crop_cache, "cut_all", lambda *given: pytest.fail("the cache was not found"))
+    monkeypatch.setattr(crop_cache, "cut_all", lambda *args: pytest.fail("the cache was not found"))
     return prepare_crops(read_pictures(tmp_path / "pictures"), recipe.crop, tmp_path / "cache")
 
 
@@ -53,12 +53,12 @@ def test_a_recipe_gives_the_same_settings(recipe):
 def test_a_cache_of_crops_is_found(crops, tmp_path):
     assert crops.crops.shape == (24, 16, 16, 3)
     assert crops.labels.tolist() == [0, 1] * 12
-    for at, path in enumerate(sorted((tmp_path / "pictures").glob("*.ppm"))):
+    for row, path in enumerate(sorted((tmp_path / "pictures").glob("*.ppm"))):
         picture = np.frombuffer(path.read_bytes()[-16 * 16 * 3 :], np.uint8).reshape(16, 16, 3)
-        assert np.abs(crops.crops[at].astype(int) - picture).max() <= 1
+        assert np.abs(crops.crops[row].astype(int) - picture).max() <= 1
 
 
-def test_an_interrupted_run_is_resumed_and_ends_as_it_did(recipe, crops, tmp_path):
+def test_an_interrupted_run_resumes_with_the_same_result(recipe, crops, tmp_path):
     shutil.copytree(FORMER / "run", tmp_path / "run")
     processes = Processes(0, 1, torch.device("cpu"))
     network, state = train(recipe, crops, tmp_path / "run", processes=processes, resume=True)
@@ -68,17 +68,17 @@ def test_an_interrupted_run_is_resumed_and_ends_as_it_did(recipe, crops, tmp_pat
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_a_card_loads_and_its_model_scores_as_it_says(engine):
+def test_a_card_loads_and_its_golden_score_matches(engine):
     card = load_card(MODEL)
     assert (card.method, card.license, card.trained["seed"]) == ("fft", "Apache-2.0", 1024)
-    # It refuses a model that does not give the golden score of its card.
+    # The scorer checks the golden score.
     scorer = Scorer(card, engine=engine, device="cpu")
     assert scorer.score(np.full((1, 16, 16, 3), 128, np.uint8)).shape == (1,)
 
 
 @pytest.fixture
 def scan(tmp_path):
-    """The records of a scan, its videos where they lie here, begun by a tool of today's version."""
+    """The records of a scan, with today's paths of its videos and today's version of the tool."""
     for name in ("scan.jsonl", "scan.run.json"):
         text = (FORMER / "scan" / name).read_text().replace("@ROOT@", str(SAMPLES.parent))
         (tmp_path / name).write_text(text)
@@ -107,7 +107,7 @@ def test_a_journal_is_resumed(scan):
     assert len(now) == 3
 
 
-def test_a_journal_of_a_version_that_judged_other_faces_is_not_resumed(scan):
+def test_a_journal_of_a_version_without_face_filter_is_not_resumed(scan):
     path = scan.with_suffix(".run.json")
     run = json.loads(path.read_text())
     path.write_text(json.dumps({key: run[key] for key in run if key not in ("face_filter", "looks")}))
@@ -119,7 +119,7 @@ def test_a_journal_of_a_version_that_judged_other_faces_is_not_resumed(scan):
     assert "begun otherwise: by a version without face filter; by a version without looks" in error
 
 
-def test_a_journal_of_a_version_that_did_not_state_the_face_filters_threshold_is_not_resumed(scan):
+def test_a_journal_without_the_face_filters_threshold_is_not_resumed(scan):
     path = scan.with_suffix(".run.json")
     run = json.loads(path.read_text())
     assert run["face_filter"].pop("least") == FaceFilter().least

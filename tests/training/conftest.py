@@ -1,4 +1,4 @@
-"""A training run small enough for a test: 16 pixels of colour stand for a face."""
+"""Fixtures of the training tests: a tiny recipe and synthetic crops."""
 
 import csv
 from functools import partial
@@ -28,26 +28,26 @@ TINY = (
     "network.heads=2",
     *(f"network.backbone.{key}={value}" for key, value in BACKBONE.items()),
 )
-#: A backbone without batch norm: what it makes of a sample does not hang on the others.
+#: A backbone without batch norm, so that a sample's output does not depend on the rest of the batch.
 WITHOUT_BATCH_NORM = {"name": "clip-vit-b16", "side": 32, "width": 16, "depth": 1, "heads": 2, "hidden": 16}
 
 
 class Interruption(Exception):
-    """What ends a run between two steps."""
+    """Ends a run between two steps."""
 
 
 def interrupt_at(epoch, step=1):
-    """Return an `on_step` that ends a run after a step."""
+    """Return an `on_step` that ends the run after a step."""
 
-    def on_step(done):
-        if (done.epoch, done.step) == (epoch, step):
+    def on_step(report):
+        if (report.epoch, report.step) == (epoch, step):
             raise Interruption
 
     return on_step
 
 
 def crop_set(labels, groups=None, *, splits=None, side=4, **more):
-    """Black crops with these labels; each is a video, and where nothing else is said a group, of its own."""
+    """Return black crops with these labels; each is its own video and, by default, its own group."""
     names = tuple(map(str, range(len(labels))))
     splits = splits or ("train",) * len(labels)
     pixels = np.zeros((len(labels), side, side, 3), np.uint8)
@@ -55,7 +55,7 @@ def crop_set(labels, groups=None, *, splits=None, side=4, **more):
 
 
 def write_index(path, crops, files, **columns):
-    """Write the faces.csv of crops: a file for each, and columns of one value."""
+    """Write a faces.csv with one file per crop and extra columns with a constant value."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "label", "group", "split", *columns])
@@ -68,8 +68,8 @@ def recipe():
     return load_recipe("qtfp", "qtfp-compact", TINY)
 
 
-def made_crops():
-    """Fakes have a fine pattern that reals lack; one real and one fake a group, half of the groups of val."""
+def synthetic_crops():
+    """Return crops whose fakes have a fine pattern; each group has a real and a fake, 20 groups are val."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(60, 190, (96, 1, 1, 3)) + rng.integers(-20, 21, (96, 32, 32, 3))
     labels = np.arange(96) % 2
@@ -99,5 +99,5 @@ def quick_publishing(monkeypatch):
 
 @pytest.fixture
 def crops():
-    """The crops of every test here."""
-    return made_crops()
+    """The synthetic crops of the training tests."""
+    return synthetic_crops()

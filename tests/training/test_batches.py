@@ -1,4 +1,4 @@
-"""The order of samples and their batches: balanced, paired, repeatable; masks that go with them."""
+"""The order of samples and their batches: balance, pairs, determinism and masks."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def _batches(crops, order, recipe, epoch=0, masks=False):
     return list(source.batches(_parts(order), epoch))
 
 
-def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn(paired):
+def test_pairs_share_a_group_if_possible_and_every_crop_is_used(paired):
     crops = crop_set([0, 1, 0, 1, 0, 1, 0], "aabbcde")
     order = arrange(crops, np.arange(7), paired, (1,))
     pairs = _pairs(order)
@@ -46,7 +46,7 @@ def test_pairs_are_of_one_group_where_there_are_both_and_everyone_is_drawn(paire
     assert order[1::2, 2].tolist() == pairs[:, 0].tolist()
 
 
-def test_without_pairing_groups_are_mixed_and_classes_still_balanced(paired):
+def test_balance_equal_mixes_groups_and_balances_classes(paired):
     crops = crop_set([0, 1] * 50, [str(row // 2) for row in range(100)])
     pairs = _pairs(arrange(crops, np.arange(100), dataclasses.replace(paired, balance="equal"), (1,)))
     assert sorted(pairs.ravel().tolist()) == list(range(100))
@@ -54,7 +54,7 @@ def test_without_pairing_groups_are_mixed_and_classes_still_balanced(paired):
     assert np.mean(same) < 0.2
 
 
-def test_a_natural_order_has_every_crop_once_and_a_real_for_each_fake(paired):
+def test_balance_natural_has_every_crop_once_and_a_real_for_each_fake(paired):
     crops = crop_set([0, 1, 1, 1, 1] * 4)
     order = arrange(crops, np.arange(20), dataclasses.replace(paired, balance="natural"), (1,))
     assert sorted(order[:, 0].tolist()) == list(range(20))
@@ -63,7 +63,7 @@ def test_a_natural_order_has_every_crop_once_and_a_real_for_each_fake(paired):
     assert (order[order[:, 1] == 0, 2] == ALONE).all()
 
 
-def test_without_labels_every_crop_stands_beside_its_own_fake(paired):
+def test_without_labels_every_crop_is_paired_with_its_own_fake(paired):
     blind = dataclasses.replace(paired, labels="none", blend=1.0)
     crops = crop_set([1, 1, 0, 1])
     order = arrange(crops, np.arange(4), blind, (1,))
@@ -75,21 +75,21 @@ def test_without_labels_every_crop_stands_beside_its_own_fake(paired):
 
 
 @pytest.mark.parametrize("balance", ["natural", "equal", "paired"])
-def test_an_order_hangs_on_its_seed(paired, balance):
+def test_the_order_depends_on_the_seed(paired, balance):
     recipe = dataclasses.replace(paired, balance=balance)
     crops = crop_set([0, 1] * 20, [str(row // 2) for row in range(40)])
-    one, same, other = (arrange(crops, np.arange(40), recipe, (1, epoch)) for epoch in (0, 0, 1))
-    assert np.array_equal(one, same)
-    assert not np.array_equal(one, other)
+    first, same, other = (arrange(crops, np.arange(40), recipe, (1, epoch)) for epoch in (0, 0, 1))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_cannot_be_trained_on(label, paired):
-    with pytest.raises(UsageError, match=r"no (real|fake) crop"):
+def test_training_on_one_class_is_refused(label, paired):
+    with pytest.raises(UsageError, match=r"no (real|fake) crops"):
         arrange(crop_set([label] * 4), np.arange(4), paired, (1,))
 
 
-def test_halves_share_no_group_and_do_not_move():
+def test_halves_share_no_group_and_do_not_depend_on_other_groups():
     labels, groups = [0, 1] * 40, [f"g{row // 2}" for row in range(80)]
     first, second = halves(crop_set(labels, groups, splits=("val",) * 80))
     names = [{groups[row] for row in half} for half in (first, second)]
@@ -97,32 +97,32 @@ def test_halves_share_no_group_and_do_not_move():
     assert len(first) + len(second) == 80
     fewer, _ = halves(crop_set(labels[:60], groups[:60], splits=("val",) * 60))
     assert fewer.tolist() == [row for row in first.tolist() if row < 60]
-    with pytest.raises(UsageError, match="lacks real or fake"):
+    with pytest.raises(UsageError, match="without reals or fakes"):
         halves(crop_set([0, 1], splits=("val",) * 2))
 
 
-def test_batches_are_half_fake_and_repeat(crops, recipe):
+def test_batches_are_half_fake_and_deterministic(crops, recipe):
     order = arrange(crops, crops.where("train"), recipe, (0,))
-    once, again = (_batches(crops, order, recipe, epoch=2) for _ in range(2))
-    assert len(once) == 28 // 4
-    for batch, same in zip(once, again, strict=True):
+    first, second = (_batches(crops, order, recipe, epoch=2) for _ in range(2))
+    assert len(first) == 28 // 4
+    for batch, same in zip(first, second, strict=True):
         assert batch.inputs["crops"].shape == (8, 3, 32, 32)
         assert batch.inputs["crops"].dtype == torch.float32
         assert batch.labels.tolist() == [0, 1] * 4
         assert batch.masks is None
         assert torch.equal(batch.inputs["crops"], same.inputs["crops"])
     other = _batches(crops, order, recipe, epoch=3)[0]
-    assert not torch.equal(once[0].inputs["crops"], other.inputs["crops"])
+    assert not torch.equal(first[0].inputs["crops"], other.inputs["crops"])
 
 
-def test_batches_hold_the_crops_that_the_order_names(crops, paired):
+def test_batches_have_the_crops_of_the_order(crops, paired):
     order = arrange(crops, crops.where("train"), paired, (0,))
     images = _batches(crops, order, paired)[0].inputs["crops"]
     pixels = (images.permute(0, 2, 3, 1).numpy() * paired.std + paired.mean) * 255
     np.testing.assert_allclose(pixels, crops.crops[order[:8, 0]], atol=0.01)
 
 
-def test_a_pair_is_varied_alike(crops, paired):
+def test_a_pair_gets_the_same_augmentation(crops, paired):
     varied = dataclasses.replace(paired, augment="compact")
     order = np.array([[0, 0, 0], [1, 1, 0]] * 4)
     same = dataclasses.replace(crops, crops=np.repeat(crops.crops[:1], len(crops.crops), axis=0))
@@ -134,13 +134,13 @@ def test_a_pair_is_varied_alike(crops, paired):
 
 @pytest.fixture
 def published(crops):
-    """The crops, of two origins, one of them of small faces in each couple."""
+    """The crops with two origins; fakes have smaller faces."""
     sizes = np.where(crops.labels == REAL, 32, 8)
     origins = tuple(f"origin-{row % 2}" for row in range(96))
     return dataclasses.replace(crops, origins=origins, pairs=("",) * 96, face_px=sizes)
 
 
-def test_couples_of_many_origins_alternate_and_know_each_other(published, paired):
+def test_couples_alternate_and_name_each_other_as_partners(published, paired):
     balanced = dataclasses.replace(paired, balance="origins")
     order = arrange(published, published.where("train"), balanced, (0,))
     assert len(order) == 56
@@ -150,7 +150,7 @@ def test_couples_of_many_origins_alternate_and_know_each_other(published, paired
     assert np.array_equal(order, arrange(published, published.where("train"), balanced, (0,)))
 
 
-def test_by_groups_a_fake_is_made_where_it_stands_beside_its_own_real_and_nowhere_else(published, paired):
+def test_balance_groups_makes_fakes_only_in_couples_of_the_same_real(published, paired):
     recipe = dataclasses.replace(paired, balance="groups", blend=0.5, augment="none", forgeries=("render",))
     order = arrange(published, published.where("train"), recipe, (0,))
     reals, fakes = order[::2], order[1::2]
@@ -158,22 +158,23 @@ def test_by_groups_a_fake_is_made_where_it_stands_beside_its_own_real_and_nowher
     assert 0.2 < made.mean() < 0.8
     assert set(published.labels[fakes[~made, 0]]) == {FAKE}
     unsized = dataclasses.replace(published, face_px=np.zeros(96, np.int64))
-    alone = np.column_stack((order[:, :2], np.full(len(order), ALONE)))
-    shown, plain = (
-        torch.cat([batch.inputs["crops"] for batch in _batches(unsized, rows, how)])
-        for rows, how in ((order, recipe), (alone, dataclasses.replace(recipe, balance="natural", blend=0.0)))
+    without_partners = np.column_stack((order[:, :2], np.full(len(order), ALONE)))
+    natural = dataclasses.replace(recipe, balance="natural", blend=0.0)
+    images, plain = (
+        torch.cat([batch.inputs["crops"] for batch in _batches(unsized, rows, settings)])
+        for rows, settings in ((order, recipe), (without_partners, natural))
     )
-    same = [torch.equal(one, other) for one, other in zip(shown, plain, strict=True)]
+    same = [torch.equal(image, unchanged) for image, unchanged in zip(images, plain, strict=True)]
     assert all(same[::2])
     assert same[1::2] == (~made).tolist()[: len(same) // 2]
 
 
-def test_balancing_origins_needs_them(crops, paired):
+def test_balance_origins_needs_origins(crops, paired):
     with pytest.raises(UsageError, match="needs the origin"):
         arrange(crops, crops.where("train"), dataclasses.replace(paired, balance="origins"), (0,))
 
 
-def test_a_couple_is_treated_alike_and_its_real_otherwise_in_another_couple(published, paired):
+def test_a_couple_gets_the_same_augmentation_and_its_real_another_in_another_couple(published, paired):
     varied = dataclasses.replace(paired, augment="web", balance="origins")
     same = dataclasses.replace(
         published, crops=np.repeat(published.crops[:1], 96, axis=0), face_px=np.full(96, 20)
@@ -185,7 +186,7 @@ def test_a_couple_is_treated_alike_and_its_real_otherwise_in_another_couple(publ
     assert not torch.equal(images[0], images[2])
 
 
-def test_a_large_face_is_made_as_coarse_as_the_small_one_beside_it(published, paired):
+def test_a_large_face_is_coarsened_to_the_size_of_its_partners(published, paired):
     balanced = dataclasses.replace(paired, balance="origins")
     order = np.array([[0, 0, 1], [1, 1, 0]] * 4)
     coarse = _batches(published, order, balanced)[0].inputs["crops"]
@@ -195,20 +196,20 @@ def test_a_large_face_is_made_as_coarse_as_the_small_one_beside_it(published, pa
     assert torch.equal(coarse[1], sharp[1])
 
 
-def test_what_serves_only_in_pairs_stands_beside_a_fake_made_from_it_in_every_epoch(crops, paired):
-    there = dataclasses.replace(crops, splits=("pairs",) * 3 + crops.splits[3:])
-    there = dataclasses.replace(there, labels=np.append([0, 0, 0], crops.labels[3:]))
-    order = arrange(there, np.append(there.where("train"), there.where("pairs")), paired, (0,))
+def test_pairs_only_crops_are_paired_with_a_fake_made_from_them(crops, paired):
+    mixed = dataclasses.replace(crops, splits=("pairs",) * 3 + crops.splits[3:])
+    mixed = dataclasses.replace(mixed, labels=np.append([0, 0, 0], crops.labels[3:]))
+    order = arrange(mixed, np.append(mixed.where("train"), mixed.where("pairs")), paired, (0,))
     rows = order[order[:, 2] < 3].tolist()
     assert sorted(rows) == [[row, label, row] for row in range(3) for label in (0, 1)]
-    # Such a fake is made even where no other is, and of no other's face.
-    source = CropSource(there, dataclasses.replace(paired, blend=0.0), paired.make_preprocessor())
+    # Such a fake is made even with blend=0, and its face is not used for other fakes.
+    source = CropSource(mixed, dataclasses.replace(paired, blend=0.0), paired.make_preprocessor())
     batch = next(iter(source.batches([np.array([[0, 0, 0], [0, 1, 0]])], 0)))
     assert not torch.equal(*batch.inputs["crops"])
     assert not set(range(3)) & set(source._real.tolist())
 
 
-def test_blending_replaces_fakes_by_their_reals_and_tells_where(crops, paired):
+def test_blending_replaces_fakes_by_blended_reals_with_masks(crops, paired):
     blended = dataclasses.replace(paired, blend=1.0)
     order = arrange(crops, crops.where("train"), blended, (0,))
     batch = _batches(crops, order, blended, masks=True)[0]
@@ -217,7 +218,7 @@ def test_blending_replaces_fakes_by_their_reals_and_tells_where(crops, paired):
     assert (changed.float().mean(dim=(1, 2)) > 0).all()
     assert (changed.float().mean(dim=(1, 2)) < 1).all()
     assert not batch.masks[labels == 0].any()
-    # What lies outside of the mask is the real crop, but for a mask too faint to be a step of 255.
+    # Pixels outside the mask are the real's, except where the mask rounds to 0 of 255.
     assert not changed[batch.masks[labels == 1] == 0].float().mean() > 0.02
     assert (batch.masks[labels == 1].amax(dim=(1, 2)) > 0.2).all()
 
@@ -239,43 +240,43 @@ def test_a_swapped_face_comes_from_a_real_training_crop(crops, paired, monkeypat
     assert len({donor.tobytes() for donor in donors}) > 4
 
 
-def test_a_redrawn_face_is_drawn_by_what_the_source_is_given(crops, paired):
+def test_a_redrawn_face_comes_from_the_given_autoencoder(crops, paired):
     redrawn = dataclasses.replace(paired, blend=1.0, forgeries=("redraw",))
     order = arrange(crops, crops.where("train"), redrawn, (0,))[:8]
     flat = np.full((32, 32, 3), 7, np.uint8)
     source = CropSource(crops, redrawn, redrawn.make_preprocessor(), redrawers=[lambda image: flat])
     images = next(source.batches([order], 0)).inputs["crops"].permute(0, 2, 3, 1).numpy()
     pixels = np.rint((images * redrawn.std + redrawn.mean) * 255)
-    # Where its mask ends, the face is the real one; everything, or its middle, is drawn anew.
+    # Inside the mask the face is redrawn, outside it is the real one.
     assert (pixels[1::2, 12:16, 16] == 7).mean() > 0.5
     assert not (pixels[::2] == 7).all(axis=-1).any()
 
 
 @pytest.mark.parametrize("labels", ["given", "none"])
-def test_what_fakes_are_made_with_is_real_and_of_the_training_crops(crops, paired, labels):
-    there = dataclasses.replace(crops, splits=("pairs", *crops.splits[1:]))
-    rows = reals(there, dataclasses.replace(paired, labels=labels, blend=1.0))
+def test_fakes_are_made_only_from_real_training_crops(crops, paired, labels):
+    mixed = dataclasses.replace(crops, splits=("pairs", *crops.splits[1:]))
+    rows = reals(mixed, dataclasses.replace(paired, labels=labels, blend=1.0))
     train = range(1, 56)
     assert rows.tolist() == [row for row in train if labels == "none" or crops.labels[row] == REAL]
 
 
-def test_masks_are_those_of_the_data_and_unknown_where_there_are_none(crops, paired):
+def test_masks_are_those_of_the_data_or_unknown(crops, paired):
     masks = np.zeros((96, 32, 32), np.uint8)
     masks[1::4, :16] = 255
     masked = np.zeros(96, bool)
     masked[1::4] = True
-    known = dataclasses.replace(crops, layers={"forged": PixelLayer(masks, masked)})
+    with_masks = dataclasses.replace(crops, layers={"forged": PixelLayer(masks, masked)})
     order = np.array([[0, 0, 0], [1, 1, 0], [2, 0, 2], [3, 1, 2]] * 2)
-    made = _batches(known, order, paired, masks=True)[0].masks
-    assert not made[[0, 2]].any()
-    assert made[1, :16].min() == 1
-    assert made[1, 16:].max() == 0
-    assert (made[3] == UNKNOWN).all()
+    batched = _batches(with_masks, order, paired, masks=True)[0].masks
+    assert not batched[[0, 2]].any()
+    assert batched[1, :16].min() == 1
+    assert batched[1, 16:].max() == 0
+    assert (batched[3] == UNKNOWN).all()
     with pytest.raises(UsageError, match="needs masks"):
         CropSource(crops, paired, paired.make_preprocessor(), masks=True)
 
 
-def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_crops(crops):
+def test_face_masks_of_the_data_define_the_regions_and_are_augmented(crops):
     recipe = load_recipe(
         "corit",
         "compact",
@@ -283,14 +284,14 @@ def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_cr
     )
     faces = np.zeros((96, 32, 32), np.uint8)
     faces[0, :16, :16] = 255
-    stated = dataclasses.replace(crops, layers={"face": PixelLayer(faces, np.arange(96) == 0)})
+    with_faces = dataclasses.replace(crops, layers={"face": PixelLayer(faces, np.arange(96) == 0)})
     order = np.array([[0, 0, 0], [1, 1, 0]])
 
     def regions(recipe, epoch=0):
-        source = CropSource(stated, recipe, recipe.make_preprocessor())
+        source = CropSource(with_faces, recipe, recipe.make_preprocessor())
         return next(source.batches([order], epoch)).inputs["regions"]
 
-    # The face is the first patch, and too small to be eroded; beside it lies its boundary.
+    # The face is the first patch, which is too small to erode; the other patches are its boundary.
     assert regions(recipe)[0].tolist() == [[1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 0]]
     canonical = recipe.make_preprocessor()(crops.crops[:1])["regions"][0]
     assert np.array_equal(regions(recipe)[1], canonical)
@@ -299,6 +300,6 @@ def test_faces_that_the_data_state_make_the_regions_and_are_varied_like_their_cr
     assert foregrounds >= {(1, 0, 0, 0), (0, 1, 0, 0)}
 
 
-def test_an_error_in_the_thread_reaches_the_loop(crops, paired):
+def test_an_error_in_a_thread_is_raised_in_the_loop(crops, paired):
     with pytest.raises(IndexError):
         _batches(crops, np.array([[0, 0, 0], [999, 1, 0]] * 4), paired)

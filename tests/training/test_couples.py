@@ -1,4 +1,4 @@
-"""Couples of reals and fakes: the nearest real, and origins that do not tell the label."""
+"""Couples of reals and fakes: the closest real, and origins that do not reveal the label."""
 
 from collections import Counter
 
@@ -12,18 +12,18 @@ COUNT = 4000
 
 
 def _crops(rows):
-    """Crops of rows (label, group, origin, pair)."""
+    """Return crops from rows (label, group, origin, pair)."""
     labels, groups, origins, pairs = zip(*rows, strict=True)
     return crop_set(labels, groups, origins=origins, pairs=pairs)
 
 
-def _drawn(crops, count=COUNT, seed=0, **how):
-    return couples(crops, np.arange(len(crops.labels)), count, np.random.default_rng(seed), **how)
+def _drawn(crops, count=COUNT, seed=0, **options):
+    return couples(crops, np.arange(len(crops.labels)), count, np.random.default_rng(seed), **options)
 
 
 @pytest.fixture
 def mixed():
-    """An origin with both labels, one of fakes alone, and one of reals alone."""
+    """An origin with both labels, one with only fakes, and one with only reals."""
     return _crops(
         [
             *((label, f"both-{group}", "both", "") for group in range(9) for label in (0, 1)),
@@ -50,11 +50,11 @@ def test_an_origin_with_both_labels_has_as_many_of_each(mixed):
 
 def test_an_origin_with_both_labels_is_drawn_more_often(mixed):
     fakes = Counter(np.array(mixed.origins)[_drawn(mixed)[:, 1]].tolist())
-    # As many groups, half as much again: three of five.
+    # The same number of groups with a factor of 1.5: three of five.
     assert fakes["both"] / COUNT == pytest.approx(0.6, abs=0.03)
 
 
-def test_the_real_is_of_the_pair_then_of_the_group_then_of_the_origin():
+def test_the_real_shares_the_pair_or_else_the_group_or_else_the_origin():
     crops = _crops(
         [
             (0, "a", "one", "p"),
@@ -72,8 +72,8 @@ def test_the_real_is_of_the_pair_then_of_the_group_then_of_the_origin():
     assert partners == {3: {0}, 4: {2}, 5: {0, 1, 2}}
 
 
-def _fakes_by_origin(sizes, **how):
-    """Count the fakes that are drawn of origins with so many groups of both labels."""
+def _fakes_by_origin(sizes, **options):
+    """Count the drawn fakes of each origin, for origins with the given numbers of groups."""
     crops = _crops(
         [
             (label, f"{name}-{group}", name, "")
@@ -82,51 +82,51 @@ def _fakes_by_origin(sizes, **how):
             for label in (0, 1)
         ]
     )
-    return Counter(np.array(crops.origins)[_drawn(crops, **how)[:, 1]].tolist())
+    return Counter(np.array(crops.origins)[_drawn(crops, **options)[:, 1]].tolist())
 
 
-def test_the_share_of_an_origin_grows_with_the_root_of_its_groups():
+def test_an_origins_share_is_proportional_to_the_root_of_its_groups():
     fakes = _fakes_by_origin({"small": 4, "large": 400})
     assert fakes["large"] / fakes["small"] == pytest.approx(10, rel=0.2)
 
 
-def test_or_it_grows_with_the_groups_up_to_a_number():
-    fakes = _fakes_by_origin({"small": 40, "large": 100, "huge": 2 * MOST}, alike=True)
+def test_with_equal_groups_the_share_is_proportional_to_them_up_to_a_limit():
+    fakes = _fakes_by_origin({"small": 40, "large": 100, "huge": 2 * MOST}, equal=True)
     assert fakes["large"] / fakes["small"] == pytest.approx(2.5, rel=0.15)
     assert fakes["huge"] / fakes["small"] == pytest.approx(MOST / 40, rel=0.15)
 
 
-def test_a_share_of_couples_are_reals_of_any_origin_twice(mixed):
-    drawn = _drawn(mixed, own=0.3)
+def test_self_made_couples_are_a_real_of_any_origin_twice(mixed):
+    drawn = _drawn(mixed, self_made=0.3)
     twice = drawn[:, 0] == drawn[:, 1]
     assert len(drawn) == COUNT
     assert twice.mean() == pytest.approx(0.3, abs=0.03)
     assert set(mixed.labels[drawn[twice, 0]]) == {0}
     assert {mixed.origins[row] for row in drawn[twice, 0]} == {"both", "reals"}
-    # They lie among the others: a batch is a part of them.
+    # They are shuffled among the others.
     assert 0.2 < twice[: COUNT // 2].mean() < 0.4
 
 
-def test_other_reals_stand_only_beside_a_fake_made_from_them(mixed):
-    some = np.arange(len(mixed.labels) - 1)
+def test_further_reals_are_only_in_self_made_couples(mixed):
+    positions = np.arange(len(mixed.labels) - 1)
     last = np.array([len(mixed.labels) - 1])
-    drawn = couples(mixed, some, COUNT, np.random.default_rng(0), own=0.5, more=last)
-    with_it = (drawn == last).any(axis=1)
-    assert with_it.any()
-    assert (drawn[with_it] == last).all()
+    drawn = couples(mixed, positions, COUNT, np.random.default_rng(0), self_made=0.5, more=last)
+    with_last = (drawn == last).any(axis=1)
+    assert with_last.any()
+    assert (drawn[with_last] == last).all()
 
 
-def test_a_group_counts_once_whatever_it_has():
+def test_a_groups_share_does_not_depend_on_its_size():
     crops = _crops([(0, "r", "r", ""), *((1, "many", "f", ""),) * 50, (1, "one", "f", "")])
     fakes = _drawn(crops)[:, 1]
     assert (fakes == 51).mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_where_every_origin_has_fakes_a_fake_without_reals_takes_any_real():
+def test_a_fake_without_reals_takes_any_real_if_every_origin_has_fakes():
     crops = _crops([(0, "a", "both", ""), (1, "a", "both", ""), (1, "b", "fakes", "")])
     assert {tuple(pair) for pair in _drawn(crops, 50).tolist()} == {(0, 1), (0, 2)}
 
 
-def test_the_generator_decides(mixed):
+def test_couples_depend_only_on_the_generator(mixed):
     assert np.array_equal(_drawn(mixed, 50), _drawn(mixed, 50))
     assert not np.array_equal(_drawn(mixed, 50), _drawn(mixed, 50, seed=1))

@@ -1,4 +1,4 @@
-"""Training on a frozen backbone's kept features: the same as live, made once, and never for other weights."""
+"""Training on cached features of a frozen backbone: same results, cached once, never for other weights."""
 
 import csv
 import dataclasses
@@ -38,27 +38,27 @@ def frozen(request):
     return load_recipe(request.param, overrides=[*SMALL, *own])
 
 
-def test_kept_features_train_what_live_ones_train(frozen, crops, tmp_path):
-    live, without = train(frozen, crops, tmp_path / "live", processes=CPU)
-    kept, within = train(frozen, crops, tmp_path / "kept", processes=CPU, cache=tmp_path / "cache")
+def test_cached_features_train_the_same_network(frozen, crops, tmp_path):
+    live, live_progress = train(frozen, crops, tmp_path / "live", processes=CPU)
+    cached, progress = train(frozen, crops, tmp_path / "run", processes=CPU, cache=tmp_path / "cache")
     (file,) = (tmp_path / "cache").iterdir()
     assert np.load(file, mmap_mode="r").dtype == np.float16
     for name, value in live.named_parameters():
-        # Features of about 1 are kept in float16: a relative error of 5e-4 in each.
-        torch.testing.assert_close(dict(kept.named_parameters())[name], value, atol=2e-3, rtol=2e-3)
-    for one, other in zip(without.history, within.history, strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], abs=2e-3)
+        # Features of about 1 are cached in float16, with a relative error of 5e-4 each.
+        torch.testing.assert_close(dict(cached.named_parameters())[name], value, atol=2e-3, rtol=2e-3)
+    for row, other in zip(live_progress.history, progress.history, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], abs=2e-3)
 
 
-def test_features_are_made_once_for_the_same_backbone(frozen, crops, tmp_path, monkeypatch):
+def test_features_are_computed_once_for_the_same_backbone(frozen, crops, tmp_path, monkeypatch):
     train(frozen, crops, tmp_path / "first", processes=CPU, cache=tmp_path / "cache")
-    made = features._fill
-    counted = []
-    monkeypatch.setattr(features, "_fill", lambda *given: (counted.append(1), made(*given)))
+    fill = features._fill
+    calls = []
+    monkeypatch.setattr(features, "_fill", lambda *args: (calls.append(1), fill(*args)))
     longer = dataclasses.replace(frozen, epochs=3, lr=0.01)
     train(longer, crops, tmp_path / "second", processes=CPU, cache=tmp_path / "cache")
-    assert not counted
-    # Another seed draws another backbone, and features of the former one would be wrong.
+    assert not calls
+    # Another seed gives another backbone, for which these features would be wrong.
     train(
         dataclasses.replace(frozen, seed=5),
         crops,
@@ -66,30 +66,30 @@ def test_features_are_made_once_for_the_same_backbone(frozen, crops, tmp_path, m
         processes=CPU,
         cache=tmp_path / "cache",
     )
-    assert counted
+    assert calls
 
 
-def test_a_run_is_gone_on_with_live_where_it_began_with_kept_features(frozen, crops, tmp_path):
+def test_a_run_with_cached_features_can_resume_without_them(frozen, crops, tmp_path):
     train(dataclasses.replace(frozen, epochs=1), crops, tmp_path, processes=CPU, cache=tmp_path / "cache")
-    _, progress = checkpoint_of(frozen, crops, tmp_path)
+    _, progress = resume_with_more_epochs(frozen, crops, tmp_path)
     with (tmp_path / "log.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
     assert progress.epoch == 2
 
 
-def checkpoint_of(recipe, crops, folder):
-    # The identity of a run holds its epochs: the checkpoint is taken for one of more of them.
+def resume_with_more_epochs(recipe, crops, folder):
+    # The run's identity contains its number of epochs, so it is changed in the checkpoint.
     path = folder / "last.safetensors"
     with safe_open(path, framework="pt") as file:
-        stated = json.loads(file.metadata()["deepscan"])
+        metadata = json.loads(file.metadata()["deepscan"])
     tensors = load_file(path)
-    stated["identity"]["epochs"] = recipe.epochs
-    save_file(tensors, path, {"deepscan": json.dumps(stated)})
+    metadata["identity"]["epochs"] = recipe.epochs
+    save_file(tensors, path, {"deepscan": json.dumps(metadata)})
     return train(recipe, crops, folder, processes=CPU, resume=True)
 
 
-def test_a_full_disk_is_told_while_features_are_kept(frozen, crops, tmp_path, monkeypatch):
-    def full(*given):
+def test_a_full_disk_is_an_error_and_leaves_no_cache(frozen, crops, tmp_path, monkeypatch):
+    def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(features.np.lib.format, "write_array_header_1_0", full)
@@ -98,7 +98,7 @@ def test_a_full_disk_is_told_while_features_are_kept(frozen, crops, tmp_path, mo
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_another_backbone_is_refused_by_a_run_that_keeps_none(frozen, crops, tmp_path):
+def test_resuming_with_another_frozen_backbone_is_refused(frozen, crops, tmp_path):
     backbone = frozen.to_json()["network"]["backbone"]
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -111,17 +111,19 @@ def test_another_backbone_is_refused_by_a_run_that_keeps_none(frozen, crops, tmp
         train(recipe, crops, tmp_path / "run", processes=CPU, resume=True)
 
 
-def test_varied_crops_are_never_kept(frozen, crops, tmp_path):
-    varied = dataclasses.replace(frozen, augment="bench", epochs=1)
-    train(varied, crops, tmp_path / "run", processes=CPU, cache=tmp_path / "cache")
+def test_features_of_augmented_crops_are_not_cached(frozen, crops, tmp_path):
+    augmented = dataclasses.replace(frozen, augment="bench", epochs=1)
+    train(augmented, crops, tmp_path / "run", processes=CPU, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_a_frozen_backbone_holds_its_head_alone_and_resumes(frozen, crops, tmp_path):
-    whole, _ = train(frozen, crops, tmp_path / "whole", processes=CPU)
+def test_a_checkpoint_with_a_frozen_backbone_has_only_the_head_and_resumes(frozen, crops, tmp_path):
+    expected, _ = train(frozen, crops, tmp_path / "full", processes=CPU)
+    folder = tmp_path / "interrupted"
     with pytest.raises(Interruption):
-        train(frozen, crops, tmp_path / "cut", processes=CPU, on_step=interrupt_at(2))
-    assert not [name for name in load_file(tmp_path / "cut" / "last.safetensors") if ".backbone." in name]
-    resumed, _ = train(frozen, crops, tmp_path / "cut", processes=CPU, resume=True)
-    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
+        train(frozen, crops, folder, processes=CPU, on_step=interrupt_at(2))
+    assert not [name for name in load_file(folder / "last.safetensors") if ".backbone." in name]
+    resumed, _ = train(frozen, crops, folder, processes=CPU, resume=True)
+    values = resumed.state_dict()
+    assert all(torch.equal(value, values[name]) for name, value in expected.state_dict().items())

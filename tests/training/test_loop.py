@@ -1,4 +1,4 @@
-"""The loop: it learns, repeats itself, resumes as if nothing had happened, and publishes what it trained."""
+"""The training loop: learning, determinism, resumption, interruption and errors."""
 
 import csv
 import dataclasses
@@ -28,13 +28,13 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def _same(one, other):
-    states = one.state_dict(), other.state_dict()
+def _same(network, other):
+    states = network.state_dict(), other.state_dict()
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 @pytest.mark.slow
-def test_it_learns_what_tells_the_classes_apart(recipe, crops, tmp_path):
+def test_it_learns_to_separate_the_classes(recipe, crops, tmp_path):
     longer = dataclasses.replace(recipe, epochs=6, augment="none")
     steps = []
     network, progress = train(longer, crops, tmp_path, processes=CPU, on_step=steps.append)
@@ -50,60 +50,60 @@ def test_it_learns_what_tells_the_classes_apart(recipe, crops, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(recipe, crops, tmp_path):
-    whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
+def test_a_resumed_run_equals_an_uninterrupted_one(recipe, crops, tmp_path):
+    full, full_progress = train(recipe, crops, tmp_path / "full", processes=CPU)
     with pytest.raises(Interruption):
-        train(recipe, crops, tmp_path / "cut", processes=CPU, on_step=interrupt_at(3, 2))
-    resumed, progress = train(recipe, crops, tmp_path / "cut", resume=True, processes=CPU)
-    assert _same(whole, resumed)
-    one, other = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "cut"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert [row["auc"] for row in steady.history] == [row["auc"] for row in progress.history]
+        train(recipe, crops, tmp_path / "interrupted", processes=CPU, on_step=interrupt_at(3, 2))
+    resumed, progress = train(recipe, crops, tmp_path / "interrupted", resume=True, processes=CPU)
+    assert _same(full, resumed)
+    expected, actual = (load_file(tmp_path / name / "last.safetensors") for name in ("full", "interrupted"))
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+    assert [row["auc"] for row in full_progress.history] == [row["auc"] for row in progress.history]
 
 
-def test_an_interrupted_run_can_be_finished_as_it_is(recipe, crops, tmp_path):
+def test_an_interrupted_run_can_be_finished(recipe, crops, tmp_path):
     with pytest.raises(Interruption):
         train(recipe, crops, tmp_path, processes=CPU, on_step=interrupt_at(3))
     network, progress = train(recipe, crops, tmp_path, finish=True, processes=CPU)
     assert len(progress.history) == 2
-    kept, best = network.state_dict(), load_file(tmp_path / "best.safetensors")
-    assert all(torch.equal(kept[name], value) for name, value in best.items())
+    weights, best = network.state_dict(), load_file(tmp_path / "best.safetensors")
+    assert all(torch.equal(weights[name], value) for name, value in best.items())
 
 
 @pytest.fixture
-def heard():
-    """Ctrl-C as at a terminal, also where the tests run in the background of a shell, which ignores it."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+def default_sigint():
+    """Python's default SIGINT handler, because shells ignore the signal for background jobs."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, former)
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("heard")
-@pytest.mark.parametrize("at", [3, 7])
-def test_a_run_goes_on_in_the_middle_of_an_epoch_or_at_its_end(recipe, crops, tmp_path, at):
-    def interrupt(step):
-        if step.epoch == 2 and step.step == at and step.row is None:
-            assert step.steps == 7
+@pytest.mark.usefixtures("default_sigint")
+@pytest.mark.parametrize("last", [3, 7])
+def test_a_run_resumes_within_an_epoch_or_at_its_end(recipe, crops, tmp_path, last):
+    def interrupt(report):
+        if report.epoch == 2 and report.step == last and report.row is None:
+            assert report.steps == 7
             os.kill(os.getpid(), signal.SIGINT)
 
-    whole, steady = train(recipe, crops, tmp_path / "whole", processes=CPU)
+    full, full_progress = train(recipe, crops, tmp_path / "full", processes=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, crops, tmp_path / "cut", processes=CPU, on_step=interrupt)
+        train(recipe, crops, tmp_path / "interrupted", processes=CPU, on_step=interrupt)
     steps = []
     resumed, progress = train(
-        recipe, crops, tmp_path / "cut", resume=True, processes=CPU, on_step=steps.append
+        recipe, crops, tmp_path / "interrupted", resume=True, processes=CPU, on_step=steps.append
     )
-    assert (steps[0].epoch, steps[0].step) == (2, min(at + 1, 7))
-    assert _same(whole, resumed)
-    for row, same in zip(steady.history, progress.history, strict=True):
+    assert (steps[0].epoch, steps[0].step) == (2, min(last + 1, 7))
+    assert _same(full, resumed)
+    for row, same in zip(full_progress.history, progress.history, strict=True):
         assert {name: row[name] for name in ("loss", "auc", "lr")} == pytest.approx(
             {name: same[name] for name in ("loss", "auc", "lr")}, rel=1e-12
         )
 
 
-def test_a_step_taken_in_parts_is_the_same_step_where_samples_do_not_meet(recipe, crops, tmp_path):
-    # Without the contrast a sample's loss is its own, and without batch norm its output is too.
+def test_accumulating_parts_gives_the_same_step_if_samples_are_independent(recipe, crops, tmp_path):
+    # Without contrast and batch norm, samples do not affect each other.
     plain = dataclasses.replace(
         recipe,
         epochs=1,
@@ -116,35 +116,35 @@ def test_a_step_taken_in_parts_is_the_same_step_where_samples_do_not_meet(recipe
     at_once, _ = train(plain, crops, tmp_path / "1", processes=CPU)
     in_parts, _ = train(dataclasses.replace(plain, accumulate=4), crops, tmp_path / "4", processes=CPU)
     for name, value in at_once.state_dict().items():
-        # Gradients of four parts are added in another order: float32 rounding over seven steps.
+        # Gradients of four parts are summed in a different order: float32 rounding over seven steps.
         torch.testing.assert_close(in_parts.state_dict()[name], value, atol=1e-5, rtol=1e-4)
 
 
-def test_sharpness_aware_steps_differ_and_a_radius_of_nothing_does_not(recipe, crops, tmp_path):
+def test_sharpness_aware_steps_differ_unless_the_radius_is_tiny(recipe, crops, tmp_path):
     plain = dataclasses.replace(recipe, epochs=1, optimiser="sgd", lr=0.05, ema=0.0)
     base, _ = train(plain, crops, tmp_path / "base", processes=CPU)
-    none, _ = train(dataclasses.replace(plain, sam_rho=1e-30), crops, tmp_path / "none", processes=CPU)
+    tiny, _ = train(dataclasses.replace(plain, sam_rho=1e-30), crops, tmp_path / "tiny", processes=CPU)
     sharp, _ = train(dataclasses.replace(plain, sam_rho=0.5), crops, tmp_path / "sharp", processes=CPU)
     names = [name for name, value in base.named_parameters() if value.requires_grad]
-    states = [network.state_dict() for network in (base, none, sharp)]
+    states = [network.state_dict() for network in (base, tiny, sharp)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in names)
     assert not all(torch.equal(states[0][name], states[2][name]) for name in names)
 
 
 @pytest.mark.slow
-def test_pretraining_reads_no_label(recipe, crops, tmp_path):
-    blind = dataclasses.replace(recipe, labels="none", blend=1.0, epochs=1)
-    one, _ = train(blind, crops, tmp_path / "1", processes=CPU)
+def test_pretraining_does_not_use_labels(recipe, crops, tmp_path):
+    unlabelled = dataclasses.replace(recipe, labels="none", blend=1.0, epochs=1)
+    network, _ = train(unlabelled, crops, tmp_path / "1", processes=CPU)
     swapped = dataclasses.replace(crops, labels=1 - crops.labels)
-    other, _ = train(blind, swapped, tmp_path / "2", processes=CPU)
-    assert _same(one, other)
+    other, _ = train(unlabelled, swapped, tmp_path / "2", processes=CPU)
+    assert _same(network, other)
 
 
-def test_a_full_disk_leaves_the_former_checkpoint(recipe, crops, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_last_checkpoint(recipe, crops, tmp_path, monkeypatch):
     train(dataclasses.replace(recipe, epochs=1), crops, tmp_path, processes=CPU)
     before = (tmp_path / "last.safetensors").read_bytes()
 
-    def full(*given, **named):
+    def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("deepscan.detectors.weights.save_file", full)
@@ -169,9 +169,9 @@ def test_curves_are_written_for_tensorboard(recipe, crops, tmp_path):
 
 def test_another_seed_gives_another_network(recipe, crops, tmp_path):
     short = dataclasses.replace(recipe, epochs=1)
-    one, _ = train(short, crops, tmp_path / "1", processes=CPU)
+    network, _ = train(short, crops, tmp_path / "1", processes=CPU)
     other, _ = train(dataclasses.replace(short, seed=5), crops, tmp_path / "2", processes=CPU)
-    assert not _same(one, other)
+    assert not _same(network, other)
 
 
 def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, crops, tmp_path):
@@ -191,34 +191,34 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(recipe, crops, tm
         train(recipe, crops, tmp_path, resume=True, processes=CPU)
 
 
-def test_autocast_trains_as_well(recipe, crops, tmp_path):
+def test_training_in_bfloat16_works(recipe, crops, tmp_path):
     lower = dataclasses.replace(recipe, epochs=1, precision="bfloat16", ema=0.0, optimiser="adam")
     network, progress = train(lower, crops, tmp_path, processes=CPU)
     assert np.isfinite(progress.history[0]["loss"])
     assert all(value.dtype == torch.float32 for value in network.parameters())
 
 
-def test_too_few_crops_and_wrong_devices_are_told(recipe, crops, tmp_path):
+def test_too_few_crops_and_unknown_devices_are_refused(recipe, crops, tmp_path):
     with pytest.raises(UsageError, match="do not fill a batch"):
         train(dataclasses.replace(recipe, batch=512), crops, tmp_path, processes=CPU)
-    with pytest.raises(UsageError, match="no device 'tpu'"), join("tpu"):
+    with pytest.raises(UsageError, match="unknown device 'tpu'"), join("tpu"):
         pass
 
 
-def test_a_gradient_that_is_no_number_moves_nothing(recipe):
+def test_a_nan_gradient_does_not_change_the_weights(recipe):
     detector = DETECTORS.get("qtfp")(**recipe.loss)
     for rho in (0.0, 0.1):
         sharp = dataclasses.replace(recipe, sam_rho=rho)
         network = detector.build(recipe.network)
-        turn = []
+        calls = []
 
-        def loss(output, batch, turn=turn, rho=rho):
+        def loss(output, batch, calls=calls, rho=rho):
             total, parts = detector.loss(output, batch)
-            turn.append(1)
-            # The root's slope at 0 is infinite, and infinity times nothing is no number; with SAM only the
-            # second of the two passes meets it.
-            spoilt = torch.sqrt((output.logits * 0).sum()) if len(turn) > bool(rho) else 0
-            return total + spoilt, parts
+            calls.append(1)
+            # The derivative of the square root at 0 is infinite, and infinity times 0 is NaN; with SAM it is
+            # only in the second of two passes.
+            bad = torch.sqrt((output.logits * 0).sum()) if len(calls) > bool(rho) else 0
+            return total + bad, parts
 
         train_step = TrainStep(sharp, network, loss, make_optimiser(sharp, network), CPU)
         batch = Batch({"crops": torch.randn(4, 3, 32, 32)}, torch.tensor([0, 1] * 2))
@@ -228,15 +228,15 @@ def test_a_gradient_that_is_no_number_moves_nothing(recipe):
         assert all(torch.equal(before[name], value) for name, value in network.named_parameters())
 
 
-def test_the_rate_rises_and_falls(recipe):
+def test_learning_rate_schedules(recipe):
     warm = dataclasses.replace(recipe, warmup=10, schedule="cosine")
     rates = [learning_rate(warm, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.1, rel=0.01)
     assert np.argmax(rates) == 9
     assert rates[50] == pytest.approx(0.5)
     assert rates[99] < 0.001
-    steady = dataclasses.replace(warm, schedule="constant")
-    assert learning_rate(steady, 9, 100) == learning_rate(steady, 99, 100) == 1
+    constant = dataclasses.replace(warm, schedule="constant")
+    assert learning_rate(constant, 9, 100) == learning_rate(constant, 99, 100) == 1
     stable = dataclasses.replace(warm, schedule="wsd", warmup=0)
     assert learning_rate(stable, 0, 100) == learning_rate(stable, 75, 100) == 1
     assert learning_rate(stable, 90, 100) == pytest.approx(0.4)

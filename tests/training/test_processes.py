@@ -1,4 +1,4 @@
-"""Two processes, as torchrun starts them, against one that takes the same parts itself."""
+"""Two processes under torchrun train the same network as one process with two parts."""
 
 import csv
 import subprocess
@@ -13,12 +13,12 @@ from tests.training.together import OPTIMISERS, together
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
-def _left(folder):
+def _results(folder):
     with (folder / "log.csv").open() as file:
         return load_file(folder / "last.safetensors"), list(csv.DictReader(file))
 
 
-def test_two_processes_train_what_one_trains_in_two_parts(tmp_path):
+def test_two_processes_train_the_same_network_as_one_with_two_parts(tmp_path):
     command = [*TORCHRUN, "-m", "tests.training.together", str(tmp_path / "two"), "1"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -26,11 +26,14 @@ def test_two_processes_train_what_one_trains_in_two_parts(tmp_path):
     together(tmp_path / "one", 2)
     torch.set_num_threads(threads)
     for optimiser in OPTIMISERS:
-        (found, rows), (expected, same) = (_left(tmp_path / name / optimiser) for name in ("two", "one"))
-        # FLCL draws its anchors at random, so that this also holds each part to the same seed in both.
+        (actual, rows), (expected, expected_rows) = (
+            _results(tmp_path / name / optimiser) for name in ("two", "one")
+        )
+        # FLCL draws its anchors at random, so this also checks that each part has the same seed in both.
         for name, value in expected.items():
-            # Two gradients added across processes instead of in place: float32 rounding over fourteen steps.
-            torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-4)
-        for row, other in zip(rows, same, strict=True):
+            # Gradients are summed across processes rather than in place: float32 rounding over fourteen
+            # steps.
+            torch.testing.assert_close(actual[name], value, atol=2e-5, rtol=1e-4)
+        for row, other in zip(rows, expected_rows, strict=True):
             assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-4)
             assert float(row["auc"]) == pytest.approx(float(other["auc"]), abs=0.01)

@@ -1,4 +1,4 @@
-"""The recipe: what a file and overrides may change, and how a slip is told."""
+"""The recipe: files, overrides, and errors for mistakes."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from deepscan.training.recipe import load_recipe
 
 
 @pytest.mark.parametrize("method", DETECTORS.names)
-def test_every_method_has_a_recipe_that_is_its_own_round_trip(method, tmp_path):
+def test_every_methods_recipe_survives_a_round_trip(method, tmp_path):
     import yaml
 
     recipe = load_recipe(method)
@@ -17,7 +17,7 @@ def test_every_method_has_a_recipe_that_is_its_own_round_trip(method, tmp_path):
     assert load_recipe(method, path) == recipe
 
 
-def test_overrides_keep_the_kind_of_what_they_replace():
+def test_overrides_keep_the_type_of_the_value_they_replace():
     recipe = load_recipe(
         "qtfp",
         overrides=[
@@ -37,15 +37,15 @@ def test_overrides_keep_the_kind_of_what_they_replace():
     assert recipe.backbone_lr == 1e-6
 
 
-def test_a_file_changes_what_it_names(tmp_path):
+def test_a_file_changes_only_the_keys_it_has(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("lr: 0.01\nloss: {tau: 0.2}\nnetwork: {backbone: {name: compact, depth: 3}}\n")
-    recipe, own = load_recipe("qtfp", path, ["loss.tau_w=0.3"]), load_recipe("qtfp")
+    recipe, default = load_recipe("qtfp", path, ["loss.tau_w=0.3"]), load_recipe("qtfp")
     assert (recipe.lr, recipe.loss["tau"], recipe.loss["tau_w"]) == (0.01, 0.2, 0.3)
-    assert recipe.batch == own.batch
-    # Another backbone takes other arguments: nothing of the former one is left.
+    assert recipe.batch == default.batch
+    # Another backbone has other arguments, so those of the former one are removed.
     assert recipe.network["backbone"] == {"name": "compact", "depth": 3}
-    assert recipe.network["queries"] == own.network["queries"]
+    assert recipe.network["queries"] == default.network["queries"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_file_changes_what_it_names(tmp_path):
         ("zzz=1", "choose from"),
     ],
 )
-def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
+def test_a_misspelt_key_is_answered_with_the_right_one(override, hint):
     with pytest.raises(UsageError) as raised:
         load_recipe("qtfp", overrides=[override])
     assert raised.value.exit_code == 2
@@ -77,7 +77,7 @@ def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
         "forgeries=[]",
         "forgeries=[swap, morph]",
         "balance=half",
-        "pairs_only=[web]",  # the balance is natural
+        "pairs_only=[web]",  # with balance=natural
         "labels=none",
         "frames={train: -1}",
         "frames={test: 1}",
@@ -111,7 +111,7 @@ def test_a_misspelt_key_is_met_with_the_right_one(override, hint):
         "accumulate=4 batch=4 balance=paired",
     ],
 )
-def test_a_value_that_means_nothing_is_refused_in_our_words(override):
+def test_an_invalid_value_is_a_usage_error(override):
     with pytest.raises(UsageError) as raised:
         load_recipe("qtfp", overrides=override.split(" ") if "balance" in override else [override])
     assert "NoneType" not in raised.value.message
@@ -121,28 +121,32 @@ def test_a_wrong_file_is_refused(tmp_path):
     with pytest.raises(MissingError):
         load_recipe("qtfp", tmp_path / "none.yaml")
     path = tmp_path / "wrong.yaml"
-    for text, message in (("lr: [", "not YAML"), ("- 1", "not a recipe"), ("lrr: 1", "in .*wrong.yaml")):
+    for text, message in (
+        ("lr: [", "not valid YAML"),
+        ("- 1", "not a recipe"),
+        ("lrr: 1", "in .*wrong.yaml"),
+    ):
         path.write_text(text)
         with pytest.raises(UsageError, match=message):
             load_recipe("qtfp", path)
 
 
-def test_an_unknown_method_is_met_with_the_right_one():
+def test_an_unknown_method_is_answered_with_the_right_one():
     with pytest.raises(UsageError, match="unknown method") as raised:
         load_recipe("qtpf")
     assert "'qtfp'" in raised.value.hint
 
 
-def test_a_packaged_recipe_without_a_base_is_laid_over_any_method():
+def test_a_packaged_recipe_without_a_base_is_merged_over_any_methods_default():
     for method in DETECTORS.names:
-        recipe, own = load_recipe(method, "compact"), load_recipe(method)
+        recipe, default = load_recipe(method, "compact"), load_recipe(method)
         assert recipe.network["backbone"]["name"] == "compact"
-        assert (recipe.method, recipe.lr, recipe.loss) == (method, own.lr, own.loss)
-    laid = load_recipe(None, "qtfp-compact")
-    assert (laid.method, laid.network["backbone"]["side"], laid.lr) == ("qtfp", 160, 0.001)
+        assert (recipe.method, recipe.lr, recipe.loss) == (method, default.lr, default.loss)
+    merged = load_recipe(None, "qtfp-compact")
+    assert (merged.method, merged.network["backbone"]["side"], merged.lr) == ("qtfp", 160, 0.001)
 
 
-def test_autoencoders_are_wanted_where_fakes_are_made_by_them():
+def test_autoencoders_are_needed_only_if_fakes_are_redrawn():
     kind = "forgeries=[blend,redraw]"
     assert not load_recipe("qtfp", overrides=[kind]).redraws
     assert load_recipe("qtfp", overrides=[kind, "blend=0.1"]).redraws
@@ -150,11 +154,11 @@ def test_autoencoders_are_wanted_where_fakes_are_made_by_them():
     odd = [kind, "blend=0.1", "crop.resize=150"]
     with pytest.raises(UsageError, match="multiple of 8") as raised:
         load_recipe("qtfp", overrides=odd)
-    assert raised.value.hint == "add crop.resize=152"
+    assert raised.value.hint == "set crop.resize=152"
     assert load_recipe("qtfp", overrides=odd[1:]).crop.input_side == 150
 
 
-def test_another_name_takes_the_arguments_of_the_former_one_away():
+def test_changing_a_name_removes_the_former_arguments():
     recipe = load_recipe("qtfp", overrides=["network.tuning.type=lora", "network.tuning.rank=8"])
     assert recipe.network["tuning"] == {"type": "lora", "rank": 8}
     assert load_recipe("qtfp", overrides=["network.tuning={rank: 8, type: lora}"]) == recipe
@@ -163,7 +167,7 @@ def test_another_name_takes_the_arguments_of_the_former_one_away():
         load_recipe("qtfp", overrides=["network.tuning.type=fft", "network.tuning.rank=8"])
 
 
-def test_a_backbone_brings_its_own_normalisation_unless_told_otherwise():
+def test_a_backbones_normalisation_is_the_default():
     clip, other = (
         load_recipe("qtfp"),
         load_recipe("qtfp", overrides=["network.backbone.name=siglip2-vit-l16"]),
@@ -175,12 +179,12 @@ def test_a_backbone_brings_its_own_normalisation_unless_told_otherwise():
 
 
 @pytest.mark.parametrize("text", ["base: common\n", "base: common\nmethod: qtfp\n"])
-def test_a_recipe_of_no_method_is_told(tmp_path, text):
+def test_a_recipe_without_a_method_is_refused(tmp_path, text):
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(UsageError, match="states no"):
+    with pytest.raises(UsageError, match="the recipe has no"):
         load_recipe(None, tmp_path / "mine.yaml")
 
 
-def test_a_file_may_begin_with_any_packaged_recipe(tmp_path):
+def test_a_file_can_be_based_on_any_packaged_recipe(tmp_path):
     (tmp_path / "mine.yaml").write_text("base: compact\nlr: 0.5\n")
     assert load_recipe("effort", tmp_path / "mine.yaml").network["backbone"]["name"] == "compact"

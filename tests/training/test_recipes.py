@@ -1,4 +1,4 @@
-"""The packaged recipes: what papers and their code state, and how the embedded detector's stages differ."""
+"""The packaged recipes: settings of papers and their code, and the stages of the embedded detectors."""
 
 from functools import reduce
 from importlib.resources import files
@@ -10,7 +10,7 @@ from deepscan.detectors.dfd_hr_settings import settings_of
 from deepscan.training.recipe import load_recipe
 from deepscan.training.recipe_files import packaged_recipes
 
-#: How CoRIT trains heads on a frozen backbone.
+#: CoRIT's settings for heads on a frozen backbone.
 FROZEN = {
     "frames": {"train": 32, "val": 32},
     "augment": "none",
@@ -22,9 +22,9 @@ FROZEN = {
     "schedule": "wsd",
     "batch": 20,
 }
-#: What the papers and their released code state, or what stands here where they state nothing; a recipe that
-#: differs trains another method.
-STATED = {
+#: Settings from the papers and their released code, or our choice where they have none. A recipe that differs
+#: trains another method.
+PUBLISHED = {
     "qtfp": {
         "network.tuning": {"type": "effort", "rank": 1},
         "network.queries": 4,
@@ -130,8 +130,8 @@ STATED = {
         **FROZEN,
     },
 }
-#: DeepfakeBench's crop, seed and way to train, where `STATED` has nothing else; what nobody states is off.
-EVERYWHERE = {
+#: Defaults where `PUBLISHED` has no value: DeepfakeBench's crop, seed and training; everything else is off.
+DEFAULTS = {
     "network.backbone.name": "clip-vit-l14",
     "crop.resize": 224,
     "frames": {"train": 8, "val": 32},
@@ -161,40 +161,40 @@ EVERYWHERE = {
 }
 
 
-@pytest.mark.parametrize("method", STATED)
-def test_a_method_is_trained_as_its_sources_say(method):
-    recipe, stated = load_recipe(method).to_json(), {**EVERYWHERE, **STATED[method]}
-    assert {key: reduce(getitem, key.split("."), recipe) for key in stated} == stated
+@pytest.mark.parametrize("method", PUBLISHED)
+def test_a_methods_recipe_has_the_published_settings(method):
+    recipe, expected = load_recipe(method).to_json(), {**DEFAULTS, **PUBLISHED[method]}
+    assert {key: reduce(getitem, key.split("."), recipe) for key in expected} == expected
 
 
-def test_the_papers_preset_is_the_papers_form():
-    stated = dict(load_recipe("dfd-hr").network)
-    del stated["backbone"], stated["tuning"]
-    settings = settings_of(stated.pop("preset"), stated)
+def test_the_preset_paper_has_the_papers_settings():
+    choices = dict(load_recipe("dfd-hr").network)
+    del choices["backbone"], choices["tuning"]
+    settings = settings_of(choices.pop("preset"), choices)
     assert settings.routed_blocks(24) == settings.ranked_blocks(24) == (20, 21, 22, 23)
     assert settings.kept_of(257) == 192
     assert (settings.layer_gate, settings.ranks, settings.gate_noise) == ("blend", "soft", True)
-    # The last two are ours: a new network is its backbone, and begins deep.
+    # These two are our choice: a new network equals its backbone, and starts deep.
     assert (settings.adapter_init, settings.judge_bias) == ("zero", 1.0)
 
 
-MADE = {"blend", "forgeries", "pairs_only", "terms"}
+FORGERY_KEYS = {"blend", "forgeries", "pairs_only", "terms"}
 
 
 @pytest.mark.parametrize(
     ("before", "after", "differ"),
     [
-        ("convnet-start", "convnet-middle", MADE | {"lr", "warmup", "epochs", "ema"}),
-        ("convnet-middle", "convnet-late", MADE | {"lr", "epochs"}),
-        ("convnet-late", "convnet", MADE | {"lr", "epochs", "seed", "quantise"}),
+        ("convnet-start", "convnet-middle", FORGERY_KEYS | {"lr", "warmup", "epochs", "ema"}),
+        ("convnet-middle", "convnet-late", FORGERY_KEYS | {"lr", "epochs"}),
+        ("convnet-late", "convnet", FORGERY_KEYS | {"lr", "epochs", "seed", "quantise"}),
     ],
 )
-def test_each_stage_of_the_embedded_detector_goes_on_from_the_one_before(before, after, differ):
+def test_each_stage_of_convnet_differs_from_the_one_before_as_intended(before, after, differ):
     first, second = (load_recipe(None, name).to_json() for name in (before, after))
     assert {name for name in first | second if second.get(name) != first.get(name)} == differ
 
 
-def test_two_stages_redraw_faces_and_the_last_alone_is_quantised():
+def test_two_stages_redraw_faces_and_only_the_last_is_quantised():
     stages = [load_recipe(None, f"convnet{stage}") for stage in ("-start", "-middle", "-late", "")]
     for stage in stages:
         redrawn = ["redraw", "redraw"] if stage.redraws else []
@@ -203,7 +203,7 @@ def test_two_stages_redraw_faces_and_the_last_alone_is_quantised():
     assert [stage.quantise for stage in stages] == [False, False, False, True]
 
 
-def test_every_recipe_says_what_to_expect():
+def test_every_recipe_has_its_expected_results():
     for name in packaged_recipes():
         text = (files("deepscan.training") / "recipes" / f"{name}.yaml").read_text()
         if name != "compact":

@@ -1,4 +1,4 @@
-"""SAM: a step of its base optimiser, by the gradient of the worst weights nearby."""
+"""SAM: steps of the base optimiser with the gradient at the worst nearby weights."""
 
 import pytest
 import torch
@@ -21,10 +21,10 @@ def trained(base, rho):
     network, inputs, targets = problem()
     sam = SAM(base(network.parameters()), rho)
     for _ in range(5):
-        for end in (sam.ascend, sam.descend):
+        for half_step in (sam.ascend, sam.descend):
             sam.base.zero_grad()
             nn.functional.mse_loss(network(inputs), targets).backward()
-            end()
+            half_step()
     return network
 
 
@@ -53,15 +53,15 @@ def test_a_step_on_a_quadratic_by_hand():
 
     gradients()
     sam.ascend()
-    # One rounding of float32 each.
+    # One float32 rounding each.
     assert (x.item(), y.item()) == pytest.approx((3.3, 1.4), rel=1e-6)
     gradients()
     sam.descend()
-    # There g = (3.3, 5.6), and the step is taken from (3, 1).
+    # There g = (3.3, 5.6), and the step starts from (3, 1).
     assert (x.item(), y.item()) == pytest.approx((3 - 0.33, 1 - 0.56), rel=1e-6)
 
 
-def test_weights_return_bit_by_bit_and_what_has_no_gradient_stays():
+def test_weights_are_restored_exactly_and_those_without_gradient_do_not_change():
     network, inputs, _ = problem()
     network[0].weight.requires_grad_(False)
     before = [value.detach().clone() for value in network.parameters()]
@@ -75,7 +75,7 @@ def test_weights_return_bit_by_bit_and_what_has_no_gradient_stays():
         assert torch.equal(value, origin)
 
 
-def test_a_gradient_of_zero_moves_nothing():
+def test_a_zero_gradient_does_not_change_the_weights():
     weight = torch.ones(2, requires_grad=True)
     sam = SAM(torch.optim.SGD([weight], 0.1), rho=0.5)
     (weight * 0).sum().backward()

@@ -1,4 +1,4 @@
-"""The choice of an epoch: by which crops it is made, and that it is the best epoch that comes back."""
+"""The choice of the best epoch: the crops it uses, and the network that is returned."""
 
 import dataclasses
 
@@ -14,43 +14,43 @@ from tests.training.conftest import CPU
 
 @pytest.fixture
 def filmed(crops):
-    """Four crops a video, two videos a group: figures of crops and of videos are not the same."""
+    """Four crops per video and two videos per group, so that metrics of crops and videos differ."""
     videos = tuple(f"video-{row // 8}" for row in range(96))
     return dataclasses.replace(crops, videos=videos, groups=tuple(f"group-{row // 8}" for row in range(96)))
 
 
 @pytest.mark.parametrize("frames", [0, 2])
-def test_the_crops_that_choose_are_the_first_half(recipe, filmed, tmp_path, monkeypatch, frames):
+def test_the_epoch_is_chosen_on_the_first_half_of_the_crops(recipe, filmed, tmp_path, monkeypatch, frames):
     short = dataclasses.replace(recipe, epochs=1, frames={"train": 0, "val": frames})
-    judged, scores = [], CropSource.scores
+    calls, scores = [], CropSource.scores
 
-    def told(source, network, rows):
-        judged.append(rows)
+    def spy(source, network, rows):
+        calls.append(rows)
         return scores(source, network, rows)
 
-    monkeypatch.setattr(CropSource, "scores", told)
+    monkeypatch.setattr(CropSource, "scores", spy)
     train(short, filmed, tmp_path, processes=CPU)
     choosing, reported = halves(filmed, frames)
-    (rows,) = judged
+    (rows,) = calls
     assert rows[:, 0].tolist() == choosing.tolist()
     assert rows[:, 1].tolist() == filmed.labels[choosing].tolist()
     assert not set(rows[:, 0]) & set(reported)
 
 
 @pytest.mark.parametrize(("select", "best"), [("auc", 1), ("video_auc", 2)])
-def test_the_epoch_that_comes_back_is_the_best_one(recipe, filmed, tmp_path, monkeypatch, select, best):
+def test_the_best_epochs_network_is_returned(recipe, filmed, tmp_path, monkeypatch, select, best):
     labels = filmed.labels[halves(filmed)[0]]
     fakes = np.flatnonzero(labels)
-    # Every crop on its wrong side; all on their right one but for those of one video; one crop of each fake
-    # so far on it that the videos' means are right, and the others wrong.
+    # All crops wrong; all right except those of one video; all wrong except one crop of each fake video,
+    # whose score is so high that the videos' means are right.
     outcomes = [1.0 - labels, np.where(labels, 1, 0.2), np.where(labels, 0, 0.2), 1.0 - labels]
     outcomes[1][fakes[:4]] = 0
     outcomes[2][fakes[::4]] = 1
-    seen = []
+    states = []
 
     def scores(source, network, rows):
-        seen.append({name: value.clone() for name, value in network.state_dict().items()})
-        return outcomes[len(seen) - 1]
+        states.append({name: value.clone() for name, value in network.state_dict().items()})
+        return outcomes[len(states) - 1]
 
     monkeypatch.setattr(CropSource, "scores", scores)
     chosen = dataclasses.replace(recipe, epochs=4, select=select, frames={"train": 0, "val": 0})
@@ -60,15 +60,16 @@ def test_the_epoch_that_comes_back_is_the_best_one(recipe, filmed, tmp_path, mon
     assert [row["video_auc"] for row in progress.history] == pytest.approx([0, auc, 1, 0])
     assert progress.best == progress.history[best][select]
     same = [
-        all(torch.equal(value, state[name]) for name, value in network.state_dict().items()) for state in seen
+        all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+        for state in states
     ]
     assert same == [epoch == best for epoch in range(4)]
 
 
-def test_figure_u_of_the_half_that_chooses_can_choose(recipe, filmed, tmp_path, monkeypatch):
+def test_figure_u_can_choose_the_epoch(recipe, filmed, tmp_path, monkeypatch):
     choosing, _ = halves(filmed)
     groups = sorted({filmed.groups[row] for row in choosing})
-    # Only the first group's fakes are of a method, and its reals of an origin, that training has not seen.
+    # Only the first group has a method and an origin that are not in training.
     new = [
         name == groups[0] and split == "val" for name, split in zip(filmed.groups, filmed.splits, strict=True)
     ]
@@ -87,7 +88,7 @@ def test_figure_u_of_the_half_that_chooses_can_choose(recipe, filmed, tmp_path, 
     assert progress.best == 1
 
 
-def test_figure_u_cannot_choose_where_nothing_is_unseen(recipe, filmed, tmp_path):
+def test_figure_u_cannot_choose_if_nothing_is_unseen(recipe, filmed, tmp_path):
     chosen = dataclasses.replace(recipe, epochs=1, select="unseen_auc")
     with pytest.raises(UsageError, match="unseen_auc"):
         train(chosen, filmed, tmp_path, processes=CPU)

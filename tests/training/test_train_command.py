@@ -1,4 +1,4 @@
-"""`deepscan train`: what it needs, what it says, what it leaves."""
+"""`deepscan train`: requirements, output and files."""
 
 import sys
 
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def data(tmp_path, monkeypatch, crops):
-    """A data set whose pictures have been cropped already."""
+    """A data set whose pictures have already been cropped."""
     folder = tmp_path / "data"
     folder.mkdir()
     files = [f"{row}.png" for row in range(96)]
     for name in files:
         (folder / name).write_bytes(b"")
     write_index(folder / "faces.csv", crops, files, source="DFDC")
-    monkeypatch.setattr(session, "prepare_crops", lambda *given, **named: crops)
+    monkeypatch.setattr(session, "prepare_crops", lambda *args, **kwargs: crops)
     return folder
 
 
@@ -53,7 +53,7 @@ def tiny(data, tmp_path):
     ]
 
 
-def test_it_leaves_a_model_folder_and_says_where(tiny, tmp_path):
+def test_it_writes_a_model_folder_and_prints_its_path(tiny, tmp_path):
     done = _run("--progress", "plain", *tiny)
     assert done.exit_code == 0, done.exception
     assert done.stdout.startswith(f"{tmp_path / 'made'}  auc ")
@@ -73,8 +73,8 @@ def test_resuming_a_finished_run_publishes_the_same_model(tiny, tmp_path):
     done = _run("--progress", "none", *tiny, "--resume")
     assert done.exit_code == 0, done.exception
     assert done.stderr == ""
-    again = load_card(tmp_path / "made")
-    assert (again.files["torch"], again.golden, again.calibration) == (
+    second = load_card(tmp_path / "made")
+    assert (second.files["torch"], second.golden, second.calibration) == (
         first.files["torch"],
         first.golden,
         first.calibration,
@@ -83,7 +83,7 @@ def test_resuming_a_finished_run_publishes_the_same_model(tiny, tmp_path):
 
 
 @pytest.mark.usefixtures("quick_publishing")
-def test_the_card_names_the_command_but_not_how_often_it_was_begun(tiny, tmp_path, monkeypatch):
+def test_the_card_has_the_command_without_resume_and_finish(tiny, tmp_path, monkeypatch):
     words = ["deepscan", "train", "--out", "my model", "--resume", "--finish", "epochs=2"]
     monkeypatch.setattr(sys, "argv", words)
     assert _run("--progress", "none", *tiny).exit_code == 0
@@ -91,21 +91,21 @@ def test_the_card_names_the_command_but_not_how_often_it_was_begun(tiny, tmp_pat
     assert trained["command"] == "deepscan train --out 'my model' epochs=2"
 
 
-def test_without_data_it_says_what_to_put_where(tmp_path):
+def test_without_data_the_hint_says_what_to_put_where(tmp_path):
     error = _run("--data", tmp_path).exception
     assert isinstance(error, MissingError)
     assert str(tmp_path) in error.hint
     assert "faces.csv" in error.hint
 
 
-def test_a_slip_is_a_usage_error_with_a_remedy(tmp_path):
+def test_a_misspelt_key_is_a_usage_error_with_a_hint(tmp_path):
     error = _run("--data", tmp_path, "epoch=3").exception
     assert isinstance(error, UsageError)
     assert "epochs" in error.hint
 
 
 @pytest.mark.parametrize("module", ["torch", "sklearn"])
-def test_without_the_extra_it_names_it(monkeypatch, tmp_path, module):
+def test_without_the_extra_the_hint_names_it(monkeypatch, tmp_path, module):
     monkeypatch.setitem(sys.modules, module, None)
     error = _run("--data", tmp_path).exception
     assert isinstance(error, MissingError)

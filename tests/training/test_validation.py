@@ -1,4 +1,4 @@
-"""What counts as unseen in training, and how votes are made."""
+"""Which crops are unseen in training, and mean votes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def _picture(label, split, origin="", method="", source="S"):
     return LabelledPicture(Path("a.jpg"), label, "g", split, source, "v", origin=origin, method=method)
 
 
-def test_what_no_row_of_train_has_is_unseen():
+def test_methods_and_origins_that_training_lacks_are_unseen():
     seen = SeenInTraining.of(
         [
             _picture(1, "train", "a", "old"),
@@ -27,12 +27,12 @@ def test_what_no_row_of_train_has_is_unseen():
         methods=("old", "new", "none", *"----"),
         origins=("c", "a", "a", "a", "b", "c", "DFDC"),
     )
-    # A fake counts by its method, a real by its origin, from which a fake is enough to know it.
+    # Fakes are compared by method, reals by origin; a training fake is enough to know an origin.
     assert seen.unseen(crops).tolist() == [False, True, True, False, False, True, False]
 
 
 def test_a_vote_is_the_mean_of_a_group_and_label():
-    voted = mean_votes(np.array([0, 1, 0, 1]), np.array([0.1, 0.8, 0.3, 0.9]), ["a", "a", "a", "b"])
-    assert voted.labels.tolist() == [0, 1, 1]
-    np.testing.assert_allclose(voted.scores, [0.2, 0.8, 0.9])
-    assert voted.groups == ("a", "a", "b")
+    votes = mean_votes(np.array([0, 1, 0, 1]), np.array([0.1, 0.8, 0.3, 0.9]), ["a", "a", "a", "b"])
+    assert votes.labels.tolist() == [0, 1, 1]
+    np.testing.assert_allclose(votes.scores, [0.2, 0.8, 0.9])
+    assert votes.groups == ("a", "a", "b")
