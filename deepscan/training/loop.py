@@ -22,7 +22,7 @@ from deepscan.training.batches import arrange
 from deepscan.training.optimiser import UNSTABLE_HINT, learning_rate
 from deepscan.training.processes import DeferredSignals, Processes, deferred_signals
 from deepscan.training.recipe import Recipe
-from deepscan.training.run import TrainingRun, begin_run
+from deepscan.training.run import TrainingRun, start_run
 from deepscan.training.run_files import BEST, LAST, Log, TrainingProgress
 from deepscan.training.validation import choosing_figures
 
@@ -98,7 +98,7 @@ def train(
         MissingError: The checkpoint to resume from or the backbone's weights are missing.
     """
     with _one_thread_in_opencv():
-        run = begin_run(recipe, crops, folder, processes, cache, redrawers, on_features)
+        run = start_run(recipe, crops, folder, processes, cache, redrawers, on_features)
         if resume or finish:
             run.progress = run_files.restore_checkpoint(
                 folder / LAST, run.network, run.average, run.train_step.optimiser, run.identity
@@ -124,7 +124,7 @@ def _epochs(run: TrainingRun, on_step: OnStep | None) -> None:
             )
             if run.processes.first:
                 if improved:
-                    run_files.save_best(folder / BEST, run.kept)
+                    run_files.save_best(folder / BEST, run.evaluated)
                 assert open_log is not None
                 open_log.epoch(sum(int(past["steps"]) for past in run.progress.history), run.progress.history)
             run.save()
@@ -220,10 +220,10 @@ def _means(sums: Mapping[str, tuple[float, int]]) -> dict[str, float]:
 
 def _validate(run: TrainingRun) -> dict[str, float]:
     """Return the metrics of the validation crops; each process scores its share."""
-    run.processes.share_buffers(run.kept)
+    run.processes.share_buffers(run.evaluated)
     rank, count = run.processes.rank, run.processes.count
-    run.kept.eval()
-    shares = run.processes.gather(run.source.scores(run.kept, run.choosing[rank::count]))
+    run.evaluated.eval()
+    shares = run.processes.gather(run.source.scores(run.evaluated, run.choosing[rank::count]))
     scores = np.empty(len(run.choosing))
     for process, share in enumerate(shares):
         scores[process::count] = share

@@ -56,7 +56,7 @@ class TrainingRun:
     progress: TrainingProgress = field(default_factory=lambda: TrainingProgress(0, 0, -math.inf, ()))
 
     @property
-    def kept(self) -> Network:
+    def evaluated(self) -> Network:
         """The network that is validated and published: the averaged one, if there is one."""
         return self.network if self.average is None else self.average
 
@@ -78,7 +78,7 @@ class TrainingRun:
             )
 
 
-def begin_run(
+def start_run(
     recipe: Recipe,
     crops: CropSet,
     folder: Path,

@@ -69,9 +69,9 @@ def save_checkpoint(
     Raises:
         DeepscanError: The file cannot be written.
     """
-    tensors = {f"network.{name}": value for name, value in kept(network).items()}
+    tensors = {f"network.{name}": value for name, value in trained_state(network).items()}
     if average is not None:
-        tensors |= {f"average.{name}": value for name, value in kept(average).items()}
+        tensors |= {f"average.{name}": value for name, value in trained_state(average).items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
     metadata = {**asdict(progress), "identity": identity}
@@ -84,7 +84,7 @@ def save_best(path: Path, network: nn.Module) -> None:
     Raises:
         DeepscanError: The file cannot be written.
     """
-    write_tensors(path, kept(network), {"format": "pt"})
+    write_tensors(path, trained_state(network), {"format": "pt"})
 
 
 def load_best(path: Path, network: nn.Module) -> None:
@@ -101,7 +101,7 @@ def load_best(path: Path, network: nn.Module) -> None:
     _load(path, network, load_file(path))
 
 
-def kept(network: nn.Module) -> dict[str, Tensor]:
+def trained_state(network: nn.Module) -> dict[str, Tensor]:
     """Return the weights that a checkpoint contains: all except those of a frozen backbone."""
     state = network.state_dict()
     if isinstance(network, FrozenNetwork):
@@ -111,7 +111,7 @@ def kept(network: nn.Module) -> dict[str, Tensor]:
 
 def _load(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     state = network.state_dict()
-    unchanged = {name: value for name, value in state.items() if name not in kept(network)}
+    unchanged = {name: value for name, value in state.items() if name not in trained_state(network)}
     try:
         network.load_state_dict({**unchanged, **tensors})
     except RuntimeError as error:
