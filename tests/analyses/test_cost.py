@@ -110,7 +110,7 @@ def test_a_convolutional_network_is_counted_and_has_no_formula(tmp_path: Path) -
     backbone = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
     card = model("fft", tmp_path, backbone=backbone)
     assert [item.of for item in count_operations(card)] == ["counted"]
-    with pytest.raises(UsageError, match="blocks of a transformer"):
+    with pytest.raises(UsageError, match="transformer blocks"):
         multiply_adds(weightless_network("fft", card.network))
 
 

@@ -31,7 +31,7 @@ def test_an_exported_model_gives_the_same_scores(tmp_path):
     ("arguments", "word"),
     [
         (("--model", DEFAULT_MODEL, "--to", "pickle"), "'pickle' is not one of 'onnx'"),
-        (("--model", "mtcnn"), "no detector"),
+        (("--model", "mtcnn"), "not a detector"),
         (("--model", DEFAULT_MODEL, "--precision", "int8"), "fitted to crops"),
         (("--model", DEFAULT_MODEL, "--precision", "int3"), "not one of 'fp32', 'int8'"),
         (("--model", DEFAULT_MODEL, "--data", "x"), "for --precision int8"),
