@@ -16,6 +16,7 @@ from deepscan.training.session import Session, check_recipe, run_training
 from tests.training.conftest import CPU, Interruption, write_index
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_publishing")]
+
 CALLBACKS = dict.fromkeys(("on_crops", "on_autoencoders", "on_features"), lambda *args: None)
 
 
