@@ -116,7 +116,7 @@ def test_a_journal_of_a_version_without_face_filter_is_not_resumed(scan):
         "scan", video, "--model", MODEL, "--frames", "2", "--device", "cpu", "--resume", "--out", scan
     )
     (error, _) = ran.refused(ExitCode.CONTRACT)
-    assert "begun otherwise: by a version without face filter; by a version without looks" in error
+    assert "it was made by a version without face filter; it was made by a version without looks" in error
 
 
 def test_a_journal_without_the_face_filters_threshold_is_not_resumed(scan):
@@ -129,7 +129,7 @@ def test_a_journal_without_the_face_filters_threshold_is_not_resumed(scan):
         "scan", video, "--model", MODEL, "--frames", "2", "--device", "cpu", "--resume", "--out", scan
     )
     (error, _) = ran.refused(ExitCode.CONTRACT)
-    assert "begun otherwise: by a version that did not state face_filter.least" in error
+    assert "it was made by a version that did not record face_filter.least" in error
 
 
 def test_report_reads_a_journal(scan):
