@@ -12,11 +12,17 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 import deepscan
+from deepscan.cli.options import PrecisionName
+from deepscan.devices import DEVICES, FACE_DEVICES
+from deepscan.engines import ENGINES
 from deepscan.errors import UsageError
+from deepscan.faces.finder import FINDERS
+from deepscan.media.decoders import DECODERS
 from deepscan.scanning.options import ScanOptions
 from tests import toy
 from tests.command import SAMPLES, run_python
@@ -94,6 +100,21 @@ def test_the_defaults_are_those_of_the_command():
     assert set(options) - set(own) == {"also", "evidence", "quality"}
     shared = set(options) & set(own)
     assert {name: own[name].default for name in shared} == {name: options[name] for name in shared}
+
+
+def test_the_choices_of_its_arguments_are_those_there_are():
+    hints = get_type_hints(deepscan.scan)
+    choices = {
+        "faces": FINDERS.names,
+        "faces_device": FACE_DEVICES,
+        "decoder": ("auto", *DECODERS.names),
+        "engine": ("auto", *ENGINES.names),
+        "device": DEVICES,
+        "precision": get_args(PrecisionName),
+    }
+    assert {name: set(get_args(hints[name])) for name in choices} == {
+        name: set(names) for name, names in choices.items()
+    }
 
 
 def test_it_gives_the_records_of_the_command_twice_in_one_process(scan, model, tmp_path):
