@@ -75,8 +75,8 @@ def claims(store: Mapping[str, Any], state: str | None) -> dict[str, Any]:
     manifest = store.get("manifests", {}).get(store.get("active_manifest"), {})
     signature = manifest.get("signature_info") or {}
     generators = [
-        " ".join(filter(None, (_text(each.get("name")), _text(each.get("version")))))
-        for each in manifest.get("claim_generator_info") or ()
+        " ".join(filter(None, (_text(generator.get("name")), _text(generator.get("version")))))
+        for generator in manifest.get("claim_generator_info") or ()
     ]
     return {
         "state": (state or "unknown").lower(),
@@ -94,15 +94,15 @@ def claims(store: Mapping[str, Any], state: str | None) -> dict[str, Any]:
 def _actions(manifest: Mapping[str, Any]) -> Iterator[str]:
     for assertion in manifest.get("assertions") or ():
         if str(assertion.get("label", "")).startswith("c2pa.actions"):
-            for each in (assertion.get("data") or {}).get("actions") or ():
-                source = _text(each.get("digitalSourceType")).rsplit("/", 1)[-1]
-                yield _text(each.get("action")) + (f" ({source})" if source else "")
+            for action in (assertion.get("data") or {}).get("actions") or ():
+                source = _text(action.get("digitalSourceType")).rsplit("/", 1)[-1]
+                yield _text(action.get("action")) + (f" ({source})" if source else "")
 
 
 def _problems(store: Mapping[str, Any]) -> Iterator[str]:
     active = (store.get("validation_results") or {}).get("activeManifest") or {}
-    for each in (*(active.get("failure") or ()), *(store.get("validation_status") or ())):
-        yield _text(each.get("code"))
+    for problem in (*(active.get("failure") or ()), *(store.get("validation_status") or ())):
+        yield _text(problem.get("code"))
 
 
 def _text(value: Any) -> str:

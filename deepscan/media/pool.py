@@ -142,7 +142,7 @@ class DecodePool:
             if task is None or left is None or left > 0:
                 continue
             LOG.warning(
-                "decoding process %d gave no answer in time and is killed: %r",
+                "decoding process %d did not answer in time and is killed: %r",
                 process.pid,
                 os.fsdecode(task.job.path),
             )

@@ -53,7 +53,7 @@ class Walk:
     def others(self, container: InputContainer, chosen: VideoStream) -> list[VideoStream]:
         """Return the other video streams that have more than one picture."""
         streams = self.moving(container)
-        return [each for each in streams if each is not chosen and len(self.packets[each.index]) > 1]
+        return [stream for stream in streams if stream is not chosen and len(self.packets[stream.index]) > 1]
 
 
 def walk(container: InputContainer) -> Walk:

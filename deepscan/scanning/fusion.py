@@ -140,7 +140,7 @@ def select_model(record: Mapping[str, Any], model: str) -> dict[str, Any]:
     Raises:
         UsageError: The record has no scores of that model.
     """
-    by_name = {each["name"]: dict(each) for each in record.get("models", ())}
+    by_name = {entry["name"]: dict(entry) for entry in record.get("models", ())}
     only = record["model"] or {}
     if model not in (by_name or {only.get("name")}):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The record of one video: a JSON object a line, the same whatever writes it."""
+"""Build the record of one video: a JSON object on one line."""
 
 import json
 import math
@@ -19,28 +19,28 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class RecordLine:
-    """What is known of one video when its scan has ended.
+    """Everything that is known about a video when its scan has ended.
 
     Attributes:
-        path: Absolute, links not followed, encoded as the file system has it.
+        path: Absolute path as bytes, with links not resolved.
         status: `ok`, or why there is no score.
         detail: One line for a status other than `ok`, else empty.
         run: Identifier of the run, see `run.json`.
-        sha256: Of the file as it was before decoding, None where it could not be read.
-        size: In bytes, None where it could not be read.
+        sha256: SHA-256 of the file before decoding, None if it could not be read.
+        size: Size of the file in bytes, None if it could not be read.
         warnings: What weakens the outcome although the status is `ok`.
         verdict: None unless the status is `ok` and there is a detector.
-        score: Probability of fake in [0, 1]; None likewise.
+        score: Probability of fake in [0, 1], None likewise.
         calibrated: Whether the score is calibrated.
-        tracks: One for each person.
-        frames: One for each face, and one for each frame without any.
-        shots: One for each run of sampled frames without a cut between them.
+        tracks: One entry per person.
+        frames: One entry per face, and one per frame without a face.
+        shots: One entry per run of sampled frames without a cut between them.
         media: Facts about the file and the decoder used.
         model: Name and weights of the model, None without one; with several, their common name.
-        models: Of several models what each says, as `model` is of one, with its verdict, score and whether
+        models: With several models, an entry like `model` for each, with its verdict, its score and whether
             that is calibrated.
-        pictures: Those kept beside the records (`scanning.pictures`), None where none were asked for.
-        started: When its scan began, UTC.
+        pictures: Pictures stored next to the records (`scanning.pictures`), None if none were requested.
+        started: Time at which its scan began, UTC.
         seconds: Stage -> seconds.
     """
 
@@ -72,7 +72,7 @@ class RecordLine:
         if self.status != "ok" and not self.detail:
             raise ValueError(f"a video with status {self.status!r} needs a detail that says why")
         if self.score is not None and not (math.isfinite(self.score) and 0 <= self.score <= 1):
-            raise ValueError(f"a score is in [0, 1], not {self.score}")
+            raise ValueError(f"a score must be in [0, 1], not {self.score}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the record with its keys in the order of the contract."""
@@ -103,12 +103,12 @@ class RecordLine:
 
 
 def dump_line(record: Mapping[str, Any]) -> str:
-    """Return a record as one line of JSON that any reader takes: ASCII, no bare NaN."""
+    """Return a record as one line of JSON that every parser accepts: ASCII, without NaN."""
     return json.dumps(record, allow_nan=False, separators=(",", ":"))
 
 
 def path_fields(path: bytes) -> tuple[str, str | None]:
-    """Return a path as text and, only where that text is not the path, its bytes in hexadecimal."""
+    """Return a path as text and, only if the text does not represent it exactly, its bytes in hexadecimal."""
     try:
         return path.decode("utf-8"), None
     except UnicodeDecodeError:

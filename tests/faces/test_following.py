@@ -29,7 +29,7 @@ class Finder:
     def redetect_near(self, images, known):
         numbers = [int(image[0, 0, 0]) for image in images]
         self.followed += [
-            (number, [int(each.box[0]) for each in faces])
+            (number, [int(face.box[0]) for face in faces])
             for number, faces in zip(numbers, known, strict=True)
         ]
         return [None if number in self.lost else [face(number)] for number in numbers]
@@ -40,7 +40,7 @@ def frames(*numbers, apart=0.1):
 
 
 def placed(found):
-    return [[int(each.box[0]) for each in faces] for faces in found]
+    return [[int(face.box[0]) for face in faces] for faces in found]
 
 
 def test_some_frames_are_searched_and_the_others_follow_the_one_before():

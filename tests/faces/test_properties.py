@@ -1,4 +1,4 @@
-"""Alignment and suppression hold for any points and boxes, not only for those of the other tests."""
+"""Test alignment and suppression with arbitrary points and boxes."""
 
 import numpy as np
 from hypothesis import given

@@ -280,7 +280,7 @@ def test_the_page_can_be_used_with_a_screen_reader_and_a_keyboard(tmp_path):
     assert {"main", "header"} <= {tag for tag, _ in made.tags}
     pictures = re.findall(r'<svg[^>]*role="img"[^>]*>\s*(?:<title>)?', made.source)
     assert pictures
-    assert all("aria-label=" in each or each.endswith("<title>") for each in pictures)
+    assert all("aria-label=" in tag or tag.endswith("<title>") for tag in pictures)
     assert "Scores over time: 2 faces" in made.source, "a chart has a text alternative"
     assert all(attrs.get("scope") == "col" for attrs in made.all("th"))
     pressed = [attrs["aria-pressed"] for attrs in made.all("button")]

@@ -18,7 +18,7 @@ __all__ = ["folder", "out"]
 
 def jpegs(page, tag="image"):
     images = (attrs.get("href") or "" for attrs in page.all(tag))
-    return [base64.b64decode(each.partition(",")[2]) for each in images if each.startswith("data:image/jpeg")]
+    return [base64.b64decode(href.partition(",")[2]) for href in images if href.startswith("data:image/jpeg")]
 
 
 def write(out, **more):
@@ -36,7 +36,7 @@ def test_the_page_shows_each_picture_of_the_scan_once(out):
     shown = [attrs["aria-label"] for attrs in page.all("svg") if "photo" in (attrs.get("class") or "")]
     tracks = sum(len(record["tracks"]) for record in records(out))
     for label, times in (("The whole frame", 1), ("The face as the model saw it", 1), ("Patches", 3)):
-        assert sum(each.startswith(label) for each in shown) == times * MAX_FACES * tracks
+        assert sum(text.startswith(label) for text in shown) == times * MAX_FACES * tracks
     # A picture that is drawn twice is stored once.
     names = {attrs["id"] for attrs in page.all("image") if "id" in attrs}
     uses = {attrs["href"] for attrs in page.all("use")}
@@ -47,9 +47,11 @@ def test_the_page_shows_each_picture_of_the_scan_once(out):
 
 def test_the_box_is_where_the_record_has_the_face(out):
     page, _ = write(out)
-    record = next(each for each in records(out) if "two_persons" in each["path"])
+    record = next(record for record in records(out) if "two_persons" in record["path"])
     boxes = [tuple(float(attrs[key]) for key in ("x", "y")) for attrs in page.all("rect", **{"class": "own"})]
-    pictured = {(each["index"], each["track"]) for each in record["pictures"] if each["kind"] == "face"}
+    pictured = {
+        (picture["index"], picture["track"]) for picture in record["pictures"] if picture["kind"] == "face"
+    }
     for line in record["frames"]:
         if (line["index"], line["track"]) in pictured:
             assert tuple(line["box"][:2]) in boxes
@@ -70,7 +72,7 @@ def test_a_changed_picture_is_not_shown(out):
     assert "was changed" in warning
     assert warning.partition(": ")[0] == changed["path"]
     assert path.read_bytes() not in jpegs(page)
-    others = [each for record in records(out)[1:] for each in record["pictures"]]
+    others = [picture for record in records(out)[1:] for picture in record["pictures"]]
     assert len(jpegs(page)) == len(others)
     assert "No pictures: picture" in page.words
 

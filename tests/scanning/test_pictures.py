@@ -179,7 +179,9 @@ def test_only_pictured_faces_are_explained_and_scores_do_not_change(folder, tmp_
     for plain, seen in zip(records(tmp_path / "plain.jsonl"), records(folder / "out.jsonl"), strict=True):
         assert "pictures" not in plain
         assert plain["score"] == pytest.approx(seen["score"], abs=1e-6)
-        pictured = {(each["index"], each["track"]) for each in seen["pictures"] if each["kind"] == "face"}
+        pictured = {
+            (picture["index"], picture["track"]) for picture in seen["pictures"] if picture["kind"] == "face"
+        }
         explained = {
             (line["index"], line["track"]) for line in seen["frames"] if line.get("explanation") is not None
         }
@@ -261,9 +263,9 @@ def test_models_with_different_crops_have_their_own_pictures(folder, tmp_path):
     options = ScanOptions(model=str(folder / "toy"), also=(str(wide),), frames=1, evidence=True)
     run_scan([os.fsencode(folder / "videos" / ODD)], options, ScanOutput(out))
     (record,) = records(out)
-    faces = [each for each in record["pictures"] if each["kind"] == "face"]
-    assert [(each["models"], each["width"]) for each in faces] == [(["toy"], 64), (["wide"], 96)]
-    assert len({each["file"] for each in record["pictures"]}) == 3
+    faces = [picture for picture in record["pictures"] if picture["kind"] == "face"]
+    assert [(picture["models"], picture["width"]) for picture in faces] == [(["toy"], 64), (["wide"], 96)]
+    assert len({picture["file"] for picture in record["pictures"]}) == 3
     write_page(out, tmp_path / "out.html", most=1)
     page = Page(tmp_path / "out.html")
     assert "the face, as seen by wide" in page.words
@@ -304,9 +306,11 @@ def test_an_interrupted_run_may_have_pictures_without_a_record(out):
     gone, *rest = records(out)
     out.write_text("".join(json.dumps(record) + "\n" for record in rest))
     (out.with_suffix(".pictures") / "holiday.jpg").write_bytes(b"x")
-    found = [each for each in verify_run(out).findings if ".pictures/" in each.subject]
-    assert [each.subject for each in found if each.kind == "mismatch"] == ["out.pictures/holiday.jpg"]
-    assert sum(each.kind == "unchecked" for each in found) == len(gone["pictures"])
+    found = [finding for finding in verify_run(out).findings if ".pictures/" in finding.subject]
+    assert [finding.subject for finding in found if finding.kind == "mismatch"] == [
+        "out.pictures/holiday.jpg"
+    ]
+    assert sum(finding.kind == "unchecked" for finding in found) == len(gone["pictures"])
 
 
 def test_verify_reads_no_file_outside_the_folder(out):

@@ -1,4 +1,4 @@
-"""A journal that was cut at any byte has every whole line and no torn one."""
+"""Test that a journal cut at any byte keeps every complete line and no incomplete one."""
 
 import json
 import os
