@@ -164,7 +164,7 @@ def two_videos(path: Path) -> Path:
 
 
 def joined_twice(path: Path) -> Path:
-    """Write a stream of frames 0 to 29, then one of 100 to 129 whose time stamps begin again."""
+    """Write a stream of frames 0 to 29, then one of 100 to 129 whose timestamps begin again."""
     codec = "mpeg2video" if path.suffix == ".mpg" else "libx264"
     parts = [
         video(
