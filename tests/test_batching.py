@@ -150,3 +150,20 @@ def test_what_a_failed_batch_held_is_given_back_before_the_next_try():
 
     assert AdaptiveBatcher(8).run(stage, [1] * 8) == [1] * 8
     assert len(alive) > 3
+
+
+def test_a_larger_portion_is_tried_after_64_that_passed():
+    stage, portions = Stage(4), AdaptiveBatcher(16)
+    # Four portions of 4 have passed when this one has.
+    portions.run(stage, [1] * 16)
+    stage.room = 100
+    for passed in range(5, 64):
+        portions.run(stage, [1] * 4)
+        assert portions.size == 4, f"after {passed}"
+    portions.run(stage, [1] * 4)
+    assert portions.size == 8
+    for _ in range(63):
+        portions.run(stage, [1] * 8)
+    assert portions.size == 8
+    portions.run(stage, [1] * 8)
+    assert portions.size == 16
