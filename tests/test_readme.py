@@ -91,6 +91,7 @@ def test_its_record_is_one_of_the_sample_videos():
     assert record["score"] >= CARD.calibration.fake
 
 
+@pytest.mark.slow
 def test_its_python_runs(monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(ROOT)
