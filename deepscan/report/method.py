@@ -10,6 +10,7 @@ from deepscan.report.run_info import RunInfo
 from deepscan.report.sentences import DRAWS
 from deepscan.scanning import runfile
 from deepscan.scanning.output import ScanOutput
+from deepscan.scanning.summary import counted
 
 #: Limits of every scan, whatever its model.
 _LIMITS = (
@@ -73,7 +74,8 @@ def describe_method(records: Path, info: RunInfo, decoders: Mapping[str, int], w
     steps: tuple[str, ...] = ()
     if info.described:
         steps = tuple(_steps(runfile.read(ScanOutput(records).run), info, decoders))
-    warnings = [f"Videos with warnings, which are shown next to them: {warned}."] if warned else []
+    have = "has" if warned == 1 else "have"
+    warnings = [f"{counted(warned, 'video')} {have} warnings, shown with the verdict."] if warned else []
     own = [f"{model.name} is not for: {use}." for model in info.models.values() for use in model.not_for]
     return MethodText(steps, tuple(_rates(info)), tuple(_validation(info)), (*_LIMITS, *own, *warnings))
 
