@@ -119,7 +119,7 @@ def evaluate(
     require(("sklearn", "matplotlib"), "eval", "evaluating")
     from deepscan.cli.eval_modes import make_request, measure_given, measure_model
     from deepscan.cli.eval_view import EvalView
-    from deepscan.evaluation.scan_records import read_given
+    from deepscan.evaluation.scan_records import read_scores_or_records
     from deepscan.scanning.options import ScanOptions
 
     countings = COUNTED if counting == "both" else (counting,)
@@ -133,7 +133,7 @@ def evaluate(
             "vote": vote,
             **({"model": named} if named else {}),
         }
-        found = read_given(scores, records, labels, where or (), vote, named)
+        found = read_scores_or_records(scores, records, labels, where or (), vote, named)
         measure_given(found, protocol, sets, countings, missing, available, settings, out, view)
         return
     card = load_card(model)

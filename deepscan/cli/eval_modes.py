@@ -77,7 +77,7 @@ def measure_given(
     report = report_scores(
         given,
         missing=missing,  # type: ignore[arg-type]  # one of the option's choices
-        ways=[COUNTINGS.get(name) for name in countings],
+        countings=[COUNTINGS.get(name) for name in countings],
         protocol=named,
         row=row,
         available=available,

@@ -1,4 +1,4 @@
-"""Compares two detectors on the same samples: the difference of their AUCs, and its significance."""
+"""Compares two detectors on the same samples: the difference of their AUCs and its significance."""
 
 import math
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class DeLong:
     Attributes:
         first: AUC of the first scores.
         second: AUC of the second scores.
-        difference: First minus second, with its interval by the normal distribution.
+        difference: First minus second, with its interval under a normal approximation.
         error: Standard error of the difference.
-        p: Two-sided p-value of the difference; None if it is undefined (a standard error of 0, but a
+        p: Two-sided p-value of the difference; None if undefined (a standard error of 0 with a non-zero
             difference).
     """
 
@@ -33,7 +33,7 @@ class DeLong:
     p: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the test as in reports."""
+        """Return the test in the format of reports."""
         return {
             "auc": [round(self.first, 4), round(self.second, 4)],
             "difference": round(self.difference.value, 4),
@@ -44,50 +44,50 @@ class DeLong:
 
 
 def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = 0.95) -> DeLong:
-    """Return DeLong's test of the AUCs of two scores of the same samples.
+    """Test the difference of the AUCs of two detectors on the same samples, after DeLong.
 
     DeLong, DeLong and Clarke-Pearson, "Comparing the Areas under Two or More Correlated Receiver Operating
-    Characteristic Curves" (Biometrics 1988), by midranks as Sun and Xu, "Fast Implementation of DeLong's
-    Algorithm" (IEEE Signal Processing Letters 2014). The samples are assumed to be
-    independent.
+    Characteristic Curves" (Biometrics 1988), computed with midranks after Sun and Xu, "Fast Implementation of
+    DeLong's Algorithm" (IEEE Signal Processing Letters 2014). The samples are assumed to be independent.
 
     Args:
         labels: 0 for real, 1 for fake, at least two of each, shape (N,).
         first: Probability of fake, shape (N,).
-        second: The same by another detector, shape (N,).
-        level: Share of chance's differences inside the interval.
+        second: Probability of fake from the other detector, shape (N,).
+        level: Confidence level of the interval.
 
     Raises:
-        UsageError: See `metrics.binary.check_samples`, or there is one sample only of a class.
+        UsageError: See `metrics.binary.check_samples`, or a class has only one sample.
     """
     from scipy.stats import norm
 
-    truth, one = check_samples(labels, first)
-    _, other = check_samples(labels, second)
+    truth, first_rows = check_samples(labels, first)
+    _, second_scores = check_samples(labels, second)
     fakes = int(truth.sum())
     reals = len(truth) - fakes
     if min(fakes, reals) < 2:
         raise UsageError(
-            f"{reals} real and {fakes} fake samples say nothing of chance", "compare on two or more of each"
+            f"{reals} real and {fakes} fake samples are too few to test a difference",
+            "compare on at least two of each",
         )
-    parts = [_placements(truth, scores) for scores in (one, other)]
-    aucs = [float(of_fakes.mean()) for of_fakes, _ in parts]
-    # The difference is itself a mean of differences, over fakes and over reals.
+    placements = [_placements(truth, scores) for scores in (first_rows, second_scores)]
+    aucs = [float(of_fakes.mean()) for of_fakes, _ in placements]
+    # The difference is the mean of pairwise differences, over fakes and over reals.
     variances = [
-        float(np.var(parts[0][side] - parts[1][side], ddof=1)) / count
+        float(np.var(placements[0][side] - placements[1][side], ddof=1)) / count
         for side, count in enumerate((fakes, reals))
     ]
     error, difference = math.sqrt(sum(variances)), aucs[0] - aucs[1]
-    # Placements are fractions of counts, summed in floating point: what is left of nothing is nothing.
+    # Placements are fractions summed in floating point, so treat a tiny error as 0.
     if error < 1e-12:
         error, p = 0.0, 1.0 if abs(difference) < 1e-12 else None
     else:
         p = float(2 * norm.sf(abs(difference) / error))
-    reach = float(norm.ppf((1 + level) / 2)) * error
+    half_width = float(norm.ppf((1 + level) / 2)) * error
     return DeLong(
         aucs[0],
         aucs[1],
-        Interval(difference, max(-1.0, difference - reach), min(1.0, difference + reach), level),
+        Interval(difference, max(-1.0, difference - half_width), min(1.0, difference + half_width), level),
         error,
         p,
     )
@@ -96,7 +96,7 @@ def delong(labels: ArrayLike, first: ArrayLike, second: ArrayLike, level: float 
 def _placements(
     truth: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of reals below each fake, and of fakes above each real, ties counted half."""
+    """Return the share of reals below each fake and of fakes above each real; ties count half."""
     from scipy.stats import rankdata
 
     fake = truth == 1
@@ -117,22 +117,22 @@ def bootstrap_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Return the difference of two AUCs with its percentile bootstrap interval, both on the same draws.
+    """Return the difference of two AUCs with its percentile bootstrap interval, paired by draw.
 
     Args:
         labels: 0 or 1, shape (N,).
         first: Probability of fake, shape (N,).
-        second: The same by another detector, shape (N,).
+        second: Probability of fake from the other detector, shape (N,).
         groups: Group of each sample, shape (N,); whole groups are drawn with replacement.
         rounds: Number of draws.
-        level: Share of the draws between the bounds.
-        seed: Of the draws.
+        level: Confidence level: the share of the draws between the bounds.
+        seed: Seed of the draws.
 
     Raises:
-        UsageError: See `metrics.binary.check_samples`, or the groups are not one a sample.
+        UsageError: See `metrics.binary.check_samples`, or the number of groups is not N.
     """
-    truth, one = check_samples(labels, first)
-    rankings = RankedSamples(truth, one), RankedSamples(truth, check_samples(labels, second)[1])
+    truth, first_rows = check_samples(labels, first)
+    rankings = RankedSamples(truth, first_rows), RankedSamples(truth, check_samples(labels, second)[1])
 
     def difference(weights: NDArray[np.int32]) -> float:
         return rankings[0].roc_curve(weights).auc() - rankings[1].roc_curve(weights).auc()
@@ -147,16 +147,16 @@ class Comparison:
     """Two detectors on the samples that both scored.
 
     Attributes:
-        of: What a sample is: `video` or `frame`.
-        fakes: Fakes that both have scored.
-        reals: Reals that both have scored.
-        only_first: Samples that the second file lacks.
-        only_second: Samples that the first file lacks.
-        unscored_first: Samples of both files to which the first gives no score.
-        unscored_second: The same of the second.
+        of: Kind of samples: `video` or `frame`.
+        fakes: Number of fakes that both scored.
+        reals: Number of reals that both scored.
+        only_first: Number of samples missing from the second file.
+        only_second: Number of samples missing from the first file.
+        unscored_first: Number of samples in both files without a score in the first.
+        unscored_second: Number of samples in both files without a score in the second.
         test: DeLong's test.
-        groups: How many groups the samples are of.
-        resampled: The difference resampled by group, None where all are of one.
+        groups: Number of groups.
+        resampled: The difference with its bootstrap interval by group; None with a single group.
     """
 
     of: str
@@ -171,7 +171,7 @@ class Comparison:
     resampled: Interval | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the comparison as in reports."""
+        """Return the comparison in the format of reports."""
         return {
             "of": self.of,
             "n": self.fakes + self.reals,
@@ -193,21 +193,21 @@ def compare(
     rounds: int = 1000,
     seed: int = 0,
 ) -> Comparison:
-    """Return how two detectors differ on the samples that both scored.
+    """Compare two detectors on the samples that both scored.
 
-    Samples are the same where data set, kind, split and name agree, as far as both files state them. Groups
-    are those of the first file, or else of the second; where neither states any, each video is its own.
+    Samples are matched by data set, kind, split and name, as far as both files have these columns. Groups
+    come from the first file, or else from the second; without any, each video is its own group.
 
     Args:
         first: Scores of one detector.
-        second: Scores of another.
-        of: What a sample is; frames are averaged over their `video`, or held against each other one by one.
+        second: Scores of the other.
+        of: Kind of samples; with `video`, frame scores are averaged per video.
         rounds: Number of draws for the interval by group.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
-        UsageError: Labels contradict each other, names do not identify the samples, or the samples that
-            both scored lack a class.
+        UsageError: Labels conflict, names do not identify the samples, or the samples that both scored lack
+            a class.
     """
     sides = (by_video(first), by_video(second)) if of == "video" else (first, second)
     names = [
@@ -215,19 +215,25 @@ def compare(
         for name in (VIDEO_KEY if of == "video" else FRAME_KEY)
         if name == "label" or all(getattr(side, name).has_values for side in sides)
     ]
-    one, two = (_places(side, names, number) for side, number in zip(sides, ("first", "second"), strict=True))
-    _check_labels(one.keys() - two.keys(), two.keys() - one.keys(), names.index("label"))
-    shared = [key for key in one if key in two]
+    first_rows, second_rows = (
+        _rows_by_key(side, names, number) for side, number in zip(sides, ("first", "second"), strict=True)
+    )
+    _check_labels(
+        first_rows.keys() - second_rows.keys(), second_rows.keys() - first_rows.keys(), names.index("label")
+    )
+    shared = [key for key in first_rows if key in second_rows]
     if not shared:
         raise UsageError(
-            f"the two files have no {of} in common",
-            f"name {of}, data set, kind and split alike in both files",
+            f"the two files have no {of}s in common",
+            f"use the same names of {of}s, data sets, kinds and splits in both files",
         )
-    left, right = sides[0].take(_rows(one, shared)), sides[1].take(_rows(two, shared))
+    left, right = sides[0].take(_rows(first_rows, shared)), sides[1].take(_rows(second_rows, shared))
     missing = np.isnan(left.scores), np.isnan(right.scores)
-    both = np.flatnonzero(~(missing[0] | missing[1]))
-    labels, scores = left.labels[both], (left.scores[both], right.scores[both])
-    groups = (right if right.group.has_values and not left.group.has_values else left).groups()[both]
+    scored_by_both = np.flatnonzero(~(missing[0] | missing[1]))
+    labels, scores = left.labels[scored_by_both], (left.scores[scored_by_both], right.scores[scored_by_both])
+    groups = (right if right.group.has_values and not left.group.has_values else left).groups()[
+        scored_by_both
+    ]
     number = len(np.unique(groups))
     resampled = None
     test = delong(labels, *scores)
@@ -237,8 +243,8 @@ def compare(
         of,
         int(labels.sum()),
         int((labels == 0).sum()),
-        len(one) - len(shared),
-        len(two) - len(shared),
+        len(first_rows) - len(shared),
+        len(second_rows) - len(shared),
         int(missing[0].sum()),
         int(missing[1].sum()),
         test,
@@ -247,36 +253,35 @@ def compare(
     )
 
 
-def _places(scores: Scores, names: list[str], file: str) -> dict[tuple[str, ...], int]:
+def _rows_by_key(scores: Scores, names: list[str], file: str) -> dict[tuple[str, ...], int]:
     columns = [
         scores.labels.astype(str).tolist() if name == "label" else getattr(scores, name).texts()
         for name in names
     ]
-    places: dict[tuple[str, ...], int] = {}
+    row_of: dict[tuple[str, ...], int] = {}
     for row, key in enumerate(zip(*columns, strict=True)):
-        if key in places:
+        if key in row_of:
             raise UsageError(
-                f"{key[names.index('video')]!r} is in the {file} file more than once, and only "
-                f"{', '.join(names)} are stated by both",
-                "give both files the columns dataset, kind and frame, or unique names of videos",
+                f"{key[names.index('video')]!r} occurs more than once in the {file} file, and both files "
+                f"have only the columns {', '.join(names)}",
+                "add the columns dataset, kind and frame to both files, or use unique names of videos",
             )
-        places[key] = row
-    return places
+        row_of[key] = row
+    return row_of
 
 
-def _rows(places: dict[tuple[str, ...], int], keys: list[tuple[str, ...]]) -> NDArray[np.int64]:
-    return np.array([places[key] for key in keys], dtype=np.int64)
+def _rows(row_of: dict[tuple[str, ...], int], keys: list[tuple[str, ...]]) -> NDArray[np.int64]:
+    return np.array([row_of[key] for key in keys], dtype=np.int64)
 
 
-def _check_labels(one: set[tuple[str, ...]], two: set[tuple[str, ...]], label: int) -> None:
-    """Refuse samples without a partner that would have one but for their labels."""
-    other = {(*key[:label], *key[label + 1 :]) for key in two}
-    contrary = sorted(key for key in one if (*key[:label], *key[label + 1 :]) in other)
-    if contrary:
-        name = "/".join(part for column, part in enumerate(contrary[0]) if part and column != label)
-        label_name = LABEL_NAMES[int(contrary[0][label])]
+def _check_labels(first_rows: set[tuple[str, ...]], second_rows: set[tuple[str, ...]], label: int) -> None:
+    """Raise if unmatched samples differ from each other only in their labels."""
+    second_scores = {(*key[:label], *key[label + 1 :]) for key in second_rows}
+    conflicts = sorted(key for key in first_rows if (*key[:label], *key[label + 1 :]) in second_scores)
+    if conflicts:
+        name = "/".join(part for column, part in enumerate(conflicts[0]) if part and column != label)
+        label_name = LABEL_NAMES[int(conflicts[0][label])]
         raise UsageError(
-            f"the two files contradict each other in {len(contrary)} labels: "
-            f"{name!r} is {label_name} in the first",
+            f"{len(conflicts)} labels differ between the two files: {name!r} is {label_name} in the first",
             "compare scores of the same samples, with the same labels",
         )

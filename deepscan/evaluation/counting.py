@@ -1,4 +1,4 @@
-"""Countings: which frames are scored, which of them make up a video, and which metrics are taken."""
+"""Countings: which frames are scored, how they are grouped into videos, and which metrics are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,22 +14,22 @@ from deepscan.evaluation.scores import Scores, by_video, mean_by
 from deepscan.metrics.binary import METRICS, PUBLISHED_METRICS, Measure
 from deepscan.registry import Registry
 
-#: What makes frames those of one video: `full`, its data set, kind and name; `parent`, the name of the folder
-#: that they lie in; `parent2`, that and the name of the folder above it.
+#: What identifies the video of a frame: `full`, data set, kind and name; `parent`, the name of its folder;
+#: `parent2`, the names of its folder and of the parent folder.
 VideoKey = Literal["full", "parent", "parent2"]
 
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """How frames are sampled and aggregated into videos, and what is measured.
+    """How frames are sampled and aggregated into videos, and which metrics are computed.
 
     Attributes:
-        name: As `--counting` takes it.
-        sampling: Which frames of a video are scored, if it has more than are wanted.
+        name: The value of `--counting`.
+        sampling: Which frames of a video are scored if it has more than requested.
         video_key: What identifies the video of a frame.
-        per_video: The metrics that are also given per video; all if None.
-        measures: The metrics, by the names of `METRICS`.
-        explained: A paragraph for the reader of a report.
+        per_video: Metrics that are also computed per video; None for all.
+        measures: The metrics, by their names in `METRICS`.
+        explained: An explanation for readers of a report.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Counting:
     measures: Mapping[str, Measure]
     explained: str
 
-    def levels(self, figure: str) -> tuple[Level, ...]:
-        """Return the levels at which a metric is given, by its name in `METRICS`."""
-        by_video = self.per_video is None or figure in self.per_video
+    def levels(self, metric: str) -> tuple[Level, ...]:
+        """Return the levels at which a metric is computed, given its name in `METRICS`."""
+        by_video = self.per_video is None or metric in self.per_video
         return ("frame", "video") if by_video else ("frame",)
 
 
@@ -52,10 +52,10 @@ _TABLE = (
         video_key="full",
         per_video=None,
         measures=METRICS,
-        explained="Corrected counting, which is what the papers describe: where a video has more frames "
-        "than are asked for, they are taken evenly from its first to its last. The frames of a video are "
-        "those that share its data set, its kind and its name, so that two videos never count as one. A "
-        "video's score is the mean of its frames' scores. Every figure is given per frame and per video.",
+        explained="Corrected counting, as the papers describe it: if a video has more frames than "
+        "requested, they are sampled evenly from the first to the last. The frames of a video are those "
+        "with the same data set, kind and name, so that two videos are never merged. A video's score is "
+        "the mean of its frames' scores. Every metric is computed per frame and per video.",
     ),
     Counting(
         name="as-published",
@@ -63,47 +63,47 @@ _TABLE = (
         video_key="parent",
         per_video=frozenset({"auc"}),
         measures=PUBLISHED_METRICS,
-        explained="As-published counting, which is what DeepfakeBench does, for figures that can stand "
-        "beside published ones: where a video has more frames than are asked for, the first ones are "
-        "taken, not an even spread. Frames make a video when the folders that they lie in have the same "
-        "name (--video-key parent; parent2 asks it of the folder above, too), so that videos of one name "
-        "merge, such as 000_003 of the four manipulations of FaceForensics++; where reals and fakes "
-        "merge, the video counts as real. Only the AUC is given per video; accuracy (at 0.5), equal error "
-        "rate and average precision are given per frame, the equal error rate without looking at the "
-        "thresholds inside straight runs of the ROC curve. Two things no counting makes alike: published "
-        "figures are of the epoch that did best on each test set, and DeepfakeBench finds faces with dlib.",
+        explained="As-published counting, as in DeepfakeBench, for comparison with published results: if a "
+        "video has more frames than requested, the first ones are used instead of an even sample. Frames "
+        "belong to the same video if their folders have the same name (--video-key parent; with parent2, "
+        "the parent folders too), so videos of the same name are merged, such as 000_003 of the four "
+        "manipulations of FaceForensics++; if reals and fakes are merged, the video counts as real. Only "
+        "the AUC is computed per video; accuracy (at 0.5), equal error rate and average precision are "
+        "computed per frame, the equal error rate without the thresholds inside straight segments of the "
+        "ROC curve. Two differences remain under any counting: published results come from the best epoch "
+        "on each test set, and DeepfakeBench finds faces with dlib.",
     ),
 )
 #: Name -> counting.
-COUNTINGS: Registry[Counting] = Registry("way to count", {way.name: __name__ for way in _TABLE})
-for _way in _TABLE:
-    COUNTINGS.register(_way.name)(_way)
+COUNTINGS: Registry[Counting] = Registry("counting", {counting.name: __name__ for counting in _TABLE})
+for _counting in _TABLE:
+    COUNTINGS.register(_counting.name)(_counting)
 
 
-def sample(frames: int, wanted: int, sampling: Sampling) -> NDArray[np.int64]:
-    """Return which frames of a video are scored, in order, shape (min(frames, wanted),).
+def sample(frames: int, limit: int, sampling: Sampling) -> NDArray[np.int64]:
+    """Return the indices of the frames of a video to score, ascending, shape (min(frames, limit),).
 
     Args:
-        frames: Number of its frames.
-        wanted: Number to score at most; 0 for all.
-        sampling: `even` from the first to the last, fractions cut off, as DeepfakeBench's own extraction of
-            frames does it; or the `first`.
+        frames: Number of frames of the video.
+        limit: Maximum number of frames to score; 0 for all.
+        sampling: `even` from the first to the last, rounded down as in DeepfakeBench's frame extraction; or
+            the `first`.
     """
-    taken = min(frames, wanted or frames)
+    count = min(frames, limit or frames)
     if sampling == "first":
-        return np.arange(taken, dtype=np.int64)
-    return np.linspace(0, frames - 1, taken).astype(np.int64)
+        return np.arange(count, dtype=np.int64)
+    return np.linspace(0, frames - 1, count).astype(np.int64)
 
 
 def videos_of(frames: Scores, rule: VideoKey) -> Scores:
-    """Return video scores from frame scores; a merged video takes the columns of its first frame.
+    """Average frame scores into video scores; a merged video has the columns of its first frame.
 
     Args:
         frames: Scores of frames.
-        rule: What makes a video.
+        rule: What identifies a video.
 
     Raises:
-        UsageError: The rule asks for more folders than a frame's path has.
+        UsageError: The rule needs more folders than a frame's path has.
     """
     if rule == "full":
         return by_video(frames)
@@ -115,10 +115,10 @@ def videos_of(frames: Scores, rule: VideoKey) -> Scores:
         if len(folders) < parts:
             raise UsageError(
                 f"the path {frames.folder.names[code]!r} has too few folders for --video-key {rule}",
-                "count with --video-key full",
+                "use --video-key full",
             )
         of_folder[code] = videos.setdefault(tuple(folders[-parts:]), len(videos))
     of_frame = of_folder[frames.folder.codes]
-    # The benchmark cuts the mean of the labels to a whole number: one real frame makes the video real.
+    # The benchmark truncates the mean label to an integer, so one real frame makes the video real.
     real = np.isin(of_frame, of_frame[frames.labels == 0])
     return mean_by(replace(frames, labels=np.where(real, 0, 1)), of_frame)

@@ -1,4 +1,4 @@
-"""The frame scores that an evaluation writes, video by video, so that a killed run can resume."""
+"""The journal of an evaluation: frame scores, written video by video, so that a killed run can resume."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from deepscan.errors import ContractError, UsageError
 from deepscan.evaluation.scores import Scores, parse
 from deepscan.files import AppendFile, write_error
 
-#: `frames` is how many lines the video has: its last one tells that it is whole.
+#: `frames` is the number of lines of the video, which tells whether it is complete.
 JOURNAL_COLUMNS = (
     *("dataset", "kind", "label", "split", "video", "group"),
     *("frames", "frame", "path", "status", "score"),
@@ -22,42 +22,42 @@ JOURNAL_COLUMNS = (
 _HEADER = ",".join(JOURNAL_COLUMNS).encode("ascii") + b"\n"
 #: What identifies a video: data set, kind, split and name.
 FaceVideoKey = tuple[str, str, str, str]
-#: Why a frame has no score, and why a video has none.
+#: Default status of a frame and of a video without a score.
 UNREADABLE, NO_FRAMES = "unreadable", "no_frames"
 
 
 def face_video_key(video: FaceVideo) -> FaceVideoKey:
-    """Return what identifies a video in a journal."""
+    """Return the key of a video in a journal."""
     return video.dataset, video.kind, video.split, video.name
 
 
 class FrameJournal(AppendFile):
-    """Appends the scores of frames to a CSV file, video by video; a context manager.
+    """Context manager that appends frame scores to a CSV file, video by video.
 
-    Whatever a crash leaves of its last video is cut off when the journal is opened again. Two runs at once
-    are for the caller to prevent (`files.exclusive_lock`).
+    An incomplete last video, after a crash, is truncated when the journal is opened again. The caller must
+    prevent concurrent runs (`files.exclusive_lock`).
 
     Args:
         path: The file.
-        resume: Whether to go on with the file, if it is there; else it must not be.
+        resume: Whether to continue an existing file; without it, the file must not exist.
 
     Attributes:
-        done: The videos that the file holds, as `face_video_key` has them.
+        done: Keys of the videos in the file, from `face_video_key`.
 
     Raises:
-        ContractError: The file is no such journal, or was changed.
-        UsageError: It is there and not to be gone on with.
-        DeepscanError: It cannot be written.
+        ContractError: The file is not a journal, or was modified.
+        UsageError: The file exists, and `resume` is not set.
+        DeepscanError: The file cannot be written.
     """
 
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.done: set[FaceVideoKey] = set()
         if not resume and path.exists():
-            raise UsageError(f"{path} is there already", "go on with it by --resume, or name another folder")
+            raise UsageError(f"{path} already exists", "continue it with --resume, or choose another folder")
         end = 0
         try:
             if path.exists():
-                for key, offset in _whole(path):
+                for key, offset in _complete_videos(path):
                     self.done.add(key)
                     end = offset
                 end = min(end, path.stat().st_size)
@@ -78,31 +78,40 @@ class FrameJournal(AppendFile):
         group: str = "",
         status: str = "",
     ) -> None:
-        """Write the scores of a video and have them in the file.
+        """Append the scores of a video and flush them to the file.
 
         Args:
             video: The video.
-            frames: Numbers of the frames, from 0 in the video's list, shape (F,); none at all for a video
-                that has none, which is written as one line without a score.
+            frames: Indices of the frames in the video's list, shape (F,); empty for a video without frames,
+                which is written as one line without a score.
             scores: Probability of fake, NaN for a frame without a score, shape (F,).
-            group: What the video was made from, if that is known.
-            status: Why frames, or the video, have no score; `UNREADABLE`, or `NO_FRAMES`, where empty.
+            group: Source footage of the video, if known.
+            status: Reason for missing scores; empty for `UNREADABLE` or `NO_FRAMES`.
 
         Raises:
-            UsageError: The video is in the file, or a name cannot be written on one line.
-            ValueError: Frames and scores differ in number.
-            DeepscanError: There is no room for it.
+            UsageError: The video is in the file already, or a name has a line break.
+            ValueError: The numbers of frames and scores differ.
+            DeepscanError: The file cannot be written.
         """
         key = face_video_key(video)
         if key in self.done:
-            raise UsageError(f"{self.path} has the scores of {'/'.join(key)}", "give every video once")
+            raise UsageError(
+                f"{self.path} already has the scores of {'/'.join(key)}", "list every video once"
+            )
         numbers, values = np.asarray(frames, dtype=np.int64).tolist(), np.asarray(scores, dtype=np.float64)
-        named = (video.dataset, video.kind, video.label, video.split, video.name, group)
-        lacking = status or UNREADABLE
+        columns = (video.dataset, video.kind, video.label, video.split, video.name, group)
+        missing_status = status or UNREADABLE
         rows = [
-            (*named, len(numbers), number, video.frames[number], lacking if np.isnan(score) else "ok", score)
+            (
+                *columns,
+                len(numbers),
+                number,
+                video.frames[number],
+                missing_status if np.isnan(score) else "ok",
+                score,
+            )
             for number, score in zip(numbers, values.tolist(), strict=True)
-        ] or [(*named, 1, "", "", status or NO_FRAMES, np.nan)]
+        ] or [(*columns, 1, "", "", status or NO_FRAMES, np.nan)]
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerows((*row, "" if np.isnan(score) else repr(score)) for *row, score in rows)
@@ -113,18 +122,18 @@ class FrameJournal(AppendFile):
 
 
 def read_frames(path: Path) -> Scores:
-    """Return the scores of the whole videos of a journal; a video that was broken off is left out.
+    """Return the scores of the complete videos of a journal.
 
     Raises:
-        ContractError: The file is no such journal, or was changed.
-        UsageError: It cannot be read, or holds no video.
+        ContractError: The file is not a journal, or was modified.
+        UsageError: The file cannot be read, or has no videos.
     """
     try:
-        end = max((offset for _, offset in _whole(path)), default=0)
+        end = max((offset for _, offset in _complete_videos(path)), default=0)
         with path.open("rb") as file:
             return parse(_lines(file, end), path, spaces=True)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name the journal of an evaluation")
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "give the journal of an evaluation")
 
 
 def _lines(file: IO[bytes], end: int) -> Iterator[str]:
@@ -137,9 +146,9 @@ def _lines(file: IO[bytes], end: int) -> Iterator[str]:
         yield line.decode("utf-8", "surrogateescape")
 
 
-def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
-    """Yield each whole video of a journal, and the offset of its end."""
-    offset, left = 0, 0
+def _complete_videos(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
+    """Yield each complete video of a journal, with the offset of its end."""
+    offset, remaining = 0, 0
     current: FaceVideoKey | None = None
     seen: set[FaceVideoKey] = set()
     with path.open("rb") as file:
@@ -147,13 +156,13 @@ def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
         if header != _HEADER:
             if _HEADER.startswith(header):
                 return
-            raise ContractError(f"{path} is no journal of this version", "name another folder")
+            raise ContractError(f"{path} is not a journal of this version", "choose another folder")
         offset = len(header)
 
         def complete() -> Iterator[str]:
             nonlocal offset
             for line in file:
-                # What a crash tore off.
+                # A crash may have cut the last line.
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
@@ -163,17 +172,17 @@ def _whole(path: Path) -> Iterator[tuple[FaceVideoKey, int]]:
             try:
                 dataset, kind, _, split, video, _, frames, *_ = row
                 key = (dataset, kind, split, video)
-                if not left:
-                    current, left = key, int(frames)
-                sound = key == current and key not in seen and left > 0
+                if not remaining:
+                    current, remaining = key, int(frames)
+                valid = key == current and key not in seen and remaining > 0
             except ValueError:
-                sound = False
-            if not sound:
+                valid = False
+            if not valid:
                 raise ContractError(
-                    f"{path}, line {number}, does not follow from what stands above it",
-                    "the file was changed: restore it, or begin anew in another folder",
+                    f"{path}, line {number}, does not continue the lines above it",
+                    "the file was modified: restore it, or start over in another folder",
                 )
-            left -= 1
-            if not left:
+            remaining -= 1
+            if not remaining:
                 seen.add(key)
                 yield key, offset

@@ -1,4 +1,4 @@
-"""All metrics of a set of scores, with the reason if one is undefined, and the samples without a score."""
+"""All metrics of a set of scores, with reasons for undefined ones, and the handling of missing scores."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ class Measurement:
 
     Attributes:
         metric: Its name in `METRICS`.
-        n: How many samples.
-        groups: In how many groups.
+        n: Number of samples.
+        groups: Number of groups.
         value: The value; None if undefined.
-        interval: Bootstrap interval by group; None without a value, or if a class has one group only.
-        reason: Why value or interval is missing; empty otherwise.
+        interval: Bootstrap interval by group; None without a value, or if a class has a single group.
+        reason: Reason for a missing value or interval; empty otherwise.
     """
 
     metric: str
@@ -41,7 +41,7 @@ class Measurement:
             raise ValueError(f"{self.metric} without an interval needs a reason")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as in cards and reports, to four digits."""
+        """Return it in the format of cards and reports, rounded to four digits."""
         return {
             "metric": self.metric,
             "value": None if self.value is None else round(self.value, 4),
@@ -63,27 +63,27 @@ def measure_all(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[Measurement]:
-    """Return all metrics of scores, in the order of `METRICS`.
+    """Compute all metrics of scores, in the order of `METRICS`.
 
     Args:
         labels: 0 for real, 1 for fake, shape (N,); one class, or none, is allowed.
         raw: Probability of fake, shape (N,).
         groups: Group of each sample, length N; None if each is its own group.
-        calibration: Of the model; without it, metrics of calibrated scores are undefined.
-        measures: The metrics, by the names of `METRICS`.
+        calibration: Calibration of the model; without it, metrics of calibrated scores are undefined.
+        measures: The metrics, by their names in `METRICS`.
         rounds: Number of draws for the intervals.
-        level: Share of the draws between an interval's bounds.
-        seed: Of the draws.
+        level: Confidence level of the intervals.
+        seed: Seed of the draws.
 
     Raises:
-        UsageError: Labels, scores and groups differ in length, or are out of range.
+        UsageError: Labels, scores and groups differ in length, or a value is out of range.
     """
     truth = np.asarray(labels)
     if truth.shape == (0,):
-        return [Measurement(name, 0, 0, None, None, "there are no samples") for name in measures]
+        return [Measurement(name, 0, 0, None, None, "no samples") for name in measures]
     truth, probabilities = check_samples(truth, raw, both_classes=False)
-    of = np.arange(len(truth)) if groups is None else np.asarray(groups)
-    number = len(np.unique(of))
+    group_of = np.arange(len(truth)) if groups is None else np.asarray(groups)
+    number = len(np.unique(group_of))
     scores = {"raw": probabilities}
     if calibration is not None:
         scores["calibrated"] = scores["threshold"] = calibrate(probabilities, calibration)
@@ -92,19 +92,19 @@ def measure_all(
     reasons: dict[str, str] = {}
     for name, metric in metrics.items():
         if measures[name].needs not in scores:
-            reasons[name] = "the scores come without a calibration"
+            reasons[name] = "the scores have no calibration"
             continue
         try:
             values[name] = metric(truth, scores[measures[name].needs])
         except UsageError as error:
             reasons[name] = error.message
     intervals: dict[str, Interval] = {}
-    alone = _of_one_group(truth, of)
-    for needed, taken in scores.items() if not alone else ():
+    no_interval = _of_one_group(truth, group_of)
+    for needed, values_of in scores.items() if not no_interval else ():
         names = [name for name in values if measures[name].needs == needed]
-        asked = [metrics[name] for name in names]
-        drawn = bootstrap_all(asked, truth, taken, of, rounds=rounds, level=level, seed=seed)
-        intervals |= dict(zip(names, drawn, strict=True))
+        selected = [metrics[name] for name in names]
+        options = bootstrap_all(selected, truth, values_of, group_of, rounds=rounds, level=level, seed=seed)
+        intervals |= dict(zip(names, options, strict=True))
     return [
         Measurement(
             name,
@@ -112,17 +112,17 @@ def measure_all(
             number,
             values.get(name),
             intervals.get(name),
-            "" if name in intervals else reasons.get(name, alone),
+            "" if name in intervals else reasons.get(name, no_interval),
         )
         for name in measures
     ]
 
 
 def _of_one_group(truth: NDArray[np.int64], groups: NDArray[Any]) -> str:
-    """Return why groups cannot be resampled; empty if they can."""
+    """Return the reason why groups cannot be resampled; empty if they can."""
     for label, name in enumerate(("reals", "fakes")):
         if len(np.unique(groups[truth == label])) == 1:
-            return f"all {name} are of one group: there is nothing to resample"
+            return f"all {name} are in one group, so they cannot be resampled"
     return ""
 
 
@@ -132,38 +132,38 @@ def measure_kinds(
     kinds: Sequence[str],
     groups: Sequence[str] | NDArray[np.int64],
     calibration: Calibration | None = None,
-    **drawn: Any,
+    **options: Any,
 ) -> dict[str, list[Measurement]]:
-    """Return the metrics of each kind of fake against all reals.
+    """Compute the metrics of each kind of fake against all reals.
 
     Args:
         labels: 0 or 1, shape (N,).
         raw: Probability of fake, shape (N,).
         kinds: Kind of each sample, such as `FF-DF`, length N; those of reals are ignored.
         groups: Group of each sample, length N.
-        calibration: As `measure_all` takes it.
-        drawn: As `measure_all` takes `measures`, `rounds`, `level` and `seed`.
+        calibration: See `measure_all`.
+        options: `measures`, `rounds`, `level` and `seed` of `measure_all`.
 
     Raises:
         UsageError: See `measure_all`.
     """
-    named, of, figures = np.asarray(kinds), np.asarray(groups), {}
-    for kind in dict.fromkeys(named[labels == 1].tolist()):
-        rows = (labels == 0) | (named == kind)
-        figures[str(kind)] = measure_all(labels[rows], raw[rows], of[rows], calibration, **drawn)
-    return figures
+    kind_of, group_of, measurements = np.asarray(kinds), np.asarray(groups), {}
+    for kind in dict.fromkeys(kind_of[labels == 1].tolist()):
+        rows = (labels == 0) | (kind_of == kind)
+        measurements[str(kind)] = measure_all(labels[rows], raw[rows], group_of[rows], calibration, **options)
+    return measurements
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coverage:
-    """Which samples have a score, and how those without one count.
+    """The samples that have a score, and the treatment of those without.
 
     Attributes:
-        policy: `exclude`: they are left out; `as-real`: they score 0; `as-fake`: they score 1.
-        n: How many samples there are.
-        scored: How many of them have a score.
+        policy: Samples without a score are left out (`exclude`), score 0 (`as-real`) or 1 (`as-fake`).
+        n: Number of samples.
+        scored: Number of samples with a score.
         missing: Reason for a missing score -> number of samples.
-        rows: Positions of the samples to measure, shape (M,).
+        rows: Indices of the samples to measure, shape (M,).
         scores: Their scores, shape (M,).
     """
 
@@ -185,21 +185,22 @@ class Coverage:
 
 
 def cover(scores: ArrayLike, statuses: Sequence[str] = (), missing: Missing = "exclude") -> Coverage:
-    """Return the samples to measure if some have no score, and their number.
+    """Apply a policy for missing scores, and count them by reason.
 
     Args:
         scores: Probability of fake, NaN for a sample without a score, shape (N,).
-        statuses: Reason of each missing score, length N, or empty if unknown; those of scored samples are
-            ignored.
-        missing: How samples without a score count.
+        statuses: Reason of each missing score, length N, or empty if unknown; ignored for scored samples.
+        missing: Policy for samples without a score; see `Coverage`.
 
     Raises:
-        UsageError: There is no such way to count them.
+        UsageError: The policy is unknown.
     """
     require_choice("missing", (missing,), get_args(Missing))
     values = np.asarray(scores, dtype=np.float64)
-    without = np.isnan(values)
-    why = Counter(statuses[row] if len(statuses) else "no_score" for row in np.flatnonzero(without).tolist())
-    rows = np.flatnonzero(~without) if missing == "exclude" else np.arange(len(values))
-    filled = np.where(without, 1.0 if missing == "as-fake" else 0.0, values)
-    return Coverage(missing, len(values), int((~without).sum()), dict(why), rows, filled[rows])
+    unscored = np.isnan(values)
+    reasons = Counter(
+        statuses[row] if len(statuses) else "no_score" for row in np.flatnonzero(unscored).tolist()
+    )
+    rows = np.flatnonzero(~unscored) if missing == "exclude" else np.arange(len(values))
+    filled = np.where(unscored, 1.0 if missing == "as-fake" else 0.0, values)
+    return Coverage(missing, len(values), int((~unscored).sum()), dict(reasons), rows, filled[rows])

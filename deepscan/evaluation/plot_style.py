@@ -1,4 +1,4 @@
-"""What all figures share: their size, colours and type, their legend, and how they are written."""
+"""Shared style of all figures: size, colours, fonts, legends, and the way they are saved."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 Side = Literal["outside lower center", "outside upper center"]
 #: Pixels per inch, and the width of every figure in inches.
 DPI, WIDTH = 150, 7.0
-#: Okabe and Ito's colours, which people who see few colours tell apart; their yellow is lost on white.
+#: The colour-blind safe palette of Okabe and Ito, without yellow, which is invisible on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-#: Lines of one colour differ by their dashes, points also by their shape.
+#: Lines of the same colour differ in their dashes, points also in their markers.
 DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#888888"
-#: What the user's own settings of matplotlib do not change. A name may hold a dollar sign: it is no formula.
+#: Style that overrides the user's settings of matplotlib. Names may have dollar signs, so math is disabled.
 STYLE: Mapping[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -41,21 +41,21 @@ STYLE: Mapping[str, Any] = {
 
 
 def styled() -> AbstractContextManager[None]:
-    """Return the context in which figures are made and written."""
+    """Return the style context for making and saving figures."""
     return style.context(["default", dict(STYLE)])
 
 
 def new_figure(height: float) -> Figure:
-    """Return an empty figure; it belongs to nobody but its holder, as `pyplot` has no part in it.
+    """Return an empty figure that is independent of `pyplot`'s global state.
 
     Args:
-        height: In inches, without its legend.
+        height: Height in inches, without the legend.
     """
     return Figure(figsize=(WIDTH, height), layout="constrained", dpi=DPI)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG; the file tells nothing of time, place or program."""
+    """Save a figure as PNG, without metadata."""
     with styled():
         figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
 
@@ -67,14 +67,14 @@ def add_legend(
     title: str = "",
     side: Side = "outside lower center",
 ) -> None:
-    """Put a legend outside of all axes, where it covers nothing, in as few rows as fit.
+    """Add a legend outside of all axes, in as few rows as fit.
 
     Args:
-        figure: Its layout is constrained; it is made taller by what the legend takes.
-        handles: What is explained.
-        labels: How, one a handle.
-        title: Above all of them.
-        side: Where no label of all axes together is.
+        figure: A figure with constrained layout; its height grows by that of the legend.
+        handles: The artists to explain.
+        labels: Label of each handle.
+        title: Title of the legend.
+        side: A side of the figure without a shared axis label.
     """
     for rows in range(1, len(labels) + 1):
         legend = figure.legend(
@@ -96,14 +96,14 @@ def add_legend(
 def add_maps(
     figure: Figure, panels: Sequence[Axes], maps: Mapping[str, NDArray[Any]], low: float, high: float
 ) -> Colorbar:
-    """Draw what each patch of a crop has, all on one scale of colours, and return the bar beside the maps.
+    """Draw maps of patches on a common colour scale, and return the colour bar.
 
     Args:
-        figure: Its layout is constrained.
-        panels: Where, one a map.
+        figure: A figure with constrained layout.
+        panels: The axes of each map.
         maps: Title -> a value for each patch, shape (G, G).
-        low: Where the colours begin.
-        high: Where they end.
+        low: Lower end of the colour scale.
+        high: Upper end of the colour scale.
     """
     for axes, (title, values) in zip(panels, maps.items(), strict=True):
         image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high)
@@ -117,25 +117,25 @@ def add_maps(
     return bar
 
 
-def shortened(name: str, most: int) -> str:
-    """Return a name of at most so many characters, without its middle if it is longer."""
-    if len(name) <= most:
+def shortened(name: str, limit: int) -> str:
+    """Shorten a name to a maximum length by cutting out its middle."""
+    if len(name) <= limit:
         return name
-    head = (most - 1) // 2
-    return f"{name[:head]}…{name[head + 1 - most :]}"
+    head = (limit - 1) // 2
+    return f"{name[:head]}…{name[head + 1 - limit :]}"
 
 
 def line_of(index: int) -> dict[str, Any]:
-    """Return the look of the line at a place in a legend; 28 differ."""
+    """Return colour and dashes of a line, given its index in the legend; 28 are different."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
 def plain_log(axis: Axis) -> None:
-    """Write the tens of a log axis as plain numbers: its own formulas are not set."""
+    """Label a log axis with plain numbers, since math text is disabled."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def percent(value: float, position: int | None = None) -> str:
-    """Return a fraction in percent, as `FuncFormatter` calls it."""
+    """Format a fraction as a percentage, with the signature of `FuncFormatter`."""
     return f"{value * 100:.3g} %"

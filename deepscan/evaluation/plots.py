@@ -1,6 +1,6 @@
-"""Pictures of figures: ROC curves, robustness, scores, papers beside measurements.
+"""Plots of results: ROC curves, robustness, score distributions, comparison with papers.
 
-`plot_style.save_figure` writes them as PNG, 1050 pixels wide.
+`plot_style.save_figure` saves them as PNG, 1050 pixels wide.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class ScoredSet:
     """A set of samples with their scores.
 
     Attributes:
-        name: What it is called.
+        name: Name of the set.
         labels: 0 for real, 1 for fake, shape (N,).
         scores: Probability of fake in [0, 1], shape (N,).
 
@@ -61,25 +61,26 @@ class ScoredSet:
         object.__setattr__(self, "scores", scores)
 
     def of(self, label: int) -> _Floats:
-        """Return the scores of one class."""
+        """Return the scores of a class."""
         chosen: _Floats = np.asarray(self.scores)[np.asarray(self.labels) == label]
         return chosen
 
 
 def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
-    """Return the ROC curves of sets: whole, and beside it with the low false positive rates spread out.
+    """Plot the ROC curves of sets, on a linear and on a logarithmic axis of false positive rates.
 
-    In the second panel a curve begins at one false positive among its reals: below that they show nothing.
+    On the logarithmic axis, a curve starts at the rate of one false positive, since lower rates are not
+    measurable.
 
     Args:
-        sets: In the order of the legend, which states the AUC of each.
+        sets: The sets, in legend order; the legend has the AUC of each.
 
     Raises:
-        UsageError: There is no set.
+        UsageError: There are no sets.
     """
     from sklearn.metrics import roc_curve
 
-    _refuse_none(sets)
+    _require_items(sets)
     with styled():
         figure = new_figure(3.5)
         whole, low = figure.subplots(1, 2)
@@ -88,9 +89,9 @@ def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
         handles = []
         for index, scored in enumerate(sets):
             false, true, _ = roc_curve(scored.labels, scored.scores)
-            look = line_of(index)
-            handles += whole.plot(false, true, **look)
-            low.plot(*_spread(false, true, max(floor, 1 / len(scored.of(0)))), **look)
+            style = line_of(index)
+            handles += whole.plot(false, true, **style)
+            low.plot(*_spread(false, true, max(floor, 1 / len(scored.of(0)))), **style)
         chance = np.geomspace(floor, 1, 300)
         whole.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=1)
         handles += low.plot(chance, chance, color=GREY, linewidth=0.8, zorder=1)
@@ -111,7 +112,7 @@ def roc_figure(sets: Sequence[ScoredSet]) -> Figure:
 
 
 def _spread(false: _Floats, true: _Floats, start: float) -> tuple[_Floats, _Floats]:
-    """Return a curve from a false positive rate on, so dense that its straight parts bend on a log axis."""
+    """Return a curve above a false positive rate, dense enough for a log axis, where segments are curved."""
     between = np.geomspace(start, 1, 300)
     x = np.concatenate((false[false >= start], between))
     y = np.concatenate((true[false >= start], np.interp(between, false, true)))
@@ -120,15 +121,15 @@ def _spread(false: _Floats, true: _Floats, start: float) -> tuple[_Floats, _Floa
 
 
 def robustness_figure(results: Sequence[Robustness]) -> Figure:
-    """Return AUC against level, a line for each distortion.
+    """Plot the AUC against the level, with a line for each distortion.
 
     Args:
-        results: In the order of the legend, which states the mean relative variation of each.
+        results: The results, in legend order; the legend has the mean relative variation of each.
 
     Raises:
-        UsageError: There is no result.
+        UsageError: There are no results.
     """
-    _refuse_none(results)
+    _require_items(results)
     with styled():
         figure = new_figure(3.5)
         axes = figure.subplots()
@@ -150,24 +151,24 @@ def robustness_figure(results: Sequence[Robustness]) -> Figure:
         margin = max(0.05 * (top - bottom), 0.02)
         axes.set_ylim(bottom - margin, top + margin)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("Level of the distortion (0: crops as they are)")
+        axes.set_xlabel("Level of the distortion (0: original crops)")
         axes.set_ylabel("Area under the ROC curve")
         add_legend(figure, handles, labels, "Relative variation of the area, mean over the levels")
     return figure
 
 
 def distributions_figure(sets: Sequence[ScoredSet], bins: int = 25) -> Figure:
-    """Return how the scores of reals and of fakes are spread, a panel for each set.
+    """Plot the score distributions of reals and fakes, with a panel for each set.
 
     Args:
         sets: The sets.
         bins: Number of bins.
 
     Raises:
-        UsageError: There is no set.
+        UsageError: There are no sets.
     """
-    _refuse_none(sets)
-    columns = next(number for number, most in ((1, 1), (2, 4), (3, 9), (4, len(sets))) if len(sets) <= most)
+    _require_items(sets)
+    columns = next(number for number, limit in ((1, 1), (2, 4), (3, 9), (4, len(sets))) if len(sets) <= limit)
     rows = -(-len(sets) // columns)
     with styled():
         figure = new_figure(max(3.2, 1.5 * rows))
@@ -186,21 +187,21 @@ def distributions_figure(sets: Sequence[ScoredSet], bins: int = 25) -> Figure:
             Patch(facecolor=f"{FAKE}55", edgecolor=FAKE, linestyle="--"),
         ]
         figure.supxlabel("Score (probability of fake)", fontsize=9)
-        own = "" if columns <= 2 else ", each panel on a scale of its own"
-        figure.supylabel(f"Share of the class{own}", fontsize=9)
+        scale_note = "" if columns <= 2 else " (scales differ between panels)"
+        figure.supylabel(f"Share of the class{scale_note}", fontsize=9)
         add_legend(figure, handles, ["real", "fake"], side="outside upper center")
     return figure
 
 
-def _draw_scores(axes: Axes, scored: ScoredSet, bins: int, most: int) -> None:
+def _draw_scores(axes: Axes, scored: ScoredSet, bins: int, limit: int) -> None:
     edges = np.linspace(0, 1, bins + 1)
     for label, colour, dashes in ((0, REAL, "-"), (1, FAKE, "--")):
         scores = scored.of(label)
         share = np.histogram(scores, edges)[0] / len(scores)
         axes.stairs(share, edges, fill=True, color=f"{colour}55")
         axes.stairs(share, edges, color=colour, linestyle=dashes, linewidth=1)
-    counted = f"{_count(len(scored.of(0)))} real, {_count(len(scored.of(1)))} fake"
-    axes.set_title(f"{shortened(scored.name, most)}\n{counted}", fontsize=8)
+    counts = f"{_count(len(scored.of(0)))} real, {_count(len(scored.of(1)))} fake"
+    axes.set_title(f"{shortened(scored.name, limit)}\n{counts}", fontsize=8)
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -209,13 +210,13 @@ def _draw_scores(axes: Axes, scored: ScoredSet, bins: int, most: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PaperBar:
-    """A figure of a set as it was measured, and as a paper has it.
+    """A measured value of a set, and that of a paper.
 
     Attributes:
-        name: The set.
-        measured: The measured figure, None where it was not measured.
-        paper: The paper's, None where it has none.
-        interval: Of the measured one.
+        name: Name of the set.
+        measured: The measured value; None if it was not measured.
+        paper: The paper's value; None if it has none.
+        interval: Interval of the measured value.
     """
 
     name: str
@@ -225,21 +226,21 @@ class PaperBar:
 
 
 def bars_figure(bars: Sequence[PaperBar], figure: str, *, chance: float = 0.5, decimals: int = 3) -> Figure:
-    """Return measured figures with their intervals above the paper's, and the numbers beside them.
+    """Plot measured values with their intervals above those of the paper, with the numbers next to them.
 
     Args:
-        bars: From top to bottom.
-        figure: What is measured, in words.
-        chance: Where bars begin: what knowing nothing gives.
-        decimals: Of the numbers.
+        bars: The bars, from top to bottom.
+        figure: Label of the axis: the metric.
+        chance: Baseline of the bars: the value of a random detector.
+        decimals: Number of decimals.
 
     Raises:
-        UsageError: There is no bar.
+        UsageError: There are no bars.
     """
-    _refuse_none(bars)
+    _require_items(bars)
     with styled():
-        drawn = new_figure(0.34 * len(bars) + 0.9)
-        axes, numbers = drawn.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
+        canvas = new_figure(0.34 * len(bars) + 0.9)
+        axes, numbers = canvas.subplots(1, 2, sharey=True, width_ratios=(2.4, 1))
         rows = np.arange(len(bars))
         measured, paper = (
             np.array([np.nan if value is None else value for value in column])
@@ -248,17 +249,17 @@ def bars_figure(bars: Sequence[PaperBar], figure: str, *, chance: float = 0.5, d
         bounds = np.array(
             [(bar.interval.low, bar.interval.high) if bar.interval else (np.nan, np.nan) for bar in bars]
         )
-        ours = axes.barh(rows - 0.2, measured - chance, 0.38, left=chance, color=COLOURS[0])
-        theirs = axes.barh(
+        measured_bars = axes.barh(rows - 0.2, measured - chance, 0.38, left=chance, color=COLOURS[0])
+        paper_bars = axes.barh(
             rows + 0.2, paper - chance, 0.38, left=chance, color="white", edgecolor=COLOURS[1], hatch="/////"
         )
-        handles: list[Artist] = [ours.patches[0], theirs.patches[0]]
+        handles: list[Artist] = [measured_bars.patches[0], paper_bars.patches[0]]
         labels = ["measured", "paper"]
         if np.isfinite(bounds).any():
             axes.hlines(rows - 0.2, bounds[:, 0], bounds[:, 1], color="black", linewidth=1.2)
             axes.plot(bounds.ravel(), np.repeat(rows - 0.2, 2), "|", color="black")
             handles.append(Line2D([], [], color="black", linewidth=1.2, marker="|"))
-            labels.append("interval of the measured")
+            labels.append("interval of the measured value")
         values = np.concatenate((measured, paper, bounds.ravel(), [chance]))
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         margin = 0.02 * max(high - low, 10.0**-decimals)
@@ -269,21 +270,21 @@ def bars_figure(bars: Sequence[PaperBar], figure: str, *, chance: float = 0.5, d
         axes.grid(axis="y", visible=False)
         axes.set_xlabel(figure)
         _write_numbers(numbers, measured, paper, decimals)
-        add_legend(drawn, handles, labels)
-    return drawn
+        add_legend(canvas, handles, labels)
+    return canvas
 
 
 def _write_numbers(axes: Axes, measured: _Floats, paper: _Floats, decimals: int) -> None:
-    """Write measured and printed figures and their differences in three columns, a row for each set."""
+    """Write measured and printed values and their differences in three columns, with a row for each set."""
     texts = (
         [f"{value:.{decimals}f}" for value in measured],
         [f"{value:.{decimals}f}" for value in paper],
         [_signed(value, decimals) for value in measured - paper],
     )
-    for place, column in enumerate(texts):
+    for position, column in enumerate(texts):
         for row, text in enumerate(column):
             shown = "–" if text.endswith("nan") else text
-            axes.text(place, row, shown, ha="center", va="center", fontsize=8)
+            axes.text(position, row, shown, ha="center", va="center", fontsize=8)
     axes.set_xlim(-0.5, 2.5)
     axes.set_xticks([0, 1, 2], ["measured", "paper", "difference"], fontsize=8)
     axes.tick_params(length=0, labelleft=False, labelbottom=False, labeltop=True)
@@ -292,7 +293,7 @@ def _write_numbers(axes: Axes, measured: _Floats, paper: _Floats, decimals: int)
 
 
 def _signed(value: float, decimals: int) -> str:
-    # Adding 0 turns the -0 of a tiny loss into 0.
+    # Adding 0 turns -0 into 0.
     return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
 
 
@@ -300,6 +301,6 @@ def _count(number: int) -> str:
     return f"{number:,}" if number < 100_000 else f"{number / 1000:,.0f} k"
 
 
-def _refuse_none(items: Sequence[Any]) -> None:
+def _require_items(items: Sequence[Any]) -> None:
     if not items:
         raise UsageError("there is nothing to draw", "measure at least one set first")

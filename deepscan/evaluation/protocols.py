@@ -1,4 +1,4 @@
-"""The field's protocols: the test sets that a result is of. A new protocol is an entry of the table below."""
+"""Evaluation protocols of the field: lists of test sets. A new protocol is an entry in the table below."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ class TestSet:
 
     Attributes:
         name: Its name in tables: `Celeb-DF-v2`.
-        dataset: The benchmark file that holds it, and the data set that `prepare` makes it from.
-        kinds: The kinds of fakes that count; all if empty. Reals always count.
-        split: The part of the data set.
-        compression: `c23` and so on; None if the data set has no such levels.
+        dataset: Its benchmark file, and the data set of `deepscan prepare`.
+        kinds: Kinds of fakes to include; empty for all. Reals are always included.
+        split: Split of the data set.
+        compression: Compression level, such as `c23`; None if the data set has none.
         local: Whether the split `val` of a folder's faces.csv replaces it, if there is one.
     """
 
@@ -34,16 +34,16 @@ class TestSet:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Test sets and what is measured on them.
+    """Test sets with the metrics that are measured on them.
 
     Attributes:
         name: The value of `--protocol`.
         summary: One line for `--help`.
-        trained_on: The training data of the papers' models; results of others are not comparable.
+        trained_on: Training data of the papers' models; results of other training data are not comparable.
         sets: Method whose paper lists them -> its test sets; the first is the default.
         levels: Method -> the level of its paper's main metric; `video` if not listed.
         metrics: Names of the metrics in the table, the main one first.
-        reading: `crops` of faces, from benchmark files, or whole `pictures`, from folders.
+        reading: Face `crops` from benchmark files, or whole `pictures` from folders.
         distorted: Whether each set is also measured under every distortion.
     """
 
@@ -61,32 +61,32 @@ class Protocol:
             raise ValueError(f"protocol {self.name} has no test sets")
         for tests in self.sets.values():
             if len({test.name for test in tests}) < len(tests):
-                raise ValueError(f"protocol {self.name} names a test set twice")
+                raise ValueError(f"protocol {self.name} lists a test set twice")
 
     def of(self, row: str | None, method: str) -> str:
-        """Return the method whose test sets to take.
+        """Return the method whose test sets to use.
 
         Args:
-            row: The user's choice; None for the model's own method.
-            method: The model's method.
+            row: The user's choice; None for the method of the model.
+            method: The method of the model.
 
         Raises:
-            UsageError: The protocol has no test sets of that name.
+            UsageError: The protocol has no test sets for the user's choice.
         """
         if row is None:
             return method if method in self.sets else next(iter(self.sets))
         if row not in self.sets:
             raise UsageError(
-                f"protocol {self.name} has no test sets of {row!r}", f"choose from: {', '.join(self.sets)}"
+                f"protocol {self.name} has no test sets for {row!r}", f"choose from: {', '.join(self.sets)}"
             )
         return row
 
     def level(self, row: str) -> Level:
-        """Return the level of the main metric in that method's paper."""
+        """Return the level of the main metric in a method's paper."""
         return self.levels.get(row, "video")
 
 
-def named(*datasets: str) -> tuple[TestSet, ...]:
+def whole_datasets(*datasets: str) -> tuple[TestSet, ...]:
     """Return the test splits of whole data sets."""
     return tuple(TestSet(dataset, dataset) for dataset in datasets)
 
@@ -94,7 +94,7 @@ def named(*datasets: str) -> tuple[TestSet, ...]:
 _DFD = TestSet("DeepFakeDetection", "DeepFakeDetection", compression="c23")
 _IN_DOMAIN = (TestSet("FaceForensics++", "FaceForensics++", compression="c23", local=True),)
 _SWAPS = ("uniface", "blendface", "mobileswap", "e4s", "facedancer", "fsgan", "inswap", "simswap")
-_GENERATORS = named(
+_GENERATORS = whole_datasets(
     *("progan", "cyclegan", "biggan", "stylegan", "gaugan", "stargan", "deepfake", "seeingdark", "san"),
     *("crn", "imle", "guided", "ldm_200", "ldm_200_cfg", "ldm_100"),
     *("glide_100_27", "glide_50_27", "glide_100_10", "dalle"),
@@ -103,30 +103,30 @@ _GENERATORS = named(
 _TABLE = (
     Protocol(
         name="cross-dataset",
-        summary="trained on FaceForensics++ c23, tested on data sets of other makers",
+        summary="trained on FaceForensics++ c23, tested on other data sets",
         trained_on="FaceForensics++ c23",
         sets={
             "qtfp": (
-                *named("Celeb-DF-v1", "Celeb-DF-v2"),
+                *whole_datasets("Celeb-DF-v1", "Celeb-DF-v2"),
                 TestSet("FaceShifter", "FaceShifter", compression="c23"),
-                *named("UADFV"),
+                *whole_datasets("UADFV"),
                 _DFD,
-                *named("DFDC", "DFDCP", "DeeperForensics-1.0", "WildDeepfake", "FFIW"),
+                *whole_datasets("DFDC", "DFDCP", "DeeperForensics-1.0", "WildDeepfake", "FFIW"),
             ),
             "dfd-hr": (
-                *named("Celeb-DF-v2"),
+                *whole_datasets("Celeb-DF-v2"),
                 _DFD,
-                *named("DFDC", "DFDCP", "DeeperForensics-1.0", "WildDeepfake", "FFIW"),
+                *whole_datasets("DFDC", "DFDCP", "DeeperForensics-1.0", "WildDeepfake", "FFIW"),
             ),
-            "corit": (*named("Celeb-DF-v1", "Celeb-DF-v2", "DFDCP", "DFDC"), _DFD),
+            "corit": (*whole_datasets("Celeb-DF-v1", "Celeb-DF-v2", "DFDCP", "DFDC"), _DFD),
         },
         levels={"corit": "frame"},
     ),
     Protocol(
         name="cross-manipulation",
-        summary="each manipulation of FaceForensics++ against its reals; of a model that was trained on the "
-        "other three, the held-out one is the figure that counts",
-        trained_on="FaceForensics++ c23 without the manipulation that is tested",
+        summary="each manipulation of FaceForensics++ against its reals; for a model trained on three of "
+        "them, the result on the fourth is the relevant one",
+        trained_on="FaceForensics++ c23 without the tested manipulation",
         sets={
             "corit": tuple(
                 TestSet(kind, "FaceForensics++", (kind,), compression="c23")
@@ -137,21 +137,20 @@ _TABLE = (
     ),
     Protocol(
         name="df40-ff",
-        summary="trained on FaceForensics++ c23, tested on eight newer swaps of its own videos (DF40)",
+        summary="trained on FaceForensics++ c23, tested on eight newer swaps of the same videos (DF40)",
         trained_on="FaceForensics++ c23",
-        sets={row: named(*(f"{swap}_ff" for swap in _SWAPS)) for row in ("qtfp", "dfd-hr")},
+        sets={row: whole_datasets(*(f"{swap}_ff" for swap in _SWAPS)) for row in ("qtfp", "dfd-hr")},
     ),
     Protocol(
         name="df40-cdf",
-        summary="trained on FaceForensics++, tested on five newer swaps of Celeb-DF's videos (DF40)",
+        summary="trained on FaceForensics++, tested on five newer swaps of Celeb-DF videos (DF40)",
         trained_on="FaceForensics++",
-        sets={"corit": named("uniface_cdf", "e4s_cdf", "facedancer_cdf", "fsgan_cdf", "inswap_cdf")},
+        sets={"corit": whole_datasets("uniface_cdf", "e4s_cdf", "facedancer_cdf", "fsgan_cdf", "inswap_cdf")},
         levels={"corit": "frame"},
     ),
     Protocol(
         name="universal",
-        summary="trained on ProGAN's pictures, tested on those of 19 generators (ForenSynths and "
-        "UniversalFakeDetect)",
+        summary="trained on ProGAN pictures, tested on 19 generators (ForenSynths and UniversalFakeDetect)",
         trained_on="ForenSynths, ProGAN",
         sets={"corit": _GENERATORS, "unifd": _GENERATORS},
         levels={"corit": "frame", "unifd": "frame"},
@@ -160,17 +159,18 @@ _TABLE = (
     ),
     Protocol(
         name="robustness",
-        summary="the in-domain test set, blurred, covered, dulled, compressed and shrunk in five levels each",
-        trained_on="FaceForensics++ c23, or the split train of the folder",
+        summary="the in-domain test set under blur, occlusion, low contrast, compression and downscaling, "
+        "at five levels each",
+        trained_on="FaceForensics++ c23, or the train split of the folder",
         sets=dict.fromkeys(("corit", "qtfp", "dfd-hr"), _IN_DOMAIN),
         levels={"corit": "frame"},
         distorted=True,
     ),
     Protocol(
         name="in-domain",
-        summary="the held-out part of the training data: FaceForensics++'s test videos, or the split val of "
-        "a folder with faces.csv",
-        trained_on="FaceForensics++ c23, or the split train of the folder",
+        summary="the held-out part of the training data: the test videos of FaceForensics++, or the val "
+        "split of a folder with faces.csv",
+        trained_on="FaceForensics++ c23, or the train split of the folder",
         sets=dict.fromkeys(("qtfp", "corit", "dfd-hr"), _IN_DOMAIN),
         levels={"corit": "frame"},
     ),

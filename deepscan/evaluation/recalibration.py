@@ -34,24 +34,25 @@ def recalibrate(
     fpr: float = MAX_FPR,
     fnr: float = MAX_FNR,
 ) -> ModelCard:
-    """Return a model's card with a new calibration, fitted as at the end of a training.
+    """Return a model's card with a new calibration, fitted in the same way as after training.
 
-    It is fitted on the first half of the groups; the figures of the second half join the card's results.
-    Results that the old calibration had a part in, and those of the same data and level, are taken out.
+    The calibration is fitted on the first half of the groups; metrics on the second half are added to the
+    card's results. Results that depend on the old calibration, and those of the same data and level, are
+    removed.
 
     Args:
-        card: The model; its card on disk is left as it is.
+        card: The model's card; the file is not changed.
         labels: 0 for real, 1 for fake, shape (N,).
-        raw: Its probabilities of fake, shape (N,).
+        raw: Probability of fake from the model, shape (N,).
         groups: Group of each sample, length N.
-        level: What one sample is.
-        data: The data, named.
-        method: As `fit_calibration` takes it.
-        fpr: As `fit_calibration` takes it.
-        fnr: As `fit_calibration` takes it.
+        level: Whether a sample is a frame or a video.
+        data: Name of the data.
+        method: See `fit_calibration`.
+        fpr: See `fit_calibration`.
+        fnr: See `fit_calibration`.
 
     Raises:
-        UsageError: See `fit_calibration`, a half lacks a class, or the first is too small to show the rates.
+        UsageError: See `fit_calibration`; or a half lacks a class, or the first is too small for the rates.
     """
     truth, scores = np.asarray(labels), np.asarray(raw, dtype=np.float64)
     if not truth.shape == scores.shape == (len(groups),):
@@ -63,15 +64,15 @@ def recalibrate(
     for name, part in (("first", truth[~second]), ("second", truth[second])):
         if set(part.tolist()) != {0, 1}:
             raise UsageError(
-                f"of {len(truth)} samples the {name} half has {len(part)} and lacks real or fake ones",
-                "calibrate on more groups, of both labels",
+                f"the {name} half has {len(part)} of {len(truth)} samples and lacks reals or fakes",
+                "calibrate on more groups of both labels",
             )
     for name, label, rate in (("reals", 0, fpr), ("fakes", 1, fnr)):
         count = int((truth[~second] == label).sum())
         if rate and count * rate < 1:
             raise UsageError(
-                f"{count} {name} in the half to fit on cannot show an error rate of {rate:.3g}",
-                f"measure on more of them, at least {2 * math.ceil(1 / rate)}, or state a higher rate",
+                f"{count} {name} in the first half are too few for an error rate of {rate:.3g}",
+                f"use at least {2 * math.ceil(1 / rate)} {name}, or allow a higher rate",
             )
     calibration = fit_calibration(
         truth[~second],
@@ -82,17 +83,18 @@ def recalibrate(
         fpr=fpr,
         fnr=fnr,
     )
-    where = f"{data}: second half of the groups, on which nothing was fitted"
+    test_data = f"{data}: second half of the groups, on which nothing was fitted"
     figures = measure_all(truth[second], scores[second], np.asarray(groups)[second], calibration)
-    old = {name for name, metric in METRICS.items() if metric.needs != "raw"}
+    calibrated = {name for name, metric in METRICS.items() if metric.needs != "raw"}
     kept = (
         result
         for result in card.results
-        if result.get("metric") not in old and (result.get("data"), result.get("level")) != (where, level)
+        if result.get("metric") not in calibrated
+        and (result.get("data"), result.get("level")) != (test_data, level)
     )
     added = (
-        {"metric": figure.metric, "level": level, **figure.to_json(), "data": where} for figure in figures
+        {"metric": figure.metric, "level": level, **figure.to_json(), "data": test_data} for figure in figures
     )
-    rates = count_verdicts(truth[second], scores[second], calibration, level=level, data=where)
-    # What was counted before was so at other thresholds.
+    rates = count_verdicts(truth[second], scores[second], calibration, level=level, data=test_data)
+    # Earlier counts used other thresholds.
     return replace(card, calibration=calibration, results=(*kept, *added), error_rates=(rates,))

@@ -1,4 +1,4 @@
-"""The results of an evaluation, beside the papers', and the files that are written of them."""
+"""The results of an evaluation, with those of papers, and the files of a report."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from deepscan.evaluation.scores import Column, Scores, write_scores
 from deepscan.evaluation.tables import PrintedFigure
 from deepscan.files import atomic_write, make_folder
 
-#: Name of the file that holds all of it.
+#: Name of the report's JSON file.
 REPORT = "report.json"
-#: What it has of a figure that a paper prints.
+#: Fields of a `PrintedFigure` in the report.
 PAPER_KEYS = ("value", "printed", "table", "number", "row", "column")
 
 
@@ -32,13 +32,13 @@ class Result:
         test: Name of the test set.
         dataset: Its data set.
         counting: Name of the counting.
-        level: What one sample is.
-        coverage: Number of samples, with and without a score.
+        level: Whether a sample is a frame or a video.
+        coverage: Numbers of samples with and without a score.
         figures: Name -> metric.
-        samples: The samples that were measured; not written to the report.
+        samples: The measured samples; not written to the report.
         kinds: Kind of fake -> its metrics against all reals; empty if there is one kind.
         paper: The printed result of the model's method; None if there is none.
-        notes: For the reader.
+        notes: Remarks for readers.
         videos: All videos, also those without a score; None at frame level. Not written to the report.
     """
 
@@ -55,11 +55,11 @@ class Result:
     videos: Scores | None = None
 
     def value(self, metric: str) -> float | None:
-        """Return a figure, None where it is not defined or not given at this level."""
+        """Return the value of a metric; None if it is undefined or not computed at this level."""
         return self.figures[metric].value if metric in self.figures else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it for the report's file."""
+        """Return the result in the format of report.json."""
         return {
             "test": self.test,
             "dataset": self.dataset,
@@ -78,9 +78,9 @@ class Report:
     """All results of an evaluation.
 
     Attributes:
-        metadata: What was evaluated, on which data, and how.
-        results: In the order of the test sets, then of countings and levels.
-        robustness: Test set -> how each distortion changes the AUC.
+        metadata: Model, data and settings of the evaluation.
+        results: Ordered by test set, then counting and level.
+        robustness: Test set -> the AUCs under each distortion.
         papers_means: Counting and level -> the printed mean over exactly these test sets.
     """
 
@@ -96,22 +96,22 @@ class Report:
         )
 
     def mean(self, counting: str, level: Level, metric: str) -> float | None:
-        """Return the unweighted mean over the test sets; None where one of them has no such figure."""
+        """Return the unweighted mean of a metric over the test sets; None if one of them lacks it."""
         values = [result.value(metric) for result in self.of(counting, level)]
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known and len(known) == len(values) else None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report's file."""
+        """Return the content of report.json."""
         examples = {(result.counting, result.level): result for result in self.results}
         means = [
             {
                 "counting": counting,
                 "level": level,
-                **{name: self.mean(counting, level, name) for name in one.figures},
+                **{name: self.mean(counting, level, name) for name in example.figures},
                 "paper": _paper(self.papers_means.get((counting, level))),
             }
-            for (counting, level), one in examples.items()
+            for (counting, level), example in examples.items()
         ]
         return {
             **self.metadata,
@@ -133,18 +133,18 @@ def measure_scores(
     paper: PrintedFigure | None = None,
     notes: tuple[str, ...] = (),
 ) -> Result:
-    """Return all metrics of scores that are defined at a level.
+    """Compute all metrics of a counting at a level.
 
     Args:
-        scores: Of frames or of videos, as the level says.
+        scores: Scores of frames or videos, according to the level.
         test: Name of the test set.
         dataset: Its data set.
-        counting: The way to count.
-        level: What one sample is.
-        calibration: Of the model, None for one without.
-        missing: What stands for samples without a score.
-        paper: What a paper prints.
-        notes: What a reader has to know.
+        counting: The counting.
+        level: Whether a sample is a frame or a video.
+        calibration: Calibration of the model, if it has one.
+        missing: Policy for samples without a score.
+        paper: The printed result of a paper.
+        notes: Remarks for readers.
     """
     covered = cover(scores.scores, scores.status.texts() if scores.status.has_values else (), missing)
     kept = replace(scores.take(covered.rows), scores=covered.scores)
@@ -153,9 +153,9 @@ def measure_scores(
     measured = measure_all(labels, covered.scores, groups, calibration, measures=counting.measures)
     figures = {figure.metric: figure for figure in measured if level in counting.levels(figure.metric)}
     kinds: dict[str, dict[str, Measurement]] = {}
-    # A merged video has the kind of its first frame, which is not that of the others.
-    told_apart = level == "frame" or counting.video_key == "full"
-    if told_apart and len(set(kept.kind.codes[labels == 1].tolist())) > 1:
+    # A merged video has the kind of its first frame only.
+    kinds_known = level == "frame" or counting.video_key == "full"
+    if kinds_known and len(set(kept.kind.codes[labels == 1].tolist())) > 1:
         found = measure_kinds(
             labels, covered.scores, kept.kind.texts(), groups, calibration, measures=counting.measures
         )
@@ -165,20 +165,20 @@ def measure_scores(
 
 
 def write_report(report: Report, folder: Path, metric: str, level: Level) -> list[Path]:
-    """Write a report into a folder and return the paths.
+    """Write the files of a report into a folder and return their paths.
 
-    It is report.json, the scores of the videos of each test set under each way to count, as `read_scores`
-    reads them, and plots of the first way to count.
+    These are report.json, the video scores of each test set and counting in the format of `read_scores`, and
+    plots of the first counting.
 
     Args:
         report: The report.
-        folder: Where they go; it is made.
-        metric: The main figure.
+        folder: Output folder; it is created.
+        metric: The main metric.
         level: Its level.
 
     Raises:
-        DeepscanError: They cannot be written.
-        UsageError: The folder cannot be made.
+        DeepscanError: A file cannot be written.
+        UsageError: The folder cannot be created.
     """
     from deepscan.evaluation import plots
     from deepscan.evaluation.plot_style import save_figure
@@ -186,7 +186,7 @@ def write_report(report: Report, folder: Path, metric: str, level: Level) -> lis
     make_folder(folder)
     with atomic_write(folder / REPORT) as file:
         file.write(json.dumps(report.to_json(), indent=1).encode())
-    made = [folder / REPORT, *_write_videos(report, folder)]
+    paths = [folder / REPORT, *_write_videos(report, folder)]
     results = report.of(report.results[0].counting, level)
     sets = [
         plots.ScoredSet(result.test, result.samples.labels, result.samples.scores)
@@ -210,30 +210,30 @@ def write_report(report: Report, folder: Path, metric: str, level: Level) -> lis
         name = "robustness" if len(report.robustness) == 1 else f"robustness-{test}"
         figures[name] = plots.robustness_figure(of)
     for name, figure in figures.items():
-        made.append(folder / f"{file_name(name)}.png")
-        save_figure(figure, made[-1])
-    return made
+        paths.append(folder / f"{file_name(name)}.png")
+        save_figure(figure, paths[-1])
+    return paths
 
 
 def _write_videos(report: Report, folder: Path) -> Iterator[Path]:
     for counting in dict.fromkeys(result.counting for result in report.results):
-        below = folder / f"videos-{counting}"
-        below.mkdir(exist_ok=True)
+        subfolder = folder / f"videos-{counting}"
+        subfolder.mkdir(exist_ok=True)
         for result in report.of(counting, "video"):
             if result.videos is not None:
-                write_scores(below / f"{file_name(result.test)}.csv", _as_videos(result.videos))
-        yield below
+                write_scores(subfolder / f"{file_name(result.test)}.csv", _as_videos(result.videos))
+        yield subfolder
 
 
 def _as_videos(scores: Scores) -> Scores:
-    """Return videos as a file has them: a score is that of a whole, whatever its first frame was."""
+    """Replace the status of scored videos, which is that of their first frame, by `ok`."""
     statuses = zip(np.isnan(scores.scores).tolist(), scores.status.texts(), strict=True)
-    status = Column.of([why if without else "ok" for without, why in statuses])
+    status = Column.of([reason if missing else "ok" for missing, reason in statuses])
     return replace(scores, status=status)
 
 
 def file_name(name: str) -> str:
-    """Return a name for a file: a data set may be called anything, a file may not."""
+    """Return a file name for a data set, whose name may have characters that file names must not have."""
     return quote(name, safe=" ()+")
 
 

@@ -1,4 +1,4 @@
-"""The request of an evaluation: protocol, data, and how to count."""
+"""The request of an evaluation: protocol, data and counting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,22 +14,22 @@ from deepscan.evaluation.protocols import Protocol, TestSet
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What is to be evaluated.
+    """Settings of an evaluation.
 
     Attributes:
         protocol: The protocol.
-        row: Whose test sets of it.
+        row: Method whose test sets of the protocol are used.
         data: Folder with benchmark files, or with faces.csv.
-        root: Folder under which a benchmark's crops lie, None for where its file says.
+        root: Folder of a benchmark's crops; None to derive it from the benchmark file.
         out: Folder for scores and report.
         cache: Folder for crops that are cut out of pictures.
-        only: Names of test sets; all of them where empty.
-        available: Whether test sets that are not there are left out.
-        frames: How many of a video are looked at, 0 for all.
-        countings: Ways to count, by name.
-        video_key: What makes a video where the counting is not the corrected one.
-        missing: What stands for videos without a score.
-        overwrite: Whether scores that lie in the folder are replaced.
+        only: Names of test sets; empty for all.
+        available: Whether to skip missing test sets.
+        frames: Maximum number of frames of a video, 0 for all.
+        countings: Names of countings.
+        video_key: What identifies a video, for countings other than the corrected one.
+        missing: Policy for videos without a score.
+        overwrite: Whether to replace existing scores in the output folder.
     """
 
     protocol: Protocol
@@ -48,49 +48,53 @@ class Evaluation:
 
     @property
     def tests(self) -> tuple[TestSet, ...]:
-        """The test sets that are asked for.
+        """The requested test sets.
 
         Raises:
-            UsageError: One is unknown.
+            UsageError: A test set is unknown.
         """
         known = {test.name: test for test in self.protocol.sets[self.row]}
         if self.indexed:
-            # Which sources a folder has is known when it is read.
+            # The sources of a folder are known only after reading it.
             return tuple(known.values())
-        return tuple(known.get(name) or self._own(name, tuple(known)) for name in self.only or known)
+        return tuple(
+            known.get(name) or self._user_test_set(name, tuple(known)) for name in self.only or known
+        )
 
     @property
     def indexed(self) -> bool:
-        """Whether the protocol is of a folder's own faces.csv."""
+        """Whether the test sets are the sources of a faces.csv in the folder."""
         local = all(test.local for test in self.protocol.sets[self.row])
         return local and (self.data / INDEX).is_file()
 
-    def _own(self, name: str, known: Sequence[str]) -> TestSet:
-        """Return a test set that no paper knows, such as the user's own folders."""
+    def _user_test_set(self, name: str, known: Sequence[str]) -> TestSet:
+        """Return a test set of the user that is not in the protocol."""
         try:
             find_benchmark(self.data, name)
         except MissingError:
             raise UsageError(
-                f"protocol {self.protocol.name} has no test set {name!r} in the sets of {self.row}, "
-                f"and {self.data} no {name}.json",
-                f"choose from: {', '.join(known)}, or prepare it",
+                f"protocol {self.protocol.name} has no test set {name!r} for {self.row}, "
+                f"and {name}.json is not in {self.data}",
+                f"choose from: {', '.join(known)}, or prepare it with deepscan prepare",
             )
         return TestSet(name, name)
 
     @property
-    def ways(self) -> tuple[Counting, ...]:
-        """The ways to count.
+    def counting_rules(self) -> tuple[Counting, ...]:
+        """The countings, with the requested video key.
 
         Raises:
-            UsageError: One is unknown, or none counts by the video key that is asked for.
+            UsageError: A counting is unknown, or none of them uses a video key.
         """
-        ways = [COUNTINGS.get(name) for name in self.countings]
-        if self.video_key and all(way.video_key == "full" for way in ways):
+        counting_rules = [COUNTINGS.get(name) for name in self.countings]
+        if self.video_key and all(counting.video_key == "full" for counting in counting_rules):
             raise UsageError(
-                f"{ways[0].name} counting knows videos by data set, kind and name, not by {self.video_key}",
+                f"{counting_rules[0].name} counting does not use --video-key {self.video_key}",
                 "add --counting as-published, or leave --video-key out",
             )
         return tuple(
-            replace(way, video_key=self.video_key) if self.video_key and way.video_key != "full" else way
-            for way in ways
+            replace(counting, video_key=self.video_key)
+            if self.video_key and counting.video_key != "full"
+            else counting
+            for counting in counting_rules
         )

@@ -1,4 +1,4 @@
-"""From the frame scores of a test set to its results, for each counting."""
+"""Computes the results of a test set from its frame scores, for each counting."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,33 +27,33 @@ from deepscan.metrics.binary import auc
 def results_of(
     frames: Scores, test: TestSet, dataset: VideoDataset, request: Evaluation, card: ModelCard
 ) -> Iterator[Result]:
-    """Yield the results of a test set: for each counting, per frame and per video.
+    """Yield the results of a test set for each counting, per frame and per video.
 
     Args:
         frames: Scores of all frames that any counting uses.
         test: The test set.
-        dataset: What it is measured on.
-        request: The evaluation.
-        card: The model.
+        dataset: Its videos.
+        request: Settings of the evaluation.
+        card: The model's card.
     """
     levels: tuple[Level, ...] = ("frame", "video")
     of_test = _of_test(frames, test)
-    for way in request.ways:
-        looked = _looked_at(of_test, request, dataset, way)
+    for counting in request.counting_rules:
+        sampled = _sampled_by(of_test, request, dataset, counting)
         for level in levels:
-            scores = _counted(looked, way, level)
+            scores = _at_level(sampled, counting, level)
             paper = _printed(request.protocol, test, card.method, level)
             yield measure_scores(
                 scores,
                 test=test.name,
                 dataset=test.dataset,
-                counting=way,
+                counting=counting,
                 level=level,
                 calibration=card.calibration,
                 missing=request.missing,
                 paper=paper,
                 notes=(
-                    *_notes(dataset, way, level, looked, scores),
+                    *_notes(dataset, counting, level, sampled, scores),
                     *_training(request.protocol, test, card, paper),
                 ),
             )
@@ -63,22 +63,22 @@ def report_scores(
     scores: Scores,
     *,
     missing: Missing,
-    ways: Sequence[Counting] | None = None,
+    countings: Sequence[Counting] | None = None,
     protocol: Protocol | None = None,
     row: str | None = None,
     available: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Return the results of scores from any source, by a protocol or for each data set that they name.
+    """Measure scores from any source, by a protocol or for each of their data sets.
 
     Args:
-        scores: Of videos, or of frames, which are measured per frame and per video.
-        missing: What stands for samples without a score.
-        ways: Countings; None for the corrected one.
+        scores: Scores of videos, or of frames, which are measured per frame and per video.
+        missing: Policy for samples without a score.
+        countings: Countings; None for the corrected one.
         protocol: The protocol; None to measure every data set of the scores.
-        row: Method whose test sets and printed results are taken; None for none.
-        available: Whether to leave out test sets that the scores lack.
-        metadata: Where the scores come from, for the report.
+        row: Method whose test sets and printed results are used; None for no method.
+        available: Whether to skip test sets without scores.
+        metadata: Source of the scores, for the report.
 
     Raises:
         UsageError: The scores lack a test set of the protocol.
@@ -86,25 +86,26 @@ def report_scores(
     tests = [TestSet(name or "all", name) for name in scores.dataset.names]
     if protocol is not None:
         tests = list(protocol.sets[row or next(iter(protocol.sets))])
-        absent = [test.name for test in tests if test.dataset not in scores.dataset.names]
-        if absent and (not available or len(absent) == len(tests)):
+        missing_tests = [test.name for test in tests if test.dataset not in scores.dataset.names]
+        if missing_tests and (not available or len(missing_tests) == len(tests)):
             raise UsageError(
-                f"there are no scores of {', '.join(absent)}, of {len(tests)} test sets of {protocol.name}",
-                "name the data sets so in the column dataset, or add --available",
+                f"no scores of {len(missing_tests)} of the {len(tests)} test sets of {protocol.name}: "
+                f"{', '.join(missing_tests)}",
+                "use these names in the column dataset, or add --available",
             )
-        tests = [test for test in tests if test.name not in absent]
+        tests = [test for test in tests if test.name not in missing_tests]
     levels: tuple[Level, ...] = ("frame", "video") if scores.frame.has_values else ("video",)
     results = []
     for test in tests:
         of_test = _of_test(scores.take(np.flatnonzero(_is(scores.dataset, test.dataset))), test)
-        for way, level in product(ways or [COUNTINGS.get("corrected")], levels):
-            counted = _counted(of_test, way, level) if scores.frame.has_values else of_test
+        for counting, level in product(countings or [COUNTINGS.get("corrected")], levels):
+            level_scores = _at_level(of_test, counting, level) if scores.frame.has_values else of_test
             results.append(
                 measure_scores(
-                    counted,
+                    level_scores,
                     test=test.name,
                     dataset=test.dataset,
-                    counting=way,
+                    counting=counting,
                     level=level,
                     calibration=None,
                     missing=missing,
@@ -124,15 +125,15 @@ def calibrate_from_report(
     fpr: float = MAX_FPR,
     fnr: float = MAX_FNR,
 ) -> ModelCard:
-    """Return a model's card, calibrated on the samples of a report, by its first counting.
+    """Return a model's card, calibrated on the samples of a report's first counting.
 
-    Samples without a score are left out. A sample of several test sets, such as the reals of
-    FaceForensics++, is taken once.
+    Samples without a score are ignored. A sample in several test sets, such as the reals of FaceForensics++,
+    is used once.
 
     Args:
         report: The report.
         card: The model's card.
-        level: What one sample is.
+        level: Whether a sample is a frame or a video.
         method: See `recalibrate`.
         fpr: See `recalibrate`.
         fnr: See `recalibrate`.
@@ -172,27 +173,27 @@ def robustness_of(
     dataset: VideoDataset,
     request: Evaluation,
 ) -> list[Robustness]:
-    """Return how distortions change the AUC, at the level of the row's paper, by the first counting.
+    """Compute the AUC under each distortion, at the level of the row's paper, with the first counting.
 
     Args:
-        results: Those of the test set on the crops as they are.
-        distorted: Returns the scores of the same frames under a distortion, by its name and level.
+        results: Results of the test set on the original crops.
+        distorted: Returns the scores of the same frames under a distortion, given its name and level.
         test: The test set.
-        dataset: What it is measured on.
-        request: The evaluation.
+        dataset: Its videos.
+        request: Settings of the evaluation.
 
     Raises:
-        UsageError: The AUC is not defined, or 0 on the crops as they are.
+        UsageError: The AUC is undefined, or 0 on the original crops.
     """
-    way, level = request.ways[0], request.protocol.level(request.row)
-    plain = next(result for result in results if (result.counting, result.level) == (way.name, level))
+    counting, level = request.counting_rules[0], request.protocol.level(request.row)
+    plain = next(result for result in results if (result.counting, result.level) == (counting.name, level))
     original = auc(plain.samples.labels, plain.samples.scores)
     found = []
     for name in DISTORTIONS.names:
         aucs = {0: original}
         for strength in LEVELS:
-            looked = _looked_at(_of_test(distorted(name, strength), test), request, dataset, way)
-            scores = _counted(looked, way, level)
+            sampled = _sampled_by(_of_test(distorted(name, strength), test), request, dataset, counting)
+            scores = _at_level(sampled, counting, level)
             covered = cover(scores.scores, missing=request.missing)
             aucs[strength] = auc(scores.labels[covered.rows], covered.scores)
         found.append(Robustness(name, aucs))
@@ -202,7 +203,7 @@ def robustness_of(
 def printed_means(
     results: Sequence[Result], method: str, metric: str
 ) -> Iterator[tuple[tuple[str, Level], PrintedFigure]]:
-    """Yield counting, level and the mean that a paper prints over exactly the test sets of these results."""
+    """Yield counting, level and the mean that a paper prints over exactly these test sets."""
     for counting, level in dict.fromkeys((result.counting, result.level) for result in results):
         datasets = [
             result.dataset for result in results if (result.counting, result.level) == (counting, level)
@@ -212,20 +213,20 @@ def printed_means(
 
 
 def _notes(
-    dataset: VideoDataset, way: Counting, level: Level, looked: Scores, scores: Scores
+    dataset: VideoDataset, counting: Counting, level: Level, sampled: Scores, scores: Scores
 ) -> Iterator[str]:
-    """Yield the limits of a result: what was left out or could not be read."""
+    """Yield the limitations of a result: skipped entries, unreadable crops, merged videos."""
     yield from dataset.notes
     for reason, count in dataset.dropped.items():
-        yield f"{dataset.name}: left out: {count} {reason}"
-    placed = _placed(looked)
-    if unread := int(np.isnan(placed.scores).sum()):
-        yield f"{dataset.name}: {unread} of {len(placed)} crops could not be read"
-    if way.video_key != "full" and level == "video":
-        if len(scores) < (videos := len(np.unique(placed.key(VIDEO_KEY)))):
-            yield f"{dataset.name}: {videos} videos count as {len(scores)}, as folders of one name merge"
-        if without := len(looked) - len(placed):
-            yield f"{dataset.name}: {way.name} counting does not know of {without} videos without frames"
+        yield f"{dataset.name}: skipped: {count} {reason}"
+    frames_only = _without_placeholders(sampled)
+    if unreadable := int(np.isnan(frames_only.scores).sum()):
+        yield f"{dataset.name}: {unreadable} of {len(frames_only)} crops could not be read"
+    if counting.video_key != "full" and level == "video":
+        if len(scores) < (videos := len(np.unique(frames_only.key(VIDEO_KEY)))):
+            yield f"{dataset.name}: {videos} videos count as {len(scores)}: equal folder names are merged"
+        if empty := len(sampled) - len(frames_only):
+            yield f"{dataset.name}: {counting.name} counting ignores {empty} videos without frames"
 
 
 def _training(
@@ -233,28 +234,28 @@ def _training(
 ) -> Iterator[str]:
     """Yield notes on the training data: whether the data set is unseen, and whether papers compare."""
     trained_on = str(card.trained.get("data") or "")
-    # A name within another is another: DFDC is not DFDCP.
+    # Match whole names: DFDC is not DFDCP.
     if (
         not test.local
         and not test.kinds
         and re.search(rf"(?<![\w-]){re.escape(test.dataset)}(?![\w-])", trained_on)
     ):
-        yield f"{test.name}: no unseen data set: the model's card says that it was trained on {trained_on}"
+        yield f"{test.name}: not an unseen data set: the card says that the model was trained on {trained_on}"
     if paper is not None:
         yield (
-            f"the papers' models were trained on {protocol.trained_on}; of this one its card says: "
+            f"the papers' models were trained on {protocol.trained_on}; the card of this model says: "
             f"{trained_on or 'nothing'}"
         )
 
 
-def _counted(frames: Scores, way: Counting, level: Level) -> Scores:
-    """Return the samples of a level; only the corrected counting includes videos without frames."""
-    known = frames if way.video_key == "full" else _placed(frames)
-    return known if level == "frame" else videos_of(known, way.video_key)
+def _at_level(frames: Scores, counting: Counting, level: Level) -> Scores:
+    """Return the samples at a level; only the corrected counting includes videos without frames."""
+    known = frames if counting.video_key == "full" else _without_placeholders(frames)
+    return known if level == "frame" else videos_of(known, counting.video_key)
 
 
-def _placed(frames: Scores) -> Scores:
-    """Return the frames without the placeholders of videos that have none."""
+def _without_placeholders(frames: Scores) -> Scores:
+    """Return the frames without the placeholder rows of videos that have none."""
     return frames.take(np.flatnonzero(np.array(frames.frame.names)[frames.frame.codes] != ""))
 
 
@@ -265,28 +266,28 @@ def _of_test(frames: Scores, test: TestSet) -> Scores:
 
 
 def _is(column: Column, *values: str) -> NDArray[np.bool_]:
-    wanted = np.array([name in values for name in column.names])
-    return wanted[column.codes]
+    selected = np.array([name in values for name in column.names])
+    return selected[column.codes]
 
 
-def _looked_at(frames: Scores, request: Evaluation, dataset: VideoDataset, way: Counting) -> Scores:
-    """Return the frames that one counting uses, of those that any counting uses."""
-    if len({counting.sampling for counting in request.ways}) == 1:
+def _sampled_by(frames: Scores, request: Evaluation, dataset: VideoDataset, counting: Counting) -> Scores:
+    """Return the frames that a counting uses, of those that any counting uses."""
+    if len({counting.sampling for counting in request.counting_rules}) == 1:
         return frames
     counts = {(video.kind, video.split, video.name): len(video.frames) for video in dataset.videos}
     _, first, of_row = np.unique(frames.key(VIDEO_KEY), return_index=True, return_inverse=True)
     videos = frames.take(first)
     names = zip(videos.kind.texts(), videos.split.texts(), videos.video.texts(), strict=True)
     numbers = np.array([int(name or -1) for name in frames.frame.names])[frames.frame.codes]
-    wanted = [sample(counts[name], request.frames, way.sampling) for name in names]
-    # Video and frame as one number; a video without frames stays.
+    selected = [sample(counts[name], request.frames, counting.sampling) for name in names]
+    # Encode video and frame as one number; videos without frames are kept.
     width = max(counts.values(), default=0) + 1
-    kept = np.concatenate([row * width + looked for row, looked in enumerate(wanted)])
+    kept = np.concatenate([row * width + sampled for row, sampled in enumerate(selected)])
     return frames.take(np.flatnonzero((numbers < 0) | np.isin(of_row * width + numbers, kept)))
 
 
 def _printed(protocol: Protocol | None, test: TestSet, method: str, level: Level) -> PrintedFigure | None:
-    # No paper has seen the folder that stands in for its data set.
+    # The user's folder replaces the data set, so no printed result applies.
     if test.local and test.split == "val":
         return None
     dataset = test.kinds[0] if len(test.kinds) == 1 else test.dataset

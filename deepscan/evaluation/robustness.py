@@ -1,4 +1,4 @@
-"""Robustness: crops distorted at five levels, and how far a detector's AUC moves with them."""
+"""Robustness: distortions of crops at five levels, and the change of a detector's AUC."""
 
 import hashlib
 import json
@@ -14,15 +14,15 @@ from deepscan.errors import UsageError
 from deepscan.media.frames import Image
 from deepscan.registry import Registry
 
-#: What one does to a crop (RGB, shape (S, S, 3), uint8, left as it is) at a level from 1 to 5; the generator
-#: draws what is random about it.
+#: Distorts a crop (RGB, shape (S, S, 3), uint8, not modified) at a level from 1 to 5, with a generator for
+#: random choices.
 Distortion = Callable[[Image, int, Generator], Image]
 
-#: Name -> what levels 1 to 5 mean: the kernel in pixels, the number of squares, the gain, the quality in
-#: percent, the factor. All but the quality are those of the distortions published with DeeperForensics-1.0
-#: (CVPR 2020), whose "JPEG" is `resizing`. Its authors distort whole frames; here a crop is distorted. Pixels
-#: are meant for a crop of `REFERENCE_SIDE` and scale with the crop's side, so that a level removes as much of
-#: a face at any resolution.
+#: Name -> parameter of levels 1 to 5: kernel in pixels, number of squares, gain, quality in percent, factor.
+#: All but the quality are those of the distortions published with DeeperForensics-1.0 (CVPR 2020), whose
+#: "JPEG" is `resizing`. Its authors distort whole frames, this module distorts crops. Pixels refer to a crop
+#: of `REFERENCE_SIDE` and scale with the crop's side, so that a level removes the same share of a face at any
+#: resolution.
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "blur": (7, 9, 13, 17, 21),
     "block-wise": (16, 32, 48, 64, 80),
@@ -32,18 +32,18 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 }
 LEVELS = (1, 2, 3, 4, 5)
 REFERENCE_SIDE = 256
-#: Side of a square of `block-wise` in a crop of `REFERENCE_SIDE` pixels, and its grey.
+#: Side of a square of `block-wise` in a crop of `REFERENCE_SIDE` pixels, and its grey level.
 SQUARE, GREY = 8, 128
 
-#: Name of a distortion -> what distorts.
+#: Name of a distortion -> its function.
 DISTORTIONS: Registry[Distortion] = Registry("distortion", dict.fromkeys(STRENGTHS, __name__))
 
 
 def strength(name: str, level: int) -> float:
-    """Return what a level of a distortion means; see `STRENGTHS`.
+    """Return the parameter of a distortion at a level; see `STRENGTHS`.
 
     Raises:
-        UsageError: There is no such distortion or level.
+        UsageError: The distortion or the level is unknown.
     """
     DISTORTIONS.get(name)
     if level not in LEVELS:
@@ -53,10 +53,10 @@ def strength(name: str, level: int) -> float:
 
 @DISTORTIONS.register("blur")
 def gaussian_blur(crop: Image, level: int, rng: Generator) -> Image:
-    """Blur with a Gaussian: k = 7 to 21 pixels across, a standard deviation of k / 6.
+    """Apply a Gaussian blur with a kernel of k = 7 to 21 pixels and a standard deviation of k / 6.
 
-    In a crop of S pixels the standard deviation is k / 6 * S / 256, and the kernel the next odd number from
-    k * S / 256 on, so that it never ends within three standard deviations.
+    In a crop of S pixels, the standard deviation is k / 6 * S / 256, and the kernel is k * S / 256 rounded up
+    to an odd number, so that it covers at least three standard deviations on each side.
     """
     across = strength("blur", level) * crop.shape[0] / REFERENCE_SIDE
     kernel = 2 * int(np.ceil((across - 1) / 2)) + 1
@@ -65,10 +65,10 @@ def gaussian_blur(crop: Image, level: int, rng: Generator) -> Image:
 
 @DISTORTIONS.register("block-wise")
 def block_wise(crop: Image, level: int, rng: Generator) -> Image:
-    """Cover with 16 to 80 grey squares at random places, which may overlap.
+    """Cover the crop with 16 to 80 grey squares at random positions, which may overlap.
 
-    A square is 8 pixels wide in a crop of 256; in one of S pixels it is 8 * S / 256, rounded, and as many are
-    drawn: together they are as large as 1.6 to 7.8 % of the crop.
+    A square is 8 pixels wide in a crop of 256, and 8 * S / 256, rounded, in a crop of S pixels. Together they
+    have an area of 1.6 to 7.8 % of the crop.
     """
     side = crop.shape[0]
     square = max(1, round(SQUARE * side / REFERENCE_SIDE))
@@ -80,33 +80,33 @@ def block_wise(crop: Image, level: int, rng: Generator) -> Image:
 
 @DISTORTIONS.register("contrast")
 def contrast(crop: Image, level: int, rng: Generator) -> Image:
-    """Multiply all values by 0.85 to 0.35, rounded down: less contrast, and darker by as much."""
+    """Multiply all values by 0.85 to 0.35, rounded down, which reduces both contrast and brightness."""
     table = (np.arange(256, dtype=np.float32) * np.float32(strength("contrast", level))).astype(np.uint8)
     return table[crop]
 
 
 @DISTORTIONS.register("jpeg")
 def jpeg(crop: Image, level: int, rng: Generator) -> Image:
-    """Compress as JPEG at a quality of 90 to 10 %, colours at half the resolution (4:2:0), and read it back.
+    """Compress as JPEG at a quality of 90 to 10 % with 4:2:0 chroma subsampling, and decode again.
 
-    JPEG's blocks are 8 pixels wide whatever the crop's side.
+    JPEG blocks are 8 pixels wide, whatever the side of the crop.
     """
-    how = [
+    parameters = [
         cv2.IMWRITE_JPEG_QUALITY,
         int(strength("jpeg", level)),
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     ]
-    _, data = cv2.imencode(".jpg", crop[..., ::-1], how)
+    _, data = cv2.imencode(".jpg", crop[..., ::-1], parameters)
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.ascontiguousarray(decoded[..., ::-1])
 
 
 @DISTORTIONS.register("resizing")
 def resizing(crop: Image, level: int, rng: Generator) -> Image:
-    """Shrink by a factor of 2 to 6 and enlarge again, both bilinear: what one toolbox calls JPEG.
+    """Downscale by a factor of 2 to 6 and upscale again, both bilinear; one toolbox calls this JPEG.
 
-    Nothing is averaged on the way down, so that fine detail does not only go but also aliases.
+    Downscaling does not average, so fine detail aliases.
     """
     side = crop.shape[0]
     small = max(1, side // int(strength("resizing", level)))
@@ -115,23 +115,23 @@ def resizing(crop: Image, level: int, rng: Generator) -> Image:
 
 
 def distorted(crop: Image, name: str, level: int, *, seed: int, video: str, frame: int) -> Image:
-    """Return a crop distorted; the same numbers give the same picture in whichever order crops come.
+    """Distort a crop, reproducibly and independently of the order of crops.
 
     Args:
-        crop: RGB, shape (S, S, 3), uint8; it is left as it is. Whether it is resized for a network before or
-            after this matters to `jpeg` alone.
+        crop: RGB, shape (S, S, 3), uint8; not modified. Resizing it for a network before or after the
+            distortion makes a difference for `jpeg` only.
         name: A name of `DISTORTIONS`.
         level: 1 to 5, or 0 for the crop itself.
-        seed: Of the whole run.
-        video: What tells the crop's video from all others.
-        frame: What tells the crop from the others of its video.
+        seed: Seed of the whole run.
+        video: Unique key of the crop's video.
+        frame: Index of the crop in its video.
 
     Raises:
-        UsageError: There is no such distortion or level.
-        ValueError: This is no crop.
+        UsageError: The distortion or the level is unknown.
+        ValueError: The array is not a crop.
     """
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape != (crop.shape[0], crop.shape[0], 3):
-        raise ValueError(f"a crop is a square of three colours in 8 bits, not {crop.shape} {crop.dtype}")
+        raise ValueError(f"a crop must have shape (S, S, 3) and uint8, not {crop.shape} and {crop.dtype}")
     distort = DISTORTIONS.get(name)
     if level == 0:
         return crop
@@ -139,22 +139,22 @@ def distorted(crop: Image, name: str, level: int, *, seed: int, video: str, fram
 
 
 def _generator(seed: int, video: str, frame: int, level: int) -> Generator:
-    # Python's own hash of a string differs from process to process.
+    # Python's `hash` of a string differs between processes.
     key = hashlib.sha256(json.dumps([int(seed), video, int(frame), int(level)]).encode()).digest()
     return np.random.default_rng(int.from_bytes(key, "big"))
 
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """How one distortion moves the AUC.
+    """AUCs under a distortion.
 
     Attributes:
         distortion: A name of `DISTORTIONS`.
-        aucs: Level -> AUC in [0, 1]; level 0 is the original, and at least one other is there.
+        aucs: Level -> AUC in [0, 1]; has level 0, the original, and at least one other.
 
     Raises:
-        UsageError: There is no such distortion or level, level 0 or all others are missing, an AUC is none,
-            or the original one is 0.
+        UsageError: The distortion or a level is unknown, level 0 or all others are missing, an AUC is out of
+            range, or the original one is 0.
     """
 
     distortion: str
@@ -164,44 +164,44 @@ class Robustness:
         DISTORTIONS.get(self.distortion)
         hint = f"measure at level 0, the original, and at some of {', '.join(map(str, LEVELS))}"
         if 0 not in self.aucs or len(self.aucs) < 2:
-            raise UsageError(f"levels {sorted(self.aucs)} do not show how an AUC varies", hint)
+            raise UsageError(f"levels {sorted(self.aucs)} are not enough for a variation", hint)
         if unknown := set(self.aucs) - {0, *LEVELS}:
-            raise UsageError(f"there is no level {min(unknown)}", hint)
+            raise UsageError(f"unknown level {min(unknown)}", hint)
         for value in self.aucs.values():
             if not 0 <= value <= 1:
-                raise UsageError(f"an AUC is between 0 and 1, not {value}", "measure it on both classes")
+                raise UsageError(f"an AUC must be in [0, 1], not {value}", "measure it on both classes")
         if self.aucs[0] == 0:
             raise UsageError(
-                "the AUC on original crops is 0, and nothing is relative to that",
-                "check which label means fake: a detector that is always wrong has them swapped",
+                "the AUC on original crops is 0, so a relative variation is undefined",
+                "check which label means fake: the labels are probably swapped",
             )
         object.__setattr__(self, "aucs", dict(sorted(self.aucs.items())))
 
     @property
     def variations(self) -> dict[int, float]:
-        """Level from 1 on -> relative variation of AUC: -0.1 where a tenth of the original AUC is lost.
+        """Level, from 1 -> relative variation of the AUC: -0.1 for a loss of a tenth of the original AUC.
 
-        "CoRIT", arXiv 2603.24057, Sec. V-F, Eq. 26. The text at hand has lost the formula; this one is
-        rebuilt from its name, "Relative AUC Variation", and from what is said of it: it is taken from the AUC
-        on original and on perturbed data, and closer to zero is more robust.
+        "CoRIT", arXiv 2603.24057, Sec. V-F, Eq. 26. The formula is missing from the available text. This one
+        is reconstructed from its name, "Relative AUC Variation", and its description: it is computed from the
+        AUC on original and perturbed data, and a value closer to zero is more robust.
         """
         original = self.aucs[0]
         return {level: (value - original) / original for level, value in self.aucs.items() if level}
 
     @property
     def figure(self) -> float:
-        """The mean of the variations over the levels, our one figure for all that the paper draws."""
+        """Mean of the variations over the levels; the paper only plots them."""
         return float(np.mean(list(self.variations.values())))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a report keeps: each level with its strength, AUC and variation, and the figure."""
-        varied = self.variations
+        """Return the format of reports: strength, AUC and variation of each level, and the mean variation."""
+        variations = self.variations
         levels = [
             {
                 "level": level,
                 "strength": strength(self.distortion, level) if level else None,
                 "auc": value,
-                "variation": varied.get(level, 0.0),
+                "variation": variations.get(level, 0.0),
             }
             for level, value in self.aucs.items()
         ]

@@ -1,4 +1,4 @@
-"""Runs an evaluation: finds the test sets, scores their crops, keeps the scores, and measures them."""
+"""Runs an evaluation: finds the test sets, scores their crops, stores the scores, and measures them."""
 
 import json
 import shutil
@@ -31,56 +31,56 @@ from deepscan.media.frames import Image
 from deepscan.scanning.record_lines import utc_now
 from deepscan.version import __version__
 
-#: File that says what the scores in a folder are of.
+#: File with the settings of the scores in a folder.
 RUN_FILE = "run.json"
-#: Folder in it for the scores of every frame.
+#: Subfolder for frame scores.
 FRAMES = "frames"
 SEED = 1024
 
 
 class EvaluationListener:
-    """Callbacks of an evaluation; override those that you need."""
+    """Callbacks of an evaluation; override the ones you need."""
 
     def absent(self, test: TestSet, error: MissingError) -> None:
-        """A test set is missing."""
+        """Called for a missing test set."""
 
     def cut(self, done: int, total: int) -> None:
-        """Crops of `done` of `total` pictures are cut."""
+        """Called with the number of pictures whose crops are cut, and their total."""
 
     def scored(self, dataset: str, done: int, total: int) -> None:
-        """`done` of `total` videos of a data set are scored."""
+        """Called with the number of scored videos of a data set, and their total."""
 
     def measured(self, test: str) -> None:
-        """The metrics of a test set are being computed."""
+        """Called when the metrics of a test set are about to be computed."""
 
 
 def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationListener | None = None) -> Report:
-    """Score and measure all test sets; resume an earlier run of the same evaluation.
+    """Score and measure all test sets, resuming an earlier run of the same evaluation.
 
     Args:
-        request: What to evaluate.
+        request: Settings of the evaluation.
         scorer: The detector.
-        listener: Its methods are called as the evaluation proceeds.
+        listener: Receives the progress.
 
     Returns:
         The report; the scores are in `request.out`.
 
     Raises:
         MissingError: A test set is missing.
-        ContractError: The folder holds another evaluation, or the crops do not fit the model.
+        ContractError: The folder has a different evaluation, or the crops do not fit the model.
         UsageError: A name is unknown, or data cannot be read.
     """
     listener = listener or EvaluationListener()
-    ways = request.ways
+    countings = request.counting_rules
     identity = _identity(request, scorer)
-    former = {} if request.overwrite else _earlier_identity(request.out, identity)
+    earlier = {} if request.overwrite else _earlier_identity(request.out, identity)
     datasets = load_testsets(request, scorer.card, listener)
     changes = _changes() if request.protocol.distorted else {}
     results: list[Result] = []
-    robust: dict[str, list[Robustness]] = {}
+    robustness: dict[str, list[Robustness]] = {}
     make_folder(request.out)
     with exclusive_lock(request.out / RUN_FILE):
-        _begin(request, identity, former, datasets)
+        _begin(request, identity, earlier, datasets)
         for dataset in datasets:
             _score(request, dataset, scorer, changes, listener)
             frames = read_frames(_frames_file(request.out, dataset, ""))
@@ -88,23 +88,23 @@ def run_evaluation(request: Evaluation, scorer: Scorer, listener: EvaluationList
                 listener.measured(test.name)
                 found = list(results_of(frames, test, dataset, request, scorer.card))
                 if changes:
-                    under = partial(_frames_under, request.out, dataset)
+                    distorted_frames = partial(_distorted_frames, request.out, dataset)
                     try:
-                        robust[test.name] = robustness_of(found, under, test, dataset, request)
+                        robustness[test.name] = robustness_of(found, distorted_frames, test, dataset, request)
                     except UsageError as error:
-                        note = f"{test.name}: how distortions move its AUC means nothing: {error.message}"
+                        note = f"{test.name}: robustness is undefined: {error.message}"
                         found = [replace(result, notes=(*result.notes, note)) for result in found]
                 results += found
     return Report(
-        {**identity, **_description(request, ways, scorer.card), "ended": utc_now()},
+        {**identity, **_description(request, countings, scorer.card), "ended": utc_now()},
         tuple(results),
-        robust,
+        robustness,
         dict(printed_means(results, scorer.card.method, request.protocol.metrics[0])),
     )
 
 
 def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
-    """Return what must be equal for a run to resume another."""
+    """Return the settings that must be equal to resume an earlier run."""
     return {
         "deepscan": __version__,
         "protocol": request.protocol.name,
@@ -112,13 +112,13 @@ def _identity(request: Evaluation, scorer: Scorer) -> dict[str, Any]:
         "data": str(request.data),
         "root": request.root and str(request.root),
         "frames": request.frames,
-        "samplings": sorted({way.sampling for way in request.ways}),
+        "samplings": sorted({counting.sampling for counting in request.counting_rules}),
         "seed": SEED,
     }
 
 
-def _description(request: Evaluation, ways: Sequence[Counting], card: ModelCard) -> dict[str, Any]:
-    """Return what else a report says about its results."""
+def _description(request: Evaluation, countings: Sequence[Counting], card: ModelCard) -> dict[str, Any]:
+    """Return further metadata of the report."""
     return {
         "sets": request.row,
         "level": request.protocol.level(request.row),
@@ -126,72 +126,72 @@ def _description(request: Evaluation, ways: Sequence[Counting], card: ModelCard)
             "by the protocol": request.protocol.trained_on,
             "by the card": card.trained.get("data"),
         },
-        "countings": {way.name: way.explained for way in ways},
-        "video_keys": {way.name: way.video_key for way in ways},
+        "countings": {counting.name: counting.explained for counting in countings},
+        "video_keys": {counting.name: counting.video_key for counting in countings},
         "missing": request.missing,
         "calibration": card.calibration and {"level": card.calibration.level, "data": card.calibration.data},
     }
 
 
 def _earlier_identity(out: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the identity of the scores in a folder; empty if there are none.
+    """Return the settings of the scores in a folder; empty if there are none.
 
     Raises:
-        ContractError: They are those of another evaluation.
+        ContractError: The scores are from a different evaluation.
     """
     path = out / RUN_FILE
     if not path.is_file():
         return {}
     try:
-        former: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        earlier: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ContractError(f"{path} cannot be read: {error}", "name another folder with --out")
+        raise ContractError(f"{path} cannot be read: {error}", "choose another folder with --out")
     for name, value in identity.items():
-        if former.get(name) != value:
-            raise _another(out, f"{name} was {former.get(name)!r}, is {value!r}")
-    return former
+        if earlier.get(name) != value:
+            raise _different_evaluation(out, f"{name} was {earlier.get(name)!r}, is {value!r}")
+    return earlier
 
 
 def _begin(
     request: Evaluation,
     identity: Mapping[str, Any],
-    former: Mapping[str, Any],
+    earlier: Mapping[str, Any],
     datasets: Sequence[VideoDataset],
 ) -> None:
-    """Write what the scores in the folder are of.
+    """Write the settings of the scores into the output folder.
 
     Raises:
-        ContractError: The folder has scores of other videos or crops of a data set.
+        ContractError: The folder has scores of different videos or crops of a data set.
     """
     if request.overwrite:
         shutil.rmtree(request.out / FRAMES, ignore_errors=True)
-    keys = dict(former.get("keys", {}))
+    keys = dict(earlier.get("keys", {}))
     for dataset in datasets:
         if keys.setdefault(_journal(dataset), dataset.key) != dataset.key:
-            raise _another(request.out, f"the videos or crops of {dataset.name} were others")
-    if former.get("keys") != keys:
+            raise _different_evaluation(request.out, f"the videos or crops of {dataset.name} have changed")
+    if earlier.get("keys") != keys:
         with atomic_write(request.out / RUN_FILE) as file:
             file.write(json.dumps({**identity, "keys": keys}, indent=1).encode())
 
 
-def _another(out: Path, how: str) -> ContractError:
+def _different_evaluation(out: Path, difference: str) -> ContractError:
     return ContractError(
-        f"{out} holds another evaluation: {how}",
-        "name another folder with --out, or replace it with --overwrite",
+        f"{out} has a different evaluation: {difference}",
+        "choose another folder with --out, or replace it with --overwrite",
     )
 
 
 def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationListener) -> list[VideoDataset]:
-    """Return the videos of the test sets, each data set once.
+    """Load the videos of the test sets, each data set once.
 
     Args:
-        request: The test sets and the folder of the data.
-        card: The model whose crops are made.
-        listener: Called for missing test sets and for pictures that are cut.
+        request: Settings with the test sets and the folder of the data.
+        card: Card of the model, with its crop recipe.
+        listener: Called for missing test sets and while pictures are cut.
 
     Raises:
-        MissingError: A test set is not there, and all are asked for; or none is.
-        ContractError: Crops do not suit the model.
+        MissingError: A test set is missing although all are requested, or all are missing.
+        ContractError: The crops do not suit the model.
         UsageError: A name is unknown, or data cannot be read.
     """
     tests: Sequence[TestSet] = request.tests
@@ -199,8 +199,10 @@ def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationList
     if request.indexed:
         found = from_pictures(request.data, card, request.cache, progress=listener.cut)
         known = [dataset.name for dataset in found]
-        if wrong := [name for name in request.only if name not in known]:
-            raise UsageError(f"{request.data} has no source {wrong[0]!r}", f"choose from: {', '.join(known)}")
+        if unknown := [name for name in request.only if name not in known]:
+            raise UsageError(
+                f"{request.data} has no source {unknown[0]!r}", f"choose from: {', '.join(known)}"
+            )
         return [dataset for dataset in found if not request.only or dataset.name in request.only]
     of_dataset: dict[tuple[str, str, str | None], list[TestSet]] = {}
     for test in tests:
@@ -217,18 +219,18 @@ def load_testsets(request: Evaluation, card: ModelCard, listener: EvaluationList
             for test in shared:
                 listener.absent(test, error)
     if absent and not (request.available and found):
-        whole = absent == len(request.tests)
+        all_absent = absent == len(request.tests)
         raise MissingError(
             f"{absent} of the {len(request.tests)} test sets of {request.protocol.name} are not in "
             f"{request.data}",
-            "put them there, or name another folder with --data"
-            + ("" if whole else "; --available evaluates those that are there"),
+            "put them there, or choose another folder with --data"
+            + ("" if all_absent else ", or add --available to evaluate the others"),
         )
     return found
 
 
 def _changes() -> dict[str, Change]:
-    """Return the change of crops for every distortion and level, by name; "" leaves them as they are."""
+    """Return a function that changes crops for every distortion and level, by name; "" is the identity."""
 
     def plain(crop: Image, video: FaceVideo, number: int) -> Image:
         return crop
@@ -254,7 +256,7 @@ def _frames_file(out: Path, dataset: VideoDataset, change: str) -> Path:
     return out / FRAMES / f"{file_name(name)}.csv"
 
 
-def _frames_under(out: Path, dataset: VideoDataset, name: str, level: int) -> Scores:
+def _distorted_frames(out: Path, dataset: VideoDataset, name: str, level: int) -> Scores:
     return read_frames(_frames_file(out, dataset, f"{name}-{level}"))
 
 
@@ -265,7 +267,7 @@ def _score(
     changes: Mapping[str, Change],
     listener: EvaluationListener,
 ) -> None:
-    """Score the frames that any counting uses and that have no score yet, and write them."""
+    """Score the frames that any counting uses and that have no score yet, and write the scores."""
     names = list(changes) or [""]
     (request.out / FRAMES).mkdir(exist_ok=True)
     with ExitStack() as stack:
@@ -279,8 +281,10 @@ def _score(
             if any(face_video_key(video) not in journal.done for journal in journals)
         ]
         done, total = len(dataset.videos) - len(todo), len(dataset.videos)
-        coming = score_videos(todo, dataset.read, scorer, partial(_sampled, request), list(changes.values()))
-        for count, found in enumerate(coming, 1):
+        scored_videos = score_videos(
+            todo, dataset.read, scorer, partial(_sampled, request), list(changes.values())
+        )
+        for count, found in enumerate(scored_videos, 1):
             video = found.video
             known = (video.kind, video.name)
             group = (dataset.groups.get(known) or video.name) if dataset.groups else ""
@@ -292,7 +296,11 @@ def _score(
 
 
 def _sampled(request: Evaluation, frames: int) -> NDArray[np.int64]:
-    """Return the frames that any of the countings uses."""
+    """Return the indices of the frames that any counting uses."""
     if not frames:
         return np.arange(0)
-    return np.unique(np.concatenate([sample(frames, request.frames, way.sampling) for way in request.ways]))
+    return np.unique(
+        np.concatenate(
+            [sample(frames, request.frames, counting.sampling) for counting in request.counting_rules]
+        )
+    )

@@ -1,4 +1,4 @@
-"""Reads the records of a scan and the labels of its videos, as scores that can be measured."""
+"""Reads the records of a scan with the labels of its videos, as scores to measure."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ from deepscan.scanning.record_lines import recorded_path
 LABEL_COLUMNS = ("file", "label")
 
 
-def read_given(
+def read_scores_or_records(
     scores: Path | None,
     records: Path | None,
     labels: Path | None,
@@ -27,21 +27,21 @@ def read_given(
     vote: str,
     model: str | None = None,
 ) -> Scores:
-    """Return the scores of a file, or of a scan's records.
+    """Read the scores of a file or of a scan's records.
 
     Args:
-        scores: As `read_scores` takes it, or None.
-        records: As `read_scan_scores` takes it, or None.
-        labels: The index that belongs to the records.
-        where: As `read_labels` takes it.
-        vote: `video`, or `group` for one vote a group and label.
-        model: As `read_scan_scores` takes it.
+        scores: A file for `read_scores`, or None.
+        records: A file for `read_scan_scores`, or None.
+        labels: The labels of the records.
+        where: Conditions for `read_labels`.
+        vote: `video`, or `group` for one vote per group and label.
+        model: See `read_scan_scores`.
 
     Raises:
-        UsageError: Records come without labels, or a file cannot be read.
+        UsageError: Records are given without labels, or a file cannot be read.
     """
     if bool(records) != bool(labels):
-        raise UsageError("--records and --labels go together", "name both")
+        raise UsageError("--records and --labels must be used together", "give both, or neither")
     if records and labels:
         found = read_scan_scores(records, read_labels(labels, where), labels.stem, model)
     else:
@@ -51,108 +51,112 @@ def read_given(
 
 
 def read_labels(path: Path, where: Sequence[str] = ()) -> dict[Path, dict[str, str]]:
-    """Return the rows of an index of videos, by the file that each is of.
+    """Read an index of labelled videos, by file.
 
     Args:
         path: A CSV file with the columns file (relative to its folder), label (real or fake) and, if known,
             group and method.
-        where: `column=value` each, several values with commas between: only rows that have one of them.
+        where: Conditions `column=value` or `column=value,value`, which all selected rows meet.
 
     Raises:
-        UsageError: It cannot be read, has no such column, names a file twice, or nothing is left.
+        UsageError: The file cannot be read, lacks a column, lists a file twice, or no row is selected.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            # A short row has empty cells, not none.
+            # Fill short rows with empty cells instead of None.
             rows = list(csv.DictReader(file, restval=""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "name a CSV file with the columns file, label")
-    wanted = {}
+        raise UsageError(f"{path} cannot be read: {error}", "give a CSV file with the columns file,label")
+    conditions = {}
     for condition in where:
         column, equals, values = condition.partition("=")
         if not equals:
-            raise UsageError(f"{condition!r} is not column=value", "write for example: --where tier=A,B")
-        wanted[column] = set(values.split(","))
+            raise UsageError(
+                f"--where {condition!r} is not of the form column=value", "for example: --where tier=A,B"
+            )
+        conditions[column] = set(values.split(","))
     known = list(rows[0]) if rows else []
-    for column in (*LABEL_COLUMNS, *wanted):
+    for column in (*LABEL_COLUMNS, *conditions):
         if column not in known:
             raise UsageError(f"{path} has no column {column!r}", f"its columns are: {', '.join(known)}")
-    chosen = [row for row in rows if all(row[column] in values for column, values in wanted.items())]
+    chosen = [row for row in rows if all(row[column] in values for column, values in conditions.items())]
     if not chosen:
-        raise UsageError(f"{path} has no row with {', '.join(where) or 'a video'}", "leave --where out")
+        raise UsageError(f"{path} has no rows with {', '.join(where) or 'a video'}", "leave --where out")
     for row in chosen:
         if row["label"].strip().lower() not in LABEL_VALUES:
             raise UsageError(f"{path}: {row['file']} has the label {row['label']!r}", "write real or fake")
     labels: dict[Path, dict[str, str]] = {}
     for row in chosen:
         if labels.setdefault((path.parent / row["file"]).resolve(), row) is not row:
-            raise UsageError(f"{path} names {row['file']} twice", "leave one of the rows")
+            raise UsageError(f"{path} lists {row['file']} twice", "remove one of the rows")
     return labels
 
 
 def read_scan_scores(
     records: Path, labels: Mapping[Path, Mapping[str, str]], name: str, model: str | None = None
 ) -> Scores:
-    """Return the raw scores that a scan gave to labelled videos; those that it has no record of have none.
+    """Read the raw scores of labelled videos from a scan; videos without a record have no score.
 
-    A video's raw score is that of the person whom its score was taken from.
+    A video's raw score is that of the person who determined its score.
 
     Args:
-        records: The scan's `.jsonl`.
-        labels: As `read_labels` gives them.
+        records: The scan's `.jsonl` file.
+        labels: The labels from `read_labels`.
         name: Name of the videos as a data set.
-        model: Name of the model whose scores to read; None for those of all models together.
+        model: Name of the model whose scores to read; None for the combined scores of all models.
 
     Raises:
-        UsageError: It cannot be read, has a record of none of the videos, or no scores of the model.
+        UsageError: The file cannot be read, has no record of the videos, or no scores of the model.
     """
     try:
         lines = (record for _, _, record in read_journal(records))
         found = {Path(os.fsdecode(recorded_path(record))).resolve(): record for record in lines}
     except OSError as error:
-        raise UsageError(f"{records} cannot be read: {error.strerror}", "name what scan --out has written")
+        raise UsageError(
+            f"{records} cannot be read: {error.strerror}", "give a file from deepscan scan --out FILE.jsonl"
+        )
     except ContractError as error:
-        raise UsageError(error.message, "name what scan --out FILE.jsonl has written")
+        raise UsageError(error.message, "give a file from deepscan scan --out FILE.jsonl")
     if not found.keys() & labels.keys():
         raise UsageError(
-            f"{records} has a record of none of the {len(labels)} labelled videos",
-            "scan the very files that the index names, relative to its own folder",
+            f"{records} has no record of any of the {len(labels)} labelled videos",
+            "scan the files listed in the index; their paths are relative to its folder",
         )
     if model is not None:
         found = {path: select_model(record, model) for path, record in found.items()}
     rows = [(path, row, found.get(path)) for path, row in labels.items()]
     scores = [_raw(record) for _, _, record in rows]
     count = len(rows)
-    nothing = Column.constant("", count)
+    empty = Column.constant("", count)
     return Scores(
         labels=np.array([LABEL_VALUES[row["label"].strip().lower()] for _, row, _ in rows], dtype=np.int64),
         scores=np.array(scores, dtype=np.float64),
         frames=np.array([0 if np.isnan(score) else 1 for score in scores], dtype=np.int64),
         dataset=Column.of([name] * count),
         kind=Column.of([row.get("method") or row["label"] for _, row, _ in rows]),
-        split=nothing,
+        split=empty,
         video=Column.of([row["file"] for _, row, _ in rows]),
-        frame=nothing,
+        frame=empty,
         group=Column.of([row.get("group") or row["file"] for _, row, _ in rows]),
         status=Column.of([record["status"] if record else "not_scanned" for _, _, record in rows]),
-        folder=nothing,
+        folder=empty,
     )
 
 
 def group_votes(scores: Scores) -> Scores:
-    """Return one score for each group and label: the mean of its videos' scores.
+    """Return the mean score of the videos of each group and label.
 
-    Several clips of one footage say little more than one, so each group counts once. A video without a
+    Several clips of the same footage add little information, so each group counts once. A video without a
     group is its own group.
 
     Args:
-        scores: Of videos, or of frames, which are made videos first.
+        scores: Scores of videos, or of frames, which are averaged per video first.
 
     Raises:
-        UsageError: No video states a group.
+        UsageError: No video has a group.
     """
     if not scores.group.has_values:
-        raise UsageError("the scores state no groups to vote by", "give them a column group, or --vote video")
+        raise UsageError("the scores have no groups", "add a column group, or use --vote video")
     videos = by_video(scores)
     groups = videos.groups()
     kinds: dict[tuple[int, int], dict[str, None]] = defaultdict(dict)
@@ -160,15 +164,15 @@ def group_votes(scores: Scores) -> Scores:
     for key, kind in zip(keys, videos.kind.texts(), strict=True):
         kinds[key][kind] = None
     kind_names = [" + ".join(sorted(kinds[key])) for key in keys]
-    # However many frames a video has, it is one of its group.
-    once = np.minimum(videos.frames, 1)
-    named = Column.of(videos.group_names())
-    return by_video(replace(videos, video=named, kind=Column.of(kind_names), frames=once))
+    # Each video has the same weight in its group, whatever its number of frames.
+    one_each = np.minimum(videos.frames, 1)
+    names = Column.of(videos.group_names())
+    return by_video(replace(videos, video=names, kind=Column.of(kind_names), frames=one_each))
 
 
 def _raw(record: Mapping[str, Any] | None) -> float:
     if record is None or record["score"] is None:
         return float("nan")
-    # Others may have been seen too seldom, and still share a score that calibration made the same.
+    # Persons with too few frames do not count, even if their calibrated score is the same.
     deciding = (track for track in record["tracks"] if track["counted"] and track["score"] == record["score"])
     return float(max(track["raw"] for track in deciding))

@@ -1,4 +1,4 @@
-"""Scores of videos and frames as columns: read from anybody's CSV, averaged over videos, written as CSV."""
+"""Scores of videos and frames in columns: read from and written to CSV, averaged per video."""
 
 import csv
 import io
@@ -17,27 +17,27 @@ from deepscan.errors import UsageError
 from deepscan.files import atomic_write
 
 SCORE_COLUMNS = ("video", "label", "score")
-#: Columns of text, which a file may have.
+#: Text columns that a file may have.
 TEXTS = ("dataset", "kind", "split", "video", "frame", "group", "status", "folder")
 #: Columns that identify a video, and a frame.
 VIDEO_KEY = ("dataset", "kind", "split", "label", "video")
 FRAME_KEY = (*VIDEO_KEY, "frame")
-#: What `write_scores` writes.
+#: Columns of `write_scores`.
 WRITTEN = ("dataset", "kind", "label", "split", "video", "frame", "group", "frames", "status", "score")
-#: Lines that are taken together, column by column: so few that they stay in the processor's cache.
+#: Lines that are parsed together, column by column; few enough for the processor's cache.
 CHUNK_LINES = 256
-#: Names of the labels 0 and 1, and what a file may say instead of them.
+#: Names of the labels 0 and 1, and the accepted spellings in files.
 LABEL_NAMES = ("real", "fake")
 LABEL_VALUES = {"0": 0, "1": 1, "real": 0, "fake": 1, "0.0": 0, "1.0": 1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """A column of text whose values recur.
+    """A categorical column of text.
 
     Attributes:
-        names: The values, each once.
-        codes: Position of each row's value among them, shape (N,), int32.
+        names: The distinct values.
+        codes: Index of each row's value in `names`, shape (N,), int32.
     """
 
     names: tuple[str, ...]
@@ -45,19 +45,19 @@ class Column:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> "Column":
-        """Return the column with these values."""
+        """Return the column of these values."""
         codes: dict[str, int] = {}
         rows = [codes.setdefault(text, len(codes)) for text in texts]
         return cls(tuple(codes), np.array(rows, dtype=np.int32))
 
     @classmethod
     def constant(cls, text: str, rows: int) -> "Column":
-        """Return a column of one value, which takes no memory however many rows it has."""
+        """Return a column of a single value, without memory for its rows."""
         return cls((text,), np.broadcast_to(np.int32(0), rows))
 
     @property
     def has_values(self) -> bool:
-        """Whether any row has a value."""
+        """Whether any row is non-empty."""
         return any(self.names)
 
     def texts(self) -> list[str]:
@@ -65,7 +65,7 @@ class Column:
         return [self.names[code] for code in self.codes.tolist()]
 
     def take(self, rows: NDArray[np.int64]) -> "Column":
-        """Return the column of these rows."""
+        """Return a column of the selected rows."""
         if len(self.names) == 1:
             return Column.constant(self.names[0], len(rows))
         return Column(self.names, self.codes[rows])
@@ -78,14 +78,14 @@ class Scores:
     Attributes:
         labels: 0 for real, 1 for fake, shape (N,).
         scores: Probability of fake, NaN without a score, shape (N,).
-        frames: Number of frames that each is the mean of, shape (N,).
+        frames: Number of frames that each score averages, shape (N,).
         dataset: The data set.
-        kind: Its label there, which names the manipulation.
-        split: The part of the data set.
-        video: The video.
+        kind: Name of the label in the data set, which identifies the manipulation.
+        split: Split of the data set.
+        video: Name of the video.
         frame: The frame, in scores of frames.
-        group: The footage that the video was made from.
-        status: Why there is no score.
+        group: Source footage of the video.
+        status: Reason for a missing score.
         folder: Folder of the frame's crop.
     """
 
@@ -110,14 +110,14 @@ class Scores:
         return len(self.scores)
 
     def take(self, rows: NDArray[np.int64]) -> "Scores":
-        """Return these rows; all of them in their order are these scores themselves."""
+        """Return the selected rows; the object itself for all rows in order."""
         if len(rows) == len(self) and bool((np.diff(rows, prepend=-1) == 1).all()):
             return self
         columns = {name: getattr(self, name).take(rows) for name in TEXTS}
         return Scores(self.labels[rows], self.scores[rows], self.frames[rows], **columns)
 
     def key(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """Return a number for each row, the same for rows that agree in these columns, shape (N,)."""
+        """Return a number for each row, equal for rows with equal values in these columns, shape (N,)."""
         key, size = np.zeros(len(self), dtype=np.int64), 1
         for name in names:
             column = (
@@ -131,128 +131,135 @@ class Scores:
         return key
 
     def groups(self) -> NDArray[np.int64]:
-        """Return a number for each row's group in its data set, or for its video if it has no group."""
-        without = self.group.names.index("") if "" in self.group.names else -1
-        named, own = self.key(("dataset", "group")), self.key(VIDEO_KEY)
-        return np.where(self.group.codes == without, 2 * own, 2 * named + 1)
+        """Return a number for each row's group within its data set, or for its video without a group."""
+        empty = self.group.names.index("") if "" in self.group.names else -1
+        names, video_key = self.key(("dataset", "group")), self.key(VIDEO_KEY)
+        return np.where(self.group.codes == empty, 2 * video_key, 2 * names + 1)
 
     def group_names(self) -> list[str]:
-        """Return the name of each row's group, or of its video if it has no group."""
-        named = zip(self.group.texts(), self.video.texts(), strict=True)
-        return [group or video for group, video in named]
+        """Return the name of each row's group, or of its video without a group."""
+        names = zip(self.group.texts(), self.video.texts(), strict=True)
+        return [group or video for group, video in names]
 
 
 def read_scores(path: Path) -> Scores:
-    """Return the scores of a CSV file: of videos, or of frames if it has a column `frame`.
+    """Read the scores of a CSV file: of videos, or of frames if it has a column `frame`.
 
     The first line names the columns, in any case and order: `video`, `label` (0, 1, real or fake) and `score`
-    (probability of fake; empty where there is none), and any of `dataset`, `kind`, `split`, `frame`, `group`
-    and `status`. Others are passed over.
+    (probability of fake; may be empty), and any of `dataset`, `kind`, `split`, `frame`, `group` and `status`.
+    Other columns are ignored.
 
     Args:
         path: The file, UTF-8.
 
     Raises:
-        UsageError: It cannot be read; the hint says what to put into which line.
+        UsageError: The file cannot be read; the hint tells how to correct a line.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             return parse(file, path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name a CSV file of scores")
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "give a CSV file of scores")
 
 
 def parse(lines: Iterable[str], path: Path, *, spaces: bool = False) -> Scores:
-    """Return the scores of lines of CSV, as `read_scores` does.
+    """Parse lines of CSV; see `read_scores`.
 
     Args:
         lines: The lines.
-        path: What they come from, for messages.
-        spaces: Whether a value may begin with a space.
+        path: Their file, for error messages.
+        spaces: Whether leading spaces belong to a value.
 
     Raises:
         UsageError: See `read_scores`.
     """
     reader = csv.reader(lines, skipinitialspace=not spaces, strict=True)
     numbers, labels, scores = array("q"), array("b"), array("d")
-    # A value that is not there yet gets the next number.
+    # A new value gets the next number.
     coded: dict[str, tuple[dict[str, int], array[int]]] = {}
     for name in TEXTS:
         codes: defaultdict[str, int] = defaultdict()
         codes.default_factory = codes.__len__
         coded[name] = codes, array("i")
     try:
-        places = _header(next(reader, []), path)
-        width, score_at, label_at, path_at = (places.pop(name) for name in ("", "score", "label", "path"))
+        column_index = _header(next(reader, []), path)
+        width, score_at, label_at, path_at = (
+            column_index.pop(name) for name in ("", "score", "label", "path")
+        )
         for part, rows in _parts(reader):
-            _check_cells(rows, part, width, places["video"], path)
+            _check_cells(rows, part, width, column_index["video"], path)
             columns = tuple(zip(*rows, strict=True))
             numbers.extend(part)
             labels.extend(_labels(columns[label_at], part, path))
             scores.extend(_probabilities(columns[score_at], part, path))
-            texts = {name: columns[index] for name, index in places.items()}
+            texts = {name: columns[index] for name, index in column_index.items()}
             if path_at >= 0:
                 texts["folder"] = tuple(text.rpartition("/")[0] for text in columns[path_at])
             for name, values in texts.items():
                 coded[name][1].extend(map(coded[name][0].__getitem__, values))
     except csv.Error as error:
-        raise _wrong(path, reader.line_num, f"is no CSV: {error}", "put text with commas or quotes in quotes")
+        raise _line_error(
+            path, reader.line_num, f"is not valid CSV: {error}", "quote text that has commas or quotes"
+        )
     if not scores:
-        raise UsageError(f"{path} has no scores", "give it a line for each video")
+        raise UsageError(f"{path} has no scores", "add a line for each video")
     probabilities = np.array(scores)
-    made = {
+    columns_by_name = {
         name: Column(tuple(codes), np.array(of_rows, dtype=np.int32))
         if len(codes) > 1
         else Column.constant(next(iter(codes), ""), len(probabilities))
         for name, (codes, of_rows) in coded.items()
     }
-    read = Scores(
-        np.array(labels, dtype=np.int64), probabilities, (~np.isnan(probabilities)).astype(np.int64), **made
+    result = Scores(
+        np.array(labels, dtype=np.int64),
+        probabilities,
+        (~np.isnan(probabilities)).astype(np.int64),
+        **columns_by_name,
     )
-    _check_unique(read, np.array(numbers), path)
-    return read
+    _check_unique(result, np.array(numbers), path)
+    return result
 
 
 def by_video(scores: Scores) -> Scores:
-    """Return the score of each video, in the order in which each first occurs: the mean of its frames'.
+    """Average frame scores per video, in order of first appearance.
 
-    A video is one of its data set, kind, split, label and name. Frames without a score are left out of the
-    mean; a video that has none at all has no score, and the status of its first frame.
+    A video is identified by data set, kind, split, label and name. Frames without a score are ignored; a
+    video without any scored frame has no score, and the status of its first frame.
     """
     return mean_by(scores, scores.key(VIDEO_KEY))
 
 
 def mean_by(scores: Scores, key: NDArray[np.int64]) -> Scores:
-    """Return the score of each video as `by_video` does, of videos that a key tells apart.
+    """Average frame scores per video like `by_video`, with videos identified by a key.
 
     Args:
-        scores: Of frames, or of videos.
-        key: The same number for rows of one video, shape (N,).
+        scores: Scores of frames, or of videos.
+        key: A number for each row, equal for rows of the same video, shape (N,).
     """
     _, first, video_of = np.unique(key, return_index=True, return_inverse=True)
     order = np.argsort(first)
     video_of = np.argsort(order)[video_of]
     scored = scores.frames > 0
     number = np.bincount(video_of, weights=scores.frames, minlength=len(first)).astype(np.int64)
-    # A row of several frames weighs as many.
+    # A row is weighted by its number of frames.
     weights = np.where(scored, scores.scores, 0) * scores.frames
     total = np.bincount(video_of, weights=weights, minlength=len(first))
     means = np.divide(total, number, out=np.full(len(first), np.nan), where=number > 0)
     videos = scores.take(first[order])
     empty = Column.constant("", len(videos))
-    # Rounding may carry a mean of ones past one.
+    # Rounding may give a mean above 1.
     return replace(videos, scores=np.clip(means, 0, 1), frames=number, frame=empty, folder=empty)
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Write scores as CSV, one line a row, whole or not at all; `read_scores` reads it.
+    """Write scores atomically as CSV, in the format of `read_scores`.
 
     Args:
         path: The file.
-        scores: Of videos, or of frames, which gives the column `frame`.
+        scores: Scores of videos, or of frames, which get a column `frame`.
 
     Raises:
-        DeepscanError: It cannot be written.
+        DeepscanError: The file cannot be written.
     """
     names = [name for name in WRITTEN if name != "frame" or scores.frame.has_values]
     cells = {name: getattr(scores, name).texts() for name in names if name in TEXTS}
@@ -273,15 +280,15 @@ def write_scores(path: Path, scores: Scores) -> None:
 
 
 def _header(row: Sequence[str], path: Path) -> dict[str, int]:
-    """Return where each column is that is read; under the empty name, how many there are."""
+    """Return the index of each known column, and the number of columns under the empty name."""
     names = [name.strip().lower() for name in row]
-    if lacking := [name for name in SCORE_COLUMNS if name not in names]:
+    if missing := [name for name in SCORE_COLUMNS if name not in names]:
         raise UsageError(
-            f"{path} has no column {', '.join(lacking)}; its first line is {','.join(row)[:80]!r}",
-            "begin the file with a line such as video,label,score and separate cells by commas",
+            f"{path} has no column {', '.join(missing)}; its first line is {','.join(row)[:80]!r}",
+            "start the file with a line such as video,label,score and separate cells by commas",
         )
-    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-        raise UsageError(f"{path} has two columns {', '.join(twice)}", "keep one of each name")
+    if repeated := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise UsageError(f"{path} has two columns {', '.join(repeated)}", "keep only one of each name")
     known = {
         name: index
         for index, name in enumerate(names)
@@ -292,7 +299,7 @@ def _header(row: Sequence[str], path: Path) -> dict[str, int]:
 
 
 def _parts(reader: Any) -> Iterator[tuple[list[int], list[list[str]]]]:
-    """Yield rows, and the number of the line that each ends on, some thousand at a time."""
+    """Yield chunks of rows, with the line number at which each row ends."""
     numbers: list[int] = []
     rows: list[list[str]] = []
     for row in reader:
@@ -311,11 +318,11 @@ def _check_cells(
 ) -> None:
     for line, row in zip(lines, rows, strict=True):
         if len(row) != width:
-            raise _wrong(
-                path, line, f"has {len(row)} cells, the header {width}", "put text with commas in quotes"
+            raise _line_error(
+                path, line, f"has {len(row)} cells, but the header {width}", "quote text that has commas"
             )
         if not row[video_at]:
-            raise _wrong(path, line, "names no video", "give every line its video")
+            raise _line_error(path, line, "has no video", "give every line the name of its video")
 
 
 def _labels(texts: Sequence[str], lines: Sequence[int], path: Path) -> list[int]:
@@ -328,16 +335,16 @@ def _labels(texts: Sequence[str], lines: Sequence[int], path: Path) -> list[int]
 def _probabilities(texts: Sequence[str], lines: Sequence[int], path: Path) -> list[float]:
     try:
         scores = list(map(float, texts))
-        sound = all(0 <= score <= 1 for score in scores)
+        valid = all(0 <= score <= 1 for score in scores)
     except ValueError:
-        sound = False
-    return scores if sound else [_score(text, path, line) for text, line in zip(texts, lines, strict=True)]
+        valid = False
+    return scores if valid else [_score(text, path, line) for text, line in zip(texts, lines, strict=True)]
 
 
 def _label(text: str, path: Path, line: int) -> int:
     label = LABEL_VALUES.get(text.strip().lower())
     if label is None:
-        raise _wrong(path, line, f"has the label {text!r}", "write 0 or real, 1 or fake")
+        raise _line_error(path, line, f"has the label {text!r}", "write 0 or real, 1 or fake")
     return label
 
 
@@ -347,28 +354,28 @@ def _score(text: str, path: Path, line: int) -> float:
     except ValueError:
         if not text.strip():
             return math.nan
-        raise _wrong(path, line, f"has the score {text!r}", "write a number, or nothing where there is none")
+        raise _line_error(path, line, f"has the score {text!r}", "write a number, or leave the cell empty")
     if math.isnan(score):
-        raise _wrong(path, line, f"has the score {text!r}", "leave the cell empty where there is no score")
+        raise _line_error(path, line, f"has the score {text!r}", "leave the cell empty if there is no score")
     if not 0 <= score <= 1:
         hint = "give the probability of fake: 1 / (1 + exp(-logit)), or softmax(logits)[fake]"
-        raise _wrong(path, line, f"has the score {text}, outside [0, 1]", hint)
+        raise _line_error(path, line, f"has the score {text}, outside [0, 1]", hint)
     return score
 
 
-def _wrong(path: Path, line: int, fault: str, hint: str) -> UsageError:
+def _line_error(path: Path, line: int, fault: str, hint: str) -> UsageError:
     return UsageError(f"{path}, line {line}, {fault}", hint)
 
 
 def _check_unique(scores: Scores, lines: NDArray[np.int64], path: Path) -> None:
     key = scores.key(FRAME_KEY)
     order = np.argsort(key, kind="stable")
-    again = np.flatnonzero(np.diff(key[order]) == 0)
-    if len(again):
-        first = again[np.argmin(order[again + 1])]
-        before, after = order[first], order[first + 1]
+    repeats = np.flatnonzero(np.diff(key[order]) == 0)
+    if len(repeats):
+        first = repeats[np.argmin(order[repeats + 1])]
+        earlier_row, later_row = order[first], order[first + 1]
         raise UsageError(
-            f"{path}, line {lines[after]}, repeats line {lines[before]}: "
-            f"{scores.video.names[scores.video.codes[after]]!r} ({len(again)} such lines)",
-            "leave one, or tell them apart by columns dataset, kind or frame",
+            f"{path}, line {lines[later_row]}, repeats line {lines[earlier_row]}: "
+            f"{scores.video.names[scores.video.codes[later_row]]!r} ({len(repeats)} such lines)",
+            "remove one of them, or distinguish them by the columns dataset, kind or frame",
         )

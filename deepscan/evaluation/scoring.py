@@ -1,4 +1,4 @@
-"""Scores the videos of a test set: crops are read ahead and batched over videos, never all in memory."""
+"""Scores the videos of a test set; crops are prefetched and batched across videos, with bounded memory."""
 
 import os
 from collections import deque
@@ -14,24 +14,24 @@ from deepscan.data.benchmarks.benchmark import FaceVideo
 from deepscan.engines.scorer import Scorer
 from deepscan.media.frames import Image
 
-#: Changes a crop before the network: (crop, its video, number of the frame) -> crop.
+#: Changes a crop before the network: (crop, its video, index of the frame) -> crop.
 Change = Callable[[Image, FaceVideo, int], Image]
 Reader = Callable[[FaceVideo, int], Image | None]
 
-#: Crops that go through the detector together, and crops that are read ahead of it.
+#: Number of crops in a batch of the detector, and number of crops to prefetch.
 BATCH, AHEAD = 32, 256
 
 
 @dataclass(slots=True, eq=False)
 class VideoScores:
-    """The scores of the frames of a video.
+    """The frame scores of a video.
 
     Attributes:
         video: The video.
-        frames: Numbers of the frames, from 0 in the video's list, shape (F,).
-        scores: Probability of fake under each change of the crops, shape (V, F), raw; NaN for a frame that
-            could not be read.
-        waiting: How many frames are still to be scored; 0 once it is yielded.
+        frames: Indices of the frames in the video's list, shape (F,).
+        scores: Raw probability of fake for each variant of the crops, shape (V, F); NaN for an unreadable
+            frame.
+        waiting: Number of frames that are not scored yet; 0 once the video is yielded.
     """
 
     video: FaceVideo
@@ -47,47 +47,48 @@ def score_videos(
     sample: Callable[[int], NDArray[np.int64]],
     changes: Sequence[Change] = (),
 ) -> Iterator[VideoScores]:
-    """Yield the scores of videos, each as soon as its last frame is scored.
+    """Yield the scores of videos in order, each as soon as its last frame is scored.
 
-    A crop is read once for all changes. Videos keep their order.
+    A crop is read once for all changes.
 
     Args:
         videos: The videos; consumed lazily.
-        read: Returns the crop of a frame as the network takes it; None if it cannot be read. Called by
-            several threads.
+        read: Returns the crop of a frame for the network, or None if it cannot be read. Called from several
+            threads.
         scorer: The detector.
-        sample: Returns the positions to score, of a number of frames.
-        changes: Changes of each crop; none to score the crops as they are. Called by several threads.
+        sample: Returns the indices to score, given a number of frames.
+        changes: Functions that change each crop; empty to score the original crops. Called from several
+            threads.
     """
     workers = max(1, os.cpu_count() or 1)
-    coming = _frames(videos, sample, max(1, len(changes)))
+    upcoming = _frames(videos, sample, max(1, len(changes)))
     pending: deque[VideoScores] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="read") as pool:
-        ahead: deque[tuple[VideoScores, int, Future[Image | None]]] = deque()
+        read_ahead: deque[tuple[VideoScores, int, Future[Image | None]]] = deque()
 
         def fill() -> None:
-            for item, index in islice(coming, AHEAD - len(ahead)):
+            for item, index in islice(upcoming, AHEAD - len(read_ahead)):
                 if not pending or pending[-1] is not item:
                     pending.append(item)
                 if index >= 0:
                     number = int(item.frames[index])
-                    ahead.append((item, index, pool.submit(read, item.video, number)))
+                    read_ahead.append((item, index, pool.submit(read, item.video, number)))
 
         try:
             fill()
             while pending:
-                batch = [ahead.popleft() for _ in range(min(BATCH, len(ahead)))]
+                batch = [read_ahead.popleft() for _ in range(min(BATCH, len(read_ahead)))]
                 fill()
-                _judge(
+                _score_batch(
                     [(item, index, future.result()) for item, index, future in batch], scorer, changes, pool
                 )
                 while pending and not pending[0].waiting:
                     yield pending.popleft()
                 if not pending:
-                    # There were only videos without frames, and there may be more to come.
+                    # All of these videos were without frames; there may be more videos.
                     fill()
         finally:
-            for _, _, future in ahead:
+            for _, _, future in read_ahead:
                 future.cancel()
 
 
@@ -103,23 +104,25 @@ def _frames(
             yield item, index
 
 
-def _judge(
+def _score_batch(
     batch: Sequence[tuple[VideoScores, int, Image | None]],
     scorer: Scorer,
     changes: Sequence[Change],
     pool: ThreadPoolExecutor,
 ) -> None:
-    read = [(item, index, crop) for item, index, crop in batch if crop is not None]
+    readable = [(item, index, crop) for item, index, crop in batch if crop is not None]
 
-    def changed(change: Change) -> list[Future[Image]]:
-        return [pool.submit(change, crop, item.video, int(item.frames[index])) for item, index, crop in read]
+    def submit(change: Change) -> list[Future[Image]]:
+        return [
+            pool.submit(change, crop, item.video, int(item.frames[index])) for item, index, crop in readable
+        ]
 
-    # The next variant is made while the detector looks at this one.
-    coming = changed(changes[0]) if changes else []
-    for variant in range(len(changes) or 1) if read else ():
-        crops = [future.result() for future in coming] if changes else [crop for _, _, crop in read]
-        coming = changed(changes[variant + 1]) if variant + 1 < len(changes) else []
-        for (item, index, _), score in zip(read, scorer.score(np.stack(crops)).tolist(), strict=True):
+    # Compute the next variant while the detector scores this one.
+    upcoming = submit(changes[0]) if changes else []
+    for variant in range(len(changes) or 1) if readable else ():
+        crops = [future.result() for future in upcoming] if changes else [crop for _, _, crop in readable]
+        upcoming = submit(changes[variant + 1]) if variant + 1 < len(changes) else []
+        for (item, index, _), score in zip(readable, scorer.score(np.stack(crops)).tolist(), strict=True):
             item.scores[variant, index] = score
     for item, _, _ in batch:
         item.waiting -= 1

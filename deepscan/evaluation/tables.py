@@ -1,4 +1,4 @@
-"""The papers' tables: loads them, and finds the printed result of a method on a data set."""
+"""The tables of the papers, and the printed result of a method on a data set."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -16,17 +16,17 @@ _CELL = re.compile(r"(?P<printed>[^()]+)(?:\((?P<aside>[^()]+)\))?")
 
 @dataclass(frozen=True, slots=True)
 class PrintedFigure:
-    """A figure that a paper prints for a method.
+    """A result of a method that a paper prints.
 
     Attributes:
-        value: In [0, 1].
-        unit: What the last printed digit is worth, of `value`.
-        printed: As printed.
-        table: The table's name.
-        paper: The paper that prints it, not always the method's own.
-        number: The table's number there.
-        row: As printed.
-        column: As printed.
+        value: The result, in [0, 1].
+        unit: Value of the last printed digit, on the scale of `value`.
+        printed: The result as printed.
+        table: Name of the table.
+        paper: The paper that prints it, not always that of the method.
+        number: Number of the table in the paper.
+        row: Name of the row as printed.
+        column: Name of the column as printed.
     """
 
     value: float
@@ -41,14 +41,14 @@ class PrintedFigure:
 
 @cache
 def load_tables() -> Mapping[str, PaperTable]:
-    """Return all tables by name, paper by paper, each paper's main results first."""
+    """Return all tables by name, grouped by paper, with the main results of each paper first."""
     tables: dict[str, PaperTable] = {}
     for paper in PAPERS:
-        stated = _read(f"{paper}.yaml")
-        for name, entries in stated["tables"].items():
+        data = _read(f"{paper}.yaml")
+        for name, entries in data["tables"].items():
             if name in tables:
-                raise ValueError(f"two tables are called {name}")
-            tables[name] = _table(name, entries, stated)
+                raise ValueError(f"two tables are named {name}")
+            tables[name] = _table(name, entries, data)
     return tables
 
 
@@ -56,22 +56,22 @@ def paper_table(name: str) -> PaperTable:
     """Return a table by name.
 
     Raises:
-        UsageError: There is no such table.
+        UsageError: The table is unknown.
     """
-    return load_tables()[chosen("table", name, load_tables(), "deepscan tables lists them all")]
+    return load_tables()[chosen("table", name, load_tables(), "deepscan tables lists all tables")]
 
 
 def expected(
     method: str, dataset: str, level: str, metric: str = "auc", paper: str | None = None
 ) -> PrintedFigure | None:
-    """Return a method's result on a data set as a paper prints it, None where no paper does.
+    """Return a method's printed result on a data set, or None if no paper prints it.
 
     Args:
-        method: Registered detector method; of baselines, those that a paper compares itself to.
-        dataset: Name in benchmark files; a manipulation of FaceForensics++ by its label (`FF-NT`).
+        method: Registered detector method, or a baseline of a paper.
+        dataset: Name in benchmark files, or label of a manipulation of FaceForensics++ (`FF-NT`).
         level: `video` or `frame`.
         metric: A key of `METRICS`.
-        paper: The paper to look in, None for the first that has it.
+        paper: The paper to search; None for the first that has it.
     """
     for table, row in _results(method, level, metric, paper):
         for column, name in table.datasets.items():
@@ -83,7 +83,7 @@ def expected(
 def expected_mean(
     method: str, datasets: Collection[str], level: str, metric: str = "auc", paper: str | None = None
 ) -> PrintedFigure | None:
-    """Return a method's printed mean over exactly these data sets, None where no paper prints it.
+    """Return a method's printed mean over exactly these data sets, or None if no paper prints it.
 
     Args:
         method: See `expected`.
@@ -93,31 +93,35 @@ def expected_mean(
         paper: See `expected`.
     """
     for table, row in _results(method, level, metric, paper):
-        over = table.mean_over or tuple(table.datasets.get(column, "") for column in table.over)
-        if over and set(over) == set(datasets) and (figure := _figure(table, row, table.mean)):
+        datasets_of_mean = table.mean_over or tuple(table.datasets.get(column, "") for column in table.over)
+        if (
+            datasets_of_mean
+            and set(datasets_of_mean) == set(datasets)
+            and (figure := _figure(table, row, table.mean))
+        ):
             return figure
     return None
 
 
 def _read(name: str) -> Any:
     text = (files("deepscan.evaluation.papers") / name).read_text(encoding="utf-8")
-    # The loader that leaves every value the text it is: 0.980 as a number would lose its last digit.
+    # BaseLoader keeps values as text: as a number, 0.980 would lose its last digit.
     return yaml.load(text, Loader=yaml.BaseLoader)
 
 
-def _table(name: str, entries: Mapping[str, Any], stated: Mapping[str, Any]) -> PaperTable:
+def _table(name: str, entries: Mapping[str, Any], data: Mapping[str, Any]) -> PaperTable:
     columns = tuple(entries["columns"])
     return PaperTable(
         **{
             **entries,
             "name": name,
-            "paper": stated["paper"],
+            "paper": data["paper"],
             "columns": columns,
             "rows": tuple(_row(line) for line in entries["rows"].splitlines()),
             "scale": int(entries["scale"]) if "scale" in entries else None,
             "mean_over": tuple(entries.get("mean_over", ())),
             "datasets": {
-                column: stated["datasets"][column] for column in columns if column in stated["datasets"]
+                column: data["datasets"][column] for column in columns if column in data["datasets"]
             },
             "notes": tuple(entries.get("notes", ())),
         }
@@ -133,14 +137,14 @@ def _cell(value: str) -> PrintedCell:
     if value == "-":
         return PrintedCell("")
     if not (found := _CELL.fullmatch(value)):
-        raise ValueError(f"{value!r} is no value of a table")
+        raise ValueError(f"{value!r} is not a table cell")
     return PrintedCell(found["printed"], found["aside"] or "")
 
 
 def _results(method: str, level: str, metric: str, paper: str | None) -> Iterator[tuple[PaperTable, str]]:
     for table in load_tables().values():
-        wanted = (table.level, table.metric) == (level, metric) and paper in (None, table.paper)
-        if wanted and method in table.methods:
+        matches = (table.level, table.metric) == (level, metric) and paper in (None, table.paper)
+        if matches and method in table.methods:
             yield table, table.methods[method]
 
 

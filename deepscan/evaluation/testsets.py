@@ -1,4 +1,4 @@
-"""Finds the videos of a test set and reads their crops: benchmark files, picture folders, faces.csv."""
+"""Loads the videos of a test set and reads their crops: benchmark files, picture folders, faces.csv."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -26,28 +26,28 @@ from deepscan.media.frames import Image
 from deepscan.progress import OnProgress
 from deepscan.scanning.journal import read_journal
 
-#: How far, in fractions of its side, a model's crop may reach past the crop that it is cut from: rounding.
-SLACK = 0.01
-HALVES = (
-    "half of the groups of val chose the epoch and fitted the calibration of a model that was trained on "
-    "this folder; its card has the figures of the other half"
+#: How far a model's crop may extend beyond the source crop, as a fraction of its side: rounding only.
+TOLERANCE = 0.01
+HALVES_NOTE = (
+    "for a model trained on this folder, half of the groups of val were used to select the epoch and to fit "
+    "the calibration; the model's card has the results on the other half"
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoDataset:
-    """Videos of one data set, ready to be scored: once, whichever test sets they serve.
+    """Videos of a data set to score once for all of its test sets.
 
     Attributes:
-        name: What the data set is called in files of results.
+        name: Name of the data set in result files.
         tests: The test sets that are measured on it.
-        videos: The videos; one without frames has no score.
-        read: Returns a frame's crop as the network takes it; None if it cannot be read.
-        groups: (kind, name) -> the footage that the video was made from; others are their own group.
-        without: Why a video has no frames, by (kind, name), where that is known.
-        dropped: Why entries were left out that are no videos of their own -> how many.
-        notes: For the reader of the results: how the crops were made.
-        key: Hash of what the videos depend on; scores under another key are of other videos.
+        videos: The videos; a video without frames has no score.
+        read: Returns the crop of a frame for the network, or None if it cannot be read.
+        groups: (kind, name) -> source footage of the video; other videos are their own group.
+        without: (kind, name) -> reason why the video has no frames, if known.
+        dropped: Reason -> number of skipped entries that are not separate videos.
+        notes: Remarks for readers of the results, about the crops.
+        key: Hash of the videos and crops; scores with another key belong to other videos.
     """
 
     name: str
@@ -64,21 +64,21 @@ class VideoDataset:
 def from_benchmark(
     tests: Sequence[TestSet], data: Path, card: ModelCard, root: Path | None = None
 ) -> VideoDataset:
-    """Return the videos that a benchmark file has for some test sets of one data set, split and level.
+    """Load the videos of a benchmark file for test sets of one data set, split and level.
 
-    Videos that the file names and that have no crops, and those in which `prepare` found no face or that it
-    could not read, are videos without frames: they are there, and have no score.
+    Listed videos without crops, and videos that `prepare` could not read or found no face in, are included as
+    videos without frames, which have no score.
 
     Args:
         tests: The test sets.
         data: Folder with benchmark files.
-        card: The model, whose crops are made of the benchmark's.
-        root: Folder under which the crops lie, where that is another.
+        card: Card of the model, whose crops are made from those of the benchmark.
+        root: Folder of the crops, if it is a different one.
 
     Raises:
-        MissingError: The file, or all of its crops, are not there.
-        UsageError: The file is none, or lacks the split or the level, or has no video there.
-        ContractError: The model takes more of the picture than the crops show.
+        MissingError: The file, or all of its crops, are missing.
+        UsageError: The file has another structure, lacks the split or the level, or has no videos in it.
+        ContractError: The model's crop extends beyond the benchmark's crops.
     """
     first = tests[0]
     path = find_benchmark(data, first.dataset)
@@ -88,21 +88,21 @@ def from_benchmark(
     )
     if not found.videos:
         raise MissingError(
-            f"{path} has no video in the split {first.split}",
+            f"{path} has no videos in the split {first.split}",
             f"run: deepscan prepare {first.dataset} --root DIR --out {data} --split {first.split}",
         )
     read, notes = crop_reader(read_crop_recipe(path), card, f"the crops of {path}")
     repeated = found.dropped["duplicate"]
     without = {
         (kind, name): reason
-        for kind, name, reason in (*_cropless(found.drops), *_unprepared(path, found.videos[0]))
+        for kind, name, reason in (*_without_crops(found.drops), *_unprepared(path, found.videos[0]))
         if not kinds or kind in kinds or not label_of(kind)
     }
     for video in found.videos:
         without.pop((video.kind, video.name), None)
-    like = replace(found.videos[0], frames=(), masks=())
-    empty = [replace(like, kind=kind, label=label_of(kind), name=name) for kind, name in without]
-    beside = sidecar(path)
+    template = replace(found.videos[0], frames=(), masks=())
+    empty = [replace(template, kind=kind, label=label_of(kind), name=name) for kind, name in without]
+    crop_settings = sidecar(path)
     return VideoDataset(
         first.dataset,
         tuple(tests),
@@ -112,63 +112,65 @@ def from_benchmark(
         without=without,
         dropped={"duplicate": repeated} if repeated else {},
         notes=notes,
-        key=_hashed([path.read_bytes(), beside.read_bytes() if beside.exists() else b""]),
+        key=_hashed([path.read_bytes(), crop_settings.read_bytes() if crop_settings.exists() else b""]),
     )
 
 
-def _cropless(drops: Iterable[Drop]) -> Iterator[tuple[str, str, str]]:
+def _without_crops(drops: Iterable[Drop]) -> Iterator[tuple[str, str, str]]:
     for drop in drops:
         if drop.reason != "duplicate":
             yield drop.kind, drop.name, drop.reason.replace(" ", "_")
 
 
-def _unprepared(path: Path, like: FaceVideo) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, name and status of the videos that `prepare` got no crops of."""
+def _unprepared(path: Path, template: FaceVideo) -> Iterator[tuple[str, str, str]]:
+    """Yield kind, name and status of the videos without crops in the journal of `prepare`."""
     journal = PreparedFiles(path.parent, path.stem).journal
     for _, _, line in read_journal(journal) if journal.exists() else ():
-        if (line["split"], line["compression"]) == (like.split, like.compression) and line["status"] != "ok":
+        if (line["split"], line["compression"]) == (template.split, template.compression) and line[
+            "status"
+        ] != "ok":
             yield line["kind"], line["name"], line["status"]
 
 
 def from_generator(test: TestSet, data: Path, card: ModelCard) -> VideoDataset:
-    """Return the pictures of a generator and the real ones that go with it, of which the middle is looked at.
+    """Load the pictures of a generator and the matching real ones, to be cropped at their centre.
 
     Args:
         test: The test set, named after the generator.
-        data: Folder of ForenSynths' and UniversalFakeDetect's folders.
-        card: The model, whose side is that of the middle; nothing is resized.
+        data: Folder of the folders of ForenSynths and UniversalFakeDetect.
+        card: Card of the model, whose input side is the side of the crop; nothing is resized.
 
     Raises:
-        MissingError: They are not there.
+        MissingError: The pictures are missing.
     """
     side = card.face_crop.input_side
 
-    def middle(video: FaceVideo, number: int) -> Image | None:
-        # The published figures are of pictures as they are stored, whichever way they are to be held.
+    def read_centre(video: FaceVideo, number: int) -> Image | None:
+        # Published results ignore the EXIF orientation.
         image = _read(video.frames[number], cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return None if image is None else centre_crop(image, side)
 
     videos = read_generator(data, test.dataset)
     key = _hashed(f"{video.kind}/{video.name}\0".encode("utf-8", "surrogateescape") for video in videos)
-    return VideoDataset(test.dataset, (test,), videos, middle, key=key)
+    return VideoDataset(test.dataset, (test,), videos, read_centre, key=key)
 
 
 def from_pictures(
     data: Path, card: ModelCard, cache: Path, progress: OnProgress | None = None
 ) -> list[VideoDataset]:
-    """Return the split `val` of a folder with faces.csv, a test set for each source.
+    """Load the split `val` of a folder with faces.csv, with a test set for each source.
 
-    The sources are those that the model was trained on, as far as its card says so; all of them else.
+    The sources are those in the training recipe on the model's card, or all if it has none.
 
     Args:
         data: The folder.
-        card: The model, by whose recipe the pictures are cut.
+        card: Card of the model, whose recipe cuts the pictures.
         cache: Folder for the crops.
         progress: Progress callback: (pictures cut, pictures).
 
     Raises:
-        MissingError: There is no index, or a picture is not there.
-        UsageError: The index cannot be read, or has no picture in `val`.
+        MissingError: There is no index, or a picture is missing.
+        UsageError: The index cannot be read, or has no pictures in `val`.
     """
     of_source: dict[str, list[LabelledPicture]] = defaultdict(list)
     sources = (card.trained.get("recipe") or {}).get("sources") or ()
@@ -176,8 +178,8 @@ def from_pictures(
         if picture.split == "val":
             of_source[picture.source or data.resolve().name].append(picture)
     if not of_source:
-        raise UsageError(f"{data} has no picture in the split val", "put groups of both labels into val")
-    made = []
+        raise UsageError(f"{data} has no pictures in the split val", "put groups of both labels into val")
+    datasets = []
     for source, pictures in of_source.items():
         crops = prepare_crops(pictures, card.face_crop, cache, on_progress=progress)
         positions: dict[tuple[str, int], list[str]] = {(item.video, item.label): [] for item in pictures}
@@ -194,74 +196,74 @@ def from_pictures(
         groups = {(LABEL_NAMES[item.label], item.video): item.group for item in pictures}
         test = TestSet(source, source, split="val", local=True)
         without = {(video.kind, video.name): "no_face" for video in videos if not video.frames}
-        depends = f"{crops.key}-{crops.index_hash}"
-        made.append(
-            VideoDataset(source, (test,), videos, read, groups, without, notes=(HALVES,), key=depends)
+        key_of_set = f"{crops.key}-{crops.index_hash}"
+        datasets.append(
+            VideoDataset(source, (test,), videos, read, groups, without, notes=(HALVES_NOTE,), key=key_of_set)
         )
-    return made
+    return datasets
 
 
 def crop_reader(source: CropRecipe, card: ModelCard, origin: str) -> tuple[Reader, tuple[str, ...]]:
-    """Return what reads a benchmark's crops as a model takes them, and what is to be said of it.
+    """Return a function that reads a benchmark's crops for a model, and notes about it.
 
-    Crops of the model's own recipe are only resized, as a scan resizes them. Of another recipe the model's
-    crop is cut from the middle of them, if it lies within.
+    Crops of the model's recipe are only resized, as in a scan. From crops of another recipe, the model's crop
+    is cut out if it is inside them.
 
     Args:
-        source: How the benchmark's crops were cut.
-        card: The model.
-        origin: What the crops are, as the subject of a sentence.
+        source: Recipe of the benchmark's crops.
+        card: Card of the model.
+        origin: Description of the crops, as the subject of a sentence.
 
     Raises:
-        ContractError: The model takes more of the picture than the crops show.
+        ContractError: The model's crop extends beyond the benchmark's crops.
     """
-    wanted = card.crop
-    assert wanted is not None
-    same = (source.scale, source.shift) == (wanted.scale, wanted.shift)
-    if same:
+    recipe = card.crop
+    assert recipe is not None
+    same_crop = (source.scale, source.shift) == (recipe.scale, recipe.shift)
+    if same_crop:
 
         def resized(video: FaceVideo, number: int) -> Image | None:
             image = _read(video.frames[number])
-            return None if image is None else _fitted(image, wanted.input_side)
+            return None if image is None else _resize(image, recipe.input_side)
 
         return resized, ()
-    reach = _reach(source, wanted)
-    if reach > SLACK:
+    overhang = _overhang(source, recipe)
+    if overhang > TOLERANCE:
         raise ContractError(
-            f"{origin} show less around the face than model {card.name!r} takes (by {reach:.0%} of its crop)",
-            f"cut them for it: deepscan prepare ... --model {card.name}",
+            f"{origin} are too tight for model {card.name!r}, whose crop extends {overhang:.0%} beyond them",
+            f"prepare them for this model: deepscan prepare ... --model {card.name}",
         )
 
-    def recut(video: FaceVideo, number: int) -> Image | None:
+    def realigned(video: FaceVideo, number: int) -> Image | None:
         image = _read(video.frames[number])
         if image is None:
             return None
-        # Of whatever size the crops are stored: their landmarks lie where their recipe puts them.
-        return align(image, source.landmarks_at(image.shape[0]), wanted)
+        # The recipe determines the landmarks of a crop, at any stored size.
+        return align(image, source.landmarks_at(image.shape[0]), recipe)
 
     crops = f"crops of {source.side} px at scale {source.scale:g}"
-    return recut, (f"cut anew out of {crops}, for a model of {wanted.scale:g}",)
+    return realigned, (f"re-cropped from {crops} for a model with scale {recipe.scale:g}",)
 
 
-def _reach(source: CropRecipe, wanted: CropRecipe) -> float:
-    """Return how far a crop reaches past the one that it is cut from, in fractions of its own side."""
-    matrix = similarity(wanted.template, source.template)
-    corners = np.array([[0, 0], [wanted.side, 0], [0, wanted.side], [wanted.side, wanted.side]])
-    there = corners @ matrix[:, :2].T + matrix[:, 2]
-    past = max(float(-there.min()), float(there.max()) - source.side, 0.0)
-    return past / float(np.hypot(*matrix[:, 0]) * wanted.side)
+def _overhang(source: CropRecipe, recipe: CropRecipe) -> float:
+    """Return how far a crop extends beyond the one it is cut from, as a fraction of its side."""
+    matrix = similarity(recipe.template, source.template)
+    corners = np.array([[0, 0], [recipe.side, 0], [0, recipe.side], [recipe.side, recipe.side]])
+    mapped = corners @ matrix[:, :2].T + matrix[:, 2]
+    excess = max(float(-mapped.min()), float(mapped.max()) - source.side, 0.0)
+    return excess / float(np.hypot(*matrix[:, 0]) * recipe.side)
 
 
 def _hashed(parts: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def _read(path: str, how: int = cv2.IMREAD_COLOR) -> Image | None:
-    image = cv2.imread(path, how)
+def _read(path: str, mode: int = cv2.IMREAD_COLOR) -> Image | None:
+    image = cv2.imread(path, mode)
     return None if image is None else np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
 
-def _fitted(image: Image, side: int) -> Image:
+def _resize(image: Image, side: int) -> Image:
     if image.shape[:2] == (side, side):
         return image
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What evaluations in tests share."""
+"""Shared fixtures of the evaluation tests."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ def scorer(tmp_path_factory):
 
 
 @pytest.fixture
-def few_draws(monkeypatch):
-    """Where nothing is said of intervals: a thousand draws of each take seconds."""
+def few_bootstrap_rounds(monkeypatch):
+    """For tests that do not check intervals: a thousand bootstrap draws take seconds."""
     monkeypatch.setattr(report, "measure_all", partial(report.measure_all, rounds=5))
     monkeypatch.setattr(report, "measure_kinds", partial(report.measure_kinds, rounds=5))

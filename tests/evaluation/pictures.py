@@ -1,4 +1,4 @@
-"""What holds of every picture: it is as wide as all, nothing is cut off or covered, and all can be read."""
+"""Layout checks for every figure: the common width, nothing cut off or covered, readable text."""
 
 from itertools import combinations
 
@@ -10,30 +10,30 @@ from matplotlib.text import Text
 from deepscan.evaluation.plot_style import styled
 
 
-def drawn(figure: Figure) -> np.ndarray:
-    """Return the figure's pixels as they are written, shape (height, width, 4)."""
+def render(figure: Figure) -> np.ndarray:
+    """Return the figure's pixels as saved, shape (height, width, 4)."""
     canvas = FigureCanvasAgg(figure)
     with styled():
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())
 
 
-def check(figure: Figure) -> None:
-    """Fail where something of a figure is cut off, covered or too small."""
-    pixels = drawn(figure)
+def check_layout(figure: Figure) -> None:
+    """Fail if a part of a figure is cut off, covered or too small."""
+    pixels = render(figure)
     assert pixels.shape[1] == 1050 and pixels.shape[0] < 1400
     edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
     assert (edge == 255).all()
     boxes = [axes.get_tightbbox() for axes in figure.axes]
     boxes += [legend.get_window_extent() for legend in figure.legends]
     boxes += [text.get_window_extent() for text in figure.texts if text.get_text()]
-    for one, other in combinations(boxes, 2):
-        # Labels of neighbouring ticks at the ends of axes may meet in a pixel or two.
-        assert not one.padded(-1.5).overlaps(other.padded(-1.5))
-    # At 700 pixels, two thirds, 8 points are 11 pixels.
+    for first, second in combinations(boxes, 2):
+        # Tick labels at the ends of neighbouring axes may touch by a pixel or two.
+        assert not first.padded(-1.5).overlaps(second.padded(-1.5))
+    # Scaled to a width of 700 pixels, 8 points are 11 pixels.
     assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 8
     for axes in figure.axes:
-        # The box of a slanted text, such as a contour's, is mostly empty.
-        marks = [text for text in axes.texts if text.get_text() and not text.get_rotation()]
-        for one, other in combinations(marks, 2):
-            assert not one.get_window_extent().overlaps(other.get_window_extent())
+        # The bounding box of rotated text, such as a contour label, is mostly empty.
+        labels = [text for text in axes.texts if text.get_text() and not text.get_rotation()]
+        for first, second in combinations(labels, 2):
+            assert not first.get_window_extent().overlaps(second.get_window_extent())

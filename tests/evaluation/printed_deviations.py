@@ -1,4 +1,4 @@
-"""Printed means and changes that do not follow from the other printed figures of their table."""
+"""Printed means and changes that do not match the other printed numbers of their table."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ LISTED = Path(__file__).with_name("printed_deviations.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """A printed mean or change, beside what the other printed figures give.
+    """A printed mean or change, with the value computed from the other printed numbers.
 
     Attributes:
-        table: The table's name.
-        row: As printed.
-        column: As printed.
-        kind: `mean` of the row's figures, or `change` from the figure of another row.
-        sum: Of the row's figures that are given; for a change, the difference.
-        count: How many these are; for a change, 1.
-        printed: The figure that should follow.
+        table: Name of the table.
+        row: Name of the row as printed.
+        column: Name of the column as printed.
+        kind: `mean` of the row, or `change` from another row.
+        sum: Sum of the row's printed numbers, or the difference for a change.
+        count: Number of terms; 1 for a change.
+        printed: The printed mean or change.
     """
 
     table: str
@@ -43,18 +43,18 @@ class Deviation:
 
     @property
     def difference(self) -> float:
-        """The printed figure less the computed one."""
+        """Printed minus computed value."""
         return float(Fraction(number(self.printed)) - self.computed)
 
     @property
     def deviates(self) -> bool:
-        """Whether they are further apart than half a unit of the last printed digit."""
+        """Whether they differ by more than half a unit of the last printed digit."""
         return abs(Fraction(number(self.printed)) - self.computed) > Fraction(unit(self.printed)) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class KnownDeviation:
-    """An entry of `LISTED`; the fields are those of `Deviation`, and `computed`, rounded, and `why`."""
+    """An entry of `LISTED`: the fields of `Deviation`, the rounded `computed` value, and the reason `why`."""
 
     table: str
     row: str
@@ -68,7 +68,7 @@ class KnownDeviation:
 
 
 def known_deviations() -> list[KnownDeviation]:
-    # The loader that leaves every value the text it is: 0.980 as a number would lose its last digit.
+    # BaseLoader keeps values as text: as a number, 0.980 would lose its last digit.
     entries = yaml.load(LISTED.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     return [KnownDeviation(**entry) for entry in entries]
 

@@ -1,4 +1,4 @@
-"""Benchmarks of one colour a crop, and the detector whose score is a known function of that colour."""
+"""Benchmarks with uniform crops, and a detector whose score is a known function of their colour."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from tests import toy
 
 SIDE = 64
 CROSS = PROTOCOLS.get("cross-dataset")
-#: Of six pairs of a real and a fake five are in order, and the frames' order is another.
+#: Five of six pairs of a real and a fake are ordered correctly; the order of the frames is different.
 CELEB = {
     "CelebDFv2_real": {"r0": [10, 30], "r1": [120, 120]},
     "CelebDFv2_fake": {"f0": [40, 80], "f1": [90, 190], "f2": [200, 220]},
 }
-#: The toy's mean over 12,288 values is taken in float32.
+#: Tolerance: the toy detector averages 12,288 values in float32.
 CLOSE = 1e-5
 DFD = {"DFD_real": {"r0": [50]}, "DFD_fake": {"f0": [200], "f1": [20]}}
 
 
 def score_of(*values):
-    """The toy's score of a video whose crops have these grey values: the mean of theirs."""
+    """Return the toy detector's score of a video with crops of these grey values."""
     return float(np.mean([1 / (1 + np.exp(-(2 * value / 255 - 1))) for value in values]))
 
 
@@ -50,37 +50,37 @@ def video(
 
 
 def benchmark(data: Path, dataset: str, kinds: dict, *, level: str = "") -> Path:
-    """Write crops and file of a data set: kind -> name of a video -> grey value of each crop."""
+    """Write the crops and the file of a data set: kind -> video name -> grey value of each crop."""
     videos = [
         video(data, dataset, kind, name, values, level=level)
-        for kind, of in kinds.items()
-        for name, values in of.items()
+        for kind, videos_of_kind in kinds.items()
+        for name, values in videos_of_kind.items()
     ]
     path = data / f"{dataset}.json"
     write_benchmark(path, videos, nested=bool(level))
     return path
 
 
-def toy_scorer(folder: Path, **more) -> Scorer:
+def toy_scorer(folder: Path, **options) -> Scorer:
     """The toy detector, in a new folder."""
-    return Scorer(load_card(str(toy.model(folder, **more))))
+    return Scorer(load_card(str(toy.model(folder, **options))))
 
 
-def asked(data, out, *only, protocol=CROSS, row="qtfp", **more) -> Evaluation:
-    """An evaluation of these test sets, of all of a protocol's where none is named."""
+def request(data, out, *only, protocol=CROSS, row="qtfp", **options) -> Evaluation:
+    """Return an evaluation of the given test sets, or of all of a protocol."""
     return Evaluation(
-        protocol=protocol, row=row, data=data, root=None, out=out, cache=out / "crops", only=only, **more
+        protocol=protocol, row=row, data=data, root=None, out=out, cache=out / "crops", only=only, **options
     )
 
 
-def one(report, test, level="video", counting="corrected"):
-    """The result on a test set."""
+def result_of(report, test, level="video", counting="corrected"):
+    """Return the result on a test set."""
     (found,) = [result for result in report.of(counting, level) if result.test == test]
     return found
 
 
 def scores_of(result):
-    """The score of each video, by kind and name."""
+    """Return the score of each video, by kind and name."""
     rows = result.samples
     return dict(
         zip(zip(rows.kind.texts(), rows.video.texts(), strict=True), rows.scores.tolist(), strict=True)
@@ -88,7 +88,7 @@ def scores_of(result):
 
 
 class Reads:
-    """Counts which pictures an evaluation reads, while `monkeypatch` lasts."""
+    """Counts the pictures that an evaluation reads, while `monkeypatch` is active."""
 
     def __init__(self, monkeypatch) -> None:
         self.seen: Counter[str] = Counter()
@@ -96,7 +96,7 @@ class Reads:
         self._read = testsets._read
         monkeypatch.setattr(testsets, "_read", self)
 
-    def __call__(self, path, *how):
+    def __call__(self, path, *mode):
         with self._lock:
             self.seen[path] += 1
-        return self._read(path, *how)
+        return self._read(path, *mode)

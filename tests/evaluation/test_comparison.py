@@ -1,4 +1,4 @@
-"""Two detectors on the same samples: DeLong's test against all pairs, and who is held against whom."""
+"""Comparison of two detectors: DeLong's test against the sum over all pairs, and the matching of samples."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from deepscan.metrics.binary import auc, bootstrap
 
 
 def by_all_pairs(labels, first, second):
-    """Return the variance of the difference of two AUCs, by the paper's sums over pairs of fake and real."""
+    """Return the variance of the difference of two AUCs, from the paper's sums over pairs."""
     fake, real = np.flatnonzero(labels), np.flatnonzero(labels == 0)
     wins = [
         np.array([[1.0 if s[x] > s[y] else 0.5 if s[x] == s[y] else 0.0 for y in real] for x in fake])
@@ -39,7 +39,7 @@ def sample(n, digits, gap=0.1, seed=0):
 
 
 @pytest.mark.parametrize("digits", [9, 2, 1])
-def test_delong_is_the_covariance_over_all_pairs(digits):
+def test_delong_matches_the_covariance_over_all_pairs(digits):
     labels, first, second = sample(70, digits)
     found = delong(labels, first, second)
     error = np.sqrt(by_all_pairs(labels, first, second))
@@ -52,9 +52,9 @@ def test_delong_is_the_covariance_over_all_pairs(digits):
 
 
 def test_delong_by_hand():
-    # Fakes 3, 4; reals 1, 2 (in tenths). The first keeps the order; the second puts the fake 3 level with the
-    # real 2 and below no other: its shares of reals below are 1 - 1/4 = 0.75 for that fake and 1 for the
-    # other, of fakes above 1 and 0.75. Differences: (0.25, 0) on either side, variance 0.03125 each.
+    # Fakes 3, 4; reals 1, 2 (in tenths). The first detector ranks perfectly; the second scores the fake 3 and
+    # the real 2 equally. Its shares of reals below are 1 - 1/4 = 0.75 and 1 for the fakes, those of fakes
+    # above 1 and 0.75 for the reals. The differences are (0.25, 0) on both sides, with a variance of 0.03125.
     labels = [0, 0, 1, 1]
     found = delong(labels, [0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.3, 0.4])
     assert (found.first, found.second) == (1.0, 0.875)
@@ -66,24 +66,24 @@ def test_delong_by_hand():
     assert (swapped.difference.value, swapped.p) == (-0.125, found.p)
 
 
-def test_the_same_order_is_no_difference():
+def test_equal_rankings_have_no_difference():
     labels, first, _ = sample(50, 9)
     found = delong(labels, first, first**3)
     assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
     assert found.p == 1
 
 
-def test_where_nothing_varies_chance_is_not_judged():
+def test_p_is_undefined_without_variance():
     found = delong([0, 0, 1, 1], [0.1, 0.1, 0.9, 0.9], [0.9, 0.9, 0.1, 0.1])
     assert (found.difference.value, found.error, found.p) == (1, 0, None)
 
 
-def test_one_sample_of_a_class_says_nothing_of_chance():
+def test_delong_needs_two_samples_of_each_class():
     with pytest.raises(UsageError, match="2 real and 1 fake"):
         delong([0, 0, 1], [0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
 
 
-def test_of_equal_detectors_the_test_finds_one_in_twenty():
+def test_equal_detectors_differ_significantly_in_one_of_twenty_tests():
     rng = np.random.default_rng(0)
     ps = []
     for _ in range(200):
@@ -91,35 +91,35 @@ def test_of_equal_detectors_the_test_finds_one_in_twenty():
         common = rng.normal(0.4 + 0.1 * labels, 0.15)
         one, two = (np.clip(common + rng.normal(0, 0.1, 60), 0, 1) for _ in range(2))
         ps.append(delong(labels, one, two).p)
-    # 10 are expected, with a standard deviation of 3.1: four of these to either side.
+    # Expected are 10, with a standard deviation of 3.1; the tolerance is four standard deviations.
     assert 0 < sum(p < 0.05 for p in ps) < 23
-    assert delong(*sample(300, 9)).p < 0.001, "and a better one it finds"
+    assert delong(*sample(300, 9)).p < 0.001, "a better detector is significant"
 
 
-def test_the_bootstrap_of_single_samples_agrees_with_delong():
+def test_the_bootstrap_agrees_with_delong():
     labels, first, second = sample(300, 9)
     found = bootstrap_difference(labels, first, second, np.arange(300))
     test = delong(labels, first, second)
     assert found.value == pytest.approx(test.difference.value, abs=1e-12)
-    # Of 1000 draws a bound is known to about a tenth of the interval's half.
+    # With 1000 draws, a bound has an error of about a tenth of half the interval.
     assert (found.low, found.high) == pytest.approx(
         (test.difference.low, test.difference.high), abs=0.4 * test.error
     )
 
 
-def test_both_detectors_are_drawn_alike():
+def test_the_bootstrap_is_paired():
     labels, first, second = sample(100, 9)
     groups = np.arange(100) // 5
     paired = bootstrap_difference(labels, first, second, groups, rounds=200)
     one = bootstrap(auc, labels, first, groups, rounds=200)
-    assert paired.high - paired.low < one.high - one.low, "what both share falls out of the difference"
+    assert paired.high - paired.low < one.high - one.low, "the shared variation cancels"
     same = bootstrap_difference(labels, first, first, groups, rounds=20)
     assert (same.low, same.high) == (0, 0)
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Return a function that writes lines as a score file and reads it."""
+def write_scores_file(tmp_path):
+    """Return a function that writes lines to a score file and reads it."""
 
     def write(*lines):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
@@ -133,32 +133,32 @@ HEAD = "video,label,score"
 OURS = ("a,0,0.1", "b,0,0.4", "c,1,0.3", "d,1,0.9")
 
 
-def test_only_what_both_have_scored_is_compared(written):
-    first = written(HEAD, *OURS, "e,0,0.9", "f,1,", "only,1,0.9")
-    second = written(HEAD, "lonely,0,0.1", "another,0,0.1", "f,1,0.5", "e,0,", *reversed(OURS))
+def test_only_samples_scored_by_both_are_compared(write_scores_file):
+    first = write_scores_file(HEAD, *OURS, "e,0,0.9", "f,1,", "only,1,0.9")
+    second = write_scores_file(HEAD, "lonely,0,0.1", "another,0,0.1", "f,1,0.5", "e,0,", *reversed(OURS))
     found = compare(first, second)
     assert (found.fakes, found.reals) == (2, 2)
     assert (found.only_first, found.only_second) == (1, 2)
     assert (found.unscored_first, found.unscored_second) == (1, 1)
-    assert found.test.difference.value == 0, "partners are found by name, wherever they stand"
+    assert found.test.difference.value == 0, "samples are matched by name, in any order"
     assert found.test.first == 0.75
-    stated = found.to_json()
-    assert (stated["n"], stated["without_partner"], stated["without_score"]) == (4, [1, 2], [1, 1])
+    report = found.to_json()
+    assert (report["n"], report["without_partner"], report["without_score"]) == (4, [1, 2], [1, 1])
 
 
-def test_groups_of_either_file_are_resampled(written):
-    plain = written(HEAD, *OURS)
-    grouped = written(f"{HEAD},group", *(f"{line},{row % 2}" for row, line in enumerate(OURS)))
+def test_groups_may_come_from_either_file(write_scores_file):
+    plain = write_scores_file(HEAD, *OURS)
+    grouped = write_scores_file(f"{HEAD},group", *(f"{line},{row % 2}" for row, line in enumerate(OURS)))
     assert (compare(plain, grouped).groups, compare(grouped, plain).groups) == (2, 2)
     assert compare(plain, plain).groups == 4
-    one = written(f"{HEAD},group", *(f"{line},g" for line in OURS))
+    one = write_scores_file(f"{HEAD},group", *(f"{line},g" for line in OURS))
     assert compare(one, plain).resampled is None
 
 
-def test_frames_are_averaged_or_held_against_each_other(written):
+def test_frames_are_averaged_or_compared_one_by_one(write_scores_file):
     head = f"{HEAD},frame"
-    frames = written(head, *(f"{line},{number}" for line in OURS for number in range(2)))
-    plain = written(HEAD, *OURS)
+    frames = write_scores_file(head, *(f"{line},{number}" for line in OURS for number in range(2)))
+    plain = write_scores_file(HEAD, *OURS)
     assert compare(frames, plain).fakes == 2
     found = compare(frames, frames, of="frame")
     assert (found.fakes, found.groups, found.of) == (4, 4, "frame")
@@ -166,25 +166,25 @@ def test_frames_are_averaged_or_held_against_each_other(written):
         compare(frames, plain, of="frame")
 
 
-def test_what_one_file_alone_states_keeps_no_samples_apart(written):
-    full = written(f"{HEAD},dataset,split", *(f"{line},DFDC,test" for line in OURS))
-    assert compare(full, written(HEAD, *OURS)).fakes == 2
-    other = written(f"{HEAD},dataset", *(f"{line},UADFV" for line in OURS))
-    with pytest.raises(UsageError, match="no video in common"):
+def test_columns_in_only_one_file_are_ignored(write_scores_file):
+    full = write_scores_file(f"{HEAD},dataset,split", *(f"{line},DFDC,test" for line in OURS))
+    assert compare(full, write_scores_file(HEAD, *OURS)).fakes == 2
+    other = write_scores_file(f"{HEAD},dataset", *(f"{line},UADFV" for line in OURS))
+    with pytest.raises(UsageError, match="no videos in common"):
         compare(full, other)
 
 
-def test_labels_that_contradict_each_other_are_refused(written):
-    with pytest.raises(UsageError, match="in 1 labels: 'b' is real in the first"):
-        compare(written(HEAD, *OURS), written(HEAD, OURS[0], "b,1,0.4", *OURS[2:]))
+def test_conflicting_labels_are_rejected(write_scores_file):
+    with pytest.raises(UsageError, match="1 labels differ between the two files: 'b' is real in the first"):
+        compare(write_scores_file(HEAD, *OURS), write_scores_file(HEAD, OURS[0], "b,1,0.4", *OURS[2:]))
 
 
-def test_names_that_do_not_tell_videos_apart_are_refused(written):
-    twice = written(f"{HEAD},kind", *(f"{line},swap" for line in OURS), "d,1,0.8,morph")
-    with pytest.raises(UsageError, match="'d' is in the first file more than once"):
-        compare(twice, written(HEAD, *OURS))
+def test_ambiguous_names_are_rejected(write_scores_file):
+    ambiguous = write_scores_file(f"{HEAD},kind", *(f"{line},swap" for line in OURS), "d,1,0.8,morph")
+    with pytest.raises(UsageError, match="'d' occurs more than once in the first file"):
+        compare(ambiguous, write_scores_file(HEAD, *OURS))
 
 
-def test_the_same_name_real_and_fake_is_two_videos(written):
+def test_a_name_may_be_shared_by_a_real_and_a_fake(write_scores_file):
     lines = ("a,0,0.1", "a,1,0.4", "b,0,0.3", "b,1,0.9")
-    assert compare(written(HEAD, *lines), written(HEAD, *lines)).fakes == 2
+    assert compare(write_scores_file(HEAD, *lines), write_scores_file(HEAD, *lines)).fakes == 2

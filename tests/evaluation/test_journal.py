@@ -1,4 +1,4 @@
-"""The stream of scores: whole videos survive any crash, and a run goes on where it stopped."""
+"""The journal of frame scores: complete videos survive any crash, and a run resumes after them."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def path(tmp_path):
     return tmp_path / "frames.csv"
 
 
-def test_what_was_written_comes_back_as_columns(path):
+def test_scores_are_read_back_as_columns(path):
     read = read_frames(path)
     assert read.dataset.names == ("Celeb-DF-v2",)
     assert read.video.texts() == ["one"] * 3 + ["two, or 2"] * 3 + ["thrée"]
@@ -42,20 +42,20 @@ def test_what_was_written_comes_back_as_columns(path):
     assert read.frame.texts() == ["0", "1", "2", "0", "1", "2", "0"]
     assert read.group.texts()[-1] == "g2"
     assert read.folder.names == ("crops/one", "crops/two, or 2", "crops/thrée")
-    assert read.scores[1] == np.float32(0.1) + np.float64(0.01), "to the last bit"
-    assert by_video(read_scores(path)).frames.tolist() == [3, 3, 1], "and as anybody's file of scores"
+    assert read.scores[1] == np.float32(0.1) + np.float64(0.01), "exact to the last bit"
+    assert by_video(read_scores(path)).frames.tolist() == [3, 3, 1], "also readable as a score file"
 
 
-def test_wherever_a_run_is_killed_it_goes_on_to_the_same_file(path, tmp_path):
+def test_a_run_killed_at_any_byte_resumes_to_the_same_file(path, tmp_path):
     whole = path.read_bytes()
-    torn = tmp_path / "torn.csv"
+    truncated = tmp_path / "torn.csv"
     for length in range(len(whole)):
-        torn.write_bytes(whole[:length])
-        write(torn, resume=True)
-        assert torn.read_bytes() == whole, f"torn after {length} bytes"
+        truncated.write_bytes(whole[:length])
+        write(truncated, resume=True)
+        assert truncated.read_bytes() == whole, f"truncated after {length} bytes"
 
 
-def test_no_video_of_a_torn_file_is_read_in_part(path):
+def test_incomplete_videos_are_not_read(path):
     whole = path.read_bytes()
     second = whole.index(b"two")
     path.write_bytes(whole[: whole.index(b"\n", second) + 1])
@@ -64,20 +64,20 @@ def test_no_video_of_a_torn_file_is_read_in_part(path):
         assert journal.done == {("Celeb-DF-v2", "fake", "test", "one")}
 
 
-def test_a_finished_run_is_left_as_it_is(path):
+def test_resuming_a_finished_run_changes_nothing(path):
     before = path.read_bytes()
     write(path, resume=True)
     assert path.read_bytes() == before
 
 
-def test_a_file_is_not_written_over_unasked(path):
+def test_an_existing_file_is_not_overwritten(path):
     before = path.read_bytes()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         FrameJournal(path)
     assert path.read_bytes() == before
 
 
-def test_frames_and_videos_without_a_score_are_kept_and_told(tmp_path):
+def test_frames_and_videos_without_a_score_are_kept_with_a_status(tmp_path):
     path = tmp_path / "frames.csv"
     with FrameJournal(path) as journal:
         journal.append(video("a"), [0, 2], [0.5, np.nan])
@@ -92,7 +92,7 @@ def test_frames_and_videos_without_a_score_are_kept_and_told(tmp_path):
         assert len(journal.done) == 3
 
 
-def test_each_video_is_in_the_file_before_the_next(tmp_path):
+def test_each_video_is_flushed(tmp_path):
     path = tmp_path / "frames.csv"
     with FrameJournal(path) as journal:
         journal.append(video("a"), [0], [0.5])
@@ -101,19 +101,19 @@ def test_each_video_is_in_the_file_before_the_next(tmp_path):
 
 def test_a_video_is_written_once(path):
     with FrameJournal(path, resume=True) as journal:
-        with pytest.raises(UsageError, match="has the scores of Celeb-DF-v2/fake/test/one"):
+        with pytest.raises(UsageError, match="already has the scores of Celeb-DF-v2/fake/test/one"):
             journal.append(VIDEOS[0], [0], [0.5])
         journal.append(video("one", kind="another"), [0], [0.5])
 
 
-def test_names_that_would_break_a_line_are_refused_and_leave_no_trace(path):
+def test_names_with_line_breaks_are_rejected_and_not_written(path):
     before = path.read_bytes()
     with FrameJournal(path, resume=True) as journal, pytest.raises(UsageError, match="line break"):
         journal.append(video("a\nb"), [0], [0.5])
     assert path.read_bytes() == before
 
 
-def test_names_that_are_no_text_come_back_as_they_are(tmp_path):
+def test_names_that_are_not_utf8_round_trip(tmp_path):
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     with FrameJournal(tmp_path / "frames.csv") as journal:
         journal.append(video(f" {name}"), [0], [0.5])
@@ -123,22 +123,22 @@ def test_names_that_are_no_text_come_back_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [lines[0], *lines[2:]], "line 4, does not follow"),
-        (lambda lines: [*lines, lines[1]], "line 9, does not follow"),
-        (lambda lines: [*lines[:4], *lines[1:4], *lines[4:]], "line 5, does not follow"),
-        (lambda lines: [*lines[:3], b"noise\n", *lines[3:]], "line 4, does not follow"),
-        (lambda lines: [b"video,label,score\n", *lines[1:]], "no journal of this version"),
+        (lambda lines: [lines[0], *lines[2:]], "line 4, does not continue"),
+        (lambda lines: [*lines, lines[1]], "line 9, does not continue"),
+        (lambda lines: [*lines[:4], *lines[1:4], *lines[4:]], "line 5, does not continue"),
+        (lambda lines: [*lines[:3], b"noise\n", *lines[3:]], "line 4, does not continue"),
+        (lambda lines: [b"video,label,score\n", *lines[1:]], "not a journal of this version"),
     ],
     ids=["line lost", "line again", "video again", "noise", "another header"],
 )
-def test_a_file_that_was_changed_is_refused(path, change, message):
+def test_a_modified_file_is_rejected(path, change, message):
     path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
     for use in (read_frames, lambda where: FrameJournal(where, resume=True)):
         with pytest.raises(ContractError, match=message):
             use(path)
 
 
-def test_a_full_disk_is_told(path, monkeypatch):
+def test_a_full_disk_is_an_error(path, monkeypatch):
     with FrameJournal(path, resume=True) as journal:
 
         class Full:
@@ -154,7 +154,7 @@ def test_a_full_disk_is_told(path, monkeypatch):
         assert face_video_key(video("a")) not in journal.done
 
 
-def test_a_journal_that_cannot_be_opened_is_told(tmp_path):
+def test_a_journal_that_cannot_be_opened_is_an_error(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DeepscanError, match="cannot be written"):
         FrameJournal(tmp_path / "folder.csv", resume=True)

@@ -1,4 +1,4 @@
-"""The papers' tables: what is there, that it is as printed, and that it follows from itself."""
+"""The tables of the papers: complete, as printed, and consistent."""
 
 import re
 from dataclasses import replace
@@ -11,9 +11,9 @@ from deepscan.evaluation.papers.table import PAPERS, PaperTable, PrintedCell, Pr
 from deepscan.evaluation.tables import load_tables, paper_table
 from tests.evaluation.printed_deviations import Deviation, deviations, known_deviations
 
-#: The tables that the papers' texts name or number.
+#: The tables that the texts of the papers refer to.
 NUMBERED = {
-    "qtfp": ["Table 3", *(f"supplement, Table {at}" for at in range(1, 6))],
+    "qtfp": ["Table 3", *(f"supplement, Table {table}" for table in range(1, 6))],
     "dfd-hr": [
         *("Table 5", "Table 6", "Table 8", "Table A", "Table B"),
         *("Table C (a)", "Table C (b)", "Table C (c)", "Table D"),
@@ -47,24 +47,24 @@ SMALL = PaperTable(
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_every_numbered_table_is_there(paper):
-    there = {table.number for table in load_tables().values() if table.paper == paper}
-    assert not [name for name in NUMBERED[paper] if name not in there]
+def test_every_numbered_table_exists(paper):
+    existing = {table.number for table in load_tables().values() if table.paper == paper}
+    assert not [name for name in NUMBERED[paper] if name not in existing]
 
 
-def test_no_table_is_stated_twice():
-    # The reader of YAML keeps the last of two equal keys without a word.
-    stated = [
+def test_no_table_is_defined_twice():
+    # The YAML parser silently keeps the last of two equal keys.
+    names = [
         name
         for paper in PAPERS
         for name in re.findall(
             r"^  ([\w-]+):$", (files("deepscan.evaluation.papers") / f"{paper}.yaml").read_text("utf-8"), re.M
         )
     ]
-    assert stated == list(load_tables())
+    assert names == list(load_tables())
 
 
-def test_a_table_without_figures_says_what_is_lost():
+def test_a_table_without_rows_describes_what_is_lost():
     assert {name for name, table in load_tables().items() if not table.rows} == LOST
     assert all(load_tables()[name].lost for name in LOST)
 
@@ -110,24 +110,24 @@ def test_a_table_without_figures_says_what_is_lost():
         ("corit-memory", "ForAda", "21,224"),
     ],
 )
-def test_a_row_is_the_papers(name, row, printed):
+def test_rows_are_as_printed(name, row, printed):
     assert " ".join(map(str, paper_table(name).row(row).cells)) == printed
 
 
-def test_printed_means_and_changes_follow_but_for_the_listed():
-    deviating = {(found.table, found.row, found.column) for found in deviations() if found.deviates}
+def test_printed_means_and_changes_match_except_for_listed_deviations():
+    deviating_cells = {(found.table, found.row, found.column) for found in deviations() if found.deviates}
     listed = [(entry.table, entry.row, entry.column) for entry in known_deviations()]
     assert len(set(listed)) == len(listed)
-    assert deviating - set(listed) == set(), "unlisted"
-    assert set(listed) - deviating == set(), "listed, but it follows from its row"
+    assert deviating_cells - set(listed) == set(), "unlisted"
+    assert set(listed) - deviating_cells == set(), "listed, but correct"
 
 
-def test_the_arithmetic_of_the_listed_is_right():
+def test_the_listed_deviations_are_correct():
     found = {(entry.table, entry.row, entry.column): entry for entry in deviations()}
     for entry in known_deviations():
         actual = found[entry.table, entry.row, entry.column]
-        stated = (entry.kind, Decimal(entry.sum), int(entry.count), entry.printed)
-        assert stated == (actual.kind, actual.sum, actual.count, actual.printed)
+        listed = (entry.kind, Decimal(entry.sum), int(entry.count), entry.printed)
+        assert listed == (actual.kind, actual.sum, actual.count, actual.printed)
         digits = len(entry.computed.partition(".")[2])
         assert Decimal(entry.computed) == round(Decimal(entry.sum) / int(entry.count), digits)
         assert entry.why
@@ -135,7 +135,7 @@ def test_the_arithmetic_of_the_listed_is_right():
 
 def test_most_means_are_checked():
     kinds = [found.kind for found in deviations()]
-    # Rows of the files with a printed mean, and figures of Tables A and B with a printed change.
+    # Rows with a printed mean, and cells of Tables A and B with a printed change.
     assert kinds.count("mean") == sum(
         1 for table in load_tables().values() if table.mean for row in table.rows if row.cells[-1].printed
     )
@@ -145,7 +145,7 @@ def test_most_means_are_checked():
 @pytest.mark.parametrize(
     ("total", "count", "printed", "deviates"),
     [
-        # 93.65 is half a unit from both of its neighbours, and either is a way to round it.
+        # 93.65 is half a unit from both neighbours, so it may be rounded to either.
         ("187.3", 2, "93.6", False),
         ("187.3", 2, "93.7", False),
         ("187.3", 2, "93.5", True),
@@ -158,11 +158,11 @@ def test_most_means_are_checked():
 def test_a_mean_deviates_beyond_half_a_unit_of_its_last_digit(total, count, printed, deviates):
     found = Deviation("t", "r", "c", "mean", Decimal(total), count, printed)
     assert found.deviates is deviates
-    # Both sides are floats of exact decimals of four digits.
+    # Both sides are floats of exact decimals with four digits.
     assert found.difference == pytest.approx(float(printed) - float(total) / count, abs=1e-12)
 
 
-def test_ranks_and_shares_of_the_experts_agree():
+def test_ranks_and_weights_of_the_experts_agree():
     for row in paper_table("dfd-hr-gate-weights").rows:
         weights = [cell.number for cell in row.cells]
         assert [int(cell.aside) for cell in row.cells] == [
@@ -179,12 +179,12 @@ def test_ranks_and_shares_of_the_experts_agree():
         *(("4.39M", "4390000"), ("8min32s", "512"), ("10min51s", "651"), ("1", "1")),
     ],
 )
-def test_a_printed_number_is_read(printed, value):
+def test_printed_numbers_are_parsed(printed, value):
     assert number(printed) == Decimal(value)
 
 
 @pytest.mark.parametrize("printed", ["", "-", "NaN", "Infinity", "1.2.3", "0.98 ", "1e3", "88.8b"])
-def test_what_is_no_number_is_refused(printed):
+def test_text_that_is_not_a_number_is_rejected(printed):
     with pytest.raises(ValueError, match="is not a number"):
         number(printed)
 
@@ -212,6 +212,6 @@ def test_what_is_no_number_is_refused(printed):
         {"against": "one"},
     ],
 )
-def test_a_table_that_contradicts_itself_is_refused(change):
+def test_an_inconsistent_table_is_rejected(change):
     with pytest.raises(ValueError, match="table small: "):
         replace(SMALL, **change)

@@ -1,4 +1,4 @@
-"""Plots: what is drawn is what was given, nothing is cut off or covered, and files tell nothing else."""
+"""Plots draw the given data, have a clean layout, and are saved without metadata."""
 
 import struct
 from functools import partial
@@ -20,17 +20,17 @@ from deepscan.evaluation.plots import (
 )
 from deepscan.evaluation.robustness import DISTORTIONS, Robustness
 from deepscan.metrics.binary import Interval, auc
-from tests.evaluation.pictures import check, drawn
+from tests.evaluation.pictures import check_layout, render
 
-#: The longest name that a published set has, and one that a user might give.
+#: The longest name of a published set, and a name that a user might choose.
 NAMES = ("DeeperForensics-1.0", "_my set_ of videos from $5 and $6 cameras, second try of March")
 
 
-def scored(name="Celeb-DF-v2", count=200, apart=1.0, seed=0):
+def scored(name="Celeb-DF-v2", count=200, separation=1.0, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3 > 0
     return ScoredSet(
-        name, labels.astype(int), 1 / (1 + np.exp(-rng.normal(np.where(labels, apart, -apart), 1)))
+        name, labels.astype(int), 1 / (1 + np.exp(-rng.normal(np.where(labels, separation, -separation), 1)))
     )
 
 
@@ -48,8 +48,8 @@ def results():
 
 def rows(count):
     return [
-        PaperBar(each.name, 0.9 - 0.02 * at, 0.92, Interval(0.9, 0.86, 0.95, 0.95))
-        for at, each in enumerate(many(count))
+        PaperBar(scored_set.name, 0.9 - 0.02 * index, 0.92, Interval(0.9, 0.86, 0.95, 0.95))
+        for index, scored_set in enumerate(many(count))
     ]
 
 
@@ -67,12 +67,12 @@ FIGURES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_cut_off_covered_or_small(name):
-    check(FIGURES[name]())
+def test_layouts_are_clean(name):
+    check_layout(FIGURES[name]())
 
 
 @pytest.mark.parametrize("name", ["roc of one", "robustness", "distributions of one", "bars of one"])
-def test_files_are_png_and_tell_nothing_of_time_place_or_program(name, tmp_path):
+def test_files_are_png_without_metadata(name, tmp_path):
     path = tmp_path / "plot.png"
     save_figure(FIGURES[name](), path)
     data = path.read_bytes()
@@ -82,7 +82,7 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(name, tmp_path)
         (length,) = struct.unpack(">I", data[offset : offset + 4])
         chunks.append(data[offset + 4 : offset + 8])
         offset += 12 + length
-    # Size, pixels a metre, the picture, the end; neither text nor time.
+    # Size, resolution, pixels, end; neither text nor time.
     assert set(chunks) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
     width, height = struct.unpack(">II", data[16:24])
     assert width == DPI * WIDTH == 1050 and height < 900
@@ -92,14 +92,14 @@ def test_files_are_png_and_tell_nothing_of_time_place_or_program(name, tmp_path)
     assert again.read_bytes() == data
 
 
-def test_making_a_plot_leaves_the_settings_of_matplotlib_alone(tmp_path):
+def test_plots_do_not_change_matplotlib_settings(tmp_path):
     before = dict(matplotlib.rcParams)
     save_figure(roc_figure([scored()]), tmp_path / "plot.png")
     assert dict(matplotlib.rcParams) == before
 
 
-def test_roc_draws_each_set_and_states_its_area():
-    sets = [scored(apart=0.5), scored("FFIW", apart=1.5, seed=1)]
+def test_roc_draws_each_set_with_its_auc():
+    sets = [scored(separation=0.5), scored("FFIW", separation=1.5, seed=1)]
     figure = roc_figure(sets)
     whole, low = figure.axes
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -114,30 +114,30 @@ def test_roc_draws_each_set_and_states_its_area():
     assert low.get_xscale() == "log"
 
 
-def test_low_false_positive_rates_begin_at_one_real():
-    # 10 reals, the highest of them above one of 4 fakes.
+def test_log_axis_curves_start_at_one_false_positive():
+    # 10 reals, the highest of which scores above one of 4 fakes.
     labels = [0] * 10 + [1] * 4
     scores = [*np.linspace(0.01, 0.1, 9), 0.6, 0.5, 0.7, 0.8, 0.9]
     low = roc_figure([ScoredSet("few", labels, scores)]).axes[1]
     x, y = low.lines[0].get_data()
-    # Three of four fakes without a false alarm; with one of ten, all.
+    # Without false positives, three of four fakes are found; with one of ten, all.
     assert (x[0], y[0]) == (pytest.approx(0.1), 0.75)
     assert y[x > 0.1 + 1e-9].min() == 1 and x[-1] == 1
     assert (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
     assert low.get_xlim() == (0.1, 1)
 
 
-def test_a_curve_of_ties_bends_on_the_log_axis():
+def test_straight_segments_are_curved_on_the_log_axis():
     figure = roc_figure([ScoredSet("constant", [0] * 50 + [1] * 7, [0.3] * 57)])
     x, y = figure.axes[1].lines[0].get_data()
-    # A straight ROC: rates are equal all along, also between its two points.
+    # A straight ROC curve: both rates are equal everywhere, also between its two points.
     assert np.allclose(x, y) and len(x) >= 100 and x[0] == pytest.approx(1 / 50)
     assert figure.legends[0].get_texts()[0].get_text() == "0.500  constant"
 
 
 def test_28_lines_look_different():
-    looks = [tuple(line_of(index).values()) for index in range(28)]
-    assert len(set(looks)) == 28
+    styles = [tuple(line_of(index).values()) for index in range(28)]
+    assert len(set(styles)) == 28
     lines = roc_figure(many(19)).axes[0].lines[:19]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 19
 
@@ -154,7 +154,7 @@ def test_robustness_draws_auc_against_level():
     assert texts == ["−15.0 %  blur", "+0.0 %  jpeg"]
 
 
-def test_robustness_shows_chance_where_it_is_near():
+def test_robustness_shows_chance_if_aucs_are_near_it():
     figure = robustness_figure([Robustness("blur", {0: 0.7, 1: 0.55})])
     assert figure.legends[0].get_texts()[-1].get_text() == "chance"
     low, high = figure.axes[0].get_ylim()
@@ -180,10 +180,10 @@ def test_distributions_draw_each_class_as_shares():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 9, 10, 19])
-def test_every_set_has_its_panel_and_every_column_its_scale(count):
+def test_every_set_has_a_panel_and_every_column_a_scale(count):
     figure = distributions_figure(many(count))
     assert len(figure.axes) == count
-    drawn(figure)
+    render(figure)
     columns = {}
     for axes in figure.axes:
         columns[axes.get_subplotspec().colspan.start] = axes
@@ -205,8 +205,8 @@ def test_bars_draw_measured_paper_interval_and_difference():
     (intervals,) = (found for found in axes.collections if isinstance(found, LineCollection))
     assert intervals.get_segments()[0][:, 0].tolist() == [0.9, 0.95]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Celeb-DF-v2", "FFIW", "DFDC"]
-    written = {text.get_position(): text.get_text() for text in numbers.texts}
-    assert [[written[column, row] for column in range(3)] for row in range(3)] == [
+    cell_texts = {text.get_position(): text.get_text() for text in numbers.texts}
+    assert [[cell_texts[column, row] for column in range(3)] for row in range(3)] == [
         ["0.931", "0.960", "−0.029"],
         ["0.400", "–", "–"],
         ["–", "0.869", "–"],
@@ -217,20 +217,20 @@ def test_bars_draw_measured_paper_interval_and_difference():
     assert bottom > top
 
 
-def test_bars_without_intervals_promise_none():
+def test_bars_without_intervals_have_no_legend_entry_for_them():
     figure = bars_figure([PaperBar("a", 91.0, 91.02)], "Average precision in percent", chance=50, decimals=1)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured", "paper"]
     assert [text.get_text() for text in figure.axes[1].texts] == ["91.0", "91.0", "+0.0"]
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_is_refused_by_name(label):
+def test_a_single_class_is_rejected_with_the_name_of_the_set(label):
     only = "fake" if label else "real"
     with pytest.raises(UsageError, match=f"^FFIW: all 2 samples are {only}"):
         roc_figure([scored(), ScoredSet("FFIW", [label, label], [0.2, 0.4])])
 
 
-def test_a_score_that_is_none_is_refused_by_name():
+def test_nan_scores_are_rejected_with_the_name_of_the_set():
     with pytest.raises(UsageError, match=r"^FFIW: 1 of 2 scores are NaN"):
         ScoredSet("FFIW", [0, 1], [0.2, float("nan")])
 
@@ -238,24 +238,24 @@ def test_a_score_that_is_none_is_refused_by_name():
 @pytest.mark.parametrize(
     "draw", [roc_figure, robustness_figure, distributions_figure, partial(bars_figure, figure="Video AUC")]
 )
-def test_nothing_to_draw_is_refused(draw):
+def test_empty_input_is_rejected(draw):
     with pytest.raises(UsageError, match="nothing to draw"):
         draw([])
 
 
-def test_a_name_is_no_formula():
-    # As a formula this could not be set at all.
-    drawn(roc_figure([ScoredSet(r"$\frac$", [0, 1], [0.1, 0.9])]))
-    drawn(distributions_figure([ScoredSet(r"$\frac$", [0, 1], [0.1, 0.9])]))
-    drawn(bars_figure([PaperBar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
+def test_names_are_not_parsed_as_math():
+    # Parsed as math, this would raise an error.
+    render(roc_figure([ScoredSet(r"$\frac$", [0, 1], [0.1, 0.9])]))
+    render(distributions_figure([ScoredSet(r"$\frac$", [0, 1], [0.1, 0.9])]))
+    render(bars_figure([PaperBar(r"$\frac$", 0.9, 0.9)], "Video AUC"))
 
 
 @pytest.mark.parametrize("draw", [distributions_figure, roc_figure])
 def test_constant_scores_are_drawn(draw):
-    assert (drawn(draw([ScoredSet("constant", [0, 0, 1], [0.3, 0.3, 0.3])]))[0] == 255).all()
+    assert (render(draw([ScoredSet("constant", [0, 0, 1], [0.3, 0.3, 0.3])]))[0] == 255).all()
 
 
-def test_a_long_name_loses_its_middle():
+def test_long_names_are_shortened_in_the_middle():
     assert shortened("0123456789", 10) == "0123456789"
     assert shortened("0123456789", 9) == "0123…6789"
     assert shortened("0123456789", 8) == "012…6789"

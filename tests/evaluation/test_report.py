@@ -1,4 +1,4 @@
-"""What an evaluation found, as tables and files have it."""
+"""The report of an evaluation: results, files and plots."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from deepscan.evaluation.robustness import Robustness
 from deepscan.evaluation.scores import read_scores
 from deepscan.evaluation.tables import expected, expected_mean
 
-pytestmark = pytest.mark.usefixtures("few_draws")
+pytestmark = pytest.mark.usefixtures("few_bootstrap_rounds")
 ROWS = """\
 dataset,kind,video,label,group,score
 UADFV,UADFV_Real,r0,0,a,0.1
@@ -36,7 +36,7 @@ def scores(tmp_path):
     return read_scores(tmp_path / "scores.csv")
 
 
-def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
+def test_each_data_set_of_a_score_file_is_a_test_set(scores):
     report = report_scores(scores, missing="exclude", row="qtfp")
     assert [(result.test, result.level, result.value("auc")) for result in report.results] == [
         ("UADFV", "video", 0.75),
@@ -49,13 +49,13 @@ def test_each_data_set_of_anybodys_scores_is_a_test_set(scores):
     assert [result.paper for result in report_scores(scores, missing="exclude").results] == [None, None]
 
 
-def test_anybodys_scores_go_through_a_protocol(scores):
+def test_a_score_file_can_be_measured_by_a_protocol(scores):
     protocol = PROTOCOLS.get("cross-dataset")
-    with pytest.raises(UsageError, match="no scores of Celeb-DF-v1") as raised:
+    with pytest.raises(UsageError, match=r"no scores of 8 of the 10 test sets .*: Celeb-DF-v1") as raised:
         report_scores(scores, missing="exclude", protocol=protocol, row="qtfp")
     assert "--available" in raised.value.hint
     report = report_scores(scores, missing="exclude", protocol=protocol, row="qtfp", available=True)
-    # In the protocol's order, and only its sets.
+    # Only the sets of the protocol, in its order.
     assert [result.test for result in report.results] == ["FaceShifter", "UADFV"]
     assert [result.paper.printed for result in report.results] == ["0.913", "0.989"]
     with pytest.raises(UsageError, match="Celeb-DF-v1"):
@@ -64,7 +64,7 @@ def test_anybodys_scores_go_through_a_protocol(scores):
         )
 
 
-def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one(tmp_path):
+def test_a_calibration_uses_shared_reals_once_and_no_missing_scores(tmp_path):
     rows = ["dataset,kind,video,label,group,score"]
     for number in range(80):
         rows.append(f"FaceForensics++,FF-real,{number:03d},0,{number:03d},{0.2 + number / 400}")
@@ -81,13 +81,13 @@ def test_a_calibration_takes_a_real_of_several_test_sets_once_and_no_missing_one
         row="corit",
     )
     card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
-    made = calibrate_from_report(report, card, "video", "temperature")
-    (auc,) = [result for result in made.results if result["metric"] == "auc"]
-    # Either half: 80 reals and 4 x 79 fakes together.
-    assert made.calibration.n + auc["n"] == 80 + 4 * 79
+    result = calibrate_from_report(report, card, "video", "temperature")
+    (auc,) = [result for result in result.results if result["metric"] == "auc"]
+    # Both halves together: 80 reals and 4 x 79 fakes.
+    assert result.calibration.n + auc["n"] == 80 + 4 * 79
 
 
-def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
+def test_frame_scores_are_measured_per_frame_and_per_video(tmp_path):
     (tmp_path / "s.csv").write_text("video,label,frame,score\nr,0,0,0.2\nr,0,1,0.6\nf,1,0,0.5\nf,1,1,0.7\n")
     report = report_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
     assert [(result.level, result.value("auc"), result.coverage.n) for result in report.results] == [
@@ -97,7 +97,7 @@ def test_scores_of_frames_are_measured_as_frames_and_as_videos(tmp_path):
     assert {result.test for result in report.results} == {"all"}
 
 
-def test_a_mean_of_sets_of_which_one_has_no_figure_is_none(scores):
+def test_the_mean_is_undefined_if_a_set_has_no_value(scores):
     real_only = scores.take(
         np.flatnonzero((scores.labels == 0) | (np.array(scores.dataset.texts()) == "UADFV"))
     )
@@ -114,50 +114,52 @@ def measured(scores, **more):
     return measure_scores(scores, **{**defaults, "calibration": None, "missing": "exclude", **more})
 
 
-def test_kinds_of_fake_are_told_where_there_are_several(scores):
+def test_kinds_of_fakes_are_measured_separately(scores):
     kinds = measured(scores).kinds
     # Against the reals at 0.1, 0.6 and 0.2.
     assert kinds["UADFV_Fake"]["auc"].value == pytest.approx(5 / 6)
     assert kinds["FF-FH"]["auc"].value == pytest.approx(2 / 3)
-    one = scores.take(np.flatnonzero(np.array(scores.dataset.texts()) == "UADFV"))
-    assert not measured(one).kinds
+    single_set = scores.take(np.flatnonzero(np.array(scores.dataset.texts()) == "UADFV"))
+    assert not measured(single_set).kinds
 
 
-def test_figures_of_calibrated_scores_need_a_calibration(scores):
-    calibration = Calibration("frame", "made", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.55)
-    without, with_one = measured(scores), measured(scores, calibration=calibration)
-    assert without.value("accuracy_at_threshold") is None
-    # From 0.55 on: the real at 0.6 is called fake; the fakes at 0.5 and 0.3 are not.
-    assert with_one.value("accuracy_at_threshold") == pytest.approx(3 / 6)
-    assert with_one.value("accuracy") == pytest.approx(3 / 6)
+def test_calibrated_metrics_need_a_calibration(scores):
+    calibration = Calibration(
+        "frame", "synthetic", 10, "by hand", temperature=1.0, no_evidence=0.3, fake=0.55
+    )
+    uncalibrated, calibrated = measured(scores), measured(scores, calibration=calibration)
+    assert uncalibrated.value("accuracy_at_threshold") is None
+    # With a threshold of 0.55, the real at 0.6 is called fake; the fakes at 0.5 and 0.3 are not.
+    assert calibrated.value("accuracy_at_threshold") == pytest.approx(3 / 6)
+    assert calibrated.value("accuracy") == pytest.approx(3 / 6)
 
 
-def test_as_published_counting_gives_only_the_auc_per_video(scores):
-    way = COUNTINGS.get("as-published")
-    assert set(measured(scores, counting=way).figures) == {"auc"}
-    assert "accuracy" in measured(scores, counting=way, level="frame").figures
-    assert not measured(scores, counting=way).kinds
-    assert measured(scores, counting=way, level="frame").kinds
+def test_as_published_counting_has_only_the_auc_per_video(scores):
+    counting = COUNTINGS.get("as-published")
+    assert set(measured(scores, counting=counting).figures) == {"auc"}
+    assert "accuracy" in measured(scores, counting=counting, level="frame").figures
+    assert not measured(scores, counting=counting).kinds
+    assert measured(scores, counting=counting, level="frame").kinds
 
 
 @pytest.mark.slow
-def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
+def test_the_report_is_complete_and_its_plots_are_readable(tmp_path, scores):
     report = report_scores(scores, missing="exclude", row="qtfp", metadata={"scores": "mine.csv"})
     mean = expected_mean("dfd-hr", ["FaceShifter", "Celeb-DF-v2"], "video")
     aucs = {0: 0.9, 1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6, 5: 0.5}
     report = replace(
         report, papers_means={("corrected", "video"): mean}, robustness={"a/b": [Robustness("blur", aucs)]}
     )
-    made = write_report(report, tmp_path / "out", "auc", "video")
+    result = write_report(report, tmp_path / "out", "auc", "video")
     names = ["report.json", "videos-corrected", "roc.png", "scores.png", "papers.png", "robustness.png"]
-    assert [path.name for path in made] == names
-    for path in made:
+    assert [path.name for path in result] == names
+    for path in result:
         if path.suffix == ".png":
             assert cv2.imread(str(path)).shape[1] == 1050
-    stated = json.loads(made[0].read_text())
-    assert stated["scores"] == "mine.csv"
+    written = json.loads(result[0].read_text())
+    assert written["scores"] == "mine.csv"
     paper = expected("qtfp", "UADFV", "video")
-    assert stated["results"][0]["paper"] == {
+    assert written["results"][0]["paper"] == {
         "value": 0.989,
         "printed": "0.989",
         "table": paper.table,
@@ -165,20 +167,20 @@ def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
         "row": paper.row,
         "column": "UADfV",
     }
-    assert stated["results"][1]["coverage"] == {
+    assert written["results"][1]["coverage"] == {
         "n": 3,
         "scored": 2,
         "missing": {"no_score": 1},
         "missing_counted": "exclude",
     }
-    assert stated["means"][0]["paper"]["printed"] == mean.printed
-    assert stated["robustness"]["a/b"][0]["levels"][5] == {
+    assert written["means"][0]["paper"]["printed"] == mean.printed
+    assert written["robustness"]["a/b"][0]["levels"][5] == {
         "level": 5,
         "strength": 21,
         "auc": 0.5,
         "variation": pytest.approx(-4 / 9),
     }
-    rows = read_scores(made[1] / "FaceShifter.csv")
+    rows = read_scores(result[1] / "FaceShifter.csv")
     assert rows.status.texts() == ["ok", "ok", ""]
     assert rows.scores.tolist() == pytest.approx([0.2, 0.3, np.nan], nan_ok=True)
     both = replace(report, robustness={"a/b": report.robustness["a/b"], "c": report.robustness["a/b"]})
@@ -188,26 +190,26 @@ def test_the_file_holds_all_of_it_and_the_plots_can_be_opened(tmp_path, scores):
     }
 
 
-def test_a_report_without_figures_is_written_without_plots(tmp_path, scores):
+def test_a_report_without_values_has_no_plots(tmp_path, scores):
     reals = report_scores(scores.take(np.flatnonzero(scores.labels == 0)), missing="exclude")
-    made = write_report(reals, tmp_path / "out", "auc", "video")
-    assert [path.name for path in made] == ["report.json", "videos-corrected"]
-    reasons = {figure["reason"] for figure in json.loads(made[0].read_text())["results"][0]["figures"][:1]}
+    result = write_report(reals, tmp_path / "out", "auc", "video")
+    assert [path.name for path in result] == ["report.json", "videos-corrected"]
+    reasons = {figure["reason"] for figure in json.loads(result[0].read_text())["results"][0]["figures"][:1]}
     assert reasons == {"all 2 samples are real"}
 
 
-def test_names_of_files_are_names_of_files():
+def test_file_names_are_escaped():
     assert file_name("a/b") == "a%2Fb"
     assert file_name("FaceForensics++ (c23)") == "FaceForensics++ (c23)"
 
 
-def test_too_few_samples_are_no_promise_of_an_error_rate(tmp_path):
+def test_too_few_samples_for_an_error_rate_are_rejected(tmp_path):
     rows = [f"r{number},0,{number / 40}\nf{number},1,{1 - number / 40}" for number in range(20)]
     (tmp_path / "s.csv").write_text("video,label,score\n" + "\n".join(rows))
     report = report_scores(read_scores(tmp_path / "s.csv"), missing="exclude")
     card = ModelCard(tmp_path, "toy", "corit", "a toy", "Apache-2.0", {})
     with pytest.raises(
-        UsageError, match=r"reals in the half to fit on cannot show an error rate of 0\.05"
+        UsageError, match=r"reals in the first half are too few for an error rate of 0\.05"
     ) as raised:
         calibrate_from_report(report, card, "video", "temperature")
     assert "at least 40" in raised.value.hint

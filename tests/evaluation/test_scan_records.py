@@ -1,4 +1,4 @@
-"""Records of a scan with what is known of their videos: raw scores, votes, and whoever has no score."""
+"""Records of a scan with labels: raw scores, votes, and missing scores."""
 
 import json
 import os
@@ -23,8 +23,8 @@ f.mp4,fake,E,swap,C
 """
 
 
-def track(score, raw, counted=True):
-    return {"id": 0, "score": score, "raw": raw, "counted": counted}
+def track(score, raw, votes_per_group=True):
+    return {"id": 0, "score": score, "raw": raw, "counted": votes_per_group}
 
 
 def record(path, *tracks, status="ok", score=None):
@@ -33,7 +33,7 @@ def record(path, *tracks, status="ok", score=None):
         if score is None
         else score
     )
-    made = RecordLine(
+    scan_record = RecordLine(
         os.fsencode(path),
         status,
         "" if status == "ok" else "why",
@@ -42,19 +42,19 @@ def record(path, *tracks, status="ok", score=None):
         score=highest,
         tracks=tracks,
     )
-    return dump_line(made.to_json())
+    return dump_line(scan_record.to_json())
 
 
 @pytest.fixture
 def clips(tmp_path):
-    """An index of six clips, and a scan of all but one; the last line was torn off by a crash."""
+    """An index of six clips, and a scan of all but one; its last line is incomplete after a crash."""
     (tmp_path / "clips.csv").write_text(INDEX)
     lines = [
         record(tmp_path / "a.mp4", track(0.9, 0.31)),
         record(tmp_path / "b.mp4", track(0.9, 0.42), track(0.2, 0.12)),
         record(tmp_path / "c.mp4", track(0.95, 0.8)),
-        # The calibration has made two persons' scores the same; one of them is seen too seldom to count.
-        record(tmp_path / "d.mp4", track(0.9, 0.5), track(0.9, 0.6), track(0.9, 0.99, counted=False)),
+        # Two persons have the same calibrated score; a third has too few frames to count.
+        record(tmp_path / "d.mp4", track(0.9, 0.5), track(0.9, 0.6), track(0.9, 0.99, votes_per_group=False)),
         record(tmp_path / "e.mp4", status="no_face"),
         record(tmp_path / "other.mp4", track(0.1, 0.1)),
     ]
@@ -66,7 +66,7 @@ def read(clips, *where):
     return read_scan_scores(clips / "scan.jsonl", read_labels(clips / "clips.csv", where), "clips")
 
 
-def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
+def test_each_labelled_video_has_a_raw_score_or_a_reason(clips):
     scores = read(clips)
     rows = zip(
         scores.video.texts(),
@@ -90,11 +90,11 @@ def test_each_labelled_video_has_its_raw_score_or_the_reason_why_not(clips):
     assert dict(result.coverage.missing) == {"no_face": 1, "not_scanned": 1}
     assert (result.coverage.n, result.coverage.scored, result.value("auc")) == (6, 4, 1)
     (as_fake,) = report_scores(scores, missing="as-fake").results
-    # The real without a score now lies above three of four fakes and level with the one that was not scanned.
+    # The real without a score now ranks above three of four fakes, and ties with the one not scanned.
     assert as_fake.value("auc") == pytest.approx((4 + 0.5) / 8)
 
 
-def test_of_several_models_one_can_be_named(tmp_path):
+def test_the_scores_of_a_single_model_can_be_read(tmp_path):
     (tmp_path / "clips.csv").write_text("file,label\na.mp4,fake\nb.mp4,real\n")
     tracks = [
         {**track(0.7, 0.6), "scores": {"x": {"score": 0.9, "raw": 0.8}, "y": {"score": 0.4, "raw": 0.3}}},
@@ -108,7 +108,7 @@ def test_of_several_models_one_can_be_named(tmp_path):
     )
     (tmp_path / "scan.jsonl").write_text(dump_line(several.to_json()) + "\n")
     labels = read_labels(tmp_path / "clips.csv")
-    # Each model's score is that of the person who is worst to it.
+    # Each model's score is that of the person with its highest score.
     for model, raw in ((None, 0.6), ("x", 0.8), ("y", 0.7)):
         scores = read_scan_scores(tmp_path / "scan.jsonl", labels, "clips", model)
         assert scores.scores[0] == pytest.approx(raw)
@@ -116,44 +116,44 @@ def test_of_several_models_one_can_be_named(tmp_path):
 
 
 def test_each_group_and_label_votes_once(clips):
-    counted = group_votes(read(clips))
+    votes_per_group = group_votes(read(clips))
     votes = {
         (group, label): (kind, score)
         for group, label, kind, score in zip(
-            counted.video.texts(),
-            counted.labels.tolist(),
-            counted.kind.texts(),
-            counted.scores.tolist(),
+            votes_per_group.video.texts(),
+            votes_per_group.labels.tolist(),
+            votes_per_group.kind.texts(),
+            votes_per_group.scores.tolist(),
             strict=True,
         )
     }
     assert votes["A", 0] == ("real", 0.31)
     assert votes["A", 1] == ("lips + swap", pytest.approx((0.42 + 0.8) / 2))
-    assert votes["d.mp4", 1] == ("swap", 0.6), "a clip without a group is one of its own"
+    assert votes["d.mp4", 1] == ("swap", 0.6), "a clip without a group is its own group"
     assert np.isnan(votes["E", 0][1])
     assert np.isnan(votes["E", 1][1])
     assert len(votes) == 5
-    (result,) = report_scores(counted, missing="exclude").results
+    (result,) = report_scores(votes_per_group, missing="exclude").results
     assert (result.figures["auc"].n, result.value("auc")) == (3, 1)
 
 
-def test_a_video_of_many_frames_has_no_more_say_in_its_group_than_one_of_few(tmp_path):
+def test_videos_have_equal_weights_in_their_group(tmp_path):
     rows = [("v", 1, "g", frame, 0.9) for frame in range(8)] + [("w", 1, "g", 0, 0.1), ("x", 0, "g", 0, 0.3)]
     lines = ["video,label,group,frame,score", *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "frames.csv").write_text("\n".join(lines) + "\n")
-    counted = group_votes(read_scores(tmp_path / "frames.csv"))
-    assert counted.labels.tolist() == [1, 0]
-    assert counted.scores.tolist() == pytest.approx([0.5, 0.3])
+    votes_per_group = group_votes(read_scores(tmp_path / "frames.csv"))
+    assert votes_per_group.labels.tolist() == [1, 0]
+    assert votes_per_group.scores.tolist() == pytest.approx([0.5, 0.3])
 
 
-def test_without_groups_there_is_no_vote_by_group(tmp_path):
+def test_votes_by_group_need_groups(tmp_path):
     (tmp_path / "s.csv").write_text("video,label,score\na,0,0.1\nb,1,0.9\n")
     with pytest.raises(UsageError, match="no groups") as caught:
         group_votes(read_scores(tmp_path / "s.csv"))
     assert "--vote video" in caught.value.hint
 
 
-def test_conditions_choose_rows(clips):
+def test_conditions_select_rows(clips):
     assert read(clips, "tier=A").video.texts() == ["a.mp4", "b.mp4"]
     assert read(clips, "tier=A,B", "method=swap").video.texts() == ["b.mp4", "d.mp4"]
 
@@ -161,28 +161,28 @@ def test_conditions_choose_rows(clips):
 @pytest.mark.parametrize(
     ("index", "where", "message", "hint"),
     [
-        (INDEX, ["tier"], "not column=value", "tier=A,B"),
+        (INDEX, ["tier"], "not of the form column=value", "tier=A,B"),
         (INDEX, ["level=A"], "no column 'level'", "file, label, group, method, tier"),
-        (INDEX, ["tier=Z"], "no row with tier=Z", "leave --where out"),
+        (INDEX, ["tier=Z"], "no rows with tier=Z", "leave --where out"),
         (INDEX.replace("real,A,real", "genuine,A,real"), [], "a.mp4 has the label 'genuine'", "real or fake"),
-        (INDEX + "./a.mp4,fake,A,swap,A\n", [], "a.mp4 twice", "leave one"),
+        (INDEX + "./a.mp4,fake,A,swap,A\n", [], "a.mp4 twice", "remove one"),
         (INDEX + "g.mp4\n", [], "g.mp4 has the label ''", "real or fake"),
         ("video,label\na,real\n", [], "no column 'file'", "video, label"),
         ("", [], "no column 'file'", "its columns are"),
     ],
 )
-def test_an_index_that_is_wrong_is_told_so(tmp_path, index, where, message, hint):
+def test_an_invalid_index_is_rejected(tmp_path, index, where, message, hint):
     (tmp_path / "clips.csv").write_text(index)
     with pytest.raises(UsageError, match=message) as caught:
         read_labels(tmp_path / "clips.csv", where)
     assert hint in caught.value.hint
 
 
-def test_records_that_are_none_or_of_other_videos_are_told_so(clips):
+def test_invalid_and_unrelated_records_are_rejected(clips):
     labels = read_labels(clips / "clips.csv")
     other = clips / "other.jsonl"
     other.write_text(record(clips / "x.mp4", track(0.1, 0.1)) + "\n")
-    with pytest.raises(UsageError, match="none of the 6 labelled videos"):
+    with pytest.raises(UsageError, match="no record of any of the 6 labelled videos"):
         read_scan_scores(other, labels, "clips")
     with pytest.raises(UsageError, match="not a record of this version") as caught:
         read_scan_scores(clips / "clips.csv", labels, "clips")
@@ -193,7 +193,7 @@ def test_records_that_are_none_or_of_other_videos_are_told_so(clips):
         read_labels(clips / "absent.csv")
 
 
-def test_a_repeated_scan_counts_by_its_last_record(clips):
+def test_the_last_record_of_a_video_counts(clips):
     journal = clips / "again.jsonl"
     lines = [record(clips / "a.mp4", status="timeout"), record(clips / "a.mp4", track(0.9, 0.7))]
     journal.write_text("\n".join(lines) + "\n")

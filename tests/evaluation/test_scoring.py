@@ -1,4 +1,4 @@
-"""Scores of videos as they come: in order, batched over videos, each crop read once."""
+"""Scoring of videos: in order, batched across videos, with each crop read once."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from deepscan.evaluation.scoring import score_videos
 
 @dataclass
 class Brightness:
-    """A detector that scores a crop by its mean, and notes how many it got at once."""
+    """A detector that scores a crop by its mean, and records its batch sizes."""
 
     batches: list = field(default_factory=list)
 
@@ -25,8 +25,8 @@ class Brightness:
 
 
 @dataclass
-class Shelf:
-    """Reads crops whose brightness is a number that their path states; `broken` cannot be read."""
+class CropReader:
+    """Reads uniform crops whose path is their brightness; `broken` cannot be read."""
 
     seen: Counter = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
@@ -52,70 +52,72 @@ def small(monkeypatch):
     monkeypatch.setattr(scoring, "AHEAD", 6)
 
 
-def test_videos_come_out_in_order_with_each_frames_score():
+def test_videos_are_yielded_in_order_with_all_frame_scores():
     videos = [video("a", *range(0, 9)), video("b"), video("c", 100), video("d", *range(200, 205))]
-    detector, shelf = Brightness(), Shelf()
-    found = list(score_videos(iter(videos), shelf, detector, all_of))
+    detector, reader = Brightness(), CropReader()
+    found = list(score_videos(iter(videos), reader, detector, all_of))
     assert [item.video.name for item in found] == ["a", "b", "c", "d"]
     for item in found:
         np.testing.assert_allclose(item.scores, [[int(path) / 255 for path in item.video.frames]], atol=1e-6)
     assert detector.batches == [4, 4, 4, 3]
-    assert set(shelf.seen.values()) == {1}
+    assert set(reader.seen.values()) == {1}
 
 
 def test_only_the_sampled_frames_are_read():
-    shelf = Shelf()
-    (found,) = score_videos([video("a", *range(10))], shelf, Brightness(), lambda count: np.array([0, 9]))
+    reader = CropReader()
+    (found,) = score_videos([video("a", *range(10))], reader, Brightness(), lambda count: np.array([0, 9]))
     assert found.frames.tolist() == [0, 9]
-    assert sorted(shelf.seen) == ["0", "9"]
+    assert sorted(reader.seen) == ["0", "9"]
 
 
-def test_a_crop_that_cannot_be_read_has_no_score_and_costs_no_other():
+def test_an_unreadable_crop_has_no_score_and_does_not_affect_others():
     found = list(
-        score_videos([video("a", 0, "broken", 51), video("b", "broken")], Shelf(), Brightness(), all_of)
+        score_videos([video("a", 0, "broken", 51), video("b", "broken")], CropReader(), Brightness(), all_of)
     )
     np.testing.assert_allclose(found[0].scores, [[0, np.nan, 0.2]])
     np.testing.assert_array_equal(found[1].scores, [[np.nan]])
 
 
 def test_a_crop_is_read_once_for_all_changes():
-    shelf = Shelf()
+    reader = CropReader()
     changes = (lambda crop, video, number: crop, lambda crop, video, number: crop + np.uint8(51 + number))
-    (found,) = score_videos([video("a", 0, 51)], shelf, Brightness(), all_of, changes)
+    (found,) = score_videos([video("a", 0, 51)], reader, Brightness(), all_of, changes)
     np.testing.assert_allclose(found.scores, [[0, 0.2], [0.2, 103 / 255]], atol=1e-6)
-    assert set(shelf.seen.values()) == {1}
+    assert set(reader.seen.values()) == {1}
 
 
-def test_videos_are_taken_as_they_are_needed():
-    taken = []
+def test_videos_are_consumed_lazily():
+    consumed = []
 
     def endless():
         for number in range(10_000):
-            taken.append(number)
+            consumed.append(number)
             yield video(str(number), 1)
 
-    coming = score_videos(endless(), Shelf(), Brightness(), all_of)
-    next(coming)
-    assert len(taken) < 20
-    coming.close()
+    scored = score_videos(endless(), CropReader(), Brightness(), all_of)
+    next(scored)
+    assert len(consumed) < 20
+    scored.close()
 
 
-def test_any_number_of_videos_without_frames_hides_none_that_follows():
+def test_videos_without_frames_do_not_hide_later_ones():
     videos = [*(video(str(number)) for number in range(40)), video("last", 51)]
-    found = list(score_videos(videos, Shelf(), Brightness(), all_of))
+    found = list(score_videos(videos, CropReader(), Brightness(), all_of))
     assert [item.video.name for item in found] == [*map(str, range(40)), "last"]
     np.testing.assert_allclose(found[-1].scores, [[0.2]], atol=1e-6)
 
 
-def test_every_variant_of_a_batch_is_of_its_own_crops():
-    changes = [partial(raised, by=by) for by in range(5)]
+def test_every_variant_is_scored_on_its_own_crops():
+    changes = [partial(brightened, by=by) for by in range(5)]
     found = list(
-        score_videos([video("a", 10), video("b", 20, "broken", 30)], Shelf(), Brightness(), all_of, changes)
+        score_videos(
+            [video("a", 10), video("b", 20, "broken", 30)], CropReader(), Brightness(), all_of, changes
+        )
     )
     by = np.arange(5)[:, None]
     np.testing.assert_allclose(found[0].scores * 255, 10 + by, atol=1e-4)
     np.testing.assert_allclose(found[1].scores * 255, np.array([20, np.nan, 30]) + by, atol=1e-4)
 
 
-def raised(crop, video, number, *, by):
+def brightened(crop, video, number, *, by):
     return crop + np.uint8(by)

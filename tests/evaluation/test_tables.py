@@ -1,4 +1,4 @@
-"""How the papers' figures are found and shown."""
+"""Looking up and rendering the results of papers."""
 
 import io
 import re
@@ -12,14 +12,14 @@ from deepscan.evaluation.protocols import PROTOCOLS
 from deepscan.evaluation.tables import expected, expected_mean, load_tables, paper_table
 
 
-def shown(grid, width):
+def render_text(grid, width):
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(grid)
     return out.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("method", "dataset", "level", "metric", "paper", "value", "where"),
+    ("method", "dataset", "level", "metric", "paper", "value", "table_name"),
     [
         ("qtfp", "Celeb-DF-v1", "video", "auc", None, 0.980, "qtfp-classification-token"),
         ("qtfp", "Celeb-DF-v2", "video", "auc", None, 0.960, "qtfp-cross-dataset"),
@@ -40,22 +40,22 @@ def shown(grid, width):
         ("fft", "FaceShifter", "video", "auc", None, 0.888, "dfd-hr-peft"),
     ],
 )
-def test_a_methods_result_is_found(method, dataset, level, metric, paper, value, where):
+def test_the_result_of_a_method_is_found(method, dataset, level, metric, paper, value, table_name):
     figure = expected(method, dataset, level, metric, paper)
-    # Division by 100 of a decimal of four digits, as a float.
+    # Tolerance for dividing a decimal by 100 as a float.
     assert figure.value == pytest.approx(value, abs=1e-12)
-    assert (figure.table, figure.number) == (where, paper_table(where).number)
-    assert figure.paper == paper_table(where).paper
+    assert (figure.table, figure.number) == (table_name, paper_table(table_name).number)
+    assert figure.paper == paper_table(table_name).paper
 
 
-def test_a_figure_says_what_its_last_digit_is_worth():
+def test_results_have_the_unit_of_their_last_digit():
     assert expected("corit", "dalle", "frame", "average_precision").unit == pytest.approx(1e-4)
     assert expected("corit", "DFDC", "frame").unit == pytest.approx(1e-3)
     assert expected("qtfp", "DFDC", "video").unit == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "arguments",
     [
         ("qtfp", "Celeb-DF-v2", "frame"),
         ("effort", "UADFV", "video"),
@@ -66,8 +66,8 @@ def test_a_figure_says_what_its_last_digit_is_worth():
         ("nobody", "Celeb-DF-v2", "video"),
     ],
 )
-def test_what_no_paper_prints_is_none(asked):
-    assert expected(*asked) is None
+def test_unprinted_results_are_none(arguments):
+    assert expected(*arguments) is None
 
 
 @pytest.mark.parametrize(
@@ -83,10 +83,10 @@ def test_what_no_paper_prints_is_none(asked):
         ("universal", "corit", "accuracy", 0.8984),
     ],
 )
-def test_a_protocol_has_its_papers_figures(protocol, sets, metric, value):
+def test_a_protocol_has_the_results_of_its_paper(protocol, sets, metric, value):
     found = PROTOCOLS.get(protocol)
     names, level = [test.name for test in found.sets[sets]], found.level(sets)
-    # As above.
+    # Tolerance as above.
     assert expected_mean(sets, names[::-1], level, metric, sets).value == pytest.approx(value, abs=1e-12)
     assert expected_mean(sets, names[1:], level, metric) is None
     missing = {name for name in names if expected(sets, name, level, metric) is None}
@@ -94,13 +94,13 @@ def test_a_protocol_has_its_papers_figures(protocol, sets, metric, value):
     assert missing == (lost if (protocol, sets) == ("df40-ff", "qtfp") else set())
 
 
-def test_a_baselines_mean_over_ten_sets_is_found_where_nine_are_known():
+def test_a_printed_mean_of_a_baseline_is_found():
     ten = [test.name for test in PROTOCOLS.get("cross-dataset").sets["qtfp"]]
     assert expected_mean("effort", ten, "video").value == pytest.approx(0.923)
 
 
 @pytest.mark.parametrize(
-    ("asked", "hint"),
+    ("arguments", "hint"),
     [
         (lambda: paper_table("corit-frames"), "did you mean 'corit-frame'?"),
         (lambda: paper_table("corit-frame").row("Ours"), "did you mean 'Ours†'?"),
@@ -109,41 +109,41 @@ def test_a_baselines_mean_over_ten_sets_is_found_where_nine_are_known():
         (lambda: paper_table("qtfp-ablation").cell("× × ×", "?"), "choose from: CDF-v1, FSh, DFDCP, Avg"),
     ],
 )
-def test_an_unknown_name_is_refused_with_its_neighbour(asked, hint):
+def test_unknown_names_are_rejected_with_a_similar_one(arguments, hint):
     with pytest.raises(UsageError) as caught:
-        asked()
+        arguments()
     assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("name", load_tables())
-def test_a_table_shows_every_figure_in_80_columns(name):
+def test_a_table_fits_into_80_columns_with_every_number(name):
     table = paper_table(name)
-    lines = shown(render(table, 80), 200).splitlines()
+    lines = render_text(render(table, 80), 200).splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
     words = " ".join(lines).split()
     figures = [word for row in table.rows for cell in row.cells for word in str(cell).split()]
     assert not [word for word in figures if words.count(word) < figures.count(word)]
 
 
-def test_a_wide_table_is_turned_around_and_a_narrow_one_is_not():
-    assert re.search(r"^ProGAN +100\.0", shown(render(paper_table("corit-universal-ap")), 80), re.M)
-    assert re.search(r"^UniFD +82\.7 +91\.4", shown(render(paper_table("corit-df40-cdf")), 80), re.M)
-    unfolded = shown(render(paper_table("corit-universal-ap"), 300), 300)
+def test_wide_tables_are_transposed_and_narrow_ones_are_not():
+    assert re.search(r"^ProGAN +100\.0", render_text(render(paper_table("corit-universal-ap")), 80), re.M)
+    assert re.search(r"^UniFD +82\.7 +91\.4", render_text(render(paper_table("corit-df40-cdf")), 80), re.M)
+    unfolded = render_text(render(paper_table("corit-universal-ap"), 300), 300)
     assert re.search(r"^CNN-Spot +100\.0 +93\.47", unfolded, re.M)
 
 
-def test_a_mean_that_does_not_follow_is_shown_as_printed_with_a_note():
-    page = shown(render(paper_table("corit-df40-cdf")), 80)
+def test_a_deviating_mean_is_shown_as_printed_with_a_note():
+    page = render_text(render(paper_table("corit-df40-cdf")), 80)
     assert re.search(r"76\.5 +80\.0 *\n", page)
     assert "82.82" in page
 
 
-def test_what_is_lost_is_said():
-    assert "Not here: every number" in shown(render(paper_table("dfd-hr-designs")), 80)
+def test_lost_numbers_are_described():
+    assert "Not here: every number" in render_text(render(paper_table("dfd-hr-designs")), 80)
 
 
-def test_the_index_names_every_table_and_where_it_is_from():
-    page = shown(index(), 80)
+def test_the_index_lists_every_table_with_its_source():
+    page = render_text(index(), 80)
     assert [line.split()[0] for line in page.splitlines()[1:] if not line.startswith(" ")] == list(
         load_tables()
     )

@@ -1,4 +1,4 @@
-"""What a printed table is: rows of figures, every digit kept."""
+"""Tables of papers: rows of numbers, with every digit kept."""
 
 import difflib
 import re
@@ -10,17 +10,17 @@ from typing import Literal, get_args
 from deepscan.errors import UsageError
 
 PAPERS = ("qtfp", "dfd-hr", "corit")
-#: Metrics that `deepscan.metrics.binary` has, by its functions' names -> as people write them.
+#: Functions of `deepscan.metrics.binary` -> common names of the metrics.
 METRIC_LABELS = {"auc": "AUC", "average_precision": "AP", "accuracy": "accuracy"}
 Asides = Literal["", "change", "rank"]
 _NUMBER = re.compile(r"(?P<plain>[+-]?[\d,]*\.?\d+)(?P<million>M?)|(?P<minutes>\d+)min(?P<seconds>\d+)s")
 
 
 def number(printed: str) -> Decimal:
-    """Return what a printed number is: `0.980`, `+1.2`, `21,224`, `0.19M`, `8min32s` (in seconds).
+    """Parse a printed number: `0.980`, `+1.2`, `21,224`, `0.19M`, `8min32s` (in seconds).
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The text has another format.
     """
     if not (found := _NUMBER.fullmatch(printed)):
         raise ValueError(f"{printed!r} is not a number")
@@ -30,17 +30,17 @@ def number(printed: str) -> Decimal:
 
 
 def unit(printed: str) -> Decimal:
-    """Return what the last digit of a plain number is worth."""
+    """Return the value of the last digit of a plain number."""
     return Decimal(1).scaleb(-len(printed.partition(".")[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class PrintedCell:
-    """One figure of a table.
+    """One cell of a table.
 
     Attributes:
-        printed: As printed, every digit kept; empty where none is given.
-        aside: The small figure that is printed beside it, empty where there is none.
+        printed: The number as printed, with every digit; empty if there is none.
+        aside: The small number printed next to it; empty if there is none.
     """
 
     printed: str
@@ -52,7 +52,7 @@ class PrintedCell:
 
     @property
     def number(self) -> Decimal | None:
-        """What it says, None where nothing is given."""
+        """The parsed number; None for an empty cell."""
         return number(self.printed) if self.printed else None
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class PrintedCell:
 
 @dataclass(frozen=True, slots=True)
 class PrintedRow:
-    """One row of a table: its name as printed, without marks of citation, and a cell for each column."""
+    """One row of a table: its name as printed, without citations, and a cell for each column."""
 
     name: str
     cells: tuple[PrintedCell, ...]
@@ -69,27 +69,27 @@ class PrintedRow:
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
-    """A table of a paper, or figures of its text that stand for one.
+    """A table of a paper, or numbers from its text in the form of a table.
 
     Attributes:
-        name: What `deepscan tables` takes: `qtfp-cross-dataset`.
+        name: The argument of `deepscan tables`: `qtfp-cross-dataset`.
         paper: One of `PAPERS`.
-        number: Its number there, or where else its figures come from.
-        title: What it shows, in our words.
-        metric: A key of `METRIC_LABELS`, or in words what else its figures are.
-        heading: Over the names of the rows.
-        columns: As printed.
-        rows: Empty only where all is lost.
-        level: `video` or `frame`, empty where there is no such thing.
-        scale: What a figure of 1 is printed as, 1 or 100; None where figures are no shares.
-        mean: The column that is printed as the mean of all others, empty where there is none.
-        mean_over: The data sets that the printed mean is of, where that is more than the columns show.
-        datasets: Columns that are data sets -> their names in benchmark files.
-        methods: Registered methods -> the row of their result, in a table of results.
-        asides: What the small figures are: the `change` from the row `against`, the `rank` in the row.
+        number: Number of the table in the paper, or another source of its numbers.
+        title: Description of the table, not quoted.
+        metric: A key of `METRIC_LABELS`, or a description of other numbers.
+        heading: Heading of the row names.
+        columns: Names of the columns as printed.
+        rows: The rows; empty only if all numbers are lost.
+        level: `video` or `frame`; empty if not applicable.
+        scale: Printed form of a value of 1, either 1 or 100; None if the numbers are not fractions.
+        mean: Column with the mean of all others; empty if there is none.
+        mean_over: Data sets of the printed mean, if these are more than the columns.
+        datasets: Columns of data sets -> names in benchmark files.
+        methods: Registered methods -> row of their result, in a table of results.
+        asides: Meaning of the small numbers: `change` from the row `against`, or `rank` within the row.
         against: See `asides`.
-        lost: Which of its figures the sources do not have.
-        notes: What a reader should know.
+        lost: Numbers that are missing from the sources.
+        notes: Remarks for readers.
     """
 
     name: str
@@ -118,33 +118,32 @@ class PaperTable:
             f"level {self.level!r}": self.level not in ("", "video", "frame"),
             f"scale {self.scale}": self.scale not in (None, 1, 100),
             f"asides {self.asides!r}": self.asides not in get_args(Asides),
-            "a figure that measures a detector has a level and a scale": self.metric in METRIC_LABELS
+            "a metric of detectors needs a level and a scale": self.metric in METRIC_LABELS
             and not (self.level and self.scale),
-            "two rows of one name": len(set(names)) < len(names),
-            "two columns of one name": len(set(self.columns)) < len(self.columns),
-            "no rows, and nothing that says why": not self.rows and not self.lost,
+            "two rows have the same name": len(set(names)) < len(names),
+            "two columns have the same name": len(set(self.columns)) < len(self.columns),
+            "no rows and no explanation in `lost`": not self.rows and not self.lost,
             f"mean {self.mean!r}": self.mean not in ("", *self.columns),
             f"against {self.against!r}": (self.asides == "change") != (self.against in names),
-            "a data set that is no column": not set(self.datasets) <= set(self.columns),
-            "a method's result that does not measure it": bool(self.methods)
-            and self.metric not in METRIC_LABELS,
-            "a method whose row is not there": not set(self.methods.values()) <= set(names),
+            "a data set is not a column": not set(self.datasets) <= set(self.columns),
+            "a method's result has another metric": bool(self.methods) and self.metric not in METRIC_LABELS,
+            "the row of a method is missing": not set(self.methods.values()) <= set(names),
         }
         faults |= {f"row {r.name!r}": not r.name or len(r.cells) != len(self.columns) for r in self.rows}
-        for fault, there in faults.items():
-            if there:
+        for fault, present in faults.items():
+            if present:
                 raise ValueError(f"table {self.name}: {fault}")
 
     @property
     def over(self) -> tuple[str, ...]:
-        """The columns that the printed mean is of."""
+        """The columns that the printed mean averages."""
         return tuple(column for column in self.columns if column != self.mean) if self.mean else ()
 
     def row(self, name: str) -> PrintedRow:
-        """Return a row by its name.
+        """Return a row by name.
 
         Raises:
-            UsageError: There is no such row.
+            UsageError: The row is unknown.
         """
         rows = {row.name: row for row in self.rows}
         return rows[chosen(f"row of table {self.name}", name, rows)]
@@ -153,23 +152,23 @@ class PaperTable:
         """Return the cell of a row and a column.
 
         Raises:
-            UsageError: There is no such row or column.
+            UsageError: The row or the column is unknown.
         """
         chosen(f"column of table {self.name}", column, self.columns)
         return self.row(row).cells[self.columns.index(column)]
 
 
 def chosen(kind: str, name: str, names: Iterable[str], otherwise: str = "") -> str:
-    """Return a name that is one of those that there are.
+    """Check that a name is known, and return it.
 
     Args:
-        kind: What it names, for the message.
+        kind: Kind of the name, for the message.
         name: The name.
-        names: Those that there are.
-        otherwise: The hint where none of them is near, all of them if empty.
+        names: The known names.
+        otherwise: Hint if no known name is similar; if empty, all names are listed.
 
     Raises:
-        UsageError: It is none of them.
+        UsageError: The name is unknown.
     """
     names = tuple(names)
     if name not in names:
