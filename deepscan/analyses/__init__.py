@@ -1,4 +1,4 @@
-"""Analyses of models, one module or package each: what a detector looks at, and what training did."""
+"""Analyses of models and trainings, each in a module or package of this room."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from deepscan.analyses.analysis import Analysis
 
 _HERE = "deepscan.analyses"
-#: Name -> what looks.
+#: Name -> analysis.
 ANALYSES: "Registry[type[Analysis]]" = Registry(
     "analysis",
     {
@@ -27,29 +27,29 @@ ANALYSES: "Registry[type[Analysis]]" = Registry(
 
 
 def make_analysis(name: str, options: Sequence[str]) -> "Analysis":
-    """Return an analysis with its options.
+    """Create an analysis from its name and options.
 
     Args:
-        name: As `deepscan analyse` takes it.
-        options: `key=value` each, the value as YAML.
+        name: The argument of `deepscan analyse`.
+        options: Options of the form `key=value`, with values in YAML.
 
     Raises:
-        UsageError: The name, a key or a value is wrong.
-        MissingError: Torch is not installed.
+        UsageError: The name, a key or a value is invalid.
+        MissingError: torch is not installed.
     """
     import yaml
 
     if name in ANALYSES.names:
-        require(("torch",), "torch", "looking into a model")
+        require(("torch",), "torch", "analysing a model")
     kind = ANALYSES.get(name)
     known = [item.name for item in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
-    stated = {}
+    settings = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or key not in known:
             raise UsageError(f"analysis {name} has no option {option!r}", choice_hint(key, known))
-        stated[key] = yaml.safe_load(value)
+        settings[key] = yaml.safe_load(value)
     try:
-        return kind(**stated)
+        return kind(**settings)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"bad options of analysis {name}: {error}", "correct them")
+        raise UsageError(f"invalid options of analysis {name}: {error}", "correct the options")

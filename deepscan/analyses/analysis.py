@@ -1,4 +1,4 @@
-"""The contract of every analysis: a model and labelled crops in, a table and a figure out."""
+"""Base class of analyses: from a model and labelled crops to a table and a figure."""
 
 import csv
 from abc import ABC, abstractmethod
@@ -25,15 +25,15 @@ IndexArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an analysis works on.
+    """Input of an analysis.
 
     Attributes:
-        card: The model.
-        datasets: Labelled videos, a data set each; empty if an analysis needs none.
+        card: Card of the model.
+        datasets: Data sets of labelled videos; empty if the analysis needs none.
         folder: Output folder of the table and the figure.
         runs: Folders of trainings, as written by `train` (`MODEL/run`).
-        most: Greatest number of crops of a data set and label; 0 for all.
-        seed: Of the random draws.
+        max_crops: Maximum number of crops per data set and label; 0 for all.
+        seed: Seed of random draws.
         on_progress: Progress callback: (done, total); the total never changes.
     """
 
@@ -41,7 +41,7 @@ class Subject:
     datasets: Sequence[VideoDataset]
     folder: Path
     runs: tuple[Path, ...] = ()
-    most: int = 512
+    max_crops: int = 512
     seed: int = 1024
     on_progress: OnProgress | None = None
 
@@ -53,7 +53,7 @@ class Findings:
     Attributes:
         rows: The table, every row with the same columns.
         figure: The figure.
-        lines: For the reader: the main results, beside the paper's if it prints any.
+        lines: The main results as text, with those of the paper if it prints any.
     """
 
     rows: Sequence[Mapping[str, Cell]]
@@ -62,7 +62,7 @@ class Findings:
 
     def __post_init__(self) -> None:
         if not self.rows or any(row.keys() != self.rows[0].keys() for row in self.rows):
-            raise ValueError("a table has rows, all with the same columns")
+            raise ValueError("a table needs rows, all with the same columns")
 
 
 class WorkProgress:
@@ -70,25 +70,25 @@ class WorkProgress:
 
     Args:
         subject: The subject.
-        total: Number of steps, of all kinds of work together.
+        total: Total number of steps.
     """
 
     def __init__(self, subject: Subject, total: int) -> None:
         self._progress, self._total, self._done = subject.on_progress, total, 0
 
     def reached(self, done: int, _: int = 0) -> None:
-        """Report that `done` steps are done in all; the signature is that of a progress callback."""
-        # Where crops cannot be read, halves of them may be cut otherwise than was counted.
+        """Report the total number of finished steps; usable as a progress callback."""
+        # Unreadable crops may change the number of steps.
         self._done = min(done, self._total)
         if self._progress is not None:
             self._progress(self._done, self._total)
 
     def more(self, count: int = 1) -> None:
-        """Report that `count` more steps are done."""
+        """Report `count` further finished steps."""
         self.reached(self._done + count)
 
     def end(self) -> None:
-        """Report that all steps are done, also those that were left out."""
+        """Report that all steps are finished, including skipped ones."""
         if self._done < self._total:
             self.reached(self._total)
 
@@ -98,8 +98,8 @@ class Analysis(ABC):
 
     Attributes:
         summary: One line for `--help`.
-        source: Paper and section that it follows.
-        needs: What it needs: `crops`, `runs`, or only the `model`.
+        source: Paper and section.
+        needs: Required input: `crops`, `runs`, or only the `model`.
     """
 
     summary: str
@@ -107,11 +107,11 @@ class Analysis(ABC):
     needs: frozenset[str] = frozenset({"crops"})
 
     @abstractmethod
-    def look(self, subject: Subject) -> Findings:
+    def run(self, subject: Subject) -> Findings:
         """Run the analysis and return its results.
 
         Raises:
-            UsageError: The model does not fit the analysis, or the crops lack a class.
+            UsageError: The analysis does not support the model, or the crops lack a class.
             MissingError: Crops, runs or a package are missing.
         """
 
@@ -120,7 +120,7 @@ def write_findings(name: str, findings: Findings, folder: Path) -> tuple[Path, P
     """Write NAME.csv and NAME.png into a folder and return their paths.
 
     Raises:
-        UsageError: The folder cannot be made.
+        UsageError: The folder cannot be created.
     """
     from deepscan.evaluation.plot_style import save_figure
 

@@ -1,4 +1,4 @@
-"""The crops of an analysis, drawn evenly over videos, and the network that it analyses."""
+"""The crops of an analysis, drawn evenly from videos, and the network to analyse."""
 
 import os
 import zlib
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
     from deepscan.detectors.detector import Network
 
-#: Crops that go through a network together, and batches that are read ahead of it.
+#: Number of crops in a batch, and number of batches to prefetch.
 BATCH, AHEAD = 32, 2
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnCrop:
-    """A crop that was drawn from a video.
+    """A crop drawn from a video.
 
     Attributes:
         dataset: Name of its data set.
         video: Its video, with the label and the manipulation.
-        number: Number of its frame in the video's list, from 0.
-        reader: Reads it.
-        group: The footage that its video was made from, over all data sets; if unknown, the video itself.
-            A split never separates crops of one group.
+        number: Index of its frame in the video's list.
+        reader: Reads the crop.
+        group: Source footage of the video, unique over all data sets; the video itself if unknown. Splits
+            keep the crops of a group together.
     """
 
     dataset: str
@@ -62,7 +62,7 @@ class OpenNetwork:
 
     Attributes:
         network: The network, on the device.
-        inputs: Makes its inputs from crops.
+        inputs: Preprocessor of its inputs.
         device: `cpu` or `cuda`.
     """
 
@@ -71,20 +71,20 @@ class OpenNetwork:
     device: str
 
     def prepare(self, crops: NDArray[np.uint8], view: int = 0) -> "dict[str, torch.Tensor]":
-        """Return the network's inputs by name, on its device, of crops, shape (B, S, S, 3), uint8."""
+        """Preprocess crops, shape (B, S, S, 3), uint8, into named inputs on the network's device."""
         import torch
 
-        made = self.inputs(crops, view)
-        return {name: torch.from_numpy(array).to(self.device) for name, array in made.items()}
+        arrays = self.inputs(crops, view)
+        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
 
 
 def open_network(card: ModelCard) -> OpenNetwork:
-    """Return a card's network, float32, on a GPU where torch can use one.
+    """Load a card's network in float32, on a GPU if torch can use one.
 
     Raises:
         UsageError: The card's method or its inputs are unknown.
-        MissingError: The model's `torch` file is not there.
-        ContractError: The file does not fit, or the model takes no crops.
+        MissingError: The model's `torch` file is missing.
+        ContractError: The file does not match the network, or the model does not use crops.
     """
     import torch
 
@@ -94,13 +94,13 @@ def open_network(card: ModelCard) -> OpenNetwork:
 
 
 def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
-    """Return crops of each data set and label, at most `subject.most`, drawn by its seed.
+    """Draw up to `subject.max_crops` crops of each data set and label at random.
 
-    Each video gives one frame before any gives a second, and so on. The draw from a data set does not depend
-    on the others.
+    One frame of every video is drawn before a second one of any, and so on. The draw from a data set does not
+    depend on the others.
 
     Args:
-        subject: Its datasets, number of crops and seed.
+        subject: Data sets, number of crops and seed.
         both: Whether both labels are required; they may come from different data sets.
 
     Raises:
@@ -111,29 +111,31 @@ def draw_crops(subject: Subject, both: bool = True) -> list[DrawnCrop]:
         crop
         for dataset in subject.datasets
         for label in (0, 1)
-        for crop in _of(dataset, label, subject.most, subject.seed)
+        for crop in _draw(dataset, label, subject.max_crops, subject.seed)
     ]
     if not drawn:
         raise MissingError(
-            "there are no crops to look at",
-            "name a folder of prepared data by --data; deepscan prepare makes one",
+            "there are no crops to analyse",
+            "give a folder of prepared data with --data; deepscan prepare creates one",
         )
-    absent = [name for label, name in enumerate(LABEL_NAMES) if all(crop.label != label for crop in drawn)]
-    if both and absent:
-        raise UsageError(f"there is no {absent[0]} crop to look at", "add a data set that has some")
+    missing_labels = [
+        name for label, name in enumerate(LABEL_NAMES) if all(crop.label != label for crop in drawn)
+    ]
+    if both and missing_labels:
+        raise UsageError(f"there are no {missing_labels[0]} crops to analyse", "add a data set that has some")
     return drawn
 
 
 def read_batches(
     crops: Sequence[DrawnCrop], size: int = BATCH, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[list[DrawnCrop], NDArray[np.uint8]]]:
-    """Yield the crops in batches with their pixels, shape (B, S, S, 3), read ahead by threads.
+    """Yield the crops in batches with their pixels, shape (B, S, S, 3), prefetched by threads.
 
-    Crops that cannot be read are left out; `note_unread` gives the note for the reader.
+    Unreadable crops are skipped; see `note_unreadable` for a note about them.
 
     Args:
         crops: The crops.
-        size: Greatest number of crops in a batch.
+        size: Maximum number of crops in a batch.
         on_progress: Progress callback: (done, total).
     """
     read = map_ahead(
@@ -145,43 +147,43 @@ def read_batches(
     )
     for done in range(0, len(crops), size):
         batch = list(islice(read, size))
-        there = [(crop, image) for crop, image in batch if image is not None]
-        if there:
-            yield [crop for crop, _ in there], np.stack([image for _, image in there])
+        readable = [(crop, image) for crop, image in batch if image is not None]
+        if readable:
+            yield [crop for crop, _ in readable], np.stack([image for _, image in readable])
         if on_progress:
             on_progress(done + len(batch), len(crops))
 
 
-def note_unread(wanted: int, read: int) -> tuple[str, ...]:
-    """Return a note on the crops that could not be read; empty if all were.
+def note_unreadable(total: int, read: int) -> tuple[str, ...]:
+    """Return a note about unreadable crops; empty if there are none.
 
     Raises:
         MissingError: No crop could be read.
     """
     if not read:
         raise MissingError(
-            f"none of the {wanted:,} crops could be read", "check the paths in the data set's file"
+            f"none of the {total:,} crops could be read", "check the paths in the data set's file"
         )
-    return (f"{wanted - read:,} of {wanted:,} crops could not be read and are left out",) * (read < wanted)
+    return (f"{total - read:,} of {total:,} crops are unreadable and were skipped",) * (read < total)
 
 
-def _of(dataset: VideoDataset, label: int, most: int, seed: int) -> Iterator[DrawnCrop]:
-    """Yield the drawn crops of one data set and label."""
+def _draw(dataset: VideoDataset, label: int, limit: int, seed: int) -> Iterator[DrawnCrop]:
+    """Yield the drawn crops of a data set and label."""
     videos = [video for video in dataset.videos if video.label == label and video.frames]
     rng = np.random.default_rng([seed, label, zlib.crc32(dataset.name.encode())])
     videos = [videos[index] for index in rng.permutation(len(videos))]
-    # Only for videos that are reached: a large set has millions of frames.
+    # Filled on demand, since a large data set has millions of frames.
     shuffled: dict[int, NDArray[np.int64]] = {}
-    left = most or sum(len(video.frames) for video in videos)
+    remaining = limit or sum(len(video.frames) for video in videos)
     turn = 0
-    while left and videos:
+    while remaining and videos:
         videos = [video for video in videos if len(video.frames) > turn]
-        for video in videos[:left]:
+        for video in videos[:remaining]:
             if id(video) not in shuffled:
                 shuffled[id(video)] = rng.permutation(len(video.frames))
             number = int(shuffled[id(video)][turn])
-            stated = dataset.groups.get((video.kind, video.name))
-            group = stated or f"{dataset.name}/{video.name}"
+            footage = dataset.groups.get((video.kind, video.name))
+            group = footage or f"{dataset.name}/{video.name}"
             yield DrawnCrop(dataset.name, video, number, dataset.read, group)
-        left -= min(left, len(videos))
+        remaining -= min(remaining, len(videos))
         turn += 1

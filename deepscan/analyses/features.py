@@ -1,4 +1,4 @@
-"""Features of a network, extracted once for many heads: its own, and the tokens after every layer."""
+"""Features of a network, extracted once for many heads: head inputs, and the tokens after every layer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,20 +11,20 @@ from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
 from deepscan.analyses.analysis import IndexArray, Subject
-from deepscan.analyses.crops import DrawnCrop, OpenNetwork, draw_crops, note_unread, read_batches
+from deepscan.analyses.crops import DrawnCrop, OpenNetwork, draw_crops, note_unreadable, read_batches
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.detector import FAKE, REAL, FrozenNetwork, Network
 from deepscan.detectors.dfd_hr import halved
 from deepscan.errors import UsageError
 from deepscan.progress import OnProgress
 
-#: Number of folds of groups; one of them is held out.
+#: Number of folds of groups, one of which is held out.
 FOLDS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForgeryCrops:
-    """Crops of one kind of fake, and as many reals.
+    """Crops of a kind of fake, and as many reals.
 
     Attributes:
         data: Name of the data set.
@@ -39,13 +39,13 @@ class ForgeryCrops:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForgeryRows:
-    """The crops of one kind of fake among the extracted features.
+    """The rows of a kind of fake in the extracted features.
 
     Attributes:
         data: Name of the data set.
         kind: Name of its label.
-        rows: Their positions, shape (n,).
-        groups: The group of each, length n.
+        rows: Row indices, shape (n,).
+        groups: Group of each row, length n.
     """
 
     data: str
@@ -54,7 +54,7 @@ class ForgeryRows:
     groups: tuple[str, ...]
 
     def split(self, labels: IndexArray, seed: int) -> tuple[IndexArray, IndexArray]:
-        """Return the positions to train on and those to hold out; no group is in both.
+        """Split the rows into training and held-out rows, without common groups.
 
         Raises:
             UsageError: There are too few groups.
@@ -67,24 +67,24 @@ class ForgeryRows:
             trained = held_out = np.empty(0, dtype=np.int64)
         if any(set(truth[part]) != {REAL, FAKE} for part in (trained, held_out)):
             raise UsageError(
-                f"{self.data}, {self.kind}: {len(self.rows)} crops of {len(set(self.groups))} groups are too "
-                "few to train on some and hold out others",
-                "name data with more videos of both labels",
+                f"{self.data}, {self.kind}: {len(self.rows)} crops in {len(set(self.groups))} groups are too "
+                "few for a training and a held-out part",
+                "use data with more videos of both labels",
             )
         return self.rows[trained], self.rows[held_out]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenFeatures:
+class CropFeatures:
     """Features of crops.
 
     Attributes:
         crops: The crops, length N.
-        own: What the head of a frozen network is trained on, shape (N, ...); of another network, the last
-            layer's.
-        layers: After each of L layers, shape (N, L, D): the CLS token, or without one the patches' mean; of
-            CoRIT, CLS and region tokens side by side. All have passed the final norm, so that a radius
-            means the same at every layer.
+        own: Input of the head of a frozen network, shape (N, ...); for other networks, the features of the
+            last layer.
+        layers: Features after each of L layers, shape (N, L, D): the CLS token, or the mean patch token
+            without one; for CoRIT, CLS and region tokens concatenated. All have passed the final norm, so
+            that radii are comparable between layers.
     """
 
     crops: tuple[DrawnCrop, ...]
@@ -97,44 +97,44 @@ class SeenFeatures:
         return np.array([crop.label for crop in self.crops], dtype=np.int64)
 
     def case(self, forgery: ForgeryCrops) -> ForgeryRows:
-        """Return which of the crops belong to a kind of fake."""
+        """Return the rows of a kind of fake."""
         position = {_identity(crop): row for row, crop in enumerate(self.crops)}
-        there = [crop for crop in forgery.crops if _identity(crop) in position]
-        rows = np.array([position[_identity(crop)] for crop in there], dtype=np.int64)
-        return ForgeryRows(forgery.data, forgery.kind, rows, tuple(crop.group for crop in there))
+        readable = [crop for crop in forgery.crops if _identity(crop) in position]
+        rows = np.array([position[_identity(crop)] for crop in readable], dtype=np.int64)
+        return ForgeryRows(forgery.data, forgery.kind, rows, tuple(crop.group for crop in readable))
 
 
 def forgeries(subject: Subject) -> list[ForgeryCrops]:
-    """Return the crops of each kind of fake, at most `subject.most` of it, and as many reals.
+    """Draw up to `subject.max_crops` crops of each kind of fake, and as many reals.
 
-    The reals are those of its own data set, or of all where that has none.
+    The reals come from the same data set, or from all data sets if it has none.
 
     Raises:
-        MissingError: There is no crop.
+        MissingError: There are no crops.
         UsageError: There are no reals or no fakes.
     """
-    everyone = draw_crops(subject)
-    found = []
+    all_crops = draw_crops(subject)
+    drawn = []
     for dataset in subject.datasets:
-        of_data = [crop for crop in everyone if crop.dataset == dataset.name]
-        reals = [crop for crop in of_data if not crop.label] or [crop for crop in everyone if not crop.label]
+        of_data = [crop for crop in all_crops if crop.dataset == dataset.name]
+        reals = [crop for crop in of_data if not crop.label] or [crop for crop in all_crops if not crop.label]
         for kind in sorted({video.kind for video in dataset.videos if video.label and video.frames}):
-            alone = replace(dataset, videos=[video for video in dataset.videos if video.kind == kind])
-            fakes = draw_crops(replace(subject, datasets=(alone,)), both=False)
+            single_kind = replace(dataset, videos=[video for video in dataset.videos if video.kind == kind])
+            fakes = draw_crops(replace(subject, datasets=(single_kind,)), both=False)
             crops = tuple(crop for pair in zip(reals, fakes, strict=False) for crop in pair)
-            found.append(ForgeryCrops(dataset.name, kind, crops))
-    return found
+            drawn.append(ForgeryCrops(dataset.name, kind, crops))
+    return drawn
 
 
-def distinct_crops(found: Sequence[ForgeryCrops]) -> list[DrawnCrop]:
-    """Return the crops of all kinds of fakes, each once: kinds share their reals."""
-    return list({_identity(crop): crop for forgery in found for crop in forgery.crops}.values())
+def distinct_crops(drawn: Sequence[ForgeryCrops]) -> list[DrawnCrop]:
+    """Return the crops of all kinds of fakes without repetitions, since kinds share their reals."""
+    return list({_identity(crop): crop for forgery in drawn for crop in forgery.crops}.values())
 
 
-def see_crops(
+def extract_features(
     opened: OpenNetwork, crops: Sequence[DrawnCrop], on_progress: OnProgress | None = None
-) -> SeenFeatures:
-    """Return the features of crops; those that cannot be read are left out.
+) -> CropFeatures:
+    """Extract the features of crops; unreadable crops are skipped.
 
     Args:
         opened: The network.
@@ -144,22 +144,22 @@ def see_crops(
     Raises:
         MissingError: No crop could be read.
     """
-    read, found = gather(opened, crops, partial(_seen, opened.network), on_progress)
-    return SeenFeatures(read, found[0], found[1])
+    read, drawn = gather(opened, crops, partial(_extract, opened.network), on_progress)
+    return CropFeatures(read, drawn[0], drawn[1])
 
 
 def gather(
     opened: OpenNetwork,
     crops: Sequence[DrawnCrop],
-    look: Callable[[dict[str, Tensor]], tuple[Any, ...]],
+    compute: Callable[[dict[str, Tensor]], tuple[Any, ...]],
     on_progress: OnProgress | None,
 ) -> tuple[tuple[DrawnCrop, ...], list[Tensor]]:
-    """Return the readable crops, and what is made of all of them.
+    """Compute tensors for all readable crops, and return both.
 
     Args:
         opened: The network.
         crops: The crops.
-        look: Returns tensors of the network's inputs, each of shape (B, ...).
+        compute: Maps the network's inputs to tensors, each of shape (B, ...).
         on_progress: Progress callback: (done, total).
 
     Raises:
@@ -170,22 +170,22 @@ def gather(
     with torch.inference_mode():
         for part, pixels in read_batches(crops, on_progress=on_progress):
             read += part
-            parts.append([tensor.cpu() for tensor in look(opened.prepare(pixels))])
-    note_unread(len(crops), len(read))
-    # Cloned out of inference mode: heads are trained on them.
+            parts.append([tensor.cpu() for tensor in compute(opened.prepare(pixels))])
+    note_unreadable(len(crops), len(read))
+    # Clone outside of inference mode, since heads are trained on these tensors.
     return tuple(read), [torch.cat(columns).clone() for columns in zip(*parts, strict=True)]
 
 
-def _seen(network: Network, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _extract(network: Network, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     if isinstance(network, CoritNetwork):
-        taken, depth = network.layers, network.backbone.depth
+        used_layers, depth = network.layers, network.backbone.depth
         network.layers = tuple(range(1, depth + 1))
         try:
             tokens = network.extract(**inputs)[0]
         finally:
-            network.layers = taken
+            network.layers = used_layers
         tokens = tokens.reshape(len(tokens), depth, -1, tokens.shape[-1])
-        return tokens[:, [layer - 1 for layer in taken]].flatten(1, 2), tokens.flatten(2)
+        return tokens[:, [layer - 1 for layer in used_layers]].flatten(1, 2), tokens.flatten(2)
     tokens = _tokens(network, inputs["crops"])
     if isinstance(network, FrozenNetwork):
         return network.extract(**inputs)[0], tokens
@@ -193,7 +193,7 @@ def _seen(network: Network, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _tokens(network: Network, crops: Tensor) -> Tensor:
-    """Return the backbone's tokens after each of its layers, shape (B, L, D), of a network's crops."""
+    """Return the backbone's tokens of crops after each layer, shape (B, L, D)."""
     backbone = network.backbone
     return backbone.layers(crops if network.side == backbone.side else halved(crops))
 

@@ -1,4 +1,4 @@
-"""Trains heads on features by sharpness-aware minimisation (SAM), to find the radii where they collapse."""
+"""Trains heads on features with sharpness-aware minimisation (SAM), to find the radii of collapse."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _BACKBONE = "backbone"
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """How a head is trained: stochastic gradient descent with momentum, in batches drawn at random.
+    """Settings of the training of a head: stochastic gradient descent with momentum, on random batches.
 
     Attributes:
-        steps: Batches.
-        batch: Samples in each; all of them where there are fewer.
+        steps: Number of batches.
+        batch: Number of samples in a batch, or all samples if there are fewer.
         lr: Learning rate.
-        momentum: Of the descent.
+        momentum: Momentum.
     """
 
     steps: int
@@ -34,7 +34,7 @@ class HeadPlan:
     momentum: float
 
     def batches(self, count: int, seed: int) -> Iterator[IndexArray]:
-        """Yield the positions in each batch of so many samples, epoch after epoch in random order."""
+        """Yield the sample indices of each batch, epoch after epoch in random order."""
         rng, size = np.random.default_rng(seed), min(self.batch, count)
         waiting = np.empty(0, dtype=np.int64)
         for _ in range(self.steps):
@@ -45,9 +45,9 @@ class HeadPlan:
 
 
 def auc_and_loss(labels: IndexArray, margins: Tensor) -> tuple[float, float]:
-    """Return AUC and cross-entropy of margins: fake logit less real logit, shape (N,).
+    """Return AUC and cross-entropy of margins (fake logit minus real logit), shape (N,).
 
-    The AUC is taken from ranks: a head whose probabilities are all 0 or 1 still ranks the samples.
+    The AUC is computed from ranks, because probabilities may saturate at 0 and 1.
     """
     logits = margins.double()
     loss = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels).double().to(logits.device))
@@ -57,20 +57,20 @@ def auc_and_loss(labels: IndexArray, margins: Tensor) -> tuple[float, float]:
 def train_head(
     network: FrozenNetwork, features: Tensor, labels: Tensor, radius: float, plan: HeadPlan, seed: int
 ) -> None:
-    """Train a new head of a frozen network by SAM around SGD (CoRIT, Eq. 1 and 2).
+    """Train a new head of a frozen network with SAM around SGD (CoRIT, Eq. 1 and 2).
 
     Args:
-        network: Its head is initialised and trained in place.
-        features: As its backbone gives them, shape (N, ...).
+        network: The network, whose head is initialised and trained in place.
+        features: Features of its backbone, shape (N, ...).
         labels: 0 or 1, shape (N,).
-        radius: Of SAM; 0 for plain SGD.
-        plan: How to train.
-        seed: Of the first weights and of the batches.
+        radius: Radius of SAM; 0 for plain SGD.
+        plan: Training settings.
+        seed: Seed of the initial weights and of the batches.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _redraw(network)
-    trained = [value for _, value in trained_of(network)]
+        _reset_head(network)
+    trained = [value for _, value in head_parameters(network)]
     optimiser = torch.optim.SGD(trained, lr=plan.lr, momentum=plan.momentum)
     sam = SAM(optimiser, radius)
     for positions in plan.batches(len(features), seed):
@@ -84,13 +84,13 @@ def train_head(
         sam.descend()
 
 
-def trained_of(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters of a network outside its backbone, by name."""
+def head_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the named parameters of a network outside its backbone."""
     return [(name, value) for name, value in network.named_parameters() if name.split(".")[0] != _BACKBONE]
 
 
-def _redraw(network: nn.Module) -> None:
-    """Initialise the weights outside the backbone as in a new network."""
+def _reset_head(network: nn.Module) -> None:
+    """Reinitialise the weights outside the backbone."""
     for name, module in network.named_modules():
         if name.split(".")[0] == _BACKBONE:
             continue
@@ -105,9 +105,9 @@ class LinearProbe:
     """A linear head to train.
 
     Attributes:
-        samples: Positions of its training samples, shape (n,).
-        radius: Of SAM; 0 for plain SGD.
-        seed: Of its first weights and of its batches.
+        samples: Indices of its training samples, shape (n,).
+        radius: Radius of SAM; 0 for plain SGD.
+        seed: Seed of its initial weights and of its batches.
     """
 
     samples: IndexArray
@@ -120,52 +120,54 @@ def train_probes(
     labels: Tensor,
     probes: Sequence[LinearProbe],
     plan: HeadPlan,
-    watch: Callable[[int, Tensor], None] | None = None,
+    on_step: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Train linear heads side by side, each as SAM around SGD trains a linear layer with two logits.
+    """Train linear heads in parallel, equivalent to SAM around SGD on a linear layer with two logits.
 
-    The gradients of the two logits' weights are opposite. So only their difference d is kept: it moves twice
-    as far as either, and the ascent of radius rho moves it by sqrt(2) rho.
+    The gradients of the two logits' weights are opposite, so only their difference d is stored. It moves
+    twice as far as either, and an ascent of radius rho moves it by sqrt(2) rho.
 
     Args:
         features: Shape (N, D), float32.
         labels: 0 or 1, shape (N,).
-        probes: The heads; their samples are all of one number.
-        plan: How to train.
-        watch: Called with the number of steps and the differences, before every step and at the end.
+        probes: The heads, with equal numbers of samples.
+        plan: Training settings.
+        on_step: Called with the number of steps and the differences, before every step and at the end.
 
     Returns:
-        The differences, biases last, shape (K, D + 1).
+        The differences, with biases last, shape (K, D + 1).
     """
-    wide = torch.cat((features, features.new_ones(len(features), 1)), dim=1)
-    truth = labels.to(wide.dtype)
-    weights = torch.stack([_drawn(features.shape[1], probe.seed) for probe in probes]).to(wide.device)
-    reach = 2**0.5 * torch.tensor([[probe.radius] for probe in probes], device=wide.device)
-    speed = torch.zeros_like(weights)
+    extended = torch.cat((features, features.new_ones(len(features), 1)), dim=1)
+    truth = labels.to(extended.dtype)
+    weights = torch.stack([_initial_difference(features.shape[1], probe.seed) for probe in probes]).to(
+        extended.device
+    )
+    ascent = 2**0.5 * torch.tensor([[probe.radius] for probe in probes], device=extended.device)
+    velocity = torch.zeros_like(weights)
     orders = [plan.batches(len(probe.samples), probe.seed) for probe in probes]
     for step, batches in enumerate(zip(*orders, strict=True)):
-        if watch is not None:
-            watch(step, weights)
+        if on_step is not None:
+            on_step(step, weights)
         positions = [probe.samples[batch] for probe, batch in zip(probes, batches, strict=True)]
-        chosen = torch.from_numpy(np.stack(positions)).to(wide.device)
-        x, y = wide[chosen], truth[chosen]
+        chosen = torch.from_numpy(np.stack(positions)).to(extended.device)
+        x, y = extended[chosen], truth[chosen]
         gradient = _gradient(weights, x, y)
-        if reach.any():
+        if ascent.any():
             length = gradient.norm(dim=1, keepdim=True)
-            gradient = _gradient(weights + reach * gradient / (length + 1e-12), x, y)
-        speed = plan.momentum * speed + gradient
-        weights = weights - 2 * plan.lr * speed
-    if watch is not None:
-        watch(plan.steps, weights)
+            gradient = _gradient(weights + ascent * gradient / (length + 1e-12), x, y)
+        velocity = plan.momentum * velocity + gradient
+        weights = weights - 2 * plan.lr * velocity
+    if on_step is not None:
+        on_step(plan.steps, weights)
     return weights
 
 
 def probe_margins(features: Tensor, weights: Tensor) -> Tensor:
-    """Return fake logit less real logit of features (N, D) by probes (K, D + 1), shape (K, N)."""
+    """Return the margins, fake minus real logit, of features (N, D) for probes (K, D + 1), shape (K, N)."""
     return weights[:, :-1] @ features.T + weights[:, -1:]
 
 
-def _drawn(width: int, seed: int) -> Tensor:
+def _initial_difference(width: int, seed: int) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = nn.Linear(width, 2)
@@ -174,6 +176,6 @@ def _drawn(width: int, seed: int) -> Tensor:
 
 
 def _gradient(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Return the gradient for the fake logit's weights, shape (K, D + 1), of batches (K, B, D + 1)."""
+    """Return the gradient of the fake logit's weights, shape (K, D + 1), for batches (K, B, D + 1)."""
     errors = torch.sigmoid(torch.einsum("kbd,kd->kb", x, weights)) - y
     return torch.einsum("kb,kbd->kd", errors, x) / x.shape[1]

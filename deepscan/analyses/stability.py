@@ -1,4 +1,4 @@
-"""How steady a training is: AUC over its epochs, and over repeats with other seeds."""
+"""Stability of training: AUC over the epochs, and over repeats with other seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,18 @@ from deepscan.errors import UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, shortened, styled
 from deepscan.training.recipe import Select
 
-#: The end of a training over which its spread is taken.
+#: Fraction of the epochs, at the end, over which the spread is computed.
 TAIL = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AucCurve:
-    """Trainings of one recipe.
+    """Trainings with the same recipe.
 
     Attributes:
-        name: What they are called.
-        runs: The trainings, each with another seed.
-        values: AUC after each epoch that all have, shape (runs, epochs).
+        name: Name for the legend.
+        runs: The trainings, each with a different seed.
+        values: AUC after each common epoch, shape (runs, epochs).
     """
 
     name: str
@@ -38,7 +38,7 @@ class AucCurve:
 
     @property
     def mean(self) -> FloatArray:
-        """The mean over the trainings, shape (epochs,)."""
+        """Mean over the trainings, shape (epochs,)."""
         mean: FloatArray = self.values.mean(axis=0)
         return mean
 
@@ -46,10 +46,10 @@ class AucCurve:
 @ANALYSES.register("stability")
 @dataclass(frozen=True)
 class StabilityAnalysis(Analysis):
-    """Reads AUC over training from the logs of trainings; those of one recipe make a band.
+    """Reads the AUC over the epochs from training logs; trainings with the same recipe form a band.
 
-    The AUC is that of the validation crops that choose the epoch. CoRIT's Fig. 5 shows it on data sets that
-    training never saw; to see that, evaluate checkpoints of several epochs.
+    The AUC is measured on the validation crops that select the epoch. CoRIT's Fig. 5 shows it on unseen data
+    sets, which requires evaluating the checkpoints of several epochs.
 
     Attributes:
         metric: `auc` of crops, or `video_auc`.
@@ -67,14 +67,14 @@ class StabilityAnalysis(Analysis):
                 f"metric must be one of {', '.join(get_args(Select))}, not {self.metric!r}", "correct metric"
             )
 
-    def look(self, subject: Subject) -> Findings:
-        """Return what each training came to, and the mean of those that are repeats of one."""
+    def run(self, subject: Subject) -> Findings:
+        """Return the results of each training, and their mean over repeats."""
         curves = _curves(read_trainings(subject.runs, subject.card.folder), self.metric)
         rows: list[dict[str, Cell]] = []
         for curve in curves:
             for run in curve.runs:
-                named = {"run": run.name, "seed": "" if run.seed is None else run.seed}
-                rows.append({**named, **summarise_curve(run.curve(self.metric))})
+                columns = {"run": run.name, "seed": "" if run.seed is None else run.seed}
+                rows.append({**columns, **summarise_curve(run.curve(self.metric))})
             if len(curve.runs) > 1:
                 rows.append({"run": curve.name, "seed": "mean", **summarise_curve(curve.mean.tolist())})
         lines = [
@@ -85,20 +85,20 @@ class StabilityAnalysis(Analysis):
         return Findings(
             rows,
             draw_stability(curves, self.metric),
-            (*lines, "the paper draws its curves (Fig. 5) and prints no figure of them"),
+            (*lines, "the paper only plots its curves (Fig. 5), without numbers"),
         )
 
 
 def summarise_curve(values: Sequence[float]) -> dict[str, Cell]:
-    """Return the main figures of a curve.
+    """Summarise a curve.
 
     Args:
         values: AUC after each epoch.
 
     Returns:
-        How many `epochs`, the `best_epoch`, the first of them from 1, its AUC `best`, the `last`, by how much
-        that is `below` the best, and the `spread`, greatest less least, over the last quarter of the epochs,
-        or two of them where that is fewer.
+        The number of `epochs`, the first `best_epoch`, counted from 1, its AUC `best`, the `last` AUC, its
+        difference `below` the best, and the `spread` (maximum minus minimum) over the last quarter of the
+        epochs, at least two.
     """
     best = int(np.argmax(values))
     tail = values[-_tail(len(values)) :]
@@ -117,15 +117,15 @@ def _tail(epochs: int) -> int:
 
 
 def _curves(runs: Sequence[TrainingLog], metric: str) -> list[AucCurve]:
-    """Return the trainings by recipe; a seed that occurs twice is not another one."""
-    sorts: dict[str, list[TrainingLog]] = {}
+    """Group the trainings by recipe; a repeated seed starts a new group."""
+    by_recipe: dict[str, list[TrainingLog]] = {}
     for run in runs:
-        repeats = sorts.setdefault(run.sort, [])
+        repeats = by_recipe.setdefault(run.sort, [])
         if run.seed in [other.seed for other in repeats]:
-            repeats = sorts.setdefault(f"{run.sort} {run.folder}", [])
+            repeats = by_recipe.setdefault(f"{run.sort} {run.folder}", [])
         repeats.append(run)
     curves = []
-    for repeats in sorts.values():
+    for repeats in by_recipe.values():
         values = [run.curve(metric) for run in repeats]
         common = min(map(len, values))
         more = f" and {len(repeats) - 1} more" if len(repeats) > 1 else ""
@@ -136,11 +136,11 @@ def _curves(runs: Sequence[TrainingLog], metric: str) -> list[AucCurve]:
 
 
 def draw_stability(curves: Sequence[AucCurve], metric: str) -> Figure:
-    """Return AUC against epoch: a line a recipe, the range over its seeds behind, the best epoch marked.
+    """Plot the AUC against the epoch: a line for each recipe, with its range over seeds and its best epoch.
 
     Args:
-        curves: In the order of the legend.
-        metric: What they are of.
+        curves: The curves, in legend order.
+        metric: The metric of the curves.
     """
     with styled():
         figure = new_figure(3.5)
@@ -150,7 +150,7 @@ def draw_stability(curves: Sequence[AucCurve], metric: str) -> Figure:
         level = "videos" if metric == "video_auc" else "crops"
         axes.set(xlabel="Epochs", ylabel=f"AUC of validation {level}")
         labels = [
-            f"{curve.mean.max():.3f}, at the end {curve.mean[-1]:.3f}  {shortened(curve.name, 32)}"
+            f"{curve.mean.max():.3f}, last {curve.mean[-1]:.3f}  {shortened(curve.name, 32)}"
             for curve in curves
         ]
         add_legend(figure, handles, labels, "Best epoch, and training")
@@ -158,13 +158,13 @@ def draw_stability(curves: Sequence[AucCurve], metric: str) -> Figure:
 
 
 def _draw(axes: Axes, curve: AucCurve, index: int) -> Artist:
-    look: Mapping[str, Any] = line_of(index)
+    style: Mapping[str, Any] = line_of(index)
     epochs = np.arange(1, curve.values.shape[1] + 1)
     if len(curve.runs) > 1:
         low, high = curve.values.min(axis=0), curve.values.max(axis=0)
-        axes.fill_between(epochs, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=0.18, linewidth=0)
     best = int(curve.mean.argmax())
     (line,) = axes.plot(
-        epochs, curve.mean, marker=MARKERS[index % len(MARKERS)], markevery=[best], markersize=7, **look
+        epochs, curve.mean, marker=MARKERS[index % len(MARKERS)], markevery=[best], markersize=7, **style
     )
     return line

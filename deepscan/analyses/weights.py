@@ -1,4 +1,4 @@
-"""What the weights of QTFP's two losses do: AUC of trainings that differ in them."""
+"""Effect of the weights of QTFP's two losses: AUC of trainings that differ in them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from deepscan.errors import MissingError, UsageError
 from deepscan.evaluation.plot_style import MARKERS, add_legend, line_of, new_figure, styled
 from deepscan.training.recipe_files import leaves_of
 
-#: The weights by their names in a recipe's loss -> the switch that is `none` where there is no such loss.
+#: Names of the weights in a recipe's loss -> the setting that is `none` if the loss is switched off.
 SWITCHES = {"lambda_flcl": "contrast", "lambda_raal": "alignment"}
 #: Columns of the held-out AUC.
 HELD_OUT_COLUMNS = ("auc_held_out", "low", "high")
-#: Least height of the picture's axis: smaller differences are noise.
+#: Minimum range of the AUC axis, since smaller differences are noise.
 SPAN = 0.05
 AXIS_LABELS = {"lambda_flcl": "λ1, weight of FLCL", "lambda_raal": "λ2, weight of RAAL"}
 
@@ -30,10 +30,10 @@ class SweepPoint:
 
     Attributes:
         run: The training.
-        weights: Of the two losses, in the order of `SWITCHES`; 0 for one that is switched off.
-        chosen: AUC of the validation videos that chose the epoch, after that epoch.
-        held_out: AUC on the card's held-out videos, or crops where it knows no videos, and the bounds of its
-            interval; None without a card.
+        weights: Weights of the two losses, in the order of `SWITCHES`; 0 for a loss that is switched off.
+        chosen: AUC on the validation videos that selected the epoch, at that epoch.
+        held_out: AUC on the held-out videos of the card, or on crops if it has no videos, with the bounds of
+            its interval; None without a card.
     """
 
     run: TrainingLog
@@ -42,22 +42,22 @@ class SweepPoint:
     held_out: tuple[float, float, float] | None
 
     def auc(self, held_out: bool) -> float:
-        """Return the one or the other."""
+        """Return the held-out or the validation AUC."""
         return self.held_out[0] if held_out and self.held_out is not None else self.chosen
 
 
 @ANALYSES.register("weights")
 @dataclass(frozen=True)
 class WeightsAnalysis(Analysis):
-    """Holds trainings against each other that differ in the weights of FLCL and RAAL.
+    """Compares trainings that differ in the weights of FLCL and RAAL.
 
-    The paper varies one around its default and keeps the other (QTFP, supplement, Sec. 2.4). It states
-    neither the values nor the figures, it draws them (Fig. 2 and 3); the values here are zero, half, once,
-    twice and four times the default.
+    The paper varies each weight around its default and keeps the other (QTFP, supplement, Sec. 2.4). It plots
+    the results (Fig. 2 and 3) without giving values; the values here are 0, 0.5, 1, 2 and 4 times the
+    default.
 
     Attributes:
-        flcl: Weights of FLCL that the commands for a sweep name.
-        raal: Weights of RAAL.
+        flcl: Weights of FLCL in the commands of a sweep.
+        raal: Weights of RAAL in the commands of a sweep.
     """
 
     summary = "AUC against the weights of QTFP's losses, λ1 and λ2"
@@ -67,16 +67,16 @@ class WeightsAnalysis(Analysis):
     flcl: Sequence[float] = (0.0, 0.07, 0.14, 0.28, 0.56)
     raal: Sequence[float] = (0.0, 0.5, 1.0, 2.0, 4.0)
 
-    def look(self, subject: Subject) -> Findings:
-        """Return the AUC of each training beside its weights.
+    def run(self, subject: Subject) -> Findings:
+        """Return the weights and the AUC of each training.
 
         Raises:
-            MissingError: No training is named; the hint is how to make them.
-            UsageError: One is not of QTFP, or does not state its recipe.
+            MissingError: No training is given; the hint has the commands of a sweep.
+            UsageError: A training is not one of QTFP, or has no recipe.
         """
         if not subject.runs:
             raise MissingError(
-                "a sweep of weights needs a training for each", "; ".join(sweep(self.flcl, self.raal))
+                "a sweep of weights needs a training for each value", "; ".join(sweep(self.flcl, self.raal))
             )
         points = [_point(run) for run in read_trainings(subject.runs)]
         points.sort(key=lambda point: (*point.weights, point.run.name))
@@ -92,18 +92,18 @@ class WeightsAnalysis(Analysis):
             }
             for point in points
         ]
-        where = "held-out validation data" if held_out else "the validation data that chose the epoch"
-        lines = [f"AUC on {where}:"]
+        data = "held-out validation data" if held_out else "the validation data that selected the epoch"
+        lines = [f"AUC on {data}:"]
         lines += [
             f"λ1 {point.weights[0]:g}, λ2 {point.weights[1]:g}: {point.auc(held_out):.4f}{_interval(point)}  "
             f"{point.run.name}"
             for point in points
         ]
-        if beside := _beside(points):
-            lines.append(f"the trainings differ in other things too: {', '.join(beside)}")
+        if other_keys := _other_differences(points):
+            lines.append(f"the trainings also differ in: {', '.join(other_keys)}")
         lines.append(
-            "the paper draws its sweeps over FaceShifter, WildDeepfake and DFDCP (supplement, Fig. 2 and 3) "
-            "and prints no figure of them; its defaults are 0.14 and 1"
+            "the paper only plots its sweeps over FaceShifter, WildDeepfake and DFDCP (supplement, Fig. 2 "
+            "and 3), without numbers; its defaults are 0.14 and 1"
         )
         return Findings(rows, draw_weights(points, held_out), tuple(lines))
 
@@ -111,23 +111,23 @@ class WeightsAnalysis(Analysis):
 def sweep(
     flcl: Sequence[float], raal: Sequence[float], default: tuple[float, float] = (0.14, 1.0)
 ) -> list[str]:
-    """Return the commands that make the trainings of both sweeps, and the one that then reads them.
+    """Return the commands that run the trainings of both sweeps, followed by the one that analyses them.
 
     Args:
-        flcl: Weights of FLCL, RAAL having its default.
-        raal: Weights of RAAL, FLCL having its default.
-        default: What each has while the other is varied.
+        flcl: Weights of FLCL, with the default of RAAL.
+        raal: Weights of RAAL, with the default of FLCL.
+        default: Default weights of both.
     """
     pairs = dict.fromkeys(
         [*((value, default[1]) for value in flcl), *((default[0], value) for value in raal)]
     )
     names = {pair: f"runs/weights/flcl-{pair[0]:g}-raal-{pair[1]:g}" for pair in pairs}
-    made = [
+    trainings = [
         f"deepscan train --method qtfp --out {name} loss.lambda_flcl={first:g} loss.lambda_raal={second:g}"
         for (first, second), name in names.items()
     ]
     runs = " ".join(f"--run {name}/run" for name in names.values())
-    return [*made, f"deepscan analyse weights {runs}"]
+    return [*trainings, f"deepscan analyse weights {runs}"]
 
 
 def _point(run: TrainingLog) -> SweepPoint:
@@ -136,7 +136,7 @@ def _point(run: TrainingLog) -> SweepPoint:
         method = run.recipe.get("method", "unknown")
         raise UsageError(
             f"{run.folder} is a training of method {method}, which has no λ1 and λ2",
-            "name trainings of qtfp, with their last.safetensors or their model's card",
+            "give trainings of qtfp, with their last.safetensors or their model's card",
         )
     weights = [0.0 if loss.get(switch) == "none" else float(loss[name]) for name, switch in SWITCHES.items()]
     held_out = [run.figure("auc", level) for level in ("video", "frame")]
@@ -148,12 +148,12 @@ def _point(run: TrainingLog) -> SweepPoint:
     )
 
 
-def _beside(points: Sequence[SweepPoint]) -> list[str]:
-    """Return the keys that all recipes state, other than weights and seed, in which the trainings differ."""
-    ours = {f"loss.{name}" for pair in SWITCHES.items() for name in pair} | set(REPEAT_KEYS)
-    stated = [dict(leaves_of(point.run.recipe)) for point in points]
-    keys = [key for key in stated[0] if key not in ours and all(key in recipe for recipe in stated)]
-    return [key for key in keys if len({repr(recipe[key]) for recipe in stated}) > 1]
+def _other_differences(points: Sequence[SweepPoint]) -> list[str]:
+    """Return the keys present in all recipes, other than weights and seed, whose values differ."""
+    ignored = {f"loss.{name}" for pair in SWITCHES.items() for name in pair} | set(REPEAT_KEYS)
+    recipes = [dict(leaves_of(point.run.recipe)) for point in points]
+    keys = [key for key in recipes[0] if key not in ignored and all(key in recipe for recipe in recipes)]
+    return [key for key in keys if len({repr(recipe[key]) for recipe in recipes}) > 1]
 
 
 def _interval(point: SweepPoint) -> str:
@@ -161,11 +161,11 @@ def _interval(point: SweepPoint) -> str:
 
 
 def draw_weights(points: Sequence[SweepPoint], held_out: bool) -> Figure:
-    """Return AUC against each weight, a line for each value of the other; a point is a training.
+    """Plot the AUC of the trainings against each weight, with a line for each value of the other.
 
     Args:
         points: The trainings.
-        held_out: Whether the AUC is the held-out one.
+        held_out: Whether to plot the held-out AUC.
     """
     with styled():
         figure = new_figure(3.4)
@@ -177,10 +177,10 @@ def draw_weights(points: Sequence[SweepPoint], held_out: bool) -> Figure:
             handles += drawn.values()
             labels += [f"λ{2 - axis} = {other:g}" for other in drawn]
             axes.set_xlabel(AXIS_LABELS[name])
-        panels[0].set_ylabel("Held-out AUC" if held_out else "AUC of the choosing validation videos")
+        panels[0].set_ylabel("Held-out AUC" if held_out else "AUC of validation videos")
         low, high = panels[0].get_ylim()
-        lacking = max(0.0, SPAN - (high - low)) / 2
-        panels[0].set_ylim(low - lacking, high + lacking)
+        padding = max(0.0, SPAN - (high - low)) / 2
+        panels[0].set_ylim(low - padding, high + padding)
         add_legend(figure, handles, labels)
     return figure
 
@@ -188,33 +188,37 @@ def draw_weights(points: Sequence[SweepPoint], held_out: bool) -> Figure:
 def _draw(
     axes: Axes, points: Sequence[SweepPoint], axis: int, held_out: bool, first: int
 ) -> dict[float, Artist]:
-    """Draw a sweep, its values evenly apart, and return the line of each value of the other weight.
+    """Draw a sweep with evenly spaced values, and return the line of each value of the other weight.
 
-    Where some of these have several points, the others, which are of the other sweep, are left out.
+    If some lines have several points, those with a single point belong to the other sweep and are skipped.
     """
     values = sorted({point.weights[axis] for point in points})
-    place = {value: index for index, value in enumerate(values)}
+    position = {value: index for index, value in enumerate(values)}
     axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     axes.set_xlim(-0.4, len(values) - 0.6)
     lines: dict[float, dict[float, list[SweepPoint]]] = {}
     for point in sorted(points, key=lambda point: point.weights):
-        along = lines.setdefault(point.weights[1 - axis], {})
-        along.setdefault(point.weights[axis], []).append(point)
+        points_by_value = lines.setdefault(point.weights[1 - axis], {})
+        points_by_value.setdefault(point.weights[axis], []).append(point)
     longest = max(map(len, lines.values()))
     drawn: dict[float, Artist] = {}
-    for other, along in sorted(lines.items()):
-        if len(along) < min(2, longest):
+    for other, points_by_value in sorted(lines.items()):
+        if len(points_by_value) < min(2, longest):
             continue
         index = first + len(drawn)
-        look, mark = line_of(index), MARKERS[index % len(MARKERS)]
-        for value, found in along.items():
+        style, mark = line_of(index), MARKERS[index % len(MARKERS)]
+        for value, found in points_by_value.items():
             axes.plot(
-                [place[value]] * len(found),
+                [position[value]] * len(found),
                 [point.auc(held_out) for point in found],
                 mark,
-                color=look["color"],
+                color=style["color"],
                 alpha=0.4,
             )
-        means = [float(np.mean([point.auc(held_out) for point in found])) for found in along.values()]
-        (drawn[other],) = axes.plot([place[value] for value in along], means, marker=mark, **look)
+        means = [
+            float(np.mean([point.auc(held_out) for point in found])) for found in points_by_value.values()
+        ]
+        (drawn[other],) = axes.plot(
+            [position[value] for value in points_by_value], means, marker=mark, **style
+        )
     return drawn

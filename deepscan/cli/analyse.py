@@ -70,7 +70,7 @@ def analyse(
     with EvalView(progress) as view:
         datasets = load_testsets(request, card, view) if "crops" in analysis.needs else []
         seen = partial(view.analysed, name)
-        findings = analysis.look(Subject(card, datasets, request.out, tuple(runs or ()), on_progress=seen))
+        findings = analysis.run(Subject(card, datasets, request.out, tuple(runs or ()), on_progress=seen))
     paths = write_findings(name, findings, request.out)
     for line in findings.lines:
         typer.echo(line)

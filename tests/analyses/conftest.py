@@ -1,4 +1,4 @@
-"""Models are looked into on the CPU, whatever the machine has."""
+"""Analyses run on the CPU, even on machines with a GPU."""
 
 import pytest
 import torch

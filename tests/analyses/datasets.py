@@ -1,4 +1,4 @@
-"""Videos of crops that are made, not read, for models at their smallest."""
+"""Synthetic videos of crops, and tiny models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,23 +21,23 @@ from deepscan.evaluation.testsets import VideoDataset
 from tests.detectors.tiny import TINY
 from tests.tiny import recipe_of
 
-#: Of a model that nobody opens.
+#: Card of a model that is not opened.
 CARD = ModelCard(Path("model"), "model", "qtfp", "a model", "Apache-2.0", {}, crop=CropRecipe(side=32))
 
 
 def read(video: FaceVideo, number: int, side: int = 32) -> np.ndarray:
-    """Return a crop of noise that is the video's and the frame's own."""
+    """Return a crop of noise, seeded by video and frame."""
     rng = np.random.default_rng([*video.name.encode(), *video.dataset.encode(), number])
     return rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
 def reader(side: int) -> Reader:
-    """Return what reads crops of that side."""
+    """Return a reader of crops of a side."""
     return lambda video, number: read(video, number, side)
 
 
 def dataset(name: str, reals: Sequence[int], fakes: Sequence[int], side: int = 32) -> VideoDataset:
-    """Return a data set with videos of so many frames."""
+    """Return a data set of videos, given their numbers of frames."""
     videos = [
         FaceVideo(name, f"{name}-{kind}", label, "test", f"{kind}-{index}", ("x",) * count)
         for label, (kind, counts) in enumerate((("real", reals), ("fake", fakes)))
@@ -46,31 +46,31 @@ def dataset(name: str, reals: Sequence[int], fakes: Sequence[int], side: int = 3
     return VideoDataset(name, (), videos, reader(side))
 
 
-def subject(datasets: Sequence[VideoDataset], card: ModelCard = CARD, **more: Any) -> Subject:
-    """Return what is looked into."""
-    return Subject(card, datasets, Path("unused"), **more)
+def subject(datasets: Sequence[VideoDataset], card: ModelCard = CARD, **options: Any) -> Subject:
+    """Return the subject of an analysis."""
+    return Subject(card, datasets, Path("unused"), **options)
 
 
-def model(method: str, folder: Path, **stated: object) -> ModelCard:
-    """Return the card of a tiny model as a training leaves it, but for the export.
+def model(method: str, folder: Path, **settings: object) -> ModelCard:
+    """Return the card of a tiny model, as after training, but without an export.
 
     Args:
         method: The method.
-        folder: Where its weights go.
-        **stated: What the network is built from, in the place of what is tiny.
+        folder: Folder for the weights.
+        **settings: Settings of the network that differ from the tiny defaults.
     """
     torch.manual_seed(0)
-    network = DETECTORS.get(method)().build({**TINY[method], **stated})
+    network = DETECTORS.get(method)().build({**TINY[method], **settings})
     with torch.no_grad():
         for value in network.parameters():
-            # Nothing that starts as the identity is it any more.
+            # Layers that are initialised as the identity must change too.
             value.add_(0.05 * torch.randn_like(value))
-    return kept(network, method, folder, **stated)
+    return kept(network, method, folder, **settings)
 
 
-def kept(network: Network, method: str, folder: Path, **stated: object) -> ModelCard:
-    """Return the card of a network whose weights are written into a folder; see `model`."""
-    recipe = replace(recipe_of(method, network), network={**TINY[method], **stated})
+def kept(network: Network, method: str, folder: Path, **settings: object) -> ModelCard:
+    """Write the weights of a network into a folder and return its card; see `model`."""
+    recipe = replace(recipe_of(method, network), network={**TINY[method], **settings})
     fold(network.backbone)
     path = folder / "model.safetensors"
     save_weights(path, network)

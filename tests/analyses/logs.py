@@ -1,4 +1,4 @@
-"""Made-up trainings: a log, and a card that states the recipe."""
+"""Synthetic trainings: a log, and a card with the recipe."""
 
 import csv
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import yaml
 
 
 def training(folder: Path, aucs: Sequence[float], results: Sequence[Any] = (), **recipe: Any) -> Path:
-    """Write MODEL/run with a log of these AUCs, crop by crop and lower by 0.1 video by video; return it."""
+    """Write MODEL/run with a log of these AUCs of crops, and video AUCs lower by 0.1; return its path."""
     run = folder / "run"
     run.mkdir(parents=True)
     with (run / "log.csv").open("w", newline="", encoding="utf-8") as file:
@@ -17,6 +17,6 @@ def training(folder: Path, aucs: Sequence[float], results: Sequence[Any] = (), *
         writer.writerow(["epoch", "loss", "auc", "video_auc"])
         writer.writerows([epoch, 0.5, auc, round(auc - 0.1, 6)] for epoch, auc in enumerate(aucs, 1))
     if recipe:
-        stated = {"trained": {"recipe": {"select": "auc", **recipe}}, "results": list(results)}
-        (folder / "card.yaml").write_text(yaml.safe_dump(stated), encoding="utf-8")
+        card = {"trained": {"recipe": {"select": "auc", **recipe}}, "results": list(results)}
+        (folder / "card.yaml").write_text(yaml.safe_dump(card), encoding="utf-8")
     return run

@@ -1,4 +1,4 @@
-"""Each analysis of a model runs on every kind of backbone, or refuses it and names those that it accepts."""
+"""Each analysis of a model runs on every kind of backbone, or names the supported ones."""
 
 import csv
 from pathlib import Path
@@ -26,32 +26,32 @@ QUICK = {
     "routing": [],
     "cost": ["batch=1", "repeats=1", "frames=32"],
 }
-#: Analysis and kind -> what the refusal names.
-REFUSED = {
+#: Analysis and kind -> text in the hint of the error.
+REJECTED = {
     **{("attention", kind): "clip-vit-l14" for kind in ("convnet", "efficientnet")},
-    # A model of method fft sends every crop the same way, whatever its backbone.
+    # Models of method fft have no routing, whatever their backbone.
     **{("routing", kind): "dfd-hr or corit" for kind in KINDS},
 }
 
 
-def test_every_analysis_that_looks_into_a_model_is_tried():
+def test_every_analysis_of_a_model_is_tested():
     assert set(QUICK) == {name for name in ANALYSES.names if "runs" not in ANALYSES.get(name).needs}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", QUICK)
-def test_an_analysis_runs_on_a_backbone_or_names_those_that_it_accepts(name: str, kind: str, tmp_path: Path):
+def test_an_analysis_runs_on_a_backbone_or_names_the_supported_ones(name: str, kind: str, tmp_path: Path):
     card = model("fft", tmp_path, backbone=KINDS[kind])
     side = card.crop.side
-    looked_into = subject([dataset("A", [2] * 6, [2] * 6, side)], card, most=12)
+    inputs = subject([dataset("A", [2] * 6, [2] * 6, side)], card, max_crops=12)
     analysis = make_analysis(name, QUICK[name])
-    if (name, kind) in REFUSED:
+    if (name, kind) in REJECTED:
         with pytest.raises(UsageError) as caught:
-            analysis.look(looked_into)
-        assert REFUSED[name, kind] in caught.value.hint
+            analysis.run(inputs)
+        assert REJECTED[name, kind] in caught.value.hint
     else:
-        found = analysis.look(looked_into)
+        found = analysis.run(inputs)
         table, picture = write_findings(name, found, tmp_path / "out")
         with table.open() as file:
             assert len(list(csv.DictReader(file))) == len(found.rows) > 0

@@ -1,4 +1,4 @@
-"""Critical radii and signal-to-noise ratios against hand-made cases, and the whole look at tiny networks."""
+"""Critical radii and signal-to-noise ratios of known cases, and the analysis of tiny networks."""
 
 import dataclasses
 import math
@@ -12,28 +12,28 @@ from torch import nn
 from deepscan.analyses.collapse.analysis import CollapseAnalysis
 from deepscan.analyses.collapse.gradients import Geometry, critical, geometry
 from deepscan.analyses.crops import open_network
-from deepscan.analyses.features import FOLDS, ForgeryRows, distinct_crops, forgeries, see_crops
+from deepscan.analyses.features import FOLDS, ForgeryRows, distinct_crops, extract_features, forgeries
 from deepscan.analyses.heads import (
     HeadPlan,
     LinearProbe,
     auc_and_loss,
+    head_parameters,
     probe_margins,
     train_head,
     train_probes,
-    trained_of,
 )
 from deepscan.detectors.detector import FrozenNetwork
 from deepscan.errors import MissingError, UsageError
 from deepscan.training.sam import SAM
 from tests.analyses.datasets import dataset, model, subject
-from tests.evaluation.pictures import check
+from tests.evaluation.pictures import check_layout
 
 PLAN = HeadPlan(steps=60, batch=8, lr=0.05, momentum=0.9)
 QUICK = CollapseAnalysis(radii=(0.0, 0.1), scan=(0.1, 1.0), repeats=2, steps=20, batch=8)
 
 
 def two_classes(mean, sigma):
-    """Points with exactly the moments of two Gaussians at -mean and +mean with variance sigma^2 an axis."""
+    """Return points with the exact moments of two Gaussians at -mean and +mean with variance sigma^2."""
     width = len(mean)
     cross = np.concatenate((np.eye(width), -np.eye(width))) * sigma * np.sqrt(width)
     features = np.concatenate((cross - mean, cross + mean))
@@ -47,21 +47,21 @@ def noisy(count=60, width=6, seed=0):
     return torch.from_numpy(features).float(), torch.from_numpy(labels)
 
 
-def test_two_gaussian_classes_have_the_ratio_and_radius_that_their_moments_give():
+def test_geometry_of_two_gaussian_classes_follows_from_their_moments():
     mean, sigma = np.array([0.6, 0.8, 0.0]), 2.0
     found = geometry(*two_classes(mean, sigma), np.zeros(12))
-    # At weights of 0 every error is 1/2 and every p (1 - p) 1/4: |mu|^2 / 2 against (D sigma^2 + 1) / 2, and
-    # the Hessian's greatest eigenvalue along mu, (sigma^2 + |mu|^2) / 2.
+    # At weights of 0, every error is 1/2 and every p (1 - p) is 1/4. The signal is |mu|^2 / 2, the noise
+    # (D sigma^2 + 1) / 2, and the largest eigenvalue of the Hessian, along mu, (sigma^2 + |mu|^2) / 2.
     assert found.signal == pytest.approx(0.5)
     assert found.gsnr == pytest.approx(1 / (3 * 4 + 1))
     assert found.sharpness == pytest.approx(2.5)
     assert found.bound == pytest.approx(math.sqrt(0.5) / 2.5)
-    # There the Hessian's trace is all that the gradients' second moment is: nothing is misspecified.
+    # The trace of the Hessian equals the second moment of the gradients, so nothing is misspecified.
     assert found.residual == pytest.approx(0, abs=1e-12)
     assert found.misspecification == pytest.approx(1)
 
 
-def test_geometry_is_that_of_every_samples_gradient_and_of_the_whole_hessian():
+def test_geometry_equals_autograd():
     features, labels = noisy(count=15, width=3)
     flat = torch.randn(8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
@@ -87,13 +87,13 @@ def test_geometry_is_that_of_every_samples_gradient_and_of_the_whole_hessian():
     assert found.flatness * found.misspecification * found.fidelity == pytest.approx(found.bound)
 
 
-def test_the_bottleneck_is_where_the_bound_is_least():
+def test_the_bottleneck_has_the_smallest_bound():
     # |grad L| / lambda_max: 2, 1 and 3.
     path = [Geometry(4, 1, 9, 1), Geometry(4, 1, 9, 2), Geometry(9, 1, 9, 1)]
     assert critical(path) == 1
 
 
-def test_a_head_that_is_sure_of_everything_has_no_curvature_and_bears_every_radius():
+def test_a_saturated_head_has_no_curvature_and_no_bound():
     features, labels = two_classes(np.array([1.0]), 0.1)
     found = geometry(features, labels, np.where(labels == 1, 1e4, -1e4))
     assert found.bound == math.inf
@@ -101,14 +101,14 @@ def test_a_head_that_is_sure_of_everything_has_no_curvature_and_bears_every_radi
     assert found.fidelity == 1.0
 
 
-def test_an_auc_is_of_the_order_even_where_all_probabilities_are_one():
+def test_the_auc_is_correct_for_saturated_probabilities():
     auc, loss = auc_and_loss(np.array([0, 1, 0, 1]), torch.tensor([500.0, 900.0, 600.0, 550.0]))
     assert auc == 0.75
     assert loss == pytest.approx(275)
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.3])
-def test_heads_side_by_side_end_where_sam_brings_a_linear_layer(radius):
+def test_parallel_probes_equal_sam_on_a_linear_layer(radius):
     features, labels = noisy()
     samples = np.arange(5, 45)
     torch.manual_seed(7)
@@ -126,22 +126,22 @@ def test_heads_side_by_side_end_where_sam_brings_a_linear_layer(radius):
     weights = train_probes(features, labels, probes, PLAN)
     with torch.no_grad():
         logits = head(features)
-    # Two sums in float32, over 60 steps.
+    # Float32 sums in a different order, over 60 steps.
     assert torch.allclose(probe_margins(features, weights)[1], logits[:, 1] - logits[:, 0], atol=1e-4)
 
 
-def test_probes_are_watched_before_every_step_and_at_the_end():
+def test_on_step_is_called_before_every_step_and_at_the_end():
     features, labels = noisy()
-    seen = {}
+    features = {}
     probes = [LinearProbe(np.arange(40), 0.0, 1)]
     plan = dataclasses.replace(PLAN, steps=3)
-    weights = train_probes(features, labels, probes, plan, seen.setdefault)
-    assert list(seen) == [0, 1, 2, 3]
-    assert not torch.equal(seen[0], seen[1])
-    assert torch.equal(seen[3], weights)
+    weights = train_probes(features, labels, probes, plan, features.setdefault)
+    assert list(features) == [0, 1, 2, 3]
+    assert not torch.equal(features[0], features[1])
+    assert torch.equal(features[3], weights)
 
 
-def test_batches_take_every_sample_once_an_epoch():
+def test_batches_contain_every_sample_once_per_epoch():
     batches = list(HeadPlan(steps=4, batch=3, lr=1, momentum=0).batches(6, 0))
     assert sorted(np.concatenate(batches[:2])) == sorted(np.concatenate(batches[2:])) == list(range(6))
 
@@ -152,72 +152,74 @@ def cards(tmp_path_factory):
     return {method: model(method, tmp_path_factory.mktemp(method)) for method in ("unifd", "corit", "qtfp")}
 
 
-def test_a_head_is_trained_anew_and_the_backbone_stays(cards):
+def test_a_head_is_retrained_and_the_backbone_is_unchanged(cards):
     network = open_network(cards["corit"]).network
     assert isinstance(network, FrozenNetwork)
     backbone = {name: value.clone() for name, value in network.backbone.state_dict().items()}
     features = torch.randn(40, 8, 16, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(40) % 2
     features = features + labels[:, None, None] * 0.5
-    before = [value.detach().clone() for _, value in trained_of(network)]
+    before = [value.detach().clone() for _, value in head_parameters(network)]
     train_head(network, features, labels, 0.05, PLAN, 3)
     logits = network.classify(features).detach()
     assert auc_and_loss(labels.numpy(), logits[:, 1] - logits[:, 0])[0] > 0.95
-    once = [value.detach().clone() for _, value in trained_of(network)]
-    assert all(not torch.equal(old, new) for old, new in zip(before, once, strict=True))
-    # From the same seed the same head, whatever was there.
+    trained = [value.detach().clone() for _, value in head_parameters(network)]
+    assert all(not torch.equal(old, new) for old, new in zip(before, trained, strict=True))
+    # The same seed gives the same head, whatever the previous weights.
     train_head(network, features, labels, 0.05, PLAN, 3)
-    assert all(torch.equal(old, value) for old, (_, value) in zip(once, trained_of(network), strict=True))
+    assert all(
+        torch.equal(old, value) for old, (_, value) in zip(trained, head_parameters(network), strict=True)
+    )
     assert all(torch.equal(backbone[name], value) for name, value in network.backbone.state_dict().items())
 
 
 @pytest.mark.parametrize("method", ["unifd", "corit"])
-def test_own_features_are_what_the_networks_head_takes(method, cards):
+def test_own_features_are_the_inputs_of_the_head(method, cards):
     opened = open_network(cards[method])
     found = distinct_crops(forgeries(subject([dataset("A", [3] * 4, [3] * 4)])))
-    seen = see_crops(opened, found)
+    features = extract_features(opened, found)
     inputs = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
         expected = opened.network(**inputs).logits
-        logits = opened.network.classify(seen.own)
-    # The batches differ in size, and so may the order of sums.
+        logits = opened.network.classify(features.own)
+    # Different batch sizes may change the order of sums.
     assert torch.allclose(logits, expected, atol=1e-4)
-    assert seen.layers.shape[:2] == (24, 2)
+    assert features.layers.shape[:2] == (24, 2)
 
 
-def test_the_last_layers_token_is_the_backbones_own(cards):
+def test_the_last_layers_token_is_the_backbones_output(cards):
     opened = open_network(cards["qtfp"])
     found = distinct_crops(forgeries(subject([dataset("A", [2] * 3, [2] * 3)])))
-    seen = see_crops(opened, found)
+    features = extract_features(opened, found)
     inputs = opened.prepare(np.stack([crop.reader(crop.video, crop.number) for crop in found]))
     with torch.no_grad():
         tokens = opened.network.backbone(inputs["crops"])
-    assert torch.allclose(seen.layers[:, -1], tokens.cls, atol=1e-5)
-    assert torch.equal(seen.own, seen.layers[:, -1])
+    assert torch.allclose(features.layers[:, -1], tokens.cls, atol=1e-5)
+    assert torch.equal(features.own, features.layers[:, -1])
 
 
 def test_a_convolutional_network_has_one_layer(tmp_path):
     backbone = {"name": "convnet", "side": 32, "channels": [4, 8], "pairs": [0, 1]}
     card = model("fft", tmp_path, backbone=backbone)
-    found = QUICK.look(subject([dataset("A", [2] * 12, [2] * 12)], card))
+    found = QUICK.run(subject([dataset("A", [2] * 12, [2] * 12)], card))
     assert {row["layer"] for row in found.rows} == {"", 1}
 
 
-def test_a_forgery_has_as_many_reals_and_they_are_seen_once():
+def test_a_kind_of_fake_has_as_many_reals_which_are_extracted_once():
     two = dataset("A", [4] * 6, [4] * 3)
     other = dataclasses.replace(dataset("B", [], [2] * 3), groups={("B-fake", "fake-0"): "person"})
-    found = forgeries(subject([two, other], most=10))
+    found = forgeries(subject([two, other], max_crops=10))
     assert [(forgery.data, forgery.kind, len(forgery.crops)) for forgery in found] == [
         ("A", "A-fake", 20),
         ("B", "B-fake", 12),
     ]
-    assert all(crop.label == place % 2 for forgery in found for place, crop in enumerate(forgery.crops))
-    # B has no reals of its own: those of A serve both.
+    assert all(crop.label == index % 2 for forgery in found for index, crop in enumerate(forgery.crops))
+    # B has no reals, so those of A are used for both.
     assert len(distinct_crops(found)) == 10 + 10 + 6
     assert [crop.group for crop in found[1].crops if crop.video.name == "fake-0"] == ["person"] * 2
 
 
-def test_no_group_is_both_trained_on_and_held_out():
+def test_groups_are_not_shared_by_training_and_held_out_parts():
     data = dataclasses.replace(
         dataset("A", [2] * 9, [2] * 9),
         groups={
@@ -240,10 +242,10 @@ def test_no_group_is_both_trained_on_and_held_out():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["corit", "qtfp"])
-def test_the_look_tells_radii_layers_and_steps(method, cards):
+def test_the_analysis_has_radii_layers_and_steps(method, cards):
     progress = []
     data = [dataset("A", [2] * 12, [2] * 12)]
-    findings = QUICK.look(subject(data, cards[method], on_progress=lambda *pieces: progress.append(pieces)))
+    findings = QUICK.run(subject(data, cards[method], on_progress=lambda *pieces: progress.append(pieces)))
     rows = {}
     for row in findings.rows:
         rows.setdefault(row["what"], []).append(row)
@@ -268,37 +270,37 @@ def test_the_look_tells_radii_layers_and_steps(method, cards):
     assert [list(line.get_ydata()) for line in by_layer.lines[:2]] == [
         [row[name] for row in rows["layer"]] for name in ("cor", "cor_theory")
     ]
-    check(findings.figure)
-    assert QUICK.look(subject(data, cards[method])).rows == findings.rows
+    check_layout(findings.figure)
+    assert QUICK.run(subject(data, cards[method])).rows == findings.rows
 
 
-def test_the_radius_is_the_last_before_the_first_collapse():
-    look = CollapseAnalysis(scan=(0.1, 0.2, 0.4), collapsed=0.6)
-    assert look._radius([0.9, 0.8, 0.55, 0.9]) == {"cor": 0.1, "reached": "yes"}
-    assert look._radius([0.9, 0.8, 0.8, 0.7]) == {"cor": 0.4, "reached": "no"}
-    assert look._radius([0.5, 0.5, 0.5, 0.5]) == {"cor": 0.0, "reached": "without SAM"}
+def test_the_critical_radius_is_the_last_before_the_first_collapse():
+    analysis = CollapseAnalysis(scan=(0.1, 0.2, 0.4), collapsed=0.6)
+    assert analysis._radius([0.9, 0.8, 0.55, 0.9]) == {"cor": 0.1, "reached": "yes"}
+    assert analysis._radius([0.9, 0.8, 0.8, 0.7]) == {"cor": 0.4, "reached": "no"}
+    assert analysis._radius([0.5, 0.5, 0.5, 0.5]) == {"cor": 0.0, "reached": "without SAM"}
 
 
-def test_data_that_are_too_few_are_refused_or_left_out(cards):
+def test_too_few_data_are_rejected_or_skipped(cards):
     few = dataset("B", [1, 1], [1])
-    with pytest.raises(UsageError, match="B, B-fake: 2 crops of 2 groups are too few"):
-        QUICK.look(subject([few], cards["unifd"]))
+    with pytest.raises(UsageError, match="B, B-fake: 2 crops in 2 groups are too few"):
+        QUICK.run(subject([few], cards["unifd"]))
     enough = dataset("A", [2] * 12, [2] * 12)
     progress = []
-    findings = QUICK.look(
+    findings = QUICK.run(
         subject([enough, few], cards["unifd"], on_progress=lambda *pieces: progress.append(pieces))
     )
-    # Crops, and of either kind the heads of two radii, twice, and those of two layers.
+    # The crops, and for each kind two radii with two repeats and two layers.
     assert progress[-1] == (50 + 2 * 6, 50 + 2 * 6)
     assert {row["data"] for row in findings.rows} == {"A"}
-    assert any(line.startswith("left out: B, B-fake") for line in findings.lines)
+    assert any(line.startswith("skipped: B, B-fake") for line in findings.lines)
     with pytest.raises(MissingError, match="no crops"):
-        QUICK.look(subject([], cards["unifd"]))
+        QUICK.run(subject([], cards["unifd"]))
 
 
 @pytest.mark.parametrize(
     "wrong", [{"radii": ()}, {"radii": (0.2, 0.1)}, {"scan": (0.0, 0.1)}, {"steps": 0}, {"momentum": 1.0}]
 )
-def test_options_out_of_range_are_refused(wrong):
+def test_options_out_of_range_are_rejected(wrong):
     with pytest.raises(UsageError):
         CollapseAnalysis(**wrong)

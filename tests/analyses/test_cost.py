@@ -1,4 +1,4 @@
-"""Formulas held against a counter part by part, what trains by recipe, the clock, and the papers' figures."""
+"""Formulas against a counter, trained parameters by recipe, timing, and the printed costs of papers."""
 
 import dataclasses
 from pathlib import Path
@@ -19,48 +19,48 @@ from deepscan.detectors.corit import CoritNetwork
 from deepscan.errors import UsageError
 from tests.analyses.datasets import model, subject
 from tests.detectors.tiny import BACKBONE, TINY
-from tests.evaluation.pictures import check
+from tests.evaluation.pictures import check_layout
 
-#: Five tokens of width 16, two blocks with an MLP as wide.
+#: Cost of a block with five tokens of width 16 and an MLP of the same width.
 BLOCK = 4 * 5 * 16**2 + 2 * 5**2 * 16 + 2 * 5 * 16 * 16
 
 
 def counted(module: nn.Module, *shapes: tuple[int, ...]) -> int:
-    """Return the operations that a counter finds in a part of a network."""
+    """Count the operations of a part of a network."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         module(*(torch.empty(shape) for shape in shapes))
     return counter.get_total_flops()
 
 
 def value(found: Findings, measure: str, of: str) -> object:
-    """Return the value of the one row that is asked for."""
+    """Return the value of the single matching row."""
     [row] = [row for row in found.rows if (row["measure"], row["of"]) == (measure, of)]
     return row["value"]
 
 
 @pytest.mark.parametrize("method", ["unifd", "effort", "lora", "fft", "qtfp"])
-def test_the_formula_and_the_ends_of_a_network_are_what_a_counter_finds(method: str, tmp_path: Path) -> None:
+def test_the_formula_plus_the_ends_of_a_network_equals_the_counter(method: str, tmp_path: Path) -> None:
     card = model(method, tmp_path)
     network = weightless_network(method, card.network).eval()
     items = {item.of: item.value for item in count_operations(card)}
 
     backbone = 2 * BLOCK
-    # Three queries ask four patches.
+    # Three queries attend to four patches.
     queries = 2 * (3 + 4) * 16**2 + 2 * 3 * 4 * 16
     assert multiply_adds(network) == backbone + (queries if method == "qtfp" else 0)
     assert items["by formula"] == 2 * multiply_adds(network) / 1e9
     ends = counted(network.backbone.stem, (1, 3, 32, 32)) + 2 * 16 * 2
-    # To look where CLS looks: its query, all keys, and their products, a second time.
+    # The attention of CLS is computed a second time: its query, all keys, and their products.
     ends += 2 * (16**2 + 5 * 16**2 + 5 * 16)
     assert items["counted"] * 1e9 == pytest.approx(2 * multiply_adds(network) + ends)
 
 
-def test_corit_costs_two_streams_with_region_tokens_and_one_where_nothing_is_refined() -> None:
+def test_corit_costs_two_streams_or_one_without_refinement() -> None:
     def block(tokens: int) -> int:
         return 4 * tokens * 16**2 + 2 * tokens**2 * 16 + 2 * tokens * 16 * 16
 
-    def costs(**stated: object) -> int:
-        return multiply_adds(weightless_network("corit", {**TINY["corit"], **stated}))
+    def costs(**settings: object) -> int:
+        return multiply_adds(weightless_network("corit", {**TINY["corit"], **settings}))
 
     assert costs() == 2 * 2 * block(8)
     assert costs(regions=["F"]) == 2 * 2 * block(6)
@@ -70,17 +70,17 @@ def test_corit_costs_two_streams_with_region_tokens_and_one_where_nothing_is_ref
     assert costs(layers=[1]) == 2 * block(8)
 
 
-def test_dfd_hr_costs_five_passes_which_end_where_the_crop_leaves() -> None:
-    stated = {"backbone": {**BACKBONE, "depth": 3}, "hr_blocks": [-2, -1], "hidden": 8, "keep": 0.75}
+def test_dfd_hr_costs_five_passes_up_to_the_exit() -> None:
+    settings = {"backbone": {**BACKBONE, "depth": 3}, "hr_blocks": [-2, -1], "hidden": 8, "keep": 0.75}
 
     def block(tokens: int) -> int:
         adapters = 2 * tokens * (4 * 16 + 2 * 16 * 4 * 8 + 4 * 16)
         return 4 * tokens * 16**2 + 2 * tokens**2 * 16 + 2 * tokens * 16 * 16 + adapters
 
     def costs(depth: int | None = None, **more: object) -> int:
-        return multiply_adds(weightless_network("dfd-hr", {**stated, **more}), depth)
+        return multiply_adds(weightless_network("dfd-hr", {**settings, **more}), depth)
 
-    # Of five tokens a routed block sees three; one query asks four tiles.
+    # A routed block processes three of five tokens; one query attends to four tiles.
     pooling = 2 * (1 + 4) * 16**2 + 2 * 4 * 16
     assert costs() == 5 * (block(5) + 2 * block(3)) + pooling
     assert costs(2) == 5 * (block(5) + block(3)) + pooling
@@ -88,18 +88,18 @@ def test_dfd_hr_costs_five_passes_which_end_where_the_crop_leaves() -> None:
     assert costs(split=False) == block(5) + 2 * block(3)
     assert costs(1, routed="split") == 3 * block(5) + 4 * block(5) + pooling
     assert costs(selection="none") == 15 * block(5) + pooling
-    # CLS always, and three of four patches.
+    # CLS is always kept, with three of four patches.
     assert costs(candidates="patches") == 5 * (block(5) + 2 * block(4)) + pooling
     assert costs(pooling="self") == costs() - pooling + 2 * (4 + 4) * 16**2 + 2 * 4 * 4 * 16
 
 
-def test_the_counter_sees_dfd_hr_with_every_block_and_its_judges(tmp_path: Path) -> None:
+def test_dfd_hr_is_counted_with_every_block_and_its_routers(tmp_path: Path) -> None:
     card = model("dfd-hr", tmp_path)
     items = {item.of: item.value for item in count_operations(card)}
     network = weightless_network("dfd-hr", card.network)
 
     ends = 5 * counted(network.backbone.stem, (1, 3, 32, 32)) + 2 * 32 * 2
-    # Of the whole crop and each tile: one layer judge on CLS, one token judge on five tokens.
+    # For the whole crop and each tile: a layer router on CLS, and a token router on five tokens.
     ends += 5 * 2 * (16 * 8 + 8 + 5 * 16)
     assert items["counted"] * 1e9 == pytest.approx(2 * multiply_adds(network) + ends)
     assert items["by formula, 1 of 2 blocks"] == 2 * multiply_adds(network, 1) / 1e9
@@ -114,29 +114,29 @@ def test_a_convolutional_network_is_counted_and_has_no_formula(tmp_path: Path) -
         multiply_adds(weightless_network("fft", card.network))
 
 
-def test_a_backbone_of_24_blocks_costs_162_gigaflops_and_routing_spares_a_sixth() -> None:
+def test_a_backbone_of_24_blocks_costs_162_gigaflops_and_routing_saves_up_to_a_sixth() -> None:
     whole = transformer_cost(24, 0, 257, 192, 1024, 4096)
     assert round(2 * whole / 1e9, 1) == 161.7
     assert transformer_cost(20, 0, 257, 192, 1024, 4096) / whole == 20 / 24
-    # 192 of 257 tokens in the last four blocks: a little less than a quarter of a sixth.
+    # 192 of 257 tokens in the last four blocks save slightly less than a quarter of a sixth.
     assert 0.955 < transformer_cost(20, 4, 257, 192, 1024, 4096) / whole < 0.9575
 
 
-def test_what_trains_is_what_the_recipe_says(tmp_path: Path) -> None:
-    def parameters(method: str, **stated: object) -> dict[str, float]:
-        card = model(method, tmp_path, **stated)
+def test_trained_parameters_follow_the_recipe(tmp_path: Path) -> None:
+    def parameters(method: str, **settings: object) -> dict[str, float]:
+        card = model(method, tmp_path, **settings)
         return {item.of: item.value for item in count_parameters(card, recipe_of(card))}
 
     assert parameters("unifd")["trained"] == 16 * 2 + 2
     whole = parameters("fft")
     assert whole["trained"] == whole["all"]
-    # Effort of rank 1: two vectors and a number of each of eight matrices, and the head.
+    # Effort of rank 1: two vectors and a scalar for each of eight matrices, and the head.
     effort = parameters("effort")
     assert effort["trained"] == 8 * (2 * 16 + 1) + 34
     assert effort["all"] == whole["all"]
 
 
-def test_the_papers_figures_stand_beside_those_that_they_are_of(tmp_path: Path) -> None:
+def test_printed_costs_are_matched_by_method_and_tuning(tmp_path: Path) -> None:
     def printed(method: str, tuning: str) -> tuple[float | None, ...]:
         card = model(method, tmp_path, tuning={"type": tuning})
         items = [*count_parameters(card, recipe_of(card)), *count_operations(card)]
@@ -152,11 +152,11 @@ def test_the_papers_figures_stand_beside_those_that_they_are_of(tmp_path: Path) 
 def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     card = model("qtfp", tmp_path, tuning={"type": "effort"})
     progress: list[tuple[int, int]] = []
-    asked = dataclasses.replace(
+    inputs = dataclasses.replace(
         subject([], card), on_progress=lambda done, total: progress.append((done, total))
     )
 
-    found = ANALYSES.get("cost")(batch=2, repeats=1, frames=320).look(asked)
+    found = ANALYSES.get("cost")(batch=2, repeats=1, frames=320).run(inputs)
 
     step = value(found, "time of a training step", "batch of 16")
     assert value(found, "training epoch of 320 frames", "the network") == pytest.approx(step * 320 / 16)
@@ -170,7 +170,7 @@ def test_a_model_is_timed_from_end_to_end(tmp_path: Path) -> None:
     assert write_findings("cost", found, tmp_path / "out")[1].read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_backbone_they_are_of() -> None:
+def test_every_kind_of_cost_has_a_panel_and_the_legend_names_the_papers_backbone() -> None:
     figure = draw_cost(
         [
             CostItem("parameters", "all", 2e6, ""),
@@ -195,40 +195,40 @@ def test_every_kind_of_cost_has_its_panel_and_the_papers_bars_say_what_backbone_
         "Memory of training (MB)": pytest.approx([1500, 2130]),
     }
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["measured", "paper, CLIP ViT-L/14"]
-    check(figure)
+    check_layout(figure)
 
 
-def test_of_a_frozen_backbone_an_epoch_on_kept_features_is_told_too(
+def test_a_frozen_backbone_has_the_time_of_an_epoch_on_kept_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract, sizes = CoritNetwork.extract, []
 
-    def noted(network: CoritNetwork, **inputs: torch.Tensor) -> object:
+    def recording_extract(network: CoritNetwork, **inputs: torch.Tensor) -> object:
         sizes.append(len(inputs["crops"]))
         return extract(network, **inputs)
 
     card = model("corit", tmp_path)
-    monkeypatch.setattr(CoritNetwork, "extract", noted)
-    found = CostAnalysis(batch=1, repeats=1).look(subject([], card))
+    monkeypatch.setattr(CoritNetwork, "extract", recording_extract)
+    found = CostAnalysis(batch=1, repeats=1).run(subject([], card))
 
     epochs = [row["of"] for row in found.rows if row["measure"] == "training epoch of 28,800 frames"]
     assert epochs == ["the network", "features kept"]
-    # One crop is counted and two are judged; two steps of SAM pass twice each; then the features are kept.
+    # One crop for the counter, two for prediction; two steps of SAM with two passes each; then the features.
     batch = recipe_of(card).batch
     assert sizes == [1, 1, 1, *[batch] * 4, batch]
 
 
 def test_a_card_without_a_recipe_is_counted_but_not_trained(tmp_path: Path) -> None:
     card = dataclasses.replace(model("dfd-hr", tmp_path), trained={})
-    found = CostAnalysis(batch=1, repeats=1).look(subject([], card))
+    found = CostAnalysis(batch=1, repeats=1).run(subject([], card))
 
     assert {row["of"] for row in found.rows if row["measure"] == "parameters"} == {"all"}
     assert not any("training" in row["measure"] for row in found.rows)
-    assert any("states no recipe" in line for line in found.lines)
-    assert any("of 2 blocks deep" in line for line in found.lines)
+    assert any("has no recipe" in line for line in found.lines)
+    assert any("of 2 blocks" in line for line in found.lines)
 
 
-def test_the_first_run_is_not_timed_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_median_is_reported_without_the_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
     clock = iter([0.0, 5.0, 10.0, 11.0, 20.0, 23.0])
     monkeypatch.setattr(analysis.time, "perf_counter", lambda: next(clock))
@@ -237,6 +237,6 @@ def test_the_first_run_is_not_timed_and_the_median_counts(monkeypatch: pytest.Mo
     assert len(runs) == 4
 
 
-def test_options_out_of_range_are_refused() -> None:
+def test_options_out_of_range_are_rejected() -> None:
     with pytest.raises(UsageError, match="below 1"):
         CostAnalysis(repeats=0)

@@ -1,4 +1,4 @@
-"""What is told of trainings, against made-up logs."""
+"""The stability analysis on synthetic logs."""
 
 import pytest
 import torch
@@ -11,10 +11,10 @@ from deepscan.training.run_files import TrainingProgress, save_checkpoint
 from tests.analyses.datasets import subject
 from tests.analyses.logs import training
 from tests.detectors.tiny import TINY
-from tests.evaluation.pictures import check
+from tests.evaluation.pictures import check_layout
 
 
-def asked(*runs):
+def inputs(*runs):
     return subject([], runs=runs)
 
 
@@ -30,16 +30,16 @@ def test_best_last_and_spread_of_a_curve():
     }
 
 
-def test_a_quarter_is_two_epochs_at_least():
+def test_the_spread_covers_at_least_two_epochs():
     assert summarise_curve([0.5, 0.9, 0.8])["spread"] == pytest.approx(0.1)
     assert summarise_curve([0.5])["spread"] == 0
 
 
-def test_trainings_of_one_recipe_make_a_band(tmp_path):
+def test_trainings_with_the_same_recipe_form_a_band(tmp_path):
     first = training(tmp_path / "a", [0.6, 0.8, 0.7], method="qtfp", seed=1)
     second = training(tmp_path / "b", [0.8, 0.6], method="qtfp", seed=2)
     other = training(tmp_path / "c", [0.5, 0.55], method="qtfp", seed=1, lr=0.1)
-    found = StabilityAnalysis().look(asked(first, other, second))
+    found = StabilityAnalysis().run(inputs(first, other, second))
     assert [(row["run"], row["seed"]) for row in found.rows] == [
         ("a", 1),
         ("b", 2),
@@ -47,43 +47,43 @@ def test_trainings_of_one_recipe_make_a_band(tmp_path):
         ("c", 1),
     ]
     mean = found.rows[2]
-    # Over the epochs that both have: 0.7 and 0.7.
+    # Means over the common epochs: 0.7 and 0.7.
     assert (mean["epochs"], mean["best_epoch"]) == (2, 1)
     assert (mean["best"], mean["last"]) == (pytest.approx(0.7), pytest.approx(0.7))
     (axes,) = found.figure.axes
     assert len(axes.lines) == 2
-    # One band, for the recipe with two seeds: between 0.6 and 0.8 after both epochs.
+    # One band, for the recipe with two seeds, between 0.6 and 0.8 at both epochs.
     assert len(axes.collections) == 1
     corners = axes.collections[0].get_paths()[0].vertices
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.6, 0.8)
-    # Of three epochs a quarter is one, of which nothing is a spread.
+    # A quarter of three epochs is one, but the spread needs two.
     assert found.lines[0] == "a: best 0.8000 after epoch 2 of 3, last 0.7000, spread 0.1000 over the last 2"
-    # A training and the mean of several are rows of one table.
+    # Trainings and means have the same columns.
     assert len({tuple(row) for row in found.rows}) == 1
 
 
-def test_the_same_seed_twice_is_no_other_seed(tmp_path):
+def test_a_repeated_seed_is_not_a_repeat(tmp_path):
     runs = [training(tmp_path / name, [0.6, 0.8], method="qtfp", seed=1) for name in "ab"]
-    assert [row["seed"] for row in StabilityAnalysis().look(asked(*runs)).rows] == [1, 1]
+    assert [row["seed"] for row in StabilityAnalysis().run(inputs(*runs)).rows] == [1, 1]
 
 
-def test_videos_can_be_asked_for(tmp_path):
+def test_the_video_auc_can_be_selected(tmp_path):
     run = training(tmp_path / "a", [0.6, 0.8], method="qtfp", seed=1)
-    assert StabilityAnalysis(metric="video_auc").look(asked(run)).rows[0]["best"] == pytest.approx(0.7)
+    assert StabilityAnalysis(metric="video_auc").run(inputs(run)).rows[0]["best"] == pytest.approx(0.7)
     with pytest.raises(UsageError, match="metric must be one of auc, video_auc"):
         StabilityAnalysis(metric="loss")
 
 
-def test_a_run_is_found_by_its_own_folder_and_by_its_models(tmp_path):
+def test_a_run_is_found_by_its_folder_and_by_its_models(tmp_path):
     run = training(tmp_path / "mine", [0.6, 0.8], method="qtfp", seed=1)
     assert read_training(run) == read_training(tmp_path / "mine")
     assert read_training(run).name == "mine"
     assert [found.name for found in read_trainings((), tmp_path / "mine")] == ["mine"]
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         read_trainings((run, tmp_path / "mine"))
 
 
-def test_the_checkpoint_states_the_recipe_before_the_card_does(tmp_path):
+def test_the_recipe_of_the_checkpoint_takes_precedence(tmp_path):
     run = training(tmp_path / "a", [0.6, 0.8], method="unifd", seed=1)
     network = DETECTORS.get("unifd")().build(TINY["unifd"])
     optimiser = torch.optim.SGD(network.head.parameters(), lr=1)
@@ -99,29 +99,29 @@ def test_the_checkpoint_states_the_recipe_before_the_card_does(tmp_path):
         read_training(run)
 
 
-def test_a_run_without_a_recipe_stands_alone(tmp_path):
+def test_a_run_without_a_recipe_is_its_own_group(tmp_path):
     runs = [training(tmp_path / name, [0.6, 0.8]) for name in "ab"]
-    assert [row["run"] for row in StabilityAnalysis().look(asked(*runs)).rows] == ["a", "b"]
+    assert [row["run"] for row in StabilityAnalysis().run(inputs(*runs)).rows] == ["a", "b"]
 
 
-def test_what_is_no_training_is_said(tmp_path):
-    with pytest.raises(MissingError, match="no training to look at") as none:
-        StabilityAnalysis().look(asked())
-    assert "--run" in none.value.hint
+def test_folders_without_a_training_are_rejected(tmp_path):
+    with pytest.raises(MissingError, match="no trainings to analyse") as caught:
+        StabilityAnalysis().run(inputs())
+    assert "--run" in caught.value.hint
     with pytest.raises(MissingError, match=r"no log\.csv"):
-        StabilityAnalysis().look(asked(tmp_path))
+        StabilityAnalysis().run(inputs(tmp_path))
     (tmp_path / "log.csv").write_text("epoch,auc\n")
-    with pytest.raises(UsageError, match="has no epoch"):
-        StabilityAnalysis().look(asked(tmp_path))
+    with pytest.raises(UsageError, match="has no epochs"):
+        StabilityAnalysis().run(inputs(tmp_path))
     (tmp_path / "log.csv").write_text("epoch,loss\n1,0.5\n")
-    with pytest.raises(UsageError, match="no column auc"):
-        StabilityAnalysis().look(asked(tmp_path))
+    with pytest.raises(UsageError, match="no numeric column auc"):
+        StabilityAnalysis().run(inputs(tmp_path))
 
 
 def test_every_recipe_has_a_line_in_the_legend(tmp_path):
     runs = [
         training(tmp_path / f"m{number}", [0.6, 0.8], method="qtfp", seed=1, lr=number) for number in range(9)
     ]
-    figure = StabilityAnalysis().look(asked(*runs)).figure
+    figure = StabilityAnalysis().run(inputs(*runs)).figure
     assert len(figure.legends[0].get_texts()) == 9
-    check(figure)
+    check_layout(figure)

@@ -1,4 +1,4 @@
-"""Sweeps of the losses' weights, against made-up trainings."""
+"""Sweeps of loss weights on synthetic trainings."""
 
 import shlex
 
@@ -9,34 +9,36 @@ from deepscan.errors import MissingError, UsageError
 from deepscan.training.recipe import load_recipe
 from tests.analyses.datasets import subject
 from tests.analyses.logs import training
-from tests.evaluation.pictures import check
+from tests.evaluation.pictures import check_layout
 
 
-def asked(*runs):
+def inputs(*runs):
     return subject([], runs=runs)
 
 
-def qtfp(folder, aucs, flcl, raal, *, held=None, **stated):
-    """A training of QTFP with these weights."""
+def qtfp(folder, aucs, flcl, raal, *, held_out=None, **recipe):
+    """Write a training of QTFP with these weights."""
     loss = {"contrast": "flcl", "alignment": "attention", "lambda_flcl": flcl, "lambda_raal": raal}
-    loss |= stated.pop("loss", {})
-    results = [{"metric": "auc", "level": "frame", "value": held, "interval": [0.1, 0.9]}] if held else []
-    return training(folder, aucs, results, method="qtfp", loss=loss, **{"seed": 1, **stated})
+    loss |= recipe.pop("loss", {})
+    results = (
+        [{"metric": "auc", "level": "frame", "value": held_out, "interval": [0.1, 0.9]}] if held_out else []
+    )
+    return training(folder, aucs, results, method="qtfp", loss=loss, **{"seed": 1, **recipe})
 
 
-def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
+def test_the_table_has_the_weights_and_auc_of_each_training(tmp_path):
     runs = [
         qtfp(tmp_path / "c", [0.8, 0.7], 0.28, 1.0),
         qtfp(tmp_path / "a", [0.5, 0.6], 0.14, 1.0),
         qtfp(tmp_path / "b", [0.5, 0.55], 0.14, 1.0, loss={"contrast": "none"}),
         qtfp(tmp_path / "d", [0.5, 0.65], 0.14, 1.0, loss={"alignment": "none"}),
     ]
-    found = WeightsAnalysis().look(asked(*runs))
+    found = WeightsAnalysis().run(inputs(*runs))
     cells = [
         (row["run"], row["lambda_flcl"], row["lambda_raal"], row["epoch"], row["auc_chosen"])
         for row in found.rows
     ]
-    # Video by video, after the epoch that was chosen crop by crop; a loss that is off weighs nothing.
+    # Video AUC at the epoch selected by the crop AUC; a loss that is off has a weight of 0.
     assert cells == [
         ("b", 0.0, 1.0, 2, 0.45),
         ("d", 0.14, 0.0, 2, 0.55),
@@ -44,8 +46,8 @@ def test_a_table_has_each_trainings_weights_and_auc(tmp_path):
         ("c", 0.28, 1.0, 1, 0.7),
     ]
     assert all(row["auc_held_out"] == "" for row in found.rows)
-    assert "chose the epoch" in found.lines[0]
-    assert "prints no figure" in found.lines[-1]
+    assert "selected the epoch" in found.lines[0]
+    assert "without numbers" in found.lines[-1]
 
 
 def test_each_panel_varies_one_weight(tmp_path):
@@ -56,11 +58,11 @@ def test_each_panel_varies_one_weight(tmp_path):
         for flcl, raal in ((0.0, 1.0), (0.14, 1.0), (0.14, 2.0))
         for seed in (1, 3)
     ]
-    found = WeightsAnalysis().look(asked(*runs))
-    check(found.figure)
+    found = WeightsAnalysis().run(inputs(*runs))
+    check_layout(found.figure)
     first, second = found.figure.axes
     lines = [line for axes in (first, second) for line in axes.lines if line.get_linestyle() == "-"]
-    # Only lines along a sweep, through the means over seeds: videos lie 0.1 below.
+    # Only lines along a sweep, through the means over seeds; video AUCs are 0.1 lower.
     assert [list(line.get_ydata()) for line in lines] == [
         [pytest.approx(0.512), pytest.approx(0.652)],
         [pytest.approx(0.652), pytest.approx(0.662)],
@@ -69,10 +71,10 @@ def test_each_panel_varies_one_weight(tmp_path):
     assert [label.get_text() for label in second.get_xticklabels()] == ["1", "2"]
 
 
-def test_held_out_figures_are_taken_where_every_card_has_one(tmp_path):
-    first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, held=0.71)
-    second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, held=0.715)
-    found = WeightsAnalysis().look(asked(first, second))
+def test_held_out_aucs_are_used_if_every_card_has_one(tmp_path):
+    first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, held_out=0.71)
+    second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, held_out=0.715)
+    found = WeightsAnalysis().run(inputs(first, second))
     assert [row["auc_held_out"] for row in found.rows] == [0.71, 0.715]
     assert [(row["low"], row["high"]) for row in found.rows] == [(0.1, 0.9)] * 2
     assert "held-out" in found.lines[0]
@@ -80,30 +82,27 @@ def test_held_out_figures_are_taken_where_every_card_has_one(tmp_path):
     low, high = found.figure.axes[0].get_ylim()
     assert high - low == pytest.approx(SPAN)
     third = qtfp(tmp_path / "c", [0.6], 0.56, 1.0)
-    assert "chose the epoch" in WeightsAnalysis().look(asked(first, second, third)).lines[0]
+    assert "selected the epoch" in WeightsAnalysis().run(inputs(first, second, third)).lines[0]
 
 
-def test_other_differences_are_told(tmp_path):
+def test_other_differences_are_noted(tmp_path):
     first = qtfp(tmp_path / "a", [0.6], 0.14, 1.0, lr=0.1, network={"queries": 4})
     second = qtfp(tmp_path / "b", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, seed=2)
     third = qtfp(tmp_path / "c", [0.6], 0.28, 1.0, lr=0.2, network={"queries": 4}, new="key")
-    assert (
-        "the trainings differ in other things too: lr"
-        in WeightsAnalysis().look(asked(first, second, third)).lines
-    )
+    assert "the trainings also differ in: lr" in WeightsAnalysis().run(inputs(first, second, third)).lines
 
 
-def test_without_trainings_the_hint_is_how_to_make_them():
-    with pytest.raises(MissingError) as none:
-        WeightsAnalysis().look(asked())
-    assert none.value.hint == "; ".join(sweep((0.0, 0.07, 0.14, 0.28, 0.56), (0.0, 0.5, 1.0, 2.0, 4.0)))
-    assert "\n" not in none.value.hint
+def test_without_trainings_the_hint_has_the_commands():
+    with pytest.raises(MissingError) as caught:
+        WeightsAnalysis().run(inputs())
+    assert caught.value.hint == "; ".join(sweep((0.0, 0.07, 0.14, 0.28, 0.56), (0.0, 0.5, 1.0, 2.0, 4.0)))
+    assert "\n" not in caught.value.hint
 
 
-def test_the_commands_are_of_both_sweeps_and_can_be_run():
-    *made, read = sweep((0.0, 0.14), (1.0, 2.0))
+def test_the_commands_cover_both_sweeps_and_are_valid():
+    *trainings, read = sweep((0.0, 0.14), (1.0, 2.0))
     recipes = []
-    for command in made:
+    for command in trainings:
         words = shlex.split(command)
         assert words[:4] == ["deepscan", "train", "--method", "qtfp"]
         recipes.append(load_recipe("qtfp", None, words[6:]).loss)
@@ -116,7 +115,7 @@ def test_the_commands_are_of_both_sweeps_and_can_be_run():
     assert read.startswith("deepscan analyse weights --run runs/weights/")
 
 
-def test_the_defaults_are_the_recipes():
+def test_the_defaults_are_those_of_the_recipe():
     loss = load_recipe("qtfp").loss
     assert sweep((), (loss["lambda_raal"],))[0].endswith(
         f"loss.lambda_flcl={loss['lambda_flcl']:g} loss.lambda_raal={loss['lambda_raal']:g}"
@@ -124,7 +123,7 @@ def test_the_defaults_are_the_recipes():
 
 
 @pytest.mark.parametrize("recipe", [{"method": "corit", "loss": {}}, {}])
-def test_a_training_of_another_method_is_refused(tmp_path, recipe):
+def test_a_training_of_another_method_is_rejected(tmp_path, recipe):
     run = training(tmp_path / "a", [0.6], **recipe)
     with pytest.raises(UsageError, match="which has no λ1 and λ2"):
-        WeightsAnalysis().look(asked(run))
+        WeightsAnalysis().run(inputs(run))

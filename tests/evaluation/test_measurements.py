@@ -128,6 +128,6 @@ def test_missing_scores_may_count_as_real_or_as_fake():
 
 
 def test_an_unknown_policy_is_rejected():
-    with pytest.raises(UsageError, match="missing 'as-nothing' is unknown") as raised:
+    with pytest.raises(UsageError, match="missing cannot be 'as-nothing'") as raised:
         cover([0.1], missing="as-nothing")
     assert "exclude, as-real, as-fake" in raised.value.hint

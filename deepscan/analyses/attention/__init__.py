@@ -1,1 +1,1 @@
-"""Where a detector looks."""
+"""Analysis of a detector's attention."""

@@ -1,4 +1,4 @@
-"""Where a detector looks: how far the attention of the CLS token and of the queries spreads."""
+"""Attention of a detector: the spread of the attention of the CLS token and of the queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from deepscan.analyses.crops import (
     DrawnCrop,
     OpenNetwork,
     draw_crops,
-    note_unread,
+    note_unreadable,
     open_network,
     read_batches,
 )
@@ -39,13 +39,13 @@ from deepscan.evaluation.scores import LABEL_NAMES
 @ANALYSES.register("attention")
 @dataclass(frozen=True)
 class AttentionAnalysis(Analysis):
-    """How far attention spreads, real against fake, and how that depends on the initial CLS token.
+    """Spread of attention on reals and fakes, and its dependence on the initial CLS token.
 
     Attributes:
         top: Share of the patches that count as the heaviest.
-        epochs: Training epochs of RandCLS and PreCLS; 0 leaves them out.
-        learnt: Greatest number of crops for them, half to train on and half to test on.
-        lr: Their learning rate.
+        epochs: Training epochs of RandCLS and PreCLS; 0 to skip them.
+        learnt: Maximum number of crops for these, half for training and half for testing.
+        lr: Learning rate of these.
     """
 
     top: float = 0.1
@@ -59,43 +59,43 @@ class AttentionAnalysis(Analysis):
         if not 0 < self.top <= 1 or self.epochs < 0 or self.learnt < 4 or self.lr <= 0:
             raise UsageError(
                 f"top {self.top}, epochs {self.epochs}, learnt {self.learnt} or lr {self.lr} is out of range",
-                "0 < top <= 1, epochs from 0, learnt from 4, lr above 0",
+                "required: 0 < top <= 1, epochs >= 0, learnt >= 4, lr > 0",
             )
 
-    def look(self, subject: Subject) -> Findings:
-        """Return the measures by data set, label and token, and the course of the two CLS tokens.
+    def run(self, subject: Subject) -> Findings:
+        """Return the measures by data set, label and token, and those of the two CLS tokens by epoch.
 
         Raises:
             UsageError: The model has no attention maps, or the crops lack a class.
-            MissingError: Crops, the model's `torch` file or a package are not there.
-            ContractError: That file does not fit.
+            MissingError: Crops, the model's `torch` file or a package are missing.
+            ContractError: The `torch` file does not match the network.
         """
         drawn, opened = draw_crops(subject), open_network(subject.card)
-        # Queries look at patches of any backbone; a CLS token that averages looks at all alike.
+        # Queries attend to the patches of any backbone; an averaging CLS token weights all patches equally.
         if opened.network.backbone.averages and not isinstance(opened.network, QtfpNetwork):
             raise UsageError(
                 f"model {subject.card.name!r} has no attention maps: its backbone averages the patches",
-                f"name a model on one of: {', '.join(TRANSFORMERS)}",
+                f"choose a model with one of these backbones: {', '.join(TRANSFORMERS)}",
             )
         patches = opened.network.backbone.grid**2
-        seen = AttentionSums(max(1, round(self.top * patches)))
+        sums = AttentionSums(max(1, round(self.top * patches)))
         kept: list[tuple[DrawnCrop, NDArray[np.uint8]]] = []
         read = 0
         picked = _picked(drawn, self.learnt if self.epochs else 0, subject.seed)
         halves = split_halves([crop for crop in drawn if id(crop) in picked], subject.seed)
-        learns = halves.whole and opened.network.backbone.cls is not None
-        pieces = WorkProgress(subject, len(drawn) + (halves.passes(self.epochs) if learns else 0))
-        for crops, pixels in read_batches(drawn, on_progress=pieces.reached):
+        compares = halves.whole and opened.network.backbone.cls is not None
+        progress = WorkProgress(subject, len(drawn) + (halves.passes(self.epochs) if compares else 0))
+        for crops, pixels in read_batches(drawn, on_progress=progress.reached):
             with torch.no_grad():
                 output = opened.network(**opened.prepare(pixels))
-            seen.add(crops, attention_maps(output))
+            sums.add(crops, attention_maps(output))
             read += len(crops)
             kept += [(crop, image) for crop, image in zip(crops, pixels, strict=True) if id(crop) in picked]
-        lines = [*note_unread(len(drawn), read), *_spreads(seen, patches)]
-        points, notes = self._compared(opened, kept, subject, pieces)
-        pieces.end()
-        rows = [*_rows(seen), *_courses(points, patches, seen.top)]
-        figure = draw_attention(seen, points, opened.network.backbone.grid)
+        lines = [*note_unreadable(len(drawn), read), *_spreads(sums, patches)]
+        points, notes = self._compared(opened, kept, subject, progress)
+        progress.end()
+        rows = [*_rows(sums), *_courses(points, patches, sums.top)]
+        figure = draw_attention(sums, points, opened.network.backbone.grid)
         return Findings(rows, figure, (*lines, *notes))
 
     def _compared(
@@ -103,16 +103,16 @@ class AttentionAnalysis(Analysis):
         opened: OpenNetwork,
         kept: Sequence[tuple[DrawnCrop, NDArray[np.uint8]]],
         subject: Subject,
-        pieces: WorkProgress,
+        progress: WorkProgress,
     ) -> tuple[list[ClsEpoch], tuple[str, ...]]:
-        """Return what RandCLS and PreCLS come to, and notes for the reader."""
+        """Return the results of RandCLS and PreCLS, and notes for readers."""
         if not self.epochs:
             return [], ()
         if opened.network.backbone.cls is None:
-            return [], ("RandCLS against PreCLS is left out: this backbone has no CLS token",)
+            return [], ("RandCLS against PreCLS is skipped: this backbone has no CLS token",)
         halves = split_halves([crop for crop, _ in kept], subject.seed)
         if not halves.whole:
-            return [], ("RandCLS against PreCLS is left out: too few crops for two halves with both labels",)
+            return [], ("RandCLS against PreCLS is skipped: too few crops for two halves with both labels",)
         points = compare_cls(
             opened,
             halves,
@@ -120,43 +120,45 @@ class AttentionAnalysis(Analysis):
             epochs=self.epochs,
             lr=self.lr,
             seed=subject.seed,
-            on_progress=pieces.more,
+            on_progress=progress.more,
         )
         return points, _verdict(points, halves.learnt.size, halves.held_out.size, subject)
 
 
-def _picked(drawn: Sequence[DrawnCrop], most: int, seed: int) -> set[int]:
-    """Return which crops are kept to learn from, as many of each label as there are."""
+def _picked(drawn: Sequence[DrawnCrop], limit: int, seed: int) -> set[int]:
+    """Return the ids of the crops to train on, up to half of the limit for each label."""
     rng = np.random.default_rng(seed)
     picked: set[int] = set()
     for label in (0, 1):
-        own = [crop for crop in drawn if crop.label == label]
-        picked |= {id(own[index]) for index in rng.permutation(len(own))[: most // 2]}
+        of_label = [crop for crop in drawn if crop.label == label]
+        picked |= {id(of_label[index]) for index in rng.permutation(len(of_label))[: limit // 2]}
     return picked
 
 
-def _rows(seen: AttentionSums) -> list[dict[str, Cell]]:
-    sets = list(dict.fromkeys(name for name, _, _ in seen.measures))
+def _rows(sums: AttentionSums) -> list[dict[str, Cell]]:
+    sets = list(dict.fromkeys(name for name, _, _ in sums.measures))
     rows = [
         _row("spread", name, LABEL_NAMES[label], token, np.stack(measures))
         for (name, label, token), measures in sorted(
-            seen.measures.items(), key=lambda item: (sets.index(item[0][0]), item[0][1])
+            sums.measures.items(), key=lambda item: (sets.index(item[0][0]), item[0][1])
         )
     ]
     if len(sets) > 1:
-        kinds = dict.fromkeys((label, token) for _, label, token in sorted(seen.measures))
-        rows += [_row("spread", "all", LABEL_NAMES[kind[0]], kind[1], seen.of(*kind)) for kind in kinds]
+        kinds = dict.fromkeys((label, token) for _, label, token in sorted(sums.measures))
+        rows += [_row("spread", "all", LABEL_NAMES[kind[0]], kind[1], sums.of(*kind)) for kind in kinds]
     return rows
 
 
-def _row(part: str, name: str, label: str, token: str, measures: FloatArray, **more: Cell) -> dict[str, Cell]:
+def _row(
+    part: str, name: str, label: str, token: str, measures: FloatArray, **cells: Cell
+) -> dict[str, Cell]:
     means, low, high = measures.mean(axis=0), *np.quantile(measures[:, 1], (0.25, 0.75))
     return {
         "part": part,
         "dataset": name,
         "label": label,
         "token": token,
-        "epoch": more.get("epoch", ""),
+        "epoch": cells.get("epoch", ""),
         "crops": len(measures),
         "entropy": round(float(means[0]), 4),
         "effective_patches": round(float(means[1]), 2),
@@ -164,37 +166,42 @@ def _row(part: str, name: str, label: str, token: str, measures: FloatArray, **m
         "effective_high": round(float(high), 2),
         "top_share": round(float(means[2]), 4),
         "divergence": round(float(means[3]), 4),
-        "auc": more.get("auc", ""),
+        "auc": cells.get("auc", ""),
     }
 
 
 def _courses(points: Sequence[ClsEpoch], patches: int, top: int) -> list[dict[str, Cell]]:
-    """Return the rows of RandCLS and PreCLS; their divergence is from the model's own CLS token."""
+    """Return the rows of RandCLS and PreCLS, with the divergence from the model's own CLS token."""
     rows = []
     for point in points:
-        look, own = point.attention, points[0].attention
-        measures = (entropy(look), effective(look), top_share(look, top), divergence(look, own))
-        more: dict[str, Any] = {"epoch": point.epoch, "auc": round(point.auc, 4)}
-        rows.append(_row("course", "held out", "both", point.arm, np.stack(measures, axis=1), **more))
+        attention, of_label = point.attention, points[0].attention
+        measures = (
+            entropy(attention),
+            effective(attention),
+            top_share(attention, top),
+            divergence(attention, of_label),
+        )
+        cells: dict[str, Any] = {"epoch": point.epoch, "auc": round(point.auc, 4)}
+        rows.append(_row("course", "held out", "both", point.arm, np.stack(measures, axis=1), **cells))
     return rows
 
 
-def _spreads(seen: AttentionSums, patches: int) -> list[str]:
+def _spreads(sums: AttentionSums, patches: int) -> list[str]:
     lines = []
     for token in (CLS, QUERIES):
-        if (token, 0) in seen.maps:
-            real, fake = (seen.of(label, token).mean(axis=0) for label in (0, 1))
+        if (token, 0) in sums.maps:
+            real, fake = (sums.of(label, token).mean(axis=0) for label in (0, 1))
             lines.append(
                 f"{token}: effective number of patches {real[1]:.1f} on reals, {fake[1]:.1f} on fakes, of "
-                f"{patches}; the heaviest {seen.top} hold {real[2]:.1%} and {fake[2]:.1%}"
+                f"{patches}; the heaviest {sums.top} have {real[2]:.1%} and {fake[2]:.1%} of the weight"
             )
-    if (QUERIES, 0) in seen.maps:
-        real, fake = (seen.of(label, QUERIES).mean(axis=0) for label in (0, 1))
+    if (QUERIES, 0) in sums.maps:
+        real, fake = (sums.of(label, QUERIES).mean(axis=0) for label in (0, 1))
         lines.append(
-            f"the queries are {real[3]:.3f} nats from CLS on reals, where RAAL aligns them, and "
+            f"divergence of the queries from CLS: {real[3]:.3f} nats on reals, where RAAL aligns them, "
             f"{fake[3]:.3f} on fakes"
         )
-    lines.append("the paper shows CLS spread over nearly all patches (Fig. 2a), and prints no number")
+    lines.append("the paper shows CLS spread over nearly all patches (Fig. 2a), without numbers")
     return lines
 
 
@@ -202,20 +209,21 @@ def _verdict(points: Sequence[ClsEpoch], learnt: int, held_out: int, subject: Su
     last = points[-1].epoch
     by_epoch = {(point.arm, point.epoch): point for point in points}
     pre, rand = (by_epoch[arm, last] for arm in ARMS)
-    apart = [
+    distances = [
         float(divergence(by_epoch["RandCLS", epoch].attention, points[0].attention).mean())
         for epoch in (0, last)
     ]
     backbone = subject.card.network.get("backbone", {}).get("name", "")
     lines = [
         f"AUC of a linear head on CLS after {last} epochs: PreCLS {pre.auc:.3f}, RandCLS {rand.auc:.3f} "
-        f"({learnt} crops to learn from, {held_out} others to judge by)",
-        f"RandCLS looks {apart[0]:.3f} nats away from the model's CLS before it learns, {apart[1]:.3f} after",
-        "the paper's AUC curves meet after several epochs (Fig. 2b, no numbers printed)",
-        "only the token and the head learn here; the paper trains Effort's part of the backbone, too",
+        f"(trained on {learnt} crops, tested on {held_out})",
+        f"divergence of RandCLS from the model's CLS: {distances[0]:.3f} nats before training, "
+        f"{distances[1]:.3f} after",
+        "the paper's AUC curves converge after several epochs (Fig. 2b, without numbers)",
+        "only the token and the head are trained here; the paper also trains Effort's part of the backbone",
     ]
     if backbone == "compact":
         lines.append(
-            "this backbone was not pre-trained on other data: PreCLS is the token that its training left"
+            "this backbone was not pre-trained on other data: PreCLS is the token after its own training"
         )
     return tuple(lines)

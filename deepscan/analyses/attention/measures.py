@@ -1,4 +1,4 @@
-"""Where attention goes: measures of its weights, taken over crops."""
+"""Measures of attention weights, collected over crops."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from deepscan.errors import UsageError
 #: A token and a label.
 TokenLabel = tuple[str, int]
 CLS, QUERIES = "CLS", "queries"
-#: Bins of a patch's weight, in multiples of what it has where all weigh the same.
+#: Bins of a patch's weight, in multiples of the uniform weight.
 EDGES = np.geomspace(1e-3, 1e2, 51)
 
 
@@ -29,18 +29,18 @@ def entropy(attention: FloatArray) -> FloatArray:
 
 
 def effective(attention: FloatArray) -> FloatArray:
-    """Return the effective number of patches, exp of the entropy: P where all weigh the same, 1 for one."""
+    """Return the effective number of patches, exp(entropy): P for uniform weights, 1 for a single patch."""
     return np.asarray(np.exp(entropy(attention)))
 
 
 def top_share(attention: FloatArray, count: int) -> FloatArray:
-    """Return what the heaviest patches hold together, in (0, 1], shape (...), of weights (..., P)."""
+    """Return the total weight of the heaviest patches, in (0, 1], shape (...), of weights (..., P)."""
     return np.asarray(np.sort(attention, axis=-1)[..., -count:].sum(axis=-1))
 
 
 def divergence(attention: FloatArray, reference: FloatArray) -> FloatArray:
     """Return the Kullback-Leibler divergence in nats, clamped as in training (QTFP, RAAL), shape (...)."""
-    # 1e-8 is where the loss clamps, too.
+    # The loss clamps at 1e-8 too.
     logs = np.log(np.maximum(attention, 1e-8)) - np.log(np.maximum(reference, 1e-8))
     return np.asarray((attention * logs).sum(axis=-1))
 
@@ -54,12 +54,12 @@ def attention_maps(output: Output) -> dict[str, FloatArray]:
     if "attention" not in output.explanation:
         raise UsageError(
             "a model of this method has no attention maps",
-            "name one of qtfp, unifd, effort, gend, lora or fft; or analyse routing",
+            "choose one of qtfp, unifd, effort, gend, lora or fft, or analyse routing",
         )
     attention = _array(output.explanation["attention"])
     if isinstance(output, QtfpOutput) and output.pooled is not None:
-        named = {f"query {number}": attention[:, number - 1] for number in range(1, attention.shape[1] + 1)}
-        return {CLS: _array(output.tokens.attention), **named}
+        queries = {f"query {number}": attention[:, number - 1] for number in range(1, attention.shape[1] + 1)}
+        return {CLS: _array(output.tokens.attention), **queries}
     if isinstance(output, QtfpOutput | LinearOutput):
         return {CLS: _array(output.tokens.attention)}
     return {CLS: attention[:, 0]}
@@ -71,14 +71,14 @@ def _array(tensor: Tensor) -> FloatArray:
 
 @dataclass(slots=True, eq=False)
 class AttentionSums:
-    """What is kept of the crops that were looked at.
+    """Attention statistics collected over crops.
 
     Attributes:
-        top: How many patches are the heaviest ones.
+        top: Number of patches that count as the heaviest.
         measures: (Data set, label, token) -> entropy, effective patches, top share and divergence of each
             crop, shape (4,).
-        maps: Token and label -> sum of the weights, shape (P,); the queries all together.
-        counts: Token and label -> patches in each of the bins that `EDGES` part, and those beyond.
+        maps: Token and label -> sum of the weights, shape (P,); all queries together.
+        counts: Token and label -> histogram of patch weights with the bin edges `EDGES`, and outliers.
     """
 
     top: int
@@ -86,28 +86,28 @@ class AttentionSums:
     maps: dict[TokenLabel, FloatArray] = field(default_factory=dict)
     counts: dict[TokenLabel, NDArray[np.int64]] = field(default_factory=dict)
 
-    def add(self, crops: Sequence[DrawnCrop], looked: dict[str, FloatArray]) -> None:
-        """Take in where the tokens looked on some crops."""
+    def add(self, crops: Sequence[DrawnCrop], attention: dict[str, FloatArray]) -> None:
+        """Add the attention of each token on a batch of crops."""
         by_token = {
             token: np.stack(
                 (
                     entropy(weights),
                     effective(weights),
                     top_share(weights, self.top),
-                    divergence(weights, looked[CLS]),
+                    divergence(weights, attention[CLS]),
                 ),
                 axis=1,
             )
-            for token, weights in looked.items()
+            for token, weights in attention.items()
         }
-        asked = [token for token in looked if token != CLS]
-        if asked:
-            by_token[QUERIES] = np.mean([by_token[token] for token in asked], axis=0)
+        queries = [token for token in attention if token != CLS]
+        if queries:
+            by_token[QUERIES] = np.mean([by_token[token] for token in queries], axis=0)
         for token, measured in by_token.items():
             for crop, values in zip(crops, measured, strict=True):
                 self.measures.setdefault((crop.dataset, crop.label, token), []).append(values)
         labels = np.array([crop.label for crop in crops])
-        for token, weights in looked.items():
+        for token, weights in attention.items():
             for label in set(labels.tolist()):
                 self._draw((CLS if token == CLS else QUERIES, label), weights[labels == label])
 
@@ -122,5 +122,5 @@ class AttentionSums:
     def _draw(self, kind: TokenLabel, weights: FloatArray) -> None:
         patches = weights.shape[1]
         self.maps[kind] = self.maps.get(kind, np.zeros(patches)) + weights.sum(axis=0)
-        where = np.searchsorted(EDGES, weights.ravel() * patches)
-        self.counts[kind] = self.counts.get(kind, 0) + np.bincount(where, minlength=len(EDGES) + 1)
+        bins = np.searchsorted(EDGES, weights.ravel() * patches)
+        self.counts[kind] = self.counts.get(kind, 0) + np.bincount(bins, minlength=len(EDGES) + 1)

@@ -1,4 +1,4 @@
-"""RandCLS against PreCLS: what a random CLS token comes to in a backbone that does not train."""
+"""RandCLS against PreCLS: training a random and a pre-trained CLS token in a frozen backbone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from deepscan.backbones.vit import as_transformer
 from deepscan.detectors.detector import FAKE, REAL
 
 Pixels = NDArray[np.uint8]
-#: The tokens that are compared: the model's own, and one drawn at random.
+#: The compared tokens: the model's own, and a random one.
 ARMS = ("PreCLS", "RandCLS")
-#: Crops a step.
+#: Number of crops in a training step.
 TRAIN_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClsEpoch:
-    """What a token has come to after an epoch, on the crops that it has not learnt from.
+    """Results of a token after an epoch, on held-out crops.
 
     Attributes:
         arm: One of `ARMS`.
-        epoch: Epochs that it has learnt, 0 for none.
-        auc: Of a linear head on it.
-        attention: Where it looks, shape (N, P), rows summing to 1.
+        epoch: Number of training epochs, from 0.
+        auc: AUC of a linear head on the token.
+        attention: Attention of the token, shape (N, P), rows summing to 1.
     """
 
     arm: str
@@ -41,12 +41,12 @@ class ClsEpoch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropHalves:
-    """Crops to learn from and crops to judge by; no group is in both.
+    """Training and held-out crops without common groups.
 
     Attributes:
         labels: 0 for real, 1 for fake, shape (N,).
-        learnt: Rows to learn from.
-        held_out: The other rows.
+        learnt: Rows to train on.
+        held_out: Rows to test on.
     """
 
     labels: NDArray[np.int64]
@@ -54,7 +54,7 @@ class CropHalves:
     held_out: NDArray[np.int64]
 
     def passes(self, epochs: int) -> int:
-        """Return how often a crop goes through the backbone until both tokens have learnt so many epochs."""
+        """Return the number of crops passed through the backbone to train both tokens for some epochs."""
         return len(ARMS) * (epochs * len(self.learnt) + (epochs + 1) * len(self.held_out))
 
     @property
@@ -64,7 +64,7 @@ class CropHalves:
 
 
 def split_halves(crops: Sequence[DrawnCrop], seed: int) -> CropHalves:
-    """Return crops in two halves, group by group as the seed has it."""
+    """Split crops into random halves without common groups."""
     names = sorted({crop.group for crop in crops})
     rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)).tolist(), strict=True))
     order = np.array(sorted(range(len(crops)), key=lambda index: rank[crops[index].group]), dtype=np.int64)
@@ -86,56 +86,56 @@ def compare_cls(
     seed: int,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> list[ClsEpoch]:
-    """Return what both tokens come to, epoch by epoch (QTFP, Fig. 2b).
+    """Train both tokens and return their results after each epoch (QTFP, Fig. 2b).
 
-    The token and a linear head on it learn by cross-entropy and Adam; the backbone stays as it is. Both begin
-    with the same head, of zeros, and see the same batches. What is random is all by which the token enters
-    the backbone, its learnt position too, in the magnitude of the model's own. The network is left as it was.
+    The token and a linear head on it are trained with cross-entropy and Adam; the backbone is frozen. Both
+    arms start with the same zero head and see the same batches. The random token replaces the sum of the
+    token and its position embedding, with the same magnitude. The network is restored at the end.
 
     Args:
-        opened: The network; its backbone has a CLS token.
+        opened: The network, whose backbone has a CLS token.
         halves: The crops.
-        pixels: RGB of these, shape (N, S, S, 3), uint8.
-        epochs: How often each crop is learnt from.
+        pixels: Pixels of the crops, RGB, shape (N, S, S, 3), uint8.
+        epochs: Number of training epochs.
         lr: Learning rate.
-        seed: Of the random token and the order of the crops.
+        seed: Seed of the random token and of the order of the crops.
         on_progress: Called after each batch with its number of crops.
 
     Raises:
         UsageError: The backbone has no transformer blocks.
     """
     backbone = as_transformer(opened.network.backbone, "RandCLS against PreCLS")
-    own = backbone.cls
-    assert own is not None
-    place = torch.zeros_like(own) if backbone.position is None else backbone.position[:, :1].detach()
-    drawn = torch.randn(own.shape, generator=torch.Generator().manual_seed(seed)).to(own)
-    magnitude = (own.detach() + place).square().mean().sqrt()
-    starts = (own.detach(), drawn * magnitude - place)
+    original = backbone.cls
+    assert original is not None
+    position = torch.zeros_like(original) if backbone.position is None else backbone.position[:, :1].detach()
+    noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(seed)).to(original)
+    magnitude = (original.detach() + position).square().mean().sqrt()
+    starts = (original.detach(), noise * magnitude - position)
     points: list[ClsEpoch] = []
     trained = [value for value in backbone.parameters() if value.requires_grad]
     backbone.requires_grad_(False)
     try:
         for arm, start in zip(ARMS, starts, strict=True):
             backbone.cls = nn.Parameter(start.clone())
-            head = nn.Linear(backbone.width, 2).to(own.device)
+            head = nn.Linear(backbone.width, 2).to(original.device)
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
             optimiser = torch.optim.Adam([backbone.cls, *head.parameters()], lr)
             rng = np.random.default_rng(seed)
-            points.append(_judged(arm, 0, opened, head, halves, pixels, on_progress))
+            points.append(_evaluate(arm, 0, opened, head, halves, pixels, on_progress))
             for epoch in range(1, epochs + 1):
                 for rows in _parts(rng.permutation(halves.learnt)):
-                    _learn(opened, head, pixels[rows], halves.labels[rows], optimiser)
+                    _train_step(opened, head, pixels[rows], halves.labels[rows], optimiser)
                     on_progress(len(rows))
-                points.append(_judged(arm, epoch, opened, head, halves, pixels, on_progress))
+                points.append(_evaluate(arm, epoch, opened, head, halves, pixels, on_progress))
     finally:
-        backbone.cls = own
+        backbone.cls = original
         for value in trained:
             value.requires_grad_(True)
     return points
 
 
-def _learn(
+def _train_step(
     opened: OpenNetwork,
     head: nn.Module,
     pixels: Pixels,
@@ -150,7 +150,7 @@ def _learn(
 
 
 @torch.no_grad()
-def _judged(
+def _evaluate(
     arm: str,
     epoch: int,
     opened: OpenNetwork,
@@ -159,15 +159,15 @@ def _judged(
     pixels: Pixels,
     on_progress: Callable[[int], None],
 ) -> ClsEpoch:
-    margins, looks = [], []
+    margins, attentions = [], []
     for rows in _parts(halves.held_out):
         tokens = opened.network.backbone(opened.prepare(pixels[rows])["crops"])
         logits = head(tokens.cls).double()
         margins.append(logits[:, FAKE] - logits[:, REAL])
-        looks.append(tokens.attention.double().cpu().numpy())
+        attentions.append(tokens.attention.double().cpu().numpy())
         on_progress(len(rows))
     auc, _ = auc_and_loss(halves.labels[halves.held_out], torch.cat(margins))
-    return ClsEpoch(arm, epoch, auc, np.concatenate(looks))
+    return ClsEpoch(arm, epoch, auc, np.concatenate(attentions))
 
 
 def _parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

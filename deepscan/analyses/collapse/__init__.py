@@ -1,1 +1,1 @@
-"""Where training by sharpness-aware minimisation collapses."""
+"""Analysis of the collapse of training with sharpness-aware minimisation."""

@@ -1,4 +1,4 @@
-"""The picture of `collapse`: AUC by radius, critical radii by layer, signal-to-noise ratio by step."""
+"""Figure of the collapse analysis: AUC by radius, critical radii by layer, signal-to-noise by step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,12 +26,12 @@ from deepscan.evaluation.plot_style import (
 
 Panels = Any
 Rows = Sequence[Mapping[str, Any]]
-#: Measured steps on either side over which a ratio is smoothed.
-NEAR = 3
+#: Number of measured steps on either side in the moving average of a ratio.
+SMOOTHING = 3
 
 
 def draw_collapse(rows: Sequence[Mapping[str, Cell]]) -> Figure:
-    """Return AUC by radius, COR by layer, and GSNR by step: of each kind, and of the layers of the first.
+    """Plot AUC by radius, COR by layer, and GSNR by step, for each kind and for the layers of the first kind.
 
     Args:
         rows: The table of the analysis.
@@ -51,45 +51,45 @@ def draw_collapse(rows: Sequence[Mapping[str, Cell]]) -> Figure:
 
 
 def _draw_kind(panels: Panels, rows: Rows, index: int, count: int) -> Artist:
-    look, mark = line_of(index), MARKERS[index % len(MARKERS)]
+    style, marker = line_of(index), MARKERS[index % len(MARKERS)]
     head = [row for row in rows if row["what"] == "radius"]
-    # Beside one another: many kinds have the same radius.
-    aside = (index - (count - 1) / 2) * min(0.1, 0.5 / count)
+    # Offset the kinds, since many have the same radius.
+    offset = (index - (count - 1) / 2) * min(0.1, 0.5 / count)
     drawn: Artist = panels[0, 0].errorbar(
-        [place + aside for place in range(len(head))],
+        [position + offset for position in range(len(head))],
         [row["auc"] for row in head],
         [row["spread"] for row in head],
-        marker=mark,
+        marker=marker,
         capsize=3,
-        **look,
+        **style,
     )
     layers = [row for row in rows if row["what"] == "layer"]
     numbers = [row["layer"] for row in layers]
-    moved = [number + aside for number in numbers]
+    positions = [number + offset for number in numbers]
     radii = [row["cor"] for row in layers]
-    panels[0, 1].plot(moved, radii, marker=mark, markersize=5, color=look["color"], clip_on=False)
-    panels[0, 1].plot(numbers, [row["cor_theory"] for row in layers], "--", color=look["color"])
-    above = [row for row in layers if row["reached"] == "no"]
+    panels[0, 1].plot(positions, radii, marker=marker, markersize=5, color=style["color"], clip_on=False)
+    panels[0, 1].plot(numbers, [row["cor_theory"] for row in layers], "--", color=style["color"])
+    not_reached = [row for row in layers if row["reached"] == "no"]
     panels[0, 1].plot(
-        [row["layer"] + aside for row in above],
-        [row["cor"] * 1.7 for row in above],
+        [row["layer"] + offset for row in not_reached],
+        [row["cor"] * 1.7 for row in not_reached],
         linestyle="none",
         marker=6,
-        color=look["color"],
+        color=style["color"],
     )
     last = [row for row in rows if row["what"] == "step" and row["layer"] == numbers[-1]]
-    _draw_steps(panels[1, 0], last, **look)
+    _draw_steps(panels[1, 0], last, **style)
     return drawn
 
 
-def _draw_steps(axes: Axes, rows: Rows, **look: Any) -> None:
-    """Draw a ratio over steps, its mean over neighbours in front of it: from step to step it leaps."""
-    there = [row for row in rows if 0 < row["gsnr"] < np.inf]
-    steps, logs = [row["step"] for row in there], np.log([row["gsnr"] for row in there])
-    axes.plot(steps, np.exp(logs), **{**look, "linewidth": 0.6, "alpha": 0.4})
+def _draw_steps(axes: Axes, rows: Rows, **style: Any) -> None:
+    """Draw a noisy ratio over steps, with its moving average in front."""
+    finite = [row for row in rows if 0 < row["gsnr"] < np.inf]
+    steps, logs = [row["step"] for row in finite], np.log([row["gsnr"] for row in finite])
+    axes.plot(steps, np.exp(logs), **{**style, "linewidth": 0.6, "alpha": 0.4})
     reach = range(len(logs))
-    smooth = [logs[max(0, index - NEAR) : index + NEAR + 1].mean() for index in reach]
-    axes.plot(steps, np.exp(smooth), **look)
+    smooth = [logs[max(0, index - SMOOTHING) : index + SMOOTHING + 1].mean() for index in reach]
+    axes.plot(steps, np.exp(smooth), **style)
 
 
 def _draw_layers(axes: Axes, rows: Rows) -> None:
@@ -107,7 +107,7 @@ def _label(panels: Panels, rows: Rows, first: tuple[str, str]) -> None:
     radii = list(dict.fromkeys(row["radius"] for row in rows if row["what"] == "radius"))
     panels[0, 0].axhline(0.5, color=GREY, linewidth=0.8, zorder=1)
     panels[0, 0].set_xticks(range(len(radii)), [f"{radius:g}" for radius in radii])
-    panels[0, 0].set(title="Trained anew at each radius", xlabel="Radius of SAM", ylabel="Held-out AUC")
+    panels[0, 0].set(title="Retrained at each radius", xlabel="Radius of SAM", ylabel="Held-out AUC")
     panels[0, 1].set_yscale("symlog", linthresh=1e-3)
     panels[0, 1].set_ylim(bottom=0)
     plain_log(panels[0, 1].yaxis)

@@ -1,7 +1,7 @@
-"""Gradient and curvature of a linear head's loss, and the radius that they allow SAM (CoRIT, Sec. III).
+"""Gradient and curvature of a linear head's loss, and the resulting bound on SAM's radius (CoRIT, Sec. III).
 
-The text of the paper that we have lost its formulas. Those stated here are put together from its words, its
-symbols and the steps of its proofs; each follows from the one before it.
+The formulas are missing from the available text of the paper. Those given here are reconstructed from its
+wording, its symbols and the steps of its proofs; each follows from the previous one.
 """
 
 import math
@@ -18,16 +18,16 @@ from deepscan.analyses.analysis import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The loss L around some weights: g is the gradient of one sample's loss, H the Hessian of L.
+    """Local geometry of the loss L: g is the gradient of a single sample's loss, H the Hessian of L.
 
-    The paper's proof of Eq. 5 takes g of a single sample (supplement, Sec. VII-A), and so do we; the gradient
-    of a batch of B has 1/B of the covariance.
+    As in the paper's proof of Eq. 5 (supplement, Sec. VII-A), g refers to a single sample; the gradient of a
+    batch of B samples has 1/B of the covariance.
 
     Attributes:
-        signal: Squared length of the mean gradient, |grad L|^2.
+        signal: Squared norm of the mean gradient, |grad L|^2.
         noise: Trace of the gradients' covariance, tr Cov(g).
-        curvature: tr H.
-        sharpness: Greatest eigenvalue of H.
+        curvature: Trace of the Hessian, tr H.
+        sharpness: Largest eigenvalue of H.
     """
 
     signal: float
@@ -47,17 +47,17 @@ class Geometry:
 
     @property
     def residual(self) -> float:
-        """Trace of what the model misses: tr R = tr H - tr Cov(g) - |grad L|^2 (CoRIT, Eq. 5 and 14)."""
+        """Trace of the residual: tr R = tr H - tr Cov(g) - |grad L|^2 (CoRIT, Eq. 5 and 14)."""
         return self.curvature - self.noise - self.signal
 
     @property
     def flatness(self) -> float:
-        """First factor of Eq. 13: r_s / sqrt(tr H), r_s = tr H / lambda_max(H) being the stable rank."""
+        """First factor of Eq. 13: r_s / sqrt(tr H), with the stable rank r_s = tr H / lambda_max(H)."""
         return math.sqrt(self.curvature) / self.sharpness if self.sharpness else math.inf
 
     @property
     def misspecification(self) -> float:
-        """Second factor of Eq. 13: sqrt(1 - tr R / tr H); its root is real (CoRIT, Lemma 2)."""
+        """Second factor of Eq. 13: sqrt(1 - tr R / tr H), which is real (CoRIT, Lemma 2)."""
         return math.sqrt(1 - self.residual / self.curvature) if self.curvature else math.nan
 
     @property
@@ -67,48 +67,48 @@ class Geometry:
 
 
 def geometry(features: FloatArray, labels: NDArray[np.int64], margins: FloatArray) -> Geometry:
-    """Return the geometry of the mean cross-entropy of a linear head with two logits and biases.
+    """Compute the geometry of the mean cross-entropy of a linear head with two logits and biases.
 
-    With x the features and a 1 beside them, p the probability of fake and y the label, a sample's gradient is
-    (p - y) x for the fake logit's weights and the opposite for the real one's; its Hessian is p (1 - p) times
-    [[1, -1], [-1, 1]] times x x^T. So both have twice the trace, and the Hessian twice the eigenvalue, of one
-    logit's.
+    Let x be the features with an appended 1, p the probability of fake and y the label. A sample's gradient
+    is (p - y) x for the fake logit's weights and its negative for those of the real logit; its Hessian is
+    p (1 - p) [[1, -1], [-1, 1]] times x x^T. Both have twice the trace, and the Hessian twice the eigenvalue,
+    of a single logit.
 
     Args:
         features: Shape (N, D).
         labels: 0 or 1, shape (N,).
-        margins: Fake logit less real logit of each, shape (N,).
+        margins: Fake logit minus real logit of each sample, shape (N,).
     """
-    wide = np.column_stack((features, np.ones(len(features))))
-    # Not 1 - p: that is 0 long before p (1 - p) is.
+    extended = np.column_stack((features, np.ones(len(features))))
+    # 1 - p would underflow long before p (1 - p) does.
     errors = np.where(labels == 1, -expit(-margins), expit(margins))
-    lengths = np.einsum("nd,nd->n", wide, wide)
-    mean = errors @ wide / len(wide)
+    lengths = np.einsum("nd,nd->n", extended, extended)
+    mean = errors @ extended / len(extended)
     signal = 2 * float(mean @ mean)
     power = 2 * float(np.mean(errors**2 * lengths))
     weights = expit(margins) * expit(-margins)
-    rows = wide * np.sqrt(weights / len(wide))[:, None]
+    rows = extended * np.sqrt(weights / len(extended))[:, None]
     return Geometry(
         signal=signal,
         noise=max(0.0, power - signal),
         curvature=2 * float(np.mean(weights * lengths)),
-        sharpness=2 * _greatest(rows),
+        sharpness=2 * _largest_eigenvalue(rows),
     )
 
 
 def critical(path: Sequence[Geometry]) -> int:
-    """Return the bottleneck of a training: where the bound is least (CoRIT, Eq. 11 and 12).
+    """Return the bottleneck of a training: the index of the smallest bound (CoRIT, Eq. 11 and 12).
 
-    The critical optimisation radius is the bound there: rho_COR = min over t of |grad L| / lambda_max(H).
+    This bound is the critical optimisation radius: rho_COR = min over t of |grad L| / lambda_max(H).
 
     Args:
-        path: The geometry at some steps of the training.
+        path: The geometry at steps of the training.
     """
     return int(np.argmin([point.bound for point in path]))
 
 
-def _greatest(rows: FloatArray) -> float:
-    """Return the greatest eigenvalue of rows^T rows."""
+def _largest_eigenvalue(rows: FloatArray) -> float:
+    """Return the largest eigenvalue of rows^T rows."""
     if not rows.any():
         return 0.0
     width = rows.shape[1]

@@ -1,1 +1,1 @@
-"""What a model costs."""
+"""Analysis of the cost of a model."""

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, operations and time per crop, time per epoch, beside the papers'."""
+"""Cost of a model: parameters, operations and time per crop, time per epoch, compared with the papers."""
 
 import gc
 import os
@@ -30,29 +30,29 @@ from deepscan.training.processes import Processes
 from deepscan.training.recipe import Recipe, load_recipe
 from deepscan.training.recipe_files import renamed_value
 
-#: What the card's own recipe does not state for a training step.
-_ELSEWHERE = ("crop", "mean", "std", "sources", "method")
-#: Type of tuning -> what QTFP's table of costs calls it.
+#: Keys of the card's recipe that do not affect a training step.
+_IGNORED_KEYS = ("crop", "mean", "std", "sources", "method")
+#: Type of tuning -> its name in QTFP's table of costs.
 _SETTINGS = {"effort": "Effort", "lora": "LoRA", "fft": "FFT"}
 
 
 @ANALYSES.register("cost")
 @dataclass(frozen=True)
 class CostAnalysis(Analysis):
-    """What a model costs on this machine.
+    """Cost of a model on this machine.
 
     Attributes:
-        batch: Crops in a batch.
-        repeats: Timed runs, after one untimed run; the median is reported.
-        frames: Frames of an epoch, 28,800 being FaceForensics++ with 8 of each of 3,600 videos.
-        train: Whether a step of the training is timed.
+        batch: Number of crops in a batch.
+        repeats: Number of timed runs, after one warm-up run; the median is reported.
+        frames: Number of frames in an epoch; 28,800 is FaceForensics++ with 8 frames of each of 3,600 videos.
+        train: Whether to time a training step.
     """
 
     batch: int = 8
     repeats: int = 5
     frames: int = 28_800
     train: bool = True
-    summary = "parameters, GFLOPs, time a crop and an epoch, beside the papers'"
+    summary = "parameters, GFLOPs, time per crop and per epoch, compared with the papers"
     source = "QTFP, supplement, Sec. 4, Table 5; DFD-HR, supplement B; CoRIT, Sec. V-B5"
     needs = frozenset({"model"})
 
@@ -60,16 +60,16 @@ class CostAnalysis(Analysis):
         if min(self.batch, self.repeats, self.frames) < 1:
             raise UsageError(
                 f"batch {self.batch}, repeats {self.repeats} or frames {self.frames} is below 1",
-                "give at least 1 each",
+                "give at least 1 for each",
             )
 
-    def look(self, subject: Subject) -> Findings:
-        """Return the figures.
+    def run(self, subject: Subject) -> Findings:
+        """Measure the costs.
 
         Raises:
             UsageError: The card's method is unknown.
-            MissingError: The model's `torch` file or a package is not there.
-            ContractError: That file does not fit.
+            MissingError: The model's `torch` file or a package is missing.
+            ContractError: The `torch` file does not match the network.
         """
         on_progress = subject.on_progress or (lambda done, of: None)
         card, recipe = subject.card, recipe_of(subject.card)
@@ -79,15 +79,15 @@ class CostAnalysis(Analysis):
         opened = open_network(card)
         items += self._judging(opened)
         device = opened.device
-        lines = [f"timed on {_machine(device)}, {self.repeats} times after one run untimed, the median"]
+        lines = [f"timed on {_machine(device)}: median of {self.repeats} runs after a warm-up"]
         if isinstance(opened.network, DfdHrNetwork):
             lines.append(self._depth(opened))
         on_progress(2, total)
-        # Two networks do not lie in memory side by side.
+        # Free the network before building the next one.
         del opened
         gc.collect()
         if recipe is None:
-            lines.append("the card states no recipe: what trains, and how long, is not known")
+            lines.append("the card has no recipe, so the cost of training is unknown")
         elif self.train:
             items += self._training(card, recipe, device)
             on_progress(3, total)
@@ -100,16 +100,18 @@ class CostAnalysis(Analysis):
         inputs = opened.prepare(crops)
         views = opened.inputs.views
 
-        def judge() -> None:
+        def predict() -> None:
             with torch.inference_mode():
                 opened.network.predict(**inputs)
 
-        made = self._timed(lambda: opened.prepare(crops), opened.device) / self.batch * views
-        judged = self._timed(judge, opened.device) / self.batch * views
+        prepare_time = self._timed(lambda: opened.prepare(crops), opened.device) / self.batch * views
+        network_time = self._timed(predict, opened.device) / self.batch * views
         return [
-            CostItem("time a crop", "its inputs", made, "s"),
-            CostItem("time a crop", "the network", judged, "s"),
-            CostItem(f"time of {self.frames:,} frames", "judged", (made + judged) * self.frames, "s"),
+            CostItem("time a crop", "its inputs", prepare_time, "s"),
+            CostItem("time a crop", "the network", network_time, "s"),
+            CostItem(
+                f"time of {self.frames:,} frames", "judged", (prepare_time + network_time) * self.frames, "s"
+            ),
         ]
 
     def _depth(self, opened: OpenNetwork) -> str:
@@ -117,20 +119,18 @@ class CostAnalysis(Analysis):
             inputs = opened.prepare(_crops(opened.network.side, self.batch))
             depth = opened.network.predict(**inputs)["depth"].mean()
         blocks = opened.network.backbone.depth
-        return (
-            f"the crops that were timed, which show no faces, go {float(depth):.1f} of {blocks} blocks deep"
-        )
+        return f"the timed crops, which show no faces, pass {float(depth):.1f} of {blocks} blocks"
 
     def _training(self, card: ModelCard, recipe: Recipe, device: str) -> list[CostItem]:
         detector = DETECTORS.get(recipe.method)(**recipe.loss)
         network = detector.build(recipe.network).to(device).train()
         processes = Processes(0, 1, torch.device(device))
-        stepper = TrainStep(recipe, network, detector.loss, make_optimiser(recipe, network), processes)
+        train_step = TrainStep(recipe, network, detector.loss, make_optimiser(recipe, network), processes)
         batches = list(_batches(recipe, network, detector.wants_masks))
         seeds = list(range(len(batches)))
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        step = self._timed(lambda: stepper.step(batches, seeds, 1.0), device)
+        step = self._timed(lambda: train_step.step(batches, seeds, 1.0), device)
         paper = _printed(card, recipe, "Training Time Per Epoch")
         epoch = f"training epoch of {self.frames:,} frames"
         items = [
@@ -149,41 +149,41 @@ class CostAnalysis(Analysis):
             for part in batches:
                 features, _ = network.extract(**part.to(processes.device).inputs)
                 kept.append(Batch({FEATURES: features}, part.labels))
-            step = self._timed(lambda: stepper.step(kept, seeds, 1.0), device)
+            step = self._timed(lambda: train_step.step(kept, seeds, 1.0), device)
             items.append(CostItem(epoch, "features kept", step * self.frames / recipe.batch, "s"))
         return items
 
     def _timed(self, run: Callable[[], object], device: str) -> float:
-        """Return the median seconds of a run, the first of which is not timed."""
+        """Return the median duration of a run in seconds, after a warm-up run."""
         run()
-        taken = []
+        durations = []
         for _ in range(self.repeats):
             _settle(device)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             run()
             _settle(device)
-            taken.append(time.perf_counter() - begun)
-        return statistics.median(taken)
+            durations.append(time.perf_counter() - started)
+        return statistics.median(durations)
 
 
 def recipe_of(card: ModelCard) -> Recipe | None:
-    """Return the recipe of a card; None if it has none that can be read."""
-    stated = card.trained.get("recipe")
-    if not isinstance(stated, Mapping) or card.crop is None:
+    """Return the recipe of a card; None if it has none."""
+    recipe = card.trained.get("recipe")
+    if not isinstance(recipe, Mapping) or card.crop is None:
         return None
-    own = load_recipe(card.method)
+    default_recipe = load_recipe(card.method)
     settings: dict[str, Any] = {
         name: renamed_value(name, value)
-        for name, value in stated.items()
-        if name not in _ELSEWHERE and hasattr(own, name)
+        for name, value in recipe.items()
+        if name not in _IGNORED_KEYS and hasattr(default_recipe, name)
     }
-    return replace(own, **settings, crop=card.crop, mean=card.mean, std=card.std)
+    return replace(default_recipe, **settings, crop=card.crop, mean=card.mean, std=card.std)
 
 
 def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[CostItem]:
-    """Return the number of parameters of a card's network, and of those that its recipe trains."""
-    whole = sum(value.numel() for value in weightless_network(card.method, card.network).parameters())
-    items = [CostItem("parameters", "all", whole, "")]
+    """Return the numbers of all and of trained parameters of a card's network."""
+    total = sum(value.numel() for value in weightless_network(card.method, card.network).parameters())
+    items = [CostItem("parameters", "all", total, "")]
     if recipe is not None:
         network = weightless_network(card.method, recipe.network)
         trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
@@ -192,12 +192,12 @@ def count_parameters(card: ModelCard, recipe: Recipe | None) -> list[CostItem]:
 
 
 def count_operations(card: ModelCard) -> list[CostItem]:
-    """Return the GFLOPs per crop, counted and by formula; for DFD-HR also for every exit."""
+    """Return the GFLOPs per crop, counted and by formula, for DFD-HR also for every exit."""
     network = weightless_network(card.method, card.network)
     printed = _printed(card, recipe_of(card), "GFLOPs")
     items = [CostItem("GFLOPs a crop", "counted", count_flops(network) / 1e9, "", *printed)]
     if isinstance(network.backbone, VisionTransformer):
-        # The formula is that of a transformer's blocks.
+        # The formula applies to transformer blocks only.
         items.append(CostItem("GFLOPs a crop", "by formula", 2 * multiply_adds(network) / 1e9, ""))
     if isinstance(network, DfdHrNetwork) and network.settings.pruning:
         blocks = network.backbone.depth
@@ -214,10 +214,10 @@ def count_operations(card: ModelCard) -> list[CostItem]:
 
 
 def _batches(recipe: Recipe, network: Network, masked: bool) -> Iterator[Batch]:
-    """Yield the parts of a training batch, of crops that show no faces."""
+    """Yield the parts of a training batch, with synthetic crops."""
     size = recipe.batch // recipe.accumulate
-    made = recipe.make_preprocessor()(_crops(network.side, size))
-    inputs = {name: torch.from_numpy(array) for name, array in made.items()}
+    prepare_time = recipe.make_preprocessor()(_crops(network.side, size))
+    inputs = {name: torch.from_numpy(array) for name, array in prepare_time.items()}
     labels = torch.arange(size) % 2
     masks = labels[:, None, None].float().expand(-1, network.side, network.side) if masked else None
     for _ in range(recipe.accumulate):
@@ -230,7 +230,7 @@ def _crops(side: int, count: int) -> Any:
 
 
 def _printed(card: ModelCard, recipe: Recipe | None, row: str) -> tuple[float | None, str]:
-    """Return what QTFP prints of a method with a tuning, on CLIP ViT-L/14, and where; None for nothing."""
+    """Return the cost that QTFP prints for a method and tuning on CLIP ViT-L/14, with its source, or None."""
     tuning = recipe.network.get("tuning", {}).get("type", "") if recipe is not None else ""
     setting = _SETTINGS.get(tuning)
     if setting is None or card.method not in ("qtfp", tuning):
@@ -251,18 +251,18 @@ def _lines(items: list[CostItem]) -> list[str]:
     if "by formula" in flops:
         left_out = flops["counted"] - flops["by formula"]
         lines.append(
-            f"the formula leaves out {left_out:.4g} of the {flops['counted']:.4g} GFLOPs that are counted: "
-            "the patch embedding, projections, judges and the head"
+            f"the formula omits {left_out:.4g} of the {flops['counted']:.4g} counted GFLOPs: "
+            "the patch embedding, projections, routers and the head"
         )
     else:
-        lines.append("there is no formula for this backbone: it has no transformer blocks")
+        lines.append("this backbone has no transformer blocks, so there is no formula for it")
     if any(item.source.startswith("QTFP") for item in items):
         lines.append(
-            f"QTFP's figures are of {BACKBONE} on its authors' machine; its counter leaves out queries and, "
-            "it seems, the products of attention: it has 155.5 GFLOPs without these, 162.0 with them"
+            f"QTFP's numbers are for {BACKBONE} on its authors' machine; its counter omits queries and, "
+            "apparently, the products of attention: 155.5 GFLOPs without these, 162.0 with them"
         )
     if any(item.measure.startswith("training epoch") for item in items):
-        lines.append("epochs are steps of the network alone: reading and augmenting crops comes beside them")
+        lines.append("the time of an epoch covers the network only, without reading and augmenting crops")
     return lines
 
 

@@ -1,23 +1,23 @@
-"""The rows of a table of costs, and their format."""
+"""Rows of the table of costs, and their formatting."""
 
 from dataclasses import asdict, dataclass
 
 from deepscan.analyses.analysis import Cell
 
 MEGABYTE = 2**20
-#: The backbone of the papers' figures.
+#: The backbone of the papers' numbers.
 BACKBONE = "CLIP ViT-L/14"
 
 
 @dataclass(frozen=True, slots=True)
 class CostItem:
-    """A row of the table.
+    """A row of the table of costs.
 
     Attributes:
-        measure: What is measured.
-        of: Of what, or how.
+        measure: The measured quantity.
+        of: The part, or the method of measurement.
         value: The value.
-        unit: Of the value.
+        unit: Unit of the value.
         paper: The printed value, in the same unit; None if there is none.
         source: Paper and table of the printed value.
     """
@@ -30,12 +30,12 @@ class CostItem:
     source: str = ""
 
     def row(self) -> dict[str, Cell]:
-        """Return it as a row of the table."""
+        """Return the row of the table."""
         return {**asdict(self), "paper": "" if self.paper is None else self.paper}
 
 
 def format_cost(value: float, item: CostItem) -> str:
-    """Return a value with its unit, for people."""
+    """Format a value with its unit."""
     if item.unit == "MB":
         return f"{value:,.0f} MB"
     if item.unit != "s":

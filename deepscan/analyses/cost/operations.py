@@ -1,7 +1,7 @@
-"""The operations of a whole network for a crop, by formula and by a counter.
+"""Operations of a network per crop, by formula and by a counter.
 
-The formulas count multiply-adds: twice these are what a counter of floating-point operations finds. They
-leave out embeddings, norms and activations, as DFD-HR's supplement does.
+The formulas give multiply-adds, half of the number of floating-point operations. They omit embeddings, norms
+and activations, like the supplement of DFD-HR.
 """
 
 from collections.abc import Mapping
@@ -18,37 +18,37 @@ from deepscan.detectors.dfd_hr import TILES, DfdHrNetwork
 from deepscan.detectors.qtfp import QtfpNetwork
 
 
-def weightless_network(method: str, stated: Mapping[str, Any]) -> Network:
-    """Return a network that takes no memory, to be counted."""
+def weightless_network(method: str, settings: Mapping[str, Any]) -> Network:
+    """Build a network on the meta device, without memory, for counting."""
     with torch.device("meta"):
-        return DETECTORS.get(method)().build({"tuning": {"type": "frozen"}, **stated})
+        return DETECTORS.get(method)().build({"tuning": {"type": "frozen"}, **settings})
 
 
 def count_flops(network: Network) -> int:
-    """Return the operations of a network without memory for a crop, each an addition or a multiplication.
+    """Count the floating-point operations of a network on the meta device for a crop.
 
-    DFD-HR is counted with every block.
+    DFD-HR is counted with all blocks.
     """
-    seen = network.exportable().eval()
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(seen.inputs, (1, 3, seen.side, seen.side))
+    exported = network.exportable().eval()
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(exported.inputs, (1, 3, exported.side, exported.side))
     if "regions" in shapes:
-        shapes["regions"] = (1, 3, seen.backbone.grid**2)
+        shapes["regions"] = (1, 3, exported.backbone.grid**2)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        seen(**{name: torch.empty(shape) for name, shape in shapes.items()})
+        exported(**{name: torch.empty(shape) for name, shape in shapes.items()})
     return int(counter.get_total_flops())
 
 
 def multiply_adds(network: Network, depth: int | None = None) -> int:
-    """Return a network's multiply-adds for a crop by formula: its blocks, adapters and poolings.
+    """Return the multiply-adds of a network for a crop by formula: blocks, adapters and pooling.
 
     Args:
         network: The network.
-        depth: Blocks that a crop and its tiles go through in DFD-HR; None for all.
+        depth: Number of blocks that a crop and its tiles pass in DFD-HR; None for all.
 
     Raises:
         UsageError: Its backbone has no transformer blocks.
     """
-    backbone = as_transformer(network.backbone, "the formula of the operations")
+    backbone = as_transformer(network.backbone, "the formula of operations")
     blocks, width, patches = backbone.depth, backbone.width, backbone.grid**2
     hidden = int(backbone.blocks[0].get_submodule("mlp.0").out_features)  # type: ignore[arg-type]
     tokens = patches + backbone.prefix
@@ -56,12 +56,12 @@ def multiply_adds(network: Network, depth: int | None = None) -> int:
         return _dfd_hr(network, blocks if depth is None else depth, tokens, hidden)
     if isinstance(network, CoritNetwork):
         with_regions = tokens + len(network.chosen)
-        seen = [with_regions, *[with_regions if network.shared else tokens] * network.rrm]
-        return sum(transformer_cost(network.layers[-1], 0, count, count, width, hidden) for count in seen)
-    whole = transformer_cost(blocks, 0, tokens, tokens, width, hidden)
+        exported = [with_regions, *[with_regions if network.shared else tokens] * network.rrm]
+        return sum(transformer_cost(network.layers[-1], 0, count, count, width, hidden) for count in exported)
+    total = transformer_cost(blocks, 0, tokens, tokens, width, hidden)
     if isinstance(network, QtfpNetwork) and network.pooling is not None:
-        whole += pooling_cost(len(network.pooling.queries), patches, width)
-    return whole
+        total += pooling_cost(len(network.pooling.queries), patches, width)
+    return total
 
 
 def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
@@ -74,30 +74,30 @@ def _dfd_hr(network: DfdHrNetwork, depth: int, tokens: int, hidden: int) -> int:
     full = blocks - len(network.branch.routed)
 
     def passed(reduced: int) -> int:
-        whole = transformer_cost(full, reduced, tokens, kept, width, hidden)
+        total = transformer_cost(full, reduced, tokens, kept, width, hidden)
         if settings.experts:
-            whole += full * adapters_cost(tokens, width, settings.experts, settings.hidden)
-            whole += reduced * adapters_cost(kept, width, settings.experts, settings.hidden)
-        return whole
+            total += full * adapters_cost(tokens, width, settings.experts, settings.hidden)
+            total += reduced * adapters_cost(kept, width, settings.experts, settings.hidden)
+        return total
 
     routed = passed(depth - full)
     unrouted = transformer_cost(blocks, 0, tokens, tokens, width, hidden)
     if settings.experts:
         unrouted += blocks * adapters_cost(tokens, width, settings.experts, settings.hidden)
-    whole = routed if settings.routed == "both" else unrouted
+    total = routed if settings.routed == "both" else unrouted
     if network.pooling is not None:
-        asked = TILES**2 if settings.pooling == "self" else 1
-        whole += TILES**2 * routed + pooling_cost(asked, TILES**2, backbone.projected)
-    return whole
+        queries = TILES**2 if settings.pooling == "self" else 1
+        total += TILES**2 * routed + pooling_cost(queries, TILES**2, backbone.projected)
+    return total
 
 
 def block_cost(tokens: int, width: int, hidden: int) -> int:
     """Return the multiply-adds of a block: 4 n d^2 + 2 n^2 d + 2 n d m (DFD-HR, supplement B).
 
     Args:
-        tokens: Tokens n.
-        width: Width d of the tokens.
-        hidden: Width m inside the MLP.
+        tokens: Number of tokens n.
+        width: Token width d.
+        hidden: Hidden width m of the MLP.
     """
     return 4 * tokens * width**2 + 2 * tokens**2 * width + 2 * tokens * width * hidden
 
@@ -106,35 +106,35 @@ def adapters_cost(tokens: int, width: int, experts: int, hidden: int) -> int:
     """Return the multiply-adds of a block's two mixtures of adapters (DFD-HR's "additional FLOPs").
 
     Args:
-        tokens: Tokens n.
-        width: Width d of the tokens.
-        experts: Experts of a mixture.
-        hidden: Width inside an expert.
+        tokens: Number of tokens n.
+        width: Token width d.
+        experts: Number of experts of a mixture.
+        hidden: Hidden width of an expert.
     """
-    gate, between, bias = experts * width, 2 * width * experts * hidden, experts * width
-    return 2 * tokens * (gate + between + bias)
+    gate, hidden_layers, bias = experts * width, 2 * width * experts * hidden, experts * width
+    return 2 * tokens * (gate + hidden_layers + bias)
 
 
-def pooling_cost(asked: int, tokens: int, width: int) -> int:
-    """Return the multiply-adds of a multi-head attention by which some tokens ask others.
+def pooling_cost(queries: int, tokens: int, width: int) -> int:
+    """Return the multiply-adds of multi-head cross-attention.
 
     Args:
-        asked: Tokens that ask.
-        tokens: Tokens that are asked.
-        width: Width of all of them.
+        queries: Number of query tokens.
+        tokens: Number of key and value tokens.
+        width: Token width.
     """
-    return 2 * (asked + tokens) * width**2 + 2 * asked * tokens * width
+    return 2 * (queries + tokens) * width**2 + 2 * queries * tokens * width
 
 
 def transformer_cost(full: int, reduced: int, tokens: int, kept: int, width: int, hidden: int) -> int:
-    """Return the multiply-adds of a backbone whose last blocks see fewer tokens (DFD-HR, supplement B).
+    """Return the multiply-adds of a backbone whose last blocks process fewer tokens (DFD-HR, supplement B).
 
     Args:
-        full: Blocks K that see every token.
-        reduced: Blocks T - K that see those kept, T being the one after which the sample leaves.
-        tokens: Tokens n.
-        kept: Tokens n^ that a reduced block sees.
-        width: Width d of the tokens.
-        hidden: Width m inside the blocks' MLP.
+        full: Number of blocks K that process every token.
+        reduced: Number of blocks T - K that process the kept tokens; the sample exits after block T.
+        tokens: Number of tokens n.
+        kept: Number of tokens n^ in a reduced block.
+        width: Token width d.
+        hidden: Hidden width m of the blocks' MLP.
     """
     return full * block_cost(tokens, width, hidden) + reduced * block_cost(kept, width, hidden)

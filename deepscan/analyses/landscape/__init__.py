@@ -1,1 +1,1 @@
-"""The loss around a model's weights."""
+"""Analysis of the loss landscape around a model's weights."""

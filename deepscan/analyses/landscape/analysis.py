@@ -1,4 +1,4 @@
-"""The loss around a model's weights: over a plane of random directions, and on the steepest ways up."""
+"""Loss landscape around a model's weights: over a plane of random directions, and along steepest ascents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from deepscan.analyses.crops import (
     DrawnCrop,
     OpenNetwork,
     draw_crops,
-    note_unread,
+    note_unreadable,
     open_network,
     read_batches,
 )
 from deepscan.analyses.features import gather
-from deepscan.analyses.heads import trained_of
+from deepscan.analyses.heads import head_parameters
 from deepscan.analyses.landscape.figure import draw_landscape
 from deepscan.analyses.landscape.loss import DirectionNorm, WeightLoss, climb, direction, dot, surface
 from deepscan.cards import ModelCard
@@ -38,23 +38,23 @@ LANDSCAPE_COLUMNS = ("what", "a", "b", "radius", "start", "loss", "rise")
 @ANALYSES.register("landscape")
 @dataclass(frozen=True)
 class LandscapeAnalysis(Analysis):
-    """Draws the cross-entropy around a model's weights, and tells how much it rises within SAM's radius.
+    """Plots the cross-entropy around a model's weights, and measures its rise within SAM's radius.
 
-    What is moved is what training moved: the head of a network whose backbone is frozen; of others all that
-    training changed, as the run's best checkpoint has it, or where that is not there all weights. Everything
-    is computed in float32 on the same crops.
+    Only trained weights are moved: the head if the backbone is frozen, otherwise all weights that training
+    changed, from the run's best checkpoint, or all weights without a checkpoint. Everything is computed in
+    float32 on the same crops.
 
-    The planes of two models are in lengths of the weights of each; what that is as a distance, in which SAM's
-    radius is stated, stands beside every point.
+    The plane of a model is scaled by the norm of its weights. The table also has the distance of every point,
+    in the units of SAM's radius.
 
     Attributes:
-        reach: How far the plane goes either way, in lengths of the weights.
-        points: Along each of its sides, an odd number: the middle one is the model itself.
-        norm: Whether a direction's proportions are those of every `filter` or of every `tensor`.
-        radii: Distances from the weights at which the highest loss is looked for, as SAM's radius is one.
-        ascents: From how many places: the gradient, and random directions.
-        steps: Of an ascent.
-        crops: Crops of each label at most, for a network whose backbone is moved.
+        reach: Half side of the plane, in norms of the weights.
+        points: Number of points along each side, odd, so that the centre is the model itself.
+        norm: Whether directions are scaled by `filter` or by `tensor`.
+        radii: Distances from the weights, like SAM's radius, at which the highest loss is searched.
+        ascents: Number of ascents: one along the gradient, the others in random directions.
+        steps: Number of steps of an ascent.
+        crops: Maximum number of crops of each label, for a network whose backbone is moved.
     """
 
     summary = "loss surface around the weights, and its rise within SAM's radius"
@@ -71,7 +71,8 @@ class LandscapeAnalysis(Analysis):
     def __post_init__(self) -> None:
         if self.points < 3 or not self.points % 2 or self.reach <= 0:
             raise UsageError(
-                f"points {self.points}, reach {self.reach}", "points is odd and at least 3, reach is above 0"
+                f"points {self.points} or reach {self.reach} is out of range",
+                "required: points odd and >= 3, reach > 0",
             )
         if self.norm not in get_args(DirectionNorm):
             raise UsageError(
@@ -79,113 +80,127 @@ class LandscapeAnalysis(Analysis):
             )
         if not self.radii or min(self.radii) <= 0 or min(self.ascents, self.steps, self.crops) < 1:
             raise UsageError(
-                "radii, ascents, steps or crops is out of range", "radii are above 0, the others at least 1"
+                "radii, ascents, steps or crops is out of range", "required: radii > 0, the others >= 1"
             )
 
-    def look(self, subject: Subject) -> Findings:
+    def run(self, subject: Subject) -> Findings:
         """Return the loss over the plane and at each radius."""
         opened = open_network(subject.card)
         frozen = isinstance(opened.network, FrozenNetwork)
         drawn = draw_crops(
-            subject if frozen else replace(subject, most=min(subject.most or self.crops, self.crops))
+            subject
+            if frozen
+            else replace(subject, max_crops=min(subject.max_crops or self.crops, self.crops))
         )
         ascents = len(self.radii) * self.ascents * self.steps
-        pieces = WorkProgress(subject, len(drawn) + self.points**2 + ascents)
-        loss, moved, notes = self._loss(opened, subject.card, drawn, pieces)
-        starts = [None, *(_anywhere(loss, subject.seed, turn) for turn in range(1, self.ascents))]
-        here = loss.value()
+        progress = WorkProgress(subject, len(drawn) + self.points**2 + ascents)
+        loss, description, notes = self._loss(opened, subject.card, drawn, progress)
+        starts = [None, *(_random_direction(loss, subject.seed, turn) for turn in range(1, self.ascents))]
+        base_loss = loss.value()
         steps = np.linspace(-self.reach, self.reach, self.points)
-        # The middle is the model itself, not nearly.
+        # Make the centre exact.
         steps[self.points // 2] = 0.0
         first, second = (direction(loss.values, (subject.seed, turn), self.norm) for turn in range(2))
-        plane = surface(loss, first, second, steps.tolist(), pieces.more)
-        away = _distances(first, second, steps)
+        plane = surface(loss, first, second, steps.tolist(), progress.more)
+        distances = _distances(first, second, steps)
         rows = [
             _row(
-                what="surface",
+                moved_weights="surface",
                 a=a,
                 b=b,
-                radius=away[row, column],
+                radius=distances[row, column],
                 loss=plane[row, column],
-                rise=plane[row, column] - here,
+                rise=plane[row, column] - base_loss,
             )
             for row, a in enumerate(steps.tolist())
             for column, b in enumerate(steps.tolist())
         ]
-        risen: dict[float, float] = {}
+        highest_rise: dict[float, float] = {}
         for radius in self.radii:
             for turn, start in enumerate(starts):
-                there = climb(loss, radius, start, self.steps, pieces.more)
+                highest_loss = climb(loss, radius, start, self.steps, progress.more)
                 name = f"random {turn}" if turn else "gradient"
-                rows.append(_row(what="ascent", radius=radius, start=name, loss=there, rise=there - here))
-                risen[radius] = max(risen.get(radius, -np.inf), there - here)
-        pieces.end()
-        by_radius = ", ".join(f"{radius:g}: {rise:.4f}" for radius, rise in risen.items())
+                rows.append(
+                    _row(
+                        moved_weights="ascent",
+                        radius=radius,
+                        start=name,
+                        loss=highest_loss,
+                        rise=highest_loss - base_loss,
+                    )
+                )
+                highest_rise[radius] = max(highest_rise.get(radius, -np.inf), highest_loss - base_loss)
+        progress.end()
+        by_radius = ", ".join(f"{radius:g}: {rise:.4f}" for radius, rise in highest_rise.items())
         return Findings(
             rows,
             draw_landscape(rows, subject.card.name),
             (
-                f"cross-entropy {here:.4f} {moved}",
-                f"it rises within a radius by at least {by_radius}",
-                f"over the plane it rises by {plane.mean() - here:.4f} in the mean, "
-                f"{plane.max() - here:.4f} at most, {plane.min() - here:.4f} at least; a step of 1 is a "
+                f"cross-entropy {base_loss:.4f} {description}",
+                f"rise within a radius, at least: {by_radius}",
+                f"rise over the plane: mean {plane.mean() - base_loss:.4f}, maximum "
+                f"{plane.max() - base_loss:.4f}, minimum {plane.min() - base_loss:.4f}; a step of 1 is a "
                 f"distance of {dot(first, first) ** 0.5:.3g}",
-                "the paper draws its surfaces (Fig. 7) and prints no figure of them",
+                "the paper only plots its surfaces (Fig. 7), without numbers",
                 *notes,
             ),
         )
 
     def _loss(
-        self, opened: OpenNetwork, card: ModelCard, drawn: Sequence[DrawnCrop], pieces: WorkProgress
+        self, opened: OpenNetwork, card: ModelCard, drawn: Sequence[DrawnCrop], progress: WorkProgress
     ) -> tuple[WeightLoss, str, tuple[str, ...]]:
-        """Return the loss, what is moved in words, and what is to be told of crops."""
+        """Return the loss, a description of the moved weights, and notes about crops."""
         network = opened.network
         if isinstance(network, FrozenNetwork):
             extract = network.extract
-            crops, (features,) = gather(opened, drawn, lambda inputs: extract(**inputs)[:1], pieces.reached)
+            crops, (features,) = gather(opened, drawn, lambda inputs: extract(**inputs)[:1], progress.reached)
             head = network.cpu().classify
             labels = torch.tensor([crop.label for crop in crops])
 
-            def whole() -> Iterator[Tensor]:
+            def full_loss() -> Iterator[Tensor]:
                 yield F.cross_entropy(head(features).float(), labels)
 
-            values = tuple(value for _, value in trained_of(network))
+            values = tuple(value for _, value in head_parameters(network))
             return (
-                WeightLoss(values, whole),
-                _moved(values, "the head", len(crops)),
-                note_unread(len(drawn), len(crops)),
+                WeightLoss(values, full_loss),
+                _describe(values, "the head", len(crops)),
+                note_unreadable(len(drawn), len(crops)),
             )
-        tuned, trained = _as_trained(card, network, opened.device)
-        values = tuple(value for value in tuned.parameters() if value.requires_grad)
+        trained_network, trained = _as_trained(card, network, opened.device)
+        values = tuple(value for value in trained_network.parameters() if value.requires_grad)
         read = [
             (opened.prepare(pixels), torch.tensor([crop.label for crop in part], device=opened.device))
-            for part, pixels in read_batches(drawn, BATCH, pieces.reached)
+            for part, pixels in read_batches(drawn, BATCH, progress.reached)
         ]
         count = sum(len(labels) for _, labels in read)
 
         def parts() -> Iterator[Tensor]:
             for inputs, labels in read:
-                logits = tuned(**inputs).logits.float()
+                logits = trained_network(**inputs).logits.float()
                 yield F.cross_entropy(logits, labels, reduction="sum") / count
 
-        what = (
-            "what training changed" if trained else "all weights, as the training's checkpoint is not there"
+        moved_weights = (
+            "the trained weights" if trained else "all weights, as there is no training checkpoint"
         )
-        return WeightLoss(values, parts), _moved(values, what, count), note_unread(len(drawn), count)
+        return (
+            WeightLoss(values, parts),
+            _describe(values, moved_weights, count),
+            note_unreadable(len(drawn), count),
+        )
 
 
 def _distances(first: Sequence[Tensor], second: Sequence[Tensor], steps: FloatArray) -> FloatArray:
-    """Return how far from the weights the points of a plane are, shape (S, S): (first, second)."""
+    """Return the distances of the points of a plane from the weights, shape (S, S): (first, second)."""
     a, b = steps[:, None], steps[None]
     squares = a**2 * dot(first, first) + b**2 * dot(second, second) + 2 * a * b * dot(first, second)
-    # Rounding may leave less than nothing.
+    # Rounding may give tiny negative values.
     return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
 def _as_trained(card: ModelCard, network: Network, device: str) -> tuple[Network, bool]:
-    """Return a network as it was trained, its tuning not yet folded into its weights, and whether it is that.
+    """Return the network of the training checkpoint, before its tuning was merged, and True.
 
-    Where the training's folder is not there, the published one is returned, with all weights to be moved.
+    Without a checkpoint, return the published network with all weights trainable, and False.
     """
     path, recipe = card.folder / "run" / BEST, card.trained.get("recipe")
     if not path.is_file() or not isinstance(recipe, Mapping):
@@ -201,19 +216,19 @@ def _fill(network: nn.Module, path: Path) -> None:
         network.load_state_dict(load_file(path), assign=True)
     except RuntimeError as error:
         raise ContractError(
-            f"{path} is of another network: {str(error).splitlines()[-1].strip()}",
-            "restore the training's folder, or take it away to move all of the model's weights",
+            f"{path} belongs to a different network: {str(error).splitlines()[-1].strip()}",
+            "restore the training's folder, or move it away to analyse all weights",
         )
 
 
-def _anywhere(loss: WeightLoss, seed: int, turn: int) -> list[Tensor]:
+def _random_direction(loss: WeightLoss, seed: int, turn: int) -> list[Tensor]:
     rng = np.random.default_rng((seed, 1, turn))
     return [torch.from_numpy(rng.standard_normal(tuple(value.shape))).to(value) for value in loss.values]
 
 
-def _moved(values: Sequence[Tensor], what: str, crops: int) -> str:
-    numbers = sum(value.numel() for value in values)
-    return f"of {crops:,} crops; moved: {what}, {numbers:,} numbers"
+def _describe(values: Sequence[Tensor], moved_weights: str, crops: int) -> str:
+    count = sum(value.numel() for value in values)
+    return f"of {crops:,} crops; moved: {moved_weights}, {count:,} numbers"
 
 
 def _row(**cells: Any) -> dict[str, Cell]:

@@ -1,4 +1,4 @@
-"""The picture of `landscape`: contours of the loss over a plane, and its rise with the distance."""
+"""Figure of the landscape analysis: contours of the loss over a plane, and its rise with the distance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from matplotlib.ticker import FuncFormatter
 from deepscan.evaluation.plot_style import COLOURS, MARKERS, new_figure, shortened, styled
 
 _RISES = tuple(digit * 10.0**power for power in range(-3, 1) for digit in (1, 2, 5))
-#: Between which rises a colour stands; the same for every model, so that two pictures can lie side by side.
+#: Boundaries of the colour scale, the same for every model, so that figures are comparable.
 SHADES = (*(-rise for rise in reversed(_RISES) if rise <= 1), *_RISES, 10.0)
 TICKS = (-1, -0.1, -0.01, 0, 0.01, 0.1, 1, 10)
-#: Lines between the colours, at rises of this picture's own.
+#: Number of contour lines, at levels chosen for each figure.
 LINES = 8
 
 
 def draw_landscape(rows: Sequence[Mapping[str, Any]], name: str = "") -> Figure:
-    """Return how the loss rises over the plane, and beside it the highest rise found at each radius.
+    """Plot the rise of the loss over the plane, and the highest rise found at each radius.
 
     Args:
         rows: The table of the analysis.
-        name: The model's.
+        name: Name of the model.
     """
     with styled():
         figure = new_figure(3.6)
@@ -47,7 +47,7 @@ def _draw_plane(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> Non
     lines = axes.contour(steps, steps, rises, levels=LINES, colors="white", linewidths=0.6, alpha=0.8)
     axes.clabel(lines, fontsize=8, fmt=_number)
     axes.plot([0], [0], "*", color=COLOURS[1], markersize=10, markeredgecolor="white")
-    # Both directions are as long as the weights.
+    # Both directions have the norm of the weights.
     length = next(row["radius"] / row["a"] for row in rows if row["a"] == steps[-1] and row["b"] == 0)
     axes.set(
         title=f"Loss around {shortened(name, 24)}" if name else "Loss around the model",
@@ -65,11 +65,19 @@ def _draw_plane(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> Non
 def _draw_rise(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     radii = list(dict.fromkeys(row["radius"] for row in rows))
     highest = [max(row["rise"] for row in rows if row["radius"] == radius) for radius in radii]
-    own = [row["rise"] for row in rows if row["start"] == "gradient"]
-    places = range(len(radii))
-    axes.plot(places, highest, marker=MARKERS[0], color=COLOURS[0], label="highest of all ascents")
-    axes.plot(places, own, "--", marker=MARKERS[1], color=COLOURS[1], label="from the gradient", markersize=4)
-    axes.set_xticks(places, [f"{radius:g}" for radius in radii])
+    from_gradient = [row["rise"] for row in rows if row["start"] == "gradient"]
+    positions = range(len(radii))
+    axes.plot(positions, highest, marker=MARKERS[0], color=COLOURS[0], label="highest of all ascents")
+    axes.plot(
+        positions,
+        from_gradient,
+        "--",
+        marker=MARKERS[1],
+        color=COLOURS[1],
+        label="from the gradient",
+        markersize=4,
+    )
+    axes.set_xticks(positions, [f"{radius:g}" for radius in radii])
     axes.set_ylim(bottom=0)
     axes.set(title="Highest rise found", xlabel="Distance from the weights", ylabel="Rise (nats)")
     axes.legend(loc="upper left")

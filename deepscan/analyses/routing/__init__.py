@@ -1,1 +1,1 @@
-"""How crops are routed through a network."""
+"""Analysis of the routing of crops through a network."""

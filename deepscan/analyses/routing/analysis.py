@@ -1,4 +1,4 @@
-"""How crops are routed: exits, tokens and experts of DFD-HR; what CoRIT's masks keep, layer by layer."""
+"""Routing of crops: exits, tokens and experts of DFD-HR; patches that CoRIT's masks keep in each layer."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from deepscan.analyses import ANALYSES
 from deepscan.analyses.analysis import Analysis, Cell, Findings, FloatArray, Subject
-from deepscan.analyses.crops import draw_crops, note_unread, open_network
+from deepscan.analyses.crops import draw_crops, note_unreadable, open_network
 from deepscan.analyses.routing.figure import draw_masks, draw_routes
-from deepscan.analyses.routing.routes import MIXTURES, Masks, Routes, follow, keep_rates, printed
+from deepscan.analyses.routing.routes import MIXTURES, Masks, Routes, keep_rates, printed, trace_routes
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.errors import UsageError
@@ -18,34 +18,34 @@ from deepscan.evaluation.scores import LABEL_NAMES
 @ANALYSES.register("routing")
 @dataclass(frozen=True)
 class RoutingAnalysis(Analysis):
-    """What a network does for one crop and not for another."""
+    """Routing that depends on the crop."""
 
     summary = (
-        "DFD-HR's exits, kept tokens and expert weights, or CoRIT's masks layer by layer, real against fake"
+        "exits, kept tokens and expert weights of DFD-HR, or masks of CoRIT by layer, for reals and fakes"
     )
     source = "DFD-HR, Fig. 5; supplement, Fig. A and Table D; CoRIT, Sec. IV-B; supplement, Sec. VIII"
 
-    def look(self, subject: Subject) -> Findings:
-        """Return what was routed where, by data set and label.
+    def run(self, subject: Subject) -> Findings:
+        """Return routing statistics by data set and label.
 
         Raises:
-            UsageError: The model routes nothing, or the crops lack a class.
-            MissingError: Crops, the model's `torch` file or a package are not there.
-            ContractError: That file does not fit.
+            UsageError: The model has no routing, or the crops lack a class.
+            MissingError: Crops, the model's `torch` file or a package are missing.
+            ContractError: The `torch` file does not match the network.
         """
         drawn, opened = draw_crops(subject), open_network(subject.card)
         network = opened.network
         if isinstance(network, DfdHrNetwork):
-            routes = follow(network, opened, drawn, subject.on_progress)
-            lines = (*note_unread(len(drawn), len(routes.depth)), *_lines_routes(routes, network))
+            routes = trace_routes(network, opened, drawn, subject.on_progress)
+            lines = (*note_unreadable(len(drawn), len(routes.depth)), *_lines_routes(routes, network))
             return Findings(_rows_routes(routes), draw_routes(routes, network.backbone.grid), lines)
         if isinstance(network, CoritNetwork):
             masks = keep_rates(network, opened, drawn, subject.on_progress)
-            lines = (*note_unread(len(drawn), len(masks.rates)), *_lines_masks(masks, network))
+            lines = (*note_unreadable(len(drawn), len(masks.rates)), *_lines_masks(masks, network))
             return Findings(_rows_masks(masks), draw_masks(masks, network.backbone.grid), lines)
         raise UsageError(
-            f"model {subject.card.name!r} of method {subject.card.method} sends every crop the same way",
-            "name a model of dfd-hr or corit; or analyse attention",
+            f"model {subject.card.name!r} of method {subject.card.method} has no routing",
+            "choose a model of dfd-hr or corit, or analyse attention",
         )
 
 
@@ -75,18 +75,20 @@ def _rows_routes(routes: Routes) -> list[dict[str, Cell]]:
             share = float((routes.depth[chosen] == depth).mean())
             rows.append(_row("exit", part, crops, depth, "share of crops", share))
         for order, block in enumerate(routes.routed):
-            there = chosen & routes.alive[:, block]
-            if there.any():
-                share = float(routes.kept[there, order].mean())
-                rows.append(_row("kept", part, int(there.sum()), block + 1, "share of patches", share))
+            reached = chosen & routes.alive[:, block]
+            if reached.any():
+                share = float(routes.kept[reached, order].mean())
+                rows.append(_row("kept", part, int(reached.sum()), block + 1, "share of patches", share))
         for block in range(blocks if count else 0):
-            there = chosen & routes.alive[:, block]
-            if there.any():
-                means = routes.experts[there, block].mean(axis=0)
-                for which, values in (*zip(MIXTURES, means, strict=True), ("mean", means.mean(axis=0))):
+            reached = chosen & routes.alive[:, block]
+            if reached.any():
+                means = routes.experts[reached, block].mean(axis=0)
+                for mixture, values in (*zip(MIXTURES, means, strict=True), ("mean", means.mean(axis=0))):
                     for expert, value in enumerate(values.tolist(), 1):
-                        row = _row("expert", part, int(there.sum()), block + 1, f"{which} {expert}", value)
-                        if which == "mean" and block == routes.routed[0]:
+                        row = _row(
+                            "expert", part, int(reached.sum()), block + 1, f"{mixture} {expert}", value
+                        )
+                        if mixture == "mean" and block == routes.routed[0]:
                             row["paper"] = printed(name, label, expert)
                         rows.append(row)
     return rows
@@ -106,42 +108,42 @@ def _lines_routes(routes: Routes, network: DfdHrNetwork) -> list[str]:
     blocks, lines = routes.alive.shape[1], []
     by_label = [routes.crops.labels == label for label in (0, 1)]
     if network.settings.routed == "split":
-        lines.append("only tiles are routed in this model; what is looked at is the way of whole crops")
+        lines.append("this model routes tiles only; the results are for whole crops")
     if network.settings.pruning:
         real, fake = (float(routes.depth[rows].mean()) for rows in by_label)
         lines.append(
-            f"mean depth {real:.2f} of {blocks} blocks on reals, {fake:.2f} on fakes; in the paper reals "
-            "leave earlier (supplement, Fig. A, no numbers printed)"
+            f"mean depth {real:.2f} of {blocks} blocks on reals, {fake:.2f} on fakes; in the paper, reals "
+            "exit earlier (supplement, Fig. A, without numbers)"
         )
     else:
-        lines.append("this model lets nobody leave early: layer pruning is off")
+        lines.append("no crop exits early: layer pruning is off in this model")
     first = routes.routed[0]
-    there = [rows & routes.alive[:, first] for rows in by_label]
+    reached = [rows & routes.alive[:, first] for rows in by_label]
     if network.settings.selection == "none":
-        lines.append("this model keeps all tokens: token selection is off")
-    elif all(rows.any() for rows in there):
-        real, fake = (float(routes.kept[rows, 0].mean()) for rows in there)
-        lines.append(f"layer {first + 1} works on {real:.1%} of the patches of reals, {fake:.1%} of fakes")
-    if routes.experts.shape[3] and all(rows.any() for rows in there):
+        lines.append("all tokens are kept: token selection is off in this model")
+    elif all(rows.any() for rows in reached):
+        real, fake = (float(routes.kept[rows, 0].mean()) for rows in reached)
+        lines.append(f"layer {first + 1} keeps {real:.1%} of the patches of reals, {fake:.1%} of fakes")
+    if routes.experts.shape[3] and all(rows.any() for rows in reached):
         lines.append(
-            f"expert weights at layer {first + 1}, the first that is routed, in percent: "
+            f"expert weights at layer {first + 1}, the first routed one, in percent: "
             + "; ".join(
                 f"{label} {_percents(routes.experts[rows, first].mean(axis=(0, 1)))}"
-                for label, rows in zip(LABEL_NAMES, there, strict=True)
+                for label, rows in zip(LABEL_NAMES, reached, strict=True)
             )
         )
-        theirs = {
+        printed_weights = {
             label: np.array([float(printed("Celeb-DF-v2", label, expert)) for expert in range(1, 5)])
             for label in LABEL_NAMES
         }
-        shown = "; ".join(f"{label} {_percents(weights)}" for label, weights in theirs.items())
+        shown = "; ".join(f"{label} {_percents(weights)}" for label, weights in printed_weights.items())
         lines.append(f"the paper, layer 21 of 24 on Celeb-DF-v2 (Table D): {shown}")
     return lines
 
 
 def _lines_masks(masks: Masks, network: CoritNetwork) -> list[str]:
     if not network.rrm:
-        return ["this model keeps whole regions: the refinement of masks is off"]
+        return ["whole regions are kept: mask refinement is off in this model"]
     lines = []
     for index, region in enumerate(masks.regions):
         ends = [
@@ -153,8 +155,8 @@ def _lines_masks(masks: Masks, network: CoritNetwork) -> list[str]:
         lines.append(f"kept of the {region}: {', '.join(ends)}")
     return [
         *lines,
-        "the paper prints no keep rate; of its 24 layers the first and the last four drop most (supplement, "
-        "Sec. VIII)",
+        "the paper prints no keep rates; of its 24 layers, the first and the last four drop most patches "
+        "(supplement, Sec. VIII)",
     ]
 
 

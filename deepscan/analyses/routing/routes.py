@@ -1,4 +1,4 @@
-"""The ways that crops take through a network's routed blocks and masks."""
+"""Routes of crops through a network's routed blocks and masks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepscan.analyses.analysis import Cell, FloatArray
-from deepscan.analyses.crops import DrawnCrop, OpenNetwork, note_unread, read_batches
+from deepscan.analyses.crops import DrawnCrop, OpenNetwork, note_unreadable, read_batches
 from deepscan.detectors.corit import CoritNetwork
 from deepscan.detectors.dfd_hr import DfdHrNetwork
 from deepscan.detectors.dfd_hr_routing import Branch
@@ -19,19 +19,19 @@ from deepscan.evaluation.tables import load_tables, paper_table
 from deepscan.faces.regions import REGIONS
 from deepscan.progress import OnProgress
 
-#: A block's two mixtures of adapters, in their order.
+#: The two mixtures of adapters of a block, in order.
 MIXTURES = ("attention", "mlp")
-#: Regions as people call them.
+#: Regions -> common names.
 NAMES = dict(zip(REGIONS, ("foreground", "boundary", "background"), strict=True))
 PAPER = "dfd-hr-gate-weights"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CropSets:
-    """Which crops were looked at.
+    """Data set and label of the analysed crops.
 
     Attributes:
-        sets: Name of each one's data set, shape (N,).
+        sets: Name of the data set of each crop, shape (N,).
         labels: 0 for real, 1 for fake, shape (N,).
     """
 
@@ -39,28 +39,28 @@ class CropSets:
     labels: NDArray[np.int64]
 
     def parts(self) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-        """Yield name, label and rows of each data set and label, then of all data sets if there are more."""
+        """Yield name, label and row mask of each data set and label, then of all data sets together."""
         names = list(dict.fromkeys(self.sets.tolist()))
         for name in [*names, *["all"] * (len(names) > 1)]:
-            own = self.sets == name if name != "all" else np.ones(len(self.sets), dtype=bool)
+            of_set = self.sets == name if name != "all" else np.ones(len(self.sets), dtype=bool)
             for label in (0, 1):
-                rows = own & (self.labels == label)
+                rows = of_set & (self.labels == label)
                 if rows.any():
                     yield name, LABEL_NAMES[label], rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Routes:
-    """The routes of N crops through a backbone of L blocks, m of them routed.
+    """The routes of N crops through a backbone of L blocks, of which m are routed.
 
     Attributes:
-        crops: Which crops.
-        depth: Blocks that each went through, shape (N,).
-        kept: Whether a routed block worked on a patch, shape (N, m, P); nowhere for a crop that had left.
-        alive: Whether a crop went through a block, shape (N, L).
-        experts: Weight of each of E experts, mean over the tokens that a mixture saw, shape (N, L, 2, E); NaN
-            for a crop that had left; E is 0 without experts.
-        routed: Numbers of the routed blocks, from 0.
+        crops: The crops.
+        depth: Number of blocks that each crop passed, shape (N,).
+        kept: Whether a routed block processed a patch, shape (N, m, P); False after the exit of a crop.
+        alive: Whether a crop passed a block, shape (N, L).
+        experts: Weight of each of E experts, mean over the tokens of a mixture, shape (N, L, 2, E); NaN after
+            the exit of a crop; E is 0 without experts.
+        routed: Indices of the routed blocks.
     """
 
     crops: CropSets
@@ -73,13 +73,13 @@ class Routes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:
-    """What the masks of L layers keep of N crops' K regions.
+    """The patches that the masks of L layers keep in the K regions of N crops.
 
     Attributes:
-        crops: Which crops.
-        rates: Share of each region's patches that is kept, shape (N, L, K); of the whole crop's, where the
-            region is empty and the crop stands for it.
-        kept_share: Share of the layers in which a patch is in a mask, shape (N, P).
+        crops: The crops.
+        rates: Kept share of each region's patches, shape (N, L, K); an empty region is replaced by the whole
+            crop.
+        kept_share: Share of the layers whose masks have a patch, shape (N, P).
         regions: Names of the regions.
     """
 
@@ -90,51 +90,51 @@ class Masks:
 
 
 @contextmanager
-def noting_weights(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
-    """Note what the mixtures of a branch weigh: (block, mixture) -> weights of its last call, (B, N, E)."""
-    noted: dict[tuple[int, int], Tensor] = {}
+def record_weights(branch: Branch) -> Iterator[dict[tuple[int, int], Tensor]]:
+    """Record the weights of a branch's mixtures: (block, mixture) -> weights of the last call, (B, N, E)."""
+    recorded: dict[tuple[int, int], Tensor] = {}
 
-    def note(place: tuple[int, int]) -> Callable[..., None]:
+    def make_hook(key: tuple[int, int]) -> Callable[..., None]:
         def hook(mixture: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            # Nothing is noisy in evaluation: these are the weights that the mixture then works with.
-            noted[place] = mixture.gate_weights(inputs[0])  # type: ignore[operator]
+            # Gating has no noise in evaluation mode, so these are the weights that the mixture uses.
+            recorded[key] = mixture.gate_weights(inputs[0])  # type: ignore[operator]
 
         return hook
 
     handles = [
-        mixture.register_forward_pre_hook(note((block, which)))
+        mixture.register_forward_pre_hook(make_hook((block, mixture_index)))
         for block, pair in enumerate(branch.adapters)
-        for which, mixture in enumerate(pair.children())
+        for mixture_index, mixture in enumerate(pair.children())
     ]
     try:
-        yield noted
+        yield recorded
     finally:
         for handle in handles:
             handle.remove()
 
 
 @torch.no_grad()
-def follow(
+def trace_routes(
     network: DfdHrNetwork,
     opened: OpenNetwork,
     drawn: Sequence[DrawnCrop],
     on_progress: OnProgress | None = None,
 ) -> Routes:
-    """Return the routes of whole crops, which are those that the paper's figures are of."""
+    """Return the routes of whole crops, as in the paper's figures."""
     seen: list[DrawnCrop] = []
     depth, kept, alive, experts = [], [], [], []
     blocks, routed = network.backbone.depth, network.branch.routed
-    with noting_weights(network.branch) as noted:
+    with record_weights(network.branch) as recorded:
         for crops, pixels in read_batches(drawn, on_progress=on_progress):
-            noted.clear()
+            recorded.clear()
             passage = network.run_global(opened.prepare(pixels)["crops"])
             seen += crops
             depth.append(passage.depth.double().cpu().numpy())
             kept.append(passage.kept.cpu().numpy() > 0)
             alive.append(_alive(depth[-1], blocks, routed))
-            experts.append(_experts(noted, alive[-1], network.settings.experts))
+            experts.append(_experts(recorded, alive[-1], network.settings.experts))
     if not seen:
-        note_unread(len(drawn), 0)
+        note_unreadable(len(drawn), 0)
     return Routes(
         _sets_of(seen),
         np.concatenate(depth),
@@ -152,7 +152,7 @@ def keep_rates(
     drawn: Sequence[DrawnCrop],
     on_progress: OnProgress | None = None,
 ) -> Masks:
-    """Return what the masks keep.
+    """Return the patches that the masks keep.
 
     Raises:
         UsageError: The network has no masks.
@@ -165,7 +165,7 @@ def keep_rates(
         rates.append((masks.sum(dim=3) / regions.sum(dim=2)).transpose(0, 1).double().cpu().numpy())
         kept_share.append(masks.amax(dim=2).mean(dim=0).double().cpu().numpy())
     if not seen:
-        note_unread(len(drawn), 0)
+        note_unreadable(len(drawn), 0)
     names = tuple(NAMES[REGIONS[index]] for index in network.chosen)
     return Masks(_sets_of(seen), np.concatenate(rates), np.concatenate(kept_share), names)
 
@@ -175,23 +175,23 @@ def _sets_of(crops: Sequence[DrawnCrop]) -> CropSets:
 
 
 def _alive(depth: FloatArray, blocks: int, routed: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which crops went through which block: who has left a routed block enters no later one."""
+    """Return which crops passed which block: after its exit, a crop passes no later block."""
     alive = np.ones((len(depth), blocks), dtype=bool)
     for order, block in enumerate(routed):
         alive[:, block] = depth - (blocks - len(routed)) > order
     return alive
 
 
-def _experts(noted: dict[tuple[int, int], Tensor], alive: NDArray[np.bool_], count: int) -> FloatArray:
-    """Return the experts' mean weights by crop, block and mixture, of what crops that had not left gave."""
-    found = np.full((*alive.shape, len(MIXTURES), count), np.nan)
-    for (block, which), weights in noted.items():
-        found[alive[:, block], block, which] = weights.double().mean(dim=1).cpu().numpy()
-    return found
+def _experts(recorded: dict[tuple[int, int], Tensor], alive: NDArray[np.bool_], count: int) -> FloatArray:
+    """Return the mean expert weights by crop, block and mixture, NaN after the exit of a crop."""
+    weights_by_crop = np.full((*alive.shape, len(MIXTURES), count), np.nan)
+    for (block, mixture_index), weights in recorded.items():
+        weights_by_crop[alive[:, block], block, mixture_index] = weights.double().mean(dim=1).cpu().numpy()
+    return weights_by_crop
 
 
 def printed(dataset: str, label: str, expert: int) -> Cell:
-    """Return the weight that the paper prints for an expert on a data set, "" where it prints none."""
+    """Return the weight that the paper prints for an expert on a data set, or ""."""
     table = paper_table(PAPER)
     names = {
         column: name
