@@ -1,10 +1,10 @@
-"""Makes the sample videos from two public-domain portraits that installed packages carry.
+"""Create the sample videos from two public-domain portraits in installed packages.
 
 usage: make samples            (or: python sample_videos/make.py [FOLDER])
 
-The portraits are the astronaut of scikit-image (NASA) and the Hopper portrait of matplotlib (US Navy). The
-pictures are moved, lit and compressed like clips; every random choice is seeded, so that the frames are the
-same each time (the files may differ by the version of the encoder).
+The portraits are the astronaut of scikit-image (NASA) and the Hopper portrait of matplotlib (US Navy).
+Movement, light, noise and compression imitate real clips. Every random choice is seeded, so the frames are
+the same each time; the files may differ with the version of the encoder.
 """
 
 import sys
@@ -24,24 +24,24 @@ from deepscan.media.frames import Image
 FPS = 25
 FRAMES = 100
 SIZE = (640, 480)
-#: Constant rate factor of the encoder: about what a phone's messenger leaves of a clip.
+#: Constant rate factor of the encoder: about the quality of a clip sent by a messenger.
 CRF = 26
 
 Points = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 def main(folder: Path) -> None:
-    """Write every sample into a folder."""
+    """Write all sample videos to a folder."""
     astronaut, hopper = portraits()
     finder = Mtcnn("exact")
     (astronaut_face,), (hopper_face,) = finder.detect([astronaut, hopper])
     swapped = swap(hopper, hopper_face.landmarks, astronaut, astronaut_face.landmarks)
-    shuttle = astronaut[:260, 300:]  # the model of a shuttle and a shoulder, no face
+    shuttle = astronaut[:260, 300:]  # a model of a shuttle and a shoulder
     samples: dict[str, Callable[[], Iterator[Image]]] = {
         "real_astronaut": lambda: handheld(astronaut, seed=1),
         "real_hopper": lambda: handheld(hopper, seed=2),
         "swapped": lambda: handheld(swapped, seed=1),
-        "two_persons": lambda: beside(handheld(astronaut, seed=3), handheld(hopper, seed=4)),
+        "two_persons": lambda: side_by_side(handheld(astronaut, seed=3), handheld(hopper, seed=4)),
         "no_face": lambda: handheld(shuttle, seed=5),
     }
     for name, frames in samples.items():
@@ -59,17 +59,18 @@ def portraits() -> tuple[Image, Image]:
 
 
 def read(file: Traversable) -> Image:
-    """Return a picture that an installed package carries, RGB, uint8."""
+    """Read a picture from an installed package, RGB, uint8."""
     picture = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None, f"{file} is no picture"
+    assert picture is not None, f"{file} is not a picture"
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def swap(source: Image, source_points: Points, target: Image, target_points: Points) -> Image:
-    """Return the target with the source's face in place of its own.
+    """Replace the target's face with the source's.
 
     The source is warped so that the five landmarks agree, and its inner face, an ellipse from the brows to
-    below the mouth, is cloned in seamlessly: gradients from the source, the border's colour from the target.
+    below the mouth, is pasted with seamless cloning: gradients of the source,
+    border colours of the target.
     """
     matrix, _ = cv2.estimateAffine2D(source_points, target_points, method=cv2.LMEDS)
     height, width = target.shape[:2]
@@ -78,20 +79,20 @@ def swap(source: Image, source_points: Points, target: Image, target_points: Poi
     )
     eyes = target_points[:2].mean(axis=0)
     mouth = target_points[3:].mean(axis=0)
-    apart = float(np.linalg.norm(target_points[1] - target_points[0]))
+    eye_distance = float(np.linalg.norm(target_points[1] - target_points[0]))
     tilt = float(np.degrees(np.arctan2(*(target_points[1] - target_points[0])[::-1])))
     middle = tuple(round(value) for value in (eyes + mouth) / 2)
-    axes = (int(apart * 0.95), int(np.linalg.norm(mouth - eyes) * 1.15))
+    axes = (int(eye_distance * 0.95), int(np.linalg.norm(mouth - eyes) * 1.15))
     mask = np.zeros((height, width), np.uint8)
     cv2.ellipse(mask, middle, axes, tilt, 0, 360, 255, -1)
     left, top, wide, high = cv2.boundingRect(mask)
-    # seamlessClone centres the mask's bounding box on the point that it is given.
+    # seamlessClone centres the mask's bounding box on the given point.
     centre = (left + wide // 2, top + high // 2)
     return np.asarray(cv2.seamlessClone(warped, target, mask, centre, cv2.NORMAL_CLONE))
 
 
 def handheld(picture: Image, seed: int) -> Iterator[Image]:
-    """Yield frames of a camera held before a picture: it sways, its zoom breathes, the light changes."""
+    """Yield frames as from a handheld camera in front of a picture; position, zoom and light vary."""
     random = np.random.default_rng(seed)
     phases = random.uniform(0, 2 * np.pi, 6)
     height, width = picture.shape[:2]
@@ -111,15 +112,15 @@ def handheld(picture: Image, seed: int) -> Iterator[Image]:
         yield np.clip(frame * light + noise, 0, 255).astype(np.uint8)
 
 
-def beside(left: Iterator[Image], right: Iterator[Image]) -> Iterator[Image]:
-    """Yield frames with the middle of two clips side by side."""
+def side_by_side(left: Iterator[Image], right: Iterator[Image]) -> Iterator[Image]:
+    """Yield frames with the middles of two clips side by side."""
     quarter = SIZE[0] // 4
-    for one, other in zip(left, right, strict=True):
-        yield np.hstack([one[:, quarter:-quarter], other[:, quarter:-quarter]])
+    for left_frame, right_frame in zip(left, right, strict=True):
+        yield np.hstack([left_frame[:, quarter:-quarter], right_frame[:, quarter:-quarter]])
 
 
 def encode(frames: Iterator[Image], path: Path) -> None:
-    """Write frames as H.264 in MP4, playable while it loads."""
+    """Write frames as H.264 to an MP4 file that can play while it loads."""
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(FPS), options={"crf": str(CRF), "preset": "slow"}

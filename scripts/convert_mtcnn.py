@@ -1,7 +1,7 @@
-"""Convert facenet-pytorch's three MTCNN nets to ONNX, with the card and notice that ship beside them.
+"""Convert facenet-pytorch's three MTCNN nets to ONNX, with the card and notice that ship with them.
 
 Run once in a checkout with the `torch` extra: python scripts/convert_mtcnn.py
-Two runs write the same bytes: the graphs are put together here, node by node, not by an exporter.
+Two runs write the same bytes: the graphs are built here, node by node, not by an exporter.
 """
 
 import argparse
@@ -22,9 +22,9 @@ Weights = Mapping[str, NDArray[np.float32]]
 Doubles = NDArray[np.float64]
 
 SOURCE = "facenet-pytorch"
-# Not above what older releases of ONNX Runtime and TensorRT read.
+# Versions that older releases of ONNX Runtime and TensorRT can read.
 OPSET, IR_VERSION = 13, 7
-#: ONNX Runtime keeps channels in blocks of as many, where a layer has no others left over.
+#: ONNX Runtime stores channels in blocks of this size if their number is a multiple of it.
 LANES = 16
 
 
@@ -32,16 +32,16 @@ LANES = 16
 class Graph:
     """An ONNX graph under construction; nodes are appended to the end of its trunk.
 
-    ONNX Runtime needs more time for a PReLU than for the convolution before it, and takes the pixels out of
-    their blocks for it and back. Therefore each is written with what needs neither (see `rectify` and
-    `rectify_and_pool`): the same function, in a third to a half of the time.
+    ONNX Runtime needs more time for a PReLU than for the convolution before it, and converts the blocked
+    layout to plain and back for it. Each PReLU is therefore expressed with other operations (see `rectify`
+    and `rectify_and_pool`): the same function in a third to a half of the time.
 
     Attributes:
-        weights: Parameter name -> values, as in the torch module's state.
+        weights: Parameter name -> values, from the torch module's state.
         trunk: Name of the tensor that the next layer reads.
-        signs: 1 or -1 for each of its channels: -1 where it holds the channel's negative.
-        nodes: In the order of computing.
-        constants: What they read beside the trunk.
+        signs: 1 or -1 for each channel of the trunk; -1 if it contains the channel's negative.
+        nodes: The nodes in order of execution.
+        constants: The nodes' inputs other than the trunk.
     """
 
     weights: Weights
@@ -51,7 +51,7 @@ class Graph:
     constants: list[TensorProto] = field(default_factory=list)
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Keep values in the model under that name, as float32, and return the name."""
+        """Add values to the model under a name, as float32, and return the name."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
         return name
 
@@ -75,10 +75,10 @@ class Graph:
         return self.add("Conv", name, *inputs, kernel_shape=list(kernel.shape[2:]), group=groups)
 
     def layer(self, k: int, pool: int = 0) -> None:
-        """Append the k-th convolution, its PReLU and, where a side is given, a max pooling of stride 2.
+        """Append the k-th convolution, its PReLU and, unless `pool` is 0, a max pooling of that size.
 
-        The first one takes pixels (n, h, w, 3) in 0..255; that the nets see (pixel - 127.5) / 128 is in its
-        kernel.
+        The first one takes pixels (n, h, w, 3) in 0..255; the normalisation (pixel - 127.5) / 128 is folded
+        into its kernel and bias.
         """
         kernel, bias = self.parameters(f"conv{k}")
         slope = self.weights[f"prelu{k}.weight"].astype(np.float64)
@@ -106,10 +106,10 @@ class Graph:
         self.add("Add", f"prelu{k}", plain)
 
     def rectify_and_pool(self, k: int, kernel: Doubles, bias: Doubles, slope: Doubles, side: int) -> None:
-        """Append a convolution, a max pooling and, behind it where there is less to do, the PReLU.
+        """Append a convolution, a max pooling and then the PReLU, which has fewer values to process there.
 
-        With a slope a >= 0, PReLU rises and may as well come after the pooling. With a < 0 it is the larger
-        one of y and a y; both are pooled, and of the two maxima p and q the larger is q + max(0, p - q).
+        With a slope a >= 0, PReLU is monotonic and can follow the pooling. With a < 0 it is max(y, a y); both
+        are pooled, and the larger one of the two maxima p and q is q + max(0, p - q).
         """
         falling = np.flatnonzero(slope < 0)
         count = len(slope)
@@ -134,7 +134,7 @@ class Graph:
         self.add("Add", f"prelu{k}", plain)
 
     def pool(self, name: str, side: int) -> str:
-        """Append a max pooling of stride 2 that keeps a last window reaching past the edge."""
+        """Append a max pooling of stride 2 that keeps a last window beyond the edge."""
         return self.add("MaxPool", name, kernel_shape=[side, side], strides=[2, 2], ceil_mode=1)
 
     def dense(self, k: int, planes: tuple[int, int, int]) -> None:
@@ -173,7 +173,7 @@ class Graph:
 
         Args:
             name: Name of the graph.
-            height: Side of the input in pixels, or a name for any.
+            height: Side of the input in pixels, or the name of a dynamic dimension.
             outputs: Tensor -> its shape.
         """
         width = "width" if height == "height" else height
@@ -197,8 +197,8 @@ class Graph:
 def pnet(weights: Weights) -> ModelProto:
     """Return P-Net: pixels (n, h, w, 3) -> map (n, 5, ceil((h - 2) / 2) - 4, ...).
 
-    The map's first plane is the log-odds of a face, the other four are the offsets: one convolution, and what
-    the few windows need that pass is computed for those.
+    The map's first plane contains the log-odds of a face, the other four the offsets. One convolution
+    computes them all; the probabilities are computed later, only for the few windows that pass.
     """
     graph = Graph(weights)
     graph.layer(1, pool=2)
@@ -234,7 +234,7 @@ def onet(weights: Weights) -> ModelProto:
 
 
 def read_weights(name: str) -> Weights:
-    """Return one net's parameters from the installed facenet-pytorch, without running its code."""
+    """Read the parameters of one net from the installed facenet-pytorch, without running its code."""
     import torch
 
     path = distribution(SOURCE).locate_file(f"facenet_pytorch/data/{name}.pt")
@@ -243,7 +243,7 @@ def read_weights(name: str) -> Weights:
 
 
 def card(folder: Path, names: tuple[str, ...], version: str) -> ModelCard:
-    """Return the card of the converted nets, their hashes taken from the files written."""
+    """Return the card of the converted nets, with the hashes of the written files."""
     return ModelCard(
         folder=folder,
         name="mtcnn",
@@ -268,10 +268,10 @@ def card(folder: Path, names: tuple[str, ...], version: str) -> ModelCard:
 
 
 def notice(version: str) -> str:
-    """Return the text of NOTICE: whose weights these are, and their licence as the package states it."""
-    stated = distribution(SOURCE).read_text("LICENSE.md") or distribution(SOURCE).read_text("LICENSE")
-    if not stated:
-        raise SystemExit(f"error: the installed {SOURCE} carries no licence text")
+    """Return the text of NOTICE: the origin of the weights, and their licence text from the package."""
+    licence = distribution(SOURCE).read_text("LICENSE.md") or distribution(SOURCE).read_text("LICENSE")
+    if not licence:
+        raise SystemExit(f"error: the installed {SOURCE} has no licence text")
     origin = (
         f"pnet.onnx, rnet.onnx and onet.onnx hold the weights of the MTCNN networks in {SOURCE} {version}\n"
         "(https://github.com/timesler/facenet-pytorch), in another file format. There they were taken from\n"
@@ -279,7 +279,7 @@ def notice(version: str) -> str:
         "them from https://github.com/kpzhang93/MTCNN_face_detection_alignment (MIT, Copyright (c) 2016\n"
         f"Kaipeng Zhang). All three are under the MIT License; {SOURCE} states it as follows:\n"
     )
-    return f"{origin}\n{stated.strip()}\n"
+    return f"{origin}\n{licence.strip()}\n"
 
 
 def main() -> None:

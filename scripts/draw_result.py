@@ -1,4 +1,4 @@
-"""Draws the README's picture: the table of a scan of the sample videos, as a terminal shows it.
+"""Draw the picture in the README: the table of a scan of the sample videos, as in a terminal.
 
 usage: python scripts/draw_result.py [FILE.svg]
 """
@@ -36,17 +36,17 @@ def main(picture: Path) -> None:
         run_scan(collect([str(SAMPLES)]).paths, ScanOptions(model=DEFAULT_MODEL), output)
         (model,) = run_detectors(runfile.read(output.run)).items()
         rows = [summarise_record(record) for _, _, record in read_journal(output.journal)]
-    with Path("/dev/null").open("w") as nowhere:
-        console = Console(record=True, width=WIDTH, force_terminal=True, file=nowhere)
+    with Path("/dev/null").open("w") as sink:
+        console = Console(record=True, width=WIDTH, force_terminal=True, file=sink)
         console.print("[bold]$[/] deepscan scan sample_videos\n")
         calibration = Calibration.from_json(model[1]["calibration"])
-        # As it looks from the folder that the command is typed in.
+        # The table shows paths relative to the folder in which the command runs.
         with chdir(SAMPLES.parent):
             table = scan_table(rows, WIDTH, calibration=calibration)
         for part in (table, "", *wrap(about_model(*model), WIDTH)):
             console.print(part, soft_wrap=True, highlight=False)
         svg = console.export_svg(title="deepscan")
-    # The reader's own fonts will do: a page must not fetch any.
+    # Use the reader's fonts: the page must not download any.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
-"""Patterns without a face that a face finder looks at: textures, signs, and what has two dots above a third.
+"""Synthetic patterns without a face: textures, signs, and things with two dots above a third.
 
-`TRAINED` are for training the face filter, `HELD_OUT` for measuring it on kinds that it has never seen.
+`TRAINED` are for training the face filter, `HELD_OUT` for measuring it on kinds that it was not trained on.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Plane = NDArray[np.float32]
 
 
 def checks(rng: Generator) -> Plane:
-    """Return a chessboard or a checked cloth, turned a little."""
+    """Return a chessboard or a checked cloth, slightly rotated."""
     x, y = _turned(rng)
     across, down = rng.uniform(8, 40, 2)
     first, second = np.sin(x * np.pi / across) > 0, np.sin(y * np.pi / down) > 0
@@ -29,7 +29,7 @@ def checks(rng: Generator) -> Plane:
 
 
 def stripes(rng: Generator) -> Plane:
-    """Return stripes of a few widths laid over each other, as of blinds or a shirt."""
+    """Return overlaid stripes of a few widths, as of blinds or a shirt."""
     plane = np.zeros((SIDE, SIDE), np.float32)
     for _ in range(rng.integers(1, 4)):
         x, _y = _turned(rng, np.pi)
@@ -69,7 +69,7 @@ def shadows(rng: Generator) -> Plane:
 
 
 def foliage(rng: Generator) -> Plane:
-    """Return leaves over leaves, the further the smaller and darker."""
+    """Return layers of leaves; the further ones are smaller and darker."""
     plane = np.zeros((SIDE, SIDE), np.float32)
     for layer in range(4):
         for _ in range(90):
@@ -82,7 +82,7 @@ def foliage(rng: Generator) -> Plane:
 
 def text(rng: Generator) -> Plane:
     """Return lines of letters in several sizes."""
-    letters_on = np.full((SIDE, SIDE), 255, np.uint8)
+    canvas = np.full((SIDE, SIDE), 255, np.uint8)
     y = 0
     while y < SIDE:
         size = rng.uniform(0.4, 3)
@@ -90,8 +90,8 @@ def text(rng: Generator) -> Plane:
         letters = "".join(chr(c) for c in rng.integers(33, 127, 24))
         font, thick = int(rng.integers(0, 8)), int(rng.integers(1, 5))
         place = (int(rng.integers(-40, 10)), y)
-        cv2.putText(letters_on, letters, place, font, size, 0, thick, cv2.LINE_AA)
-    return np.asarray(letters_on, np.float32) / np.float32(255)
+        cv2.putText(canvas, letters, place, font, size, 0, thick, cv2.LINE_AA)
+    return np.asarray(canvas, np.float32) / np.float32(255)
 
 
 def rings(rng: Generator) -> Plane:
@@ -107,7 +107,7 @@ def rings(rng: Generator) -> Plane:
 
 
 def sockets(rng: Generator) -> Plane:
-    """Return things with two dots above one or a bar: sockets, cars from the front, knobs of a cupboard."""
+    """Return things with two dots above a dot or bar: sockets, cars from the front, knobs of a cupboard."""
     plane = 0.5 + rng.uniform(0.05, 0.5) * clouds(rng)
     for _ in range(rng.integers(2, 6)):
         x, y = rng.integers(30, SIDE - 30, 2)
@@ -145,7 +145,7 @@ def shelves(rng: Generator) -> Plane:
 
 
 def windows(rng: Generator) -> Plane:
-    """Return a front of a house: rows of windows with bars, some lit."""
+    """Return the front of a house: rows of windows with bars, some lit."""
     plane = np.full((SIDE, SIDE), rng.uniform(0.4, 0.9), np.float32) * (0.8 + 0.2 * clouds(rng))
     step_x, step_y = rng.integers(26, 80, 2)
     for y in range(int(rng.integers(0, 20)), SIDE, int(step_y)):
@@ -158,12 +158,12 @@ def windows(rng: Generator) -> Plane:
 
 
 def mosaic(rng: Generator) -> Plane:
-    """Return cells about random points: stones, scales, crackled paint."""
+    """Return Voronoi cells of random points: stones, scales, crackled paint."""
     points = rng.uniform(0, SIDE, (int(rng.integers(25, 160)), 2))
     grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1)
-    apart, nearest = cKDTree(points).query(grid, k=2)
+    distances, nearest = cKDTree(points).query(grid, k=2)
     shade = rng.uniform(0.2, 1, len(points))[nearest[..., 0]]
-    edge = np.clip((apart[..., 1] - apart[..., 0]) / rng.uniform(1, 8), 0, 1)
+    edge = np.clip((distances[..., 1] - distances[..., 0]) / rng.uniform(1, 8), 0, 1)
     plane: Plane = (shade * edge).astype(np.float32)
     return plane
 
@@ -176,20 +176,20 @@ def waves(rng: Generator) -> Plane:
 
 
 TRAINED: dict[str, Callable[[Generator], Plane]] = {
-    made.__name__: made
-    for made in (checks, stripes, woven, clouds, shadows, foliage, text, rings, sockets, shelves)
+    draw.__name__: draw
+    for draw in (checks, stripes, woven, clouds, shadows, foliage, text, rings, sockets, shelves)
 }
-HELD_OUT: dict[str, Callable[[Generator], Plane]] = {made.__name__: made for made in (windows, mosaic, waves)}
+HELD_OUT: dict[str, Callable[[Generator], Plane]] = {draw.__name__: draw for draw in (windows, mosaic, waves)}
 
 
 def pattern(name: str, rng: Generator) -> Image:
-    """Return a pattern as a camera would see it, RGB, shape (SIDE, SIDE, 3), uint8.
+    """Return a pattern as from a camera, RGB, shape (SIDE, SIDE, 3), uint8.
 
-    In two colours, often those of skin, lit from one side, seen aslant, blurred and noisy.
+    It has two colours, often skin colours, light from one side, a slight perspective, blur and noise.
 
     Args:
         name: A key of `TRAINED` or `HELD_OUT`.
-        rng: Draws everything.
+        rng: Source of all random choices.
     """
     plane = (TRAINED | HELD_OUT)[name](rng)
     low, high = (_skin(rng) if rng.random() < 0.6 else rng.uniform(0, 255, 3) for _ in range(2))
@@ -198,11 +198,11 @@ def pattern(name: str, rng: Generator) -> Image:
     light = rng.uniform(-0.4, 0.4, 2)
     image = image * (1 + light[0] * x + light[1] * y)[..., None]
     corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]], np.float32)
-    moved = corners + rng.normal(0, 0.06 * SIDE, corners.shape).astype(np.float32)
-    aslant = cv2.getPerspectiveTransform(corners, moved)
-    seen = cv2.warpPerspective(image, aslant, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
-    seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(0.2, 2))
-    noisy = seen + rng.normal(0, rng.uniform(0, 7), seen.shape)
+    shifted = corners + rng.normal(0, 0.06 * SIDE, corners.shape).astype(np.float32)
+    perspective = cv2.getPerspectiveTransform(corners, shifted)
+    view = cv2.warpPerspective(image, perspective, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+    view = cv2.GaussianBlur(view, (0, 0), rng.uniform(0.2, 2))
+    noisy = view + rng.normal(0, rng.uniform(0, 7), view.shape)
     return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
@@ -210,9 +210,9 @@ def _skin(rng: Generator) -> NDArray[np.float64]:
     return np.array([224, 172, 140]) * rng.uniform(0.35, 1.1) + rng.normal(0, 12, 3)
 
 
-def _turned(rng: Generator, most: float = 0.5) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _turned(rng: Generator, max_angle: float = 0.5) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     x, y = np.meshgrid(np.arange(SIDE, dtype=np.float64), np.arange(SIDE, dtype=np.float64))
-    angle = rng.uniform(-most, most)
+    angle = rng.uniform(-max_angle, max_angle)
     return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
 
 

@@ -1,11 +1,11 @@
-"""Trains the face filter, and writes it with its card: models/facefilter.
+"""Train the face filter, and write it with its card: models/facefilter.
 
 usage: python scripts/train_face_filter.py SAMPLES.npz [--out models/facefilter]     (minutes on one core)
 
-SAMPLES.npz is what `collect_face_filter.py` writes. The same data, versions and kind of machine give the same
-bytes, which the card names: those of the samples and of the network. The network sees an aligned crop of 48
-pixels and says how likely it shows a face. Its threshold refuses 0.4 % of the faces in `val`, which trained
-nothing; the rest of `val` measures it. Needs the `torch` extra.
+SAMPLES.npz comes from `collect_face_filter.py`. The same data, versions and kind of machine give the same
+bytes; the card has the hashes of the samples and of the network. The network takes an aligned crop of 48x48
+pixels and returns the probability of a face. Its threshold rejects 0.4 % of the faces in `val`, which is not
+used for training; the rest of `val` measures it. Requires the `torch` extra.
 """
 
 import argparse
@@ -24,31 +24,31 @@ from deepscan.cards import CARD, ModelCard, ModelFile, sha256_of
 from deepscan.faces.face_filter import CROP, FaceFilter
 from deepscan.versions import installed_version, libraries
 
-#: Of the samples, and what of it the network sees: their recipe has 1.5 where `CROP` has 1.25.
-SAMPLE_SIDE, SEEN = 72, 1.25 / 1.5
-#: Views of each sample, the first as a scan sees it; then steps on batches of them.
+#: Side of a sample in pixels; fraction of it that the network sees (scale 1.5 in its recipe, 1.25 in `CROP`).
+SAMPLE_SIDE, SEEN_FRACTION = 72, 1.25 / 1.5
+#: Augmented views of each sample, the first without augmentation; steps, batch size and learning rate.
 VIEWS, STEPS, BATCH, RATE = 12, 4000, 256, 2e-3
-#: Directions of gradients; pixels of a cell along a side, and of one for colour.
+#: Directions of gradients; side of a cell in pixels, and of a cell for colour.
 DIRECTIONS, CELL, PATCH = 8, 6, 12
 HIDDEN = (96, 32)
-#: What gives the network, from the folder with faces.csv on; and what its bytes depend on besides.
+#: The commands that create the network from the folder with faces.csv; the packages that affect its bytes.
 COMMAND = (
     "python scripts/collect_face_filter.py --data DATA --out SAMPLES.npz && "
     "python scripts/train_face_filter.py SAMPLES.npz"
 )
 PACKAGES = ("onnx", "scikit-image", "scikit-learn", "matplotlib")
-#: Share of the faces of `val` that may be refused.
-REFUSED = 0.004
-#: How much of an epoch is faces; the rest is of the other kinds, each as often as the root of its number.
+#: Share of the faces in `val` that the threshold rejects.
+REJECTED = 0.004
+#: Share of faces in a batch; the other kinds have weights in proportion to the square root of their number.
 FACES = 0.5
 
 Samples = dict[str, NDArray[Any]]
 
 
 class Gradients(nn.Module):
-    """What is seen of a crop: gradients by direction in cells, as of Dalal and Triggs 2005, light and colour.
+    """Features of a crop: histograms of gradients (Dalal and Triggs 2005), light and colour.
 
-    Nothing of it is trained: some thousand samples teach a network more from these than from pixels.
+    None of them is trained: from a few thousand samples, a network learns more with these than with pixels.
     """
 
     turned: Tensor
@@ -80,7 +80,7 @@ class Gradients(nn.Module):
 
 
 def perceptron(width: int) -> nn.Sequential:
-    """Return what is trained: features (n, width) -> log-odds of a face (n, 1)."""
+    """Return the trained part: features (n, width) -> log-odds of a face (n, 1)."""
     first, second = HIDDEN
     return nn.Sequential(
         nn.Dropout(0.1),
@@ -94,7 +94,7 @@ def perceptron(width: int) -> nn.Sequential:
 
 
 class Shipped(nn.Module):
-    """The network as it ships: from pixels to a probability."""
+    """The shipped network: from pixels to a probability."""
 
     def __init__(self, trained: nn.Module) -> None:
         super().__init__()
@@ -106,39 +106,39 @@ class Shipped(nn.Module):
         return torch.sigmoid(odds[:, 0])
 
 
-def seen(crops: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Return what the network sees of samples (n, 72, 72, 3), uint8: (n, 3, 48, 48) in [-1, 1].
+def network_input(crops: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return the network's input for samples (n, 72, 72, 3), uint8: (n, 3, 48, 48) in [-1, 1].
 
     Args:
         crops: The samples.
-        generator: Draws moves, light and noise; None to see them as a scan does.
+        generator: Random source of the augmentation (shift, light, noise); None for none, as in a scan.
     """
     count = len(crops)
     planes = crops.permute(0, 3, 1, 2).float() / 127.5 - 1
     turn = torch.zeros(count, 2, 3)
-    angle, scale = torch.zeros(count), torch.full((count,), SEEN)
+    angle, scale = torch.zeros(count), torch.full((count,), SEEN_FRACTION)
     if generator is not None:
 
-        def drawn(*shape: int) -> Tensor:
+        def noise(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator)
 
-        angle, scale = 0.1 * drawn(count), scale * torch.exp(0.07 * drawn(count))
-        turn[:, :, 2] = 0.05 * drawn(count, 2)
-    mirror = torch.ones(count) if generator is None else drawn(count).sign()
+        angle, scale = 0.1 * noise(count), scale * torch.exp(0.07 * noise(count))
+        turn[:, :, 2] = 0.05 * noise(count, 2)
+    mirror = torch.ones(count) if generator is None else noise(count).sign()
     turn[:, 0, 0], turn[:, 0, 1] = scale * angle.cos() * mirror, -scale * angle.sin()
     turn[:, 1, 0], turn[:, 1, 1] = scale * angle.sin() * mirror, scale * angle.cos()
     grid = functional.affine_grid(turn, [count, 3, CROP.side, CROP.side], align_corners=False)
     planes = functional.grid_sample(planes, grid, padding_mode="reflection", align_corners=False)
     if generator is not None:
-        planes = planes * torch.exp(0.25 * drawn(count, 1, 1, 1)) + 0.2 * drawn(count, 1, 1, 1)
-        planes = planes + 0.1 * drawn(count, 3, 1, 1)
-        grey = (drawn(count, 1, 1, 1) > 1.2).float()
+        planes = planes * torch.exp(0.25 * noise(count, 1, 1, 1)) + 0.2 * noise(count, 1, 1, 1)
+        planes = planes + 0.1 * noise(count, 3, 1, 1)
+        grey = (noise(count, 1, 1, 1) > 1.2).float()
         planes = planes * (1 - grey) + planes.mean(dim=1, keepdim=True) * grey
         small = functional.interpolate(planes, size=20, mode="area")
         blurred = functional.interpolate(small, size=CROP.side, mode="bilinear")
-        soft = (drawn(count, 1, 1, 1) > 1.2).float()
+        soft = (noise(count, 1, 1, 1) > 1.2).float()
         planes = planes * (1 - soft) + blurred * soft
-        planes = planes + 0.06 * drawn(count, 1, 1, 1).abs() * drawn(*planes.shape)
+        planes = planes + 0.06 * noise(count, 1, 1, 1).abs() * noise(*planes.shape)
     return planes.clamp(-1, 1)
 
 
@@ -155,7 +155,10 @@ def train(samples: Samples, seed: int) -> nn.Module:
     views = []
     for view in range(VIEWS):
         with torch.no_grad():
-            parts = [gradients(seen(part, generator if view else None)) for part in torch.split(crops, 256)]
+            parts = [
+                gradients(network_input(part, generator if view else None))
+                for part in torch.split(crops, 256)
+            ]
         views.append(torch.cat(parts))
         print(f"view {view + 1} of {VIEWS}", flush=True)
     features = torch.stack(views)
@@ -166,8 +169,8 @@ def train(samples: Samples, seed: int) -> nn.Module:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
     for step in range(STEPS):
         batch = torch.multinomial(weights, BATCH, replacement=True, generator=generator)
-        drawn = torch.randint(VIEWS, (BATCH,), generator=generator)
-        odds = net(features[drawn, batch])[:, 0]
+        views_drawn = torch.randint(VIEWS, (BATCH,), generator=generator)
+        odds = net(features[views_drawn, batch])[:, 0]
         loss = functional.binary_cross_entropy_with_logits(odds, labels[batch] * 0.98 + 0.01)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -197,7 +200,8 @@ def probabilities(net: nn.Module, crops: NDArray[Any]) -> NDArray[np.float32]:
     """Return the probability of a face for samples (n, 72, 72, 3)."""
     with torch.inference_mode():
         parts = [
-            net(seen(torch.from_numpy(crops[k : k + 256])))[:, 0].sigmoid() for k in range(0, len(crops), 256)
+            net(network_input(torch.from_numpy(crops[k : k + 256])))[:, 0].sigmoid()
+            for k in range(0, len(crops), 256)
         ]
     return torch.cat(parts).numpy()
 
@@ -232,7 +236,7 @@ def write(net: nn.Module, folder: Path, threshold: float, facts: dict[str, Any])
             "MTCNN at lowered thresholds finds beside them, in parts of them, upside down, in made patterns "
             "and in pictures of scikit-image and scikit-learn. The faces are under research terms and not "
             "given out",
-            "threshold": f"refuses {REFUSED:.1%} of the web faces of val, of which nothing was trained",
+            "threshold": f"refuses {REJECTED:.1%} of the web faces of val, of which nothing was trained",
             **facts,
         },
         not_for=(
@@ -256,18 +260,20 @@ def main() -> None:
     net = train(samples, options.seed)
     scores = probabilities(net, samples["crops"])
     face = samples["kinds"] == "face"
-    val, kept = samples["splits"] == "val", samples["splits"] == "dev"
-    threshold = round(float(np.quantile(scores[val & face], REFUSED)), 4)
+    val, dev = samples["splits"] == "val", samples["splits"] == "dev"
+    threshold = round(float(np.quantile(scores[val & face], REJECTED)), 4)
     figures = {
         "faces of val refused": f"{(scores[val & face] < threshold).mean():.4f} of {(val & face).sum()}",
-        "faces of dev refused": f"{(scores[kept & face] < threshold).mean():.4f} of {(kept & face).sum()}",
+        "faces of dev refused": f"{(scores[dev & face] < threshold).mean():.4f} of {(dev & face).sum()}",
         "others of val refused": f"{(scores[val & ~face] < threshold).mean():.4f} of {(val & ~face).sum()}",
     }
     for kind in np.unique(samples["kinds"]):
-        those = val & (samples["kinds"] == kind)
-        sure = those & (samples["probabilities"] >= 0.9)
+        of_kind = val & (samples["kinds"] == kind)
+        confident = of_kind & (samples["probabilities"] >= 0.9)
         shares = [
-            f"{(scores[each] < threshold).mean():.3f} of {each.sum()}" for each in (those, sure) if each.any()
+            f"{(scores[each] < threshold).mean():.3f} of {each.sum()}"
+            for each in (of_kind, confident)
+            if each.any()
         ]
         print(f"{kind:16s} refused {', of those that MTCNN is sure of '.join(shares)}")
     print(f"threshold {threshold}: {figures}")
