@@ -1,4 +1,4 @@
-"""Makes small and awkward videos with PyAV and numpy alone, each frame carrying its own number."""
+"""Create small and awkward videos with PyAV and numpy, each frame showing its own number."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ WIDTH, HEIGHT = 160, 96
 _BITS = 9
 _BLOCK = 16
 _FLV_HEADER = 13
-# EXIF orientation -> how an upright picture is stored so that it is shown upright again, and a, b, c and d of
-# the display matrix that says the same.
-_STORED: dict[int, tuple[Callable[[Image], Image], tuple[int, int, int, int]]] = {
+# EXIF orientation -> how an upright picture is stored so that it is displayed upright, and a, b, c and d of
+# the equivalent display matrix.
+_ORIENTATIONS: dict[int, tuple[Callable[[Image], Image], tuple[int, int, int, int]]] = {
     1: (lambda image: image, (1, 0, 0, 1)),
     2: (lambda image: image[:, ::-1], (-1, 0, 0, 1)),
     3: (lambda image: image[::-1, ::-1], (-1, 0, 0, -1)),
@@ -32,15 +32,15 @@ _ROTATIONS = {0: 1, 90: 6, 180: 3, 270: 8}
 
 
 def stored_as(image: Image, orientation: int) -> Image:
-    """Return how a picture is stored that an EXIF orientation (1 to 8) turns upright."""
-    return np.ascontiguousarray(_STORED[orientation][0](image))
+    """Return a picture as it is stored with an EXIF orientation (1 to 8) that turns it upright."""
+    return np.ascontiguousarray(_ORIENTATIONS[orientation][0](image))
 
 
 def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
     """Return an upright RGB frame that shows `number` (0..511) in its top row of blocks, red block first.
 
     Args:
-        number: What `number_of` reads back.
+        number: The number for `number_of` to read.
         width: Width in pixels, at least 160.
         height: Height in pixels, at least 48.
     """
@@ -54,10 +54,11 @@ def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
 
 
 def number_of(image: Image) -> int:
-    """Return the number that an upright `picture` shows.
+    """Read the number from an upright `picture`.
 
     Raises:
-        AssertionError: The red block is not at the top left, so the frame is turned, mirrored or miscoloured.
+        AssertionError: The red block is not at the top left, so the frame is rotated, mirrored or has wrong
+            colours.
     """
     red, green, blue = (int(value) for value in image[_BLOCK - 4, _BLOCK // 2])
     assert red > 150 and green < 100 and blue < 100, f"no red block at the top left: {red, green, blue}"
@@ -89,29 +90,29 @@ def video(
     """Write `count` numbered frames and return `path`.
 
     Args:
-        path: Where to; the suffix chooses the container unless `container` names one.
+        path: The file to write; its suffix sets the container unless `container` is given.
         count: Number of frames.
-        fps: Frames a second, when `ticks` is None.
+        fps: Frames per second if `ticks` is None.
         codec: Encoder.
         pixel_format: Pixel format to encode.
         size: Width and height of the upright picture.
         gop: Largest distance between keyframes.
-        ticks: Presentation times in milliseconds, one a frame, for a variable frame rate.
-        orientation: EXIF orientation (1 to 8) that would turn the stored frames upright; it is not written.
-        faststart: Put the index of an MP4 in front.
+        ticks: Presentation times in milliseconds, one per frame, for a variable frame rate.
+        orientation: EXIF orientation (1 to 8) that turns the stored frames upright; it is not written.
+        faststart: Put the index of an MP4 at the start of the file.
         container: Container format.
-        audio: Add a track of silence.
-        audio_first: Add it in front of the video.
+        audio: Add a silent audio track.
+        audio_first: Add the audio track before the video track.
         aspect: Width of a pixel divided by its height.
         draw: Number -> the upright frame, shape (height, width, 3), uint8 or uint16; `picture` by default.
         tags: Attributes of the codec context and of each frame, such as `color_trc`.
-        title: What to call the file and its track.
-        options: More encoder options.
+        title: Title of the file and its track.
+        options: Additional encoder options.
     """
     settings = {"threads": "1", **(options or {})}
-    muxing = {"movflags": "faststart"} if faststart else {}
+    muxer_options = {"movflags": "faststart"} if faststart else {}
     draw = draw or (lambda number: picture(number, *size))
-    with av.open(str(path), "w", format=container, container_options=muxing) as output:
+    with av.open(str(path), "w", format=container, container_options=muxer_options) as output:
         sound: Any = output.add_stream("aac", rate=16000) if audio_first else None
         stream: Any = output.add_stream(codec, rate=1000 if ticks is not None else fps, options=settings)
         stored = stored_as(draw(0), orientation)
@@ -145,18 +146,18 @@ def video(
 
 
 def two_videos(path: Path) -> Path:
-    """Write an MP4 of silence, then a video of 12 frames, then a smaller one of 20 grey frames."""
+    """Write an MP4 with three tracks: silence, a video of 12 frames and a smaller video of 20 grey frames."""
     with av.open(str(path), "w") as output:
         sound: Any = output.add_stream("aac", rate=16000)
         grey = np.full((HEIGHT // 2, WIDTH // 2, 3), 128, np.uint8)
-        films = [[picture(number) for number in range(12)], [grey] * 20]
+        videos = [[picture(number) for number in range(12)], [grey] * 20]
         streams: list[Any] = []
-        for film in films:
+        for images in videos:
             streams.append(output.add_stream("libx264", rate=25, options={"threads": "1"}))
-            streams[-1].height, streams[-1].width = film[0].shape[:2]
+            streams[-1].height, streams[-1].width = images[0].shape[:2]
             streams[-1].pix_fmt = "yuv420p"
-        for stream, film in zip(streams, films, strict=True):
-            for image in film:
+        for stream, images in zip(streams, videos, strict=True):
+            for image in images:
                 output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             output.mux(stream.encode(None))
         _silence(output, sound)
@@ -164,7 +165,7 @@ def two_videos(path: Path) -> Path:
 
 
 def joined_twice(path: Path) -> Path:
-    """Write a stream of frames 0 to 29, then one of 100 to 129 whose timestamps begin again."""
+    """Write a stream with frames 0 to 29, then one with 100 to 129 whose timestamps restart."""
     codec = "mpeg2video" if path.suffix == ".mpg" else "libx264"
     parts = [
         video(
@@ -177,7 +178,7 @@ def joined_twice(path: Path) -> Path:
     ]
     data = [part.read_bytes() for part in parts]
     if path.suffix == ".flv":
-        # A writer that connects again goes on with tags, and writes no second header.
+        # A writer that reconnects continues with tags, without a second header.
         data[1] = data[1][_FLV_HEADER:]
     path.write_bytes(b"".join(data))
     for part in parts:
@@ -194,23 +195,23 @@ def _silence(output: Any, stream: Any, blocks: int = 20) -> None:
 
 
 def oriented(path: Path, orientation: int) -> Path:
-    """Write an MP4 whose display matrix says what an EXIF orientation (1 to 8) does, to show a `picture`."""
+    """Write an MP4 with the display matrix of an EXIF orientation (1 to 8); it shows a `picture`."""
     video(path, 12, orientation=orientation)
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4 + 40
-    a, b, c, d = _STORED[orientation][1]
+    a, b, c, d = _ORIENTATIONS[orientation][1]
     data[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path
 
 
 def rotated(path: Path, rotation: int) -> Path:
-    """Write an MP4 to be turned clockwise by `rotation` degrees, after which it shows a `picture`."""
+    """Write an MP4 that is displayed as a `picture` after a clockwise rotation by `rotation` degrees."""
     return oriented(path, _ROTATIONS[rotation])
 
 
 def vfr(path: Path) -> Path:
-    """Write a video of 24 frames that last 20, 50 and 90 ms in turn; `vfr_times` says when each is shown."""
+    """Write a video of 24 frames that last 20, 50 and 90 ms in turn, at the times of `vfr_times`."""
     return video(path, 24, ticks=[round(1000 * time) for time in vfr_times()])
 
 
@@ -220,18 +221,18 @@ def vfr_times() -> list[float]:
     return [sum(lengths[i % 3] for i in range(number)) for number in range(24)]
 
 
-def cut(path: Path, share: float) -> Path:
-    """Cut a file down to `share` of its bytes."""
+def cut(path: Path, fraction: float) -> Path:
+    """Truncate a file to a fraction of its bytes."""
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * fraction)])
     return path
 
 
 def cut_late(path: Path) -> Path:
-    """Write a video of a container that states no frame count, and take away its last two percent.
+    """Write a video in a container without a frame count, and remove its last two percent.
 
-    How many bytes an encoder writes differs from machine to machine; a transport stream is cut within a
-    packet wherever that falls, for nothing shows a cut between two.
+    The number of encoded bytes differs between machines. A transport stream is always cut within a packet,
+    since a cut between two packets is not detectable.
     """
     codec = {".gif": "gif", ".webm": "libvpx", ".ogv": "libvpx", ".avi": "mpeg4"}
     pixels = "rgb8" if path.suffix == ".gif" else "yuv420p"
@@ -242,12 +243,12 @@ def cut_late(path: Path) -> Path:
 
 
 def truncated(path: Path) -> Path:
-    """Write an MP4 with its index in front, then cut it: the index promises frames that are not there."""
+    """Write an MP4 with its index at the start, then truncate it: the index lists missing frames."""
     return cut(video(path, 60, faststart=True), 0.6)
 
 
 def stump(path: Path) -> Path:
-    """Write such an MP4 cut right behind its third packet."""
+    """Write an MP4 with its index at the start, truncated right after its third packet."""
     with av.open(str(video(path, faststart=True))) as file:
         ends = sorted(packet.pos + packet.size for packet in file.demux(video=0) if packet.size)
     path.write_bytes(path.read_bytes()[: ends[2]])
@@ -255,63 +256,63 @@ def stump(path: Path) -> Path:
 
 
 def indexless(path: Path) -> Path:
-    """Write an MP4 with its index at the end, then cut that off: nothing can be decoded."""
+    """Write an MP4 with its index at the end, then cut off the index: nothing can be decoded."""
     return cut(video(path, 60), 0.6)
 
 
-def lying(path: Path, stated: int = 43, count: int = 30) -> Path:
-    """Write an MP4 of `count` frames whose sample tables claim `stated`, beyond the end of the file.
+def lying(path: Path, declared: int = 43, count: int = 30) -> Path:
+    """Write an MP4 of `count` frames whose sample tables declare more, beyond the end of the file.
 
     Raises:
-        AssertionError: The tables do not look as PyAV's muxer writes them.
+        AssertionError: The tables differ from those that PyAV's muxer writes.
     """
     video(path, count)
     data = bytearray(path.read_bytes())
-    claim = stated - count
+    excess = declared - count
     stsz = data.index(b"stsz")
     size, samples = struct.unpack_from(">2I", data, stsz + 8)
     assert (size, samples) == (0, count)
-    data = _grow(data, b"stsz", struct.pack(f">{claim}I", *[4000] * claim), (stsz + 12, stated))
+    data = _grow(data, b"stsz", struct.pack(f">{excess}I", *[4000] * excess), (stsz + 12, declared))
     stts = data.index(b"stts")
     entries, run, _ = struct.unpack_from(">3I", data, stts + 8)
     assert (entries, run) == (1, count)
-    struct.pack_into(">I", data, stts + 12, stated)
+    struct.pack_into(">I", data, stts + 12, declared)
     ctts = data.find(b"ctts")
     if ctts >= 0:
         entries = struct.unpack_from(">I", data, ctts + 8)[0]
-        data = _grow(data, b"ctts", struct.pack(">2I", claim, 1024), (ctts + 8, entries + 1))
+        data = _grow(data, b"ctts", struct.pack(">2I", excess, 1024), (ctts + 8, entries + 1))
     stsc = data.index(b"stsc")
     entries = struct.unpack_from(">I", data, stsc + 8)[0]
-    assert entries == 1, "one chunk holds all samples"
-    struct.pack_into(">I", data, stsc + 16, stated)
+    assert entries == 1, "expected one chunk with all samples"
+    struct.pack_into(">I", data, stsc + 16, declared)
     path.write_bytes(data)
     return path
 
 
-def _grow(data: bytearray, name: bytes, more: bytes, count: tuple[int, int]) -> bytearray:
-    """Append `more` to a box of the sample table, write its new count, and lengthen the boxes around it."""
+def _grow(data: bytearray, name: bytes, addition: bytes, count: tuple[int, int]) -> bytearray:
+    """Append data to a box of the sample table; update its count and the lengths of the outer boxes."""
     struct.pack_into(">I", data, *count)
     for box in (name, b"stbl", b"minf", b"mdia", b"trak", b"moov"):
-        at = data.rindex(box, 0, data.index(name) + 4) - 4
-        struct.pack_into(">I", data, at, struct.unpack_from(">I", data, at)[0] + len(more))
-    at = data.index(name) - 4
-    end = at + struct.unpack_from(">I", data, at)[0] - len(more)
-    return data[:end] + more + data[end:]
+        offset = data.rindex(box, 0, data.index(name) + 4) - 4
+        struct.pack_into(">I", data, offset, struct.unpack_from(">I", data, offset)[0] + len(addition))
+    offset = data.index(name) - 4
+    end = offset + struct.unpack_from(">I", data, offset)[0] - len(addition)
+    return data[:end] + addition + data[end:]
 
 
 def damaged(path: Path) -> Path:
-    """Write an MP4 with its index in front, then overwrite bytes in the midst of its frames."""
+    """Write an MP4 with its index at the start, then overwrite bytes in the middle of its frames."""
     video(path, 60, faststart=True, gop=12, options={"crf": "10"})
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 4
-    at = start + (len(data) - start) // 2
-    data[at : at + 400] = bytes(np.random.default_rng(0).integers(0, 256, 400, np.uint8))
+    offset = start + (len(data) - start) // 2
+    data[offset : offset + 400] = bytes(np.random.default_rng(0).integers(0, 256, 400, np.uint8))
     path.write_bytes(data)
     return path
 
 
 def mistitled(path: Path) -> Path:
-    """Write a video whose titles, its own and its track's, are bytes that are no UTF-8.
+    """Write a video whose title and track title are not valid UTF-8.
 
     Raises:
         AssertionError: The muxer did not write both.
@@ -323,23 +324,23 @@ def mistitled(path: Path) -> Path:
 
 
 def resized(path: Path) -> Path:
-    """Write a Matroska video of 10 frames, then as many that are half as large again."""
+    """Write a Matroska video of 10 frames, followed by 10 frames that are 1.5 times as large."""
     first = video(path.with_suffix(".a.h264"), 10, container="h264", options=_INBAND)
     large = (WIDTH * 3 // 2, HEIGHT * 3 // 2)
     second = video(path.with_suffix(".b.h264"), 10, container="h264", size=large, options=_INBAND)
     with av.open(str(path), "w", format="matroska") as output:
         stream: Any = None
-        at = 0
+        index = 0
         for part in (first, second):
             with av.open(str(part), format="h264") as source:
                 if stream is None:
                     stream = output.add_stream_from_template(source.streams.video[0])
                 for packet in source.demux(source.streams.video[0]):
                     if packet.size:
-                        packet.pts = packet.dts = at
+                        packet.pts = packet.dts = index
                         packet.duration = 1
                         packet.stream, packet.time_base = stream, Fraction(1, 25)
-                        at += 1
+                        index += 1
                         output.mux(packet)
             part.unlink()
     return path
@@ -349,13 +350,13 @@ _INBAND = {"bf": "0", "x264-params": "repeat-headers=1"}
 
 
 def audio_only(path: Path, cover: bool = False) -> Path:
-    """Write an MP4 of silence, with cover art if asked."""
+    """Write an MP4 with silence, and optionally cover art."""
     with av.open(str(path), "w") as output:
         sound = output.add_stream("aac", rate=16000)
         if cover:
             art: Any = output.add_stream("mjpeg", rate=1)
             art.width, art.height, art.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
-            art.disposition = av.stream.Disposition.attached_pic.value  # PyAV 15 takes no flag
+            art.disposition = av.stream.Disposition.attached_pic.value  # PyAV 15 accepts no flag
             frame = av.VideoFrame.from_ndarray(picture(1), format="rgb24").reformat(format="yuvj420p")
             frame.pts = 0
             output.mux(art.encode(frame))
@@ -365,19 +366,19 @@ def audio_only(path: Path, cover: bool = False) -> Path:
 
 
 def empty(path: Path) -> Path:
-    """Write a file of no bytes."""
+    """Write an empty file."""
     path.write_bytes(b"")
     return path
 
 
 def text(path: Path) -> Path:
-    """Write text: a playlist that would make a player open a connection."""
+    """Write a text file: a playlist that would make a player open a connection."""
     path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     return path
 
 
 def gif(path: Path, count: int = 6) -> Path:
-    """Write an animated GIF at 10 frames a second."""
+    """Write an animated GIF at 10 frames per second."""
     return video(path, count, fps=10, codec="gif", pixel_format="rgb8")
 
 

@@ -1,4 +1,4 @@
-"""Runs the command as a user does: in a process of its own, with its own streams."""
+"""Run the command as a user does: in its own process, with its own streams."""
 
 import json
 import os
@@ -20,7 +20,7 @@ LIMIT = 300
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -33,13 +33,13 @@ class Ran:
 
     @property
     def error_lines(self) -> list[str]:
-        """The lines of stderr that are an error or a hint."""
+        """The error and hint lines on stderr."""
         return [line for line in self.err.splitlines() if line.startswith(("error:", "hint:"))]
 
     def refused(self, code: int) -> list[str]:
-        """Make sure that it failed with this code, in one `error:` line and one `hint:` line; return both.
+        """Assert that it failed with this code, one `error:` line and one `hint:` line; return both.
 
-        Whatever else is noted, stdout has no data, and there is no traceback and no box.
+        Other notes are allowed, but stdout must be empty, and there must be no traceback and no box.
         """
         assert self.code == code, self.err
         assert [line.split(":")[0] for line in self.error_lines] == ["error", "hint"], self.err
@@ -56,34 +56,26 @@ def run_python(
     prefix: Sequence[str] = (),
     **env: str,
 ) -> Ran:
-    """Run Python with these arguments, such as `-c` and code, to its end."""
-    done = subprocess.run(
+    """Run Python with these arguments, such as `-c` and code, until it ends."""
+    finished = subprocess.run(
         [*prefix, sys.executable, *arguments],
         input=stdin,
         capture_output=True,
         cwd=cwd,
         env={**os.environ, **env},
-        timeout=LIMIT,
+        # For a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
+        timeout=300,
         check=False,
     )
-    return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return Ran(finished.returncode, finished.stdout.decode(), finished.stderr.decode())
 
 
-def deepscan(
-    *arguments: str | bytes | Path,
-    stdin: bytes = b"",
-    cwd: Path | None = None,
-    prefix: Sequence[str] = (),
-    **env: str,
-) -> Ran:
-    """Run `deepscan` with these arguments to its end, and check that its help lists the exit code.
+def deepscan(*arguments: str | bytes | Path, **options: Any) -> Ran:
+    """Run `deepscan` with these arguments until it ends, and check that its help lists the exit code.
 
     Args:
-        *arguments: After `deepscan` on the command line.
-        stdin: What it reads.
-        cwd: Its folder, None for the current one.
-        prefix: What runs it, such as `setpriv` with options.
-        **env: Environment variables to set.
+        *arguments: The command-line arguments.
+        **options: Options of `run_python`.
     """
     if prefix or not forked.can_fork(env):
         ran = run_python("-m", "deepscan", *arguments, stdin=stdin, cwd=cwd, prefix=prefix, **env)
@@ -97,7 +89,7 @@ def deepscan(
 
 
 def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-    """Start `deepscan` and leave it running, open to Ctrl-C even where the tests run in the background."""
+    """Start `deepscan` and leave it running; Ctrl-C reaches it even if the tests run in the background."""
     command = [*prefix, sys.executable, "-m", "deepscan", *map(str, arguments)]
     imports = "import os, signal, sys"
     code = f"{imports}; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
@@ -107,12 +99,12 @@ def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> subprocess.Pope
 
 
 def wait_for(process: subprocess.Popen[bytes], path: Path, lines: int = 1) -> None:
-    """Wait until a command that runs has written so many lines to a file.
+    """Wait until a running command has written a number of lines to a file.
 
     Args:
         process: The command.
         path: The file.
-        lines: How many; 0 for the file alone.
+        lines: Number of lines; 0 to wait for the file only.
     """
     while not (path.exists() and path.read_bytes().count(b"\n") >= lines):
         assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
@@ -120,24 +112,24 @@ def wait_for(process: subprocess.Popen[bytes], path: Path, lines: int = 1) -> No
 
 
 def kill(process: subprocess.Popen[bytes], journal: Path, lines: int) -> int:
-    """Kill a command when it has written so many lines, tear one more, and return how many are whole.
+    """Kill a command when it has written a number of lines, append half a line, and return the complete ones.
 
     Args:
         process: The command.
-        journal: The file that it writes to.
-        lines: How many to wait for.
+        journal: The file it writes to.
+        lines: Number of lines to wait for.
     """
     wait_for(process, journal, lines)
     process.kill()
     process.communicate(timeout=30)
-    done = journal.read_bytes().count(b"\n")
+    finished = journal.read_bytes().count(b"\n")
     with journal.open("ab") as file:
         file.write(b'{"schema":1,"path":"torn')
-    return done
+    return finished
 
 
 def without_privileges() -> list[str]:
-    """Return what to put before a command so that file permissions bind it, even when the tests run as root.
+    """Return a prefix for a command with which file permissions apply to it, even if the tests run as root.
 
     Raises:
         RuntimeError: The tests run as root on a system without `setpriv`.
@@ -146,14 +138,16 @@ def without_privileges() -> list[str]:
         return []
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        raise RuntimeError("as root this test needs setpriv (util-linux), or run the tests as a user")
+        raise RuntimeError(
+            "as root this test needs setpriv (util-linux); install it, or run as a normal user"
+        )
     drop = "-dac_override,-dac_read_search"
     return [setpriv, f"--inh-caps={drop}", f"--bounding-set={drop}"]
 
 
 def journal(path: Path) -> dict[str, dict]:
-    """Return the records of a journal by path, and make sure that no path has two."""
+    """Return the records of a journal by path, and assert that no path has two."""
     records = [json.loads(line) for line in path.read_text().splitlines()]
     by_path = {record["path"]: record for record in records}
-    assert len(by_path) == len(records), "one record a path"
+    assert len(by_path) == len(records), "a path has several records"
     return by_path

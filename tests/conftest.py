@@ -1,4 +1,4 @@
-"""What several parts of the tests share because it takes seconds to make."""
+"""Fixtures and settings for all tests."""
 
 import os
 from types import ModuleType
@@ -9,13 +9,14 @@ import pytest
 from deepscan.detectors import DETECTORS
 from deepscan.offline import turn_reports_off
 
-# Each core has a process of pytest's, and torch is loaded in it later: threads of its own would only wait.
+# Each core runs a pytest process, so more torch threads per process would only wait. Set before torch is
+# imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# No test, and no command that a test starts, reports to anybody.
+# No test, and no command started by a test, sends usage reports.
 turn_reports_off()
 
-# The same examples in every run, so that only a change of the code makes a test fail. No time limit for an
-# example: the machine may be busy. `make test-all` draws new examples, and more of them.
+# Every run uses the same examples, so that only a code change can make a test fail. Examples have no time
+# limit, because the machine may be busy. `make test-all` generates new and more examples.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("search", max_examples=2000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("fixed")
@@ -51,8 +52,8 @@ def published_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", params=DETECTORS.names)
-def published(request, published_folder):
-    """A published model of each method."""
+def published(request, tmp_path_factory):
+    """A published model of each method; creating one takes seconds."""
     from tests.tiny import published
 
     return published(request.param, published_folder / request.param)

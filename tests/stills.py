@@ -1,4 +1,4 @@
-"""Makes small still pictures with PyAV alone, each showing a number as the frames of `awkward` do."""
+"""Create small still pictures with PyAV, each showing a number like the frames of `awkward`."""
 
 import struct
 import zlib
@@ -13,20 +13,20 @@ from tests.awkward import Image, picture, stored_as
 
 
 def png(path: Path, width: int, height: int, rows: Callable[[int], bytes] | None = None) -> Path:
-    """Write a grey 8-bit PNG row by row, so that 20000 x 20000 pixels take no memory.
+    """Write a grey 8-bit PNG row by row, so that 20000 x 20000 pixels need little memory.
 
     Args:
-        path: Where to.
+        path: The file to write.
         width: Width in pixels.
         height: Height in pixels.
         rows: Row number -> `width` bytes; black by default.
     """
-    packer = zlib.compressobj(1)
+    compressor = zlib.compressobj(1)
     black = bytes(width)
     chunks: list[bytes] = []
     for number in range(height):
-        chunks.append(packer.compress(b"\0" + (rows(number) if rows else black)))
-    chunks.append(packer.flush())
+        chunks.append(compressor.compress(b"\0" + (rows(number) if rows else black)))
+    chunks.append(compressor.flush())
     header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", b"".join(chunks)), (b"IEND", b""))
     with path.open("wb") as file:
@@ -38,7 +38,7 @@ def png(path: Path, width: int, height: int, rows: Callable[[int], bytes] | None
 
 
 def still(path: Path, number: int = 5) -> Path:
-    """Write one `picture` as a JPEG, PNG, BMP, TIFF or WebP, by the suffix."""
+    """Write a `picture` as JPEG, PNG, BMP, TIFF or WebP, depending on the suffix."""
     codec, pixel_format = {
         ".jpg": ("mjpeg", "yuvj420p"),
         ".png": ("png", "rgb24"),
@@ -60,7 +60,7 @@ def exif_jpeg(path: Path, orientation: int = 6, number: int = 5) -> Path:
 
 
 def _encoded(image: Image, codec: str, pixel_format: str) -> bytes:
-    """Return one picture as an encoder of libav writes it."""
+    """Encode a picture with an encoder of libav."""
     context: Any = av.CodecContext.create(codec, "w")
     context.height, context.width = image.shape[:2]
     context.pix_fmt, context.time_base = pixel_format, Fraction(1, 25)

@@ -1,4 +1,4 @@
-"""Runs the command, or Python, at a terminal of its own."""
+"""Run the command, or Python, in its own terminal."""
 
 import fcntl
 import os
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shown:
-    """How what ran at a terminal ended.
+    """The result of a process in a terminal.
 
     Attributes:
-        code: Its exit code.
-        out: What it wrote to stdout, where that was no terminal.
-        screen: What the terminal was sent.
+        code: Exit code.
+        out: Its stdout if that was piped, otherwise empty.
+        screen: Everything that the terminal received.
     """
 
     code: int
@@ -33,26 +33,26 @@ def at_a_terminal(
     once: bytes = b"",
     **env: str,
 ) -> Shown:
-    """Run Python with arguments at a terminal, to its end.
+    """Run Python with arguments in a terminal until it ends.
 
     Args:
-        *arguments: Of Python.
-        columns: The terminal's width.
-        piped: Whether stdout is a pipe instead.
-        press: Keys that are pressed when `once` has been shown.
-        once: What is waited for.
-        **env: Put into the environment, which has no NO_COLOR and no COLUMNS.
+        *arguments: Arguments of Python.
+        columns: Width of the terminal.
+        piped: Whether stdout is a pipe instead of the terminal.
+        press: Keys to press after `once` has appeared.
+        once: Text to wait for.
+        **env: Additions to the environment, from which NO_COLOR and COLUMNS are removed.
     """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
     process = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdin=follower if press else subprocess.DEVNULL,
         stdout=subprocess.PIPE if piped else follower,
         stderr=follower,
         start_new_session=True,
-        env={**kept, "TERM": "xterm-256color", **env},
+        env={**environment, "TERM": "xterm-256color", **env},
     )
     os.close(follower)
     shown = b""

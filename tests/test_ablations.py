@@ -1,4 +1,4 @@
-"""Every row of the ablation page trains: known keys, a network that is built, a loss that moves it."""
+"""Every row of the ablation page can be trained: known keys, a network that builds, gradients."""
 
 import dataclasses
 import re
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.slow
 
 PAGE = (Path(__file__).parents[1] / "docs" / "ablations.md").read_text(encoding="utf-8")
 COMMANDS = tuple(dict.fromkeys(re.findall(r"`(--method [^`]+)`", PAGE)))
-#: As small as every tuning and every head can still be put on; CoRIT's layers are those of 24 blocks.
+#: The smallest sizes that work with every tuning and head; CoRIT needs layers of 24 blocks.
 SMALL = {"width": 32, "heads": 2, "hidden": 32}
-#: The methods whose own switches the page has.
+#: The methods with switches on the page.
 OWN = ("qtfp", "dfd-hr", "corit")
-#: What a switch cannot do without.
-NEEDED = {"network.fusion=cls": ("loss.alignment=none",)}
+#: Switch -> other overrides that it requires.
+REQUIRED = {"network.fusion=cls": ("loss.alignment=none",)}
 
 
 def _recipe(command):
@@ -38,21 +38,21 @@ def _recipe(command):
 
 
 def _backbone(recipe):
-    stated = dict(recipe.network["backbone"])
+    settings = dict(recipe.network["backbone"])
     with torch.device("meta"):
-        return BACKBONES.get(stated.pop("name"))(**stated)
+        return BACKBONES.get(settings.pop("name"))(**settings)
 
 
 def _tiny(recipe, grid=4):
-    """Return the recipe's network on its kind of backbone, of few patches, and the backbone of full size."""
-    real = _backbone(recipe)
+    """Return the recipe's network on a tiny backbone of its kind, and the backbone of full size."""
+    full_size = _backbone(recipe)
     backbone = dict(recipe.network["backbone"])
     extra = {"projection": 16} if backbone["name"].startswith("clip") else {}
     depth = 24 if recipe.method == "corit" else 4
-    backbone |= {**SMALL, **extra, "depth": depth, "side": grid * real.side // real.grid}
+    backbone |= {**SMALL, **extra, "depth": depth, "side": grid * full_size.side // full_size.grid}
     torch.manual_seed(0)
     network = DETECTORS.get(recipe.method)(**recipe.loss).build({**recipe.network, "backbone": backbone})
-    return network.train(), real
+    return network.train(), full_size
 
 
 def _batch(recipe, network):
@@ -62,18 +62,18 @@ def _batch(recipe, network):
     crops = np.random.default_rng(0).integers(0, 256, (4, network.side, network.side, 3), dtype=np.uint8)
     faces = np.zeros(crops.shape[:3], np.uint8)
     faces[:, : network.side // 2] = 255
-    made = recipe.make_preprocessor()(crops, faces=list(faces))
-    tensors = {name: torch.from_numpy(array) for name, array in made.items()}
+    arrays = recipe.make_preprocessor()(crops, faces=list(faces))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return Batch(tensors, torch.tensor([0, 1, 0, 1]), torch.ones(4, network.side, network.side))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_row_trains_what_it_says(command):
+def test_every_row_can_be_trained(command):
     recipe = _recipe(command)
-    network, real = _tiny(recipe)
-    # The crops are cut as large as the whole network takes them, CoRIT's regions on the real backbone's grid.
-    assert recipe.crop.input_side == network.side * real.side // network.backbone.side
-    assert recipe.inputs.get("grid", real.grid) == real.grid
+    network, full_size = _tiny(recipe)
+    # The crops have the input size of the full network, and CoRIT's regions the grid of the real backbone.
+    assert recipe.crop.input_side == network.side * full_size.side // network.backbone.side
+    assert recipe.inputs.get("grid", full_size.grid) == full_size.grid
     batch = _batch(recipe, network)
     total, _ = DETECTORS.get(recipe.method)(**recipe.loss).loss(network(**batch.inputs), batch)
     total.backward()
@@ -83,65 +83,65 @@ def test_a_row_trains_what_it_says(command):
 
 
 def _switches():
-    """Return what the page's rows change of a method's own network, loss or inputs, one at a time."""
+    """Yield each change to a method's network, loss or inputs in the rows of the page."""
     for command in COMMANDS:
         _, method, *overrides = shlex.split(command)
         for override in overrides if method in OWN else ():
-            # The grid is that of the backbone beside it.
+            # The grid depends on the backbone in the same row.
             if override.startswith(("network.", "loss.", "inputs.")) and "grid" not in override:
                 yield method, override
 
 
 @cache
 def _numbers(method, *overrides):
-    """Return what a network of some switches says and learns, its weights hanging on their names alone."""
+    """Return losses, gradients and scores of a network with some switches; weights depend on names only."""
     recipe = load_recipe(method, overrides=overrides)
     network, _ = _tiny(recipe, grid=8)
     with torch.no_grad():
         for name, value in network.named_parameters():
-            drawn = torch.randn(value.shape, generator=torch.Generator().manual_seed(crc32(name.encode())))
-            # Nothing is left as it begins: what is zero or the identity hides what it is multiplied by.
+            noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(crc32(name.encode())))
+            # Replace all initial values: zeros or an identity would hide the effect of a switch.
             value.copy_(
-                drawn / value.shape[-1] ** 0.5 if value.ndim > 1 else 0.2 * drawn + ("weight" in name)
+                noise / value.shape[-1] ** 0.5 if value.ndim > 1 else 0.2 * noise + ("weight" in name)
             )
     batch, detector = _batch(recipe, network), DETECTORS.get(method)(**recipe.loss)
     torch.manual_seed(1)
     total, parts = detector.loss(network(**batch.inputs), batch)
     total.backward()
-    slopes = [value.grad.norm() for value in network.parameters() if value.grad is not None]
+    gradients = [value.grad.norm() for value in network.parameters() if value.grad is not None]
     with torch.no_grad():
-        judged = network.eval().predict(**batch.inputs)["probability"].sum()
+        score = network.eval().predict(**batch.inputs)["probability"].sum()
     views = recipe.make_preprocessor().views
-    return tuple(map(float, (total.detach(), *parts.values(), torch.stack(slopes).norm(), judged, views)))
+    return tuple(map(float, (total.detach(), *parts.values(), torch.stack(gradients).norm(), score, views)))
 
 
 @pytest.mark.parametrize(("method", "override"), dict.fromkeys(_switches()))
-def test_a_switch_alone_changes_what_a_network_says_or_learns(method, override):
-    needed = NEEDED.get(override, ())
-    own, switched = _numbers(method, *needed), _numbers(method, *needed, override)
-    # Seeds and weights are the same: a switch that does nothing leaves every number, but for rounding.
-    assert own != pytest.approx(switched, rel=1e-5, nan_ok=True)
+def test_every_switch_alone_changes_the_scores_or_gradients(method, override):
+    required = REQUIRED.get(override, ())
+    default, switched = _numbers(method, *required), _numbers(method, *required, override)
+    # Seeds and weights are the same, so a switch without effect would change nothing beyond rounding.
+    assert default != pytest.approx(switched, rel=1e-5, nan_ok=True)
 
 
 @pytest.mark.parametrize(
-    ("method", "one", "other"),
+    ("method", "first", "second"),
     [
-        (method, one, other)
-        for (method, one), (its, other) in combinations(dict.fromkeys(_switches()), 2)
-        if method == its and one.split("=")[0] == other.split("=")[0]
+        (method, first, second)
+        for (method, first), (other_method, second) in combinations(dict.fromkeys(_switches()), 2)
+        if method == other_method and first.split("=")[0] == second.split("=")[0]
     ],
 )
-def test_two_values_of_a_switch_are_not_the_same_one(method, one, other):
-    numbers = [_numbers(method, *NEEDED.get(override, ()), override) for override in (one, other)]
+def test_two_values_of_a_switch_differ(method, first, second):
+    numbers = [_numbers(method, *REQUIRED.get(override, ()), override) for override in (first, second)]
     assert numbers[0] != pytest.approx(numbers[1], rel=1e-5, nan_ok=True)
 
 
-def test_no_row_is_the_recipe_that_another_row_is():
+def test_no_two_rows_have_the_same_recipe():
     recipes = [repr(_recipe(command)) for command in COMMANDS]
     assert max(Counter(recipes).values()) == 1
 
 
-def test_the_printed_means_are_those_of_their_rows():
+def test_the_printed_means_match_their_rows():
     checked = 0
     for line in PAGE.splitlines():
         _, *cells = (cell.strip() for cell in line.strip("|").split("|"))
@@ -149,7 +149,7 @@ def test_the_printed_means_are_those_of_their_rows():
         if len(values) < 3:
             continue
         *parts, mean = values
-        # Cells are rounded to a unit of the last place, and the papers cut some means off instead.
+        # Cells are rounded to the last digit, but the papers truncate some means.
         unit = 0.001 if mean < 1 else 0.1
         assert abs(sum(parts) / len(parts) - mean) < 1.1 * unit, line
         checked += 1

@@ -28,7 +28,7 @@ from tests import toy
 from tests.command import SAMPLES, run_python
 from tests.command import deepscan as command
 from tests.media.conftest import children
-from tests.test_floors import FLOORS
+from tests.test_floors import LAYERS
 
 TIMES = ("run", "started", "seconds")
 
@@ -58,7 +58,7 @@ def without_times(record):
 
 def test_no_name_of_the_api_is_that_of_a_module():
     """A module that is imported later would take the place of the function."""
-    assert set(deepscan.__all__) & set(FLOORS) == set()
+    assert set(deepscan.__all__) & set(LAYERS) == set()
 
 
 def test_every_name_is_there_and_documented():

@@ -1,4 +1,4 @@
-"""docs/architecture.md: the floors and the worked example are true."""
+"""docs/architecture.md: the layers and the worked example match the code."""
 
 import os
 import re
@@ -10,19 +10,19 @@ from deepscan.media.decoders import DECODERS, DecoderError
 from deepscan.media.probe import probe
 from deepscan.media.source import SourceFile
 from tests import awkward
-from tests.test_floors import FLOORS
+from tests.test_floors import LAYERS
 from tests.test_names import dead_references
 
 PAGE = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_page_lists_the_floors_in_their_order():
-    rooms = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## How a video is scanned")[0], re.M)
-    assert (*rooms, "__main__") == FLOORS
+def test_the_page_lists_the_layers_in_order():
+    names = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## How a video is scanned")[0], re.M)
+    assert (*names, "__main__") == LAYERS
 
 
-def test_the_places_to_add_things_are_there():
+def test_the_listed_places_to_add_things_exist():
     table = PAGE.partition("## Adding things")[2].partition("### ")[0]
     line = r"^\| [\w ]+ \| `([^`]+)` \| (?:`(\w+)` (?:in `([^`]+)`|there)|[^|]+) \| `([^`]+)` \|"
     rows = re.findall(line, table, re.M)
@@ -36,11 +36,11 @@ def test_the_places_to_add_things_are_there():
         assert (ROOT / tests).exists(), tests
 
 
-def test_the_names_on_the_page_lead_somewhere():
+def test_the_names_on_the_page_exist():
     assert dead_references(PAGE) == []
 
 
-def test_the_worked_example_gives_every_frame_that_is_asked_for(tmp_path, monkeypatch):
+def test_the_worked_example_returns_every_requested_frame(tmp_path, monkeypatch):
     (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
     monkeypatch.setitem(DECODERS._modules, "opencv", "deepscan.media.opencv")
     monkeypatch.delitem(DECODERS._entries, "opencv", raising=False)

@@ -1,4 +1,4 @@
-"""Batches that fail: each item its own failure, and smaller portions while memory is short."""
+"""Batches that fail: each item gets its own error, and batches shrink while memory is short."""
 
 import weakref
 
@@ -19,7 +19,7 @@ ARENA = (
 
 
 class Stage:
-    """Doubles numbers, as many at once as it has room for; chokes on a negative one."""
+    """A stage that doubles at most `room` numbers at once, and fails on a negative one."""
 
     def __init__(self, room):
         self.room, self.sizes = room, []
@@ -47,11 +47,11 @@ class Stage:
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
     ],
 )
-def test_memory_that_runs_out_is_told_from_other_failures(error, short):
+def test_out_of_memory_errors_are_recognised(error, short):
     assert is_short(error) is short
 
 
-def test_real_runtimes_say_so_in_these_words():
+def test_the_errors_of_real_libraries_are_recognised():
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_short(raised.value)
@@ -61,87 +61,93 @@ def test_real_runtimes_say_so_in_these_words():
 
 
 @pytest.mark.parametrize("room", [1, 3, 5, 16])
-def test_all_items_come_through_in_their_order_whatever_the_room(room):
-    stage, portions = Stage(room), AdaptiveBatcher(16)
-    assert portions.run(stage, list(range(50))) == [2 * item for item in range(50)]
-    assert portions.size <= room
-    assert bool(portions.warning) is (room < 16)
+def test_all_items_are_processed_in_order_for_any_room(room):
+    stage, batcher = Stage(room), AdaptiveBatcher(16)
+    assert batcher.run(stage, list(range(50))) == [2 * item for item in range(50)]
+    assert batcher.size <= room
+    assert bool(batcher.warning) is (room < 16)
 
 
-def test_what_fits_is_remembered_for_the_next_batches():
-    stage, portions = Stage(5), AdaptiveBatcher(16)
-    portions.run(stage, list(range(16)))
+def test_the_batch_size_that_fits_is_kept_for_the_next_batches():
+    stage, batcher = Stage(5), AdaptiveBatcher(16)
+    batcher.run(stage, list(range(16)))
     assert stage.sizes == [16, 8, 4, 4, 4, 4]
     stage.sizes.clear()
-    portions.run(stage, list(range(16)))
+    batcher.run(stage, list(range(16)))
     assert stage.sizes == [4, 4, 4, 4]
 
 
-def test_portions_grow_back_when_there_is_room_again_and_no_further():
-    stage, portions = Stage(4), AdaptiveBatcher(16)
-    portions.run(stage, [1] * 16)
+def test_batches_grow_back_to_the_initial_size_when_there_is_room():
+    stage, batcher = Stage(4), AdaptiveBatcher(16)
+    batcher.run(stage, [1] * 16)
     stage.room = 100
-    seen = []
+    sizes = []
     for _ in range(4 * PASSED):
-        portions.run(stage, [1] * 16)
-        seen.append(portions.size)
-    assert sorted(set(seen)) == [4, 8, 16] and seen == sorted(seen)
-    assert seen.count(4) >= PASSED // 4 - 2, "not before some have passed"
+        batcher.run(stage, [1] * 16)
+        sizes.append(batcher.size)
+    assert sorted(set(sizes)) == [4, 8, 16] and sizes == sorted(sizes)
+    assert sizes.count(4) >= PASSED // 4 - 2, "the size must not grow before some batches have passed"
 
 
-def test_a_short_batch_that_passes_says_nothing_of_a_larger_one():
-    stage, portions = Stage(4), AdaptiveBatcher(16)
-    portions.run(stage, [1] * 16)
+def test_small_batches_do_not_make_the_size_grow():
+    stage, batcher = Stage(4), AdaptiveBatcher(16)
+    batcher.run(stage, [1] * 16)
     for _ in range(2 * PASSED):
-        portions.run(stage, [1])
-    assert portions.size == 4
+        batcher.run(stage, [1])
+    assert batcher.size == 4
 
 
-def test_a_user_is_told_once():
-    stage, portions = Stage(1), AdaptiveBatcher(16)
-    portions.run(stage, [1] * 16)
-    assert "with a batch of 16" in portions.warning
-    assert "no room for 16" in portions.warning
-    portions.warning = ""
-    portions.run(stage, [1] * 16)
+def test_the_user_is_warned_once():
+    stage, batcher = Stage(1), AdaptiveBatcher(16)
+    batcher.run(stage, [1] * 16)
+    assert "with a batch of 16" in batcher.warning
+    assert "no room for 16" in batcher.warning
+    batcher.warning = ""
+    batcher.run(stage, [1] * 16)
     for _ in range(PASSED):
-        portions.run(stage, [1] * 16)
-    assert stage.sizes.count(2) > 1, "it has tried more in between"
-    assert portions.warning == ""
+        batcher.run(stage, [1] * 16)
+    assert stage.sizes.count(2) > 1, "larger batches were tried in between"
+    assert batcher.warning == ""
 
 
-def test_an_item_that_never_fits_is_its_own_failure():
+def test_an_item_that_never_fits_fails_alone():
     found = AdaptiveBatcher(4).run(Stage(0), [1, 2])
-    assert [type(one) for one in found] == [MemoryError] * 2
+    assert [type(result) for result in found] == [MemoryError] * 2
 
 
-def test_a_failure_of_another_kind_takes_the_batch_apart_and_leaves_its_size():
-    portions = AdaptiveBatcher(4)
-    found = portions.run(Stage(4), [1, -1, 3, 4, 5])
-    assert [one if isinstance(one, int) else type(one) for one in found] == [2, ValueError, 6, 8, 10]
-    assert (portions.size, portions.warning) == (4, "")
+def test_another_failure_splits_the_batch_but_keeps_the_size():
+    batcher = AdaptiveBatcher(4)
+    found = batcher.run(Stage(4), [1, -1, 3, 4, 5])
+    assert [result if isinstance(result, int) else type(result) for result in found] == [
+        2,
+        ValueError,
+        6,
+        8,
+        10,
+    ]
+    assert (batcher.size, batcher.warning) == (4, "")
 
 
-def test_results_that_are_missing_are_not_made_up_by_those_of_other_items():
+def test_missing_results_are_not_replaced_by_those_of_other_items():
     assert AdaptiveBatcher(2).run(lambda batch: batch[:1], [1, 2, 3, 4]) == [1, 3], (
-        "whoever pairs them is told"
+        "the caller can see that results are missing"
     )
 
 
 @pytest.mark.parametrize("through", [run_isolating_failures, AdaptiveBatcher(4).run])
-def test_what_is_no_fault_of_an_item_is_raised(through):
-    def broken(batch):
+def test_errors_that_concern_all_items_are_raised(run):
+    def fail(batch):
         raise ContractError("the weights changed: out of memory", "restore them")
 
     with pytest.raises(ContractError):
-        through(broken, [1, 2])
+        run(fail, [1, 2])
 
 
-def test_what_a_failed_batch_held_is_given_back_before_the_next_try():
+def test_a_failed_batch_frees_its_memory_before_the_next_attempt():
     alive = []
 
     def stage(batch):
-        assert not any(reference() for reference in alive), "the batch before still holds its memory"
+        assert not any(reference() for reference in alive), "the previous batch has not freed its memory"
         block = np.zeros(10)
         alive.append(weakref.ref(block))
         if len(batch) > 2:

@@ -1,4 +1,4 @@
-"""The crop recipe: the published template, and the round trip through a card."""
+"""The crop recipe: the published template, and reading and writing it in a card."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from deepscan.errors import ContractError
     ],
 )
 def test_template_is_deepfakebench_s(side, expected):
-    # Printed to two decimals there.
+    # DeepfakeBench gives two decimals.
     np.testing.assert_allclose(CropRecipe(side=side).template, expected, atol=0.006)
 
 
@@ -24,7 +24,7 @@ def test_scale_and_shift():
     np.testing.assert_allclose(tight.template - [10, -20] - 50, (plain.template - 50) * 2, atol=1e-4)
 
 
-def test_what_the_network_sees():
+def test_the_input_side_is_the_resized_one():
     assert CropRecipe(side=256, resize=224).input_side == 224
     assert CropRecipe(side=160).input_side == 160
 
@@ -34,10 +34,10 @@ def test_round_trip():
     assert CropRecipe.from_json(recipe.to_json()) == recipe
 
 
-def test_a_card_without_a_border_means_black():
-    stated = CropRecipe().to_json()
-    del stated["border"]
-    assert CropRecipe.from_json(stated).border == "black"
+def test_the_border_is_black_by_default():
+    values = CropRecipe().to_json()
+    del values["border"]
+    assert CropRecipe.from_json(values).border == "black"
 
 
 @pytest.mark.parametrize(

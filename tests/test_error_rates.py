@@ -1,4 +1,4 @@
-"""Error rates: counted from verdicts, kept on cards, and in words."""
+"""Error rates: counted from verdicts, stored in cards, and as text."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from tests import toy
 CALIBRATION = Calibration("frame", "hand-made", 10, "by hand", 1.0, no_evidence=0.3, fake=0.7)
 
 
-def test_verdicts_are_counted_as_a_scan_gives_them():
+def test_verdicts_are_counted_as_in_a_scan():
     labels, raw = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0.71, 0.31, 0.1, 0.9, 0.69, 0.29, 0.31])
     found = count_verdicts(labels, raw, CALIBRATION, level="frame", data="d")
     assert (found.reals, found.reals_called_fake, found.reals_no_evidence) == (3, 1, 1)
@@ -22,19 +22,19 @@ def test_verdicts_are_counted_as_a_scan_gives_them():
     assert found.in_words.startswith("1 of 3 real faces were called fake, 1 of 4 fakes")
 
 
-def test_a_card_keeps_them(tmp_path):
+def test_a_card_stores_them(tmp_path):
     card = read_card(toy.model(tmp_path / "toy"))
     rates = (ErrorRates("clips", "video", 9, 1, 8, 4, 2), ErrorRates("others", "video", 9, 1, 8, 4, 2, 3))
     write_card(replace(card, error_rates=rates))
     assert read_card(card.folder).error_rates == rates
 
 
-def test_every_embedded_model_that_calls_fakes_says_how_often_it_errs():
+def test_every_embedded_detector_has_error_rates():
     cards = [load_card(folder.name) for folder in installed_models()]
     assert all(card.error_rates for card in cards if card.calibration and card.method not in ("mtcnn",))
 
 
 @pytest.mark.parametrize("wrong", [{"level": "clip"}, {"reals_called_fake": 10}, {"fakes_no_evidence": -1}])
-def test_counts_that_do_not_add_up_are_refused(wrong):
+def test_inconsistent_counts_are_rejected(wrong):
     with pytest.raises(ValueError):
         replace(ErrorRates("clips", "video", 9, 1, 8, 4, 2), **wrong)

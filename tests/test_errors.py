@@ -1,4 +1,4 @@
-"""Errors survive the way from one process to another, and install hints name the right environment."""
+"""Errors can be passed between processes, and install hints name the right environment."""
 
 import importlib.util
 import pickle
@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text
 
 
 @pytest.mark.parametrize("kind", [DeepscanError, UsageError, ContractError, MissingError])
-def test_an_error_is_the_same_after_a_pipe(kind):
+def test_an_error_can_be_pickled(kind):
     error = pickle.loads(pickle.dumps(kind("what failed", "what to do")))
     assert type(error) is kind
     assert (str(error), error.message, error.hint) == ("what failed", "what failed", "what to do")
@@ -36,7 +36,7 @@ def test_an_install_hint_names_the_distribution_and_this_environment():
         assert words == [sys.executable, "-m", "pip", "install", requirement]
 
 
-def test_an_environment_without_pip_is_filled_by_uv(monkeypatch):
+def test_without_pip_the_hint_uses_uv(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", {}.get)
     monkeypatch.setattr(sys, "executable", "/my tools/python")
     assert package_hint("decord") == "run: uv pip install --python '/my tools/python' decord"

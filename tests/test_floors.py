@@ -1,4 +1,4 @@
-"""Imports run one way: from a floor to those below it, and never in a circle."""
+"""Modules import only from layers below their own, without cycles."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -9,8 +9,8 @@ import pytest
 import deepscan
 
 PACKAGE = Path(deepscan.__file__).parent
-#: Rooms of the package, from the ground up; docs/architecture.md says what each is for.
-FLOORS = (
+#: Modules and packages of deepscan, from the bottom layer up; docs/architecture.md describes them.
+LAYERS = (
     *(
         "version",
         "errors",
@@ -46,37 +46,37 @@ Imports = dict[str, set[str]]
 
 
 def imports(package: Path) -> Imports:
-    """Return what each module of a package imports, wherever in it the import stands."""
+    """Return the imports of each module of a package, including those inside functions."""
     files = {}
     for file in package.rglob("*.py"):
         parts = file.relative_to(package.parent).with_suffix("").parts
         files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
     found: Imports = {}
     for module, file in files.items():
-        named = found.setdefault(module, set())
+        targets = found.setdefault(module, set())
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                named |= {alias.name for alias in node.names}
+                targets |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 inner = {f"{node.module}.{alias.name}" for alias in node.names}
-                named |= {name if name in files else node.module for name in inner}
+                targets |= {name if name in files else node.module for name in inner}
     return found
 
 
-def room(module: str) -> str:
-    """Return the part of a module's name that says on which floor it is."""
+def part_of(module: str) -> str:
+    """Return the part of a module's name that determines its layer."""
     return module.split(".")[1]
 
 
-def upward(found: Imports, floors: tuple[str, ...]) -> list[str]:
-    """Return the imports from a floor above, in words."""
+def upward(found: Imports, layers: tuple[str, ...]) -> list[str]:
+    """Describe the imports from a higher layer."""
     name = next(iter(found)).split(".")[0]
     return [
         f"{module} imports {target}"
         for module, targets in sorted(found.items())
         for target in sorted(targets)
         if module != name and target.startswith(f"{name}.")
-        if floors.index(room(target)) > floors.index(room(module))
+        if layers.index(part_of(target)) > layers.index(part_of(module))
     ]
 
 
@@ -85,30 +85,30 @@ def product() -> Imports:
     return imports(PACKAGE)
 
 
-def test_every_room_is_on_a_floor(product):
-    assert {room(module) for module in product if module != "deepscan"} == set(FLOORS)
+def test_every_module_is_in_a_layer(product):
+    assert {part_of(module) for module in product if module != "deepscan"} == set(LAYERS)
 
 
-def test_no_module_imports_from_a_floor_above(product):
-    assert upward(product, FLOORS) == []
+def test_no_module_imports_from_a_higher_layer(product):
+    assert upward(product, LAYERS) == []
 
 
-def test_no_modules_import_each_other_in_a_circle(product):
+def test_there_are_no_import_cycles(product):
     TopologicalSorter(
         {module: {target for target in targets if target in product} for module, targets in product.items()}
     ).prepare()
 
 
-def test_only_the_command_line_imports_what_draws_in_a_terminal(product):
-    drawing = {
+def test_only_the_command_line_imports_terminal_libraries(product):
+    importers = {
         module
         for module, targets in product.items()
         if TERMINAL & {target.split(".")[0] for target in targets}
     }
-    assert {room(module) for module in drawing} == {"cli"}
+    assert {part_of(module) for module in importers} == {"cli"}
 
 
-def test_an_upward_import_is_found_inside_a_function_too(tmp_path):
+def test_an_upward_import_inside_a_function_is_found(tmp_path):
     package = tmp_path / "toy"
     for name, text in (
         ("low/__init__", ""),

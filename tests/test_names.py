@@ -1,4 +1,4 @@
-"""Names: what other modules import has one owner, and what a docstring points to is there."""
+"""Names: each imported name is defined in one module, and names in docstrings exist."""
 
 import ast
 import re
@@ -13,10 +13,10 @@ PACKAGE = Path(deepscan.__file__).parent
 
 
 def owners(package: Path) -> dict[str, set[str]]:
-    """Return, for each name that is imported by name somewhere, the modules that define it.
+    """Return the modules that define each name that is imported somewhere.
 
-    What is called through its module (`runfile.read`) may be short, and the functions of commands are for
-    the command line alone.
+    Names that are used through their module (`runfile.read`) may be short and repeat, and those of commands
+    are only for the command line.
     """
     defined: dict[str, set[str]] = defaultdict(set)
     imported: set[tuple[str, str]] = set()
@@ -41,11 +41,11 @@ def owners(package: Path) -> dict[str, set[str]]:
     }
 
 
-def test_each_imported_name_has_one_owner():
+def test_each_imported_name_is_defined_in_one_module():
     assert {name: found for name, found in owners(PACKAGE).items() if len(found) > 1} == {}
 
 
-def test_a_second_owner_is_found(tmp_path):
+def test_a_second_definition_is_found(tmp_path):
     package = tmp_path / "toy"
     package.mkdir()
     for name, text in (
@@ -57,34 +57,34 @@ def test_a_second_owner_is_found(tmp_path):
     assert owners(package) == {"Thing": {"toy.one", "toy.two"}}
 
 
-#: Rooms that there were once, and endings by which a name in backticks is a file.
+#: Names of former packages, and suffixes by which a name in backticks is a file.
 FORMER, FILES = ("scan",), (".csv", ".json", ".yaml")
 
 
 def dead_references(text: str) -> list[str]:
-    """Return what stands in backticks, begins with a room's name and a dot, and leads nowhere."""
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    """Return the dotted names in backticks that begin with a module of deepscan but do not exist."""
+    roots = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
     dotted = re.findall(r"`((?:\w+\.)+\w+)(?:\(\))?`", text)
     return [
         name
         for name in dotted
-        if name.split(".")[0] in {*rooms, *FORMER} and not name.endswith(FILES) and not _leads_somewhere(name)
+        if name.split(".")[0] in {*roots, *FORMER} and not name.endswith(FILES) and not _exists(name)
     ]
 
 
-def _leads_somewhere(name: str) -> bool:
-    """Return whether a dotted name is a module, or what a module has; nothing is imported."""
+def _exists(name: str) -> bool:
+    """Return whether a dotted name is a module or a name in one, without importing anything."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         path = PACKAGE.joinpath(*parts[:end])
         file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         if file.is_file():
             body = ast.parse(file.read_text(encoding="utf-8")).body
-            return all(_names(body, part) for part in parts[end : end + 1])
+            return all(_defines(body, part) for part in parts[end : end + 1])
     return False
 
 
-def _names(body: list[ast.stmt], wanted: str) -> bool:
+def _defines(body: list[ast.stmt], wanted: str) -> bool:
     return any(
         wanted == getattr(node, "name", getattr(node, "id", None))
         for statement in body
@@ -95,18 +95,18 @@ def _names(body: list[ast.stmt], wanted: str) -> bool:
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("room", sorted({file.relative_to(PACKAGE).parts[0] for file in SOURCES}))
-def test_names_in_backticks_lead_somewhere(room):
+@pytest.mark.parametrize("part", sorted({file.relative_to(PACKAGE).parts[0] for file in SOURCES}))
+def test_names_in_backticks_exist(part):
     found = {
         str(file.relative_to(PACKAGE)): dead
         for file in SOURCES
-        if file.relative_to(PACKAGE).parts[0] == room
+        if file.relative_to(PACKAGE).parts[0] == part
         and (dead := dead_references(file.read_text(encoding="utf-8")))
     }
     assert found == {}
 
 
-def test_a_name_that_leads_nowhere_is_found():
+def test_a_name_that_does_not_exist_is_found():
     assert (
         dead_references("`faces.finder.open_finder`, `faces.finder`, `cards.ModelCard`, `np.ndarray`") == []
     )

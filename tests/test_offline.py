@@ -1,4 +1,4 @@
-"""Nothing is sent: no command connects to anything, looks up a name, or leaves a file outside its output."""
+"""No command opens a connection, looks up a host name, or leaves a file outside its output."""
 
 import ast
 import contextlib
@@ -19,79 +19,79 @@ from tests.command import SAMPLES
 from tests.evaluation.replica import benchmark
 
 ROOT = Path(__file__).parent.parent
-#: All that a command gets of this machine's environment. Libraries stay silent where a variable says that a
-#: build server runs them, so the tests would see nothing there.
-KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
-#: Runs a module, or else a line of code, and notes each connection and each name that Python itself looks up.
-HOOKED = """
+#: The variables that a command gets from this machine's environment. Libraries send no reports if a variable
+#: shows that they run on a build server, so such variables would hide what the tests look for.
+PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
+#: Runs a module or a line of code, and logs each connection and host name lookup of Python.
+LOGGED = """
 import runpy, sys
-log, what, *arguments = sys.argv[1:]
-asked = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+log, target, *arguments = sys.argv[1:]
+network_events = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 def hook(event, args):
-    if event in asked:
+    if event in network_events:
         with open(log, "a") as file:
             print(event, *args, file=file)
 sys.addaudithook(hook)
-sys.argv = [what, *arguments]
+sys.argv = [target, *arguments]
 if arguments:
-    runpy.run_module(what, run_name="__main__", alter_sys=True)
+    runpy.run_module(target, run_name="__main__", alter_sys=True)
 else:
-    exec(what)
+    exec(target)
 """
 
 
-class Watched:
-    """A command's end, what it left in an empty home and an empty folder for temporary files, what it asked.
+class WatchedCommand:
+    """A finished command, the files it left in an empty home and temporary folder, and its network calls.
 
-    Python's connections are seen on every machine. Those of libraries in other languages, and of child
-    processes, are seen by strace, where it is installed and may trace.
+    Python's connections are logged on every machine. Those of libraries in other languages, and of child
+    processes, are logged by strace if it is installed and permitted.
     """
 
     def __init__(self, folder: Path, *command: str | Path) -> None:
         self.home, temporary, python, native = (folder / name for name in ("home", "tmp", "log", "strace"))
         self.home.mkdir()
         temporary.mkdir()
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        done = subprocess.run(
-            [*_strace(native), sys.executable, "-c", HOOKED, str(python), *map(str, command)],
-            env={**kept, "HOME": str(self.home), "TMPDIR": str(temporary)},
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        finished = subprocess.run(
+            [*_strace(native), sys.executable, "-c", LOGGED, str(python), *map(str, command)],
+            env={**environment, "HOME": str(self.home), "TMPDIR": str(temporary)},
             cwd=folder,
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+        self.code, self.out, self.err = finished.returncode, finished.stdout, finished.stderr
         self.left = sorted(path.name for place in (self.home, temporary) for path in place.iterdir())
         lines = [line for log in (python, native) if log.exists() for line in log.read_text().splitlines()]
-        self.asked = [line for line in lines if line.startswith("socket.") or "AF_INET" in line]
+        self.connections = [line for line in lines if line.startswith("socket.") or "AF_INET" in line]
 
 
 def _strace(log: Path) -> list[str]:
     prefix = ["strace", "-f", "-qq", "-e", "trace=%network", "-o", str(log)]
     if shutil.which("strace") is None:
         return []
-    # A container may forbid it.
-    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    # Containers can forbid tracing.
+    attempt = subprocess.run([*prefix, "true"], capture_output=True, check=False)
     log.unlink(missing_ok=True)
-    return [] if tried.returncode else prefix
+    return [] if attempt.returncode else prefix
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def inputs(tmp_path_factory):
     """A folder with a model and a benchmark."""
-    place = tmp_path_factory.mktemp("place")
-    toy.model(place / "toy")
-    benchmark(place / "data", "Celeb-DF-v2", {"CelebDFv2_real": {"r": [10]}, "CelebDFv2_fake": {"f": [200]}})
-    return place
+    inputs = tmp_path_factory.mktemp("inputs")
+    toy.model(inputs / "toy")
+    benchmark(inputs / "data", "Celeb-DF-v2", {"CelebDFv2_real": {"r": [10]}, "CelebDFv2_fake": {"f": [200]}})
+    return inputs
 
 
-def test_a_connection_a_lookup_and_a_file_are_seen(tmp_path):
+def test_a_connection_a_lookup_and_a_file_are_noticed(tmp_path):
     code = "import pathlib, socket; pathlib.Path.home().joinpath('kept').touch(); "
     code += "socket.socket().connect_ex(('127.0.0.1', 9)); socket.getaddrinfo('localhost', 9)"
-    seen = Watched(tmp_path, code)
-    assert seen.left == ["kept"]
-    assert [line.split(" ")[0] for line in seen.asked if line.startswith("socket.")] == [
+    watched = WatchedCommand(tmp_path, code)
+    assert watched.left == ["kept"]
+    assert [line.split(" ")[0] for line in watched.connections if line.startswith("socket.")] == [
         "socket.connect",
         "socket.getaddrinfo",
     ]
@@ -108,46 +108,50 @@ def test_a_connection_a_lookup_and_a_file_are_seen(tmp_path):
     ],
     ids=lambda command: command[0],
 )
-def test_a_command_asks_nobody_and_leaves_nothing(command, place, tmp_path):
+def test_a_command_opens_no_connection_and_leaves_no_files(command, inputs, tmp_path):
     for name in ("toy", "data"):
-        (tmp_path / name).symlink_to(place / name)
-    seen = Watched(tmp_path, "deepscan", *command)
-    assert seen.code == 0, seen.err
-    assert (seen.left, seen.asked) == ([], [])
-    assert ("eval" in command) == (tmp_path / "eval" / "roc.png").is_file(), "matplotlib was at work"
+        (tmp_path / name).symlink_to(inputs / name)
+    watched = WatchedCommand(tmp_path, "deepscan", *command)
+    assert watched.code == 0, watched.err
+    assert (watched.left, watched.connections) == ([], [])
+    assert ("eval" in command) == (tmp_path / "eval" / "roc.png").is_file(), (
+        "eval should draw with matplotlib"
+    )
 
 
-def test_the_environment_of_child_processes_says_so_too(tmp_path):
+def test_child_processes_inherit_the_settings(tmp_path):
     code = "import json, os, subprocess, sys; from deepscan.offline import import_onnxruntime; "
     code += "print(import_onnxruntime().__version__); sys.stdout.flush(); "
     code += "subprocess.run([sys.executable, '-c', 'import json, os; print(json.dumps(dict(os.environ)))'])"
-    seen = Watched(tmp_path, code)
-    assert seen.code == 0, seen.err
-    assert seen.left == []
-    environment = json.loads(seen.out.splitlines()[1])
+    watched = WatchedCommand(tmp_path, code)
+    assert watched.code == 0, watched.err
+    assert watched.left == []
+    environment = json.loads(watched.out.splitlines()[1])
     assert offline.NO_REPORTS.items() <= environment.items()
 
 
 @pytest.mark.parametrize(
-    ("given", "kept", "stopped"),
+    ("given", "expected", "stopped"),
     [(None, "1", 1), ("", "1", 1), ("1", "1", 0), ("0", "0", 0)],
 )
-def test_reports_of_a_library_that_was_there_before_are_stopped(given, kept, stopped, monkeypatch):
+def test_reports_of_an_already_imported_library_are_stopped(given, expected, stopped, monkeypatch):
     calls = []
-    there = SimpleNamespace(
+    imported = SimpleNamespace(
         disable_telemetry_events=lambda: calls.append("stopped"), set_default_logger_severity=lambda _: None
     )
-    monkeypatch.setitem(sys.modules, "onnxruntime", there)
+    monkeypatch.setitem(sys.modules, "onnxruntime", imported)
     for name in offline.NO_REPORTS:
         monkeypatch.delenv(name, raising=False)
         if given is not None:
             monkeypatch.setenv(name, given)
-    assert offline.import_onnxruntime() is there
+    assert offline.import_onnxruntime() is imported
     assert len(calls) == stopped
-    assert {os.environ[name] for name in offline.NO_REPORTS} == {kept}, "what the user has set stays"
+    assert {os.environ[name] for name in offline.NO_REPORTS} == {expected}, (
+        "the user's settings must not change"
+    )
 
 
-def test_a_folder_that_the_user_gives_matplotlib_stays(monkeypatch, tmp_path):
+def test_the_users_matplotlib_folder_is_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
     offline.keep_matplotlib_out_of_home()
     assert os.environ["MPLCONFIGDIR"] == str(tmp_path)
@@ -187,11 +191,11 @@ def _imports(tree: ast.AST, function: str = "") -> Iterator[str]:
         "run('import numpy, onnxruntime')",
     ],
 )
-def test_each_way_to_import_it_is_found(code):
+def test_every_kind_of_import_is_found(code):
     assert len(list(_imports(ast.parse(code)))) == 1
 
 
-def test_one_function_alone_imports_onnxruntime():
+def test_only_one_function_imports_onnxruntime():
     found = [
         (path.relative_to(ROOT).as_posix(), function)
         for folder in ("deepscan", "scripts", "benchmarks", "sample_videos", "tests")

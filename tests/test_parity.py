@@ -1,4 +1,4 @@
-"""Training and scanning see the same face: their crops put the landmarks in the same places."""
+"""Training and scanning use the same crops: the landmarks are in the same places."""
 
 import csv
 from pathlib import Path
@@ -17,7 +17,7 @@ from deepscan.models.lookup import DEFAULT_MODEL, load_card
 from tests.command import SAMPLES
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-#: The limit that was set: three hundredths of the side, by the median over all crops.
+#: Largest allowed difference of the medians over all crops, as a fraction of the side.
 LIMIT = 0.03
 
 
@@ -32,7 +32,7 @@ def finder():
 
 
 def sampled(paths, frames):
-    """Every frame that a scan would look at, and the faces that it would find there."""
+    """Yield every frame that a scan would use, with the faces it would find."""
     finder = Mtcnn("fast", threads=2)
     for path in paths:
         for frame in decode_within_memory([bytes(path)], DecodeOptions(frames=frames)).videos[0]:
@@ -40,17 +40,17 @@ def sampled(paths, frames):
 
 
 def tight(image, detection, random):
-    """A picture as face data sets have them: tight, not aligned, by chance a little larger or moved."""
+    """Return a picture as in face data sets: tight, not aligned, with random scale and shift."""
     eyes = detection.landmarks[:2].astype(np.float64)
-    apart = np.linalg.norm(eyes[1] - eyes[0])
-    side = apart / random.uniform(0.37, 0.46)
+    eye_distance = np.linalg.norm(eyes[1] - eyes[0])
+    side = eye_distance / random.uniform(0.37, 0.46)
     left, top = eyes.mean(axis=0) - side * np.array([0.5, 0.29]) + random.uniform(-0.03, 0.03, 2) * side
     matrix = np.array([[224 / side, 0, -left * 224 / side], [0, 224 / side, -top * 224 / side]])
     return cv2.warpAffine(image, matrix, (224, 224), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def medians(crops, finder):
-    """Where the landmarks lie in crops, found anew in each, by the median, as fractions of the side."""
+    """Return the median landmarks, detected again in each crop, as fractions of the side."""
     found = [points for points in find_landmarks(crops, finder) if points is not None]
     assert len(found) > 0.9 * len(crops)
     return np.median(found, axis=0) / crops[0].shape[0]

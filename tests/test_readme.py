@@ -54,11 +54,11 @@ def test_it_is_short():
 )
 def test_its_error_rates_are_the_cards(page, row, data):
     (rates,) = [each for each in CARD.error_rates if each.data.startswith(data)]
-    stated = (
+    rates_in_row = (
         rf"{rates.reals_called_fake} of {rates.reals} \| {rates.fakes_called_fake} of {rates.fakes} "
         rf"\| {rates.fakes_no_evidence} of {rates.fakes} \|"
     )
-    assert re.search(rf"^\| {row}[^|]* \| {stated}", page, re.MULTILINE)
+    assert re.search(rf"^\| {row}[^|]* \| {rates_in_row}", page, re.MULTILINE)
 
 
 def test_its_aucs_are_those_of_the_card_and_the_clips():

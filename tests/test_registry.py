@@ -1,4 +1,4 @@
-"""Registries import on demand, and take only what is listed, once."""
+"""Registries import entries on demand, and accept only listed entries, once."""
 
 import importlib.machinery
 import sys
@@ -32,7 +32,7 @@ def registry(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_an_entry_is_imported_when_it_is_asked_for_and_no_other(registry):
+def test_only_the_requested_entry_is_imported(registry):
     flavours, loaded = registry
     assert flavours.names == ("sweet", "sour")
     assert loaded == []
@@ -40,7 +40,7 @@ def test_an_entry_is_imported_when_it_is_asked_for_and_no_other(registry):
     assert loaded == ["toy_sour"]
 
 
-def test_a_near_miss_names_what_was_meant_and_a_far_one_all_there_is(registry):
+def test_a_misspelt_name_suggests_an_entry_and_any_other_lists_all(registry):
     flavours, _ = registry
     with pytest.raises(UsageError) as near:
         flavours.get("swet")
@@ -50,7 +50,7 @@ def test_a_near_miss_names_what_was_meant_and_a_far_one_all_there_is(registry):
     assert "sweet, sour" in far.value.hint
 
 
-def test_only_what_is_listed_can_be_registered_and_only_once(registry):
+def test_only_listed_entries_can_be_registered_and_only_once(registry):
     flavours, _ = registry
     with pytest.raises(ValueError, match="not listed"):
         flavours.register("bitter")(object())

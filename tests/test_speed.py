@@ -1,8 +1,8 @@
-"""What may cost how much of what: ratios of CPU time within a test, so that no machine is too slow for them.
+"""Limits on CPU time, as ratios of two measurements in one test, so that they hold on slow machines too.
 
-Both sides of a ratio take turns and the least of each counts, since other work on the machine only adds.
-Every bound leaves half as much again as was measured when it was written, on two cores with six times their
-work.
+Both sides of a ratio run in turns, and the minimum of each counts, since other work on the machine only adds
+time. Every limit is at least 1.5 times the ratio measured when it was written, on two cores with six times
+their load.
 """
 
 import json
@@ -24,21 +24,21 @@ from deepscan.models.lookup import DEFAULT_MODEL
 from deepscan.scanning.loading import load_scorer
 from deepscan.scanning.options import ScanOptions
 from deepscan.scanning.pipeline import Pipeline
-from tests.scanning import test_pipeline as told
+from tests.scanning import test_pipeline as fakes
 
 FRAMES = 16
 CLIP = Clip(1280, 720, frames=64, faces=1, fps=16)
 
 
-def ratio(one, other, turns=3):
-    """Return how many times the CPU time of the other one thing takes."""
-    cases = [TimedCase({}, 1, "", each) for each in (one, other)]
+def ratio(numerator, denominator, turns=3):
+    """Return the CPU time of one function divided by that of another."""
+    cases = [TimedCase({}, 1, "", each) for each in (numerator, denominator)]
     first, second = measure_cases(cases, turns, lambda *_: None)
     return first.least_cpu / second.least_cpu
 
 
 def python(*arguments):
-    """Return what runs Python with arguments to its end."""
+    """Return a function that runs Python with arguments and measures it."""
     command = [sys.executable, *arguments]
     return lambda: timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
@@ -49,8 +49,8 @@ def clip(tmp_path_factory):
 
 
 def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
-    """Measured: 0.10. Were no face followed, so that each frame is searched, it would be 0.28."""
-    frames = [Frame(at, at / CLIP.fps, image) for at, image in enumerate(render_frames(CLIP)) if at % 4 == 0]
+    """Measured: 0.10. It would be 0.28 if faces were not followed, so that each frame is searched."""
+    frames = [Frame(at, at / CLIP.fps, image) for at, image in enumerate(pictures(CLIP)) if at % 4 == 0]
 
     def finding(mode):
         finder = Mtcnn(mode, threads=1)
@@ -61,7 +61,7 @@ def test_fast_face_finding_costs_less_than_a_fifth_of_exact():
 
 @pytest.mark.exhaustive
 def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
-    """Measured: 1.1. What is beside the stages: hashing, probing, alignment, looks, tracks, records."""
+    """Measured: 1.1. The rest is hashing, probing, alignment, looks, tracks and records."""
     paths = [os.fsencode(tmp_path / f"{name}.mp4") for name in range(3)]
     for path in paths:
         os.link(clip, path)
@@ -71,35 +71,35 @@ def test_a_scan_costs_little_more_than_its_stages(clip, tmp_path):
     judging = stages.detector_case(load_scorer(options), FRAMES, {})
     scan = whole.scan_case(paths, options, 1, {})
 
-    def apart():
+    def run_stages():
         return timed(
             lambda: (stages.decode_once(paths, decoding), finding.run(), [judging.run() for _ in paths])
         )
 
-    assert ratio(scan.run, apart) < 1.65
+    assert ratio(scan.run, run_stages) < 1.65
 
 
 def test_a_scan_is_ready_soon_after_its_libraries():
-    """Measured: 1.3. Torch, imported by mistake, would make it 5."""
+    """Measured: 1.3. It would be 5 if torch were imported by mistake."""
     ready = python("-c", whole.READY, json.dumps({"model": DEFAULT_MODEL}))
     assert ratio(ready, python("-c", whole.BARE_IMPORTS)) < 2
 
 
-def test_help_is_shown_before_a_scans_libraries_would_be_there():
-    """Measured: 0.54. With ONNX Runtime, imported by mistake, it would be about 1."""
+def test_help_takes_less_time_than_importing_a_scans_libraries():
+    """Measured: 0.54. It would be about 1 if ONNX Runtime were imported by mistake."""
     assert ratio(python("-m", "deepscan", "--help"), python("-c", whole.BARE_IMPORTS)) < 0.82
 
 
-def test_a_scan_holds_nothing_of_a_video_that_has_ended():
-    """Measured: nothing. A record that were kept would be some thousand bytes a video."""
-    videos = {str(number).encode(): (told.frames(2), told.report()) for number in range(600)}
-    held = []
-    pool, options = told.Pool(videos), ScanOptions(model="none")
+def test_a_scan_keeps_no_memory_of_finished_videos():
+    """Measured: no growth. A record that is kept would take a few thousand bytes per video."""
+    videos = {str(number).encode(): (fakes.frames(2), fakes.report()) for number in range(600)}
+    memory = []
+    pool, options = fakes.Pool(videos), ScanOptions(model="none")
     tracemalloc.start()
     try:
-        for _ in Pipeline(options, pool, told.Finder(), [told.Scorer()], "run", pytest.fail).scan(videos):
-            held.append(tracemalloc.get_traced_memory()[0])
+        for _ in Pipeline(options, pool, fakes.Finder(), [fakes.Scorer()], "run", pytest.fail).scan(videos):
+            memory.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    growth = (min(held[-100:]) - min(held[200:300])) / 300
+    growth = (min(memory[-100:]) - min(memory[200:300])) / 300
     assert growth < 500

@@ -1,4 +1,4 @@
-"""The figures of benchmarks/unseen.py: of which crops, and at which thresholds."""
+"""The figures of benchmarks/unseen.py: which crops and which thresholds they use."""
 
 import importlib
 from pathlib import Path
@@ -15,7 +15,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SEEN = SeenInTraining(frozenset({"old"}), frozenset({"here"}))
 #: Calls everything fake.
 CALIBRATION = Calibration("frame", "data", 10, "rule", 1.0, 0.0, 0.0)
-#: Calibrates scores as they are; fake from 0.8, no_evidence below 0.2.
+#: Leaves scores unchanged; fake from 0.8, no_evidence below 0.2.
 BAND = Calibration("video", "data", 10, "rule", 1.0, 0.2, 0.8)
 
 
@@ -49,7 +49,7 @@ def _scored(unseen, groups, labels, new, scores):
 
 @pytest.fixture
 def found(unseen):
-    """Figures of a model that is right of the unseen in the second half, and wrong of all else of the web."""
+    """Figures of a model that is right for unseen crops of the second half, wrong for other web crops."""
     groups = [f"g{at}" for at in range(160)]
     labels = np.arange(160) % 2
     new = np.arange(160) % 4 < 2
@@ -61,25 +61,25 @@ def found(unseen):
     return dict(unseen.figures(dfdc, web, SEEN, CALIBRATION))
 
 
-def test_figure_u_is_of_the_unseen_and_the_second_half(found):
+def test_figure_u_uses_unseen_crops_of_the_second_half(found):
     assert (found["u"], found["u_low"], found["u_high"]) == (1, 1, 1)
     assert found["u_choosing"] == 0
     assert found["seen"] == 0
     assert 0 < found["web"] < 1
 
 
-def test_dfdc_is_of_the_second_half(found):
+def test_dfdc_uses_the_second_half(found):
     assert found["dfdc"] == 1
 
 
-def test_shares_are_at_the_cards_thresholds_and_at_those_of_the_first_half(found):
+def test_shares_use_the_thresholds_of_the_card_and_of_the_first_half(found):
     assert (found["real_fake"], found["fake_fake"], found["fake_no_evidence"]) == (1, 1, 0)
-    # In the first half every real scores 0.9 and every fake 0.1: nothing may be called fake.
+    # In the first half every real scores 0.9 and every fake 0.1, so no threshold calls anything fake.
     assert found["refit_real_fake"] == found["refit_fake_fake"] == 0
 
 
-def test_origins_are_of_the_second_half(found):
-    # Of the 160 groups 80 or so are in it, half of them in each origin.
+def test_origins_use_the_second_half(found):
+    # It contains about 80 of the 160 groups, half of them from each origin.
     assert set(found["origins"]) == {"here", "there"}
     assert (
         sum(each["crops"] for each in found["origins"].values())
@@ -87,7 +87,7 @@ def test_origins_are_of_the_second_half(found):
     )
 
 
-def test_a_group_of_many_crops_counts_once(unseen):
+def test_a_group_with_many_crops_counts_once(unseen):
     labels = np.array([1] * 9 + [1, 0])
     voted = mean_votes(labels, np.array([0.1] * 9 + [0.9, 0.5]), ["many"] * 9 + ["one", "real"])
     found = unseen.auc_of_votes(voted)
@@ -106,7 +106,7 @@ def test_the_interval_is_by_group(unseen):
     assert alone.interval != together.interval
 
 
-def test_shares_are_of_each_label_at_the_thresholds(unseen):
+def test_shares_are_computed_per_label(unseen):
     voted = GroupVotes(
         np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0.1, 0.5, 0.79, 0.8, 0.1, 0.5, 0.9]), ("g",) * 7
     )
@@ -122,7 +122,7 @@ def test_a_label_without_votes_has_no_share(unseen):
     assert np.isnan(shares["fake_fake"])
 
 
-def test_origins_of_few_crops_are_left_out(unseen):
+def test_origins_with_few_crops_are_left_out(unseen):
     crops = _crops(range(5), [0] * 5, [""] * 5, "aaabb")
     scores = np.array([0.9, 0.1, 0.1, 0.9, 0.9])
     found = unseen.by_origin(crops, scores, BAND, np.arange(5), least=3)

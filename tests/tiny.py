@@ -1,4 +1,4 @@
-"""Every method at its smallest, as if it had been trained, and the model folder made of it."""
+"""Tiny networks of every method, with weights as after training, and model folders made from them."""
 
 import copy
 import dataclasses
@@ -27,7 +27,7 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 
 @dataclass(frozen=True)
 class Published:
-    """A network as it was trained, and what was published of it."""
+    """A network as trained, with the card and crops of its published model."""
 
     network: Network
     recipe: Recipe
@@ -44,7 +44,7 @@ class Published:
 
 
 def recipe_of(method: str, network: Network) -> Recipe:
-    """Return the method's own recipe, but for what is tiny."""
+    """Return the method's recipe for a tiny network."""
     own = load_recipe(method)
     inputs = dict(own.inputs)
     if "grid" in inspect.signature(PREPROCESSORS.get(inputs["kind"]).__init__).parameters:
@@ -54,7 +54,7 @@ def recipe_of(method: str, network: Network) -> Recipe:
 
 
 def trained(method: str) -> Network:
-    """Return a network that is not a new one: nothing that starts as the identity is it any more."""
+    """Return a network with changed weights, so that nothing is still zero or the identity."""
     torch.manual_seed(0)
     network = DETECTORS.get(method)().build(TINY[method])
     with torch.no_grad():
@@ -62,28 +62,31 @@ def trained(method: str) -> Network:
             if value.requires_grad:
                 value.add_(0.05 * torch.randn_like(value))
         given = recipe_of(method, network).make_preprocessor()(pictures(8, network.side))
-        made = {name: torch.from_numpy(array) for name, array in given.items()}
-        network.train()(**made)
+        tensors = {name: torch.from_numpy(array) for name, array in given.items()}
+        network.train()(**tensors)
         network.eval()
         if method == "dfd-hr":
-            _judge_differently(network, made)
+            _judge_differently(network, tensors)
     return network
 
 
 def _judge_differently(network: Network, given: dict[str, torch.Tensor]) -> None:
-    """Set random judges so that about half of the crops leave, and that it shows in the scores."""
+    """Set random judges so that about half of the crops exit early, and the scores show it."""
     for judge in network.branch.token_judges.values():
-        # As drawn it takes the CLS token last, so that the score would never see a routed block.
+        # With the initial weights it selects the CLS token last, so that no routed block would affect the
+        # score.
         judge.weight.neg_()
     for judge in network.branch.layer_judges.values():
-        said: list[torch.Tensor] = []
-        handle = judge.register_forward_hook(lambda judge, taken, logits, said=said: said.append(logits))
+        recorded: list[torch.Tensor] = []
+        handle = judge.register_forward_hook(
+            lambda judge, taken, logits, recorded=recorded: recorded.append(logits)
+        )
         network(**given)
         handle.remove()
-        of_whole_crops = said[0] - judge.bias
-        # A hundred times further apart, so that rounding moves nobody over the line.
+        crop_logits = recorded[0] - judge.bias
+        # Spread the values by a factor of 100, so that rounding moves no crop across the threshold.
         judge.second.weight.mul_(100)
-        judge.bias.fill_(-100 * float(of_whole_crops.quantile(0.5)))
+        judge.bias.fill_(-100 * float(crop_logits.quantile(0.5)))
 
 
 def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
@@ -94,7 +97,7 @@ def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
 
 
 def crop_set(side: int) -> CropSet:
-    """Return 48 validation crops, two a video."""
+    """Return 48 validation crops, two per video."""
     videos = [f"video-{at // 2}" for at in range(48)]
     labels = np.arange(48) // 2 % 2
     return CropSet(
@@ -109,16 +112,12 @@ def crop_set(side: int) -> CropSet:
 
 
 def published(method: str, folder: Path) -> Published:
-    """Train, as it were, and publish, unless another process has done that: an export takes seconds."""
+    """Publish a network as if it had been trained."""
     network = trained(method)
     recipe, crops = recipe_of(method, network), crop_set(network.side)
     as_trained = copy.deepcopy(network)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / CARD).exists():
-            return Published(as_trained, recipe, read_card(folder), crops)
-        # A thousand draws an interval take seconds, and say nothing of a network that has learnt nothing.
+    with pytest.MonkeyPatch.context() as patch:
+        # A thousand bootstrap rounds per interval take seconds, and an untrained network does not need them.
         patch.setattr(publish, "bootstrap", partial(publish.bootstrap, rounds=5))
         card = publish.publish(network, recipe, crops, folder, name=method, data="noise", trained={"seed": 0})
         assert card == read_card(folder), "as the processes that come later read it"

@@ -1,4 +1,4 @@
-"""A toy detector whose score is known: the sigmoid of a bias plus the mean of the normalised crop."""
+"""A toy detector with a known score: the sigmoid of a bias plus the mean of the normalised crop."""
 
 from pathlib import Path
 
@@ -21,10 +21,10 @@ def model(
     side: int = 64,
     explanation: bool = False,
 ) -> Path:
-    """Write a model folder; with a large bias every face is fake, with a very negative one none is.
+    """Write a model folder. A large bias makes every face fake, a very negative one makes none fake.
 
-    With `explanation` the model also gives the `mean`, and as `patches` a map a colour channel of the means
-    over 16 x 16 pixels.
+    With `explanation` the model also outputs `mean`, and `patches`: for each colour channel a map of the
+    means over 16 x 16 pixels.
     """
     folder.mkdir(parents=True)
     crops = helper.make_tensor_value_info("crops", TensorProto.FLOAT, ["batch", 3, side, side])
