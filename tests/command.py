@@ -14,7 +14,7 @@ from deepscan.cli.exit_codes import COMMAND_CODES, codes_of
 from tests import forked
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
-#: Seconds. Against a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
+#: In seconds; for a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
 LIMIT = 300
 
 
@@ -63,19 +63,27 @@ def run_python(
         capture_output=True,
         cwd=cwd,
         env={**os.environ, **env},
-        # For a command that hangs, not a slow one: `bench` has taken 86 s on a busy machine.
-        timeout=300,
+        timeout=LIMIT,
         check=False,
     )
     return Ran(finished.returncode, finished.stdout.decode(), finished.stderr.decode())
 
 
-def deepscan(*arguments: str | bytes | Path, **options: Any) -> Ran:
+def deepscan(
+    *arguments: str | bytes | Path,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
+    **env: str,
+) -> Ran:
     """Run `deepscan` with these arguments until it ends, and check that its help lists the exit code.
 
     Args:
         *arguments: The command-line arguments.
-        **options: Options of `run_python`.
+        stdin: Its standard input.
+        cwd: Its working directory; None for the current one.
+        prefix: A command that runs it, such as `setpriv` with options.
+        **env: Environment variables to set.
     """
     if prefix or not forked.can_fork(env):
         ran = run_python("-m", "deepscan", *arguments, stdin=stdin, cwd=cwd, prefix=prefix, **env)

@@ -22,13 +22,13 @@ hypothesis.settings.register_profile("search", max_examples=2000, deadline=None,
 hypothesis.settings.load_profile("fixed")
 
 
-#: Modules whose functions start processes, fixtures that do, and those that train or export.
+#: Modules whose functions start processes; fixtures that start processes, train or export.
 STARTING = {"subprocess", "tests.command", "tests.terminal", "deepscan.media.pool"}
 SLOW_FIXTURES = {"published", "published_folder", "stubbed", "pools"}
 
 
 def pytest_collection_modifyitems(items):
-    """Mark as slow what starts processes, or takes a fixture that does or trains."""
+    """Mark tests as slow if their module starts processes, or if they use a slow fixture."""
     starting = {}
     for item in items:
         module = item.module
@@ -46,13 +46,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def published_folder(tmp_path_factory):
-    """Where published models are, for all processes of a run."""
+    """The folder of published models, shared by all processes of a test run."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "published"
 
 
 @pytest.fixture(scope="session", params=DETECTORS.names)
-def published(request, tmp_path_factory):
+def published(request, published_folder):
     """A published model of each method; creating one takes seconds."""
     from tests.tiny import published
 

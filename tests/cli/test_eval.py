@@ -52,7 +52,7 @@ def test_without_data_it_says_which_files_are_needed(tmp_path):
     error, hint = ran.refused(ExitCode.MISSING)
     tests = PROTOCOLS.get("cross-dataset").sets["qtfp"]
     assert error == "error: 10 of the 10 test sets of cross-dataset are not in data"
-    assert hint == "hint: put them there, or name another folder with --data"
+    assert hint == "hint: put them there, or choose another folder with --data"
     lines = [line for line in ran.err.splitlines() if line not in ran.error_lines]
     assert len(lines) == 3 * len(tests)
     for test, (what, where, origin) in zip(tests, zip(*[iter(lines)] * 3, strict=True), strict=True):
@@ -198,7 +198,7 @@ def test_missing_crops_are_named(place, tmp_path):
     ran = evaluate(place, "--data", tmp_path, "--set", "Celeb-DF-v2")
     ran.refused(ExitCode.MISSING)
     (note,) = [line for line in ran.err.splitlines() if line.startswith("missing: ")]
-    assert "such as a/0.png" in note
+    assert "for example a/0.png" in note
     assert "--root" in note
     assert "given out" not in ran.err, "the data set is there, its crops are not"
 
@@ -226,13 +226,13 @@ def test_records_of_a_scan_are_evaluated_with_labels(tmp_path):
     [
         (["--protocol", "cross-datset"], "'cross-datset' is not one of 'cross-dataset'", "eval --help"),
         (["--counting", "best"], "not one of 'corrected', 'as-published', 'both'", "eval --help"),
-        (["--video-key", "parent2"], "not by parent2", "as-published"),
-        (["--sets", "unifd"], "no test sets of 'unifd'", "qtfp, dfd-hr, corit"),
+        (["--video-key", "parent2"], "does not use --video-key parent2", "as-published"),
+        (["--sets", "unifd"], "no test sets for 'unifd'", "qtfp, dfd-hr, corit"),
         (["--set", "Celeb"], "no test set 'Celeb'", "Celeb-DF-v1, Celeb-DF-v2"),
         (["--frames", "-1"], "--frames", "eval --help"),
         (["--scores", "s.csv", "--records", "r.jsonl"], "exclude each other", "leave one"),
         (["--scores", "absent.csv"], "absent.csv cannot be read", "CSV file of scores"),
-        (["--records", "r.jsonl"], "--records and --labels go together", "name both"),
+        (["--records", "r.jsonl"], "--records and --labels must be used together", "name both"),
         (["words"], "unexpected extra argument", "eval --help"),
         (["--labels", "l.csv"], "--labels needs --records", "leave --labels out, or add --records"),
         (["--where", "tier=A"], "--where needs --records", "leave --where out"),
